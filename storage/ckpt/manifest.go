@@ -1,0 +1,149 @@
+package ckpt
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"tandem.dev/storage/sealed"
+)
+
+const (
+	format        = "tandem-checkpoint"
+	formatVersion = 1
+	manifestName  = "manifest.json"
+
+	maxManifest = 1 << 20 // bytes
+	maxShards   = 4096
+	maxShard    = 64 << 30 // bytes
+)
+
+// Errors of this package, matched with errors.Is.
+var (
+	// ErrCorrupt: a manifest or shard is damaged, missing or of an unknown format. Use an
+	// earlier checkpoint; LoadLatest does.
+	ErrCorrupt = errors.New("corrupt checkpoint")
+	// ErrForeign: the checkpoint is sound but belongs to another trial, spec or data set.
+	ErrForeign = errors.New("foreign checkpoint")
+	// ErrExists: there is a committed checkpoint of another content at this prefix.
+	ErrExists = errors.New("checkpoint exists already")
+)
+
+// Cursor is the place in the data where training goes on.
+type Cursor struct {
+	Epoch    int64 `json:"epoch"`    // passes over the data begun, from 0
+	Position int64 `json:"position"` // samples of this epoch consumed
+}
+
+// Best is the best evaluation so far, for early stopping and publishing.
+type Best struct {
+	Metric string  `json:"metric"`
+	Value  float64 `json:"value"`
+	Step   int64   `json:"step"`
+}
+
+// Shard is one file of tensors. Save fills it in.
+type Shard struct {
+	Key     string `json:"key"` // below the checkpoint's prefix
+	SHA256  string `json:"sha256"`
+	Bytes   int64  `json:"bytes"`
+	Tensors int    `json:"tensors"`
+}
+
+// Manifest describes a checkpoint. Floats must be finite.
+type Manifest struct {
+	Format        string             `json:"format"`         // set by Save
+	FormatVersion int                `json:"format_version"` // set by Save
+	Job           string             `json:"job"`
+	Trial         string             `json:"trial"`
+	Step          int64              `json:"step"`       // optimizer steps done
+	Epoch         int64              `json:"epoch"`      // whole passes over the data done
+	Generation    int64              `json:"generation"` // of the allocation that saved it
+	SpecHash      string             `json:"spec_hash"`
+	DatasetID     string             `json:"dataset_id"`
+	Seed          int64              `json:"seed"`
+	Cursor        Cursor             `json:"cursor"`
+	WorldSize     int                `json:"world_size"`    // ranks that trained it
+	RNG           []byte             `json:"rng,omitempty"` // state of random generators beyond (seed, step, rank)
+	Metrics       map[string]float64 `json:"metrics,omitempty"`
+	Best          *Best              `json:"best,omitempty"`
+	Extra         map[string]string  `json:"extra,omitempty"`        // what else the loop wants back
+	SavedUnixMS   int64              `json:"saved_unix_ms,omitzero"` // wall clock of the saver, for people
+	Shards        []Shard            `json:"shards"`                 // set by Save
+}
+
+// Expect says which checkpoint the caller wants; empty fields match anything.
+type Expect struct {
+	Trial     string
+	SpecHash  string
+	DatasetID string
+}
+
+func (e Expect) check(m Manifest) error {
+	for _, c := range []struct{ what, want, got string }{
+		{"trial", e.Trial, m.Trial},
+		{"spec hash", e.SpecHash, m.SpecHash},
+		{"data set", e.DatasetID, m.DatasetID},
+	} {
+		if c.want != "" && c.want != c.got {
+			return fmt.Errorf("%w: it is of %s %q, wanted %q", ErrForeign, c.what, c.got, c.want)
+		}
+	}
+	return nil
+}
+
+// Prefix returns where a trial's checkpoint lives, below for example "trials/<trial>".
+func Prefix(trialPrefix string, step, generation int64) string {
+	return fmt.Sprintf("%s/ckpt/%012d-g%d", trialPrefix, step, generation)
+}
+
+// ParseManifest reads and checks the bytes of a manifest. It does not look at the shards.
+func ParseManifest(b []byte) (Manifest, error) {
+	if len(b) > maxManifest {
+		return Manifest{}, fmt.Errorf("%w: a manifest of %d bytes, at most %d are allowed", ErrCorrupt, len(b), maxManifest)
+	}
+	var m Manifest
+	if err := sealed.Unmarshal(b, &m); err != nil {
+		return Manifest{}, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
+	}
+	if err := m.check(); err != nil {
+		return Manifest{}, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
+	}
+	return m, nil
+}
+
+func (m Manifest) check() error {
+	if m.Format != format || m.FormatVersion != formatVersion {
+		return fmt.Errorf("format %q version %d; this program knows %q version %d", m.Format, m.FormatVersion, format, formatVersion)
+	}
+	if m.Step < 0 || m.Epoch < 0 || m.Generation < 0 || m.Cursor.Epoch < 0 || m.Cursor.Position < 0 || m.WorldSize < 1 {
+		return errors.New("step, epoch, generation and cursor must not be negative, world size must be positive")
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Metrics)) {
+		if v := m.Metrics[name]; math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("metric %s is %v", name, v)
+		}
+	}
+	if m.Best != nil && (math.IsNaN(m.Best.Value) || math.IsInf(m.Best.Value, 0)) {
+		return fmt.Errorf("best metric %s is %v", m.Best.Metric, m.Best.Value)
+	}
+	if len(m.Shards) == 0 || len(m.Shards) > maxShards {
+		return fmt.Errorf("%d shards, must be 1 to %d", len(m.Shards), maxShards)
+	}
+	for i, s := range m.Shards {
+		if len(s.SHA256) != 64 || s.Key != shardKey(i, s.SHA256) {
+			return fmt.Errorf("shard %d has key %.80q and sha256 %.80q, which do not belong together", i, s.Key, s.SHA256)
+		}
+		if s.Bytes <= 0 || s.Bytes > maxShard || s.Tensors < 0 {
+			return fmt.Errorf("shard %d has %d bytes and %d tensors", i, s.Bytes, s.Tensors)
+		}
+	}
+	return nil
+}
+
+// shardKey names a shard by its place and content, so that no two contents share a key.
+func shardKey(i int, sha string) string {
+	return fmt.Sprintf("shard-%05d-%s.safetensors", i, sha[:16])
+}

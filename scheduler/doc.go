@@ -1,0 +1,16 @@
+// Package scheduler decides which pending work gets which slots.
+//
+// It is pure: Schedule takes the cluster as a value and returns a plan as a value. It reads no clock, starts no
+// goroutine and knows nothing of jobs as they are stored; the caller translates. The types to know are Cluster (what
+// is there and what waits), Plan (what to grant, and for all else why not) and Placement (one slot).
+//
+// Invariants:
+//   - All or nothing: a request gets all its slots in one plan or none.
+//   - Order: higher priority first, then age, then id. Within a pool a request that could be satisfied on an idle pool
+//     keeps its place: nothing behind it is granted before it, so nothing starves. A request that could not be
+//     satisfied even on an idle pool does not hold up the others.
+//   - Every request that is not granted has a reason.
+//   - Stable: Schedule of the cluster after its own plan grants nothing.
+//
+// It is not: fair sharing, backfill, preemption or quota; those are deciders to be added beside schedule.go.
+package scheduler

@@ -1,0 +1,65 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// impossible says why the request could not be satisfied even if its pool were idle; empty: it could.
+func impossible(r Request, p *pool) string {
+	if p == nil {
+		return fmt.Sprintf("pool %q has no nodes: start a worker with --pool %s", r.Pool, r.Pool)
+	}
+	all, available, _ := p.slots()
+	if r.Slots <= available {
+		return ""
+	}
+	reason := fmt.Sprintf("wants %s, but pool %q has %d", count(r.Slots, "slot"), r.Pool, available)
+	if unavailable := all - available; unavailable > 0 {
+		return reason + fmt.Sprintf(" (and %d on %s): bring those back, add workers, or ask for fewer", unavailable, outOfReach(p))
+	}
+	return reason + ": add workers or ask for fewer"
+}
+
+// outOfReach counts the nodes no work may be placed on, by cause.
+func outOfReach(p *pool) string {
+	causes := map[string]int{}
+	for _, n := range p.nodes {
+		if n.Unavailable != "" {
+			causes[n.Unavailable]++
+		}
+	}
+	names := make([]string, 0, len(causes))
+	for cause := range causes {
+		names = append(names, cause)
+	}
+	slices.Sort(names)
+	parts := make([]string, len(names))
+	for i, cause := range names {
+		parts[i] = count(causes[cause], cause+" node")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// busy says why the first request of a pool waits.
+func busy(r Request, p *pool) string {
+	_, available, free := p.slots()
+	return fmt.Sprintf("wants %s, %d of %d in pool %q are free: next in line", count(r.Slots, "slot"), free, available, r.Pool)
+}
+
+// behind says why a request waits behind another.
+func behind(r, first Request) string {
+	why := "is older"
+	if first.Priority > r.Priority {
+		why = fmt.Sprintf("has priority %d", first.Priority)
+	}
+	return fmt.Sprintf("waits behind %s, which %s", first.Name, why)
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,126 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestInvariants checks on random clusters what doc.go promises.
+func TestInvariants(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := clusters(t)
+		plan := Schedule(c)
+		granted := map[string]Grant{}
+		held := map[Placement]bool{}
+		for _, g := range plan.Grants {
+			granted[g.ID] = g
+			for _, at := range g.Placements {
+				if held[at] {
+					t.Fatalf("slot %v is granted twice", at)
+				}
+				held[at] = true
+				if !isFree(c, at) {
+					t.Fatalf("%s was granted %v, which is not free or not available", g.ID, at)
+				}
+			}
+		}
+		waiting := map[string]bool{}
+		for _, w := range plan.Waiting {
+			if w.Reason == "" {
+				t.Fatalf("%s waits without a reason", w.ID)
+			}
+			waiting[w.ID] = true
+		}
+		for _, r := range c.Pending {
+			g, ok := granted[r.ID]
+			if ok == waiting[r.ID] {
+				t.Fatalf("%s is granted: %v, waiting: %v", r.ID, ok, waiting[r.ID])
+			}
+			if ok && len(g.Placements) != r.Slots {
+				t.Fatalf("%s wanted %d slots and got %d", r.ID, r.Slots, len(g.Placements))
+			}
+		}
+		noneOvertaken(t, c, granted)
+		if again := Schedule(after(c, plan)); len(again.Grants) > 0 {
+			t.Fatalf("a second pass grants %v", again.Grants)
+		}
+	})
+}
+
+// noneOvertaken: who could be satisfied on an idle pool is not overtaken there.
+func noneOvertaken(t *rapid.T, c Cluster, granted map[string]Grant) {
+	blocked := map[string]string{}
+	for _, r := range inOrder(c.Pending) {
+		_, ok := granted[r.ID]
+		if first := blocked[r.Pool]; ok && first != "" {
+			t.Fatalf("%s overtook %s", r.ID, first)
+		}
+		capacity := 0
+		for _, n := range c.Nodes {
+			if n.Pool == r.Pool && n.Unavailable == "" {
+				capacity += n.Slots
+			}
+		}
+		if !ok && r.Slots <= capacity {
+			blocked[r.Pool] = r.ID
+		}
+	}
+}
+
+func clusters(t *rapid.T) Cluster {
+	pool := rapid.SampledFrom([]string{"a", "b"})
+	var c Cluster
+	for i := range rapid.IntRange(0, 5).Draw(t, "nodes") {
+		n := Node{
+			ID: fmt.Sprintf("n%d", i), Pool: pool.Draw(t, "pool"),
+			Slots:       rapid.IntRange(1, 4).Draw(t, "slots"),
+			Unavailable: rapid.SampledFrom([]string{"", "", "", "lost"}).Draw(t, "unavailable"),
+		}
+		for s := range n.Slots {
+			if rapid.Bool().Draw(t, "free") {
+				n.Free = append(n.Free, fmt.Sprintf("cpu%d", s))
+			}
+		}
+		c.Nodes = append(c.Nodes, n)
+	}
+	for i := range rapid.IntRange(0, 8).Draw(t, "jobs") {
+		id := fmt.Sprintf("j%d", i)
+		c.Pending = append(c.Pending, Request{
+			ID: id, Name: id, Pool: pool.Draw(t, "pool"),
+			Slots:     rapid.IntRange(1, 7).Draw(t, "wanted"),
+			Priority:  rapid.IntRange(-1, 1).Draw(t, "priority"),
+			CreatedAt: time.Unix(int64(rapid.IntRange(0, 3).Draw(t, "created")), 0),
+		})
+	}
+	return c
+}
+
+func isFree(c Cluster, at Placement) bool {
+	return slices.ContainsFunc(c.Nodes, func(n Node) bool {
+		return n.ID == at.Node && n.Unavailable == "" && slices.Contains(n.Free, at.Slot)
+	})
+}
+
+// after carries out the plan.
+func after(c Cluster, plan Plan) Cluster {
+	pools := newPools(c.Nodes)
+	next := Cluster{}
+	for _, g := range plan.Grants {
+		for _, p := range pools {
+			p.take(g.Placements)
+		}
+	}
+	for _, p := range pools {
+		next.Nodes = append(next.Nodes, p.nodes...)
+	}
+	for _, r := range c.Pending {
+		if !slices.ContainsFunc(plan.Grants, func(g Grant) bool { return g.ID == r.ID }) {
+			next.Pending = append(next.Pending, r)
+		}
+	}
+	return next
+}

@@ -1,0 +1,120 @@
+package scheduler
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "accept the plans as they are")
+
+// TestScenarios reads testdata/*.txt: lines of a cluster, then "plan:" and the plan it gives.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			given, want, ok := strings.Cut(string(text), "plan:\n")
+			if !ok && !*update {
+				t.Fatal(`no line "plan:"`)
+			}
+			got := format(Schedule(parse(t, given)))
+			if *update {
+				if err := os.WriteFile(file, []byte(given+"plan:\n"+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// parse reads
+//
+//	node ID POOL SLOTS [free=a,b] [lost|cordoned]      all slots are free when free= is left out
+//	job NAME POOL SLOTS priority=N age=DURATION
+func parse(t *testing.T, text string) Cluster {
+	t.Helper()
+	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var c Cluster
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) == 0 || f[0] == "#" {
+			continue
+		}
+		slots, err := strconv.Atoi(f[3])
+		if err != nil {
+			t.Fatalf("line %q: %v", lines.Text(), err)
+		}
+		switch f[0] {
+		case "node":
+			n := Node{ID: f[1], Pool: f[2], Slots: slots}
+			for i := range slots {
+				n.Free = append(n.Free, fmt.Sprintf("cpu%d", i))
+			}
+			for _, option := range f[4:] {
+				if free, ok := strings.CutPrefix(option, "free="); ok {
+					n.Free = strings.FieldsFunc(free, func(r rune) bool { return r == ',' })
+				} else {
+					n.Unavailable = option
+				}
+			}
+			c.Nodes = append(c.Nodes, n)
+		case "job":
+			r := Request{ID: f[1], Name: f[1], Pool: f[2], Slots: slots}
+			for _, option := range f[4:] {
+				key, value, _ := strings.Cut(option, "=")
+				switch key {
+				case "priority":
+					r.Priority, err = strconv.Atoi(value)
+				case "age":
+					var age time.Duration
+					age, err = time.ParseDuration(value)
+					r.CreatedAt = base.Add(-age)
+				default:
+					err = fmt.Errorf("unknown option %q", key)
+				}
+				if err != nil {
+					t.Fatalf("line %q: %v", lines.Text(), err)
+				}
+			}
+			c.Pending = append(c.Pending, r)
+		default:
+			t.Fatalf("line %q: neither node nor job", lines.Text())
+		}
+	}
+	return c
+}
+
+func format(p Plan) string {
+	var b strings.Builder
+	for _, g := range p.Grants {
+		fmt.Fprintf(&b, "grant %s:", g.ID)
+		for _, at := range g.Placements {
+			fmt.Fprintf(&b, " %s/%s", at.Node, at.Slot)
+		}
+		b.WriteByte('\n')
+	}
+	for _, w := range p.Waiting {
+		fmt.Fprintf(&b, "wait %s: %s\n", w.ID, w.Reason)
+	}
+	return b.String()
+}

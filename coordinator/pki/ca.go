@@ -1,0 +1,197 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"tandem.dev/proto/identity"
+)
+
+const (
+	fileCAKey = "ca-key.pem"
+
+	caLife   = 10 * 365 * 24 * time.Hour
+	nodeLife = 5 * 365 * 24 * time.Hour
+	// Clocks of machines differ; a certificate is valid a little before it was made.
+	skew = time.Hour
+)
+
+// CA signs certificates of nodes.
+type CA struct {
+	Certificate *x509.Certificate
+	key         crypto.Signer
+}
+
+// New makes the CA of a cluster.
+func New(cluster string, now time.Time) (*CA, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make the CA's key: %w", err)
+	}
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: "Tandem CA of " + cluster},
+		NotBefore:             now.Add(-skew),
+		NotAfter:              now.Add(caLife),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("sign the CA's certificate: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("read the CA's certificate: %w", err)
+	}
+	return &CA{Certificate: cert, key: key}, nil
+}
+
+// From is the CA whose key (PKCS #8 DER) a coordinator was given when it joined.
+func From(cert *x509.Certificate, keyDER []byte) (*CA, error) {
+	k, err := x509.ParsePKCS8PrivateKey(keyDER)
+	if err != nil {
+		return nil, fmt.Errorf("read the CA's key: %w", err)
+	}
+	key, ok := k.(*ecdsa.PrivateKey)
+	if !ok || !key.PublicKey.Equal(cert.PublicKey) {
+		return nil, errors.New("read the CA's key: it does not belong to the CA's certificate")
+	}
+	return &CA{Certificate: cert, key: key}, nil
+}
+
+// Load reads the CA's key from a coordinator's pki folder.
+func Load(dir string, cert *x509.Certificate) (*CA, error) {
+	b, err := os.ReadFile(filepath.Join(dir, fileCAKey))
+	if err != nil {
+		return nil, fmt.Errorf("read the CA's key: %w", err)
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return nil, fmt.Errorf("read the CA's key: %s is no PEM file", filepath.Join(dir, fileCAKey))
+	}
+	return From(cert, block.Bytes)
+}
+
+// Save writes the CA's key (mode 0600); the certificate is saved with the node's credentials.
+func (ca *CA) Save(dir string) error {
+	der, err := ca.KeyDER()
+	if err != nil {
+		return err
+	}
+	return identity.WriteFile(dir, fileCAKey, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// KeyDER is the CA's key, PKCS #8; only another coordinator may get it.
+func (ca *CA) KeyDER() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(ca.key)
+	if err != nil {
+		return nil, fmt.Errorf("encode the CA's key: %w", err)
+	}
+	return der, nil
+}
+
+// Sign signs the certificate (DER) of a node for a public key. Hosts are the names and addresses that clients which are
+// no nodes verify; loopback is always among them, so that a port forwarded to a user's machine works.
+func (ca *CA) Sign(node identity.Identity, public crypto.PublicKey, hosts []string, now time.Time) ([]byte, error) {
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: node.Node},
+		NotBefore:    now.Add(-skew),
+		NotAfter:     now.Add(nodeLife),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		DNSNames:     node.DNSNames(),
+	}
+	template.URIs = append(template.URIs, node.URI())
+	for _, h := range AllHosts(hosts) {
+		if ip := net.ParseIP(h); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, h)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.Certificate, public, ca.key)
+	if err != nil {
+		return nil, fmt.Errorf("sign the certificate of %s: %w", node.Node, err)
+	}
+	return der, nil
+}
+
+// SignRequest checks a certificate request (DER) and signs its key. Nothing else of the request is believed.
+func (ca *CA) SignRequest(node identity.Identity, csrDER []byte, hosts []string, now time.Time) ([]byte, error) {
+	csr, err := x509.ParseCertificateRequest(csrDER)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate request: %w", err)
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("check the certificate request: %w", err)
+	}
+	return ca.Sign(node, csr.PublicKey, hosts, now)
+}
+
+// Issue makes a key and signs it: the credentials of the coordinator that holds the CA.
+func (ca *CA) Issue(node identity.Identity, hosts []string, gossipKey []byte, now time.Time) (*identity.Credentials, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make the node's key: %w", err)
+	}
+	der, err := ca.Sign(node, key.Public(), hosts, now)
+	if err != nil {
+		return nil, err
+	}
+	return &identity.Credentials{
+		Identity: node, CA: ca.Certificate, Chain: [][]byte{der, ca.Certificate.Raw}, Key: key, GossipKey: gossipKey,
+	}, nil
+}
+
+// Stale tells whether a coordinator should sign its certificate anew: a third of its life is left, or it lacks a host.
+func Stale(leaf *x509.Certificate, hosts []string, now time.Time) bool {
+	if leaf.NotAfter.Sub(now) < nodeLife/3 {
+		return true
+	}
+	return slices.ContainsFunc(AllHosts(hosts), func(h string) bool { return leaf.VerifyHostname(h) != nil })
+}
+
+// AllHosts adds loopback to hosts and removes what is empty, a wildcard, or there twice.
+func AllHosts(hosts []string) []string {
+	all := []string{"localhost", "127.0.0.1", "::1"}
+	for _, h := range hosts {
+		if ip := net.ParseIP(h); h == "" || (ip != nil && ip.IsUnspecified()) || slices.Contains(all, h) {
+			continue
+		}
+		all = append(all, h)
+	}
+	return all
+}
+
+func newSerial() (*big.Int, error) {
+	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, fmt.Errorf("make a serial number: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,116 @@
+package identity
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+)
+
+// JoinConfig says how a node joins.
+type JoinConfig struct {
+	Coordinators []string // host:port of API ports; tried in turn
+	Token        string   // join token
+	Role         Role     // role the node wants; must be the token's
+	Hosts        []string // hosts and addresses others reach the node by
+	NodeID       string   // id it had before; empty: a new one is made
+}
+
+// Joined is what a cluster gives to a node that joins.
+type Joined struct {
+	Credentials *Credentials
+	CAKey       []byte // PKCS #8 DER; only for coordinators
+}
+
+// Join makes a key, has its certificate signed by the cluster that the token is bound to, and returns the credentials.
+// The caller saves them. ErrPin means that the server is of another cluster.
+func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
+	token, err := ParseJoinToken(cfg.Token)
+	if err != nil {
+		return nil, err
+	}
+	if token.Role != cfg.Role {
+		return nil, fmt.Errorf("join token is for a %s, not for a %s: make one with \"tandem token create --join --role %s\"", token.Role, cfg.Role, cfg.Role)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make the node's key: %w", err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "tandem node"}}, key)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate request: %w", err)
+	}
+	req := &tandemv1.JoinClusterRequest{Token: token.String(), Csr: csr, Hosts: cfg.Hosts, NodeId: cfg.NodeID}
+	if len(cfg.Coordinators) == 0 {
+		return nil, errors.New("join: no coordinator named: give the host:port of one")
+	}
+	var failed error
+	for _, address := range cfg.Coordinators {
+		res, err := ask(ctx, address, token, req)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("join %s: %w", address, err))
+			continue
+		}
+		return accept(res, key, token)
+	}
+	return nil, failed
+}
+
+func ask(ctx context.Context, address string, token JoinToken, req *tandemv1.JoinClusterRequest) (*tandemv1.JoinClusterResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	transport := Transport(pinned(token.CAHash))
+	defer transport.CloseIdleConnections()
+	client := tandemv1connect.NewClusterServiceClient(&http.Client{Transport: transport}, "https://"+address)
+	res, err := client.JoinCluster(ctx, connect.NewRequest(req))
+	if err != nil {
+		return nil, err
+	}
+	return res.Msg, nil
+}
+
+// accept checks what came back as if it came from a stranger.
+func accept(res *tandemv1.JoinClusterResponse, key *ecdsa.PrivateKey, token JoinToken) (*Joined, error) {
+	if CAHash(res.GetCaCertificate()) != token.CAHash {
+		return nil, ErrPin
+	}
+	ca, err := x509.ParseCertificate(res.GetCaCertificate())
+	if err != nil {
+		return nil, fmt.Errorf("read the CA's certificate: %w", err)
+	}
+	c := &Credentials{
+		CA: ca, Key: key, GossipKey: res.GetGossipKey(),
+		Chain: [][]byte{res.GetCertificate(), ca.Raw},
+		Peers: Peers{Coordinators: res.GetCoordinators(), Gossip: res.GetGossip()},
+	}
+	leaf, err := c.Leaf()
+	if err != nil {
+		return nil, fmt.Errorf("read the node's certificate: %w", err)
+	}
+	if !key.PublicKey.Equal(leaf.PublicKey) {
+		return nil, errors.New("the certificate that was signed is not for this node's key")
+	}
+	opts := x509.VerifyOptions{Roots: c.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	if _, err := leaf.Verify(opts); err != nil {
+		return nil, fmt.Errorf("verify the node's certificate: %w", err)
+	}
+	want := Identity{Cluster: res.GetClusterId(), Role: token.Role, Node: res.GetNodeId()}
+	if c.Identity, err = FromCertificate(leaf); err != nil || c.Identity != want {
+		return nil, fmt.Errorf("the certificate that was signed names %v, not %v", c.Identity, want)
+	}
+	if len(c.GossipKey) != 32 {
+		return nil, fmt.Errorf("gossip key has %d bytes, not 32", len(c.GossipKey))
+	}
+	return &Joined{Credentials: c, CAKey: res.GetCaKey()}, nil
+}

@@ -1910,6 +1910,98 @@ func (x *ReadIndexResponse) GetIndex() uint64 {
 	return 0
 }
 
+// ShareRequest carries what a coordinator heard from agents since it last shared it.
+type ShareRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest progress of trials.
+	Progress []*Progress `protobuf:"bytes,1,rep,name=progress,proto3" json:"progress,omitempty"`
+	// Nodes whose agents have a session with the sender.
+	Heard         []string `protobuf:"bytes,2,rep,name=heard,proto3" json:"heard,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareRequest) Reset() {
+	*x = ShareRequest{}
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareRequest) ProtoMessage() {}
+
+func (x *ShareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
+func (*ShareRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ShareRequest) GetProgress() []*Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *ShareRequest) GetHeard() []string {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+// ShareResponse is empty.
+type ShareResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareResponse) Reset() {
+	*x = ShareResponse{}
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareResponse) ProtoMessage() {}
+
+func (x *ShareResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
+func (*ShareResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+}
+
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
@@ -2033,17 +2125,22 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x06result\x18\x01 \x01(\v2\x11.tandem.v1.ResultR\x06result\"\x12\n" +
 	"\x10ReadIndexRequest\")\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index*\xc0\x01\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"U\n" +
+	"\fShareRequest\x12/\n" +
+	"\bprogress\x18\x01 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\x12\x14\n" +
+	"\x05heard\x18\x02 \x03(\tR\x05heard\"\x0f\n" +
+	"\rShareResponse*\xc0\x01\n" +
 	"\vRefusalCode\x12\x1c\n" +
 	"\x18REFUSAL_CODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REFUSAL_CODE_NOT_FOUND\x10\x01\x12\x1f\n" +
 	"\x1bREFUSAL_CODE_ALREADY_EXISTS\x10\x02\x12$\n" +
 	" REFUSAL_CODE_FAILED_PRECONDITION\x10\x03\x12\x16\n" +
 	"\x12REFUSAL_CODE_STALE\x10\x04\x12\x18\n" +
-	"\x14REFUSAL_CODE_INVALID\x10\x052\x97\x01\n" +
+	"\x14REFUSAL_CODE_INVALID\x10\x052\xd3\x01\n" +
 	"\vPeerService\x12@\n" +
 	"\aPropose\x12\x19.tandem.v1.ProposeRequest\x1a\x1a.tandem.v1.ProposeResponse\x12F\n" +
-	"\tReadIndex\x12\x1b.tandem.v1.ReadIndexRequest\x1a\x1c.tandem.v1.ReadIndexResponseB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\tReadIndex\x12\x1b.tandem.v1.ReadIndexRequest\x1a\x1c.tandem.v1.ReadIndexResponse\x12:\n" +
+	"\x05Share\x12\x17.tandem.v1.ShareRequest\x1a\x18.tandem.v1.ShareResponseB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_command_proto_rawDescOnce sync.Once
@@ -2058,7 +2155,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -2088,22 +2185,25 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*ProposeResponse)(nil),       // 25: tandem.v1.ProposeResponse
 	(*ReadIndexRequest)(nil),      // 26: tandem.v1.ReadIndexRequest
 	(*ReadIndexResponse)(nil),     // 27: tandem.v1.ReadIndexResponse
-	nil,                           // 28: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 30: tandem.v1.Cluster
-	(*Job)(nil),                   // 31: tandem.v1.Job
-	(*Trial)(nil),                 // 32: tandem.v1.Trial
-	(JobIntent)(0),                // 33: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 34: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 35: tandem.v1.EngineReport
-	(*Node)(nil),                  // 36: tandem.v1.Node
-	(*Dataset)(nil),               // 37: tandem.v1.Dataset
-	(*Deployment)(nil),            // 38: tandem.v1.Deployment
-	(*Replica)(nil),               // 39: tandem.v1.Replica
-	(*Token)(nil),                 // 40: tandem.v1.Token
+	(*ShareRequest)(nil),          // 28: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 29: tandem.v1.ShareResponse
+	nil,                           // 30: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 32: tandem.v1.Cluster
+	(*Job)(nil),                   // 33: tandem.v1.Job
+	(*Trial)(nil),                 // 34: tandem.v1.Trial
+	(JobIntent)(0),                // 35: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 36: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 37: tandem.v1.EngineReport
+	(*Node)(nil),                  // 38: tandem.v1.Node
+	(*Dataset)(nil),               // 39: tandem.v1.Dataset
+	(*Deployment)(nil),            // 40: tandem.v1.Deployment
+	(*Replica)(nil),               // 41: tandem.v1.Replica
+	(*Token)(nil),                 // 42: tandem.v1.Token
+	(*Progress)(nil),              // 43: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	29, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	31, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -2124,34 +2224,37 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	19, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
 	20, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
 	21, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
-	30, // 21: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	31, // 22: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	32, // 23: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	33, // 24: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	34, // 25: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	28, // 26: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	35, // 27: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	36, // 28: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	37, // 29: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	38, // 30: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	39, // 31: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	40, // 32: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	29, // 33: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	29, // 34: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	32, // 21: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	33, // 22: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	34, // 23: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	35, // 24: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	36, // 25: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	30, // 26: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	37, // 27: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	38, // 28: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	39, // 29: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	40, // 30: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	41, // 31: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	42, // 32: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	31, // 33: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	31, // 34: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
 	0,  // 35: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
 	22, // 36: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	29, // 37: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	31, // 37: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
 	1,  // 38: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
 	22, // 39: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	24, // 40: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	26, // 41: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	25, // 42: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	27, // 43: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	42, // [42:44] is the sub-list for method output_type
-	40, // [40:42] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	43, // 40: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	24, // 41: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	26, // 42: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	28, // 43: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	25, // 44: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	27, // 45: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	29, // 46: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	44, // [44:47] is the sub-list for method output_type
+	41, // [41:44] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -2197,7 +2300,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

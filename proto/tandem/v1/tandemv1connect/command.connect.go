@@ -37,6 +37,8 @@ const (
 	PeerServiceProposeProcedure = "/tandem.v1.PeerService/Propose"
 	// PeerServiceReadIndexProcedure is the fully-qualified name of the PeerService's ReadIndex RPC.
 	PeerServiceReadIndexProcedure = "/tandem.v1.PeerService/ReadIndex"
+	// PeerServiceShareProcedure is the fully-qualified name of the PeerService's Share RPC.
+	PeerServiceShareProcedure = "/tandem.v1.PeerService/Share"
 )
 
 // PeerServiceClient is a client for the tandem.v1.PeerService service.
@@ -45,6 +47,8 @@ type PeerServiceClient interface {
 	Propose(context.Context, *connect.Request[v1.ProposeRequest]) (*connect.Response[v1.ProposeResponse], error)
 	// Returns an index that every read from now on must have applied to be linearizable; only the leader serves it.
 	ReadIndex(context.Context, *connect.Request[v1.ReadIndexRequest]) (*connect.Response[v1.ReadIndexResponse], error)
+	// Tells another coordinator what is kept in memory only, so that each can show progress and knows which agents are heard of.
+	Share(context.Context, *connect.Request[v1.ShareRequest]) (*connect.Response[v1.ShareResponse], error)
 }
 
 // NewPeerServiceClient constructs a client for the tandem.v1.PeerService service. By default, it
@@ -70,6 +74,12 @@ func NewPeerServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(peerServiceMethods.ByName("ReadIndex")),
 			connect.WithClientOptions(opts...),
 		),
+		share: connect.NewClient[v1.ShareRequest, v1.ShareResponse](
+			httpClient,
+			baseURL+PeerServiceShareProcedure,
+			connect.WithSchema(peerServiceMethods.ByName("Share")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -77,6 +87,7 @@ func NewPeerServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 type peerServiceClient struct {
 	propose   *connect.Client[v1.ProposeRequest, v1.ProposeResponse]
 	readIndex *connect.Client[v1.ReadIndexRequest, v1.ReadIndexResponse]
+	share     *connect.Client[v1.ShareRequest, v1.ShareResponse]
 }
 
 // Propose calls tandem.v1.PeerService.Propose.
@@ -89,12 +100,19 @@ func (c *peerServiceClient) ReadIndex(ctx context.Context, req *connect.Request[
 	return c.readIndex.CallUnary(ctx, req)
 }
 
+// Share calls tandem.v1.PeerService.Share.
+func (c *peerServiceClient) Share(ctx context.Context, req *connect.Request[v1.ShareRequest]) (*connect.Response[v1.ShareResponse], error) {
+	return c.share.CallUnary(ctx, req)
+}
+
 // PeerServiceHandler is an implementation of the tandem.v1.PeerService service.
 type PeerServiceHandler interface {
 	// Proposes a command; only the leader serves it.
 	Propose(context.Context, *connect.Request[v1.ProposeRequest]) (*connect.Response[v1.ProposeResponse], error)
 	// Returns an index that every read from now on must have applied to be linearizable; only the leader serves it.
 	ReadIndex(context.Context, *connect.Request[v1.ReadIndexRequest]) (*connect.Response[v1.ReadIndexResponse], error)
+	// Tells another coordinator what is kept in memory only, so that each can show progress and knows which agents are heard of.
+	Share(context.Context, *connect.Request[v1.ShareRequest]) (*connect.Response[v1.ShareResponse], error)
 }
 
 // NewPeerServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -116,12 +134,20 @@ func NewPeerServiceHandler(svc PeerServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(peerServiceMethods.ByName("ReadIndex")),
 		connect.WithHandlerOptions(opts...),
 	)
+	peerServiceShareHandler := connect.NewUnaryHandler(
+		PeerServiceShareProcedure,
+		svc.Share,
+		connect.WithSchema(peerServiceMethods.ByName("Share")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.PeerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case PeerServiceProposeProcedure:
 			peerServiceProposeHandler.ServeHTTP(w, r)
 		case PeerServiceReadIndexProcedure:
 			peerServiceReadIndexHandler.ServeHTTP(w, r)
+		case PeerServiceShareProcedure:
+			peerServiceShareHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -137,4 +163,8 @@ func (UnimplementedPeerServiceHandler) Propose(context.Context, *connect.Request
 
 func (UnimplementedPeerServiceHandler) ReadIndex(context.Context, *connect.Request[v1.ReadIndexRequest]) (*connect.Response[v1.ReadIndexResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.PeerService.ReadIndex is not implemented"))
+}
+
+func (UnimplementedPeerServiceHandler) Share(context.Context, *connect.Request[v1.ShareRequest]) (*connect.Response[v1.ShareResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.PeerService.Share is not implemented"))
 }

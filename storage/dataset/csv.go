@@ -1,0 +1,334 @@
+package dataset
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// rows is the content of a CSV file: good rows only, labels still as text.
+type rows struct {
+	header   []string
+	role     []string // of each column
+	columns  []int    // indices of the features in header
+	label    int      // index of the label in header
+	features []float32
+	labels   []string
+	lines    []int
+	sums     [][16]byte // of each row's numbers and label, to find equal ones
+	kinds    []kinds    // of each column in header
+	bad      []Problem
+	badRows  int64
+	dropped  []Problem
+	nDropped int64
+	read     int64
+	sha      string
+	bytes    int64
+}
+
+// kinds counts what the cells of a column hold.
+type kinds struct {
+	ints, floats, texts, missing int64
+	example                      Problem // the first text
+}
+
+// count reads a cell and counts what it holds.
+func (k *kinds) count(cell string) (float32, cellKind) {
+	v, kind := number(cell)
+	switch kind {
+	case kindInt:
+		k.ints++
+	case kindFloat, kindRange:
+		k.floats++
+	case kindText:
+		k.texts++
+	case kindMissing:
+		k.missing++
+	}
+	return v, kind
+}
+
+// name is the type of the column for the report.
+func (k kinds) name() string {
+	switch {
+	case k.texts > 0 && k.ints+k.floats > 0:
+		return "mixed"
+	case k.texts > 0:
+		return "text"
+	case k.floats > 0:
+		return "float"
+	case k.ints > 0:
+		return "int"
+	}
+	return "empty"
+}
+
+// missingValue marks, in features, a value to be replaced by a mean. No cell yields NaN.
+var missingValue = float32(math.NaN())
+
+// source counts, hashes and limits the bytes of the file.
+type source struct {
+	r     io.Reader
+	sum   hash.Hash
+	n     int64
+	limit int64
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.n += int64(n)
+	s.sum.Write(p[:n])
+	if s.n > s.limit {
+		return 0, fmt.Errorf("the file has more than the %d bytes allowed", s.limit)
+	}
+	return n, err
+}
+
+// readCSV reads the whole file. Rows that are bad are noted, not returned.
+func readCSV(ctx context.Context, r io.Reader, o Options) (*rows, error) {
+	src := &source{r: r, sum: sha256.New(), limit: o.Limits.Bytes}
+	buffered := bufio.NewReaderSize(src, 1<<16)
+	if bom, err := buffered.Peek(3); err == nil && bytes.Equal(bom, []byte("\uFEFF")) {
+		if _, err := buffered.Discard(3); err != nil {
+			return nil, fmt.Errorf("read csv: %w", err)
+		}
+	}
+	c := csv.NewReader(buffered)
+	c.Comma, c.FieldsPerRecord, c.ReuseRecord, c.TrimLeadingSpace = o.Comma, -1, true, true
+	first, err := c.Read()
+	if err == io.EOF {
+		return nil, errors.New("the file is empty")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read csv header: %w", err)
+	}
+	t, err := newRows(slices.Clone(first), o)
+	if err != nil {
+		return nil, err
+	}
+	if o.NoHeader {
+		t.add(first, 1, o)
+	}
+	for {
+		record, err := c.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			// After a stray quote nobody knows where the next row begins.
+			return nil, fmt.Errorf("read csv: %w; mend the quotes of this line", err)
+		}
+		line, _ := c.FieldPos(0)
+		t.add(record, line, o)
+		if t.read%4096 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if int64(len(t.features)) > o.Limits.Cells {
+			return nil, fmt.Errorf("line %d: the file has more than the %d cells allowed", line, o.Limits.Cells)
+		}
+	}
+	t.sha, t.bytes = hex.EncodeToString(src.sum.Sum(nil)), src.n
+	return t, t.checkColumns()
+}
+
+// newRows finds the columns in the first record.
+func newRows(header []string, o Options) (*rows, error) {
+	if len(header) > o.Limits.Columns {
+		return nil, fmt.Errorf("the file has %d columns, at most %d are allowed", len(header), o.Limits.Columns)
+	}
+	numbers := 0
+	for i, h := range header {
+		header[i] = strings.TrimSpace(h)
+		if _, kind := number(header[i]); kind == kindInt || kind == kindFloat {
+			numbers++
+		}
+		if o.NoHeader {
+			header[i] = "c" + strconv.Itoa(i)
+		}
+	}
+	if !o.NoHeader && numbers == len(header) {
+		return nil, errors.New("the first line holds only numbers, so it is no header; pass --no-header (columns are then named c0, c1, ...)")
+	}
+	t := &rows{header: header, role: make([]string, len(header)), kinds: make([]kinds, len(header)), label: -1}
+	seen := map[string]bool{}
+	for i, h := range header {
+		switch {
+		case h == "":
+			return nil, fmt.Errorf("column %d has no name in the header", i+1)
+		case !utf8.ValidString(h):
+			return nil, fmt.Errorf("the name of column %d, %q, is no UTF-8", i+1, h)
+		case seen[h]:
+			return nil, fmt.Errorf("two columns are named %q", h)
+		}
+		seen[h] = true
+		switch {
+		case h == o.Label:
+			t.label, t.role[i] = i, "label"
+		case slices.Contains(o.Drop, h):
+			t.role[i] = "dropped"
+		default:
+			t.columns, t.role[i] = append(t.columns, i), "feature"
+		}
+	}
+	if t.label < 0 {
+		return nil, fmt.Errorf("there is no label column %q; the columns are %s%s", o.Label, nameSome(header), commaHint(header, o))
+	}
+	for _, d := range o.Drop {
+		if !seen[d] {
+			return nil, fmt.Errorf("there is no column %q to drop; the columns are %s", d, nameSome(header))
+		}
+	}
+	if len(t.columns) == 0 {
+		return nil, errors.New("no feature column is left")
+	}
+	if len(o.Shape) != 0 {
+		if err := checkShape(o.Shape, len(t.columns)); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// commaHint helps with files whose cells are parted by something else.
+func commaHint(header []string, o Options) string {
+	if len(header) == 1 {
+		for _, c := range ";\t|" {
+			if c != o.Comma && strings.ContainsRune(header[0], c) {
+				return fmt.Sprintf("; cells seem to be parted by %q: set the separator", c)
+			}
+		}
+	}
+	return ""
+}
+
+func nameSome(names []string) string {
+	const shown = 20
+	if len(names) > shown {
+		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", len(names)-shown)
+	}
+	return strings.Join(names, ", ")
+}
+
+// add takes in one record, or notes what is wrong with it.
+func (t *rows) add(record []string, line int, o Options) {
+	t.read++
+	if len(record) != len(t.header) {
+		t.addBad(Problem{Line: line, Reason: fmt.Sprintf("has %d cells instead of %d", len(record), len(t.header))})
+		return
+	}
+	var bad, missing *Problem
+	start := len(t.features)
+	for _, i := range t.columns {
+		cell := strings.TrimSpace(record[i])
+		k := &t.kinds[i]
+		v, kind := k.count(cell)
+		switch kind {
+		case kindMissing:
+			v = missingValue
+			if missing == nil {
+				missing = &Problem{line, t.header[i], "missing value"}
+			}
+		case kindRange:
+			if bad == nil {
+				bad = &Problem{line, t.header[i], fmt.Sprintf("%.40q is not finite as a 32-bit number", cell)}
+			}
+		case kindText:
+			p := Problem{line, t.header[i], fmt.Sprintf("%.40q is no number", cell)}
+			if k.texts == 1 {
+				k.example = p
+			}
+			if bad == nil {
+				bad = &p
+			}
+		}
+		t.features = append(t.features, v)
+	}
+	for i, role := range t.role {
+		if role == "dropped" {
+			t.kinds[i].count(strings.TrimSpace(record[i]))
+		}
+	}
+	label := strings.TrimSpace(record[t.label])
+	t.kinds[t.label].count(label)
+	switch {
+	case isMissing(label):
+		if missing == nil || o.Missing == MissingMean {
+			missing = &Problem{line, t.header[t.label], "missing label"}
+		}
+	case !utf8.ValidString(label):
+		bad = &Problem{line, t.header[t.label], fmt.Sprintf("label %.40q is no UTF-8", label)}
+	}
+	switch {
+	case bad == nil && missing != nil && o.Missing == MissingDrop:
+		t.nDropped++
+		if len(t.dropped) < maxProblems {
+			t.dropped = append(t.dropped, *missing)
+		}
+	case bad == nil && missing != nil && (o.Missing == MissingError || isMissing(label)):
+		bad = missing
+	case bad == nil:
+		t.labels, t.lines = append(t.labels, label), append(t.lines, line)
+		t.sums = append(t.sums, sumRow(t.features[start:], label))
+		return
+	}
+	if bad != nil {
+		t.addBad(*bad)
+	}
+	t.features = t.features[:start]
+}
+
+func (t *rows) addBad(p Problem) {
+	t.badRows++
+	if len(t.bad) < maxProblems {
+		t.bad = append(t.bad, p)
+	}
+}
+
+// checkColumns refuses feature columns that hold no numbers at all, which is a matter of
+// the whole column and not of each row.
+func (t *rows) checkColumns() error {
+	var text, empty []string
+	var example Problem
+	for _, i := range t.columns {
+		k := t.kinds[i]
+		switch {
+		case k.texts > k.ints+k.floats:
+			if text == nil {
+				example = k.example
+			}
+			text = append(text, t.header[i])
+		case k.missing > 0 && k.missing == t.read:
+			empty = append(empty, t.header[i])
+		}
+	}
+	if text != nil {
+		return fmt.Errorf("feature columns hold text: %s (%s); drop them with --drop %s, or turn them into numbers first", nameSome(text), example, strings.Join(text, ","))
+	}
+	if empty != nil {
+		return fmt.Errorf("feature columns hold no value at all: %s; drop them with --drop %s", nameSome(empty), strings.Join(empty, ","))
+	}
+	return nil
+}
+
+// sumRow makes equal rows findable without keeping their text.
+func sumRow(features []float32, label string) [16]byte {
+	b := make([]byte, 0, 4*len(features)+len(label))
+	for _, f := range features {
+		u := math.Float32bits(f)
+		b = append(b, byte(u), byte(u>>8), byte(u>>16), byte(u>>24))
+	}
+	sum := sha256.Sum256(append(b, label...))
+	return [16]byte(sum[:16])
+}

@@ -1,0 +1,134 @@
+package dataset
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// decoded is the label column as numbers.
+type decoded struct {
+	task       Task
+	reason     string // why task, if it was left open
+	classes    int
+	classNames []string  // nil if the labels are 0..classes-1
+	labels     []int64   // of each row, for classification
+	targets    []float32 // of each row, for regression
+	bad        map[int]string
+}
+
+// autoMaxClasses: more different whole numbers than that are taken for a quantity.
+const autoMaxClasses = 100
+
+// decodeLabels makes numbers of the label texts. Rows whose label does not fit are in bad,
+// by row index. Left to itself it takes text, and few whole numbers that repeat, for
+// classes, and everything else for a quantity.
+func decodeLabels(texts []string, o Options) (*decoded, error) {
+	d := &decoded{task: o.Task, bad: map[int]string{}}
+	if d.task == TaskRegression {
+		d.regress(texts)
+		return d, nil
+	}
+	numeric, whole := 0, 0
+	wholes := make([]string, len(texts))
+	distinct := map[string]bool{}
+	for i, s := range texts {
+		if _, kind := number(s); kind != kindText {
+			numeric++
+		}
+		var ok bool
+		if wholes[i], ok = wholeNumber(s); ok {
+			whole++
+		}
+		distinct[wholes[i]] = true
+	}
+	if whole == numeric && (whole == len(texts) || d.task == TaskAuto) {
+		texts = wholes // 1, 1.0 and +1 are one class
+	}
+	if d.task == TaskAuto {
+		switch {
+		case 2*numeric < len(texts):
+			d.task, d.reason = TaskClassification, "the labels are text"
+			if len(distinct) > autoMaxClasses && 2*len(distinct) > len(texts) {
+				return nil, fmt.Errorf("the label column holds %d different texts in %d rows; is it the right column? If so, pass --task classification", len(distinct), len(texts))
+			}
+		case whole == numeric && len(distinct) <= autoMaxClasses && 2*len(distinct) <= len(texts):
+			d.task, d.reason = TaskClassification, fmt.Sprintf("the labels are %d different whole numbers", len(distinct))
+			for i, s := range texts {
+				if _, ok := wholeNumber(s); !ok {
+					d.bad[i] = fmt.Sprintf("bad label %.40q: nearly all others are whole numbers (with --task classification any text is a class)", s)
+				}
+			}
+		default:
+			d.task, d.reason = TaskRegression, fmt.Sprintf("the labels are %d different numbers", len(distinct))
+			d.regress(texts)
+			return d, nil
+		}
+	}
+	return d, d.classify(texts, o)
+}
+
+func (d *decoded) regress(texts []string) {
+	d.targets = make([]float32, len(texts))
+	for i, s := range texts {
+		v, kind := number(s)
+		if kind != kindInt && kind != kindFloat {
+			d.bad[i] = fmt.Sprintf("bad label %.40q: regression needs a finite number", s)
+		}
+		d.targets[i] = v
+	}
+}
+
+// classify numbers the classes: in numerical order if all are whole numbers, else in byte
+// order of their names.
+func (d *decoded) classify(texts []string, o Options) error {
+	seen := map[string]bool{}
+	allInts := true
+	for i, s := range texts {
+		if _, bad := d.bad[i]; bad {
+			continue
+		}
+		if len(s) > 256 {
+			return fmt.Errorf("a label has %d bytes, at most 256 are allowed: %.40q", len(s), s)
+		}
+		seen[s] = true
+		if w, ok := wholeNumber(s); !ok || w != s {
+			allInts = false
+		}
+	}
+	if len(seen) > o.Limits.Classes {
+		return fmt.Errorf("the label column holds %d classes, at most %d are allowed; for a quantity pass --task regression", len(seen), o.Limits.Classes)
+	}
+	if len(seen) < 2 && len(texts) > 0 {
+		return errors.New("all labels are the same, so there is nothing to learn")
+	}
+	names := make([]string, 0, len(seen))
+	for s := range seen {
+		names = append(names, s)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if allInts {
+			x, _ := strconv.ParseInt(a, 10, 64)
+			y, _ := strconv.ParseInt(b, 10, 64)
+			return cmp.Compare(x, y)
+		}
+		return cmp.Compare(a, b)
+	})
+	index := make(map[string]int64, len(names))
+	plain := true
+	for i, s := range names {
+		index[s] = int64(i)
+		plain = plain && s == strconv.Itoa(i)
+	}
+	d.classes = len(names)
+	if !plain {
+		d.classNames = names
+	}
+	d.labels = make([]int64, len(texts))
+	for i, s := range texts {
+		d.labels[i] = index[s]
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package data
+
+import (
+	"context"
+	"fmt"
+
+	"tandem.dev/storage"
+	"tandem.dev/storage/dataset"
+)
+
+// Names of the splits.
+const (
+	Train      = dataset.Train
+	Validation = dataset.Validation
+	Test       = dataset.Test
+)
+
+// Batch is a few rows as the engine takes them: features row-major, and labels for
+// classification or targets for regression.
+type Batch struct {
+	Rows    int
+	Shape   []int64   // of one row's features
+	X       []float32 // Rows * product of Shape, normalised
+	Labels  []int64   // classification: classes from 0; else nil
+	Targets []float32 // regression; else nil
+}
+
+// Split is one split of a dataset in memory, normalised.
+type Split struct {
+	Batch
+	Name string
+	Raw  []float32 // the features before normalisation; only if kept
+}
+
+// Set is the splits of a dataset that were asked for.
+type Set struct {
+	Manifest dataset.Manifest
+	splits   map[string]*Split
+}
+
+// Split returns a split that was asked for at Load.
+func (s *Set) Split(name string) *Split { return s.splits[name] }
+
+// Options of Load.
+type Options struct {
+	Splits  []string // names
+	KeepRaw bool     // keep the features before normalisation as well
+}
+
+// Load reads splits of the dataset below prefix and normalises them. Every shard's hash and
+// every label is verified. Errors match those of storage and storage/dataset.
+func Load(ctx context.Context, store storage.Store, prefix string, o Options) (*Set, error) {
+	d, err := dataset.Open(ctx, store, prefix)
+	if err != nil {
+		return nil, err
+	}
+	set := &Set{Manifest: d.Manifest, splits: map[string]*Split{}}
+	for _, name := range o.Splits {
+		table, err := d.Split(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		split := &Split{Name: name, Batch: Batch{
+			Rows: table.Rows, Shape: d.Manifest.Shape, X: table.Features,
+			Labels: table.Labels, Targets: table.Targets,
+		}}
+		if o.KeepRaw {
+			split.Raw = table.Features
+			split.X = make([]float32, len(table.Features))
+		}
+		if err := checkLabels(split, d.Manifest); err != nil {
+			return nil, err
+		}
+		if err := d.Manifest.Normalization.Apply(split.X, table.Features, d.Manifest.FeatureDim()); err != nil {
+			return nil, fmt.Errorf("normalise split %s: %w", name, err)
+		}
+		set.splits[name] = split
+	}
+	return set, nil
+}
+
+// checkLabels guards the engine: there a label out of range is an error without a place, or
+// on a GPU the end of the process.
+func checkLabels(s *Split, m dataset.Manifest) error {
+	if m.Task == dataset.TaskRegression {
+		if len(s.Targets) != s.Rows {
+			return fmt.Errorf("split %s: %w: %d targets for %d rows", s.Name, dataset.ErrCorrupt, len(s.Targets), s.Rows)
+		}
+		return nil
+	}
+	if len(s.Labels) != s.Rows {
+		return fmt.Errorf("split %s: %w: %d labels for %d rows", s.Name, dataset.ErrCorrupt, len(s.Labels), s.Rows)
+	}
+	for i, y := range s.Labels {
+		if y < 0 || y >= int64(m.NumClasses) {
+			return fmt.Errorf("split %s: %w: row %d has label %d, the %d classes are 0 to %d", s.Name, dataset.ErrCorrupt, i, y, m.NumClasses, m.NumClasses-1)
+		}
+	}
+	return nil
+}
+
+// Dim returns the number of features of a row.
+func (b Batch) Dim() int {
+	n := 1
+	for _, d := range b.Shape {
+		n *= int(d)
+	}
+	return n
+}
+
+// Slice returns the rows [lo, hi) of b without copying them.
+func (b Batch) Slice(lo, hi int) Batch {
+	dim := b.Dim()
+	out := Batch{Rows: hi - lo, Shape: b.Shape, X: b.X[lo*dim : hi*dim]}
+	if b.Labels != nil {
+		out.Labels = b.Labels[lo:hi]
+	}
+	if b.Targets != nil {
+		out.Targets = b.Targets[lo:hi]
+	}
+	return out
+}
+
+// Gather copies the given rows of b into dst, whose memory is used again.
+func (b Batch) Gather(dst *Batch, rows []int32) {
+	dim := b.Dim()
+	dst.Rows, dst.Shape = len(rows), b.Shape
+	dst.X, dst.Labels, dst.Targets = dst.X[:0], dst.Labels[:0], dst.Targets[:0]
+	for _, row := range rows {
+		dst.X = append(dst.X, b.X[int(row)*dim:(int(row)+1)*dim]...)
+		if b.Labels != nil {
+			dst.Labels = append(dst.Labels, b.Labels[row])
+		}
+		if b.Targets != nil {
+			dst.Targets = append(dst.Targets, b.Targets[row])
+		}
+	}
+	if b.Labels == nil {
+		dst.Labels = nil
+	}
+	if b.Targets == nil {
+		dst.Targets = nil
+	}
+}

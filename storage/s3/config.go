@@ -1,0 +1,138 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"tandem.dev/storage"
+)
+
+// Config says where the objects are.
+type Config struct {
+	Endpoint  string // host or host:port, without a scheme
+	Bucket    string // must exist
+	Prefix    string // put before every key with a slash between; may be empty
+	AccessKey string
+	SecretKey string
+	Region    string // empty means us-east-1
+	TLS       bool   // https; without it the bytes and their signatures can be read on the way
+	CAPEM     string // certificates to trust instead of the system's, PEM; may be empty
+
+	Tries       int           // of each request; 0 means 5
+	IdleTimeout time.Duration // without a byte moving on a connection; 0 means 60 s
+	PartSize    int64         // bytes of a multipart upload's parts, at least 5 MiB; 0 means 16 MiB
+	ListPage    int           // objects asked for at a time; 0 means the server's maximum
+}
+
+// withDefaults fills in what is zero and refuses what cannot work.
+func (c Config) withDefaults() (Config, error) {
+	if strings.Contains(c.Endpoint, "://") {
+		return c, fmt.Errorf("endpoint %q: write host:port without a scheme, and set TLS", c.Endpoint)
+	}
+	if c.Endpoint == "" || c.Bucket == "" {
+		return c, errors.New("an endpoint and a bucket are needed")
+	}
+	if c.Prefix != "" {
+		if err := storage.CheckKey(c.Prefix); err != nil {
+			return c, fmt.Errorf("prefix: %w", err)
+		}
+	}
+	if c.Region == "" {
+		c.Region = "us-east-1"
+	}
+	if c.Tries == 0 {
+		c.Tries = 5
+	}
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = time.Minute
+	}
+	if c.PartSize == 0 {
+		c.PartSize = 16 << 20
+	}
+	if c.PartSize < 5<<20 || c.Tries < 1 || c.IdleTimeout < 0 || c.ListPage < 0 {
+		return c, errors.New("parts must have at least 5 MiB, tries be positive, timeouts and pages not negative")
+	}
+	return c, nil
+}
+
+// New makes a store. It does not talk to the server; storage.Probe does.
+func New(c Config) (*Store, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("s3 storage: %w", err)
+	}
+	transport, err := c.transport()
+	if err != nil {
+		return nil, fmt.Errorf("s3 storage: %w", err)
+	}
+	client, err := minio.New(c.Endpoint, &minio.Options{
+		Creds:      credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""),
+		Secure:     c.TLS,
+		Transport:  transport,
+		Region:     c.Region,
+		MaxRetries: c.Tries,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("s3 storage: endpoint %s: %w", c.Endpoint, err)
+	}
+	return &Store{config: c, core: minio.Core{Client: client}, transport: transport}, nil
+}
+
+func (c Config) transport() (*http.Transport, error) {
+	t := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		MaxIdleConnsPerHost:   32,
+		IdleConnTimeout:       c.IdleTimeout / 2,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: 10 * time.Second,
+		DisableCompression:    true, // else a .gz object would come out unpacked
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
+	t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return idleConn{conn, c.IdleTimeout}, nil
+	}
+	if c.CAPEM != "" {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM([]byte(c.CAPEM)) {
+			return nil, errors.New("the CA holds no PEM certificate")
+		}
+		t.TLSClientConfig.RootCAs = pool
+	}
+	return t, nil
+}
+
+// idleConn fails a read or write that does not move for so long. A deadline for a whole
+// request would have to know how large the object and how slow the network is.
+type idleConn struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (c idleConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+func (c idleConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}

@@ -1,0 +1,59 @@
+package torch
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrShape: the model's output does not fit the loss and the labels or targets.
+	ErrShape = errors.New("the model and the data do not fit")
+	// ErrModel: the model itself failed, in forward, in backward or in being compiled.
+	ErrModel = errors.New("the model failed")
+	// ErrNotTorchScript: the bytes are no TorchScript file.
+	ErrNotTorchScript = errors.New("not a TorchScript file (make one with torch.jit.script(model).save(path))")
+	// ErrPeerLost: a collective failed because another rank is gone.
+	ErrPeerLost = errors.New("another rank was lost")
+	// ErrTimeout: a collective or the rendezvous took longer than the group's timeout.
+	ErrTimeout = errors.New("another rank did not answer in time")
+	// ErrAborted: Group.Abort or Close ended the group.
+	ErrAborted = errors.New("the process group was aborted")
+	// ErrLabel: a label is outside the model's classes.
+	ErrLabel = errors.New("bad label")
+	// ErrStateMismatch: a state does not belong to this model or optimizer.
+	ErrStateMismatch = errors.New("the state does not belong to this model")
+	// ErrDevice: the device cannot be used.
+	ErrDevice = errors.New("the device cannot be used")
+	// ErrClosed: the object was used after Close.
+	ErrClosed = errors.New("used after Close")
+)
+
+// Codes of tdm_code in shim.h.
+const (
+	codeOK = iota
+	codeError
+	codeShape
+	codeModel
+	codeNotTorchScript
+	codePeerLost
+	codeTimeout
+	codeAborted
+	codeLabel
+	codeState
+	codeDevice
+)
+
+// errorOf is the error for a status; nil for codeOK.
+func errorOf(code int, text string) error {
+	sentinels := map[int]error{
+		codeShape: ErrShape, codeModel: ErrModel, codeNotTorchScript: ErrNotTorchScript, codePeerLost: ErrPeerLost,
+		codeTimeout: ErrTimeout, codeAborted: ErrAborted, codeLabel: ErrLabel, codeState: ErrStateMismatch, codeDevice: ErrDevice,
+	}
+	if code == codeOK {
+		return nil
+	}
+	if sentinel, ok := sentinels[code]; ok {
+		return fmt.Errorf("%w: %s", sentinel, text)
+	}
+	return fmt.Errorf("libtorch: %s", text)
+}

@@ -1,0 +1,124 @@
+package torch
+
+// #include <stdlib.h>
+// #include "shim.h"
+import "C"
+
+import (
+	"context"
+	"fmt"
+	"runtime/cgo"
+	"sync"
+	"unsafe"
+)
+
+// Group is one rank's end of a process group: Gloo on the CPU, NCCL on CUDA.
+// Every rank calls the same collectives in the same order, one at a time.
+// After a collective failed, the group is of no more use: Close it.
+type Group struct {
+	config GroupConfig
+	store  cgo.Handle
+	cancel context.CancelFunc // ends waits at the rendezvous
+
+	mu      sync.Mutex // held during collectives, so that Close waits for them
+	abortMu sync.Mutex // guards handle against Abort during Close
+	handle  *C.tdm_group
+}
+
+// NewGroup connects this rank with the others and returns when all are there.
+// ctx bounds the joining only.
+func NewGroup(ctx context.Context, c GroupConfig) (*Group, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	// The store outlives ctx: NCCL connects when it is first used.
+	storeCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	defer stop()
+	g := &Group{config: c, cancel: cancel, store: cgo.NewHandle(&rendezvous{ctx: storeCtx, store: c.Rendezvous, prefix: c.Prefix})}
+	address := C.CString(c.BindAddress)
+	defer C.free(unsafe.Pointer(address))
+	s := C.tdm_group_new(C.uintptr_t(g.store), C.int32_t(c.Rank), C.int32_t(c.WorldSize), address,
+		C.int64_t(c.Timeout.Milliseconds()), C.tdm_device(c.Device.index()), &g.handle)
+	if err := check(s); err != nil {
+		cancel()
+		g.store.Delete()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("join process group as rank %d of %d: %w", c.Rank, c.WorldSize, ctx.Err())
+		}
+		return nil, fmt.Errorf("join process group as rank %d of %d: %w", c.Rank, c.WorldSize, err)
+	}
+	return g, nil
+}
+
+// Rank is this process's number in the group, from 0.
+func (g *Group) Rank() int { return g.config.Rank }
+
+// WorldSize is the number of ranks.
+func (g *Group) WorldSize() int { return g.config.WorldSize }
+
+// AllReduceSum replaces values by their sums over all ranks, the same bits on each.
+func (g *Group) AllReduceSum(values []float64) error {
+	return g.collective("all-reduce", func() C.tdm_status {
+		return C.tdm_group_all_reduce(g.handle, (*C.double)(unsafe.SliceData(values)), C.size_t(len(values)))
+	})
+}
+
+// Broadcast replaces data on every rank by root's; all ranks give the same length.
+func (g *Group) Broadcast(data []byte, root int) error {
+	if root < 0 || root >= g.config.WorldSize {
+		return fmt.Errorf("broadcast from rank %d: there are %d ranks", root, g.config.WorldSize)
+	}
+	return g.collective("broadcast", func() C.tdm_status {
+		return C.tdm_group_broadcast(g.handle, (*C.uint8_t)(unsafe.SliceData(data)), C.size_t(len(data)), C.int32_t(root))
+	})
+}
+
+// Barrier returns when every rank has called it.
+func (g *Group) Barrier() error {
+	return g.collective("barrier", func() C.tdm_status { return C.tdm_group_barrier(g.handle) })
+}
+
+func (g *Group) collective(name string, call func() C.tdm_status) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.handle == nil {
+		return fmt.Errorf("%s: %w", name, ErrClosed)
+	}
+	if err := check(call()); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// Abort wakes a collective that waits, a Trainer's step included: it returns ErrAborted with why.
+// The other ranks see ErrPeerLost. Any goroutine may call it, also after Close.
+func (g *Group) Abort(why string) {
+	g.abortMu.Lock()
+	defer g.abortMu.Unlock()
+	if g.handle == nil {
+		return
+	}
+	g.cancel()
+	text := C.CString(why)
+	defer C.free(unsafe.Pointer(text))
+	C.tdm_group_abort(g.handle, text)
+}
+
+// Close leaves the group, aborting what still waits in it. A Trainer of this group is closed first, or given another group.
+func (g *Group) Close() {
+	if !g.mu.TryLock() {
+		g.Abort("the process group was closed")
+		g.mu.Lock()
+	}
+	defer g.mu.Unlock()
+	g.abortMu.Lock()
+	defer g.abortMu.Unlock()
+	if g.handle == nil {
+		return
+	}
+	g.cancel()
+	C.tdm_group_free(g.handle)
+	g.handle = nil
+	g.store.Delete()
+}

@@ -1,0 +1,46 @@
+package torch
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Rendezvous is where the ranks of a group leave their addresses for each other.
+// A key is set once. Both methods may be called at the same time by several threads.
+type Rendezvous interface {
+	Set(ctx context.Context, key string, value []byte) error
+	// Get waits until the key is set or ctx ends; then its error is ctx's.
+	Get(ctx context.Context, key string) ([]byte, error)
+}
+
+// GroupConfig says who is in a process group and how they find each other.
+type GroupConfig struct {
+	Rank       int
+	WorldSize  int
+	Rendezvous Rendezvous
+	// Prefix is put before every key. It must never be used twice: one for each generation.
+	Prefix string
+	// BindAddress is the address or host name, of this machine and reachable by the others, that Gloo listens on.
+	BindAddress string
+	// Timeout of joining and of every collective. It is the backstop for a hung peer; a dead one is noticed at once.
+	Timeout time.Duration
+	Device  Device
+}
+
+func (c GroupConfig) validate() error {
+	switch {
+	case c.WorldSize < 1 || c.Rank < 0 || c.Rank >= c.WorldSize:
+		return fmt.Errorf("rank %d of %d ranks does not exist", c.Rank, c.WorldSize)
+	case c.WorldSize > math.MaxInt32:
+		return fmt.Errorf("%d ranks are too many", c.WorldSize)
+	case c.Rendezvous == nil:
+		return fmt.Errorf("a process group needs a rendezvous")
+	case c.BindAddress == "" && !c.Device.CUDA:
+		return fmt.Errorf("a process group needs an address to listen on")
+	case c.Timeout < time.Millisecond:
+		return fmt.Errorf("timeout %v of a process group is too short", c.Timeout)
+	}
+	return nil
+}

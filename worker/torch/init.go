@@ -1,0 +1,34 @@
+package torch
+
+/*
+#cgo CXXFLAGS: -O3 -Wall
+#cgo LDFLAGS: -ltorch -ltorch_cpu -lc10 -lstdc++ -ldl
+#include "shim.h"
+*/
+import "C"
+
+// Options are the settings of libtorch in this process.
+type Options struct {
+	Threads       int  // for one operator; 0 leaves libtorch's choice, one a core
+	Deterministic bool // only algorithms that give the same bits every time, also on CUDA
+}
+
+// Init sets libtorch up. It is called once, before anything else of this package.
+func Init(o Options) error {
+	return check(C.tdm_init(C.int32_t(o.Threads), cbool(o.Deterministic)))
+}
+
+// check is the error of a status.
+func check(s C.tdm_status) error {
+	if s.code == C.TDM_OK {
+		return nil
+	}
+	return errorOf(int(s.code), C.GoString(&s.text[0]))
+}
+
+func cbool(b bool) C.int32_t {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,390 @@
+#include "trainer.h"
+#include "reducer.h"
+
+#include <ATen/Context.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+#include <set>
+
+namespace tandem {
+namespace {
+
+// Tensors of the group's device and of types that every backend can send,
+// broadcast from root and written back where a copy had to be made.
+void broadcast(Group& group, const std::vector<at::Tensor>& tensors, int root) {
+  if (tensors.empty()) return;
+  at::NoGradGuard no_grad;
+  std::vector<at::Tensor> sent;
+  for (const auto& t : tensors) {
+    auto s = t.detach().to(group.device());
+    if (s.scalar_type() == at::kBool) s = s.to(at::kByte); // Gloo 1.13 knows no bool
+    sent.push_back(s);
+  }
+  group.collective([&] {
+    c10d::broadcast_coalesced(group.handle(), sent, size_t(250) << 20, root);
+  });
+  for (size_t i = 0; i < tensors.size(); i++)
+    if (!sent[i].is_alias_of(tensors[i])) tensors[i].detach().copy_(sent[i]);
+}
+
+std::vector<at::Tensor> tensors_of(const NamedTensors& named) {
+  std::vector<at::Tensor> list;
+  for (const auto& t : named) list.push_back(t.second);
+  return list;
+}
+
+// The parameters to train, each once.
+NamedTensors trained(const torch::jit::Module& module) {
+  NamedTensors list;
+  std::set<const void*> tensors;
+  std::map<const void*, std::string> storages;
+  for (const auto& p : parameters_of(module)) {
+    if (!p.second.requires_grad() || !tensors.insert(p.second.unsafeGetTensorImpl()).second)
+      continue;
+    auto storage = storages.emplace(p.second.data_ptr(), p.first);
+    if (p.second.numel() > 0 && !storage.second)
+      throw Failure(TDM_MODEL, "the parameters " + storage.first->second + " and " + p.first +
+                                   " share memory: tied weights cannot be trained from a "
+                                   "TorchScript file, which stores them as two");
+    list.push_back(p);
+  }
+  if (list.empty()) throw Failure(TDM_MODEL, "the model has no parameter that can be trained");
+  return list;
+}
+
+} // namespace
+
+Trainer::Trainer(const torch::jit::Module& module, c10::Device device,
+                 std::shared_ptr<Group> group, const tdm_trainer_config& config)
+    : module_(module), device_(device), config_(config) {
+  module_.to(device_);
+  params_ = trained(module_);
+  buffers_ = buffers_of(module_);
+  optimizer_ = std::make_unique<Optimizer>(config_, tensors_of(params_));
+  mode(true);
+  set_group(std::move(group));
+}
+
+Trainer::~Trainer() {
+  drop_reducer();
+  drop_gradients();
+}
+
+void Trainer::drop_reducer() {
+  auto old = std::move(reducer_);
+  reducer_.reset();
+  try {
+    old.reset();
+  } catch (...) {
+    // Its destructor may throw when the group broke in the middle of a step.
+  }
+}
+
+void Trainer::drop_gradients() {
+  for (auto& p : params_) p.second.mutable_grad() = at::Tensor();
+}
+
+void Trainer::mode(bool training) {
+  if (mode_ == int(training)) return;
+  set_training(module_, training);
+  mode_ = training;
+}
+
+void Trainer::set_group(std::shared_ptr<Group> group) {
+  drop_reducer();
+  group_ = std::move(group);
+  drop_gradients(); // they are views of the old buckets
+  if (!group_) return;
+  if (group_->device() != device_)
+    throw Failure(TDM_DEVICE, "the group is on " + group_->device().str() + ", the model on " +
+                                  device_.str());
+  auto all = tensors_of(params_);
+  group_->collective([&] {
+    c10d::verify_params_across_processes(group_->handle(), all, {});
+  });
+  broadcast(*group_, tensors_of(parameters_of(module_)), 0);
+  broadcast(*group_, tensors_of(buffers_), 0);
+  build_reducer();
+}
+
+void Trainer::build_reducer() {
+  // Gradients come from the last layer back.
+  std::vector<at::Tensor> params;
+  std::vector<std::string> names;
+  for (auto p = params_.rbegin(); p != params_.rend(); ++p) {
+    names.push_back(p->first);
+    params.push_back(p->second);
+  }
+  group_->collective([&] {
+    reducer_ = new_reducer(params, names, group_->handle(), config_.first_bucket_bytes,
+                           config_.bucket_bytes);
+  });
+}
+
+void Trainer::sync_state(int root) {
+  if (!group_) return;
+  std::vector<at::Tensor> all;
+  for (const auto& t : state()) all.push_back(t.second);
+  broadcast(*group_, all, root);
+}
+
+// DDP does this before each forward. After each step, the state of any rank is
+// the state of all, and an evaluation needs no collective.
+void Trainer::sync_buffers() {
+  if (group_) broadcast(*group_, tensors_of(buffers_), 0);
+}
+
+// The batch in tensors that are kept from step to step while shapes stay.
+Trainer::Input Trainer::stage(const Batch& batch) {
+  auto put = [&](at::Tensor& host, at::Tensor& space, const void* data, at::IntArrayRef shape,
+                 at::ScalarType type) {
+    if (!host.defined() || host.sizes() != shape || host.scalar_type() != type) {
+      auto options = at::TensorOptions().dtype(type);
+      host = at::empty(shape, options.pinned_memory(device_.is_cuda()));
+      space = device_.is_cuda() ? at::empty(shape, options.device(device_)) : host;
+    }
+    if (host.nbytes()) std::memcpy(host.data_ptr(), data, host.nbytes());
+    if (device_.is_cuda()) space.copy_(host, /*non_blocking=*/true);
+    return space;
+  };
+  Input in;
+  in.x = put(x_host_, x_space_, batch.x, batch.x_shape, at::kFloat);
+  in.y = batch.labels ? put(y_host_, y_space_, batch.labels, batch.y_shape, at::kLong)
+                      : put(y_host_, y_space_, batch.targets, batch.y_shape, at::kFloat);
+  return in;
+}
+
+void Trainer::check_labels(const Batch& batch, int64_t classes) const {
+  int64_t n = 1;
+  for (auto d : batch.y_shape) n *= d;
+  for (int64_t i = 0; i < n; i++) {
+    const int64_t label = batch.labels[i];
+    if (label < 0 || label >= classes)
+      throw Failure(TDM_LABEL, "label " + std::to_string(label) + " is out of range: the model has " +
+                                   std::to_string(classes) + " outputs, so labels go from 0 to " +
+                                   std::to_string(classes - 1));
+  }
+}
+
+// The sum over rows of each row's mean loss.
+at::Tensor Trainer::row_losses_sum(const at::Tensor& out, const at::Tensor& y) const {
+  const int64_t rows = y.size(0);
+  auto mismatch = [&](const std::string& wanted) {
+    return Failure(TDM_SHAPE, "the model returned shape " + shape_text(out.sizes()) + ", expected " +
+                                  wanted);
+  };
+  if (!out.is_floating_point())
+    throw Failure(TDM_SHAPE, std::string("the model returned ") + at::toString(out.scalar_type()) +
+                                 " values, expected floating point");
+  if (config_.loss == TDM_CROSS_ENTROPY) {
+    bool fits = out.dim() == y.dim() + 1 && out.size(0) == rows;
+    for (int64_t d = 1; fits && d < y.dim(); d++) fits = out.size(d + 1) == y.size(d);
+    if (!fits) {
+      auto wanted = y.sizes().vec();
+      std::string text = "[" + std::to_string(rows) + ", classes";
+      for (size_t d = 1; d < wanted.size(); d++) text += ", " + std::to_string(wanted[d]);
+      throw mismatch(text + "] for cross-entropy with labels of shape " + shape_text(y.sizes()));
+    }
+    auto sum = at::cross_entropy_loss(out, y, {}, at::Reduction::Sum);
+    return y.numel() > rows ? sum * (double(rows) / y.numel()) : sum;
+  }
+  // A column is as good as a vector; anything else that broadcasts is a mistake.
+  const bool column = out.numel() == rows && y.numel() == rows && out.size(0) == rows;
+  if (out.sizes() != y.sizes() && !column)
+    throw mismatch(shape_text(y.sizes()) + ", the shape of the targets");
+  auto sum = at::mse_loss(out.reshape(y.sizes()), y, at::Reduction::Sum);
+  return y.numel() > rows ? sum * (double(rows) / y.numel()) : sum;
+}
+
+void Trainer::backward(const at::Tensor& loss, double scale, bool reduce) {
+  auto grad = at::full({}, scale, loss.options());
+  auto run = [&] { torch::autograd::backward({loss}, {grad}); };
+  if (!reducer_ || !reduce) return as(TDM_MODEL, run);
+  reducer_->prepare_for_backward({});
+  group_->collective(run, TDM_MODEL);
+}
+
+double Trainer::forward_backward(const Batch& batch, double loss_scale, int64_t micro_batches) {
+  const int64_t rows = batch.x_shape[0];
+  if (rows == 0) {
+    // A rank without rows still takes part in the reduction, with zeros.
+    auto nothing = at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(device_));
+    for (const auto& p : params_) nothing = nothing + p.second.sum() * 0;
+    backward(nothing, 0, true);
+    return 0;
+  }
+  auto in = stage(batch);
+  micro_batches = std::min(std::max<int64_t>(micro_batches, 1), rows);
+  at::Tensor pending; // on CUDA the sum is read once, at the end
+  for (int64_t i = 0; i < micro_batches; i++) {
+    const int64_t from = rows * i / micro_batches, to = rows * (i + 1) / micro_batches;
+    auto x = micro_batches == 1 ? in.x : in.x.narrow(0, from, to - from);
+    auto y = micro_batches == 1 ? in.y : in.y.narrow(0, from, to - from);
+    auto out = forward(module_, x);
+    if (config_.loss == TDM_CROSS_ENTROPY && i == 0 && out.dim() > 1)
+      check_labels(batch, out.size(1));
+    auto loss = row_losses_sum(out, y);
+    backward(loss, loss_scale, i + 1 == micro_batches);
+    auto value = loss.detach();
+    pending = pending.defined() ? pending + value : value;
+  }
+  return pending.item<double>();
+}
+
+std::vector<at::Tensor> Trainer::gradients() {
+  std::vector<at::Tensor> grads;
+  for (auto& p : params_) {
+    if (!p.second.grad().defined())
+      throw Failure(TDM_MODEL, "the parameter " + p.first +
+                                   " takes no part in the loss: remove it from the model or set "
+                                   "its requires_grad to False");
+    grads.push_back(p.second.grad());
+  }
+  return grads;
+}
+
+tdm_step_result Trainer::step(const Batch& batch, double loss_scale, int64_t micro_batches,
+                              double lr, int64_t seed) {
+  if (group_ && !reducer_)
+    throw Failure(TDM_PEER_LOST, "the process group broke in an earlier step");
+  c10::AutoGradMode grad_mode(true);
+  c10::OptionalDeviceGuard guard(device_);
+  mode(true);
+  at::manual_seed(static_cast<uint64_t>(seed));
+  std::vector<at::Tensor> before; // forward moves running statistics
+  for (const auto& b : buffers_) before.push_back(b.second.detach().clone());
+  drop_gradients();
+  if (reducer_) reducer_->prepare_for_forward();
+
+  tdm_step_result result{};
+  result.rows = batch.x_shape[0];
+  auto restore = [&] {
+    at::NoGradGuard no_grad;
+    for (size_t i = 0; i < buffers_.size(); i++) buffers_[i].second.detach().copy_(before[i]);
+  };
+  std::vector<at::Tensor> grads;
+  try {
+    result.loss_sum = forward_backward(batch, loss_scale, micro_batches);
+    grads = gradients();
+  } catch (...) {
+    drop_reducer(); // it waits for gradients that will never come
+    drop_gradients();
+    restore();
+    throw;
+  }
+  result.grad_norm = gradient_norm(grads);
+  result.finite = std::isfinite(result.grad_norm);
+  if (!result.finite) {
+    restore();
+    return result;
+  }
+  const double ratio =
+      config_.clip_norm > 0 ? config_.clip_norm / (result.grad_norm + 1e-6) : 1;
+  optimizer_->step(grads, std::min(ratio, 1.0), lr);
+  try {
+    sync_buffers();
+  } catch (...) {
+    drop_reducer();
+    throw;
+  }
+  return result;
+}
+
+tdm_eval_result Trainer::evaluate(const Batch& batch) {
+  at::NoGradGuard no_grad;
+  c10::OptionalDeviceGuard guard(device_);
+  tdm_eval_result result{};
+  result.rows = batch.x_shape[0];
+  if (result.rows == 0) return result;
+  mode(false);
+  auto in = stage(batch);
+  auto out = forward(module_, in.x);
+  if (config_.loss == TDM_CROSS_ENTROPY && out.dim() > 1) check_labels(batch, out.size(1));
+  result.loss_sum = row_losses_sum(out, in.y).item<double>();
+  result.elements = in.y.numel();
+  if (config_.loss == TDM_CROSS_ENTROPY) {
+    result.correct = out.argmax(1).eq(in.y).sum().item<int64_t>();
+  } else {
+    auto error = (out.reshape(in.y.sizes()) - in.y).to(at::kDouble);
+    result.squared_error_sum = error.square().sum().item<double>();
+    result.abs_error_sum = error.abs().sum().item<double>();
+  }
+  return result;
+}
+
+NamedTensors Trainer::state() const {
+  NamedTensors all;
+  for (const auto& p : parameters_of(module_)) all.emplace_back("model." + p.first, p.second);
+  for (const auto& b : buffers_) all.emplace_back("model." + b.first, b.second);
+  for (size_t i = 0; i < params_.size(); i++)
+    for (size_t s = 0; s < optimizer_->slots().size(); s++)
+      all.emplace_back("optim." + params_[i].first + "." + optimizer_->slots()[s],
+                       optimizer_->state(s)[i]);
+  all.emplace_back("optim.step", optimizer_->steps());
+  return all;
+}
+
+} // namespace tandem
+
+using namespace tandem;
+
+tdm_status tdm_trainer_new(tdm_module m, tdm_device device, tdm_group* group,
+                           const tdm_trainer_config* config, tdm_trainer** out) {
+  return guarded([&] {
+    *out = new tdm_trainer{std::make_unique<Trainer>(as_module(m), device_of(device),
+                                                     group ? group->group : nullptr, *config)};
+  });
+}
+
+void tdm_trainer_free(tdm_trainer* trainer) {
+  try {
+    delete trainer;
+  } catch (...) {
+    // See ~Trainer.
+  }
+}
+
+tdm_status tdm_trainer_set_group(tdm_trainer* trainer, tdm_group* group) {
+  return guarded([&] { trainer->trainer->set_group(group ? group->group : nullptr); });
+}
+
+tdm_status tdm_trainer_sync_state(tdm_trainer* trainer, int32_t root) {
+  return guarded([&] { trainer->trainer->sync_state(root); });
+}
+
+tdm_status tdm_trainer_step(tdm_trainer* trainer, const float* x, const int64_t* x_shape,
+                            int32_t x_dims, const int64_t* labels, const float* targets,
+                            const int64_t* y_shape, int32_t y_dims, double loss_scale,
+                            int32_t micro_batches, double lr, int64_t seed,
+                            tdm_step_result* out) {
+  return guarded([&] {
+    Batch batch{x, {x_shape, size_t(x_dims)}, labels, targets, {y_shape, size_t(y_dims)}};
+    *out = trainer->trainer->step(batch, loss_scale, micro_batches, lr, seed);
+  });
+}
+
+tdm_status tdm_trainer_evaluate(tdm_trainer* trainer, const float* x, const int64_t* x_shape,
+                                int32_t x_dims, const int64_t* labels, const float* targets,
+                                const int64_t* y_shape, int32_t y_dims, tdm_eval_result* out) {
+  return guarded([&] {
+    Batch batch{x, {x_shape, size_t(x_dims)}, labels, targets, {y_shape, size_t(y_dims)}};
+    *out = trainer->trainer->evaluate(batch);
+  });
+}
+
+tdm_status tdm_trainer_state(tdm_trainer* trainer, tdm_tensors** out) {
+  return guarded([&] {
+    auto list = std::make_unique<tdm_tensors>();
+    for (const auto& t : trainer->trainer->state()) {
+      dtype_name(t.second.scalar_type());
+      list->add(t.first, t.second);
+    }
+    *out = list.release();
+  });
+}
+
+tdm_status tdm_trainer_load_state(tdm_trainer* trainer, const tdm_tensors* list) {
+  return guarded([&] { load_strict(trainer->trainer->state(), list->list); });
+}

@@ -1,0 +1,74 @@
+// One rank's training of one module.
+#pragma once
+
+#include "group.h"
+#include "module.h"
+#include "optimizer.h"
+
+namespace c10d {
+class Reducer;
+}
+
+namespace tandem {
+
+// A batch on the host, rows first.
+struct Batch {
+  const float* x;
+  at::IntArrayRef x_shape;
+  const int64_t* labels; // or
+  const float* targets;
+  at::IntArrayRef y_shape;
+};
+
+class Trainer {
+ public:
+  Trainer(const torch::jit::Module& module, c10::Device device, std::shared_ptr<Group> group,
+          const tdm_trainer_config& config);
+  ~Trainer();
+
+  // Leaves the present group and joins the given one (none: trains alone),
+  // taking rank 0's parameters and buffers. Collective.
+  void set_group(std::shared_ptr<Group> group);
+  // Makes parameters, buffers and optimizer state equal to root's. Collective.
+  void sync_state(int root);
+
+  tdm_step_result step(const Batch& batch, double loss_scale, int64_t micro_batches, double lr,
+                       int64_t seed);
+  tdm_eval_result evaluate(const Batch& batch);
+
+  // Model and optimizer by name, aliasing the live tensors.
+  NamedTensors state() const;
+
+ private:
+  struct Input {
+    at::Tensor x, y;
+  };
+  Input stage(const Batch& batch);
+  at::Tensor row_losses_sum(const at::Tensor& out, const at::Tensor& y) const;
+  void check_labels(const Batch& batch, int64_t classes) const;
+  double forward_backward(const Batch& batch, double loss_scale, int64_t micro_batches);
+  void backward(const at::Tensor& loss, double scale, bool reduce);
+  std::vector<at::Tensor> gradients();
+  void sync_buffers();
+  void build_reducer();
+  void drop_reducer();
+  void drop_gradients();
+  void mode(bool training);
+
+  torch::jit::Module module_;
+  c10::Device device_;
+  tdm_trainer_config config_;
+  NamedTensors params_;  // those that are trained
+  NamedTensors buffers_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::shared_ptr<Group> group_;
+  std::shared_ptr<c10d::Reducer> reducer_;
+  at::Tensor x_space_, y_space_, x_host_, y_host_; // reused from step to step
+  int mode_ = -1; // 1 training, 0 evaluation, -1 not yet set
+};
+
+} // namespace tandem
+
+struct tdm_trainer {
+  std::unique_ptr<tandem::Trainer> trainer;
+};

@@ -1,0 +1,84 @@
+package spec
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Problem is one thing that is wrong with a spec.
+type Problem struct {
+	Place   string // "digits.yaml:3:5", or the text of a --set
+	Message string // what is wrong and what to do
+}
+
+// Error is everything that is wrong with a spec.
+type Error struct {
+	Problems []Problem // in the order of the text
+}
+
+// Error names each problem on a line of its own.
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.Place + ": " + p.Message
+	}
+	return strings.Join(lines, "\n")
+}
+
+// unknownKey says which known key was probably meant: the same name elsewhere in the spec, or the nearest one here.
+func unknownKey(root, here protoreflect.MessageDescriptor, path, key string) string {
+	where := "the spec"
+	if path != "" {
+		where = path
+	}
+	if paths := find(root, key, ""); len(paths) > 0 {
+		return fmt.Sprintf("unknown key %q in %s: there is %s", key, where, strings.Join(paths, " and "))
+	}
+	names := keys(here)
+	nearest := slices.MinFunc(names, func(a, b string) int { return distance(key, a) - distance(key, b) })
+	if distance(key, nearest) <= max(2, len(key)/2) {
+		return fmt.Sprintf("unknown key %q in %s: did you mean %q?", key, where, nearest)
+	}
+	return fmt.Sprintf("unknown key %q in %s: known keys are %s (the nearest is %q)", key, where, strings.Join(names, ", "), nearest)
+}
+
+// distance compares names as people mistake them: neither case nor the marks between words count.
+func distance(a, b string) int {
+	plain := func(s string) string { return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s)) }
+	return levenshtein.ComputeDistance(plain(a), plain(b))
+}
+
+func keys(md protoreflect.MessageDescriptor) []string {
+	names := make([]string, md.Fields().Len())
+	for i := range names {
+		names[i] = string(md.Fields().Get(i).Name())
+	}
+	return names
+}
+
+// find lists the paths of all keys of that name.
+func find(md protoreflect.MessageDescriptor, key, path string) []string {
+	var paths []string
+	for i := range md.Fields().Len() {
+		f := md.Fields().Get(i)
+		at := join(path, string(f.Name()))
+		if string(f.Name()) == key {
+			paths = append(paths, at)
+		}
+		if f.Message() != nil && !f.IsMap() {
+			paths = append(paths, find(f.Message(), key, at)...)
+		}
+	}
+	return paths
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}

@@ -1,0 +1,104 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// MaxBytes bounds the text of a spec.
+const MaxBytes = 1 << 20
+
+// Parse reads a spec. name stands for the file in messages; each of sets is "path=value", such as
+// "training.optimizer.lr=0.01", and overrides what the text says; the value is YAML. An *Error lists all that is wrong.
+func Parse(name string, text []byte, sets []string) (*tandemv1.JobSpec, error) {
+	if len(text) > MaxBytes {
+		return nil, fmt.Errorf("%s: %d bytes are too many for a spec, at most %d", name, len(text), MaxBytes)
+	}
+	s := &tandemv1.JobSpec{}
+	d := decoder{root: s.ProtoReflect().Descriptor(), name: name}
+	body, err := parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if body != nil {
+		d.anchors = anchors(body)
+		d.message(s.ProtoReflect(), body, "")
+	}
+	for _, set := range sets {
+		d.set(s.ProtoReflect(), set)
+	}
+	if len(d.problems) > 0 {
+		return nil, &Error{Problems: d.problems}
+	}
+	return s, nil
+}
+
+// parse reads the one document of a text; nil if it is empty.
+func parse(text []byte) (ast.Node, error) {
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return nil, err
+	}
+	var body ast.Node
+	for _, doc := range file.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if body != nil {
+			return nil, errors.New("more than one document (---) in the file: write one spec a file")
+		}
+		body = doc.Body
+	}
+	return body, nil
+}
+
+// set applies one "path=value".
+func (d *decoder) set(m protoreflect.Message, set string) {
+	d.inline = "--set " + set
+	defer func() { d.inline = "" }()
+	path, value, ok := strings.Cut(set, "=")
+	if !ok || path == "" {
+		d.problem(nil, "write it as path=value, such as training.batch=64")
+		return
+	}
+	steps := strings.Split(path, ".")
+	for i, step := range steps {
+		at := strings.Join(steps[:i], ".")
+		f := m.Descriptor().Fields().ByName(protoreflect.Name(step))
+		if f == nil {
+			d.problem(nil, unknownKey(d.root, m.Descriptor(), at, step))
+			return
+		}
+		if i < len(steps)-1 {
+			if f.Message() == nil || f.IsList() || f.IsMap() {
+				d.problem(nil, fmt.Sprintf("%s has no keys of its own", join(at, step)))
+				return
+			}
+			m = m.Mutable(f).Message()
+			continue
+		}
+		d.setLeaf(m, f, path, value)
+	}
+}
+
+// setLeaf takes text as it is where text is wanted, and YAML everywhere else.
+func (d *decoder) setLeaf(m protoreflect.Message, f protoreflect.FieldDescriptor, path, value string) {
+	if f.Kind() == protoreflect.StringKind && !f.IsList() {
+		m.Set(f, protoreflect.ValueOfString(value))
+		return
+	}
+	node, err := parse([]byte(value))
+	if err != nil || node == nil {
+		d.problem(nil, fmt.Sprintf("%s: %s", path, wants(f)))
+		return
+	}
+	m.Clear(f)
+	d.field(m, f, node, path)
+}

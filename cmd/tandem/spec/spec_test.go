@@ -1,0 +1,187 @@
+package spec
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+var update = flag.Bool("update", false, "accept what the errors say now")
+
+const digits = `# a comment
+name: digits
+dataset: digits@1
+model:
+  cnn:
+    channels: [16, 32]
+    hidden: [64]
+    dropout: 0.1
+training:
+  batch: 64
+  epochs: 1_0
+  optimizer: &opt
+    name: adamw
+    lr: 1e-3
+    weight_decay: 0
+  schedule: {name: cosine, warmup_steps: 1e2}
+resources: {workers: 2}
+max_restarts: 0
+publish:
+  model: digits
+  aliases: [champion]
+`
+
+func wanted() *tandemv1.JobSpec {
+	return &tandemv1.JobSpec{
+		Name: "digits", Dataset: "digits@1",
+		Model: &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Cnn{Cnn: &tandemv1.CnnSpec{
+			Channels: []int32{16, 32}, Hidden: []int32{64}, Dropout: 0.1,
+		}}},
+		Training: &tandemv1.TrainingSpec{
+			Batch: 64, Epochs: 10,
+			Optimizer: &tandemv1.OptimizerSpec{Name: "adamw", Lr: 0.001, WeightDecay: proto.Float64(0)},
+			Schedule:  &tandemv1.ScheduleSpec{Name: "cosine", WarmupSteps: 100},
+		},
+		Resources:   &tandemv1.ResourceSpec{Workers: 2},
+		MaxRestarts: proto.Int32(0),
+		Publish:     &tandemv1.PublishSpec{Model: "digits", Aliases: []string{"champion"}},
+	}
+}
+
+func TestParse(t *testing.T) {
+	got, err := Parse("digits.yaml", []byte(digits), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(wanted(), got, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseReadsItsOwnJSON(t *testing.T) {
+	js, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: false}.Marshal(wanted())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Parse("digits.json", js, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(wanted(), got, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSet(t *testing.T) {
+	got, err := Parse("digits.yaml", []byte(digits), []string{
+		"training.optimizer.lr=0.5", "training.seed=7", "name=42", "model.mlp.hidden=[8, 8]",
+		"publish.aliases=[a, b]", "training.optimizer.nesterov=true", "max_restarts=2",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := wanted()
+	want.Name = "42"
+	want.Training.Optimizer.Lr, want.Training.Optimizer.Nesterov, want.Training.Seed = 0.5, true, 7
+	want.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{Hidden: []int32{8, 8}}}}
+	want.Publish.Aliases = []string{"a", "b"}
+	want.MaxRestarts = proto.Int32(2)
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAliases(t *testing.T) {
+	got, err := Parse("s", []byte("training:\n  batch: &n 64\nevaluate:\n  batch: *n\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.GetEvaluate().GetBatch() != 64 {
+		t.Errorf("batch is %d", got.GetEvaluate().GetBatch())
+	}
+}
+
+// TestErrors keeps what people read: each testdata/*.yaml has its errors beside it in *.golden. Lines of the form
+// "# --set k=v" are settings.
+func TestErrors(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no test data: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sets []string
+			for line := range strings.Lines(string(text)) {
+				if set, ok := strings.CutPrefix(line, "# --set "); ok {
+					sets = append(sets, strings.TrimSpace(set))
+				}
+			}
+			_, err = Parse(filepath.Base(file), text, sets)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			golden := strings.TrimSuffix(file, ".yaml") + ".golden"
+			got := err.Error() + "\n"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	if _, err := Parse("s", make([]byte, MaxBytes+1), nil); err == nil {
+		t.Error("no error")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(digits), "training.batch=3")
+	f.Add([]byte("a: &x *x\nname: *x"), "model.mlp.hidden=[1,2")
+	f.Add([]byte("<<: {a: b}\nname: !!str 3\n"), "=")
+	f.Add([]byte("- 1\n- 2\n"), "training=3")
+	f.Add([]byte("{name: \"\xff\", training: {batch: 99999999999}}"), "training.batch=~")
+	f.Add([]byte("name: |\n  text\n---\nname: b"), "model=*y")
+	f.Add([]byte("? [a]\n: b\n"), "name")
+	f.Fuzz(func(t *testing.T, text []byte, set string) {
+		s, err := Parse("spec.yaml", text, []string{set})
+		var bad *Error
+		if errors.As(err, &bad) && len(bad.Problems) == 0 {
+			t.Error("an error without a problem")
+		}
+		if err != nil {
+			return
+		}
+		js, err := protojson.Marshal(s)
+		if err != nil {
+			t.Skip("text that is not UTF-8")
+		}
+		again, err := Parse("spec.json", js, nil)
+		if err == nil && !proto.Equal(s, again) {
+			t.Errorf("changed on the way through JSON: %s", js)
+		}
+	})
+}

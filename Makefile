@@ -1,10 +1,92 @@
-.PHONY: generate
-TOOLS := .build/tools
+# Everything a person does here. `make help` lists it.
+#
+# Set-up is part of every target that needs it and takes a moment when there is nothing to do. It writes two places: .build/
+# in the clone, and tandem/ in the user's cache folder (see cmd/tandem-setup), which all clones share.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BUILD := .build
+TOOLS := $(BUILD)/tools
+# What is linked to libtorch is compiled with the flags that set-up found; all else is pure Go.
+ENGINE_ENV = GOENV="$$(cat $(BUILD)/goenv)" CGO_ENABLED=1
+PURE_ENV = CGO_ENABLED=0
+# The end-to-end tests start whole clusters and measure time: they have the machine to themselves.
+E2E := tandem.dev/cmd/tandem/e2e
+TEST_FLAGS ?=
+TEST_PARALLEL ?= 2
+
+GO_FILES = $$(git ls-files -co --exclude-standard '*.go')
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(BUILD)/tandem-setup ## Find or install libtorch and make the compiler's flags for it
+	@$(BUILD)/tandem-setup >$(BUILD)/goenv.new && mv $(BUILD)/goenv.new $(BUILD)/goenv
+
+$(BUILD)/tandem-setup: $(wildcard cmd/tandem-setup/*.go) $(shell find cmd/tandem-setup/standin -type f) go.mod
+	@command -v go >/dev/null || { echo "Go 1.26 or later is missing: see https://go.dev/dl/"; exit 1; }
+	@mkdir -p $(BUILD)
+	@$(PURE_ENV) go build -o $@ ./cmd/tandem-setup
+
+$(BUILD)/tandem-check: $(wildcard cmd/tandem-check/*.go) go.mod
+	@mkdir -p $(BUILD)
+	@$(PURE_ENV) go build -o $@ ./cmd/tandem-check
 
 $(TOOLS)/%.stamp: .ci/tools/%/go.mod .ci/tools/%/go.sum
 	@mkdir -p $(TOOLS)
-	cd .ci/tools/$* && go build -o $(CURDIR)/$(TOOLS)/ tool
+	@echo "building the tools of .ci/tools/$*"
+	@cd .ci/tools/$* && $(PURE_ENV) go build -o $(CURDIR)/$(TOOLS)/ tool
 	@touch $@
 
+.PHONY: build
+build: setup ## Build bin/tandem and bin/tandem-engine (the first time takes some minutes)
+	@mkdir -p bin
+	@$(PURE_ENV) go build -o bin/tandem ./cmd/tandem
+	@$(ENGINE_ENV) go build -o bin/tandem-engine ./cmd/tandem-engine
+
+.PHONY: generate
 generate: $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp ## Generate the Go code of proto/
-	$(TOOLS)/buf generate
+	@$(TOOLS)/buf generate
+
+.PHONY: check
+check: setup $(BUILD)/tandem-check $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp $(TOOLS)/golangci-lint.stamp ## Format, vet, lint, house rules, generated code
+	@echo "format"; unformatted="$$(gofmt -l $(GO_FILES))"; \
+	  if [ -n "$$unformatted" ]; then echo "$$unformatted"; echo "run: gofmt -w ."; exit 1; fi
+	@echo "house rules"; $(BUILD)/tandem-check house
+	@echo "proto"; $(TOOLS)/buf lint; $(TOOLS)/buf format --path proto/tandem --diff --exit-code
+	@echo "generated code"; rm -rf $(BUILD)/generated; $(TOOLS)/buf generate --output $(BUILD)/generated; \
+	  $(BUILD)/tandem-check generated $(BUILD)/generated/proto proto
+	@echo "vet"; $(ENGINE_ENV) go vet ./...
+	@echo "lint"; $(ENGINE_ENV) $(TOOLS)/golangci-lint run ./...
+
+.PHONY: test
+test: build $(BUILD)/tandem-check ## Run all tests; ends with the counts
+	@packages="$$($(ENGINE_ENV) go list ./... | grep -v '^$(E2E)')"; \
+	{ rc=0; \
+	  $(ENGINE_ENV) go test -json -p $(TEST_PARALLEL) $(TEST_FLAGS) $$packages || rc=1; \
+	  $(ENGINE_ENV) go test -json -p 1 -timeout 14m $(TEST_FLAGS) $(E2E)/... || rc=1; \
+	  exit $$rc; } | $(BUILD)/tandem-check tests
+
+# A test binary is pure when nothing it is linked from is gotch.
+.PHONY: race
+race: setup $(BUILD)/tandem-check ## Run the tests of all packages without libtorch under the race detector
+	@packages="$$($(ENGINE_ENV) go list -test -f '{{.ImportPath}}: {{join .Deps " "}}' ./... | \
+	  grep '\.test: ' | grep -v -e 'github.com/sugarme/gotch' -e '^$(E2E)' | sed 's/\.test: .*//')"; \
+	CGO_ENABLED=1 go test -json -race -p $(TEST_PARALLEL) $(TEST_FLAGS) $$packages | $(BUILD)/tandem-check tests
+
+.PHONY: bench
+bench: build ## Measure against the peers and write bench/results/
+	@$(ENGINE_ENV) go run ./bench $(BENCH_FLAGS)
+
+.PHONY: demo
+demo: build ## From nothing to a prediction: a cluster, a training, a published model
+	@bin/tandem up --demo
+
+.PHONY: clean
+clean: ## Delete what was built here (the cache folder stays)
+	@rm -rf bin $(BUILD)

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Limits in lines.
+const (
+	maxFile     = 800
+	maxTestFile = 1500
+	maxFunc     = 80
+)
+
+// longFuncFiles may hold longer functions: the train loop has to read top to bottom.
+var longFuncFiles = []string{"worker/train/loop.go"}
+
+// cgoFolder is the only one whose Go files may import "C".
+const cgoFolder = "worker/torch"
+
+// vagueNames say nothing about what a package is.
+var vagueNames = []string{"util", "utils", "common", "helper", "helpers", "types", "base", "misc", "shared"}
+
+// leftovers do not belong into anything that is committed.
+var leftovers = []struct {
+	pattern *regexp.Regexp
+	what    string
+	goOnly  bool
+}{
+	{regexp.MustCompile(`/(work/(main|shared|\.library)|tmp/helpers|root/|home/[a-z]+/)`), "a path of one machine", false},
+	{regexp.MustCompile(`\b(TODO|FIXME|XXX)\b`), "unfinished work", true},
+}
+
+// generatedMark is Go's own convention.
+var generatedMark = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
+
+// problems are found faults ("file:line: what"), and the error that ended the search early.
+type problems struct {
+	list []string
+	err  error
+}
+
+func (p *problems) add(format string, args ...any) {
+	p.list = append(p.list, fmt.Sprintf(format, args...))
+}
+
+// house checks a tree.
+func house(tree fs.FS) problems {
+	var p problems
+	packages := map[string]*pkg{}
+	p.err = fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if skipFolder(name) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !d.Type().IsRegular() || !checked(name) {
+			return nil
+		}
+		text, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return err
+		}
+		if bytes.IndexByte(text, 0) >= 0 {
+			return nil // no text
+		}
+		p.file(name, text)
+		if strings.HasSuffix(name, ".go") {
+			return p.goFile(name, text, packages)
+		}
+		return nil
+	})
+	p.packages(packages)
+	slices.Sort(p.list)
+	return p
+}
+
+// skipFolder leaves out what is not ours or not kept.
+func skipFolder(name string) bool {
+	base := path.Base(name)
+	return name == "bin" || base == "third_party" || base == "testdata" || (strings.HasPrefix(base, ".") && base != "." && base != ".ci")
+}
+
+// checked files are those that people write.
+func checked(name string) bool {
+	switch path.Ext(name) {
+	case ".go", ".proto", ".cpp", ".cc", ".h", ".hpp", ".md", ".yml", ".yaml", ".sh", ".py", ".mod":
+		return true
+	}
+	return path.Base(name) == "Makefile" || path.Dir(name) == ".ci"
+}
+
+// file checks what holds for every text.
+func (p *problems) file(name string, text []byte) {
+	generated := generatedMark.Match(text)
+	lines := bytes.Count(text, []byte("\n"))
+	limit := maxFile
+	if strings.HasSuffix(name, "_test.go") {
+		limit = maxTestFile
+	}
+	switch path.Ext(name) {
+	case ".go", ".cpp", ".cc", ".h", ".hpp", ".proto":
+		if lines > limit && !generated {
+			p.add("%s: %d lines, the limit is %d: split it by what it is about", name, lines, limit)
+		}
+	}
+	if strings.HasPrefix(name, "cmd/tandem-check/") || generated {
+		return // this program names what it looks for
+	}
+	for i, line := range strings.Split(string(text), "\n") {
+		for _, l := range leftovers {
+			if (!l.goOnly || strings.HasSuffix(name, ".go")) && l.pattern.MatchString(line) {
+				p.add("%s:%d: %s: %s", name, i+1, l.what, strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+// pkg is what is known of one package folder.
+type pkg struct {
+	name        string
+	doc         bool // some file has a package comment
+	docFile     bool // there is a doc.go
+	handwritten bool
+}
+
+// goFile checks one Go file and notes what it says about its package.
+func (p *problems) goFile(name string, text []byte, packages map[string]*pkg) error {
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return err
+	}
+	for _, imp := range f.Imports {
+		if imp.Path.Value == `"C"` && path.Dir(name) != cgoFolder {
+			p.add("%s:%d: import \"C\" is for %s only", name, fset.Position(imp.Pos()).Line, cgoFolder)
+		}
+	}
+	if generatedMark.Match(text) {
+		return nil
+	}
+	test := strings.HasSuffix(name, "_test.go")
+	if !test && !slices.Contains(longFuncFiles, name) {
+		p.functions(fset, name, f)
+	}
+	if test {
+		return nil
+	}
+	k := packages[path.Dir(name)]
+	if k == nil {
+		k = &pkg{name: f.Name.Name}
+		packages[path.Dir(name)] = k
+	}
+	k.handwritten = true
+	k.doc = k.doc || f.Doc != nil
+	k.docFile = k.docFile || path.Base(name) == "doc.go"
+	return nil
+}
+
+func (p *problems) functions(fset *token.FileSet, name string, f *ast.File) {
+	for _, d := range f.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || fn.Body == nil {
+			continue
+		}
+		first, last := fset.Position(fn.Pos()).Line, fset.Position(fn.End()).Line
+		if n := last - first + 1; n > maxFunc {
+			p.add("%s:%d: %s has %d lines, the limit is %d", name, first, fn.Name.Name, n, maxFunc)
+		}
+	}
+}
+
+func (p *problems) packages(packages map[string]*pkg) {
+	for dir, k := range packages {
+		switch {
+		case !k.handwritten || dir == ".":
+		case slices.Contains(vagueNames, k.name):
+			p.add("%s: package %s says nothing about what it holds: name it after its subject", dir, k.name)
+		case !k.doc:
+			p.add("%s: package %s has no package comment", dir, k.name)
+		case k.name != "main" && !k.docFile:
+			p.add("%s: package %s has no doc.go", dir, k.name)
+		}
+	}
+}

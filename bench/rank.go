@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"tandem.dev/worker/torch"
+)
+
+// warmUp is the steps before the clock starts, as in ddp.py.
+const warmUp = 20
+
+// rankMain is one process of our side: it trains for some seconds and, as rank 0, prints samples a second over all ranks.
+func rankMain(args []string) error {
+	flags := flag.NewFlagSet("rank", flag.ExitOnError)
+	socket := flags.String("socket", "", "unix socket of the rendezvous")
+	file := flags.String("model", "", "TorchScript file")
+	name := flags.String("name", "", "name of the workload")
+	rank := flags.Int("rank", 0, "rank")
+	ranks := flags.Int("ranks", 1, "ranks in all")
+	batch := flags.Int("batch", 64, "rows of a step on each rank")
+	seconds := flags.Float64("seconds", 4, "seconds to measure")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := torch.Init(torch.Options{Threads: 1}); err != nil {
+		return fmt.Errorf("set libtorch up: %w", err)
+	}
+	code, err := os.ReadFile(*file)
+	if err != nil {
+		return fmt.Errorf("read the model: %w", err)
+	}
+	module, err := torch.LoadModule(code, torch.CPU)
+	if err != nil {
+		return fmt.Errorf("load %s: %w", *file, err)
+	}
+	defer module.Close()
+	var group *torch.Group
+	if *ranks > 1 {
+		group, err = torch.NewGroup(context.Background(), torch.GroupConfig{
+			Rank: *rank, WorldSize: *ranks, Rendezvous: newMeeting(*socket), Prefix: "bench/",
+			BindAddress: "127.0.0.1", Timeout: 30 * time.Second,
+		})
+		if err != nil {
+			return fmt.Errorf("form the process group: %w", err)
+		}
+		defer group.Close()
+	}
+	trainer, err := torch.NewTrainer(torch.TrainerConfig{
+		Module: module, Group: group, Loss: torch.CrossEntropy,
+		Optimizer: torch.OptimizerConfig{Kind: torch.SGD, Momentum: 0.9},
+	})
+	if err != nil {
+		return err
+	}
+	defer trainer.Close()
+	steps, elapsed, err := trainFor(trainer, group, batches(*name, *batch, uint64(*rank)), *seconds, *ranks)
+	if err != nil || *rank != 0 {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(map[string]float64{
+		"samples_per_second": float64(*ranks**batch*steps) / elapsed.Seconds(),
+	})
+}
+
+// trainFor steps until the seconds are over; all ranks stop at the same step.
+func trainFor(trainer *torch.Trainer, group *torch.Group, data []torch.Batch, seconds float64, ranks int) (int, time.Duration, error) {
+	rows := data[0].XShape[0]
+	step := func(i int) error {
+		_, err := trainer.Step(torch.StepInput{
+			Batch: data[i%len(data)], LossScale: 1 / float64(rows), LR: 0.01, Seed: int64(i),
+		})
+		return err
+	}
+	for i := range warmUp {
+		if err := step(i); err != nil {
+			return 0, 0, err
+		}
+	}
+	begin := time.Now()
+	for steps := 0; ; {
+		for range 10 {
+			if err := step(steps); err != nil {
+				return 0, 0, err
+			}
+			steps++
+		}
+		late := []float64{0}
+		if time.Since(begin).Seconds() >= seconds {
+			late[0] = 1
+		}
+		if ranks > 1 {
+			if err := group.AllReduceSum(late); err != nil {
+				return 0, 0, err
+			}
+		}
+		if late[0] > 0 {
+			return steps, time.Since(begin), nil
+		}
+	}
+}
+
+// batches makes random rows of a workload, as ddp.py does.
+func batches(name string, rows int, seed uint64) []torch.Batch {
+	shape := []int64{int64(rows), 784}
+	if name == "resnet8" {
+		shape = []int64{int64(rows), 3, 32, 32}
+	}
+	size := 1
+	for _, n := range shape {
+		size *= int(n)
+	}
+	random := rand.New(rand.NewPCG(seed, 1))
+	data := make([]torch.Batch, 8)
+	for i := range data {
+		b := torch.Batch{XShape: shape, X: make([]float32, size), Labels: make([]int64, rows)}
+		for k := range b.X {
+			b.X[k] = float32(random.NormFloat64())
+		}
+		for k := range b.Labels {
+			b.Labels[k] = int64(random.IntN(10))
+		}
+		data[i] = b
+	}
+	return data
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// workload is one line of the throughput figures.
+type workload struct {
+	model string
+	// batch is the rows of a step on each rank.
+	batch int
+	goal  float64
+}
+
+var workloads = []workload{{"mlp", 64, 1.0}, {"resnet8", 32, 1.0}}
+
+// python is Debian's, the one that Debian's python3-torch belongs to: the same libtorch as ours.
+const python = "/usr/bin/python3"
+
+// throughput trains each workload on two ranks with one thread each, on our engine's trainer and on PyTorch DDP over the
+// same libtorch, in turn. Weights come from one TorchScript file; data lie in memory.
+func throughput(ctx context.Context, c Config) ([]Figure, error) {
+	if out, err := exec.CommandContext(ctx, python, "-c", "import torch").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("the peer is missing (%s): apt-get install python3-torch, or -only cluster", bytes.TrimSpace(out))
+	}
+	dir, err := os.MkdirTemp("", "tandem-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the models: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	var figures []Figure
+	for _, w := range workloads {
+		file := filepath.Join(dir, w.model+".pt")
+		if out, err := exec.CommandContext(ctx, python, peer("export.py"), w.model, file).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("export %s: %w: %s", w.model, err, out)
+		}
+		for _, ranks := range []int{1, 2} {
+			var ours, theirs []float64
+			for run := range c.Runs {
+				o, err := oursOnce(ctx, c, w, ranks, file)
+				if err != nil {
+					return nil, fmt.Errorf("ours, %s on %d ranks: %w", w.model, ranks, err)
+				}
+				p, err := theirsOnce(ctx, c, w, ranks)
+				if err != nil {
+					return nil, fmt.Errorf("PyTorch, %s on %d ranks: %w", w.model, ranks, err)
+				}
+				fmt.Printf("%s, %d ranks, run %d: ours %.0f, PyTorch %.0f samples/s\n", w.model, ranks, run+1, o, p)
+				ours, theirs = append(ours, o), append(theirs, p)
+			}
+			name, peerName := fmt.Sprintf("throughput.%s.%d", w.model, ranks), "PyTorch eager 1.13"
+			if ranks > 1 {
+				peerName = "PyTorch DDP 1.13"
+			}
+			figures = append(figures, against(name, "samples/s", ours, theirs, peerName, w.goal))
+		}
+	}
+	return figures, nil
+}
+
+func peer(script string) string { return filepath.Join("bench", "peers", script) }
+
+// oursOnce starts the ranks and returns samples a second over all of them.
+func oursOnce(ctx context.Context, c Config, w workload, ranks int, file string) (float64, error) {
+	dir, err := os.MkdirTemp("", "tandem-bench-")
+	if err != nil {
+		return 0, fmt.Errorf("make a folder for the socket: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	socket := filepath.Join(dir, "board")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return 0, fmt.Errorf("listen for the ranks: %w", err)
+	}
+	server := &http.Server{Handler: newBoard(), ReadHeaderTimeout: time.Minute}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			fmt.Fprintln(os.Stderr, "bench: rendezvous:", err)
+		}
+	}()
+	defer server.Close()
+
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("find own binary: %w", err)
+	}
+	commands := make([]*exec.Cmd, ranks)
+	var out bytes.Buffer
+	for rank := range ranks {
+		cmd := exec.CommandContext(ctx, self, "rank", "-socket", socket, "-model", file, "-name", w.model,
+			"-rank", strconv.Itoa(rank), "-ranks", strconv.Itoa(ranks),
+			"-batch", strconv.Itoa(w.batch), "-seconds", fmt.Sprint(c.Seconds))
+		cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1")
+		cmd.Stderr = os.Stderr
+		if rank == 0 {
+			cmd.Stdout = &out
+		}
+		if err := cmd.Start(); err != nil {
+			return 0, fmt.Errorf("start rank %d: %w", rank, err)
+		}
+		commands[rank] = cmd
+	}
+	for rank, cmd := range commands {
+		err = errors.Join(err, wrap(rank, cmd.Wait()))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return rate(out.Bytes())
+}
+
+func wrap(rank int, err error) error {
+	if err != nil {
+		return fmt.Errorf("rank %d: %w", rank, err)
+	}
+	return nil
+}
+
+func theirsOnce(ctx context.Context, c Config, w workload, ranks int) (float64, error) {
+	cmd := exec.CommandContext(ctx, python, peer("ddp.py"), w.model, strconv.Itoa(w.batch), strconv.Itoa(ranks), fmt.Sprint(c.Seconds))
+	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("ddp.py: %w", err)
+	}
+	return rate(out)
+}
+
+// rate reads the one line both sides print.
+func rate(out []byte) (float64, error) {
+	var line struct {
+		SamplesPerSecond float64 `json:"samples_per_second"`
+	}
+	if err := json.Unmarshal(out, &line); err != nil {
+		return 0, fmt.Errorf("read the rate from %q: %w", out, err)
+	}
+	return line.SamplesPerSecond, nil
+}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/debuglogger"
@@ -222,9 +223,11 @@ func (s *Server) ClientConfig() s3.Config {
 // returns nil. It is to be called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.release()
+	root := auth.Account{Access: s.config.AccessKey, Secret: s.config.SecretKey, Role: auth.RoleAdmin}
 	err := embedgw.RunVersityGW(ctx, s.backend, &embedgw.Config{
 		RootUserAccess:    s.config.AccessKey,
 		RootUserSecret:    s.config.SecretKey,
+		IAMService:        auth.NewIAMServiceSingle(root), // the default, but it would be printed
 		Region:            region,
 		Ports:             []string{s.endpoint},
 		MaxConnections:    4096,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"tandem.dev/storage"
 )
@@ -41,6 +42,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Endpoint == "" || c.Bucket == "" {
 		return c, errors.New("an endpoint and a bucket are needed")
+	}
+	if err := s3utils.CheckValidBucketNameStrict(c.Bucket); err != nil {
+		return c, fmt.Errorf("bucket %q: %w", c.Bucket, err)
 	}
 	if c.Prefix != "" {
 		if err := storage.CheckKey(c.Prefix); err != nil {

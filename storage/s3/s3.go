@@ -57,6 +57,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) er
 		ConcurrentStreamParts: true,
 		NumThreads:            4,
 		ContentType:           "application/octet-stream",
+		DisableContentSha256:  size == 0, // see PutIfAbsent
 	}
 	if _, err := s.core.Client.PutObject(ctx, s.config.Bucket, s.name(key), body, size, opts); err != nil {
 		return s.fail(ctx, "put", key, err)
@@ -72,7 +73,12 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, b []byte) error {
 	if len(b) > storage.MaxCommit {
 		return fmt.Errorf("put %s: %w: %d bytes, at most %d can be committed", key, storage.ErrSize, len(b), storage.MaxCommit)
 	}
-	opts := minio.PutObjectOptions{DisableMultipart: true, ContentType: "application/octet-stream"}
+	opts := minio.PutObjectOptions{
+		DisableMultipart: true,
+		ContentType:      "application/octet-stream",
+		// Signing the chunks of an empty body loses its Content-Length, which servers want.
+		DisableContentSha256: len(b) == 0,
+	}
 	opts.SetMatchETagExcept("*") // If-None-Match
 	for try := 1; ; try++ {
 		_, err := s.core.Client.PutObject(ctx, s.config.Bucket, s.name(key), bytes.NewReader(b), int64(len(b)), opts)

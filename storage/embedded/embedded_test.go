@@ -1,0 +1,141 @@
+package embedded
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tandem.dev/storage"
+	"tandem.dev/storage/s3"
+	"tandem.dev/storage/storetest"
+)
+
+func config(dir string) Config {
+	return Config{Dir: dir, AccessKey: "tandem", SecretKey: "0123456789abcdef"}
+}
+
+// start runs a server until the test ends. There can be only one at a time.
+func start(t *testing.T, c Config) *Server {
+	t.Helper()
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-s.Ready():
+	case err := <-done:
+		done <- nil
+		t.Fatal("the server ended:", err)
+	}
+	return s
+}
+
+func client(t *testing.T, c s3.Config) storage.Store {
+	t.Helper()
+	st, err := s3.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(st.Close)
+	return st
+}
+
+func TestConformance(t *testing.T) {
+	for name, sidecar := range map[string]bool{"xattr": false, "sidecar": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if !sidecar && !hasXattr(dir) {
+				t.Skip("the temporary folder has no extended attributes")
+			}
+			c := config(dir)
+			c.Sidecar = sidecar
+			s := start(t, c)
+			cc := s.ClientConfig()
+			cc.PartSize, cc.ListPage = 5<<20, 3
+			storetest.Run(t, storetest.Suite{
+				New:      func(t *testing.T) storage.Store { return client(t, cc) },
+				Large:    11 << 20,
+				ListPage: 3,
+			})
+		})
+	}
+}
+
+func TestRestartKeepsObjects(t *testing.T) {
+	dir := t.TempDir()
+	cwd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sidecarLater := range []bool{false, true} {
+		t.Run("", func(t *testing.T) {
+			c := config(dir)
+			c.Sidecar = sidecarLater
+			st := client(t, start(t, c).ClientConfig())
+			if err := st.PutIfAbsent(t.Context(), "a/b", []byte("kept")); err != nil {
+				t.Fatal(err)
+			}
+			if b, err := storage.ReadAll(t.Context(), st, "a/b", 10); err != nil || string(b) != "kept" {
+				t.Fatalf("%q, %v", b, err)
+			}
+		})
+	}
+	if now, err := os.Getwd(); err != nil || now != cwd {
+		t.Errorf("the working directory was %s and is %s (%v)", cwd, now, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "buckets", "tandem", "a", "b")); err != nil || string(b) != "kept" {
+		t.Errorf("the object is no plain file: %q, %v", b, err)
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"port":        {func(c *Config) { c.Listen = l.Addr().String() }, "in use by another program; choose another port"},
+		"open":        {func(c *Config) { c.Listen = "0.0.0.0:0" }, "without a certificate only a loopback IP"},
+		"any":         {func(c *Config) { c.Listen = ":0" }, "without a certificate only a loopback IP"},
+		"secret":      {func(c *Config) { c.SecretKey = "short" }, "at least 16 bytes"},
+		"certificate": {func(c *Config) { c.CertFile = "cert.pem" }, "both a certificate and its key"},
+		"folder":      {func(c *Config) { c.Dir = file }, "not a directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config(t.TempDir())
+			c.change(&cfg)
+			s, err := New(cfg)
+			if err == nil {
+				s.release()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+	dir := t.TempDir()
+	start(t, config(dir))
+	if _, err := New(config(t.TempDir())); err == nil || !strings.Contains(err.Error(), "in this process already") {
+		t.Errorf("a second server: %v", err)
+	}
+}

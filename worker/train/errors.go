@@ -1,0 +1,29 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrPeerLost: a collective failed because another rank is gone or hangs. Another attempt
+// may succeed.
+var ErrPeerLost = errors.New("another rank of the process group is gone")
+
+// permanent marks an error that another attempt would meet again.
+type permanent struct{ error }
+
+func (p permanent) Unwrap() error { return p.error }
+
+// Permanent marks err as one that another attempt would meet again, such as a fault of the
+// spec or the data.
+func Permanent(err error) error { return permanent{err} }
+
+// IsPermanent tells whether err was marked by Permanent.
+func IsPermanent(err error) bool {
+	var p permanent
+	return errors.As(err, &p)
+}
+
+func permanentf(format string, args ...any) error {
+	return Permanent(fmt.Errorf(format, args...))
+}

@@ -1,0 +1,274 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/worker/data"
+)
+
+// Outcome says how a training ended without an error.
+type Outcome int
+
+// The outcomes.
+const (
+	Finished Outcome = iota + 1 // all steps are done
+	Stopped                     // stopped at a step boundary with a checkpoint, as asked
+)
+
+// Config of a Loop.
+type Config struct {
+	Plan        Plan
+	Rank, World int // place in the process group, and its size; 0 and 1 for a single process
+	Train       *data.Split
+	Validation  *data.Split // may have no rows: then nothing is evaluated
+}
+
+// Deps of a Loop.
+type Deps struct {
+	Trainer     Trainer
+	Group       Group       // nil for a single process
+	Checkpoints Checkpoints // Save and Wait are only called on rank 0
+	Reporter    Reporter
+	Stop        <-chan struct{} // closed when this rank is asked to stop with a checkpoint
+	Now         func() time.Time
+	Log         zerolog.Logger
+}
+
+// Loop trains.
+type Loop struct {
+	Config
+	Deps
+	order *data.Order
+	meter meter
+	saved int64 // step of the newest checkpoint; -1: none
+}
+
+// New makes a loop that begins where the checkpoints left off.
+func New(c Config, d Deps) (*Loop, error) {
+	order, err := data.NewOrder(c.Train.Rows, c.Plan.Batch, c.Plan.Seed)
+	if err != nil {
+		return nil, Permanent(err)
+	}
+	if c.Rank < 0 || c.Rank >= c.World {
+		return nil, fmt.Errorf("rank %d of %d ranks", c.Rank, c.World)
+	}
+	if d.Group == nil {
+		if c.World != 1 {
+			return nil, fmt.Errorf("%d ranks without a process group", c.World)
+		}
+		d.Group = alone{}
+	}
+	return &Loop{Config: c, Deps: d, order: order, meter: meter{total: c.Plan.Total}, saved: -1}, nil
+}
+
+// Run trains to the end, or until it is asked to stop. It returns when the last checkpoint
+// is committed.
+func (l *Loop) Run(ctx context.Context) (Outcome, error) {
+	var st State
+	m, tensors, err := l.Checkpoints.Restore(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if m != nil {
+		if err := l.Trainer.LoadState(tensors); err != nil {
+			return 0, fmt.Errorf("restore checkpoint of step %d: %w", m.Step, err)
+		}
+		st, l.saved = stateOf(*m), m.Step
+	}
+	tensors = nil
+	ready := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: l.Plan.Total}}}
+	if err := l.Reporter.Report(ctx, ready); err != nil {
+		return 0, err
+	}
+	l.Log.Info().Int64("step", st.Step).Int64("steps", l.Plan.Total).Int("world", l.World).Msg("training begins")
+
+	now := l.Now()
+	l.meter.step, l.meter.since = st.Step, now
+	l.show(st, phaseStarting)
+	beat := pulse{every: 1, last: st.Step, begin: now}
+	var batch data.Batch
+	var sum agreement
+	for st.Step < l.Plan.Total {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+
+		// This rank's share of the global batch, which may be empty.
+		rows, next, err := l.order.At(st.Cursor)
+		if err != nil {
+			return 0, err
+		}
+		lo, hi := data.Share(len(rows), l.Rank, l.World)
+		l.Train.Gather(&batch, rows[lo:hi])
+
+		// Forward, loss, backward with the average over ranks, clip, update.
+		lr := l.Plan.Schedule.At(st.Step)
+		res, err := l.Trainer.Step(StepInput{
+			Batch:        batch,
+			LossScale:    float64(l.World) / float64(len(rows)),
+			MicroBatches: l.Plan.MicroBatches,
+			LR:           lr,
+			Seed:         StepSeed(l.Plan.Seed, st.Step, l.Rank),
+		})
+		if err != nil {
+			return 0, fmt.Errorf("step %d: %w", st.Step+1, err)
+		}
+		if !res.Finite {
+			return 0, diverged(st.Step+1, lr, res)
+		}
+		sum.lossSum += res.LossSum
+		sum.rows += float64(batch.Rows)
+		st = State{Step: st.Step + 1, Cursor: next, Best: st.Best}
+
+		// Agree with the other ranks, now and then.
+		stop := false
+		if beat.due(st.Step) || st.Step == l.Plan.Total {
+			every, stopping, err := l.sync(&sum, beat.propose(st.Step, l.Now()))
+			if err != nil {
+				return 0, fmt.Errorf("sync at step %d: %w", st.Step, err)
+			}
+			stop = stopping && st.Step < l.Plan.Total
+			l.show(st, phaseTraining)
+			beat.beat(st.Step, every, l.Now())
+		}
+
+		// Look at the validation split and keep the state where the plan says so.
+		pause := l.Now()
+		evaluate := l.Plan.evaluateAfter(st)
+		if evaluate && l.Validation.Rows > 0 {
+			if err := l.evaluate(ctx, &st); err != nil {
+				return 0, fmt.Errorf("evaluate at step %d: %w", st.Step, err)
+			}
+		}
+		if evaluate || stop || l.Plan.checkpointAfter(st) {
+			if err := l.save(ctx, st); err != nil {
+				return 0, fmt.Errorf("checkpoint at step %d: %w", st.Step, err)
+			}
+		}
+		// The beat is of steps: the time of an evaluation is none of them.
+		beat.begin = beat.begin.Add(l.Now().Sub(pause))
+
+		if stop {
+			l.Log.Info().Int64("step", st.Step).Msg("stopping as asked")
+			return Stopped, l.settle(ctx, st)
+		}
+	}
+	return Finished, l.settle(ctx, st)
+}
+
+// sync is the one collective besides that of the gradients. What any rank was told, all
+// ranks know after it, at the same step.
+func (l *Loop) sync(sum *agreement, propose int64) (every int64, stop bool, err error) {
+	select {
+	case <-l.Stop:
+		sum.stops = 1
+	default:
+	}
+	if l.Rank == 0 {
+		sum.every = float64(propose)
+	}
+	v := sum.vector()
+	if err := l.Group.AllReduceSum(v); err != nil {
+		return 0, false, err
+	}
+	all := agreementOf(v)
+	l.meter.add(all.lossSum, all.rows)
+	*sum = agreement{}
+	return int64(all.every), all.stops > 0, nil
+}
+
+// evaluate measures the validation split, each rank its share, and reports it.
+func (l *Loop) evaluate(ctx context.Context, st *State) error {
+	l.show(*st, phaseEvaluating)
+	var totals Totals
+	lo, hi := data.Share(l.Validation.Rows, l.Rank, l.World)
+	for at := lo; at < hi; at += l.Plan.EvaluateBatch {
+		t, err := l.Trainer.Evaluate(l.Validation.Slice(at, min(at+l.Plan.EvaluateBatch, hi)))
+		if err != nil {
+			return err
+		}
+		totals.Add(t)
+	}
+	v := totals.vector()
+	if err := l.Group.AllReduceSum(v); err != nil {
+		return err
+	}
+	metrics := totalsOf(v).Metrics(l.Plan.Loss)
+	if !finite(metrics) {
+		return permanentf("the validation loss is not finite (%v) though the training loss is; look for extreme values in the validation split, or lower training.optimizer.lr", metrics)
+	}
+	st.Metrics = metrics
+	if value := metrics[l.Plan.Metric]; st.Best == nil || l.Plan.Better(value, st.Best.Value) {
+		st.Best = &ckpt.Best{Metric: l.Plan.Metric, Value: value, Step: st.Step}
+	}
+	if l.Rank != 0 {
+		return nil
+	}
+	l.Log.Info().Int64("step", st.Step).Any("metrics", metrics).Msg("evaluated")
+	return l.Reporter.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{
+		Step: st.Step, Epoch: l.order.Epochs(st.Cursor), Metrics: metrics, Time: timestamppb.New(l.Now()),
+	}}})
+}
+
+// save copies the state and has it written while training goes on. The copies of the ranks
+// are equal, so rank 0's is enough.
+func (l *Loop) save(ctx context.Context, st State) error {
+	if l.Rank != 0 || l.saved == st.Step {
+		return nil
+	}
+	tensors, err := l.Trainer.State()
+	if err != nil {
+		return err
+	}
+	m := st.manifest()
+	m.Seed, m.WorldSize = l.Plan.Seed, l.World
+	l.saved = st.Step
+	return l.Checkpoints.Save(ctx, m, tensors)
+}
+
+// settle waits until the last checkpoint is committed.
+func (l *Loop) settle(ctx context.Context, st State) error {
+	if l.Rank != 0 {
+		return nil
+	}
+	l.show(st, phaseSaving)
+	if err := l.Checkpoints.Wait(ctx); err != nil {
+		return fmt.Errorf("keep the checkpoint of step %d: %w", st.Step, err)
+	}
+	return nil
+}
+
+// show sends progress, at most about twice a second.
+func (l *Loop) show(st State, phase string) {
+	if l.Rank != 0 {
+		return
+	}
+	lr := l.Plan.Schedule.At(min(st.Step, l.Plan.Total-1))
+	if p := l.meter.progress(st, l.order.Epochs(st.Cursor), lr, phase, l.Now()); p != nil {
+		l.Reporter.Progress(p)
+	}
+}
+
+// diverged explains a step whose gradient is not finite.
+func diverged(step int64, lr float64, res StepResult) error {
+	loss := "finite"
+	if math.IsNaN(res.LossSum) || math.IsInf(res.LossSum, 0) {
+		loss = fmt.Sprint(res.LossSum)
+	}
+	return permanentf("training diverged: at step %d the gradient is no longer finite (gradient norm %v, loss %s, learning rate %g). "+
+		"The last checkpoint is sound. Try a lower training.optimizer.lr, training.schedule.warmup_steps, or training.clip_norm; "+
+		"if it happens in the first steps, look for extreme values in the data and normalise it", step, res.GradNorm, loss, lr)
+}
+
+// alone is the group of a single process.
+type alone struct{}
+
+func (alone) AllReduceSum([]float64) error { return nil }

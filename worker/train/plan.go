@@ -1,0 +1,139 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/dataset"
+	"tandem.dev/worker/data"
+)
+
+// Plan is a spec made concrete for a dataset: what the loop does at which step.
+type Plan struct {
+	Batch           int   // rows of a step over all ranks
+	Total           int64 // steps of the whole training
+	Seed            int64
+	MicroBatches    int
+	Schedule        Schedule
+	EvaluateEvery   int64 // steps; 0: at the end of each epoch
+	EvaluateBatch   int   // rows of one forward pass
+	CheckpointEvery int64 // steps; 0: only at evaluations
+	Loss            string
+	Metric          string // names the best checkpoint
+	Maximize        bool   // a higher metric is better
+}
+
+// NewPlan makes the plan of a spec for a dataset. Its errors are permanent and name the
+// place in the spec.
+func NewPlan(spec *tandemv1.JobSpec, m dataset.Manifest) (Plan, error) {
+	t := spec.GetTraining()
+	split, _ := m.Split(data.Train)
+	p := Plan{
+		Batch:           int(t.GetBatch()),
+		Seed:            t.GetSeed(),
+		MicroBatches:    max(1, int(t.GetMicroBatches())),
+		EvaluateEvery:   spec.GetEvaluate().GetEverySteps(),
+		EvaluateBatch:   int(spec.GetEvaluate().GetBatch()),
+		CheckpointEvery: spec.GetCheckpoint().GetEverySteps(),
+	}
+	if p.Batch < 1 || int64(p.Batch) > split.Rows {
+		return p, permanentf("training.batch is %d, but the training split has %d rows; choose 1 to %d", p.Batch, split.Rows, split.Rows)
+	}
+	if p.EvaluateBatch < 1 {
+		p.EvaluateBatch = p.Batch
+	}
+	perEpoch := (split.Rows + int64(p.Batch) - 1) / int64(p.Batch)
+	switch {
+	case t.GetSteps() > 0 && t.GetEpochs() == 0:
+		p.Total = t.GetSteps()
+	case t.GetEpochs() > 0 && t.GetSteps() == 0:
+		p.Total = int64(t.GetEpochs()) * perEpoch
+	default:
+		return p, permanentf("training has epochs %d and steps %d; set exactly one of them", t.GetEpochs(), t.GetSteps())
+	}
+	lr := t.GetOptimizer().GetLr()
+	if lr == 0 {
+		lr = 0.001
+	}
+	if !(lr > 0) || math.IsInf(lr, 0) {
+		return p, permanentf("training.optimizer.lr is %v; it must be positive", lr)
+	}
+	var err error
+	if p.Schedule, err = newSchedule(t.GetSchedule(), lr, p.Total); err != nil {
+		return p, err
+	}
+	if p.Loss, err = lossOf(t.GetLoss(), m); err != nil {
+		return p, err
+	}
+	p.Metric, p.Maximize, err = metricOf(spec.GetMetric(), spec.GetMode(), p.Loss)
+	return p, err
+}
+
+// Losses a spec may name.
+const (
+	CrossEntropy = "cross_entropy"
+	MSE          = "mse"
+)
+
+func lossOf(loss string, m dataset.Manifest) (string, error) {
+	fits := MSE
+	if m.Task == dataset.TaskClassification {
+		fits = CrossEntropy
+	}
+	switch loss {
+	case "", fits:
+		return fits, nil
+	case CrossEntropy, MSE:
+		return "", permanentf("training.loss is %s, but the dataset is for %s; leave it out or use %s", loss, m.Task, fits)
+	}
+	return "", permanentf("training.loss is %q; use %s or %s", loss, CrossEntropy, MSE)
+}
+
+func metricOf(metric, mode, loss string) (string, bool, error) {
+	known := []string{"loss", "mae", "mse"}
+	if loss == CrossEntropy {
+		known = []string{"accuracy", "loss"}
+	}
+	if metric == "" {
+		metric = known[0]
+	}
+	found := false
+	for _, k := range known {
+		found = found || k == metric
+	}
+	if !found {
+		return "", false, permanentf("metric is %q; with the loss %s there are %v", metric, loss, known)
+	}
+	switch mode {
+	case "":
+		return metric, metric == "accuracy", nil
+	case "min", "max":
+		return metric, mode == "max", nil
+	}
+	return "", false, Permanent(fmt.Errorf("mode is %q; use min or max", mode))
+}
+
+// Better tells whether a value of the metric is better than the best so far.
+func (p Plan) Better(value, best float64) bool {
+	if p.Maximize {
+		return value > best
+	}
+	return value < best
+}
+
+// evaluateAfter tells whether the validation split is evaluated at a state reached by a step.
+func (p Plan) evaluateAfter(st State) bool {
+	if st.Step == p.Total {
+		return true
+	}
+	if p.EvaluateEvery > 0 {
+		return st.Step%p.EvaluateEvery == 0
+	}
+	return st.Cursor.Position == 0
+}
+
+// checkpointAfter tells whether a state is kept besides those that are evaluated.
+func (p Plan) checkpointAfter(st State) bool {
+	return st.Step == p.Total || p.CheckpointEvery > 0 && st.Step%p.CheckpointEvery == 0
+}

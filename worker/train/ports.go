@@ -1,0 +1,66 @@
+package train
+
+import (
+	"context"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/safetensors"
+	"tandem.dev/worker/data"
+)
+
+// Trainer is a model with its optimizer. The ranks of a group call Step in step with each
+// other; it averages their gradients, so that all of them hold the same parameters.
+//
+// Errors that match ErrPeerLost mean that another rank is gone; one made by Permanent says
+// that another attempt would fail in the same way.
+type Trainer interface {
+	// Step does one optimizer step. Where a gradient is not finite nothing is changed.
+	Step(StepInput) (StepResult, error)
+	// Evaluate measures a batch without learning from it, on this rank alone.
+	Evaluate(data.Batch) (Totals, error)
+	// State copies parameters, buffers and the state of the optimizer to the host.
+	State() ([]safetensors.Tensor, error)
+	// LoadState puts back what State gave. Names, types and shapes have to be the same.
+	LoadState([]safetensors.Tensor) error
+}
+
+// StepInput is what one rank brings to a step.
+type StepInput struct {
+	Batch        data.Batch // may have no rows: the rank then takes part with gradients of zero
+	LossScale    float64    // factor of the loss summed over the batch, before the average over ranks
+	MicroBatches int        // parts the batch is computed in
+	LR           float64    // learning rate
+	Seed         int64      // of the random numbers drawn in the step
+}
+
+// StepResult is what came out of a step.
+type StepResult struct {
+	LossSum  float64 // over the rows of this rank, not scaled
+	GradNorm float64 // L2 norm of the average gradient, before clipping
+	Finite   bool    // on all ranks alike
+}
+
+// Group is the ranks of an allocation.
+type Group interface {
+	// AllReduceSum replaces each value by its sum over the ranks. ErrPeerLost.
+	AllReduceSum(values []float64) error
+}
+
+// Checkpoints keeps and finds training state.
+type Checkpoints interface {
+	// Restore returns what training starts from, the same on all ranks; nil: from the beginning.
+	Restore(ctx context.Context) (*ckpt.Manifest, []safetensors.Tensor, error)
+	// Save begins to keep a checkpoint and returns once no other is being written.
+	Save(ctx context.Context, m ckpt.Manifest, tensors []safetensors.Tensor) error
+	// Wait returns when the last one is committed, or with the error that it ended with.
+	Wait(ctx context.Context) error
+}
+
+// Reporter carries news to the coordinator.
+type Reporter interface {
+	// Report delivers what the coordinator decides on; it is safe when this returns.
+	Report(ctx context.Context, r *tandemv1.EngineReport) error
+	// Progress shows how far the training is. It does not block and may be lost.
+	Progress(p *tandemv1.Progress)
+}

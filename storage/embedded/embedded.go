@@ -223,11 +223,10 @@ func (s *Server) ClientConfig() s3.Config {
 // returns nil. It is to be called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.release()
-	root := auth.Account{Access: s.config.AccessKey, Secret: s.config.SecretKey, Role: auth.RoleAdmin}
 	err := embedgw.RunVersityGW(ctx, s.backend, &embedgw.Config{
 		RootUserAccess:    s.config.AccessKey,
 		RootUserSecret:    s.config.SecretKey,
-		IAMService:        auth.NewIAMServiceSingle(root), // the default, but it would be printed
+		IAMService:        onlyRoot{auth.NewIAMServiceSingle(auth.Account{})},
 		Region:            region,
 		Ports:             []string{s.endpoint},
 		MaxConnections:    4096,
@@ -245,4 +244,13 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("embedded storage on %s: %w", s.endpoint, err)
 	}
 	return nil
+}
+
+// onlyRoot knows no account besides the one in the configuration. versitygw's own way of
+// saying so reaches clients as 404, which they must take for a missing object.
+type onlyRoot struct{ auth.IAMService }
+
+// GetUserAccount is asked for any access key that is not the configured one.
+func (onlyRoot) GetUserAccount(string) (auth.Account, error) {
+	return auth.Account{}, auth.ErrNoSuchUser
 }

@@ -80,6 +80,9 @@ func TestTLSAndCredentials(t *testing.T) {
 	if err := client(t, bad).PutIfAbsent(t.Context(), "k", nil); !errors.Is(err, storage.ErrDenied) {
 		t.Errorf("a wrong access key: %v", err)
 	}
+	if _, err := client(t, bad).Head(t.Context(), "k"); !errors.Is(err, storage.ErrDenied) {
+		t.Errorf("a wrong access key, no body: %v", err)
+	}
 	bad = cc
 	bad.CAPEM = ""
 	if _, err := client(t, bad).Head(t.Context(), "k"); !errors.Is(err, storage.ErrUnavailable) {

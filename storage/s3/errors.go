@@ -36,11 +36,9 @@ func (s *Store) fail(ctx context.Context, act, key string, err error) error {
 	if !answered {
 		return fmt.Errorf("%s: %w: %s: %w%s", where, storage.ErrUnavailable, s.config.Endpoint, err, connectHint(err))
 	}
-	switch r.Code { // where the status says too little; versitygw answers an unknown access key with 404
+	switch r.Code { // where the status says too little
 	case "NoSuchBucket":
 		return fmt.Errorf("%s: %w: there is no bucket %q at %s; make it first", where, storage.ErrUnavailable, s.config.Bucket, s.config.Endpoint)
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied":
-		return fmt.Errorf("%s: %w: %s says %s: %w; check the access key, the secret key and the rights of the bucket", where, storage.ErrDenied, s.config.Endpoint, r.Code, err)
 	case "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage":
 		return fmt.Errorf("%s: %w: %s says: %w; free some space, for example by deleting old checkpoints", where, storage.ErrFull, s.config.Endpoint, err)
 	}

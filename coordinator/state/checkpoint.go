@@ -1,0 +1,47 @@
+package state
+
+import tandemv1 "tandem.dev/proto/tandem/v1"
+
+// Checkpoint returns a checkpoint.
+func (v *View) Checkpoint(id string) (*tandemv1.Checkpoint, bool) {
+	return get[*tandemv1.Checkpoint](v, checkpointTable, id)
+}
+
+// Checkpoints returns all checkpoints, oldest first.
+func (v *View) Checkpoints() []*tandemv1.Checkpoint {
+	return list[*tandemv1.Checkpoint](v, checkpointTable, "created_prefix", "")
+}
+
+// CheckpointsOf returns the checkpoints of a trial, by id.
+func (v *View) CheckpointsOf(trial string) []*tandemv1.Checkpoint {
+	return list[*tandemv1.Checkpoint](v, checkpointTable, "trial", trial)
+}
+
+// ResolveCheckpoint finds a checkpoint by id or a unique prefix of one.
+// It fails with ErrNotFound or ErrAmbiguous.
+func (v *View) ResolveCheckpoint(ref string) (*tandemv1.Checkpoint, error) {
+	return resolve[*tandemv1.Checkpoint](v, checkpointTable, "checkpoint", "ckpt-", ref, nil)
+}
+
+// CheckpointNeed says why a checkpoint must stay, for people; empty when nothing needs it.
+func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) string {
+	if t, ok := v.Trial(c.GetTrialId()); ok && !TrialFinal(t.GetState()) {
+		switch c.GetId() {
+		case t.GetLatestCheckpointId():
+			return "job " + t.GetJobId() + " resumes from it; cancel the job first"
+		case t.GetBestCheckpointId():
+			return "it is the best of job " + t.GetJobId() + ", which has not ended; cancel the job first"
+		}
+	}
+	for _, a := range v.Allocations() {
+		if a.GetResumeCheckpointId() == c.GetId() {
+			return "job " + a.GetJobId() + " runs from it; wait until the job ends or cancel it"
+		}
+	}
+	for _, j := range v.Jobs() {
+		if !JobFinal(j.GetState()) && j.GetSpec().GetPublish().GetCheckpointId() == c.GetId() {
+			return "job " + j.GetId() + " publishes it; wait until the job ends or cancel it"
+		}
+	}
+	return ""
+}

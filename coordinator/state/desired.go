@@ -1,0 +1,161 @@
+package state
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// Desired returns every engine that should be on a node, ranks first, each group by identity. All others on the node
+// are to be stopped. A task does not change while it is there, but for stopping.
+func Desired(v *View, nodeID string) []*tandemv1.EngineTask {
+	node, ok := v.Node(nodeID)
+	if !ok || node.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
+		return nil
+	}
+	cluster, _ := v.Cluster()
+	var tasks []*tandemv1.EngineTask
+	for _, a := range v.AllocationsOf(nodeID) {
+		for _, r := range a.GetRanks() {
+			if r.GetNodeId() != nodeID || RankEnded(r.GetState()) {
+				continue
+			}
+			t := rankTask(v, node, a, r)
+			t.Storage = cluster.GetStorage()
+			tasks = append(tasks, t)
+		}
+	}
+	for _, r := range v.ReplicasOn(nodeID) {
+		if ReplicaLive(r.GetState()) {
+			t := replicaTask(v, r)
+			t.Storage = cluster.GetStorage()
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks
+}
+
+func rankTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, r *tandemv1.Rank) *tandemv1.EngineTask {
+	t := &tandemv1.EngineTask{
+		Id:         EngineID(a.GetId(), r.GetRank()),
+		Generation: a.GetGeneration(),
+		SlotId:     r.GetSlotId(),
+	}
+	if a.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+		t.Task = &tandemv1.EngineTask_Publish{Publish: publishTask(v, a)}
+	} else {
+		t.Task = &tandemv1.EngineTask_Train{Train: trainTask(v, node, a, r)}
+	}
+	return t
+}
+
+func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, r *tandemv1.Rank) *tandemv1.TrainTask {
+	job, _ := v.Job(a.GetJobId())
+	dataset, _ := v.Dataset(job.GetSpec().GetDatasetId())
+	t := &tandemv1.TrainTask{
+		JobId:            a.GetJobId(),
+		TrialId:          a.GetTrialId(),
+		AllocationId:     a.GetId(),
+		Spec:             job.GetSpec(),
+		SpecHash:         job.GetSpecHash(),
+		Rank:             r.GetRank(),
+		WorldSize:        int32(len(a.GetRanks())),
+		LocalRank:        r.GetLocalRank(),
+		BindHost:         host(node.GetAddress()),
+		DatasetPrefix:    dataset.GetPrefix(),
+		CheckpointPrefix: CheckpointPrefix(a.GetTrialId()),
+		Stopping:         a.GetStopping(),
+	}
+	if c, ok := v.Checkpoint(a.GetResumeCheckpointId()); ok {
+		t.Resume = c
+	}
+	// Only those of earlier generations: the task must not change with each checkpoint that its own engines write.
+	var earlier []*tandemv1.Checkpoint
+	for _, c := range v.CheckpointsOf(a.GetTrialId()) {
+		if c.GetGeneration() < a.GetGeneration() {
+			earlier = append(earlier, c)
+		}
+	}
+	t.Best = BestCheckpoint(job.GetSpec(), earlier)
+	return t
+}
+
+func publishTask(v *View, a *tandemv1.Allocation) *tandemv1.PublishTask {
+	job, _ := v.Job(a.GetJobId())
+	version := VersionID(a.GetId())
+	t := &tandemv1.PublishTask{
+		JobId:         a.GetJobId(),
+		TrialId:       a.GetTrialId(),
+		AllocationId:  a.GetId(),
+		Model:         job.GetSpec().GetPublish().GetModel(),
+		VersionId:     version,
+		VersionPrefix: VersionPrefix(version),
+	}
+	checkpoint, ok := v.Checkpoint(a.GetResumeCheckpointId())
+	if !ok {
+		return t
+	}
+	trained, _ := v.Job(checkpoint.GetJobId())
+	dataset, _ := v.Dataset(trained.GetSpec().GetDatasetId())
+	t.Spec = trained.GetSpec()
+	t.Checkpoint = checkpoint
+	t.Lineage = LineageOf(v, checkpoint)
+	t.DatasetPrefix = dataset.GetPrefix()
+	return t
+}
+
+func replicaTask(v *View, r *tandemv1.Replica) *tandemv1.EngineTask {
+	version, _ := v.Version(r.GetVersionId())
+	return &tandemv1.EngineTask{
+		Id:     r.GetId(),
+		SlotId: r.GetSlotId(),
+		Task: &tandemv1.EngineTask_Serve{Serve: &tandemv1.ServeTask{
+			ReplicaId:      r.GetId(),
+			Model:          r.GetDeployment(),
+			Version:        r.GetVersion(),
+			VersionPrefix:  version.GetPrefix(),
+			ManifestSha256: version.GetManifestSha256(),
+		}},
+	}
+}
+
+// LineageOf says where a version made of a checkpoint comes from.
+func LineageOf(v *View, c *tandemv1.Checkpoint) *tandemv1.Lineage {
+	job, _ := v.Job(c.GetJobId())
+	l := &tandemv1.Lineage{
+		JobId:        c.GetJobId(),
+		TrialId:      c.GetTrialId(),
+		CheckpointId: c.GetId(),
+		Step:         c.GetStep(),
+		DatasetId:    job.GetSpec().GetDatasetId(),
+		SpecHash:     job.GetSpecHash(),
+		Seed:         job.GetSpec().GetTraining().GetSeed(),
+	}
+	if d, ok := v.Dataset(l.GetDatasetId()); ok {
+		l.Dataset = fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion())
+	}
+	return l
+}
+
+// VersionID returns the identity of the version that an allocation of stage publish makes.
+func VersionID(allocation string) string {
+	_, ulid, _ := strings.Cut(allocation, "-")
+	return "ver-" + ulid
+}
+
+// VersionPrefix returns the prefix of a version's objects in the store.
+func VersionPrefix(version string) string { return "models/" + version }
+
+// CheckpointPrefix returns the prefix under which a trial's checkpoints go in the store.
+func CheckpointPrefix(trial string) string { return "trials/" + trial + "/ckpt" }
+
+// host returns the host part of host:port, or all of it when there is no port.
+func host(address string) string {
+	h, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return h
+}

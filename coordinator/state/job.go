@@ -1,0 +1,27 @@
+package state
+
+import tandemv1 "tandem.dev/proto/tandem/v1"
+
+// Job returns a job.
+func (v *View) Job(id string) (*tandemv1.Job, bool) { return get[*tandemv1.Job](v, jobTable, id) }
+
+// Jobs returns all jobs, oldest first.
+func (v *View) Jobs() []*tandemv1.Job {
+	return list[*tandemv1.Job](v, jobTable, "created_prefix", "")
+}
+
+// ResolveJob finds a job by id, by name (the newest so named), or by a unique prefix of an id.
+// It fails with ErrNotFound or ErrAmbiguous.
+func (v *View) ResolveJob(ref string) (*tandemv1.Job, error) {
+	return resolve(v, jobTable, "job", "job-", ref, func(name string) []*tandemv1.Job {
+		rows := list[*tandemv1.Job](v, jobTable, "name", name)
+		sortByCreation(rows)
+		return rows
+	})
+}
+
+// JobFinal says whether a job has reached a state it does not leave.
+func JobFinal(s tandemv1.JobState) bool {
+	return s == tandemv1.JobState_JOB_STATE_COMPLETED || s == tandemv1.JobState_JOB_STATE_FAILED ||
+		s == tandemv1.JobState_JOB_STATE_CANCELLED
+}

@@ -1,0 +1,90 @@
+package state
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// DefaultAlias is what a model without version stands for where it is served, if it has that alias.
+const DefaultAlias = "champion"
+
+// Model returns a model by name.
+func (v *View) Model(name string) (*tandemv1.Model, bool) {
+	return get[*tandemv1.Model](v, modelTable, name)
+}
+
+// Models returns all models by name.
+func (v *View) Models() []*tandemv1.Model { return all[*tandemv1.Model](v, modelTable) }
+
+// Version returns a version by id.
+func (v *View) Version(id string) (*tandemv1.Version, bool) {
+	return get[*tandemv1.Version](v, versionTable, id)
+}
+
+// Versions returns all versions by id.
+func (v *View) Versions() []*tandemv1.Version { return all[*tandemv1.Version](v, versionTable) }
+
+// VersionsOf returns the versions of a model, oldest first.
+func (v *View) VersionsOf(model string) []*tandemv1.Version {
+	return list[*tandemv1.Version](v, versionTable, "model_prefix", join(model, ""))
+}
+
+// VersionNumber returns one version of a model.
+func (v *View) VersionNumber(model string, n int64) (*tandemv1.Version, bool) {
+	rows := list[*tandemv1.Version](v, versionTable, "model", join(model, number(n)))
+	if len(rows) == 0 {
+		return nil, false
+	}
+	return rows[0], true
+}
+
+// ResolveVersion finds a version by "name" (newest), "name@number", "name@alias", or its id.
+// It fails with ErrNotFound.
+func (v *View) ResolveVersion(ref string) (*tandemv1.Version, error) {
+	if ver, ok := v.Version(ref); ok {
+		return ver, nil
+	}
+	name, target, given := strings.Cut(ref, "@")
+	m, ok := v.Model(name)
+	if !ok {
+		return nil, fmt.Errorf("model %q: %w", name, ErrNotFound)
+	}
+	if !given {
+		target = strconv.FormatInt(m.GetLatestVersion(), 10)
+	}
+	return v.ResolveTarget(name, target)
+}
+
+// ResolveTarget finds the version of a model that a number or an alias stands for. It fails with ErrNotFound.
+func (v *View) ResolveTarget(model, target string) (*tandemv1.Version, error) {
+	m, ok := v.Model(model)
+	if !ok {
+		return nil, fmt.Errorf("model %q: %w", model, ErrNotFound)
+	}
+	n, err := strconv.ParseInt(target, 10, 64)
+	if err != nil {
+		alias, ok := AliasOf(m, target)
+		if !ok {
+			return nil, fmt.Errorf("model %q has no alias %q: %w", model, target, ErrNotFound)
+		}
+		n = alias.GetVersion()
+	}
+	ver, ok := v.VersionNumber(model, n)
+	if !ok {
+		return nil, fmt.Errorf("model %q has no version %d, its newest is %d: %w", model, n, m.GetLatestVersion(), ErrNotFound)
+	}
+	return ver, nil
+}
+
+// AliasOf returns an alias of a model.
+func AliasOf(m *tandemv1.Model, name string) (*tandemv1.Alias, bool) {
+	for _, a := range m.GetAliases() {
+		if a.GetName() == name {
+			return a, true
+		}
+	}
+	return nil, false
+}

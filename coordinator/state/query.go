@@ -1,0 +1,85 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// ErrNotFound says that no row answers to what was asked for.
+var ErrNotFound = errors.New("not found")
+
+// ErrAmbiguous says that more than one row does.
+var ErrAmbiguous = errors.New("ambiguous")
+
+// get returns the row with an identity.
+func get[T proto.Message](v *View, table, id string) (T, bool) {
+	raw, err := v.txn.First(table, "id", id)
+	if err != nil || raw == nil {
+		var none T
+		return none, false
+	}
+	return raw.(T), true
+}
+
+// list returns the rows that an index has under a key, in the order of the index, then of their identities.
+// The index name may end in "_prefix".
+func list[T proto.Message](v *View, table, index, key string) []T {
+	it, err := v.txn.Get(table, index, key)
+	if err != nil {
+		return nil // only a wrong name of a table or index, found by any test
+	}
+	var rows []T
+	for raw := it.Next(); raw != nil; raw = it.Next() {
+		rows = append(rows, raw.(T))
+	}
+	return rows
+}
+
+// all returns all rows by identity.
+func all[T proto.Message](v *View, table string) []T { return list[T](v, table, "id_prefix", "") }
+
+// newestFirst reverses rows in place and returns them.
+func newestFirst[T any](rows []T) []T {
+	slices.Reverse(rows)
+	return rows
+}
+
+// resolve finds the one row that ref stands for: its identity, else the newest row so named (byName, oldest first;
+// may be nil), else a unique prefix of an identity, with or without the noun's prefix.
+func resolve[T proto.Message](v *View, table, noun, idPrefix, ref string, byName func(string) []T) (T, error) {
+	var none T
+	if ref == "" {
+		return none, fmt.Errorf("no %s was named: %w", noun, ErrNotFound)
+	}
+	if row, ok := get[T](v, table, ref); ok {
+		return row, nil
+	}
+	if byName != nil {
+		if rows := byName(ref); len(rows) > 0 {
+			return rows[len(rows)-1], nil
+		}
+	}
+	rows := list[T](v, table, "id_prefix", ref)
+	if len(rows) == 0 {
+		rows = list[T](v, table, "id_prefix", idPrefix+ref)
+	}
+	switch len(rows) {
+	case 0:
+		return none, fmt.Errorf("%s %q: %w", noun, ref, ErrNotFound)
+	case 1:
+		return rows[0], nil
+	}
+	return none, fmt.Errorf("%s %q is %w: it could be %s or %s; give more of the id", noun, ref, ErrAmbiguous, rowID(rows[0]), rowID(rows[1]))
+}
+
+// timeKey orders times after 1970 as strings.
+func timeKey(t *timestamppb.Timestamp) string {
+	return fmt.Sprintf("%020d.%09d", max(t.GetSeconds(), 0), t.GetNanos())
+}
+
+func protoUint64(n uint64) protoreflect.Value { return protoreflect.ValueOfUint64(n) }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -58,6 +59,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !*check && !*noInstall {
+		m.improveBlas(stderr)
 	}
 	r, err := m.prepare(*check, stderr)
 	if err != nil {
@@ -131,6 +135,21 @@ func provide(missing error, allowed bool, log io.Writer) (machine, error) {
 		return machine{}, errors.New(advice)
 	}
 	return look()
+}
+
+// improveBlas installs OpenBLAS where the system's libtorch would use the reference BLAS and OpenBLAS is not there at all (who has
+// both has chosen). That it cannot is no error: a warning says how slow it is.
+func (m machine) improveBlas(log io.Writer) {
+	there := slices.ContainsFunc(m.linkPaths, func(d string) bool {
+		found, err := filepath.Glob(filepath.Join(d, "openblas*"))
+		return err == nil && len(found) > 0
+	})
+	if m.torch.Source != "system" || there || !findBlas(m.linkPaths).Slow {
+		return
+	}
+	if _, err := install(packages[1:], log); err != nil {
+		fmt.Fprintln(log, "tandem-setup:", err)
+	}
 }
 
 // prepare makes the folder for what was found, unless it is there or only says what it would be.
@@ -213,15 +232,10 @@ func (m machine) generate(root, dir string, log io.Writer) error {
 
 // leftOut returns the compat list, from the cache where this pair of gotch and libtorch was met before.
 func (m machine) leftOut(root string, say func(string)) ([]Wrapper, error) {
-	inputs := []string{generator, m.gotch, fmt.Sprint(m.torch.Std, m.torch.OldABI)}
-	for _, h := range []string{"ATen/Functions.h", "ATen/core/TensorBody.h", "torch/csrc/api/include/torch/all.h", "torch/csrc/jit/api/module.h"} {
-		text, err := os.ReadFile(filepath.Join(m.torch.Include, h))
-		if err != nil {
-			return nil, fmt.Errorf("read libtorch's headers: %w", err)
-		}
-		inputs = append(inputs, string(text))
+	path, err := m.listPath(root)
+	if err != nil {
+		return nil, err
 	}
-	path := filepath.Join(root, fmt.Sprintf("compat-gotch-%s-libtorch-%s-%s.list", strings.TrimPrefix(m.gotch, "v"), m.torch.Version, hash(inputs...)))
 	if text, err := os.ReadFile(path); err == nil {
 		return parseList(string(text))
 	}
@@ -237,6 +251,19 @@ func (m machine) leftOut(root string, say func(string)) ([]Wrapper, error) {
 		return nil, err
 	}
 	return off, writeFile(path, formatList(off))
+}
+
+// listPath names the cached compat list by all that it depends on.
+func (m machine) listPath(root string) (string, error) {
+	inputs := []string{generator, m.gotch, fmt.Sprint(m.torch.Std, m.torch.OldABI)}
+	for _, h := range []string{"ATen/Functions.h", "ATen/core/TensorBody.h", "torch/csrc/api/include/torch/all.h", "torch/csrc/jit/api/module.h"} {
+		text, err := os.ReadFile(filepath.Join(m.torch.Include, h))
+		if err != nil {
+			return "", fmt.Errorf("read libtorch's headers: %w", err)
+		}
+		inputs = append(inputs, string(text))
+	}
+	return filepath.Join(root, fmt.Sprintf("compat-gotch-%s-libtorch-%s-%s.list", strings.TrimPrefix(m.gotch, "v"), m.torch.Version, hash(inputs...))), nil
 }
 
 // warnings says what works but not as it should.
@@ -259,6 +286,9 @@ func (m machine) warnings(blas Blas) []string {
 		if os.Getenv(v) != "" {
 			w = append(w, v+" is set in the environment and hides the flags of the goenv file: unset it")
 		}
+	}
+	if cxx := os.Getenv("CXX"); strings.Contains(cxx, "clang") {
+		w = append(w, "CXX="+cxx+": the flags are made for g++, whose way to count lines they rely on: unset it")
 	}
 	return w
 }

@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// Config is what an operator sets. Start with DefaultConfig.
+type Config struct {
+	// DataDir is the agent's own folder: keys, logs, scratch space. One agent at a time.
+	DataDir string
+	// Listen is the host:port of the HTTPS server; port 0 picks a free one.
+	Listen string
+	// AdvertiseHost is the host or address others reach this node by; empty: the host of Listen, or this host's name
+	// when Listen is a wildcard.
+	AdvertiseHost string
+	// GossipListen is the host:port gossip listens on, UDP and TCP; port 0 picks a free one.
+	GossipListen string
+	// Name is the node's name for people; empty: the host's name.
+	Name string
+	// Pool is the pool the node belongs to, 1 to 63 of [a-z0-9-].
+	Pool string
+	// Join lists coordinators, host:port, to join through at the first start and to try first at later ones.
+	Join []string
+	// JoinToken admits the node at its first start; later starts use the certificate in DataDir.
+	JoinToken string
+	// EngineBinary is the path of tandem-engine; empty: beside this program, else on the PATH.
+	EngineBinary string
+	// EngineEnv is what engines get in their environment besides what the agent sets, as NAME=value.
+	EngineEnv []string
+	// Slots is the number of CPU slots to offer; 0: one slot for each CUDA device, or one CPU slot if there is none.
+	Slots int
+	// Version is the version of this program.
+	Version string
+	// KillGrace is the time an engine has between SIGTERM and SIGKILL.
+	KillGrace time.Duration
+	// HelloTimeout is the time an engine has to ask for its task before it counts as hung.
+	HelloTimeout time.Duration
+	// LogFlush is the longest time a log line waits before it is uploaded.
+	LogFlush time.Duration
+	// ProgressInterval is the time between two forwards of progress.
+	ProgressInterval time.Duration
+}
+
+// Deps are what the agent needs from outside.
+type Deps struct {
+	// Log receives what operators should know.
+	Log zerolog.Logger
+	// OpenStore opens the store that logs go to.
+	OpenStore func(*tandemv1.StorageConfig) (ObjectStore, error)
+}
+
+// DefaultConfig is a node on loopback with ports picked by the system.
+func DefaultConfig() Config {
+	return Config{
+		Listen:           "127.0.0.1:0",
+		GossipListen:     "127.0.0.1:0",
+		Pool:             "default",
+		Version:          "dev",
+		KillGrace:        5 * time.Second,
+		HelloTimeout:     time.Minute,
+		LogFlush:         2 * time.Second,
+		ProgressInterval: 500 * time.Millisecond,
+	}
+}
+
+// Validate says what is wrong with the configuration, all of it at once.
+func (c Config) Validate() error {
+	var errs []error
+	if c.DataDir == "" {
+		errs = append(errs, errors.New("data folder: not set"))
+	}
+	for _, l := range []struct{ name, address string }{{"listen", c.Listen}, {"gossip listen", c.GossipListen}} {
+		if _, _, err := net.SplitHostPort(l.address); err != nil {
+			errs = append(errs, fmt.Errorf("%s: want host:port, got %q", l.name, l.address))
+		}
+	}
+	for _, j := range c.Join {
+		if _, _, err := net.SplitHostPort(j); err != nil {
+			errs = append(errs, fmt.Errorf("join: want host:port, got %q", j))
+		}
+	}
+	if !validName(c.Pool) {
+		errs = append(errs, fmt.Errorf("pool: want 1 to 63 of [a-z0-9-], got %q", c.Pool))
+	}
+	if c.Slots < 0 || c.Slots > 1024 {
+		errs = append(errs, fmt.Errorf("slots: want 0 to 1024, got %d", c.Slots))
+	}
+	for _, e := range c.EngineEnv {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
+			errs = append(errs, fmt.Errorf("engine environment: want NAME=value, got %q", e))
+		}
+	}
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"kill grace", c.KillGrace}, {"hello timeout", c.HelloTimeout},
+		{"log flush", c.LogFlush}, {"progress interval", c.ProgressInterval},
+	} {
+		if d.d <= 0 {
+			errs = append(errs, fmt.Errorf("%s: must be positive, got %v", d.name, d.d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func validName(s string) bool {
+	if len(s) == 0 || len(s) > 63 {
+		return false
+	}
+	for _, r := range s {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// advertiseHost is where others reach the node.
+func (c Config) advertiseHost() string {
+	if c.AdvertiseHost != "" {
+		return c.AdvertiseHost
+	}
+	host, _, _ := net.SplitHostPort(c.Listen)
+	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return host
+	}
+	return hostname()
+}
+
+func (c Config) name() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return hostname()
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
+}
+
+// engineBinary finds tandem-engine.
+func (c Config) engineBinary() (string, error) {
+	if c.EngineBinary != "" {
+		path, err := filepath.Abs(c.EngineBinary)
+		if err == nil {
+			_, err = os.Stat(path)
+		}
+		if err != nil {
+			return "", fmt.Errorf("find the engine: %w; build it with \"make build\", or name it with --engine", err)
+		}
+		return path, nil
+	}
+	return findEngine()
+}
+
+// cores is the number of CPU cores this process may use.
+func cores() int { return runtime.NumCPU() }

@@ -1,0 +1,149 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// engine is one process and its task. The supervisor's lock guards what changes.
+type engine struct {
+	task    *tandemv1.EngineTask
+	slot    *tandemv1.Slot
+	threads int
+	scratch string
+	socket  string // to serve on; only of replicas
+	log     *engineLog
+	stop    chan struct{} // closed when it is to stop with a checkpoint
+	gone    chan struct{} // closed when its process is gone
+
+	proc    process
+	phase   phase
+	fenced  bool
+	started time.Time
+	termed  time.Time
+	spoke   time.Time // when it reported how it ends
+	outcome string    // what it reported then
+	quiet   bool      // nobody waits for a report of its end
+	reason  string    // why the agent ended it
+}
+
+func (e *engine) view() engineView {
+	return engineView{
+		key: keyOf(e.task), slot: e.task.GetSlotId(), phase: e.phase, fenced: e.fenced,
+		started: e.started, termed: e.termed, spoke: e.spoke,
+	}
+}
+
+// isReplica tells whether a task may have a second process: a replica has no state.
+func isReplica(t *tandemv1.EngineTask) bool { return t.GetServe() != nil }
+
+// trialOf is the trial a task works for; empty for replicas.
+func trialOf(t *tandemv1.EngineTask) string {
+	if p := t.GetPublish(); p != nil {
+		return p.GetTrialId()
+	}
+	return t.GetTrain().GetTrialId()
+}
+
+// allocationOf is the allocation a task belongs to; empty for replicas.
+func allocationOf(t *tandemv1.EngineTask) string {
+	if p := t.GetPublish(); p != nil {
+		return p.GetAllocationId()
+	}
+	return t.GetTrain().GetAllocationId()
+}
+
+// lastWord tells whether an engine ends after this report, and how.
+func lastWord(r *tandemv1.EngineReport) (outcome string, ok bool) {
+	switch {
+	case r.GetFinished() != nil:
+		return "finished", true
+	case r.GetStopped() != nil:
+		return "stopped", true
+	case r.GetFailed() != nil:
+		return "failed", true
+	}
+	return "", false
+}
+
+// failure is the report of an engine that ended without a last word.
+func failure(task *tandemv1.EngineTask, message string) *tandemv1.EngineReport {
+	return failureOf(keyOf(task), message)
+}
+
+func failureOf(key taskKey, message string) *tandemv1.EngineReport {
+	return &tandemv1.EngineReport{
+		EngineId: key.id, Generation: key.generation,
+		Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: message}},
+	}
+}
+
+// obituary says for people how an engine ended that did not say so itself.
+func obituary(x exit, ended string, tail []string) string {
+	var b strings.Builder
+	switch {
+	case ended != "":
+		fmt.Fprintf(&b, "the engine was ended by its agent: %s", ended)
+	case x.signal == syscall.SIGKILL && x.oomKill:
+		b.WriteString("the engine was killed because the machine ran out of memory: use a smaller batch or model, more micro_batches, or a machine with more memory")
+	case x.signal == syscall.SIGKILL:
+		b.WriteString("the engine was killed by SIGKILL from outside: by a person, or because a limit on memory was reached")
+	default:
+		fmt.Fprintf(&b, "the engine ended without a word (%v)", x)
+	}
+	if len(tail) > 0 {
+		b.WriteString("; its last lines:\n")
+		b.WriteString(strings.Join(tail, "\n"))
+	}
+	return b.String()
+}
+
+// inherited are the variables of the agent's own environment that engines get. All others stay out, for they may be secrets.
+var inherited = map[string]bool{
+	"PATH": true, "HOME": true, "USER": true, "LANG": true, "LC_ALL": true, "TZ": true,
+	"LD_LIBRARY_PATH": true, "NVIDIA_VISIBLE_DEVICES": true, "NVIDIA_DRIVER_CAPABILITIES": true,
+	"CUDA_HOME": true, "CUDA_CACHE_PATH": true, "GODEBUG": true, "GOTRACEBACK": true,
+}
+
+// environmentOf keeps what engines inherit.
+func environmentOf(own []string) []string {
+	var env []string
+	for _, kv := range own {
+		if name, _, _ := strings.Cut(kv, "="); inherited[name] {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// environment is what an engine on a slot gets: the same for every task, so that a result does not depend on it.
+func environment(base, extra []string, slot *tandemv1.Slot, threads int, scratch string) []string {
+	env := append([]string(nil), base...)
+	for _, name := range []string{"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"} {
+		env = append(env, name+"="+strconv.Itoa(threads))
+	}
+	visible := "" // none
+	if slot.GetDevice() == deviceCUDA {
+		visible = strconv.Itoa(int(slot.GetIndex()))
+	}
+	env = append(env, "CUDA_VISIBLE_DEVICES="+visible, "TMPDIR="+scratch)
+	return append(env, extra...)
+}
+
+// emptyFolder makes dir and removes all that is in it.
+func emptyFolder(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("empty %s: %w", filepath.Base(dir), err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make %s: %w", filepath.Base(dir), err)
+	}
+	return nil
+}

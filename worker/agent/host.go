@@ -1,0 +1,166 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+)
+
+// maxEngineMessage is the largest message an engine may send, in bytes.
+const maxEngineMessage = 1 << 20
+
+// host serves engines. Who reaches its socket is an engine of this agent, or the user the agent runs as.
+type host struct {
+	supervisor *supervisor
+	reports    *reportQueue
+	progress   *progress
+	rendezvous rendezvous
+}
+
+// rendezvous is the coordinator's store of values that ranks exchange. Both calls try until ctx ends.
+type rendezvous interface {
+	set(context.Context, *tandemv1.RendezvousSetRequest) error
+	get(context.Context, *tandemv1.RendezvousGetRequest) ([]byte, error)
+}
+
+var _ tandemv1connect.EngineHostServiceHandler = (*host)(nil)
+
+func (h *host) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(tandemv1connect.NewEngineHostServiceHandler(h, connect.WithReadMaxBytes(maxEngineMessage)))
+	return mux
+}
+
+func over(err error) error { return connect.NewError(connect.CodeFailedPrecondition, err) }
+
+// Hello gives an engine its task.
+func (h *host) Hello(_ context.Context, req *connect.Request[tandemv1.HelloRequest]) (*connect.Response[tandemv1.HelloResponse], error) {
+	e, err := h.supervisor.hello(req.Msg.GetEngineId())
+	if err != nil {
+		return nil, over(err)
+	}
+	return connect.NewResponse(&tandemv1.HelloResponse{
+		Task: e.task, Threads: int32(e.threads), ServeSocket: e.socket, Scratch: e.scratch,
+	}), nil
+}
+
+// Control tells an engine when it is to stop. The stream ends with the engine or the agent.
+func (h *host) Control(ctx context.Context, req *connect.Request[tandemv1.ControlRequest], stream *connect.ServerStream[tandemv1.ControlResponse]) error {
+	e, err := h.supervisor.find(req.Msg.GetEngineId())
+	if err != nil {
+		return over(err)
+	}
+	if err := stream.Send(nil); err != nil { // the headers: the engine knows that it is heard
+		return err
+	}
+	select {
+	case <-e.stop:
+		err := stream.Send(&tandemv1.ControlResponse{Command: &tandemv1.ControlResponse_Stop{Stop: &tandemv1.StopCommand{}}})
+		if err != nil {
+			return err
+		}
+	case <-e.gone:
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
+	select {
+	case <-e.gone:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// ReportEngine queues a report.
+func (h *host) ReportEngine(ctx context.Context, req *connect.Request[tandemv1.ReportEngineRequest]) (*connect.Response[tandemv1.ReportEngineResponse], error) {
+	r := req.Msg.GetReport()
+	if r.GetReport() == nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the report is empty"))
+	}
+	e, err := h.supervisor.find(r.GetEngineId())
+	if err != nil {
+		return nil, over(err)
+	}
+	if e.task.GetGeneration() != r.GetGeneration() {
+		return nil, over(errOver)
+	}
+	if outcome, ok := lastWord(r); ok {
+		if err := h.supervisor.lastWord(r, outcome); err != nil {
+			return nil, over(err)
+		}
+		return connect.NewResponse(&tandemv1.ReportEngineResponse{}), nil
+	}
+	if err := h.reports.push(ctx, r); err != nil {
+		return nil, err
+	}
+	if r.GetReady() != nil {
+		h.supervisor.isReady(r.GetEngineId())
+	}
+	return connect.NewResponse(&tandemv1.ReportEngineResponse{}), nil
+}
+
+// ReportEngineProgress keeps the latest progress of a trial.
+func (h *host) ReportEngineProgress(_ context.Context, req *connect.Request[tandemv1.ReportEngineProgressRequest]) (*connect.Response[tandemv1.ReportEngineProgressResponse], error) {
+	h.progress.put(req.Msg.GetProgress())
+	return connect.NewResponse(&tandemv1.ReportEngineProgressResponse{}), nil
+}
+
+// EngineRendezvousSet sets a value for the other ranks.
+func (h *host) EngineRendezvousSet(ctx context.Context, req *connect.Request[tandemv1.EngineRendezvousSetRequest]) (*connect.Response[tandemv1.EngineRendezvousSetResponse], error) {
+	e, err := h.supervisor.find(req.Msg.GetEngineId())
+	if err != nil {
+		return nil, over(err)
+	}
+	ctx, cancel := whileThere(ctx, e)
+	defer cancel()
+	err = h.rendezvous.set(ctx, &tandemv1.RendezvousSetRequest{
+		AllocationId: allocationOf(e.task), Generation: e.task.GetGeneration(), Key: req.Msg.GetKey(), Value: req.Msg.GetValue(),
+	})
+	if err != nil {
+		return nil, h.refused(e, err)
+	}
+	return connect.NewResponse(&tandemv1.EngineRendezvousSetResponse{}), nil
+}
+
+// EngineRendezvousGet waits for a value set by a rank.
+func (h *host) EngineRendezvousGet(ctx context.Context, req *connect.Request[tandemv1.EngineRendezvousGetRequest]) (*connect.Response[tandemv1.EngineRendezvousGetResponse], error) {
+	e, err := h.supervisor.find(req.Msg.GetEngineId())
+	if err != nil {
+		return nil, over(err)
+	}
+	ctx, cancel := whileThere(ctx, e)
+	defer cancel()
+	value, err := h.rendezvous.get(ctx, &tandemv1.RendezvousGetRequest{
+		AllocationId: allocationOf(e.task), Generation: e.task.GetGeneration(), Key: req.Msg.GetKey(),
+	})
+	if err != nil {
+		return nil, h.refused(e, err)
+	}
+	return connect.NewResponse(&tandemv1.EngineRendezvousGetResponse{Value: value}), nil
+}
+
+// refused passes an error of the coordinator on. FAILED_PRECONDITION means that the generation is over.
+func (h *host) refused(e *engine, err error) error {
+	if connect.CodeOf(err) == connect.CodeFailedPrecondition {
+		h.supervisor.fence(keyOf(e.task))
+	}
+	return err
+}
+
+// whileThere ends with the engine: nobody waits for the answer then.
+func whileThere(ctx context.Context, e *engine) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-e.gone:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}

@@ -1,0 +1,263 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/proto"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+const (
+	chunkBytes   = 256 << 10 // a chunk of lines goes up at this size
+	backlogBytes = 4 << 20   // lines that wait for a store that does not answer; the oldest go first
+	uploadTime   = 30 * time.Second
+)
+
+// ObjectStore is where log chunks go. The agent only ever adds objects; putting the same bytes again is harmless.
+type ObjectStore interface {
+	Put(ctx context.Context, key string, r io.Reader, size int64) error
+}
+
+// logLine is one line of a chunk.
+type logLine struct {
+	Time time.Time `json:"t"`
+	Node string    `json:"node"`
+	Rank int32     `json:"rank"`
+	Gen  int64     `json:"gen"`
+	Line string    `json:"line"`
+}
+
+// localLine is one line of the local file.
+type localLine struct {
+	Time   time.Time `json:"t"`
+	Engine string    `json:"engine"`
+	Gen    int64     `json:"gen"`
+	Line   string    `json:"line"`
+}
+
+// chunk is an object to be: sealed once, so that a repeated upload has the same key and bytes.
+type chunk struct {
+	key   string
+	data  []byte
+	lines int
+}
+
+// logs takes the output of all engines of a node.
+type logs struct {
+	node    string
+	local   *rotatingFile
+	open    func(*tandemv1.StorageConfig) (ObjectStore, error)
+	every   time.Duration
+	now     func() time.Time
+	log     zerolog.Logger
+	metrics *metrics
+	uploads sync.WaitGroup
+
+	mu     sync.Mutex
+	stores map[string]ObjectStore // by StorageConfig
+}
+
+// engineLog is the output of one engine.
+type engineLog struct {
+	logs           *logs
+	task           *tandemv1.EngineTask
+	stdout, stderr lineWriter
+	last           tail // of stderr
+	done           chan struct{}
+
+	mu      sync.Mutex
+	buffer  bytes.Buffer // lines not sealed yet
+	lines   int
+	sealed  []chunk
+	bytes   int // in sealed
+	dropped int // lines
+	stamp   int64
+	full    chan struct{} // a chunk was sealed
+}
+
+// of opens the log of an engine. Its lines are uploaded until ctx ends, or close and all is up.
+func (l *logs) of(ctx context.Context, task *tandemv1.EngineTask) *engineLog {
+	e := &engineLog{
+		logs: l, task: task, last: tail{limit: 12},
+		done: make(chan struct{}), full: make(chan struct{}, 1),
+	}
+	e.stdout.emit = e.add
+	e.stderr.emit = func(line string) {
+		e.last.add(line)
+		e.add(line)
+	}
+	if trialOf(task) != "" {
+		l.uploads.Go(func() { e.upload(ctx) })
+	}
+	return e
+}
+
+// add takes one line. It never waits for the store.
+func (e *engineLog) add(line string) {
+	now := e.logs.now().UTC()
+	e.logs.metrics.logBytes.Add(float64(len(line)))
+	if b, err := json.Marshal(localLine{now, e.task.GetId(), e.task.GetGeneration(), line}); err == nil {
+		if err := e.logs.local.append(append(b, '\n')); err != nil {
+			e.logs.metrics.logErrors.Inc()
+		}
+	}
+	if trialOf(e.task) == "" {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.buffered(now, line)
+	if e.buffer.Len() >= chunkBytes {
+		e.seal(now)
+		select {
+		case e.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// buffered needs mu.
+func (e *engineLog) buffered(now time.Time, line string) {
+	b, err := json.Marshal(logLine{now, e.logs.node, e.task.GetTrain().GetRank(), e.task.GetGeneration(), line})
+	if err != nil {
+		return // a string and numbers: cannot happen
+	}
+	e.buffer.Write(append(b, '\n'))
+	e.lines++
+}
+
+// seal turns the lines so far into a chunk; it needs mu.
+func (e *engineLog) seal(now time.Time) {
+	if e.dropped > 0 {
+		e.buffered(now, fmt.Sprintf("(%d earlier lines were lost: the store did not answer)", e.dropped))
+		e.dropped = 0
+	}
+	if e.buffer.Len() == 0 {
+		return
+	}
+	e.stamp = max(e.stamp+1, now.UnixMilli()) // keys of one engine sort by time and are never equal
+	key := fmt.Sprintf("trials/%s/logs/%013d-%s-r%d-g%d.jsonl",
+		trialOf(e.task), e.stamp, e.logs.node, e.task.GetTrain().GetRank(), e.task.GetGeneration())
+	e.sealed = append(e.sealed, chunk{key, bytes.Clone(e.buffer.Bytes()), e.lines})
+	e.bytes += e.buffer.Len()
+	e.buffer.Reset()
+	e.lines = 0
+	for e.bytes > backlogBytes && len(e.sealed) > 1 {
+		e.dropped += e.sealed[0].lines
+		e.bytes -= len(e.sealed[0].data)
+		e.sealed = e.sealed[1:]
+	}
+}
+
+// close ends the log; what is left goes up in the background.
+func (e *engineLog) close() {
+	e.stdout.flush()
+	e.stderr.flush()
+	close(e.done)
+}
+
+// upload puts chunks until the log is closed and empty, or ctx ends. A store that fails is asked again later.
+func (e *engineLog) upload(ctx context.Context) {
+	const slowest = 30 * time.Second
+	wait := e.logs.every
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for open := true; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.full:
+		case <-timer.C:
+		case <-e.doneIf(open):
+			open = false
+		}
+		err := e.flush(ctx)
+		switch {
+		case err == nil && !open:
+			return
+		case err == nil:
+			wait = e.logs.every
+		default:
+			e.logs.metrics.logErrors.Inc()
+			if wait == e.logs.every {
+				e.logs.log.Warn().Err(err).Str("engine", e.task.GetId()).Msg("log lines wait for the store")
+			}
+			wait = min(2*wait, slowest)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// doneIf is the end of the log while that is news; a nil channel never is.
+func (e *engineLog) doneIf(open bool) <-chan struct{} {
+	if open {
+		return e.done
+	}
+	return nil
+}
+
+// flush seals what there is and puts all chunks, oldest first.
+func (e *engineLog) flush(ctx context.Context) error {
+	e.mu.Lock()
+	e.seal(e.logs.now())
+	e.mu.Unlock()
+	for {
+		e.mu.Lock()
+		if len(e.sealed) == 0 {
+			e.mu.Unlock()
+			return nil
+		}
+		c := e.sealed[0]
+		e.mu.Unlock()
+		if err := e.put(ctx, c); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		if len(e.sealed) > 0 && e.sealed[0].key == c.key { // it may have been dropped meanwhile
+			e.sealed = e.sealed[1:]
+			e.bytes -= len(c.data)
+		}
+		e.mu.Unlock()
+	}
+}
+
+func (e *engineLog) put(ctx context.Context, c chunk) error {
+	store, err := e.logs.store(e.task.GetStorage())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, uploadTime)
+	defer cancel()
+	if err := store.Put(ctx, c.key, bytes.NewReader(c.data), int64(len(c.data))); err != nil {
+		return fmt.Errorf("upload log chunk of %s bytes: %w", strconv.Itoa(len(c.data)), err)
+	}
+	return nil
+}
+
+// store opens the store of a configuration, once.
+func (l *logs) store(cfg *tandemv1.StorageConfig) (ObjectStore, error) {
+	key, err := proto.MarshalOptions{Deterministic: true}.Marshal(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("read the store's configuration: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s, ok := l.stores[string(key)]; ok {
+		return s, nil
+	}
+	s, err := l.open(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	l.stores[string(key)] = s
+	return s, nil
+}

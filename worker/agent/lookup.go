@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// errOver means that an engine must not act any more.
+var errOver = errors.New("this engine's task is over: end")
+
+// find returns the engine of an id that may act.
+func (s *supervisor) find(id string) (*engine, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.findLocked(id)
+}
+
+// findLocked needs mu. An id has one generation at a time, for it names an allocation.
+func (s *supervisor) findLocked(id string) (*engine, error) {
+	for key, e := range s.engines {
+		if key.id == id && !e.fenced && e.phase != phaseKilled {
+			return e, nil
+		}
+	}
+	return nil, fmt.Errorf("engine %q: %w", id, errOver)
+}
+
+// hello gives an engine its task.
+func (s *supervisor) hello(id string) (*engine, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.findLocked(id)
+	if err != nil {
+		return nil, err
+	}
+	if e.phase == phaseStarting {
+		e.phase = phaseUp
+		s.wakeUp() // it may have been asked to stop meanwhile
+	}
+	return e, nil
+}
+
+// lastWord queues the last report of an engine and takes note of it, both or none: an engine that is gone a moment
+// later has said how it ended.
+func (s *supervisor) lastWord(r *tandemv1.EngineReport, outcome string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.findLocked(r.GetEngineId())
+	if err != nil {
+		return err
+	}
+	if e.outcome != "" {
+		return nil // asked again because the answer was lost
+	}
+	e.spoke, e.outcome = time.Now(), outcome
+	s.reports.pushNow(r)
+	s.wakeUp()
+	return nil
+}
+
+// isReady takes note that an engine works.
+func (s *supervisor) isReady(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, err := s.findLocked(id); err == nil && e.phase == phaseUp {
+		e.phase = phaseReady
+	}
+}
+
+// fence kills the engine of a task whose generation is over.
+func (s *supervisor) fence(key taskKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.engines[key]; ok && !e.fenced {
+		e.fenced, e.quiet = true, true
+		if e.reason == "" {
+			e.reason = "its generation is over"
+		}
+		s.wakeUp()
+	}
+}
+
+// replicaSocket is where a replica serves; false when it is not here.
+func (s *supervisor) replicaSocket(id string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.engines {
+		if isReplica(e.task) && e.task.GetServe().GetReplicaId() == id && e.phase != phaseStarting && e.phase < phaseTerminating {
+			return e.socket, true
+		}
+	}
+	return "", false
+}
+
+// states counts engines by phase.
+func (s *supervisor) states() map[phase]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := map[phase]int{}
+	for _, e := range s.engines {
+		n[e.phase]++
+	}
+	return n
+}
+
+// slots counts slots and those that have an engine.
+func (s *supervisor) slots() (total, used int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	busy := map[string]bool{}
+	for _, e := range s.engines {
+		busy[e.task.GetSlotId()] = true
+	}
+	return len(s.cfg.slots), len(busy)
+}
+
+// trials are the trials that engines here work for.
+func (s *supervisor) trials() map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]bool{}
+	for _, e := range s.engines {
+		if t := trialOf(e.task); t != "" {
+			all[t] = true
+		}
+	}
+	return all
+}

@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are the agent's figures, in a registry of its own.
+type metrics struct {
+	registry  *prometheus.Registry
+	started   *prometheus.CounterVec // engines, by kind
+	restarted prometheus.Counter
+	ended     *prometheus.CounterVec // engines, by outcome
+	reports   *prometheus.CounterVec // by outcome
+	requests  *prometheus.CounterVec // to replicas, by outcome
+	sessions  prometheus.Counter
+	logBytes  prometheus.Counter
+	logErrors prometheus.Counter
+}
+
+// counts are figures read when they are asked for.
+type counts struct {
+	engines  func() map[phase]int
+	queue    func() int
+	slots    func() (total, used int)
+	progress func() (stepsPerSecond, samplesPerSecond float64)
+	session  func() bool
+}
+
+func newMetrics() *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "tandem_agent", Name: name, Help: help})
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tandem_agent", Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		registry:  prometheus.NewRegistry(),
+		started:   vec("engine_starts_total", "Engines started, by kind of task.", "kind"),
+		restarted: counter("engine_restarts_total", "Engines started for a generation above the first."),
+		ended:     vec("engine_ends_total", "Engines that ended, by outcome: done, failed, lost (no last word), stopped (by the agent).", "outcome"),
+		reports:   vec("reports_total", "Reports the coordinator answered, by outcome.", "outcome"),
+		requests:  vec("replica_requests_total", "Requests to replicas, by outcome.", "outcome"),
+		sessions:  counter("sessions_total", "Sessions opened with coordinators."),
+		logBytes:  counter("log_bytes_total", "Bytes of log lines of engines."),
+		logErrors: counter("log_errors_total", "Log lines or chunks that could not be written at once."),
+	}
+	m.registry.MustRegister(m.started, m.restarted, m.ended, m.reports, m.requests, m.sessions, m.logBytes, m.logErrors,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// observe registers the figures that are read when asked for.
+func (m *metrics) observe(c counts) {
+	gauge := func(name, help string, value func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tandem_agent", Name: name, Help: help}, value))
+	}
+	gauge("report_queue_length", "Reports that the coordinator has not taken yet.", func() float64 { return float64(c.queue()) })
+	gauge("slots", "Slots of the node.", func() float64 { total, _ := c.slots(); return float64(total) })
+	gauge("slots_used", "Slots that have an engine.", func() float64 { _, used := c.slots(); return float64(used) })
+	gauge("steps_per_second", "Optimizer steps a second, over the trials with ranks here.",
+		func() float64 { steps, _ := c.progress(); return steps })
+	gauge("samples_per_second", "Rows a second, over the trials with ranks here (of all their ranks).",
+		func() float64 { _, samples := c.progress(); return samples })
+	gauge("connected", "1 while a session with a coordinator is open.", func() float64 {
+		if c.session() {
+			return 1
+		}
+		return 0
+	})
+	m.registry.MustRegister(engineStates{c.engines})
+}
+
+// engineStates counts engines by state.
+type engineStates struct{ read func() map[phase]int }
+
+var enginesDesc = prometheus.NewDesc("tandem_agent_engines", "Engines by state.", []string{"state"}, nil)
+
+func (engineStates) Describe(ch chan<- *prometheus.Desc) { ch <- enginesDesc }
+
+func (s engineStates) Collect(ch chan<- prometheus.Metric) {
+	n := s.read()
+	for p, name := range phaseNames {
+		ch <- prometheus.MustNewConstMetric(enginesDesc, prometheus.GaugeValue, float64(n[phase(p)]), name)
+	}
+}

@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// progress keeps the latest progress of each trial and forwards what is new. What cannot be forwarded at once is lost:
+// there is newer by then.
+type progress struct {
+	every time.Duration
+	send  func(context.Context, []*tandemv1.Progress) error
+	live  func() map[string]bool // trials that have engines here
+
+	mu     sync.Mutex
+	latest map[string]*tandemv1.Progress // by trial
+	fresh  map[string]bool
+}
+
+func newProgress(every time.Duration, send func(context.Context, []*tandemv1.Progress) error, live func() map[string]bool) *progress {
+	return &progress{every: every, send: send, live: live, latest: map[string]*tandemv1.Progress{}, fresh: map[string]bool{}}
+}
+
+func (p *progress) put(now *tandemv1.Progress) {
+	trial := now.GetTrialId()
+	if trial == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if old := p.latest[trial]; old.GetGeneration() > now.GetGeneration() {
+		return
+	}
+	p.latest[trial], p.fresh[trial] = now, true
+}
+
+// take returns what is new since the last call, and forgets trials that have left the node.
+func (p *progress) take() []*tandemv1.Progress {
+	live := p.live()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*tandemv1.Progress
+	for trial, now := range p.latest {
+		if p.fresh[trial] {
+			all = append(all, now)
+		}
+		if !live[trial] {
+			delete(p.latest, trial)
+		}
+	}
+	clear(p.fresh)
+	return all
+}
+
+// speed is the sum over the trials here.
+func (p *progress) speed() (steps, samples float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, now := range p.latest {
+		steps += now.GetStepsPerSecond()
+		samples += now.GetSamplesPerSecond()
+	}
+	return steps, samples
+}
+
+func (p *progress) run(ctx context.Context) error {
+	tick := time.NewTicker(p.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if all := p.take(); len(all) > 0 {
+			call, cancel := context.WithTimeout(ctx, 2*time.Second)
+			_ = p.send(call, all) // lost: the session notices a connection that is gone
+			cancel()
+		}
+	}
+}

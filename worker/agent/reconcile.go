@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"time"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// taskKey names one task for ever: a task has one process for its whole life.
+type taskKey struct {
+	id         string
+	generation int64
+}
+
+func keyOf(t *tandemv1.EngineTask) taskKey { return taskKey{t.GetId(), t.GetGeneration()} }
+
+// phase is where an engine's process is in its life.
+type phase int
+
+const (
+	phaseStarting    phase = iota // started; has not asked for its task
+	phaseUp                       // knows its task
+	phaseReady                    // has reported that it works
+	phaseStopping                 // was told to stop with a checkpoint
+	phaseTerminating              // was sent SIGTERM
+	phaseKilled                   // was sent SIGKILL; only the kernel has to act
+)
+
+var phaseNames = [...]string{"starting", "up", "ready", "stopping", "terminating", "killed"}
+
+func (p phase) String() string { return phaseNames[p] }
+
+// engineView is what reconcile needs to know of a process that is there.
+type engineView struct {
+	key     taskKey
+	slot    string
+	phase   phase
+	fenced  bool      // its generation is over: it must not act any more
+	started time.Time // when its process was started
+	termed  time.Time // when it was sent SIGTERM
+	spoke   time.Time // when it reported that it ends; zero if it has not
+}
+
+// verb is what is to be done with an engine.
+type verb int
+
+const (
+	verbStart     verb = iota // start a process for task
+	verbStop                  // tell it to stop with a checkpoint
+	verbTerminate             // SIGTERM
+	verbKill                  // SIGKILL
+	verbRefuse                // report that task cannot be done here
+)
+
+var verbNames = [...]string{"start", "stop", "terminate", "kill", "refuse"}
+
+func (v verb) String() string { return verbNames[v] }
+
+// action is one decision of reconcile with its reason.
+type action struct {
+	verb   verb
+	key    taskKey
+	task   *tandemv1.EngineTask // for verbStart and verbRefuse
+	reason string
+}
+
+// limits are the times an engine is given.
+type limits struct {
+	grace time.Duration // between SIGTERM and SIGKILL
+	hello time.Duration // between start and Hello
+	end   time.Duration // between its last word and its end
+}
+
+// world is all that reconcile looks at.
+type world struct {
+	known   bool                   // a desired state was received; without one nothing is started or stopped for its sake
+	desired []*tandemv1.EngineTask // engines that should be there
+	engines []engineView           // processes there are
+	slots   map[string]bool        // slots of this node
+	done    map[taskKey]bool       // tasks whose process has ended
+	leaving bool                   // the agent is about to end: no engine may stay
+	limits  limits
+}
+
+// reconcile compares the engines wanted with the processes there are and says what to do now, and when to look again
+// at the latest (zero: only when something changes). Carrying the actions out makes them go away: it is level-triggered.
+func reconcile(now time.Time, w world) (actions []action, wake time.Time) {
+	wanted := make(map[taskKey]*tandemv1.EngineTask, len(w.desired))
+	for _, t := range w.desired {
+		wanted[keyOf(t)] = t
+	}
+	busy := map[string]bool{}
+	running := map[taskKey]bool{}
+	for _, e := range w.engines {
+		busy[e.slot] = true
+		running[e.key] = true
+		a, at := tend(now, w, e, wanted[e.key])
+		if a != nil {
+			actions = append(actions, *a)
+		}
+		if !at.IsZero() && (wake.IsZero() || at.Before(wake)) {
+			wake = at
+		}
+	}
+	if w.leaving || !w.known {
+		return actions, wake
+	}
+	for _, t := range w.desired {
+		key := keyOf(t)
+		switch {
+		case running[key] || w.done[key]:
+		case !w.slots[t.GetSlotId()]:
+			actions = append(actions, action{verbRefuse, key, t, "this node has no slot " + t.GetSlotId()})
+		case busy[t.GetSlotId()]: // its turn comes when the process there is gone
+		default:
+			busy[t.GetSlotId()] = true
+			actions = append(actions, action{verbStart, key, t, "wanted"})
+		}
+	}
+	return actions, wake
+}
+
+// tend decides about one process that is there; want is its task in the desired state, nil if it is not listed.
+func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*action, time.Time) {
+	do := func(v verb, reason string) (*action, time.Time) {
+		return &action{verb: v, key: e.key, reason: reason}, time.Time{}
+	}
+	switch {
+	case e.phase == phaseKilled:
+		return nil, time.Time{}
+	case e.fenced:
+		return do(verbKill, "its generation is over")
+	case e.phase == phaseTerminating:
+		if end := e.termed.Add(w.limits.grace); now.Before(end) {
+			return nil, end
+		}
+		return do(verbKill, "did not end in time after SIGTERM")
+	case w.leaving:
+		return do(verbTerminate, "the agent ends")
+	case !e.spoke.IsZero(): // the coordinator drops it as soon as it hears that; let it close what it has open
+		if end := e.spoke.Add(w.limits.end); now.Before(end) {
+			return nil, end
+		}
+		return do(verbTerminate, "said its last word and did not end")
+	case w.known && want == nil:
+		return do(verbTerminate, "no longer wanted")
+	case e.phase == phaseStarting:
+		if end := e.started.Add(w.limits.hello); now.Before(end) {
+			return nil, end
+		}
+		return do(verbKill, reasonNoHello)
+	case want.GetTrain().GetStopping() && e.phase != phaseStopping:
+		return do(verbStop, "to stop with a checkpoint")
+	}
+	return nil, time.Time{}
+}
+
+// reasonNoHello is why an engine is killed that hangs before it has asked for its task.
+const reasonNoHello = "did not ask for its task in time"

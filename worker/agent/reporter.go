@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/rs/zerolog"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+)
+
+const (
+	reportBatch = 64              // reports in one call
+	reportLimit = 1024            // reports engines may queue
+	reportTime  = 8 * time.Second // for one call; an election takes less
+)
+
+// reporter takes reports to a coordinator, in order, until each is answered.
+type reporter struct {
+	node         *tandemv1.Node
+	queue        *reportQueue
+	coordinators *coordinators
+	fence        func(taskKey)
+	log          zerolog.Logger
+	metrics      *metrics
+}
+
+func (r *reporter) run(ctx context.Context) error {
+	for {
+		batch, err := r.queue.peek(ctx, reportBatch)
+		if err != nil {
+			return nil // ctx ended
+		}
+		refusals, err := r.send(ctx, batch)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			// The coordinators refuse the call as such, all of it: that is not about an engine. Try again later.
+			r.log.Error().Err(err).Int("reports", len(batch)).Msg("coordinator refuses reports; they wait")
+			r.metrics.reports.WithLabelValues("error").Add(float64(len(batch)))
+			if pause(ctx, longestWait) != nil {
+				return nil
+			}
+			continue
+		}
+		r.settle(batch, refusals)
+		r.queue.drop(len(batch))
+	}
+}
+
+func (r *reporter) send(ctx context.Context, batch []*tandemv1.EngineReport) ([]string, error) {
+	req := &tandemv1.ReportRequest{NodeId: r.node.GetId(), Incarnation: r.node.GetIncarnation(), Reports: batch}
+	var refusals []string
+	err := r.coordinators.until(ctx, reportTime, func(ctx context.Context, client tandemv1connect.AgentServiceClient) error {
+		res, err := client.Report(ctx, connect.NewRequest(req))
+		if err != nil {
+			return err
+		}
+		refusals = res.Msg.GetRefusals()
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("send reports: %w", err)
+	}
+	return refusals, nil
+}
+
+// settle acts on the answers.
+func (r *reporter) settle(batch []*tandemv1.EngineReport, refusals []string) {
+	for i, report := range batch {
+		if i >= len(refusals) || refusals[i] == "" {
+			r.metrics.reports.WithLabelValues("taken").Inc()
+			continue
+		}
+		r.metrics.reports.WithLabelValues("refused").Inc()
+		r.log.Warn().Str("engine", report.GetEngineId()).Int64("gen", report.GetGeneration()).Str("reason", refusals[i]).
+			Msg("report refused; its engine is killed if it is still there")
+		r.fence(taskKey{report.GetEngineId(), report.GetGeneration()})
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,152 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"tandem.dev/proto/identity"
+)
+
+// server is the agent's HTTPS side: replicas for coordinators, figures for nodes of the cluster, health for anyone.
+type server struct {
+	sockets func(replica string) (string, bool)
+	metrics *metrics
+	ready   func() error
+	log     zerolog.Logger
+	dials   *http.Transport // to replicas, by socket
+}
+
+func newServer(sockets func(string) (string, bool), m *metrics, ready func() error, log zerolog.Logger) *server {
+	dialer := net.Dialer{Timeout: 2 * time.Second}
+	return &server{
+		sockets: sockets, metrics: m, ready: ready, log: log,
+		dials: &http.Transport{
+			// The host of a request to a replica is the replica's id, so that connections are kept by replica.
+			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+				id, _, err := net.SplitHostPort(address)
+				if err != nil {
+					return nil, err
+				}
+				socket, ok := sockets(id)
+				if !ok {
+					return nil, errNoReplica
+				}
+				return dialer.DialContext(ctx, "unix", socket)
+			},
+			MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, DisableCompression: true,
+		},
+	}
+}
+
+var errNoReplica = errors.New("the replica is not on this node")
+
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	figures := promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})
+	mux.Handle("GET /metrics", only(figures, identity.RoleCoordinator, identity.RoleWorker))
+	mux.Handle("/replicas/{id}/", only(http.HandlerFunc(s.replica), identity.RoleCoordinator))
+	return mux
+}
+
+// only lets in nodes of the cluster that have one of the roles.
+func only(next http.Handler, roles ...identity.Role) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer, ok := identity.Peer(r.TLS)
+		if !ok {
+			http.Error(w, "this needs a certificate of the cluster", http.StatusUnauthorized)
+			return
+		}
+		for _, role := range roles {
+			if peer.Role == role {
+				next.ServeHTTP(w, r)
+				return
+			}
+		}
+		http.Error(w, "this is not for a "+string(peer.Role), http.StatusForbidden)
+	})
+}
+
+// replica passes a request on to the socket of a replica. 503: there is no such replica here, or it does not take
+// connections: nothing was done, another replica may be asked. 502: the replica broke off.
+func (s *server) replica(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if _, ok := s.sockets(id); !ok {
+		s.metrics.requests.WithLabelValues("unavailable").Inc()
+		http.Error(w, errNoReplica.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	proxy := &httputil.ReverseProxy{
+		Transport:     s.dials,
+		FlushInterval: -1,
+		ErrorLog:      stdlog.New(io.Discard, "", 0), // ErrorHandler says it
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = "http", id
+			p.Out.URL.Path = strings.TrimPrefix(p.In.URL.Path, "/replicas/"+id)
+			p.Out.URL.RawPath = ""
+		},
+		ModifyResponse: func(res *http.Response) error {
+			s.metrics.requests.WithLabelValues(outcomeOf(res.StatusCode)).Inc()
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			var dial *net.OpError
+			status, outcome := http.StatusBadGateway, "broken"
+			switch {
+			case r.Context().Err() != nil:
+				outcome = "gone" // the caller is
+			case errors.Is(err, errNoReplica), errors.As(err, &dial) && dial.Op == "dial":
+				status, outcome = http.StatusServiceUnavailable, "unavailable"
+			}
+			s.metrics.requests.WithLabelValues(outcome).Inc()
+			s.log.Warn().Err(err).Str("replica", id).Str("outcome", outcome).Msg("request to a replica failed")
+			http.Error(w, "the replica does not answer: "+err.Error(), status)
+		},
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+func outcomeOf(status int) string {
+	switch {
+	case status < 400:
+		return "ok"
+	case status < 500:
+		return "refused"
+	}
+	return "failed"
+}
+
+// serve runs an HTTP server until ctx ends, then lets requests in flight finish for a moment.
+func serve(ctx context.Context, srv *http.Server, run func() error) error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- run() }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if srv.Shutdown(grace) != nil {
+		_ = srv.Close() // streams do not finish
+	}
+	<-stopped
+	return nil
+}

@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/rs/zerolog"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// silence is how long a session may be silent; a coordinator speaks at least every 5 s.
+const silence = 16 * time.Second
+
+// session keeps a stream of desired states open with one coordinator after the other.
+type session struct {
+	node         *tandemv1.Node
+	coordinators *coordinators
+	want         func(index uint64, tasks []*tandemv1.EngineTask) bool
+	learned      func(coordinators []string) // the list has changed
+	log          zerolog.Logger
+	metrics      *metrics
+
+	open  atomic.Bool
+	first chan struct{} // closed when the first desired state has come
+}
+
+func (s *session) run(ctx context.Context) error {
+	wait := newBackoff()
+	for ctx.Err() == nil {
+		client, address := s.coordinators.client()
+		began := time.Now()
+		heard, err := s.once(ctx, client)
+		s.open.Store(false)
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.coordinators.failed(address)
+		if heard {
+			wait.reset()
+		}
+		s.log.Warn().Err(err).Str("coordinator", address).Int64("dur_ms", time.Since(began).Milliseconds()).
+			Msg("session ended; engines go on; trying the next coordinator")
+		if wait.sleep(ctx) != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+var (
+	errSilence = errors.New("the coordinator was silent for too long")
+	errEnd     = errors.New("the coordinator ended the session")
+)
+
+// once holds one session and tells whether a desired state came.
+func (s *session) once(ctx context.Context, client sessionClient) (heard bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := time.AfterFunc(silence, func() { cancel(errSilence) })
+	defer watch.Stop()
+	stream, err := client.Session(ctx, connect.NewRequest(&tandemv1.SessionRequest{Node: s.node}))
+	if err != nil {
+		return false, cause(ctx, err)
+	}
+	defer func() { _ = stream.Close() }()
+	for stream.Receive() {
+		watch.Reset(silence)
+		s.take(stream.Msg(), !heard)
+		heard = true
+	}
+	if err := stream.Err(); err != nil {
+		return heard, cause(ctx, err)
+	}
+	return heard, errEnd
+}
+
+// sessionClient is the part of AgentService that a session needs.
+type sessionClient interface {
+	Session(context.Context, *connect.Request[tandemv1.SessionRequest]) (*connect.ServerStreamForClient[tandemv1.SessionResponse], error)
+}
+
+func cause(ctx context.Context, err error) error {
+	if c := context.Cause(ctx); c != nil {
+		return fmt.Errorf("%w: %w", c, err)
+	}
+	return err
+}
+
+func (s *session) take(m *tandemv1.SessionResponse, first bool) {
+	if !s.want(m.GetIndex(), m.GetEngines()) {
+		s.log.Debug().Uint64("index", m.GetIndex()).Msg("desired state is older than one seen before; ignored")
+	}
+	if s.coordinators.learn(m.GetCoordinators()) {
+		s.learned(m.GetCoordinators())
+	}
+	if !first {
+		return
+	}
+	s.open.Store(true)
+	s.metrics.sessions.Inc()
+	s.log.Info().Uint64("index", m.GetIndex()).Int("engines", len(m.GetEngines())).Msg("session opened")
+	select {
+	case <-s.first:
+	default:
+		close(s.first)
+	}
+}

@@ -1,0 +1,303 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// lingerTime is how long an engine may take to end after its last word.
+const lingerTime = 10 * time.Second
+
+// supervisorConfig is what the supervisor does not find out itself.
+type supervisorConfig struct {
+	binary  string
+	env     []string // of every engine; what depends on the slot is added
+	extra   []string // added last
+	slots   []*tandemv1.Slot
+	scratch string // folder
+	sockets string // folder
+	limits  limits
+}
+
+// supervisor makes the engines of this node be those of the desired state.
+type supervisor struct {
+	cfg     supervisorConfig
+	starter starter
+	journal journal
+	reports *reportQueue
+	logs    *logs
+	metrics *metrics
+	log     zerolog.Logger
+
+	kick chan struct{} // something changed
+
+	mu      sync.Mutex
+	known   bool
+	index   uint64
+	desired []*tandemv1.EngineTask
+	engines map[taskKey]*engine
+	done    map[taskKey]bool
+	leaving bool
+	empty   chan struct{} // closed once leaving and no engine is left
+}
+
+func newSupervisor(cfg supervisorConfig, st starter, j journal, q *reportQueue, l *logs, m *metrics, log zerolog.Logger) *supervisor {
+	return &supervisor{
+		cfg: cfg, starter: st, journal: j, reports: q, logs: l, metrics: m, log: log,
+		kick: make(chan struct{}, 1), empty: make(chan struct{}),
+		engines: map[taskKey]*engine{}, done: map[taskKey]bool{},
+	}
+}
+
+// run carries out what reconcile decides, at each change and when it asks to be woken, until ctx ends. Engines are
+// ended by leave, not by ctx; ctx is also that of their log uploads.
+func (s *supervisor) run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		wake := s.pass(ctx)
+		wait := time.Hour
+		if !wake.IsZero() {
+			wait = max(time.Until(wake), 0)
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.kick:
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *supervisor) wakeUp() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// want takes a desired state; one with a smaller index than seen before is ignored.
+func (s *supervisor) want(index uint64, tasks []*tandemv1.EngineTask) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known && index < s.index {
+		return false
+	}
+	s.known, s.index, s.desired = true, index, tasks
+	s.wakeUp()
+	return true
+}
+
+// former takes what the journal of a former agent says: its tasks had their process and have lost it.
+func (s *supervisor) former(e entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done[e.key()] = true
+	s.reports.pushNow(failureOf(e.key(), "the agent of the node was started again, which ends its engines"))
+}
+
+// leave ends all engines and waits until they are gone.
+func (s *supervisor) leave(ctx context.Context) error {
+	s.mu.Lock()
+	s.leaving = true
+	s.mu.Unlock()
+	s.wakeUp()
+	select {
+	case <-s.empty:
+		return nil
+	case <-ctx.Done():
+		return errors.New("an engine does not end: it hangs in the kernel")
+	}
+}
+
+// pass decides once and acts.
+func (s *supervisor) pass(ctx context.Context) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	w := world{
+		known: s.known, desired: s.desired, done: s.done, leaving: s.leaving, limits: s.cfg.limits, slots: map[string]bool{},
+	}
+	for _, slot := range s.cfg.slots {
+		w.slots[slot.GetId()] = true
+	}
+	for _, e := range s.engines {
+		w.engines = append(w.engines, e.view())
+	}
+	actions, wake := reconcile(now, w)
+	for _, a := range actions {
+		at := s.act(ctx, now, a)
+		if !at.IsZero() && (wake.IsZero() || at.Before(wake)) {
+			wake = at
+		}
+	}
+	s.trim()
+	if s.leaving && len(s.engines) == 0 {
+		select {
+		case <-s.empty:
+		default:
+			close(s.empty)
+		}
+	}
+	return wake
+}
+
+// act carries out one action and says when its outcome is to be looked at. It needs mu.
+func (s *supervisor) act(ctx context.Context, now time.Time, a action) time.Time {
+	s.log.Info().Str("engine", a.key.id).Int64("gen", a.key.generation).Stringer("action", a.verb).Str("reason", a.reason).Msg("engine")
+	e := s.engines[a.key]
+	switch a.verb {
+	case verbStart:
+		if err := s.start(ctx, now, a.task); err != nil {
+			s.end(a.task, "failed")
+			s.reports.pushNow(failure(a.task, err.Error()))
+			return time.Time{}
+		}
+		return now.Add(s.cfg.limits.hello)
+	case verbRefuse:
+		s.end(a.task, "failed")
+		s.reports.pushNow(failure(a.task, a.reason))
+	case verbStop:
+		e.phase = phaseStopping
+		close(e.stop)
+	case verbTerminate:
+		e.phase, e.termed = phaseTerminating, now
+		s.blame(e, a.reason)
+		e.proc.signal(syscall.SIGTERM)
+		return now.Add(s.cfg.limits.grace)
+	case verbKill:
+		e.phase = phaseKilled
+		s.blame(e, a.reason)
+		e.proc.signal(syscall.SIGKILL)
+	}
+	return time.Time{}
+}
+
+// blame notes why the agent ends an engine, and whether the coordinator does not know that yet. It needs mu.
+func (s *supervisor) blame(e *engine, reason string) {
+	if e.reason != "" {
+		return // the first reason is the cause
+	}
+	e.reason = reason
+	e.quiet = reason != reasonNoHello && !s.leaving
+}
+
+// start starts the process of a task. It needs mu.
+func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.EngineTask) error {
+	key := keyOf(task)
+	e := &engine{
+		task: task, started: now, stop: make(chan struct{}), gone: make(chan struct{}),
+		scratch: filepath.Join(s.cfg.scratch, fileName(key)),
+	}
+	for _, slot := range s.cfg.slots {
+		if slot.GetId() == task.GetSlotId() {
+			e.slot, e.threads = slot, int(slot.GetThreads())
+		}
+	}
+	if isReplica(task) {
+		e.socket = filepath.Join(s.cfg.sockets, "s-"+task.GetSlotId()+".sock") // short: paths of sockets are limited
+		if err := removeSocket(e.socket); err != nil {
+			return err
+		}
+	}
+	if err := emptyFolder(e.scratch); err != nil {
+		return err
+	}
+	e.log = s.logs.of(ctx, task)
+	proc, err := s.starter.start(processSpec{
+		path:   s.cfg.binary,
+		args:   []string{"run", "--socket", filepath.Join(s.cfg.sockets, hostSocket), "--engine", task.GetId()},
+		env:    environment(s.cfg.env, s.cfg.extra, e.slot, e.threads, e.scratch),
+		dir:    e.scratch,
+		stdout: &e.log.stdout, stderr: &e.log.stderr,
+	})
+	if err != nil {
+		e.log.close()
+		return err
+	}
+	e.proc = proc
+	s.engines[key] = e
+	s.metrics.started.WithLabelValues(kindOf(task)).Inc()
+	if task.GetGeneration() > 1 {
+		s.metrics.restarted.Inc()
+	}
+	if err := s.journal.record(key, isReplica(task), proc.pid()); err != nil {
+		// The parent-death signal still guards the process; only the next agent would not know of the task.
+		s.log.Error().Err(err).Str("engine", task.GetId()).Msg("cannot write the journal of engines; check the data folder")
+	}
+	go func() { s.bury(e, proc.wait()) }() // ends with the process; leave waits for it
+	return nil
+}
+
+// bury takes note of a process that is gone.
+func (s *supervisor) bury(e *engine, x exit) {
+	e.log.close()
+	_ = emptyFolder(e.scratch) // it is emptied again before it is used
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := keyOf(e.task)
+	delete(s.engines, key)
+	close(e.gone)
+	outcome := e.outcome
+	switch {
+	case outcome != "":
+	case e.quiet:
+		outcome = "ended"
+	default:
+		outcome = "lost"
+		s.reports.pushNow(failure(e.task, obituary(x, e.reason, e.log.last.last())))
+	}
+	s.end(e.task, outcome)
+	s.log.Info().Str("engine", key.id).Int64("gen", key.generation).Str("trial", trialOf(e.task)).
+		Stringer("exit", x).Str("outcome", outcome).Int64("dur_ms", time.Since(e.started).Milliseconds()).Msg("engine is gone")
+	s.wakeUp()
+}
+
+// end notes that a task has had its process. It needs mu.
+func (s *supervisor) end(task *tandemv1.EngineTask, outcome string) {
+	s.done[keyOf(task)] = true
+	s.metrics.ended.WithLabelValues(outcome).Inc()
+}
+
+// trim forgets tasks that are no longer wanted. It needs mu.
+func (s *supervisor) trim() {
+	if !s.known {
+		return
+	}
+	wanted := map[taskKey]bool{}
+	for _, t := range s.desired {
+		wanted[keyOf(t)] = true
+	}
+	for key := range s.done {
+		if wanted[key] || s.engines[key] != nil {
+			continue
+		}
+		if err := s.journal.forget(key); err != nil {
+			s.log.Warn().Err(err).Str("engine", key.id).Msg("cannot trim the journal of engines")
+			continue
+		}
+		delete(s.done, key)
+	}
+}
+
+func kindOf(t *tandemv1.EngineTask) string {
+	switch {
+	case t.GetServe() != nil:
+		return "serve"
+	case t.GetPublish() != nil:
+		return "publish"
+	}
+	return "train"
+}
+
+// hostSocket is the name of the socket engines call.
+const hostSocket = "agent.sock"

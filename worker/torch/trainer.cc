@@ -61,7 +61,7 @@ Trainer::Trainer(const torch::jit::Module& module, c10::Device device,
     : module_(module), device_(device), config_(config) {
   module_.to(device_);
   params_ = trained(module_);
-  buffers_ = buffers_of(module_);
+  has_buffers_ = !buffers_of(module_).empty();
   optimizer_ = std::make_unique<Optimizer>(config_, tensors_of(params_));
   mode(true);
   set_group(std::move(group));
@@ -105,7 +105,7 @@ void Trainer::set_group(std::shared_ptr<Group> group) {
     c10d::verify_params_across_processes(group_->handle(), all, {});
   });
   broadcast(*group_, tensors_of(parameters_of(module_)), 0);
-  broadcast(*group_, tensors_of(buffers_), 0);
+  broadcast(*group_, buffers(), 0);
   build_reducer();
 }
 
@@ -133,7 +133,12 @@ void Trainer::sync_state(int root) {
 // DDP does this before each forward. After each step, the state of any rank is
 // the state of all, and an evaluation needs no collective.
 void Trainer::sync_buffers() {
-  if (group_) broadcast(*group_, tensors_of(buffers_), 0);
+  if (group_) broadcast(*group_, buffers(), 0);
+}
+
+std::vector<at::Tensor> Trainer::buffers() const {
+  if (!has_buffers_) return {};
+  return tensors_of(buffers_of(module_));
 }
 
 // The batch in tensors that are kept from step to step while shapes stay.
@@ -254,7 +259,7 @@ tdm_step_result Trainer::step(const Batch& batch, double loss_scale, int64_t mic
   mode(true);
   at::manual_seed(static_cast<uint64_t>(seed));
   std::vector<at::Tensor> before; // forward moves running statistics
-  for (const auto& b : buffers_) before.push_back(b.second.detach().clone());
+  for (const auto& b : buffers()) before.push_back(b.detach().clone());
   drop_gradients();
   if (reducer_) reducer_->prepare_for_forward();
 
@@ -262,7 +267,8 @@ tdm_step_result Trainer::step(const Batch& batch, double loss_scale, int64_t mic
   result.rows = batch.x_shape[0];
   auto restore = [&] {
     at::NoGradGuard no_grad;
-    for (size_t i = 0; i < buffers_.size(); i++) buffers_[i].second.detach().copy_(before[i]);
+    auto now = buffers();
+    for (size_t i = 0; i < now.size(); i++) now[i].detach().copy_(before[i]);
   };
   std::vector<at::Tensor> grads;
   try {
@@ -317,7 +323,7 @@ tdm_eval_result Trainer::evaluate(const Batch& batch) {
 NamedTensors Trainer::state() const {
   NamedTensors all;
   for (const auto& p : parameters_of(module_)) all.emplace_back("model." + p.first, p.second);
-  for (const auto& b : buffers_) all.emplace_back("model." + b.first, b.second);
+  for (const auto& b : buffers_of(module_)) all.emplace_back("model." + b.first, b.second);
   for (size_t i = 0; i < params_.size(); i++)
     for (size_t s = 0; s < optimizer_->slots().size(); s++)
       all.emplace_back("optim." + params_[i].first + "." + optimizer_->slots()[s],

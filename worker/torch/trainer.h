@@ -49,6 +49,8 @@ class Trainer {
   double forward_backward(const Batch& batch, double loss_scale, int64_t micro_batches);
   void backward(const at::Tensor& loss, double scale, bool reduce);
   std::vector<at::Tensor> gradients();
+  // Asked anew each time: a model's source may put another tensor in a buffer's place.
+  std::vector<at::Tensor> buffers() const;
   void sync_buffers();
   void build_reducer();
   void drop_reducer();
@@ -58,8 +60,8 @@ class Trainer {
   torch::jit::Module module_;
   c10::Device device_;
   tdm_trainer_config config_;
-  NamedTensors params_;  // those that are trained
-  NamedTensors buffers_;
+  NamedTensors params_; // those that are trained
+  bool has_buffers_;
   std::unique_ptr<Optimizer> optimizer_;
   std::shared_ptr<Group> group_;
   std::shared_ptr<c10d::Reducer> reducer_;

@@ -1,0 +1,416 @@
+package torch_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+
+	"tandem.dev/worker/model"
+	"tandem.dev/worker/torch"
+)
+
+// join makes rank's end of a group on loopback.
+func join(ctx context.Context, r torch.Rendezvous, prefix string, rank, size int, timeout time.Duration) (*torch.Group, error) {
+	return torch.NewGroup(ctx, torch.GroupConfig{Rank: rank, WorldSize: size, Rendezvous: r, Prefix: prefix, BindAddress: "127.0.0.1", Timeout: timeout})
+}
+
+// ranks runs body once a rank, each on a thread of its own, in one group.
+func ranks(t *testing.T, size int, body func(rank int, g *torch.Group) error) {
+	t.Helper()
+	b := newBoard()
+	var all errgroup.Group
+	for rank := range size {
+		all.Go(func() error {
+			runtime.LockOSThread()
+			g, err := join(t.Context(), b, "gen1/", rank, size, 20*time.Second)
+			if err != nil {
+				return err
+			}
+			defer g.Close()
+			return body(rank, g)
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCollectives(t *testing.T) {
+	ranks(t, 3, func(rank int, g *torch.Group) error {
+		values := []float64{1, float64(rank), 0.25}
+		if err := g.AllReduceSum(values); err != nil {
+			return err
+		}
+		if diff := cmp.Diff([]float64{3, 3, 0.75}, values); diff != "" {
+			t.Errorf("rank %d: sums (-want +got):\n%s", rank, diff)
+		}
+		data := []byte{byte(rank), byte(rank + 10)}
+		if err := g.Broadcast(data, 2); err != nil {
+			return err
+		}
+		if diff := cmp.Diff([]byte{2, 12}, data); diff != "" {
+			t.Errorf("rank %d: broadcast (-want +got):\n%s", rank, diff)
+		}
+		if err := g.Broadcast(data, 3); err == nil {
+			t.Error("rank 3 of 3 broadcasts")
+		}
+		return g.Barrier()
+	})
+}
+
+// Any way of sharing a batch out gives the result of the whole batch, and the same bits on every rank.
+func TestSharesEqualTheWhole(t *testing.T) {
+	const batch, steps = 12, 5
+	for name, spec := range map[string]*modelSpec{"mlp": mlp, "cnn": cnn} {
+		for _, o := range []torch.OptimizerConfig{{Kind: torch.SGD, Momentum: 0.9}, {Kind: torch.AdamW, WeightDecay: 0.01, Epsilon: 1e-3}} {
+			config := torch.TrainerConfig{Loss: torch.CrossEntropy, Optimizer: o, ClipNorm: 1, BucketBytes: 2000}
+			config.Module = build(t, spec, 1)
+			alone := newTrainer(t, config)
+			var norms []float64
+			for s := range steps {
+				norms = append(norms, step(t, alone, torch.StepInput{Batch: images(batch, uint64(s)), LossScale: 1.0 / batch, LR: 0.1}).GradNorm)
+			}
+			for shares, cuts := range map[string][]int{"halves": {0, 6, 12}, "uneven": {0, 1, 5, 12}, "one idle": {0, 12, 12}} {
+				t.Run(name+" "+string(o.Kind)+" "+shares, func(t *testing.T) {
+					size := len(cuts) - 1
+					results := make([][]torch.Tensor, size)
+					ranks(t, size, func(rank int, g *torch.Group) error {
+						c := config
+						m, err := model.Build(spec, []int64{1, 8, 8}, 10, int64(rank+1)) // rank 0's counts
+						if err != nil {
+							return err
+						}
+						defer m.Close()
+						c.Module, c.Group = m, g
+						tr, err := torch.NewTrainer(c)
+						if err != nil {
+							return err
+						}
+						defer tr.Close()
+						for s := range steps {
+							share := rows(images(batch, uint64(s)), cuts[rank], cuts[rank+1])
+							r, err := tr.Step(torch.StepInput{Batch: share, LossScale: float64(size) / batch, LR: 0.1, MicroBatches: 1 + rank})
+							if err != nil {
+								return err
+							}
+							if math.Abs(r.GradNorm-norms[s]) > 1e-4 {
+								t.Errorf("rank %d step %d: gradient norm %g, alone %g", rank, s, r.GradNorm, norms[s])
+							}
+						}
+						results[rank], err = tr.State()
+						return err
+					})
+					for rank := 1; rank < size; rank++ {
+						if diff := cmp.Diff(results[0], results[rank]); diff != "" {
+							t.Fatalf("rank %d differs from rank 0:\n%s", rank, diff)
+						}
+					}
+					if d := furthest(t, state(t, alone), results[0]); d > 2e-5 {
+						t.Errorf("shared and alone differ by %g", d)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A resumed group of three computes the bits of an uninterrupted one: bucket layouts do not depend on history.
+func TestResumedGroupEqualsUninterrupted(t *testing.T) {
+	const batch, size = 9, 3
+	ranks(t, size, func(rank int, g *torch.Group) error {
+		m, err := model.Build(cnn, []int64{1, 8, 8}, 10, 1)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.Adam}, BucketBytes: 1500})
+		if err != nil {
+			return err
+		}
+		defer tr.Close()
+		train := func(from, to int) ([]torch.Tensor, error) {
+			for s := from; s < to; s++ {
+				in := torch.StepInput{Batch: rows(images(batch, uint64(s)), 3*rank, 3*rank+3), LossScale: float64(size) / batch, LR: 0.01}
+				if _, err := tr.Step(in); err != nil {
+					return nil, err
+				}
+			}
+			return tr.State()
+		}
+		kept, err := train(0, 3)
+		if err != nil {
+			return err
+		}
+		want, err := train(3, 6)
+		if err != nil {
+			return err
+		}
+		if rank == 0 { // the others get it from here
+			if err := tr.LoadState(kept); err != nil {
+				return err
+			}
+		}
+		if err := tr.SetGroup(g); err != nil {
+			return err
+		}
+		if err := tr.SyncState(0); err != nil {
+			return err
+		}
+		got, err := train(3, 6)
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("rank %d: resumed (-uninterrupted +resumed):\n%s", rank, diff)
+		}
+		return nil
+	})
+}
+
+func TestBuffersStayEqual(t *testing.T) {
+	results := make([][]torch.Tensor, 2)
+	ranks(t, 2, func(rank int, g *torch.Group) error {
+		m, err := torch.Compile(named(counter), int64(rank))
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
+		if err != nil {
+			return err
+		}
+		defer tr.Close()
+		for s := range 3 {
+			x := []float32{float32(rank), float32(s), 1, 2, 3}
+			if _, err := tr.Step(torch.StepInput{Batch: torch.Batch{X: x, XShape: []int64{1, 5}, Targets: make([]float32, 5)}, LossScale: 1, LR: 0.1}); err != nil {
+				return err
+			}
+		}
+		results[rank], err = tr.State()
+		return err
+	})
+	if diff := cmp.Diff(results[0], results[1]); diff != "" {
+		t.Errorf("rank 1 differs from rank 0:\n%s", diff)
+	}
+	for _, x := range results[0] {
+		if x.Name == "model.mean" { // rank 0's means: 0, 0+1+2, 3, 6, 9
+			if got, _ := torch.Float32s(x); !cmp.Equal(got, []float32{0, 3, 3, 6, 9}) {
+				t.Errorf("mean is %v", got)
+			}
+		}
+		if x.Name == "model.calls" {
+			if got, _ := torch.Float32s(x); got[0] != 3 {
+				t.Errorf("calls is %v", got)
+			}
+		}
+	}
+}
+
+func TestDifferentModelsAreRefused(t *testing.T) {
+	ranks(t, 2, func(rank int, g *torch.Group) error {
+		spec := mlp
+		if rank == 1 {
+			spec = cnn
+		}
+		m, err := model.Build(spec, []int64{1, 8, 8}, 10, 1)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
+		if err == nil {
+			tr.Close()
+			t.Errorf("rank %d: an mlp and a cnn train together", rank)
+		}
+		return nil
+	})
+}
+
+// pair is rank 0 of two, with rank 1 joined but idle until the test ends.
+func pair(t *testing.T, timeout time.Duration) *torch.Group {
+	t.Helper()
+	b := newBoard()
+	var mine, other *torch.Group
+	var all errgroup.Group
+	all.Go(func() (err error) { mine, err = join(t.Context(), b, "", 0, 2, timeout); return err })
+	all.Go(func() (err error) { other, err = join(t.Context(), b, "", 1, 2, timeout); return err })
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(mine.Close)
+	t.Cleanup(other.Close)
+	return mine
+}
+
+func waitBusy(g *torch.Group) {
+	for deadline := time.Now().Add(10 * time.Second); !g.Busy() && time.Now().Before(deadline); {
+		runtime.Gosched()
+	}
+}
+
+func TestAbortWakesAStuckCollective(t *testing.T) {
+	g := pair(t, time.Minute)
+	done := make(chan error, 1)
+	go func() { done <- g.Barrier() }()
+	waitBusy(g)
+	start := time.Now()
+	g.Abort("generation 2 begins")
+	err := <-done
+	if took := time.Since(start); !errors.Is(err, torch.ErrAborted) || !strings.Contains(err.Error(), "generation 2 begins") || took > 5*time.Second {
+		t.Errorf("after %v: %v, want ErrAborted at once", took, err)
+	}
+	if err := g.Barrier(); !errors.Is(err, torch.ErrAborted) {
+		t.Errorf("a collective after Abort: %v", err)
+	}
+	g.Close()
+	g.Abort("too late")
+	if err := g.Barrier(); !errors.Is(err, torch.ErrClosed) {
+		t.Errorf("a collective after Close: %v", err)
+	}
+}
+
+func TestCloseWakesAStuckCollective(t *testing.T) {
+	g := pair(t, time.Minute)
+	done := make(chan error, 1)
+	go func() { done <- g.AllReduceSum(make([]float64, 1<<20)) }()
+	waitBusy(g)
+	g.Close()
+	if err := <-done; !errors.Is(err, torch.ErrAborted) {
+		t.Errorf("got %v, want ErrAborted", err)
+	}
+}
+
+func TestHungPeerTimesOut(t *testing.T) {
+	g := pair(t, 300*time.Millisecond)
+	if err := g.Barrier(); !errors.Is(err, torch.ErrTimeout) {
+		t.Errorf("got %v, want ErrTimeout", err)
+	}
+}
+
+func TestJoiningEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := &announced{board: newBoard(), asked: make(chan struct{}, 10)}
+	done := make(chan error, 1)
+	go func() {
+		_, err := join(ctx, waiting, "", 0, 2, time.Minute)
+		done <- err
+	}()
+	<-waiting.asked
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want Canceled", err)
+	}
+	if _, err := join(t.Context(), newBoard(), "", 0, 2, 50*time.Millisecond); !errors.Is(err, torch.ErrTimeout) {
+		t.Errorf("alone in a group of two: %v, want ErrTimeout", err)
+	}
+}
+
+// announced says when somebody waits at the board.
+type announced struct {
+	*board
+	asked chan struct{}
+}
+
+func (a *announced) Get(ctx context.Context, key string) ([]byte, error) {
+	a.asked <- struct{}{}
+	return a.board.Get(ctx, key)
+}
+
+// peerVariable holds the URL of the board in the process that is killed.
+const peerVariable = "TANDEM_TORCH_TEST_PEER"
+
+// stepForEver is rank 1 of two, until it is killed.
+func stepForEver(url string) error {
+	g, err := join(context.Background(), remoteBoard(url), "", 1, 2, time.Minute)
+	if err != nil {
+		return err
+	}
+	return stepInto(g, nil)
+}
+
+// stepInto trains with a peer until an error, sending the number of each finished step.
+func stepInto(g *torch.Group, finished chan<- int) error {
+	m, err := model.Build(mlp, []int64{1, 8, 8}, 10, 1)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
+	if err != nil {
+		return err
+	}
+	defer tr.Close()
+	for s := 0; ; s++ {
+		if _, err := tr.Step(torch.StepInput{Batch: images(4, uint64(s)), LossScale: 0.25, LR: 0.1}); err != nil {
+			// What was trained is kept, and refuses to go on without a group.
+			state, stateErr := tr.State()
+			_, again := tr.Step(torch.StepInput{Batch: images(4, 0), LossScale: 0.25, LR: 0.1})
+			if stateErr != nil || len(state) == 0 || !errors.Is(again, torch.ErrPeerLost) {
+				return errors.Join(errors.New("after the fault"), stateErr, again)
+			}
+			if aloneErr := tr.SetGroup(nil); aloneErr != nil {
+				return aloneErr
+			}
+			if _, aloneErr := tr.Step(torch.StepInput{Batch: images(4, 0), LossScale: 0.25, LR: 0.1}); aloneErr != nil {
+				return aloneErr
+			}
+			return err
+		}
+		if finished != nil {
+			finished <- s
+		}
+	}
+}
+
+func TestKilledPeerIsNoticed(t *testing.T) {
+	b := newBoard()
+	server := httptest.NewServer(b)
+	defer server.Close()
+	peer := exec.Command(os.Args[0])
+	peer.Env = append(os.Environ(), peerVariable+"="+server.URL)
+	peer.Stderr = os.Stderr
+	if err := peer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Wait()
+	defer peer.Process.Kill()
+	g, err := join(t.Context(), b, "", 0, 2, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	finished, done := make(chan int, 1), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		done <- stepInto(g, finished)
+	}()
+	var killed time.Time
+	for {
+		select {
+		case s := <-finished:
+			if s == 20 {
+				if err := peer.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				killed = time.Now()
+			}
+		case err := <-done:
+			if took := time.Since(killed); !errors.Is(err, torch.ErrPeerLost) || killed.IsZero() || took > 5*time.Second {
+				t.Errorf("%v after the kill: %v, want ErrPeerLost at once", took, err)
+			} else {
+				t.Logf("noticed after %v", took)
+			}
+			return
+		}
+	}
+}

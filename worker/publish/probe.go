@@ -1,0 +1,132 @@
+package publish
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+
+	"tandem.dev/storage/dataset"
+	"tandem.dev/worker/data"
+)
+
+// Probe is a raw input row with the output that the published model gave for it.
+type Probe struct {
+	Input  []float32 `json:"input"`  // before normalisation
+	Output []float32 `json:"output"` // of the model
+}
+
+const (
+	probes    = 8
+	maxProbes = 1024
+	// Other processors and versions of libtorch add up in another order.
+	tolerance = 1e-3
+)
+
+// Model is a TorchScript model, ready to answer.
+type Model interface {
+	// Predict gives the output of rows of the given shape, rows first. It is safe for concurrent use.
+	Predict(x []float32, shape []int64) (out []float32, outShape []int64, err error)
+}
+
+// Answer runs the model on raw rows: normalises them, predicts and checks the output's
+// shape. It returns rows * width numbers. It is the one way from raw inputs to outputs,
+// for probes, test metrics and serving alike.
+func Answer(m Model, man Manifest, raw []float32, rows int) ([]float32, error) {
+	x := make([]float32, len(raw))
+	if err := man.Normalization.Apply(x, raw, man.Dim()); err != nil {
+		return nil, err
+	}
+	return predict(m, x, rows, man.RowShape(), man.Width())
+}
+
+func predict(m Model, x []float32, rows int, rowShape []int64, width int) ([]float32, error) {
+	out, shape, err := m.Predict(x, append([]int64{int64(rows)}, rowShape...))
+	if err != nil {
+		return nil, err
+	}
+	return out, CheckOutput(shape, rows, width)
+}
+
+// CheckOutput refuses outputs of another shape than [rows, width], or [rows] for a width of 1.
+func CheckOutput(shape []int64, rows, width int) error {
+	n := int64(rows)
+	if len(shape) == 2 && shape[0] == n && shape[1] == int64(width) || width == 1 && len(shape) == 1 && shape[0] == n {
+		return nil
+	}
+	return fmt.Errorf("%w: for %d rows it gives shape %v, but the dataset needs [%d, %d]", ErrOutput, rows, shape, rows, width)
+}
+
+// makeProbes asks the model about the first rows of a split.
+func makeProbes(m Model, man Manifest, from *data.Split) ([]Probe, error) {
+	rows, dim, width := min(probes, from.Rows), man.Dim(), man.Width()
+	out, err := Answer(m, man, from.Raw[:rows*dim], rows)
+	if err != nil {
+		return nil, fmt.Errorf("make probes: %w", err)
+	}
+	all := make([]Probe, rows)
+	for i := range all {
+		all[i] = Probe{from.Raw[i*dim : (i+1)*dim], out[i*width : (i+1)*width]}
+	}
+	return all, nil
+}
+
+// ParseProbes reads the bytes of a probes file.
+func ParseProbes(b []byte, man Manifest) ([]Probe, error) {
+	var all []Probe
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, fmt.Errorf("%w: probes: %w", ErrCorrupt, err)
+	}
+	if len(all) == 0 || len(all) > maxProbes {
+		return nil, fmt.Errorf("%w: %d probes", ErrCorrupt, len(all))
+	}
+	for i, p := range all {
+		if len(p.Input) != man.Dim() || len(p.Output) != man.Width() {
+			return nil, fmt.Errorf("%w: probe %d has %d inputs and %d outputs", ErrCorrupt, i, len(p.Input), len(p.Output))
+		}
+	}
+	return all, nil
+}
+
+// CheckProbes asks the model all probes. ErrProbe if an answer is another one.
+func CheckProbes(m Model, man Manifest, all []Probe) error {
+	for i, p := range all {
+		out, err := Answer(m, man, p.Input, 1)
+		if err != nil {
+			return fmt.Errorf("probe %d: %w", i, err)
+		}
+		for j, want := range p.Output {
+			if d := math.Abs(float64(out[j] - want)); !(d <= tolerance*max(1, math.Abs(float64(want)))) {
+				return fmt.Errorf("%w: probe %d, output %d is %v instead of %v", ErrProbe, i, j, out[j], want)
+			}
+		}
+	}
+	return nil
+}
+
+// Softmax turns the outputs of a classifier for one row into probabilities.
+func Softmax(dst []float32, out []float32) {
+	top := math.Inf(-1)
+	for _, v := range out {
+		top = max(top, float64(v))
+	}
+	sum := 0.0
+	for _, v := range out {
+		sum += math.Exp(float64(v) - top)
+	}
+	for i, v := range out {
+		dst[i] = float32(math.Exp(float64(v)-top) / sum)
+	}
+}
+
+// Argmax returns the place of the largest output, the first of equal ones.
+func Argmax(out []float32) int {
+	best := 0
+	for i, v := range out {
+		if v > out[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+func isClassifier(m Manifest) bool { return m.Task == dataset.TaskClassification }

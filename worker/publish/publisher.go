@@ -1,0 +1,216 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/safetensors"
+	"tandem.dev/storage/sealed"
+	"tandem.dev/worker/data"
+	"tandem.dev/worker/train"
+)
+
+// Engine is what the publisher asks of libtorch.
+type Engine interface {
+	// Export makes the spec's model for rows of the given shape, with the given parameters and
+	// buffers, in evaluation mode on the CPU, and returns it as a TorchScript file and as tensors.
+	Export(ctx context.Context, spec *tandemv1.JobSpec, shape []int64, outputs int, state []safetensors.Tensor) (file []byte, tensors []safetensors.Tensor, err error)
+	// Load reads a TorchScript file.
+	Load(file []byte) (Model, error)
+	// Libtorch is the version of libtorch.
+	Libtorch() string
+}
+
+// Deps of a Publisher.
+type Deps struct {
+	Store  storage.Store
+	Engine Engine
+	Log    zerolog.Logger
+}
+
+// Publisher publishes one checkpoint.
+type Publisher struct {
+	task *tandemv1.PublishTask
+	Deps
+}
+
+// New makes a publisher.
+func New(task *tandemv1.PublishTask, d Deps) *Publisher { return &Publisher{task, d} }
+
+// modelPrefix is before the names of the model's tensors in a checkpoint.
+const modelPrefix = "model."
+
+// Run makes the version, or finds the one that an earlier attempt has committed.
+func (p *Publisher) Run(ctx context.Context) (*tandemv1.VersionSaved, error) {
+	if v, err := p.earlier(ctx); v != nil || err != nil {
+		return v, err
+	}
+	set, err := data.Load(ctx, p.Store, p.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Test}, KeepRaw: true})
+	if err != nil {
+		return nil, err
+	}
+	c := p.task.GetCheckpoint()
+	kept, tensors, err := ckpt.Load(ctx, p.Store, c.GetPrefix(), ckpt.Expect{Trial: c.GetTrialId(), DatasetID: p.task.GetLineage().GetDatasetId()})
+	if err != nil {
+		return nil, err
+	}
+	file, weights, err := p.Engine.Export(ctx, p.task.GetSpec(), set.Manifest.Shape, set.Manifest.Outputs(), modelState(tensors))
+	if err != nil {
+		return nil, fmt.Errorf("export checkpoint %s: %w", c.GetId(), err)
+	}
+	man, probes, err := p.describe(set, kept, file)
+	if err != nil {
+		return nil, err
+	}
+	return p.commit(ctx, man, file, weights, probes)
+}
+
+// describe reads the file back, measures it and says what it is.
+func (p *Publisher) describe(set *data.Set, kept ckpt.Manifest, file []byte) (Manifest, []Probe, error) {
+	man := Manifest{
+		Format: format, FormatVersion: formatVersion, Version: p.task.GetVersionId(), Model: p.task.GetModel(),
+		Task: set.Manifest.Task, Features: set.Manifest.Features, Classes: set.Manifest.NumClasses, ClassNames: set.Manifest.ClassNames,
+		Normalization: set.Manifest.Normalization, Lineage: lineageOf(p.task.GetLineage()), Libtorch: p.Engine.Libtorch(),
+		Metrics: map[string]float64{},
+	}
+	man.Input, man.Outputs = signatures(set.Manifest)
+	model, err := p.Engine.Load(file)
+	if err != nil {
+		return man, nil, fmt.Errorf("read the exported model back: %w", err)
+	}
+	test := set.Split(data.Test)
+	measured, err := measure(model, man, test, max(1, int(p.task.GetSpec().GetTraining().GetBatch())))
+	if err != nil {
+		return man, nil, err
+	}
+	for prefix, metrics := range map[string]map[string]float64{"test_": measured, "validation_": kept.Metrics} {
+		for name, v := range metrics {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return man, nil, train.Permanent(fmt.Errorf("%s%s of checkpoint %s is %v: it is not fit to be published", prefix, name, p.task.GetCheckpoint().GetId(), v))
+			}
+			man.Metrics[prefix+name] = v
+		}
+	}
+	from := test
+	if test.Rows == 0 {
+		from = set.Split(data.Train)
+	}
+	probes, err := makeProbes(model, man, from)
+	return man, probes, err
+}
+
+// commit writes the files, then the manifest.
+func (p *Publisher) commit(ctx context.Context, man Manifest, file []byte, weights []safetensors.Tensor, probes []Probe) (*tandemv1.VersionSaved, error) {
+	tensors, err := safetensors.Marshal(weights, map[string]string{"format": "pt", "version": man.Version})
+	if err != nil {
+		return nil, err
+	}
+	questions, err := json.Marshal(probes)
+	if err != nil {
+		return nil, fmt.Errorf("encode probes: %w", err)
+	}
+	for _, f := range []struct {
+		name string
+		b    []byte
+	}{{ModelFile, file}, {WeightsFile, tensors}, {ProbesFile, questions}} {
+		written, err := p.put(ctx, f.name, f.b)
+		if err != nil {
+			return nil, err
+		}
+		man.Files = append(man.Files, written)
+	}
+	if err := man.check(); err != nil {
+		return nil, fmt.Errorf("describe version %s: %w", man.Version, err)
+	}
+	b, err := sealed.Marshal(man)
+	if err != nil {
+		return nil, err
+	}
+	err = p.Store.PutIfAbsent(ctx, p.task.GetVersionPrefix()+"/"+ManifestName, b)
+	if errors.Is(err, storage.ErrExists) {
+		// Another attempt was quicker. Its version is as good.
+		if v, err := p.earlier(ctx); v != nil || err != nil {
+			return v, err
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("commit version %s: %w", man.Version, err)
+	}
+	v := &Version{Manifest: man, ManifestSHA256: hash(b), size: int64(len(b))}
+	p.Log.Info().Str("model", man.Model).Str("version", man.Version).Any("metrics", man.Metrics).Msg("version committed")
+	return p.saved(v), nil
+}
+
+// put writes a file under its name, or beside it when an earlier attempt left other bytes there.
+func (p *Publisher) put(ctx context.Context, name string, b []byte) (File, error) {
+	f := File{Name: name, Key: name, SHA256: hash(b), Bytes: int64(len(b))}
+	key := p.task.GetVersionPrefix() + "/" + name
+	switch _, err := p.Store.Head(ctx, key); {
+	case errors.Is(err, storage.ErrNotFound):
+	case err != nil:
+		return f, fmt.Errorf("look for %s: %w", key, err)
+	default:
+		there, err := storage.ReadAll(ctx, p.Store, key, f.Bytes)
+		if err == nil && bytes.Equal(there, b) {
+			return f, nil
+		}
+		if err != nil && !errors.Is(err, storage.ErrSize) {
+			return f, fmt.Errorf("read %s: %w", key, err)
+		}
+		stem, ext, _ := strings.Cut(name, ".")
+		f.Key = fmt.Sprintf("%s-%s.%s", stem, f.SHA256[:16], ext)
+	}
+	if err := p.Store.Put(ctx, p.task.GetVersionPrefix()+"/"+f.Key, bytes.NewReader(b), f.Bytes); err != nil {
+		return f, fmt.Errorf("write %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// earlier finds the version that an earlier attempt has committed; nil if there is none.
+func (p *Publisher) earlier(ctx context.Context) (*tandemv1.VersionSaved, error) {
+	v, err := Open(ctx, p.Store, p.task.GetVersionPrefix(), "")
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if got, want := v.Manifest.Lineage.Checkpoint, p.task.GetLineage().GetCheckpointId(); got != want {
+		return nil, train.Permanent(fmt.Errorf("version %s was made of checkpoint %s, not of %s", p.task.GetVersionId(), got, want))
+	}
+	for _, f := range v.Manifest.Files {
+		if _, err := v.Read(ctx, f.Name); err != nil {
+			return nil, err
+		}
+	}
+	p.Log.Info().Str("version", p.task.GetVersionId()).Msg("the version of an earlier attempt is whole")
+	return p.saved(v), nil
+}
+
+func (p *Publisher) saved(v *Version) *tandemv1.VersionSaved {
+	return &tandemv1.VersionSaved{
+		VersionId: p.task.GetVersionId(), ManifestSha256: v.ManifestSHA256, Bytes: v.Bytes(), Metrics: v.Manifest.Metrics,
+	}
+}
+
+// modelState takes the model's tensors out of a checkpoint.
+func modelState(all []safetensors.Tensor) []safetensors.Tensor {
+	var state []safetensors.Tensor
+	for _, t := range all {
+		if name, ok := strings.CutPrefix(t.Name, modelPrefix); ok {
+			t.Name = name
+			state = append(state, t)
+		}
+	}
+	return state
+}

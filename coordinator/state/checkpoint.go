@@ -45,3 +45,8 @@ func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) string {
 	}
 	return ""
 }
+
+// CheckpointsByID returns all checkpoints by id.
+func (v *View) CheckpointsByID() []*tandemv1.Checkpoint {
+	return all[*tandemv1.Checkpoint](v, checkpointTable)
+}

@@ -25,3 +25,6 @@ func JobFinal(s tandemv1.JobState) bool {
 	return s == tandemv1.JobState_JOB_STATE_COMPLETED || s == tandemv1.JobState_JOB_STATE_FAILED ||
 		s == tandemv1.JobState_JOB_STATE_CANCELLED
 }
+
+// JobsByID returns all jobs by id.
+func (v *View) JobsByID() []*tandemv1.Job { return all[*tandemv1.Job](v, jobTable) }

@@ -74,7 +74,7 @@ func resolve[T proto.Message](v *View, table, noun, idPrefix, ref string, byName
 	case 1:
 		return rows[0], nil
 	}
-	return none, fmt.Errorf("%s %q is %w: it could be %s or %s; give more of the id", noun, ref, ErrAmbiguous, rowID(rows[0]), rowID(rows[1]))
+	return none, fmt.Errorf("%s %q is %w: it could be %s or %s; give more of the id", noun, ref, ErrAmbiguous, RowID(rows[0]), RowID(rows[1]))
 }
 
 // timeKey orders times after 1970 as strings.

@@ -136,7 +136,7 @@ func (t *Tx) Load(row proto.Message) {
 	}
 	known := false
 	if table == eventTable {
-		old, err := t.txn.First(table, "id", rowID(row))
+		old, err := t.txn.First(table, "id", RowID(row))
 		t.fail(err)
 		known = old != nil
 	}
@@ -154,7 +154,7 @@ func (t *Tx) Delete(row proto.Message) {
 		t.fail(fmt.Errorf("delete %s: the state has no table for it", row.ProtoReflect().Descriptor().Name()))
 		return
 	}
-	n, err := t.txn.DeleteAll(table, "id", rowID(row))
+	n, err := t.txn.DeleteAll(table, "id", RowID(row))
 	t.fail(err)
 	if table == eventTable {
 		t.meta.events -= n

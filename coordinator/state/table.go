@@ -31,7 +31,7 @@ const (
 	requestTable    = "request"
 )
 
-// schema lists every table and index. Each "id" is rowID.
+// schema lists every table and index. Each "id" is RowID.
 func schema() *memdb.DBSchema {
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
 		metaTable:    table(metaTable, func(*meta) string { return "" }),
@@ -105,8 +105,8 @@ func tableOf(row proto.Message) (string, bool) {
 	return "", false
 }
 
-// rowID returns the identity of a row, by which its table is ordered.
-func rowID(row proto.Message) string {
+// RowID returns the identity of a row, by which its table is ordered.
+func RowID(row proto.Message) string {
 	switch r := row.(type) {
 	case *tandemv1.RequestRecord:
 		return r.GetRequestId()

@@ -1,0 +1,183 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"github.com/rs/zerolog"
+	"go.etcd.io/bbolt"
+
+	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/state"
+)
+
+const (
+	logCacheEntries   = 512
+	retainedSnapshots = 2
+	// commitTimeout is how late a follower may hear of a commit when nothing else is sent.
+	commitTimeout = 25 * time.Millisecond
+	rpcTimeout    = 5 * time.Second
+	openTimeout   = 2 * time.Second
+)
+
+// Node is one coordinator's part in Raft. Its methods may be called from any goroutine.
+type Node struct {
+	cfg     Config
+	raft    *raft.Raft
+	state   *state.State
+	forward Forwarder
+	log     zerolog.Logger
+	closers []io.Closer
+
+	barrierTerm atomic.Uint64 // last term in which everything of earlier terms is known to be applied here
+
+	mu    sync.Mutex
+	lead  context.Context // of the leadership held now; nil if none
+	leads chan struct{}   // closed and replaced when lead changes
+}
+
+// New opens the folder and joins Raft. Run must be called, or the node never lets go of it.
+func New(cfg Config, deps Deps) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.State == nil || deps.Forward == nil || deps.Fatal == nil || (deps.StreamLayer == nil) == (deps.Transport == nil) {
+		return nil, errors.New("consensus: State, Forward, Fatal and one of StreamLayer and Transport must be set")
+	}
+	n := &Node{cfg: cfg, state: deps.State, forward: deps.Forward, log: deps.Log, leads: make(chan struct{})}
+	if err := n.open(deps); err != nil {
+		n.close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) open(deps Deps) error {
+	logger := &raftLog{to: deps.Log}
+	stores := deps.Stores
+	if stores == nil {
+		var err error
+		if stores, err = n.openDir(logger); err != nil {
+			return err
+		}
+	}
+	transport := deps.Transport
+	if transport == nil {
+		transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream: deps.StreamLayer, MaxPool: 3, Timeout: rpcTimeout, Logger: logger,
+		})
+	}
+	cfg := n.raftConfig(logger)
+	if n.cfg.Bootstrap {
+		if err := n.bootstrap(cfg, stores, transport); err != nil {
+			return err
+		}
+	}
+	g := guard{limit: n.cfg.DiskTimeout, fatal: deps.Fatal}
+	logs, err := raft.NewLogCache(logCacheEntries, guardedLogs{LogStore: stores.Logs, guard: g})
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	n.raft, err = raft.NewRaft(cfg, fsm.New(n.state, deps.Fatal), logs,
+		guardedStable{StableStore: stores.Stable, guard: g}, stores.Snapshots, transport)
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) openDir(logger *raftLog) (*Stores, error) {
+	if err := os.MkdirAll(n.cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	path := filepath.Join(n.cfg.Dir, "raft.db")
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{Timeout: openTimeout}, MsgpackUseNewTimeFormat: true})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, fmt.Errorf("open the log %s: another process uses it; stop that coordinator or choose another data folder", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the log %s: %w; check that the folder can be written and the disk is not full", path, err)
+	}
+	n.closers = append(n.closers, bolt)
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.Dir, retainedSnapshots, logger)
+	if err != nil {
+		return nil, fmt.Errorf("open the snapshots in %s: %w; check that the folder can be written and the disk is not full", n.cfg.Dir, err)
+	}
+	return &Stores{Logs: bolt, Stable: bolt, Snapshots: snapshots}, nil
+}
+
+func (n *Node) raftConfig(logger *raftLog) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(n.cfg.ID)
+	c.HeartbeatTimeout = n.cfg.Heartbeat
+	c.ElectionTimeout = n.cfg.Heartbeat
+	c.LeaderLeaseTimeout = n.cfg.Heartbeat / 2
+	c.CommitTimeout = min(commitTimeout, n.cfg.Heartbeat/10)
+	c.BatchApplyCh = true
+	c.SnapshotThreshold = n.cfg.SnapshotThreshold
+	c.SnapshotInterval = n.cfg.SnapshotInterval
+	c.TrailingLogs = n.cfg.TrailingLogs
+	c.ShutdownOnRemove = false // a removed coordinator stays a follower until its operator stops it
+	c.Logger = logger
+	return c
+}
+
+func (n *Node) bootstrap(cfg *raft.Config, stores *Stores, transport raft.Transport) error {
+	there, err := raft.HasExistingState(stores.Logs, stores.Stable, stores.Snapshots)
+	if err != nil {
+		return fmt.Errorf("read the data folder: %w", err)
+	}
+	if there {
+		return nil
+	}
+	first := raft.Configuration{Servers: []raft.Server{{
+		Suffrage: raft.Voter, ID: raft.ServerID(n.cfg.ID), Address: raft.ServerAddress(n.cfg.Address),
+	}}}
+	if err := raft.BootstrapCluster(cfg, stores.Logs, stores.Stable, stores.Snapshots, transport, first); err != nil {
+		return fmt.Errorf("begin a new cluster: %w", err)
+	}
+	return nil
+}
+
+// Run keeps the node in Raft until ctx ends, then hands leadership over and closes the folder.
+func (n *Node) Run(ctx context.Context) error {
+	watched := make(chan struct{})
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		defer close(watched)
+		n.watchLeadership(watch)
+	}()
+	<-ctx.Done()
+	if n.IsLeader() && len(n.Peers()) > 1 {
+		if err := n.raft.LeadershipTransfer().Error(); err != nil {
+			n.log.Warn().Err(err).Msg("leadership was not handed over")
+		}
+	}
+	err := n.raft.Shutdown().Error()
+	stop()
+	<-watched
+	if err != nil {
+		err = fmt.Errorf("stop raft: %w", err)
+	}
+	return errors.Join(err, n.close())
+}
+
+func (n *Node) close() error {
+	var errs []error
+	for _, c := range n.closers {
+		errs = append(errs, c.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close the log: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package consensus
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+)
+
+// Peers returns the members of the Raft cluster as this node knows them.
+func (n *Node) Peers() []Peer {
+	future := n.raft.GetConfiguration()
+	if future.Error() != nil {
+		return nil // only when Raft has stopped
+	}
+	leader, _ := n.Leader()
+	var peers []Peer
+	for _, s := range future.Configuration().Servers {
+		peers = append(peers, Peer{ID: string(s.ID), Address: string(s.Address), Leader: string(s.ID) == leader})
+	}
+	return peers
+}
+
+// AddPeer makes a coordinator a voter, or gives it a new address. Only the leader can: ErrNotLeader.
+func (n *Node) AddPeer(ctx context.Context, id, address string) error {
+	if err := await(ctx, n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, enqueueTimeout)); err != nil {
+		return fmt.Errorf("add coordinator %s: %w", id, err)
+	}
+	return nil
+}
+
+// RemovePeer takes a coordinator out. Only the leader can: ErrNotLeader.
+func (n *Node) RemovePeer(ctx context.Context, id string) error {
+	if err := await(ctx, n.raft.RemoveServer(raft.ServerID(id), 0, enqueueTimeout)); err != nil {
+		return fmt.Errorf("remove coordinator %s: %w", id, err)
+	}
+	return nil
+}
+
+// TransferLeadership hands leadership to the most current other coordinator. Only the leader can: ErrNotLeader.
+func (n *Node) TransferLeadership(ctx context.Context) error {
+	if err := await(ctx, n.raft.LeadershipTransfer()); err != nil {
+		return fmt.Errorf("hand over leadership: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"tandem.dev/coordinator/state"
+)
+
+// View returns a linearizable read: it shows every command whose result was returned anywhere before View was called.
+// It looks for a leader until ctx or Config.Patience ends, then fails with ErrNoLeader.
+func (n *Node) View(ctx context.Context) (*state.View, error) {
+	patience, cancel := context.WithTimeout(ctx, n.cfg.Patience)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		index, err := n.readIndex(patience)
+		if err == nil {
+			if index > 0 {
+				err = n.state.Wait(patience, index-1)
+			}
+			if err == nil {
+				return n.state.View(), nil
+			}
+		}
+		if wait(patience, pause) != nil {
+			return nil, errors.Join(ctx.Err(), fmt.Errorf("read: %w (last: %w)", ErrNoLeader, err))
+		}
+	}
+}
+
+func (n *Node) readIndex(ctx context.Context) (uint64, error) {
+	if n.IsLeader() {
+		return n.ReadIndexLocal(ctx)
+	}
+	id, address := n.Leader()
+	if address == "" || id == n.cfg.ID {
+		return 0, ErrNotLeader
+	}
+	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return n.forward.ReadIndex(attempt, address)
+}
+
+// ReadIndexLocal returns an index that a linearizable read must have applied. It asks a majority whether this node
+// still leads; ErrNotLeader if not.
+func (n *Node) ReadIndexLocal(ctx context.Context) (uint64, error) {
+	term := n.Term()
+	if !n.IsLeader() {
+		return 0, ErrNotLeader
+	}
+	if err := n.barrier(term); err != nil {
+		return 0, errors.Join(ErrNotLeader, err)
+	}
+	// Every result this leader has returned is applied here, and so is everything earlier leaders committed. That no
+	// later leader has returned one is what the majority says, if the term is still the same afterwards.
+	index := n.state.Index()
+	if err := await(ctx, n.raft.VerifyLeader()); err != nil {
+		return 0, errors.Join(ErrNotLeader, err)
+	}
+	if n.Term() != term {
+		return 0, ErrNotLeader
+	}
+	return index, nil
+}

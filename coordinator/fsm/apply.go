@@ -1,0 +1,105 @@
+package fsm
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// Apply applies one command, which Decode has let through, at an index. A client's command that was applied before
+// under the same request id returns the first result and changes nothing.
+func Apply(tx *state.Tx, index uint64, cmd *tandemv1.Command) (*tandemv1.Result, error) {
+	if index <= tx.Index() {
+		return nil, fmt.Errorf("%w: index %d after %d", ErrCorrupt, index, tx.Index())
+	}
+	tx.SetIndex(index)
+	if id := cmd.GetRequestId(); id != "" {
+		if before, ok := tx.Request(id); ok {
+			return before.GetResult(), nil
+		}
+	}
+	a := &applier{Tx: tx, now: cmd.GetTime(), actor: cmd.GetActor()}
+	result, err := a.dispatch(cmd)
+	if err != nil {
+		return nil, err
+	}
+	result.Index = index
+	if id := cmd.GetRequestId(); id != "" {
+		tx.Put(&tandemv1.RequestRecord{RequestId: id, Result: result, Time: cmd.GetTime()})
+	}
+	return result, nil
+}
+
+// applier is what the handlers work with: the transaction, and what the command says about itself.
+type applier struct {
+	*state.Tx
+	now    *timestamppb.Timestamp
+	actor  string
+	events int // events of this command so far
+}
+
+func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
+	switch c := cmd.GetCommand().(type) {
+	case *tandemv1.Command_CreateCluster:
+		return a.createCluster(c.CreateCluster), nil
+	case *tandemv1.Command_CreateJob:
+		return a.createJob(c.CreateJob), nil
+	case *tandemv1.Command_SetJobIntent:
+		return a.setJobIntent(c.SetJobIntent), nil
+	case *tandemv1.Command_ApplyPlan:
+		return a.applyPlan(c.ApplyPlan), nil
+	case *tandemv1.Command_ApplyReports:
+		return a.applyReports(c.ApplyReports), nil
+	case *tandemv1.Command_RegisterNode:
+		return a.registerNode(c.RegisterNode), nil
+	case *tandemv1.Command_LoseNode:
+		return a.loseNode(c.LoseNode), nil
+	case *tandemv1.Command_CordonNode:
+		return a.cordonNode(c.CordonNode), nil
+	case *tandemv1.Command_RemoveNode:
+		return a.removeNode(c.RemoveNode), nil
+	case *tandemv1.Command_CreateDataset:
+		return a.createDataset(c.CreateDataset), nil
+	case *tandemv1.Command_MarkCheckpoints:
+		return a.markCheckpoints(c.MarkCheckpoints), nil
+	case *tandemv1.Command_ForgetCheckpoints:
+		return a.forgetCheckpoints(c.ForgetCheckpoints), nil
+	case *tandemv1.Command_MoveAlias:
+		return a.moveAlias(c.MoveAlias), nil
+	case *tandemv1.Command_PutDeployment:
+		return a.putDeployment(c.PutDeployment), nil
+	case *tandemv1.Command_DropDeployment:
+		return a.dropDeployment(c.DropDeployment), nil
+	case *tandemv1.Command_ApplyRollout:
+		return a.applyRollout(c.ApplyRollout), nil
+	case *tandemv1.Command_PutToken:
+		return a.putToken(c.PutToken), nil
+	case *tandemv1.Command_DropToken:
+		return a.dropToken(c.DropToken), nil
+	case *tandemv1.Command_PutRendezvous:
+		return a.putRendezvous(c.PutRendezvous), nil
+	case *tandemv1.Command_Expire:
+		return a.expire(c.Expire), nil
+	}
+	return nil, fmt.Errorf("%w: a command of kind %T", ErrCorrupt, cmd.GetCommand())
+}
+
+// The kinds of refusal.
+const (
+	notFound     = tandemv1.RefusalCode_REFUSAL_CODE_NOT_FOUND
+	exists       = tandemv1.RefusalCode_REFUSAL_CODE_ALREADY_EXISTS
+	precondition = tandemv1.RefusalCode_REFUSAL_CODE_FAILED_PRECONDITION
+	stale        = tandemv1.RefusalCode_REFUSAL_CODE_STALE
+	invalid      = tandemv1.RefusalCode_REFUSAL_CODE_INVALID
+)
+
+// done is the result of a command that was applied to id.
+func done(id string) *tandemv1.Result { return &tandemv1.Result{Id: id} }
+
+// refuse is the result of one that was not; the message says what to do next.
+func refuse(code tandemv1.RefusalCode, format string, args ...any) *tandemv1.Result {
+	return &tandemv1.Result{Refusal: code, Message: fmt.Sprintf(format, args...)}
+}

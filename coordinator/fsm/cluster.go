@@ -1,0 +1,21 @@
+package fsm
+
+import (
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func (a *applier) createCluster(c *tandemv1.CreateCluster) *tandemv1.Result {
+	want := c.GetCluster()
+	if want.GetId() == "" {
+		return refuse(invalid, "the cluster has no id")
+	}
+	if there, ok := a.Cluster(); ok {
+		if there.GetId() == want.GetId() {
+			return done(there.GetId())
+		}
+		return refuse(exists, "this is cluster %s already; start a new cluster with another data folder", there.GetId())
+	}
+	a.Put(state.Clone(want))
+	return done(want.GetId())
+}

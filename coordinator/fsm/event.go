@@ -1,0 +1,44 @@
+package fsm
+
+import (
+	"fmt"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+const (
+	info    = "info"
+	warning = "warning"
+	// eventsOfCommand is how many events one command may leave; the number within the index has three digits.
+	eventsOfCommand = 1000
+)
+
+// event records what happened, in one sentence. jobID may be empty.
+func (a *applier) event(level, noun, subject, jobID, format string, args ...any) {
+	if a.events == eventsOfCommand {
+		return
+	}
+	a.Put(&tandemv1.Event{
+		Id:      fmt.Sprintf("%020d.%03d", a.Index(), a.events),
+		Time:    a.now,
+		Level:   level,
+		Noun:    noun,
+		Subject: subject,
+		JobId:   jobID,
+		Message: fmt.Sprintf(format, args...),
+	})
+	a.events++
+}
+
+// jobEvent is an event about a job.
+func (a *applier) jobEvent(level string, j *tandemv1.Job, format string, args ...any) {
+	a.event(level, "job", j.GetId(), j.GetId(), "Job %s %s.", label(j), fmt.Sprintf(format, args...))
+}
+
+// label names a job for people.
+func label(j *tandemv1.Job) string {
+	if j.GetName() == "" {
+		return j.GetId()
+	}
+	return j.GetName()
+}

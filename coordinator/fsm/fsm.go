@@ -1,0 +1,159 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// CommandLimit is the largest encoded command in bytes.
+const CommandLimit = 8 << 20
+
+// ErrCorrupt says that an entry of the log or a record of a snapshot cannot be what a coordinator of this version wrote.
+var ErrCorrupt = errors.New("corrupt or unknown entry; run the same version on all coordinators, or empty this one's data folder and let it join again")
+
+// FSM feeds Raft's entries to Apply. It implements raft.BatchingFSM.
+type FSM struct {
+	state  *state.State
+	fatal  func(error)
+	failed error
+}
+
+var _ raft.BatchingFSM = (*FSM)(nil)
+
+// New returns a state machine that writes s. fatal ends the process when an entry cannot be applied; should it return,
+// the state stays as it was before the entry and nothing is applied any more.
+func New(s *state.State, fatal func(error)) *FSM { return &FSM{state: s, fatal: fatal} }
+
+// Apply applies one entry; the answer is a *tandemv1.Result, or an error when the node must stop.
+func (f *FSM) Apply(entry *raft.Log) any { return f.ApplyBatch([]*raft.Log{entry})[0] }
+
+// ApplyBatch applies entries in one transaction: watchers wake once.
+func (f *FSM) ApplyBatch(entries []*raft.Log) []any {
+	answers := make([]any, len(entries))
+	if f.failed == nil {
+		f.failed = f.applyAll(entries, answers)
+		if f.failed != nil {
+			f.fatal(f.failed)
+		}
+	}
+	if f.failed != nil {
+		for i := range answers {
+			answers[i] = f.failed
+		}
+	}
+	return answers
+}
+
+func (f *FSM) applyAll(entries []*raft.Log, answers []any) error {
+	tx := f.state.Begin()
+	for i, e := range entries {
+		if e.Type != raft.LogCommand {
+			continue
+		}
+		result, err := applyEntry(tx, e.Index, e.Data)
+		if err != nil {
+			tx.Abort()
+			return fmt.Errorf("apply entry %d: %w", e.Index, err)
+		}
+		answers[i] = result
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("apply up to entry %d: %w", entries[len(entries)-1].Index, err)
+	}
+	return nil
+}
+
+func applyEntry(tx *state.Tx, index uint64, data []byte) (*tandemv1.Result, error) {
+	cmd, err := Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	return Apply(tx, index, cmd)
+}
+
+// Decode reads a command. It fails with ErrCorrupt when it is too large, torn, of an unknown kind, or has fields that
+// this version does not know: another coordinator would act on them.
+func Decode(data []byte) (*tandemv1.Command, error) {
+	if len(data) > CommandLimit {
+		return nil, fmt.Errorf("%w: a command of %d bytes, the limit is %d", ErrCorrupt, len(data), CommandLimit)
+	}
+	cmd := &tandemv1.Command{}
+	if err := proto.Unmarshal(data, cmd); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if cmd.GetTime() == nil || !cmd.GetTime().IsValid() {
+		return nil, fmt.Errorf("%w: a command without a time", ErrCorrupt)
+	}
+	if name := unknownFields(cmd.ProtoReflect()); name != "" {
+		return nil, fmt.Errorf("%w: unknown fields in %s", ErrCorrupt, name)
+	}
+	if cmd.GetCommand() == nil {
+		return nil, fmt.Errorf("%w: a command of no kind", ErrCorrupt)
+	}
+	return cmd, nil
+}
+
+// unknownFields returns the name of a message in m that has any, else "".
+func unknownFields(m protoreflect.Message) (name string) {
+	if len(m.GetUnknown()) > 0 {
+		return string(m.Descriptor().Name())
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.IsMap():
+			if f.MapValue().Message() != nil {
+				v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+					name = unknownFields(v.Message())
+					return name == ""
+				})
+			}
+		case f.Message() == nil:
+		case f.IsList():
+			for i := 0; i < v.List().Len() && name == ""; i++ {
+				name = unknownFields(v.List().Get(i).Message())
+			}
+		default:
+			name = unknownFields(v.Message())
+		}
+		return name == ""
+	})
+	return name
+}
+
+// Snapshot captures the state; writing it out happens beside Apply.
+func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+	if f.failed != nil {
+		return nil, f.failed
+	}
+	return snapshot{view: f.state.View()}, nil
+}
+
+// Restore replaces the state by a snapshot; after an error it is what it was.
+func (f *FSM) Restore(r io.ReadCloser) error {
+	err := Restore(f.state, r)
+	return errors.Join(err, r.Close())
+}
+
+type snapshot struct{ view *state.View }
+
+// Persist writes the snapshot.
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := Write(sink, s.view); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	if err := sink.Close(); err != nil {
+		return fmt.Errorf("close a snapshot: %w", err)
+	}
+	return nil
+}
+
+// Release does nothing: a view needs no giving back.
+func (s snapshot) Release() {}

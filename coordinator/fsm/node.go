@@ -1,0 +1,120 @@
+package fsm
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// nodeName names a node for people.
+func nodeName(n *tandemv1.Node) string {
+	if n.GetName() == "" {
+		return n.GetId()
+	}
+	return n.GetName()
+}
+
+func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
+	seen := c.GetNode()
+	if seen.GetId() == "" || seen.GetIncarnation() < 1 {
+		return refuse(invalid, "a node needs an id and an incarnation from 1 on")
+	}
+	old, known := a.Node(seen.GetId())
+	if known && seen.GetIncarnation() < old.GetIncarnation() {
+		return refuse(stale, "node %s has a newer session (incarnation %d, this is %d); end this agent", nodeName(old), old.GetIncarnation(), seen.GetIncarnation())
+	}
+	n := state.Clone(seen)
+	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
+	n.Cordoned = old.GetCordoned()
+	n.JoinedAt = old.GetJoinedAt()
+	n.StateChangedAt = old.GetStateChangedAt()
+	n.ModifiedIndex = old.GetModifiedIndex()
+	if !known {
+		n.JoinedAt = a.now
+	}
+	if known && proto.Equal(n, old) {
+		return done(n.GetId())
+	}
+	if old.GetState() != n.GetState() {
+		n.StateChangedAt = a.now
+	}
+	a.Put(n)
+	if known && n.GetIncarnation() > old.GetIncarnation() {
+		// An agent ends all its engines before it starts again.
+		a.loseEngines(n, "the agent of node "+nodeName(n)+" was started again")
+	}
+	switch {
+	case !known:
+		a.event(info, "node", n.GetId(), "", "Node %s joined pool %s with %d slot(s).", nodeName(n), n.GetPool(), len(n.GetSlots()))
+	case old.GetState() != n.GetState():
+		a.event(info, "node", n.GetId(), "", "Node %s is back.", nodeName(n))
+	case n.GetIncarnation() > old.GetIncarnation():
+		a.event(info, "node", n.GetId(), "", "The agent of node %s was started again.", nodeName(n))
+	}
+	return done(n.GetId())
+}
+
+func (a *applier) loseNode(c *tandemv1.LoseNode) *tandemv1.Result {
+	n, ok := a.Node(c.GetNodeId())
+	if !ok {
+		return refuse(notFound, "node %q is not there", c.GetNodeId())
+	}
+	if c.GetIncarnation() != n.GetIncarnation() {
+		return refuse(stale, "node %s is at incarnation %d, not %d", nodeName(n), n.GetIncarnation(), c.GetIncarnation())
+	}
+	if n.GetState() == tandemv1.NodeState_NODE_STATE_LOST {
+		return done(n.GetId())
+	}
+	n = state.Clone(n)
+	n.State = tandemv1.NodeState_NODE_STATE_LOST
+	n.StateChangedAt = a.now
+	a.Put(n)
+	a.event(warning, "node", n.GetId(), "", "Node %s was lost; its work is placed elsewhere.", nodeName(n))
+	a.loseEngines(n, "node "+nodeName(n)+" was lost")
+	return done(n.GetId())
+}
+
+// loseEngines takes all ranks and replicas of a node away.
+func (a *applier) loseEngines(n *tandemv1.Node, why string) {
+	for _, alloc := range a.AllocationsOf(n.GetId()) {
+		a.faultTrial(alloc, why, false)
+	}
+	for _, r := range a.ReplicasOn(n.GetId()) {
+		if state.ReplicaLive(r.GetState()) {
+			a.failReplica(r, why)
+		}
+	}
+}
+
+func (a *applier) cordonNode(c *tandemv1.CordonNode) *tandemv1.Result {
+	n, ok := a.Node(c.GetNodeId())
+	if !ok {
+		return refuse(notFound, "node %q is not there; see what is with: tandem node list", c.GetNodeId())
+	}
+	if n.GetCordoned() == c.GetCordoned() {
+		return done(n.GetId())
+	}
+	n = state.Clone(n)
+	n.Cordoned = c.GetCordoned()
+	a.Put(n)
+	takes := "takes new work again"
+	if n.GetCordoned() {
+		takes = "takes no new work"
+	}
+	a.event(info, "node", n.GetId(), "", "Node %s %s, as %s asked.", nodeName(n), takes, a.who())
+	return done(n.GetId())
+}
+
+func (a *applier) removeNode(c *tandemv1.RemoveNode) *tandemv1.Result {
+	n, ok := a.Node(c.GetNodeId())
+	if !ok {
+		return refuse(notFound, "node %q is not there; see what is with: tandem node list", c.GetNodeId())
+	}
+	if n.GetState() != tandemv1.NodeState_NODE_STATE_LOST {
+		return refuse(precondition, "node %s is alive; stop its agent, wait until the node is lost, then remove it", nodeName(n))
+	}
+	a.Delete(n)
+	a.event(info, "node", n.GetId(), "", "Node %s was removed by %s.", nodeName(n), a.who())
+	return done(n.GetId())
+}

@@ -1,0 +1,133 @@
+package fsm
+
+import (
+	"fmt"
+	"slices"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// over is the refusal of a report whose engine should not be there any more.
+const over = "the generation is over; end the engine"
+
+func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
+	n, ok := a.Node(c.GetNodeId())
+	if !ok {
+		return refuse(notFound, "node %s is not there; open a new session", c.GetNodeId())
+	}
+	if c.GetIncarnation() != n.GetIncarnation() {
+		return refuse(stale, "a report of incarnation %d of node %s, which is at %d; end this session", c.GetIncarnation(), nodeName(n), n.GetIncarnation())
+	}
+	result := done(n.GetId())
+	for i, r := range c.GetReports() {
+		id := ""
+		if i < len(c.GetIds()) {
+			id = c.GetIds()[i]
+		}
+		result.PartRefusals = append(result.PartRefusals, a.report(n, r, id))
+	}
+	return result
+}
+
+// report takes one report and says why it was refused; empty when it was taken. id is for the checkpoint it commits.
+func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) string {
+	allocID, rank, ok := state.ParseEngineID(r.GetEngineId())
+	if !ok {
+		return a.replicaReport(n, r)
+	}
+	if a.knownReport(r) {
+		return ""
+	}
+	alloc, ok := a.Allocation(allocID)
+	if !ok || r.GetGeneration() != alloc.GetGeneration() {
+		return over
+	}
+	if int(rank) >= len(alloc.GetRanks()) || alloc.GetRanks()[rank].GetNodeId() != n.GetId() {
+		return fmt.Sprintf("rank %d of allocation %s is not on node %s; end the engine", rank, allocID, nodeName(n))
+	}
+	t, _ := a.Trial(alloc.GetTrialId())
+	switch body := r.GetReport().(type) {
+	case *tandemv1.EngineReport_Ready:
+		a.rankReady(alloc, rank, body.Ready.GetTotalSteps())
+	case *tandemv1.EngineReport_Checkpoint:
+		return a.checkpointSaved(alloc, body.Checkpoint.GetCheckpoint(), id)
+	case *tandemv1.EngineReport_Evaluation:
+		a.evaluated(t, body.Evaluation)
+	case *tandemv1.EngineReport_Finished:
+		a.rankEnds(alloc, rank, tandemv1.RankState_RANK_STATE_FINISHED)
+	case *tandemv1.EngineReport_Stopped:
+		a.rankEnds(alloc, rank, tandemv1.RankState_RANK_STATE_STOPPED)
+	case *tandemv1.EngineReport_Failed:
+		a.rankFails(alloc, rank, n, body.Failed)
+	case *tandemv1.EngineReport_Version:
+		return a.versionSaved(alloc, body.Version)
+	default:
+		return "the report says nothing; run the same version on agents and coordinators"
+	}
+	return ""
+}
+
+// knownReport says whether a report that leaves a row behind was taken before, maybe by a generation that is over.
+func (a *applier) knownReport(r *tandemv1.EngineReport) bool {
+	if v := r.GetVersion(); v != nil {
+		known, ok := a.Version(v.GetVersionId())
+		return ok && known.GetManifestSha256() == v.GetManifestSha256()
+	}
+	c := r.GetCheckpoint().GetCheckpoint()
+	return c != nil && slices.ContainsFunc(a.CheckpointsOf(c.GetTrialId()), func(k *tandemv1.Checkpoint) bool {
+		return k.GetStep() == c.GetStep() && k.GetGeneration() == r.GetGeneration() && k.GetManifestSha256() == c.GetManifestSha256()
+	})
+}
+
+func (a *applier) rankReady(alloc *tandemv1.Allocation, rank int32, totalSteps int64) {
+	if alloc.GetRanks()[rank].GetState() != tandemv1.RankState_RANK_STATE_ASSIGNED {
+		return
+	}
+	alloc = a.setRank(alloc, rank, tandemv1.RankState_RANK_STATE_RUNNING)
+	t, _ := a.Trial(alloc.GetTrialId())
+	all := !slices.ContainsFunc(alloc.GetRanks(), func(r *tandemv1.Rank) bool {
+		return r.GetState() == tandemv1.RankState_RANK_STATE_ASSIGNED
+	})
+	a.change(t, false, func(t *tandemv1.Trial) {
+		if totalSteps > 0 {
+			t.TotalSteps = totalSteps
+		}
+		if all && !alloc.GetStopping() {
+			t.Reason = fmt.Sprintf("Runs with %d process(es).", len(alloc.GetRanks()))
+		}
+	})
+}
+
+func (a *applier) rankEnds(alloc *tandemv1.Allocation, rank int32, how tandemv1.RankState) {
+	if state.RankEnded(alloc.GetRanks()[rank].GetState()) {
+		return
+	}
+	alloc = a.setRank(alloc, rank, how)
+	for _, r := range alloc.GetRanks() {
+		if !state.RankEnded(r.GetState()) {
+			return
+		}
+	}
+	a.ranksEnded(alloc)
+}
+
+func (a *applier) rankFails(alloc *tandemv1.Allocation, rank int32, n *tandemv1.Node, f *tandemv1.EngineFailed) {
+	if state.RankEnded(alloc.GetRanks()[rank].GetState()) {
+		return // it had done its work
+	}
+	message := fmt.Sprintf("Rank %d on %s: %s", rank, nodeName(n), f.GetMessage())
+	if !f.GetPermanent() {
+		a.faultTrial(alloc, message, true)
+		return
+	}
+	t, _ := a.Trial(alloc.GetTrialId())
+	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(message))
+}
+
+func (a *applier) setRank(alloc *tandemv1.Allocation, rank int32, to tandemv1.RankState) *tandemv1.Allocation {
+	alloc = state.Clone(alloc)
+	alloc.Ranks[rank].State = to
+	a.Put(alloc)
+	return alloc
+}

@@ -1,0 +1,41 @@
+package fsm
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// requestsKept is how long results of clients' requests are remembered at least.
+const requestsKept = 24 * time.Hour
+
+// expire forgets requests and tokens, but no request that is younger than requestsKept.
+func (a *applier) expire(c *tandemv1.Expire) *tandemv1.Result {
+	if before := c.GetRequestsBefore(); before != nil {
+		limit := a.now.AsTime().Add(-requestsKept)
+		if before.AsTime().Before(limit) {
+			limit = before.AsTime()
+		}
+		for _, r := range a.Requests() {
+			if r.GetTime().AsTime().Before(limit) {
+				a.Delete(r)
+			}
+		}
+	}
+	if before := c.GetTokensBefore(); before != nil {
+		for _, t := range a.AllTokens() {
+			if ended(t.GetExpiresAt(), before) {
+				a.Delete(t)
+				a.event(info, "token", t.GetId(), "", "Token %s has ended.", t.GetName())
+			}
+		}
+	}
+	return done("")
+}
+
+// ended says whether a time is set and before another.
+func ended(at, before *timestamppb.Timestamp) bool {
+	return at != nil && at.AsTime().Before(before.AsTime())
+}

@@ -1,0 +1,190 @@
+package fsm
+
+import (
+	"fmt"
+	"slices"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// evaluationLimit is how many evaluations a trial keeps; the oldest go first.
+const evaluationLimit = 1000
+
+// change puts a changed trial and lets its job follow. The trial holds no allocation any more when release is set.
+func (a *applier) change(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial)) {
+	t = state.Clone(t)
+	if release && t.GetAllocationId() != "" {
+		a.removeAllocation(t.GetAllocationId())
+		t.AllocationId = ""
+	}
+	edit(t)
+	a.Put(t)
+	a.followTrials(t.GetJobId())
+}
+
+// endTrial brings a trial to a final state and takes its slots away.
+func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, reason string) {
+	a.change(t, true, func(t *tandemv1.Trial) {
+		t.State = to
+		t.Reason = reason
+		t.FinishedAt = a.now
+	})
+}
+
+// queueTrial lets a trial wait for an allocation.
+func (a *applier) queueTrial(t *tandemv1.Trial, reason string) {
+	a.change(t, true, func(t *tandemv1.Trial) {
+		t.State = tandemv1.TrialState_TRIAL_STATE_PENDING
+		t.Reason = reason
+	})
+}
+
+// pauseTrial stops a trial with its checkpoints kept.
+func (a *applier) pauseTrial(t *tandemv1.Trial, reason string) {
+	a.change(t, true, func(t *tandemv1.Trial) {
+		t.State = tandemv1.TrialState_TRIAL_STATE_PAUSED
+		t.Reason = reason
+	})
+}
+
+// explain changes the reason only.
+func (a *applier) explain(t *tandemv1.Trial, reason string) {
+	if t.GetReason() != reason {
+		a.change(t, false, func(t *tandemv1.Trial) { t.Reason = reason })
+	}
+}
+
+// faultTrial takes the allocation away after a fault that another attempt may survive. counted faults use up
+// max_restarts: those of the engines do, those of the machines under them do not.
+func (a *applier) faultTrial(alloc *tandemv1.Allocation, message string, counted bool) {
+	t, _ := a.Trial(alloc.GetTrialId())
+	j, _ := a.Job(alloc.GetJobId())
+	limit := int32(defaultMaxRestarts)
+	if j.GetSpec().MaxRestarts != nil {
+		limit = j.GetSpec().GetMaxRestarts()
+	}
+	switch {
+	case alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && j.GetPublishedVersion() != "":
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
+		return
+	case counted && t.GetRestarts() >= limit:
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
+			"%s It was started again %d times, which is the limit (max_restarts); see its logs with: tandem logs %s", sentence(message), t.GetRestarts(), j.GetId()))
+		return
+	}
+	if counted {
+		t = state.Clone(t)
+		t.Restarts++
+		a.Put(t)
+	}
+	a.jobEvent(warning, j, "lost its processes: %s It goes on from %s", sentence(message), a.resumePoint(t))
+	reason := fmt.Sprintf("%s Goes on from %s.", sentence(message), a.resumePoint(t))
+	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
+		a.pauseTrial(t, reason)
+		return
+	}
+	a.queueTrial(t, reason)
+}
+
+// resumePoint says for people where a trial goes on.
+func (a *applier) resumePoint(t *tandemv1.Trial) string {
+	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+		return "the publishing"
+	}
+	if c, ok := a.Checkpoint(t.GetLatestCheckpointId()); ok {
+		return fmt.Sprintf("step %d", c.GetStep())
+	}
+	return "the beginning"
+}
+
+// sentence ends a message as a sentence.
+func sentence(s string) string {
+	if s == "" {
+		return "No reason was given."
+	}
+	if last := s[len(s)-1]; last != '.' && last != '!' && last != '?' {
+		s += "."
+	}
+	return s
+}
+
+// ranksEnded decides what comes after the last rank of an allocation has finished or stopped.
+func (a *applier) ranksEnded(alloc *tandemv1.Allocation) {
+	t, _ := a.Trial(alloc.GetTrialId())
+	j, _ := a.Job(alloc.GetJobId())
+	finished := slices.ContainsFunc(alloc.GetRanks(), func(r *tandemv1.Rank) bool {
+		return r.GetState() == tandemv1.RankState_RANK_STATE_FINISHED
+	})
+	switch {
+	case alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH:
+		if j.GetPublishedVersion() == "" {
+			a.faultTrial(alloc, "The engine ended without having published a version.", true)
+			return
+		}
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
+	case finished:
+		a.trained(j, t)
+	case j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE:
+		a.pauseTrial(t, "Paused at "+a.resumePoint(t)+"; resume it with: tandem resume "+j.GetId())
+	case alloc.GetStopping():
+		a.queueTrial(t, "Waits to go on from "+a.resumePoint(t)+".")
+	default:
+		a.faultTrial(alloc, "The engines stopped though nobody asked them to.", true)
+	}
+}
+
+// trained goes from training to publishing, or to the end.
+func (a *applier) trained(j *tandemv1.Job, t *tandemv1.Trial) {
+	if j.GetSpec().GetPublish() == nil {
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Trained.")
+		return
+	}
+	if a.publishSource(j, t) == "" {
+		a.jobEvent(warning, j, "has no checkpoint, so nothing is published")
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Trained; nothing was published, for it has no checkpoint.")
+		return
+	}
+	a.jobEvent(info, j, "is trained and waits to publish its best checkpoint")
+	a.change(t, true, func(t *tandemv1.Trial) {
+		t.Stage = tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
+		t.State = tandemv1.TrialState_TRIAL_STATE_PENDING
+		t.Reason = "Trained; waits to publish."
+		if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
+			t.State = tandemv1.TrialState_TRIAL_STATE_PAUSED
+			t.Reason = "Trained; paused before publishing; resume it with: tandem resume " + j.GetId()
+		}
+	})
+}
+
+// publishSource returns the checkpoint that a job publishes: the one it names, else its best, else its latest.
+func (a *applier) publishSource(j *tandemv1.Job, t *tandemv1.Trial) string {
+	if id := j.GetSpec().GetPublish().GetCheckpointId(); id != "" {
+		return id
+	}
+	if id := t.GetBestCheckpointId(); id != "" {
+		return id
+	}
+	return t.GetLatestCheckpointId()
+}
+
+// evaluated records an evaluation. One of a step that is known takes its place: a step done again after a fault.
+func (a *applier) evaluated(t *tandemv1.Trial, e *tandemv1.Evaluation) {
+	i, known := slices.BinarySearchFunc(t.GetEvaluations(), e.GetStep(), func(e *tandemv1.Evaluation, step int64) int {
+		return int(min(max(e.GetStep()-step, -1), 1))
+	})
+	e = state.Clone(e)
+	if e.GetTime() == nil {
+		e.Time = a.now
+	}
+	a.change(t, false, func(t *tandemv1.Trial) {
+		if known {
+			t.Evaluations[i] = e
+			return
+		}
+		t.Evaluations = slices.Insert(t.Evaluations, i, e)
+		if n := len(t.Evaluations); n > evaluationLimit {
+			t.Evaluations = t.Evaluations[n-evaluationLimit:]
+		}
+	})
+}

@@ -49,6 +49,7 @@ type Loop struct {
 	order *data.Order
 	meter meter
 	saved int64 // step of the newest checkpoint; -1: none
+	step  int64 // optimizer steps done when Run returned
 }
 
 // New makes a loop that begins where the checkpoints left off.
@@ -73,6 +74,7 @@ func New(c Config, d Deps) (*Loop, error) {
 // is committed.
 func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 	var st State
+	defer func() { l.step = st.Step }()
 	m, tensors, err := l.Checkpoints.Restore(ctx)
 	if err != nil {
 		return 0, err
@@ -163,6 +165,9 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 	}
 	return Finished, l.settle(ctx, st)
 }
+
+// Step returns the optimizer steps that were done when Run returned.
+func (l *Loop) Step() int64 { return l.step }
 
 // sync is the one collective besides that of the gradients. What any rank was told, all
 // ranks know after it, at the same step.

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/dataset"
+	"tandem.dev/storage/s3"
+	"tandem.dev/worker/checkpoint"
+	"tandem.dev/worker/model"
+	"tandem.dev/worker/publish"
+	"tandem.dev/worker/torch"
+	"tandem.dev/worker/train"
+)
+
+// Config of an engine.
+type Config struct {
+	Socket   string // unix socket of the agent
+	EngineID string // id of the task
+}
+
+// errOrphan: the agent is gone.
+var errOrphan = errors.New("the agent is gone")
+
+// lastWord is how long an engine that ends tries to say why.
+const lastWord = 5 * time.Second
+
+// runEngine gets the task, does it and reports how it ended.
+func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
+	h := newHost(c, log)
+	hello, err := h.hello(ctx)
+	if err != nil {
+		return err
+	}
+	e := &engine{host: h, hello: hello, task: hello.GetTask(), stop: make(chan struct{})}
+	e.log = log.With().Str("engine", c.EngineID).Int64("gen", e.task.GetGeneration()).Logger()
+
+	work, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	besideCtx, endBeside := context.WithCancel(context.WithoutCancel(ctx))
+	defer endBeside()
+	beside.Go(func() {
+		err := h.control(besideCtx, sync.OnceFunc(func() { close(e.stop) }))
+		if besideCtx.Err() == nil {
+			cancel(fmt.Errorf("%w: its stream of commands ended: %w", errOrphan, errOr(err, errors.New("end of stream"))))
+		}
+	})
+	beside.Go(func() { watchParent(besideCtx, os.Getppid(), cancel) })
+	beside.Go(func() { h.sendProgress(besideCtx) })
+
+	done := make(chan error, 1)
+	go func() { done <- e.do(work) }()
+	select {
+	case err = <-done:
+	case <-work.Done():
+		if cause := context.Cause(work); errors.Is(cause, errOrphan) {
+			return cause
+		}
+		// A call into libtorch may not come back soon; a replica finishes what it took.
+		select {
+		case err = <-done:
+		case <-time.After(lastWord):
+			err = errors.New("the work did not end in time")
+		}
+	}
+	if ctx.Err() != nil {
+		e.log.Info().Msg("ended by a signal")
+		return nil
+	}
+	return err
+}
+
+func errOr(err, other error) error {
+	if err != nil {
+		return err
+	}
+	return other
+}
+
+// watchParent ends the work when this process was given to another parent.
+func watchParent(ctx context.Context, parent int, cancel context.CancelCauseFunc) {
+	for tick := time.NewTicker(time.Second); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+			if os.Getppid() != parent {
+				cancel(fmt.Errorf("%w: the process has another parent", errOrphan))
+			}
+		}
+	}
+}
+
+// engine does one task.
+type engine struct {
+	host  *host
+	hello *tandemv1.HelloResponse
+	task  *tandemv1.EngineTask
+	stop  chan struct{} // closed when it is asked to stop with a checkpoint
+	log   zerolog.Logger
+}
+
+// do does the task and sends the last word.
+func (e *engine) do(ctx context.Context) error {
+	store, err := newStore(e.task.GetStorage())
+	if err == nil {
+		err = torch.Init(torch.Options{Threads: int(e.hello.GetThreads()), Deterministic: true})
+	}
+	var end *tandemv1.EngineReport
+	if err == nil {
+		switch {
+		case e.task.GetTrain() != nil:
+			end, err = e.train(ctx, store)
+		case e.task.GetPublish() != nil:
+			end, err = e.publish(ctx, store)
+		case e.task.GetServe() != nil:
+			end, err = e.serve(ctx, store)
+		default:
+			err = train.Permanent(errors.New("the task is of a kind that this engine does not know; the engine is older than its coordinator"))
+		}
+	}
+	if err != nil {
+		return e.failed(ctx, err)
+	}
+	return e.host.Report(ctx, end)
+}
+
+// failed reports a failure. It is called before any connection to other ranks is closed, so
+// that a failure that is permanent is known before the others report a lost peer.
+func (e *engine) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, checkpoint.ErrStale) {
+		return err // nobody waits for a word
+	}
+	var told *reported
+	if errors.As(err, &told) {
+		return err
+	}
+	permanent := isPermanent(err)
+	e.log.Error().Err(err).Bool("permanent", permanent).Msg("the task failed")
+	say, cancel := context.WithTimeout(ctx, lastWord)
+	defer cancel()
+	report := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: err.Error(), Permanent: permanent}}}
+	if say := e.host.Report(say, report); say != nil {
+		return fmt.Errorf("%w (and it could not be reported: %w)", err, say)
+	}
+	return &reported{err}
+}
+
+// reported is a failure that the agent knows of.
+type reported struct{ error }
+
+func (r *reported) Unwrap() error { return r.error }
+
+// isPermanent tells whether another attempt would fail in the same way: what a user or the
+// stored data brought about, not the weather.
+func isPermanent(err error) bool {
+	for _, bad := range []error{
+		torch.ErrShape, torch.ErrModel, torch.ErrNotTorchScript, torch.ErrLabel, torch.ErrStateMismatch, model.ErrSpec,
+		dataset.ErrCorrupt, ckpt.ErrCorrupt, ckpt.ErrForeign, publish.ErrCorrupt, publish.ErrProbe, publish.ErrOutput,
+		storage.ErrNotFound, storage.ErrInvalidKey,
+	} {
+		if errors.Is(err, bad) {
+			return true
+		}
+	}
+	return train.IsPermanent(err)
+}
+
+func newStore(c *tandemv1.StorageConfig) (storage.Store, error) {
+	s, err := s3.New(s3.Config{
+		Endpoint: c.GetEndpoint(), Bucket: c.GetBucket(), Prefix: c.GetPrefix(), Region: c.GetRegion(),
+		AccessKey: c.GetAccessKey(), SecretKey: c.GetSecretKey(), TLS: c.GetTls(), CAPEM: c.GetCaPem(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("use the store at %s: %w", c.GetEndpoint(), err)
+	}
+	return s, nil
+}

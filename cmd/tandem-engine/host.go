@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/rs/zerolog"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/worker/checkpoint"
+)
+
+// host is the line to the agent.
+type host struct {
+	client tandemv1connect.EngineHostServiceClient
+	id     string
+	log    zerolog.Logger
+
+	generation int64  // of the task, once it is known
+	trial      string // of the task, if it is of one
+	latest     chan *tandemv1.Progress
+}
+
+func newHost(c Config, log zerolog.Logger) *host {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", c.Socket)
+	}}
+	client := tandemv1connect.NewEngineHostServiceClient(&http.Client{Transport: transport}, "http://agent")
+	return &host{client: client, id: c.EngineID, log: log, latest: make(chan *tandemv1.Progress, 1)}
+}
+
+// hello gets the task.
+func (h *host) hello(ctx context.Context) (*tandemv1.HelloResponse, error) {
+	res, err := h.client.Hello(ctx, connect.NewRequest(&tandemv1.HelloRequest{EngineId: h.id, Pid: int32(os.Getpid())}))
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent for the task of %s: %w", h.id, err)
+	}
+	task := res.Msg.GetTask()
+	h.generation = task.GetGeneration()
+	h.trial = task.GetTrain().GetTrialId() + task.GetPublish().GetTrialId()
+	return res.Msg, nil
+}
+
+// control reads commands until the stream ends, which means that the agent is gone.
+func (h *host) control(ctx context.Context, stop func()) error {
+	stream, err := h.client.Control(ctx, connect.NewRequest(&tandemv1.ControlRequest{EngineId: h.id}))
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		if stream.Msg().GetStop() != nil {
+			h.log.Info().Msg("asked to stop with a checkpoint")
+			stop()
+		}
+	}
+	return stream.Err()
+}
+
+// Report implements train.Reporter: it returns when the agent has the report.
+func (h *host) Report(ctx context.Context, r *tandemv1.EngineReport) error {
+	r.EngineId, r.Generation = h.id, h.generation
+	_, err := h.client.ReportEngine(ctx, connect.NewRequest(&tandemv1.ReportEngineRequest{Report: r}))
+	if connect.CodeOf(err) == connect.CodeFailedPrecondition {
+		return fmt.Errorf("report to the agent: %w: %w", checkpoint.ErrStale, err)
+	}
+	if err != nil {
+		return fmt.Errorf("report to the agent: %w", err)
+	}
+	return nil
+}
+
+// Progress implements train.Reporter: only the newest is kept for the sender.
+func (h *host) Progress(p *tandemv1.Progress) {
+	p.TrialId, p.Generation = h.trial, h.generation
+	select {
+	case <-h.latest:
+	default:
+	}
+	select {
+	case h.latest <- p:
+	default:
+	}
+}
+
+// sendProgress runs beside the work until ctx ends, then sends what is left.
+func (h *host) sendProgress(ctx context.Context) {
+	send := func(ctx context.Context, p *tandemv1.Progress) {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if _, err := h.client.ReportEngineProgress(ctx, connect.NewRequest(&tandemv1.ReportEngineProgressRequest{Progress: p})); err != nil && !errors.Is(err, context.Canceled) {
+			h.log.Debug().Err(err).Msg("progress was lost")
+		}
+	}
+	for {
+		select {
+		case p := <-h.latest:
+			send(context.WithoutCancel(ctx), p)
+		case <-ctx.Done():
+			select {
+			case p := <-h.latest:
+				send(context.WithoutCancel(ctx), p)
+			default:
+			}
+			return
+		}
+	}
+}
+
+// Set implements torch.Rendezvous.
+func (h *host) Set(ctx context.Context, key string, value []byte) error {
+	_, err := h.client.EngineRendezvousSet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousSetRequest{EngineId: h.id, Key: key, Value: value}))
+	return err
+}
+
+// Get implements torch.Rendezvous.
+func (h *host) Get(ctx context.Context, key string) ([]byte, error) {
+	res, err := h.client.EngineRendezvousGet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousGetRequest{EngineId: h.id, Key: key}))
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, err
+	}
+	return res.Msg.GetValue(), nil
+}

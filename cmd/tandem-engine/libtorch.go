@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/storage/safetensors"
+	"tandem.dev/worker/data"
+	"tandem.dev/worker/model"
+	"tandem.dev/worker/publish"
+	"tandem.dev/worker/torch"
+	"tandem.dev/worker/train"
+)
+
+// trainer fits torch.Trainer to train.Trainer.
+type trainer struct{ *torch.Trainer }
+
+func (t trainer) Step(in train.StepInput) (train.StepResult, error) {
+	r, err := t.Trainer.Step(torch.StepInput{
+		Batch: batchOf(in.Batch), LossScale: in.LossScale, MicroBatches: in.MicroBatches, LR: in.LR, Seed: in.Seed,
+	})
+	return train.StepResult{LossSum: r.LossSum, GradNorm: r.GradNorm, Finite: r.Finite}, peerLost(err)
+}
+
+func (t trainer) Evaluate(b data.Batch) (train.Totals, error) {
+	r, err := t.Trainer.Evaluate(batchOf(b))
+	return train.Totals{
+		Rows: float64(r.Rows), LossSum: r.LossSum, Correct: float64(r.Correct),
+		SquaredErrorSum: r.SquaredErrorSum, AbsErrorSum: r.AbsErrorSum, Elements: float64(r.Elements),
+	}, err
+}
+
+func batchOf(b data.Batch) torch.Batch {
+	return torch.Batch{X: b.X, XShape: append([]int64{int64(b.Rows)}, b.Shape...), Labels: b.Labels, Targets: b.Targets}
+}
+
+// group fits torch.Group to train.Group.
+type group struct{ *torch.Group }
+
+func (g group) AllReduceSum(values []float64) error { return peerLost(g.Group.AllReduceSum(values)) }
+
+// peerLost marks the errors of collectives that another attempt may not meet.
+func peerLost(err error) error {
+	for _, lost := range []error{torch.ErrPeerLost, torch.ErrTimeout, torch.ErrAborted} {
+		if errors.Is(err, lost) {
+			return fmt.Errorf("%w: %w", train.ErrPeerLost, err)
+		}
+	}
+	return err
+}
+
+// buildModel makes the model of a spec in training mode: from its architecture, or from the
+// user's own file in the store.
+func buildModel(ctx context.Context, store storage.Store, spec *tandemv1.JobSpec, shape []int64, outputs int) (*torch.Module, error) {
+	own := spec.GetModel().GetTorchscript()
+	if own == nil {
+		return model.Build(spec.GetModel(), shape, outputs, spec.GetTraining().GetSeed())
+	}
+	const limit = 16 << 30
+	b, err := storage.ReadAll(ctx, store, "artifacts/"+own.GetArtifact(), limit)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, fmt.Errorf("the model file %s is not in the store; submit the job again with model.torchscript.file: %w", own.GetArtifact(), err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the model file: %w", err)
+	}
+	m, err := torch.LoadModule(b, torch.CPU)
+	if err != nil {
+		return nil, fmt.Errorf("model.torchscript: %w", err)
+	}
+	if err := m.SetTraining(true); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// checkModel refuses a model whose output does not fit the dataset, before any work is done.
+func checkModel(m *torch.Module, split *data.Split, outputs int) error {
+	if err := m.SetTraining(false); err != nil {
+		return err
+	}
+	rows := min(2, split.Rows)
+	_, shape, err := predictor{m}.Predict(split.Slice(0, rows).X, append([]int64{int64(rows)}, split.Shape...))
+	if err != nil {
+		return fmt.Errorf("try the model on %d rows: %w", rows, err)
+	}
+	if err := publish.CheckOutput(shape, rows, outputs); err != nil {
+		return err
+	}
+	return m.SetTraining(true)
+}
+
+// predictor fits torch.Module to publish.Model.
+type predictor struct{ *torch.Module }
+
+func (p predictor) Predict(x []float32, shape []int64) ([]float32, []int64, error) {
+	out, err := p.Forward(torch.Float32Tensor(x, shape...))
+	if err != nil {
+		return nil, nil, err
+	}
+	values, err := torch.Float32s(out)
+	return values, out.Shape, err
+}
+
+// loadPredictor reads a TorchScript file onto a device, ready to answer.
+func loadPredictor(file []byte, on torch.Device) (predictor, error) {
+	m, err := torch.LoadModule(file, on)
+	if err != nil {
+		return predictor{}, err
+	}
+	if err := m.SetTraining(false); err != nil {
+		m.Close()
+		return predictor{}, err
+	}
+	return predictor{m}, nil
+}
+
+// exporter fits worker/torch to publish.Engine.
+type exporter struct {
+	store    storage.Store
+	libtorch string
+}
+
+func (x exporter) Export(ctx context.Context, spec *tandemv1.JobSpec, shape []int64, outputs int, state []safetensors.Tensor) ([]byte, []safetensors.Tensor, error) {
+	m, err := buildModel(ctx, x.store, spec, shape, outputs)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer m.Close()
+	if err := m.Load(state); err != nil {
+		return nil, nil, err
+	}
+	if err := m.SetTraining(false); err != nil {
+		return nil, nil, err
+	}
+	file, err := m.Save()
+	if err != nil {
+		return nil, nil, err
+	}
+	tensors, err := m.State()
+	return file, tensors, err
+}
+
+func (x exporter) Load(file []byte) (publish.Model, error) { return loadPredictor(file, torch.CPU) }
+
+func (x exporter) Libtorch() string { return x.libtorch }

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"runtime"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/worker/publish"
+	"tandem.dev/worker/torch"
+)
+
+// publish does the task of turning a checkpoint into a version.
+func (e *engine) publish(ctx context.Context, store storage.Store) (*tandemv1.EngineReport, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	build, err := torch.Build()
+	if err != nil {
+		return nil, err
+	}
+	ready := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}}
+	if err := e.host.Report(ctx, ready); err != nil {
+		return nil, err
+	}
+	e.host.Progress(&tandemv1.Progress{Step: e.task.GetPublish().GetCheckpoint().GetStep(), Phase: "publishing"})
+	saved, err := publish.New(e.task.GetPublish(), publish.Deps{
+		Store: store, Engine: exporter{store, build.Torch}, Log: e.log,
+	}).Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.host.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Version{Version: saved}}); err != nil {
+		return nil, err
+	}
+	return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}, nil
+}

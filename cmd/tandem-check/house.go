@@ -152,6 +152,9 @@ func (p *problems) goFile(name string, text []byte, packages map[string]*pkg) er
 		return nil
 	}
 	test := strings.HasSuffix(name, "_test.go")
+	if test {
+		p.sleeps(fset, name, f)
+	}
 	if !test && !slices.Contains(longFuncFiles, name) {
 		p.functions(fset, name, f)
 	}
@@ -180,6 +183,23 @@ func (p *problems) functions(fset *token.FileSet, name string, f *ast.File) {
 			p.add("%s:%d: %s has %d lines, the limit is %d", name, first, fn.Name.Name, n, maxFunc)
 		}
 	}
+}
+
+// sleeps finds time.Sleep in a test file that opens no synctest bubble, where sleeping takes no time.
+func (p *problems) sleeps(fset *token.FileSet, name string, f *ast.File) {
+	for _, imp := range f.Imports {
+		if imp.Path.Value == `"testing/synctest"` {
+			return
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
+			if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
+				p.add("%s:%d: time.Sleep in a test: use testing/synctest, or wait for what is meant", name, fset.Position(n.Pos()).Line)
+			}
+		}
+		return true
+	})
 }
 
 func (p *problems) packages(packages map[string]*pkg) {

@@ -3,8 +3,14 @@ package dataset
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/google/go-cmp/cmp"
 
 	"tandem.dev/storage/memstore"
 	"tandem.dev/storage/sealed"
@@ -114,7 +120,7 @@ func FuzzDecodeShard(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, task := range []Task{TaskClassification, TaskRegression} {
-			tab, err := decodeShard(b, 3, task, 2)
+			tab, err := decodeShard(b, 2, 3, task, 2)
 			if err != nil {
 				if !errors.Is(err, ErrCorrupt) {
 					t.Errorf("error of another kind: %v", err)
@@ -124,6 +130,89 @@ func FuzzDecodeShard(f *testing.F) {
 			if err := tab.check(task, 2); err != nil {
 				t.Errorf("a bad table came out: %v", err)
 			}
+			if err := readable(b, tab); err != nil {
+				t.Errorf("other tools cannot read it: %v", err)
+			}
 		}
 	})
+}
+
+// readable has the Arrow library read a shard, as any other tool would.
+func readable(b []byte, want Table) error {
+	r, err := ipc.NewFileReader(bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if r.NumRecords() != 1 {
+		return fmt.Errorf("%d record batches", r.NumRecords())
+	}
+	rec, err := r.RecordBatch(0)
+	if err != nil {
+		return err
+	}
+	lists := rec.Column(0).(*array.FixedSizeList)
+	if got := lists.ListValues().(*array.Float32).Float32Values(); !slices.Equal(got, want.Features) || lists.Len() != want.Rows {
+		return fmt.Errorf("features %v, want %v", got, want.Features)
+	}
+	switch c := rec.Column(1).(type) {
+	case *array.Int64:
+		if !slices.Equal(c.Int64Values(), want.Labels) {
+			return fmt.Errorf("labels %v, want %v", c.Int64Values(), want.Labels)
+		}
+	case *array.Float32:
+		if !slices.Equal(c.Float32Values(), want.Targets) {
+			return fmt.Errorf("targets %v, want %v", c.Float32Values(), want.Targets)
+		}
+	}
+	return nil
+}
+
+func TestShardIsArrow(t *testing.T) {
+	for _, dim := range []int{1, 3, 64} {
+		for _, rows := range []int{1, 2, 7, 100} {
+			tab := Table{Rows: rows, FeatureDim: dim, Features: make([]float32, rows*dim)}
+			for i := range tab.Features {
+				tab.Features[i] = float32(i) / 3
+			}
+			for _, task := range []Task{TaskClassification, TaskRegression} {
+				tab.Labels, tab.Targets = nil, nil
+				if task == TaskRegression {
+					tab.Targets = tab.Features[:rows]
+				} else {
+					tab.Labels = make([]int64, rows)
+					tab.Labels[rows-1] = 1
+				}
+				b, err := encodeShard(tab, task)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := readable(b, tab); err != nil {
+					t.Errorf("%d rows of %d, %s: %v", rows, dim, task, err)
+				}
+				got, err := decodeShard(b, int64(rows), dim, task, 2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := cmp.Diff(tab, got); d != "" {
+					t.Error(d)
+				}
+			}
+		}
+	}
+}
+
+// Found by fuzzing: an Arrow reader would ask for 29 GB to read a list of this length.
+func TestShardWithHugeLengths(t *testing.T) {
+	b, err := encodeShard(Table{Rows: 2, FeatureDim: 3, Features: []float32{1, 2, 3, 4, 5, 6}, Labels: []int64{0, 1}}, TaskClassification)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+4 <= len(b); i += 4 {
+		c := bytes.Clone(b)
+		copy(c[i:], "\xff\xff\xff\x6f")
+		if tab, err := decodeShard(c, 2, 3, TaskClassification, 2); err == nil && cmp.Equal(tab.Labels, []int64{0, 1}) && cmp.Equal(tab.Features[:6], []float32{1, 2, 3, 4, 5, 6}) {
+			t.Errorf("length at %d: accepted", i)
+		}
+	}
 }

@@ -118,7 +118,7 @@ func (m Manifest) check() error {
 		return fmt.Errorf("format %q version %d; this program knows %q version %d", m.Format, m.FormatVersion, format, formatVersion)
 	}
 	dim := len(m.Features)
-	if dim == 0 || len(m.Stats) != dim {
+	if dim == 0 || dim > maxDim || len(m.Stats) != dim {
 		return fmt.Errorf("%d features and %d statistics", dim, len(m.Stats))
 	}
 	if err := checkShape(m.Shape, dim); err != nil {
@@ -188,6 +188,7 @@ func (s Split) check(classes int) error {
 const (
 	maxShard = 1 << 31 // bytes
 	maxRows  = 1 << 31
+	maxDim   = 1 << 24
 )
 
 func checkShape(shape []int64, dim int) error {

@@ -24,6 +24,7 @@ type Cluster struct {
 	t     testing.TB
 	cfg   consensus.Config
 	log   zerolog.Logger
+	fatal func(i int, err error)
 	peers []*peer
 
 	mu  sync.Mutex
@@ -54,11 +55,15 @@ func WithConfig(change func(*consensus.Config)) Option {
 // WithLog sets where the peers log; nowhere by default.
 func WithLog(log zerolog.Logger) Option { return func(c *Cluster) { c.log = log } }
 
+// WithFatal sets what happens when a peer must end; by default the test fails.
+func WithFatal(fatal func(i int, err error)) Option { return func(c *Cluster) { c.fatal = fatal } }
+
 // New starts n peers that form one cluster and waits until they have a leader. The test's cleanup stops them; inside a
 // bubble call Stop before the bubble's function ends.
 func New(t testing.TB, n int, options ...Option) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, cfg: consensus.DefaultConfig(), log: zerolog.Nop(), cut: map[[2]int]bool{}}
+	c.fatal = func(i int, err error) { t.Errorf("%s must end: %v", c.ID(i), err) }
 	for _, o := range options {
 		o(c)
 	}
@@ -111,6 +116,9 @@ func (c *Cluster) State(i int) *state.State {
 
 // ID returns a peer's identity.
 func (c *Cluster) ID(i int) string { return c.peers[i].id }
+
+// Stores returns a peer's disks; what is changed in them takes effect at its next Start.
+func (c *Cluster) Stores(i int) *consensus.Stores { return c.peers[i].stores }
 
 // Up says whether a peer is started.
 func (c *Cluster) Up(i int) bool {
@@ -176,7 +184,7 @@ func (c *Cluster) Start(i int) {
 	s := state.New()
 	node, err := consensus.New(cfg, consensus.Deps{
 		State: s, Transport: transport, Stores: p.stores, Forward: forwarder{c, i}, Log: c.log.With().Str("peer", p.id).Logger(),
-		Fatal: func(err error) { c.t.Errorf("%s must end: %v", p.id, err) },
+		Fatal: func(err error) { c.fatal(i, err) },
 	})
 	c.must(err)
 	ctx, stop := context.WithCancel(context.Background())

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/sugarme/gotch"
 	"github.com/sugarme/gotch/ts"
+	"golang.org/x/sync/errgroup"
 
 	"tandem.dev/worker/torch"
 )
@@ -199,5 +200,62 @@ func TestPlainLibtorchGivesTheSameAnswer(t *testing.T) {
 	values, _ := torch.Float32s(want)
 	if diff := cmp.Diff(values, got); diff != "" || lines[0] != "4,10" {
 		t.Errorf("shape %s, values (-here +plain):\n%s", lines[0], diff)
+	}
+}
+
+// A user's own file is trained as it was loaded: parameters that need gradients still do.
+func TestLoadedFileIsTrained(t *testing.T) {
+	file, err := build(t, mlp, 1).Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := torch.LoadModule(file, torch.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := torch.TrainerConfig{Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.Adam}}
+	config.Module = m
+	loaded := newTrainer(t, config)
+	m.Close() // the trainer has its own hold on it
+	config.Module = build(t, mlp, 1)
+	built := newTrainer(t, config)
+	for s := range 3 {
+		in := torch.StepInput{Batch: images(4, uint64(s)), LossScale: 0.25, LR: 0.1}
+		if a, b := step(t, loaded, in), step(t, built, in); a != b {
+			t.Errorf("step %d: %+v loaded, %+v built", s, a, b)
+		}
+	}
+	if diff := cmp.Diff(state(t, built), state(t, loaded)); diff != "" {
+		t.Errorf("state (-built +loaded):\n%s", diff)
+	}
+}
+
+func TestForwardFromSeveralGoroutines(t *testing.T) {
+	m := build(t, cnn, 1)
+	if err := m.SetTraining(false); err != nil {
+		t.Fatal(err)
+	}
+	in := torch.Float32Tensor(images(2, 1).X, 2, 1, 8, 8)
+	want, err := m.Forward(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all errgroup.Group
+	for range 4 {
+		all.Go(func() error {
+			for range 20 {
+				got, err := m.Forward(in)
+				if err != nil {
+					return err
+				}
+				if !cmp.Equal(want, got) {
+					return errors.New("another output")
+				}
+			}
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Error(err)
 	}
 }

@@ -194,3 +194,11 @@ func split(s string, port int) (string, int, error) {
 	n, err := strconv.Atoi(p)
 	return host, n, err
 }
+
+// Close lets go of the port when Run is not going to be called.
+func (g *Gossip) Close() error {
+	if err := g.list.Shutdown(); err != nil {
+		return fmt.Errorf("gossip: shut down: %w", err)
+	}
+	return nil
+}

@@ -74,3 +74,8 @@ func Peer(s *tls.ConnectionState) (Identity, bool) {
 	id, err := FromCertificate(s.VerifiedChains[0][0])
 	return id, err == nil
 }
+
+// Reserved tells whether a host name is one of those by which nodes verify each other; no node may ask for one.
+func Reserved(host string) bool {
+	return strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), domain)
+}

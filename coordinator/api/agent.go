@@ -1,0 +1,174 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+type agents struct{ *API }
+
+const (
+	maxSlots   = 256
+	maxReports = 1000
+)
+
+// Session implements AgentService.
+func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.SessionRequest], stream *connect.ServerStream[tandemv1.SessionResponse]) error {
+	node := req.Msg.GetNode()
+	if err := checkNode(ctx, node); err != nil {
+		return err
+	}
+	res, err := a.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: node}}})
+	if err != nil {
+		return err
+	}
+	end := a.deps.Board.openSession(node.GetId())
+	defer func() { end(time.Now()) }()
+	// What this coordinator applied before the node was registered is not about this session.
+	if err := a.deps.State.Wait(ctx, res.GetIndex()-1); err != nil {
+		return err
+	}
+	var last *tandemv1.SessionResponse
+	for {
+		v := a.deps.State.View()
+		if err := a.superseded(v, node); err != nil {
+			return err
+		}
+		now := &tandemv1.SessionResponse{Index: v.Index(), Engines: state.Desired(v, node.GetId()), Coordinators: a.coordinators()}
+		beat := true
+		if last != nil && sameSession(last, now) {
+			if beat, err = a.idle(ctx, v.Index()); err != nil {
+				return err
+			}
+			if !beat {
+				continue
+			}
+		}
+		if err := stream.Send(now); err != nil {
+			return err
+		}
+		last = now
+	}
+}
+
+// idle waits for a change of the state, or for the time to send a sign of life, which it returns true for.
+func (a agents) idle(ctx context.Context, index uint64) (beat bool, err error) {
+	waiting, cancel := context.WithTimeout(ctx, a.cfg.Beat)
+	defer cancel()
+	err = a.deps.State.Wait(waiting, index)
+	switch {
+	case err == nil:
+		return false, nil
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	}
+	return true, nil
+}
+
+func sameSession(a, b *tandemv1.SessionResponse) bool {
+	return slices.Equal(a.GetCoordinators(), b.GetCoordinators()) &&
+		slices.EqualFunc(a.GetEngines(), b.GetEngines(), func(x, y *tandemv1.EngineTask) bool { return proto.Equal(x, y) })
+}
+
+// superseded ends a session when the node has a newer one, or was removed. A node that was marked as lost while its
+// session was open registers again.
+func (a agents) superseded(v *state.View, node *tandemv1.Node) error {
+	n, ok := v.Node(node.GetId())
+	switch {
+	case !ok:
+		return precondition("node " + node.GetId() + " was removed from the cluster")
+	case n.GetIncarnation() > node.GetIncarnation():
+		return precondition("a newer session of node " + node.GetId() + " has come")
+	case n.GetState() == tandemv1.NodeState_NODE_STATE_LOST:
+		return connect.NewError(connect.CodeUnavailable, errors.New("the node was marked as lost; open a new session"))
+	}
+	return nil
+}
+
+// checkNode checks what an agent says of its node: it must be the one of its certificate.
+func checkNode(ctx context.Context, n *tandemv1.Node) error {
+	if err := checkSender(ctx, n.GetId()); err != nil {
+		return err
+	}
+	if _, port, err := net.SplitHostPort(n.GetAddress()); err != nil || port == "" || port == "0" {
+		return invalid("node.address: must be host:port")
+	}
+	if !nameRE.MatchString(n.GetPool()) {
+		return invalid("node.pool: " + nameRule)
+	}
+	if len(n.GetSlots()) > maxSlots {
+		return invalid(fmt.Sprintf("node.slots: at most %d are allowed", maxSlots))
+	}
+	seen := map[string]bool{}
+	for _, s := range n.GetSlots() {
+		if s.GetId() == "" || seen[s.GetId()] {
+			return invalid(fmt.Sprintf("node.slots: id %q is empty or there twice", s.GetId()))
+		}
+		seen[s.GetId()] = true
+	}
+	return nil
+}
+
+func checkSender(ctx context.Context, node string) error {
+	if p := From(ctx); p.Node != node {
+		return fmt.Errorf("%w: the certificate is that of %s, not of %q", ErrDenied, p.Node, node)
+	}
+	return nil
+}
+
+// Report implements AgentService.
+func (a agents) Report(ctx context.Context, req *connect.Request[tandemv1.ReportRequest]) (*connect.Response[tandemv1.ReportResponse], error) {
+	m := req.Msg
+	if err := checkSender(ctx, m.GetNodeId()); err != nil {
+		return nil, err
+	}
+	if len(m.GetReports()) > maxReports {
+		return nil, invalid(fmt.Sprintf("reports: at most %d at once", maxReports))
+	}
+	if len(m.GetReports()) == 0 {
+		return connect.NewResponse(&tandemv1.ReportResponse{}), nil
+	}
+	cmd := &tandemv1.ApplyReports{NodeId: m.GetNodeId(), Incarnation: m.GetIncarnation(), Reports: m.GetReports(), Ids: make([]string, len(m.GetReports()))}
+	for i, r := range m.GetReports() {
+		if r.GetCheckpoint() != nil {
+			cmd.Ids[i] = id.New("ckpt")
+		}
+	}
+	res, err := a.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_ApplyReports{ApplyReports: cmd}})
+	if err != nil {
+		return nil, err
+	}
+	refusals := make([]string, len(m.GetReports()))
+	copy(refusals, res.GetPartRefusals())
+	return connect.NewResponse(&tandemv1.ReportResponse{Refusals: refusals}), nil
+}
+
+// ReportProgress implements AgentService.
+func (a agents) ReportProgress(ctx context.Context, req *connect.Request[tandemv1.ReportProgressRequest]) (*connect.Response[tandemv1.ReportProgressResponse], error) {
+	v, node := a.deps.State.View(), From(ctx).Node
+	var running []*tandemv1.Progress
+	for _, p := range req.Msg.GetProgress() {
+		// A node speaks only for trials that run on it. One that this coordinator does not know of yet is told again soon.
+		t, ok := v.Trial(p.GetTrialId())
+		if !ok || t.GetGeneration() != p.GetGeneration() {
+			continue
+		}
+		al, ok := v.Allocation(t.GetAllocationId())
+		if ok && slices.ContainsFunc(al.GetRanks(), func(r *tandemv1.Rank) bool { return r.GetNodeId() == node }) {
+			running = append(running, p)
+		}
+	}
+	a.deps.Board.Put(running, true)
+	return connect.NewResponse(&tandemv1.ReportProgressResponse{}), nil
+}

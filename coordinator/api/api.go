@@ -1,0 +1,160 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/vanguard"
+	"github.com/rs/zerolog"
+
+	"tandem.dev/coordinator/consensus"
+	"tandem.dev/coordinator/pki"
+	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/gossip"
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/storage"
+)
+
+// Consensus is what the API needs of consensus.Node.
+type Consensus interface {
+	Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error)
+	ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error)
+	View(ctx context.Context) (*state.View, error)
+	ReadIndexLocal(ctx context.Context) (uint64, error)
+}
+
+// Voters is what the API needs of consensus.Node to change the Raft cluster.
+type Voters interface {
+	Leader() (id, address string)
+	IsLeader() bool
+	AddPeer(ctx context.Context, id, address string) error
+	RemovePeer(ctx context.Context, id string) error
+	Peers() []consensus.Peer
+}
+
+// Config of the API.
+type Config struct {
+	// Version of the program, as clients see it.
+	Version string
+	// MaxArtifact is the largest file a client may upload, in bytes.
+	MaxArtifact int64
+	// MaxMessage is the largest message, in bytes.
+	MaxMessage int
+	// Beat is the longest time between two messages of a session.
+	Beat time.Duration
+	// LogPoll is the time between looks for new log lines of a job that is followed.
+	LogPoll time.Duration
+}
+
+// DefaultConfig is what a coordinator takes.
+func DefaultConfig() Config {
+	return Config{MaxArtifact: 16 << 30, MaxMessage: 8 << 20, Beat: 4 * time.Second, LogPoll: time.Second}
+}
+
+// Validate says what is wrong.
+func (c Config) Validate() error {
+	if c.MaxArtifact <= 0 || c.MaxMessage <= 0 || c.Beat <= 0 || c.LogPoll <= 0 {
+		return errors.New("api: limits and times must be greater than 0")
+	}
+	return nil
+}
+
+// Deps of the API.
+type Deps struct {
+	Consensus Consensus
+	Voters    Voters
+	State     *state.State
+	Board     *Board
+	// Store is where the objects are; it fails until the cluster has said so.
+	Store func() (storage.Store, error)
+	// Members are the nodes that gossip hears of.
+	Members func() []gossip.Member
+	// CA signs those who join.
+	CA *pki.CA
+	// Self are this coordinator's credentials.
+	Self *identity.Credentials
+	// Peer calls another coordinator, by the host:port of its API port.
+	Peer func(address string) tandemv1connect.ClusterServiceClient
+	Log  zerolog.Logger
+}
+
+// API serves the services.
+type API struct {
+	cfg  Config
+	deps Deps
+}
+
+// New returns an API.
+func New(cfg Config, deps Deps) (*API, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &API{cfg: cfg, deps: deps}, nil
+}
+
+// Handler serves all services: Connect, gRPC and gRPC-Web at /tandem.v1.<Service>/<Method>, REST at /v1/... . It
+// finds out who asks; what they may do is looked up procedure by procedure.
+func (a *API) Handler() (http.Handler, error) {
+	opts := []connect.HandlerOption{
+		connect.WithInterceptors(&guard{a}),
+		connect.WithReadMaxBytes(a.cfg.MaxMessage),
+		connect.WithRecover(a.recovered),
+	}
+	var services []*vanguard.Service
+	mount := func(path string, h http.Handler) { services = append(services, vanguard.NewService(path, h)) }
+	mount(tandemv1connect.NewJobServiceHandler(jobs{a}, opts...))
+	mount(tandemv1connect.NewDatasetServiceHandler(datasets{a}, opts...))
+	mount(tandemv1connect.NewArtifactServiceHandler(artifacts{a}, opts...))
+	mount(tandemv1connect.NewCheckpointServiceHandler(checkpoints{a}, opts...))
+	mount(tandemv1connect.NewModelServiceHandler(models{a}, opts...))
+	mount(tandemv1connect.NewDeploymentServiceHandler(deployments{a}, opts...))
+	mount(tandemv1connect.NewNodeServiceHandler(nodes{a}, opts...))
+	mount(tandemv1connect.NewEventServiceHandler(events{a}, opts...))
+	mount(tandemv1connect.NewTokenServiceHandler(tokens{a}, opts...))
+	mount(tandemv1connect.NewClusterServiceHandler(cluster{a}, opts...))
+	mount(tandemv1connect.NewAgentServiceHandler(agents{a}, opts...))
+	mount(tandemv1connect.NewPeerServiceHandler(peers{a}, opts...))
+	t, err := vanguard.NewTranscoder(services, vanguard.WithDefaultServiceOptions(
+		vanguard.WithMaxMessageBufferBytes(uint32(a.cfg.MaxMessage)))) //nolint:gosec // far below 4 GiB
+	if err != nil {
+		return nil, fmt.Errorf("serve the API: %w", err)
+	}
+	return t, nil
+}
+
+// recovered answers a request whose handler panicked; the others go on.
+func (a *API) recovered(_ context.Context, spec connect.Spec, _ http.Header, p any) error {
+	a.deps.Log.Error().Str("procedure", spec.Procedure).Interface("panic", p).Msg("api: a handler panicked")
+	return connect.NewError(connect.CodeInternal, errors.New("internal error: see the coordinator's log"))
+}
+
+// propose proposes a command for who asks and turns a refusal into an error.
+func (a *API) propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
+	cmd.Actor = From(ctx).Name
+	res, err := a.deps.Consensus.Propose(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return res, refused(res)
+}
+
+// write is propose with the client's request id, or one made here, and the state as it is afterwards.
+func (a *API) write(ctx context.Context, requestID string, cmd *tandemv1.Command) (*tandemv1.Result, *state.View, error) {
+	cmd.RequestId = requestKey(ctx, requestID)
+	res, err := a.propose(ctx, cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.deps.State.Wait(ctx, res.GetIndex()-1); err != nil {
+		return nil, nil, err
+	}
+	return res, a.deps.State.View(), nil
+}
+
+func (a *API) view(ctx context.Context) (*state.View, error) { return a.deps.Consensus.View(ctx) }

@@ -1,0 +1,135 @@
+package api
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// Board is what is heard of but not decided: how far trials are, and which agents have a session. It lives in memory
+// only; coordinators share it among each other (Sharer), so that each of them can show progress and a new leader knows
+// who is there.
+type Board struct {
+	mu       sync.Mutex
+	progress map[string]*tandemv1.Progress // by trial
+	heard    map[string]time.Time          // by node
+	sessions map[string]int                // open sessions here, by node
+	unshared map[string]bool               // trials whose progress came from an agent here and was not shared
+	changed  chan struct{}                 // closed and replaced when progress comes
+	dirty    chan struct{}                 // has a token when there is something to share
+}
+
+// NewBoard returns an empty board.
+func NewBoard() *Board {
+	return &Board{
+		progress: map[string]*tandemv1.Progress{}, heard: map[string]time.Time{}, sessions: map[string]int{},
+		unshared: map[string]bool{}, changed: make(chan struct{}), dirty: make(chan struct{}, 1),
+	}
+}
+
+// Put takes progress of trials. What comes from an agent here is to be shared; what another coordinator shared is not.
+// Progress of an older generation, or of one time before what is known, is dropped.
+func (b *Board) Put(progress []*tandemv1.Progress, share bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	any := false
+	for _, p := range progress {
+		old := b.progress[p.GetTrialId()]
+		if old != nil && (p.GetGeneration() < old.GetGeneration() ||
+			p.GetGeneration() == old.GetGeneration() && p.GetTime().AsTime().Before(old.GetTime().AsTime())) {
+			continue
+		}
+		b.progress[p.GetTrialId()] = p
+		any = true
+		if share {
+			b.unshared[p.GetTrialId()] = true
+		}
+	}
+	if !any {
+		return
+	}
+	close(b.changed)
+	b.changed = make(chan struct{})
+	if share {
+		select {
+		case b.dirty <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Progress of a trial; nil when nothing was heard of this generation.
+func (b *Board) Progress(trial string, generation int64) *tandemv1.Progress {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.progress[trial]; p.GetGeneration() == generation {
+		return p
+	}
+	return nil
+}
+
+// Changed is closed when progress comes after the call.
+func (b *Board) Changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.changed
+}
+
+// Keep drops the progress of all other trials and what was heard before a time.
+func (b *Board) Keep(trials map[string]bool, heardAfter time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.progress, func(t string, _ *tandemv1.Progress) bool { return !trials[t] })
+	maps.DeleteFunc(b.heard, func(_ string, t time.Time) bool { return t.Before(heardAfter) })
+}
+
+// Hear notes that agents were heard of.
+func (b *Board) Hear(nodes []string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range nodes {
+		b.heard[n] = now
+	}
+}
+
+// Heard is when an agent was last heard of, here or by another coordinator; zero if never.
+func (b *Board) Heard(node string, now time.Time) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sessions[node] > 0 {
+		return now
+	}
+	return b.heard[node]
+}
+
+// openSession counts a session of an agent here; the returned function ends it.
+func (b *Board) openSession(node string) (end func(now time.Time)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sessions[node]++
+	return func(now time.Time) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.sessions[node]--; b.sessions[node] == 0 {
+			delete(b.sessions, node)
+		}
+		b.heard[node] = now
+	}
+}
+
+// take returns what is to be shared: progress that came since the last call, and the agents with a session here.
+func (b *Board) take() *tandemv1.ShareRequest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	req := &tandemv1.ShareRequest{Heard: slices.Sorted(maps.Keys(b.sessions))}
+	for _, t := range slices.Sorted(maps.Keys(b.unshared)) {
+		if p := b.progress[t]; p != nil {
+			req.Progress = append(req.Progress, p)
+		}
+	}
+	clear(b.unshared)
+	return req
+}

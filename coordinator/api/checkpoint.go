@@ -1,0 +1,96 @@
+package api
+
+import (
+	"context"
+	"slices"
+
+	"connectrpc.com/connect"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/ckpt"
+)
+
+type checkpoints struct{ *API }
+
+// ListCheckpoints implements CheckpointService.
+func (a checkpoints) ListCheckpoints(ctx context.Context, req *connect.Request[tandemv1.ListCheckpointsRequest]) (*connect.Response[tandemv1.ListCheckpointsResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	job := ""
+	if ref := req.Msg.GetJobId(); ref != "" {
+		j, err := v.ResolveJob(ref)
+		if err != nil {
+			return nil, err
+		}
+		job = j.GetId()
+	}
+	res := &tandemv1.ListCheckpointsResponse{}
+	for _, c := range slices.Backward(v.Checkpoints()) {
+		if job == "" || c.GetJobId() == job {
+			res.Checkpoints = append(res.Checkpoints, c)
+		}
+	}
+	return connect.NewResponse(res), nil
+}
+
+// GetCheckpoint implements CheckpointService.
+func (a checkpoints) GetCheckpoint(ctx context.Context, req *connect.Request[tandemv1.GetCheckpointRequest]) (*connect.Response[tandemv1.GetCheckpointResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := v.ResolveCheckpoint(req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.GetCheckpointResponse{Checkpoint: c}), nil
+}
+
+// VerifyCheckpoint implements CheckpointService.
+func (a checkpoints) VerifyCheckpoint(ctx context.Context, req *connect.Request[tandemv1.VerifyCheckpointRequest]) (*connect.Response[tandemv1.VerifyCheckpointResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := v.ResolveCheckpoint(req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	store, err := a.deps.Store()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ckpt.Verify(ctx, store, c.GetPrefix()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.VerifyCheckpointResponse{}), nil
+}
+
+// DeleteCheckpoint implements CheckpointService. The objects are deleted by the leader's loop gc.
+func (a checkpoints) DeleteCheckpoint(ctx context.Context, req *connect.Request[tandemv1.DeleteCheckpointRequest]) (*connect.Response[tandemv1.DeleteCheckpointResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := v.ResolveCheckpoint(req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if why := v.CheckpointNeed(c); why != "" {
+		return nil, precondition("checkpoint " + c.GetId() + " is needed: " + why)
+	}
+	res, _, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+		Command: &tandemv1.Command_MarkCheckpoints{MarkCheckpoints: &tandemv1.MarkCheckpoints{CheckpointIds: []string{c.GetId()}}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, why := range res.GetPartRefusals() {
+		if why != "" {
+			return nil, precondition(why)
+		}
+	}
+	return connect.NewResponse(&tandemv1.DeleteCheckpointResponse{}), nil
+}

@@ -1,0 +1,186 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"regexp"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/coordinator/consensus"
+	"tandem.dev/coordinator/id"
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+type cluster struct{ *API }
+
+var (
+	nodeIDRE   = regexp.MustCompile(`^node-[0-9a-z]{26}$`)
+	hostNameRE = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
+)
+
+const maxHosts = 16
+
+// forwardedHeader marks a call that another coordinator passed on, so that it goes no further.
+const forwardedHeader = "Tandem-Forwarded"
+
+// GetCluster implements ClusterService.
+func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.GetClusterRequest]) (*connect.Response[tandemv1.GetClusterResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	alive := map[string]bool{a.deps.Self.Identity.Node: true}
+	for _, m := range a.deps.Members() {
+		alive[m.ID] = true
+	}
+	res := &tandemv1.GetClusterResponse{Id: a.deps.Self.Identity.Cluster, AppliedIndex: v.Index(), Version: a.cfg.Version}
+	for _, p := range a.deps.Voters.Peers() {
+		res.Peers = append(res.Peers, &tandemv1.Peer{Id: p.ID, Address: p.Address, Leader: p.Leader, Alive: alive[p.ID]})
+	}
+	return connect.NewResponse(res), nil
+}
+
+// JoinCluster implements ClusterService.
+func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.JoinClusterRequest]) (*connect.Response[tandemv1.JoinClusterResponse], error) {
+	m := req.Msg
+	token, err := identity.ParseJoinToken(m.GetToken())
+	if err != nil {
+		return nil, &plainError{ErrUnauthenticated, err.Error()}
+	}
+	row, err := a.token(ctx, token.String())
+	if err != nil {
+		return nil, err
+	}
+	if row == nil || !row.GetJoin() || row.GetRole() != string(token.Role) {
+		return nil, &plainError{ErrUnauthenticated, "this join token is not valid, or its time is over: make a new one with \"tandem token create --join\""}
+	}
+	if err := checkHosts(m.GetHosts()); err != nil {
+		return nil, err
+	}
+	node := m.GetNodeId()
+	if node == "" {
+		node = id.New("node")
+	}
+	if !nodeIDRE.MatchString(node) {
+		return nil, invalid("node_id: is not the id of a node")
+	}
+	who := identity.Identity{Cluster: a.deps.Self.Identity.Cluster, Role: token.Role, Node: node}
+	cert, err := a.deps.CA.SignRequest(who, m.GetCsr(), m.GetHosts(), time.Now())
+	if err != nil {
+		return nil, &plainError{errInvalid, err.Error()}
+	}
+	res := &tandemv1.JoinClusterResponse{
+		NodeId: node, ClusterId: who.Cluster, Certificate: cert, CaCertificate: a.deps.Self.CA.Raw,
+		GossipKey: a.deps.Self.GossipKey, Coordinators: a.coordinators(),
+	}
+	for _, member := range a.deps.Members() {
+		if member.Role == identity.RoleCoordinator {
+			res.Gossip = append(res.Gossip, member.Gossip)
+		}
+	}
+	if token.Role == identity.RoleCoordinator {
+		if res.CaKey, err = a.deps.CA.KeyDER(); err != nil {
+			return nil, err
+		}
+	}
+	a.deps.Log.Info().Str("node", node).Str("role", string(token.Role)).Str("token", row.GetName()).Msg("node joined")
+	return connect.NewResponse(res), nil
+}
+
+// checkHosts looks at what is to stand in a certificate: it must not be a name by which nodes verify each other.
+func checkHosts(hosts []string) error {
+	if len(hosts) > maxHosts {
+		return invalid(fmt.Sprintf("hosts: at most %d are allowed", maxHosts))
+	}
+	for _, h := range hosts {
+		if net.ParseIP(h) == nil && !hostNameRE.MatchString(h) {
+			return invalid(fmt.Sprintf("hosts: %q is neither an address nor the name of a host", h))
+		}
+		if identity.Reserved(h) {
+			return invalid(fmt.Sprintf("hosts: %q is a name that belongs to the cluster", h))
+		}
+	}
+	return nil
+}
+
+// coordinators are the API ports of all coordinators.
+func (a *API) coordinators() []string {
+	var all []string
+	for _, p := range a.deps.Voters.Peers() {
+		all = append(all, p.Address)
+	}
+	return all
+}
+
+// AddPeer implements ClusterService.
+func (a cluster) AddPeer(ctx context.Context, req *connect.Request[tandemv1.AddPeerRequest]) (*connect.Response[tandemv1.AddPeerResponse], error) {
+	if p := From(ctx); p.Node != "" && p.Node != req.Msg.GetId() && req.Header().Get(forwardedHeader) == "" {
+		return nil, fmt.Errorf("%w: a coordinator may only add itself", ErrDenied)
+	}
+	if _, _, err := net.SplitHostPort(req.Msg.GetAddress()); err != nil {
+		return nil, invalid("address: must be host:port")
+	}
+	if !nodeIDRE.MatchString(req.Msg.GetId()) {
+		return nil, invalid("id: is not the id of a node")
+	}
+	if address, err := a.elsewhere(req.Header().Get(forwardedHeader) != ""); err != nil {
+		return nil, err
+	} else if address != "" {
+		on := connect.NewRequest(req.Msg)
+		on.Header().Set(forwardedHeader, "1")
+		return a.deps.Peer(address).AddPeer(ctx, on)
+	}
+	for _, p := range a.deps.Voters.Peers() {
+		if p.ID == req.Msg.GetId() && p.Address == req.Msg.GetAddress() {
+			return connect.NewResponse(&tandemv1.AddPeerResponse{}), nil
+		}
+	}
+	if err := a.deps.Voters.AddPeer(ctx, req.Msg.GetId(), req.Msg.GetAddress()); err != nil {
+		return nil, err
+	}
+	a.deps.Log.Info().Str("node", req.Msg.GetId()).Str("address", req.Msg.GetAddress()).Msg("coordinator added")
+	return connect.NewResponse(&tandemv1.AddPeerResponse{}), nil
+}
+
+// RemovePeer implements ClusterService.
+func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.RemovePeerRequest]) (*connect.Response[tandemv1.RemovePeerResponse], error) {
+	if address, err := a.elsewhere(req.Header().Get(forwardedHeader) != ""); err != nil {
+		return nil, err
+	} else if address != "" {
+		on := connect.NewRequest(req.Msg)
+		on.Header().Set(forwardedHeader, "1")
+		return a.deps.Peer(address).RemovePeer(ctx, on)
+	}
+	peers := a.deps.Voters.Peers()
+	known := false
+	for _, p := range peers {
+		known = known || p.ID == req.Msg.GetId()
+	}
+	switch {
+	case !known:
+		return nil, notFound("coordinator", req.Msg.GetId())
+	case len(peers) == 1:
+		return nil, precondition("this is the only coordinator: add another one first")
+	}
+	if err := a.deps.Voters.RemovePeer(ctx, req.Msg.GetId()); err != nil {
+		return nil, err
+	}
+	a.deps.Log.Info().Str("node", req.Msg.GetId()).Msg("coordinator removed")
+	return connect.NewResponse(&tandemv1.RemovePeerResponse{}), nil
+}
+
+// elsewhere is the address of the leader when that is another coordinator.
+func (a *API) elsewhere(forwarded bool) (string, error) {
+	if a.deps.Voters.IsLeader() {
+		return "", nil
+	}
+	_, address := a.deps.Voters.Leader()
+	if forwarded || address == "" {
+		return "", consensus.ErrNotLeader
+	}
+	return address, nil
+}

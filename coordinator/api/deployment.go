@@ -1,0 +1,131 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+type deployments struct{ *API }
+
+const maxReplicas = 100
+
+// ApplyDeployment implements DeploymentService.
+func (a deployments) ApplyDeployment(ctx context.Context, req *connect.Request[tandemv1.ApplyDeploymentRequest]) (*connect.Response[tandemv1.ApplyDeploymentResponse], error) {
+	m := req.Msg
+	if m.GetReplicas() < 1 || m.GetReplicas() > maxReplicas {
+		return nil, invalid(fmt.Sprintf("replicas: must be 1 to %d", maxReplicas))
+	}
+	pool := or(m.GetPool(), "default")
+	if !nameRE.MatchString(pool) {
+		return nil, invalid("pool: " + nameRule)
+	}
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name, target, err := servable(v, m.GetModel())
+	if err != nil {
+		return nil, err
+	}
+	_, after, err := a.write(ctx, m.GetRequestId(), &tandemv1.Command{
+		Command: &tandemv1.Command_PutDeployment{PutDeployment: &tandemv1.PutDeployment{Deployment: &tandemv1.Deployment{
+			Name: name, Target: target, Replicas: m.GetReplicas(), Pool: pool,
+		}}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	d, _ := after.Deployment(name)
+	return connect.NewResponse(&tandemv1.ApplyDeploymentResponse{Deployment: d}), nil
+}
+
+// servable splits "model@target" and finds a target when none was given.
+func servable(v *state.View, ref string) (name, target string, err error) {
+	name, target, given := strings.Cut(ref, "@")
+	m, ok := v.Model(name)
+	if !ok {
+		return "", "", fmt.Errorf("%w; \"tandem model list\" shows those there are", notFound("model", name))
+	}
+	if !given {
+		target = strconv.FormatInt(m.GetLatestVersion(), 10)
+		if _, ok := state.AliasOf(m, state.DefaultAlias); ok {
+			target = state.DefaultAlias
+		}
+	}
+	_, err = v.ResolveTarget(name, target)
+	return name, target, err
+}
+
+// ListDeployments implements DeploymentService.
+func (a deployments) ListDeployments(ctx context.Context, _ *connect.Request[tandemv1.ListDeploymentsRequest]) (*connect.Response[tandemv1.ListDeploymentsResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.ListDeploymentsResponse{Deployments: v.Deployments(), Replicas: v.Replicas()}), nil
+}
+
+// GetDeployment implements DeploymentService.
+func (a deployments) GetDeployment(ctx context.Context, req *connect.Request[tandemv1.GetDeploymentRequest]) (*connect.Response[tandemv1.GetDeploymentResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, ok := v.Deployment(req.Msg.GetName())
+	if !ok {
+		return nil, notFound("deployment", req.Msg.GetName())
+	}
+	return connect.NewResponse(&tandemv1.GetDeploymentResponse{Deployment: d, Replicas: v.ReplicasOf(d.GetName())}), nil
+}
+
+// DeleteDeployment implements DeploymentService.
+func (a deployments) DeleteDeployment(ctx context.Context, req *connect.Request[tandemv1.DeleteDeploymentRequest]) (*connect.Response[tandemv1.DeleteDeploymentResponse], error) {
+	_, _, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+		Command: &tandemv1.Command_DropDeployment{DropDeployment: &tandemv1.DropDeployment{Name: req.Msg.GetName()}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.DeleteDeploymentResponse{}), nil
+}
+
+// WatchDeployment implements DeploymentService.
+func (a deployments) WatchDeployment(ctx context.Context, req *connect.Request[tandemv1.WatchDeploymentRequest], stream *connect.ServerStream[tandemv1.WatchDeploymentResponse]) error {
+	v, err := a.view(ctx)
+	if err != nil {
+		return err
+	}
+	var last *tandemv1.WatchDeploymentResponse
+	for {
+		d, ok := v.Deployment(req.Msg.GetName())
+		if !ok && last == nil {
+			return notFound("deployment", req.Msg.GetName())
+		}
+		if !ok {
+			return connect.NewError(connect.CodeNotFound, errors.New("the deployment was removed"))
+		}
+		now := &tandemv1.WatchDeploymentResponse{Deployment: d, Replicas: v.ReplicasOf(d.GetName())}
+		if last == nil || last.GetDeployment().GetModifiedIndex() != d.GetModifiedIndex() ||
+			!slices.EqualFunc(last.GetReplicas(), now.GetReplicas(), func(x, y *tandemv1.Replica) bool {
+				return x.GetId() == y.GetId() && x.GetModifiedIndex() == y.GetModifiedIndex()
+			}) {
+			if err := stream.Send(now); err != nil {
+				return err
+			}
+			last = now
+		}
+		if err := a.deps.State.Wait(ctx, v.Index()); err != nil {
+			return err
+		}
+		v = a.deps.State.View()
+	}
+}

@@ -1,0 +1,149 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/coordinator/consensus"
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/dataset"
+)
+
+// errInvalid marks what cannot be right whatever the state.
+var errInvalid = errors.New("invalid request")
+
+// errPrecondition marks what the state does not allow.
+var errPrecondition = errors.New("not possible now")
+
+// plainError has a message for people and a sentinel for the table, which the message does not repeat.
+type plainError struct {
+	kind    error
+	message string
+}
+
+func (e *plainError) Error() string { return e.message }
+func (e *plainError) Unwrap() error { return e.kind }
+
+func invalid(message string) error { return &plainError{errInvalid, message} }
+
+func precondition(message string) error { return &plainError{errPrecondition, message} }
+
+// codes maps errors to codes: the first that matches counts.
+func codes() []struct {
+	err  error
+	code connect.Code
+} {
+	return []struct {
+		err  error
+		code connect.Code
+	}{
+		{ErrUnauthenticated, connect.CodeUnauthenticated},
+		{ErrDenied, connect.CodePermissionDenied},
+		{errInvalid, connect.CodeInvalidArgument},
+		{errPrecondition, connect.CodeFailedPrecondition},
+		{state.ErrNotFound, connect.CodeNotFound},
+		{state.ErrAmbiguous, connect.CodeInvalidArgument},
+		{consensus.ErrNotLeader, connect.CodeUnavailable},
+		{consensus.ErrNoLeader, connect.CodeUnavailable},
+		{consensus.ErrUncertain, connect.CodeAborted},
+		{consensus.ErrTooLarge, connect.CodeInvalidArgument},
+		{ckpt.ErrCorrupt, connect.CodeDataLoss},
+		{ckpt.ErrForeign, connect.CodeDataLoss},
+		{dataset.ErrCorrupt, connect.CodeDataLoss},
+		{storage.ErrFull, connect.CodeResourceExhausted},
+		{storage.ErrUnavailable, connect.CodeUnavailable},
+		{storage.ErrNotFound, connect.CodeNotFound},
+		{storage.ErrInvalidKey, connect.CodeInvalidArgument},
+		{storage.ErrSize, connect.CodeInvalidArgument},
+		{context.Canceled, connect.CodeCanceled},
+		{context.DeadlineExceeded, connect.CodeDeadlineExceeded},
+	}
+}
+
+// connectError gives an error its code; what is in no table is internal.
+func connectError(err error) error {
+	if ce := (*connect.Error)(nil); errors.As(err, &ce) {
+		return ce
+	}
+	if se := (*SpecError)(nil); errors.As(err, &se) {
+		return connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	if re := (*refusal)(nil); errors.As(err, &re) {
+		return connect.NewError(re.code, err)
+	}
+	for _, c := range codes() {
+		if errors.Is(err, c.err) {
+			ce := connect.NewError(c.code, err)
+			if c.err == consensus.ErrNotLeader {
+				ce.Meta().Set(notLeaderHeader, "1")
+			}
+			return ce
+		}
+	}
+	return connect.NewError(connect.CodeInternal, err)
+}
+
+// refusal is the answer of the state machine to a command that it did not apply.
+type refusal struct {
+	code    connect.Code
+	message string
+}
+
+func (r *refusal) Error() string { return r.message }
+
+func refused(res *tandemv1.Result) error {
+	switch res.GetRefusal() {
+	case tandemv1.RefusalCode_REFUSAL_CODE_UNSPECIFIED:
+		return nil
+	case tandemv1.RefusalCode_REFUSAL_CODE_NOT_FOUND:
+		return &refusal{connect.CodeNotFound, res.GetMessage()}
+	case tandemv1.RefusalCode_REFUSAL_CODE_ALREADY_EXISTS:
+		return &refusal{connect.CodeAlreadyExists, res.GetMessage()}
+	case tandemv1.RefusalCode_REFUSAL_CODE_FAILED_PRECONDITION, tandemv1.RefusalCode_REFUSAL_CODE_STALE:
+		return &refusal{connect.CodeFailedPrecondition, res.GetMessage()}
+	case tandemv1.RefusalCode_REFUSAL_CODE_INVALID:
+		return &refusal{connect.CodeInvalidArgument, res.GetMessage()}
+	}
+	return &refusal{connect.CodeInternal, res.GetMessage()}
+}
+
+// WriteError answers a plain HTTP request as REST does: {"error": message, "code": code}.
+func WriteError(w http.ResponseWriter, err error) {
+	code := connect.CodeOf(err)
+	message := err.Error()
+	if ce := (*connect.Error)(nil); errors.As(err, &ce) {
+		message = ce.Message()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(httpStatus(code))
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": message, "code": code.String()}) // the client is gone: nobody to tell
+}
+
+func httpStatus(c connect.Code) int {
+	switch c {
+	case connect.CodeInvalidArgument, connect.CodeOutOfRange, connect.CodeFailedPrecondition:
+		return http.StatusBadRequest
+	case connect.CodeUnauthenticated:
+		return http.StatusUnauthorized
+	case connect.CodePermissionDenied:
+		return http.StatusForbidden
+	case connect.CodeNotFound:
+		return http.StatusNotFound
+	case connect.CodeAlreadyExists, connect.CodeAborted:
+		return http.StatusConflict
+	case connect.CodeResourceExhausted:
+		return http.StatusTooManyRequests
+	case connect.CodeDeadlineExceeded:
+		return http.StatusGatewayTimeout
+	case connect.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}

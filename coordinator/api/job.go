@@ -1,0 +1,220 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+)
+
+type jobs struct{ *API }
+
+const defaultLimit = 100
+
+// SubmitJob implements JobService.
+func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := CompleteSpec(req.Msg.GetSpec(), v.ResolveDataset)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkFiles(ctx, v, spec); err != nil {
+		return nil, err
+	}
+	hash, err := SpecHash(spec)
+	if err != nil {
+		return nil, err
+	}
+	job := &tandemv1.Job{
+		Id: id.New("job"), Name: spec.GetName(), Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec, SpecHash: hash,
+		State: tandemv1.JobState_JOB_STATE_PENDING, Intent: tandemv1.JobIntent_JOB_INTENT_RUN, SubmittedBy: From(ctx).Name,
+	}
+	trial := &tandemv1.Trial{
+		Id: id.New("trial"), JobId: job.GetId(),
+		State: tandemv1.TrialState_TRIAL_STATE_PENDING, Stage: tandemv1.TrialStage_TRIAL_STAGE_TRAIN,
+	}
+	if spec.GetKind() == "publish" {
+		job.Kind, trial.Stage = tandemv1.JobKind_JOB_KIND_PUBLISH, tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
+	}
+	job.TrialIds = []string{trial.GetId()}
+	if req.Msg.GetDryRun() {
+		return connect.NewResponse(&tandemv1.SubmitJobResponse{Job: job}), nil
+	}
+	res, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+		Command: &tandemv1.Command_CreateJob{CreateJob: &tandemv1.CreateJob{Job: job, Trial: trial}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	accepted, ok := after.Job(res.GetId())
+	if !ok {
+		return nil, fmt.Errorf("job %s: %w", res.GetId(), state.ErrNotFound)
+	}
+	return connect.NewResponse(&tandemv1.SubmitJobResponse{Job: accepted}), nil
+}
+
+// checkFiles checks what a spec names outside of itself: an uploaded model, a checkpoint.
+func (a jobs) checkFiles(ctx context.Context, v *state.View, spec *tandemv1.JobSpec) error {
+	if sha := spec.GetModel().GetTorchscript().GetArtifact(); sha != "" {
+		store, err := a.deps.Store()
+		if err != nil {
+			return err
+		}
+		if _, err := store.Head(ctx, artifactKey(sha)); errors.Is(err, storage.ErrNotFound) {
+			return &SpecError{[]Problem{{"model.torchscript.artifact", "no file of this SHA-256 was uploaded"}}}
+		} else if err != nil {
+			return fmt.Errorf("look for the model file: %w", err)
+		}
+	}
+	if spec.GetKind() != "publish" {
+		return nil
+	}
+	ckpt, err := v.ResolveCheckpoint(spec.GetPublish().GetCheckpointId())
+	if err != nil {
+		return &SpecError{[]Problem{{"publish.checkpoint_id", err.Error()}}}
+	}
+	if ckpt.GetDeleting() {
+		return &SpecError{[]Problem{{"publish.checkpoint_id", "checkpoint " + ckpt.GetId() + " is being deleted"}}}
+	}
+	spec.Publish.CheckpointId = ckpt.GetId()
+	return nil
+}
+
+// GetJob implements JobService.
+func (a jobs) GetJob(ctx context.Context, req *connect.Request[tandemv1.GetJobRequest]) (*connect.Response[tandemv1.GetJobResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	job, err := v.ResolveJob(req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	w := a.observe(v, job)
+	return connect.NewResponse(&tandemv1.GetJobResponse{Job: w.GetJob(), Trials: w.GetTrials(), Progress: w.GetProgress()}), nil
+}
+
+// ListJobs implements JobService.
+func (a jobs) ListJobs(ctx context.Context, req *connect.Request[tandemv1.ListJobsRequest]) (*connect.Response[tandemv1.ListJobsResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	limit := int(or(req.Msg.GetLimit(), defaultLimit))
+	if limit < 0 {
+		return nil, invalid("limit: must not be negative")
+	}
+	res := &tandemv1.ListJobsResponse{}
+	for _, j := range slices.Backward(v.Jobs()) {
+		if len(res.GetJobs()) == limit {
+			break
+		}
+		if len(req.Msg.GetStates()) == 0 || slices.Contains(req.Msg.GetStates(), j.GetState()) {
+			res.Jobs = append(res.Jobs, j)
+		}
+	}
+	return connect.NewResponse(res), nil
+}
+
+// SetJobIntent implements JobService.
+func (a jobs) SetJobIntent(ctx context.Context, req *connect.Request[tandemv1.SetJobIntentRequest]) (*connect.Response[tandemv1.SetJobIntentResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	job, err := v.ResolveJob(req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if req.Msg.GetIntent() == tandemv1.JobIntent_JOB_INTENT_UNSPECIFIED {
+		return nil, invalid("intent: is missing: must be JOB_INTENT_RUN, JOB_INTENT_PAUSE or JOB_INTENT_CANCEL")
+	}
+	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+		Command: &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{JobId: job.GetId(), Intent: req.Msg.GetIntent()}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	job, _ = after.Job(job.GetId())
+	return connect.NewResponse(&tandemv1.SetJobIntentResponse{Job: job}), nil
+}
+
+// observe is a job with its trials and how far they are.
+func (a jobs) observe(v *state.View, job *tandemv1.Job) *tandemv1.WatchJobResponse {
+	w := &tandemv1.WatchJobResponse{Job: job, Trials: v.TrialsOf(job.GetId())}
+	for _, t := range w.GetTrials() {
+		if t.GetState() != tandemv1.TrialState_TRIAL_STATE_RUNNING {
+			continue
+		}
+		if p := a.deps.Board.Progress(t.GetId(), t.GetGeneration()); p != nil {
+			w.Progress = append(w.Progress, p)
+		}
+	}
+	return w
+}
+
+// WatchJob implements JobService.
+func (a jobs) WatchJob(ctx context.Context, req *connect.Request[tandemv1.WatchJobRequest], stream *connect.ServerStream[tandemv1.WatchJobResponse]) error {
+	v, err := a.view(ctx)
+	if err != nil {
+		return err
+	}
+	job, err := v.ResolveJob(req.Msg.GetId())
+	if err != nil {
+		return err
+	}
+	var last *tandemv1.WatchJobResponse
+	for {
+		progressed := a.deps.Board.Changed()
+		now := a.observe(v, job)
+		if last == nil || !sameObservation(last, now) {
+			if err := stream.Send(now); err != nil {
+				return err
+			}
+			last = now
+		}
+		if state.JobFinal(job.GetState()) {
+			return nil
+		}
+		if v, err = a.next(ctx, v, progressed); err != nil {
+			return err
+		}
+		if job, _ = v.Job(job.GetId()); job == nil {
+			return fmt.Errorf("job %s: %w", req.Msg.GetId(), state.ErrNotFound)
+		}
+	}
+}
+
+// next waits until the state is newer than v or progress came, and returns the state then.
+func (a *API) next(ctx context.Context, v *state.View, progressed <-chan struct{}) (*state.View, error) {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stateChanged := make(chan error, 1)
+	go func() { stateChanged <- a.deps.State.Wait(waiting, v.Index()) }()
+	select {
+	case err := <-stateChanged:
+		if err != nil {
+			return nil, err
+		}
+	case <-progressed:
+	}
+	return a.deps.State.View(), nil
+}
+
+// sameObservation compares rows by the index of their last change, and progress by identity: a row is never changed
+// in place.
+func sameObservation(a, b *tandemv1.WatchJobResponse) bool {
+	return a.GetJob().GetModifiedIndex() == b.GetJob().GetModifiedIndex() &&
+		slices.EqualFunc(a.GetTrials(), b.GetTrials(), func(x, y *tandemv1.Trial) bool { return x.GetModifiedIndex() == y.GetModifiedIndex() }) &&
+		slices.Equal(a.GetProgress(), b.GetProgress())
+}

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+	"slices"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+type models struct{ *API }
+
+// ListModels implements ModelService.
+func (a models) ListModels(ctx context.Context, _ *connect.Request[tandemv1.ListModelsRequest]) (*connect.Response[tandemv1.ListModelsResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.ListModelsResponse{Models: v.Models()}), nil
+}
+
+// GetModel implements ModelService.
+func (a models) GetModel(ctx context.Context, req *connect.Request[tandemv1.GetModelRequest]) (*connect.Response[tandemv1.GetModelResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := v.Model(req.Msg.GetName())
+	if !ok {
+		return nil, notFound("model", req.Msg.GetName())
+	}
+	versions := v.VersionsOf(m.GetName())
+	slices.Reverse(versions)
+	return connect.NewResponse(&tandemv1.GetModelResponse{Model: m, Versions: versions}), nil
+}
+
+// GetVersion implements ModelService.
+func (a models) GetVersion(ctx context.Context, req *connect.Request[tandemv1.GetVersionRequest]) (*connect.Response[tandemv1.GetVersionResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ver, err := v.ResolveVersion(req.Msg.GetVersion())
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := a.manifest(ctx, ver.GetPrefix())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.GetVersionResponse{Version: ver, ManifestJson: manifest}), nil
+}
+
+// SetAlias implements ModelService.
+func (a models) SetAlias(ctx context.Context, req *connect.Request[tandemv1.SetAliasRequest]) (*connect.Response[tandemv1.SetAliasResponse], error) {
+	m := req.Msg
+	if problem := aliasProblem(m.GetAlias()); problem != "" {
+		return nil, invalid("alias: " + problem)
+	}
+	if m.GetVersion() < 0 {
+		return nil, invalid("version: must be the number of a version, or 0 to remove the alias")
+	}
+	_, after, err := a.write(ctx, m.GetRequestId(), &tandemv1.Command{
+		Command: &tandemv1.Command_MoveAlias{MoveAlias: &tandemv1.MoveAlias{Model: m.GetModel(), Alias: m.GetAlias(), Version: m.GetVersion()}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	model, _ := after.Model(m.GetModel())
+	return connect.NewResponse(&tandemv1.SetAliasResponse{Model: model}), nil
+}
+
+func notFound(noun, name string) error {
+	return &plainError{state.ErrNotFound, noun + " \"" + name + "\" not found"}
+}

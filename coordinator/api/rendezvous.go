@@ -1,0 +1,84 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+const (
+	maxRendezvousKey   = 256
+	maxRendezvousValue = 64 << 10
+)
+
+// RendezvousSet implements AgentService.
+func (a agents) RendezvousSet(ctx context.Context, req *connect.Request[tandemv1.RendezvousSetRequest]) (*connect.Response[tandemv1.RendezvousSetResponse], error) {
+	m := req.Msg
+	if n := len(m.GetKey()); n == 0 || n > maxRendezvousKey {
+		return nil, invalid(fmt.Sprintf("key: must have 1 to %d bytes", maxRendezvousKey))
+	}
+	if len(m.GetValue()) > maxRendezvousValue {
+		return nil, invalid(fmt.Sprintf("value: must have at most %d bytes", maxRendezvousValue))
+	}
+	if err := a.takesPart(ctx, m.GetAllocationId(), m.GetGeneration()); err != nil {
+		return nil, err
+	}
+	_, err := a.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_PutRendezvous{PutRendezvous: &tandemv1.PutRendezvous{
+		AllocationId: m.GetAllocationId(), Generation: m.GetGeneration(), Key: m.GetKey(), Value: m.GetValue(),
+	}}})
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.RendezvousSetResponse{}), nil
+}
+
+// RendezvousGet implements AgentService.
+func (a agents) RendezvousGet(ctx context.Context, req *connect.Request[tandemv1.RendezvousGetRequest]) (*connect.Response[tandemv1.RendezvousGetResponse], error) {
+	m := req.Msg
+	if err := a.takesPart(ctx, m.GetAllocationId(), m.GetGeneration()); err != nil {
+		return nil, err
+	}
+	for {
+		v := a.deps.State.View()
+		if value, ok := v.Rendezvous(m.GetAllocationId(), m.GetGeneration(), m.GetKey()); ok {
+			return connect.NewResponse(&tandemv1.RendezvousGetResponse{Value: value}), nil
+		}
+		if err := part(v, From(ctx).Node, m.GetAllocationId(), m.GetGeneration()); err != nil {
+			return nil, err
+		}
+		if err := a.deps.State.Wait(ctx, v.Index()); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// takesPart refuses a node that has no rank in this generation of an allocation. This coordinator may lag, so that the
+// state as it is has the last word.
+func (a agents) takesPart(ctx context.Context, allocation string, generation int64) error {
+	node := From(ctx).Node
+	if err := part(a.deps.State.View(), node, allocation, generation); err == nil {
+		return nil
+	}
+	v, err := a.view(ctx)
+	if err != nil {
+		return err
+	}
+	err = part(v, node, allocation, generation)
+	return err
+}
+
+func part(v *state.View, node, allocation string, generation int64) error {
+	al, ok := v.Allocation(allocation)
+	if !ok || al.GetGeneration() != generation {
+		return precondition(fmt.Sprintf("generation %d of allocation %s is over", generation, allocation))
+	}
+	if !slices.ContainsFunc(al.GetRanks(), func(r *tandemv1.Rank) bool { return r.GetNodeId() == node }) {
+		return fmt.Errorf("%w: node %s has no rank in allocation %s", ErrDenied, node, allocation)
+	}
+	return nil
+}

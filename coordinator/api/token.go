@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+type tokens struct{ *API }
+
+const joinLife = time.Hour
+
+// CreateToken implements TokenService.
+func (a tokens) CreateToken(ctx context.Context, req *connect.Request[tandemv1.CreateTokenRequest]) (*connect.Response[tandemv1.CreateTokenResponse], error) {
+	m := req.Msg
+	if err := checkToken(m); err != nil {
+		return nil, err
+	}
+	ttl := time.Duration(m.GetTtlSeconds()) * time.Second
+	t := &tandemv1.Token{Id: id.New("token"), Name: m.GetName(), Role: m.GetRole(), Join: m.GetJoin()}
+	secret := identity.NewBearerToken()
+	if m.GetJoin() {
+		secret = identity.NewJoinToken(identity.Role(m.GetRole()), a.deps.Self.CA).String()
+		ttl = or(ttl, joinLife)
+	}
+	t.Sha256 = identity.HashToken(secret)
+	if ttl > 0 {
+		t.ExpiresAt = timestamppb.New(time.Now().Add(ttl))
+	}
+	// The secret is shown once: a repeated request could not be answered with it, so that each makes its own token.
+	_, after, err := a.write(ctx, "", &tandemv1.Command{Command: &tandemv1.Command_PutToken{PutToken: &tandemv1.PutToken{Token: t}}})
+	if err != nil {
+		return nil, err
+	}
+	made, _ := after.Token(t.GetId())
+	return connect.NewResponse(&tandemv1.CreateTokenResponse{Token: withoutHash(made), Secret: secret}), nil
+}
+
+func checkToken(m *tandemv1.CreateTokenRequest) error {
+	roles := []string{"admin", "user", "viewer"}
+	if m.GetJoin() {
+		roles = []string{string(identity.RoleCoordinator), string(identity.RoleWorker)}
+	}
+	switch {
+	case !nameRE.MatchString(m.GetName()):
+		return invalid("name: " + nameRule)
+	case !slices.Contains(roles, m.GetRole()):
+		return invalid(fmt.Sprintf("role: %q is not known, must be %s", m.GetRole(), oneOfText(roles)))
+	case m.GetTtlSeconds() < 0 || m.GetTtlSeconds() > math.MaxInt32:
+		return invalid("ttl_seconds: must be 0 or more")
+	}
+	return nil
+}
+
+func withoutHash(t *tandemv1.Token) *tandemv1.Token {
+	if t == nil {
+		return nil
+	}
+	t = state.Clone(t)
+	t.Sha256 = ""
+	return t
+}
+
+// ListTokens implements TokenService.
+func (a tokens) ListTokens(ctx context.Context, _ *connect.Request[tandemv1.ListTokensRequest]) (*connect.Response[tandemv1.ListTokensResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res := &tandemv1.ListTokensResponse{}
+	for _, t := range v.Tokens() {
+		res.Tokens = append(res.Tokens, withoutHash(t))
+	}
+	return connect.NewResponse(res), nil
+}
+
+// RevokeToken implements TokenService.
+func (a tokens) RevokeToken(ctx context.Context, req *connect.Request[tandemv1.RevokeTokenRequest]) (*connect.Response[tandemv1.RevokeTokenResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := v.ResolveToken(req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := a.write(ctx, "", &tandemv1.Command{Command: &tandemv1.Command_DropToken{DropToken: &tandemv1.DropToken{TokenId: t.GetId()}}}); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.RevokeTokenResponse{}), nil
+}

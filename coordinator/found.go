@@ -1,0 +1,124 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/leader"
+	"tandem.dev/coordinator/pki"
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+const fileAdmin = "admin-token"
+
+// found makes the identity of a new cluster and of its first coordinator. The credentials are written last: a crash
+// before that leaves a folder on which the next start begins anew.
+func found(cfg Config, address string, now time.Time) (*identity.Credentials, *pki.CA, error) {
+	cluster := id.New("cluster")
+	ca, err := pki.New(cluster, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	gossipKey := make([]byte, 32)
+	_, _ = rand.Read(gossipKey) // never fails: crypto/rand ends the process instead
+	who := identity.Identity{Cluster: cluster, Role: identity.RoleCoordinator, Node: id.New("node")}
+	creds, err := ca.Issue(who, cfg.hosts(address), gossipKey, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir := cfg.pkiDir()
+	if err := identity.WriteFile(dir, fileAdmin, []byte(identity.NewBearerToken()+"\n")); err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(ca.Save(dir), creds.Save(dir)); err != nil {
+		return nil, nil, err
+	}
+	return creds, ca, nil
+}
+
+// open reads the identity of a coordinator, and signs its certificate anew when that is about to end or lacks a host.
+func open(cfg Config, address string, now time.Time) (*identity.Credentials, *pki.CA, error) {
+	creds, err := identity.Load(cfg.pkiDir())
+	if err != nil {
+		return nil, nil, err
+	}
+	if creds.Identity.Role != identity.RoleCoordinator {
+		return nil, nil, fmt.Errorf("%s is the data folder of a %s, not of a coordinator", cfg.DataDir, creds.Identity.Role)
+	}
+	ca, err := pki.Load(cfg.pkiDir(), creds.CA)
+	if err != nil {
+		return nil, nil, err
+	}
+	leaf, err := creds.Leaf()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the coordinator's certificate: %w", err)
+	}
+	if !pki.Stale(leaf, cfg.hosts(address), now) {
+		return creds, ca, nil
+	}
+	fresh, err := ca.Issue(creds.Identity, cfg.hosts(address), creds.GossipKey, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	fresh.Peers = creds.Peers
+	return fresh, ca, fresh.Save(cfg.pkiDir())
+}
+
+// adminToken reads the first admin token; empty when this coordinator did not found the cluster.
+func adminToken(cfg Config) (string, error) {
+	b, err := os.ReadFile(filepath.Join(cfg.pkiDir(), fileAdmin))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the admin token: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// bootstrap writes the first admin token and the cluster into the state, if they are not there. The cluster comes last:
+// where it is, the token was.
+func (c *Coordinator) bootstrap() leader.Loop {
+	return leader.Loop{Name: "bootstrap", Run: func(ctx context.Context) error {
+		if _, ok := c.state.View().Cluster(); !ok {
+			if err := c.writeCluster(ctx); err != nil {
+				return err
+			}
+		}
+		<-ctx.Done()
+		return nil
+	}}
+}
+
+func (c *Coordinator) writeCluster(ctx context.Context) error {
+	if c.admin == "" || c.cfg.Storage == nil {
+		return errors.New("the cluster is not written yet, and this coordinator did not found it")
+	}
+	cluster := c.creds.Identity.Cluster
+	for _, cmd := range []*tandemv1.Command{
+		{RequestId: "admin of " + cluster, Command: &tandemv1.Command_PutToken{PutToken: &tandemv1.PutToken{Token: &tandemv1.Token{
+			Id: id.New("token"), Name: "admin", Role: "admin", Sha256: identity.HashToken(c.admin),
+		}}}},
+		{Command: &tandemv1.Command_CreateCluster{CreateCluster: &tandemv1.CreateCluster{Cluster: &tandemv1.Cluster{Id: cluster, Storage: c.cfg.Storage}}}},
+	} {
+		cmd.Actor = "the first start"
+		res, err := c.node.Propose(ctx, cmd)
+		if err != nil {
+			return fmt.Errorf("write the new cluster: %w", err)
+		}
+		if res.GetRefusal() != 0 {
+			return fmt.Errorf("write the new cluster: %s", res.GetMessage())
+		}
+	}
+	c.log.Info().Str("cluster", cluster).Msg("cluster created")
+	return nil
+}

@@ -1,0 +1,248 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// Config of a Gateway.
+type Config struct {
+	// Version of the program, told to clients.
+	Version string
+	// MaxBody is the largest request, in bytes.
+	MaxBody int64
+	// Timeout is how long a replica may take to answer.
+	Timeout time.Duration
+}
+
+// DefaultConfig is what a coordinator takes.
+func DefaultConfig() Config { return Config{MaxBody: 64 << 20, Timeout: time.Minute} }
+
+// Deps of a Gateway.
+type Deps struct {
+	State *state.State
+	// Client calls the agent of a node, which must prove to be that node.
+	Client func(node string) *http.Client
+	// Ready says why requests cannot be answered; nil: they can.
+	Ready   func() error
+	Metrics *Metrics
+	Log     zerolog.Logger
+}
+
+// Gateway serves /v2.
+type Gateway struct {
+	cfg    Config
+	deps   Deps
+	mux    *http.ServeMux
+	picker *picker
+}
+
+// New returns a Gateway. Whoever mounts it has checked that the caller may look.
+func New(cfg Config, deps Deps) (*Gateway, error) {
+	if cfg.MaxBody <= 0 || cfg.Timeout <= 0 {
+		return nil, errors.New("gateway: MaxBody and Timeout must be greater than 0")
+	}
+	g := &Gateway{cfg: cfg, deps: deps, mux: http.NewServeMux(), picker: newPicker()}
+	g.mux.HandleFunc("GET /v2", g.server)
+	g.mux.HandleFunc("GET /v2/{$}", g.server)
+	g.mux.HandleFunc("GET /v2/health/live", func(http.ResponseWriter, *http.Request) {})
+	g.mux.HandleFunc("GET /v2/health/ready", g.ready)
+	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
+		g.mux.HandleFunc("GET "+model, g.pass)
+		g.mux.HandleFunc("GET "+model+"/ready", g.modelReady)
+		g.mux.HandleFunc("POST "+model+"/infer", g.pass)
+	}
+	g.mux.HandleFunc("/v2/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, http.StatusNotFound, fmt.Sprintf("%s %s is not part of the Open Inference Protocol; try POST /v2/models/<model>/infer", r.Method, r.URL.Path))
+	})
+	return g, nil
+}
+
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
+
+func (g *Gateway) server(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]any{"name": "tandem", "version": g.cfg.Version, "extensions": []string{}})
+}
+
+func (g *Gateway) ready(w http.ResponseWriter, _ *http.Request) {
+	if err := g.deps.Ready(); err != nil {
+		fail(w, http.StatusServiceUnavailable, err.Error())
+	}
+}
+
+func (g *Gateway) modelReady(w http.ResponseWriter, r *http.Request) {
+	if _, problem := g.candidates(r); problem != nil {
+		fail(w, problem.status, problem.message)
+	}
+}
+
+// problem is an answer of the gateway's own.
+type problem struct {
+	status  int
+	message string
+}
+
+// target is a replica that can be asked.
+type target struct {
+	replica *tandemv1.Replica
+	address string // host:port of its node's agent
+}
+
+// candidates are the replicas that can answer a request, by id.
+func (g *Gateway) candidates(r *http.Request) ([]target, *problem) {
+	model, version := r.PathValue("model"), int64(0)
+	if text := r.PathValue("version"); text != "" {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 1 {
+			return nil, &problem{http.StatusBadRequest, fmt.Sprintf("version %q is not a number", text)}
+		}
+		version = n
+	}
+	v := g.deps.State.View()
+	d, ok := v.Deployment(model)
+	if !ok {
+		return nil, &problem{http.StatusNotFound, fmt.Sprintf("model %q is not served: start it with \"tandem serve %s\"", model, model)}
+	}
+	var found []target
+	for _, p := range v.ReplicasOf(model) {
+		n, ok := v.Node(p.GetNodeId())
+		if !ok || p.GetState() != tandemv1.ReplicaState_REPLICA_STATE_READY || version != 0 && p.GetVersion() != version {
+			continue
+		}
+		found = append(found, target{p, n.GetAddress()})
+	}
+	switch {
+	case len(found) > 0:
+		return found, nil
+	case version != 0 && version != d.GetVersion():
+		return nil, &problem{http.StatusNotFound, fmt.Sprintf("version %d of model %q is not served; version %d is", version, model, d.GetVersion())}
+	}
+	return nil, &problem{http.StatusServiceUnavailable, fmt.Sprintf("model %q has no replica that is ready: %s", model, or(d.GetReason(), "try again in a moment"))}
+}
+
+// pass passes a request on to a replica and its answer back.
+func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	found, problem := g.candidates(r)
+	if problem != nil {
+		g.deps.Metrics.count(r.PathValue("model"), problem.status, 0, g.known(r))
+		fail(w, problem.status, problem.message)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody))
+	if err != nil {
+		status := http.StatusBadRequest
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		g.deps.Metrics.count(r.PathValue("model"), status, time.Since(begin), true)
+		fail(w, status, fmt.Sprintf("read the request: %v; at most %d bytes are allowed, send fewer rows at once", err, g.cfg.MaxBody))
+		return
+	}
+	status := g.ask(w, r, found, body)
+	g.deps.Metrics.count(r.PathValue("model"), status, time.Since(begin), true)
+}
+
+// known tells whether a model is served, so that made-up names do not become series of metrics.
+func (g *Gateway) known(r *http.Request) bool {
+	_, ok := g.deps.State.View().Deployment(r.PathValue("model"))
+	return ok
+}
+
+// attempts is how often a request is tried when connections fail.
+const attempts = 2
+
+// ask asks one of the replicas, another one when the connection fails, and writes the answer. It returns its status.
+func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, found []target, body []byte) int {
+	var last error
+	for range attempts {
+		t := g.picker.pick(found)
+		res, err := g.send(r, t, body)
+		if err == nil {
+			defer g.picker.done(t)
+			defer res.Body.Close()
+			copyAnswer(w, res)
+			return res.StatusCode
+		}
+		g.picker.done(t)
+		if r.Context().Err() != nil {
+			return statusClientGone
+		}
+		g.deps.Log.Warn().Err(err).Str("model", r.PathValue("model")).Str("replica", t.replica.GetId()).Str("node", t.replica.GetNodeId()).Msg("replica did not answer")
+		last = err
+		if others := slices.DeleteFunc(slices.Clone(found), func(o target) bool { return o.replica.GetId() == t.replica.GetId() }); len(others) > 0 {
+			found = others
+		}
+	}
+	fail(w, http.StatusBadGateway, fmt.Sprintf("no replica of model %q answered: %v; try again in a moment", r.PathValue("model"), last))
+	return http.StatusBadGateway
+}
+
+// statusClientGone is what is counted when nobody waits for the answer any more.
+const statusClientGone = 499
+
+// send sends a request to one replica. An agent that cannot reach the replica's engine is a connection that failed.
+func (g *Gateway) send(r *http.Request, t target, body []byte) (*http.Response, error) {
+	u := url.URL{Scheme: "https", Host: t.address, Path: "/replicas/" + t.replica.GetId() + r.URL.Path, RawQuery: r.URL.RawQuery}
+	req, err := http.NewRequestWithContext(r.Context(), r.Method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask replica %s: %w", t.replica.GetId(), err)
+	}
+	for _, h := range []string{"Content-Type", "Accept", "Inference-Header-Content-Length"} {
+		if v := r.Header.Get(h); v != "" {
+			req.Header.Set(h, v)
+		}
+	}
+	client := *g.deps.Client(t.replica.GetNodeId())
+	client.Timeout = g.cfg.Timeout
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask replica %s: %w", t.replica.GetId(), err)
+	}
+	if res.StatusCode == http.StatusBadGateway {
+		_ = res.Body.Close()
+		return nil, fmt.Errorf("ask replica %s: its engine does not answer", t.replica.GetId())
+	}
+	return res, nil
+}
+
+func copyAnswer(w http.ResponseWriter, res *http.Response) {
+	for _, h := range []string{"Content-Type", "Content-Length", "Inference-Header-Content-Length"} {
+		if v := res.Header.Get(h); v != "" {
+			w.Header().Set(h, v)
+		}
+	}
+	w.WriteHeader(res.StatusCode)
+	_, _ = io.Copy(w, res.Body) // the client is gone, or sees that the answer is short
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client is gone: nobody to tell
+}
+
+// fail answers as the protocol does: {"error": message}.
+func fail(w http.ResponseWriter, status int, message string) {
+	answer(w, status, map[string]string{"error": message})
+}
+
+func or(v, def string) string {
+	if v == "" {
+		return def
+	}
+	return v
+}

@@ -1,0 +1,125 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/coordinator/pki"
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+const joinPause = time.Second
+
+// Join makes the data folder of a coordinator that joins the cluster a join token was made for. It is called once, before
+// New; Run then makes the coordinator a voter. A folder that belongs to a cluster already is an error.
+func Join(ctx context.Context, cfg Config, token string, coordinators []string) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	switch _, err := identity.Load(cfg.pkiDir()); {
+	case err == nil:
+		return fmt.Errorf("data folder %s belongs to a cluster already: start it without a join token, or choose another folder", cfg.DataDir)
+	case !errors.Is(err, identity.ErrNone):
+		return err
+	}
+	listen, err := net.ResolveTCPAddr("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("read the address to listen on: %w", err)
+	}
+	address, err := advertised(cfg.Advertise, cfg.Listen, listen)
+	if err != nil {
+		return err
+	}
+	joined, err := identity.Join(ctx, identity.JoinConfig{
+		Coordinators: coordinators, Token: token, Role: identity.RoleCoordinator, Hosts: pki.AllHosts(cfg.hosts(address)),
+	})
+	if err != nil {
+		return err
+	}
+	ca, err := pki.From(joined.Credentials.CA, joined.CAKey)
+	if err != nil {
+		return err
+	}
+	// How the coordinator was reached is what is known to work, whatever it says of itself.
+	joined.Credentials.Peers.Coordinators = union(coordinators, joined.Credentials.Peers.Coordinators)
+	return errors.Join(ca.Save(cfg.pkiDir()), joined.Credentials.Save(cfg.pkiDir()))
+}
+
+func union(a, b []string) []string {
+	all := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// enlist makes this coordinator a voter under its present address, if it is not.
+func (c *Coordinator) enlist(ctx context.Context) error {
+	for {
+		for _, p := range c.node.Peers() {
+			if p.ID == c.creds.Identity.Node && p.Address == c.port.address {
+				return nil
+			}
+		}
+		if c.node.IsLeader() {
+			return nil // the leader writes its own new address
+		}
+		for _, address := range c.knownPeers().Coordinators {
+			if address == c.port.address {
+				continue
+			}
+			asking, cancel := context.WithTimeout(ctx, 15*time.Second)
+			_, err := c.clusterClient(address).AddPeer(asking, connect.NewRequest(&tandemv1.AddPeerRequest{
+				Id: c.creds.Identity.Node, Address: c.port.address,
+			}))
+			cancel()
+			if err == nil {
+				break
+			}
+			c.log.Warn().Err(err).Str("coordinator", address).Msg("could not become a voter yet")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(joinPause):
+		}
+	}
+}
+
+func (c *Coordinator) knownPeers() identity.Peers { return *c.peers.Load() }
+
+// remember writes down where the other coordinators are, for the next start.
+func (c *Coordinator) remember(ctx context.Context) error {
+	for {
+		changed := c.gossip.Changed()
+		now := identity.Peers{}
+		for _, m := range c.gossip.Members() {
+			if m.Role == identity.RoleCoordinator && m.ID != c.creds.Identity.Node {
+				now.Coordinators = append(now.Coordinators, m.Address)
+				now.Gossip = append(now.Gossip, m.Gossip)
+			}
+		}
+		known := c.knownPeers()
+		// Those that are gone for now are kept as long as nobody else is known.
+		if len(now.Coordinators) > 0 && !(slices.Equal(now.Coordinators, known.Coordinators) && slices.Equal(now.Gossip, known.Gossip)) {
+			c.peers.Store(&now)
+			if err := identity.SavePeers(c.cfg.pkiDir(), now); err != nil {
+				c.log.Warn().Err(err).Msg("where the other coordinators are was not written down")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}

@@ -1,0 +1,15 @@
+// Package leader is what only the leading coordinator does: a list of loops that watch the state, decide, and propose.
+//
+// Types to know: Loop (a name and a Run), Supervisor (runs the loops while this coordinator leads). Each loop has a pure
+// decider beside it, a function of a state.View that returns commands or nothing:
+//
+//   - dispatch: which pending trial gets which slots (package scheduler decides)
+//   - nodes: which node is lost
+//   - rollout: which replicas to place and to remove
+//   - gc: which checkpoints nobody needs, and what is too old to be remembered
+//
+// Invariants: a loop proposes only what changes something; what it decided on an older state is refused by the state
+// machine and decided again; a loop that fails is started again, a crash anywhere is healed by the next pass.
+//
+// It keeps no state of its own beyond a pass, and it never talks to agents: they watch the state too.
+package leader

@@ -1,0 +1,160 @@
+package leader
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
+)
+
+const (
+	gcTick = 10 * time.Minute
+	// Clients may repeat a request for so long and get the first answer.
+	requestLife = 24 * time.Hour
+	// Tokens that ended are shown for so long.
+	tokenLife = 24 * time.Hour
+	// At most so many checkpoints are deleted in one pass.
+	gcBatch = 100
+)
+
+// GC deletes checkpoints that the retention of their jobs does not keep, and forgets what is too old.
+func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zerolog.Logger) Loop {
+	const name = "gc"
+	return Loop{name, func(ctx context.Context) error {
+		var expired time.Time
+		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
+			next := now.Add(gcTick)
+			if now.Sub(expired) >= gcTick {
+				expired = now
+				if err := forget(ctx, v, p, name, now); err != nil {
+					return next, err
+				}
+			}
+			if ids := Surplus(v); len(ids) > 0 {
+				res, err := propose(ctx, p, name, v.Index(), &tandemv1.Command{Command: &tandemv1.Command_MarkCheckpoints{
+					MarkCheckpoints: &tandemv1.MarkCheckpoints{CheckpointIds: ids},
+				}})
+				if err != nil {
+					return next, err
+				}
+				if anyRefused(res) {
+					rest(ctx)
+				}
+				if err := settle(ctx, s, res); err != nil {
+					return next, err
+				}
+			}
+			return next, deleteMarked(ctx, s, p, name, store, log)
+		})
+	}}
+}
+
+// forget proposes to forget what is too old.
+func forget(ctx context.Context, v *state.View, p Proposer, name string, now time.Time) error {
+	old := Expired(v, now)
+	if old == nil {
+		return nil
+	}
+	_, err := propose(ctx, p, name, v.Index(), &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: old}})
+	return err
+}
+
+// deleteMarked deletes the objects of marked checkpoints, then forgets these: a crash between leaves them marked.
+func deleteMarked(ctx context.Context, s *state.State, p Proposer, name string, open func() (storage.Store, error), log zerolog.Logger) error {
+	var gone []string
+	v := s.View()
+	for _, c := range v.Checkpoints() {
+		if !c.GetDeleting() || len(gone) == gcBatch {
+			continue
+		}
+		store, err := open()
+		if err != nil {
+			return err
+		}
+		if err := ckpt.Delete(ctx, store, c.GetPrefix()); err != nil {
+			return fmt.Errorf("delete checkpoint %s: %w", c.GetId(), err)
+		}
+		log.Debug().Str("ckpt", c.GetId()).Str("trial", c.GetTrialId()).Int64("step", c.GetStep()).Msg("checkpoint deleted")
+		gone = append(gone, c.GetId())
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	res, err := propose(ctx, p, name, v.Index(), &tandemv1.Command{Command: &tandemv1.Command_ForgetCheckpoints{
+		ForgetCheckpoints: &tandemv1.ForgetCheckpoints{CheckpointIds: gone},
+	}})
+	if err != nil {
+		return err
+	}
+	return settle(ctx, s, res)
+}
+
+// Surplus decides which checkpoints to mark for deletion: those that are neither among the best nor among the newest
+// that their job keeps, and that nothing needs.
+func Surplus(v *state.View) []string {
+	byTrial := map[string][]*tandemv1.Checkpoint{}
+	var trials []string
+	for _, c := range v.Checkpoints() {
+		if len(byTrial[c.GetTrialId()]) == 0 {
+			trials = append(trials, c.GetTrialId())
+		}
+		byTrial[c.GetTrialId()] = append(byTrial[c.GetTrialId()], c)
+	}
+	var ids []string
+	for _, trial := range trials {
+		all := byTrial[trial]
+		job, ok := v.Job(all[0].GetJobId())
+		if !ok {
+			continue
+		}
+		keep := job.GetSpec().GetCheckpoint().GetKeep()
+		kept := take(all, int(keep.GetLatest()), state.LatestCheckpoint)
+		for id := range take(all, int(keep.GetBest()), func(cs []*tandemv1.Checkpoint) *tandemv1.Checkpoint {
+			return state.BestCheckpoint(job.GetSpec(), cs)
+		}) {
+			kept[id] = true
+		}
+		for _, c := range all {
+			if !kept[c.GetId()] && !c.GetDeleting() && v.CheckpointNeed(c) == "" {
+				ids = append(ids, c.GetId())
+			}
+		}
+	}
+	return ids
+}
+
+// take returns the ids of the n checkpoints that first picks one after the other; at least one.
+func take(all []*tandemv1.Checkpoint, n int, first func([]*tandemv1.Checkpoint) *tandemv1.Checkpoint) map[string]bool {
+	taken := map[string]bool{}
+	rest := slices.Clone(all)
+	for range max(n, 1) {
+		c := first(rest)
+		if c == nil {
+			break
+		}
+		taken[c.GetId()] = true
+		rest = slices.DeleteFunc(rest, func(x *tandemv1.Checkpoint) bool { return x.GetId() == c.GetId() })
+	}
+	return taken
+}
+
+// Expired decides what is too old to be remembered; nil when nothing is.
+func Expired(v *state.View, now time.Time) *tandemv1.Expire {
+	requests, tokens := now.Add(-requestLife), now.Add(-tokenLife)
+	old := slices.ContainsFunc(v.Requests(), func(r *tandemv1.RequestRecord) bool { return r.GetTime().AsTime().Before(requests) }) ||
+		slices.ContainsFunc(v.AllTokens(), func(t *tandemv1.Token) bool {
+			return t.GetExpiresAt() != nil && t.GetExpiresAt().AsTime().Before(tokens)
+		})
+	if !old {
+		return nil
+	}
+	return &tandemv1.Expire{RequestsBefore: timestamppb.New(requests), TokensBefore: timestamppb.New(tokens)}
+}

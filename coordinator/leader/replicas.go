@@ -1,0 +1,209 @@
+package leader
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+const (
+	firstRetry   = time.Second
+	longestRetry = time.Minute
+	// Failed replicas are kept until all is well: their number is the memory of the pause before the next attempt.
+	failuresKept = 7
+)
+
+// Place is a node of a deployment's pool that is alive, and its free slots.
+type Place struct {
+	Node string
+	Free []string
+}
+
+// rollout is one decision in the making.
+type rollout struct {
+	now     time.Time
+	d       *tandemv1.Deployment
+	places  []Place
+	perNode map[string]int // live replicas
+	newID   func() string
+
+	starting, ready   []*tandemv1.Replica // of the wanted version, in the pool
+	failed            []*tandemv1.Replica // of the wanted version, oldest first
+	oldLive, oldReady []*tandemv1.Replica // of another version or pool
+
+	change *tandemv1.ApplyRollout
+	next   time.Time
+	reason string
+}
+
+// Replicas decides which replicas of a deployment to place and to remove; nil when nothing changes. next is when to look
+// again though the state has not changed; zero: then only.
+//
+//  1. Sort: what serves the wanted version, what failed to, what is of another version.
+//  2. Remove what is too much: surplus replicas; old ones as soon as as many are ready as wanted; old ones that are not ready.
+//  3. Place what is missing on free slots, after a pause when replicas failed.
+//  4. Where no slot is free, replace one old replica by one new, one at a time.
+//  5. Say why fewer are ready than wanted.
+func Replicas(now time.Time, d *tandemv1.Deployment, replicas []*tandemv1.Replica, places []Place, newID func() string) (*tandemv1.ApplyRollout, time.Time) {
+	r := &rollout{now: now, d: d, perNode: map[string]int{}, newID: newID, change: &tandemv1.ApplyRollout{Name: d.GetName()}}
+	for _, p := range places {
+		r.places = append(r.places, Place{p.Node, slices.Clone(p.Free)})
+	}
+	r.sort(replicas)
+	r.trim()
+	r.place()
+	r.explain()
+	r.change.Reason = r.reason
+	if len(r.change.GetPlace())+len(r.change.GetRemove()) == 0 && r.reason == d.GetReason() {
+		return nil, r.next
+	}
+	return r.change, r.next
+}
+
+func (r *rollout) sort(replicas []*tandemv1.Replica) {
+	replicas = slices.Clone(replicas)
+	slices.SortFunc(replicas, func(a, b *tandemv1.Replica) int {
+		return cmp.Or(a.GetCreatedAt().AsTime().Compare(b.GetCreatedAt().AsTime()), cmp.Compare(a.GetId(), b.GetId()))
+	})
+	for _, p := range replicas {
+		inPool := slices.ContainsFunc(r.places, func(pl Place) bool { return pl.Node == p.GetNodeId() })
+		current := p.GetVersionId() == r.d.GetVersionId() && inPool
+		if state.ReplicaLive(p.GetState()) {
+			r.perNode[p.GetNodeId()]++
+		}
+		switch {
+		case p.GetState() == tandemv1.ReplicaState_REPLICA_STATE_FAILED && p.GetVersionId() == r.d.GetVersionId():
+			r.failed = append(r.failed, p)
+		case p.GetState() == tandemv1.ReplicaState_REPLICA_STATE_FAILED:
+			r.remove(p)
+		case current && p.GetState() == tandemv1.ReplicaState_REPLICA_STATE_READY:
+			r.ready = append(r.ready, p)
+		case current:
+			r.starting = append(r.starting, p)
+		case p.GetState() == tandemv1.ReplicaState_REPLICA_STATE_READY:
+			r.oldReady = append(r.oldReady, p)
+		default:
+			r.oldLive = append(r.oldLive, p)
+		}
+	}
+}
+
+func (r *rollout) remove(p *tandemv1.Replica) { r.change.Remove = append(r.change.Remove, p.GetId()) }
+
+// trim removes what is too much. The slots that this frees are used in the next pass.
+func (r *rollout) trim() {
+	wanted := int(r.d.GetReplicas())
+	for len(r.starting)+len(r.ready) > wanted {
+		from := &r.ready
+		if len(r.starting) > 0 {
+			from = &r.starting
+		}
+		last := len(*from) - 1
+		r.remove((*from)[last])
+		*from = (*from)[:last]
+	}
+	for _, p := range r.oldLive {
+		r.remove(p) // it never answered
+	}
+	for len(r.oldReady) > 0 && len(r.ready)+len(r.oldReady) > wanted {
+		r.remove(r.oldReady[0])
+		r.oldReady = r.oldReady[1:]
+	}
+	for len(r.failed) > failuresKept || len(r.failed) > 0 && len(r.ready) >= wanted {
+		r.remove(r.failed[0])
+		r.failed = r.failed[1:]
+	}
+}
+
+func (r *rollout) place() {
+	missing := int(r.d.GetReplicas()) - len(r.ready) - len(r.starting)
+	if missing <= 0 {
+		return
+	}
+	if at := r.retryAt(); at.After(r.now) {
+		r.next = at
+		return
+	}
+	for ; missing > 0; missing-- {
+		node, slot, ok := r.takeSlot()
+		if !ok {
+			break
+		}
+		r.add(node, slot)
+	}
+	// No slot is free: one old replica makes room, and the next only when the new one is ready.
+	if missing > 0 && len(r.starting) == 0 && len(r.oldReady) > 0 {
+		old := r.oldReady[0]
+		if slices.ContainsFunc(r.places, func(p Place) bool { return p.Node == old.GetNodeId() }) {
+			r.remove(old)
+			r.oldReady = r.oldReady[1:]
+			r.add(old.GetNodeId(), old.GetSlotId())
+			missing--
+		}
+	}
+	if missing > 0 {
+		r.reason = fmt.Sprintf("%d of %d replicas wait for a free slot in pool %q: end a job, or add a worker", missing, r.d.GetReplicas(), r.d.GetPool())
+	}
+}
+
+// retryAt is when the next replica may be placed after failures: the pause doubles with each, from when the last that
+// failed was placed, so that one that ran for long is replaced at once.
+func (r *rollout) retryAt() time.Time {
+	if len(r.failed) == 0 {
+		return time.Time{}
+	}
+	pause := min(firstRetry<<min(len(r.failed)-1, failuresKept), longestRetry)
+	return r.failed[len(r.failed)-1].GetCreatedAt().AsTime().Add(pause)
+}
+
+// takeSlot takes a free slot on the node with the fewest replicas of the deployment; of equals, the one with most free.
+func (r *rollout) takeSlot() (node, slot string, ok bool) {
+	best := -1
+	for i, p := range r.places {
+		if len(p.Free) == 0 {
+			continue
+		}
+		if best < 0 || cmp.Or(
+			cmp.Compare(r.perNode[p.Node], r.perNode[r.places[best].Node]),
+			cmp.Compare(len(r.places[best].Free), len(p.Free)),
+			cmp.Compare(p.Node, r.places[best].Node)) < 0 {
+			best = i
+		}
+	}
+	if best < 0 {
+		return "", "", false
+	}
+	p := &r.places[best]
+	slot = p.Free[0]
+	p.Free = p.Free[1:]
+	return p.Node, slot, true
+}
+
+func (r *rollout) add(node, slot string) {
+	p := &tandemv1.Replica{
+		Id: r.newID(), Deployment: r.d.GetName(), Revision: r.d.GetRevision(), Version: r.d.GetVersion(), VersionId: r.d.GetVersionId(),
+		NodeId: node, SlotId: slot, State: tandemv1.ReplicaState_REPLICA_STATE_STARTING, CreatedAt: timestamppb.New(r.now),
+	}
+	r.change.Place = append(r.change.Place, p)
+	r.starting = append(r.starting, p)
+	r.perNode[node]++
+}
+
+func (r *rollout) explain() {
+	wanted := int(r.d.GetReplicas())
+	switch {
+	case len(r.ready) >= wanted:
+		r.reason = ""
+	case len(r.failed) > 0:
+		last := r.failed[len(r.failed)-1]
+		r.reason = fmt.Sprintf("a replica on %s failed and is tried again: %s", last.GetNodeId(), last.GetReason())
+	case r.reason == "":
+		r.reason = fmt.Sprintf("%d of %d replicas are starting", len(r.starting), wanted)
+	}
+}

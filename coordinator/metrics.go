@@ -1,0 +1,109 @@
+package coordinator
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// collector reads the metrics out of the state when they are asked for: nothing is counted twice, nothing drifts.
+type collector struct{ c *Coordinator }
+
+func gauge(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("tandem_"+name, help, labels, nil)
+}
+
+// Describe sends nothing: which metrics there are depends on the state.
+func (m *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (m *collector) Collect(out chan<- prometheus.Metric) {
+	v := m.c.state.View()
+	emit := func(d *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	m.jobs(v, emit)
+	m.nodes(v, emit)
+	m.raft(emit)
+}
+
+type emitter func(d *prometheus.Desc, value float64, labels ...string)
+
+func (m *collector) jobs(v *state.View, emit emitter) {
+	count := map[string]float64{}
+	for s := range tandemv1.JobState_name {
+		if s != 0 {
+			count[word(tandemv1.JobState(s).String(), "JOB_STATE_")] = 0
+		}
+	}
+	for _, j := range v.Jobs() {
+		count[word(j.GetState().String(), "JOB_STATE_")]++
+	}
+	each(count, gauge("jobs", "Jobs by state.", "state"), emit)
+	queue := 0.0
+	steps, samples := gauge("steps_per_second", "Optimizer steps a second of a job that trains.", "job"),
+		gauge("samples_per_second", "Rows a second of a job that trains, over all workers.", "job")
+	for _, t := range v.Trials() {
+		switch t.GetState() {
+		case tandemv1.TrialState_TRIAL_STATE_PENDING:
+			queue++
+		case tandemv1.TrialState_TRIAL_STATE_RUNNING:
+			if p := m.c.board.Progress(t.GetId(), t.GetGeneration()); p != nil {
+				emit(steps, p.GetStepsPerSecond(), t.GetJobId())
+				emit(samples, p.GetSamplesPerSecond(), t.GetJobId())
+			}
+		}
+	}
+	emit(gauge("queue_length", "Trials that wait for slots."), queue)
+	replicas := gauge("replicas", "Replicas by model and state.", "model", "state")
+	for _, d := range v.Deployments() {
+		byState := map[string]float64{"starting": 0, "ready": 0, "failed": 0}
+		for _, r := range v.ReplicasOf(d.GetName()) {
+			byState[word(r.GetState().String(), "REPLICA_STATE_")]++
+		}
+		for _, s := range slices.Sorted(maps.Keys(byState)) {
+			emit(replicas, byState[s], d.GetName(), s)
+		}
+	}
+}
+
+func (m *collector) nodes(v *state.View, emit emitter) {
+	count := map[string]float64{"alive": 0, "lost": 0}
+	total, used := map[string]float64{}, map[string]float64{}
+	for _, n := range v.Nodes() {
+		count[word(n.GetState().String(), "NODE_STATE_")]++
+		if n.GetState() == tandemv1.NodeState_NODE_STATE_ALIVE {
+			total[n.GetPool()] += float64(len(n.GetSlots()))
+			used[n.GetPool()] += float64(len(state.UsageOf(v, n.GetId())))
+		}
+	}
+	each(count, gauge("nodes", "Nodes by state.", "state"), emit)
+	each(total, gauge("slots", "Slots of nodes that are alive, by pool.", "pool"), emit)
+	each(used, gauge("slots_used", "Slots in use, by pool.", "pool"), emit)
+}
+
+func (m *collector) raft(emit emitter) {
+	n := m.c.node
+	leads := 0.0
+	if n.IsLeader() {
+		leads = 1
+	}
+	emit(gauge("raft_is_leader", "1 on the leader, else 0."), leads)
+	emit(gauge("raft_applied_index", "Index of the last command applied."), float64(n.AppliedIndex()))
+	emit(gauge("raft_term", "Term of Raft."), float64(n.Term()))
+	emit(gauge("raft_peers", "Coordinators in the Raft cluster."), float64(len(n.Peers())))
+}
+
+func each(values map[string]float64, d *prometheus.Desc, emit emitter) {
+	for _, label := range slices.Sorted(maps.Keys(values)) {
+		emit(d, values[label], label)
+	}
+}
+
+// word is the name of a state in lower case.
+func word(name, prefix string) string { return strings.ToLower(strings.TrimPrefix(name, prefix)) }

@@ -1,0 +1,170 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/rs/zerolog"
+
+	"tandem.dev/proto/identity"
+)
+
+// raftALPN is the name under which Raft shares the port with HTTP.
+const raftALPN = "tandem-raft"
+
+const handshakeTime = 5 * time.Second
+
+// port is the one TLS port: connections that ask for Raft go one way, all others another.
+type port struct {
+	listener net.Listener
+	address  string // advertised
+	creds    *identity.Credentials
+	log      zerolog.Logger
+	http     *queue
+	raft     *queue
+}
+
+func listen(cfg Config) (net.Listener, string, error) {
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, "", fmt.Errorf("listen on %s: %w; if the port is in use, end what uses it or choose another with --listen", cfg.Listen, err)
+	}
+	address, err := advertised(cfg.Advertise, cfg.Listen, l.Addr())
+	if err != nil {
+		return nil, "", errors.Join(err, l.Close())
+	}
+	return l, address, nil
+}
+
+func newPort(l net.Listener, address string, creds *identity.Credentials, log zerolog.Logger) *port {
+	return &port{
+		listener: l, address: address, creds: creds, log: log,
+		http: newQueue(l.Addr()), raft: newQueue(hostPort(address)),
+	}
+}
+
+// Run accepts connections until ctx ends.
+func (p *port) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = p.listener.Close() })
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer func() { _ = errors.Join(p.http.Close(), p.raft.Close()) }() // they never fail
+	cfg := p.creds.ServerConfig(true, raftALPN, "h2", "http/1.1")
+	for pause := 5 * time.Millisecond; ; {
+		conn, err := p.listener.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			// Out of file descriptors, for example: it passes.
+			p.log.Warn().Err(err).Msg("connection was not accepted")
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(pause):
+			}
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		pause = 5 * time.Millisecond
+		wg.Go(func() { p.sort(ctx, tls.Server(conn, cfg)) })
+	}
+}
+
+// sort shakes hands and hands the connection to Raft or to HTTP.
+func (p *port) sort(ctx context.Context, conn *tls.Conn) {
+	shaking, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	if err := conn.HandshakeContext(shaking); err != nil {
+		p.log.Debug().Err(err).Str("from", conn.RemoteAddr().String()).Msg("TLS handshake failed")
+		_ = conn.Close()
+		return
+	}
+	state := conn.ConnectionState()
+	if state.NegotiatedProtocol != raftALPN {
+		p.http.put(conn)
+		return
+	}
+	if id, ok := identity.Peer(&state); !ok || id.Role != identity.RoleCoordinator || id.Cluster != p.creds.Identity.Cluster {
+		p.log.Warn().Str("from", conn.RemoteAddr().String()).Str("node", id.Node).Msg("raft connection refused: not a coordinator of this cluster")
+		_ = conn.Close()
+		return
+	}
+	p.raft.put(conn)
+}
+
+// Accept implements raft.StreamLayer.
+func (p *port) Accept() (net.Conn, error) { return p.raft.Accept() }
+
+// Close implements raft.StreamLayer: it ends Raft's share of the port only.
+func (p *port) Close() error { return p.raft.Close() }
+
+// Addr implements raft.StreamLayer: the address others reach it by.
+func (p *port) Addr() net.Addr { return hostPort(p.address) }
+
+// Dial implements raft.StreamLayer. The other side must prove to be a coordinator.
+func (p *port) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	d := &tls.Dialer{
+		NetDialer: &net.Dialer{Timeout: timeout},
+		Config:    p.creds.ClientConfig(identity.RoleName(identity.RoleCoordinator), raftALPN),
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := d.DialContext(ctx, "tcp", string(address))
+	if err != nil {
+		return nil, fmt.Errorf("dial coordinator %s: %w", address, err)
+	}
+	if conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != raftALPN {
+		return nil, errors.Join(fmt.Errorf("dial coordinator %s: it does not speak Raft", address), conn.Close())
+	}
+	return conn, nil
+}
+
+// hostPort is an address that is only written.
+type hostPort string
+
+func (hostPort) Network() string  { return "tcp" }
+func (a hostPort) String() string { return string(a) }
+
+// queue is a net.Listener that is given its connections.
+type queue struct {
+	addr  net.Addr
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newQueue(addr net.Addr) *queue {
+	return &queue{addr: addr, conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (q *queue) put(c net.Conn) {
+	select {
+	case q.conns <- c:
+	case <-q.done:
+		_ = c.Close()
+	}
+}
+
+func (q *queue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.conns:
+		return c, nil
+	case <-q.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (q *queue) Close() error {
+	q.once.Do(func() { close(q.done) })
+	return nil
+}
+
+func (q *queue) Addr() net.Addr { return q.addr }

@@ -1,0 +1,86 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"tandem.dev/coordinator/api"
+	"tandem.dev/coordinator/gateway"
+)
+
+const shutdownTime = 3 * time.Second
+
+// routes puts everything that speaks HTTP on one handler.
+func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheus.Registry) (http.Handler, error) {
+	services, err := a.Handler()
+	if err != nil {
+		return nil, err
+	}
+	looking := func(h http.Handler) http.Handler { return a.Authenticate(api.RequireViewer(h)) }
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := c.readiness(); err != nil {
+			say(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		say(w, http.StatusOK, "ok")
+	})
+	mux.Handle("GET /metrics", looking(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	mux.Handle("/v2", looking(g))
+	mux.Handle("/v2/", looking(g))
+	mux.Handle("/", a.Authenticate(services))
+	return mux, nil
+}
+
+func say(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintln(w, text) // the client is gone: nobody to tell
+}
+
+// serve answers HTTP until ctx ends.
+func (c *Coordinator) serve(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           c.handler,
+		BaseContext:       func(net.Listener) context.Context { return ctx }, // streams end with the coordinator
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          log.New(quiet{c.log}, "", 0),
+		// An agent whose machine is gone must not look as if it had a session.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+		defer cancel()
+		if err := server.Shutdown(ending); err != nil {
+			_ = server.Close() // what did not end in time is cut off
+		}
+	})
+	err := server.Serve(c.port.http)
+	if stop() || !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	<-stopped
+	return nil
+}
+
+// quiet passes the server's own log on: it is about clients that misbehave.
+type quiet struct{ log zerolog.Logger }
+
+func (q quiet) Write(p []byte) (int, error) {
+	q.log.Debug().Str("http", string(p)).Msg("HTTP server")
+	return len(p), nil
+}

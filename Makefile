@@ -18,8 +18,6 @@ E2E := tandem.dev/cmd/tandem/e2e
 TEST_FLAGS ?=
 TEST_PARALLEL ?= 2
 
-GO_FILES = $$(git ls-files -co --exclude-standard '*.go')
-
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,7 +53,7 @@ generate: $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp ## Generate the Go code of 
 
 .PHONY: check
 check: setup $(BUILD)/tandem-check $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp $(TOOLS)/golangci-lint.stamp ## Format, vet, lint, house rules, generated code
-	@echo "format"; unformatted="$$(gofmt -l $(GO_FILES))"; \
+	@echo "format"; unformatted="$$(gofmt -l .)"; \
 	  if [ -n "$$unformatted" ]; then echo "$$unformatted"; echo "run: gofmt -w ."; exit 1; fi
 	@echo "house rules"; $(BUILD)/tandem-check house
 	@echo "proto"; $(TOOLS)/buf lint; $(TOOLS)/buf format --path proto/tandem --diff --exit-code

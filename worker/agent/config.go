@@ -60,6 +60,9 @@ type Deps struct {
 	OpenStore func(*tandemv1.StorageConfig) (ObjectStore, error)
 }
 
+// maxSlots is what a coordinator takes of one node.
+const maxSlots = 256
+
 // DefaultConfig is a node on loopback with ports picked by the system.
 func DefaultConfig() Config {
 	return Config{
@@ -93,8 +96,8 @@ func (c Config) Validate() error {
 	if !validName(c.Pool) {
 		errs = append(errs, fmt.Errorf("pool: want 1 to 63 of [a-z0-9-], got %q", c.Pool))
 	}
-	if c.Slots < 0 || c.Slots > 1024 {
-		errs = append(errs, fmt.Errorf("slots: want 0 to 1024, got %d", c.Slots))
+	if c.Slots < 0 || c.Slots > maxSlots {
+		errs = append(errs, fmt.Errorf("slots: want 0 to %d, got %d", maxSlots, c.Slots))
 	}
 	for _, e := range c.EngineEnv {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {

@@ -1,0 +1,178 @@
+package agent
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"connectrpc.com/connect"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+)
+
+// fakeEngine is an engine without libtorch. The job of its task names what it does.
+func fakeEngine(args []string) int {
+	if len(args) > 0 && args[0] == "devices" {
+		fmt.Println(`{"libtorch_version":"1.13.1","cuda":false,"devices":[{"kind":"cpu","index":0,"name":"Test CPU","memory_bytes":0}]}`)
+		return 0
+	}
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	socket, id := flags.String("socket", "", ""), flags.String("engine", "", "")
+	if len(args) == 0 || args[0] != "run" || flags.Parse(args[1:]) != nil {
+		return 64
+	}
+	if strings.HasPrefix(*id, "hung") {
+		select {}
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", *socket)
+	}}
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	transport.Protocols = &protocols
+	e := engineProcess{id: *id, host: tandemv1connect.NewEngineHostServiceClient(&http.Client{Transport: transport}, "http://agent")}
+	if err := e.run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "fake engine:", err)
+		return 1
+	}
+	return 0
+}
+
+type engineProcess struct {
+	id   string
+	host tandemv1connect.EngineHostServiceClient
+	task *tandemv1.EngineTask
+}
+
+func (e *engineProcess) report(ctx context.Context, r *tandemv1.EngineReport) error {
+	r.EngineId, r.Generation = e.id, e.task.GetGeneration()
+	_, err := e.host.ReportEngine(ctx, connect.NewRequest(&tandemv1.ReportEngineRequest{Report: r}))
+	return err
+}
+
+// evaluation is a report that carries figures.
+func evaluation(step int64, metrics map[string]float64) *tandemv1.EngineReport {
+	return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{Step: step, Metrics: metrics}}}
+}
+
+func (e *engineProcess) run(ctx context.Context) error {
+	hello, err := e.host.Hello(ctx, connect.NewRequest(&tandemv1.HelloRequest{EngineId: e.id, Pid: int32(os.Getpid())}))
+	if err != nil {
+		return err
+	}
+	e.task = hello.Msg.GetTask()
+	if s := e.task.GetServe(); s != nil {
+		return e.serve(ctx, hello.Msg.GetServeSocket())
+	}
+	err = e.report(ctx, evaluation(0, map[string]float64{"pid": float64(os.Getpid()), "threads": float64(hello.Msg.GetThreads())}))
+	if err != nil {
+		return err
+	}
+	if err := e.report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 10}}}); err != nil {
+		return err
+	}
+	switch job := e.task.GetTrain().GetJobId(); job {
+	case "finish":
+		fmt.Println("all done")
+		return e.report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}})
+	case "crash":
+		fmt.Fprintln(os.Stderr, "the sky has fallen")
+		os.Exit(3)
+	case "environment":
+		for _, kv := range os.Environ() {
+			fmt.Println(kv)
+		}
+		fmt.Println(strings.Join(os.Args, " "))
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM)
+		if err := e.report(ctx, evaluation(1, nil)); err != nil {
+			return err
+		}
+	case "progress":
+		_, err := e.host.ReportEngineProgress(ctx, connect.NewRequest(&tandemv1.ReportEngineProgressRequest{Progress: &tandemv1.Progress{
+			TrialId: e.task.GetTrain().GetTrialId(), Generation: e.task.GetGeneration(), Step: 7, StepsPerSecond: 12.5,
+		}}))
+		if err != nil {
+			return err
+		}
+	case "meet":
+		if err := e.meet(ctx); err != nil {
+			return err
+		}
+		if err := e.report(ctx, evaluation(9, nil)); err != nil {
+			return err
+		}
+	case "count":
+		go e.count(ctx)
+	}
+	return e.obey(ctx)
+}
+
+// count reports steps without end, as fast as the agent takes them.
+func (e *engineProcess) count(ctx context.Context) {
+	for step := int64(1); ; step++ {
+		if e.report(ctx, evaluation(step, nil)) != nil {
+			os.Exit(5)
+		}
+	}
+}
+
+// meet exchanges a value with the other rank.
+func (e *engineProcess) meet(ctx context.Context) error {
+	rank := e.task.GetTrain().GetRank()
+	_, err := e.host.EngineRendezvousSet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousSetRequest{
+		EngineId: e.id, Key: fmt.Sprintf("rank%d", rank), Value: fmt.Append(nil, 100+rank),
+	}))
+	if err != nil {
+		return err
+	}
+	res, err := e.host.EngineRendezvousGet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousGetRequest{
+		EngineId: e.id, Key: fmt.Sprintf("rank%d", 1-rank),
+	}))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("rank %d met %s\n", rank, res.Msg.GetValue())
+	return nil
+}
+
+// obey waits for commands.
+func (e *engineProcess) obey(ctx context.Context) error {
+	stream, err := e.host.Control(ctx, connect.NewRequest(&tandemv1.ControlRequest{EngineId: e.id}))
+	if err != nil {
+		return err
+	}
+	for stream.Receive() {
+		if stream.Msg().GetStop() != nil {
+			return e.report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: 42}}})
+		}
+	}
+	return fmt.Errorf("the agent is gone: %w", stream.Err())
+}
+
+func (e *engineProcess) serve(ctx context.Context, socket string) error {
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	go func() {
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/break" {
+				panic(http.ErrAbortHandler)
+			}
+			fmt.Fprintf(w, "%s %s by %d", r.Method, r.URL.RequestURI(), os.Getpid())
+		}))
+	}()
+	if err := e.report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}}); err != nil {
+		return err
+	}
+	return e.obey(ctx)
+}

@@ -1,0 +1,209 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+var testLimits = limits{grace: 5 * time.Second, hello: time.Minute, end: 10 * time.Second}
+
+func TestReconcile(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
+	a, b := task("a", 1, 0), task("b", 1, 0) // both on cpu0
+	stopping := task("a", 1, 0)
+	stopping.GetTrain().Stopping = true
+	elsewhere := task("c", 1, 5)
+	newer := task("a", 1, 0)
+	newer.Generation = 2
+	is := func(t *tandemv1.EngineTask, p phase, change ...func(*engineView)) engineView {
+		v := engineView{key: keyOf(t), slot: t.GetSlotId(), phase: p, started: ago(30)}
+		for _, f := range change {
+			f(&v)
+		}
+		return v
+	}
+	fenced := func(v *engineView) { v.fenced = true }
+	termed := func(s int) func(*engineView) { return func(v *engineView) { v.termed = ago(s) } }
+	spoke := func(s int) func(*engineView) { return func(v *engineView) { v.spoke = ago(s) } }
+	started := func(s int) func(*engineView) { return func(v *engineView) { v.started = ago(s) } }
+	for _, tc := range []struct {
+		name string
+		w    world
+		want []string
+		wake time.Duration // from now; 0: none
+	}{
+		{"nothing known, nothing done", world{engines: []engineView{is(a, phaseUp)}}, nil, 0},
+		{"start", world{known: true, desired: []*tandemv1.EngineTask{a}}, []string{"start alloc-a1/0"}, 0},
+		{"all is well", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseReady)}}, nil, 0},
+		{"one process a slot", world{known: true, desired: []*tandemv1.EngineTask{a, b}}, []string{"start alloc-a1/0"}, 0},
+		{
+			"the slot is not free yet", world{known: true, desired: []*tandemv1.EngineTask{b}, engines: []engineView{is(a, phaseTerminating, termed(1))}},
+			nil, 4 * time.Second,
+		},
+		{"its process has ended", world{known: true, desired: []*tandemv1.EngineTask{a}, done: map[taskKey]bool{keyOf(a): true}}, nil, 0},
+		{"no such slot", world{known: true, desired: []*tandemv1.EngineTask{elsewhere}}, []string{"refuse alloc-c1/5"}, 0},
+		{"no longer wanted", world{known: true, engines: []engineView{is(a, phaseReady)}}, []string{"terminate alloc-a1/0"}, 0},
+		{
+			"a newer generation", world{known: true, desired: []*tandemv1.EngineTask{newer}, engines: []engineView{is(a, phaseReady)}},
+			[]string{"terminate alloc-a1/0"}, 0,
+		},
+		{"SIGTERM was not enough", world{known: true, engines: []engineView{is(a, phaseTerminating, termed(5))}}, []string{"kill alloc-a1/0"}, 0},
+		{"killed", world{known: true, engines: []engineView{is(a, phaseKilled, termed(50), fenced)}}, nil, 0},
+		{"fenced", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseReady, fenced)}}, []string{"kill alloc-a1/0"}, 0},
+		{"stop", world{known: true, desired: []*tandemv1.EngineTask{stopping}, engines: []engineView{is(a, phaseReady)}}, []string{"stop alloc-a1/0"}, 0},
+		{"stops", world{known: true, desired: []*tandemv1.EngineTask{stopping}, engines: []engineView{is(a, phaseStopping)}}, nil, 0},
+		{
+			"stop waits for hello", world{known: true, desired: []*tandemv1.EngineTask{stopping}, engines: []engineView{is(a, phaseStarting)}},
+			nil, 30 * time.Second,
+		},
+		{
+			"no hello", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseStarting, started(60))}},
+			[]string{"kill alloc-a1/0"}, 0,
+		},
+		{"time to end after the last word", world{known: true, engines: []engineView{is(a, phaseReady, spoke(3))}}, nil, 7 * time.Second},
+		{
+			"does not end after it", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseReady, spoke(10))}},
+			[]string{"terminate alloc-a1/0"}, 0,
+		},
+		{
+			"the agent leaves", world{known: true, leaving: true, desired: []*tandemv1.EngineTask{a, b}, engines: []engineView{is(a, phaseReady)}},
+			[]string{"terminate alloc-a1/0"}, 0,
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.w.limits, tc.w.slots = testLimits, map[string]bool{"cpu0": true, "cpu1": true}
+			actions, wake := reconcile(now, tc.w)
+			var got []string
+			for _, a := range actions {
+				if a.reason == "" {
+					t.Errorf("%v %s without a reason", a.verb, a.key.id)
+				}
+				got = append(got, fmt.Sprintf("%v %s", a.verb, a.key.id))
+			}
+			if d := cmp.Diff(tc.want, got); d != "" {
+				t.Error(d)
+			}
+			var left time.Duration
+			if !wake.IsZero() {
+				left = wake.Sub(now)
+			}
+			if left != tc.wake {
+				t.Errorf("wake in %v, want %v", left, tc.wake)
+			}
+		})
+	}
+}
+
+// TestReconcileConverges drives reconcile with engines that do as they are told, or not, and desired states that
+// change: no slot ever has two processes, no task ever two, nothing stays that is not wanted, and all that is wanted
+// and has a slot comes.
+func TestReconcileConverges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Unix(1_000_000, 0)
+		engines := map[taskKey]*engineView{}
+		w := world{known: true, done: map[taskKey]bool{}, limits: testLimits, slots: map[string]bool{"cpu0": true, "cpu1": true, "cpu2": true}}
+		started := map[taskKey]bool{}
+		pass := func() int {
+			w.engines = nil
+			for _, e := range engines {
+				w.engines = append(w.engines, *e)
+			}
+			slices.SortFunc(w.engines, func(a, b engineView) int { return int(a.key.generation - b.key.generation) })
+			actions, _ := reconcile(now, w)
+			for _, a := range actions {
+				e := engines[a.key]
+				switch a.verb {
+				case verbStart:
+					if started[a.key] {
+						t.Fatalf("%v is started twice", a.key)
+					}
+					for _, other := range engines {
+						if other.slot == a.task.GetSlotId() {
+							t.Fatalf("%v is started beside %v", a.key, other.key)
+						}
+					}
+					started[a.key] = true
+					engines[a.key] = &engineView{key: a.key, slot: a.task.GetSlotId(), started: now}
+				case verbTerminate:
+					e.phase, e.termed = phaseTerminating, now
+				case verbKill:
+					e.phase = phaseKilled
+				case verbStop:
+					e.phase = phaseStopping
+				case verbRefuse:
+					w.done[a.key] = true
+				}
+			}
+			return len(actions)
+		}
+		bury := func(key taskKey) {
+			delete(engines, key)
+			w.done[key] = true
+		}
+		generation := int64(0)
+		for range rapid.IntRange(1, 30).Draw(t, "events") {
+			switch rapid.SampledFrom([]string{"want", "hello", "die", "time", "pass"}).Draw(t, "event") {
+			case "want":
+				w.desired = nil
+				for slot := range 4 { // one slot more than there are
+					if rapid.Bool().Draw(t, "wanted") {
+						generation++
+						w.desired = append(w.desired, task("x", generation, int32(slot)))
+					}
+				}
+			case "hello":
+				for _, e := range engines {
+					if e.phase == phaseStarting {
+						e.phase = phaseUp
+					}
+				}
+			case "die":
+				for key := range engines {
+					if key.generation%3 == 0 {
+						bury(key)
+					}
+				}
+			case "time":
+				now = now.Add(time.Duration(rapid.IntRange(1, 100).Draw(t, "seconds")) * time.Second)
+			}
+			pass()
+		}
+		// From here on engines say hello and die when they are killed, as the kernel sees to.
+		for range 20 {
+			now = now.Add(6 * time.Second)
+			for key, e := range engines {
+				switch e.phase {
+				case phaseStarting:
+					e.phase = phaseUp
+				case phaseKilled:
+					bury(key)
+				}
+			}
+			pass()
+		}
+		if n := pass(); n != 0 {
+			t.Fatalf("%d actions when all should be well", n)
+		}
+		wanted := map[taskKey]bool{}
+		for _, task := range w.desired {
+			key := keyOf(task)
+			wanted[key] = true
+			if engines[key] == nil && !w.done[key] {
+				t.Fatalf("%v is wanted and does not come", key)
+			}
+		}
+		for key := range engines {
+			if !wanted[key] {
+				t.Fatalf("%v stays", key)
+			}
+		}
+	})
+}

@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func TestServer(t *testing.T) {
+	c := newCluster(t)
+	m := c.open("127.0.0.1:0")
+	a := c.start(t.TempDir())
+	replica := &tandemv1.EngineTask{
+		Id: "replica-1", SlotId: "cpu0", Task: &tandemv1.EngineTask_Serve{Serve: &tandemv1.ServeTask{ReplicaId: "replica-1", Model: "digits"}},
+	}
+	c.want(replica)
+	c.report("replica-1", "ready", isReady)
+
+	client := func(creds *identity.Credentials) *http.Client {
+		h := creds.HTTPClient(identity.NodeName("node-1"))
+		t.Cleanup(h.CloseIdleConnections)
+		return h
+	}
+	coordinator := client(c.creds)
+	worker := client(c.credentials(identity.RoleWorker, "node-2"))
+	anyone := &http.Client{Transport: identity.Transport(c.creds.ClientConfig(identity.NodeName("node-1")))}
+	anyone.Transport.(*http.Transport).TLSClientConfig.Certificates = nil
+	t.Cleanup(anyone.CloseIdleConnections)
+
+	get := func(client *http.Client, path string) (int, string) {
+		t.Helper()
+		res, err := client.Get("https://" + a.Address(t.Context()) + path)
+		must(t, err)
+		defer func() { _ = res.Body.Close() }()
+		b, err := io.ReadAll(res.Body)
+		must(t, err)
+		return res.StatusCode, string(b)
+	}
+	for _, tc := range []struct {
+		name   string
+		client *http.Client
+		path   string
+		status int
+		want   string
+	}{
+		{"coordinator to replica", coordinator, "/replicas/replica-1/v2/models/digits/infer?a=b", 200, "GET /v2/models/digits/infer?a=b by"},
+		{"worker to replica", worker, "/replicas/replica-1/v2/health/live", 403, "worker"},
+		{"anyone to replica", anyone, "/replicas/replica-1/v2/health/live", 401, "certificate"},
+		{"no such replica", coordinator, "/replicas/replica-2/v2/health/live", 503, "not on this node"},
+		{"replica breaks off", coordinator, "/replicas/replica-1/break", 502, "does not answer"},
+		{"anyone to metrics", anyone, "/metrics", 401, "certificate"},
+		{"live", anyone, "/livez", 200, "ok"},
+		{"ready", anyone, "/readyz", 200, "ok"},
+	} {
+		status, body := get(tc.client, tc.path)
+		if status != tc.status || !strings.Contains(body, tc.want) {
+			t.Errorf("%s: %d %q, want %d %q", tc.name, status, body, tc.status, tc.want)
+		}
+	}
+	_, figures := get(worker, "/metrics")
+	for _, want := range []string{
+		`tandem_agent_engines{state="ready"} 1`, "tandem_agent_slots 2", "tandem_agent_slots_used 1", "tandem_agent_connected 1",
+		`tandem_agent_replica_requests_total{outcome="ok"} 1`, `tandem_agent_replica_requests_total{outcome="broken"} 1`,
+		`tandem_agent_engine_starts_total{kind="serve"} 1`,
+	} {
+		if !strings.Contains(figures, want) {
+			t.Errorf("no %s in\n%s", want, figures)
+		}
+	}
+
+	// Without a coordinator the node is not ready, but it lives and serves.
+	m.close()
+	c.await("the end of the session", func() bool { return c.sessions == 0 })
+	for status := http.StatusOK; status != http.StatusServiceUnavailable; {
+		status, _ = get(anyone, "/readyz") // the agent may hear of it a moment later; the test's time limit ends a wait in vain
+	}
+	if status, _ := get(coordinator, "/replicas/replica-1/v2/health/live"); status != http.StatusOK {
+		t.Errorf("a replica without a coordinator: %d", status)
+	}
+}

@@ -1,0 +1,189 @@
+package agent
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/memstore"
+)
+
+// puppet is a process of a test: it dies of SIGKILL, and of SIGTERM unless it is stubborn.
+type puppet struct {
+	id       int
+	stubborn bool
+	once     sync.Once
+	ended    chan exit
+	note     func(string)
+}
+
+func (p *puppet) pid() int { return 1 << 30 } // none: the kernel has fewer
+
+func (p *puppet) signal(s syscall.Signal) {
+	p.note(s.String())
+	if s == syscall.SIGKILL || !p.stubborn {
+		p.end(exit{signal: s})
+	}
+}
+
+func (p *puppet) end(x exit) { p.once.Do(func() { p.ended <- x }) }
+
+func (p *puppet) wait() exit {
+	x := <-p.ended
+	p.note("gone")
+	return x
+}
+
+// stage starts puppets and notes what happens, with seconds since the start.
+type stage struct {
+	mu       sync.Mutex
+	began    time.Time
+	stubborn bool
+	notes    []string
+	puppets  map[string]*puppet
+}
+
+func (s *stage) start(spec processSpec) (process, error) {
+	id := spec.args[len(spec.args)-1]
+	note := func(what string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.notes = append(s.notes, time.Since(s.began).String()+" "+id+" "+what)
+	}
+	note("started")
+	p := &puppet{stubborn: s.stubborn, ended: make(chan exit, 1), note: note}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.puppets[id] = p
+	return p, nil
+}
+
+// supervised runs f in a bubble with a supervisor on a stage.
+func supervised(t *testing.T, f func(*supervisor, *stage)) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		st := &stage{began: time.Now(), puppets: map[string]*puppet{}}
+		local, err := openRotating(filepath.Join(dir, "engines.log"), 1<<20, 1)
+		must(t, err)
+		m := newMetrics()
+		store := memstore.New(memstore.Config{})
+		l := &logs{
+			node: "node-1", local: local, every: 2 * time.Second, now: time.Now, metrics: m, stores: map[string]ObjectStore{},
+			open: func(*tandemv1.StorageConfig) (ObjectStore, error) { return store, nil },
+		}
+		s := newSupervisor(supervisorConfig{
+			slots: slotsOf(nil, 2, 4), scratch: filepath.Join(dir, "scratch"), sockets: dir, limits: testLimits,
+		}, st, journal{dir: dir}, newReportQueue(10), l, m, zerolog.Nop())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.run(ctx) }()
+		synctest.Wait()
+		f(s, st)
+		must(t, s.leave(ctx))
+		cancel()
+		must(t, <-done)
+		l.uploads.Wait()
+		must(t, local.close())
+	})
+}
+
+func (s *stage) check(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := cmp.Diff(want, s.notes); d != "" {
+		t.Error(d)
+	}
+	s.notes = nil
+}
+
+func TestSlotIsGivenOnWhenFree(t *testing.T) {
+	supervised(t, func(s *supervisor, st *stage) {
+		st.stubborn = true
+		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		synctest.Wait()
+		_, err := s.hello("alloc-a1/0")
+		must(t, err)
+		st.check(t, "0s alloc-a1/0 started")
+		st.stubborn = false
+		s.want(2, []*tandemv1.EngineTask{task("b", 1, 0)})
+		st.check(t, "0s alloc-a1/0 terminated")
+		time.Sleep(4 * time.Second) // virtual
+		st.check(t)
+		time.Sleep(2 * time.Second)
+		st.check(t, "5s alloc-a1/0 killed", "5s alloc-a1/0 gone", "5s alloc-b1/0 started")
+		if n := s.reports.length(); n != 0 {
+			t.Errorf("%d reports of an end that was wanted", n)
+		}
+	})
+}
+
+func TestHungEngine(t *testing.T) {
+	supervised(t, func(s *supervisor, st *stage) {
+		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		time.Sleep(59 * time.Second)
+		st.check(t, "0s alloc-a1/0 started")
+		time.Sleep(2 * time.Second)
+		st.check(t, "1m0s alloc-a1/0 killed", "1m0s alloc-a1/0 gone")
+		reports, err := s.reports.peek(t.Context(), 10)
+		must(t, err)
+		if len(reports) != 1 || !strings.Contains(reports[0].GetFailed().GetMessage(), reasonNoHello) {
+			t.Errorf("reports %v", reports)
+		}
+	})
+}
+
+func TestLastWordThenEnd(t *testing.T) {
+	supervised(t, func(s *supervisor, st *stage) {
+		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		synctest.Wait()
+		_, err := s.hello("alloc-a1/0")
+		must(t, err)
+		word := &tandemv1.EngineReport{EngineId: "alloc-a1/0", Generation: 1, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}
+		must(t, s.lastWord(word, "finished"))
+		must(t, s.lastWord(word, "finished")) // said again because the answer was lost
+		s.want(2, nil)                        // the coordinator has heard it
+		time.Sleep(9 * time.Second)
+		st.check(t, "0s alloc-a1/0 started")
+		time.Sleep(2 * time.Second)
+		st.check(t, "10s alloc-a1/0 terminated", "10s alloc-a1/0 gone")
+		if n := s.reports.length(); n != 1 {
+			t.Errorf("%d reports, want the last word alone", n)
+		}
+		if err := s.lastWord(word, "finished"); err == nil {
+			t.Error("a report of an engine that is gone was taken")
+		}
+		if len(s.done) != 0 {
+			t.Errorf("tasks that nobody wants are remembered: %v", s.done)
+		}
+	})
+}
+
+func TestObituary(t *testing.T) {
+	for _, tc := range []struct {
+		x     exit
+		ended string
+		tail  []string
+		want  string
+	}{
+		{exit{code: 3}, "", []string{"boom"}, "exit code 3); its last lines:\nboom"},
+		{exit{signal: syscall.SIGSEGV}, "", nil, "signal SIGSEGV"},
+		{exit{signal: syscall.SIGKILL, oomKill: true}, "", nil, "ran out of memory: use a smaller batch"},
+		{exit{signal: syscall.SIGKILL}, "", nil, "SIGKILL from outside"},
+		{exit{signal: syscall.SIGKILL, oomKill: true}, "the agent ends", nil, "ended by its agent: the agent ends"},
+	} {
+		if got := obituary(tc.x, tc.ended, tc.tail); !strings.Contains(got, tc.want) {
+			t.Errorf("%v: %q, want %q in it", tc.x, got, tc.want)
+		}
+	}
+}

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"tandem.dev/cmd/tandem/spec"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/storage"
+	"tandem.dev/storage/dataset"
+	"tandem.dev/storage/embedded"
+	"tandem.dev/storage/s3"
+	"tandem.dev/worker/torch"
+)
+
+// beEngine makes the test's own binary an engine, so that ranks are real processes.
+const beEngine = "TANDEM_TEST_BE_ENGINE"
+
+// The store that all tests share: there is one embedded server in a process.
+var shared struct {
+	home   string // this folder; the server changes the working directory
+	store  storage.Store
+	config *tandemv1.StorageConfig
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beEngine) != "" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(withStore(m.Run))
+}
+
+func withStore(tests func() int) int {
+	dir, err := os.MkdirTemp("", "tandem-engine-test")
+	if err != nil {
+		panic(err)
+	}
+	if shared.home, err = os.Getwd(); err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	server, err := embedded.New(embedded.Config{Dir: dir, AccessKey: "engine-test", SecretKey: "engine-test-secret"})
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	select {
+	case <-server.Ready():
+	case err := <-ended:
+		panic(err)
+	}
+	c := server.ClientConfig()
+	if shared.store, err = s3.New(c); err != nil {
+		panic(err)
+	}
+	shared.config = &tandemv1.StorageConfig{
+		Endpoint: c.Endpoint, Bucket: c.Bucket, Prefix: c.Prefix, Region: c.Region, AccessKey: c.AccessKey, SecretKey: c.SecretKey, CaPem: c.CAPEM, Tls: c.TLS,
+	}
+	if err := torch.Init(torch.Options{Threads: 1, Deterministic: true}); err != nil {
+		panic(err)
+	}
+	return tests()
+}
+
+// agent is what an agent is to its engines.
+type agent struct {
+	tandemv1connect.UnimplementedEngineHostServiceHandler
+	t      *testing.T
+	socket string
+	dir    string
+
+	mu         sync.Mutex
+	cond       *sync.Cond
+	tasks      map[string]*tandemv1.EngineTask
+	reports    map[string][]*tandemv1.EngineReport
+	progress   []*tandemv1.Progress
+	rendezvous map[string][]byte
+	stops      map[string]chan struct{}
+	hangUp     chan struct{} // closed: the streams of commands end
+	onReport   func(*tandemv1.EngineReport)
+}
+
+func newAgent(t *testing.T) *agent {
+	dir, err := os.MkdirTemp("", "agent") // t.TempDir is too long for a unix socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &agent{
+		t: t, dir: dir, socket: filepath.Join(dir, "agent.sock"), tasks: map[string]*tandemv1.EngineTask{},
+		reports: map[string][]*tandemv1.EngineReport{}, rendezvous: map[string][]byte{}, stops: map[string]chan struct{}{}, hangUp: make(chan struct{}),
+	}
+	a.cond = sync.NewCond(&a.mu)
+	listener, err := net.Listen("unix", a.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(tandemv1connect.NewEngineHostServiceHandler(a))
+	server := &http.Server{Handler: mux} //nolint:gosec // a test
+	go server.Serve(listener)            //nolint:errcheck // ends with Close
+	t.Cleanup(func() { server.Close(); os.RemoveAll(dir) })
+	return a
+}
+
+func (a *agent) Hello(_ context.Context, r *connect.Request[tandemv1.HelloRequest]) (*connect.Response[tandemv1.HelloResponse], error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	task := a.tasks[r.Msg.GetEngineId()]
+	if task == nil {
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no engine %s", r.Msg.GetEngineId()))
+	}
+	return connect.NewResponse(&tandemv1.HelloResponse{Task: task, Threads: 1, ServeSocket: filepath.Join(a.dir, "serve.sock"), Scratch: a.dir}), nil
+}
+
+func (a *agent) Control(ctx context.Context, r *connect.Request[tandemv1.ControlRequest], s *connect.ServerStream[tandemv1.ControlResponse]) error {
+	if err := s.Send(&tandemv1.ControlResponse{}); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	stop := a.stops[r.Msg.GetEngineId()]
+	a.mu.Unlock()
+	for {
+		select {
+		case <-stop:
+			stop = nil
+			if err := s.Send(&tandemv1.ControlResponse{Command: &tandemv1.ControlResponse_Stop{Stop: &tandemv1.StopCommand{}}}); err != nil {
+				return err
+			}
+		case <-a.hangUp:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (a *agent) ReportEngine(_ context.Context, r *connect.Request[tandemv1.ReportEngineRequest]) (*connect.Response[tandemv1.ReportEngineResponse], error) {
+	report := r.Msg.GetReport()
+	a.mu.Lock()
+	a.reports[report.GetEngineId()] = append(a.reports[report.GetEngineId()], report)
+	hook := a.onReport
+	a.mu.Unlock()
+	if hook != nil {
+		hook(report)
+	}
+	return connect.NewResponse(&tandemv1.ReportEngineResponse{}), nil
+}
+
+func (a *agent) ReportEngineProgress(_ context.Context, r *connect.Request[tandemv1.ReportEngineProgressRequest]) (*connect.Response[tandemv1.ReportEngineProgressResponse], error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.progress = append(a.progress, r.Msg.GetProgress())
+	return connect.NewResponse(&tandemv1.ReportEngineProgressResponse{}), nil
+}
+
+func (a *agent) EngineRendezvousSet(_ context.Context, r *connect.Request[tandemv1.EngineRendezvousSetRequest]) (*connect.Response[tandemv1.EngineRendezvousSetResponse], error) {
+	a.mu.Lock()
+	a.rendezvous[r.Msg.GetKey()] = r.Msg.GetValue()
+	a.mu.Unlock()
+	a.cond.Broadcast()
+	return connect.NewResponse(&tandemv1.EngineRendezvousSetResponse{}), nil
+}
+
+func (a *agent) EngineRendezvousGet(ctx context.Context, r *connect.Request[tandemv1.EngineRendezvousGetRequest]) (*connect.Response[tandemv1.EngineRendezvousGetResponse], error) {
+	defer context.AfterFunc(ctx, a.cond.Broadcast)()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.rendezvous[r.Msg.GetKey()] == nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		a.cond.Wait()
+	}
+	return connect.NewResponse(&tandemv1.EngineRendezvousGetResponse{Value: a.rendezvous[r.Msg.GetKey()]}), nil
+}
+
+// process is a running engine.
+type process struct {
+	cmd    *exec.Cmd
+	log    bytes.Buffer
+	exited chan int
+}
+
+// start runs an engine with a task.
+func (a *agent) start(task *tandemv1.EngineTask) *process {
+	a.t.Helper()
+	a.mu.Lock()
+	a.tasks[task.GetId()] = task
+	a.stops[task.GetId()] = make(chan struct{})
+	a.mu.Unlock()
+	self, err := os.Executable()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	p := &process{exited: make(chan int, 1)}
+	p.cmd = exec.Command(self, "run", "--socket", a.socket, "--engine", task.GetId()) //nolint:gosec // this test
+	p.cmd.Env = append(os.Environ(), beEngine+"=1", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "CUDA_VISIBLE_DEVICES=")
+	p.cmd.Stderr = &p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // the exit code says all
+		p.exited <- p.cmd.ProcessState.ExitCode()
+	}()
+	a.t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		if a.t.Failed() {
+			a.t.Logf("log of %s:\n%s", task.GetId(), p.log.String())
+		}
+	})
+	return p
+}
+
+// wait returns the exit code.
+func (p *process) wait(t *testing.T) int {
+	t.Helper()
+	select {
+	case code := <-p.exited:
+		p.exited <- code
+		return code
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the engine does not end")
+		return 0
+	}
+}
+
+// last returns the last report of an engine.
+func (a *agent) last(id string) *tandemv1.EngineReport {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := a.reports[id]
+	if len(all) == 0 {
+		return nil
+	}
+	return all[len(all)-1]
+}
+
+// checkpoints returns those reported by an engine.
+func (a *agent) checkpoints(id string) (all []*tandemv1.Checkpoint) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.reports[id] {
+		if c := r.GetCheckpoint().GetCheckpoint(); c != nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// digits puts the digits into the store, once.
+var digits = sync.OnceValues(func() (string, error) {
+	file, err := os.Open(filepath.Join(shared.home, "../../examples/digits/digits.csv"))
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	o := dataset.DefaultOptions()
+	o.Label, o.Shape, o.Normalize = "label", []int64{1, 8, 8}, dataset.Normalize{Method: dataset.MethodScale, Factor: 1. / 16}
+	const prefix = "datasets/data-digits"
+	_, _, err = dataset.FromCSV(context.Background(), file, o, func(name string, b []byte) error {
+		return shared.store.Put(context.Background(), prefix+"/"+name, bytes.NewReader(b), int64(len(b)))
+	})
+	return prefix, err
+})
+
+// training is a job that a test trains.
+type training struct {
+	trial      string
+	spec       *tandemv1.JobSpec
+	generation int64
+	resume     *tandemv1.Checkpoint
+	dataset    string // prefix; empty: the digits
+}
+
+func parse(t *testing.T, text string, sets ...string) *tandemv1.JobSpec {
+	t.Helper()
+	s, err := spec.Parse("job.yaml", []byte(text), sets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.DatasetId = "data-digits"
+	return s
+}
+
+func (j training) hash() string {
+	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(j.spec)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// task is that of one rank.
+func (j training) task(t *testing.T, rank int) *tandemv1.EngineTask {
+	t.Helper()
+	prefix := j.dataset
+	if prefix == "" {
+		var err error
+		if prefix, err = digits(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &tandemv1.EngineTask{
+		Id: fmt.Sprintf("alloc-%d/%d", j.generation, rank), Generation: j.generation, SlotId: "cpu0", Storage: shared.config,
+		Task: &tandemv1.EngineTask_Train{Train: &tandemv1.TrainTask{
+			JobId: "job-1", TrialId: j.trial, AllocationId: fmt.Sprintf("alloc-%d", j.generation), Spec: j.spec, SpecHash: j.hash(),
+			Rank: int32(rank), WorldSize: max(1, j.spec.GetResources().GetWorkers()), LocalRank: int32(rank), BindHost: "127.0.0.1",
+			Resume: j.resume, DatasetPrefix: prefix, CheckpointPrefix: "trials/" + j.trial + "/ckpt",
+		}},
+	}
+}
+
+// start starts all ranks.
+func (j training) start(a *agent) []*process {
+	var all []*process
+	for rank := range int(max(1, j.spec.GetResources().GetWorkers())) {
+		all = append(all, a.start(j.task(a.t, rank)))
+	}
+	return all
+}
+
+// finish trains to the end and returns the agent that saw it.
+func (j training) finish(t *testing.T) *agent {
+	t.Helper()
+	a := newAgent(t)
+	for rank, p := range j.start(a) {
+		if code := p.wait(t); code != 0 {
+			t.Fatalf("rank %d ended with code %d: %v", rank, code, a.last(fmt.Sprintf("alloc-%d/%d", j.generation, rank)))
+		}
+	}
+	return a
+}
+
+// trial names a trial after its test.
+func trial(t *testing.T, suffix string) string {
+	return "trial-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + suffix
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"sync"
 	"time"
 
@@ -47,8 +46,10 @@ type localLine struct {
 // chunk is an object to be: sealed once, so that a repeated upload has the same key and bytes.
 type chunk struct {
 	key   string
+	time  time.Time
 	data  []byte
 	lines int
+	lost  int // lines dropped between the chunk before and this one; it changes only before this is the oldest
 }
 
 // logs takes the output of all engines of a node.
@@ -74,14 +75,13 @@ type engineLog struct {
 	last           tail // of stderr
 	done           chan struct{}
 
-	mu      sync.Mutex
-	buffer  bytes.Buffer // lines not sealed yet
-	lines   int
-	sealed  []chunk
-	bytes   int // in sealed
-	dropped int // lines
-	stamp   int64
-	full    chan struct{} // a chunk was sealed
+	mu     sync.Mutex
+	buffer bytes.Buffer // lines not sealed yet
+	lines  int
+	sealed []chunk
+	bytes  int // in sealed
+	stamp  int64
+	full   chan struct{} // a chunk was sealed
 }
 
 // of opens the log of an engine. Its lines are uploaded until ctx ends, or close and all is up.
@@ -115,7 +115,8 @@ func (e *engineLog) add(line string) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.buffered(now, line)
+	e.buffer.Write(e.line(now, line))
+	e.lines++
 	if e.buffer.Len() >= chunkBytes {
 		e.seal(now)
 		select {
@@ -125,36 +126,32 @@ func (e *engineLog) add(line string) {
 	}
 }
 
-// buffered needs mu.
-func (e *engineLog) buffered(now time.Time, line string) {
-	b, err := json.Marshal(logLine{now, e.logs.node, e.task.GetTrain().GetRank(), e.task.GetGeneration(), line})
+// line is one line of a chunk.
+func (e *engineLog) line(now time.Time, text string) []byte {
+	b, err := json.Marshal(logLine{now, e.logs.node, e.task.GetTrain().GetRank(), e.task.GetGeneration(), text})
 	if err != nil {
-		return // a string and numbers: cannot happen
+		return nil // strings, numbers and a time: cannot happen
 	}
-	e.buffer.Write(append(b, '\n'))
-	e.lines++
+	return append(b, '\n')
 }
 
 // seal turns the lines so far into a chunk; it needs mu.
 func (e *engineLog) seal(now time.Time) {
-	if e.dropped > 0 {
-		e.buffered(now, fmt.Sprintf("(%d earlier lines were lost: the store did not answer)", e.dropped))
-		e.dropped = 0
-	}
 	if e.buffer.Len() == 0 {
 		return
 	}
 	e.stamp = max(e.stamp+1, now.UnixMilli()) // keys of one engine sort by time and are never equal
 	key := fmt.Sprintf("trials/%s/logs/%013d-%s-r%d-g%d.jsonl",
 		trialOf(e.task), e.stamp, e.logs.node, e.task.GetTrain().GetRank(), e.task.GetGeneration())
-	e.sealed = append(e.sealed, chunk{key, bytes.Clone(e.buffer.Bytes()), e.lines})
+	e.sealed = append(e.sealed, chunk{key: key, time: now.UTC(), data: bytes.Clone(e.buffer.Bytes()), lines: e.lines})
 	e.bytes += e.buffer.Len()
 	e.buffer.Reset()
 	e.lines = 0
 	for e.bytes > backlogBytes && len(e.sealed) > 1 {
-		e.dropped += e.sealed[0].lines
-		e.bytes -= len(e.sealed[0].data)
+		oldest := e.sealed[0]
 		e.sealed = e.sealed[1:]
+		e.sealed[0].lost += oldest.lost + oldest.lines
+		e.bytes -= len(oldest.data)
 	}
 }
 
@@ -235,10 +232,15 @@ func (e *engineLog) put(ctx context.Context, c chunk) error {
 	if err != nil {
 		return err
 	}
+	data := c.data
+	if c.lost > 0 {
+		note := e.line(c.time, fmt.Sprintf("(%d earlier lines were lost: the store did not answer)", c.lost))
+		data = append(note, data...)
+	}
 	ctx, cancel := context.WithTimeout(ctx, uploadTime)
 	defer cancel()
-	if err := store.Put(ctx, c.key, bytes.NewReader(c.data), int64(len(c.data))); err != nil {
-		return fmt.Errorf("upload log chunk of %s bytes: %w", strconv.Itoa(len(c.data)), err)
+	if err := store.Put(ctx, c.key, bytes.NewReader(data), int64(len(data))); err != nil {
+		return fmt.Errorf("upload log lines: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func TestJournal(t *testing.T) {
+	j := journal{dir: filepath.Join(t.TempDir(), "engines")}
+	_, err := j.read()
+	must(t, err)
+	key := taskKey{"alloc-1/0", 7}
+	must(t, j.record(key, false, os.Getpid()))
+	must(t, os.WriteFile(filepath.Join(j.dir, "torn.json"), []byte(`{"id":`), 0o600))
+	entries, err := j.read()
+	must(t, err)
+	if len(entries) != 1 || entries[0].key() != key || !sameProcess(entries[0]) {
+		t.Fatalf("read %+v", entries)
+	}
+	must(t, j.forget(key))
+	must(t, j.forget(key))
+	if entries, err = j.read(); len(entries) != 0 || err != nil {
+		t.Errorf("after forget: %v %v", entries, err)
+	}
+}
+
+// TestKillLeftoverSparesOthers: a pid that now belongs to another process is left alone.
+func TestKillLeftoverSparesOthers(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	must(t, cmd.Start())
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	j := journal{dir: t.TempDir()}
+	must(t, j.record(taskKey{"a", 1}, false, cmd.Process.Pid))
+	entries, err := j.read()
+	must(t, err)
+	right := entries[0]
+	for name, change := range map[string]func(*entry){
+		"other start":   func(e *entry) { e.StartTicks++ },
+		"other program": func(e *entry) { e.Exe = "/usr/bin/other" },
+		"other boot":    func(e *entry) { e.BootID = "another" },
+		"no process":    func(e *entry) { e.Pid = 1 << 22 },
+		"init":          func(e *entry) { e.Pid = 1 },
+	} {
+		e := right
+		change(&e)
+		if was, err := killLeftover(e); was || err != nil {
+			t.Errorf("%s: %v %v", name, was, err)
+		}
+	}
+	if !alive(cmd.Process.Pid) {
+		t.Fatal("another process was killed")
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	if was, err := killLeftover(right); !was || err != nil {
+		t.Errorf("the right one: %v %v", was, err)
+	}
+	if err := <-done; err == nil {
+		t.Error("the right one ended by itself")
+	}
+}
+
+func FuzzStartTicks(f *testing.F) {
+	f.Add("1234 (a) b) (c) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 5588 1 1")
+	f.Add("")
+	f.Add(")")
+	f.Fuzz(func(t *testing.T, stat string) {
+		n, err := parseStartTicks(stat)
+		if err == nil && !strings.Contains(stat, ")") {
+			t.Errorf("%q is no stat but gives %d", stat, n)
+		}
+	})
+}
+
+func TestStartTicks(t *testing.T) {
+	n, err := parseStartTicks("1234 (a) b) (c) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 5588 1 1")
+	if n != 5588 || err != nil {
+		t.Errorf("%d %v", n, err)
+	}
+}
+
+func TestIncarnation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "incarnation")
+	last := int64(0)
+	// The clock goes back, the file is torn and lost.
+	for i, now := range []int64{1000, 1001, 500, 500} {
+		n, err := nextIncarnation(path, time.UnixMilli(now))
+		must(t, err)
+		if n <= last {
+			t.Errorf("start %d: %d after %d", i, n, last)
+		}
+		last = n
+	}
+	must(t, os.WriteFile(path, []byte("tor"), 0o600))
+	if n, err := nextIncarnation(path, time.UnixMilli(5000)); n != 5000 || err != nil {
+		t.Errorf("torn file: %d %v", n, err)
+	}
+}
+
+func TestSlots(t *testing.T) {
+	cpu := device{Kind: "cpu", Name: "Xeon"}
+	gpu := []device{cpu, {Kind: "cuda", Index: 0, Name: "H100", MemoryBytes: 80}, {Kind: "cuda", Index: 1, Name: "H100", MemoryBytes: 80}}
+	slot := func(id, device string, index int32, name string, memory int64, threads int32) *tandemv1.Slot {
+		return &tandemv1.Slot{Id: id, Device: device, Index: index, Name: name, MemoryBytes: memory, Threads: threads}
+	}
+	for _, tc := range []struct {
+		name        string
+		devices     []device
+		want, cores int
+		slots       []*tandemv1.Slot
+	}{
+		{"one CPU slot", []device{cpu}, 0, 8, []*tandemv1.Slot{slot("cpu0", "cpu", 0, "Xeon", 0, 8)}},
+		{"more slots than cores", []device{cpu}, 2, 1, []*tandemv1.Slot{slot("cpu0", "cpu", 0, "Xeon", 0, 1), slot("cpu1", "cpu", 1, "Xeon", 0, 1)}},
+		{"devices", gpu, 0, 12, []*tandemv1.Slot{slot("cuda0", "cuda", 0, "H100", 80, 6), slot("cuda1", "cuda", 1, "H100", 80, 6)}},
+		{"CPU slots beside devices", gpu, 1, 12, []*tandemv1.Slot{slot("cpu0", "cpu", 0, "Xeon", 0, 12)}},
+		{"nothing said", nil, 0, 2, []*tandemv1.Slot{slot("cpu0", "cpu", 0, "CPU", 0, 2)}},
+	} {
+		if d := cmp.Diff(tc.slots, slotsOf(tc.devices, tc.want, tc.cores), protocmp.Transform()); d != "" {
+			t.Errorf("%s: %s", tc.name, d)
+		}
+	}
+	env := environment(nil, nil, slot("cuda1", "cuda", 1, "", 0, 6), 6, "/scratch")
+	if got := strings.Join(env, " "); !strings.Contains(got, "CUDA_VISIBLE_DEVICES=1 ") || !strings.Contains(got, "OMP_NUM_THREADS=6 ") {
+		t.Errorf("environment %s", got)
+	}
+}
+
+func TestSocketFolder(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	long := "/data/" + strings.Repeat("x", 120)
+	dir, err := socketFolder(long)
+	must(t, err)
+	again, err := socketFolder(long)
+	must(t, err)
+	if dir != again || len(dir) > 100 {
+		t.Errorf("folders %s and %s", dir, again)
+	}
+	must(t, os.Chmod(dir, 0o755)) //nolint:gosec // the fault under test
+	if _, err := socketFolder(long); err == nil {
+		t.Error("a folder that others may enter was taken")
+	}
+}

@@ -1,0 +1,293 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/storage/memstore"
+)
+
+// logged runs f in a bubble with the log of one engine; the store fails while *broken.
+func logged(t *testing.T, task *tandemv1.EngineTask, broken *bool, f func(*engineLog, *memstore.Store)) {
+	path := filepath.Join(t.TempDir(), "engines.log")
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Config{Hook: func(context.Context, memstore.Op) memstore.Fault {
+			if broken != nil && *broken {
+				return memstore.Fault{Err: storage.ErrUnavailable}
+			}
+			return memstore.Fault{}
+		}})
+		local, err := openRotating(path, 1<<30, 1)
+		must(t, err)
+		l := &logs{
+			node: "node-1", local: local, every: 2 * time.Second, now: time.Now, metrics: newMetrics(), log: zerolog.Nop(),
+			open:   func(*tandemv1.StorageConfig) (ObjectStore, error) { return store, nil },
+			stores: map[string]ObjectStore{},
+		}
+		e := l.of(t.Context(), task)
+		f(e, store)
+		l.uploads.Wait()
+		must(t, local.close())
+	})
+}
+
+// stored returns the lines in the store, in order of keys.
+func stored(t *testing.T, store *memstore.Store) []string {
+	t.Helper()
+	var lines []string
+	for _, key := range store.Keys() {
+		must(t, storage.CheckKey(key))
+		b, err := store.Bytes(key)
+		must(t, err)
+		for raw := range bytes.Lines(b) {
+			var l logLine
+			must(t, json.Unmarshal(raw, &l))
+			lines = append(lines, l.Line)
+		}
+	}
+	return lines
+}
+
+func say(t *testing.T, e *engineLog, format string, args ...any) {
+	t.Helper()
+	_, err := fmt.Fprintf(&e.stdout, format+"\n", args...)
+	must(t, err)
+}
+
+func TestLogFlush(t *testing.T) {
+	logged(t, task("a", 3, 1), nil, func(e *engineLog, store *memstore.Store) {
+		say(t, e, "one")
+		time.Sleep(time.Second)
+		say(t, e, "two")
+		if n := len(store.Keys()); n != 0 {
+			t.Errorf("%d chunks at once", n)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"one", "two"}, stored(t, store)); d != "" {
+			t.Error(d)
+		}
+		time.Sleep(10 * time.Second)
+		if n := len(store.Keys()); n != 1 {
+			t.Errorf("%d chunks of two lines", n)
+		}
+		say(t, e, "last") // without an end of its own it counts as well
+		_, err := e.stderr.Write([]byte("no end"))
+		must(t, err)
+		e.close()
+		synctest.Wait()
+		if d := cmp.Diff([]string{"one", "two", "last", "no end"}, stored(t, store)); d != "" {
+			t.Error(d)
+		}
+		began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+		want := []string{
+			fmt.Sprintf("trials/trial-a/logs/%013d-node-1-r1-g3.jsonl", began+2000),
+			fmt.Sprintf("trials/trial-a/logs/%013d-node-1-r1-g3.jsonl", began+12500),
+		}
+		if d := cmp.Diff(want, store.Keys()); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+func TestLogChunkWhenFull(t *testing.T) {
+	logged(t, task("a", 1, 0), nil, func(e *engineLog, store *memstore.Store) {
+		for i := range 400 {
+			say(t, e, "%04d %s", i, strings.Repeat("x", 2000)) // 800 KB within one instant
+		}
+		synctest.Wait()
+		if n := len(store.Keys()); n < 3 {
+			t.Errorf("%d chunks before the time is up", n)
+		}
+		e.close()
+		synctest.Wait()
+		lines := stored(t, store)
+		if len(lines) != 400 || !slices.IsSorted(lines) {
+			t.Errorf("%d lines, in order: %v", len(lines), slices.IsSorted(lines))
+		}
+	})
+}
+
+func TestLogKeepsLinesWhileTheStoreFails(t *testing.T) {
+	broken := true
+	logged(t, task("a", 1, 0), &broken, func(e *engineLog, store *memstore.Store) {
+		say(t, e, "one")
+		time.Sleep(time.Minute)
+		say(t, e, "two")
+		time.Sleep(time.Minute)
+		broken = false
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"one", "two"}, stored(t, store)); d != "" {
+			t.Error(d)
+		}
+		e.close()
+	})
+}
+
+func TestLogBacklogIsBounded(t *testing.T) {
+	broken := true
+	logged(t, task("a", 1, 0), &broken, func(e *engineLog, store *memstore.Store) {
+		const lines = 10_000 // of 1 KB: more than twice the backlog
+		for i := range lines {
+			say(t, e, "%05d %s", i, strings.Repeat("x", 1000))
+		}
+		synctest.Wait()
+		e.mu.Lock()
+		held := e.bytes + e.buffer.Len()
+		e.mu.Unlock()
+		if held > backlogBytes+2*chunkBytes {
+			t.Errorf("%d bytes wait", held)
+		}
+		broken = false
+		e.close()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		got := stored(t, store)
+		if len(got) == 0 {
+			t.Fatal("nothing arrived")
+		}
+		lost := ""
+		kept := 0
+		for _, line := range got {
+			if strings.Contains(line, "earlier lines were lost") {
+				lost = line
+			} else {
+				kept++
+			}
+		}
+		if want := fmt.Sprintf("(%d earlier lines were lost", lines-kept); !strings.HasPrefix(lost, want) {
+			t.Errorf("%q, want %q: %d lines are there", lost, want, kept)
+		}
+	})
+}
+
+func TestReplicaLogsStayHere(t *testing.T) {
+	replica := &tandemv1.EngineTask{Id: "replica-1", Task: &tandemv1.EngineTask_Serve{Serve: &tandemv1.ServeTask{ReplicaId: "replica-1"}}}
+	logged(t, replica, nil, func(e *engineLog, store *memstore.Store) {
+		say(t, e, "hello")
+		e.close()
+		time.Sleep(time.Minute)
+		if store.Ops() != 0 {
+			t.Error("lines of a replica went to the store")
+		}
+		b, err := os.ReadFile(e.logs.local.path)
+		must(t, err)
+		if !bytes.Contains(b, []byte(`"engine":"replica-1"`)) || !bytes.Contains(b, []byte(`"line":"hello"`)) {
+			t.Errorf("local file: %s", b)
+		}
+	})
+}
+
+func TestRotate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logs", "a.log")
+	r, err := openRotating(path, 10, 2)
+	must(t, err)
+	for _, line := range []string{"111111\n", "222222\n", "333333\n", "444444\n", "5\n"} {
+		must(t, r.append([]byte(line)))
+	}
+	must(t, r.close())
+	got := map[string]string{}
+	names, err := filepath.Glob(path + "*")
+	must(t, err)
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		must(t, err)
+		got[filepath.Base(name)] = string(b)
+	}
+	want := map[string]string{"a.log": "444444\n5\n", "a.log.1": "333333\n", "a.log.2": "222222\n"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// FuzzLines: however a stream is cut into writes, the lines are the same, and none is too long.
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("one\ntwo\r\n\nlast"), 3)
+	f.Add([]byte(strings.Repeat("x", 3*maxLine)+"\nshort\n"), 1000)
+	f.Add([]byte("\xff\xfe broken \xc3\n"), 1)
+	f.Fuzz(func(t *testing.T, stream []byte, cut int) {
+		lines := func(step int) []string {
+			var all []string
+			w := lineWriter{emit: func(line string) { all = append(all, line) }}
+			for rest := stream; len(rest) > 0; {
+				n := min(step, len(rest))
+				if k, err := w.Write(rest[:n]); k != n || err != nil {
+					t.Fatal(k, err)
+				}
+				rest = rest[n:]
+			}
+			w.flush()
+			return all
+		}
+		whole := lines(max(1, len(stream)))
+		if d := cmp.Diff(whole, lines(max(1, cut))); d != "" {
+			t.Error(d)
+		}
+		for _, line := range whole {
+			if strings.ContainsRune(line, '\n') || len(line) > 3*maxLine+3 || !json.Valid(mustJSON(t, line)) {
+				t.Errorf("line %q", line)
+			}
+		}
+	})
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	must(t, err)
+	return b
+}
+
+func TestQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newReportQueue(2)
+		ctx := t.Context()
+		for i := range 2 {
+			must(t, q.push(ctx, &tandemv1.EngineReport{Generation: int64(i)}))
+		}
+		pushed := make(chan error, 1)
+		go func() { pushed <- q.push(ctx, &tandemv1.EngineReport{Generation: 2}) }()
+		synctest.Wait()
+		select {
+		case <-pushed:
+			t.Fatal("a full queue took a report")
+		default:
+		}
+		q.pushNow(&tandemv1.EngineReport{Generation: 3}) // the agent's own never waits
+		got, err := q.peek(ctx, 2)
+		must(t, err)
+		if len(got) != 2 || got[0].GetGeneration() != 0 || got[1].GetGeneration() != 1 || q.length() != 3 {
+			t.Errorf("peek %v of %d", got, q.length())
+		}
+		q.drop(2)
+		must(t, <-pushed)
+		got, err = q.peek(ctx, 9)
+		must(t, err)
+		if len(got) != 2 || got[0].GetGeneration() != 3 || got[1].GetGeneration() != 2 {
+			t.Errorf("peek %v", got)
+		}
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if err := q.drained(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("drained: %v", err)
+		}
+		q.drop(2)
+		must(t, q.drained(ctx))
+	})
+}

@@ -1,0 +1,227 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tandem.dev/proto/gossip"
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// node is a running agent: its parts and their sockets.
+type node struct {
+	agent *Agent
+	creds *identity.Credentials
+	me    *tandemv1.Node
+	local *rotatingFile
+
+	engines, https net.Listener
+	gossip         *gossip.Gossip
+	client         *http.Client
+
+	spawner    *spawner
+	supervisor *supervisor
+	logs       *logs
+	reports    *reportQueue
+	reporter   *reporter
+	progress   *progress
+	session    *session
+	server     *server
+	host       *host
+}
+
+// listen opens the node's sockets.
+func (n *node) listen(sockets string) (err error) {
+	cfg := n.agent.cfg
+	if n.engines, err = listenUnix(filepath.Join(sockets, hostSocket)); err != nil {
+		return err
+	}
+	if n.https, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return fmt.Errorf("listen on %s: %w; choose another with --listen", cfg.Listen, err)
+	}
+	_, port, err := net.SplitHostPort(n.https.Addr().String())
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+	}
+	n.me.Address = net.JoinHostPort(cfg.advertiseHost(), port)
+	gc := gossip.DefaultConfig()
+	gc.NodeID, gc.Role, gc.Address = n.me.GetId(), identity.RoleWorker, n.me.GetAddress()
+	gc.Listen, gc.Key, gc.Advertise = cfg.GossipListen, n.creds.GossipKey, cfg.AdvertiseHost
+	seeds := n.creds.Peers.Gossip
+	n.gossip, err = gossip.New(gc, gossip.Deps{Seeds: func() []string { return seeds }, Log: n.agent.deps.Log})
+	if err != nil {
+		return err
+	}
+	n.agent.address = n.me.GetAddress()
+	close(n.agent.bound)
+	return nil
+}
+
+// close closes what listen opened; gossip closes at the end of its Run.
+func (n *node) close() error {
+	var errs []error
+	for _, l := range []net.Listener{n.engines, n.https} {
+		if l != nil {
+			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(append(errs, n.local.close())...)
+}
+
+// wire makes the parts and tells them of each other.
+func (n *node) wire(binary, sockets string) {
+	a, cfg, log := n.agent, n.agent.cfg, n.agent.deps.Log
+	n.client = n.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
+	known := newCoordinators(n.client, append(append([]string(nil), cfg.Join...), n.creds.Peers.Coordinators...))
+	n.reports = newReportQueue(reportLimit)
+	n.logs = &logs{
+		node: n.me.GetId(), local: n.local, open: a.deps.OpenStore, every: cfg.LogFlush, now: time.Now,
+		log: log, metrics: a.metrics, stores: map[string]ObjectStore{},
+	}
+	n.supervisor = newSupervisor(supervisorConfig{
+		binary: binary, env: environmentOf(os.Environ()), extra: cfg.EngineEnv, slots: n.me.GetSlots(),
+		scratch: a.path("scratch"), sockets: sockets,
+		limits: limits{grace: cfg.KillGrace, hello: cfg.HelloTimeout, end: lingerTime},
+	}, n.spawner, a.journal(), n.reports, n.logs, a.metrics, log)
+	n.reporter = &reporter{
+		node: n.me, queue: n.reports, coordinators: known, fence: n.supervisor.fence, log: log, metrics: a.metrics,
+	}
+	n.progress = newProgress(cfg.ProgressInterval, known.progress, n.supervisor.trials)
+	n.session = &session{
+		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, log: log, metrics: a.metrics, first: a.ready,
+	}
+	n.host = &host{supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known}
+	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, log)
+	a.metrics.observe(counts{
+		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,
+		progress: n.progress.speed, session: n.session.open.Load,
+	})
+}
+
+// health is the answer to /readyz.
+func (n *node) health() error {
+	if !n.session.open.Load() {
+		return errors.New("no session with a coordinator; engines go on")
+	}
+	return nil
+}
+
+// remember keeps a new list of coordinators for the next start.
+func (n *node) remember(coordinators []string) {
+	peers := n.creds.Peers
+	peers.Coordinators = coordinators
+	seen := map[string]bool{}
+	var ports []string
+	for _, m := range n.gossip.Members() {
+		if m.Role == identity.RoleCoordinator && !seen[m.Gossip] {
+			seen[m.Gossip] = true
+			ports = append(ports, m.Gossip)
+		}
+	}
+	if len(ports) > 0 {
+		peers.Gossip = ports
+	}
+	if err := identity.SavePeers(n.agent.path("pki"), peers); err != nil {
+		n.agent.deps.Log.Warn().Err(err).Msg("cannot keep the list of coordinators; check the data folder")
+	}
+}
+
+// run runs all parts until ctx ends or one fails, and ends them in order.
+func (n *node) run(ctx context.Context) error {
+	log := n.agent.deps.Log
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var threads errgroup.Group // outlives all else: its thread is the parent of the engines
+	spawnerLife, endSpawner := context.WithCancel(life)
+	defer endSpawner()
+	threads.Go(func() error { return n.spawner.run(spawnerLife) })
+
+	parts, partsCtx := errgroup.WithContext(life)
+	sessions, endSessions := context.WithCancel(partsCtx) // end first: no new orders while leaving
+	defer endSessions()
+	parts.Go(func() error { return n.supervisor.run(partsCtx) })
+	parts.Go(func() error { return n.session.run(sessions) })
+	parts.Go(func() error { return n.reporter.run(partsCtx) })
+	parts.Go(func() error { return n.progress.run(partsCtx) })
+	parts.Go(func() error { return n.gossip.Run(partsCtx) })
+	parts.Go(func() error { return n.serveEngines(partsCtx) })
+	parts.Go(func() error { return n.serveNodes(partsCtx) })
+	log.Info().Str("node", n.me.GetId()).Str("address", n.me.GetAddress()).Int("slots", len(n.me.GetSlots())).
+		Str("libtorch", n.me.GetLibtorchVersion()).Int64("incarnation", n.me.GetIncarnation()).Msg("agent runs")
+
+	select {
+	case <-ctx.Done():
+	case <-partsCtx.Done(): // one failed
+	}
+	endSessions()
+	n.leave(partsCtx)
+	end()
+	err := parts.Wait()
+	n.logs.uploads.Wait()
+	endSpawner()
+	err = errors.Join(err, threads.Wait(), n.close())
+	n.client.CloseIdleConnections()
+	n.server.dials.CloseIdleConnections()
+	log.Info().Str("node", n.me.GetId()).Msg("agent ended")
+	return err
+}
+
+// leave ends the engines, then tries for a moment to say what became of them.
+func (n *node) leave(ctx context.Context) {
+	log := n.agent.deps.Log
+	engines, cancel := context.WithTimeout(ctx, n.agent.cfg.KillGrace+5*time.Second)
+	defer cancel()
+	if err := n.supervisor.leave(engines); err != nil {
+		log.Error().Err(err).Msg("leaving without the end of all engines")
+	}
+	last, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := n.reports.drained(last); err != nil {
+		log.Warn().Int("reports", n.reports.length()).Msg("leaving with reports that no coordinator took")
+	}
+	up := make(chan struct{})
+	go func() {
+		n.logs.uploads.Wait()
+		close(up)
+	}()
+	select {
+	case <-up:
+	case <-last.Done():
+		log.Warn().Msg("leaving with log lines that the store did not take; they are in the local file")
+	}
+}
+
+// serveEngines serves engines on the unix socket.
+func (n *node) serveEngines(ctx context.Context) error {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	srv := &http.Server{Handler: n.host.handler(), Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second}
+	if err := serve(ctx, srv, func() error { return srv.Serve(n.engines) }); err != nil {
+		return fmt.Errorf("serve engines: %w", err)
+	}
+	return nil
+}
+
+// serveNodes serves the HTTPS port.
+func (n *node) serveNodes(ctx context.Context) error {
+	srv := &http.Server{
+		Handler: n.server.handler(), TLSConfig: n.creds.ServerConfig(true, "h2", "http/1.1"),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: quietLog(n.agent.deps.Log),
+	}
+	if err := serve(ctx, srv, func() error { return srv.ServeTLS(n.https, "", "") }); err != nil {
+		return fmt.Errorf("serve nodes: %w", err)
+	}
+	return nil
+}

@@ -67,7 +67,7 @@ func accessTo(procedure string) level {
 	return closed
 }
 
-// May tells whether p may call what stands at a level.
+// may tells whether p may call what stands at a level.
 func (p Principal) may(l level) bool {
 	switch l {
 	case open:

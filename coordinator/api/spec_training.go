@@ -1,8 +1,6 @@
 package api
 
 import (
-	"math"
-
 	"google.golang.org/protobuf/proto"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -25,7 +23,7 @@ func (c *check) training(t *tandemv1.TrainingSpec, data *tandemv1.Dataset) {
 		between(c, "training.steps", t.GetSteps(), 1, maxSteps)
 	}
 	c.loss(t, data)
-	c.number("training.clip_norm", t.GetClipNorm(), 0, math.MaxFloat64)
+	c.number("training.clip_norm", t.GetClipNorm(), 0, 1e12)
 	t.MicroBatches = or(t.GetMicroBatches(), 1)
 	between(c, "training.micro_batches", t.GetMicroBatches(), 1, max(t.GetBatch(), 1))
 	if t.Optimizer == nil {

@@ -1,0 +1,176 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func find(ref string) (*tandemv1.Dataset, error) {
+	digits := &tandemv1.Dataset{
+		Id: "data-1", Name: "digits", Version: 2, Task: "classification", Classes: 10, Shape: []int64{1, 8, 8},
+		Rows: map[string]int64{"train": 1437, "validation": 180, "test": 180},
+	}
+	flat := proto.Clone(digits).(*tandemv1.Dataset)
+	flat.Name, flat.Shape = "flat", []int64{64}
+	prices := &tandemv1.Dataset{
+		Id: "data-2", Name: "prices", Version: 1, Task: "regression", Shape: []int64{13},
+		Rows: map[string]int64{"train": 404, "validation": 51, "test": 51},
+	}
+	whole := proto.Clone(prices).(*tandemv1.Dataset)
+	whole.Name, whole.Rows = "whole", map[string]int64{"train": 506}
+	for _, d := range []*tandemv1.Dataset{digits, flat, prices, whole} {
+		if ref == d.GetName() || ref == fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()) {
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("dataset %q: %w", ref, state.ErrNotFound)
+}
+
+const good = `{"name":"digits","dataset":"digits","model":{"cnn":{"channels":[16,32],"hidden":[64]}},
+	"training":{"batch":64,"epochs":20},"resources":{"workers":2},"publish":{"model":"digits","aliases":["champion"]}}`
+
+func parse(t *testing.T, text string) *tandemv1.JobSpec {
+	t.Helper()
+	s := &tandemv1.JobSpec{}
+	if err := protojson.Unmarshal([]byte(text), s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestDefaults(t *testing.T) {
+	in := parse(t, good)
+	before := proto.Clone(in)
+	got, err := CompleteSpec(in, find)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !proto.Equal(in, before) {
+		t.Error("the spec that was given was changed")
+	}
+	want := parse(t, `{"name":"digits","kind":"train","dataset":"digits@2","datasetId":"data-1",
+		"model":{"cnn":{"channels":[16,32],"kernel":3,"pool":2,"hidden":[64],"activation":"relu","norm":"none"}},
+		"training":{"batch":64,"epochs":20,"loss":"cross_entropy","microBatches":1,
+			"optimizer":{"name":"adamw","lr":0.001,"weightDecay":0.01,"beta1":0.9,"beta2":0.999,"eps":1e-8},"schedule":{"name":"constant"}},
+		"resources":{"workers":2,"pool":"default"},"evaluate":{"batch":64},"checkpoint":{"keep":{"best":1,"latest":1}},
+		"metric":"accuracy","mode":"max","maxRestarts":3,"publish":{"model":"digits","aliases":["champion"]}}`)
+	if !proto.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	again, err := CompleteSpec(got, find)
+	if err != nil || !proto.Equal(again, got) {
+		t.Errorf("completing twice is not completing once: %v, %v", again, err)
+	}
+	h1, err1 := SpecHash(got)
+	h2, err2 := SpecHash(proto.Clone(got).(*tandemv1.JobSpec))
+	again.Training.Seed++
+	h3, err3 := SpecHash(again)
+	if err := errors.Join(err1, err2, err3); err != nil || h1 != h2 || h1 == h3 || len(h1) != 64 {
+		t.Errorf("hashes %s %s %s, %v", h1, h2, h3, err)
+	}
+}
+
+func TestBadSpecs(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*tandemv1.JobSpec)
+		want   string // the whole message
+	}{
+		"no name":       {func(s *tandemv1.JobSpec) { s.Name = "" }, "name: " + nameRule},
+		"bad name":      {func(s *tandemv1.JobSpec) { s.Name = "-x" }, "name: " + nameRule},
+		"long name":     {func(s *tandemv1.JobSpec) { s.Name = strings.Repeat("a", 64) }, "name: " + nameRule},
+		"kind":          {func(s *tandemv1.JobSpec) { s.Kind = "sweep" }, `kind: "sweep" is not known, must be "train" or "publish"`},
+		"no dataset":    {func(s *tandemv1.JobSpec) { s.Dataset = "" }, `dataset: is missing: name one that "tandem dataset list" shows`},
+		"other dataset": {func(s *tandemv1.JobSpec) { s.Dataset = "digts" }, `dataset: dataset "digts": not found; "tandem dataset list" shows those there are`},
+		"no validation": {func(s *tandemv1.JobSpec) {
+			s.Dataset = "whole"
+			s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{}}}
+		}, "dataset: whole@1 has no rows in its validation split; make it again with, for example, --split 80/10/10"},
+		"no model":    {func(s *tandemv1.JobSpec) { s.Model = nil }, "model: is missing: give one of mlp, cnn and torchscript"},
+		"flat images": {func(s *tandemv1.JobSpec) { s.Dataset = "flat" }, "model.cnn: needs images of shape [channels, height, width], but dataset flat@2 has rows of shape [64]; make it with --shape, or use model.mlp"},
+		"channels":    {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Channels = []int32{16, 0} }, "model.cnn.channels[1]: must be at least 1"},
+		"even kernel": {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Kernel = 4 }, "model.cnn.kernel: must be odd"},
+		"activation":  {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Activation = "relo" }, `model.cnn.activation: "relo" is not known, must be "relu", "gelu" or "tanh"`},
+		"dropout":     {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = 1 }, "model.cnn.dropout: must be at least 0 and below 1"},
+		"NaN dropout": {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = math.NaN() }, "model.cnn.dropout: must be at least 0 and below 1"},
+		"torchscript": {func(s *tandemv1.JobSpec) {
+			s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Torchscript{Torchscript: &tandemv1.TorchScriptSpec{File: "net.pt"}}}
+		}, "model.torchscript.artifact: must be the SHA-256 of an uploaded file; with the CLI set model.torchscript.file to its path"},
+		"no batch":      {func(s *tandemv1.JobSpec) { s.Training.Batch = 0; s.Resources.Workers = 1 }, "training.batch: must be at least 1"},
+		"large batch":   {func(s *tandemv1.JobSpec) { s.Training.Batch = 1438 }, "training.batch: 1438 is more than the 1437 rows of the training split of digits@2"},
+		"epochs, steps": {func(s *tandemv1.JobSpec) { s.Training.Steps = 5 }, "training: has both epochs and steps; give one of them"},
+		"no end":        {func(s *tandemv1.JobSpec) { s.Training.Epochs = 0 }, "training: has neither epochs nor steps; give one of them"},
+		"epochs":        {func(s *tandemv1.JobSpec) { s.Training.Epochs = -1 }, "training.epochs: must be at least 1"},
+		"loss":          {func(s *tandemv1.JobSpec) { s.Training.Loss = "mse" }, `training.loss: "mse" does not fit dataset digits@2, whose task is classification; use "cross_entropy"`},
+		"unknown loss":  {func(s *tandemv1.JobSpec) { s.Training.Loss = "mae" }, `training.loss: "mae" is not known, must be "cross_entropy" or "mse"`},
+		"clip":          {func(s *tandemv1.JobSpec) { s.Training.ClipNorm = math.Inf(1) }, "training.clip_norm: must be from 0 to 1e+12"},
+		"micro batches": {func(s *tandemv1.JobSpec) { s.Training.MicroBatches = 65 }, "training.micro_batches: must be at most 64"},
+		"optimizer":     {func(s *tandemv1.JobSpec) { s.Training.Optimizer = &tandemv1.OptimizerSpec{Name: "lion"} }, `training.optimizer.name: "lion" is not known, must be "sgd", "adam" or "adamw"`},
+		"lr":            {func(s *tandemv1.JobSpec) { s.Training.Optimizer = &tandemv1.OptimizerSpec{Lr: -1} }, "training.optimizer.lr: must be above 0 and at most 1e6"},
+		"NaN lr":        {func(s *tandemv1.JobSpec) { s.Training.Optimizer = &tandemv1.OptimizerSpec{Lr: math.NaN()} }, "training.optimizer.lr: must be above 0 and at most 1e6"},
+		"nesterov":      {func(s *tandemv1.JobSpec) { s.Training.Optimizer = &tandemv1.OptimizerSpec{Name: "sgd", Nesterov: true} }, "training.optimizer.nesterov: needs training.optimizer.momentum above 0"},
+		"adam momentum": {func(s *tandemv1.JobSpec) { s.Training.Optimizer = &tandemv1.OptimizerSpec{Name: "adam", Momentum: 0.9} }, "training.optimizer.momentum: belongs to sgd, not to adam"},
+		"sgd betas":     {func(s *tandemv1.JobSpec) { s.Training.Optimizer = &tandemv1.OptimizerSpec{Name: "sgd", Beta1: 0.9} }, "training.optimizer: beta1, beta2 and eps belong to adam and adamw, not to sgd"},
+		"beta":          {func(s *tandemv1.JobSpec) { s.Training.Optimizer = &tandemv1.OptimizerSpec{Beta2: 1} }, "training.optimizer.beta2: must be at least 0 and below 1"},
+		"schedule":      {func(s *tandemv1.JobSpec) { s.Training.Schedule = &tandemv1.ScheduleSpec{Name: "step"} }, `training.schedule.name: "step" is not known, must be "constant" or "cosine"`},
+		"final ratio":   {func(s *tandemv1.JobSpec) { s.Training.Schedule = &tandemv1.ScheduleSpec{FinalRatio: 0.1} }, "training.schedule.final_ratio: belongs to cosine, not to constant"},
+		"workers":       {func(s *tandemv1.JobSpec) { s.Resources.Workers = 65 }, "resources.workers: 65 workers cannot share a batch of 64 rows; use fewer workers or a larger training.batch"},
+		"no workers":    {func(s *tandemv1.JobSpec) { s.Resources.Workers = -1 }, "resources.workers: must be at least 1"},
+		"pool":          {func(s *tandemv1.JobSpec) { s.Resources.Pool = "GPU" }, "resources.pool: " + nameRule},
+		"evaluate":      {func(s *tandemv1.JobSpec) { s.Evaluate = &tandemv1.EvaluateSpec{EverySteps: -1} }, "evaluate.every_steps: must be at least 0"},
+		"keep":          {func(s *tandemv1.JobSpec) { s.Checkpoint = &tandemv1.CheckpointSpec{Keep: &tandemv1.KeepSpec{Best: -1}} }, "checkpoint.keep.best: must be at least 1"},
+		"metric":        {func(s *tandemv1.JobSpec) { s.Metric = "mae" }, `metric: "mae" is not known, must be "accuracy" or "loss"`},
+		"mode":          {func(s *tandemv1.JobSpec) { s.Mode = "best" }, `mode: "best" is not known, must be "min" or "max"`},
+		"priority":      {func(s *tandemv1.JobSpec) { s.Priority = 1001 }, "priority: must be at most 1000"},
+		"restarts":      {func(s *tandemv1.JobSpec) { s.MaxRestarts = proto.Int32(-1) }, "max_restarts: must be at least 0"},
+		"publish name":  {func(s *tandemv1.JobSpec) { s.Publish.Model = "My Model" }, "publish.model: " + nameRule},
+		"number alias":  {func(s *tandemv1.JobSpec) { s.Publish.Aliases = []string{"7"} }, `publish.aliases[0]: "7" is a number: numbers name versions`},
+		"double alias":  {func(s *tandemv1.JobSpec) { s.Publish.Aliases = []string{"a", "a"} }, `publish.aliases[1]: "a" is there twice`},
+		"checkpoint":    {func(s *tandemv1.JobSpec) { s.Publish.CheckpointId = "ckpt-1" }, `publish.checkpoint_id: belongs to kind "publish" only: a job that trains publishes its own best checkpoint`},
+		"publish only":  {func(s *tandemv1.JobSpec) { proto.Reset(s); s.Name, s.Kind, s.Metric = "p", "publish", "loss" }, `metric: does not belong to a job of kind "publish"; publish: is missing: say which model`},
+		"two at once":   {func(s *tandemv1.JobSpec) { s.Training.Batch = -1; s.Name = "" }, "name: " + nameRule + "; training.batch: must be at least 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := parse(t, good)
+			tc.change(s)
+			_, err := CompleteSpec(s, find)
+			var se *SpecError
+			if !errors.As(err, &se) || err.Error() != tc.want {
+				t.Errorf("got  %v\nwant %s", err, tc.want)
+			}
+		})
+	}
+	if _, err := CompleteSpec(nil, find); err == nil {
+		t.Error("no spec was accepted")
+	}
+}
+
+func FuzzCompleteSpec(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte(`{"kind":"publish","name":"p","publish":{"model":"m","checkpointId":"ckpt-1"}}`))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s := &tandemv1.JobSpec{}
+		if protojson.Unmarshal(text, s) != nil {
+			return
+		}
+		done, err := CompleteSpec(s, find)
+		if err != nil {
+			return
+		}
+		if again, err := CompleteSpec(done, find); err != nil || !proto.Equal(again, done) {
+			t.Errorf("completing twice is not completing once: %v, %v", again, err)
+		}
+		if _, err := SpecHash(done); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,175 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/rs/zerolog"
+
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/storage"
+	"tandem.dev/storage/memstore"
+)
+
+// running is a coordinator under test.
+type running struct {
+	*Coordinator
+	cfg   Config
+	store storage.Store
+	stop  func()
+}
+
+func testConfig(dir string) Config {
+	cfg := DefaultConfig()
+	cfg.DataDir, cfg.Listen, cfg.GossipListen = dir, "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Storage = &tandemv1.StorageConfig{Endpoint: "store.test:1", Bucket: "b"}
+	cfg.Heartbeat = 100 * time.Millisecond
+	return cfg
+}
+
+// start runs a coordinator on loopback until it is ready.
+func start(t *testing.T, cfg Config, store storage.Store) *running {
+	t.Helper()
+	r := &running{cfg: cfg, store: store}
+	var err error
+	r.Coordinator, err = New(cfg, Deps{
+		Log:       zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
+		OpenStore: func(*tandemv1.StorageConfig) (storage.Store, error) { return store, nil },
+		Fatal:     func(err error) { t.Error(err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	r.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("coordinator ended: %v", err)
+		}
+		done <- nil
+	}
+	t.Cleanup(r.stop)
+	select {
+	case <-r.Ready():
+	case err := <-done:
+		t.Fatalf("coordinator ended: %v", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("coordinator is not ready after 30 s")
+	}
+	return r
+}
+
+func startOne(t *testing.T) *running {
+	t.Helper()
+	return start(t, testConfig(filepath.Join(t.TempDir(), "c")), memstore.New(memstore.Config{}))
+}
+
+// client is an HTTP client that trusts the cluster and has a token.
+func (r *running) client(token string) *http.Client {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(r.CAPEM())
+	transport := identity.Transport(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+	return &http.Client{Transport: withToken{transport, token}}
+}
+
+type withToken struct {
+	base  *http.Transport
+	token string
+}
+
+func (w withToken) RoundTrip(r *http.Request) (*http.Response, error) {
+	if w.token != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+w.token)
+	}
+	return w.base.RoundTrip(r)
+}
+
+func (w withToken) CloseIdleConnections() { w.base.CloseIdleConnections() }
+
+func (r *running) url() string { return "https://" + r.Address() }
+
+func (r *running) admin(t *testing.T) *http.Client {
+	t.Helper()
+	c := r.client(r.AdminToken())
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+// mint makes a token.
+func (r *running) mint(t *testing.T, via *http.Client, name, role string, join bool) string {
+	t.Helper()
+	res, err := tandemv1connect.NewTokenServiceClient(via, r.url()).CreateToken(t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: name, Role: role, Join: join}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.Msg.GetSecret()
+}
+
+func TestFirstStartAndRestart(t *testing.T) {
+	r := startOne(t)
+	jobs := tandemv1connect.NewJobServiceClient(r.admin(t), r.url())
+	if _, err := jobs.ListJobs(t.Context(), connect.NewRequest(&tandemv1.ListJobsRequest{})); err != nil {
+		t.Fatal(err)
+	}
+	user := r.mint(t, r.admin(t), "ann", "user", false)
+	cluster := r.creds.Identity.Cluster
+	r.stop()
+	again := start(t, r.cfg, r.store)
+	if again.creds.Identity.Cluster != cluster || again.AdminToken() != r.AdminToken() {
+		t.Error("the restart is another cluster")
+	}
+	c := again.client(user)
+	t.Cleanup(c.CloseIdleConnections)
+	if _, err := tandemv1connect.NewJobServiceClient(c, again.url()).ListJobs(t.Context(), connect.NewRequest(&tandemv1.ListJobsRequest{})); err != nil {
+		t.Errorf("a token made before the restart: %v", err)
+	}
+}
+
+func TestThreeCoordinators(t *testing.T) {
+	store := memstore.New(memstore.Config{})
+	first := start(t, testConfig(filepath.Join(t.TempDir(), "a")), store)
+	token := first.mint(t, first.admin(t), "join", "coordinator", true)
+	all := []*running{first}
+	for range 2 {
+		cfg := testConfig(filepath.Join(t.TempDir(), "x"))
+		if err := Join(t.Context(), cfg, token, []string{first.Address()}); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, start(t, cfg, store))
+	}
+	for i, r := range all {
+		c := r.client(first.AdminToken())
+		t.Cleanup(c.CloseIdleConnections)
+		// A write on every one of them, read on the next at once.
+		secret := r.mint(t, c, "t"+string(rune('0'+i)), "viewer", false)
+		next := all[(i+1)%3]
+		v := next.client(secret)
+		t.Cleanup(v.CloseIdleConnections)
+		res, err := tandemv1connect.NewClusterServiceClient(v, next.url()).GetCluster(t.Context(), connect.NewRequest(&tandemv1.GetClusterRequest{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(res.Msg.GetPeers()) != 3 {
+			t.Errorf("coordinator %d knows %d peers", i, len(res.Msg.GetPeers()))
+		}
+	}
+	if err := Join(t.Context(), all[1].cfg, token, []string{first.Address()}); err == nil {
+		t.Error("a folder joined twice")
+	}
+	// The leader leaves in order; the others go on.
+	first.stop()
+	c := all[1].client(first.AdminToken())
+	t.Cleanup(c.CloseIdleConnections)
+	all[1].mint(t, c, "after", "user", false)
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// want checks the number of arguments and names those that are missing.
+func want(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return fmt.Errorf("%s is missing", strings.Join(names[len(args):], " and "))
+		case len(args) > len(names):
+			return fmt.Errorf("unexpected argument %q", args[len(names)])
+		}
+		return nil
+	}
+}
+
+// group is a command that only holds others; one that is not there is an error, not a page of help.
+func group(use, summary string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: summary, Args: func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		}
+		return nil
+	}}
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	c.AddCommand(commands...)
+	return c
+}
+
+// complete offers names to the shell; it gives up soon and in silence.
+func (a *app) complete(names func(context.Context, *client.Client) ([]string, error)) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+		defer cancel()
+		c, err := a.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer c.Close()
+		found, err := names(ctx, c)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func (a *app) completeContexts(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	file, err := a.contexts()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return file.Names(), cobra.ShellCompDirectiveNoFileComp
+}
+
+func jobNames(ctx context.Context, c *client.Client) ([]string, error) {
+	res, err := c.Jobs.ListJobs(ctx, connect.NewRequest(&tandemv1.ListJobsRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, j := range res.Msg.GetJobs() {
+		names = append(names, cobra.CompletionWithDesc(j.GetId(), j.GetName()+", "+stateName(j.GetState())))
+	}
+	return names, nil
+}
+
+func modelNames(ctx context.Context, c *client.Client) ([]string, error) {
+	res, err := c.Models.ListModels(ctx, connect.NewRequest(&tandemv1.ListModelsRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, m := range res.Msg.GetModels() {
+		names = append(names, m.GetName())
+		for _, alias := range m.GetAliases() {
+			names = append(names, m.GetName()+"@"+alias.GetName())
+		}
+	}
+	return names, nil
+}
+
+func checkpointNames(ctx context.Context, c *client.Client) ([]string, error) {
+	res, err := c.Checkpoints.ListCheckpoints(ctx, connect.NewRequest(&tandemv1.ListCheckpointsRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, k := range res.Msg.GetCheckpoints() {
+		names = append(names, k.GetId())
+	}
+	return names, nil
+}
+
+func nodeNames(ctx context.Context, c *client.Client) ([]string, error) {
+	res, err := c.Nodes.ListNodes(ctx, connect.NewRequest(&tandemv1.ListNodesRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, n := range res.Msg.GetNodes() {
+		names = append(names, cobra.CompletionWithDesc(n.GetNode().GetId(), n.GetNode().GetName()))
+	}
+	return names, nil
+}

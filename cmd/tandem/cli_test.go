@@ -1,0 +1,401 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/dataset"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const aSpec = "name: digits\ndataset: digits\nmodel: {mlp: {hidden: [8]}}\ntraining: {batch: 8, epochs: 1}\n"
+
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func ended(state tandemv1.JobState, reason string) *tandemv1.WatchJobResponse {
+	return &tandemv1.WatchJobResponse{
+		Job: &tandemv1.Job{
+			Id: "job-1", Name: "digits", State: state, Reason: reason,
+			Spec: &tandemv1.JobSpec{Metric: "accuracy", Mode: "max"},
+		},
+		Trials: []*tandemv1.Trial{{Id: "trial-1", Evaluations: []*tandemv1.Evaluation{
+			{Step: 5, Epoch: 1, Metrics: map[string]float64{"accuracy": 0.9}},
+			{Step: 10, Epoch: 2, Metrics: map[string]float64{"accuracy": 0.8}},
+		}}},
+	}
+}
+
+func TestExitCodesOfWait(t *testing.T) {
+	ca := newAuthority(t)
+	for _, c := range []struct {
+		state tandemv1.JobState
+		code  int
+	}{
+		{tandemv1.JobState_JOB_STATE_COMPLETED, exitOK},
+		{tandemv1.JobState_JOB_STATE_FAILED, exitFailed},
+		{tandemv1.JobState_JOB_STATE_CANCELLED, exitCancelled},
+	} {
+		f := &fake{watch: func(_ context.Context, _ string, send func(*tandemv1.WatchJobResponse) error) error {
+			return send(ended(c.state, "because"))
+		}}
+		u := newUser(t, ca.pem, ca.serve(t, f))
+		u.want(u.run("wait", "job-1"), c.code, stateName(c.state), "validation accuracy 0.9 at step 5")
+		u.want(u.run("wait", "job-1", "-o", "json"), c.code)
+		var got map[string]any
+		if err := json.Unmarshal([]byte(u.out.String()), &got); err != nil {
+			t.Errorf("%v in %s", err, u.out.String())
+		}
+	}
+}
+
+func TestExitCodesOfErrors(t *testing.T) {
+	ca := newAuthority(t)
+	for code, want := range map[connect.Code]int{
+		connect.CodeInvalidArgument: exitUsage, connect.CodeNotFound: exitNotFound, connect.CodePermissionDenied: exitDenied,
+		connect.CodeFailedPrecondition: exitConflict, connect.CodeAlreadyExists: exitConflict, connect.CodeInternal: exitError,
+	} {
+		f := &fake{get: func(string) (*tandemv1.GetJobResponse, error) {
+			return nil, connect.NewError(code, errors.New("in so many words"))
+		}}
+		u := newUser(t, ca.pem, ca.serve(t, f))
+		u.want(u.run("describe", "x"), want, "tandem: in so many words")
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	u := newUser(t, "", "127.0.0.1:1")
+	for _, args := range [][]string{
+		{"nonsense"}, {"describe"}, {"describe", "a", "b"}, {"list", "--nonsense"}, {"list", "-o", "xml"}, {"list", "--state", "asleep"},
+		{"submit"}, {"submit", "-f", write(t, u.dir, "bad.yaml", "nam: x")}, {"token", "create", "--role", "worker"}, {"node"},
+		{"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--split", "much"}, {"predict", "x"}, {"up", "--workers", "-1"},
+	} {
+		if len(args) == 1 && args[0] == "node" {
+			u.want(u.run(args...), exitOK, "cordon")
+			continue
+		}
+		u.want(u.run(args...), exitUsage, "tandem: ")
+	}
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	u := newUser(t, "", "127.0.0.1:1")
+	u.want(u.run("list"), exitUnreachable, "no coordinator answers at 127.0.0.1:1", "`tandem up`")
+	u.want(u.run("wait", "x"), exitUnreachable, "no coordinator answers")
+	u.want(u.run("logs", "x"), exitUnreachable, "no coordinator answers")
+	u.want(u.run("api", "/v1/jobs"), exitUnreachable, "no coordinator answers")
+	u.env["TANDEM_CONFIG"] = filepath.Join(u.dir, "none.yaml")
+	u.want(u.run("list"), exitUnreachable, "no cluster is known")
+}
+
+func TestWrongTokenAndWrongCluster(t *testing.T) {
+	ca := newAuthority(t)
+	address := ca.serve(t, &fake{})
+	u := newUser(t, ca.pem, address)
+	u.env["TANDEM_ENDPOINT"], u.env["TANDEM_TOKEN"], u.env["TANDEM_CA"] = address, "tdm_other", write(t, u.dir, "ca.pem", ca.pem)
+	u.want(u.run("list"), exitDenied, "does not know the token", "tandem token create")
+	u.env["TANDEM_TOKEN"] = secret
+	u.want(u.run("list"), exitOK)
+	u.env["TANDEM_CA"] = write(t, u.dir, "other.pem", newAuthority(t).pem)
+	u.want(u.run("list"), exitError, "is not a coordinator of the cluster")
+}
+
+func TestContextsModeIsChecked(t *testing.T) {
+	u := newUser(t, "", "127.0.0.1:1")
+	path := u.env["TANDEM_CONFIG"]
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("mode %v, %v", info.Mode(), err)
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	u.want(u.run("list"), exitError, "others can read it", "chmod 600")
+}
+
+func TestContexts(t *testing.T) {
+	u := newUser(t, "", "127.0.0.1:1")
+	file, err := client.Load(u.env["TANDEM_CONFIG"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Put(client.Context{Name: "other", Endpoints: []string{"127.0.0.1:2"}, Token: "t"})
+	if err := file.Save(); err != nil {
+		t.Fatal(err)
+	}
+	u.want(u.run("context", "use", "other"), exitOK, "127.0.0.1:2")
+	u.want(u.run("list"), exitUnreachable, "127.0.0.1:2")
+	u.want(u.run("list", "--context", "test"), exitUnreachable, "127.0.0.1:1")
+	u.want(u.run("list", "--context", "third"), exitError, `no context "third"`, "test, other")
+	u.want(u.run("context", "list", "-o", "json"), exitOK, `"current": true`)
+}
+
+// TestSubmitIsRetriedWithTheSameRequestID: the coordinator that was asked goes away, and the next one knows the request.
+func TestSubmitIsRetriedWithTheSameRequestID(t *testing.T) {
+	ca := newAuthority(t)
+	var ids []string
+	f := &fake{submit: func(r *tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error) {
+		ids = append(ids, r.GetRequestId())
+		if len(ids) < 4 {
+			return nil, connect.NewError(connect.CodeUnavailable, errors.New("no leader"))
+		}
+		return &tandemv1.SubmitJobResponse{Job: &tandemv1.Job{Id: "job-1"}}, nil
+	}}
+	u := newUser(t, ca.pem, "127.0.0.1:1", ca.serve(t, f))
+	u.want(u.run("submit", "-f", write(t, u.dir, "job.yaml", aSpec)), exitOK, "job-1 submitted")
+	if len(ids) != 4 || ids[0] == "" {
+		t.Fatalf("request ids %q", ids)
+	}
+	for _, id := range ids {
+		if id != ids[0] {
+			t.Errorf("request ids differ: %q", ids)
+		}
+	}
+	first := ids[0]
+	u.want(u.run("submit", "-f", filepath.Join(u.dir, "job.yaml")), exitOK)
+	if ids[4] == first {
+		t.Error("another submit has the same request id")
+	}
+}
+
+// TestTokenIsNotMadeTwice: what has no request id is not repeated once it may have arrived, but is when it never left.
+func TestTokenIsNotMadeTwice(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{}
+	u := newUser(t, ca.pem, "127.0.0.1:1", ca.serve(t, f))
+	u.want(u.run("token", "create", "bot", "--role", "viewer"), exitOK)
+	if u.out.String() != "tdm_new\n" {
+		t.Errorf("standard output is %q", u.out.String())
+	}
+	f.down = true
+	u.want(u.run("token", "create", "bot"), exitUnreachable, "going down")
+	if len(f.tokens) != 2 {
+		t.Errorf("%d calls: %v", len(f.tokens), f.tokens)
+	}
+}
+
+func TestSubmitUploadsTheModel(t *testing.T) {
+	ca := newAuthority(t)
+	var got *tandemv1.JobSpec
+	f := &fake{submit: func(r *tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error) {
+		got = r.GetSpec()
+		return &tandemv1.SubmitJobResponse{Job: &tandemv1.Job{Id: "job-1"}}, nil
+	}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	spec := write(t, u.dir, "job.yaml", "name: own\nmodel:\n  torchscript:\n    file: net.pt\n")
+	u.want(u.run("submit", "-f", spec), exitUsage, "net.pt: no such file", "relative to the spec")
+	big := strings.Repeat("x", 3*chunkBytes+17)
+	write(t, u.dir, "net.pt", big)
+	u.want(u.run("submit", "-f", spec), exitOK)
+	hash := got.GetModel().GetTorchscript().GetArtifact()
+	if string(f.files[hash]) != big || got.GetModel().GetTorchscript().GetFile() != "" {
+		t.Errorf("uploaded %d bytes as %q, spec %v", len(f.files[hash]), hash, got)
+	}
+}
+
+func TestSpecErrorsNameTheirPlace(t *testing.T) {
+	u := newUser(t, "", "127.0.0.1:1")
+	path := write(t, u.dir, "job.yaml", "name: x\ntrainnig: {}\n")
+	u.want(u.run("submit", "-f", path), exitUsage, path+":2:1", `did you mean "training"?`)
+}
+
+// TestWaitSurvivesTheLossOfACoordinator: the stream breaks, the next coordinator goes on.
+func TestWaitSurvivesTheLossOfACoordinator(t *testing.T) {
+	ca := newAuthority(t)
+	var calls atomic.Int32
+	running := ended(tandemv1.JobState_JOB_STATE_RUNNING, "")
+	running.Trials[0].Generation = 1
+	running.Progress = []*tandemv1.Progress{{TrialId: "trial-1", Generation: 1, Step: 5, TotalSteps: 10, Loss: 0.5, SamplesPerSecond: 12345, EtaSeconds: 3}}
+	f := &fake{watch: func(_ context.Context, id string, send func(*tandemv1.WatchJobResponse) error) error {
+		if calls.Add(1) > 2 {
+			if id != "job-1" {
+				t.Errorf("asked for %q", id)
+			}
+			return send(ended(tandemv1.JobState_JOB_STATE_COMPLETED, ""))
+		}
+		if err := send(running); err != nil {
+			return err
+		}
+		return connect.NewError(connect.CodeUnavailable, errors.New("going down"))
+	}}
+	u := newUser(t, ca.pem, ca.serve(t, f), "127.0.0.1:1")
+	u.want(u.run("wait", "dig"), exitOK, "connection to the coordinator lost", "connected again", "step 5/10", "12,345 samples/s", "ETA 3.0s", "completed")
+}
+
+func TestInterruptDetaches(t *testing.T) {
+	ca := newAuthority(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &fake{watch: func(ctx context.Context, _ string, send func(*tandemv1.WatchJobResponse) error) error {
+		err := send(ended(tandemv1.JobState_JOB_STATE_RUNNING, ""))
+		cancel()
+		<-ctx.Done()
+		return err
+	}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.runContext(ctx, "wait", "job-1"), exitInterrupted, "Detached", "tandem wait job-1")
+	if len(f.intents) > 0 {
+		t.Error("the job was touched")
+	}
+}
+
+func TestWaitTimeout(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{watch: func(ctx context.Context, _ string, send func(*tandemv1.WatchJobResponse) error) error {
+		err := send(ended(tandemv1.JobState_JOB_STATE_RUNNING, ""))
+		<-ctx.Done()
+		return err
+	}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("wait", "job-1", "--timeout", "100ms"), exitTimeout, "the job goes on")
+}
+
+func TestLogsShowNoLineTwice(t *testing.T) {
+	ca := newAuthority(t)
+	var calls atomic.Int32
+	f := &fake{logs: func(send func(*tandemv1.StreamLogsResponse) error) error {
+		n := calls.Add(1)
+		for i, line := range []string{"one", "two", "three"} {
+			if n == 1 && i == 2 {
+				return connect.NewError(connect.CodeUnavailable, errors.New("going down"))
+			}
+			if err := send(&tandemv1.StreamLogsResponse{Line: line, TrialId: "t", Rank: 1, Generation: 2}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("logs", "-f", "job-1"), exitOK)
+	if diff := cmp.Diff("r1.2 | one\nr1.2 | two\nr1.2 | three\n", u.out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestListForms(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{jobs: []*tandemv1.Job{{Id: "job-1", Name: "digits", State: tandemv1.JobState_JOB_STATE_PENDING, Reason: "waits for 2 slots", SubmittedBy: "admin"}}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("list"), exitOK, "job-1", "pending", "waits for 2 slots")
+	if strings.Contains(u.out.String(), "admin") {
+		t.Error("the narrow table has columns of the wide one")
+	}
+	u.want(u.run("list", "-o", "wide"), exitOK, "admin")
+	u.want(u.run("list", "-o", "yaml"), exitOK, "submitted_by: admin")
+	u.want(u.run("list", "-o", "json"), exitOK, `"state": "JOB_STATE_PENDING"`, `"published_version": ""`)
+	f.jobs = nil
+	u.want(u.run("list"), exitOK, "No jobs")
+	u.want(u.run("list", "-o", "json"), exitOK, `"jobs": []`)
+}
+
+func TestCancelAsks(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("cancel", "job-1"), exitUsage, "add -y")
+	if len(f.intents) > 0 {
+		t.Fatal("it was cancelled without an answer")
+	}
+	u.want(u.run("cancel", "job-1", "-y"), exitOK)
+	if len(f.intents) != 1 || f.intents[0].GetIntent() != tandemv1.JobIntent_JOB_INTENT_CANCEL || f.intents[0].GetRequestId() == "" {
+		t.Errorf("%v", f.intents)
+	}
+}
+
+func TestDatasetCreate(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	var csv strings.Builder
+	csv.WriteString("a,b,label\n")
+	for i := range 40 {
+		csv.WriteString([]string{"1,2,x\n", "3,4.5,y\n"}[i%2])
+	}
+	u.want(u.run("dataset", "create", "small", "--from", write(t, u.dir, "d.csv", csv.String()+"1,2\n"), "--label", "label"), exitUsage, "line 42", "--max-bad-rows 1")
+	if len(f.files) > 0 {
+		t.Fatal("something was sent")
+	}
+	u.want(u.run("dataset", "create", "small", "--from", filepath.Join(u.dir, "d.csv"), "--label", "label", "--max-bad-rows", "1"), exitOK,
+		"small@1 is there", "left out: line 42", "train")
+	b := f.files[dataset.ManifestName]
+	m, err := dataset.ParseManifest(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.files) != 1+len(m.Shards()) || f.created.GetId() != "data-1" || f.created.GetRequestId() == "" {
+		t.Errorf("%d files, %v", len(f.files), f.created)
+	}
+}
+
+func TestPredict(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{rest: func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v2/models/digits":
+			_, _ = io.WriteString(w, `{"name":"digits","inputs":[{"name":"input","datatype":"FP32","shape":[-1,1,2]}]}`)
+		case "/v2/models/digits/infer":
+			var req struct{ Inputs []tensor }
+			if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff([]tensor{{Name: "input", Datatype: "FP32", Shape: []int64{1, 1, 2}, Data: json.RawMessage("[3,4.5]")}}, req.Inputs); diff != "" {
+				t.Error(diff)
+			}
+			_, _ = io.WriteString(w, `{"outputs":[{"name":"label","datatype":"INT64","shape":[1],"data":[7]},{"name":"probabilities","datatype":"FP32","shape":[1,2],"data":[0.25,0.75]}]}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"error":"no such model"}`)
+		}
+	}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	csv := write(t, u.dir, "d.csv", "a,b\n1,2\n3,4.5\n")
+	u.want(u.run("predict", "digits", "--input", csv, "--row", "2"), exitOK, "7", "0.7500", "curl --cacert", "test.ca.pem", `$(cat `)
+	u.in = "[3, 4.5]"
+	u.want(u.run("predict", "digits", "--input", "-"), exitOK, "7")
+	u.in = "[3]"
+	u.want(u.run("predict", "digits", "--input", "-"), exitUsage, "row 1 has 1 values, the model takes 2")
+	u.want(u.run("predict", "digits", "--input", csv, "--row", "9"), exitUsage, "no row 9")
+	u.want(u.run("predict", "other", "--input", csv), exitNotFound, "no such model")
+}
+
+func TestAPI(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{
+		jobs: []*tandemv1.Job{{Id: "job-1"}},
+		rest: func(w http.ResponseWriter, r *http.Request) {
+			_ = json.NewEncoder(w).Encode(map[string]string{"method": r.Method, "path": r.URL.Path})
+		},
+		watch: func(_ context.Context, _ string, send func(*tandemv1.WatchJobResponse) error) error {
+			return errors.Join(send(ended(tandemv1.JobState_JOB_STATE_RUNNING, "")), send(ended(tandemv1.JobState_JOB_STATE_FAILED, "")))
+		},
+	}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("api", "/v1/jobs"), exitOK, `"method": "GET"`, `"path": "/v1/jobs"`)
+	u.want(u.run("api", "delete", "/v1/tokens/x"), exitOK, `"method": "DELETE"`)
+	u.want(u.run("api", "/v1/jobs", "-d", "{}"), exitOK, `"method": "POST"`)
+	u.want(u.run("api", "JobService/ListJobs"), exitOK, `"id": "job-1"`)
+	u.want(u.run("api", "JobService/WatchJob", "-d", `{"id": "job-1"}`), exitOK, "JOB_STATE_RUNNING", "JOB_STATE_FAILED")
+	u.want(u.run("api", "JobService/Nonsense"), exitUsage, "no method")
+	u.want(u.run("api", "/v1/jobs", "-d", "{"), exitUsage, "no JSON")
+	u.want(u.run("api"), exitOK, "GET /v1/jobs/{id}")
+}

@@ -1,0 +1,183 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"tandem.dev/proto/identity"
+)
+
+// Context is how to reach one cluster.
+type Context struct {
+	Name      string   `yaml:"name"`
+	Endpoints []string `yaml:"endpoints"`    // host:port of coordinators
+	CA        string   `yaml:"ca,omitempty"` // PEM; empty: the system's
+	Token     string   `yaml:"token"`
+}
+
+// File is the contexts of a user.
+type File struct {
+	Current  string    `yaml:"current"`
+	Contexts []Context `yaml:"contexts"`
+
+	path string
+}
+
+// ErrNoContext means that it is not known which cluster is meant.
+var ErrNoContext = errors.New("no cluster is known: start one with `tandem up`, or set TANDEM_ENDPOINT, TANDEM_CA and TANDEM_TOKEN")
+
+// Path is where the contexts are: $TANDEM_CONFIG, or tandem/contexts.yaml in the user's configuration folder.
+func Path(getenv func(string) string) (string, error) {
+	if p := getenv("TANDEM_CONFIG"); p != "" {
+		return p, nil
+	}
+	if dir := getenv("XDG_CONFIG_HOME"); dir != "" {
+		return filepath.Join(dir, "tandem", "contexts.yaml"), nil
+	}
+	home := getenv("HOME")
+	if home == "" {
+		return "", errors.New("neither HOME nor TANDEM_CONFIG is set: set TANDEM_CONFIG to the path of the contexts file")
+	}
+	return filepath.Join(home, ".config", "tandem", "contexts.yaml"), nil
+}
+
+// Load reads a file of contexts; one that is not there is empty. One that others can read is refused.
+func Load(path string) (*File, error) {
+	f := &File{path: path}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read contexts: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s holds tokens and others can read it (mode %04o): run `chmod 600 %s`", path, info.Mode().Perm(), path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read contexts: %w", err)
+	}
+	if err := yaml.UnmarshalWithOptions(b, f, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("read contexts in %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// Path is where the file is.
+func (f *File) Path() string { return f.path }
+
+// Get finds a context; the current one for an empty name.
+func (f *File) Get(name string) (Context, error) {
+	if name == "" {
+		name = f.Current
+	}
+	if name == "" {
+		return Context{}, ErrNoContext
+	}
+	for _, c := range f.Contexts {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return Context{}, fmt.Errorf("no context %q in %s: `tandem context list` shows those there are (%s)", name, f.path, strings.Join(f.Names(), ", "))
+}
+
+// Names lists the contexts in the order of the file.
+func (f *File) Names() []string {
+	names := make([]string, len(f.Contexts))
+	for i, c := range f.Contexts {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// Put adds a context or replaces the one of its name. The first one becomes the current one.
+func (f *File) Put(c Context) {
+	i := slices.IndexFunc(f.Contexts, func(o Context) bool { return o.Name == c.Name })
+	if i < 0 {
+		f.Contexts = append(f.Contexts, c)
+	} else {
+		f.Contexts[i] = c
+	}
+	if f.Current == "" {
+		f.Current = c.Name
+	}
+}
+
+// Delete takes a context out.
+func (f *File) Delete(name string) {
+	f.Contexts = slices.DeleteFunc(f.Contexts, func(c Context) bool { return c.Name == name })
+	if f.Current == name {
+		f.Current = ""
+	}
+}
+
+// Save writes the file with mode 0600, whole or not at all, and beside it for each context what curl needs: CURL(name).
+func (f *File) Save() error {
+	b, err := yaml.MarshalWithOptions(f, yaml.UseLiteralStyleIfMultiline(true))
+	if err != nil {
+		return fmt.Errorf("encode contexts: %w", err)
+	}
+	for _, c := range f.Contexts {
+		if strings.ContainsAny(c.Name, "/\\") || c.Name == "" {
+			return fmt.Errorf("context %q: a name has no slash in it", c.Name)
+		}
+		ca, token := f.curlFiles(c.Name)
+		if err := identity.WriteFile(filepath.Dir(ca), filepath.Base(ca), []byte(c.CA)); err != nil {
+			return err
+		}
+		if err := identity.WriteFile(filepath.Dir(token), filepath.Base(token), []byte(c.Token)); err != nil {
+			return err
+		}
+	}
+	return identity.WriteFile(filepath.Dir(f.path), filepath.Base(f.path), b)
+}
+
+func (f *File) curlFiles(name string) (ca, token string) {
+	dir := filepath.Dir(f.path)
+	return filepath.Join(dir, name+".ca.pem"), filepath.Join(dir, name+".token")
+}
+
+// Curl is the part of a curl command line that proves who asks. It names files, so that the token is in no history.
+func (f *File) Curl(c Context) string {
+	ca, token := f.curlFiles(c.Name)
+	if c.CA == "" {
+		return fmt.Sprintf(`-H "Authorization: Bearer $(cat %s)"`, token)
+	}
+	return fmt.Sprintf(`--cacert %s -H "Authorization: Bearer $(cat %s)"`, ca, token)
+}
+
+// EnvCurl is Curl for a context from the environment.
+const EnvCurl = `--cacert "$TANDEM_CA" -H "Authorization: Bearer $TANDEM_TOKEN"`
+
+// FromEnv makes a context of TANDEM_ENDPOINT (host:port, several with commas), TANDEM_TOKEN and TANDEM_CA (path of a
+// PEM file); false if there is no TANDEM_ENDPOINT.
+func FromEnv(getenv func(string) string) (Context, bool, error) {
+	endpoint := getenv("TANDEM_ENDPOINT")
+	if endpoint == "" {
+		return Context{}, false, nil
+	}
+	c := Context{Name: "environment", Token: getenv("TANDEM_TOKEN")}
+	for e := range strings.SplitSeq(endpoint, ",") {
+		c.Endpoints = append(c.Endpoints, strings.TrimSpace(strings.TrimPrefix(e, "https://")))
+	}
+	if c.Token == "" {
+		return c, true, errors.New("TANDEM_ENDPOINT is set but TANDEM_TOKEN is not: set it to a token of `tandem token create`")
+	}
+	if path := getenv("TANDEM_CA"); path != "" {
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return c, true, fmt.Errorf("read the CA named by TANDEM_CA: %w", err)
+		}
+		c.CA = string(pem)
+	}
+	return c, true, nil
+}

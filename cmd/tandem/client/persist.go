@@ -1,0 +1,122 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+)
+
+// ErrUnreachable means that no coordinator answered, or none that could serve.
+var ErrUnreachable = errors.New("no coordinator answers")
+
+// persist repeats a call while that can help and cannot harm.
+func (c *Client) persist(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		start := time.Now()
+		for {
+			var res connect.AnyResponse
+			var err error
+			for range c.Context.Endpoints {
+				res, err = next(ctx, req)
+				if err == nil || !c.again(ctx, req, err) {
+					return res, c.Explain(err)
+				}
+			}
+			patience := c.Patience.Leading
+			if refused(err) {
+				patience = c.Patience.Silent
+			}
+			if time.Since(start)+c.Patience.Pause > patience {
+				return nil, c.Explain(err)
+			}
+			if Sleep(ctx, c.Patience.Pause) != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// again tells whether a call that failed may be repeated.
+func (c *Client) again(ctx context.Context, req connect.AnyRequest, err error) bool {
+	if ctx.Err() != nil || !Lost(err) {
+		return false
+	}
+	return refused(err) || harmless(req)
+}
+
+// Lost tells whether an error means that the coordinator, not the request, is the trouble, so that another coordinator
+// or a later moment may serve.
+func Lost(err error) bool {
+	var cert *tls.CertificateVerificationError
+	return connect.CodeOf(err) == connect.CodeUnavailable && !errors.As(err, &cert)
+}
+
+// refused tells whether a call never left.
+func refused(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// harmless tells whether doing a call twice is the same as doing it once.
+func harmless(req connect.AnyRequest) bool {
+	name := req.Spec().Procedure[strings.LastIndexByte(req.Spec().Procedure, '/')+1:]
+	for _, reads := range []string{"Get", "List", "Verify"} {
+		if strings.HasPrefix(name, reads) {
+			return true
+		}
+	}
+	m, ok := req.Any().(proto.Message)
+	if !ok {
+		return false
+	}
+	f := m.ProtoReflect().Descriptor().Fields().ByName("request_id")
+	return f != nil && m.ProtoReflect().Get(f).String() != ""
+}
+
+// Explain turns what a user can mend into words that say how. It passes everything else, and nil, on.
+func (c *Client) Explain(err error) error {
+	if err == nil || errors.Is(err, ErrUnreachable) {
+		return err
+	}
+	at := strings.Join(c.Context.Endpoints, ", ")
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &cert):
+		return fmt.Errorf("what answers at %s is not a coordinator of the cluster that context %q is for: start it again with `tandem up`, or choose another with --context: %w", at, c.Context.Name, cert.Err)
+	case refused(err):
+		return fmt.Errorf("%w at %s (context %q): start one with `tandem up`, or choose another cluster with --context", ErrUnreachable, at, c.Context.Name)
+	case connect.CodeOf(err) == connect.CodeUnavailable:
+		return fmt.Errorf("%w at %s (context %q) that can serve now: %s", ErrUnreachable, at, c.Context.Name, Message(err))
+	case connect.CodeOf(err) == connect.CodeUnauthenticated:
+		return connect.NewError(connect.CodeUnauthenticated, fmt.Errorf("the cluster does not know the token of context %q (%s): make one with `tandem token create`, or choose another cluster with --context", c.Context.Name, Message(err)))
+	}
+	return err
+}
+
+// Message is the text of an error without the code in front.
+func Message(err error) string {
+	var c *connect.Error
+	if errors.As(err, &c) {
+		return c.Message()
+	}
+	return err.Error()
+}
+
+// Sleep waits, or ends early with the context's error.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/dataset"
+)
+
+func (a *app) datasetCommand() *cobra.Command {
+	return group("dataset", "Make and show datasets", a.datasetCreateCommand(), a.datasetListCommand(), a.datasetDescribeCommand())
+}
+
+func (a *app) datasetListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List datasets",
+		Args:  cobra.NoArgs,
+		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
+			res, err := c.Datasets.ListDatasets(ctx, connect.NewRequest(&tandemv1.ListDatasetsRequest{}))
+			if err != nil {
+				return err
+			}
+			g := grid{
+				header: []string{"NAME", "VERSION", "TASK", "SHAPE", "TRAIN", "VALIDATION", "TEST", "SIZE", "AGE", "ID", "BY"},
+				wide:   2,
+				empty:  "No datasets. Make one: tandem dataset create NAME --from FILE.csv --label COLUMN",
+			}
+			for _, d := range res.Msg.GetDatasets() {
+				rows := d.GetRows()
+				g.rows = append(g.rows, []string{
+					d.GetName(), number(d.GetVersion()), task(d), shape(d.GetShape()), count(rows[dataset.Train]), count(rows[dataset.Validation]),
+					count(rows[dataset.Test]), size(d.GetBytes()), age(d.GetCreatedAt()), d.GetId(), d.GetCreatedBy(),
+				})
+			}
+			return a.show(res.Msg, g)
+		}),
+	}
+}
+
+func task(d *tandemv1.Dataset) string {
+	if d.GetClasses() > 0 {
+		return fmt.Sprintf("%s, %d classes", d.GetTask(), d.GetClasses())
+	}
+	return d.GetTask()
+}
+
+func (a *app) datasetDescribeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe DATASET",
+		Short: "Show a dataset: NAME (newest), NAME@VERSION or an id",
+		Args:  want("DATASET"),
+		ValidArgsFunction: a.complete(func(ctx context.Context, c *client.Client) ([]string, error) {
+			res, err := c.Datasets.ListDatasets(ctx, connect.NewRequest(&tandemv1.ListDatasetsRequest{}))
+			if err != nil {
+				return nil, err
+			}
+			var names []string
+			for _, d := range res.Msg.GetDatasets() {
+				names = append(names, fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()))
+			}
+			return names, nil
+		}),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			res, err := c.Datasets.GetDataset(ctx, connect.NewRequest(&tandemv1.GetDatasetRequest{Dataset: args[0]}))
+			if err != nil {
+				return err
+			}
+			return a.show(res.Msg, describeDataset(res.Msg)...)
+		}),
+	}
+}
+
+func describeDataset(r *tandemv1.GetDatasetResponse) []part {
+	d := r.GetDataset()
+	f := fields{
+		{"Dataset", fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion())},
+		{"Id", d.GetId()},
+		{"Task", task(d)},
+		{"Shape", shape(d.GetShape())},
+		{"Size", size(d.GetBytes())},
+		{"Made", moment(d.GetCreatedAt()) + " by " + d.GetCreatedBy()},
+		{"Manifest", "sha256 " + d.GetManifestSha256()},
+	}
+	m, err := dataset.ParseManifest([]byte(r.GetManifestJson()))
+	if err != nil {
+		g := grid{title: "Rows", header: []string{"SPLIT", "ROWS"}}
+		for _, name := range slices.Sorted(maps.Keys(d.GetRows())) {
+			g.rows = append(g.rows, []string{name, count(d.GetRows()[name])})
+		}
+		return []part{f, g}
+	}
+	f = append(f, fields{
+		{"Label", m.Label},
+		{"Features", strconv.Itoa(m.FeatureDim())},
+		{"Normalized by", string(m.Normalization.Method)},
+		{"Split", fmt.Sprintf("%s, seed %d", m.Ratio, m.Seed)},
+		{"Source", fmt.Sprintf("%s rows, %s bad, %s without a value left out, %s duplicates; sha256 %s", count(m.Source.Rows),
+			count(m.Source.BadRows), count(m.Source.DroppedRows), count(m.Source.Duplicates), m.Source.SHA256)},
+	}...)
+	return []part{f, splitGrid(m)}
+}
+
+// splitGrid shows how many rows of each class each split has.
+func splitGrid(m dataset.Manifest) grid {
+	g := grid{title: "Rows", header: []string{"SPLIT", "ROWS"}}
+	for i := range min(m.NumClasses, maxClassColumns) {
+		name := strconv.Itoa(i)
+		if len(m.ClassNames) > 0 {
+			name = m.ClassNames[i]
+		}
+		g.header = append(g.header, short(name, 16))
+	}
+	for _, s := range m.Splits {
+		row := []string{s.Name, count(s.Rows)}
+		for i := range min(m.NumClasses, maxClassColumns) {
+			row = append(row, count(s.ClassCounts[i]))
+		}
+		g.rows = append(g.rows, row)
+	}
+	return g
+}
+
+// maxClassColumns is how many classes fit on a screen.
+const maxClassColumns = 12

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/dataset"
+)
+
+// datasetSource is what a dataset is made of.
+type datasetSource struct {
+	name    string
+	from    string // path of a CSV file; "-" for standard input
+	options dataset.Options
+}
+
+func (a *app) datasetCreateCommand() *cobra.Command {
+	var from, split, normalize, dims, missing, task, comma string
+	o := dataset.DefaultOptions()
+	cmd := &cobra.Command{
+		Use:   "create NAME --from FILE.csv --label COLUMN",
+		Short: "Make a dataset from a CSV file",
+		Long: `Make a dataset from a CSV file. The file is read here: columns, types, missing values and bad rows are reported by
+line before anything is sent. The split is seeded and, for classes, stratified; the statistics for normalisation come from
+the training split alone and go with every model that is trained on the data.
+
+A name that is there gets a new version; jobs that were submitted keep theirs.`,
+		Example: "  tandem dataset create digits --from digits.csv --label label --split 80/10/10 --normalize standard --shape 1,8,8",
+		Args:    want("NAME"),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			if from == "" {
+				return &usageError{fmt.Errorf("name the file with --from FILE.csv (- for standard input)")}
+			}
+			var err error
+			if o.Split, err = dataset.ParseSplit(split); err != nil {
+				return &usageError{err}
+			}
+			if o.Normalize, err = dataset.ParseNormalize(normalize); err != nil {
+				return &usageError{err}
+			}
+			if o.Shape, err = parseShape(dims); err != nil {
+				return &usageError{err}
+			}
+			if o.Comma, err = parseComma(comma); err != nil {
+				return &usageError{err}
+			}
+			o.Missing, o.Task = dataset.MissingPolicy(missing), dataset.Task(task)
+			if err := o.Validate(); err != nil {
+				return &usageError{err}
+			}
+			made, err := a.makeDataset(ctx, c, datasetSource{name: args[0], from: from, options: o})
+			if err != nil {
+				return err
+			}
+			d := made.GetDataset()
+			return a.show(made, text(fmt.Sprintf("%s@%d is there (%s).", d.GetName(), d.GetVersion(), d.GetId())))
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&from, "from", "", "CSV file; - for standard input")
+	f.StringVar(&o.Label, "label", "", "column to learn")
+	f.StringVar(&split, "split", o.Split.String(), "shares of training, validation and test")
+	f.StringVar(&normalize, "normalize", string(o.Normalize.Method), "none, standard, standard-global, minmax, minmax-global or scale:FACTOR")
+	f.StringVar(&dims, "shape", "", "shape of one row, such as 1,8,8 (channels, height, width); flat by default")
+	f.StringSliceVar(&o.Drop, "drop", nil, "columns to leave out")
+	f.Uint64Var(&o.Seed, "seed", 0, "seed of the split")
+	f.StringVar(&missing, "missing", string(o.Missing), "rows with missing values: error, drop or mean")
+	f.StringVar(&task, "task", "", "classification or regression; decided from the label column by default")
+	f.IntVar(&o.MaxBadRows, "max-bad-rows", 0, "leave out so many bad rows at most")
+	f.BoolVar(&o.NoHeader, "no-header", false, "the first line is data; columns are then named c0, c1 ...")
+	f.StringVar(&comma, "comma", ",", `what parts the cells; "tab" for tabs`)
+	return cmd
+}
+
+func parseShape(s string) ([]int64, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var dims []int64
+	for d := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ',' || r == 'x' }) {
+		n, err := strconv.ParseInt(strings.TrimSpace(d), 10, 64)
+		if err != nil || n <= 0 {
+			return nil, fmt.Errorf("shape %q: %q is no positive whole number; write for example 1,8,8", s, d)
+		}
+		dims = append(dims, n)
+	}
+	return dims, nil
+}
+
+func parseComma(s string) (rune, error) {
+	if s == "tab" || s == `\t` {
+		return '\t', nil
+	}
+	if r := []rune(s); len(r) == 1 {
+		return r[0], nil
+	}
+	return 0, fmt.Errorf("comma %q: give one character, or tab", s)
+}
+
+// makeDataset converts a CSV file here, says what it found, uploads the files and commits them.
+func (a *app) makeDataset(ctx context.Context, c *client.Client, src datasetSource) (*tandemv1.CreateDatasetResponse, error) {
+	in := a.in
+	if src.from != "-" {
+		f, err := os.Open(src.from)
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("read data: %w", err)}
+		}
+		defer f.Close()
+		in = f
+	}
+	dir, err := os.MkdirTemp("", "tandem-dataset-*")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the converted data: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	files, total, err := a.convert(ctx, in, dir, src.options)
+	if err != nil {
+		return nil, err
+	}
+	begun, err := c.Datasets.BeginDataset(ctx, connect.NewRequest(&tandemv1.BeginDatasetRequest{Name: src.name}))
+	if err != nil {
+		return nil, err
+	}
+	bar := a.transferBar("Uploading", total)
+	defer bar.Close()
+	manifest := ""
+	for _, name := range files {
+		sum, err := a.upload(ctx, c, upload{path: filepath.Join(dir, name), datasetID: begun.Msg.GetId(), name: name, progress: bar})
+		if err != nil {
+			return nil, err
+		}
+		manifest = sum // the last one
+	}
+	bar.Close()
+	res, err := c.Datasets.CreateDataset(ctx, connect.NewRequest(&tandemv1.CreateDatasetRequest{
+		Name: src.name, Id: begun.Msg.GetId(), ManifestSha256: manifest, RequestId: newRequestID(),
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return res.Msg, nil
+}
+
+// convert writes the dataset's files into dir and says on standard error what was found; the manifest is the last.
+func (a *app) convert(ctx context.Context, in io.Reader, dir string, o dataset.Options) (names []string, total int64, err error) {
+	m, report, err := dataset.FromCSV(ctx, in, o, func(name string, data []byte) error {
+		names, total = append(names, name), total+int64(len(data))
+		return os.WriteFile(filepath.Join(dir, name), data, 0o600)
+	})
+	if err != nil {
+		return nil, 0, &usageError{err}
+	}
+	a.reportDataset(m, report)
+	return names, total, nil
+}
+
+// maxShownProblems is how many bad rows are named.
+const maxShownProblems = 20
+
+func (a *app) reportDataset(m dataset.Manifest, r dataset.Report) {
+	a.say("Read %s rows, %d features of shape %s, label %q (%s).", count(r.Rows), m.FeatureDim(), shape(m.Shape), m.Label, m.Task)
+	if r.TaskReason != "" {
+		a.say("  %s: %s", m.Task, r.TaskReason)
+	}
+	for _, p := range r.Bad[:min(len(r.Bad), maxShownProblems)] {
+		a.say("  left out: %s", p)
+	}
+	for _, p := range r.Dropped[:min(len(r.Dropped), max(0, maxShownProblems-len(r.Bad)))] {
+		a.say("  left out: %s", p)
+	}
+	if n := r.BadRows + r.DroppedRows; n > 0 {
+		a.say("  %s rows were left out: %s bad, %s with missing values.", count(n), count(r.BadRows), count(r.DroppedRows))
+	}
+	if r.FilledCells > 0 {
+		a.say("  %s missing values became the mean of their column.", count(r.FilledCells))
+	}
+	if r.Duplicates > 0 {
+		a.say("  %s rows are equal to an earlier one; %s of validation and test to a training row.", count(r.Duplicates), count(r.Leaked))
+	}
+	g := splitGrid(m)
+	g.title = ""
+	g.write(a.err, false)
+}

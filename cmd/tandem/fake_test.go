@@ -1,0 +1,248 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+)
+
+const secret = "tdm_secret"
+
+// fake is a coordinator of which each test says what it answers.
+type fake struct {
+	tandemv1connect.UnimplementedJobServiceHandler
+	tandemv1connect.UnimplementedArtifactServiceHandler
+	tandemv1connect.UnimplementedDatasetServiceHandler
+	tandemv1connect.UnimplementedTokenServiceHandler
+	tandemv1connect.UnimplementedModelServiceHandler
+
+	submit  func(*tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error)
+	get     func(id string) (*tandemv1.GetJobResponse, error)
+	watch   func(ctx context.Context, id string, send func(*tandemv1.WatchJobResponse) error) error
+	logs    func(send func(*tandemv1.StreamLogsResponse) error) error
+	rest    http.HandlerFunc
+	mu      sync.Mutex
+	jobs    []*tandemv1.Job
+	intents []*tandemv1.SetJobIntentRequest
+	files   map[string][]byte // by name, or hash
+	created *tandemv1.CreateDatasetRequest
+	tokens  []*tandemv1.CreateTokenRequest
+	down    bool // tokens are made, but nobody hears of it
+}
+
+func (f *fake) SubmitJob(_ context.Context, r *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
+	res, err := f.submit(r.Msg)
+	return connect.NewResponse(res), err
+}
+
+func (f *fake) GetJob(_ context.Context, r *connect.Request[tandemv1.GetJobRequest]) (*connect.Response[tandemv1.GetJobResponse], error) {
+	res, err := f.get(r.Msg.GetId())
+	return connect.NewResponse(res), err
+}
+
+func (f *fake) ListJobs(context.Context, *connect.Request[tandemv1.ListJobsRequest]) (*connect.Response[tandemv1.ListJobsResponse], error) {
+	return connect.NewResponse(&tandemv1.ListJobsResponse{Jobs: f.jobs}), nil
+}
+
+func (f *fake) SetJobIntent(_ context.Context, r *connect.Request[tandemv1.SetJobIntentRequest]) (*connect.Response[tandemv1.SetJobIntentResponse], error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.intents = append(f.intents, r.Msg)
+	return connect.NewResponse(&tandemv1.SetJobIntentResponse{Job: &tandemv1.Job{Id: r.Msg.GetId()}}), nil
+}
+
+func (f *fake) WatchJob(ctx context.Context, r *connect.Request[tandemv1.WatchJobRequest], s *connect.ServerStream[tandemv1.WatchJobResponse]) error {
+	return f.watch(ctx, r.Msg.GetId(), s.Send)
+}
+
+func (f *fake) StreamLogs(_ context.Context, _ *connect.Request[tandemv1.StreamLogsRequest], s *connect.ServerStream[tandemv1.StreamLogsResponse]) error {
+	return f.logs(s.Send)
+}
+
+func (f *fake) UploadArtifact(_ context.Context, s *connect.ClientStream[tandemv1.UploadArtifactRequest]) (*connect.Response[tandemv1.UploadArtifactResponse], error) {
+	var header *tandemv1.UploadArtifactHeader
+	var b bytes.Buffer
+	for s.Receive() {
+		if h := s.Msg().GetHeader(); h != nil {
+			header = h
+		}
+		b.Write(s.Msg().GetChunk())
+	}
+	sum := sha256.Sum256(b.Bytes())
+	if s.Err() != nil || header.GetSha256() != hex.EncodeToString(sum[:]) || header.GetSize() != int64(b.Len()) {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the bytes are not those of the header"))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := header.GetName()
+	if name == "" {
+		name = header.GetSha256()
+	}
+	f.files[name] = b.Bytes()
+	return connect.NewResponse(&tandemv1.UploadArtifactResponse{Artifact: header.GetSha256()}), nil
+}
+
+func (f *fake) BeginDataset(context.Context, *connect.Request[tandemv1.BeginDatasetRequest]) (*connect.Response[tandemv1.BeginDatasetResponse], error) {
+	return connect.NewResponse(&tandemv1.BeginDatasetResponse{Id: "data-1"}), nil
+}
+
+func (f *fake) CreateDataset(_ context.Context, r *connect.Request[tandemv1.CreateDatasetRequest]) (*connect.Response[tandemv1.CreateDatasetResponse], error) {
+	f.created = r.Msg
+	return connect.NewResponse(&tandemv1.CreateDatasetResponse{Dataset: &tandemv1.Dataset{Id: r.Msg.GetId(), Name: r.Msg.GetName(), Version: 1}}), nil
+}
+
+func (f *fake) CreateToken(_ context.Context, r *connect.Request[tandemv1.CreateTokenRequest]) (*connect.Response[tandemv1.CreateTokenResponse], error) {
+	f.tokens = append(f.tokens, r.Msg)
+	if f.down {
+		return nil, connect.NewError(connect.CodeUnavailable, errors.New("going down"))
+	}
+	return connect.NewResponse(&tandemv1.CreateTokenResponse{Token: &tandemv1.Token{Name: r.Msg.GetName(), Role: r.Msg.GetRole()}, Secret: "tdm_new"}), nil
+}
+
+// authority signs the certificates of fake coordinators.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &authority{cert, key, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
+}
+
+// serve runs a fake coordinator over TLS and returns its address.
+func (ca *authority) serve(t *testing.T, f *fake) string {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{identity.RoleName(identity.RoleCoordinator)}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, ca.key.Public(), ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.files = map[string][]byte{}
+	mux := http.NewServeMux()
+	mux.Handle(tandemv1connect.NewJobServiceHandler(f))
+	mux.Handle(tandemv1connect.NewArtifactServiceHandler(f))
+	mux.Handle(tandemv1connect.NewDatasetServiceHandler(f))
+	mux.Handle(tandemv1connect.NewTokenServiceHandler(f))
+	mux.Handle(tandemv1connect.NewModelServiceHandler(f))
+	if f.rest != nil {
+		mux.Handle("/v1/", f.rest)
+		mux.Handle("/v2/", f.rest)
+	}
+	refuse := connect.NewErrorWriter()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+secret {
+			_ = refuse.Write(w, r, connect.NewError(connect.CodeUnauthenticated, errors.New("unknown token")))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	s.EnableHTTP2 = true
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: ca.key}}}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// user is somebody at a command line.
+type user struct {
+	t        *testing.T
+	dir      string
+	env      map[string]string
+	in       string
+	patience client.Patience
+	out, err strings.Builder
+}
+
+// newUser has a context for the endpoints.
+func newUser(t *testing.T, ca string, endpoints ...string) *user {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "contexts.yaml")
+	file, err := client.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Put(client.Context{Name: "test", Endpoints: endpoints, CA: ca, Token: secret})
+	if err := file.Save(); err != nil {
+		t.Fatal(err)
+	}
+	return &user{
+		t: t, dir: dir, env: map[string]string{"TANDEM_CONFIG": path},
+		patience: client.Patience{Silent: 50 * time.Millisecond, Leading: 5 * time.Second, Pause: 10 * time.Millisecond},
+	}
+}
+
+// run runs one command line and returns its exit code.
+func (u *user) run(args ...string) int {
+	return u.runContext(u.t.Context(), args...)
+}
+
+func (u *user) runContext(ctx context.Context, args ...string) int {
+	u.out.Reset()
+	u.err.Reset()
+	a := &app{
+		in: strings.NewReader(u.in), out: &u.out, err: &u.err, patience: u.patience,
+		getenv: func(k string) string { return u.env[k] },
+	}
+	return a.execute(ctx, args)
+}
+
+// want checks an exit code and texts that must be in the output together.
+func (u *user) want(code, wanted int, texts ...string) {
+	u.t.Helper()
+	all := u.out.String() + u.err.String()
+	if code != wanted {
+		u.t.Errorf("exit code %d, want %d; output:\n%s", code, wanted, all)
+	}
+	for _, text := range texts {
+		if !strings.Contains(all, text) {
+			u.t.Errorf("%q is not in the output:\n%s", text, all)
+		}
+	}
+}

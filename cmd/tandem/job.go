@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func (a *app) listCommand() *cobra.Command {
+	var states []string
+	var limit int32
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List jobs, newest first",
+		Args:  cobra.NoArgs,
+		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
+			req := &tandemv1.ListJobsRequest{Limit: limit}
+			for _, s := range states {
+				v, ok := tandemv1.JobState_value["JOB_STATE_"+strings.ToUpper(s)]
+				if !ok || v == 0 {
+					return &usageError{fmt.Errorf("unknown state %q: use %s", s, strings.Join(jobStates(), ", "))}
+				}
+				req.States = append(req.States, tandemv1.JobState(v))
+			}
+			res, err := c.Jobs.ListJobs(ctx, connect.NewRequest(req))
+			if err != nil {
+				return err
+			}
+			return a.show(res.Msg, jobGrid(res.Msg.GetJobs()))
+		}),
+	}
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only these states: "+strings.Join(jobStates(), ", "))
+	cmd.Flags().Int32Var(&limit, "limit", 100, "at most so many")
+	must(cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(jobStates(), cobra.ShellCompDirectiveNoFileComp)))
+	return cmd
+}
+
+func jobStates() []string {
+	var names []string
+	for v := int32(1); ; v++ {
+		if _, ok := tandemv1.JobState_name[v]; !ok {
+			return names
+		}
+		names = append(names, stateName(tandemv1.JobState(v)))
+	}
+}
+
+func jobGrid(jobs []*tandemv1.Job) grid {
+	g := grid{
+		header: []string{"ID", "NAME", "STATE", "DATASET", "WORKERS", "AGE", "PUBLISHED", "REASON", "KIND", "PRIORITY", "TOOK", "BY"},
+		wide:   4,
+		empty:  "No jobs. Submit one: tandem submit -f job.yaml --wait",
+	}
+	for _, j := range jobs {
+		s := j.GetSpec()
+		g.rows = append(g.rows, []string{
+			j.GetId(), j.GetName(), stateName(j.GetState()), s.GetDataset(), number(s.GetResources().GetWorkers()),
+			age(j.GetCreatedAt()), j.GetPublishedVersion(), short(j.GetReason(), 60),
+			s.GetKind(), number(s.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(),
+		})
+	}
+	return g
+}
+
+func (a *app) describeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "describe JOB",
+		Short:             "Show a job: where it is, why, how far, and what came out of it",
+		Args:              want("JOB"),
+		ValidArgsFunction: a.complete(jobNames),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			res, err := c.Jobs.GetJob(ctx, connect.NewRequest(&tandemv1.GetJobRequest{Id: args[0]}))
+			if err != nil {
+				return err
+			}
+			return a.show(res.Msg, describeJob(res.Msg)...)
+		}),
+	}
+}
+
+func describeJob(r *tandemv1.GetJobResponse) []part {
+	j, s := r.GetJob(), r.GetJob().GetSpec()
+	parts := []part{fields{
+		{"Job", j.GetId()},
+		{"Name", j.GetName()},
+		{"Kind", s.GetKind()},
+		{"State", stateName(j.GetState())},
+		{"Reason", j.GetReason()},
+		{"Asked for", intentName(j)},
+		{"Dataset", s.GetDataset()},
+		{"Model", architecture(s.GetModel())},
+		{"Batch", number(s.GetTraining().GetBatch())},
+		{"Seed", number(s.GetTraining().GetSeed())},
+		{"Workers", fmt.Sprintf("%d in pool %s", s.GetResources().GetWorkers(), s.GetResources().GetPool())},
+		{"Priority", number(s.GetPriority())},
+		{"Submitted", strings.TrimSpace(moment(j.GetCreatedAt()) + " by " + j.GetSubmittedBy())},
+		{"Started", moment(j.GetStartedAt())},
+		{"Finished", moment(j.GetFinishedAt())},
+		{"Took", between(j.GetStartedAt(), j.GetFinishedAt())},
+		{"Published", j.GetPublishedVersion()},
+		{"Spec hash", j.GetSpecHash()},
+	}}
+	g := grid{title: "Trials", header: []string{"ID", "STATE", "STAGE", "STEP", "RESTARTS", "BEST CHECKPOINT", "REASON"}}
+	for _, t := range r.GetTrials() {
+		g.rows = append(g.rows, []string{
+			t.GetId(), stateName(t.GetState()), strings.ToLower(strings.TrimPrefix(t.GetStage().String(), "TRIAL_STAGE_")),
+			trialStep(t, r.GetProgress()), number(t.GetRestarts()), t.GetBestCheckpointId(), short(t.GetReason(), 60),
+		})
+	}
+	parts = append(parts, g)
+	for _, t := range r.GetTrials() {
+		e := grid{title: "Validation of " + t.GetId(), header: []string{"STEP", "EPOCH", "METRICS"}}
+		for _, v := range t.GetEvaluations()[max(0, len(t.GetEvaluations())-10):] {
+			e.rows = append(e.rows, []string{number(v.GetStep()), fmt.Sprintf("%.4g", v.GetEpoch()), metrics(v.GetMetrics())})
+		}
+		parts = append(parts, e)
+	}
+	return parts
+}
+
+func intentName(j *tandemv1.Job) string {
+	if j.GetIntent() <= tandemv1.JobIntent_JOB_INTENT_RUN {
+		return ""
+	}
+	return strings.ToLower(strings.TrimPrefix(j.GetIntent().String(), "JOB_INTENT_"))
+}
+
+func architecture(m *tandemv1.ModelSpec) string {
+	switch {
+	case m.GetMlp() != nil:
+		return fmt.Sprintf("mlp, hidden %v", m.GetMlp().GetHidden())
+	case m.GetCnn() != nil:
+		return fmt.Sprintf("cnn, channels %v, hidden %v", m.GetCnn().GetChannels(), m.GetCnn().GetHidden())
+	case m.GetTorchscript() != nil:
+		return "torchscript " + short(m.GetTorchscript().GetArtifact(), 12)
+	}
+	return ""
+}
+
+// trialStep is how far a trial is, by its live progress, else by its last evaluation.
+func trialStep(t *tandemv1.Trial, progress []*tandemv1.Progress) string {
+	step := int64(0)
+	if n := len(t.GetEvaluations()); n > 0 {
+		step = t.GetEvaluations()[n-1].GetStep()
+	}
+	if p := progressOf(t, progress); p != nil {
+		step = max(step, p.GetStep())
+	}
+	if t.GetTotalSteps() == 0 {
+		return number(step)
+	}
+	return fmt.Sprintf("%d/%d", step, t.GetTotalSteps())
+}
+
+func progressOf(t *tandemv1.Trial, progress []*tandemv1.Progress) *tandemv1.Progress {
+	i := slices.IndexFunc(progress, func(p *tandemv1.Progress) bool {
+		return p.GetTrialId() == t.GetId() && p.GetGeneration() == t.GetGeneration()
+	})
+	if i < 0 {
+		return nil
+	}
+	return progress[i]
+}
+
+func (a *app) pauseCommand() *cobra.Command {
+	return a.intentCommand("pause", "Stop a job at a step boundary with a checkpoint, and give its slots back",
+		"pauses; go on with `tandem resume %s`", tandemv1.JobIntent_JOB_INTENT_PAUSE)
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	return a.intentCommand("resume", "Let a paused job go on where it stopped",
+		"goes on; follow it with `tandem wait %s`", tandemv1.JobIntent_JOB_INTENT_RUN)
+}
+
+func (a *app) cancelCommand() *cobra.Command {
+	return a.intentCommand("cancel", "End a job now; its checkpoints stay",
+		"is cancelled; what it left: `tandem checkpoint list --job %s`", tandemv1.JobIntent_JOB_INTENT_CANCEL)
+}
+
+func (a *app) intentCommand(verb, summary, done string, intent tandemv1.JobIntent) *cobra.Command {
+	return &cobra.Command{
+		Use:               verb + " JOB...",
+		Short:             summary,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.complete(jobNames),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			if intent == tandemv1.JobIntent_JOB_INTENT_CANCEL {
+				if err := a.confirm(fmt.Sprintf("Cancel %s? A cancelled job cannot go on.", strings.Join(args, ", "))); err != nil {
+					return err
+				}
+			}
+			for _, id := range args {
+				res, err := c.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{
+					Id: id, Intent: intent, RequestId: newRequestID(),
+				}))
+				if err != nil {
+					return err
+				}
+				j := res.Msg.GetJob()
+				if err := a.show(res.Msg, text(j.GetId()+" "+fmt.Sprintf(done, j.GetId()))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	}
+}

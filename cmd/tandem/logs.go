@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func (a *app) logsCommand() *cobra.Command {
+	var followLogs, times bool
+	cmd := &cobra.Command{
+		Use:               "logs JOB",
+		Short:             "Show what the engines of a job wrote",
+		Args:              want("JOB"),
+		ValidArgsFunction: a.complete(jobNames),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			l := &logs{app: a, times: times, shown: map[logSource]int{}}
+			err := l.stream(ctx, c, &tandemv1.StreamLogsRequest{Id: args[0], Follow: followLogs})
+			if ctx.Err() != nil {
+				if followLogs {
+					a.say("Detached. The job goes on.")
+				}
+				return &silentError{errInterrupted}
+			}
+			return err
+		}),
+	}
+	cmd.Flags().BoolVarP(&followLogs, "follow", "f", false, "go on with new lines until the job ends; Ctrl-C detaches")
+	cmd.Flags().BoolVar(&times, "timestamps", false, "begin each line with its time")
+	return cmd
+}
+
+// logSource is one engine: its lines keep their order.
+type logSource struct {
+	trial, node string
+	rank        int32
+	generation  int64
+}
+
+type logs struct {
+	app   *app
+	times bool
+	shown map[logSource]int // lines of each engine, so that none is shown again after a new connection
+}
+
+// stream shows lines to the end, across the loss of coordinators.
+func (l *logs) stream(ctx context.Context, c *client.Client, req *tandemv1.StreamLogsRequest) error {
+	for heard := time.Now(); ; {
+		turn := c.Turn()
+		stream, err := c.Jobs.StreamLogs(ctx, connect.NewRequest(req))
+		if err == nil {
+			seen := map[logSource]int{}
+			for stream.Receive() {
+				heard = time.Now()
+				m := stream.Msg()
+				from := logSource{m.GetTrialId(), m.GetNodeId(), m.GetRank(), m.GetGeneration()}
+				seen[from]++
+				if seen[from] <= l.shown[from] {
+					continue
+				}
+				l.shown[from] = seen[from]
+				if err := l.write(m); err != nil {
+					return err
+				}
+			}
+			err = stream.Err()
+			_ = stream.Close()
+			if err == nil {
+				return nil
+			}
+		}
+		if ctx.Err() != nil || definite(err) {
+			return err
+		}
+		limit := watchPatience
+		if len(l.shown) == 0 {
+			limit = c.Patience.Silent
+		}
+		if time.Since(heard) > limit {
+			return c.Explain(connect.NewError(connect.CodeUnavailable, err))
+		}
+		c.Rotate(turn)
+		if err := client.Sleep(ctx, c.Patience.Pause); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *logs) write(m *tandemv1.StreamLogsResponse) error {
+	if l.app.output == "json" || l.app.output == "yaml" {
+		return l.app.show(m)
+	}
+	at := ""
+	if l.times {
+		at = m.GetTime().AsTime().Local().Format("2006-01-02T15:04:05.000 ")
+	}
+	_, err := fmt.Fprintf(l.app.out, "%sr%d.%d | %s\n", at, m.GetRank(), m.GetGeneration(), m.GetLine())
+	return err
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+var outputs = []string{"table", "wide", "json", "yaml"}
+
+func (a *app) checkOutput() error {
+	if !slices.Contains(outputs, a.output) {
+		return &usageError{fmt.Errorf("unknown output %q: use table, wide, json or yaml", a.output)}
+	}
+	return nil
+}
+
+// part is a piece of what people read.
+type part interface {
+	write(w io.Writer, wide bool)
+}
+
+// show writes an answer in the form that was asked for: m for programs, parts for people.
+func (a *app) show(m proto.Message, parts ...part) error {
+	switch a.output {
+	case "json":
+		b, err := encodeJSON(m)
+		if err != nil {
+			return err
+		}
+		_, err = a.out.Write(b)
+		return err
+	case "yaml":
+		b, err := encodeJSON(m)
+		if err != nil {
+			return err
+		}
+		if b, err = yaml.JSONToYAML(b); err != nil {
+			return fmt.Errorf("encode as YAML: %w", err)
+		}
+		_, err = a.out.Write(b)
+		return err
+	}
+	for _, p := range parts {
+		p.write(a.out, a.output == "wide")
+	}
+	return nil
+}
+
+// encodeJSON writes a message with the keys of the schema, every one of them, so that scripts can rely on them.
+func encodeJSON(m proto.Message) ([]byte, error) {
+	b, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode as JSON: %w", err)
+	}
+	// protojson varies its white space on purpose.
+	var out bytes.Buffer
+	if err := json.Indent(&out, b, "", "  "); err != nil {
+		return nil, fmt.Errorf("encode as JSON: %w", err)
+	}
+	out.WriteByte('\n')
+	return out.Bytes(), nil
+}
+
+// grid is a table.
+type grid struct {
+	title  string
+	header []string
+	wide   int // the last so many columns are shown with -o wide only
+	rows   [][]string
+	empty  string // what is said when there are no rows
+}
+
+func (g grid) write(w io.Writer, wide bool) {
+	if len(g.rows) == 0 {
+		if g.empty != "" {
+			fmt.Fprintln(w, g.empty)
+		}
+		return
+	}
+	if g.title != "" {
+		fmt.Fprintf(w, "\n%s\n", g.title)
+	}
+	columns := len(g.header)
+	if !wide {
+		columns -= g.wide
+	}
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	t.SetStyle(style)
+	t.AppendHeader(cells(g.header[:columns]))
+	for _, r := range g.rows {
+		t.AppendRow(cells(r[:columns]))
+	}
+	for line := range strings.Lines(t.Render() + "\n") {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+}
+
+func cells(texts []string) table.Row {
+	row := make(table.Row, len(texts))
+	for i, t := range texts {
+		row[i] = t
+	}
+	return row
+}
+
+// fields are names and values, one a line; those without a value are left out.
+type fields [][2]string
+
+func (f fields) write(w io.Writer, _ bool) {
+	width := 0
+	for _, kv := range f {
+		if kv[1] != "" {
+			width = max(width, len(kv[0]))
+		}
+	}
+	for _, kv := range f {
+		if kv[1] != "" {
+			value := strings.ReplaceAll(kv[1], "\n", "\n"+strings.Repeat(" ", width+3))
+			fmt.Fprintf(w, "%-*s  %s\n", width+1, kv[0]+":", value)
+		}
+	}
+}
+
+// text is a paragraph.
+type text string
+
+func (t text) write(w io.Writer, _ bool) { fmt.Fprintln(w, string(t)) }

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// reporter shows a job as it goes.
+type reporter interface {
+	update(w *tandemv1.WatchJobResponse)
+	note(text string)
+	close()
+}
+
+// reporter fits where the output goes: a moving bar on a terminal, lines elsewhere. Both go to standard error when
+// standard output is for a program.
+func (a *app) reporter() reporter {
+	if a.output == "json" || a.output == "yaml" {
+		return &lines{out: a.err, every: lineEvery, now: time.Now}
+	}
+	if a.terminal {
+		return &bar{out: a.out}
+	}
+	return &lines{out: a.out, every: lineEvery, now: time.Now}
+}
+
+// lineEvery is the time between two lines of progress.
+const lineEvery = 2 * time.Second
+
+// headline says where a job is; it changes only when people should look.
+func headline(w *tandemv1.WatchJobResponse) string {
+	j := w.GetJob()
+	line := stateName(j.GetState())
+	if len(w.GetTrials()) > 0 {
+		t := w.GetTrials()[len(w.GetTrials())-1]
+		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && !final(j) {
+			line += ", publishing the best checkpoint"
+		}
+		if t.GetRestarts() > 0 {
+			line += fmt.Sprintf(", restarted %d times", t.GetRestarts())
+		}
+	}
+	if j.GetReason() != "" {
+		line += ": " + j.GetReason()
+	}
+	return line
+}
+
+// current is the progress of the newest trial; nil before its engines report.
+func current(w *tandemv1.WatchJobResponse) *tandemv1.Progress {
+	if len(w.GetTrials()) == 0 {
+		return nil
+	}
+	t := w.GetTrials()[len(w.GetTrials())-1]
+	p := progressOf(t, w.GetProgress())
+	if p == nil || p.GetTotalSteps() == 0 {
+		return nil
+	}
+	return p
+}
+
+// figures of a moment, apart from the steps.
+func figures(w *tandemv1.WatchJobResponse, p *tandemv1.Progress) string {
+	parts := []string{fmt.Sprintf("loss %.4f", p.GetLoss())}
+	t := w.GetTrials()[len(w.GetTrials())-1]
+	if n := len(t.GetEvaluations()); n > 0 {
+		metric := w.GetJob().GetSpec().GetMetric()
+		if v, ok := t.GetEvaluations()[n-1].GetMetrics()[metric]; ok && metric != "loss" {
+			parts = append(parts, fmt.Sprintf("%s %.4f", metric, v))
+		}
+	}
+	parts = append(parts, count(int64(p.GetSamplesPerSecond()))+" samples/s")
+	if eta := p.GetEtaSeconds(); eta > 0 && !math.IsInf(eta, 0) {
+		parts = append(parts, "ETA "+duration(time.Duration(eta*float64(time.Second))))
+	}
+	return strings.Join(parts, "  ")
+}
+
+// lines is for logs and pipes: a line when something changes, and now and then between.
+type lines struct {
+	out   io.Writer
+	every time.Duration
+	now   func() time.Time
+	head  string
+	step  int64
+	last  time.Time
+}
+
+func (l *lines) line(text string) {
+	fmt.Fprintf(l.out, "%s  %s\n", l.now().Format("15:04:05"), text)
+}
+
+func (l *lines) update(w *tandemv1.WatchJobResponse) {
+	if head := headline(w); head != l.head {
+		if l.head == "" {
+			head, l.head = w.GetJob().GetName()+" ("+w.GetJob().GetId()+") "+head, head
+		} else {
+			l.head = head
+		}
+		l.line(head)
+	}
+	p := current(w)
+	if p == nil || p.GetStep() == l.step || l.now().Sub(l.last) < l.every && p.GetStep() != p.GetTotalSteps() {
+		return
+	}
+	l.last, l.step = l.now(), p.GetStep()
+	l.line(fmt.Sprintf("%3d %%  step %s/%s  epoch %.1f  %s",
+		100*p.GetStep()/p.GetTotalSteps(), count(p.GetStep()), count(p.GetTotalSteps()), p.GetEpoch(), figures(w, p)))
+}
+
+func (l *lines) note(text string) { l.line(text) }
+func (l *lines) close()           {}
+
+// bar is for a terminal: one line that moves, with what changes above it.
+type bar struct {
+	out  io.Writer
+	bar  *progressbar.ProgressBar
+	head string
+}
+
+func (b *bar) update(w *tandemv1.WatchJobResponse) {
+	if head := headline(w); head != b.head {
+		shown := head
+		if b.head == "" {
+			shown = w.GetJob().GetName() + " (" + w.GetJob().GetId() + ") " + head
+		}
+		b.head = head
+		b.note(shown)
+	}
+	p := current(w)
+	if p == nil || final(w.GetJob()) {
+		return
+	}
+	if b.bar == nil {
+		b.bar = newBar(b.out, p.GetTotalSteps(), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
+	}
+	if b.bar.GetMax64() != p.GetTotalSteps() {
+		b.bar.ChangeMax64(p.GetTotalSteps())
+	}
+	b.bar.Describe(figures(w, p))
+	_ = b.bar.Set64(p.GetStep())
+}
+
+// note writes a line above the bar.
+func (b *bar) note(text string) {
+	if b.bar != nil {
+		_ = b.bar.Clear()
+	}
+	fmt.Fprintln(b.out, text)
+	if b.bar != nil && !b.bar.IsFinished() {
+		_ = b.bar.RenderBlank()
+	}
+}
+
+func (b *bar) close() {
+	if b.bar != nil {
+		_ = b.bar.Clear()
+		_ = b.bar.Exit()
+	}
+}
+
+func newBar(out io.Writer, total int64, more ...progressbar.Option) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(total, append([]progressbar.Option{
+		progressbar.OptionSetWriter(out),
+		progressbar.OptionSetWidth(24),
+		progressbar.OptionThrottle(100 * time.Millisecond),
+		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerHead: "▌", SaucerPadding: "░", BarStart: "", BarEnd: ""}),
+	}, more...)...)
+}
+
+// transferBar shows bytes on their way, on a terminal only.
+func (a *app) transferBar(what string, total int64) io.WriteCloser {
+	if !a.terminal || total == 0 {
+		return discard{}
+	}
+	return transfer{newBar(a.err, total, progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish())}
+}
+
+type transfer struct{ *progressbar.ProgressBar }
+
+// Close takes the bar off the screen.
+func (t transfer) Close() error {
+	_ = t.Clear()
+	return t.Exit()
+}
+
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+func (discard) Close() error                { return nil }

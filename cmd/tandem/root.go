@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+)
+
+// app is what all commands share.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+	terminal bool // standard output is a terminal
+	asks     bool // somebody can answer a question
+	patience client.Patience
+
+	context string // --context
+	output  string // --output
+	yes     bool   // --yes
+
+	started bool // a command has begun: what fails from now on is no mistake of usage
+}
+
+// execute runs one command line and returns its exit code.
+func (a *app) execute(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if !a.started {
+		err = &usageError{err}
+	}
+	code := exitCode(err)
+	var silent *silentError
+	if !errors.As(err, &silent) {
+		fmt.Fprintf(a.err, "tandem: %s\n", client.Message(err))
+		if code == exitUsage && !a.started {
+			fmt.Fprintf(a.err, "See '%s --help'.\n", cmd.CommandPath())
+		}
+	}
+	return code
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tandem",
+		Short: "Train neural networks on a cluster of machines and serve the results",
+		Long: `Tandem trains neural networks on a cluster of machines and serves the results from the same machines.
+
+Start here:
+  tandem up                 a whole cluster on this machine
+  tandem up --demo          the same, with one job from data to prediction, and away again
+  tandem submit -f job.yaml --wait`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetVersionTemplate("tandem {{.Version}}\n")
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.context, "context", "", "cluster to talk to, by its name in the contexts file")
+	flags.StringVarP(&a.output, "output", "o", "table", "form of the output: table, wide, json or yaml")
+	flags.BoolVarP(&a.yes, "yes", "y", false, "do not ask before something is taken away")
+	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp)))
+	must(root.RegisterFlagCompletionFunc("context", a.completeContexts))
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkOutput() }
+
+	groups := []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"cluster", "Run a cluster:", []*cobra.Command{a.upCommand(), a.coordinatorCommand(), a.workerCommand()}},
+		{"train", "Train:", []*cobra.Command{
+			a.datasetCommand(), a.submitCommand(), a.listCommand(), a.describeCommand(), a.waitCommand(), a.logsCommand(),
+			a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.checkpointCommand(),
+		}},
+		{"serve", "Publish and serve:", []*cobra.Command{a.modelCommand(), a.serveCommand(), a.predictCommand()}},
+		{"operate", "Operate:", []*cobra.Command{
+			a.clusterCommand(), a.nodeCommand(), a.poolCommand(), a.eventsCommand(), a.tokenCommand(), a.contextCommand(), a.apiCommand(),
+		}},
+	}
+	for _, g := range groups {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.id
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(a.versionCommand(), exitCodesTopic(), a.storeCommand())
+	return root
+}
+
+// run makes a command's function: what it gets is the command line, already checked for form.
+func (a *app) run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		a.started = true
+		return f(cmd.Context(), args)
+	}
+}
+
+// call makes a command's function that needs the cluster.
+func (a *app) call(f func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+	return a.run(func(ctx context.Context, args []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return c.Explain(f(ctx, c, args))
+	})
+}
+
+// client reaches the cluster that is meant: --context, else the environment, else the current context.
+func (a *app) client() (*client.Client, error) {
+	c, err := a.clusterContext()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(c, a.patience, "tandem/"+version())
+}
+
+func (a *app) clusterContext() (client.Context, error) {
+	if a.context == "" {
+		if c, ok, err := client.FromEnv(a.getenv); ok {
+			return c, err
+		}
+	}
+	file, err := a.contexts()
+	if err != nil {
+		return client.Context{}, err
+	}
+	return file.Get(a.context)
+}
+
+func (a *app) contexts() (*client.File, error) {
+	path, err := client.Path(a.getenv)
+	if err != nil {
+		return nil, err
+	}
+	return client.Load(path)
+}
+
+// say talks to the person, not to the pipe.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.err, format+"\n", args...)
+}
+
+// confirm asks before something is taken away.
+func (a *app) confirm(question string) error {
+	if a.yes {
+		return nil
+	}
+	if !a.asks {
+		return &usageError{fmt.Errorf("%s Nobody can be asked here: add -y to go on", question)}
+	}
+	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	var answer string
+	if _, err := fmt.Fscanln(a.in, &answer); err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
+		return errors.New("nothing was done")
+	}
+	return nil
+}
+
+// newRequestID names what the user asks for once, whatever is repeated on the way.
+func newRequestID() string { return "req-" + strings.ToLower(ulid.Make().String()) }
+
+// must is for what only a mistake in this program can break.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

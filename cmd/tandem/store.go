@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"tandem.dev/storage/embedded"
+)
+
+// storeCommand is the embedded S3 server as a process of its own, for up. Its keys are in the environment.
+func (a *app) storeCommand() *cobra.Command {
+	var cfg embedded.Config
+	cmd := &cobra.Command{
+		Use:    "store",
+		Short:  "Run the embedded S3 server (tandem up does)",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			cfg.AccessKey, cfg.SecretKey = a.getenv("TANDEM_STORE_ACCESS_KEY"), a.getenv("TANDEM_STORE_SECRET_KEY")
+			s, err := embedded.New(cfg)
+			if err != nil {
+				return err
+			}
+			return s.Run(ctx)
+		}),
+	}
+	cmd.Flags().StringVar(&cfg.Dir, "dir", "", "folder of the objects")
+	cmd.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:0", "host:port, on loopback")
+	must(cmd.MarkFlagRequired("dir"))
+	return cmd
+}

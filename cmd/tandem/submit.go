@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/spec"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// submitOptions are the flags of submit.
+type submitOptions struct {
+	file    string
+	sets    []string
+	wait    bool
+	dryRun  bool
+	timeout time.Duration
+}
+
+func (a *app) submitCommand() *cobra.Command {
+	var o submitOptions
+	cmd := &cobra.Command{
+		Use:   "submit -f FILE",
+		Short: "Submit a job",
+		Long: `Submit a job. The spec is YAML or JSON; every key is in docs/spec.md.
+
+With --wait the job is followed to its end; Ctrl-C then detaches and the job goes on.`,
+		Example: `  tandem submit -f job.yaml --wait
+  tandem submit -f job.yaml --set training.seed=2 --set resources.workers=4
+  tandem submit -f job.yaml --dry-run -o yaml`,
+		Args: cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			if o.file == "" {
+				return &usageError{fmt.Errorf("name the spec with -f FILE (- for standard input)")}
+			}
+			s, err := a.loadSpec(o.file, o.sets)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			_, err = a.submit(ctx, c, s, filepath.Dir(o.file), o)
+			return c.Explain(err)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.file, "file", "f", "", "file with the spec; - for standard input")
+	f.StringArrayVar(&o.sets, "set", nil, "change one key: path=value, such as training.optimizer.lr=0.01; may be repeated")
+	f.BoolVar(&o.wait, "wait", false, "follow the job to its end")
+	f.BoolVar(&o.dryRun, "dry-run", false, "only check the spec, and show it with its defaults filled in")
+	f.DurationVar(&o.timeout, "timeout", 0, "with --wait: wait so long at most")
+	return cmd
+}
+
+func (a *app) loadSpec(file string, sets []string) (*tandemv1.JobSpec, error) {
+	var b []byte
+	var err error
+	if file == "-" {
+		b, err = io.ReadAll(io.LimitReader(a.in, spec.MaxBytes+1))
+	} else {
+		b, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read spec: %w", err)
+	}
+	s, err := spec.Parse(file, b, sets)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return s, nil
+}
+
+// submit submits a spec whose files lie in dir, and follows the job if that is asked for.
+func (a *app) submit(ctx context.Context, c *client.Client, s *tandemv1.JobSpec, dir string, o submitOptions) (*tandemv1.Job, error) {
+	if err := a.uploadModel(ctx, c, s, dir); err != nil {
+		return nil, err
+	}
+	res, err := c.Jobs.SubmitJob(ctx, connect.NewRequest(&tandemv1.SubmitJobRequest{
+		Spec: s, RequestId: newRequestID(), DryRun: o.dryRun,
+	}))
+	if err != nil {
+		return nil, err
+	}
+	j := res.Msg.GetJob()
+	if o.dryRun {
+		a.say("The spec is fine. Nothing was submitted.")
+		return j, a.show(res.Msg, describeJob(&tandemv1.GetJobResponse{Job: j})...)
+	}
+	if !o.wait {
+		return j, a.show(res.Msg, text(j.GetId()+" submitted; follow it with `tandem wait "+j.GetId()+"`"))
+	}
+	return a.await(ctx, c, j.GetId(), o.timeout)
+}
+
+// uploadModel uploads the user's own TorchScript file, if the spec names one, and puts its hash in.
+func (a *app) uploadModel(ctx context.Context, c *client.Client, s *tandemv1.JobSpec, dir string) error {
+	t := s.GetModel().GetTorchscript()
+	if t.GetFile() == "" {
+		return nil
+	}
+	if t.GetArtifact() != "" {
+		return &usageError{fmt.Errorf("model.torchscript: file and artifact exclude each other: keep one")}
+	}
+	path := t.GetFile()
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return &usageError{fmt.Errorf("model.torchscript.file: %w (the path is relative to the spec)", err)}
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 {
+		return &usageError{fmt.Errorf("model.torchscript.file: %s is no file with anything in it", path)}
+	}
+	artifact, err := a.upload(ctx, c, upload{path: path})
+	if err != nil {
+		return err
+	}
+	t.Artifact, t.File = artifact, ""
+	return nil
+}

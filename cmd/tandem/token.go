@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func (a *app) tokenCommand() *cobra.Command {
+	return group("token", "Make and revoke tokens for clients, and for nodes that join",
+		a.tokenCreateCommand(), a.tokenListCommand(), a.tokenRevokeCommand())
+}
+
+func (a *app) tokenCreateCommand() *cobra.Command {
+	var role string
+	var join bool
+	var ttl time.Duration
+	cmd := &cobra.Command{
+		Use:   "create [NAME]",
+		Short: "Make a token; its secret is shown this once",
+		Long: `Make a token. Its secret goes to standard output and is shown this once.
+
+For a client (--role admin, user or viewer) it never ends unless --ttl is given; for a node that joins (--join --role
+worker or coordinator) it ends after an hour and lets nodes of that role in until then.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			if role == "" {
+				role = map[bool]string{false: "user", true: "worker"}[join]
+			}
+			req := &tandemv1.CreateTokenRequest{Role: role, Join: join, TtlSeconds: int64(ttl.Seconds())}
+			if len(args) > 0 {
+				req.Name = args[0]
+			} else {
+				id := newRequestID()
+				req.Name = role + "-" + id[len(id)-6:]
+			}
+			if err := roleFits(role, join); err != nil {
+				return err
+			}
+			res, err := c.Tokens.CreateToken(ctx, connect.NewRequest(req))
+			if err != nil {
+				return err
+			}
+			t := res.Msg.GetToken()
+			if err := a.show(res.Msg, text(res.Msg.GetSecret())); err != nil {
+				return err
+			}
+			until := "never ends"
+			if t.GetExpiresAt() != nil {
+				until = "ends in " + duration(time.Until(t.GetExpiresAt().AsTime()))
+			}
+			a.say("Token %s (%s) %s. It is not shown again; revoke it with `tandem token revoke %s`.", t.GetName(), t.GetRole(), until, t.GetName())
+			if join {
+				a.say("On the machine: tandem %s --join %s --token-file FILE_WITH_THE_TOKEN", role, strings.Join(c.Context.Endpoints, ","))
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&role, "role", "", "admin, user (the default) or viewer; with --join worker (the default) or coordinator")
+	cmd.Flags().BoolVar(&join, "join", false, "the token lets a node join")
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it is good, such as 24h")
+	return cmd
+}
+
+func roleFits(role string, join bool) error {
+	switch role {
+	case "admin", "user", "viewer":
+		if !join {
+			return nil
+		}
+	case "worker", "coordinator":
+		if join {
+			return nil
+		}
+		return &usageError{fmt.Errorf("role %s is for nodes: add --join", role)}
+	}
+	if join {
+		return &usageError{fmt.Errorf("role %q cannot join: use worker or coordinator", role)}
+	}
+	return &usageError{fmt.Errorf("unknown role %q: use admin, user or viewer", role)}
+}
+
+func (a *app) tokenListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List tokens",
+		Args:  cobra.NoArgs,
+		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
+			res, err := c.Tokens.ListTokens(ctx, connect.NewRequest(&tandemv1.ListTokensRequest{}))
+			if err != nil {
+				return err
+			}
+			g := grid{header: []string{"NAME", "ROLE", "FOR", "AGE", "ENDS", "ID"}, wide: 1, empty: "No tokens."}
+			for _, t := range res.Msg.GetTokens() {
+				use, ends := "clients", "never"
+				if t.GetJoin() {
+					use = "joining"
+				}
+				if at := t.GetExpiresAt(); at != nil {
+					ends = "ended"
+					if left := time.Until(at.AsTime()); left > 0 {
+						ends = "in " + duration(left)
+					}
+				}
+				g.rows = append(g.rows, []string{t.GetName(), t.GetRole(), use, age(t.GetCreatedAt()), ends, t.GetId()})
+			}
+			return a.show(res.Msg, g)
+		}),
+	}
+}
+
+func (a *app) tokenRevokeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke TOKEN",
+		Short: "Refuse a token from now on (by name or id)",
+		Args:  want("TOKEN"),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			if err := a.confirm(fmt.Sprintf("Revoke token %s? Whoever uses it is shut out at once.", args[0])); err != nil {
+				return err
+			}
+			res, err := c.Tokens.RevokeToken(ctx, connect.NewRequest(&tandemv1.RevokeTokenRequest{Id: args[0]}))
+			if err != nil {
+				return err
+			}
+			return a.show(res.Msg, text(args[0]+" is revoked"))
+		}),
+	}
+}

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/local"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// upOptions are the flags of up.
+type upOptions struct {
+	dataDir string
+	listen  string
+	workers int
+	slots   int
+	engine  string
+	context string
+	demo    bool
+	demoDir string
+}
+
+const (
+	defaultListen = "127.0.0.1:7070"
+	// startTime is how long a cluster may take to be there.
+	startTime = 45 * time.Second
+	// stopGrace is how long each process has to end by itself.
+	stopGrace = 8 * time.Second
+)
+
+func (a *app) upCommand() *cobra.Command {
+	var o upOptions
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run a whole cluster on this machine",
+		Long: `Run a whole cluster on this machine: a coordinator, workers and an S3 store, on loopback. Ctrl-C stops it; the next
+"tandem up" on the same data folder resumes it, jobs and all. The command line is set up to talk to it (context "local").
+
+With --demo everything happens in a temporary folder on free ports: a dataset is made from real images, a small network is
+trained on two workers, published, served and asked, and then everything is stopped and removed.`,
+		Args: cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+			defer stop()
+			if o.workers < 0 || o.workers > 64 {
+				return &usageError{fmt.Errorf("--workers %d: want 0 to 64", o.workers)}
+			}
+			if o.demo {
+				return a.demo(ctx, o)
+			}
+			return a.up(ctx, o)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.dataDir, "data-dir", "", "folder of the cluster (default ~/.local/share/tandem)")
+	f.StringVar(&o.listen, "listen", "", "host:port of the API (default "+defaultListen+"); the next two ports are for gossip and the store")
+	f.IntVar(&o.workers, "workers", 2, "worker agents")
+	f.IntVar(&o.slots, "slots", 1, "CPU slots of each worker; 0: one for each GPU")
+	f.StringVar(&o.engine, "engine", "", "path of tandem-engine; by default beside this program, else on the PATH")
+	f.StringVar(&o.context, "context-name", "local", "name of the context that is written")
+	f.BoolVar(&o.demo, "demo", false, "show one job from data to prediction, then stop and remove everything")
+	f.StringVar(&o.demoDir, "demo-dir", filepath.Join("examples", "digits"), "folder with digits.csv and job.yaml for --demo")
+	return cmd
+}
+
+// up runs a cluster until it is interrupted.
+func (a *app) up(ctx context.Context, o upOptions) error {
+	dir, err := a.dataDir(o.dataDir)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	cl, err := a.startCluster(ctx, dir, o)
+	if err != nil {
+		return err
+	}
+	defer cl.stop()
+	file, err := a.contexts()
+	if err != nil {
+		return err
+	}
+	entry := cl.context
+	entry.Name = o.context
+	file.Put(entry)
+	file.Current = o.context
+	if err := file.Save(); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "\nThe cluster is up (%s): https://%s, %d workers with %d slots, data in %s\n",
+		duration(time.Since(begun)), cl.folder.Settings.Listen, o.workers, cl.slots, cl.folder.Dir)
+	fmt.Fprintf(a.out, `
+In another terminal:
+  tandem dataset create digits --from examples/digits/digits.csv --label label --normalize standard --shape 1,8,8
+  tandem submit -f examples/digits/job.yaml --wait
+  tandem list
+
+Logs are in %s. Ctrl-C stops the cluster; tandem up resumes it.
+`, cl.folder.Path("logs"))
+	<-ctx.Done()
+	a.say("\nStopping ...")
+	return nil
+}
+
+func (a *app) dataDir(dir string) (string, error) {
+	if dir != "" {
+		return dir, nil
+	}
+	if data := a.getenv("XDG_DATA_HOME"); data != "" {
+		return filepath.Join(data, "tandem"), nil
+	}
+	if home := a.getenv("HOME"); home != "" {
+		return filepath.Join(home, ".local", "share", "tandem"), nil
+	}
+	return "", &usageError{errors.New("name the data folder with --data-dir")}
+}
+
+// localCluster is a cluster of child processes.
+type localCluster struct {
+	app     *app
+	folder  *local.Folder
+	context client.Context
+	slots   int
+
+	keeper *local.Keeper
+	self   string
+	stages []func() // stop what was started, in order of starting
+
+	mu    sync.Mutex // guards what follows
+	ready bool       // everything is there
+	quiet bool       // it is being stopped
+}
+
+// startCluster starts store, coordinator and workers in dir and waits until all are there.
+func (a *app) startCluster(ctx context.Context, dir string, o upOptions) (_ *localCluster, err error) {
+	folder, err := local.Open(dir, o.listen, defaultListen)
+	if err != nil {
+		return nil, err
+	}
+	cl := &localCluster{app: a, folder: folder}
+	defer func() {
+		if err != nil {
+			cl.stop()
+		}
+	}()
+	if cl.self, err = os.Executable(); err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	if cl.keeper, err = local.NewKeeper(folder.Path("logs"), stopGrace, cl.line); err != nil {
+		return nil, err
+	}
+	verb := "Resuming"
+	if folder.New {
+		verb = "Starting"
+	}
+	a.say("%s a cluster in %s ...", verb, folder.Dir)
+	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("the cluster is not up after %s: see the logs in %s", startTime, folder.Path("logs")))
+	defer cancel()
+	if err := cl.startStore(ctx); err != nil {
+		return nil, err
+	}
+	if err := cl.startCoordinator(ctx); err != nil {
+		return nil, err
+	}
+	if err := cl.startWorkers(ctx, o); err != nil {
+		return nil, err
+	}
+	cl.mu.Lock()
+	cl.ready = true
+	cl.mu.Unlock()
+	return cl, nil
+}
+
+// keep starts a process and keeps it.
+func (cl *localCluster) keep(name string, env []string, args ...string) (*local.Child, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	first, done := make(chan *local.Child, 1), make(chan error, 1)
+	p := local.Process{Name: name, Path: cl.self, Args: args, Env: append(os.Environ(), env...)}
+	go func() {
+		done <- cl.keeper.Keep(ctx, p, func(c *local.Child) { first <- c }, func(err error, pause time.Duration) {
+			cl.mu.Lock()
+			defer cl.mu.Unlock()
+			if cl.ready && !cl.quiet {
+				cl.app.say("%s\n  It is started again in %s.", err, pause)
+			}
+		})
+	}()
+	select {
+	case c := <-first:
+		cl.stages = append(cl.stages, func() { cancel(); <-done })
+		return c, nil
+	case err := <-done:
+		cancel()
+		return nil, err
+	}
+}
+
+// stop ends all processes, the last started first, and lets the folder go.
+func (cl *localCluster) stop() {
+	cl.mu.Lock()
+	cl.quiet = true
+	cl.mu.Unlock()
+	// Workers end together, then the coordinator, then the store.
+	var workers sync.WaitGroup
+	for i := len(cl.stages) - 1; i > 1; i-- {
+		workers.Go(cl.stages[i])
+	}
+	workers.Wait()
+	for i := min(1, len(cl.stages)-1); i >= 0; i-- {
+		cl.stages[i]()
+	}
+	cl.stages = nil
+	cl.folder.Close()
+}
+
+// until asks again and again whether a child is ready; it ends when it is, when the child has ended, or with ctx.
+func until(ctx context.Context, c *local.Child, ready func(context.Context) bool) error {
+	for {
+		if ready(ctx) {
+			return nil
+		}
+		t := time.NewTimer(30 * time.Millisecond)
+		select {
+		case <-c.Done():
+			t.Stop()
+			return c.Err()
+		case <-ctx.Done():
+			t.Stop()
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+	}
+}
+
+// line shows the warnings of children; everything is in the logs.
+func (cl *localCluster) line(name string, line []byte) {
+	cl.mu.Lock()
+	show := cl.ready && !cl.quiet
+	cl.mu.Unlock()
+	if !show {
+		return
+	}
+	var l struct {
+		Level   string `json:"level"`
+		Message string `json:"message"`
+		Error   string `json:"error"`
+		Err     string `json:"err"`
+	}
+	if json.Unmarshal(line, &l) != nil || l.Level != "warn" && l.Level != "error" && l.Level != "fatal" {
+		return
+	}
+	text := l.Message
+	if why := l.Error + l.Err; why != "" {
+		text += ": " + why
+	}
+	cl.app.say("%s: %s", name, short(text, 200))
+}
+
+// nodes counts the nodes that are alive and their slots.
+func nodes(ctx context.Context, c *client.Client, names map[string]bool) (alive, slots int) {
+	res, err := c.Nodes.ListNodes(ctx, connect.NewRequest(&tandemv1.ListNodesRequest{}))
+	if err != nil {
+		return 0, 0
+	}
+	for _, u := range res.Msg.GetNodes() {
+		if n := u.GetNode(); n.GetState() == tandemv1.NodeState_NODE_STATE_ALIVE && names[n.GetName()] {
+			alive++
+			slots += len(n.GetSlots())
+		}
+	}
+	return alive, slots
+}
+
+func workerName(i int) string { return fmt.Sprintf("worker-%d", i+1) }
+
+func loopback(address string) string {
+	for _, wildcard := range []string{"0.0.0.0:", "[::]:", ":"} {
+		if port, ok := strings.CutPrefix(address, wildcard); ok {
+			return "127.0.0.1:" + port
+		}
+	}
+	return address
+}

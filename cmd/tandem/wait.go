@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// watchPatience is how long a job is followed with nobody answering.
+const watchPatience = time.Minute
+
+func (a *app) waitCommand() *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "wait JOB",
+		Short: "Follow a job to its end; Ctrl-C detaches, the job goes on",
+		Long: `Follow a job to its end, with live progress. The exit code says how it ended: 0 completed, 3 failed, 4 cancelled,
+7 when --timeout ended first. Ctrl-C detaches; the job goes on.`,
+		Args:              want("JOB"),
+		ValidArgsFunction: a.complete(jobNames),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			_, err := a.await(ctx, c, args[0], timeout)
+			return err
+		}),
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "wait so long at most")
+	return cmd
+}
+
+// await follows a job to its end, shows how it goes and what became of it; an error when it did not complete.
+func (a *app) await(ctx context.Context, c *client.Client, id string, timeout time.Duration) (*tandemv1.Job, error) {
+	watching := ctx
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		watching, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
+		defer cancel()
+	}
+	r := a.reporter()
+	last, err := follow(watching, c, id, r)
+	r.close()
+	if last != nil {
+		id = last.GetJob().GetId()
+	}
+	switch {
+	case ctx.Err() != nil:
+		a.say("\nDetached. The job goes on; follow it again with `tandem wait %s`, end it with `tandem cancel %s`.", id, id)
+		return last.GetJob(), &silentError{errInterrupted}
+	case errors.Is(context.Cause(watching), errTimeout):
+		return last.GetJob(), fmt.Errorf("%w; the job goes on: follow it again with `tandem wait %s`", errTimeout, id)
+	case err != nil:
+		return last.GetJob(), err
+	}
+	return last.GetJob(), a.summary(ctx, c, last)
+}
+
+// follow watches a job until it ends, across the loss of coordinators.
+func follow(ctx context.Context, c *client.Client, id string, r reporter) (*tandemv1.WatchJobResponse, error) {
+	var last *tandemv1.WatchJobResponse
+	heard := time.Now()
+	for lost := false; ; {
+		turn := c.Turn()
+		stream, err := c.Jobs.WatchJob(ctx, connect.NewRequest(&tandemv1.WatchJobRequest{Id: id}))
+		if err == nil {
+			for stream.Receive() {
+				last, heard = stream.Msg(), time.Now()
+				id = last.GetJob().GetId()
+				if lost {
+					r.note("connected again")
+					lost = false
+				}
+				r.update(last)
+				if final(last.GetJob()) {
+					return last, stream.Close()
+				}
+			}
+			err = stream.Err()
+			_ = stream.Close()
+		}
+		if ctx.Err() != nil {
+			return last, ctx.Err()
+		}
+		if err != nil && definite(err) {
+			return last, err
+		}
+		limit := watchPatience
+		if last == nil {
+			limit = c.Patience.Silent
+		}
+		if time.Since(heard) > limit {
+			if err == nil {
+				err = io.ErrUnexpectedEOF
+			}
+			return last, c.Explain(connect.NewError(connect.CodeUnavailable, err))
+		}
+		if !lost && last != nil {
+			r.note("connection to the coordinator lost, trying again")
+			lost = true
+		}
+		c.Rotate(turn)
+		if err := client.Sleep(ctx, c.Patience.Pause); err != nil {
+			return last, err
+		}
+	}
+}
+
+// definite errors are the same at any coordinator and at any time.
+func definite(err error) bool {
+	switch connect.CodeOf(err) {
+	case connect.CodeNotFound, connect.CodeInvalidArgument, connect.CodeUnauthenticated, connect.CodePermissionDenied,
+		connect.CodeFailedPrecondition, connect.CodeUnimplemented:
+		return true
+	case connect.CodeUnavailable:
+		return !client.Lost(err)
+	}
+	return false
+}
+
+func final(j *tandemv1.Job) bool {
+	switch j.GetState() {
+	case tandemv1.JobState_JOB_STATE_COMPLETED, tandemv1.JobState_JOB_STATE_FAILED, tandemv1.JobState_JOB_STATE_CANCELLED:
+		return true
+	}
+	return false
+}
+
+// summary says what became of a job.
+func (a *app) summary(ctx context.Context, c *client.Client, w *tandemv1.WatchJobResponse) error {
+	j := w.GetJob()
+	f := fields{
+		{"Job", j.GetId()},
+		{"State", stateName(j.GetState())},
+		{"Took", between(j.GetStartedAt(), j.GetFinishedAt())},
+		{"Best", bestEvaluation(j, w.GetTrials())},
+	}
+	if j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED {
+		f = append(f, [2]string{"Reason", j.GetReason()})
+	}
+	if model, number, ok := strings.Cut(j.GetPublishedVersion(), "/"); ok {
+		f = append(f, [2]string{"Published", model + "@" + number + a.publishedMetrics(ctx, c, model+"@"+number)})
+		f = append(f, [2]string{"Serve it", fmt.Sprintf("tandem serve %s@%s", model, number)})
+	}
+	if err := a.show(w, f); err != nil {
+		return err
+	}
+	if j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED {
+		if a.output == "table" || a.output == "wide" {
+			a.say("Its log: tandem logs %s", j.GetId())
+			return &silentError{&jobError{j}}
+		}
+		return &jobError{j}
+	}
+	return nil
+}
+
+func (a *app) publishedMetrics(ctx context.Context, c *client.Client, version string) string {
+	res, err := c.Models.GetVersion(ctx, connect.NewRequest(&tandemv1.GetVersionRequest{Version: version}))
+	if err != nil || len(res.Msg.GetVersion().GetMetrics()) == 0 {
+		return ""
+	}
+	return "  (" + metrics(res.Msg.GetVersion().GetMetrics()) + ")"
+}
+
+// bestEvaluation is the best of all evaluations by the job's metric, in words.
+func bestEvaluation(j *tandemv1.Job, trials []*tandemv1.Trial) string {
+	metric := j.GetSpec().GetMetric()
+	var best *tandemv1.Evaluation
+	for _, t := range trials {
+		for _, e := range t.GetEvaluations() {
+			v, ok := e.GetMetrics()[metric]
+			if !ok {
+				continue
+			}
+			if best == nil || j.GetSpec().GetMode() == "min" && v < best.GetMetrics()[metric] || j.GetSpec().GetMode() == "max" && v > best.GetMetrics()[metric] {
+				best = e
+			}
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return fmt.Sprintf("validation %s %.4g at step %d (epoch %.4g)", metric, best.GetMetrics()[metric], best.GetStep(), best.GetEpoch())
+}

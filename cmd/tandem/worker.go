@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tandem.dev/worker/agent"
+)
+
+func (a *app) workerCommand() *cobra.Command {
+	cfg := agent.DefaultConfig()
+	cfg.Version = version()
+	var logs logOptions
+	var tokenFile string
+	cmd := &cobra.Command{
+		Use:   "worker --data-dir FOLDER --join HOST:PORT --token-file FILE",
+		Short: "Run the agent of this machine: it trains and serves what the cluster places here",
+		Long: `Run the agent of this machine. At its first start it joins the cluster with a token of
+"tandem token create --join --role worker" (--token-file, or TANDEM_JOIN_TOKEN in the environment); later starts use the
+certificate in the data folder. Training and serving happen in tandem-engine, which is looked for beside this program.`,
+		Example: "  tandem worker --data-dir /var/lib/tandem --join 10.0.0.1:7070 --token-file token --listen 10.0.0.5:7080 --gossip 10.0.0.5:7081",
+		Args:    cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, _ []string) error {
+			log, err := a.logger(logs)
+			if err != nil {
+				return err
+			}
+			if cfg.JoinToken, err = a.secret(tokenFile, "TANDEM_JOIN_TOKEN"); err != nil {
+				return err
+			}
+			if err := os.Unsetenv("TANDEM_JOIN_TOKEN"); err != nil { // engines need not know
+				return err
+			}
+			if err := cfg.Validate(); err != nil {
+				return &usageError{err}
+			}
+			w, err := agent.New(cfg, agent.Deps{Log: log})
+			if err != nil {
+				return err
+			}
+			return w.Run(ctx)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.DataDir, "data-dir", "", "folder of this agent: keys, logs, scratch space")
+	f.StringVar(&cfg.Listen, "listen", cfg.Listen, "host:port of the agent's HTTPS server; port 0 picks a free one")
+	f.StringVar(&cfg.AdvertiseHost, "advertise", "", "host others reach this machine by; by default that of --listen")
+	f.StringVar(&cfg.GossipListen, "gossip", cfg.GossipListen, "host:port of gossip, UDP and TCP; port 0 picks a free one")
+	f.StringVar(&cfg.Name, "name", "", "name for people; by default that of the machine")
+	f.StringVar(&cfg.Pool, "pool", cfg.Pool, "pool the machine belongs to")
+	f.StringSliceVar(&cfg.Join, "join", nil, "host:port of coordinators")
+	f.StringVar(&tokenFile, "token-file", "", "file with the join token")
+	f.StringVar(&cfg.EngineBinary, "engine", "", "path of tandem-engine; by default beside this program, else on the PATH")
+	f.IntVar(&cfg.Slots, "slots", 0, "CPU slots to offer; 0: one for each GPU, or one CPU slot if there is none")
+	f.DurationVar(&cfg.KillGrace, "kill-grace", cfg.KillGrace, "time an engine has to end by itself")
+	logs.flags(f)
+	must(cmd.MarkFlagRequired("data-dir"))
+	return cmd
+}

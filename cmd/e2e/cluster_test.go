@@ -1,0 +1,237 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/embedded"
+)
+
+// cluster is coordinators and agents as processes, and the S3 server in this one.
+type cluster struct {
+	t            *testing.T
+	dir          string
+	contexts     string
+	coordinators []*process
+	addresses    []string // of the coordinators
+	workers      []*process
+	api          *client.Client
+	stderr       string // of the last CLI command
+}
+
+// newCluster starts coordinators, one S3 server, and workers with some CPU slots each, and waits until all are there.
+func newCluster(t *testing.T, coordinators, workers, slots int) *cluster {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "e2e-") // short: unix sockets lie in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t, dir: dir}
+	c.contexts = filepath.Join(c.dir, "contexts.yaml")
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	store := c.startStore()
+	t.Cleanup(c.end)
+	for i := range coordinators {
+		c.startCoordinator(i, store)
+	}
+	c.connect()
+	for i := range workers {
+		c.startWorker(i, slots)
+	}
+	eventually(t, 20*time.Second, "all workers are alive", func() bool { return c.alive() == workers })
+	return c
+}
+
+// startStore runs the embedded server and returns how to reach it.
+func (c *cluster) startStore() *tandemv1.StorageConfig {
+	c.t.Helper()
+	server, err := embedded.New(embedded.Config{
+		Dir: filepath.Join(c.dir, "objects"), Listen: "127.0.0.1:0", AccessKey: "test-access", SecretKey: "test-secret-key",
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	c.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			c.t.Errorf("the S3 server: %v", err)
+		}
+	})
+	<-server.Ready()
+	return &tandemv1.StorageConfig{Endpoint: server.Endpoint(), Bucket: "tandem", AccessKey: "test-access", SecretKey: "test-secret-key"}
+}
+
+// startCoordinator starts one; the first founds the cluster, the others join it.
+func (c *cluster) startCoordinator(i int, store *tandemv1.StorageConfig) {
+	c.t.Helper()
+	name := nameOf("coordinator", i)
+	address := freeAddress(c.t)
+	p := &process{t: c.t, name: name, log: filepath.Join(c.dir, name+".log"), env: []string{"TANDEM_CONFIG=" + c.contexts}}
+	p.args = []string{"coordinator", "--data-dir", filepath.Join(c.dir, name), "--listen", address, "--gossip", freeAddress(c.t)}
+	if i == 0 {
+		p.args = append(p.args, "--storage-endpoint", store.GetEndpoint(), "--storage-bucket", store.GetBucket(), "--write-context", "test")
+		p.env = append(p.env, "TANDEM_STORAGE_ACCESS_KEY="+store.GetAccessKey(), "TANDEM_STORAGE_SECRET_KEY="+store.GetSecretKey())
+	} else {
+		p.args = append(p.args, "--join", c.addresses[0])
+		p.env = append(p.env, "TANDEM_JOIN_TOKEN="+c.joinToken("coordinator"))
+	}
+	p.start()
+	c.coordinators, c.addresses = append(c.coordinators, p), append(c.addresses, address)
+	eventually(c.t, 20*time.Second, name+" is a peer", func() bool {
+		c.connect()
+		return c.api != nil && len(c.peers()) == i+1
+	})
+}
+
+func (c *cluster) startWorker(i, slots int) {
+	c.t.Helper()
+	name := nameOf("worker", i)
+	p := &process{t: c.t, name: name, log: filepath.Join(c.dir, name+".log"), env: []string{"TANDEM_JOIN_TOKEN=" + c.joinToken("worker")}}
+	p.args = []string{
+		"worker", "--data-dir", c.workerDir(i), "--name", name, "--join", c.addresses[0],
+		"--slots", fmt.Sprint(slots), "--engine", programs.engine,
+	}
+	p.start()
+	c.workers = append(c.workers, p)
+}
+
+func (c *cluster) workerDir(i int) string { return filepath.Join(c.dir, nameOf("worker", i)) }
+
+// connect makes the client anew, of the context the first coordinator wrote and all coordinators.
+func (c *cluster) connect() {
+	c.t.Helper()
+	if c.api != nil {
+		c.api.Close()
+		c.api = nil
+	}
+	file, err := client.Load(c.contexts)
+	if err != nil {
+		return
+	}
+	found, err := file.Get("test")
+	if err != nil {
+		return
+	}
+	found.Endpoints = c.addresses
+	c.api, err = client.New(found, client.DefaultPatience(), "tandem-e2e")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	file.Put(found)
+	if err := file.Save(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// at is a client of one coordinator only.
+func (c *cluster) at(i int) *client.Client {
+	c.t.Helper()
+	only := c.api.Context
+	only.Endpoints = []string{c.addresses[i]}
+	api, err := client.New(only, client.DefaultPatience(), "tandem-e2e")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(api.Close)
+	return api
+}
+
+func (c *cluster) joinToken(role string) string {
+	c.t.Helper()
+	name := fmt.Sprintf("%s-%d", role, len(c.coordinators)+len(c.workers))
+	res, err := c.api.Tokens.CreateToken(c.t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: name, Role: role, Join: true}))
+	if err != nil {
+		c.t.Fatalf("make a join token: %v", err)
+	}
+	return res.Msg.GetSecret()
+}
+
+// peers are the coordinators as the cluster sees them.
+func (c *cluster) peers() []*tandemv1.Peer {
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+	defer cancel()
+	res, err := c.api.Cluster.GetCluster(ctx, connect.NewRequest(&tandemv1.GetClusterRequest{}))
+	if err != nil {
+		return nil
+	}
+	return res.Msg.GetPeers()
+}
+
+// leader is the number of the coordinator that leads, -1 for none.
+func (c *cluster) leader() int {
+	for _, p := range c.peers() {
+		for i, address := range c.addresses {
+			if p.GetLeader() && p.GetAddress() == address {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// alive counts the workers that take work.
+func (c *cluster) alive() int {
+	res, err := c.api.Nodes.ListNodes(c.t.Context(), connect.NewRequest(&tandemv1.ListNodesRequest{}))
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for _, use := range res.Msg.GetNodes() {
+		if use.GetNode().GetState() == tandemv1.NodeState_NODE_STATE_ALIVE {
+			n++
+		}
+	}
+	return n
+}
+
+// end stops everything, and shows the logs of a failed test. No process may be left.
+func (c *cluster) end() {
+	for _, p := range append(c.workers, c.coordinators...) {
+		p.stop()
+	}
+	for _, left := range under(c.dir) {
+		c.t.Errorf("process %d is left over: %v", left.pid, left.args)
+	}
+	if c.t.Failed() {
+		for _, p := range append(c.coordinators, c.workers...) {
+			c.t.Logf("the end of %s:\n%s", p.name, p.tail())
+		}
+	}
+}
+
+// freeAddress is a loopback address whose port nobody has at the moment.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// repository is the root of the checkout.
+func repository(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

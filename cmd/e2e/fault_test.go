@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// TestLeaderDies kills the leader with -9 in the middle of training: steps go on, the job ends as if nothing had been,
+// nothing acknowledged is lost, and the killed coordinator comes back and catches up.
+func TestLeaderDies(t *testing.T) {
+	c := newCluster(t, 3, 2, 1)
+	c.digits()
+	path := c.spec("long", longMLP("long", 6000))
+	leader := c.leader()
+	follower := c.at((leader + 1) % 3)
+	submitted, err := follower.Jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{
+		Spec: specOf(t, path), RequestId: "long-1",
+	}))
+	if err != nil {
+		t.Fatalf("submit to a follower: %v", err)
+	}
+	id := submitted.Msg.GetJob().GetId()
+	steps := c.watchSteps(0)
+	eventually(t, 30*time.Second, "training is under way", func() bool { return steps.last() > 100 })
+
+	c.coordinators[leader].kill()
+	killed := steps.last()
+	eventually(t, 20*time.Second, "another coordinator leads", func() bool { l := c.leader(); return l >= 0 && l != leader })
+	acknowledged := c.submit(c.spec("second", longMLP("second", 100))) // behind the first, on the new leader
+	eventually(t, 30*time.Second, "steps are reported after the election", func() bool { return steps.last() > killed+200 })
+	c.coordinators[leader].start()
+	eventually(t, 20*time.Second, "the killed coordinator has caught up", func() bool {
+		_, _, err := job(t.Context(), c.at(leader), acknowledged)
+		return err == nil
+	})
+
+	_, trial := c.completed(id, 3*time.Minute)
+	c.completed(acknowledged, time.Minute)
+	if gap := steps.longestGap(); gap > time.Second {
+		t.Errorf("training stood still for %v", gap)
+	} else {
+		t.Logf("the longest time between two steps seen: %v", gap)
+	}
+	if trial.GetRestarts() != 0 || trial.GetGeneration() != 1 {
+		t.Errorf("the trial was disturbed: %d restarts, generation %d", trial.GetRestarts(), trial.GetGeneration())
+	}
+	again, err := c.api.Jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{
+		Spec: specOf(t, path), RequestId: "long-1",
+	}))
+	if err != nil || again.Msg.GetJob().GetId() != id {
+		t.Errorf("the same request gave %v, %v; want job %s", again, err, id)
+	}
+}
+
+// TestRankDies kills one rank with -9: the job resumes from its last checkpoint by itself and ends with the result of a
+// run that was not disturbed, bit for bit.
+func TestRankDies(t *testing.T) {
+	c := newCluster(t, 1, 2, 1)
+	c.digits()
+	path := c.spec("run", longMLP("run", 3000))
+	undisturbed := c.submit(path)
+	_, want := c.completed(undisturbed, 2*time.Minute)
+
+	disturbed := c.submit(path)
+	eventually(t, time.Minute, "a checkpoint is there", func() bool {
+		_, trial, err := job(t.Context(), c.api, disturbed)
+		return err == nil && trial.GetLatestCheckpointId() != ""
+	})
+	engines := under(c.workerDir(1))
+	if len(engines) != 1 {
+		t.Fatalf("the second worker has %d engines", len(engines))
+	}
+	if err := syscall.Kill(engines[0].pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_, got := c.completed(disturbed, 2*time.Minute)
+	if got.GetRestarts() != 1 || got.GetGeneration() != 2 {
+		t.Errorf("%d restarts, generation %d; want 1 and 2", got.GetRestarts(), got.GetGeneration())
+	}
+	sameEvaluations(t, want, got)
+	events := c.run(0, "events", "--job", disturbed)
+	if !strings.Contains(events, "killed") {
+		t.Errorf("the events do not say what happened:\n%s", events)
+	}
+}
+
+// TestAgentDies kills an agent with -9: its engine dies with it, the job waits, and goes on when the agent is back.
+func TestAgentDies(t *testing.T) {
+	c := newCluster(t, 1, 2, 1)
+	c.digits()
+	id := c.submit(c.spec("run", longMLP("run", 3000)))
+	eventually(t, time.Minute, "a checkpoint is there", func() bool {
+		_, trial, err := job(t.Context(), c.api, id)
+		return err == nil && trial.GetLatestCheckpointId() != ""
+	})
+	c.workers[1].kill()
+	eventually(t, 5*time.Second, "no engine outlives its agent", func() bool { return len(under(c.workerDir(1))) == 0 })
+	c.workers[1].start()
+	_, trial := c.completed(id, 2*time.Minute)
+	if trial.GetGeneration() < 2 {
+		t.Errorf("generation %d: the allocation was not made anew", trial.GetGeneration())
+	}
+}
+
+// TestPauseResume pauses a job at a step boundary and resumes it on the way to the undisturbed result; then it is
+// cancelled in another job, which gives its slots back.
+func TestPauseResume(t *testing.T) {
+	c := newCluster(t, 1, 1, 2)
+	c.digits()
+	path := c.spec("run", longMLP("run", 3000))
+	_, want := c.completed(c.submit(path), 2*time.Minute)
+
+	id := c.submit(path)
+	eventually(t, time.Minute, "it trains", func() bool {
+		_, trial, err := job(t.Context(), c.api, id)
+		return err == nil && trial.GetLatestCheckpointId() != ""
+	})
+	c.run(0, "pause", id)
+	eventually(t, 20*time.Second, "it is paused", func() bool {
+		j, _, err := job(t.Context(), c.api, id)
+		return err == nil && j.GetState() == tandemv1.JobState_JOB_STATE_PAUSED
+	})
+	if left := under(c.dir); len(left) != 0 {
+		t.Errorf("a paused job has engines: %v", left)
+	}
+	c.run(0, "resume", id)
+	_, got := c.completed(id, 2*time.Minute)
+	sameEvaluations(t, want, got)
+
+	other := c.submit(path)
+	eventually(t, time.Minute, "it trains", func() bool { return len(under(c.dir)) == 2 })
+	c.run(0, "cancel", "-y", other)
+	eventually(t, 20*time.Second, "its engines are gone", func() bool { return len(under(c.dir)) == 0 })
+}

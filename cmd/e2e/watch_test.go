@@ -1,0 +1,145 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/cmd/tandem/spec"
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func decode(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("decode %q: %v", text, err)
+	}
+}
+
+// steps is what an agent says of the step its trial is at, with no coordinator between.
+type steps struct {
+	mu   sync.Mutex
+	seen []sighting
+}
+
+type sighting struct {
+	step int64
+	at   time.Time
+}
+
+// watchSteps reads an agent's metrics 20 times a second until the test ends.
+func (c *cluster) watchSteps(worker int) *steps {
+	c.t.Helper()
+	address := c.agentAddress(worker)
+	node, err := identity.Load(filepath.Join(c.dir, "coordinator-1", "pki"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	h := node.HTTPClient(identity.RoleName(identity.RoleWorker))
+	h.Timeout = time.Second
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	c.t.Cleanup(func() { cancel(); <-done; h.CloseIdleConnections() })
+	s := &steps{}
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				s.note(readStep(ctx, h, "https://"+address+"/metrics"))
+			}
+		}
+	}()
+	return s
+}
+
+// readStep returns the step in an agent's metrics, 0 when there is none.
+func readStep(ctx context.Context, h *http.Client, url string) int64 {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0
+	}
+	response, err := h.Do(request)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), "tandem_agent_trial_step{"); ok {
+			_, value, _ := strings.Cut(rest, "} ")
+			step, err := strconv.ParseFloat(value, 64)
+			if err == nil {
+				return int64(step)
+			}
+		}
+	}
+	return 0
+}
+
+// note remembers when a step was first seen; a smaller one begins another trial and ends the watch.
+func (s *steps) note(step int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.seen); step > 0 && (n == 0 || step > s.seen[n-1].step) {
+		s.seen = append(s.seen, sighting{step, time.Now()})
+	}
+}
+
+func (s *steps) last() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.seen) == 0 {
+		return 0
+	}
+	return s.seen[len(s.seen)-1].step
+}
+
+// longestGap is the longest time in which no step was seen, from the first to the last.
+func (s *steps) longestGap() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var longest time.Duration
+	for i := 1; i < len(s.seen); i++ {
+		longest = max(longest, s.seen[i].at.Sub(s.seen[i-1].at))
+	}
+	return longest
+}
+
+// agentAddress is where an agent's HTTPS server listens.
+func (c *cluster) agentAddress(worker int) string {
+	c.t.Helper()
+	res, err := c.api.Nodes.GetNode(c.t.Context(), connect.NewRequest(&tandemv1.GetNodeRequest{Id: nameOf("worker", worker)}))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return res.Msg.GetNode().GetNode().GetAddress()
+}
+
+// specOf reads a spec file as the CLI does.
+func specOf(t *testing.T, path string) *tandemv1.JobSpec {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := spec.Parse(path, text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -19,6 +19,9 @@ import (
 // longer than rank 0 may wait for the store.
 const collectiveTimeout = 2 * time.Minute
 
+// uploadGrace is how long a failed training goes on with a checkpoint that was under way.
+const uploadGrace = 3 * time.Second
+
 // train does the task of one rank.
 func (e *engine) train(ctx context.Context, store storage.Store) (_ *tandemv1.EngineReport, err error) {
 	// libtorch keeps thread pools and modes per thread.
@@ -50,10 +53,16 @@ func (e *engine) train(ctx context.Context, store storage.Store) (_ *tandemv1.En
 	if err != nil {
 		return nil, err
 	}
-	// The failure is told before the sockets close.
+	// The failure is told before the sockets close, and nothing after it.
 	var native *torch.Trainer
+	var keeper *checkpoint.Keeper
 	defer func() {
 		if err != nil {
+			if keeper != nil {
+				grace, cancel := context.WithTimeout(ctx, uploadGrace)
+				keeper.Close(grace)
+				cancel()
+			}
 			err = e.failed(ctx, err)
 		}
 		if native != nil {
@@ -77,10 +86,11 @@ func (e *engine) train(ctx context.Context, store storage.Store) (_ *tandemv1.En
 		release := context.AfterFunc(ctx, func() { ranks.Abort("the engine was told to end") })
 		defer release()
 	}
-	deps.Checkpoints = checkpoint.New(checkpoint.Config{
+	keeper = checkpoint.New(checkpoint.Config{
 		Job: t.GetJobId(), Trial: t.GetTrialId(), SpecHash: t.GetSpecHash(), DatasetID: t.GetSpec().GetDatasetId(),
 		Prefix: t.GetCheckpointPrefix(), Generation: e.task.GetGeneration(), Rank: int(t.GetRank()), Resume: t.GetResume(),
 	}, keep)
+	deps.Checkpoints = keeper
 	loop, err := train.New(train.Config{
 		Plan: plan, Rank: int(t.GetRank()), World: int(t.GetWorldSize()),
 		Train: set.Split(data.Train), Validation: set.Split(data.Validation),

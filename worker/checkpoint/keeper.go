@@ -53,7 +53,8 @@ type Deps struct {
 type Keeper struct {
 	Config
 	Deps
-	flight chan error // the upload under way, or the outcome of the last; nil before the first
+	flight chan error         // the upload under way, or the outcome of the last; nil before the first
+	cancel context.CancelFunc // ends it
 }
 
 // New makes a keeper.
@@ -76,9 +77,23 @@ func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, tensors []safetensor
 	m.Job, m.Trial, m.SpecHash, m.DatasetID, m.Generation = k.Job, k.Trial, k.SpecHash, k.DatasetID, k.Generation
 	m.SavedUnixMS = time.Now().UnixMilli()
 	flight := make(chan error, 1)
-	k.flight = flight
-	go func() { flight <- k.commit(ctx, m, tensors) }()
+	ctx, cancel := context.WithCancel(ctx)
+	k.flight, k.cancel = flight, cancel
+	go func() {
+		defer cancel()
+		flight <- k.commit(ctx, m, tensors)
+	}()
 	return nil
+}
+
+// Close returns when no checkpoint is being written or reported. It gives up the one under
+// way when ctx ends. It is for a training that failed: what was begun before is of use.
+func (k *Keeper) Close(ctx context.Context) {
+	if err := k.Wait(ctx); err == nil || ctx.Err() == nil {
+		return
+	}
+	k.cancel()
+	k.flight <- <-k.flight
 }
 
 // Wait returns when no checkpoint is being written, with the failure of the last one.

@@ -270,3 +270,37 @@ func TestStaleGenerationEnds(t *testing.T) {
 		t.Errorf("the save after a stale one gave %v", err)
 	}
 }
+
+func TestCloseLeavesNothingUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.hook = func(ctx context.Context, _ memstore.Op) memstore.Fault {
+			select {
+			case <-time.After(2 * time.Second):
+			case <-ctx.Done():
+			}
+			return memstore.Fault{}
+		}
+		for _, c := range []struct {
+			patience time.Duration
+			reported int
+		}{{10 * time.Second, 1}, {time.Second, 0}} {
+			b.reported = nil
+			k := b.keeper()
+			k.Close(t.Context()) // nothing was begun
+			if err := k.Save(t.Context(), at(int64(c.patience)), state(1)); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), c.patience)
+			k.Close(ctx)
+			cancel()
+			if len(b.reported) != c.reported {
+				t.Errorf("%d reported with a patience of %v, want %d", len(b.reported), c.patience, c.reported)
+			}
+			time.Sleep(time.Minute) // virtual
+			if len(b.reported) != c.reported {
+				t.Errorf("%d reported a minute after Close", len(b.reported))
+			}
+		}
+	})
+}

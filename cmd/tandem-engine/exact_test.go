@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"math"
+	"testing"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/safetensors"
+	"tandem.dev/worker/torch"
+)
+
+// Small trainings on the digits, with everything that has state or randomness.
+const (
+	mlp = `{name: m, dataset: d, model: {mlp: {hidden: [32], dropout: 0.3}}, resources: {workers: 1},
+		training: {batch: 100, steps: 24, seed: 5, optimizer: {name: adamw, lr: 0.01}, schedule: {name: cosine, warmup_steps: 4}, clip_norm: 1},
+		checkpoint: {every_steps: 6}}`
+	cnn = `{name: c, dataset: d, model: {cnn: {channels: [8, 8], hidden: [16], dropout: 0.3, norm: group}}, resources: {workers: 2},
+		training: {batch: 100, steps: 24, seed: 5, optimizer: {name: sgd, lr: 0.05, momentum: 0.9}, schedule: {name: cosine, warmup_steps: 4}},
+		checkpoint: {every_steps: 6}}`
+)
+
+// final returns the tensors of the last checkpoint.
+func final(t *testing.T, a *agent, rank0 string) (*tandemv1.Checkpoint, []safetensors.Tensor) {
+	t.Helper()
+	kept := a.checkpoints(rank0)
+	last := kept[len(kept)-1]
+	_, tensors, err := ckpt.Load(t.Context(), shared.store, last.GetPrefix(), ckpt.Expect{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return last, tensors
+}
+
+func TestResumedEqualsUninterruptedBitForBit(t *testing.T) {
+	for name, text := range map[string]string{"mlp on one rank": mlp, "cnn on two ranks": cnn} {
+		t.Run(name, func(t *testing.T) {
+			j := training{trial: trial(t, "-"+name[:3]), spec: parse(t, text), generation: 1}
+			whole := j.finish(t)
+			_, want := final(t, whole, "alloc-1/0")
+			middle := whole.checkpoints("alloc-1/0")[1]
+			if middle.GetStep() != 12 {
+				t.Fatalf("the checkpoint in the middle is of step %d", middle.GetStep())
+			}
+			j.generation, j.resume = 2, middle
+			resumed := j.finish(t)
+			if n := len(resumed.checkpoints("alloc-2/0")); n >= len(whole.checkpoints("alloc-1/0")) {
+				t.Fatalf("the resumed training kept %d checkpoints: it began again", n)
+			}
+			_, got := final(t, resumed, "alloc-2/0")
+			if len(got) != len(want) || len(got) < 4 {
+				t.Fatalf("%d tensors, want %d", len(got), len(want))
+			}
+			for i := range want {
+				if got[i].Name != want[i].Name || !bytes.Equal(got[i].Data, want[i].Data) {
+					t.Errorf("%s differs from %s of the undisturbed training", got[i].Name, want[i].Name)
+				}
+			}
+		})
+	}
+}
+
+func TestTwoRanksEqualOne(t *testing.T) {
+	for name, text := range map[string]string{"mlp": mlp, "cnn": cnn} {
+		t.Run(name, func(t *testing.T) {
+			// Dropout draws other numbers on each rank; without it the sums differ in their order only.
+			run := func(workers string) (map[string]float64, []safetensors.Tensor) {
+				j := training{trial: trial(t, "-"+workers), generation: 1,
+					spec: parse(t, text, "resources.workers="+workers, "model."+name+".dropout=0")}
+				last, tensors := final(t, j.finish(t), "alloc-1/0")
+				return last.GetMetrics(), tensors
+			}
+			oneMetrics, one := run("1")
+			twoMetrics, two := run("2")
+			worst := 0.0
+			for i := range one {
+				if one[i].DType != "F32" {
+					continue
+				}
+				a, err := torch.Float32s(one[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := torch.Float32s(two[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				for k := range a {
+					worst = max(worst, math.Abs(float64(a[k]-b[k])))
+				}
+			}
+			if !(worst < 2e-4) {
+				t.Errorf("parameters differ by up to %g", worst)
+			}
+			if math.Abs(oneMetrics["loss"]-twoMetrics["loss"]) > 1e-4 {
+				t.Errorf("one rank measures %v, two %v", oneMetrics, twoMetrics)
+			}
+			t.Logf("parameters differ by up to %g", worst)
+		})
+	}
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/storage/dataset"
+	"tandem.dev/worker/model"
+)
+
+// endless is a training that goes on until something happens to it.
+const endless = `{name: e, dataset: d, model: {mlp: {hidden: [16]}}, resources: {workers: 2}, training: {batch: 50, epochs: 100000}}`
+
+// upload puts a file where the coordinator keeps those of users.
+func upload(t *testing.T, b []byte) string {
+	t.Helper()
+	sum := sha256.Sum256(b)
+	name := hex.EncodeToString(sum[:])
+	if err := shared.store.Put(t.Context(), "artifacts/"+name, bytes.NewReader(b), int64(len(b))); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func own(artifact string) func(*tandemv1.JobSpec) {
+	return func(s *tandemv1.JobSpec) {
+		s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Torchscript{Torchscript: &tandemv1.TorchScriptSpec{Artifact: artifact}}}
+	}
+}
+
+func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
+	seven, err := model.Build(parse(t, mlp).GetModel(), []int64{1, 8, 8}, 7, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seven.Close()
+	file, err := seven.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := damagedDigits(t)
+	for name, c := range map[string]struct {
+		change  func(*tandemv1.JobSpec)
+		dataset string
+		want    []string
+	}{
+		"learning rate of 1e30":       {change: func(s *tandemv1.JobSpec) { s.Training.Optimizer.Lr, s.Training.ClipNorm = 1e30, 0 }, want: []string{"diverged", "step ", "learning rate", "training.clip_norm"}},
+		"batch larger than split":     {change: func(s *tandemv1.JobSpec) { s.Training.Batch = 5000 }, want: []string{"training.batch is 5000", "rows"}},
+		"outputs for seven classes":   {change: own(upload(t, file)), want: []string{"[2 7]", "[2, 10]"}},
+		"a file that is no model":     {change: own(upload(t, []byte("no model"))), want: []string{"not a TorchScript file"}},
+		"a model that is not there":   {change: own(strings.Repeat("0", 64)), want: []string{"not in the store", "model.torchscript.file"}},
+		"a dataset that is damaged":   {dataset: damaged, want: []string{"corrupt data set", "train-00000.arrow"}},
+		"a dataset that is not there": {dataset: "datasets/none", want: []string{"not found"}},
+		"a cnn of flat kernels":       {change: func(s *tandemv1.JobSpec) { s.Model = parse(t, cnn).Model; s.Model.GetCnn().Kernel = 4 }, want: []string{"kernel"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := training{trial: trial(t, ""), spec: parse(t, mlp), generation: 1, dataset: c.dataset}
+			if c.change != nil {
+				c.change(j.spec)
+			}
+			a := newAgent(t)
+			code := j.start(a)[0].wait(t)
+			failed := a.last("alloc-1/0").GetFailed()
+			if code != exitFailed || !failed.GetPermanent() {
+				t.Fatalf("code %d, last report %v", code, a.last("alloc-1/0"))
+			}
+			for _, want := range c.want {
+				if !strings.Contains(failed.GetMessage(), want) {
+					t.Errorf("%q does not say %q", failed.GetMessage(), want)
+				}
+			}
+		})
+	}
+}
+
+// damagedDigits is a copy of the digits with one bit turned.
+func damagedDigits(t *testing.T) string {
+	t.Helper()
+	prefix, err := digits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{dataset.ManifestName, "train-00000.arrow", "validation-00000.arrow"} {
+		b, err := storage.ReadAll(t.Context(), shared.store, prefix+"/"+name, 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "train-00000.arrow" {
+			b[len(b)/2] ^= 1
+		}
+		if err := shared.store.Put(t.Context(), "datasets/data-damaged/"+name, bytes.NewReader(b), int64(len(b))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return "datasets/data-damaged"
+}
+
+// running starts the endless training and returns when it has kept a checkpoint.
+func running(t *testing.T) (*agent, []*process) {
+	t.Helper()
+	a := newAgent(t)
+	begun := make(chan struct{})
+	var once sync.Once
+	a.onReport = func(r *tandemv1.EngineReport) {
+		if r.GetCheckpoint() != nil {
+			once.Do(func() { close(begun) })
+		}
+	}
+	j := training{trial: trial(t, ""), spec: parse(t, endless), generation: 1}
+	all := j.start(a)
+	select {
+	case <-begun:
+	case <-time.After(time.Minute):
+		t.Fatal("the training does not begin")
+	}
+	return a, all
+}
+
+func TestKilledRankIsNotPermanent(t *testing.T) {
+	a, ranks := running(t)
+	if err := ranks[1].cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	code := ranks[0].wait(t)
+	failed := a.last("alloc-1/0").GetFailed()
+	if code != exitFailed || failed == nil || failed.GetPermanent() {
+		t.Errorf("code %d, last report %v", code, a.last("alloc-1/0"))
+	}
+	if took := time.Since(killed); took > 10*time.Second {
+		t.Errorf("it was noticed after %v", took)
+	}
+}
+
+func TestStopKeepsAllSteps(t *testing.T) {
+	a, ranks := running(t)
+	a.mu.Lock()
+	close(a.stops["alloc-1/1"]) // one rank is told, both stop
+	a.mu.Unlock()
+	for rank, p := range ranks {
+		if code := p.wait(t); code != 0 {
+			t.Errorf("rank %d ended with %d", rank, code)
+		}
+	}
+	zero, one := a.last("alloc-1/0").GetStopped(), a.last("alloc-1/1").GetStopped()
+	if zero.GetStep() == 0 || zero.GetStep() != one.GetStep() {
+		t.Fatalf("the last words are %v and %v", a.last("alloc-1/0"), a.last("alloc-1/1"))
+	}
+	kept := a.checkpoints("alloc-1/0")
+	if last := kept[len(kept)-1]; last.GetStep() != zero.GetStep() {
+		t.Errorf("stopped at step %d, the last checkpoint is of step %d", zero.GetStep(), last.GetStep())
+	}
+}
+
+func TestEngineDoesNotOutliveItsAgent(t *testing.T) {
+	a, ranks := running(t)
+	begin := time.Now()
+	close(a.hangUp)
+	for rank, p := range ranks {
+		// The other rank may be quicker to see the group break.
+		if code := p.wait(t); code != exitOrphan && code != exitFailed {
+			t.Errorf("rank %d ended with code %d", rank, code)
+		}
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestSignalEndsTraining(t *testing.T) {
+	_, ranks := running(t)
+	begin := time.Now()
+	for _, p := range ranks {
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range ranks {
+		p.wait(t)
+	}
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run([]string{"devices"}, &out, &errs); code != 0 || !strings.Contains(out.String(), `"kind": "cpu"`) {
+		t.Errorf("devices: code %d, %s%s", code, out.String(), errs.String())
+	}
+	for _, args := range [][]string{{}, {"run"}, {"run", "--socket", "x"}, {"walk"}, {"run", "--sockets", "x"}} {
+		if code := run(args, io.Discard, io.Discard); code != exitUsage && len(args) > 0 {
+			t.Errorf("%v: code %d", args, code)
+		}
+	}
+}

@@ -14,7 +14,7 @@ TOOLS := $(BUILD)/tools
 ENGINE_ENV = GOENV="$$(cat $(BUILD)/goenv)" CGO_ENABLED=1
 PURE_ENV = CGO_ENABLED=0
 # The end-to-end tests start whole clusters and measure time: they have the machine to themselves.
-E2E := tandem.dev/cmd/tandem/e2e
+E2E := tandem.dev/cmd/e2e
 TEST_FLAGS ?=
 TEST_PARALLEL ?= 2
 

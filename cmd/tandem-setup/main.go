@@ -61,7 +61,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if !*check && !*noInstall {
-		m.improveBlas(stderr)
+		if m, err = m.complete(stderr); err != nil {
+			return err
+		}
 	}
 	r, err := m.prepare(*check, stderr)
 	if err != nil {
@@ -137,19 +139,40 @@ func provide(missing error, allowed bool, log io.Writer) (machine, error) {
 	return look()
 }
 
-// improveBlas installs OpenBLAS where the system's libtorch would use the reference BLAS and OpenBLAS is not there at all (who has
-// both has chosen). That it cannot is no error: a warning says how slow it is.
-func (m machine) improveBlas(log io.Writer) {
-	there := slices.ContainsFunc(m.linkPaths, func(d string) bool {
+// complete adds what the system's libtorch lacks: gloo's headers, and OpenBLAS where there is the reference BLAS and no OpenBLAS at
+// all (who has both has chosen). That it cannot is no error here: warnings say what follows from it.
+func (m machine) complete(log io.Writer) (machine, error) {
+	missing := m.missing()
+	if len(missing) == 0 {
+		return m, nil
+	}
+	done, err := install(missing, log)
+	if err != nil {
+		fmt.Fprintln(log, "tandem-setup:", err)
+	}
+	if !done {
+		return m, nil
+	}
+	return look()
+}
+
+// missing lists the packages that complete the system's libtorch.
+func (m machine) missing() []string {
+	var packages []string
+	if m.torch.Source != "system" {
+		return nil
+	}
+	openblas := slices.ContainsFunc(m.linkPaths, func(d string) bool {
 		found, err := filepath.Glob(filepath.Join(d, "openblas*"))
 		return err == nil && len(found) > 0
 	})
-	if m.torch.Source != "system" || there || !findBlas(m.linkPaths).Slow {
-		return
+	if !openblas && findBlas(m.linkPaths).Slow {
+		packages = append(packages, "libopenblas0-pthread")
 	}
-	if _, err := install(packages[1:], log); err != nil {
-		fmt.Fprintln(log, "tandem-setup:", err)
+	if !m.torch.Gloo {
+		packages = append(packages, "libgloo-dev")
 	}
+	return packages
 }
 
 // prepare makes the folder for what was found, unless it is there or only says what it would be.

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// packages are what a Debian machine needs.
-var packages = []string{"libtorch-dev", "libopenblas0-pthread"}
+// packages are what a Debian machine needs. libtorch-dev's c10d headers include gloo's, and nothing in it asks for libgloo-dev.
+var packages = []string{"libtorch-dev", "libopenblas0-pthread", "libgloo-dev"}
 
 // adviceNoLibtorch says what is missing and how to get it.
 func adviceNoLibtorch() string {

@@ -73,3 +73,25 @@ func TestProvideSaysWhatIsMissing(t *testing.T) {
 		}
 	}
 }
+
+func TestMissing(t *testing.T) {
+	slow, both := t.TempDir(), t.TempDir()
+	write(t, slow, "libblas.so.3", "")
+	write(t, both, "libblas.so.3", "")
+	write(t, both, "openblas-pthread/libblas.so.3", "")
+	tests := map[string]struct {
+		machine machine
+		want    []string
+	}{
+		"reference BLAS, no gloo":      {machine{torch: Libtorch{Source: "system"}, linkPaths: []string{slow}}, []string{"libopenblas0-pthread", "libgloo-dev"}},
+		"the reference BLAS is chosen": {machine{torch: Libtorch{Source: "system", Gloo: true}, linkPaths: []string{both}}, nil},
+		"not the system's":             {machine{torch: Libtorch{Source: "python3"}, linkPaths: []string{slow}}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, tt.machine.missing()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/s3"
@@ -140,9 +142,7 @@ func (a *Agent) credentials(ctx context.Context) (*identity.Credentials, error) 
 	if a.cfg.JoinToken == "" || len(a.cfg.Join) == 0 {
 		return nil, errors.New("this node has not joined a cluster: give --join host:port and --token; \"tandem token create --join --role worker\" prints a token")
 	}
-	joined, err := identity.Join(ctx, identity.JoinConfig{
-		Coordinators: a.cfg.Join, Token: a.cfg.JoinToken, Role: identity.RoleWorker, Hosts: []string{a.cfg.advertiseHost()},
-	})
+	joined, err := a.join(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +150,27 @@ func (a *Agent) credentials(ctx context.Context) (*identity.Credentials, error) 
 		return nil, err
 	}
 	return joined.Credentials, nil
+}
+
+// join gets credentials with the join token. A coordinator that is about to start is waited for, a moment.
+func (a *Agent) join(ctx context.Context) (*identity.Joined, error) {
+	const patience = 30 * time.Second
+	wait, end := newBackoff(), time.Now().Add(patience)
+	for {
+		joined, err := identity.Join(ctx, identity.JoinConfig{
+			Coordinators: a.cfg.Join, Token: a.cfg.JoinToken, Role: identity.RoleWorker, Hosts: []string{a.cfg.advertiseHost()},
+		})
+		if err == nil {
+			return joined, nil
+		}
+		if connect.CodeOf(err) != connect.CodeUnavailable || errors.Is(err, identity.ErrPin) || time.Now().After(end) {
+			return nil, err
+		}
+		a.deps.Log.Info().Err(err).Msg("no coordinator answers yet; trying to join again")
+		if wait.sleep(ctx) != nil {
+			return nil, err
+		}
+	}
 }
 
 // assemble makes the parts of a running agent.
@@ -178,7 +199,7 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 		return nil, err
 	}
 	me := &tandemv1.Node{
-		Id: creds.Identity.Node, Name: a.cfg.name(), Pool: a.cfg.Pool, Slots: slotsOf(found.Devices, a.cfg.Slots, cores()),
+		Id: creds.Identity.Node, Name: a.cfg.name(), Pool: a.cfg.Pool, Slots: slotsOf(found.Devices, a.cfg.Slots, a.cfg.cores()),
 		AgentVersion: a.cfg.Version, LibtorchVersion: found.LibtorchVersion, Incarnation: incarnation,
 	}
 	n := &node{agent: a, creds: creds, me: me, local: local, spawner: newSpawner()}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,10 +13,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
+	"tandem.dev/proto/gossip"
+	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/memstore"
 )
@@ -428,4 +432,103 @@ func TestCannotStart(t *testing.T) {
 	if _, err := New(Config{}, Deps{}); err == nil || !strings.Contains(err.Error(), "data folder") {
 		t.Errorf("empty configuration: %v", err)
 	}
+}
+
+func TestRing(t *testing.T) {
+	c := newCluster(t)
+	c.open("127.0.0.1:0")
+	cfg := gossip.DefaultConfig()
+	cfg.NodeID, cfg.Role, cfg.Address, cfg.Key = "node-coordinator", identity.RoleCoordinator, c.members[0], make([]byte, 32)
+	ring, err := gossip.New(cfg, gossip.Deps{Seeds: func() []string { return nil }, Log: zerolog.Nop()})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- ring.Run(ctx) }()
+	defer func() {
+		cancel()
+		must(t, <-done)
+	}()
+	c.gossip = []string{ring.Addr()}
+	members := func(n int) []gossip.Member {
+		t.Helper()
+		deadline := time.After(20 * time.Second)
+		for {
+			changed := ring.Changed()
+			if m := ring.Members(); len(m) == n {
+				return m
+			}
+			select {
+			case <-changed:
+			case <-deadline:
+				t.Fatalf("members %v, want %d", ring.Members(), n)
+			}
+		}
+	}
+	a := c.start(t.TempDir())
+	m := members(2)[0]
+	if m.ID != "node-1" || m.Role != identity.RoleWorker || m.Address != a.Address(t.Context()) {
+		t.Errorf("member %+v", m)
+	}
+	a.stop()
+	members(1) // it said goodbye: nobody waits for a time-out
+}
+
+// TestSilentSession: a coordinator that holds the stream open and says nothing is left for another.
+func TestSilentSession(t *testing.T) {
+	c := newCluster(t)
+	c.open("127.0.0.1:0")
+	c.open("127.0.0.1:0")
+	client := c.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
+	defer client.CloseIdleConnections()
+	s := session{
+		node: &tandemv1.Node{Id: "node-1"}, coordinators: newCoordinators(client, c.members), silence: 100 * time.Millisecond,
+		want: func(uint64, []*tandemv1.EngineTask) bool { return true }, learned: func([]string) {},
+		metrics: newMetrics(), first: make(chan struct{}), log: zerolog.Nop(),
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.run(ctx) }()
+	<-s.first
+	c.change(func() { c.mute = true })
+	c.await("more sessions", func() bool { return c.opened >= 3 })
+	cancel()
+	must(t, <-done)
+	c.await("the end of the sessions", func() bool { return c.sessions == 0 })
+}
+
+// TestJoinWaits: a worker may be started a moment before its coordinator.
+func TestJoinWaits(t *testing.T) {
+	c := newCluster(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	address := l.Addr().String()
+	must(t, l.Close()) // nobody is there yet
+	cfg := testConfig(t.TempDir())
+	cfg.Join, cfg.JoinToken = []string{address}, c.token.String()
+	tried := make(chan struct{}, 100)
+	a, err := New(cfg, Deps{Log: zerolog.New(notice{tried})})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	select {
+	case <-tried:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	c.open(address)
+	<-a.Ready()
+	cancel()
+	must(t, <-done)
+}
+
+// notice tells that something was logged.
+type notice struct{ c chan struct{} }
+
+func (n notice) Write(p []byte) (int, error) {
+	select {
+	case n.c <- struct{}{}:
+	default:
+	}
+	return len(p), nil
 }

@@ -40,6 +40,8 @@ type Config struct {
 	EngineEnv []string
 	// Slots is the number of CPU slots to offer; 0: one slot for each CUDA device, or one CPU slot if there is none.
 	Slots int
+	// Cores is the number of CPU cores that the slots share; 0: all of the machine.
+	Cores int
 	// Version is the version of this program.
 	Version string
 	// KillGrace is the time an engine has between SIGTERM and SIGKILL.
@@ -98,6 +100,9 @@ func (c Config) Validate() error {
 	}
 	if c.Slots < 0 || c.Slots > maxSlots {
 		errs = append(errs, fmt.Errorf("slots: want 0 to %d, got %d", maxSlots, c.Slots))
+	}
+	if c.Cores < 0 {
+		errs = append(errs, fmt.Errorf("cores: must not be negative, got %d", c.Cores))
 	}
 	for _, e := range c.EngineEnv {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
@@ -173,4 +178,9 @@ func (c Config) engineBinary() (string, error) {
 }
 
 // cores is the number of CPU cores this process may use.
-func cores() int { return runtime.NumCPU() }
+func (c Config) cores() int {
+	if c.Cores > 0 {
+		return c.Cores
+	}
+	return runtime.NumCPU()
+}

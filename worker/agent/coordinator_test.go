@@ -45,6 +45,8 @@ type cluster struct {
 	progress []*tandemv1.Progress
 	values   map[string][]byte
 	members  []string
+	gossip   []string
+	mute     bool // sessions say nothing more
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -142,7 +144,7 @@ func (c *cluster) join(_ context.Context, req *connect.Request[tandemv1.JoinClus
 	defer c.mu.Unlock()
 	return connect.NewResponse(&tandemv1.JoinClusterResponse{
 		NodeId: "node-1", ClusterId: "cluster-test", Certificate: der, CaCertificate: c.ca.Raw, GossipKey: make([]byte, 32),
-		Coordinators: c.members,
+		Coordinators: c.members, Gossip: c.gossip,
 	}), nil
 }
 
@@ -254,10 +256,12 @@ func (c *cluster) Session(ctx context.Context, req *connect.Request[tandemv1.Ses
 	for {
 		c.mu.Lock()
 		m := &tandemv1.SessionResponse{Index: c.index, Engines: c.desired, Coordinators: c.members}
-		changed := c.changed
+		changed, mute := c.changed, c.mute
 		c.mu.Unlock()
-		if err := stream.Send(m); err != nil {
-			return err
+		if !mute {
+			if err := stream.Send(m); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-changed:

@@ -93,9 +93,7 @@ func (e *engineProcess) run(ctx context.Context) error {
 		fmt.Println(strings.Join(os.Args, " "))
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
-		if err := e.report(ctx, evaluation(1, nil)); err != nil {
-			return err
-		}
+		select {} // it does not notice either that its agent is gone
 	case "progress":
 		_, err := e.host.ReportEngineProgress(ctx, connect.NewRequest(&tandemv1.ReportEngineProgressRequest{Progress: &tandemv1.Progress{
 			TrialId: e.task.GetTrain().GetTrialId(), Generation: e.task.GetGeneration(), Step: 7, StepsPerSecond: 12.5,

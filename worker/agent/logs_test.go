@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,12 +23,12 @@ import (
 	"tandem.dev/storage/memstore"
 )
 
-// logged runs f in a bubble with the log of one engine; the store fails while *broken.
-func logged(t *testing.T, task *tandemv1.EngineTask, broken *bool, f func(*engineLog, *memstore.Store)) {
+// logged runs f in a bubble with the log of one engine; the store fails while broken.
+func logged(t *testing.T, task *tandemv1.EngineTask, broken *atomic.Bool, f func(*engineLog, *memstore.Store)) {
 	path := filepath.Join(t.TempDir(), "engines.log")
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New(memstore.Config{Hook: func(context.Context, memstore.Op) memstore.Fault {
-			if broken != nil && *broken {
+			if broken != nil && broken.Load() {
 				return memstore.Fault{Err: storage.ErrUnavailable}
 			}
 			return memstore.Fault{}
@@ -124,13 +125,14 @@ func TestLogChunkWhenFull(t *testing.T) {
 }
 
 func TestLogKeepsLinesWhileTheStoreFails(t *testing.T) {
-	broken := true
+	var broken atomic.Bool
+	broken.Store(true)
 	logged(t, task("a", 1, 0), &broken, func(e *engineLog, store *memstore.Store) {
 		say(t, e, "one")
 		time.Sleep(time.Minute)
 		say(t, e, "two")
 		time.Sleep(time.Minute)
-		broken = false
+		broken.Store(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if d := cmp.Diff([]string{"one", "two"}, stored(t, store)); d != "" {
@@ -141,7 +143,8 @@ func TestLogKeepsLinesWhileTheStoreFails(t *testing.T) {
 }
 
 func TestLogBacklogIsBounded(t *testing.T) {
-	broken := true
+	var broken atomic.Bool
+	broken.Store(true)
 	logged(t, task("a", 1, 0), &broken, func(e *engineLog, store *memstore.Store) {
 		const lines = 10_000 // of 1 KB: more than twice the backlog
 		for i := range lines {
@@ -154,7 +157,7 @@ func TestLogBacklogIsBounded(t *testing.T) {
 		if held > backlogBytes+2*chunkBytes {
 			t.Errorf("%d bytes wait", held)
 		}
-		broken = false
+		broken.Store(false)
 		e.close()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()

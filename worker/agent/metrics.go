@@ -38,7 +38,7 @@ func newMetrics() *metrics {
 		registry:  prometheus.NewRegistry(),
 		started:   vec("engine_starts_total", "Engines started, by kind of task.", "kind"),
 		restarted: counter("engine_restarts_total", "Engines started for a generation above the first."),
-		ended:     vec("engine_ends_total", "Engines that ended, by outcome: done, failed, lost (no last word), stopped (by the agent).", "outcome"),
+		ended:     vec("engine_ends_total", "Engines that ended, by outcome: finished, stopped or failed by their own word, lost (no word), ended (by the agent).", "outcome"),
 		reports:   vec("reports_total", "Reports the coordinator answered, by outcome.", "outcome"),
 		requests:  vec("replica_requests_total", "Requests to replicas, by outcome.", "outcome"),
 		sessions:  counter("sessions_total", "Sessions opened with coordinators."),

@@ -99,7 +99,8 @@ func (n *node) wire(binary, sockets string) {
 	}
 	n.progress = newProgress(cfg.ProgressInterval, known.progress, n.supervisor.trials)
 	n.session = &session{
-		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, log: log, metrics: a.metrics, first: a.ready,
+		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, silence: longestSilence,
+		log: log, metrics: a.metrics, first: a.ready,
 	}
 	n.host = &host{supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known}
 	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, log)

@@ -13,8 +13,8 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// silence is how long a session may be silent; a coordinator speaks at least every 5 s.
-const silence = 16 * time.Second
+// longestSilence is how long a session may be silent; a coordinator speaks at least every 5 s.
+const longestSilence = 16 * time.Second
 
 // session keeps a stream of desired states open with one coordinator after the other.
 type session struct {
@@ -22,6 +22,7 @@ type session struct {
 	coordinators *coordinators
 	want         func(index uint64, tasks []*tandemv1.EngineTask) bool
 	learned      func(coordinators []string) // the list has changed
+	silence      time.Duration               // a session that says nothing for so long is given up
 	log          zerolog.Logger
 	metrics      *metrics
 
@@ -61,7 +62,7 @@ var (
 func (s *session) once(ctx context.Context, client sessionClient) (heard bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := time.AfterFunc(silence, func() { cancel(errSilence) })
+	watch := time.AfterFunc(s.silence, func() { cancel(errSilence) })
 	defer watch.Stop()
 	stream, err := client.Session(ctx, connect.NewRequest(&tandemv1.SessionRequest{Node: s.node}))
 	if err != nil {
@@ -69,7 +70,7 @@ func (s *session) once(ctx context.Context, client sessionClient) (heard bool, e
 	}
 	defer func() { _ = stream.Close() }()
 	for stream.Receive() {
-		watch.Reset(silence)
+		watch.Reset(s.silence)
 		s.take(stream.Msg(), !heard)
 		heard = true
 	}

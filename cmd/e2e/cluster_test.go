@@ -102,7 +102,7 @@ func (c *cluster) startWorker(i, slots int) {
 	p := &process{t: c.t, name: name, log: filepath.Join(c.dir, name+".log"), env: []string{"TANDEM_JOIN_TOKEN=" + c.joinToken("worker")}}
 	p.args = []string{
 		"worker", "--data-dir", c.workerDir(i), "--name", name, "--join", c.addresses[0],
-		"--slots", fmt.Sprint(slots), "--engine", programs.engine,
+		"--slots", fmt.Sprint(slots), "--cores", "1", "--engine", programs.engine,
 	}
 	p.start()
 	c.workers = append(c.workers, p)

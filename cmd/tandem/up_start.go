@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -114,7 +115,7 @@ func (cl *localCluster) startWorkers(ctx context.Context, o upOptions) error {
 		name := workerName(i)
 		args := []string{
 			"worker", "--data-dir", cl.folder.Path(name), "--name", name, "--join", loopback(cl.folder.Settings.Listen),
-			"--slots", strconv.Itoa(o.slots), "--log-format", "json",
+			"--slots", strconv.Itoa(o.slots), "--cores", strconv.Itoa(max(1, runtime.NumCPU()/o.workers)), "--log-format", "json",
 		}
 		if o.engine != "" {
 			args = append(args, "--engine", o.engine)

@@ -125,7 +125,11 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		t.AllocationId = alloc.GetId()
 		t.Reason = fmt.Sprintf("Starts on %s.", where)
 	})
-	a.jobEvent(info, j, "starts on %s: %d process(es), generation %d, from %s", where, len(alloc.GetRanks()), alloc.GetGeneration(), a.resumePoint(t))
+	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+		a.jobEvent(info, j, "publishes on %s (generation %d)", where, alloc.GetGeneration())
+		return
+	}
+	a.jobEvent(info, j, "starts on %s with %d process(es) from %s (generation %d)", where, len(alloc.GetRanks()), a.resumePoint(t), alloc.GetGeneration())
 }
 
 // removeAllocation frees the slots of an allocation and forgets what its ranks have exchanged.

@@ -15,13 +15,16 @@ func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Ch
 	case id == "" || saved.GetPrefix() == "" || saved.GetManifestSha256() == "":
 		return "a checkpoint needs an id, the prefix of its objects and the hash of its manifest"
 	}
-	if _, taken := a.Checkpoint(id); taken {
-		return fmt.Sprintf("checkpoint %s is another one", id)
-	}
 	for _, c := range a.CheckpointsOf(alloc.GetTrialId()) {
 		if c.GetStep() == saved.GetStep() && c.GetGeneration() == alloc.GetGeneration() {
+			if c.GetManifestSha256() == saved.GetManifestSha256() {
+				return ""
+			}
 			return fmt.Sprintf("step %d of generation %d has a checkpoint with another manifest", saved.GetStep(), alloc.GetGeneration())
 		}
+	}
+	if _, taken := a.Checkpoint(id); taken {
+		return fmt.Sprintf("checkpoint %s is another one", id)
 	}
 	c := state.Clone(saved)
 	c.Id = id

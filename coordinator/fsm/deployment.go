@@ -12,7 +12,7 @@ import (
 func (a *applier) putDeployment(c *tandemv1.PutDeployment) *tandemv1.Result {
 	want := c.GetDeployment()
 	if want.GetReplicas() < 1 {
-		return refuse(invalid, "a deployment needs at least one replica; stop serving with: tandem serve --stop %s", want.GetName())
+		return refuse(invalid, "a deployment needs at least one replica; to stop serving, delete the deployment")
 	}
 	m, ok := a.Model(want.GetName())
 	if !ok {

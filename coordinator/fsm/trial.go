@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -70,7 +71,7 @@ func (a *applier) faultTrial(alloc *tandemv1.Allocation, message string, counted
 		return
 	case counted && t.GetRestarts() >= limit:
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
-			"%s It was started again %d times, which is the limit (max_restarts); see its logs with: tandem logs %s", sentence(message), t.GetRestarts(), j.GetId()))
+			"%s The limit of restarts is used up (max_restarts: %d); see the logs with: tandem logs %s", sentence(message), limit, j.GetId()))
 		return
 	}
 	if counted {
@@ -90,7 +91,7 @@ func (a *applier) faultTrial(alloc *tandemv1.Allocation, message string, counted
 // resumePoint says for people where a trial goes on.
 func (a *applier) resumePoint(t *tandemv1.Trial) string {
 	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		return "the publishing"
+		return "the start of publishing"
 	}
 	if c, ok := a.Checkpoint(t.GetLatestCheckpointId()); ok {
 		return fmt.Sprintf("step %d", c.GetStep())
@@ -98,11 +99,12 @@ func (a *applier) resumePoint(t *tandemv1.Trial) string {
 	return "the beginning"
 }
 
-// sentence ends a message as a sentence.
+// sentence makes a sentence of a message.
 func sentence(s string) string {
 	if s == "" {
 		return "No reason was given."
 	}
+	s = strings.ToUpper(s[:1]) + s[1:]
 	if last := s[len(s)-1]; last != '.' && last != '!' && last != '?' {
 		s += "."
 	}

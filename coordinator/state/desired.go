@@ -2,7 +2,6 @@ package state
 
 import (
 	"fmt"
-	"net"
 	"strings"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -151,11 +150,13 @@ func VersionPrefix(version string) string { return "models/" + version }
 // CheckpointPrefix returns the prefix under which a trial's checkpoints go in the store.
 func CheckpointPrefix(trial string) string { return "trials/" + trial + "/ckpt" }
 
-// host returns the host part of host:port, or all of it when there is no port.
+// host returns the host part of host:port, or all of it when there is no port. (Package net does I/O, so not here.)
 func host(address string) string {
-	h, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
+	if h, _, bracketed := strings.Cut(strings.TrimPrefix(address, "["), "]"); bracketed {
+		return h
 	}
-	return h
+	if h, _, ported := strings.Cut(address, ":"); ported && strings.Count(address, ":") == 1 {
+		return h
+	}
+	return address
 }

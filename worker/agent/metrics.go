@@ -24,6 +24,7 @@ type counts struct {
 	queue    func() int
 	slots    func() (total, used int)
 	progress func() (stepsPerSecond, samplesPerSecond float64)
+	steps    func() map[string]int64 // by trial
 	session  func() bool
 }
 
@@ -68,7 +69,20 @@ func (m *metrics) observe(c counts) {
 		}
 		return 0
 	})
-	m.registry.MustRegister(engineStates{c.engines})
+	m.registry.MustRegister(engineStates{c.engines}, trialSteps{c.steps})
+}
+
+// trialSteps is how far the trials with engines here are.
+type trialSteps struct{ read func() map[string]int64 }
+
+var trialStepDesc = prometheus.NewDesc("tandem_agent_trial_step", "Optimizer steps done, by trial.", []string{"trial"}, nil)
+
+func (trialSteps) Describe(ch chan<- *prometheus.Desc) { ch <- trialStepDesc }
+
+func (s trialSteps) Collect(ch chan<- prometheus.Metric) {
+	for trial, step := range s.read() {
+		ch <- prometheus.MustNewConstMetric(trialStepDesc, prometheus.GaugeValue, float64(step), trial)
+	}
 }
 
 // engineStates counts engines by state.

@@ -106,7 +106,7 @@ func (n *node) wire(binary, sockets string) {
 	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, log)
 	a.metrics.observe(counts{
 		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,
-		progress: n.progress.speed, session: n.session.open.Load,
+		progress: n.progress.speed, steps: n.progress.steps, session: n.session.open.Load,
 	})
 }
 

@@ -66,6 +66,17 @@ func (p *progress) speed() (steps, samples float64) {
 	return steps, samples
 }
 
+// steps is how far each trial here is.
+func (p *progress) steps() map[string]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	steps := make(map[string]int64, len(p.latest))
+	for trial, now := range p.latest {
+		steps[trial] = now.GetStep()
+	}
+	return steps
+}
+
 func (p *progress) run(ctx context.Context) error {
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()

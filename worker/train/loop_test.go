@@ -241,3 +241,44 @@ func TestProgressIsAboutTwiceASecond(t *testing.T) {
 		t.Errorf("%d times in %.0f s", len(end.news.progress), seconds)
 	}
 }
+
+// The update is that of the mean over the global batch, the short last one of an epoch too.
+func TestLossScaleIsThatOfTheMean(t *testing.T) {
+	const world = 3
+	var scales [world][]float64
+	var rows [world][]int
+	ends := site{t: t, spec: spec(), store: memory(), world: world, change: func(rank int, _ *train.Config, d *train.Deps, _ *softmax) {
+		d.Trainer = tap{d.Trainer, func(in train.StepInput) {
+			scales[rank] = append(scales[rank], in.LossScale)
+			rows[rank] = append(rows[rank], in.Batch.Rows)
+		}}
+	}}.run()
+	if ends[0].err != nil {
+		t.Fatal(ends[0].err)
+	}
+	for step := range scales[0] {
+		total := 0
+		for rank := range world {
+			total += rows[rank][step]
+		}
+		if want := 8; step%7 != 6 && total != want || step%7 == 6 && total != 2 {
+			t.Errorf("step %d has %d rows", step, total)
+		}
+		for rank := range world {
+			if got := scales[rank][step] / world; got != 1/float64(total) {
+				t.Errorf("step %d, rank %d: a row weighs %v of %d rows", step, rank, got, total)
+			}
+		}
+	}
+}
+
+// tap sees what a Trainer is given.
+type tap struct {
+	train.Trainer
+	see func(train.StepInput)
+}
+
+func (p tap) Step(in train.StepInput) (train.StepResult, error) {
+	p.see(in)
+	return p.Trainer.Step(in)
+}

@@ -1,0 +1,293 @@
+package publish_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/proto"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/dataset"
+	"tandem.dev/storage/memstore"
+	"tandem.dev/storage/safetensors"
+	"tandem.dev/worker/publish"
+	"tandem.dev/worker/train"
+)
+
+// linear is a model of one weight a class: output c of a row is w[c] times its first value.
+type linear struct{ w []float32 }
+
+func (l linear) Predict(x []float32, shape []int64) ([]float32, []int64, error) {
+	rows, dim := int(shape[0]), len(x)/int(shape[0])
+	var out []float32
+	for i := range rows {
+		for _, w := range l.w {
+			out = append(out, w*x[i*dim])
+		}
+	}
+	return out, []int64{shape[0], int64(len(l.w))}, nil
+}
+
+// engine exports a linear model as its plain bytes.
+type engine struct{ salt string }
+
+func (e engine) Export(_ context.Context, _ *tandemv1.JobSpec, _ []int64, _ int, state []safetensors.Tensor) ([]byte, []safetensors.Tensor, error) {
+	if len(state) != 1 || state[0].Name != "w" {
+		return nil, nil, fmt.Errorf("state %v", state)
+	}
+	return append([]byte("pt"+e.salt+":"), state[0].Data...), state, nil
+}
+
+func (e engine) Load(file []byte) (publish.Model, error) {
+	_, data, _ := bytes.Cut(file, []byte(":"))
+	var l linear
+	for ; len(data) > 0; data = data[4:] {
+		l.w = append(l.w, math.Float32frombits(binary.LittleEndian.Uint32(data)))
+	}
+	return l, nil
+}
+
+func (engine) Libtorch() string { return "1.2.3" }
+
+// scene is a store with a dataset of one feature (its sign is the class) and a checkpoint.
+type scene struct {
+	store *memstore.Store
+	hook  memstore.Hook
+	task  *tandemv1.PublishTask
+}
+
+func newScene(t *testing.T, weights ...float32) *scene {
+	t.Helper()
+	s := &scene{}
+	s.store = memstore.New(memstore.Config{Hook: func(ctx context.Context, op memstore.Op) memstore.Fault {
+		if s.hook != nil {
+			return s.hook(ctx, op)
+		}
+		return memstore.Fault{}
+	}})
+	var csv strings.Builder
+	csv.WriteString("x,y\n")
+	for i := range 50 {
+		fmt.Fprintf(&csv, "%d,plus\n%d,minus\n", 2*i+1, -2*i-1)
+	}
+	o := dataset.DefaultOptions()
+	o.Label, o.Normalize = "y", dataset.Normalize{Method: dataset.MethodScale, Factor: 0.01}
+	_, _, err := dataset.FromCSV(t.Context(), strings.NewReader(csv.String()), o, func(name string, b []byte) error {
+		return s.store.Put(t.Context(), "datasets/d/"+name, bytes.NewReader(b), int64(len(b)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w []byte
+	for _, v := range weights {
+		w = binary.LittleEndian.AppendUint32(w, math.Float32bits(v))
+	}
+	prefix := ckpt.Prefix("trials/t", 7, 1)
+	_, err = ckpt.Save(t.Context(), s.store, prefix, ckpt.Manifest{Trial: "t", DatasetID: "d", Step: 7, Generation: 1, WorldSize: 1, Metrics: map[string]float64{"accuracy": 0.5}},
+		[][]safetensors.Tensor{{{Name: "model.w", DType: "F32", Shape: []int64{int64(len(weights))}, Data: w}, {Name: "optim.step", DType: "I64", Data: make([]byte, 8)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.task = &tandemv1.PublishTask{
+		Model: "signs", VersionId: "ver-1", VersionPrefix: "models/ver-1", DatasetPrefix: "datasets/d", Spec: &tandemv1.JobSpec{},
+		Checkpoint: &tandemv1.Checkpoint{Id: "ckpt-1", TrialId: "t", Prefix: prefix},
+		Lineage:    &tandemv1.Lineage{JobId: "j", TrialId: "t", CheckpointId: "ckpt-1", Step: 7, DatasetId: "d", Dataset: "signs@1", SpecHash: "h", Seed: 3},
+	}
+	return s
+}
+
+func (s *scene) run(t *testing.T, salt string) (*tandemv1.VersionSaved, error) {
+	t.Helper()
+	return publish.New(s.task, publish.Deps{Store: s.store, Engine: engine{salt}, Log: zerolog.Nop()}).Run(t.Context())
+}
+
+// Classes are sorted by name: minus is 0.
+var right = []float32{-10, 10}
+
+func TestPublish(t *testing.T) {
+	s := newScene(t, right...)
+	saved, err := s.run(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := publish.Open(t.Context(), s.store, "models/ver-1", saved.GetManifestSha256())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := v.Manifest
+	if m.Metrics["test_accuracy"] != 1 || m.Metrics["validation_accuracy"] != 0.5 || !(m.Metrics["test_loss"] > 0) {
+		t.Errorf("metrics %v", m.Metrics)
+	}
+	want := publish.Lineage{Job: "j", Trial: "t", Checkpoint: "ckpt-1", Step: 7, DatasetID: "d", Dataset: "signs@1", SpecHash: "h", Seed: 3}
+	if diff := cmp.Diff(want, m.Lineage); diff != "" {
+		t.Errorf("lineage (-want +got):\n%s", diff)
+	}
+	if m.Outputs[2].Datatype != "BYTES" || len(m.ClassNames) != 2 || m.Libtorch != "1.2.3" {
+		t.Errorf("manifest %+v", m)
+	}
+	var total int64
+	for info, err := range s.store.List(t.Context(), "models/ver-1/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += info.Size
+	}
+	if total != saved.GetBytes() {
+		t.Errorf("%d bytes reported, there are %d", saved.GetBytes(), total)
+	}
+	questions, err := v.Read(t.Context(), publish.ProbesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probes, err := publish.ParseProbes(questions, m)
+	if err != nil || len(probes) != 8 {
+		t.Fatalf("%d probes, %v", len(probes), err)
+	}
+	if err := publish.CheckProbes(linear{right}, m, probes); err != nil {
+		t.Errorf("the model that was published: %v", err)
+	}
+	if err := publish.CheckProbes(linear{[]float32{-10, 9}}, m, probes); !errors.Is(err, publish.ErrProbe) {
+		t.Errorf("another model: %v", err)
+	}
+	if err := publish.CheckProbes(linear{[]float32{float32(math.NaN()), 10}}, m, probes); !errors.Is(err, publish.ErrProbe) {
+		t.Errorf("a model that gives NaN: %v", err)
+	}
+}
+
+// Whatever write fails, the next attempt makes a whole version, even if it exports other bytes.
+func TestRetryAfterAnyFault(t *testing.T) {
+	clean := newScene(t, right...)
+	if _, err := clean.run(t, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, effect := range []bool{false, true} {
+		for nth := 1; nth <= 4; nth++ { // three files and the manifest
+			s := newScene(t, right...)
+			writes := 0
+			s.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
+				if op.Kind == memstore.OpPut || op.Kind == memstore.OpPutIfAbsent {
+					if writes++; writes == nth {
+						return memstore.Fault{Err: storage.ErrUnavailable, TakeEffect: effect}
+					}
+				}
+				return memstore.Fault{}
+			}
+			if _, err := s.run(t, "first"); !errors.Is(err, storage.ErrUnavailable) {
+				t.Fatalf("write %d failed, but publishing gave %v", nth, err)
+			}
+			s.hook = nil
+			saved, err := s.run(t, "second")
+			if err != nil {
+				t.Fatalf("after a fault of write %d (effect %v): %v", nth, effect, err)
+			}
+			v, err := publish.Open(t.Context(), s.store, "models/ver-1", saved.GetManifestSha256())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range v.Manifest.Files {
+				if _, err := v.Read(t.Context(), f.Name); err != nil {
+					t.Errorf("after a fault of write %d (effect %v): %v", nth, effect, err)
+				}
+			}
+		}
+	}
+}
+
+func TestPublishRefuses(t *testing.T) {
+	nan := float32(math.NaN())
+	for name, c := range map[string]struct {
+		scene *scene
+		spoil func(*scene)
+		want  error
+	}{
+		"three outputs for two classes": {newScene(t, 1, 2, 3), func(*scene) {}, publish.ErrOutput},
+		"a checkpoint of another trial": {newScene(t, right...), func(s *scene) { s.task.Checkpoint.TrialId = "other" }, ckpt.ErrForeign},
+		"a damaged checkpoint": {newScene(t, right...), func(s *scene) {
+			if err := s.store.Flip(s.task.GetCheckpoint().GetPrefix()+"/manifest.json", 300); err != nil {
+				t.Fatal(err)
+			}
+		}, ckpt.ErrCorrupt},
+		"another checkpoint's version": {newScene(t, right...), func(s *scene) {
+			if _, err := s.run(t, ""); err != nil {
+				t.Fatal(err)
+			}
+			s.task = proto.CloneOf(s.task)
+			s.task.Lineage.CheckpointId = "ckpt-2"
+		}, nil},
+		"a model of NaN": {newScene(t, nan, nan), func(*scene) {}, nil},
+	} {
+		c.spoil(c.scene)
+		_, err := c.scene.run(t, "")
+		if err == nil || c.want != nil && !errors.Is(err, c.want) || c.want == nil && !train.IsPermanent(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestDamagedVersionIsRefused(t *testing.T) {
+	s := newScene(t, right...)
+	saved, err := s.run(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range s.store.Keys() {
+		name, ours := strings.CutPrefix(key, "models/ver-1/")
+		if !ours {
+			continue
+		}
+		whole, err := s.store.Bytes(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for bit := 0; bit < 8*len(whole); bit += 97 {
+			if err := s.store.Flip(key, bit); err != nil {
+				t.Fatal(err)
+			}
+			v, err := publish.Open(t.Context(), s.store, "models/ver-1", saved.GetManifestSha256())
+			if err == nil && name != publish.ManifestName {
+				_, err = v.Read(t.Context(), name)
+			}
+			if !errors.Is(err, publish.ErrCorrupt) {
+				t.Fatalf("bit %d of %s: %v", bit, name, err)
+			}
+			s.store.Overwrite(key, whole)
+		}
+	}
+}
+
+func FuzzParseManifest(f *testing.F) {
+	f.Add([]byte(`{"body":{"format":"tandem-version","format_version":1},"sha256":"00"}`))
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := publish.ParseManifest(b)
+		if err != nil {
+			return
+		}
+		if _, ok := m.File(publish.ModelFile); !ok || len(m.RowShape()) == 0 || m.Width() < 1 {
+			t.Errorf("accepted %+v", m)
+		}
+	})
+}
+
+func FuzzParseProbes(f *testing.F) {
+	man := publish.Manifest{Features: []string{"x"}, Task: dataset.TaskRegression}
+	f.Add([]byte(`[{"input":[1],"output":[2]}]`))
+	f.Add([]byte(`[{"input":[1,2],"output":[2]}]`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		probes, err := publish.ParseProbes(b, man)
+		if err == nil && (len(probes) == 0 || len(probes[0].Input) != 1 || len(probes[0].Output) != 1) {
+			t.Errorf("accepted %v", probes)
+		}
+	})
+}

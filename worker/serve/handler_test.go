@@ -1,0 +1,289 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"tandem.dev/storage/dataset"
+	"tandem.dev/worker/publish"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// sums is a model whose outputs are the sum of a row and its negative; before waits first.
+type sums struct{ before func() }
+
+func (s sums) Predict(x []float32, shape []int64) ([]float32, []int64, error) {
+	if s.before != nil {
+		s.before()
+	}
+	rows := int(shape[0])
+	dim := len(x) / rows
+	var out []float32
+	for i := range rows {
+		sum := float32(0)
+		for _, v := range x[i*dim : (i+1)*dim] {
+			sum += v
+		}
+		out = append(out, sum, -sum)
+	}
+	return out, []int64{int64(rows), 2}, nil
+}
+
+func manifest() publish.Manifest {
+	return publish.Manifest{
+		Task: dataset.TaskClassification, Classes: 2, ClassNames: []string{"up", "down"}, Features: []string{"a", "b", "c", "d"},
+		Input:         publish.Signature{Name: "input", Datatype: "FP32", Shape: []int64{-1, 2, 2}},
+		Normalization: dataset.Normalization{Method: dataset.MethodScale, Offset: []float32{0}, Scale: []float32{2}},
+		Outputs: []publish.Signature{
+			{Name: "output", Datatype: "FP32", Shape: []int64{-1, 2}}, {Name: "probabilities", Datatype: "FP32", Shape: []int64{-1, 2}}, {Name: "label", Datatype: "BYTES", Shape: []int64{-1}},
+		},
+	}
+}
+
+func replica(model publish.Model, change ...func(*Config)) *Replica {
+	c := DefaultConfig()
+	c.Model, c.Version, c.MaxRows, c.MaxBytes = "signs", "3", 4, 2000
+	for _, f := range change {
+		f(&c)
+	}
+	return New(model, manifest(), c, zerolog.Nop())
+}
+
+func call(h http.Handler, method, path, body string) (int, string) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+	return w.Code, w.Body.String()
+}
+
+func TestInfer(t *testing.T) {
+	h := replica(sums{}).Handler()
+	want := `{"id":"x","model_name":"signs","model_version":"3","outputs":[` +
+		`{"name":"output","datatype":"FP32","shape":[2,2],"data":[5,-5,-1,1]},` +
+		`{"name":"probabilities","datatype":"FP32","shape":[2,2],"data":[0.9999546,0.00004539787,0.11920292,0.8807971]},` +
+		`{"name":"label","datatype":"BYTES","shape":[2],"data":["up","down"]}]}`
+	for _, input := range []string{
+		`"shape": [2, 4], "data": [1, 2, 3, 4, -1, -1, 0, 0]`,
+		`"shape": [2, 2, 2], "data": [1, 2, 3, 4, -1, -1, 0, 0]`,
+		`"shape": [2, 2, 2], "data": [[[1, 2], [3, 4]], [[-1, -1], [0, 0]]]`,
+		`"shape": [2, 4], "data": [[1, 2, 3, 4 ], [-1,-1 , 0, 0.0e0]]`,
+	} {
+		for _, path := range []string{"/v2/models/signs/infer", "/v2/models/signs/versions/3/infer"} {
+			code, got := call(h, "POST", path, `{"id": "x", "inputs": [{"name": "input", "datatype": "FP32", `+input+`}]}`)
+			if code != 200 || got != want {
+				t.Errorf("%s of %s: %d\n got %s\nwant %s", path, input, code, got, want)
+			}
+		}
+	}
+	code, got := call(h, "POST", "/v2/models/signs/infer",
+		`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 1]}], "outputs": [{"name": "label"}]}`)
+	if want := `{"model_name":"signs","model_version":"3","outputs":[{"name":"label","datatype":"BYTES","shape":[1],"data":["up"]}]}`; code != 200 || got != want {
+		t.Errorf("only the label: %d %s", code, got)
+	}
+}
+
+func TestBadRequestsAreExplained(t *testing.T) {
+	h := replica(sums{}).Handler()
+	input := func(name, datatype, shape, data string) string {
+		return fmt.Sprintf(`{"inputs": [{"name": %q, "datatype": %q, "shape": %s, "data": %s}]}`, name, datatype, shape, data)
+	}
+	for _, c := range []struct {
+		body, want string
+		code       int
+	}{
+		{input("x", "FP32", "[1,4]", "[1,2,3,4]"), `name is \"x\"`, 400},
+		{input("input", "INT64", "[1,4]", "[1,2,3,4]"), "takes FP32", 400},
+		{input("input", "FP32", "[1,5]", "[1,2,3,4,5]"), "[-1 2 2]", 400},
+		{input("input", "FP32", "[]", "[]"), "[-1 2 2]", 400},
+		{input("input", "FP32", "[0,4]", "[]"), "0 rows", 400},
+		{input("input", "FP32", "[5,4]", "[1]"), "send 1 to 4", 400},
+		{input("input", "FP32", "[-1,4]", "[1]"), "-1 rows", 400},
+		{input("input", "FP32", "[1,4]", "[1,2,3]"), "3 numbers", 400},
+		{input("input", "FP32", "[1,4]", "[1,2,3,1e39]"), "1e39", 400},
+		{input("input", "FP32", "[1,4]", "[1,2,3,null]"), "element 3 is null", 400},
+		{input("input", "FP32", "[1,4]", `[1,2,3,"4"]`), "not a number", 400},
+		{input("input", "FP32", "[1,4]", "[1,2,3,NaN]"), "no inference request", 400},
+		{input("input", "FP32", "[1,4]", "7"), "array of numbers", 400},
+		{input("input", "FP32", "[2,2,2]", "[[1,2,3,4],[5,6,7,8]]"), "nested as [2 4]", 400},
+		{input("input", "FP32", "[2,4]", "[[1,2,3,4],[5,6,7]]"), "ragged", 400},
+		{input("input", "FP32", "[2,4]", "[[1,2,3,4],5,6,7,8]"), "mixed", 400},
+		{input("input", "FP32", "[2,4]", "[1,[2,3,4],5,6,7,8]"), "mixed", 400},
+		{input("input", "FP32", "[1,4]", strings.Repeat("[", 20)+strings.Repeat("]", 20)), "too deeply", 400},
+		{`{"inputs": []}`, "0 tensors", 400},
+		{`{`, "no inference request", 400},
+		{``, "no inference request", 400},
+		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": [1,2,3,4]}], "outputs": [{"name": "y"}]}`, `name is \"y\"`, 400},
+		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "parameters": {"binary_data_size": 16}}]}`, "binary", 400},
+		{strings.Repeat(" ", 3000), "more than 2000 bytes", 413},
+		{input("input", "FP32", "[1,4]", "[3e38,3e38,3e38,3e38]"), "not finite", 500},
+	} {
+		code, got := call(h, "POST", "/v2/models/signs/infer", c.body)
+		var e struct{ Error string }
+		if err := json.Unmarshal([]byte(got), &e); err != nil || e.Error == "" {
+			t.Errorf("%.100s: %s is no error of the protocol", c.body, got)
+		}
+		if code != c.code || !strings.Contains(got, c.want) {
+			t.Errorf("%.100s: %d %s; want %d with %q", c.body, code, got, c.code, c.want)
+		}
+	}
+}
+
+func TestMetadataAndHealth(t *testing.T) {
+	h := replica(sums{}).Handler()
+	for path, want := range map[string]string{
+		"/v2/health/live":                   `{"live":true}`,
+		"/v2/health/ready":                  `{"ready":true}`,
+		"/v2/models/signs/ready":            `{"name":"signs","ready":true}`,
+		"/v2/models/signs/versions/3":       `"versions":["3"]`,
+		"/v2/models/signs":                  `"inputs":[{"name":"input","datatype":"FP32","shape":[-1,2,2]}]`,
+		"/v2/models/signs/versions/3/ready": `"ready":true`,
+	} {
+		if code, got := call(h, "GET", path, ""); code != 200 || !strings.Contains(got, want) {
+			t.Errorf("%s: %d %s", path, code, got)
+		}
+	}
+	for _, path := range []string{"/v2/models/other", "/v2/models/signs/versions/4", "/v2/models/signs/versions/4/ready", "/nothing"} {
+		if code, got := call(h, "GET", path, ""); code != 404 || !strings.Contains(got, `"error"`) {
+			t.Errorf("%s: %d %s", path, code, got)
+		}
+	}
+}
+
+const one = `{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}`
+
+func TestConcurrencyIsBounded(t *testing.T) {
+	enter, leave := make(chan struct{}), make(chan struct{})
+	r := replica(sums{before: func() { enter <- struct{}{}; <-leave }}, func(c *Config) { c.Concurrency, c.Queue = 2, 1 })
+	h := r.Handler()
+	codes := make(chan int, 3)
+	var wg sync.WaitGroup
+	ask := func() { wg.Go(func() { code, _ := call(h, "POST", "/v2/models/signs/infer", one); codes <- code }) }
+	ask()
+	ask()
+	<-enter
+	<-enter                // two are computed
+	r.places <- struct{}{} // one waits
+	if code, got := call(h, "POST", "/v2/models/signs/infer", one); code != 503 || !strings.Contains(got, "try again") {
+		t.Errorf("the one too many: %d %s", code, got)
+	}
+	<-r.places
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.answer(ctx, []float32{1, 2, 3, 4}, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("a client that left: %v", err)
+	}
+	leave <- struct{}{}
+	leave <- struct{}{}
+	wg.Wait()
+	if a, b := <-codes, <-codes; a != 200 || b != 200 {
+		t.Errorf("the two that were computed: %d, %d", a, b)
+	}
+}
+
+func TestStopFinishesWhatWasTaken(t *testing.T) {
+	enter, leave := make(chan struct{}), make(chan struct{})
+	r := replica(sums{before: func() { enter <- struct{}{}; <-leave }})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- r.Serve(ctx, listener) }()
+	url := "http://" + listener.Addr().String() + "/v2/models/signs/infer"
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	type answer struct {
+		code int
+		body string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		res, err := client.Post(url, "application/json", strings.NewReader(one))
+		if err != nil {
+			got <- answer{err: err}
+			return
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		got <- answer{res.StatusCode, string(b), err}
+	}()
+	<-enter
+	cancel()
+	// The listener is closed before the request is done.
+	for {
+		c, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			break
+		}
+		c.Close()
+	}
+	leave <- struct{}{}
+	if a := <-got; a.err != nil || a.code != 200 || !strings.Contains(a.body, "output") {
+		t.Errorf("the request in flight: %+v", a)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("serving ended with %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(one))
+	f.Add([]byte(`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [2,2,2], "data": [[[1, 2], [3, 4]], [[-1, -1], [0, 0]]]}]}`))
+	f.Add([]byte(`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": [[],[1]]}]}`))
+	f.Add([]byte(`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": [1,{"a":[2]},3,4]}]}`))
+	f.Add([]byte(`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": ["]",2,3,4]}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := Decode(b, manifest(), 4)
+		if err != nil {
+			return
+		}
+		if r.Rows < 1 || r.Rows > 4 || len(r.Raw) != 4*r.Rows || len(r.Outputs) == 0 {
+			t.Fatalf("accepted %+v", r)
+		}
+		// The slow, obvious way: let encoding/json read it and flatten.
+		var in struct {
+			Inputs []struct{ Data any } `json:"inputs"`
+		}
+		if err := json.NewDecoder(bytes.NewReader(b)).Decode(&in); err != nil {
+			t.Fatal(err)
+		}
+		var flat []float32
+		var walk func(any)
+		walk = func(v any) {
+			switch v := v.(type) {
+			case []any:
+				for _, e := range v {
+					walk(e)
+				}
+			case float64:
+				flat = append(flat, float32(v))
+			default:
+				t.Fatalf("accepted %T", v)
+			}
+		}
+		walk(in.Inputs[0].Data)
+		if len(flat) != len(r.Raw) {
+			t.Fatalf("decoded %v, obviously %v", r.Raw, flat)
+		}
+		for i := range flat {
+			if d := flat[i] - r.Raw[i]; d*d > 1e-12*(1+flat[i]*flat[i]) {
+				t.Fatalf("decoded %v, obviously %v: %s", r.Raw, flat, cmp.Diff(flat, r.Raw))
+			}
+		}
+	})
+}

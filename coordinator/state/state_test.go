@@ -1,0 +1,236 @@
+package state_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// write makes changes at an index.
+func write(t *testing.T, s *state.State, index uint64, change func(*state.Tx)) {
+	t.Helper()
+	tx := s.Begin()
+	tx.SetIndex(index)
+	change(tx)
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func job(id, name string, created int64) *tandemv1.Job {
+	return &tandemv1.Job{Id: id, Name: name, CreatedAt: &timestamppb.Timestamp{Seconds: created}}
+}
+
+func TestViewsDoNotChange(t *testing.T) {
+	s := state.New()
+	write(t, s, 5, func(tx *state.Tx) { tx.Put(job("job-1", "a", 1)) })
+	before := s.View()
+	tx := s.Begin()
+	tx.SetIndex(6)
+	tx.Put(job("job-2", "b", 2))
+	if _, ok := tx.Job("job-2"); !ok {
+		t.Error("a transaction does not see what it has written")
+	}
+	if _, ok := s.View().Job("job-2"); ok {
+		t.Error("a view sees what is not committed")
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(before.Jobs()); got != 1 || before.Index() != 5 {
+		t.Errorf("an old view has %d jobs at index %d", got, before.Index())
+	}
+	after := s.View()
+	if j, ok := after.Job("job-2"); !ok || j.GetModifiedIndex() != 6 || after.Index() != 6 || s.Index() != 6 {
+		t.Errorf("the new view is at %d with job %v", after.Index(), j)
+	}
+	aborted := s.Begin()
+	aborted.Delete(job("job-1", "", 0))
+	aborted.Abort()
+	if n := len(s.View().Jobs()); n != 2 {
+		t.Errorf("%d jobs after an aborted transaction", n)
+	}
+}
+
+func TestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := state.New()
+		woken := make(chan error)
+		go func() { woken <- s.Wait(t.Context(), 7) }()
+		synctest.Wait()
+		write(t, s, 7, func(*state.Tx) {})
+		synctest.Wait()
+		select {
+		case err := <-woken:
+			t.Fatalf("woken at index 7: %v", err)
+		default:
+		}
+		write(t, s, 8, func(*state.Tx) {})
+		if err := <-woken; err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Wait(ctx, 8); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestResolve(t *testing.T) {
+	s := state.New()
+	write(t, s, 1, func(tx *state.Tx) {
+		tx.Put(job("job-01ab", "digits", 9))
+		tx.Put(job("job-01cd", "digits", 3))
+		tx.Put(job("job-02", "job-01", 1))
+		tx.Put(&tandemv1.Dataset{Id: "data-1", Name: "d", Version: 2})
+		tx.Put(&tandemv1.Dataset{Id: "data-2", Name: "d", Version: 10})
+		tx.Put(&tandemv1.Dataset{Id: "data-3", Name: "dd", Version: 11})
+		tx.Put(&tandemv1.Model{Name: "m", LatestVersion: 2, Aliases: []*tandemv1.Alias{{Name: "champion", Version: 1}}})
+		tx.Put(&tandemv1.Version{Id: "ver-1", Model: "m", Number: 1})
+		tx.Put(&tandemv1.Version{Id: "ver-2", Model: "m", Number: 2})
+	})
+	v := s.View()
+	jobs := func(ref string) (string, error) { j, err := v.ResolveJob(ref); return j.GetId(), err }
+	data := func(ref string) (string, error) { d, err := v.ResolveDataset(ref); return d.GetId(), err }
+	version := func(ref string) (string, error) { x, err := v.ResolveVersion(ref); return x.GetId(), err }
+	for _, c := range []struct {
+		find func(string) (string, error)
+		ref  string
+		want string
+		err  error
+	}{
+		{jobs, "job-01ab", "job-01ab", nil},
+		{jobs, "digits", "job-01ab", nil}, // the newest
+		{jobs, "job-01", "job-02", nil},   // a name goes before a prefix
+		{jobs, "job-01c", "job-01cd", nil},
+		{jobs, "01c", "job-01cd", nil},
+		{jobs, "job-", "", state.ErrAmbiguous},
+		{jobs, "x", "", state.ErrNotFound},
+		{jobs, "", "", state.ErrNotFound},
+		{data, "d", "data-2", nil},
+		{data, "d@2", "data-1", nil},
+		{data, "d@3", "", state.ErrNotFound},
+		{data, "d@x", "", state.ErrNotFound},
+		{data, "data-3", "data-3", nil},
+		{version, "m", "ver-2", nil},
+		{version, "m@champion", "ver-1", nil},
+		{version, "m@2", "ver-2", nil},
+		{version, "m@3", "", state.ErrNotFound},
+		{version, "m@nobody", "", state.ErrNotFound},
+		{version, "n", "", state.ErrNotFound},
+	} {
+		got, err := c.find(c.ref)
+		if got != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%q: got %q, %v; want %q, %v", c.ref, got, err, c.want, c.err)
+		}
+	}
+}
+
+func TestOrder(t *testing.T) {
+	s := state.New()
+	write(t, s, 1, func(tx *state.Tx) {
+		tx.Put(job("job-1", "", 1_000_000_000))
+		tx.Put(job("job-2", "", 999_999_999))
+		tx.Put(job("job-3", "", 0))
+		for n := int64(12); n > 0; n-- {
+			tx.Put(&tandemv1.Version{Id: fmt.Sprint("ver-", n), Model: "m", Number: n})
+			tx.Put(&tandemv1.Version{Id: fmt.Sprint("ver-x", n), Model: "mm", Number: n})
+		}
+	})
+	var ids []string
+	for _, j := range s.View().Jobs() {
+		ids = append(ids, j.GetId())
+	}
+	if diff := cmp.Diff([]string{"job-3", "job-2", "job-1"}, ids); diff != "" {
+		t.Errorf("jobs by creation (-want +got):\n%s", diff)
+	}
+	for i, v := range s.View().VersionsOf("m") {
+		if v.GetNumber() != int64(i+1) || v.GetModel() != "m" {
+			t.Errorf("version %d is %v", i+1, v)
+		}
+	}
+}
+
+func TestEventsAreARing(t *testing.T) {
+	s := state.New()
+	event := func(n int) *tandemv1.Event {
+		return &tandemv1.Event{Id: fmt.Sprintf("%020d.000", n), JobId: fmt.Sprint("job-", n%2)}
+	}
+	for n := range state.EventLimit + 5 {
+		write(t, s, uint64(n+1), func(tx *state.Tx) { tx.Put(event(n)) })
+	}
+	write(t, s, state.EventLimit+10, func(tx *state.Tx) { tx.Put(event(state.EventLimit)) }) // again
+	v := s.View()
+	all := v.Events(0)
+	if len(all) != state.EventLimit || all[0].GetId() != event(5).GetId() {
+		t.Errorf("%d events from %s", len(all), all[0].GetId())
+	}
+	newest := v.EventsOf("job-1", 2)
+	if diff := cmp.Diff([]*tandemv1.Event{event(state.EventLimit + 1), event(state.EventLimit + 3)}, newest, protocmp.Transform()); diff != "" {
+		t.Errorf("newest of a job (-want +got):\n%s", diff)
+	}
+}
+
+func TestBestAndLatestCheckpoint(t *testing.T) {
+	ckpt := func(id string, step, generation int64, loss ...float64) *tandemv1.Checkpoint {
+		c := &tandemv1.Checkpoint{Id: id, Step: step, Generation: generation}
+		for _, l := range loss {
+			c.Metrics = map[string]float64{"loss": l}
+		}
+		return c
+	}
+	deleting := ckpt("gone", 99, 9, 0)
+	deleting.Deleting = true
+	all := []*tandemv1.Checkpoint{ckpt("a", 10, 1, 0.5), ckpt("b", 20, 1, 0.2), ckpt("c", 30, 1, 0.2), ckpt("d", 40, 1), ckpt("e", 40, 2), deleting}
+	if got := state.BestCheckpoint(&tandemv1.JobSpec{Metric: "loss", Mode: "min"}, all).GetId(); got != "b" {
+		t.Errorf("the smallest loss is %q", got)
+	}
+	if got := state.BestCheckpoint(&tandemv1.JobSpec{Metric: "loss", Mode: "max"}, all).GetId(); got != "a" {
+		t.Errorf("the largest loss is %q", got)
+	}
+	if got := state.BestCheckpoint(&tandemv1.JobSpec{Metric: "accuracy", Mode: "max"}, all); got != nil {
+		t.Errorf("the best of a metric that none has is %v", got)
+	}
+	if got := state.LatestCheckpoint(all).GetId(); got != "e" {
+		t.Errorf("the latest is %q", got)
+	}
+}
+
+func TestBindHost(t *testing.T) {
+	for address, want := range map[string]string{
+		"10.0.0.1:7000": "10.0.0.1", "[::1]:7000": "::1", "worker-1:7000": "worker-1", "worker-1": "worker-1", "::1": "::1",
+	} {
+		s := state.New()
+		write(t, s, 1, func(tx *state.Tx) {
+			tx.Put(&tandemv1.Node{Id: "node-a", Address: address, State: tandemv1.NodeState_NODE_STATE_ALIVE})
+			tx.Put(&tandemv1.Allocation{Id: "alloc-1", Ranks: []*tandemv1.Rank{{NodeId: "node-a"}, {Rank: 1, NodeId: "node-b"}}})
+		})
+		tasks := state.Desired(s.View(), "node-a")
+		if len(tasks) != 1 || tasks[0].GetTrain().GetBindHost() != want {
+			t.Errorf("%s: %v", address, tasks)
+		}
+	}
+}
+
+func TestParseEngineID(t *testing.T) {
+	for id, ok := range map[string]bool{
+		"alloc-1/0": true, "alloc-1/12": true, "replica-1": false, "alloc-1/": false, "alloc-1/-1": false,
+		"alloc-1/+1": false, "alloc-1/01": false, "alloc-1/0/0": false, "": false,
+	} {
+		a, rank, got := state.ParseEngineID(id)
+		if got != ok || ok && state.EngineID(a, rank) != id {
+			t.Errorf("%q: %q %d %t", id, a, rank, got)
+		}
+	}
+}

@@ -31,7 +31,7 @@ const (
 // demo shows one job from data to prediction on a cluster of its own, and leaves nothing behind.
 func (a *app) demo(ctx context.Context, o upOptions) (err error) {
 	begun := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, demoTime, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, demoTime, fmt.Errorf("the demo was stopped after %s: is this machine busy with other work?", demoTime))
 	defer cancel()
 	for _, name := range []string{"digits.csv", "job.yaml"} {
 		if _, err := os.Stat(filepath.Join(o.demoDir, name)); err != nil {
@@ -51,6 +51,9 @@ func (a *app) demo(ctx context.Context, o upOptions) (err error) {
 		return errors.Join(err, a.clearDemo(dir, err))
 	}
 	defer func() {
+		if err != nil {
+			a.say("\nStopping ...")
+		}
 		cl.stop()
 		err = errors.Join(err, a.clearDemo(dir, err))
 		if err == nil {
@@ -91,7 +94,7 @@ func (a *app) demoSteps(ctx context.Context, c *client.Client, o upOptions) erro
 	file := filepath.Join(o.demoDir, "digits.csv")
 	a.heading(2, "A dataset from "+file+": 8x8 images of handwritten digits")
 	options := dataset.DefaultOptions()
-	options.Label, options.Shape, options.Normalize = "label", []int64{1, 8, 8}, dataset.Normalize{Method: dataset.MethodStandardGlobal}
+	options.Label, options.Shape, options.Normalize = "label", []int64{1, 8, 8}, dataset.Normalize{Method: dataset.MethodScale, Factor: 1.0 / 16}
 	// The report goes where the story goes.
 	told := *a
 	told.err = a.out
@@ -106,7 +109,7 @@ func (a *app) demoSteps(ctx context.Context, c *client.Client, o upOptions) erro
 	if err != nil {
 		return err
 	}
-	done, err := a.submit(ctx, c, s, o.demoDir, submitOptions{wait: true})
+	done, err := a.submit(ctx, c, s, o.demoDir, submitOptions{wait: true, ephemeral: true})
 	if err != nil {
 		return err
 	}
@@ -143,7 +146,7 @@ func (a *app) demoSteps(ctx context.Context, c *client.Client, o upOptions) erro
 	fmt.Fprintf(a.out, `
 What to try next:
   tandem up                                                       the same cluster, to stay
-  tandem dataset create digits --from %s --label label --normalize standard-global --shape 1,8,8
+  tandem dataset create digits --from %s --label label --normalize scale:1/16 --shape 1,8,8
   tandem submit -f %s --set training.seed=2 --wait
   tandem list ; tandem describe JOB ; tandem model describe digits
   tandem --help

@@ -23,6 +23,8 @@ type submitOptions struct {
 	wait    bool
 	dryRun  bool
 	timeout time.Duration
+
+	ephemeral bool // the cluster ends with this command: there is nothing to come back to
 }
 
 func (a *app) submitCommand() *cobra.Command {
@@ -100,7 +102,7 @@ func (a *app) submit(ctx context.Context, c *client.Client, s *tandemv1.JobSpec,
 	if !o.wait {
 		return j, a.show(res.Msg, text(j.GetId()+" submitted; follow it with `tandem wait "+j.GetId()+"`"))
 	}
-	return a.await(ctx, c, j.GetId(), o.timeout)
+	return a.await(ctx, c, j.GetId(), o)
 }
 
 // uploadModel uploads the user's own TorchScript file, if the spec names one, and puts its hash in.

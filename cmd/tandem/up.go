@@ -103,7 +103,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 		duration(time.Since(begun)), cl.folder.Settings.Listen, o.workers, cl.slots, cl.folder.Dir)
 	fmt.Fprintf(a.out, `
 In another terminal:
-  tandem dataset create digits --from examples/digits/digits.csv --label label --normalize standard --shape 1,8,8
+  tandem dataset create digits --from examples/digits/digits.csv --label label --normalize scale:1/16 --shape 1,8,8
   tandem submit -f examples/digits/job.yaml --wait
   tandem list
 

@@ -28,7 +28,7 @@ func (a *app) waitCommand() *cobra.Command {
 		Args:              want("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			_, err := a.await(ctx, c, args[0], timeout)
+			_, err := a.await(ctx, c, args[0], submitOptions{timeout: timeout})
 			return err
 		}),
 	}
@@ -37,11 +37,11 @@ func (a *app) waitCommand() *cobra.Command {
 }
 
 // await follows a job to its end, shows how it goes and what became of it; an error when it did not complete.
-func (a *app) await(ctx context.Context, c *client.Client, id string, timeout time.Duration) (*tandemv1.Job, error) {
+func (a *app) await(ctx context.Context, c *client.Client, id string, o submitOptions) (*tandemv1.Job, error) {
 	watching := ctx
-	if timeout > 0 {
+	if o.timeout > 0 {
 		var cancel context.CancelFunc
-		watching, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
+		watching, cancel = context.WithTimeoutCause(ctx, o.timeout, errTimeout)
 		defer cancel()
 	}
 	r := a.reporter()
@@ -51,6 +51,8 @@ func (a *app) await(ctx context.Context, c *client.Client, id string, timeout ti
 		id = last.GetJob().GetId()
 	}
 	switch {
+	case ctx.Err() != nil && o.ephemeral:
+		return last.GetJob(), context.Cause(ctx)
 	case ctx.Err() != nil:
 		a.say("\nDetached. The job goes on; follow it again with `tandem wait %s`, end it with `tandem cancel %s`.", id, id)
 		return last.GetJob(), &silentError{errInterrupted}

@@ -16,36 +16,25 @@ type raftLog struct {
 	args []any
 }
 
-var levels = map[hclog.Level]zerolog.Level{
-	hclog.Trace: zerolog.TraceLevel,
-	hclog.Debug: zerolog.DebugLevel,
-	hclog.Info:  zerolog.InfoLevel,
-	hclog.Warn:  zerolog.WarnLevel,
-	hclog.Error: zerolog.ErrorLevel,
-	hclog.Off:   zerolog.Disabled,
-}
-
 func (l *raftLog) Log(level hclog.Level, msg string, args ...any) {
-	e := l.to.WithLevel(levels[level])
-	if level < l.GetLevel() || !e.Enabled() {
+	if level < l.GetLevel() {
 		return
 	}
-	all := slices.Concat(l.args, args)
-	for i := 0; i+1 < len(all); i += 2 {
-		key, ok := all[i].(string)
-		if !ok {
-			continue
-		}
-		switch v := all[i+1].(type) {
-		case error:
-			e = e.AnErr(key, v)
-		case hclog.Format, nil:
-			e = e.Interface(key, v)
-		default:
-			e = e.Any(key, v)
-		}
+	l.to.WithLevel(zerologLevel(level)).Str("part", "raft").Fields(slices.Concat(l.args, args)).Msg(msg)
+}
+
+func zerologLevel(level hclog.Level) zerolog.Level {
+	switch level {
+	case hclog.Trace:
+		return zerolog.TraceLevel
+	case hclog.Info:
+		return zerolog.InfoLevel
+	case hclog.Warn:
+		return zerolog.WarnLevel
+	case hclog.Error:
+		return zerolog.ErrorLevel
 	}
-	e.Str("part", "raft").Msg(msg)
+	return zerolog.DebugLevel
 }
 
 func (l *raftLog) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }

@@ -57,17 +57,18 @@ func leadOnce(ctx, lead context.Context, fn func(ctx context.Context) error) err
 
 // watchLeadership keeps n.lead until ctx ends.
 func (n *Node) watchLeadership(ctx context.Context) {
+	var none context.Context
 	cancel := context.CancelFunc(func() {})
 	for {
 		select {
 		case <-ctx.Done():
 			cancel()
-			n.setLead(nil)
+			n.setLead(none)
 			return
 		case leads := <-n.raft.LeaderCh():
 			// Raft keeps only the newest signal: two gains in a row mean a loss between them.
 			cancel()
-			n.setLead(nil)
+			n.setLead(none)
 			if !leads {
 				n.log.Info().Uint64("term", n.Term()).Msg("leadership lost")
 				continue
@@ -85,6 +86,7 @@ func (n *Node) watchLeadership(ctx context.Context) {
 	}
 }
 
+// setLead notes the leadership held now, nil for none, and wakes those that wait for it.
 func (n *Node) setLead(lead context.Context) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -209,7 +209,9 @@ func (c *Cluster) Kill(i int) {
 	}
 	c.rewire()
 	stop()
-	<-done
+	if err := <-done; err != nil {
+		c.t.Errorf("%s did not end well: %v", p.id, err)
+	}
 }
 
 // Stop ends all peers; it may be called again.

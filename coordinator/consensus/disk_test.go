@@ -1,0 +1,146 @@
+package consensus_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"tandem.dev/coordinator/consensus"
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// plainTCP is a stream layer without TLS.
+type plainTCP struct{ net.Listener }
+
+func (plainTCP) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return net.DialTimeout("tcp", string(address), timeout)
+}
+
+// nobody forwards: the only coordinator leads.
+type nobody struct{}
+
+func (nobody) Propose(context.Context, string, *tandemv1.Command) (*tandemv1.Result, error) {
+	return nil, consensus.ErrNotLeader
+}
+func (nobody) ReadIndex(context.Context, string) (uint64, error) { return 0, consensus.ErrNotLeader }
+
+// onDisk starts a single coordinator in dir; the returned function stops it.
+func onDisk(t *testing.T, dir string, log zerolog.Logger) (*consensus.Node, *state.State, func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // another port each time: the address heals itself
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := consensus.DefaultConfig()
+	cfg.ID, cfg.Address, cfg.Dir, cfg.Bootstrap = "coordinator-0", listener.Addr().String(), dir, true
+	cfg.Heartbeat = 100 * time.Millisecond
+	cfg.SnapshotThreshold, cfg.SnapshotInterval, cfg.TrailingLogs = 10, 20*time.Millisecond, 5
+	s := state.New()
+	node, err := consensus.New(cfg, consensus.Deps{
+		State: s, StreamLayer: plainTCP{listener}, Forward: nobody{}, Log: log, Fatal: func(err error) { t.Errorf("fatal: %v", err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- node.Run(ctx) }()
+	return node, s, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRestartFromDisk(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	dir := t.TempDir()
+	var log bytes.Buffer
+	node, s, stop := onDisk(t, dir, zerolog.New(&log))
+	made := 0
+	for ; made < 50 || !hasSnapshot(dir); made++ {
+		if made == 20_000 {
+			t.Fatal("no snapshot was made")
+		}
+		cmd := &tandemv1.Command{Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{
+			Dataset: &tandemv1.Dataset{Id: fmt.Sprint("data-", made), Name: "digits", Prefix: "p"},
+		}}}
+		if r, err := node.Propose(t.Context(), cmd); err != nil || r.GetRefusal() != 0 {
+			t.Fatal(r, err)
+		}
+	}
+	before := dump(t, s)
+	stop()
+	if log.Len() == 0 || !strings.Contains(log.String(), `"part":"raft"`) {
+		t.Errorf("Raft has logged nothing: %s", log.String())
+	}
+
+	node, s, stop = onDisk(t, dir, zerolog.Nop())
+	v, err := node.View(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(v.Datasets()); n != made || !bytes.Equal(before, dump(t, s)) {
+		t.Errorf("%d datasets after the restart", n)
+	}
+	if r, err := node.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: &tandemv1.Expire{}}}); err != nil {
+		t.Errorf("%v, %v", r, err)
+	}
+	cfg := consensus.DefaultConfig()
+	cfg.ID, cfg.Address, cfg.Dir = "coordinator-0", "x:1", dir
+	_, transport := raft.NewInmemTransport("x:1")
+	_, err = consensus.New(cfg, consensus.Deps{State: state.New(), Transport: transport, Forward: nobody{}, Fatal: func(error) {}})
+	if err == nil || !strings.Contains(err.Error(), "another process uses it") {
+		t.Errorf("a second coordinator on the same folder: %v", err)
+	}
+	stop()
+}
+
+// hasSnapshot says whether a snapshot is complete: while it is written its folder ends in ".tmp".
+func hasSnapshot(dir string) bool {
+	entries, err := os.ReadDir(filepath.Join(dir, "snapshots"))
+	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !strings.HasSuffix(e.Name(), ".tmp") })
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for name, change := range map[string]func(*consensus.Config){
+		"no id":        func(c *consensus.Config) { c.ID = "" },
+		"no address":   func(c *consensus.Config) { c.Address = "" },
+		"no heartbeat": func(c *consensus.Config) { c.Heartbeat = 0 },
+		"no patience":  func(c *consensus.Config) { c.Patience = 0 },
+		"no snapshots": func(c *consensus.Config) { c.SnapshotThreshold = 0 },
+	} {
+		cfg := consensus.DefaultConfig()
+		cfg.ID, cfg.Address = "a", "b:1"
+		if err := cfg.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		change(&cfg)
+		if cfg.Validate() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	blocked := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := consensus.DefaultConfig()
+	cfg.ID, cfg.Address, cfg.Dir = "a", "b:1", blocked
+	_, transport := raft.NewInmemTransport("b:1")
+	if _, err := consensus.New(cfg, consensus.Deps{State: state.New(), Transport: transport, Forward: nobody{}, Fatal: func(error) {}}); err == nil {
+		t.Error("a file was taken for a data folder")
+	}
+}

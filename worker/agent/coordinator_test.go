@@ -237,6 +237,9 @@ func (c *cluster) report(engine, what string, f func(*tandemv1.EngineReport) boo
 func isReady(r *tandemv1.EngineReport) bool   { return r.GetReady() != nil }
 func hasFailed(r *tandemv1.EngineReport) bool { return r.GetFailed() != nil }
 
+// isDone finds the report by which a fake engine says that it has done what its job names.
+func isDone(r *tandemv1.EngineReport) bool { return r.GetEvaluation().GetStep() == 9 }
+
 // up waits until an engine works and returns its process id.
 func (c *cluster) up(engine string) int {
 	c.t.Helper()

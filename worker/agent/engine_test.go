@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -27,9 +28,6 @@ func fakeEngine(args []string) int {
 	socket, id := flags.String("socket", "", ""), flags.String("engine", "", "")
 	if len(args) == 0 || args[0] != "run" || flags.Parse(args[1:]) != nil {
 		return 64
-	}
-	if strings.HasPrefix(*id, "hung") {
-		select {}
 	}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
@@ -91,9 +89,12 @@ func (e *engineProcess) run(ctx context.Context) error {
 			fmt.Println(kv)
 		}
 		fmt.Println(strings.Join(os.Args, " "))
+		if err := e.report(ctx, evaluation(9, nil)); err != nil {
+			return err
+		}
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
-		select {} // it does not notice either that its agent is gone
+		<-time.After(time.Hour) // nor does it notice that its agent is gone
 	case "progress":
 		_, err := e.host.ReportEngineProgress(ctx, connect.NewRequest(&tandemv1.ReportEngineProgressRequest{Progress: &tandemv1.Progress{
 			TrialId: e.task.GetTrain().GetTrialId(), Generation: e.task.GetGeneration(), Step: 7, StepsPerSecond: 12.5,

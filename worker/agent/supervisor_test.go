@@ -128,6 +128,17 @@ func TestSlotIsGivenOnWhenFree(t *testing.T) {
 	})
 }
 
+func TestOlderIndexIsIgnored(t *testing.T) {
+	supervised(t, func(s *supervisor, st *stage) {
+		if !s.want(5, []*tandemv1.EngineTask{task("a", 1, 0)}) || s.want(4, nil) || !s.want(5, []*tandemv1.EngineTask{task("a", 1, 0)}) {
+			t.Error("only a smaller index is to be ignored")
+		}
+		synctest.Wait()
+		s.want(3, nil)
+		st.check(t, "0s alloc-a1/0 started")
+	})
+}
+
 func TestHungEngine(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
 		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})

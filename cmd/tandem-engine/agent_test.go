@@ -116,8 +116,8 @@ func newAgent(t *testing.T) *agent {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(tandemv1connect.NewEngineHostServiceHandler(a))
-	server := &http.Server{Handler: mux} //nolint:gosec // a test
-	go server.Serve(listener)            //nolint:errcheck // ends with Close
+	server := &http.Server{Handler: mux}       //nolint:gosec // a test
+	go func() { _ = server.Serve(listener) }() // ends with Close
 	t.Cleanup(func() { server.Close(); os.RemoveAll(dir) })
 	return a
 }

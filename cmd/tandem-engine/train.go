@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/worker/checkpoint"
@@ -23,17 +25,54 @@ const collectiveTimeout = 2 * time.Minute
 const uploadGrace = 3 * time.Second
 
 // train does the task of one rank.
-func (e *engine) train(ctx context.Context, store storage.Store) (_ *tandemv1.EngineReport, err error) {
+func (e *engine) train(ctx context.Context, store storage.Store) (*tandemv1.EngineReport, error) {
 	// libtorch keeps thread pools and modes per thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	t := e.task.GetTrain()
-	log := e.log.With().Str("job", t.GetJobId()).Str("trial", t.GetTrialId()).Int32("rank", t.GetRank()).Logger()
-	set, err := data.Load(ctx, store, t.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Validation}})
+	r := &rank{engine: e, task: t, store: store}
+	r.log = e.log.With().Str("job", t.GetJobId()).Str("trial", t.GetTrialId()).Int32("rank", t.GetRank()).Logger()
+	defer r.close()
+	loop, err := r.prepare(ctx)
+	if err != nil {
+		return nil, r.failed(ctx, err)
+	}
+	if r.group != nil {
+		// A signal must not wait for a collective.
+		release := context.AfterFunc(ctx, func() { r.group.Abort("the engine was told to end") })
+		defer release()
+	}
+	outcome, err := loop.Run(ctx)
+	if err != nil {
+		return nil, r.failed(ctx, err)
+	}
+	if outcome == train.Stopped {
+		return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: loop.Step()}}}, nil
+	}
+	return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}, nil
+}
+
+// rank is what one rank holds while it trains.
+type rank struct {
+	*engine
+	task  *tandemv1.TrainTask
+	store storage.Store
+	log   zerolog.Logger
+
+	module  *torch.Module
+	group   *torch.Group // nil for a single rank
+	trainer *torch.Trainer
+	keeper  *checkpoint.Keeper
+}
+
+// prepare checks all that can be wrong with the task, meets the other ranks and puts the loop together.
+func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
+	spec := r.task.GetSpec()
+	set, err := data.Load(ctx, r.store, r.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Validation}})
 	if err != nil {
 		return nil, err
 	}
-	plan, err := train.NewPlan(t.GetSpec(), set.Manifest)
+	plan, err := train.NewPlan(spec, set.Manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -41,71 +80,58 @@ func (e *engine) train(ctx context.Context, store storage.Store) (_ *tandemv1.En
 	if err != nil {
 		return nil, err
 	}
-	module, err := buildModel(ctx, store, t.GetSpec(), set.Manifest.Shape, set.Manifest.Outputs())
-	if err != nil {
+	if r.module, err = buildModel(ctx, r.store, spec, set.Manifest.Shape, set.Manifest.Outputs()); err != nil {
 		return nil, err
 	}
-	defer module.Close()
-	if err := checkModel(module, set.Split(data.Train), set.Manifest.Outputs()); err != nil {
+	if err := checkModel(r.module, set.Split(data.Train), set.Manifest.Outputs()); err != nil {
 		return nil, err
 	}
-	ranks, err := e.join(ctx, t, on)
-	if err != nil {
+	if r.group, err = r.join(ctx, r.task, on); err != nil {
 		return nil, err
 	}
-	// The failure is told before the sockets close, and nothing after it.
-	var native *torch.Trainer
-	var keeper *checkpoint.Keeper
-	defer func() {
-		if err != nil {
-			if keeper != nil {
-				grace, cancel := context.WithTimeout(ctx, uploadGrace)
-				keeper.Close(grace)
-				cancel()
-			}
-			err = e.failed(ctx, err)
-		}
-		if native != nil {
-			native.Close()
-		}
-		if ranks != nil {
-			ranks.Close()
-		}
-	}()
-	native, err = torch.NewTrainer(trainerConfig(t.GetSpec(), plan, module, ranks, on))
-	if err != nil {
+	if r.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, r.module, r.group, on)); err != nil {
 		return nil, peerLost(err)
 	}
-	deps := train.Deps{Trainer: trainer{native}, Reporter: e.host, Stop: e.stop, Now: time.Now, Log: log}
-	keep := checkpoint.Deps{Store: store, Log: log, Report: func(ctx context.Context, c *tandemv1.Checkpoint) error {
-		return e.host.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
-	}}
-	if ranks != nil {
-		deps.Group, keep.Group = group{ranks}, group{ranks}
-		// A signal must not wait for a collective.
-		release := context.AfterFunc(ctx, func() { ranks.Abort("the engine was told to end") })
-		defer release()
+	keep := checkpoint.Deps{Store: r.store, Log: r.log, Report: r.reportCheckpoint}
+	deps := train.Deps{Trainer: trainer{r.trainer}, Reporter: r.host, Stop: r.stop, Now: time.Now, Log: r.log}
+	if r.group != nil {
+		deps.Group, keep.Group = group{r.group}, group{r.group}
 	}
-	keeper = checkpoint.New(checkpoint.Config{
-		Job: t.GetJobId(), Trial: t.GetTrialId(), SpecHash: t.GetSpecHash(), DatasetID: t.GetSpec().GetDatasetId(),
-		Prefix: t.GetCheckpointPrefix(), Generation: e.task.GetGeneration(), Rank: int(t.GetRank()), Resume: t.GetResume(),
+	r.keeper = checkpoint.New(checkpoint.Config{
+		Job: r.task.GetJobId(), Trial: r.task.GetTrialId(), SpecHash: r.task.GetSpecHash(), DatasetID: spec.GetDatasetId(),
+		Prefix: r.task.GetCheckpointPrefix(), Generation: r.engine.task.GetGeneration(), Rank: int(r.task.GetRank()), Resume: r.task.GetResume(),
 	}, keep)
-	deps.Checkpoints = keeper
-	loop, err := train.New(train.Config{
-		Plan: plan, Rank: int(t.GetRank()), World: int(t.GetWorldSize()),
+	deps.Checkpoints = r.keeper
+	return train.New(train.Config{
+		Plan: plan, Rank: int(r.task.GetRank()), World: int(r.task.GetWorldSize()),
 		Train: set.Split(data.Train), Validation: set.Split(data.Validation),
 	}, deps)
-	if err != nil {
-		return nil, err
+}
+
+func (r *rank) reportCheckpoint(ctx context.Context, c *tandemv1.Checkpoint) error {
+	return r.host.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
+}
+
+// failed tells a failure before the sockets close, and nothing after it.
+func (r *rank) failed(ctx context.Context, err error) error {
+	if r.keeper != nil {
+		grace, cancel := context.WithTimeout(ctx, uploadGrace)
+		defer cancel()
+		r.keeper.Close(grace)
 	}
-	outcome, err := loop.Run(ctx)
-	if err != nil {
-		return nil, err
+	return r.engine.failed(ctx, err)
+}
+
+func (r *rank) close() {
+	if r.trainer != nil {
+		r.trainer.Close()
 	}
-	if outcome == train.Stopped {
-		return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: loop.Step()}}}, nil
+	if r.group != nil {
+		r.group.Close()
 	}
-	return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}, nil
+	if r.module != nil {
+		r.module.Close()
+	}
 }
 
 // join forms the process group; nil for a single rank.

@@ -32,8 +32,16 @@ func at(step int64) ckpt.Manifest { return ckpt.Manifest{Step: step, WorldSize: 
 type bench struct {
 	store    *memstore.Store
 	hook     memstore.Hook
+	mu       sync.Mutex
 	reported []*tandemv1.Checkpoint
 	report   error
+}
+
+// count returns how many were reported; it may be asked while an upload is under way.
+func (b *bench) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.reported)
 }
 
 func newBench() *bench {
@@ -50,6 +58,8 @@ func newBench() *bench {
 func (b *bench) keeper(change ...func(*checkpoint.Config, *checkpoint.Deps)) *checkpoint.Keeper {
 	c := checkpoint.Config{Job: "job-1", Trial: "trial-1", SpecHash: "hash", DatasetID: "data-1", Prefix: "trials/trial-1/ckpt", Generation: 1}
 	d := checkpoint.Deps{Store: b.store, Log: zerolog.Nop(), Report: func(_ context.Context, c *tandemv1.Checkpoint) error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		b.reported = append(b.reported, c)
 		return b.report
 	}}
@@ -215,11 +225,11 @@ func TestOneUploadAtATimeAndReportAfterCommit(t *testing.T) {
 		if err := k.Save(t.Context(), at(2), state(2)); err != nil || time.Since(begin) != 2*time.Second {
 			t.Fatalf("the second save began after %v: %v", time.Since(begin), err)
 		}
-		if len(b.reported) != 1 {
-			t.Fatalf("%d reported when the second begins", len(b.reported))
+		if b.count() != 1 {
+			t.Fatalf("%d reported when the second begins", b.count())
 		}
-		if err := k.Wait(t.Context()); err != nil || len(b.reported) != 2 || time.Since(begin) != 4*time.Second {
-			t.Fatalf("%d reported after %v: %v", len(b.reported), time.Since(begin), err)
+		if err := k.Wait(t.Context()); err != nil || b.count() != 2 || time.Since(begin) != 4*time.Second {
+			t.Fatalf("%d reported after %v: %v", b.count(), time.Since(begin), err)
 		}
 		if _, err := ckpt.Verify(t.Context(), b.store, b.reported[1].GetPrefix()); err != nil {
 			t.Error(err)
@@ -238,8 +248,8 @@ func TestStoreOutageIsWaitedOut(t *testing.T) {
 			return memstore.Fault{}
 		}
 		b.saveAll(t, 5)
-		if len(b.reported) != 1 {
-			t.Errorf("%d reported", len(b.reported))
+		if b.count() != 1 {
+			t.Errorf("%d reported", b.count())
 		}
 		back = time.Now().Add(time.Hour)
 		k := b.keeper()
@@ -253,8 +263,8 @@ func TestStoreOutageIsWaitedOut(t *testing.T) {
 		if err := k.Save(t.Context(), at(7), state(7)); err != nil {
 			t.Errorf("the next one gave %v", err)
 		}
-		if err := k.Wait(t.Context()); err != nil || len(b.reported) != 2 {
-			t.Errorf("%d reported, %v", len(b.reported), err)
+		if err := k.Wait(t.Context()); err != nil || b.count() != 2 {
+			t.Errorf("%d reported, %v", b.count(), err)
 		}
 	})
 }
@@ -294,12 +304,12 @@ func TestCloseLeavesNothingUnderWay(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), c.patience)
 			k.Close(ctx)
 			cancel()
-			if len(b.reported) != c.reported {
-				t.Errorf("%d reported with a patience of %v, want %d", len(b.reported), c.patience, c.reported)
+			if b.count() != c.reported {
+				t.Errorf("%d reported with a patience of %v, want %d", b.count(), c.patience, c.reported)
 			}
 			time.Sleep(time.Minute) // virtual
-			if len(b.reported) != c.reported {
-				t.Errorf("%d reported a minute after Close", len(b.reported))
+			if b.count() != c.reported {
+				t.Errorf("%d reported a minute after Close", b.count())
 			}
 		}
 	})

@@ -73,19 +73,11 @@ func New(c Config, d Deps) (*Loop, error) {
 // Run trains to the end, or until it is asked to stop. It returns when the last checkpoint
 // is committed.
 func (l *Loop) Run(ctx context.Context) (Outcome, error) {
-	var st State
-	defer func() { l.step = st.Step }()
-	m, tensors, err := l.Checkpoints.Restore(ctx)
+	st, err := l.restore(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if m != nil {
-		if err := l.Trainer.LoadState(tensors); err != nil {
-			return 0, fmt.Errorf("restore checkpoint of step %d: %w", m.Step, err)
-		}
-		st, l.saved = stateOf(*m), m.Step
-	}
-	tensors = nil
+	defer func() { l.step = st.Step }()
 	ready := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: l.Plan.Total}}}
 	if err := l.Reporter.Report(ctx, ready); err != nil {
 		return 0, err
@@ -164,6 +156,19 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 		}
 	}
 	return Finished, l.settle(ctx, st)
+}
+
+// restore puts the trainer where the checkpoints left off and returns its state.
+func (l *Loop) restore(ctx context.Context) (State, error) {
+	m, tensors, err := l.Checkpoints.Restore(ctx)
+	if m == nil || err != nil {
+		return State{}, err
+	}
+	if err := l.Trainer.LoadState(tensors); err != nil {
+		return State{}, fmt.Errorf("restore checkpoint of step %d: %w", m.Step, err)
+	}
+	l.saved = m.Step
+	return stateOf(*m), nil
 }
 
 // Step returns the optimizer steps that were done when Run returned.

@@ -71,7 +71,7 @@ func start(t *testing.T, cfg Config, store storage.Store) *running {
 
 func startOne(t *testing.T) *running {
 	t.Helper()
-	return start(t, testConfig(filepath.Join(t.TempDir(), "c")), memstore.New(memstore.Config{}))
+	return start(t, testConfig(filepath.Join(t.TempDir(), "c")), newStore())
 }
 
 // client is an HTTP client that trusts the cluster and has a token.
@@ -137,7 +137,7 @@ func TestFirstStartAndRestart(t *testing.T) {
 }
 
 func TestThreeCoordinators(t *testing.T) {
-	store := memstore.New(memstore.Config{})
+	store := newStore()
 	first := start(t, testConfig(filepath.Join(t.TempDir(), "a")), store)
 	token := first.mint(t, first.admin(t), "join", "coordinator", true)
 	all := []*running{first}
@@ -173,3 +173,5 @@ func TestThreeCoordinators(t *testing.T) {
 	t.Cleanup(c.CloseIdleConnections)
 	all[1].mint(t, c, "after", "user", false)
 }
+
+func newStore() *memstore.Store { return memstore.New(memstore.Config{}) }

@@ -40,6 +40,7 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 		return err
 	}
 	var last *tandemv1.SessionResponse
+	var sent time.Time
 	for {
 		v := a.deps.State.View()
 		if err := a.superseded(v, node); err != nil {
@@ -48,7 +49,7 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 		now := &tandemv1.SessionResponse{Index: v.Index(), Engines: state.Desired(v, node.GetId()), Coordinators: a.coordinators()}
 		beat := true
 		if last != nil && sameSession(last, now) {
-			if beat, err = a.idle(ctx, v.Index()); err != nil {
+			if beat, err = a.idle(ctx, v.Index(), sent.Add(a.cfg.Beat)); err != nil {
 				return err
 			}
 			if !beat {
@@ -58,13 +59,14 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 		if err := stream.Send(now); err != nil {
 			return err
 		}
-		last = now
+		last, sent = now, time.Now()
 	}
 }
 
-// idle waits for a change of the state, or for the time to send a sign of life, which it returns true for.
-func (a agents) idle(ctx context.Context, index uint64) (beat bool, err error) {
-	waiting, cancel := context.WithTimeout(ctx, a.cfg.Beat)
+// idle waits for a change of the state, or for the time due of a sign of life, which it returns true for. The state may
+// change all the time without a change for the node: that puts nothing off.
+func (a agents) idle(ctx context.Context, index uint64, due time.Time) (beat bool, err error) {
+	waiting, cancel := context.WithDeadline(ctx, due)
 	defer cancel()
 	err = a.deps.State.Wait(waiting, index)
 	switch {

@@ -69,7 +69,7 @@ func TestRestartFromDisk(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	dir := t.TempDir()
 	var log bytes.Buffer
-	node, s, stop := onDisk(t, dir, zerolog.New(&log))
+	node, s, stop := onDisk(t, dir, zerolog.New(zerolog.SyncWriter(&log)))
 	made := 0
 	for ; made < 50 || !hasSnapshot(dir); made++ {
 		if made == 20_000 {

@@ -53,7 +53,8 @@ func (n *Node) ReadIndexLocal(ctx context.Context) (uint64, error) {
 		return 0, errors.Join(ErrNotLeader, err)
 	}
 	// Every result this leader has returned is applied here, and so is everything earlier leaders committed. That no
-	// later leader has returned one is what the majority says, if the term is still the same afterwards.
+	// later leader has returned one is what the majority says, if the term is still the same afterwards. (Raft counts
+	// answers that were under way already; they are younger than the lease, and an election takes longer than that.)
 	index := n.state.Index()
 	if err := await(ctx, n.raft.VerifyLeader()); err != nil {
 		return 0, errors.Join(ErrNotLeader, err)

@@ -193,7 +193,7 @@ func TestInvariants(t *testing.T) {
 			}
 			apply(cmd)
 		}
-		for range rapid.SampledFrom([]int{20, 150, 200}).Draw(r, "commands") {
+		for range rapid.SampledFrom([]int{20, 100, 150}).Draw(r, "commands") {
 			before := s.View()
 			cmd := randomCommand(r, before)
 			result := apply(cmd)

@@ -47,7 +47,7 @@ func Plan(v *state.View, newID func() string) *tandemv1.ApplyPlan {
 	plan := &tandemv1.ApplyPlan{PendingReasons: map[string]string{}}
 	for _, g := range decided.Grants {
 		t, _ := v.Trial(g.ID)
-		plan.Allocations = append(plan.Allocations, allocation(v, t, g, newID()))
+		plan.Allocations = append(plan.Allocations, allocation(t, g, newID()))
 	}
 	for _, w := range decided.Waiting {
 		if t, _ := v.Trial(w.ID); t.GetReason() != w.Reason {
@@ -101,10 +101,10 @@ func unavailable(n *tandemv1.Node) string {
 	return ""
 }
 
-func allocation(v *state.View, t *tandemv1.Trial, g scheduler.Grant, allocationID string) *tandemv1.Allocation {
+// allocation is a grant as the state keeps it; where its engines start from the state machine knows best.
+func allocation(t *tandemv1.Trial, g scheduler.Grant, allocationID string) *tandemv1.Allocation {
 	a := &tandemv1.Allocation{
 		Id: allocationID, TrialId: t.GetId(), JobId: t.GetJobId(), Generation: t.GetGeneration() + 1, Stage: t.GetStage(),
-		ResumeCheckpointId: startFrom(v, t),
 	}
 	local := map[string]int32{}
 	for i, p := range g.Placements {
@@ -115,19 +115,4 @@ func allocation(v *state.View, t *tandemv1.Trial, g scheduler.Grant, allocationI
 		local[p.Node]++
 	}
 	return a
-}
-
-// startFrom is the checkpoint a trial's engines start from: the newest to train on, the best to publish.
-func startFrom(v *state.View, t *tandemv1.Trial) string {
-	if t.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		return t.GetLatestCheckpointId()
-	}
-	job, _ := v.Job(t.GetJobId())
-	if named := job.GetSpec().GetPublish().GetCheckpointId(); named != "" {
-		return named
-	}
-	if t.GetBestCheckpointId() != "" {
-		return t.GetBestCheckpointId()
-	}
-	return t.GetLatestCheckpointId()
 }

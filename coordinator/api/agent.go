@@ -71,7 +71,7 @@ func (a agents) idle(ctx context.Context, index uint64, due time.Time) (beat boo
 	err = a.deps.State.Wait(waiting, index)
 	switch {
 	case err == nil:
-		return false, nil
+		return !time.Now().Before(due), nil
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	}

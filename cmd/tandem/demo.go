@@ -45,7 +45,7 @@ func (a *app) demo(ctx context.Context, o upOptions) (err error) {
 	o.listen = "127.0.0.1:0"
 	fmt.Fprintln(a.out, "Tandem, from data to prediction in one go. Nothing of it stays on this machine.")
 
-	a.heading(1, fmt.Sprintf("A cluster on this machine: a coordinator, %d workers, an S3 store", o.workers))
+	a.heading(1, fmt.Sprintf("A cluster on this machine: a coordinator, %s, an S3 store", several(o.workers, "worker")))
 	cl, err := a.startCluster(ctx, dir, o)
 	if err != nil {
 		return errors.Join(err, a.clearDemo(dir, err))
@@ -87,7 +87,15 @@ func (a *app) clearDemo(dir string, failed error) error {
 }
 
 func (a *app) heading(n int, title string) {
-	fmt.Fprintf(a.out, "\n%d. %s\n", n, title)
+	fmt.Fprintf(a.out, "\n%s\n", a.bold(fmt.Sprintf("%d. %s", n, title)))
+}
+
+// bold stands out on a terminal.
+func (a *app) bold(text string) string {
+	if !a.terminal || a.getenv("NO_COLOR") != "" {
+		return text
+	}
+	return "\x1b[1m" + text + "\x1b[0m"
 }
 
 func (a *app) demoSteps(ctx context.Context, c *client.Client, o upOptions) error {
@@ -130,7 +138,7 @@ func (a *app) demoSteps(ctx context.Context, c *client.Client, o upOptions) erro
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "%s@champion is served by %d replica at https://%s/v2/models/%s\n", model, ready(served), c.Endpoint(), model)
+	fmt.Fprintf(a.out, "%s@champion is served by %s at https://%s/v2/models/%s\n", model, several(ready(served), "replica"), c.Endpoint(), model)
 
 	a.heading(5, "An image the network has never seen, and what it is")
 	if err := a.demoPrediction(ctx, c, model, made.GetDataset().GetId()); err != nil {
@@ -138,7 +146,7 @@ func (a *app) demoSteps(ctx context.Context, c *client.Client, o upOptions) erro
 	}
 
 	accuracy := version.Msg.GetVersion().GetMetrics()["test_accuracy"]
-	fmt.Fprintf(a.out, "\nAccuracy on the %s images of the test split: %.4f\n", count(made.GetDataset().GetRows()[dataset.Test]), accuracy)
+	fmt.Fprintln(a.out, a.bold(fmt.Sprintf("Accuracy on the %s images of the test split: %.4f", count(made.GetDataset().GetRows()[dataset.Test]), accuracy)))
 	if accuracy < demoAccuracy {
 		failed := &tandemv1.Job{Id: done.GetId(), State: tandemv1.JobState_JOB_STATE_FAILED, Reason: fmt.Sprintf("the accuracy is %.4f, at least %.2f is expected", accuracy, demoAccuracy)}
 		return &jobError{failed}
@@ -190,7 +198,7 @@ func (a *app) demoPrediction(ctx context.Context, c *client.Client, model, datas
 	if len(m.ClassNames) > 0 {
 		expected = m.ClassNames[t.Labels[row]]
 	}
-	fmt.Fprintf(a.out, "\nPrediction: %s, with probability %.4f (it is a %s)\n", labels[0], top(probabilities[0]), expected)
+	fmt.Fprintf(a.out, "\n%s with probability %.4f (it is a %s)\n", a.bold("Prediction: "+labels[0]), top(probabilities[0]), expected)
 	return nil
 }
 

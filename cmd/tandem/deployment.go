@@ -45,8 +45,8 @@ Serving the same model again changes what is served, or how many replicas of it,
 			if err != nil {
 				return err
 			}
-			return a.show(w, text(fmt.Sprintf("%s@%d is served by %d replicas at https://%s/v2/models/%s",
-				d.GetName(), w.GetDeployment().GetVersion(), ready(w), c.Endpoint(), d.GetName())))
+			return a.show(w, text(fmt.Sprintf("%s@%d is served by %s at https://%s/v2/models/%s",
+				d.GetName(), w.GetDeployment().GetVersion(), several(ready(w), "replica"), c.Endpoint(), d.GetName())))
 		}),
 	}
 	f := cmd.Flags()

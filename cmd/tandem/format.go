@@ -93,6 +93,14 @@ func metrics(m map[string]float64) string {
 	return strings.Join(parts, "  ")
 }
 
+// several counts things: "1 worker", "2 workers".
+func several(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return count(n) + " " + thing + "s"
+}
+
 func short(s string, n int) string {
 	s, _, _ = strings.Cut(s, "\n")
 	if r := []rune(s); len(r) > n {

@@ -62,7 +62,7 @@ func jobGrid(jobs []*tandemv1.Job) grid {
 		s := j.GetSpec()
 		g.rows = append(g.rows, []string{
 			j.GetId(), j.GetName(), stateName(j.GetState()), s.GetDataset(), number(s.GetResources().GetWorkers()),
-			age(j.GetCreatedAt()), j.GetPublishedVersion(), short(j.GetReason(), 60),
+			age(j.GetCreatedAt()), j.GetPublishedVersion(), short(j.GetReason(), 90),
 			s.GetKind(), number(s.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(),
 		})
 	}

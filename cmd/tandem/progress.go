@@ -44,13 +44,20 @@ func headline(w *tandemv1.WatchJobResponse) string {
 			line += ", publishing the best checkpoint"
 		}
 		if t.GetRestarts() > 0 {
-			line += fmt.Sprintf(", restarted %d times", t.GetRestarts())
+			line += ", restarted " + times(t.GetRestarts())
 		}
 	}
 	if j.GetReason() != "" {
 		line += ": " + j.GetReason()
 	}
 	return line
+}
+
+func times(n int32) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // current is the progress of the newest trial; nil before its engines report.
@@ -68,6 +75,9 @@ func current(w *tandemv1.WatchJobResponse) *tandemv1.Progress {
 
 // figures of a moment, apart from the steps.
 func figures(w *tandemv1.WatchJobResponse, p *tandemv1.Progress) string {
+	if p.GetStep() == 0 || p.GetSamplesPerSecond() == 0 {
+		return "starting" // nothing is measured yet
+	}
 	parts := []string{fmt.Sprintf("loss %.4f", p.GetLoss())}
 	t := w.GetTrials()[len(w.GetTrials())-1]
 	if n := len(t.GetEvaluations()); n > 0 {
@@ -139,6 +149,9 @@ func (b *bar) update(w *tandemv1.WatchJobResponse) {
 		return
 	}
 	if b.bar == nil {
+		if p.GetStep() >= p.GetTotalSteps() {
+			return // shown already
+		}
 		b.bar = newBar(b.out, p.GetTotalSteps(), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
 	}
 	if b.bar.GetMax64() != p.GetTotalSteps() {
@@ -146,6 +159,10 @@ func (b *bar) update(w *tandemv1.WatchJobResponse) {
 	}
 	b.bar.Describe(figures(w, p))
 	_ = b.bar.Set64(p.GetStep())
+	if p.GetStep() >= p.GetTotalSteps() {
+		fmt.Fprintln(b.out) // the full bar stays
+		b.bar = nil
+	}
 }
 
 // note writes a line above the bar.
@@ -154,7 +171,7 @@ func (b *bar) note(text string) {
 		_ = b.bar.Clear()
 	}
 	fmt.Fprintln(b.out, text)
-	if b.bar != nil && !b.bar.IsFinished() {
+	if b.bar != nil {
 		_ = b.bar.RenderBlank()
 	}
 }

@@ -99,8 +99,8 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if err := file.Save(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "\nThe cluster is up (%s): https://%s, %d workers with %d slots, data in %s\n",
-		duration(time.Since(begun)), cl.folder.Settings.Listen, o.workers, cl.slots, cl.folder.Dir)
+	fmt.Fprintf(a.out, "\nThe cluster is up (%s): https://%s, %s with %s, data in %s\n",
+		duration(time.Since(begun)), cl.folder.Settings.Listen, several(o.workers, "worker"), several(cl.slots, "slot"), cl.folder.Dir)
 	fmt.Fprintf(a.out, `
 In another terminal:
   tandem dataset create digits --from examples/digits/digits.csv --label label --normalize scale:1/16 --shape 1,8,8

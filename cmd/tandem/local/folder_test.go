@@ -1,0 +1,85 @@
+package local
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestFolderIsKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	f, err := Open(dir, "127.0.0.1:0", "unused")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := f.Settings
+	if !f.New || first.SecretKey == "" || len(first.SecretKey) < 16 {
+		t.Errorf("%+v", f)
+	}
+	for _, path := range []string{settingsFile, "lock"} {
+		if info, err := os.Stat(f.Path(path)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	if _, err := Open(dir, "", "unused"); err == nil || !strings.Contains(err.Error(), "running already (process "+strconv.Itoa(os.Getpid())) {
+		t.Errorf("a second cluster in the folder: %v", err)
+	}
+	f.Close()
+
+	f, err = Open(dir, "", "unused")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.New || f.Settings != first {
+		t.Errorf("%+v instead of %+v", f.Settings, first)
+	}
+	f.Close()
+	if _, err := Open(dir, "127.0.0.1:1", "unused"); err == nil || !strings.Contains(err.Error(), "leave --listen out") {
+		t.Errorf("another address: %v", err)
+	}
+}
+
+func TestPortsInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := t.TempDir()
+	if _, err := Open(dir, l.Addr().String(), ""); err == nil || !strings.Contains(err.Error(), "--listen") {
+		t.Fatalf("%v", err)
+	}
+	// What failed is not kept: the next try may name another address.
+	f, err := Open(dir, "127.0.0.1:0", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
+func TestFoldersThatCannotBe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	damaged := t.TempDir()
+	if err := os.WriteFile(filepath.Join(damaged, settingsFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{file: "is no folder", filepath.Join(file, "x"): "is no folder", damaged: "is damaged"} {
+		if _, err := Open(dir, "127.0.0.1:0", ""); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--data-dir") {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	if full := "/dev/full"; strings.Contains(hint(full, os.ErrPermission).Error(), "full is full") {
+		t.Error("the wrong hint")
+	}
+	for _, listen := range []string{"7070", "127.0.0.1:x", "127.0.0.1:65535"} {
+		if _, err := Open(t.TempDir(), listen, ""); err == nil || !strings.Contains(err.Error(), "--listen") {
+			t.Errorf("%s: %v", listen, err)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// course is a job from start to end, with a restart in the middle.
+func course() []*tandemv1.WatchJobResponse {
+	at := func(state tandemv1.JobState, reason string, generation int64, step int64, restarts int32) *tandemv1.WatchJobResponse {
+		w := &tandemv1.WatchJobResponse{
+			Job:    &tandemv1.Job{Id: "job-1", Name: "digits", State: state, Reason: reason, Spec: &tandemv1.JobSpec{Metric: "accuracy"}},
+			Trials: []*tandemv1.Trial{{Id: "t", Generation: generation, Restarts: restarts}},
+		}
+		if generation > 0 {
+			w.Progress = []*tandemv1.Progress{{
+				TrialId: "t", Generation: generation, Step: step, TotalSteps: 2000, Epoch: float64(step) / 1000,
+				Loss: 0.25, SamplesPerSecond: 1500, EtaSeconds: float64(2000-step) / 100,
+			}}
+		}
+		return w
+	}
+	const pending, running, done = tandemv1.JobState_JOB_STATE_PENDING, tandemv1.JobState_JOB_STATE_RUNNING, tandemv1.JobState_JOB_STATE_COMPLETED
+	stale := at(running, "Runs.", 2, 1500, 1)
+	stale.Progress[0].Generation = 1 // of the generation before
+	return []*tandemv1.WatchJobResponse{
+		at(pending, "wants 2 slots", 0, 0, 0), at(running, "Runs.", 1, 0, 0), at(running, "Runs.", 1, 500, 0), at(running, "Runs.", 1, 600, 0),
+		at(pending, "Rank 0 died.", 0, 0, 1), stale, at(running, "Runs.", 2, 1000, 1), at(running, "Runs.", 2, 2000, 1), at(done, "", 2, 2000, 1),
+	}
+}
+
+func TestLines(t *testing.T) {
+	var out strings.Builder
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	l := &lines{out: &out, every: 2 * time.Second, now: func() time.Time { return now }}
+	for _, w := range course() {
+		l.update(w)
+		now = now.Add(time.Second)
+	}
+	want := `12:00:00  digits (job-1) pending: wants 2 slots
+12:00:01  running: Runs.
+12:00:02   25 %  step 500/2,000  epoch 0.5  loss 0.2500  1,500 samples/s  ETA 15s
+12:00:04  pending, restarted once: Rank 0 died.
+12:00:05  running, restarted once: Runs.
+12:00:06   50 %  step 1,000/2,000  epoch 1.0  loss 0.2500  1,500 samples/s  ETA 10s
+12:00:07  100 %  step 2,000/2,000  epoch 2.0  loss 0.2500  1,500 samples/s
+12:00:08  completed, restarted once
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBar(t *testing.T) {
+	var out strings.Builder
+	b := &bar{out: &out}
+	for _, w := range course() {
+		b.update(w)
+	}
+	b.close()
+	for _, text := range []string{"digits (job-1) pending: wants 2 slots\n", "starting", "(0/2000)", "(2000/2000)", "100%", "completed, restarted once\n"} {
+		if !strings.Contains(out.String(), text) {
+			t.Errorf("%q is not in %q", text, out.String())
+		}
+	}
+}
+
+func TestDraw(t *testing.T) {
+	want := "  ░░▒▒\n▓▓████\n"
+	if diff := cmp.Diff(want, draw([]float32{0, 4, 8, 12, 16, 16}, 3)); diff != "" {
+		t.Error(diff)
+	}
+	if got := draw([]float32{3, 3}, 1); got != "  \n  \n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	for _, c := range [][2]string{
+		{count(1234567), "1,234,567"}, {count(-1234), "-1,234"}, {count(12), "12"}, {count(-123), "-123"},
+		{size(100), "100 B"}, {size(1536), "1.5 KiB"}, {duration(1500 * time.Millisecond), "1.5s"}, {duration(61 * time.Minute), "1h01m"},
+		{short("größer", 4), "grö…"}, {short("a\nb", 4), "a"}, {several(1, "slot"), "1 slot"}, {several(2, "slot"), "2 slots"},
+	} {
+		if c[0] != c[1] {
+			t.Errorf("%q instead of %q", c[0], c[1])
+		}
+	}
+}

@@ -6,25 +6,25 @@ import (
 )
 
 var (
-	// ErrShape: the model's output does not fit the loss and the labels or targets.
+	// ErrShape says that the model's output does not fit the loss and the labels or targets.
 	ErrShape = errors.New("the model and the data do not fit")
-	// ErrModel: the model itself failed, in forward, in backward or in being compiled.
+	// ErrModel says that the model itself failed, in forward, in backward or in being compiled.
 	ErrModel = errors.New("the model failed")
-	// ErrNotTorchScript: the bytes are no TorchScript file.
+	// ErrNotTorchScript says that the bytes are no TorchScript file.
 	ErrNotTorchScript = errors.New("not a TorchScript file (make one with torch.jit.script(model).save(path))")
-	// ErrPeerLost: a collective failed because another rank is gone.
+	// ErrPeerLost says that a collective failed because another rank is gone.
 	ErrPeerLost = errors.New("another rank was lost")
-	// ErrTimeout: a collective or the rendezvous took longer than the group's timeout.
+	// ErrTimeout says that a collective or the rendezvous took longer than the group's timeout.
 	ErrTimeout = errors.New("another rank did not answer in time")
-	// ErrAborted: Group.Abort or Close ended the group.
+	// ErrAborted says that Group.Abort or Close ended the group.
 	ErrAborted = errors.New("the process group was aborted")
-	// ErrLabel: a label is outside the model's classes.
+	// ErrLabel says that a label is outside the model's classes.
 	ErrLabel = errors.New("bad label")
-	// ErrStateMismatch: a state does not belong to this model or optimizer.
+	// ErrStateMismatch says that a state does not belong to this model or optimizer.
 	ErrStateMismatch = errors.New("the state does not belong to this model")
-	// ErrDevice: the device cannot be used.
+	// ErrDevice says that the device cannot be used.
 	ErrDevice = errors.New("the device cannot be used")
-	// ErrClosed: the object was used after Close.
+	// ErrClosed says that the object was used after Close.
 	ErrClosed = errors.New("used after Close")
 )
 

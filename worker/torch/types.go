@@ -89,8 +89,11 @@ const (
 type OptimizerKind string
 
 const (
-	SGD   OptimizerKind = "sgd"
-	Adam  OptimizerKind = "adam"
+	// SGD is stochastic gradient descent, with momentum where it is given.
+	SGD OptimizerKind = "sgd"
+	// Adam adapts the rate of each parameter; weight decay is part of the gradient.
+	Adam OptimizerKind = "adam"
+	// AdamW is Adam with weight decay apart from the gradient.
 	AdamW OptimizerKind = "adamw"
 )
 

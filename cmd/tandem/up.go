@@ -168,19 +168,30 @@ func (a *app) startCluster(ctx context.Context, dir string, o upOptions) (_ *loc
 	a.say("%s a cluster in %s ...", verb, folder.Dir)
 	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("the cluster is not up after %s: see the logs in %s", startTime, folder.Path("logs")))
 	defer cancel()
-	if err := cl.startStore(ctx); err != nil {
-		return nil, err
-	}
-	if err := cl.startCoordinator(ctx); err != nil {
-		return nil, err
-	}
-	if err := cl.startWorkers(ctx, o); err != nil {
-		return nil, err
+	for _, start := range []func() error{
+		func() error { return cl.startStore(ctx) },
+		func() error { return cl.startCoordinator(ctx) },
+		func() error { return cl.startWorkers(ctx, o) },
+	} {
+		if err := start(); err != nil {
+			return nil, explainStart(err, dir)
+		}
 	}
 	cl.mu.Lock()
 	cl.ready = true
 	cl.mu.Unlock()
 	return cl, nil
+}
+
+// explainStart says what to do about the usual troubles of processes, of which only the last words are known.
+func explainStart(err error, dir string) error {
+	switch words := err.Error(); {
+	case strings.Contains(words, "tandem-engine"):
+		return fmt.Errorf("the workers need tandem-engine: build it with `make build`, or name it with --engine\n%w", err)
+	case strings.Contains(words, syscall.ENOSPC.Error()), strings.Contains(words, syscall.EDQUOT.Error()):
+		return fmt.Errorf("the disk of %s is full: free some space, or choose another folder with --data-dir\n%w", dir, err)
+	}
+	return err
 }
 
 // keep starts a process and keeps it.
@@ -199,7 +210,10 @@ func (cl *localCluster) keep(name string, env []string, args ...string) (*local.
 	}()
 	select {
 	case c := <-first:
-		cl.stages = append(cl.stages, func() { cancel(); <-done })
+		cl.stages = append(cl.stages, func() {
+			cancel()
+			_ = <-done // an error is for the first start only
+		})
 		return c, nil
 	case err := <-done:
 		cancel()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -128,13 +127,9 @@ func (cl *localCluster) startWorkers(ctx context.Context, o upOptions) error {
 	if last == nil {
 		return nil
 	}
-	err = until(ctx, last, func(ctx context.Context) bool {
+	return until(ctx, last, func(ctx context.Context) bool {
 		alive := 0
 		alive, cl.slots = nodes(ctx, api, names)
 		return alive == o.workers
 	})
-	if err != nil && strings.Contains(err.Error(), "tandem-engine") {
-		err = fmt.Errorf("the workers need tandem-engine: build it with `make build`, or name it with --engine\n%w", err)
-	}
-	return err
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -106,12 +107,19 @@ func (c *Child) read(r io.Reader, log io.Writer) {
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
-		c.tail.add(s.Text())
+		if !routine(s.Text()) {
+			c.tail.add(s.Text())
+		}
 		// A log that cannot be written, as on a full disk, must not stop the child.
 		_, _ = fmt.Fprintf(log, "%s\n", s.Bytes())
 		c.keep.line(c.Name, s.Bytes())
 	}
 	_, _ = io.Copy(io.Discard, r)
+}
+
+// routine lines of a log say nothing about why a child ended.
+func routine(line string) bool {
+	return strings.Contains(line, `"level":"info"`) || strings.Contains(line, `"level":"debug"`)
 }
 
 // Done is closed when the child has ended.

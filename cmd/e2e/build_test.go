@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// programs are the binaries under test.
-var programs struct{ tandem, engine string }
+// programs are the binaries under test, and the root of the checkout they are built from.
+var programs struct{ tandem, engine, repository string }
 
 func TestMain(m *testing.M) {
 	code, err := buildAndRun(m)
@@ -23,6 +23,11 @@ func TestMain(m *testing.M) {
 
 // buildAndRun builds both programs as they are now; Go's build cache makes that cheap.
 func buildAndRun(m *testing.M) (int, error) {
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		return 0, fmt.Errorf("find the checkout: %w", err)
+	}
+	programs.repository = root // now: the embedded S3 server changes the working folder
 	dir, err := os.MkdirTemp("", "tandem-e2e-")
 	if err != nil {
 		return 0, fmt.Errorf("make a folder for the programs: %w", err)

@@ -27,6 +27,7 @@ type cluster struct {
 	workers      []*process
 	api          *client.Client
 	stderr       string // of the last CLI command
+	code         int    // its exit code
 }
 
 // newCluster starts coordinators, one S3 server, and workers with some CPU slots each, and waits until all are there.
@@ -56,7 +57,7 @@ func newCluster(t *testing.T, coordinators, workers, slots int) *cluster {
 func (c *cluster) startStore() *tandemv1.StorageConfig {
 	c.t.Helper()
 	server, err := embedded.New(embedded.Config{
-		Dir: filepath.Join(c.dir, "objects"), Listen: "127.0.0.1:0", AccessKey: "test-access", SecretKey: "test-secret-key",
+		Dir: filepath.Join(c.dir, "objects"), Listen: "127.0.0.1:0", AccessKey: "test-access", SecretKey: "test-secret-key-of-32-characters",
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -71,7 +72,7 @@ func (c *cluster) startStore() *tandemv1.StorageConfig {
 		}
 	})
 	<-server.Ready()
-	return &tandemv1.StorageConfig{Endpoint: server.Endpoint(), Bucket: "tandem", AccessKey: "test-access", SecretKey: "test-secret-key"}
+	return &tandemv1.StorageConfig{Endpoint: server.Endpoint(), Bucket: "tandem", AccessKey: "test-access", SecretKey: "test-secret-key-of-32-characters"}
 }
 
 // startCoordinator starts one; the first founds the cluster, the others join it.
@@ -221,17 +222,4 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-// repository is the root of the checkout.
-func repository(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs(filepath.Join("..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }

@@ -17,7 +17,7 @@ import (
 // digits makes the dataset of the example.
 func (c *cluster) digits() {
 	c.t.Helper()
-	c.run(0, "dataset", "create", "digits", "--from", filepath.Join(repository(c.t), "examples", "digits", "digits.csv"),
+	c.run(0, "dataset", "create", "digits", "--from", filepath.Join(programs.repository, "examples", "digits", "digits.csv"),
 		"--label", "label", "--split", "80/10/10", "--shape", "1,8,8", "--normalize", "standard")
 }
 
@@ -51,11 +51,13 @@ checkpoint: {every_steps: 250}
 // submit submits a spec file through the CLI and returns the id of the job.
 func (c *cluster) submit(path string, more ...string) string {
 	c.t.Helper()
-	var job struct {
-		ID string `json:"id"`
+	var submitted struct {
+		Job struct {
+			ID string `json:"id"`
+		} `json:"job"`
 	}
-	decode(c.t, c.run(0, append([]string{"submit", "-f", path, "-o", "json"}, more...)...), &job)
-	return job.ID
+	decode(c.t, c.run(0, append([]string{"submit", "-f", path, "-o", "json"}, more...)...), &submitted)
+	return submitted.Job.ID
 }
 
 // job gets a job and its only trial.

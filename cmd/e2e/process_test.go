@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -125,17 +126,27 @@ func eventually(t *testing.T, within time.Duration, what string, holds func() bo
 // run runs the CLI to its end and returns what it wrote to standard output; the exit code must be as wanted.
 func (c *cluster) run(code int, args ...string) string {
 	c.t.Helper()
+	out := c.runAny(args...)
+	if c.code != code {
+		c.t.Fatalf("tandem %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), c.code, code, out, c.stderr)
+	}
+	return out
+}
+
+// runAny is run with any exit code, which is left in c.code.
+func (c *cluster) runAny(args ...string) string {
+	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, programs.tandem, args...)
 	cmd.Env = append(os.Environ(), "TANDEM_CONFIG="+c.contexts)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	if got := cmd.ProcessState.ExitCode(); got != code {
-		c.t.Fatalf("tandem %s: exit code %d, want %d (%v)\n%s%s", strings.Join(args, " "), got, code, err, out.String(), errs.String())
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		c.t.Fatalf("tandem %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
 	}
-	c.stderr = errs.String()
+	c.code, c.stderr = cmd.ProcessState.ExitCode(), errs.String()
 	return out.String()
 }
 

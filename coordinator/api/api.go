@@ -120,8 +120,11 @@ func (a *API) Handler() (http.Handler, error) {
 	mount(tandemv1connect.NewClusterServiceHandler(cluster{a}, opts...))
 	mount(tandemv1connect.NewAgentServiceHandler(agents{a}, opts...))
 	mount(tandemv1connect.NewPeerServiceHandler(peers{a}, opts...))
-	t, err := vanguard.NewTranscoder(services, vanguard.WithDefaultServiceOptions(
-		vanguard.WithMaxMessageBufferBytes(uint32(a.cfg.MaxMessage)))) //nolint:gosec // far below 4 GiB
+	t, err := vanguard.NewTranscoder(services,
+		vanguard.WithDefaultServiceOptions(
+			vanguard.WithMaxMessageBufferBytes(uint32(a.cfg.MaxMessage)), //nolint:gosec // far below 4 GiB
+			vanguard.WithTargetCodecs(vanguard.CodecProto)),              // or JSON would pass by the strict codec
+		vanguard.WithCodec(newStrictJSON))
 	if err != nil {
 		return nil, fmt.Errorf("serve the API: %w", err)
 	}

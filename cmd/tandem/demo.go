@@ -153,12 +153,14 @@ func (a *app) demoSteps(ctx context.Context, c *client.Client, o upOptions) erro
 	}
 	fmt.Fprintf(a.out, `
 What to try next:
-  tandem up                                                       the same cluster, to stay
-  tandem dataset create digits --from %s --label label --normalize scale:1/16 --shape 1,8,8
-  tandem submit -f %s --set training.seed=2 --wait
-  tandem list ; tandem describe JOB ; tandem model describe digits
-  tandem --help
-`, file, job)
+  %[1]s up                           the same cluster, to stay; then in a second terminal
+  %[1]s dataset create digits --from %[2]s --label label --normalize scale:1/16 --shape 1,8,8
+  %[1]s submit -f %[3]s --set training.seed=2 --wait
+  %[1]s model describe digits
+  %[1]s serve digits@champion
+  %[1]s predict digits --input %[2]s --row 7
+  %[1]s --help
+`, a.name, file, job)
 	return nil
 }
 

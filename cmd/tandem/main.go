@@ -15,7 +15,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for anything
 	a := &app{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		name: os.Args[0], in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv:   os.Getenv,
 		terminal: term.IsTerminal(int(os.Stdout.Fd())),
 		asks:     term.IsTerminal(int(os.Stdin.Fd())),

@@ -15,6 +15,7 @@ import (
 
 // app is what all commands share.
 type app struct {
+	name     string // as it was called, for commands to copy
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string

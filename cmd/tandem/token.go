@@ -58,7 +58,7 @@ worker or coordinator) it ends after an hour and lets nodes of that role in unti
 			}
 			a.say("Token %s (%s) %s. It is not shown again; revoke it with `tandem token revoke %s`.", t.GetName(), t.GetRole(), until, t.GetName())
 			if join {
-				a.say("On the machine: tandem %s --join %s --token-file FILE_WITH_THE_TOKEN", role, strings.Join(c.Context.Endpoints, ","))
+				a.say("On the machine: tandem %s --data-dir FOLDER --join %s --token-file FILE_WITH_THE_TOKEN", role, strings.Join(c.Context.Endpoints, ","))
 			}
 			return nil
 		}),

@@ -94,6 +94,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	}
 	entry := cl.context
 	entry.Name = o.context
+	before := file.Current
 	file.Put(entry)
 	file.Current = o.context
 	if err := file.Save(); err != nil {
@@ -101,14 +102,17 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	}
 	fmt.Fprintf(a.out, "\nThe cluster is up (%s): https://%s, %s with %s, data in %s\n",
 		duration(time.Since(begun)), cl.folder.Settings.Listen, several(o.workers, "worker"), several(cl.slots, "slot"), cl.folder.Dir)
+	if before != "" && before != o.context {
+		fmt.Fprintf(a.out, "Commands go to it from now on (context %s), no more to %s: `%s context use %s` goes back.\n", o.context, before, a.name, before)
+	}
 	fmt.Fprintf(a.out, `
 In another terminal:
-  tandem dataset create digits --from examples/digits/digits.csv --label label --normalize scale:1/16 --shape 1,8,8
-  tandem submit -f examples/digits/job.yaml --wait
-  tandem list
+  %[1]s dataset create digits --from examples/digits/digits.csv --label label --normalize scale:1/16 --shape 1,8,8
+  %[1]s submit -f examples/digits/job.yaml --wait
+  %[1]s list
 
-Logs are in %s. Ctrl-C stops the cluster; tandem up resumes it.
-`, cl.folder.Path("logs"))
+Logs are in %[2]s. Ctrl-C stops the cluster; %[1]s up resumes it.
+`, a.name, cl.folder.Path("logs"))
 	<-ctx.Done()
 	a.say("\nStopping ...")
 	return nil

@@ -1,0 +1,202 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/proto"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// agent is a worker's HTTPS port with one replica behind it.
+type agent struct {
+	*httptest.Server
+	mu     sync.Mutex
+	paths  []string
+	status int
+	hold   chan struct{} // when set, answers wait for it
+}
+
+func newAgent(t *testing.T) *agent {
+	t.Helper()
+	a := &agent{status: http.StatusOK}
+	a.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.mu.Lock()
+		a.paths = append(a.paths, r.URL.Path)
+		status, hold := a.status, a.hold
+		a.mu.Unlock()
+		if hold != nil {
+			<-hold
+		}
+		b, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = w.Write(append([]byte("echo "), b...))
+	}))
+	t.Cleanup(a.Close)
+	return a
+}
+
+func (a *agent) asked() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.paths)
+}
+
+// put writes rows as commands would.
+func put(t *testing.T, s *state.State, rows ...proto.Message) {
+	t.Helper()
+	tx := s.Begin()
+	tx.SetIndex(s.Index() + 1)
+	for _, r := range rows {
+		tx.Put(r)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func node(id string, a *agent) *tandemv1.Node {
+	return &tandemv1.Node{Id: id, State: tandemv1.NodeState_NODE_STATE_ALIVE, Address: a.Listener.Addr().String()}
+}
+
+func replica(id, on string, s tandemv1.ReplicaState) *tandemv1.Replica {
+	return &tandemv1.Replica{Id: id, Deployment: "digits", Version: 3, NodeId: on, State: s}
+}
+
+const ready = tandemv1.ReplicaState_REPLICA_STATE_READY
+
+func newGateway(t *testing.T, a *agent) (*Gateway, *state.State, *prometheus.Registry) {
+	t.Helper()
+	s, registry := state.New(), prometheus.NewRegistry()
+	put(t, s, &tandemv1.Deployment{Name: "digits", Version: 3, Reason: "waits for a slot"})
+	cfg := DefaultConfig()
+	cfg.MaxBody = 100
+	g, err := New(cfg, Deps{
+		State: s, Client: func(string) *http.Client { return a.Client() }, Ready: func() error { return nil },
+		Metrics: NewMetrics(registry), Log: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, s, registry
+}
+
+func ask(g *Gateway, method, path, body string) (int, string) {
+	w := httptest.NewRecorder()
+	g.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+	return w.Code, w.Body.String()
+}
+
+func TestPass(t *testing.T) {
+	a := newAgent(t)
+	g, s, registry := newGateway(t, a)
+	if code, body := ask(g, "POST", "/v2/models/digits/infer", "{}"); code != 503 || !strings.Contains(body, "waits for a slot") {
+		t.Errorf("without a replica: %d %s", code, body)
+	}
+	put(t, s, node("n1", a), replica("r1", "n1", ready), replica("r0", "n1", tandemv1.ReplicaState_REPLICA_STATE_STARTING))
+	for _, tc := range []struct {
+		method, path, body string
+		code               int
+		want               string
+	}{
+		{"POST", "/v2/models/digits/infer", `{"x":1}`, 200, `echo {"x":1}`},
+		{"POST", "/v2/models/digits/versions/3/infer", `{}`, 200, "echo"},
+		{"GET", "/v2/models/digits", "", 200, "echo"},
+		{"GET", "/v2/models/digits/ready", "", 200, ""},
+		{"POST", "/v2/models/digits/versions/2/infer", `{}`, 404, "version 3 is"},
+		{"POST", "/v2/models/digits/versions/x/infer", `{}`, 400, "not a number"},
+		{"POST", "/v2/models/other/infer", `{}`, 404, "not served"},
+		{"POST", "/v2/models/digits/infer", strings.Repeat("x", 101), 413, "fewer rows"},
+		{"POST", "/v2/nothing", "", 404, "Open Inference Protocol"},
+		{"GET", "/v2", "", 200, "tandem"},
+	} {
+		if code, body := ask(g, tc.method, tc.path, tc.body); code != tc.code || !strings.Contains(body, tc.want) {
+			t.Errorf("%s %s: %d %s, want %d %s", tc.method, tc.path, code, body, tc.code, tc.want)
+		}
+	}
+	if want := "/replicas/r1/v2/models/digits/infer"; a.paths[0] != want {
+		t.Errorf("the agent was asked %s, want %s", a.paths[0], want)
+	}
+	// What the replica says of a wrong request comes back as it is.
+	a.status = http.StatusBadRequest
+	if code, body := ask(g, "POST", "/v2/models/digits/infer", "bad"); code != 400 || body != "echo bad" {
+		t.Errorf("validation: %d %s", code, body)
+	}
+	want := `
+# HELP tandem_inference_requests_total Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed.
+# TYPE tandem_inference_requests_total counter
+tandem_inference_requests_total{model="digits",outcome="failed",status="503"} 1
+tandem_inference_requests_total{model="digits",outcome="ok",status="200"} 3
+tandem_inference_requests_total{model="digits",outcome="refused",status="400"} 2
+tandem_inference_requests_total{model="digits",outcome="refused",status="404"} 1
+tandem_inference_requests_total{model="digits",outcome="refused",status="413"} 1
+tandem_inference_requests_total{model="unknown",outcome="refused",status="404"} 1
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "tandem_inference_requests_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRetryElsewhere(t *testing.T) {
+	for name, broken := range map[string]func(*agent){
+		"agent gone":  func(a *agent) { a.Close() },
+		"engine gone": func(a *agent) { a.status = http.StatusBadGateway },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad, good := newAgent(t), newAgent(t)
+			g, s, _ := newGateway(t, good)
+			put(t, s, node("n1", bad), node("n2", good), replica("r1", "n1", ready), replica("r2", "n2", ready))
+			broken(bad)
+			for range 4 { // whoever comes first
+				if code, body := ask(g, "POST", "/v2/models/digits/infer", "hello"); code != 200 || body != "echo hello" {
+					t.Errorf("%d %s", code, body)
+				}
+			}
+			if good.asked() != 4 {
+				t.Errorf("the good one was asked %d times", good.asked())
+			}
+			good.status = http.StatusBadGateway
+			if code, body := ask(g, "POST", "/v2/models/digits/infer", "hello"); code != 502 || !strings.Contains(body, "try again") {
+				t.Errorf("%d %s", code, body)
+			}
+			if len(g.picker.inFlight) != 0 {
+				t.Errorf("in flight after all: %v", g.picker.inFlight)
+			}
+		})
+	}
+}
+
+func TestLeastInFlight(t *testing.T) {
+	slow, fast := newAgent(t), newAgent(t)
+	slow.hold = make(chan struct{})
+	g, s, _ := newGateway(t, slow)
+	put(t, s, node("n1", slow), replica("r1", "n1", ready))
+	var wg sync.WaitGroup
+	wg.Go(func() { ask(g, "POST", "/v2/models/digits/infer", "") })
+	for busy := false; !busy; {
+		g.picker.mu.Lock()
+		busy = g.picker.inFlight["r1"] == 1
+		g.picker.mu.Unlock()
+	}
+	put(t, s, node("n2", fast), replica("r2", "n2", ready))
+	for range 5 {
+		if code, _ := ask(g, "POST", "/v2/models/digits/infer", ""); code != 200 {
+			t.Errorf("%d", code)
+		}
+	}
+	if fast.asked() != 5 {
+		t.Errorf("the idle replica was asked %d of 5 times", fast.asked())
+	}
+	close(slow.hold)
+	wg.Wait()
+}

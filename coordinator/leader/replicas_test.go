@@ -1,0 +1,217 @@
+package leader
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"pgregory.net/rapid"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+const (
+	starting = tandemv1.ReplicaState_REPLICA_STATE_STARTING
+	ready    = tandemv1.ReplicaState_REPLICA_STATE_READY
+	failed   = tandemv1.ReplicaState_REPLICA_STATE_FAILED
+)
+
+func deploy(version int64, replicas int32) *tandemv1.Deployment {
+	return &tandemv1.Deployment{Name: "m", Version: version, VersionId: fmt.Sprint("v", version), Replicas: replicas, Pool: "default", Revision: version}
+}
+
+// step is one pass and its command applied; it says what changed.
+func (w *world) step() (string, time.Time) {
+	w.t.Helper()
+	v := w.s.View()
+	d, _ := v.Deployment("m")
+	change, next := Replicas(w.now, d, v.ReplicasOf("m"), Places(v, d), w.id)
+	if change == nil {
+		return "", next
+	}
+	var said []string
+	for _, id := range change.GetRemove() {
+		r, _ := v.Replica(id)
+		said = append(said, fmt.Sprintf("-v%d", r.GetVersion()))
+	}
+	for _, p := range change.GetPlace() {
+		said = append(said, fmt.Sprintf("+v%d@%s", p.GetVersion(), p.GetNodeId()))
+	}
+	res, err := w.Propose(w.t.Context(), &tandemv1.Command{Command: &tandemv1.Command_ApplyRollout{ApplyRollout: change}})
+	if err != nil || anyRefused(res) {
+		w.t.Fatalf("rollout %v: %v %v", change, res, err)
+	}
+	return strings.Join(said, " "), next
+}
+
+// become brings all replicas of a version from one state to another.
+func (w *world) become(version int64, from, to tandemv1.ReplicaState) {
+	w.t.Helper()
+	for _, r := range w.s.View().ReplicasOf("m") {
+		if r.GetVersion() == version && r.GetState() == from {
+			r = state.Clone(r)
+			r.State, r.Reason = to, "out of memory"
+			w.put(r)
+		}
+	}
+}
+
+func (w *world) want(step string) {
+	w.t.Helper()
+	if got, _ := w.step(); got != step {
+		w.t.Errorf("step %q, want %q", got, step)
+	}
+}
+
+func (w *world) reason() string {
+	d, _ := w.s.View().Deployment("m")
+	return d.GetReason()
+}
+
+func TestRolloutWithFreeSlots(t *testing.T) {
+	w := newWorld(t)
+	w.put(node("n1", 2), node("n2", 2), deploy(1, 2))
+	w.want("+v1@n1 +v1@n2") // spread
+	w.want("")
+	w.become(1, starting, ready)
+	w.want("")
+	w.want("")
+	if w.reason() != "" {
+		t.Errorf("reason %q", w.reason())
+	}
+	w.put(deploy(2, 2))
+	w.want("+v2@n1 +v2@n2") // the old ones serve on
+	w.want("")
+	w.become(2, starting, ready)
+	w.want("-v1 -v1")
+	w.want("")
+	scaled := deploy(2, 1)
+	scaled.Revision = 3
+	w.put(scaled)
+	w.want("-v2")
+	w.want("")
+}
+
+func TestRolloutWithoutFreeSlots(t *testing.T) {
+	w := newWorld(t)
+	w.put(node("n1", 1), node("n2", 1), deploy(1, 2))
+	w.want("+v1@n1 +v1@n2")
+	w.become(1, starting, ready)
+	w.step()
+	w.put(deploy(2, 2))
+	w.want("-v1 +v2@n1") // one at a time
+	w.want("")
+	w.become(2, starting, ready)
+	w.want("-v1 +v2@n2")
+	w.become(2, starting, ready)
+	w.want("")
+	if w.reason() != "" {
+		t.Errorf("reason %q", w.reason())
+	}
+	more := deploy(2, 3)
+	more.Revision = 3
+	w.put(more)
+	w.want("")
+	if !strings.Contains(w.reason(), "1 of 3 replicas wait for a free slot") {
+		t.Errorf("reason %q", w.reason())
+	}
+}
+
+func TestFailedReplicasAreTriedAgainEverMoreSlowly(t *testing.T) {
+	w := newWorld(t)
+	w.put(node("n1", 2), deploy(1, 1))
+	var pauses []time.Duration
+	for range 9 {
+		w.want("+v1@n1")
+		w.become(1, starting, failed)
+		begin := w.now
+		for {
+			got, next := w.step()
+			if got != "" && !strings.HasPrefix(got, "-v1") {
+				t.Fatalf("step %q before its time", got)
+			}
+			if got == "" && !next.IsZero() {
+				w.now = next
+				break
+			}
+		}
+		pauses = append(pauses, w.now.Sub(begin))
+		if !strings.Contains(w.reason(), "out of memory") {
+			t.Errorf("reason %q", w.reason())
+		}
+	}
+	if got, want := fmt.Sprint(pauses), "[1s 2s 4s 8s 16s 32s 1m0s 1m0s 1m0s]"; got != want {
+		t.Errorf("pauses %s, want %s", got, want)
+	}
+	w.want("+v1@n1")
+	w.become(1, starting, ready)
+	w.want("-v1 -v1 -v1 -v1 -v1 -v1 -v1") // all is well: the failures are forgotten
+	w.want("")
+}
+
+func TestReplicasOfALostNodeAreReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.put(node("n1", 1), node("n2", 1), deploy(1, 1))
+	w.want("+v1@n1")
+	w.become(1, starting, ready)
+	w.step()
+	w.now = w.now.Add(time.Hour)
+	if _, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: "n1", Incarnation: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	w.want("+v1@n2") // at once: it had run for long
+}
+
+// TestRolloutEnds: from any start the rollout comes to rest with what was wanted, if there is room, and never has fewer
+// ready than it had or than is wanted, but for one where no slot is free.
+func TestRolloutEnds(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(t)
+		slots, wanted := 0, rapid.Int32Range(1, 4).Draw(rt, "wanted")
+		for i := range rapid.IntRange(1, 3).Draw(rt, "nodes") {
+			n := rapid.IntRange(1, 3).Draw(rt, "slots")
+			slots += n
+			w.put(node(fmt.Sprint("n", i), n))
+		}
+		for i, n := range w.s.View().Nodes() {
+			for j, s := range n.GetSlots() {
+				if rapid.Bool().Draw(rt, "held") {
+					w.put(&tandemv1.Replica{Id: fmt.Sprintf("r%d%d", i, j), Deployment: "m", Version: 1, VersionId: "v1", NodeId: n.GetId(), SlotId: s.GetId(),
+						State: rapid.SampledFrom([]tandemv1.ReplicaState{starting, ready, failed}).Draw(rt, "state"), CreatedAt: timestamppb.New(t0)})
+				}
+			}
+		}
+		w.put(deploy(2, wanted))
+		count := func() (n int) {
+			for _, r := range w.s.View().ReplicasOf("m") {
+				if r.GetState() == ready {
+					n++
+				}
+			}
+			return n
+		}
+		for i := 0; ; i++ {
+			if i > 50 {
+				rt.Fatal("the rollout does not end")
+			}
+			before := count()
+			change, _ := w.step()
+			if after := count(); after < min(before, int(wanted))-1 {
+				rt.Fatalf("%d were ready, then %d, after %s", before, after, change)
+			}
+			settled := change == ""
+			w.become(2, starting, ready)
+			if settled && count() == min(slots, int(wanted)) {
+				break
+			}
+		}
+		for _, r := range w.s.View().ReplicasOf("m") {
+			if r.GetVersion() != 2 || r.GetState() != ready {
+				rt.Fatalf("left over: %v", r)
+			}
+		}
+	})
+}

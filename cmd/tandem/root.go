@@ -46,7 +46,11 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	}
 	code := exitCode(err)
 	var silent *silentError
-	if !errors.As(err, &silent) {
+	switch {
+	case errors.As(err, &silent):
+	case code == exitInterrupted:
+		fmt.Fprintln(a.err, "tandem: interrupted")
+	default:
 		fmt.Fprintf(a.err, "tandem: %s\n", client.Message(err))
 		if code == exitUsage && !a.started {
 			fmt.Fprintf(a.err, "See '%s --help'.\n", cmd.CommandPath())

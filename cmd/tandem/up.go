@@ -201,10 +201,12 @@ func explainStart(err error, dir string) error {
 // keep starts a process and keeps it.
 func (cl *localCluster) keep(name string, env []string, args ...string) (*local.Child, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	first, done := make(chan *local.Child, 1), make(chan error, 1)
+	first, done := make(chan *local.Child, 1), make(chan struct{})
+	var failed error // to start the first time; after done
 	p := local.Process{Name: name, Path: cl.self, Args: args, Env: append(os.Environ(), env...)}
 	go func() {
-		done <- cl.keeper.Keep(ctx, p, func(c *local.Child) { first <- c }, func(err error, pause time.Duration) {
+		defer close(done)
+		failed = cl.keeper.Keep(ctx, p, func(c *local.Child) { first <- c }, func(err error, pause time.Duration) {
 			cl.mu.Lock()
 			defer cl.mu.Unlock()
 			if cl.ready && !cl.quiet {
@@ -216,12 +218,12 @@ func (cl *localCluster) keep(name string, env []string, args ...string) (*local.
 	case c := <-first:
 		cl.stages = append(cl.stages, func() {
 			cancel()
-			_ = <-done // an error is for the first start only
+			<-done
 		})
 		return c, nil
-	case err := <-done:
+	case <-done:
 		cancel()
-		return nil, err
+		return nil, failed
 	}
 }
 

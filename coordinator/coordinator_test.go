@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -167,11 +168,39 @@ func TestThreeCoordinators(t *testing.T) {
 	if err := Join(t.Context(), all[1].cfg, token, []string{first.Address()}); err == nil {
 		t.Error("a folder joined twice")
 	}
-	// The leader leaves in order; the others go on.
-	first.stop()
-	c := all[1].client(first.AdminToken())
+	// An agent speaks to one follower, a user watches at the other: progress flows on while the leader leaves.
+	makeDataset(t, first, first.admin(t))
+	a := newAgent(t, first)
+	a.api = tandemv1connect.NewAgentServiceClient(a.http, all[1].url())
+	session := a.session(t.Context(), a.node(2))
+	c := all[2].client(first.AdminToken())
 	t.Cleanup(c.CloseIdleConnections)
-	all[1].mint(t, c, "after", "user", false)
+	jobs := tandemv1connect.NewJobServiceClient(c, all[2].url())
+	job, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch, err := jobs.WatchJob(t.Context(), connect.NewRequest(&tandemv1.WatchJobRequest{Id: job.Msg.GetJob().GetId()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := a.await(session, 2)[0]
+	progress := func(step int64) {
+		t.Helper()
+		if _, err := a.api.ReportProgress(t.Context(), connect.NewRequest(&tandemv1.ReportProgressRequest{Progress: []*tandemv1.Progress{
+			{TrialId: task.GetTrain().GetTrialId(), Generation: task.GetGeneration(), Step: step, Time: timestamppb.Now()},
+		}})); err != nil {
+			t.Fatal(err)
+		}
+		awaitJob(t, watch, func(w *tandemv1.WatchJobResponse) bool {
+			return len(w.GetProgress()) == 1 && w.GetProgress()[0].GetStep() == step
+		})
+	}
+	progress(1)
+	first.stop()
+	progress(2)
+	all[2].mint(t, c, "after", "user", false)
+	progress(3)
 }
 
 func newStore() *memstore.Store { return memstore.New(memstore.Config{}) }

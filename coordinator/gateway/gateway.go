@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -181,6 +182,11 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, found []target, bo
 		if r.Context().Err() != nil {
 			return statusClientGone
 		}
+		if late(err) {
+			// The replica has the request and computes: another one would be as late.
+			fail(w, http.StatusGatewayTimeout, fmt.Sprintf("model %q did not answer within %s; send fewer rows at once", r.PathValue("model"), g.cfg.Timeout))
+			return http.StatusGatewayTimeout
+		}
 		g.deps.Log.Warn().Err(err).Str("model", r.PathValue("model")).Str("replica", t.replica.GetId()).Str("node", t.replica.GetNodeId()).Msg("replica did not answer")
 		last = err
 		if others := slices.DeleteFunc(slices.Clone(found), func(o target) bool { return o.replica.GetId() == t.replica.GetId() }); len(others) > 0 {
@@ -189,6 +195,15 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, found []target, bo
 	}
 	fail(w, http.StatusBadGateway, fmt.Sprintf("no replica of model %q answered: %v; try again in a moment", r.PathValue("model"), last))
 	return http.StatusBadGateway
+}
+
+// late tells whether an answer did not come in time, though the connection was made.
+func late(err error) bool {
+	var ne net.Error
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		return false
+	}
+	return errors.As(err, &ne) && ne.Timeout()
 }
 
 // statusClientGone is what is counted when nobody waits for the answer any more.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -199,4 +200,17 @@ func TestLeastInFlight(t *testing.T) {
 	}
 	close(slow.hold)
 	wg.Wait()
+}
+
+// TestLate: a replica that computes for too long is not asked twice.
+func TestLate(t *testing.T) {
+	slow := newAgent(t)
+	slow.hold = make(chan struct{})
+	defer close(slow.hold)
+	g, s, _ := newGateway(t, slow)
+	g.cfg.Timeout = 50 * time.Millisecond
+	put(t, s, node("n1", slow), replica("r1", "n1", ready), replica("r2", "n1", ready))
+	if code, body := ask(g, "POST", "/v2/models/digits/infer", ""); code != 504 || !strings.Contains(body, "50ms") || slow.asked() != 1 {
+		t.Errorf("%d %s, asked %d times", code, body, slow.asked())
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 )
@@ -57,6 +58,7 @@ func (c *Credentials) HTTPClient(verifyName string) *http.Client {
 // Transport is the http.Transport that nodes and clients use: HTTP/2, dead connections noticed by pings.
 func Transport(cfg *tls.Config) *http.Transport {
 	return &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSClientConfig:       cfg,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   5 * time.Second,

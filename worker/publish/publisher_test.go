@@ -182,13 +182,25 @@ func TestRetryAfterAnyFault(t *testing.T) {
 				}
 				return memstore.Fault{}
 			}
-			if _, err := s.run(t, "first"); !errors.Is(err, storage.ErrUnavailable) {
+			_, err := s.run(t, "first")
+			if !errors.Is(err, storage.ErrUnavailable) {
 				t.Fatalf("write %d failed, but publishing gave %v", nth, err)
 			}
 			s.hook = nil
+			before := map[string][]byte{}
+			for _, key := range s.store.Keys() {
+				if before[key], err = s.store.Bytes(key); err != nil {
+					t.Fatal(err)
+				}
+			}
 			saved, err := s.run(t, "second")
 			if err != nil {
 				t.Fatalf("after a fault of write %d (effect %v): %v", nth, effect, err)
+			}
+			for key, b := range before {
+				if after, err := s.store.Bytes(key); err != nil || !bytes.Equal(after, b) {
+					t.Errorf("after a fault of write %d (effect %v) the bytes of %s were changed", nth, effect, key)
+				}
 			}
 			v, err := publish.Open(t.Context(), s.store, "models/ver-1", saved.GetManifestSha256())
 			if err != nil {

@@ -282,3 +282,14 @@ func (p tap) Step(in train.StepInput) (train.StepResult, error) {
 	p.see(in)
 	return p.Trainer.Step(in)
 }
+
+func TestStopAtTheLastStepIsTheEnd(t *testing.T) {
+	stop := make(chan struct{})
+	end := site{t: t, spec: spec(), store: memory(), world: 1, change: func(_ int, _ *train.Config, d *train.Deps, _ *softmax) {
+		d.Stop = stop
+		d.Trainer = &alarm{Trainer: d.Trainer, at: 28, ring: func() { close(stop) }}
+	}}.run()[0]
+	if end.err != nil || end.outcome != train.Finished {
+		t.Errorf("outcome %v, error %v; nothing is left to resume", end.outcome, end.err)
+	}
+}

@@ -159,11 +159,24 @@ func dump(t *testing.T, s *state.State) []byte {
 	return b.Bytes()
 }
 
+// receive waits a minute of the bubble's time at most.
+func receive(t *testing.T, from <-chan int) int {
+	t.Helper()
+	select {
+	case i := <-from:
+		return i
+	case <-time.After(time.Minute):
+		t.Fatal("nothing within a minute")
+		return -1
+	}
+}
+
 func TestLead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := coordtest.New(t, 3)
 		defer c.Stop()
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		var loops sync.WaitGroup
 		leads := make(chan int, 10)
 		lost := make(chan int, 10)
@@ -180,15 +193,15 @@ func TestLead(t *testing.T) {
 				}
 			})
 		}
-		first := <-leads
+		first := receive(t, leads)
 		if first != c.Leader() {
 			t.Errorf("peer %d runs the duties of peer %d", first, c.Leader())
 		}
 		c.Isolate(first)
-		if got := <-lost; got != first {
+		if got := receive(t, lost); got != first {
 			t.Errorf("peer %d lost its duties, not %d", got, first)
 		}
-		if second := <-leads; second == first {
+		if second := receive(t, leads); second == first {
 			t.Error("an isolated peer leads again")
 		}
 		c.Heal()

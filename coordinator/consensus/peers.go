@@ -21,7 +21,9 @@ func (n *Node) Peers() []Peer {
 	return peers
 }
 
-// AddPeer makes a coordinator a voter, or gives it a new address. Only the leader can: ErrNotLeader.
+// AddPeer makes a coordinator a voter, or gives it a new address. Only the leader can: ErrNotLeader. The next one is
+// better added when the Peers of this one name it: a voter that has seen only the beginning of the log refuses its vote
+// to coordinators it does not know, and should the leader be lost right then, nobody could be elected.
 func (n *Node) AddPeer(ctx context.Context, id, address string) error {
 	if err := await(ctx, n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, enqueueTimeout)); err != nil {
 		return fmt.Errorf("add coordinator %s: %w", id, err)

@@ -85,7 +85,24 @@ func New(t testing.TB, n int, options ...Option) *Cluster {
 			c.must(c.Node(leader).AddPeer(context.Background(), c.peers[i].id, c.peers[i].address))
 		}
 	}
+	c.waitMembers()
 	return c
+}
+
+// waitMembers waits until every peer knows all others. Before that, a peer that has seen only the beginning of the log
+// refuses its vote to those it does not know, and without the leader nobody could tell it.
+func (c *Cluster) waitMembers() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for i := range c.peers {
+		for len(c.Node(i).Peers()) < len(c.peers) {
+			if ctx.Err() != nil {
+				c.t.Fatalf("%s does not know all peers after a minute", c.ID(i))
+			}
+			pause(ctx, 10*time.Millisecond)
+		}
+	}
 }
 
 func (c *Cluster) must(err error) {

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -179,7 +180,7 @@ func TestRaftPort(t *testing.T) {
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 		_, err = conn.Read(make([]byte, 1))
-		return err == io.EOF
+		return errors.Is(err, io.EOF)
 	}
 	if !refused(worker.creds.ClientConfig(identity.RoleName(identity.RoleCoordinator), raftALPN)) {
 		t.Error("a worker was let in")

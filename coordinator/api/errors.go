@@ -81,7 +81,7 @@ func connectError(err error) error {
 	for _, c := range codes() {
 		if errors.Is(err, c.err) {
 			ce := connect.NewError(c.code, err)
-			if c.err == consensus.ErrNotLeader {
+			if errors.Is(c.err, consensus.ErrNotLeader) {
 				ce.Meta().Set(notLeaderHeader, "1")
 			}
 			return ce

@@ -75,11 +75,11 @@ func (s *Supervisor) keep(ctx context.Context, l Loop) {
 		if time.Since(begin) > healthy {
 			pause = firstPause
 		}
-		event := s.log.Warn()
+		level := zerolog.WarnLevel
 		if errors.Is(err, consensus.ErrNotLeader) || errors.Is(err, consensus.ErrNoLeader) {
-			event = s.log.Debug() // leadership is about to be lost
+			level = zerolog.DebugLevel // leadership is about to be lost
 		}
-		event.Err(err).Str("loop", l.Name).Dur("pause", pause).Msg("leader loop failed, it is started again")
+		s.log.WithLevel(level).Err(err).Str("loop", l.Name).Dur("pause", pause).Msg("leader loop failed, it is started again")
 		select {
 		case <-ctx.Done():
 			return

@@ -111,14 +111,16 @@ func normalised(t *testing.T, folder string, raw []float32) []float32 {
 		t.Fatal(err)
 	}
 	var manifest struct {
-		Normalization dataset.Normalization `json:"normalization"`
+		Body struct {
+			Normalization dataset.Normalization `json:"normalization"`
+		} `json:"body"`
 	}
 	decode(t, string(text), &manifest)
-	if manifest.Normalization.Method == "" {
+	if manifest.Body.Normalization.Method == "" {
 		t.Fatalf("no normalisation in the manifest: %s", text)
 	}
 	out := make([]float32, len(raw))
-	if err := manifest.Normalization.Apply(out, raw, len(raw)); err != nil {
+	if err := manifest.Body.Normalization.Apply(out, raw, len(raw)); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -64,7 +64,7 @@ func TestBadInput(t *testing.T) {
 	}
 	failing := []struct{ name, spec, says string }{
 		{"rubbish as TorchScript", strings.Replace(spec(""), "mlp: {hidden: [8]}", "torchscript: {file: rubbish.pt}", 1), "TorchScript"},
-		{"loss that is not a number", strings.Replace(spec(""), "epochs: 1", "steps: 400, clip_norm: 0, optimizer: {name: sgd, lr: 1.0e+18}", 1), "NaN"},
+		{"loss that is not a number", strings.Replace(spec(""), "epochs: 1", "steps: 400, clip_norm: 0, optimizer: {name: sgd, lr: 1.0e+6}", 1), "NaN"},
 	}
 	for _, f := range failing {
 		j, trial := c.finished(c.submit(c.spec("failing", f.spec)), time.Minute)

@@ -27,7 +27,7 @@ func decode(t *testing.T, text string, into any) {
 	}
 }
 
-// steps is what an agent says of the step its trial is at, with no coordinator between.
+// steps is what agents say of the step their trial is at, with no coordinator between.
 type steps struct {
 	mu   sync.Mutex
 	seen []sighting
@@ -38,10 +38,13 @@ type sighting struct {
 	at   time.Time
 }
 
-// watchSteps reads an agent's metrics 20 times a second until the test ends.
-func (c *cluster) watchSteps(worker int) *steps {
+// watchSteps reads the agents' metrics 20 times a second until the test ends; the one that has rank 0 knows the step.
+func (c *cluster) watchSteps() *steps {
 	c.t.Helper()
-	address := c.agentAddress(worker)
+	var urls []string
+	for i := range c.workers {
+		urls = append(urls, "https://"+c.agentAddress(i)+"/metrics")
+	}
 	node, err := identity.Load(filepath.Join(c.dir, "coordinator-1", "pki"))
 	if err != nil {
 		c.t.Fatal(err)
@@ -61,7 +64,9 @@ func (c *cluster) watchSteps(worker int) *steps {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				s.note(readStep(ctx, h, "https://"+address+"/metrics"))
+				for _, url := range urls {
+					s.note(readStep(ctx, h, url))
+				}
 			}
 		}
 	}()
@@ -109,15 +114,16 @@ func (s *steps) last() int64 {
 	return s.seen[len(s.seen)-1].step
 }
 
-// longestGap is the longest time in which no step was seen, from the first to the last.
-func (s *steps) longestGap() time.Duration {
+// longestGap is the longest time in which no step was seen, from the first to the last, and the sighting before it.
+func (s *steps) longestGap() (longest time.Duration, after sighting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var longest time.Duration
 	for i := 1; i < len(s.seen); i++ {
-		longest = max(longest, s.seen[i].at.Sub(s.seen[i-1].at))
+		if gap := s.seen[i].at.Sub(s.seen[i-1].at); gap > longest {
+			longest, after = gap, s.seen[i-1]
+		}
 	}
-	return longest
+	return longest, after
 }
 
 // agentAddress is where an agent's HTTPS server listens.

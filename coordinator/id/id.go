@@ -1,4 +1,3 @@
-// Package id mints the identities of rows: a noun, "-" and a ULID in lower case, so that they sort by creation.
 package id
 
 import (

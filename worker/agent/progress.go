@@ -15,13 +15,15 @@ type progress struct {
 	send  func(context.Context, []*tandemv1.Progress) error
 	live  func() map[string]bool // trials that have engines here
 
+	begun chan struct{} // a trial has begun, or done its first step: people wait for that
+
 	mu     sync.Mutex
 	latest map[string]*tandemv1.Progress // by trial
 	fresh  map[string]bool
 }
 
 func newProgress(every time.Duration, send func(context.Context, []*tandemv1.Progress) error, live func() map[string]bool) *progress {
-	return &progress{every: every, send: send, live: live, latest: map[string]*tandemv1.Progress{}, fresh: map[string]bool{}}
+	return &progress{every: every, send: send, live: live, begun: make(chan struct{}, 1), latest: map[string]*tandemv1.Progress{}, fresh: map[string]bool{}}
 }
 
 func (p *progress) put(now *tandemv1.Progress) {
@@ -31,8 +33,15 @@ func (p *progress) put(now *tandemv1.Progress) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if old := p.latest[trial]; old.GetGeneration() > now.GetGeneration() {
+	old := p.latest[trial]
+	if old.GetGeneration() > now.GetGeneration() {
 		return
+	}
+	if old.GetGeneration() < now.GetGeneration() || old.GetStep() == 0 && now.GetStep() > 0 {
+		select {
+		case p.begun <- struct{}{}:
+		default: // it is to be sent anyway
+		}
 	}
 	p.latest[trial], p.fresh[trial] = now, true
 }
@@ -85,6 +94,7 @@ func (p *progress) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-p.begun:
 		}
 		if all := p.take(); len(all) > 0 {
 			call, cancel := context.WithTimeout(ctx, 2*time.Second)

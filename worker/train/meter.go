@@ -33,9 +33,10 @@ func (m *meter) add(lossSum, rows float64) {
 }
 
 // progress returns what to show at a state, or nil if the last was shown just now. The
-// beginning and the end are always shown.
+// beginning, the first steps and the end are always shown.
 func (m *meter) progress(st State, epoch, lr float64, phase string, now time.Time) *tandemv1.Progress {
-	if now.Sub(m.shown) < progressEvery && (phase == phaseTraining || phase == phaseEvaluating) && st.Step < m.total {
+	first := m.stepsPerS == 0 && st.Step > m.step
+	if now.Sub(m.shown) < progressEvery && (phase == phaseTraining || phase == phaseEvaluating) && st.Step < m.total && !first {
 		return nil
 	}
 	m.shown = now

@@ -47,9 +47,9 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 			return err
 		}
 		now := &tandemv1.SessionResponse{Index: v.Index(), Engines: state.Desired(v, node.GetId()), Coordinators: a.coordinators()}
-		beat := true
 		if last != nil && sameSession(last, now) {
-			if beat, err = a.idle(ctx, v.Index(), sent.Add(a.cfg.Beat)); err != nil {
+			beat, err := a.idle(ctx, v.Index(), sent.Add(a.cfg.Beat))
+			if err != nil {
 				return err
 			}
 			if !beat {

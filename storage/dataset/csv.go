@@ -108,7 +108,7 @@ func readCSV(ctx context.Context, r io.Reader, o Options) (*rows, error) {
 	c := csv.NewReader(buffered)
 	c.Comma, c.FieldsPerRecord, c.ReuseRecord, c.TrimLeadingSpace = o.Comma, -1, true, true
 	first, err := c.Read()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, errors.New("the file is empty")
 	}
 	if err != nil {

@@ -231,7 +231,7 @@ type reader struct {
 
 func (r reader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = r.s.fail(r.ctx, "get", r.key, err)
 	}
 	return n, err
@@ -255,7 +255,7 @@ func (e *exactReader) Read(p []byte) (int, error) {
 	e.left -= int64(n)
 	switch {
 	case e.left == 0 && n > 0:
-		if end := e.end(); end != io.EOF {
+		if end := e.end(); !errors.Is(end, io.EOF) {
 			return 0, end
 		}
 		return n, nil

@@ -147,6 +147,8 @@ func serve(ctx context.Context, srv *http.Server, run func() error) error {
 	if srv.Shutdown(grace) != nil {
 		_ = srv.Close() // streams do not finish
 	}
-	<-stopped
+	if err := <-stopped; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }

@@ -19,7 +19,6 @@ import (
 
 // puppet is a process of a test: it dies of SIGKILL, and of SIGTERM unless it is stubborn.
 type puppet struct {
-	id       int
 	stubborn bool
 	once     sync.Once
 	ended    chan exit

@@ -86,10 +86,11 @@ func sameSession(a, b *tandemv1.SessionResponse) bool {
 // superseded ends a session when the node has a newer one, or was removed. A node that was marked as lost while its
 // session was open registers again.
 func (a agents) superseded(v *state.View, node *tandemv1.Node) error {
-	n, ok := v.Node(node.GetId())
+	if removed, ok := v.RemovedNode(node.GetId()); ok {
+		return &plainError{ErrDenied, state.RemovedAdvice(removed)}
+	}
+	n, _ := v.Node(node.GetId())
 	switch {
-	case !ok:
-		return precondition("node " + node.GetId() + " was removed from the cluster")
 	case n.GetIncarnation() > node.GetIncarnation():
 		return precondition("a newer session of node " + node.GetId() + " has come")
 	case n.GetState() == tandemv1.NodeState_NODE_STATE_LOST:

@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -39,7 +40,7 @@ func From(ctx context.Context) Principal {
 }
 
 // Authenticate finds out who asks, by the connection's certificate or the bearer token, and passes the request on with it,
-// or without when there is neither. It refuses a token that is not valid.
+// or without when there is neither. It refuses a token that is not valid, and the certificate of a node that was removed.
 func (a *API) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, err := a.principal(r)
@@ -73,6 +74,9 @@ func RequireViewer(next http.Handler) http.Handler {
 
 func (a *API) principal(r *http.Request) (Principal, error) {
 	if id, ok := identity.Peer(r.TLS); ok && id.Cluster == a.deps.Self.Identity.Cluster {
+		if removed, ok := a.deps.State.View().RemovedNode(id.Node); ok {
+			return Principal{}, &plainError{ErrDenied, state.RemovedAdvice(removed)}
+		}
 		return Principal{Name: id.Node, Role: string(id.Role), Node: id.Node}, nil
 	}
 	header := r.Header.Get("Authorization")

@@ -20,6 +20,9 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	if seen.GetId() == "" || seen.GetIncarnation() < 1 {
 		return refuse(invalid, "a node needs an id and an incarnation from 1 on")
 	}
+	if removed, ok := a.RemovedNode(seen.GetId()); ok {
+		return refuse(precondition, "%s", state.RemovedAdvice(removed))
+	}
 	old, known := a.Node(seen.GetId())
 	if known && seen.GetIncarnation() < old.GetIncarnation() {
 		return refuse(stale, "node %s has a newer session (incarnation %d, this is %d); end this agent", nodeName(old), old.GetIncarnation(), seen.GetIncarnation())
@@ -115,6 +118,7 @@ func (a *applier) removeNode(c *tandemv1.RemoveNode) *tandemv1.Result {
 		return refuse(precondition, "node %s is alive; stop its agent, wait until the node is lost, then remove it", nodeName(n))
 	}
 	a.Delete(n)
+	a.Put(&tandemv1.RemovedNode{Id: n.GetId(), Name: n.GetName(), RemovedAt: a.now})
 	a.event(info, "node", n.GetId(), "", "Node %s was removed by %s.", nodeName(n), a.who())
 	return done(n.GetId())
 }

@@ -12,6 +12,9 @@ import (
 const over = "the generation is over; end the engine"
 
 func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
+	if removed, ok := a.RemovedNode(c.GetNodeId()); ok {
+		return refuse(precondition, "%s", state.RemovedAdvice(removed))
+	}
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
 		return refuse(notFound, "node %s is not there; open a new session", c.GetNodeId())

@@ -70,6 +70,9 @@ func Write(w io.Writer, v *state.View) error {
 	for _, r := range v.Requests() {
 		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Request{Request: r}})
 	}
+	for _, r := range v.RemovedNodes() {
+		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_RemovedNode{RemovedNode: r}})
+	}
 	s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_End{End: &tandemv1.SnapshotEnd{Records: s.records}}})
 	if s.err == nil {
 		s.err = s.w.Flush()

@@ -15,3 +15,22 @@ func (v *View) ResolveNode(ref string) (*tandemv1.Node, error) {
 		return list[*tandemv1.Node](v, nodeTable, "name", name)
 	})
 }
+
+// RemovedNode returns the record of a node that was removed from the cluster.
+func (v *View) RemovedNode(id string) (*tandemv1.RemovedNode, bool) {
+	return get[*tandemv1.RemovedNode](v, removedTable, id)
+}
+
+// RemovedNodes returns the records of all nodes that were removed, by id.
+func (v *View) RemovedNodes() []*tandemv1.RemovedNode {
+	return all[*tandemv1.RemovedNode](v, removedTable)
+}
+
+// RemovedAdvice says to people that a node was removed, and what to do next.
+func RemovedAdvice(n *tandemv1.RemovedNode) string {
+	name := n.GetName()
+	if name == "" {
+		name = n.GetId()
+	}
+	return "node " + name + " was removed from the cluster: to use the machine again, empty the data folder of its agent and join with a new token (tandem token create --join --role worker)"
+}

@@ -29,6 +29,7 @@ const (
 	tokenTable      = "token"
 	eventTable      = "event"
 	requestTable    = "request"
+	removedTable    = "removed_node"
 )
 
 // schema lists every table and index. Each "id" is RowID.
@@ -65,6 +66,7 @@ func schema() *memdb.DBSchema {
 		eventTable: table(eventTable, (*tandemv1.Event).GetId,
 			index("job", func(e *tandemv1.Event) []string { return []string{e.GetJobId()} })),
 		requestTable: table(requestTable, (*tandemv1.RequestRecord).GetRequestId),
+		removedTable: table(removedTable, (*tandemv1.RemovedNode).GetId),
 	}}
 }
 
@@ -101,6 +103,8 @@ func tableOf(row proto.Message) (string, bool) {
 		return eventTable, true
 	case *tandemv1.RequestRecord:
 		return requestTable, true
+	case *tandemv1.RemovedNode:
+		return removedTable, true
 	}
 	return "", false
 }

@@ -47,6 +47,7 @@ type cluster struct {
 	members  []string
 	gossip   []string
 	mute     bool // sessions say nothing more
+	removed  bool // the node was removed from the cluster
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -259,8 +260,11 @@ func (c *cluster) Session(ctx context.Context, req *connect.Request[tandemv1.Ses
 	for {
 		c.mu.Lock()
 		m := &tandemv1.SessionResponse{Index: c.index, Engines: c.desired, Coordinators: c.members}
-		changed, mute := c.changed, c.mute
+		changed, mute, removed := c.changed, c.mute, c.removed
 		c.mu.Unlock()
+		if removed {
+			return connect.NewError(connect.CodePermissionDenied, errors.New("node-1 was removed: join again"))
+		}
 		if !mute {
 			if err := stream.Send(m); err != nil {
 				return err

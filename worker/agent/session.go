@@ -30,6 +30,7 @@ type session struct {
 	first chan struct{} // closed when the first desired state has come
 }
 
+// run returns nil when ctx ends, and an error when the cluster does not let the node in any more: it was removed.
 func (s *session) run(ctx context.Context) error {
 	wait := newBackoff()
 	for ctx.Err() == nil {
@@ -39,6 +40,9 @@ func (s *session) run(ctx context.Context) error {
 		s.open.Store(false)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if connect.CodeOf(err) == connect.CodePermissionDenied {
+			return fmt.Errorf("the cluster keeps this node out: %w", err)
 		}
 		s.coordinators.failed(address)
 		if heard {

@@ -387,7 +387,7 @@ type JoinClusterRequest struct {
 	Csr []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
 	// Hosts and addresses others reach the node by.
 	Hosts []string `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`
-	// Identity the node had before; empty: a new one is made.
+	// Identity the node had before; empty, or that of a node that was removed: a new one is made.
 	NodeId        string `protobuf:"bytes,4,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

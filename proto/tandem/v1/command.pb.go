@@ -417,7 +417,7 @@ type Command_CordonNode struct {
 }
 
 type Command_RemoveNode struct {
-	// Forgets a lost node.
+	// Removes a lost node and keeps it out.
 	RemoveNode *RemoveNode `protobuf:"bytes,18,opt,name=remove_node,json=removeNode,proto3,oneof"`
 }
 
@@ -956,7 +956,7 @@ func (x *CordonNode) GetCordoned() bool {
 	return false
 }
 
-// RemoveNode forgets a lost node.
+// RemoveNode removes a lost node and keeps it out.
 type RemoveNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node.

@@ -321,6 +321,79 @@ func (x *Slot) GetThreads() int32 {
 	return 0
 }
 
+// RemovedNode is a node that an operator removed: its certificate is refused, and its identity is never given again.
+type RemovedNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity it had.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its name, for people.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// When it was removed.
+	RemovedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=removed_at,json=removedAt,proto3" json:"removed_at,omitempty"`
+	// Raft index of the removal.
+	ModifiedIndex uint64 `protobuf:"varint,4,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemovedNode) Reset() {
+	*x = RemovedNode{}
+	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemovedNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemovedNode) ProtoMessage() {}
+
+func (x *RemovedNode) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
+func (*RemovedNode) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RemovedNode) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RemovedNode) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RemovedNode) GetRemovedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RemovedAt
+	}
+	return nil
+}
+
+func (x *RemovedNode) GetModifiedIndex() uint64 {
+	if x != nil {
+		return x.ModifiedIndex
+	}
+	return 0
+}
+
 // Pool is a set of machines under one queue policy.
 type Pool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -338,7 +411,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	mi := &file_tandem_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +423,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	mi := &file_tandem_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +436,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Pool) GetName() string {
@@ -411,7 +484,7 @@ type NodeUse struct {
 
 func (x *NodeUse) Reset() {
 	*x = NodeUse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[3]
+	mi := &file_tandem_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +496,7 @@ func (x *NodeUse) String() string {
 func (*NodeUse) ProtoMessage() {}
 
 func (x *NodeUse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[3]
+	mi := &file_tandem_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -436,7 +509,7 @@ func (x *NodeUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUse.ProtoReflect.Descriptor instead.
 func (*NodeUse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *NodeUse) GetNode() *Node {
@@ -478,7 +551,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[4]
+	mi := &file_tandem_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +563,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[4]
+	mi := &file_tandem_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +576,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListNodesRequest) GetPool() string {
@@ -524,7 +597,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[5]
+	mi := &file_tandem_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +609,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[5]
+	mi := &file_tandem_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +622,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListNodesResponse) GetNodes() []*NodeUse {
@@ -570,7 +643,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[6]
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +655,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[6]
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +668,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -616,7 +689,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +701,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +714,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetNodeResponse) GetNode() *NodeUse {
@@ -666,7 +739,7 @@ type CordonNodeRequest struct {
 
 func (x *CordonNodeRequest) Reset() {
 	*x = CordonNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +751,7 @@ func (x *CordonNodeRequest) String() string {
 func (*CordonNodeRequest) ProtoMessage() {}
 
 func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +764,7 @@ func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*CordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CordonNodeRequest) GetId() string {
@@ -726,7 +799,7 @@ type CordonNodeResponse struct {
 
 func (x *CordonNodeResponse) Reset() {
 	*x = CordonNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +811,7 @@ func (x *CordonNodeResponse) String() string {
 func (*CordonNodeResponse) ProtoMessage() {}
 
 func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +824,7 @@ func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeResponse.ProtoReflect.Descriptor instead.
 func (*CordonNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CordonNodeResponse) GetNode() *Node {
@@ -774,7 +847,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +859,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +872,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RemoveNodeRequest) GetId() string {
@@ -825,7 +898,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +910,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +923,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 // ListPoolsRequest is empty.
@@ -862,7 +935,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +947,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +960,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 // ListPoolsResponse returns pools.
@@ -901,7 +974,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +986,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +999,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListPoolsResponse) GetPools() []*Pool {
@@ -962,7 +1035,13 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\x05R\x05index\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12!\n" +
 	"\fmemory_bytes\x18\x05 \x01(\x03R\vmemoryBytes\x12\x18\n" +
-	"\athreads\x18\x06 \x01(\x05R\athreads\"e\n" +
+	"\athreads\x18\x06 \x01(\x05R\athreads\"\x93\x01\n" +
+	"\vRemovedNode\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
+	"\n" +
+	"removed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tremovedAt\x12%\n" +
+	"\x0emodified_index\x18\x04 \x01(\x04R\rmodifiedIndex\"e\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05nodes\x18\x02 \x01(\x05R\x05nodes\x12\x14\n" +
@@ -1025,50 +1104,52 @@ func file_tandem_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tandem_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: tandem.v1.NodeState
 	(*Node)(nil),                  // 1: tandem.v1.Node
 	(*Slot)(nil),                  // 2: tandem.v1.Slot
-	(*Pool)(nil),                  // 3: tandem.v1.Pool
-	(*NodeUse)(nil),               // 4: tandem.v1.NodeUse
-	(*ListNodesRequest)(nil),      // 5: tandem.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 6: tandem.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 7: tandem.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),       // 8: tandem.v1.GetNodeResponse
-	(*CordonNodeRequest)(nil),     // 9: tandem.v1.CordonNodeRequest
-	(*CordonNodeResponse)(nil),    // 10: tandem.v1.CordonNodeResponse
-	(*RemoveNodeRequest)(nil),     // 11: tandem.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),    // 12: tandem.v1.RemoveNodeResponse
-	(*ListPoolsRequest)(nil),      // 13: tandem.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 14: tandem.v1.ListPoolsResponse
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*RemovedNode)(nil),           // 3: tandem.v1.RemovedNode
+	(*Pool)(nil),                  // 4: tandem.v1.Pool
+	(*NodeUse)(nil),               // 5: tandem.v1.NodeUse
+	(*ListNodesRequest)(nil),      // 6: tandem.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 7: tandem.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 8: tandem.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),       // 9: tandem.v1.GetNodeResponse
+	(*CordonNodeRequest)(nil),     // 10: tandem.v1.CordonNodeRequest
+	(*CordonNodeResponse)(nil),    // 11: tandem.v1.CordonNodeResponse
+	(*RemoveNodeRequest)(nil),     // 12: tandem.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),    // 13: tandem.v1.RemoveNodeResponse
+	(*ListPoolsRequest)(nil),      // 14: tandem.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 15: tandem.v1.ListPoolsResponse
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 }
 var file_tandem_v1_node_proto_depIdxs = []int32{
 	2,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
 	0,  // 1: tandem.v1.Node.state:type_name -> tandem.v1.NodeState
-	15, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
-	15, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
-	1,  // 4: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
-	4,  // 5: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
-	4,  // 6: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
-	1,  // 7: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
-	3,  // 8: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
-	5,  // 9: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
-	7,  // 10: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
-	9,  // 11: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
-	11, // 12: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
-	13, // 13: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
-	6,  // 14: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
-	8,  // 15: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
-	10, // 16: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
-	12, // 17: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
-	14, // 18: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	16, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
+	16, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
+	16, // 4: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
+	1,  // 5: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
+	5,  // 6: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
+	5,  // 7: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
+	1,  // 8: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
+	4,  // 9: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
+	6,  // 10: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
+	8,  // 11: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
+	10, // 12: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
+	12, // 13: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
+	14, // 14: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
+	7,  // 15: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
+	9,  // 16: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
+	11, // 17: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
+	13, // 18: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
+	15, // 19: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
+	15, // [15:20] is the sub-list for method output_type
+	10, // [10:15] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_node_proto_init() }
@@ -1082,7 +1163,7 @@ func file_tandem_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_node_proto_rawDesc), len(file_tandem_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -101,6 +101,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Event
 	//	*SnapshotRecord_Request
 	//	*SnapshotRecord_End
+	//	*SnapshotRecord_RemovedNode
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -296,6 +297,15 @@ func (x *SnapshotRecord) GetEnd() *SnapshotEnd {
 	return nil
 }
 
+func (x *SnapshotRecord) GetRemovedNode() *RemovedNode {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_RemovedNode); ok {
+			return x.RemovedNode
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -385,6 +395,11 @@ type SnapshotRecord_End struct {
 	End *SnapshotEnd `protobuf:"bytes,17,opt,name=end,proto3,oneof"`
 }
 
+type SnapshotRecord_RemovedNode struct {
+	// A node that was removed.
+	RemovedNode *RemovedNode `protobuf:"bytes,18,opt,name=removed_node,json=removedNode,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Cluster) isSnapshotRecord_Record() {}
@@ -418,6 +433,8 @@ func (*SnapshotRecord_Event) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_Request) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_End) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_RemovedNode) isSnapshotRecord_Record() {}
 
 // SnapshotEnd closes a snapshot; one without it is torn.
 type SnapshotEnd struct {
@@ -472,7 +489,7 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\">\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x04R\x05index\"\xcd\x06\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"\x8a\a\n" +
 	"\x0eSnapshotRecord\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x12.\n" +
 	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterH\x00R\acluster\x12%\n" +
@@ -499,7 +516,8 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\x05token\x18\x0e \x01(\v2\x10.tandem.v1.TokenH\x00R\x05token\x12(\n" +
 	"\x05event\x18\x0f \x01(\v2\x10.tandem.v1.EventH\x00R\x05event\x124\n" +
 	"\arequest\x18\x10 \x01(\v2\x18.tandem.v1.RequestRecordH\x00R\arequest\x12*\n" +
-	"\x03end\x18\x11 \x01(\v2\x16.tandem.v1.SnapshotEndH\x00R\x03endB\b\n" +
+	"\x03end\x18\x11 \x01(\v2\x16.tandem.v1.SnapshotEndH\x00R\x03end\x12;\n" +
+	"\fremoved_node\x18\x12 \x01(\v2\x16.tandem.v1.RemovedNodeH\x00R\vremovedNodeB\b\n" +
 	"\x06record\"'\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecordsB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
@@ -536,6 +554,7 @@ var file_tandem_v1_snapshot_proto_goTypes = []any{
 	(*Token)(nil),           // 15: tandem.v1.Token
 	(*Event)(nil),           // 16: tandem.v1.Event
 	(*RequestRecord)(nil),   // 17: tandem.v1.RequestRecord
+	(*RemovedNode)(nil),     // 18: tandem.v1.RemovedNode
 }
 var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.SnapshotRecord.header:type_name -> tandem.v1.SnapshotHeader
@@ -555,11 +574,12 @@ var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	16, // 14: tandem.v1.SnapshotRecord.event:type_name -> tandem.v1.Event
 	17, // 15: tandem.v1.SnapshotRecord.request:type_name -> tandem.v1.RequestRecord
 	2,  // 16: tandem.v1.SnapshotRecord.end:type_name -> tandem.v1.SnapshotEnd
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	18, // 17: tandem.v1.SnapshotRecord.removed_node:type_name -> tandem.v1.RemovedNode
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_snapshot_proto_init() }
@@ -597,6 +617,7 @@ func file_tandem_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Event)(nil),
 		(*SnapshotRecord_Request)(nil),
 		(*SnapshotRecord_End)(nil),
+		(*SnapshotRecord_RemovedNode)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -1,0 +1,62 @@
+package coordinator
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+)
+
+// TestRemovedNodeStaysOut: the certificate of a node that an operator removed is refused; its machine joins as a new node.
+func TestRemovedNodeStaysOut(t *testing.T) {
+	cfg := testConfig(t.TempDir() + "/c")
+	cfg.NodeTimeout = time.Second
+	r := start(t, cfg, newStore())
+	c := r.admin(t)
+	a := newAgent(t, r)
+	ctx, gone := context.WithCancel(t.Context())
+	a.await(a.session(ctx, a.node(1)), 0)
+	gone()
+	nodes := tandemv1connect.NewNodeServiceClient(c, r.url())
+	awaitNode(t, r, a.id, tandemv1.NodeState_NODE_STATE_LOST)
+	if _, err := nodes.RemoveNode(t.Context(), connect.NewRequest(&tandemv1.RemoveNodeRequest{Id: a.id})); err != nil {
+		t.Fatal(err)
+	}
+	again := a.node(1)
+	again.Incarnation = 2
+	s := a.session(t.Context(), again)
+	for s.Receive() {
+	}
+	wantCode(t, s.Err(), connect.CodePermissionDenied, "join with a new token")
+	_, err := a.api.Report(t.Context(), connect.NewRequest(&tandemv1.ReportRequest{NodeId: a.id, Incarnation: 2, Reports: []*tandemv1.EngineReport{{EngineId: "x"}}}))
+	wantCode(t, err, connect.CodePermissionDenied, "join with a new token")
+	token := r.mint(t, c, "again", "worker", true)
+	joined, err := identity.Join(t.Context(), identity.JoinConfig{Coordinators: []string{r.Address()}, Token: token, Role: identity.RoleWorker, NodeID: a.id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if joined.Credentials.Identity.Node == a.id {
+		t.Error("the identity of a removed node was given again")
+	}
+}
+
+// awaitNode waits until a node is in a state.
+func awaitNode(t *testing.T, r *running, node string, want tandemv1.NodeState) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		v := r.state.View()
+		if n, _ := v.Node(node); n.GetState() == want {
+			return
+		}
+		if err := r.state.Wait(ctx, v.Index()); err != nil {
+			t.Fatalf("node %s is not %v: %v", node, want, err)
+		}
+	}
+}

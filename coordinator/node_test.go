@@ -60,3 +60,17 @@ func awaitNode(t *testing.T, r *running, node string, want tandemv1.NodeState) {
 		}
 	}
 }
+
+// TestAgentLeaves: a node whose agent says that it stops is given no work from then on, whatever is still heard of it.
+func TestAgentLeaves(t *testing.T) {
+	r := startOne(t)
+	a := newAgent(t, r)
+	s := a.session(t.Context(), a.node(1))
+	a.await(s, 0)
+	if _, err := a.api.Report(t.Context(), connect.NewRequest(&tandemv1.ReportRequest{NodeId: a.id, Incarnation: 1, Leaving: true})); err != nil {
+		t.Fatal(err)
+	}
+	awaitNode(t, r, a.id, tandemv1.NodeState_NODE_STATE_LOST)
+	a.await(a.session(t.Context(), a.node(1)), 0)
+	awaitNode(t, r, a.id, tandemv1.NodeState_NODE_STATE_ALIVE)
+}

@@ -139,10 +139,10 @@ func (a agents) Report(ctx context.Context, req *connect.Request[tandemv1.Report
 	if len(m.GetReports()) > maxReports {
 		return nil, invalid(fmt.Sprintf("reports: at most %d at once", maxReports))
 	}
-	if len(m.GetReports()) == 0 {
+	if len(m.GetReports()) == 0 && !m.GetLeaving() {
 		return connect.NewResponse(&tandemv1.ReportResponse{}), nil
 	}
-	cmd := &tandemv1.ApplyReports{NodeId: m.GetNodeId(), Incarnation: m.GetIncarnation(), Reports: m.GetReports(), Ids: make([]string, len(m.GetReports()))}
+	cmd := &tandemv1.ApplyReports{NodeId: m.GetNodeId(), Incarnation: m.GetIncarnation(), Reports: m.GetReports(), Ids: make([]string, len(m.GetReports())), Leaving: m.GetLeaving()}
 	for i, r := range m.GetReports() {
 		if r.GetCheckpoint() != nil {
 			cmd.Ids[i] = id.New("ckpt")

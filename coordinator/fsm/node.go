@@ -69,13 +69,27 @@ func (a *applier) loseNode(c *tandemv1.LoseNode) *tandemv1.Result {
 	if n.GetState() == tandemv1.NodeState_NODE_STATE_LOST {
 		return done(n.GetId())
 	}
+	a.event(warning, "node", n.GetId(), "", "Node %s was lost; its work is placed elsewhere.", nodeName(n))
+	a.takeAway(n, "node "+nodeName(n)+" was lost")
+	return done(n.GetId())
+}
+
+// leaveNode takes the word of an agent that it is about to stop: nothing is placed on its node until it is back.
+func (a *applier) leaveNode(n *tandemv1.Node) {
+	if n.GetState() == tandemv1.NodeState_NODE_STATE_LOST {
+		return
+	}
+	a.event(info, "node", n.GetId(), "", "The agent of node %s was stopped; its work is placed elsewhere.", nodeName(n))
+	a.takeAway(n, "the agent of node "+nodeName(n)+" was stopped")
+}
+
+// takeAway marks a node as lost and takes its engines away.
+func (a *applier) takeAway(n *tandemv1.Node, why string) {
 	n = state.Clone(n)
 	n.State = tandemv1.NodeState_NODE_STATE_LOST
 	n.StateChangedAt = a.now
 	a.Put(n)
-	a.event(warning, "node", n.GetId(), "", "Node %s was lost; its work is placed elsewhere.", nodeName(n))
-	a.loseEngines(n, "node "+nodeName(n)+" was lost")
-	return done(n.GetId())
+	a.loseEngines(n, why)
 }
 
 // loseEngines takes all ranks and replicas of a node away.

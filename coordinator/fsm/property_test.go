@@ -135,7 +135,7 @@ func randomPlan(r *rapid.T, v *state.View) *tandemv1.ApplyPlan {
 }
 
 func randomReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyReports {
-	c := &tandemv1.ApplyReports{NodeId: n.GetId(), Incarnation: n.GetIncarnation()}
+	c := &tandemv1.ApplyReports{NodeId: n.GetId(), Incarnation: n.GetIncarnation(), Leaving: rapid.IntRange(0, 19).Draw(r, "leaving") == 0}
 	id, rank := one(r, allocs, "allocation"), int32(rapid.IntRange(0, 2).Draw(r, "rank"))
 	if here := v.AllocationsOf(n.GetId()); len(here) > 0 {
 		id = here[rapid.IntRange(0, len(here)-1).Draw(r, "which")].GetId()

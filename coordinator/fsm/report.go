@@ -30,6 +30,9 @@ func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 		}
 		result.PartRefusals = append(result.PartRefusals, a.report(n, r, id))
 	}
+	if c.GetLeaving() {
+		a.leaveNode(n)
+	}
 	return result
 }
 
@@ -121,7 +124,7 @@ func (a *applier) rankFails(alloc *tandemv1.Allocation, rank int32, n *tandemv1.
 	}
 	message := fmt.Sprintf("Rank %d on %s: %s", rank, nodeName(n), f.GetMessage())
 	if !f.GetPermanent() {
-		a.faultTrial(alloc, message, true)
+		a.faultTrial(alloc, message, !f.GetNodeStopping())
 		return
 	}
 	t, _ := a.Trial(alloc.GetTrialId())

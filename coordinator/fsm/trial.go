@@ -57,7 +57,7 @@ func (a *applier) explain(t *tandemv1.Trial, reason string) {
 }
 
 // faultTrial takes the allocation away after a fault that another attempt may survive. counted faults use up
-// max_restarts: those of the engines do, those of the machines under them do not.
+// max_restarts: those of the engines do, those of the machines and agents under them do not.
 func (a *applier) faultTrial(alloc *tandemv1.Allocation, message string, counted bool) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())

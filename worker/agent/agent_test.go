@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -212,9 +213,14 @@ func TestConnectionLossLeavesEnginesAlone(t *testing.T) {
 	}
 	c.mu.Unlock()
 	a.stop()
-	if f := c.last("alloc-count1/0", hasFailed); !strings.Contains(f.GetFailed().GetMessage(), "the agent ends") {
+	if f := c.last("alloc-count1/0", hasFailed).GetFailed(); !f.GetNodeStopping() || !strings.Contains(f.GetMessage(), "the agent ends") {
 		t.Errorf("last report of an agent that ends: %v", f)
 	}
+	c.mu.Lock()
+	if c.left < 0 || !slices.ContainsFunc(c.reports[c.left:], hasFailed) {
+		t.Errorf("the agent did not say that it stops before its engines ended (%d)", c.left)
+	}
+	c.mu.Unlock()
 	gone(t, pid)
 }
 
@@ -335,7 +341,7 @@ func TestKillAgent(t *testing.T) {
 
 	agent = launch()
 	f := c.report("alloc-wait1/0", "failure", hasFailed).GetFailed()
-	if f.GetPermanent() || !strings.Contains(f.GetMessage(), "agent") {
+	if f.GetPermanent() || !f.GetNodeStopping() || !strings.Contains(f.GetMessage(), "agent") {
 		t.Errorf("report after the restart: %v", f)
 	}
 	c.report("alloc-stubborn1/1", "failure", hasFailed)

@@ -47,6 +47,7 @@ type cluster struct {
 	members  []string
 	gossip   []string
 	mute     bool // sessions say nothing more
+	left     int  // reports there were when the agent said that it stops; -1: it has not
 	removed  bool // the node was removed from the cluster
 }
 
@@ -62,7 +63,7 @@ func newCluster(t *testing.T) *cluster {
 	must(t, err)
 	ca, err := x509.ParseCertificate(der)
 	must(t, err)
-	c := &cluster{t: t, ca: ca, caKey: key, changed: make(chan struct{}), index: 100, values: map[string][]byte{}}
+	c := &cluster{t: t, ca: ca, caKey: key, changed: make(chan struct{}), index: 100, values: map[string][]byte{}, left: -1}
 	c.token = identity.NewJoinToken(identity.RoleWorker, ca)
 	c.creds = c.credentials(identity.RoleCoordinator, "node-coordinator")
 	return c
@@ -283,6 +284,9 @@ func (c *cluster) Report(_ context.Context, req *connect.Request[tandemv1.Report
 	refusals := make([]string, len(req.Msg.GetReports()))
 	c.change(func() {
 		c.batches++
+		if req.Msg.GetLeaving() {
+			c.left = len(c.reports)
+		}
 		for i, r := range req.Msg.GetReports() {
 			if c.refuse != nil {
 				refusals[i] = c.refuse(r)

@@ -178,9 +178,15 @@ func (n *node) run(ctx context.Context) error {
 	return err
 }
 
-// leave ends the engines, then tries for a moment to say what became of them.
+// leave says that the agent stops, before other ranks can miss those on this node and report a fault; ends the engines;
+// and tries for a moment to say what became of them.
 func (n *node) leave(ctx context.Context) {
 	log := n.agent.deps.Log
+	first, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := n.reporter.leave(first); err != nil {
+		log.Warn().Err(err).Msg("no coordinator knows that the agent stops; they will notice")
+	}
 	engines, cancel := context.WithTimeout(ctx, n.agent.cfg.KillGrace+5*time.Second)
 	defer cancel()
 	if err := n.supervisor.leave(engines); err != nil {

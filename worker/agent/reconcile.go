@@ -136,7 +136,7 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 		}
 		return do(verbKill, "did not end in time after SIGTERM")
 	case w.leaving:
-		return do(verbTerminate, "the agent ends")
+		return do(verbTerminate, reasonLeaving)
 	case !e.spoke.IsZero(): // the coordinator drops it as soon as it hears that; let it close what it has open
 		if end := e.spoke.Add(w.limits.end); now.Before(end) {
 			return nil, end
@@ -154,6 +154,9 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 	}
 	return nil, time.Time{}
 }
+
+// reasonLeaving is why engines end whose agent ends.
+const reasonLeaving = "the agent ends"
 
 // reasonNoHello is why an engine is killed that hangs before it has asked for its task.
 const reasonNoHello = "did not ask for its task in time"

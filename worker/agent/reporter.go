@@ -69,6 +69,22 @@ func (r *reporter) send(ctx context.Context, batch []*tandemv1.EngineReport) ([]
 	return refusals, nil
 }
 
+// leave sends what is queued, then says that the agent is about to stop.
+func (r *reporter) leave(ctx context.Context) error {
+	if err := r.queue.drained(ctx); err != nil {
+		return fmt.Errorf("send the last reports: %w", err)
+	}
+	req := &tandemv1.ReportRequest{NodeId: r.node.GetId(), Incarnation: r.node.GetIncarnation(), Leaving: true}
+	err := r.coordinators.until(ctx, reportTime, func(ctx context.Context, client tandemv1connect.AgentServiceClient) error {
+		_, err := client.Report(ctx, connect.NewRequest(req))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("say that the agent stops: %w", err)
+	}
+	return nil
+}
+
 // settle acts on the answers.
 func (r *reporter) settle(batch []*tandemv1.EngineReport, refusals []string) {
 	for i, report := range batch {

@@ -102,7 +102,9 @@ func (s *supervisor) former(e entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done[e.key()] = true
-	s.reports.pushNow(failureOf(e.key(), "the agent of the node was started again, which ends its engines"))
+	report := failureOf(e.key(), "the agent of the node was started again, which ends its engines")
+	report.GetFailed().NodeStopping = true
+	s.reports.pushNow(report)
 }
 
 // leave ends all engines and waits until they are gone.
@@ -254,7 +256,9 @@ func (s *supervisor) bury(e *engine, x exit) {
 		outcome = "ended"
 	default:
 		outcome = "lost"
-		s.reports.pushNow(failure(e.task, obituary(x, e.reason, e.log.last.last())))
+		report := failure(e.task, obituary(x, e.reason, e.log.last.last()))
+		report.GetFailed().NodeStopping = e.reason == reasonLeaving
+		s.reports.pushNow(report)
 	}
 	s.end(e.task, outcome)
 	s.log.Info().Str("engine", key.id).Int64("gen", key.generation).Str("trial", trialOf(e.task)).

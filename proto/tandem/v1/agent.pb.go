@@ -139,7 +139,10 @@ type ReportRequest struct {
 	// Its incarnation.
 	Incarnation int64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// What happened, oldest first.
-	Reports       []*EngineReport `protobuf:"bytes,3,rep,name=reports,proto3" json:"reports,omitempty"`
+	Reports []*EngineReport `protobuf:"bytes,3,rep,name=reports,proto3" json:"reports,omitempty"`
+	// The agent is about to stop and ends its engines once this was taken: what they do is placed elsewhere, and that
+	// is no fault of theirs.
+	Leaving       bool `protobuf:"varint,4,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -193,6 +196,13 @@ func (x *ReportRequest) GetReports() []*EngineReport {
 		return x.Reports
 	}
 	return nil
+}
+
+func (x *ReportRequest) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 // ReportResponse answers each report.
@@ -554,11 +564,12 @@ const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\x0fSessionResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12/\n" +
 	"\aengines\x18\x02 \x03(\v2\x15.tandem.v1.EngineTaskR\aengines\x12\"\n" +
-	"\fcoordinators\x18\x03 \x03(\tR\fcoordinators\"}\n" +
+	"\fcoordinators\x18\x03 \x03(\tR\fcoordinators\"\x97\x01\n" +
 	"\rReportRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\x121\n" +
-	"\areports\x18\x03 \x03(\v2\x17.tandem.v1.EngineReportR\areports\",\n" +
+	"\areports\x18\x03 \x03(\v2\x17.tandem.v1.EngineReportR\areports\x12\x18\n" +
+	"\aleaving\x18\x04 \x01(\bR\aleaving\",\n" +
 	"\x0eReportResponse\x12\x1a\n" +
 	"\brefusals\x18\x01 \x03(\tR\brefusals\"H\n" +
 	"\x15ReportProgressRequest\x12/\n" +

@@ -737,7 +737,9 @@ type ApplyReports struct {
 	// The reports, oldest first.
 	Reports []*EngineReport `protobuf:"bytes,3,rep,name=reports,proto3" json:"reports,omitempty"`
 	// An id for each report that needs one, by position: of the checkpoint it commits.
-	Ids           []string `protobuf:"bytes,4,rep,name=ids,proto3" json:"ids,omitempty"`
+	Ids []string `protobuf:"bytes,4,rep,name=ids,proto3" json:"ids,omitempty"`
+	// The agent is about to stop: after the reports the node counts as lost, until it opens a session again.
+	Leaving       bool `protobuf:"varint,5,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -798,6 +800,13 @@ func (x *ApplyReports) GetIds() []string {
 		return x.Ids
 	}
 	return nil
+}
+
+func (x *ApplyReports) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 // RegisterNode registers a node.
@@ -2055,12 +2064,13 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x0fpending_reasons\x18\x02 \x03(\v2(.tandem.v1.ApplyPlan.PendingReasonsEntryR\x0ependingReasons\x1aA\n" +
 	"\x13PendingReasonsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa8\x01\n" +
 	"\fApplyReports\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\x121\n" +
 	"\areports\x18\x03 \x03(\v2\x17.tandem.v1.EngineReportR\areports\x12\x10\n" +
-	"\x03ids\x18\x04 \x03(\tR\x03ids\"3\n" +
+	"\x03ids\x18\x04 \x03(\tR\x03ids\x12\x18\n" +
+	"\aleaving\x18\x05 \x01(\bR\aleaving\"3\n" +
 	"\fRegisterNode\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"E\n" +
 	"\bLoseNode\x12\x17\n" +

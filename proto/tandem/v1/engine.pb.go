@@ -904,7 +904,9 @@ type EngineFailed struct {
 	// What went wrong and what to do next, for people.
 	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
 	// Another attempt would fail in the same way.
-	Permanent     bool `protobuf:"varint,2,opt,name=permanent,proto3" json:"permanent,omitempty"`
+	Permanent bool `protobuf:"varint,2,opt,name=permanent,proto3" json:"permanent,omitempty"`
+	// The agent ended the engine because it stops itself, or was started again: that does not count as a restart.
+	NodeStopping  bool `protobuf:"varint,3,opt,name=node_stopping,json=nodeStopping,proto3" json:"node_stopping,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -949,6 +951,13 @@ func (x *EngineFailed) GetMessage() string {
 func (x *EngineFailed) GetPermanent() bool {
 	if x != nil {
 		return x.Permanent
+	}
+	return false
+}
+
+func (x *EngineFailed) GetNodeStopping() bool {
+	if x != nil {
+		return x.NodeStopping
 	}
 	return false
 }
@@ -1758,10 +1767,11 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"checkpoint\"\x10\n" +
 	"\x0eEngineFinished\"#\n" +
 	"\rEngineStopped\x12\x12\n" +
-	"\x04step\x18\x01 \x01(\x03R\x04step\"F\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\"k\n" +
 	"\fEngineFailed\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1c\n" +
-	"\tpermanent\x18\x02 \x01(\bR\tpermanent\"\xe8\x01\n" +
+	"\tpermanent\x18\x02 \x01(\bR\tpermanent\x12#\n" +
+	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\"\xe8\x01\n" +
 	"\fVersionSaved\x12\x1d\n" +
 	"\n" +
 	"version_id\x18\x01 \x01(\tR\tversionId\x12'\n" +

@@ -15,7 +15,10 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-const joinPause = time.Second
+const (
+	joinPause = time.Second           // before the other coordinators are asked again
+	logPause  = 50 * time.Millisecond // for the log to bring what they agreed to
+)
 
 // Join makes the data folder of a coordinator that joins the cluster a join token was made for. It is called once, before
 // New; Run then makes the coordinator a voter. A folder that belongs to a cluster already is an error.
@@ -62,37 +65,52 @@ func union(a, b []string) []string {
 	return all
 }
 
-// enlist makes this coordinator a voter under its present address, if it is not.
+// enlist makes this coordinator a voter under its present address, if it is not: it asks to be a learner, and for a vote
+// as soon as it knows from the log that it is one.
 func (c *Coordinator) enlist(ctx context.Context) error {
 	for {
+		known := false
 		for _, p := range c.node.Peers() {
-			if p.ID == c.creds.Identity.Node && p.Address == c.port.address {
+			if p.ID != c.creds.Identity.Node {
+				continue
+			}
+			known = true
+			if p.Voter && p.Address == c.port.address {
 				return nil
 			}
 		}
 		if c.node.IsLeader() {
 			return nil // the leader writes its own new address
 		}
-		for _, address := range c.knownPeers().Coordinators {
-			if address == c.port.address {
-				continue
-			}
-			asking, cancel := context.WithTimeout(ctx, 15*time.Second)
-			_, err := c.clusterClient(address).AddPeer(asking, connect.NewRequest(&tandemv1.AddPeerRequest{
-				Id: c.creds.Identity.Node, Address: c.port.address,
-			}))
-			cancel()
-			if err == nil {
-				break
-			}
-			c.log.Warn().Err(err).Str("coordinator", address).Msg("could not become a voter yet")
+		pause := joinPause
+		if c.askToJoin(ctx, !known) {
+			pause = logPause
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(joinPause):
+		case <-time.After(pause):
 		}
 	}
+}
+
+// askToJoin asks the coordinators it knows, one after the other, and tells whether one has agreed.
+func (c *Coordinator) askToJoin(ctx context.Context, learner bool) bool {
+	for _, address := range c.knownPeers().Coordinators {
+		if address == c.port.address {
+			continue
+		}
+		asking, cancel := context.WithTimeout(ctx, 15*time.Second)
+		_, err := c.clusterClient(address).AddPeer(asking, connect.NewRequest(&tandemv1.AddPeerRequest{
+			Id: c.creds.Identity.Node, Address: c.port.address, Learner: learner,
+		}))
+		cancel()
+		if err == nil {
+			return true
+		}
+		c.log.Warn().Err(err).Str("coordinator", address).Bool("learner", learner).Msg("could not become a peer yet")
+	}
+	return false
 }
 
 func (c *Coordinator) knownPeers() identity.Peers { return *c.peers.Load() }

@@ -74,3 +74,45 @@ func TestAgentLeaves(t *testing.T) {
 	a.await(a.session(t.Context(), a.node(1)), 0)
 	awaitNode(t, r, a.id, tandemv1.NodeState_NODE_STATE_ALIVE)
 }
+
+// TestJoinsOneAtATime: a coordinator that joins and does not answer stops neither the cluster nor, once removed, the next.
+func TestJoinsOneAtATime(t *testing.T) {
+	r := startOne(t)
+	token := r.mint(t, r.admin(t), "join", "coordinator", true)
+	joiner := func() (string, tandemv1connect.ClusterServiceClient) {
+		joined, err := identity.Join(t.Context(), identity.JoinConfig{Coordinators: []string{r.Address()}, Token: token, Role: identity.RoleCoordinator})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := joined.Credentials.HTTPClient(identity.RoleName(identity.RoleCoordinator))
+		t.Cleanup(h.CloseIdleConnections)
+		return joined.Credentials.Identity.Node, tandemv1connect.NewClusterServiceClient(h, r.url())
+	}
+	add := func(c tandemv1connect.ClusterServiceClient, id string, learner bool) error {
+		_, err := c.AddPeer(t.Context(), connect.NewRequest(&tandemv1.AddPeerRequest{Id: id, Address: "127.0.0.1:1", Learner: learner}))
+		return err
+	}
+	first, firstAPI := joiner()
+	second, secondAPI := joiner()
+	wantCode(t, add(firstAPI, first, false), connect.CodeFailedPrecondition, "as a learner first")
+	for range 2 {
+		if err := add(firstAPI, first, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCode(t, add(secondAPI, second, true), connect.CodeUnavailable, "is joining")
+	r.mint(t, r.admin(t), "goes-on", "viewer", false)
+	admin := tandemv1connect.NewClusterServiceClient(r.admin(t), r.url())
+	res, err := admin.GetCluster(t.Context(), connect.NewRequest(&tandemv1.GetClusterRequest{}))
+	if err != nil || len(res.Msg.GetPeers()) != 2 || !res.Msg.GetPeers()[1].GetLearner() {
+		t.Errorf("peers %v, %v", res, err)
+	}
+	_, err = admin.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: r.creds.Identity.Node}))
+	wantCode(t, err, connect.CodeFailedPrecondition, "only coordinator")
+	if _, err := admin.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: first})); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(secondAPI, second, true); err != nil {
+		t.Error(err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -33,6 +34,7 @@ type Consensus interface {
 type Voters interface {
 	Leader() (id, address string)
 	IsLeader() bool
+	AddLearner(ctx context.Context, id, address string) error
 	AddPeer(ctx context.Context, id, address string) error
 	RemovePeer(ctx context.Context, id string) error
 	Peers() []consensus.Peer
@@ -86,8 +88,9 @@ type Deps struct {
 
 // API serves the services.
 type API struct {
-	cfg  Config
-	deps Deps
+	cfg    Config
+	deps   Deps
+	adding sync.Mutex // one coordinator joins at a time
 }
 
 // New returns an API.

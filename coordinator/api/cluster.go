@@ -39,7 +39,7 @@ func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.Get
 	}
 	res := &tandemv1.GetClusterResponse{Id: a.deps.Self.Identity.Cluster, AppliedIndex: v.Index(), Version: a.cfg.Version}
 	for _, p := range a.deps.Voters.Peers() {
-		res.Peers = append(res.Peers, &tandemv1.Peer{Id: p.ID, Address: p.Address, Leader: p.Leader, Alive: alive[p.ID]})
+		res.Peers = append(res.Peers, &tandemv1.Peer{Id: p.ID, Address: p.Address, Leader: p.Leader, Alive: alive[p.ID], Learner: !p.Voter})
 	}
 	return connect.NewResponse(res), nil
 }
@@ -149,16 +149,45 @@ func (a cluster) AddPeer(ctx context.Context, req *connect.Request[tandemv1.AddP
 		on.Header().Set(forwardedHeader, "1")
 		return a.deps.Peer(address).AddPeer(ctx, on)
 	}
-	for _, p := range a.deps.Voters.Peers() {
-		if p.ID == req.Msg.GetId() && p.Address == req.Msg.GetAddress() {
-			return connect.NewResponse(&tandemv1.AddPeerResponse{}), nil
-		}
-	}
-	if err := a.deps.Voters.AddPeer(ctx, req.Msg.GetId(), req.Msg.GetAddress()); err != nil {
+	if err := a.admit(ctx, req.Msg); err != nil {
 		return nil, err
 	}
-	a.deps.Log.Info().Str("node", req.Msg.GetId()).Str("address", req.Msg.GetAddress()).Msg("coordinator added")
 	return connect.NewResponse(&tandemv1.AddPeerResponse{}), nil
+}
+
+// admit takes a coordinator in as the leader, one at a time: only then does a learner that knows of itself know of all
+// others, whom it may have to vote for.
+func (a cluster) admit(ctx context.Context, m *tandemv1.AddPeerRequest) error {
+	a.adding.Lock()
+	defer a.adding.Unlock()
+	known, joining := false, ""
+	for _, p := range a.deps.Voters.Peers() {
+		switch {
+		case p.ID != m.GetId():
+			if !p.Voter {
+				joining = p.ID
+			}
+		case p.Address == m.GetAddress() && (p.Voter || m.GetLearner()):
+			return nil // it is that already
+		default:
+			known = true
+		}
+	}
+	add := a.deps.Voters.AddPeer
+	switch {
+	case known && !m.GetLearner():
+	case !m.GetLearner():
+		return precondition("coordinator " + m.GetId() + " is no peer yet: add it as a learner first")
+	case !known && joining != "":
+		return connect.NewError(connect.CodeUnavailable, fmt.Errorf("coordinator %s is joining, and one joins at a time: try again when it has, or remove it with DELETE /v1/cluster/peers/%s", joining, joining))
+	default:
+		add = a.deps.Voters.AddLearner
+	}
+	if err := add(ctx, m.GetId(), m.GetAddress()); err != nil {
+		return err
+	}
+	a.deps.Log.Info().Str("node", m.GetId()).Str("address", m.GetAddress()).Bool("learner", m.GetLearner()).Msg("coordinator added")
+	return nil
 }
 
 // RemovePeer implements ClusterService.
@@ -170,15 +199,18 @@ func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.R
 		on.Header().Set(forwardedHeader, "1")
 		return a.deps.Peer(address).RemovePeer(ctx, on)
 	}
-	peers := a.deps.Voters.Peers()
-	known := false
-	for _, p := range peers {
-		known = known || p.ID == req.Msg.GetId()
+	known, others := false, false
+	for _, p := range a.deps.Voters.Peers() {
+		if p.ID == req.Msg.GetId() {
+			known = true
+		} else {
+			others = others || p.Voter
+		}
 	}
 	switch {
 	case !known:
 		return nil, notFound("coordinator", req.Msg.GetId())
-	case len(peers) == 1:
+	case !others:
 		return nil, precondition("this is the only coordinator: add another one first")
 	}
 	if err := a.deps.Voters.RemovePeer(ctx, req.Msg.GetId()); err != nil {

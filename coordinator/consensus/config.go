@@ -122,6 +122,8 @@ type Peer struct {
 	ID string
 	// Address is its host:port.
 	Address string
+	// Voter says that it has a vote; a learner has none.
+	Voter bool
 	// Leader says that it leads, as far as this node knows.
 	Leader bool
 }

@@ -233,6 +233,44 @@ func TestMembership(t *testing.T) {
 	})
 }
 
+// TestLearner: a coordinator that joins costs no majority until it has the log, and then can elect those it never met.
+func TestLearner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := coordtest.New(t, 3, coordtest.WithSpare(1))
+		defer c.Stop()
+		createDataset(t, c)
+		leader, follower := c.Leader(), c.Follower()
+		add := func(as func(context.Context, string, string) error) {
+			t.Helper()
+			if err := as(t.Context(), "coordinator-2", "peer-2"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Isolate(2)
+		add(c.Node(leader).AddLearner)
+		propose(t, c, leader, createJob("while the learner is away", "1"))
+		c.Heal()
+		for len(c.Node(2).Peers()) < 3 {
+			time.Sleep(10 * time.Millisecond) // virtual
+		}
+		c.Kill(follower) // one of two voters
+		time.Sleep(5 * time.Second)
+		if c.Node(leader).IsLeader() {
+			t.Error("a learner counts for the majority")
+		}
+		c.Start(follower)
+		leader = c.Leader()
+		add(c.Node(leader).AddPeer)
+		c.Kill(leader)
+		next := c.Leader()
+		for _, p := range c.Node(next).Peers() {
+			if !p.Voter {
+				t.Errorf("%s has no vote", p.ID)
+			}
+		}
+	})
+}
+
 func TestNoLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := coordtest.New(t, 3)

@@ -157,7 +157,7 @@ func (n *Node) Run(ctx context.Context) error {
 		n.watchLeadership(watch)
 	}()
 	<-ctx.Done()
-	if n.IsLeader() && len(n.Peers()) > 1 {
+	if n.IsLeader() && n.otherVoters() {
 		if err := n.raft.LeadershipTransfer().Error(); err != nil {
 			n.log.Warn().Err(err).Msg("leadership was not handed over")
 		}

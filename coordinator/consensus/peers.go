@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/raft"
 )
@@ -16,14 +17,26 @@ func (n *Node) Peers() []Peer {
 	leader, _ := n.Leader()
 	var peers []Peer
 	for _, s := range future.Configuration().Servers {
-		peers = append(peers, Peer{ID: string(s.ID), Address: string(s.Address), Leader: string(s.ID) == leader})
+		peers = append(peers, Peer{
+			ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter, Leader: string(s.ID) == leader,
+		})
 	}
 	return peers
 }
 
-// AddPeer makes a coordinator a voter, or gives it a new address. Only the leader can: ErrNotLeader. The next one is
-// better added when the Peers of this one name it: a voter that has seen only the beginning of the log refuses its vote
-// to coordinators it does not know, and should the leader be lost right then, nobody could be elected.
+// AddLearner has a coordinator sent the log, without a vote; a voter only gets a new address. Only the leader can:
+// ErrNotLeader.
+func (n *Node) AddLearner(ctx context.Context, id, address string) error {
+	if err := await(ctx, n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), 0, enqueueTimeout)); err != nil {
+		return fmt.Errorf("add coordinator %s as learner: %w", id, err)
+	}
+	return nil
+}
+
+// AddPeer makes a coordinator a voter, or gives it a new address. Only the leader can: ErrNotLeader. It should be a learner
+// before whose own Peers name it: a voter that does not answer counts against the majority, and one that has seen only the
+// beginning of the log refuses its vote to coordinators it does not know; should the leader be lost right then, nobody
+// could be elected.
 func (n *Node) AddPeer(ctx context.Context, id, address string) error {
 	if err := await(ctx, n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, enqueueTimeout)); err != nil {
 		return fmt.Errorf("add coordinator %s: %w", id, err)
@@ -45,4 +58,9 @@ func (n *Node) TransferLeadership(ctx context.Context) error {
 		return fmt.Errorf("hand over leadership: %w", err)
 	}
 	return nil
+}
+
+// otherVoters says whether another coordinator could lead.
+func (n *Node) otherVoters() bool {
+	return slices.ContainsFunc(n.Peers(), func(p Peer) bool { return p.Voter && p.ID != n.cfg.ID })
 }

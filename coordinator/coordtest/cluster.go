@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ type Cluster struct {
 	log   zerolog.Logger
 	fatal func(i int, err error)
 	peers []*peer
+	spare int // peers that are not added, the last ones
 
 	mu  sync.Mutex
 	cut map[[2]int]bool // links that are cut, by sender and receiver
@@ -51,6 +53,9 @@ type Option func(*Cluster)
 func WithConfig(change func(*consensus.Config)) Option {
 	return func(c *Cluster) { change(&c.cfg) }
 }
+
+// WithSpare leaves the last n peers out of the cluster: they run, and a test adds them.
+func WithSpare(n int) Option { return func(c *Cluster) { c.spare = n } }
 
 // WithLog sets where the peers log; nowhere by default.
 func WithLog(log zerolog.Logger) Option { return func(c *Cluster) { c.log = log } }
@@ -80,28 +85,34 @@ func New(t testing.TB, n int, options ...Option) *Cluster {
 	}
 	t.Cleanup(c.Stop)
 	leader := c.Leader()
-	for i := range n {
+	for i := range n - c.spare {
 		if i != leader {
+			c.must(c.Node(leader).AddLearner(context.Background(), c.peers[i].id, c.peers[i].address))
+			c.waitKnows(i, 1)
 			c.must(c.Node(leader).AddPeer(context.Background(), c.peers[i].id, c.peers[i].address))
 		}
 	}
-	c.waitMembers()
+	for i := range n - c.spare {
+		c.waitKnows(i, n-c.spare)
+	}
 	return c
 }
 
-// waitMembers waits until every peer knows all others. Before that, a peer that has seen only the beginning of the log
-// refuses its vote to those it does not know, and without the leader nobody could tell it.
-func (c *Cluster) waitMembers() {
+// waitKnows waits until a peer knows itself and so many in all. Before that, one that has seen only the beginning of the
+// log refuses its vote to those it does not know, and without the leader nobody could tell it.
+func (c *Cluster) waitKnows(i, n int) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	for i := range c.peers {
-		for len(c.Node(i).Peers()) < len(c.peers) {
-			if ctx.Err() != nil {
-				c.t.Fatalf("%s does not know all peers after a minute", c.ID(i))
-			}
-			pause(ctx, 10*time.Millisecond)
+	for {
+		known := c.Node(i).Peers()
+		if len(known) >= n && slices.ContainsFunc(known, func(p consensus.Peer) bool { return p.ID == c.ID(i) }) {
+			return
 		}
+		if ctx.Err() != nil {
+			c.t.Fatalf("%s does not know %d peers after a minute", c.ID(i), n)
+		}
+		pause(ctx, 10*time.Millisecond)
 	}
 }
 

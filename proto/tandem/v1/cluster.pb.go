@@ -205,7 +205,9 @@ type Peer struct {
 	// It leads now.
 	Leader bool `protobuf:"varint,3,opt,name=leader,proto3" json:"leader,omitempty"`
 	// Gossip hears of it.
-	Alive         bool `protobuf:"varint,4,opt,name=alive,proto3" json:"alive,omitempty"`
+	Alive bool `protobuf:"varint,4,opt,name=alive,proto3" json:"alive,omitempty"`
+	// It is joining: it is sent the log and has no vote yet.
+	Learner       bool `protobuf:"varint,5,opt,name=learner,proto3" json:"learner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -264,6 +266,13 @@ func (x *Peer) GetLeader() bool {
 func (x *Peer) GetAlive() bool {
 	if x != nil {
 		return x.Alive
+	}
+	return false
+}
+
+func (x *Peer) GetLearner() bool {
+	if x != nil {
+		return x.Learner
 	}
 	return false
 }
@@ -566,7 +575,9 @@ type AddPeerRequest struct {
 	// Identity of the node.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// host:port of its API and Raft port.
-	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// Send it the log without giving it a vote. A coordinator that is no peer yet begins so.
+	Learner       bool `protobuf:"varint,3,opt,name=learner,proto3" json:"learner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -613,6 +624,13 @@ func (x *AddPeerRequest) GetAddress() string {
 		return x.Address
 	}
 	return ""
+}
+
+func (x *AddPeerRequest) GetLearner() bool {
+	if x != nil {
+		return x.Learner
+	}
+	return false
 }
 
 // AddPeerResponse is empty.
@@ -754,12 +772,13 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"secret_key\x18\x06 \x01(\tR\tsecretKey\x12\x10\n" +
 	"\x03tls\x18\a \x01(\bR\x03tls\x12\x15\n" +
-	"\x06ca_pem\x18\b \x01(\tR\x05caPem\"^\n" +
+	"\x06ca_pem\x18\b \x01(\tR\x05caPem\"x\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06leader\x18\x03 \x01(\bR\x06leader\x12\x14\n" +
-	"\x05alive\x18\x04 \x01(\bR\x05alive\"\x13\n" +
+	"\x05alive\x18\x04 \x01(\bR\x05alive\x12\x18\n" +
+	"\alearner\x18\x05 \x01(\bR\alearner\"\x13\n" +
 	"\x11GetClusterRequest\"\x8a\x01\n" +
 	"\x12GetClusterResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
@@ -781,10 +800,11 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"gossip_key\x18\x06 \x01(\fR\tgossipKey\x12\"\n" +
 	"\fcoordinators\x18\a \x03(\tR\fcoordinators\x12\x16\n" +
-	"\x06gossip\x18\b \x03(\tR\x06gossip\":\n" +
+	"\x06gossip\x18\b \x03(\tR\x06gossip\"T\n" +
 	"\x0eAddPeerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x11\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
+	"\alearner\x18\x03 \x01(\bR\alearner\"\x11\n" +
 	"\x0fAddPeerResponse\"#\n" +
 	"\x11RemovePeerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x14\n" +

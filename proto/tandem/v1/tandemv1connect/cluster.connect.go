@@ -52,7 +52,8 @@ type ClusterServiceClient interface {
 	GetCluster(context.Context, *connect.Request[v1.GetClusterRequest]) (*connect.Response[v1.GetClusterResponse], error)
 	// Signs the certificate of a node that presents a join token. The only call that needs neither certificate nor bearer token.
 	JoinCluster(context.Context, *connect.Request[v1.JoinClusterRequest]) (*connect.Response[v1.JoinClusterResponse], error)
-	// Makes a coordinator that has joined a voter of the Raft cluster.
+	// Takes a coordinator that has joined into the Raft cluster: first as a learner, then, when it knows that it is one, as
+	// a voter. One joins at a time: UNAVAILABLE while another one is a learner.
 	AddPeer(context.Context, *connect.Request[v1.AddPeerRequest]) (*connect.Response[v1.AddPeerResponse], error)
 	// Takes a coordinator out of the Raft cluster.
 	RemovePeer(context.Context, *connect.Request[v1.RemovePeerRequest]) (*connect.Response[v1.RemovePeerResponse], error)
@@ -130,7 +131,8 @@ type ClusterServiceHandler interface {
 	GetCluster(context.Context, *connect.Request[v1.GetClusterRequest]) (*connect.Response[v1.GetClusterResponse], error)
 	// Signs the certificate of a node that presents a join token. The only call that needs neither certificate nor bearer token.
 	JoinCluster(context.Context, *connect.Request[v1.JoinClusterRequest]) (*connect.Response[v1.JoinClusterResponse], error)
-	// Makes a coordinator that has joined a voter of the Raft cluster.
+	// Takes a coordinator that has joined into the Raft cluster: first as a learner, then, when it knows that it is one, as
+	// a voter. One joins at a time: UNAVAILABLE while another one is a learner.
 	AddPeer(context.Context, *connect.Request[v1.AddPeerRequest]) (*connect.Response[v1.AddPeerResponse], error)
 	// Takes a coordinator out of the Raft cluster.
 	RemovePeer(context.Context, *connect.Request[v1.RemovePeerRequest]) (*connect.Response[v1.RemovePeerResponse], error)

@@ -116,16 +116,18 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 			return 0, fmt.Errorf("step %d: %w", st.Step+1, err)
 		}
 		if !res.Finite {
-			return 0, diverged(st.Step+1, lr, res)
+			return 0, diverged(st.Step+1, lr, "gradient", fmt.Sprintf("gradient norm %v, loss over the rows of this rank %v", res.GradNorm, res.LossSum))
 		}
 		sum.lossSum += res.LossSum
 		sum.rows += float64(batch.Rows)
 		st = State{Step: st.Step + 1, Cursor: next, Best: st.Best}
 
-		// Agree with the other ranks, now and then.
+		// Agree with the other ranks, now and then, and before a state is judged or kept.
 		stop := false
-		if beat.due(st.Step) || st.Step == l.Plan.Total {
-			every, stopping, err := l.sync(&sum, beat.propose(st.Step, l.Now()))
+		evaluate := l.Plan.evaluateAfter(st)
+		keep := evaluate || l.Plan.checkpointAfter(st)
+		if keep || beat.due(st.Step) {
+			every, stopping, err := l.sync(&sum, st.Step, beat.propose(st.Step, l.Now()))
 			if err != nil {
 				return 0, fmt.Errorf("sync at step %d: %w", st.Step, err)
 			}
@@ -136,13 +138,12 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 
 		// Look at the validation split and keep the state where the plan says so.
 		pause := l.Now()
-		evaluate := l.Plan.evaluateAfter(st)
 		if evaluate && l.Validation.Rows > 0 {
 			if err := l.evaluate(ctx, &st); err != nil {
 				return 0, fmt.Errorf("evaluate at step %d: %w", st.Step, err)
 			}
 		}
-		if evaluate || stop || l.Plan.checkpointAfter(st) {
+		if keep || stop {
 			if err := l.save(ctx, st); err != nil {
 				return 0, fmt.Errorf("checkpoint at step %d: %w", st.Step, err)
 			}
@@ -175,8 +176,9 @@ func (l *Loop) restore(ctx context.Context) (State, error) {
 func (l *Loop) Step() int64 { return l.step }
 
 // sync is the one collective besides that of the gradients. What any rank was told, all
-// ranks know after it, at the same step.
-func (l *Loop) sync(sum *agreement, propose int64) (every int64, stop bool, err error) {
+// ranks know after it, at the same step; so all of them end when the loss of any is not
+// finite, which a finite gradient does not rule out.
+func (l *Loop) sync(sum *agreement, step, propose int64) (every int64, stop bool, err error) {
 	select {
 	case <-l.Stop:
 		sum.stops = 1
@@ -190,6 +192,9 @@ func (l *Loop) sync(sum *agreement, propose int64) (every int64, stop bool, err 
 		return 0, false, err
 	}
 	all := agreementOf(v)
+	if math.IsNaN(all.lossSum) || math.IsInf(all.lossSum, 0) {
+		return 0, false, diverged(step, l.Plan.Schedule.At(step-1), "loss", fmt.Sprintf("loss %v, gradient finite", all.lossSum))
+	}
 	l.meter.add(all.lossSum, all.rows)
 	*sum = agreement{}
 	return int64(all.every), all.stops > 0, nil
@@ -213,7 +218,7 @@ func (l *Loop) evaluate(ctx context.Context, st *State) error {
 	}
 	metrics := totalsOf(v).Metrics(l.Plan.Loss)
 	if !finite(metrics) {
-		return permanentf("the validation loss is not finite (%v) though the training loss is; look for extreme values in the validation split, or lower training.optimizer.lr", metrics)
+		return permanentf("the validation loss is not finite (%v), the training loss up to here was; look for extreme values in the validation split, or lower training.optimizer.lr", metrics)
 	}
 	st.Metrics = metrics
 	if value := metrics[l.Plan.Metric]; st.Best == nil || l.Plan.Better(value, st.Best.Value) {
@@ -267,15 +272,11 @@ func (l *Loop) show(st State, phase string) {
 	}
 }
 
-// diverged explains a step whose gradient is not finite.
-func diverged(step int64, lr float64, res StepResult) error {
-	loss := "finite"
-	if math.IsNaN(res.LossSum) || math.IsInf(res.LossSum, 0) {
-		loss = fmt.Sprint(res.LossSum)
-	}
-	return permanentf("training diverged: at step %d the gradient is no longer finite (gradient norm %v, loss %s, learning rate %g). "+
+// diverged explains why a training whose gradient or loss is not finite has to end.
+func diverged(step int64, lr float64, what, facts string) error {
+	return permanentf("training diverged: at step %d the %s is no longer finite (%s, learning rate %g). "+
 		"The last checkpoint is sound. Try a lower training.optimizer.lr, training.schedule.warmup_steps, or training.clip_norm; "+
-		"if it happens in the first steps, look for extreme values in the data and normalise it", step, res.GradNorm, loss, lr)
+		"if it happens in the first steps, look for extreme values in the data and normalise it", step, what, facts, lr)
 }
 
 // alone is the group of a single process.

@@ -3,6 +3,7 @@ package train_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -185,6 +186,54 @@ func TestDivergenceStopsWithAReport(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A row may cost infinitely much while its gradient is finite: one the model gives a probability of zero.
+func TestInfiniteLossStopsAllRanks(t *testing.T) {
+	for _, loss := range []float64{math.Inf(1), math.NaN()} {
+		ends := site{t: t, spec: spec(), store: memory(), world: 2, change: func(rank int, _ *train.Config, d *train.Deps, _ *softmax) {
+			d.Now = func() time.Time { return time.Unix(0, 0) } // so that the beat alone would sync at 7 and 15
+			if rank == 1 {                                      // one rank alone sees it
+				d.Trainer = &lossAt{Trainer: d.Trainer, at: 13, loss: loss}
+			}
+		}}.run()
+		for rank, end := range ends {
+			if !train.IsPermanent(end.err) {
+				t.Fatalf("rank %d: %v is not permanent", rank, end.err)
+			}
+			for _, want := range []string{"step 14", "learning rate", "loss " + fmt.Sprint(loss), "training.optimizer.lr"} {
+				if !strings.Contains(end.err.Error(), want) {
+					t.Errorf("rank %d: %q does not say %q", rank, end.err, want)
+				}
+			}
+			// Step 14 ends an epoch: neither an evaluation nor a checkpoint comes of it.
+			for _, e := range end.news.evaluations() {
+				if e.Step != 7 {
+					t.Errorf("rank %d evaluated step %d", rank, e.Step)
+				}
+			}
+			for _, c := range end.news.checkpoints() {
+				if c.Step != 7 {
+					t.Errorf("rank %d kept step %d", rank, c.Step)
+				}
+			}
+		}
+	}
+}
+
+// lossAt replaces the loss of one step.
+type lossAt struct {
+	train.Trainer
+	at, done int
+	loss     float64
+}
+
+func (l *lossAt) Step(in train.StepInput) (train.StepResult, error) {
+	res, err := l.Trainer.Step(in)
+	if l.done++; l.done == l.at {
+		res.LossSum = l.loss
+	}
+	return res, err
 }
 
 func TestLostPeerIsNotPermanent(t *testing.T) {

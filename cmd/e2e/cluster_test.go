@@ -111,7 +111,7 @@ func (c *cluster) startWorker(i, slots int) {
 
 func (c *cluster) workerDir(i int) string { return filepath.Join(c.dir, nameOf("worker", i)) }
 
-// connect makes the client anew, of the context the first coordinator wrote and all coordinators.
+// connect makes the client anew, of the context that was written and all coordinators; "up" has one, which is in it.
 func (c *cluster) connect() {
 	c.t.Helper()
 	if c.api != nil {
@@ -126,7 +126,9 @@ func (c *cluster) connect() {
 	if err != nil {
 		return
 	}
-	found.Endpoints = c.addresses
+	if len(c.addresses) > 0 {
+		found.Endpoints = c.addresses
+	}
 	c.api, err = client.New(found, client.DefaultPatience(), "tandem-e2e")
 	if err != nil {
 		c.t.Fatal(err)

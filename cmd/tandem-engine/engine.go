@@ -148,10 +148,16 @@ func (e *engine) failed(ctx context.Context, err error) error {
 		return err
 	}
 	permanent := isPermanent(err)
-	e.log.Error().Err(err).Bool("permanent", permanent).Msg("the task failed")
+	entry := e.log.Error().Err(err).Bool("permanent", permanent)
+	if missed := (*lost)(nil); errors.As(err, &missed) {
+		entry = entry.AnErr("libtorch", missed.raw)
+	}
+	entry.Msg("the task failed")
 	say, cancel := context.WithTimeout(ctx, lastWord)
 	defer cancel()
-	report := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: err.Error(), Permanent: permanent}}}
+	report := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{
+		Message: err.Error(), Permanent: permanent, PeerLost: errors.Is(err, train.ErrPeerLost),
+	}}}
 	if say := e.host.Report(say, report); say != nil {
 		return fmt.Errorf("%w (and it could not be reported: %w)", err, say)
 	}

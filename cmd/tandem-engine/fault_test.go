@@ -137,6 +137,9 @@ func TestKilledRankIsNotPermanent(t *testing.T) {
 	if code != exitFailed || failed == nil || failed.GetPermanent() {
 		t.Errorf("code %d, last report %v", code, a.last("alloc-1/0"))
 	}
+	if m := failed.GetMessage(); !failed.GetPeerLost() || strings.Count(m, "another rank") != 1 || strings.Contains(m, "gloo") {
+		t.Errorf("it does not say plainly, once, that another rank is missed: %v", failed)
+	}
 	if took := time.Since(killed); took > 10*time.Second {
 		t.Errorf("it was noticed after %v", took)
 	}

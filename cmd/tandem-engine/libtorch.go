@@ -44,13 +44,20 @@ func (g group) AllReduceSum(values []float64) error { return peerLost(g.Group.Al
 
 // peerLost marks the errors of collectives that another attempt may not meet.
 func peerLost(err error) error {
-	for _, lost := range []error{torch.ErrPeerLost, torch.ErrTimeout, torch.ErrAborted} {
-		if errors.Is(err, lost) {
-			return fmt.Errorf("%w: %w", train.ErrPeerLost, err)
+	for _, kind := range []error{torch.ErrPeerLost, torch.ErrTimeout, torch.ErrAborted} {
+		if errors.Is(err, kind) {
+			return &lost{kind: kind, raw: err}
 		}
 	}
 	return err
 }
+
+// lost is a failed collective. People read what it means; what libtorch says about its sockets is for the log.
+type lost struct{ kind, raw error }
+
+func (l *lost) Error() string { return l.kind.Error() }
+
+func (l *lost) Unwrap() []error { return []error{train.ErrPeerLost, l.raw} }
 
 // buildModel makes the model of a spec in training mode: from its architecture, or from the
 // user's own file in the store.

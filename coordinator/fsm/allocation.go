@@ -129,7 +129,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		a.jobEvent(info, j, "publishes on %s (generation %d)", where, alloc.GetGeneration())
 		return
 	}
-	a.jobEvent(info, j, "starts on %s with %d process(es) from %s (generation %d)", where, len(alloc.GetRanks()), a.resumePoint(t), alloc.GetGeneration())
+	a.jobEvent(info, j, "starts on %s with %s from %s (generation %d)", where, count(len(alloc.GetRanks()), "rank"), a.resumePoint(t), alloc.GetGeneration())
 }
 
 // removeAllocation frees the slots of an allocation and forgets what its ranks have exchanged.

@@ -35,6 +35,14 @@ func (a *applier) jobEvent(level string, j *tandemv1.Job, format string, args ..
 	a.event(level, "job", j.GetId(), j.GetId(), "Job %s %s.", label(j), fmt.Sprintf(format, args...))
 }
 
+// count writes a number of things as people do.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // label names a job for people.
 func label(j *tandemv1.Job) string {
 	if j.GetName() == "" {

@@ -49,7 +49,7 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	}
 	switch {
 	case !known:
-		a.event(info, "node", n.GetId(), "", "Node %s joined pool %s with %d slot(s).", nodeName(n), n.GetPool(), len(n.GetSlots()))
+		a.event(info, "node", n.GetId(), "", "Node %s joined pool %s with %s.", nodeName(n), n.GetPool(), count(len(n.GetSlots()), "slot"))
 	case old.GetState() != n.GetState():
 		a.event(info, "node", n.GetId(), "", "Node %s is back.", nodeName(n))
 	case n.GetIncarnation() > old.GetIncarnation():

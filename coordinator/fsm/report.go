@@ -3,13 +3,14 @@ package fsm
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// over is the refusal of a report whose engine should not be there any more.
-const over = "the generation is over; end the engine"
+// Over is the refusal of a report whose engine should not be there any more.
+const Over = "the generation is over; end the engine"
 
 func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 	if removed, ok := a.RemovedNode(c.GetNodeId()); ok {
@@ -47,7 +48,10 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 	}
 	alloc, ok := a.Allocation(allocID)
 	if !ok || r.GetGeneration() != alloc.GetGeneration() {
-		return over
+		if f := r.GetFailed(); f != nil && !f.GetPeerLost() {
+			a.explainLoss(allocID, failureText(rank, n, f))
+		}
+		return Over
 	}
 	if int(rank) >= len(alloc.GetRanks()) || alloc.GetRanks()[rank].GetNodeId() != n.GetId() {
 		return fmt.Sprintf("rank %d of allocation %s is not on node %s; end the engine", rank, allocID, nodeName(n))
@@ -100,7 +104,7 @@ func (a *applier) rankReady(alloc *tandemv1.Allocation, rank int32, totalSteps i
 			t.TotalSteps = totalSteps
 		}
 		if all && !alloc.GetStopping() {
-			t.Reason = fmt.Sprintf("Runs with %d process(es).", len(alloc.GetRanks()))
+			t.Reason = fmt.Sprintf("Runs on %s.", count(len(alloc.GetRanks()), "rank"))
 		}
 	})
 }
@@ -122,13 +126,39 @@ func (a *applier) rankFails(alloc *tandemv1.Allocation, rank int32, n *tandemv1.
 	if state.RankEnded(alloc.GetRanks()[rank].GetState()) {
 		return // it had done its work
 	}
-	message := fmt.Sprintf("Rank %d on %s: %s", rank, nodeName(n), f.GetMessage())
+	message := failureText(rank, n, f)
 	if !f.GetPermanent() {
+		if t, _ := a.Trial(alloc.GetTrialId()); f.GetPeerLost() {
+			t = state.Clone(t)
+			t.UnexplainedAllocationId = alloc.GetId()
+			a.Put(t)
+		}
 		a.faultTrial(alloc, message, !f.GetNodeStopping())
 		return
 	}
 	t, _ := a.Trial(alloc.GetTrialId())
 	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(message))
+}
+
+// failureText says for people which rank failed and how.
+func failureText(rank int32, n *tandemv1.Node, f *tandemv1.EngineFailed) string {
+	return fmt.Sprintf("Rank %d on %s: %s", rank, nodeName(n), f.GetMessage())
+}
+
+// explainLoss tells the cause of a fault of which only those have been heard so far that missed a rank: they are often
+// faster than the agent of the rank that was lost.
+func (a *applier) explainLoss(alloc, cause string) {
+	for _, t := range a.Trials() {
+		if t.GetUnexplainedAllocationId() != alloc {
+			continue
+		}
+		t = state.Clone(t)
+		t.UnexplainedAllocationId = ""
+		a.Put(t)
+		j, _ := a.Job(t.GetJobId())
+		a.jobEvent(warning, j, "lost its ranks because of this: %s", strings.TrimSuffix(cause, "."))
+		return
+	}
 }
 
 func (a *applier) setRank(alloc *tandemv1.Allocation, rank int32, to tandemv1.RankState) *tandemv1.Allocation {

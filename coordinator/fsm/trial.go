@@ -79,7 +79,7 @@ func (a *applier) faultTrial(alloc *tandemv1.Allocation, message string, counted
 		t.Restarts++
 		a.Put(t)
 	}
-	a.jobEvent(warning, j, "lost its processes: %s It goes on from %s", sentence(message), a.resumePoint(t))
+	a.jobEvent(warning, j, "lost its ranks: %s It goes on from %s", sentence(message), a.resumePoint(t))
 	reason := fmt.Sprintf("%s Goes on from %s.", sentence(message), a.resumePoint(t))
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
 		a.pauseTrial(t, reason)

@@ -906,7 +906,9 @@ type EngineFailed struct {
 	// Another attempt would fail in the same way.
 	Permanent bool `protobuf:"varint,2,opt,name=permanent,proto3" json:"permanent,omitempty"`
 	// The agent ended the engine because it stops itself, or was started again: that does not count as a restart.
-	NodeStopping  bool `protobuf:"varint,3,opt,name=node_stopping,json=nodeStopping,proto3" json:"node_stopping,omitempty"`
+	NodeStopping bool `protobuf:"varint,3,opt,name=node_stopping,json=nodeStopping,proto3" json:"node_stopping,omitempty"`
+	// It failed because it missed another rank, whose own end is the cause.
+	PeerLost      bool `protobuf:"varint,4,opt,name=peer_lost,json=peerLost,proto3" json:"peer_lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -958,6 +960,13 @@ func (x *EngineFailed) GetPermanent() bool {
 func (x *EngineFailed) GetNodeStopping() bool {
 	if x != nil {
 		return x.NodeStopping
+	}
+	return false
+}
+
+func (x *EngineFailed) GetPeerLost() bool {
+	if x != nil {
+		return x.PeerLost
 	}
 	return false
 }
@@ -1767,11 +1776,12 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"checkpoint\"\x10\n" +
 	"\x0eEngineFinished\"#\n" +
 	"\rEngineStopped\x12\x12\n" +
-	"\x04step\x18\x01 \x01(\x03R\x04step\"k\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\"\x88\x01\n" +
 	"\fEngineFailed\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1c\n" +
 	"\tpermanent\x18\x02 \x01(\bR\tpermanent\x12#\n" +
-	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\"\xe8\x01\n" +
+	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\x12\x1b\n" +
+	"\tpeer_lost\x18\x04 \x01(\bR\bpeerLost\"\xe8\x01\n" +
 	"\fVersionSaved\x12\x1d\n" +
 	"\n" +
 	"version_id\x18\x01 \x01(\tR\tversionId\x12'\n" +

@@ -177,8 +177,10 @@ type Trial struct {
 	TotalSteps int64 `protobuf:"varint,14,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,15,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Allocation that ended because a rank missed another one, which has not said yet what became of it; empty if none.
+	UnexplainedAllocationId string `protobuf:"bytes,16,opt,name=unexplained_allocation_id,json=unexplainedAllocationId,proto3" json:"unexplained_allocation_id,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *Trial) Reset() {
@@ -314,6 +316,13 @@ func (x *Trial) GetModifiedIndex() uint64 {
 		return x.ModifiedIndex
 	}
 	return 0
+}
+
+func (x *Trial) GetUnexplainedAllocationId() string {
+	if x != nil {
+		return x.UnexplainedAllocationId
+	}
+	return ""
 }
 
 // Evaluation is the result of one pass over a split.
@@ -538,7 +547,7 @@ var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x04\n" +
+	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x05\n" +
 	"\x05Trial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12+\n" +
@@ -560,7 +569,8 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"finishedAt\x12\x1f\n" +
 	"\vtotal_steps\x18\x0e \x01(\x03R\n" +
 	"totalSteps\x12%\n" +
-	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\"\xe0\x01\n" +
+	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\x12:\n" +
+	"\x19unexplained_allocation_id\x18\x10 \x01(\tR\x17unexplainedAllocationId\"\xe0\x01\n" +
 	"\n" +
 	"Evaluation\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +

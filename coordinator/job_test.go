@@ -206,8 +206,11 @@ func TestJobFromSubmitToEnd(t *testing.T) {
 	a.checkpoint(r, tasks[0])
 	writeLog(t, r, train.GetTrialId(), a.id)
 	old := &tandemv1.EngineReport{EngineId: tasks[0].GetId(), Generation: gen - 1, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}
-	if got := a.report(old); got[0] == "" {
-		t.Error("a report of an old generation was taken")
+	late, err := a.api.Report(t.Context(), connect.NewRequest(&tandemv1.ReportRequest{NodeId: a.id, Incarnation: 1, Reports: []*tandemv1.EngineReport{
+		old, {EngineId: tasks[0].GetId(), Generation: gen}, // which says nothing
+	}}))
+	if err != nil || late.Msg.GetRefusals()[0] == "" || !late.Msg.GetOver()[0] || late.Msg.GetRefusals()[1] == "" || late.Msg.GetOver()[1] {
+		t.Errorf("answers to a report of an old generation and an empty one: %v, %v", late, err)
 	}
 	for _, task := range tasks {
 		a.report(&tandemv1.EngineReport{EngineId: task.GetId(), Generation: gen, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}})

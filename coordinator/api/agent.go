@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -154,7 +155,11 @@ func (a agents) Report(ctx context.Context, req *connect.Request[tandemv1.Report
 	}
 	refusals := make([]string, len(m.GetReports()))
 	copy(refusals, res.GetPartRefusals())
-	return connect.NewResponse(&tandemv1.ReportResponse{Refusals: refusals}), nil
+	over := make([]bool, len(refusals))
+	for i, refusal := range refusals {
+		over[i] = refusal == fsm.Over
+	}
+	return connect.NewResponse(&tandemv1.ReportResponse{Refusals: refusals, Over: over}), nil
 }
 
 // ReportProgress implements AgentService.

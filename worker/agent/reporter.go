@@ -34,7 +34,7 @@ func (r *reporter) run(ctx context.Context) error {
 		if err != nil {
 			return nil // ctx ended
 		}
-		refusals, err := r.send(ctx, batch)
+		answers, err := r.send(ctx, batch)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -47,26 +47,26 @@ func (r *reporter) run(ctx context.Context) error {
 			}
 			continue
 		}
-		r.settle(batch, refusals)
+		r.settle(batch, answers)
 		r.queue.drop(len(batch))
 	}
 }
 
-func (r *reporter) send(ctx context.Context, batch []*tandemv1.EngineReport) ([]string, error) {
+func (r *reporter) send(ctx context.Context, batch []*tandemv1.EngineReport) (*tandemv1.ReportResponse, error) {
 	req := &tandemv1.ReportRequest{NodeId: r.node.GetId(), Incarnation: r.node.GetIncarnation(), Reports: batch}
-	var refusals []string
+	var answers *tandemv1.ReportResponse
 	err := r.coordinators.until(ctx, reportTime, func(ctx context.Context, client tandemv1connect.AgentServiceClient) error {
 		res, err := client.Report(ctx, connect.NewRequest(req))
 		if err != nil {
 			return err
 		}
-		refusals = res.Msg.GetRefusals()
+		answers = res.Msg
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("send reports: %w", err)
 	}
-	return refusals, nil
+	return answers, nil
 }
 
 // leave sends what is queued, then says that the agent is about to stop.
@@ -85,15 +85,20 @@ func (r *reporter) leave(ctx context.Context) error {
 	return nil
 }
 
-// settle acts on the answers.
-func (r *reporter) settle(batch []*tandemv1.EngineReport, refusals []string) {
+// settle acts on the answers. That a generation is over is in the order of things; any other refusal is not.
+func (r *reporter) settle(batch []*tandemv1.EngineReport, answers *tandemv1.ReportResponse) {
+	refusals, over := answers.GetRefusals(), answers.GetOver()
 	for i, report := range batch {
 		if i >= len(refusals) || refusals[i] == "" {
 			r.metrics.reports.WithLabelValues("taken").Inc()
 			continue
 		}
 		r.metrics.reports.WithLabelValues("refused").Inc()
-		r.log.Warn().Str("engine", report.GetEngineId()).Int64("gen", report.GetGeneration()).Str("reason", refusals[i]).
+		level := zerolog.WarnLevel
+		if i < len(over) && over[i] {
+			level = zerolog.InfoLevel
+		}
+		r.log.WithLevel(level).Str("engine", report.GetEngineId()).Int64("gen", report.GetGeneration()).Str("reason", refusals[i]).
 			Msg("report refused; its engine is killed if it is still there")
 		r.fence(taskKey{report.GetEngineId(), report.GetGeneration()})
 	}

@@ -29,7 +29,8 @@ type Config struct {
 	GossipAdvertise string
 	// Hosts are more names and addresses for the certificate.
 	Hosts []string
-	// Storage says where the objects are. Only the first start of the first coordinator needs it; the cluster keeps it.
+	// Storage says where the objects are. Only the first start of the first coordinator needs it; the cluster keeps it,
+	// and what a later start says otherwise is ignored with a warning.
 	Storage *tandemv1.StorageConfig
 	// Heartbeat is how long a follower waits for its leader before it stands for election.
 	Heartbeat time.Duration

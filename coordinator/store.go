@@ -57,6 +57,7 @@ func (c *Coordinator) probe(ctx context.Context) error {
 			return err
 		}
 	}
+	c.warnOfStorage()
 	for {
 		store, err := c.objects.get()
 		if err == nil {
@@ -75,4 +76,35 @@ func (c *Coordinator) probe(ctx context.Context) error {
 		case <-time.After(probePause):
 		}
 	}
+}
+
+// warnOfStorage tells when this start names another store than the one the cluster was founded with.
+func (c *Coordinator) warnOfStorage() {
+	cluster, _ := c.state.View().Cluster()
+	kept := cluster.GetStorage()
+	if differs := ignoredStorage(c.cfg.Storage, kept); len(differs) > 0 {
+		c.log.Warn().Strs("ignored", differs).Str("endpoint", kept.GetEndpoint()).Str("bucket", kept.GetBucket()).Msg(
+			"the store of a cluster is fixed when it is founded: what this start says otherwise is ignored (tandem up keeps port and keys of its own)")
+	}
+}
+
+// ignoredStorage names what a start says of the store other than the cluster keeps. Where it names no endpoint, bucket,
+// region and TLS are but defaults.
+func ignoredStorage(given, kept *tandemv1.StorageConfig) []string {
+	var differs []string
+	note := func(name string, said, same bool) {
+		if said && !same {
+			differs = append(differs, name)
+		}
+	}
+	named := given.GetEndpoint() != ""
+	note("endpoint", named, given.GetEndpoint() == kept.GetEndpoint())
+	note("bucket", named, given.GetBucket() == kept.GetBucket())
+	note("region", named && given.GetRegion() != "", given.GetRegion() == kept.GetRegion())
+	note("tls", named, given.GetTls() == kept.GetTls())
+	note("prefix", given.GetPrefix() != "", given.GetPrefix() == kept.GetPrefix())
+	note("access key", given.GetAccessKey() != "", given.GetAccessKey() == kept.GetAccessKey())
+	note("secret key", given.GetSecretKey() != "", given.GetSecretKey() == kept.GetSecretKey())
+	note("CA", given.GetCaPem() != "", given.GetCaPem() == kept.GetCaPem())
+	return differs
 }

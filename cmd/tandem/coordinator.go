@@ -38,7 +38,7 @@ a context to write for the administrator. The keys of the store come from the en
 TANDEM_STORAGE_SECRET_KEY) or --storage-secret-key-file.
 
 With --join the first start joins a cluster with a token of "tandem token create --join --role coordinator" (--token-file,
-or TANDEM_JOIN_TOKEN). Later starts need none of this.`,
+or TANDEM_JOIN_TOKEN). Later starts need none of this; the store is fixed when the cluster is founded.`,
 		Example: `  tandem coordinator --data-dir /var/lib/tandem --listen 10.0.0.1:7070 --gossip 10.0.0.1:7071 \
     --storage-endpoint s3.example.com --storage-tls --storage-bucket tandem --write-context prod
   tandem coordinator --data-dir /var/lib/tandem --listen 10.0.0.2:7070 --gossip 10.0.0.2:7071 \

@@ -235,6 +235,8 @@ func TestREST(t *testing.T) {
 		{"GET", "/v1/models/none", "", 404, "not found"},
 		{"POST", "/v1/deployments", `{"model":"none","replicas":1}`, 404, "tandem model list"},
 		{"GET", "/v1/nothing", "", 404, ""},
+		{"GET", "/v1/jobs/" + res.Job.ID + "/watch", "", 404, ""}, // streams are not REST
+		{"GET", "/v1/jobs/" + res.Job.ID + "/logs", "", 404, ""},
 		{"GET", "/metrics", "", 200, `tandem_jobs{state="cancelled"} 1`},
 		{"GET", "/metrics", "", 200, "tandem_raft_is_leader 1"},
 		{"GET", "/v2/health/live", "", 200, ""},

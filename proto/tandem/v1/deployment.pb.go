@@ -933,13 +933,13 @@ const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REPLICA_STATE_STARTING\x10\x01\x12\x17\n" +
 	"\x13REPLICA_STATE_READY\x10\x02\x12\x18\n" +
-	"\x14REPLICA_STATE_FAILED\x10\x032\xf0\x04\n" +
+	"\x14REPLICA_STATE_FAILED\x10\x032\xc9\x04\n" +
 	"\x11DeploymentService\x12t\n" +
 	"\x0fApplyDeployment\x12!.tandem.v1.ApplyDeploymentRequest\x1a\".tandem.v1.ApplyDeploymentResponse\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/deployments\x12q\n" +
 	"\x0fListDeployments\x12!.tandem.v1.ListDeploymentsRequest\x1a\".tandem.v1.ListDeploymentsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/deployments\x12r\n" +
 	"\rGetDeployment\x12\x1f.tandem.v1.GetDeploymentRequest\x1a .tandem.v1.GetDeploymentResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/deployments/{name}\x12{\n" +
-	"\x10DeleteDeployment\x12\".tandem.v1.DeleteDeploymentRequest\x1a#.tandem.v1.DeleteDeploymentResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/deployments/{name}\x12\x80\x01\n" +
-	"\x0fWatchDeployment\x12!.tandem.v1.WatchDeploymentRequest\x1a\".tandem.v1.WatchDeploymentResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/deployments/{name}/watch0\x01B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x10DeleteDeployment\x12\".tandem.v1.DeleteDeploymentRequest\x1a#.tandem.v1.DeleteDeploymentResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/deployments/{name}\x12Z\n" +
+	"\x0fWatchDeployment\x12!.tandem.v1.WatchDeploymentRequest\x1a\".tandem.v1.WatchDeploymentResponse0\x01B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_deployment_proto_rawDescOnce sync.Once

@@ -60,7 +60,7 @@ type DeploymentServiceClient interface {
 	GetDeployment(context.Context, *connect.Request[v1.GetDeploymentRequest]) (*connect.Response[v1.GetDeploymentResponse], error)
 	// Stops serving.
 	DeleteDeployment(context.Context, *connect.Request[v1.DeleteDeploymentRequest]) (*connect.Response[v1.DeleteDeploymentResponse], error)
-	// Streams a deployment and its replicas: now and at each change.
+	// Streams a deployment and its replicas: now and at each change. Connect or gRPC only.
 	WatchDeployment(context.Context, *connect.Request[v1.WatchDeploymentRequest]) (*connect.ServerStreamForClient[v1.WatchDeploymentResponse], error)
 }
 
@@ -152,7 +152,7 @@ type DeploymentServiceHandler interface {
 	GetDeployment(context.Context, *connect.Request[v1.GetDeploymentRequest]) (*connect.Response[v1.GetDeploymentResponse], error)
 	// Stops serving.
 	DeleteDeployment(context.Context, *connect.Request[v1.DeleteDeploymentRequest]) (*connect.Response[v1.DeleteDeploymentResponse], error)
-	// Streams a deployment and its replicas: now and at each change.
+	// Streams a deployment and its replicas: now and at each change. Connect or gRPC only.
 	WatchDeployment(context.Context, *connect.Request[v1.WatchDeploymentRequest], *connect.ServerStream[v1.WatchDeploymentResponse]) error
 }
 

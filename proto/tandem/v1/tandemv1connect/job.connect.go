@@ -57,9 +57,9 @@ type JobServiceClient interface {
 	ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	// Changes what the user wants of a job: run (resume), pause or cancel.
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
-	// Streams a job: its state now and at each change, with live progress, until it ends.
+	// Streams a job: its state now and at each change, with live progress, until it ends. REST has no streams: speak Connect or gRPC.
 	WatchJob(context.Context, *connect.Request[v1.WatchJobRequest]) (*connect.ServerStreamForClient[v1.WatchJobResponse], error)
-	// Streams the log lines of a job, oldest first.
+	// Streams the log lines of a job, oldest first. Connect or gRPC only.
 	StreamLogs(context.Context, *connect.Request[v1.StreamLogsRequest]) (*connect.ServerStreamForClient[v1.StreamLogsResponse], error)
 }
 
@@ -163,9 +163,9 @@ type JobServiceHandler interface {
 	ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	// Changes what the user wants of a job: run (resume), pause or cancel.
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
-	// Streams a job: its state now and at each change, with live progress, until it ends.
+	// Streams a job: its state now and at each change, with live progress, until it ends. REST has no streams: speak Connect or gRPC.
 	WatchJob(context.Context, *connect.Request[v1.WatchJobRequest], *connect.ServerStream[v1.WatchJobResponse]) error
-	// Streams the log lines of a job, oldest first.
+	// Streams the log lines of a job, oldest first. Connect or gRPC only.
 	StreamLogs(context.Context, *connect.Request[v1.StreamLogsRequest], *connect.ServerStream[v1.StreamLogsResponse]) error
 }
 

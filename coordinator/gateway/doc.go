@@ -4,8 +4,8 @@
 // Types to know: Gateway (an http.Handler for /v2).
 //
 // Invariants: a request goes to a replica that the state holds for ready, the one with the least in flight from here;
-// when the connection to it fails the request is tried once more, on another one if there is another one; what the
-// replica answers comes back as it is, errors of validation too. Replicas are called over mTLS and must prove to be on
+// when the connection to it fails, or it is busy, the request is tried on others, or once more on the only one there is
+// when its connection failed; what the replica answers comes back as it is, errors of validation too. Replicas are called over mTLS and must prove to be on
 // the node that the state says.
 //
 // It keeps nothing: any coordinator answers.

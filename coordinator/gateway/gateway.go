@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/inference"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -163,55 +164,78 @@ func (g *Gateway) known(r *http.Request) bool {
 	return ok
 }
 
-// attempts is how often a request is tried when connections fail.
-const attempts = 2
+// attempts is how often replicas are asked for one request: another one each time, or the only one once more.
+const attempts = 3
 
-// ask asks one of the replicas, another one when the connection fails, and writes the answer. It returns its status.
+// ask asks one of the replicas, another one when the connection fails or it is busy, and writes the answer. It returns its
+// status.
 func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, found []target, body []byte) int {
-	var last error
-	for range attempts {
+	model, status := r.PathValue("model"), http.StatusBadGateway
+	for left := min(attempts, max(2, len(found))); ; left-- {
 		t := g.picker.pick(found)
 		res, err := g.send(r, t, body)
-		if err == nil {
+		others := elsewhere(found, t, dialFailed(err))
+		if err == nil && (res.StatusCode != http.StatusServiceUnavailable || left == 1 || len(others) == 0) {
 			defer g.picker.done(t)
 			defer res.Body.Close()
 			copyAnswer(w, res)
 			return res.StatusCode
 		}
 		g.picker.done(t)
-		if r.Context().Err() != nil {
+		switch {
+		case err == nil:
+			_ = res.Body.Close()
+			err, status = fmt.Errorf("replica %s is busy", t.replica.GetId()), http.StatusServiceUnavailable
+		case r.Context().Err() != nil:
 			return statusClientGone
-		}
-		if late(err) {
+		case late(err):
 			// The replica has the request and computes: another one would be as late.
-			fail(w, http.StatusGatewayTimeout, fmt.Sprintf("model %q did not answer within %s; send fewer rows at once", r.PathValue("model"), g.cfg.Timeout))
+			fail(w, http.StatusGatewayTimeout, fmt.Sprintf("model %q did not answer within %s; send fewer rows at once", model, g.cfg.Timeout))
 			return http.StatusGatewayTimeout
+		default:
+			g.deps.Log.Warn().Err(err).Str("model", model).Str("replica", t.replica.GetId()).Str("node", t.replica.GetNodeId()).Msg("replica did not answer")
 		}
-		g.deps.Log.Warn().Err(err).Str("model", r.PathValue("model")).Str("replica", t.replica.GetId()).Str("node", t.replica.GetNodeId()).Msg("replica did not answer")
-		last = err
-		if others := slices.DeleteFunc(slices.Clone(found), func(o target) bool { return o.replica.GetId() == t.replica.GetId() }); len(others) > 0 {
+		if left == 1 {
+			fail(w, status, fmt.Sprintf("no replica of model %q answered: %v; try again in a moment", model, err))
+			return status
+		}
+		if len(others) > 0 {
 			found = others
 		}
 	}
-	fail(w, http.StatusBadGateway, fmt.Sprintf("no replica of model %q answered: %v; try again in a moment", r.PathValue("model"), last))
-	return http.StatusBadGateway
+}
+
+// elsewhere are the other replicas; those on other nodes, where there are some, when the node does not answer.
+func elsewhere(found []target, t target, nodeGone bool) []target {
+	others := slices.DeleteFunc(slices.Clone(found), func(o target) bool { return o.replica.GetId() == t.replica.GetId() })
+	if !nodeGone {
+		return others
+	}
+	away := slices.DeleteFunc(slices.Clone(others), func(o target) bool { return o.replica.GetNodeId() == t.replica.GetNodeId() })
+	if len(away) > 0 {
+		return away
+	}
+	return others
+}
+
+// dialFailed tells whether a connection was not made.
+func dialFailed(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // late tells whether an answer did not come in time, though the connection was made.
 func late(err error) bool {
 	var ne net.Error
-	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
-		return false
-	}
-	return errors.As(err, &ne) && ne.Timeout()
+	return !dialFailed(err) && errors.As(err, &ne) && ne.Timeout()
 }
 
 // statusClientGone is what is counted when nobody waits for the answer any more.
 const statusClientGone = 499
 
-// send sends a request to one replica. An agent that cannot reach the replica's engine is a connection that failed.
+// send sends a request to one replica. An answer of the agent itself is a connection that failed.
 func (g *Gateway) send(r *http.Request, t target, body []byte) (*http.Response, error) {
-	u := url.URL{Scheme: "https", Host: t.address, Path: "/replicas/" + t.replica.GetId() + r.URL.Path, RawQuery: r.URL.RawQuery}
+	u := url.URL{Scheme: "https", Host: t.address, Path: inference.Replicas + t.replica.GetId() + r.URL.Path, RawQuery: r.URL.RawQuery}
 	req, err := http.NewRequestWithContext(r.Context(), r.Method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("ask replica %s: %w", t.replica.GetId(), err)
@@ -227,15 +251,21 @@ func (g *Gateway) send(r *http.Request, t target, body []byte) (*http.Response, 
 	if err != nil {
 		return nil, fmt.Errorf("ask replica %s: %w", t.replica.GetId(), err)
 	}
-	if res.StatusCode == http.StatusBadGateway {
-		_ = res.Body.Close()
-		return nil, fmt.Errorf("ask replica %s: its engine does not answer", t.replica.GetId())
+	if why := res.Header.Get(inference.AgentAnswer); why != "" {
+		defer res.Body.Close()
+		var said struct {
+			Error string `json:"error"`
+		}
+		if json.NewDecoder(io.LimitReader(res.Body, 1<<12)).Decode(&said) != nil || said.Error == "" {
+			said.Error = why
+		}
+		return nil, fmt.Errorf("ask replica %s: its node says: %s", t.replica.GetId(), said.Error)
 	}
 	return res, nil
 }
 
 func copyAnswer(w http.ResponseWriter, res *http.Response) {
-	for _, h := range []string{"Content-Type", "Content-Length", "Inference-Header-Content-Length"} {
+	for _, h := range []string{"Content-Type", "Content-Length", "Inference-Header-Content-Length", "Retry-After"} {
 		if v := res.Header.Get(h); v != "" {
 			w.Header().Set(h, v)
 		}
@@ -252,6 +282,9 @@ func answer(w http.ResponseWriter, status int, v any) {
 
 // fail answers as the protocol does: {"error": message}.
 func fail(w http.ResponseWriter, status int, message string) {
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
 	answer(w, status, map[string]string{"error": message})
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/inference"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -24,6 +26,7 @@ type agent struct {
 	mu     sync.Mutex
 	paths  []string
 	status int
+	own    string        // when set, the agent answers itself: inference.AgentAnswer
 	hold   chan struct{} // when set, answers wait for it
 }
 
@@ -33,13 +36,22 @@ func newAgent(t *testing.T) *agent {
 	a.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		a.paths = append(a.paths, r.URL.Path)
-		status, hold := a.status, a.hold
+		status, hold, own := a.status, a.hold, a.own
 		a.mu.Unlock()
 		if hold != nil {
 			<-hold
 		}
 		b, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/json")
+		if status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "7")
+		}
+		if own != "" {
+			w.Header().Set(inference.AgentAnswer, own)
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, `{"error": "not on this node"}`)
+			return
+		}
 		w.WriteHeader(status)
 		_, _ = w.Write(append([]byte("echo "), b...))
 	}))
@@ -93,9 +105,14 @@ func newGateway(t *testing.T, a *agent) (*Gateway, *state.State, *prometheus.Reg
 }
 
 func ask(g *Gateway, method, path, body string) (int, string) {
+	w := record(g, method, path, body)
+	return w.Code, w.Body.String()
+}
+
+func record(g *Gateway, method, path, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
-	return w.Code, w.Body.String()
+	return w
 }
 
 func TestPass(t *testing.T) {
@@ -150,8 +167,10 @@ tandem_inference_requests_total{model="unknown",outcome="refused",status="404"} 
 
 func TestRetryElsewhere(t *testing.T) {
 	for name, broken := range map[string]func(*agent){
-		"agent gone":  func(a *agent) { a.Close() },
-		"engine gone": func(a *agent) { a.status = http.StatusBadGateway },
+		"agent gone":   func(a *agent) { a.Close() },
+		"engine gone":  func(a *agent) { a.status, a.own = http.StatusBadGateway, inference.Broken },
+		"replica gone": func(a *agent) { a.status, a.own = http.StatusServiceUnavailable, inference.Unreached },
+		"not let in":   func(a *agent) { a.status, a.own = http.StatusForbidden, inference.Refused },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad, good := newAgent(t), newAgent(t)
@@ -166,14 +185,59 @@ func TestRetryElsewhere(t *testing.T) {
 			if good.asked() != 4 {
 				t.Errorf("the good one was asked %d times", good.asked())
 			}
-			good.status = http.StatusBadGateway
-			if code, body := ask(g, "POST", "/v2/models/digits/infer", "hello"); code != 502 || !strings.Contains(body, "try again") {
+			good.status, good.own = http.StatusServiceUnavailable, inference.Unreached
+			var said struct{ Error string }
+			if code, body := ask(g, "POST", "/v2/models/digits/infer", "hello"); code != 502 || json.Unmarshal([]byte(body), &said) != nil || !strings.Contains(said.Error, "try again") {
 				t.Errorf("%d %s", code, body)
 			}
 			if len(g.picker.inFlight) != 0 {
 				t.Errorf("in flight after all: %v", g.picker.inFlight)
 			}
 		})
+	}
+}
+
+// TestBusy: a replica that is busy is left for another one; when there is none the client hears when to come again.
+func TestBusy(t *testing.T) {
+	busy, idle := newAgent(t), newAgent(t)
+	g, s, _ := newGateway(t, idle)
+	busy.status = http.StatusServiceUnavailable
+	put(t, s, node("n1", busy), replica("r1", "n1", ready))
+	if w := record(g, "POST", "/v2/models/digits/infer", "x"); w.Code != 503 || w.Body.String() != "echo x" || w.Header().Get("Retry-After") != "7" || busy.asked() != 1 {
+		t.Errorf("the only one is busy: %d %v %s, asked %d times", w.Code, w.Header(), w.Body, busy.asked())
+	}
+	put(t, s, node("n2", idle), replica("r2", "n2", ready))
+	for range 4 {
+		if code, body := ask(g, "POST", "/v2/models/digits/infer", "x"); code != 200 {
+			t.Errorf("another one is idle: %d %s", code, body)
+		}
+	}
+	idle.Close()
+	before := busy.asked()
+	for range 2 { // whoever comes first
+		if w := record(g, "POST", "/v2/models/digits/infer", "x"); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+			t.Errorf("one is busy, one is gone: %d %v %s", w.Code, w.Header(), w.Body)
+		}
+	}
+	if busy.asked() != before+2 || len(g.picker.inFlight) != 0 {
+		t.Errorf("the busy one was asked %d times for 2 requests; in flight after all: %v", busy.asked()-before, g.picker.inFlight)
+	}
+}
+
+// TestNodeGone: when a node is gone its other replicas are not tried in vain.
+func TestNodeGone(t *testing.T) {
+	gone, good := newAgent(t), newAgent(t)
+	g, s, _ := newGateway(t, good)
+	put(t, s, node("n1", gone), node("n2", good), replica("r1", "n1", ready), replica("r2", "n1", ready), replica("r3", "n1", ready),
+		replica("r4", "n2", ready))
+	gone.Close()
+	for range 8 { // whoever comes first
+		if code, body := ask(g, "POST", "/v2/models/digits/infer", "x"); code != 200 {
+			t.Errorf("%d %s", code, body)
+		}
+	}
+	if good.asked() != 8 {
+		t.Errorf("the good one was asked %d times", good.asked())
 	}
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	stdlog "log"
@@ -15,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/inference"
 )
 
 // server is the agent's HTTPS side: replicas for coordinators, figures for nodes of the cluster, health for anyone.
@@ -62,7 +64,7 @@ func (s *server) handler() http.Handler {
 	})
 	figures := promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})
 	mux.Handle("GET /metrics", only(figures, identity.RoleCoordinator, identity.RoleWorker))
-	mux.Handle("/replicas/{id}/", only(http.HandlerFunc(s.replica), identity.RoleCoordinator))
+	mux.Handle(inference.Replicas+"{id}/", only(http.HandlerFunc(s.replica), identity.RoleCoordinator))
 	return mux
 }
 
@@ -71,7 +73,7 @@ func only(next http.Handler, roles ...identity.Role) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, ok := identity.Peer(r.TLS)
 		if !ok {
-			http.Error(w, "this needs a certificate of the cluster", http.StatusUnauthorized)
+			refuse(w, http.StatusUnauthorized, inference.Refused, "this needs a certificate of the cluster")
 			return
 		}
 		for _, role := range roles {
@@ -80,17 +82,26 @@ func only(next http.Handler, roles ...identity.Role) http.Handler {
 				return
 			}
 		}
-		http.Error(w, "this is not for a "+string(peer.Role), http.StatusForbidden)
+		refuse(w, http.StatusForbidden, inference.Refused, "this is not for a "+string(peer.Role))
 	})
 }
 
-// replica passes a request on to the socket of a replica. 503: there is no such replica here, or it does not take
-// connections: nothing was done, another replica may be asked. 502: the replica broke off.
+// refuse answers instead of a replica, so that the gateway can tell; why is a value of inference.AgentAnswer.
+func refuse(w http.ResponseWriter, status int, why, message string) {
+	w.Header().Set(inference.AgentAnswer, why)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": message}) // the caller is gone: nobody to tell
+}
+
+// replica passes a request on to the socket of a replica. Answers of its own bear inference.AgentAnswer. 503: there is no
+// such replica here, or it does not take connections: nothing was done, another replica may be asked. 502: the replica
+// broke off.
 func (s *server) replica(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	if _, ok := s.sockets(id); !ok {
 		s.metrics.requests.WithLabelValues("unavailable").Inc()
-		http.Error(w, errNoReplica.Error(), http.StatusServiceUnavailable)
+		refuse(w, http.StatusServiceUnavailable, inference.Unreached, errNoReplica.Error())
 		return
 	}
 	proxy := &httputil.ReverseProxy{
@@ -99,25 +110,26 @@ func (s *server) replica(w http.ResponseWriter, r *http.Request) {
 		ErrorLog:      stdlog.New(io.Discard, "", 0), // ErrorHandler says it
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", id
-			p.Out.URL.Path = strings.TrimPrefix(p.In.URL.Path, "/replicas/"+id)
+			p.Out.URL.Path = strings.TrimPrefix(p.In.URL.Path, inference.Replicas+id)
 			p.Out.URL.RawPath = ""
 		},
 		ModifyResponse: func(res *http.Response) error {
 			s.metrics.requests.WithLabelValues(outcomeOf(res.StatusCode)).Inc()
+			res.Header.Del(inference.AgentAnswer) // only the agent says so
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			var dial *net.OpError
-			status, outcome := http.StatusBadGateway, "broken"
+			status, outcome, why := http.StatusBadGateway, "broken", inference.Broken
 			switch {
 			case r.Context().Err() != nil:
 				outcome = "gone" // the caller is
 			case errors.Is(err, errNoReplica), errors.As(err, &dial) && dial.Op == "dial":
-				status, outcome = http.StatusServiceUnavailable, "unavailable"
+				status, outcome, why = http.StatusServiceUnavailable, "unavailable", inference.Unreached
 			}
 			s.metrics.requests.WithLabelValues(outcome).Inc()
 			s.log.Warn().Err(err).Str("replica", id).Str("outcome", outcome).Msg("request to a replica failed")
-			http.Error(w, "the replica does not answer: "+err.Error(), status)
+			refuse(w, status, why, "the replica does not answer: "+err.Error())
 		},
 	}
 	proxy.ServeHTTP(w, r)

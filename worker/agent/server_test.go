@@ -1,12 +1,19 @@
 package agent
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/inference"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -31,6 +38,7 @@ func TestServer(t *testing.T) {
 	anyone.Transport.(*http.Transport).TLSClientConfig.Certificates = nil
 	t.Cleanup(anyone.CloseIdleConnections)
 
+	agentAnswer := ""
 	get := func(client *http.Client, path string) (int, string) {
 		t.Helper()
 		res, err := client.Get("https://" + a.Address(t.Context()) + path)
@@ -38,6 +46,7 @@ func TestServer(t *testing.T) {
 		defer func() { _ = res.Body.Close() }()
 		b, err := io.ReadAll(res.Body)
 		must(t, err)
+		agentAnswer = res.Header.Get(inference.AgentAnswer)
 		return res.StatusCode, string(b)
 	}
 	for _, tc := range []struct {
@@ -46,19 +55,27 @@ func TestServer(t *testing.T) {
 		path   string
 		status int
 		want   string
+		agent  string // inference.AgentAnswer
 	}{
-		{"coordinator to replica", coordinator, "/replicas/replica-1/v2/models/digits/infer?a=b", 200, "GET /v2/models/digits/infer?a=b by"},
-		{"worker to replica", worker, "/replicas/replica-1/v2/health/live", 403, "worker"},
-		{"anyone to replica", anyone, "/replicas/replica-1/v2/health/live", 401, "certificate"},
-		{"no such replica", coordinator, "/replicas/replica-2/v2/health/live", 503, "not on this node"},
-		{"replica breaks off", coordinator, "/replicas/replica-1/break", 502, "does not answer"},
-		{"anyone to metrics", anyone, "/metrics", 401, "certificate"},
-		{"live", anyone, "/livez", 200, "ok"},
-		{"ready", anyone, "/readyz", 200, "ok"},
+		{"coordinator to replica", coordinator, "/replicas/replica-1/v2/models/digits/infer?a=b", 200, "GET /v2/models/digits/infer?a=b by", ""},
+		{"worker to replica", worker, "/replicas/replica-1/v2/health/live", 403, "worker", inference.Refused},
+		{"anyone to replica", anyone, "/replicas/replica-1/v2/health/live", 401, "certificate", inference.Refused},
+		{"no such replica", coordinator, "/replicas/replica-2/v2/health/live", 503, "not on this node", inference.Unreached},
+		{"replica breaks off", coordinator, "/replicas/replica-1/break", 502, "does not answer", inference.Broken},
+		{"anyone to metrics", anyone, "/metrics", 401, "certificate", inference.Refused},
+		{"live", anyone, "/livez", 200, "ok", ""},
+		{"ready", anyone, "/readyz", 200, "ok", ""},
 	} {
 		status, body := get(tc.client, tc.path)
 		if status != tc.status || !strings.Contains(body, tc.want) {
 			t.Errorf("%s: %d %q, want %d %q", tc.name, status, body, tc.status, tc.want)
+		}
+		if agentAnswer != tc.agent {
+			t.Errorf("%s: the answer's origin is %q, want %q", tc.name, agentAnswer, tc.agent)
+		}
+		var refusal struct{ Error string }
+		if tc.agent != "" && (json.Unmarshal([]byte(body), &refusal) != nil || !strings.Contains(refusal.Error, tc.want)) {
+			t.Errorf("%s: %q is not an error of the inference protocol", tc.name, body)
 		}
 	}
 	_, figures := get(worker, "/metrics")
@@ -80,5 +97,40 @@ func TestServer(t *testing.T) {
 	}
 	if status, _ := get(coordinator, "/replicas/replica-1/v2/health/live"); status != http.StatusOK {
 		t.Errorf("a replica without a coordinator: %d", status)
+	}
+}
+
+// TestReplicaSocket: what an agent says for a replica that takes no connections bears its mark, and nothing else does.
+func TestReplicaSocket(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	s := newServer(func(string) (string, bool) { return socket, true }, newMetrics(), nil, zerolog.Nop())
+	t.Cleanup(s.dials.CloseIdleConnections)
+	ask := func() *httptest.ResponseRecorder {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", inference.Replicas+"r1/v2/models/digits/infer", nil)
+		r.SetPathValue("id", "r1")
+		s.replica(w, r)
+		return w
+	}
+	if w := ask(); w.Code != 503 || w.Header().Get(inference.AgentAnswer) != inference.Unreached || !strings.HasPrefix(w.Body.String(), `{"error":`) {
+		t.Errorf("nobody listens: %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	l, err := listenUnix(socket)
+	must(t, err)
+	replica := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(inference.AgentAnswer, inference.Unreached) // which it has no right to
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(503)
+	}), ReadHeaderTimeout: time.Minute}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = replica.Serve(l)
+	}()
+	t.Cleanup(func() {
+		_ = replica.Close()
+		<-done
+	})
+	if w := ask(); w.Code != 503 || w.Header().Get(inference.AgentAnswer) != "" || w.Header().Get("Retry-After") != "1" {
+		t.Errorf("a busy replica: %d %v", w.Code, w.Header())
 	}
 }

@@ -28,17 +28,19 @@ type agent struct {
 	status int
 	own    string        // when set, the agent answers itself: inference.AgentAnswer
 	hold   chan struct{} // when set, answers wait for it
+	held   chan struct{} // gets a value for each answer that waits
 }
 
 func newAgent(t *testing.T) *agent {
 	t.Helper()
-	a := &agent{status: http.StatusOK}
+	a := &agent{status: http.StatusOK, held: make(chan struct{}, 10)}
 	a.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		a.paths = append(a.paths, r.URL.Path)
 		status, hold, own := a.status, a.hold, a.own
 		a.mu.Unlock()
 		if hold != nil {
+			a.held <- struct{}{}
 			<-hold
 		}
 		b, _ := io.ReadAll(r.Body)
@@ -248,11 +250,7 @@ func TestLeastInFlight(t *testing.T) {
 	put(t, s, node("n1", slow), replica("r1", "n1", ready))
 	var wg sync.WaitGroup
 	wg.Go(func() { ask(g, "POST", "/v2/models/digits/infer", "") })
-	for busy := false; !busy; {
-		g.picker.mu.Lock()
-		busy = g.picker.inFlight["r1"] == 1
-		g.picker.mu.Unlock()
-	}
+	<-slow.held
 	put(t, s, node("n2", fast), replica("r2", "n2", ready))
 	for range 5 {
 		if code, _ := ask(g, "POST", "/v2/models/digits/infer", ""); code != 200 {

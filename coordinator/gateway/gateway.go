@@ -63,9 +63,9 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	g.mux.HandleFunc("GET /v2/health/live", func(http.ResponseWriter, *http.Request) {})
 	g.mux.HandleFunc("GET /v2/health/ready", g.ready)
 	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
-		g.mux.HandleFunc("GET "+model, g.pass)
+		g.mux.HandleFunc("GET "+model, func(w http.ResponseWriter, r *http.Request) { g.pass(w, r) })
 		g.mux.HandleFunc("GET "+model+"/ready", g.modelReady)
-		g.mux.HandleFunc("POST "+model+"/infer", g.pass)
+		g.mux.HandleFunc("POST "+model+"/infer", g.infer)
 	}
 	g.mux.HandleFunc("/v2/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Sprintf("%s %s is not part of the Open Inference Protocol; try POST /v2/models/<model>/infer", r.Method, r.URL.Path))
@@ -135,14 +135,22 @@ func (g *Gateway) candidates(r *http.Request) ([]target, *problem) {
 	return nil, &problem{http.StatusServiceUnavailable, fmt.Sprintf("model %q has no replica that is ready: %s", model, or(d.GetReason(), "try again in a moment"))}
 }
 
-// pass passes a request on to a replica and its answer back.
-func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) {
-	begin := time.Now()
+// infer passes an inference request on and counts it.
+func (g *Gateway) infer(w http.ResponseWriter, r *http.Request) {
+	begin, model := time.Now(), r.PathValue("model")
+	if _, ok := g.deps.State.View().Deployment(model); !ok {
+		model = unknown
+	}
+	status := g.pass(w, r)
+	g.deps.Metrics.count(model, status, time.Since(begin))
+}
+
+// pass passes a request on to a replica and its answer back. It returns the status.
+func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) int {
 	found, problem := g.candidates(r)
 	if problem != nil {
-		g.deps.Metrics.count(r.PathValue("model"), problem.status, 0, g.known(r))
 		fail(w, problem.status, problem.message)
-		return
+		return problem.status
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody))
 	if err != nil {
@@ -150,18 +158,10 @@ func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) {
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 			status = http.StatusRequestEntityTooLarge
 		}
-		g.deps.Metrics.count(r.PathValue("model"), status, time.Since(begin), true)
 		fail(w, status, fmt.Sprintf("read the request: %v; at most %d bytes are allowed, send fewer rows at once", err, g.cfg.MaxBody))
-		return
+		return status
 	}
-	status := g.ask(w, r, found, body)
-	g.deps.Metrics.count(r.PathValue("model"), status, time.Since(begin), true)
-}
-
-// known tells whether a model is served, so that made-up names do not become series of metrics.
-func (g *Gateway) known(r *http.Request) bool {
-	_, ok := g.deps.State.View().Deployment(r.PathValue("model"))
-	return ok
+	return g.ask(w, r, found, body)
 }
 
 // attempts is how often replicas are asked for one request: another one each time, or the only one once more.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
@@ -152,11 +154,16 @@ func TestPass(t *testing.T) {
 	if code, body := ask(g, "POST", "/v2/models/digits/infer", "bad"); code != 400 || body != "echo bad" {
 		t.Errorf("validation: %d %s", code, body)
 	}
+	// A client that is gone hears nothing, but is counted.
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(gone, "POST", "/v2/models/digits/infer", nil))
 	want := `
-# HELP tandem_inference_requests_total Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed.
+# HELP tandem_inference_requests_total Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed, gone (nobody waited for the answer).
 # TYPE tandem_inference_requests_total counter
 tandem_inference_requests_total{model="digits",outcome="failed",status="503"} 1
-tandem_inference_requests_total{model="digits",outcome="ok",status="200"} 3
+tandem_inference_requests_total{model="digits",outcome="gone",status="499"} 1
+tandem_inference_requests_total{model="digits",outcome="ok",status="200"} 2
 tandem_inference_requests_total{model="digits",outcome="refused",status="400"} 2
 tandem_inference_requests_total{model="digits",outcome="refused",status="404"} 1
 tandem_inference_requests_total{model="digits",outcome="refused",status="413"} 1
@@ -164,6 +171,32 @@ tandem_inference_requests_total{model="unknown",outcome="refused",status="404"} 
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "tandem_inference_requests_total"); err != nil {
 		t.Error(err)
+	}
+	// How long each took is there for each model and outcome.
+	times := map[string]uint64{}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if h := m.GetHistogram(); h != nil {
+				key := f.GetName()
+				for _, l := range m.GetLabel() {
+					key += " " + l.GetName() + "=" + l.GetValue()
+				}
+				times[key] = h.GetSampleCount()
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]uint64{
+		"tandem_inference_seconds model=digits outcome=failed":   1,
+		"tandem_inference_seconds model=digits outcome=gone":     1,
+		"tandem_inference_seconds model=digits outcome=ok":       2,
+		"tandem_inference_seconds model=digits outcome=refused":  4,
+		"tandem_inference_seconds model=unknown outcome=refused": 1,
+	}, times); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"tandem.dev/storage"
 	"tandem.dev/worker/publish"
 	"tandem.dev/worker/torch"
+	"tandem.dev/worker/train"
 )
 
 // publish does the task of turning a checkpoint into a version.
@@ -22,10 +23,14 @@ func (e *engine) publish(ctx context.Context, store storage.Store) (*tandemv1.En
 	if err := e.host.Report(ctx, ready); err != nil {
 		return nil, err
 	}
-	e.host.Progress(&tandemv1.Progress{Step: e.task.GetPublish().GetCheckpoint().GetStep(), Phase: "publishing"})
-	saved, err := publish.New(e.task.GetPublish(), publish.Deps{
-		Store: store, Engine: exporter{store, build.Torch}, Log: e.log,
-	}).Run(ctx)
+	step := e.task.GetPublish().GetCheckpoint().GetStep()
+	e.host.Progress(&tandemv1.Progress{Step: step, Phase: "publishing"})
+	publisher := publish.New(e.task.GetPublish(), publish.Deps{Store: store, Engine: exporter{store, build.Torch}, Log: e.log})
+	var saved *tandemv1.VersionSaved
+	err = e.persist(ctx, &tandemv1.Progress{Step: step, Phase: train.PhaseStorage}, func() (err error) {
+		saved, err = publisher.Run(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,7 @@ import (
 	"tandem.dev/worker/train"
 )
 
-// collectiveTimeout is the backstop for a hung rank; a dead one is noticed at once. It is
-// longer than rank 0 may wait for the store.
+// collectiveTimeout is the backstop for a hung rank; a dead one is noticed at once.
 const collectiveTimeout = 2 * time.Minute
 
 // uploadGrace is how long a failed training goes on with a checkpoint that was under way.
@@ -68,7 +67,11 @@ type rank struct {
 // prepare checks all that can be wrong with the task, meets the other ranks and puts the loop together.
 func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	spec := r.task.GetSpec()
-	set, err := data.Load(ctx, r.store, r.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Validation}})
+	var set *data.Set
+	err := r.persist(ctx, r.waiting(), func() (err error) {
+		set, err = data.Load(ctx, r.store, r.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Validation}})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +83,11 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.module, err = buildModel(ctx, r.store, spec, set.Manifest.Shape, set.Manifest.Outputs()); err != nil {
+	err = r.persist(ctx, r.waiting(), func() (err error) {
+		r.module, err = buildModel(ctx, r.store, spec, set.Manifest.Shape, set.Manifest.Outputs())
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	if err := checkModel(r.module, set.Split(data.Train), set.Manifest.Outputs()); err != nil {
@@ -106,6 +113,14 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 		Plan: plan, Rank: int(r.task.GetRank()), World: int(r.task.GetWorldSize()),
 		Train: set.Split(data.Train), Validation: set.Split(data.Validation),
 	}, deps)
+}
+
+// waiting is what a rank shows while it cannot begin without the store; nil for nothing.
+func (r *rank) waiting() *tandemv1.Progress {
+	if r.task.GetRank() != 0 {
+		return nil
+	}
+	return &tandemv1.Progress{Step: r.task.GetResume().GetStep(), Phase: train.PhaseStorage}
 }
 
 func (r *rank) reportCheckpoint(ctx context.Context, c *tandemv1.Checkpoint) error {

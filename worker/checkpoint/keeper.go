@@ -36,8 +36,6 @@ type Config struct {
 	Generation int64
 	Rank       int
 	Resume     *tandemv1.Checkpoint // to start from; nil: from the beginning
-	// Patience is how long a failing upload is tried again.
-	Patience time.Duration
 }
 
 // Deps of a Keeper.
@@ -53,35 +51,43 @@ type Deps struct {
 type Keeper struct {
 	Config
 	Deps
-	flight chan error         // the upload under way, or the outcome of the last; nil before the first
-	cancel context.CancelFunc // ends it
+	flight *flight // the newest upload, under way or ended; nil before the first
+}
+
+// flight is the upload of one checkpoint.
+type flight struct {
+	done    chan error         // its outcome, which whoever takes it puts back
+	away    chan struct{}      // closed when the store turned out to be unavailable
+	replace context.CancelFunc // ends the upload, not the report of what is committed
+	cancel  context.CancelFunc // ends both
 }
 
 // New makes a keeper.
 func New(c Config, d Deps) *Keeper {
 	c.Prefix = strings.TrimSuffix(strings.TrimSuffix(c.Prefix, "/"), "/ckpt")
-	if c.Patience == 0 {
-		c.Patience = time.Minute
-	}
 	return &Keeper{Config: c, Deps: d}
 }
 
 // Save begins to write a checkpoint. It waits for the one before, whose failure is only
-// logged unless it is ErrStale: a later checkpoint makes up for it.
+// logged unless it is ErrStale: a later checkpoint makes up for it. One that waits for an
+// unavailable store is given up, so that training goes on.
 func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, tensors []safetensors.Tensor) error {
-	if err := k.Wait(ctx); errors.Is(err, ErrStale) || ctx.Err() != nil {
+	err := k.Wait(ctx, func() { k.flight.replace() })
+	if errors.Is(err, ErrStale) || ctx.Err() != nil {
 		return err
-	} else if err != nil {
+	}
+	if err != nil {
 		k.Log.Warn().Err(err).Msg("a checkpoint was not kept; the next is tried")
 	}
 	m.Job, m.Trial, m.SpecHash, m.DatasetID, m.Generation = k.Job, k.Trial, k.SpecHash, k.DatasetID, k.Generation
 	m.SavedUnixMS = time.Now().UnixMilli()
-	flight := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
-	k.flight, k.cancel = flight, cancel
+	saving, replace := context.WithCancel(ctx)
+	f := &flight{done: make(chan error, 1), away: make(chan struct{}), replace: replace, cancel: cancel}
+	k.flight = f
 	go func() {
 		defer cancel()
-		flight <- k.commit(ctx, m, tensors)
+		f.done <- k.commit(ctx, saving, f, m, tensors)
 	}()
 	return nil
 }
@@ -89,35 +95,46 @@ func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, tensors []safetensor
 // Close returns when no checkpoint is being written or reported. It gives up the one under
 // way when ctx ends. It is for a training that failed: what was begun before is of use.
 func (k *Keeper) Close(ctx context.Context) {
-	if err := k.Wait(ctx); err == nil || ctx.Err() == nil {
+	if err := k.Wait(ctx, func() {}); err == nil || ctx.Err() == nil {
 		return
 	}
-	k.cancel()
-	k.flight <- <-k.flight
+	k.flight.cancel()
+	k.flight.done <- <-k.flight.done
 }
 
-// Wait returns when no checkpoint is being written, with the failure of the last one.
-func (k *Keeper) Wait(ctx context.Context) error {
+// Wait returns when no checkpoint is being written, with the failure of the last one. While
+// the store is unavailable that is when it answers again; away is called once to tell so.
+func (k *Keeper) Wait(ctx context.Context, away func()) error {
 	if k.flight == nil {
 		return nil
 	}
-	select {
-	case err := <-k.flight:
-		k.flight <- err // so that it can be asked again
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	unavailable := k.flight.away
+	for {
+		select {
+		case err := <-k.flight.done:
+			k.flight.done <- err // so that it can be asked again
+			return err
+		case <-unavailable:
+			unavailable = nil
+			away()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
-// commit writes and reports a checkpoint, again and again while the store fails.
-func (k *Keeper) commit(ctx context.Context, m ckpt.Manifest, tensors []safetensors.Tensor) error {
+// commit writes and reports a checkpoint. It waits for a store that is unavailable until
+// saving ends.
+func (k *Keeper) commit(ctx, saving context.Context, f *flight, m ckpt.Manifest, tensors []safetensors.Tensor) error {
 	prefix := ckpt.Prefix(k.Prefix, m.Step, m.Generation)
 	begin := time.Now()
 	var saved ckpt.Manifest
-	err := retry(ctx, k.Patience, func() (err error) {
-		saved, err = ckpt.Save(ctx, k.Store, prefix, m, [][]safetensors.Tensor{tensors})
+	err := storage.Persist(saving, func() (err error) {
+		saved, err = ckpt.Save(saving, k.Store, prefix, m, [][]safetensors.Tensor{tensors})
 		return err
+	}, func(err error) {
+		k.Log.Warn().Err(err).Str("ckpt", prefix).Msg("storage is unavailable; the checkpoint waits for it")
+		close(f.away)
 	})
 	if errors.Is(err, storage.ErrFull) {
 		return fmt.Errorf("%w; free some space in the store, then resume", err)
@@ -152,20 +169,4 @@ func (k *Keeper) record(m ckpt.Manifest, prefix string) (*tandemv1.Checkpoint, e
 		TrialId: k.Trial, JobId: k.Job, Step: m.Step, Epoch: float64(m.Epoch), Generation: m.Generation,
 		Prefix: prefix, ManifestSha256: hex.EncodeToString(sum[:]), Bytes: bytes, Metrics: m.Metrics,
 	}, nil
-}
-
-// retry runs act until it succeeds, fails for good or patience is over.
-func retry(ctx context.Context, patience time.Duration, act func() error) error {
-	end := time.Now().Add(patience)
-	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
-		err := act()
-		if err == nil || !errors.Is(err, storage.ErrUnavailable) || time.Now().Add(pause).After(end) {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return err
-		}
-	}
 }

@@ -3,6 +3,8 @@ package checkpoint_test
 import (
 	"context"
 	"errors"
+	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,7 +84,7 @@ func (b *bench) saveAll(t *testing.T, steps ...int64) {
 			t.Fatal(err)
 		}
 	}
-	if err := k.Wait(t.Context()); err != nil {
+	if err := k.Wait(t.Context(), func() {}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -90,11 +92,11 @@ func (b *bench) saveAll(t *testing.T, steps ...int64) {
 func TestRestoreTakesTheNamedOne(t *testing.T) {
 	b := newBench()
 	b.saveAll(t, 10, 20, 30)
-	m, tensors, err := b.keeper(resume(b.reported[1])).Restore(t.Context())
+	m, tensors, err := b.keeper(resume(b.reported[1])).Restore(t.Context(), never(t))
 	if err != nil || m.Step != 20 || tensors[0].Data[0] != 20 {
 		t.Fatalf("restored %+v, %v", m, err)
 	}
-	if m, _, err := b.keeper().Restore(t.Context()); m != nil || err != nil {
+	if m, _, err := b.keeper().Restore(t.Context(), never(t)); m != nil || err != nil {
 		t.Errorf("without a checkpoint to resume it restored %+v, %v", m, err)
 	}
 }
@@ -114,12 +116,12 @@ func TestRestoreFallsBackToAnEarlierOne(t *testing.T) {
 	}
 	named := b.reported[1]
 	damage(1)
-	m, _, err := b.keeper(resume(named)).Restore(t.Context())
+	m, _, err := b.keeper(resume(named)).Restore(t.Context(), never(t))
 	if err != nil || m.Step != 10 {
 		t.Fatalf("restored %+v, %v; want that of step 10, for 30 is newer than what was named", m, err)
 	}
 	damage(0)
-	if m, _, err := b.keeper(resume(named)).Restore(t.Context()); m != nil || err != nil {
+	if m, _, err := b.keeper(resume(named)).Restore(t.Context(), never(t)); m != nil || err != nil {
 		t.Errorf("with none sound it restored %+v, %v; want the beginning", m, err)
 	}
 }
@@ -127,46 +129,67 @@ func TestRestoreFallsBackToAnEarlierOne(t *testing.T) {
 func TestRestoreRefusesAForeignOne(t *testing.T) {
 	b := newBench()
 	b.saveAll(t, 10)
-	_, _, err := b.keeper(resume(b.reported[0]), func(c *checkpoint.Config, _ *checkpoint.Deps) { c.SpecHash = "other" }).Restore(t.Context())
+	_, _, err := b.keeper(resume(b.reported[0]), func(c *checkpoint.Config, _ *checkpoint.Deps) { c.SpecHash = "other" }).Restore(t.Context(), never(t))
 	if !errors.Is(err, ckpt.ErrForeign) {
 		t.Errorf("a checkpoint of another spec gave %v", err)
 	}
 }
 
-func TestStoreFaultIsNoReasonToRollBack(t *testing.T) {
-	b := newBench()
-	b.saveAll(t, 10, 20)
-	b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
-		return memstore.Fault{Err: storage.ErrUnavailable}
-	}
-	if m, _, err := b.keeper(resume(b.reported[1])).Restore(t.Context()); !errors.Is(err, storage.ErrUnavailable) {
-		t.Errorf("restored %+v, %v", m, err)
-	}
+// never is called when a test's store is unavailable though it should not be.
+func never(t *testing.T) func() {
+	return func() { t.Error("the store is said to be unavailable") }
 }
 
-// pair is a group of two ranks.
+func TestStoreFaultIsNoReasonToRollBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.saveAll(t, 10, 20)
+		back := time.Now().Add(time.Hour)
+		b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
+			if time.Now().Before(back) {
+				return memstore.Fault{Err: storage.ErrUnavailable}
+			}
+			return memstore.Fault{}
+		}
+		told := 0
+		m, _, err := b.keeper(resume(b.reported[1])).Restore(t.Context(), func() { told++ })
+		if err != nil || m.Step != 20 || told != 1 {
+			t.Errorf("restored %+v, %v; told %d times", m, err, told)
+		}
+		b.hook = func(_ context.Context, op memstore.Op) memstore.Fault { return memstore.Fault{Err: storage.ErrDenied} }
+		if m, _, err := b.keeper(resume(b.reported[1])).Restore(t.Context(), never(t)); !errors.Is(err, storage.ErrDenied) {
+			t.Errorf("restored %+v, %v", m, err)
+		}
+	})
+}
+
+// pair is a group of two ranks. A rank that waits for the other for two minutes finds it lost.
 type pair struct {
-	mu   sync.Mutex
-	cond *sync.Cond
-	sums []float64
-	n    int
+	mu    sync.Mutex
+	sums  []float64 // of the rank that came first; nil before
+	ready chan []float64
 }
 
 func (p *pair) AllReduceSum(v []float64) error {
 	p.mu.Lock()
+	if p.sums == nil {
+		p.sums, p.ready = v, make(chan []float64, 1)
+		ready := p.ready
+		p.mu.Unlock()
+		select {
+		case sums := <-ready:
+			copy(v, sums)
+			return nil
+		case <-time.After(2 * time.Minute):
+			return errors.New("the other rank is lost")
+		}
+	}
 	defer p.mu.Unlock()
-	if p.n == 0 {
-		p.sums = make([]float64, len(v))
-	}
 	for i := range v {
-		p.sums[i] += v[i]
+		v[i] += p.sums[i]
 	}
-	p.n++
-	p.cond.Broadcast()
-	for p.n < 2 {
-		p.cond.Wait()
-	}
-	copy(v, p.sums)
+	p.ready <- slices.Clone(v)
+	p.sums = nil
 	return nil
 }
 
@@ -185,7 +208,6 @@ func TestAllRanksRestoreTheSame(t *testing.T) {
 	}
 	torn.Overwrite(named.GetPrefix()+"/manifest.json", []byte("{}"))
 	group := &pair{}
-	group.cond = sync.NewCond(&group.mu)
 	var steps [2]int64
 	var wg sync.WaitGroup
 	for rank := range 2 {
@@ -196,7 +218,7 @@ func TestAllRanksRestoreTheSame(t *testing.T) {
 			}
 		})
 		wg.Go(func() {
-			m, _, err := k.Restore(t.Context())
+			m, _, err := k.Restore(t.Context(), never(t))
 			if err != nil {
 				t.Error(err)
 				return
@@ -208,6 +230,46 @@ func TestAllRanksRestoreTheSame(t *testing.T) {
 	if steps != [2]int64{10, 10} {
 		t.Errorf("the ranks restored steps %v", steps)
 	}
+}
+
+// However the store is away for one rank or the other, none of them waits in a collective.
+func TestRanksWaitForTheStoreTogether(t *testing.T) {
+	for away := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench()
+			b.saveAll(t, 10)
+			back := time.Now().Add(time.Hour)
+			group := &pair{}
+			var wg sync.WaitGroup
+			for rank := range 2 {
+				told := 0
+				k := b.keeper(resume(b.reported[0]), func(c *checkpoint.Config, d *checkpoint.Deps) {
+					c.Rank, d.Group = rank, group
+					d.Store = outage{b.store, func() bool { return rank == away && time.Now().Before(back) }}
+				})
+				wg.Go(func() {
+					m, _, err := k.Restore(t.Context(), func() { told++ })
+					if err != nil || m == nil || m.Step != 10 || told != 1 {
+						t.Errorf("rank %d restored %+v, %v; told %d times", rank, m, err, told)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// outage is a store that one rank cannot read from for a while.
+type outage struct {
+	storage.Store
+	on func() bool
+}
+
+func (o outage) Get(ctx context.Context, key string) (io.ReadCloser, storage.Info, error) {
+	if o.on() {
+		return nil, storage.Info{}, storage.ErrUnavailable
+	}
+	return o.Store.Get(ctx, key)
 }
 
 func TestOneUploadAtATimeAndReportAfterCommit(t *testing.T) {
@@ -228,7 +290,7 @@ func TestOneUploadAtATimeAndReportAfterCommit(t *testing.T) {
 		if b.count() != 1 {
 			t.Fatalf("%d reported when the second begins", b.count())
 		}
-		if err := k.Wait(t.Context()); err != nil || b.count() != 2 || time.Since(begin) != 4*time.Second {
+		if err := k.Wait(t.Context(), func() {}); err != nil || b.count() != 2 || time.Since(begin) != 4*time.Second {
 			t.Fatalf("%d reported after %v: %v", b.count(), time.Since(begin), err)
 		}
 		if _, err := ckpt.Verify(t.Context(), b.store, b.reported[1].GetPrefix()); err != nil {
@@ -240,30 +302,80 @@ func TestOneUploadAtATimeAndReportAfterCommit(t *testing.T) {
 func TestStoreOutageIsWaitedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench()
-		back := time.Now().Add(20 * time.Second)
+		back := time.Now().Add(time.Hour)
 		b.hook = func(context.Context, memstore.Op) memstore.Fault {
 			if time.Now().Before(back) {
 				return memstore.Fault{Err: storage.ErrUnavailable}
 			}
 			return memstore.Fault{}
 		}
-		b.saveAll(t, 5)
-		if b.count() != 1 {
-			t.Errorf("%d reported", b.count())
-		}
-		back = time.Now().Add(time.Hour)
 		k := b.keeper()
+		// Training goes on: a newer checkpoint takes the place of one that waits.
+		for step := range int64(5) {
+			begin := time.Now()
+			if err := k.Save(t.Context(), at(step), state(byte(step))); err != nil || time.Since(begin) != 0 {
+				t.Fatalf("the save of step %d took %v: %v", step, time.Since(begin), err)
+			}
+			time.Sleep(time.Minute) // virtual
+		}
+		told := 0
+		if err := k.Wait(t.Context(), func() { told++ }); err != nil || told != 1 {
+			t.Errorf("waited with %v, told %d times", err, told)
+		}
+		if late := time.Since(back); late < 0 || late > 10*time.Second {
+			t.Errorf("it was noticed after %v that the store is back", late)
+		}
+		if b.count() != 1 || b.reported[0].GetStep() != 4 {
+			t.Errorf("reported %v, want the newest", b.reported)
+		}
+
+		back = time.Now().Add(time.Hour)
 		if err := k.Save(t.Context(), at(6), state(6)); err != nil {
 			t.Fatal(err)
 		}
-		if err := k.Wait(t.Context()); !errors.Is(err, storage.ErrUnavailable) {
-			t.Errorf("a store that stays away gave %v", err)
+		stopped, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := k.Wait(stopped, func() {}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a wait that was ended gave %v", err)
 		}
-		back = time.Now()
-		if err := k.Save(t.Context(), at(7), state(7)); err != nil {
-			t.Errorf("the next one gave %v", err)
+		k.Close(stopped)
+		if b.count() != 1 {
+			t.Errorf("reported %v", b.reported)
 		}
-		if err := k.Wait(t.Context()); err != nil || b.count() != 2 {
+	})
+}
+
+// What is committed is reported, also when a newer one takes its place.
+func TestReplacedAfterItsCommitIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		failed := false
+		b.hook = func(context.Context, memstore.Op) memstore.Fault {
+			defer func() { failed = true }()
+			if !failed {
+				return memstore.Fault{Err: storage.ErrUnavailable}
+			}
+			return memstore.Fault{}
+		}
+		k := b.keeper(func(_ *checkpoint.Config, d *checkpoint.Deps) {
+			report := d.Report
+			d.Report = func(ctx context.Context, c *tandemv1.Checkpoint) error {
+				select {
+				case <-time.After(time.Second): // virtual: the agent is slow
+					return report(ctx, c)
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		})
+		if err := k.Save(t.Context(), at(1), state(1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // virtual: the store is back, the report under way
+		if err := k.Save(t.Context(), at(2), state(2)); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Wait(t.Context(), func() {}); err != nil || b.count() != 2 {
 			t.Errorf("%d reported, %v", b.count(), err)
 		}
 	})

@@ -11,39 +11,102 @@ import (
 )
 
 // Restore returns what training starts from; nil without a checkpoint to resume, or when
-// none of the trial is sound any more. All ranks get the same, or an error.
-func (k *Keeper) Restore(ctx context.Context) (*ckpt.Manifest, []safetensors.Tensor, error) {
+// none of the trial is sound any more. All ranks get the same, or an error. It waits for a
+// store that is unavailable; away is called once to tell so.
+func (k *Keeper) Restore(ctx context.Context, away func()) (*ckpt.Manifest, []safetensors.Tensor, error) {
 	if k.Resume == nil {
 		return nil, nil, nil
 	}
-	var m *ckpt.Manifest
-	var tensors []safetensors.Tensor
-	if k.Rank == 0 {
-		var err error
-		if m, tensors, err = k.choose(ctx); err != nil {
-			return nil, nil, err
-		}
-	}
-	if k.Group == nil {
-		return m, tensors, nil
-	}
-	// Rank 0's choice, for a store may show a fault to one rank and not to another.
-	choice := []float64{0, 0, 0}
-	if m != nil {
-		choice = []float64{1, float64(m.Step), float64(m.Generation)}
-	}
-	if err := k.Group.AllReduceSum(choice); err != nil {
-		return nil, nil, fmt.Errorf("agree on a checkpoint: %w", err)
-	}
-	if choice[0] == 0 || k.Rank == 0 {
-		return m, tensors, nil
-	}
-	prefix := k.prefixOf(int64(choice[1]), int64(choice[2]))
-	chosen, tensors, err := ckpt.Load(ctx, k.Store, prefix, k.expect())
+	r := restoring{k: k}
+	err := storage.Persist(ctx, func() error { return r.round(ctx) }, func(err error) {
+		k.Log.Warn().Err(err).Msg("storage is unavailable; the checkpoint to resume from waits for it")
+		away()
+	})
 	if err != nil {
 		return nil, nil, err
 	}
-	return &chosen, tensors, nil
+	return r.manifest, r.tensors, nil
+}
+
+// restoring is one rank's part in a Restore. Rank 0 chooses, for a store may show a fault
+// to one rank and not to another.
+type restoring struct {
+	k        *Keeper
+	chosen   bool // rank 0 has chosen, and this rank knows what
+	prefix   string
+	loaded   bool
+	manifest *ckpt.Manifest // nil: from the beginning
+	tensors  []safetensors.Tensor
+}
+
+// round takes the ranks as far as the store lets them. They go through rounds together, so
+// that none waits in a collective while another waits for the store: ErrUnavailable on any
+// rank is ErrUnavailable on all.
+func (r *restoring) round(ctx context.Context) error {
+	for {
+		err := r.advance(ctx)
+		if err != nil && !errors.Is(err, storage.ErrUnavailable) {
+			return err
+		}
+		if r.k.Group == nil {
+			return err
+		}
+		pending, away, shared := r.share(err != nil)
+		switch {
+		case shared != nil:
+			return fmt.Errorf("agree on a checkpoint: %w", shared)
+		case err != nil:
+			return err
+		case away:
+			return fmt.Errorf("%w: another rank waits for it", storage.ErrUnavailable)
+		case !pending:
+			return nil
+		}
+	}
+}
+
+// advance does this rank's next thing: choose, or load what was chosen.
+func (r *restoring) advance(ctx context.Context) (err error) {
+	switch {
+	case r.loaded:
+	case r.k.Rank == 0:
+		r.manifest, r.tensors, err = r.k.choose(ctx)
+		r.loaded = err == nil
+		r.chosen = r.loaded
+	case r.chosen:
+		m, tensors, err := ckpt.Load(ctx, r.k.Store, r.prefix, r.k.expect())
+		if err != nil {
+			return err
+		}
+		r.manifest, r.tensors, r.loaded = &m, tensors, true
+	}
+	return err
+}
+
+// share tells all ranks rank 0's choice, and whether any has still to load or cannot.
+func (r *restoring) share(unavailable bool) (pending, away bool, err error) {
+	v := make([]float64, 6)
+	if !r.loaded {
+		v[0] = 1
+	}
+	if unavailable {
+		v[1] = 1
+	}
+	if r.k.Rank == 0 && r.chosen {
+		v[2] = 1
+		if r.manifest != nil {
+			v[3], v[4], v[5] = 1, float64(r.manifest.Step), float64(r.manifest.Generation)
+		}
+	}
+	if err := r.k.Group.AllReduceSum(v); err != nil {
+		return false, false, err
+	}
+	if v[2] > 0 && !r.chosen {
+		r.chosen = true
+		r.loaded = v[3] == 0
+		r.prefix = r.k.prefixOf(int64(v[4]), int64(v[5]))
+	}
+	return v[0] > 0, v[1] > 0, nil
 }
 
 // choose loads the named checkpoint, or the newest sound one that is not newer.

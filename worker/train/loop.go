@@ -161,7 +161,7 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 
 // restore puts the trainer where the checkpoints left off and returns its state.
 func (l *Loop) restore(ctx context.Context) (State, error) {
-	m, tensors, err := l.Checkpoints.Restore(ctx)
+	m, tensors, err := l.Checkpoints.Restore(ctx, func() { l.show(State{}, PhaseStorage) })
 	if m == nil || err != nil {
 		return State{}, err
 	}
@@ -255,7 +255,7 @@ func (l *Loop) settle(ctx context.Context, st State) error {
 		return nil
 	}
 	l.show(st, phaseSaving)
-	if err := l.Checkpoints.Wait(ctx); err != nil {
+	if err := l.Checkpoints.Wait(ctx, func() { l.show(st, PhaseStorage) }); err != nil {
 		return fmt.Errorf("keep the checkpoint of step %d: %w", st.Step, err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -260,6 +261,35 @@ func TestFinalCheckpointIsWaitedFor(t *testing.T) {
 	if len(end.news.checkpoints()) != 0 {
 		t.Errorf("checkpoints were reported that are not there")
 	}
+}
+
+// Training goes on without the store; its end waits for it, and says so.
+func TestEndWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		back := time.Now().Add(time.Hour)
+		away := memstore.New(memstore.Config{Hook: func(context.Context, memstore.Op) memstore.Fault {
+			if time.Now().Before(back) {
+				return memstore.Fault{Err: storage.ErrUnavailable}
+			}
+			return memstore.Fault{}
+		}})
+		ends := site{t: t, spec: spec(), store: away, world: 2}.run()
+		for rank, end := range ends {
+			if end.err != nil || end.outcome != train.Finished {
+				t.Fatalf("rank %d: outcome %v, error %v", rank, end.outcome, end.err)
+			}
+		}
+		news := ends[0].news
+		if kept := news.checkpoints(); len(kept) != 1 || kept[0].Step != 28 {
+			t.Errorf("kept %v, want the last", kept)
+		}
+		if n := len(news.evaluations()); n != 4 {
+			t.Errorf("%d evaluations", n)
+		}
+		if p := news.progress[len(news.progress)-1]; p.Step != 28 || p.Phase != train.PhaseStorage {
+			t.Errorf("last progress is %v", p)
+		}
+	})
 }
 
 func TestNoValidationSplit(t *testing.T) {

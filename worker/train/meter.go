@@ -73,4 +73,5 @@ const (
 	phaseTraining   = "training"
 	phaseEvaluating = "evaluating"
 	phaseSaving     = "saving"
+	PhaseStorage    = "waiting for storage" // it is unavailable, and nothing can be done without it
 )

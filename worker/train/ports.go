@@ -50,11 +50,14 @@ type Group interface {
 // Checkpoints keeps and finds training state.
 type Checkpoints interface {
 	// Restore returns what training starts from, the same on all ranks; nil: from the beginning.
-	Restore(ctx context.Context) (*ckpt.Manifest, []safetensors.Tensor, error)
-	// Save begins to keep a checkpoint and returns once no other is being written.
+	// It waits for a store that is unavailable; away is called once to tell so.
+	Restore(ctx context.Context, away func()) (*ckpt.Manifest, []safetensors.Tensor, error)
+	// Save begins to keep a checkpoint and returns once no other is being written. It does not
+	// wait for a store that is unavailable.
 	Save(ctx context.Context, m ckpt.Manifest, tensors []safetensors.Tensor) error
-	// Wait returns when the last one is committed, or with the error that it ended with.
-	Wait(ctx context.Context) error
+	// Wait returns when the last one is committed, or with the error that it ended with. It
+	// waits for a store that is unavailable; away is called once to tell so.
+	Wait(ctx context.Context, away func()) error
 }
 
 // Reporter carries news to the coordinator.

@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"connectrpc.com/connect"
+	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
@@ -149,6 +151,42 @@ func TestContexts(t *testing.T) {
 	u.want(u.run("list", "--context", "test"), exitUnreachable, "127.0.0.1:1")
 	u.want(u.run("list", "--context", "third"), exitError, `no context "third"`, "test, other")
 	u.want(u.run("context", "list", "-o", "json"), exitOK, `"current": true`)
+}
+
+// TestOutputWithoutACluster: what needs no coordinator obeys -o too.
+func TestOutputWithoutACluster(t *testing.T) {
+	u := newUser(t, "", "127.0.0.1:1")
+	want := map[string]any{"name": "test", "current": true, "endpoints": []any{"127.0.0.1:1"}}
+	gone := map[string]any{"name": "test", "current": false, "endpoints": []any{"127.0.0.1:1"}}
+	for _, tc := range []struct {
+		args []string
+		want any
+	}{
+		{[]string{"version"}, map[string]any{"version": version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH}},
+		{[]string{"context", "list"}, []any{want}},
+		{[]string{"context", "use", "test"}, want},
+		{[]string{"context", "remove", "test", "-y"}, gone},
+	} {
+		file := u.env["TANDEM_CONFIG"]
+		before, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for form, decode := range map[string]func([]byte, any) error{"json": json.Unmarshal, "yaml": yaml.Unmarshal} {
+			write(t, u.dir, filepath.Base(file), string(before))
+			u.want(u.run(append(tc.args, "-o", form)...), exitOK)
+			var got any
+			if err := decode([]byte(u.out.String()), &got); err != nil {
+				t.Errorf("%v -o %s: %v in %s", tc.args, form, err, u.out.String())
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%v -o %s: %s", tc.args, form, diff)
+			}
+			if form == "yaml" && strings.HasPrefix(u.out.String(), "{") {
+				t.Errorf("%v -o yaml: %s", tc.args, u.out.String())
+			}
+		}
+	}
 }
 
 // TestSubmitIsRetriedWithTheSameRequestID: the coordinator that was asked goes away, and the next one knows the request.

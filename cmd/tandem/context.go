@@ -2,17 +2,28 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
 )
 
 func (a *app) contextCommand() *cobra.Command {
 	return group("context", "Show and choose the clusters this user knows",
 		a.contextListCommand(), a.contextUseCommand(), a.contextRemoveCommand())
+}
+
+// contextEntry is what programs are told of a context; its token stays out of it.
+type contextEntry struct {
+	Name      string   `json:"name"`
+	Current   bool     `json:"current"`
+	Endpoints []string `json:"endpoints"`
+}
+
+func contextOf(c client.Context, file *client.File) contextEntry {
+	return contextEntry{c.Name, c.Name == file.Current, c.Endpoints}
 }
 
 func (a *app) contextListCommand() *cobra.Command {
@@ -25,37 +36,17 @@ func (a *app) contextListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			type entry struct {
-				Name      string   `json:"name"`
-				Current   bool     `json:"current"`
-				Endpoints []string `json:"endpoints"`
-			}
-			list := []entry{}
+			list := []contextEntry{}
 			g := grid{header: []string{"", "NAME", "ENDPOINTS"}, empty: "No contexts in " + file.Path() + ". `tandem up` writes one."}
 			for _, c := range file.Contexts {
 				star := ""
 				if c.Name == file.Current {
 					star = "*"
 				}
-				list = append(list, entry{c.Name, c.Name == file.Current, c.Endpoints})
+				list = append(list, contextOf(c, file))
 				g.rows = append(g.rows, []string{star, c.Name, strings.Join(c.Endpoints, ", ")})
 			}
-			var b []byte
-			switch a.output {
-			case "json":
-				b, err = json.MarshalIndent(list, "", "  ")
-				b = append(b, '\n')
-			case "yaml":
-				b, err = yaml.Marshal(list)
-			default:
-				g.write(a.out, a.output == "wide")
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			_, err = a.out.Write(b)
-			return err
+			return a.showValue(list, g)
 		}),
 	}
 }
@@ -79,8 +70,7 @@ func (a *app) contextUseCommand() *cobra.Command {
 			if err := file.Save(); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "Commands go to %s (%s) now.\n", c.Name, strings.Join(c.Endpoints, ", "))
-			return err
+			return a.showValue(contextOf(c, file), text(fmt.Sprintf("Commands go to %s (%s) now.", c.Name, strings.Join(c.Endpoints, ", "))))
 		}),
 	}
 }
@@ -96,14 +86,18 @@ func (a *app) contextRemoveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := file.Get(args[0]); err != nil {
+			c, err := file.Get(args[0])
+			if err != nil {
 				return err
 			}
 			if err := a.confirm(fmt.Sprintf("Forget context %s and its token?", args[0])); err != nil {
 				return err
 			}
-			file.Delete(args[0])
-			return file.Save()
+			file.Delete(c.Name)
+			if err := file.Save(); err != nil {
+				return err
+			}
+			return a.showValue(contextOf(c, file), text(c.Name+" is forgotten"))
 		}),
 	}
 }

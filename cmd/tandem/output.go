@@ -30,29 +30,38 @@ type part interface {
 
 // show writes an answer in the form that was asked for: m for programs, parts for people.
 func (a *app) show(m proto.Message, parts ...part) error {
-	switch a.output {
-	case "json":
-		b, err := encodeJSON(m)
+	return a.showAs(func() ([]byte, error) { return encodeJSON(m) }, parts)
+}
+
+// showValue is show for an answer that no coordinator gave: v is what its JSON is made of.
+func (a *app) showValue(v any, parts ...part) error {
+	return a.showAs(func() ([]byte, error) {
+		b, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("encode as JSON: %w", err)
 		}
-		_, err = a.out.Write(b)
-		return err
-	case "yaml":
-		b, err := encodeJSON(m)
-		if err != nil {
-			return err
+		return append(b, '\n'), nil
+	}, parts)
+}
+
+func (a *app) showAs(encode func() ([]byte, error), parts []part) error {
+	if a.output != "json" && a.output != "yaml" {
+		for _, p := range parts {
+			p.write(a.out, a.output == "wide")
 		}
+		return nil
+	}
+	b, err := encode()
+	if err == nil && a.output == "yaml" {
 		if b, err = yaml.JSONToYAML(b); err != nil {
-			return fmt.Errorf("encode as YAML: %w", err)
+			err = fmt.Errorf("encode as YAML: %w", err)
 		}
-		_, err = a.out.Write(b)
+	}
+	if err != nil {
 		return err
 	}
-	for _, p := range parts {
-		p.write(a.out, a.output == "wide")
-	}
-	return nil
+	_, err = a.out.Write(b)
+	return err
 }
 
 // encodeJSON writes a message with the keys of the schema, every one of them, so that scripts can rely on them.

@@ -39,8 +39,13 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "Show the version of this program",
 		Args:  cobra.NoArgs,
 		RunE: a.run(func(context.Context, []string) error {
-			fmt.Fprintf(a.out, "tandem %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return nil
+			v := struct {
+				Version string `json:"version"`
+				Go      string `json:"go"`
+				OS      string `json:"os"`
+				Arch    string `json:"arch"`
+			}{version(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+			return a.showValue(v, text(fmt.Sprintf("tandem %s (%s, %s/%s)", v.Version, v.Go, v.OS, v.Arch)))
 		}),
 	}
 }

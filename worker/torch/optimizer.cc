@@ -19,8 +19,9 @@ bool plain(const at::Tensor& t) {
          t.is_non_overlapping_and_dense();
 }
 
-// The sum of squares of floats: eight running sums that the compiler keeps in
-// vector registers, folded into a double every block.
+// The sum of squares of floats: sixteen running sums that the compiler keeps in
+// vector registers, folded into a double every block. A block whose squares are
+// too large for floats is summed again in doubles.
 double sum_of_squares(const float* g, int64_t n) {
   double total = 0;
   for (int64_t start = 0; start < n; start += 4096) {
@@ -30,7 +31,13 @@ double sum_of_squares(const float* g, int64_t n) {
     for (; i + 16 <= end; i += 16)
       for (int lane = 0; lane < 16; lane++) lanes[lane] += g[i + lane] * g[i + lane];
     for (; i < end; i++) lanes[0] += g[i] * g[i];
-    for (float lane : lanes) total += lane;
+    double block = 0;
+    for (float lane : lanes) block += lane;
+    if (!std::isfinite(block)) {
+      block = 0;
+      for (i = start; i < end; i++) block += double(g[i]) * g[i];
+    }
+    total += block;
   }
   return total;
 }
@@ -48,7 +55,12 @@ double gradient_norm(const std::vector<at::Tensor>& grads) {
   }
   if (!others.empty()) {
     auto norms = at::_foreach_norm(others, 2);
-    auto norm = at::linalg_vector_norm(at::stack(norms).to(at::kDouble), 2).item<double>();
+    double norm = at::linalg_vector_norm(at::stack(norms).to(at::kDouble), 2).item<double>();
+    if (!std::isfinite(norm)) { // the same for these
+      norm = 0;
+      for (const auto& g : others)
+        norm = std::hypot(norm, at::linalg_vector_norm(g.to(at::kDouble), 2).item<double>());
+    }
     total += norm * norm;
   }
   return std::sqrt(total);

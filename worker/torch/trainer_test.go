@@ -283,6 +283,43 @@ func TestNaNChangesNothing(t *testing.T) {
 	}
 }
 
+// The square of a gradient may be too large for a float32, as long as the gradient is not.
+func TestNormOfLargeGradients(t *testing.T) {
+	const n = 5000 // more than a block, and a tail
+	m := compile(t, torch.ModuleDef{
+		Params:  []torch.ParamDef{{Name: "w", Shape: []int64{n}}},
+		Forward: "def forward(self, x: Tensor) -> Tensor:\n    return x * self.w\n",
+	})
+	tr := newTrainer(t, torch.TrainerConfig{Module: m, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}, ClipNorm: 1})
+	x, y := make([]float32, n), make([]float32, n)
+	for i := range x {
+		x[i], y[i] = 1, 1
+	}
+	for _, scale := range []float64{1, 1e19, 1e25, 1e38} {
+		before := state(t, tr)
+		w, _ := torch.Float32s(before[0])
+		want := 0.0
+		for i := range w {
+			g := 2. / n * float64(w[i]-y[i]) * scale
+			want += g * g
+		}
+		want = math.Sqrt(want)
+		r := step(t, tr, torch.StepInput{Batch: torch.Batch{X: x, XShape: []int64{1, n}, Targets: y}, LossScale: scale, LR: 0.5})
+		if !r.Finite || math.Abs(r.GradNorm-want) > 1e-4*want {
+			t.Errorf("scale %g: %+v, want the norm %g", scale, r, want)
+		}
+		// The clipped update has the length of the learning rate.
+		after, _ := torch.Float32s(state(t, tr)[0])
+		moved := 0.0
+		for i := range w {
+			moved += math.Pow(float64(after[i]-w[i]), 2)
+		}
+		if length := math.Min(1, want) * 0.5; math.Abs(math.Sqrt(moved)-length) > 1e-3 {
+			t.Errorf("scale %g: moved by %g, want %g", scale, math.Sqrt(moved), length)
+		}
+	}
+}
+
 func TestMicroBatchesAddUp(t *testing.T) {
 	config := func() torch.TrainerConfig {
 		return torch.TrainerConfig{Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD, Momentum: 0.9}}

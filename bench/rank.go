@@ -28,7 +28,8 @@ func rankMain(args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if err := torch.Init(torch.Options{Threads: 1}); err != nil {
+	// As the engine trains; theirs need not be deterministic.
+	if err := torch.Init(torch.Options{Threads: 1, Deterministic: true}); err != nil {
 		return fmt.Errorf("set libtorch up: %w", err)
 	}
 	code, err := os.ReadFile(*file)

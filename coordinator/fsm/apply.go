@@ -10,7 +10,7 @@ import (
 )
 
 // Apply applies one command, which Decode has let through, at an index. A client's command that was applied before
-// under the same request id returns the first result and changes nothing.
+// under the same request id returns the first result and changes nothing; one of another kind under that id is refused.
 func Apply(tx *state.Tx, index uint64, cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	if index <= tx.Index() {
 		return nil, fmt.Errorf("%w: index %d after %d", ErrCorrupt, index, tx.Index())
@@ -18,7 +18,7 @@ func Apply(tx *state.Tx, index uint64, cmd *tandemv1.Command) (*tandemv1.Result,
 	tx.SetIndex(index)
 	if id := cmd.GetRequestId(); id != "" {
 		if before, ok := tx.Request(id); ok {
-			return before.GetResult(), nil
+			return repeated(before, kindOf(cmd), index), nil
 		}
 	}
 	a := &applier{Tx: tx, now: cmd.GetTime(), actor: cmd.GetActor()}
@@ -28,7 +28,7 @@ func Apply(tx *state.Tx, index uint64, cmd *tandemv1.Command) (*tandemv1.Result,
 	}
 	result.Index = index
 	if id := cmd.GetRequestId(); id != "" {
-		tx.Put(&tandemv1.RequestRecord{RequestId: id, Result: result, Time: cmd.GetTime()})
+		tx.Put(&tandemv1.RequestRecord{RequestId: id, Result: result, Time: cmd.GetTime(), Command: kindOf(cmd)})
 	}
 	return result, nil
 }

@@ -11,6 +11,22 @@ import (
 // requestsKept is how long results of clients' requests are remembered at least.
 const requestsKept = 24 * time.Hour
 
+// kindOf names the kind of a command: the field of Command that it is in.
+func kindOf(cmd *tandemv1.Command) string {
+	m := cmd.ProtoReflect()
+	return string(m.WhichOneof(m.Descriptor().Oneofs().ByName("command")).Name())
+}
+
+// repeated answers a request whose id was used before.
+func repeated(before *tandemv1.RequestRecord, kind string, index uint64) *tandemv1.Result {
+	if before.GetCommand() == kind {
+		return before.GetResult()
+	}
+	r := refuse(invalid, "request id %q was used before, for %s: use a new one for each request, and the same one only to repeat it", before.GetRequestId(), before.GetCommand())
+	r.Index = index
+	return r
+}
+
 // expire forgets requests and tokens, but no request that is younger than requestsKept.
 func (a *applier) expire(c *tandemv1.Expire) *tandemv1.Result {
 	if before := c.GetRequestsBefore(); before != nil {

@@ -92,7 +92,8 @@ type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it was proposed, stamped by the leader; the only clock the state machine has.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Chosen by the client; a command whose request_id was applied before returns the first result. Empty for loops.
+	// Chosen by the client; a command whose request_id was applied before returns the first result, and is refused as INVALID
+	// when that was another kind of command. Empty for loops.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Who asked: name of a token, id of a node, or name of a leader loop.
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
@@ -1688,7 +1689,9 @@ type RequestRecord struct {
 	// What it gave.
 	Result *Result `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
 	// When it was applied.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// What was asked: the name of the field of Command.
+	Command       string `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1742,6 +1745,13 @@ func (x *RequestRecord) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *RequestRecord) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
 }
 
 // ProposeRequest carries a command.
@@ -2123,12 +2133,13 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\arefusal\x18\x02 \x01(\x0e2\x16.tandem.v1.RefusalCodeR\arefusal\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x0e\n" +
 	"\x02id\x18\x04 \x01(\tR\x02id\x12#\n" +
-	"\rpart_refusals\x18\x05 \x03(\tR\fpartRefusals\"\x89\x01\n" +
+	"\rpart_refusals\x18\x05 \x03(\tR\fpartRefusals\"\xa3\x01\n" +
 	"\rRequestRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12)\n" +
 	"\x06result\x18\x02 \x01(\v2\x11.tandem.v1.ResultR\x06result\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\">\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
+	"\acommand\x18\x04 \x01(\tR\acommand\">\n" +
 	"\x0eProposeRequest\x12,\n" +
 	"\acommand\x18\x01 \x01(\v2\x12.tandem.v1.CommandR\acommand\"<\n" +
 	"\x0fProposeResponse\x12)\n" +

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os/exec"
+	"syscall"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/spec"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/agent"
 )
 
 // Exit codes. They are a promise to scripts: see exitCodesTopic.
@@ -24,6 +27,8 @@ const (
 	exitTimeout     = 7
 	exitDenied      = 8
 	exitConflict    = 9
+	exitFull        = 10
+	exitEngine      = 11
 	exitInterrupted = 130
 )
 
@@ -43,6 +48,8 @@ func exitCodesTopic() *cobra.Command {
     7  --timeout ended before what was waited for
     8  the token is not known, has ended, or may not do this
     9  the state does not allow it, or it is there already
+   10  the disk is full
+   11  there is no tandem-engine here that works
   130  interrupted with Ctrl-C; a job that was followed goes on`,
 	}
 }
@@ -97,6 +104,10 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrNoContext):
 		return exitUnreachable
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), childCode(err) == exitFull:
+		return exitFull
+	case errors.Is(err, agent.ErrEngine), childCode(err) == exitEngine:
+		return exitEngine
 	}
 	switch connect.CodeOf(err) {
 	case connect.CodeInvalidArgument:
@@ -115,4 +126,13 @@ func exitCode(err error) int {
 		return exitInterrupted
 	}
 	return exitError
+}
+
+// childCode is the exit code of the child process that an error is about; 0 for none. Those of up are this program too.
+func childCode(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
 }

@@ -403,7 +403,7 @@ func TestCannotStart(t *testing.T) {
 	}{
 		"no token":      {func(cfg *Config) { cfg.JoinToken = "" }, "has not joined"},
 		"other cluster": {func(cfg *Config) { cfg.JoinToken = other.token.String() }, "not of the cluster"},
-		"no engine":     {func(cfg *Config) { cfg.EngineBinary = "/nowhere/tandem-engine" }, "find the engine"},
+		"no engine":     {func(cfg *Config) { cfg.EngineBinary = "/nowhere/tandem-engine" }, "no engine that works"},
 		"engine fails":  {func(cfg *Config) { cfg.EngineBinary = "/bin/false" }, "for devices"},
 		"port in use":   {func(cfg *Config) { cfg.Listen = m.address }, "choose another"},
 	} {

@@ -170,7 +170,7 @@ func (c Config) engineBinary() (string, error) {
 			_, err = os.Stat(path)
 		}
 		if err != nil {
-			return "", fmt.Errorf("find the engine: %w; build it with \"make build\", or name it with --engine", err)
+			return "", fmt.Errorf("%w: %w; build it with \"make build\", or name it with --engine", ErrEngine, err)
 		}
 		return path, nil
 	}

@@ -22,6 +22,9 @@ const (
 	engineName = "tandem-engine"
 )
 
+// ErrEngine means that this machine has no engine that works: there is none, or it cannot say what devices it has.
+var ErrEngine = errors.New("no engine that works")
+
 // discovery is what "tandem-engine devices" prints.
 type discovery struct {
 	LibtorchVersion string   `json:"libtorch_version"`
@@ -43,11 +46,11 @@ func discover(ctx context.Context, binary string, env []string) (discovery, erro
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errs, env
 	if err := cmd.Run(); err != nil {
-		return discovery{}, fmt.Errorf("ask %s for devices: %w: %s", binary, err, lastLine(errs.String()))
+		return discovery{}, fmt.Errorf("%w: ask %s for devices: %w: %s", ErrEngine, binary, err, lastLine(errs.String()))
 	}
 	var d discovery
 	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
-		return discovery{}, fmt.Errorf("read what \"%s devices\" printed: %w", binary, err)
+		return discovery{}, fmt.Errorf("%w: read what \"%s devices\" printed: %w", ErrEngine, binary, err)
 	}
 	return d, nil
 }
@@ -97,7 +100,7 @@ func findEngine() (string, error) {
 	}
 	path, err := exec.LookPath(engineName)
 	if err != nil {
-		return "", errors.New("find the engine: there is no tandem-engine beside this program or on the PATH; build it with \"make build\", or name it with --engine")
+		return "", fmt.Errorf("%w: there is no tandem-engine beside this program or on the PATH; build it with \"make build\", or name it with --engine", ErrEngine)
 	}
 	return filepath.Abs(path)
 }

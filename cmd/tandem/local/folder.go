@@ -202,7 +202,7 @@ func (f *Folder) checkPorts() error {
 func hint(dir string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("the disk of %s is full: free some space, or choose another folder with --data-dir", dir)
+		return fmt.Errorf("the disk of %s is full: free some space, or choose another folder with --data-dir (%w)", dir, err)
 	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("the folder %s cannot be written: choose another with --data-dir (%w)", dir, err)
 	case errors.Is(err, syscall.ENOTDIR):

@@ -1,11 +1,15 @@
 package local
 
 import (
+	"errors"
+	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -60,6 +64,26 @@ func TestPortsInUse(t *testing.T) {
 	f.Close()
 }
 
+func TestHints(t *testing.T) {
+	for cause, want := range map[error]string{
+		syscall.ENOSPC:      "the disk of /data is full: free some space",
+		syscall.EDQUOT:      "the disk of /data is full: free some space",
+		syscall.EROFS:       "the folder /data cannot be written",
+		syscall.EACCES:      "the folder /data cannot be written",
+		syscall.ENOTDIR:     "/data is no folder",
+		syscall.EIO:         "data folder /data: ",
+		io.ErrUnexpectedEOF: "data folder /data: ",
+	} {
+		err := hint("/data", &fs.PathError{Op: "write", Path: "/data/x", Err: cause})
+		if !strings.HasPrefix(err.Error(), want) || cause != syscall.ENOTDIR && !errors.Is(err, cause) {
+			t.Errorf("%v: %v", cause, err)
+		}
+		if advised := strings.Contains(err.Error(), "--data-dir"); advised == strings.HasPrefix(want, "data folder") {
+			t.Errorf("%v: the advice is wrong: %v", cause, err)
+		}
+	}
+}
+
 func TestFoldersThatCannotBe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -73,9 +97,6 @@ func TestFoldersThatCannotBe(t *testing.T) {
 		if _, err := Open(dir, "127.0.0.1:0", ""); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--data-dir") {
 			t.Errorf("%s: %v", dir, err)
 		}
-	}
-	if full := "/dev/full"; strings.Contains(hint(full, os.ErrPermission).Error(), "full is full") {
-		t.Error("the wrong hint")
 	}
 	for _, listen := range []string{"7070", "127.0.0.1:x", "127.0.0.1:65535"} {
 		if _, err := Open(t.TempDir(), listen, ""); err == nil || !strings.Contains(err.Error(), "--listen") {

@@ -19,6 +19,7 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/local"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/child"
 )
 
 // upOptions are the flags of up.
@@ -138,9 +139,11 @@ type localCluster struct {
 	context client.Context
 	slots   int
 
-	keeper *local.Keeper
-	self   string
-	stages []func() // stop what was started, in order of starting
+	keeper   *local.Keeper
+	end      func() // ends the starter of processes
+	self     string
+	children []*local.Child // the first of each process
+	stages   []func()       // stop what was started, in order of starting
 
 	mu    sync.Mutex // guards what follows
 	ready bool       // everything is there
@@ -153,7 +156,7 @@ func (a *app) startCluster(ctx context.Context, dir string, o upOptions) (_ *loc
 	if err != nil {
 		return nil, err
 	}
-	cl := &localCluster{app: a, folder: folder}
+	cl := &localCluster{app: a, folder: folder, end: func() {}}
 	defer func() {
 		if err != nil {
 			cl.stop()
@@ -162,7 +165,7 @@ func (a *app) startCluster(ctx context.Context, dir string, o upOptions) (_ *loc
 	if cl.self, err = os.Executable(); err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	if cl.keeper, err = local.NewKeeper(folder.Path("logs"), stopGrace, cl.line); err != nil {
+	if cl.keeper, err = local.NewKeeper(cl.starter(), folder.Path("logs"), stopGrace, cl.line); err != nil {
 		return nil, err
 	}
 	verb := "Resuming"
@@ -187,19 +190,34 @@ func (a *app) startCluster(ctx context.Context, dir string, o upOptions) (_ *loc
 	return cl, nil
 }
 
-// explainStart says what to do about the usual troubles of processes, of which only the last words are known.
+// explainStart says what to do about the usual troubles of processes, which their exit codes tell.
 func explainStart(err error, dir string) error {
-	switch words := err.Error(); {
-	case strings.Contains(words, "tandem-engine"):
+	switch childCode(err) {
+	case exitEngine:
 		return fmt.Errorf("the workers need tandem-engine: build it with `make build`, or name it with --engine\n%w", err)
-	case strings.Contains(words, syscall.ENOSPC.Error()), strings.Contains(words, syscall.EDQUOT.Error()):
+	case exitFull:
 		return fmt.Errorf("the disk of %s is full: free some space, or choose another folder with --data-dir\n%w", dir, err)
 	}
 	return err
 }
 
+// starter runs what starts processes, until stop.
+func (cl *localCluster) starter() *child.Starter {
+	starter, done := child.NewStarter(), make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(done)
+		_ = starter.Run(ctx) // it has no error but the context's end
+	}()
+	cl.end = func() {
+		cancel()
+		<-done
+	}
+	return starter
+}
+
 // keep starts a process and keeps it.
-func (cl *localCluster) keep(name string, env []string, args ...string) (*local.Child, error) {
+func (cl *localCluster) keep(name string, env []string, args ...string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	first, done := make(chan *local.Child, 1), make(chan struct{})
 	var failed error // to start the first time; after done
@@ -216,14 +234,15 @@ func (cl *localCluster) keep(name string, env []string, args ...string) (*local.
 	}()
 	select {
 	case c := <-first:
+		cl.children = append(cl.children, c)
 		cl.stages = append(cl.stages, func() {
 			cancel()
 			<-done
 		})
-		return c, nil
+		return nil
 	case <-done:
 		cancel()
-		return nil, failed
+		return failed
 	}
 }
 
@@ -242,26 +261,25 @@ func (cl *localCluster) stop() {
 		cl.stages[i]()
 	}
 	cl.stages = nil
+	cl.end()
 	cl.folder.Close()
 }
 
-// until asks again and again whether a child is ready; it ends when it is, when the child has ended, or with ctx.
-func until(ctx context.Context, c *local.Child, ready func(context.Context) bool) error {
-	for {
-		if ready(ctx) {
-			return nil
+// until asks again and again whether something is ready; it ends when it is, when any child has ended, or with ctx.
+func (cl *localCluster) until(ctx context.Context, ready func(context.Context) bool) error {
+	for !ready(ctx) {
+		for _, c := range cl.children {
+			select {
+			case <-c.Done():
+				return c.Err()
+			default:
+			}
 		}
-		t := time.NewTimer(30 * time.Millisecond)
-		select {
-		case <-c.Done():
-			t.Stop()
-			return c.Err()
-		case <-ctx.Done():
-			t.Stop()
+		if client.Sleep(ctx, 30*time.Millisecond) != nil {
 			return context.Cause(ctx)
-		case <-t.C:
 		}
 	}
+	return nil
 }
 
 // line shows the warnings of children; everything is in the logs.

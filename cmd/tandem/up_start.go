@@ -12,7 +12,6 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem.dev/cmd/tandem/client"
-	"tandem.dev/cmd/tandem/local"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -22,13 +21,13 @@ const adminFile = "admin/contexts.yaml"
 // startStore starts the embedded S3 server and waits until it listens.
 func (cl *localCluster) startStore(ctx context.Context) error {
 	s := cl.folder.Settings
-	c, err := cl.keep("store",
+	err := cl.keep("store",
 		[]string{"TANDEM_STORE_ACCESS_KEY=" + s.AccessKey, "TANDEM_STORE_SECRET_KEY=" + s.SecretKey},
 		"store", "--dir", cl.folder.Path("objects"), "--listen", s.Store)
 	if err != nil {
 		return err
 	}
-	return until(ctx, c, func(ctx context.Context) bool {
+	return cl.until(ctx, func(ctx context.Context) bool {
 		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", s.Store)
 		if err != nil {
 			return false
@@ -41,7 +40,7 @@ func (cl *localCluster) startStore(ctx context.Context) error {
 // it leads.
 func (cl *localCluster) startCoordinator(ctx context.Context) error {
 	s := cl.folder.Settings
-	c, err := cl.keep("coordinator",
+	err := cl.keep("coordinator",
 		[]string{
 			"TANDEM_CONFIG=" + cl.folder.Path(adminFile),
 			"TANDEM_STORAGE_ACCESS_KEY=" + s.AccessKey, "TANDEM_STORAGE_SECRET_KEY=" + s.SecretKey,
@@ -51,7 +50,7 @@ func (cl *localCluster) startCoordinator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return until(ctx, c, func(ctx context.Context) bool {
+	return cl.until(ctx, func(ctx context.Context) bool {
 		if cl.context.Name == "" && !cl.readContext() {
 			return false
 		}
@@ -109,7 +108,6 @@ func (cl *localCluster) startWorkers(ctx context.Context, o upOptions) error {
 		break
 	}
 	names := map[string]bool{}
-	var last *local.Child
 	for i := range o.workers {
 		name := workerName(i)
 		args := []string{
@@ -120,14 +118,11 @@ func (cl *localCluster) startWorkers(ctx context.Context, o upOptions) error {
 			args = append(args, "--engine", o.engine)
 		}
 		names[name] = true
-		if last, err = cl.keep(name, env, args...); err != nil {
+		if err := cl.keep(name, env, args...); err != nil {
 			return err
 		}
 	}
-	if last == nil {
-		return nil
-	}
-	return until(ctx, last, func(ctx context.Context) bool {
+	return cl.until(ctx, func(ctx context.Context) bool {
 		alive := 0
 		alive, cl.slots = nodes(ctx, api, names)
 		return alive == o.workers

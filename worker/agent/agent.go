@@ -13,6 +13,7 @@ import (
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/s3"
+	"tandem.dev/worker/child"
 )
 
 // Agent is the agent of one node.
@@ -202,7 +203,7 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 		Id: creds.Identity.Node, Name: a.cfg.name(), Pool: a.cfg.Pool, Slots: slotsOf(found.Devices, a.cfg.Slots, a.cfg.cores()),
 		AgentVersion: a.cfg.Version, LibtorchVersion: found.LibtorchVersion, Incarnation: incarnation,
 	}
-	n := &node{agent: a, creds: creds, me: me, local: local, spawner: newSpawner()}
+	n := &node{agent: a, creds: creds, me: me, local: local, children: child.NewStarter()}
 	if err := n.listen(sockets); err != nil {
 		return nil, errors.Join(err, n.close())
 	}

@@ -15,6 +15,7 @@ import (
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/child"
 )
 
 // node is a running agent: its parts and their sockets.
@@ -28,7 +29,7 @@ type node struct {
 	gossip         *gossip.Gossip
 	client         *http.Client
 
-	spawner    *spawner
+	children   *child.Starter
 	supervisor *supervisor
 	logs       *logs
 	reports    *reportQueue
@@ -93,7 +94,7 @@ func (n *node) wire(binary, sockets string) {
 		binary: binary, env: environmentOf(os.Environ()), extra: cfg.EngineEnv, slots: n.me.GetSlots(),
 		scratch: a.path("scratch"), sockets: sockets,
 		limits: limits{grace: cfg.KillGrace, hello: cfg.HelloTimeout, end: lingerTime},
-	}, n.spawner, a.journal(), n.reports, n.logs, a.metrics, log)
+	}, spawner{n.children}, a.journal(), n.reports, n.logs, a.metrics, log)
 	n.reporter = &reporter{
 		node: n.me, queue: n.reports, coordinators: known, fence: n.supervisor.fence, log: log, metrics: a.metrics,
 	}
@@ -144,9 +145,9 @@ func (n *node) run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var threads errgroup.Group // outlives all else: its thread is the parent of the engines
-	spawnerLife, endSpawner := context.WithCancel(life)
-	defer endSpawner()
-	threads.Go(func() error { return n.spawner.run(spawnerLife) })
+	childrenLife, endChildren := context.WithCancel(life)
+	defer endChildren()
+	threads.Go(func() error { return n.children.Run(childrenLife) })
 
 	parts, partsCtx := errgroup.WithContext(life)
 	sessions, endSessions := context.WithCancel(partsCtx) // end first: no new orders while leaving
@@ -170,7 +171,7 @@ func (n *node) run(ctx context.Context) error {
 	end()
 	err := parts.Wait()
 	n.logs.uploads.Wait()
-	endSpawner()
+	endChildren()
 	err = errors.Join(err, threads.Wait(), n.close())
 	n.client.CloseIdleConnections()
 	n.server.dials.CloseIdleConnections()

@@ -1,19 +1,19 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tandem.dev/worker/child"
 )
 
 // processSpec says how to start an engine.
@@ -53,62 +53,31 @@ type starter interface {
 	start(processSpec) (process, error)
 }
 
-// spawner starts processes from one operating system thread that lives as long as the spawner runs. The kernel sends a
-// child its parent-death signal when the thread that started it ends, not the process; a thread of Go's pool may end
-// at any time.
-type spawner struct {
-	calls chan func()
-	gone  chan struct{}
-}
+// spawner starts processes that end with the agent.
+type spawner struct{ children *child.Starter }
 
-func newSpawner() *spawner {
-	return &spawner{calls: make(chan func()), gone: make(chan struct{})}
-}
-
-// run serves start until ctx ends. All children die then, for the thread ends with the goroutine: it stays locked.
-func (s *spawner) run(ctx context.Context) error {
-	runtime.LockOSThread()
-	defer close(s.gone)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case f := <-s.calls:
-			f()
-		}
-	}
-}
-
-var errSpawnerGone = errors.New("the agent ends")
-
-func (s *spawner) start(spec processSpec) (process, error) {
+func (s spawner) start(spec processSpec) (process, error) {
 	cmd := exec.Command(spec.path, spec.args...) //nolint:gosec // the operator's own engine binary
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = spec.env, spec.dir, spec.stdout, spec.stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second // a stray grandchild may hold the pipes
 	before := oomKills()
-	result := make(chan error, 1)
-	select {
-	case s.calls <- func() { result <- cmd.Start() }:
-	case <-s.gone:
-		return nil, errSpawnerGone
-	}
-	if err := <-result; err != nil {
+	if err := s.children.Start(cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.path, err)
 	}
-	return &child{cmd: cmd, ooms: before}, nil
+	return &spawned{cmd: cmd, ooms: before}, nil
 }
 
-type child struct {
+// spawned is a process that was started.
+type spawned struct {
 	cmd  *exec.Cmd
 	ooms int64
 }
 
-func (c *child) pid() int { return c.cmd.Process.Pid }
+func (c *spawned) pid() int { return c.cmd.Process.Pid }
 
-func (c *child) signal(s syscall.Signal) { _ = syscall.Kill(-c.pid(), s) }
+func (c *spawned) signal(s syscall.Signal) { _ = syscall.Kill(-c.pid(), s) }
 
-func (c *child) wait() exit {
+func (c *spawned) wait() exit {
 	// Look without reaping, so that the id of the group cannot belong to anyone else when its stragglers are killed.
 	for {
 		err := unix.Waitid(unix.P_PID, c.pid(), nil, unix.WEXITED|unix.WNOWAIT, nil)

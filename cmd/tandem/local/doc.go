@@ -4,8 +4,7 @@
 // (starts child processes and keeps them), Process (what to start).
 //
 // Invariants:
-//   - No child outlives the keeper, not even when it is killed: the kernel kills children when the thread that started
-//     them ends, and that thread is kept as long as the program.
+//   - No child outlives this program, not even when it is killed: the keeper is given a Starter that sees to it.
 //   - A folder keeps the addresses it was made with: they are part of the cluster's state.
 //   - Keys are made once, never leave the folder, and only its owner can read them.
 //

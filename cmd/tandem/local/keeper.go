@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,30 +23,26 @@ type Process struct {
 	Env  []string
 }
 
+// Starter starts a process, in a group of its own, that cannot outlive this program: worker/child has it.
+type Starter interface {
+	Start(*exec.Cmd) error
+}
+
 // Keeper starts children and keeps them. Make it with NewKeeper.
 type Keeper struct {
+	starter Starter
 	logs    string
 	line    func(name string, line []byte)
 	grace   time.Duration
-	starter chan func()
 }
 
 // NewKeeper keeps children whose output goes to files in the folder logs; line gets each line of it as well. A child
 // that is stopped has grace to end by itself.
-func NewKeeper(logs string, grace time.Duration, line func(name string, line []byte)) (*Keeper, error) {
+func NewKeeper(starter Starter, logs string, grace time.Duration, line func(name string, line []byte)) (*Keeper, error) {
 	if err := os.MkdirAll(logs, 0o700); err != nil {
 		return nil, hint(logs, err)
 	}
-	k := &Keeper{logs: logs, line: line, grace: grace, starter: make(chan func())}
-	go func() {
-		// The parent-death signal is sent when the thread that started a child ends, so one thread starts them all
-		// and is never given back: this goroutine ends with the program only.
-		runtime.LockOSThread()
-		for start := range k.starter {
-			start()
-		}
-	}()
-	return k, nil
+	return &Keeper{starter: starter, logs: logs, line: line, grace: grace}, nil
 }
 
 // Child is a process that was started.
@@ -68,17 +63,13 @@ func (k *Keeper) Start(p Process) (*Child, error) {
 	}
 	cmd := exec.Command(p.Path, p.Args...)
 	cmd.Env = p.Env
-	// A group of its own: Ctrl-C is for the keeper, which stops children in their order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	r, w, err := os.Pipe()
 	if err != nil {
 		_ = log.Close()
 		return nil, fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	cmd.Stdout, cmd.Stderr = w, w
-	started := make(chan error)
-	k.starter <- func() { started <- cmd.Start() }
-	err = <-started
+	err = k.starter.Start(cmd)
 	_ = w.Close()
 	if err != nil {
 		_, _ = log.Close(), r.Close()
@@ -125,13 +116,12 @@ func routine(line string) bool {
 // Done is closed when the child has ended.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
-// Err says how the child ended, with the last it said; call it after Done.
+// Err says how the child ended, with the last it said; call it after Done. It wraps the *exec.ExitError.
 func (c *Child) Err() error {
-	how := "it ended by itself"
-	if c.err != nil {
-		how = c.err.Error()
+	if c.err == nil {
+		return fmt.Errorf("%s: it ended by itself%s", c.Name, c.tail.text())
 	}
-	return fmt.Errorf("%s: %s%s", c.Name, how, c.tail.text())
+	return fmt.Errorf("%s: %w%s", c.Name, c.err, c.tail.text())
 }
 
 // Stop asks the child to end, and makes it end when its grace is over.

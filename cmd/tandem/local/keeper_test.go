@@ -1,26 +1,27 @@
 package local
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
+
+	"tandem.dev/worker/child"
 )
 
 // TestMain is also the program that the tests start: what it is told in KEEPER_TEST.
 func TestMain(m *testing.M) {
 	switch os.Getenv("KEEPER_TEST") {
 	case "":
-		os.Exit(m.Run())
+		goleak.VerifyTestMain(m)
 	case "fail":
 		fmt.Println("no such thing")
 		os.Exit(3)
@@ -31,20 +32,6 @@ func TestMain(m *testing.M) {
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("here")
 		wait()
-	case "keep":
-		// A keeper with a child that stays, to be killed by the test.
-		here := make(chan struct{}, 1)
-		k, err := NewKeeper(os.Getenv("KEEPER_LOGS"), time.Second, func(string, []byte) { here <- struct{}{} })
-		if err == nil {
-			var c *Child
-			if c, err = k.Start(program("stay")); err == nil {
-				<-here // from now on it writes nothing, so that a broken pipe does not end it
-				fmt.Println(c.cmd.Process.Pid)
-				wait()
-			}
-		}
-		fmt.Println(err)
-		os.Exit(1)
 	}
 }
 
@@ -62,7 +49,17 @@ func program(what string) Process {
 func keeper(t *testing.T) (*Keeper, chan string) {
 	t.Helper()
 	lines := make(chan string, 100)
-	k, err := NewKeeper(filepath.Join(t.TempDir(), "logs"), 200*time.Millisecond, func(name string, line []byte) { lines <- name + ": " + string(line) })
+	starter := child.NewStarter()
+	ctx, end := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- starter.Run(ctx) }()
+	t.Cleanup(func() {
+		end()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	k, err := NewKeeper(starter, filepath.Join(t.TempDir(), "logs"), 200*time.Millisecond, func(name string, line []byte) { lines <- name + ": " + string(line) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,56 +116,5 @@ func TestChildIsStartedAgain(t *testing.T) {
 	missing := Process{Name: "missing", Path: filepath.Join(t.TempDir(), "none")}
 	if err := k.Keep(t.Context(), missing, nil, nil); err == nil || !strings.Contains(err.Error(), "start missing") {
 		t.Errorf("%v", err)
-	}
-}
-
-// TestNoOrphans: a keeper that is killed takes its children along.
-func TestNoOrphans(t *testing.T) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "KEEPER_TEST=keep", "KEEPER_LOGS="+t.TempDir())
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatalf("no process id: %q", line)
-	}
-	if err := syscall.Kill(pid, 0); err != nil {
-		t.Fatalf("the child is not there: %v", err)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
-	if !gone(t, pid) {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-		t.Error("the child outlives its keeper")
-	}
-}
-
-// gone waits until a process has ended; a zombie that nobody reaps has.
-func gone(t *testing.T, pid int) bool {
-	t.Helper()
-	deadline := time.After(5 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || strings.Contains(string(stat), ") Z ") {
-			return true
-		}
-		select {
-		case <-deadline:
-			return false
-		case <-tick.C:
-		}
 	}
 }

@@ -1,0 +1,9 @@
+// Package child starts processes that cannot outlive this program, not even when it is killed with -9.
+//
+// The type to know is Starter.
+//
+// The kernel sends a child its parent-death signal when the thread that started it ends, not the process; and a thread of
+// Go's pool may end at any time. So one goroutine, locked to its thread, starts them all, and lives as long as they may.
+//
+// It neither watches nor restarts processes: see worker/agent for engines, cmd/tandem/local for the parts of a cluster.
+package child

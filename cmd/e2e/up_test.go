@@ -153,3 +153,42 @@ func TestUpAgain(t *testing.T) {
 	c.connect()
 	c.completed(long, time.Minute)
 }
+
+// TestUpCannot: what is wrong with the machine is said with what to do about it, and nothing is left running.
+func TestUpCannot(t *testing.T) {
+	c := newUp(t)
+	full := filepath.Join(c.dir, "full")
+	if err := os.Mkdir(full, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	type attempt struct {
+		name string
+		args []string
+		code int
+		says string
+	}
+	attempts := []attempt{
+		{"no engine", []string{"--data-dir", filepath.Join(c.dir, "data"), "--engine", filepath.Join(c.dir, "none")}, 11, "make build"},
+	}
+	// A disk that the coordinator's log does not fit on; only root can make one.
+	if err := syscall.Mount("tmpfs", full, "tmpfs", 0, "size=40k"); err != nil {
+		t.Logf("no small disk: %v", err)
+	} else {
+		defer func() {
+			if err := syscall.Unmount(full, 0); err != nil {
+				t.Errorf("unmount: %v", err)
+			}
+		}()
+		data := filepath.Join(full, "data")
+		attempts = append(attempts, attempt{"full disk", []string{"--data-dir", data}, 10, "the disk of " + data + " is full"})
+	}
+	for _, up := range attempts {
+		c.runAny(append([]string{"up", "--listen", "127.0.0.1:0"}, up.args...)...)
+		if c.code != up.code || !strings.Contains(c.stderr, up.says) {
+			t.Errorf("%s: exit code %d, want %d; it says %q, want %q", up.name, c.code, up.code, c.stderr, up.says)
+		}
+		if left := mentioning(c.dir); len(left) > 0 {
+			t.Errorf("%s: processes %v are left", up.name, left)
+		}
+	}
+}

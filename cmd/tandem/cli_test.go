@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
 )
@@ -151,6 +152,48 @@ func TestContexts(t *testing.T) {
 	u.want(u.run("list", "--context", "test"), exitUnreachable, "127.0.0.1:1")
 	u.want(u.run("list", "--context", "third"), exitError, `no context "third"`, "test, other")
 	u.want(u.run("context", "list", "-o", "json"), exitOK, `"current": true`)
+}
+
+// TestAddContext: somebody who was given an address, a CA and a token sets up their first context.
+func TestAddContext(t *testing.T) {
+	ca := newAuthority(t)
+	address := ca.serve(t, &fake{})
+	u := newUser(t, ca.pem, address)
+	u.env["TANDEM_CONFIG"] = filepath.Join(u.dir, "mine", "contexts.yaml")
+	pem, tok := write(t, u.dir, "lab.pem", ca.pem), write(t, u.dir, "token", secret+"\n")
+	add := []string{"context", "add", "lab", "--endpoint", "https://" + address + "/", "--ca-file", pem, "--token-file", tok}
+	u.want(u.run("list"), exitUnreachable, "no cluster is known", "tandem context add")
+	u.want(u.run(add...), exitOK, "commands go to "+address)
+	if strings.Contains(u.out.String()+u.err.String(), secret) {
+		t.Error("the token is shown")
+	}
+	u.want(u.run("list"), exitOK)
+
+	u.want(u.run(add...), exitUsage, "Replace context lab", "add -y")
+	u.want(u.run(append(add, "-y", "-o", "json")...), exitOK, `"current": true`)
+	u.want(u.run("context", "add", "other", "--endpoint", "127.0.0.1:1,127.0.0.1:2", "--token-file", tok), exitOK, "context use other")
+	u.want(u.run("context", "list"), exitOK, "127.0.0.1:1, 127.0.0.1:2")
+	u.env["TANDEM_TOKEN"] = "tdm_environment"
+	u.want(u.run("context", "add", "third", "--endpoint", "127.0.0.1:1"), exitOK)
+	delete(u.env, "TANDEM_TOKEN")
+
+	join := identity.NewJoinToken(identity.RoleWorker, ca.cert).String()
+	for want, args := range map[string][]string{
+		"NAME is missing":           {"--endpoint", address, "--token-file", tok},
+		`"endpoint" not set`:        {"x", "--token-file", tok},
+		"is not host:port":          {"x", "--endpoint", "10.0.0.1", "--token-file", tok},
+		"needs a token":             {"x", "--endpoint", address},
+		"one word":                  {"x", "--endpoint", address, "--token-file", pem},
+		"lets a node join":          {"x", "--endpoint", address, "--token-file", write(t, u.dir, "join", join)},
+		"no certificate in PEM":     {"x", "--endpoint", address, "--token-file", tok, "--ca-file", tok},
+		"read the CA":               {"x", "--endpoint", address, "--token-file", tok, "--ca-file", filepath.Join(u.dir, "none")},
+		"has no slash in it":        {"../x", "--endpoint", address, "--token-file", tok},
+		"read secret":               {"x", "--endpoint", address, "--token-file", filepath.Join(u.dir, "none")},
+		`unknown flag: --endpoints`: {"x", "--endpoints", address},
+	} {
+		u.want(u.run(append([]string{"context", "add"}, args...)...), exitUsage, want)
+	}
+	u.want(u.run("context", "describe"), exitUsage, `unknown command "describe"`)
 }
 
 // TestOutputWithoutACluster: what needs no coordinator obeys -o too.

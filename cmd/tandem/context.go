@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,7 @@ import (
 
 func (a *app) contextCommand() *cobra.Command {
 	return group("context", "Show and choose the clusters this user knows",
-		a.contextListCommand(), a.contextUseCommand(), a.contextRemoveCommand())
+		a.contextListCommand(), a.contextAddCommand(), a.contextUseCommand(), a.contextRemoveCommand())
 }
 
 // contextEntry is what programs are told of a context; its token stays out of it.
@@ -37,7 +38,7 @@ func (a *app) contextListCommand() *cobra.Command {
 				return err
 			}
 			list := []contextEntry{}
-			g := grid{header: []string{"", "NAME", "ENDPOINTS"}, empty: "No contexts in " + file.Path() + ". `tandem up` writes one."}
+			g := grid{header: []string{"", "NAME", "ENDPOINTS"}, empty: "No contexts in " + file.Path() + ". `tandem up` writes one, `tandem context add` another."}
 			for _, c := range file.Contexts {
 				star := ""
 				if c.Name == file.Current {
@@ -49,6 +50,73 @@ func (a *app) contextListCommand() *cobra.Command {
 			return a.showValue(list, g)
 		}),
 	}
+}
+
+func (a *app) contextAddCommand() *cobra.Command {
+	var endpoints []string
+	var caFile, tokenFile string
+	cmd := &cobra.Command{
+		Use:   "add NAME",
+		Short: "Remember how to reach a cluster that somebody else runs",
+		Long: `Remember how to reach a cluster. Whoever runs it gives three things: where its coordinators are, the certificate of its CA
+(NAME.ca.pem beside the contexts file of anyone who has a context of it), and a token (tandem token create).
+
+The first context becomes the current one; "tandem context use" chooses another.`,
+		Example: "  tandem context add lab --endpoint 10.0.0.1:7070 --endpoint 10.0.0.2:7070 --ca-file lab.ca.pem --token-file token",
+		Args:    want("NAME"),
+		RunE: a.run(func(_ context.Context, args []string) error {
+			c, err := a.newContext(args[0], endpoints, caFile, tokenFile)
+			if err != nil {
+				return err
+			}
+			file, err := a.contexts()
+			if err != nil {
+				return err
+			}
+			if old, err := file.Get(c.Name); err == nil {
+				if err := a.confirm(fmt.Sprintf("Replace context %s (%s) and its token?", old.Name, strings.Join(old.Endpoints, ", "))); err != nil {
+					return err
+				}
+			}
+			file.Put(c)
+			if err := file.Save(); err != nil {
+				return err
+			}
+			now := fmt.Sprintf("Context %s is written to %s; `%s context use %s` makes commands go there.", c.Name, file.Path(), a.name, c.Name)
+			if file.Current == c.Name {
+				now = fmt.Sprintf("Context %s is written to %s; commands go to %s.", c.Name, file.Path(), strings.Join(c.Endpoints, ", "))
+			}
+			return a.showValue(contextOf(c, file), text(now))
+		}),
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&endpoints, "endpoint", nil, "host:port of a coordinator; give all of them")
+	f.StringVar(&caFile, "ca-file", "", "PEM file with the certificate of the cluster's CA; by default the system's, for a proxy that has one of those")
+	f.StringVar(&tokenFile, "token-file", "", "file with the token; by default TANDEM_TOKEN")
+	must(cmd.MarkFlagRequired("endpoint"))
+	return cmd
+}
+
+// newContext makes a context of what somebody typed.
+func (a *app) newContext(name string, endpoints []string, caFile, tokenFile string) (c client.Context, err error) {
+	c = client.Context{Name: name}
+	for _, e := range endpoints {
+		c.Endpoints = append(c.Endpoints, strings.TrimSuffix(strings.TrimPrefix(e, "https://"), "/"))
+	}
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return c, &usageError{fmt.Errorf("read the CA: %w", err)}
+		}
+		c.CA = string(pem)
+	}
+	if c.Token, err = a.secret(tokenFile, "TANDEM_TOKEN"); err != nil {
+		return c, err
+	}
+	if err := c.Validate(); err != nil {
+		return c, &usageError{err}
+	}
+	return c, nil
 }
 
 func (a *app) contextUseCommand() *cobra.Command {

@@ -16,7 +16,7 @@ import (
 )
 
 // ErrUnauthenticated says that nobody knows who asks.
-var ErrUnauthenticated = errors.New("no valid token: set up a context with \"tandem context add\", or ask an admin for a token")
+var ErrUnauthenticated = errors.New("no valid token: ask an admin for one (\"tandem token create\"), then \"tandem context add\"")
 
 // ErrDenied says that who asks may not do that.
 var ErrDenied = errors.New("permission denied")

@@ -1,9 +1,11 @@
 package client
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +33,39 @@ type File struct {
 }
 
 // ErrNoContext means that it is not known which cluster is meant.
-var ErrNoContext = errors.New("no cluster is known: start one with `tandem up`, or set TANDEM_ENDPOINT, TANDEM_CA and TANDEM_TOKEN")
+var ErrNoContext = errors.New("no cluster is known: start one with `tandem up`, name one with `tandem context add`, or set TANDEM_ENDPOINT, TANDEM_CA and TANDEM_TOKEN")
+
+// Validate says what is wrong with a context, in words for whoever typed it. It asks nobody.
+func (c Context) Validate() error {
+	if err := validName(c.Name); err != nil {
+		return err
+	}
+	if len(c.Endpoints) == 0 {
+		return fmt.Errorf("context %q has no endpoints: give host:port of a coordinator", c.Name)
+	}
+	for _, e := range c.Endpoints {
+		if host, port, err := net.SplitHostPort(e); err != nil || host == "" || port == "" {
+			return fmt.Errorf("endpoint %q is not host:port, such as 10.0.0.1:7070", e)
+		}
+	}
+	if c.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CA)) {
+		return fmt.Errorf("context %q: its CA is no certificate in PEM", c.Name)
+	}
+	if _, err := identity.ParseJoinToken(c.Token); err == nil {
+		return errors.New("this token lets a node join; a client needs one of `tandem token create NAME --role user`")
+	}
+	if c.Token == "" || strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("a context needs a token, one word of letters and digits: `tandem token create` makes one")
+	}
+	return nil
+}
+
+func validName(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\") {
+		return fmt.Errorf("context %q: a name is not empty and has no slash in it", name)
+	}
+	return nil
+}
 
 // Path is where the contexts are: $TANDEM_CONFIG, or tandem/contexts.yaml in the user's configuration folder.
 func Path(getenv func(string) string) (string, error) {
@@ -127,8 +161,8 @@ func (f *File) Save() error {
 		return fmt.Errorf("encode contexts: %w", err)
 	}
 	for _, c := range f.Contexts {
-		if strings.ContainsAny(c.Name, "/\\") || c.Name == "" {
-			return fmt.Errorf("context %q: a name has no slash in it", c.Name)
+		if err := validName(c.Name); err != nil {
+			return err
 		}
 		ca, token := f.curlFiles(c.Name)
 		if err := identity.WriteFile(filepath.Dir(ca), filepath.Base(ca), []byte(c.CA)); err != nil {

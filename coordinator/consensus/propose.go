@@ -81,11 +81,10 @@ func (n *Node) proposeOnce(ctx context.Context, cmd *tandemv1.Command) (*tandemv
 // proposed), ErrTooLarge (not proposed), ErrUncertain, and that of ctx, which leaves the outcome open too.
 func (n *Node) ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	data, err := proto.Marshal(&tandemv1.Command{
-		Time:         timestamppb.Now(),
-		RequestId:    cmd.GetRequestId(),
-		Actor:        cmd.GetActor(),
-		DecidedIndex: cmd.GetDecidedIndex(),
-		Command:      cmd.GetCommand(),
+		Time:      timestamppb.Now(),
+		RequestId: cmd.GetRequestId(),
+		Actor:     cmd.GetActor(),
+		Command:   cmd.GetCommand(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode a command: %w", err)

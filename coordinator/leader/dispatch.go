@@ -21,7 +21,7 @@ func Dispatch(s *state.State, p Proposer, log zerolog.Logger) Loop {
 			if plan == nil {
 				return time.Time{}, nil
 			}
-			res, err := propose(ctx, p, name, v.Index(), &tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
+			res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
 			if err != nil {
 				return time.Time{}, err
 			}

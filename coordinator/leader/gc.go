@@ -39,7 +39,7 @@ func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zer
 				}
 			}
 			if ids := Surplus(v); len(ids) > 0 {
-				res, err := propose(ctx, p, name, v.Index(), &tandemv1.Command{Command: &tandemv1.Command_MarkCheckpoints{
+				res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_MarkCheckpoints{
 					MarkCheckpoints: &tandemv1.MarkCheckpoints{CheckpointIds: ids},
 				}})
 				if err != nil {
@@ -63,7 +63,7 @@ func forget(ctx context.Context, v *state.View, p Proposer, name string, now tim
 	if old == nil {
 		return nil
 	}
-	_, err := propose(ctx, p, name, v.Index(), &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: old}})
+	_, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: old}})
 	return err
 }
 
@@ -88,7 +88,7 @@ func deleteMarked(ctx context.Context, s *state.State, p Proposer, name string, 
 	if len(gone) == 0 {
 		return nil
 	}
-	res, err := propose(ctx, p, name, v.Index(), &tandemv1.Command{Command: &tandemv1.Command_ForgetCheckpoints{
+	res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ForgetCheckpoints{
 		ForgetCheckpoints: &tandemv1.ForgetCheckpoints{CheckpointIds: gone},
 	}})
 	if err != nil {

@@ -28,7 +28,7 @@ func Nodes(s *state.State, p Proposer, l Liveness, timeout time.Duration, log ze
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
 			for _, n := range Lost(v, now, since, timeout, l) {
 				log.Warn().Str("node", n.GetId()).Str("name", n.GetName()).Msg("node lost")
-				res, err := propose(ctx, p, name, v.Index(), &tandemv1.Command{Command: &tandemv1.Command_LoseNode{
+				res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_LoseNode{
 					LoseNode: &tandemv1.LoseNode{NodeId: n.GetId(), Incarnation: n.GetIncarnation()},
 				}})
 				if err != nil {

@@ -25,7 +25,7 @@ func Rollout(s *state.State, p Proposer, log zerolog.Logger) Loop {
 				if change == nil {
 					continue
 				}
-				res, err := propose(ctx, p, name, v.Index(), &tandemv1.Command{Command: &tandemv1.Command_ApplyRollout{ApplyRollout: change}})
+				res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ApplyRollout{ApplyRollout: change}})
 				if err != nil {
 					return next, err
 				}

@@ -127,8 +127,8 @@ func watch(ctx context.Context, s *state.State, pass func(ctx context.Context, v
 }
 
 // propose proposes a command of a loop. A refusal means that the state has moved on: the next pass decides again.
-func propose(ctx context.Context, p Proposer, loop string, decided uint64, cmd *tandemv1.Command) (*tandemv1.Result, error) {
-	cmd.Actor, cmd.DecidedIndex = loop, decided
+func propose(ctx context.Context, p Proposer, loop string, cmd *tandemv1.Command) (*tandemv1.Result, error) {
+	cmd.Actor = loop
 	res, err := p.Propose(ctx, cmd)
 	if err != nil {
 		return nil, fmt.Errorf("loop %s: %w", loop, err)

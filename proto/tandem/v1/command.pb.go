@@ -87,7 +87,9 @@ func (RefusalCode) EnumDescriptor() ([]byte, []int) {
 	return file_tandem_v1_command_proto_rawDescGZIP(), []int{0}
 }
 
-// Command is one entry of the replicated log: a decision. Applying it depends on nothing but the state.
+// Command is one entry of the replicated log: a decision. Applying it depends on nothing but the state. What it was decided
+// on stands in its parts (generation, revision, incarnation, slot): each handler compares that with the state as it is now
+// and refuses what is stale.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it was proposed, stamped by the leader; the only clock the state machine has.
@@ -97,8 +99,6 @@ type Command struct {
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Who asked: name of a token, id of a node, or name of a leader loop.
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
-	// Raft index of the state it was decided on; 0: not decided on state. Each handler says what it refuses as stale.
-	DecidedIndex uint64 `protobuf:"varint,4,opt,name=decided_index,json=decidedIndex,proto3" json:"decided_index,omitempty"`
 	// What to do.
 	//
 	// Types that are valid to be assigned to Command:
@@ -177,13 +177,6 @@ func (x *Command) GetActor() string {
 		return x.Actor
 	}
 	return ""
-}
-
-func (x *Command) GetDecidedIndex() uint64 {
-	if x != nil {
-		return x.DecidedIndex
-	}
-	return 0
 }
 
 func (x *Command) GetCommand() isCommand_Command {
@@ -2025,14 +2018,13 @@ var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xee\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xde\n" +
 	"\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x14\n" +
-	"\x05actor\x18\x03 \x01(\tR\x05actor\x12#\n" +
-	"\rdecided_index\x18\x04 \x01(\x04R\fdecidedIndex\x12A\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12A\n" +
 	"\x0ecreate_cluster\x18\n" +
 	" \x01(\v2\x18.tandem.v1.CreateClusterH\x00R\rcreateCluster\x125\n" +
 	"\n" +
@@ -2060,7 +2052,7 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"drop_token\x18\x1b \x01(\v2\x14.tandem.v1.DropTokenH\x00R\tdropToken\x12A\n" +
 	"\x0eput_rendezvous\x18\x1c \x01(\v2\x18.tandem.v1.PutRendezvousH\x00R\rputRendezvous\x12+\n" +
 	"\x06expire\x18\x1d \x01(\v2\x11.tandem.v1.ExpireH\x00R\x06expireB\t\n" +
-	"\acommand\"=\n" +
+	"\acommandJ\x04\b\x04\x10\x05R\rdecided_index\"=\n" +
 	"\rCreateCluster\x12,\n" +
 	"\acluster\x18\x01 \x01(\v2\x12.tandem.v1.ClusterR\acluster\"U\n" +
 	"\tCreateJob\x12 \n" +

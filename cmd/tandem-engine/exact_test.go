@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"math"
+	"slices"
 	"testing"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -73,8 +74,14 @@ func TestTwoRanksEqualOne(t *testing.T) {
 			}
 			oneMetrics, one := run("1")
 			twoMetrics, two := run("2")
+			if len(one) != len(two) || len(one) < 4 {
+				t.Fatalf("one rank keeps %d tensors, two keep %d", len(one), len(two))
+			}
 			worst := 0.0
 			for i := range one {
+				if one[i].Name != two[i].Name || one[i].DType != two[i].DType || !slices.Equal(one[i].Shape, two[i].Shape) {
+					t.Fatalf("tensor %d is %s %s %v with one rank, %s %s %v with two", i, one[i].Name, one[i].DType, one[i].Shape, two[i].Name, two[i].DType, two[i].Shape)
+				}
 				if one[i].DType != "F32" {
 					continue
 				}

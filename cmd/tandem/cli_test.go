@@ -196,6 +196,28 @@ func TestAddContext(t *testing.T) {
 	u.want(u.run("context", "describe"), exitUsage, `unknown command "describe"`)
 }
 
+// TestForgottenContext: no copy of its token stays behind.
+func TestForgottenContext(t *testing.T) {
+	u := newUser(t, "", "127.0.0.1:1")
+	tok := write(t, u.dir, "given", "tdm_other")
+	u.want(u.run("context", "add", "other", "--endpoint", "127.0.0.1:2", "--token-file", tok), exitOK)
+	u.want(u.run("context", "remove", "other", "-y"), exitOK, "other is forgotten")
+	if err := os.Remove(tok); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(u.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range left {
+		b, err := os.ReadFile(filepath.Join(u.dir, e.Name()))
+		if err != nil || strings.Contains(string(b), "tdm_other") || strings.HasPrefix(e.Name(), "other") {
+			t.Errorf("%s is left: %s, %v", e.Name(), b, err)
+		}
+	}
+	u.want(u.run("list"), exitUnreachable, "127.0.0.1:1") // the other one works on
+}
+
 // TestOutputWithoutACluster: what needs no coordinator obeys -o too.
 func TestOutputWithoutACluster(t *testing.T) {
 	u := newUser(t, "", "127.0.0.1:1")

@@ -29,7 +29,8 @@ type File struct {
 	Current  string    `yaml:"current"`
 	Contexts []Context `yaml:"contexts"`
 
-	path string
+	path    string
+	deleted []string // names whose files Save takes away
 }
 
 // ErrNoContext means that it is not known which cluster is meant.
@@ -146,9 +147,10 @@ func (f *File) Put(c Context) {
 	}
 }
 
-// Delete takes a context out.
+// Delete takes a context out, its token too once the file is saved.
 func (f *File) Delete(name string) {
 	f.Contexts = slices.DeleteFunc(f.Contexts, func(c Context) bool { return c.Name == name })
+	f.deleted = append(f.deleted, name)
 	if f.Current == name {
 		f.Current = ""
 	}
@@ -172,7 +174,22 @@ func (f *File) Save() error {
 			return err
 		}
 	}
-	return identity.WriteFile(filepath.Dir(f.path), filepath.Base(f.path), b)
+	if err := identity.WriteFile(filepath.Dir(f.path), filepath.Base(f.path), b); err != nil {
+		return err
+	}
+	for _, name := range f.deleted {
+		if slices.Contains(f.Names(), name) || validName(name) != nil {
+			continue // it is there again, or never had files
+		}
+		ca, token := f.curlFiles(name)
+		for _, path := range []string{token, ca} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("forget context %s: %w", name, err)
+			}
+		}
+	}
+	f.deleted = nil
+	return nil
 }
 
 func (f *File) curlFiles(name string) (ca, token string) {

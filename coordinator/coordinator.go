@@ -79,7 +79,7 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 	c.objects = &objects{state: c.state, open: deps.OpenStore}
 	c.coordinators = c.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
 	c.agents = clients{creds: c.creds, byNode: map[string]*http.Client{}}
-	c.port = newPort(listener, address, c.creds, deps.Log)
+	c.port = newPort(listener, address, c.creds, c.removed, deps.Log)
 	if err := c.openGossip(address); err != nil {
 		return nil, err
 	}
@@ -233,6 +233,12 @@ func (c *Coordinator) CAPEM() []byte { return c.creds.CAPEM() }
 
 // AdminToken is the first token of role admin; empty on a coordinator that did not found the cluster.
 func (c *Coordinator) AdminToken() string { return c.admin }
+
+// removed says whether a node was removed from the cluster, as far as this coordinator knows.
+func (c *Coordinator) removed(node string) bool {
+	_, ok := c.state.View().RemovedNode(node)
+	return ok
+}
 
 // others are the API ports of the other coordinators.
 func (c *Coordinator) others() []string {

@@ -66,7 +66,7 @@ func union(a, b []string) []string {
 }
 
 // enlist makes this coordinator a voter under its present address, if it is not: it asks to be a learner, and for a vote
-// as soon as it knows from the log that it is one.
+// as soon as it knows from the log that it is one. It fails when an operator has removed it.
 func (c *Coordinator) enlist(ctx context.Context) error {
 	for {
 		known := false
@@ -83,7 +83,10 @@ func (c *Coordinator) enlist(ctx context.Context) error {
 			return nil // the leader writes its own new address
 		}
 		pause := joinPause
-		if c.askToJoin(ctx, !known) {
+		switch agreed, err := c.askToJoin(ctx, !known); {
+		case err != nil:
+			return err
+		case agreed:
 			pause = logPause
 		}
 		select {
@@ -94,8 +97,9 @@ func (c *Coordinator) enlist(ctx context.Context) error {
 	}
 }
 
-// askToJoin asks the coordinators it knows, one after the other, and tells whether one has agreed.
-func (c *Coordinator) askToJoin(ctx context.Context, learner bool) bool {
+// askToJoin asks the coordinators it knows, one after the other, and tells whether one has agreed. An error is
+// final: this coordinator was removed.
+func (c *Coordinator) askToJoin(ctx context.Context, learner bool) (bool, error) {
 	for _, address := range c.knownPeers().Coordinators {
 		if address == c.port.address {
 			continue
@@ -105,12 +109,15 @@ func (c *Coordinator) askToJoin(ctx context.Context, learner bool) bool {
 			Id: c.creds.Identity.Node, Address: c.port.address, Learner: learner,
 		}))
 		cancel()
-		if err == nil {
-			return true
+		switch {
+		case err == nil:
+			return true, nil
+		case connect.CodeOf(err) == connect.CodePermissionDenied:
+			return false, fmt.Errorf("become a peer of %s: %w", address, err)
 		}
 		c.log.Warn().Err(err).Str("coordinator", address).Bool("learner", learner).Msg("could not become a peer yet")
 	}
-	return false
+	return false, nil
 }
 
 func (c *Coordinator) knownPeers() identity.Peers { return *c.peers.Load() }

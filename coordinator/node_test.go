@@ -2,10 +2,16 @@ package coordinator
 
 import (
 	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/hashicorp/raft"
 
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -58,6 +64,48 @@ func awaitNode(t *testing.T, r *running, node string, want tandemv1.NodeState) {
 		if err := r.state.Wait(ctx, v.Index()); err != nil {
 			t.Fatalf("node %s is not %v: %v", node, want, err)
 		}
+	}
+}
+
+// TestRemovedCoordinatorStaysOut: a coordinator that an operator removed gets through neither to Raft nor to the leader, and
+// asks to be taken back only once.
+func TestRemovedCoordinatorStaysOut(t *testing.T) {
+	first := startOne(t)
+	admin := first.admin(t)
+	cfg := testConfig(filepath.Join(t.TempDir(), "x"))
+	if err := Join(t.Context(), cfg, first.mint(t, admin, "join", "coordinator", true), []string{first.Address()}); err != nil {
+		t.Fatal(err)
+	}
+	second := start(t, cfg, first.store)
+	raftPort := func() error {
+		conn, err := (&port{creds: second.creds}).Dial(raft.ServerAddress(first.Address()), 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(300 * time.Millisecond))
+		_, err = conn.Read(make([]byte, 1))
+		return err
+	}
+	if err := raftPort(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("a coordinator was refused: %v", err)
+	}
+	id := second.creds.Identity.Node
+	api := tandemv1connect.NewClusterServiceClient(admin, first.url())
+	if _, err := api.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: id})); err != nil {
+		t.Fatal(err)
+	}
+	if err := raftPort(); !errors.Is(err, io.EOF) {
+		t.Errorf("the Raft port answered a removed coordinator: %v", err)
+	}
+	_, err := second.peerClient(first.Address()).ReadIndex(t.Context(), connect.NewRequest(&tandemv1.ReadIndexRequest{}))
+	wantCode(t, err, connect.CodePermissionDenied, "join with a new token")
+	_, err = api.AddPeer(t.Context(), connect.NewRequest(&tandemv1.AddPeerRequest{Id: id, Address: second.Address(), Learner: true}))
+	wantCode(t, err, connect.CodeFailedPrecondition, "join with a new token")
+	_, err = api.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: id}))
+	wantCode(t, err, connect.CodeNotFound, id)
+	if _, err := second.askToJoin(t.Context(), true); err == nil || !strings.Contains(err.Error(), "join with a new token") {
+		t.Errorf("a removed coordinator asks on: %v", err)
 	}
 }
 

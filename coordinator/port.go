@@ -25,6 +25,7 @@ type port struct {
 	listener net.Listener
 	address  string // advertised
 	creds    *identity.Credentials
+	removed  func(node string) bool // its certificate is refused
 	log      zerolog.Logger
 	http     *queue
 	raft     *queue
@@ -42,9 +43,9 @@ func listen(cfg Config) (net.Listener, string, error) {
 	return l, address, nil
 }
 
-func newPort(l net.Listener, address string, creds *identity.Credentials, log zerolog.Logger) *port {
+func newPort(l net.Listener, address string, creds *identity.Credentials, removed func(node string) bool, log zerolog.Logger) *port {
 	return &port{
-		listener: l, address: address, creds: creds, log: log,
+		listener: l, address: address, creds: creds, removed: removed, log: log,
 		http: newQueue(l.Addr()), raft: newQueue(hostPort(address)),
 	}
 }
@@ -92,8 +93,8 @@ func (p *port) sort(ctx context.Context, conn *tls.Conn) {
 		p.http.put(conn)
 		return
 	}
-	if id, ok := identity.Peer(&state); !ok || id.Role != identity.RoleCoordinator || id.Cluster != p.creds.Identity.Cluster {
-		p.log.Warn().Str("from", conn.RemoteAddr().String()).Str("node", id.Node).Msg("raft connection refused: not a coordinator of this cluster")
+	if id, ok := identity.Peer(&state); !ok || id.Role != identity.RoleCoordinator || id.Cluster != p.creds.Identity.Cluster || p.removed(id.Node) {
+		p.log.Warn().Str("from", conn.RemoteAddr().String()).Str("node", id.Node).Msg("raft connection refused: not a coordinator of this cluster, or not any more")
 		_ = conn.Close()
 		return
 	}

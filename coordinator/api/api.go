@@ -90,7 +90,7 @@ type Deps struct {
 type API struct {
 	cfg    Config
 	deps   Deps
-	adding sync.Mutex // one coordinator joins at a time
+	adding sync.Mutex // coordinators join and leave one at a time
 }
 
 // New returns an API.

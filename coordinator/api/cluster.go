@@ -11,6 +11,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -160,6 +161,9 @@ func (a cluster) AddPeer(ctx context.Context, req *connect.Request[tandemv1.AddP
 func (a cluster) admit(ctx context.Context, m *tandemv1.AddPeerRequest) error {
 	a.adding.Lock()
 	defer a.adding.Unlock()
+	if removed, ok := a.deps.State.View().RemovedNode(m.GetId()); ok {
+		return precondition(state.RemovedAdvice(removed))
+	}
 	known, joining := false, ""
 	for _, p := range a.deps.Voters.Peers() {
 		switch {
@@ -199,9 +203,20 @@ func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.R
 		on.Header().Set(forwardedHeader, "1")
 		return a.deps.Peer(address).RemovePeer(ctx, on)
 	}
+	if err := a.dismiss(ctx, req.Msg.GetId()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.RemovePeerResponse{}), nil
+}
+
+// dismiss takes a coordinator out as the leader. It is kept out first: should the rest fail, it cannot come back before the
+// operator asks again.
+func (a cluster) dismiss(ctx context.Context, peer string) error {
+	a.adding.Lock()
+	defer a.adding.Unlock()
 	known, others := false, false
 	for _, p := range a.deps.Voters.Peers() {
-		if p.ID == req.Msg.GetId() {
+		if p.ID == peer {
 			known = true
 		} else {
 			others = others || p.Voter
@@ -209,15 +224,19 @@ func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.R
 	}
 	switch {
 	case !known:
-		return nil, notFound("coordinator", req.Msg.GetId())
+		return notFound("coordinator", peer)
 	case !others:
-		return nil, precondition("this is the only coordinator: add another one first")
+		return precondition("this is the only coordinator: add another one first")
 	}
-	if err := a.deps.Voters.RemovePeer(ctx, req.Msg.GetId()); err != nil {
-		return nil, err
+	_, _, err := a.write(ctx, "", &tandemv1.Command{Command: &tandemv1.Command_RemovePeer{RemovePeer: &tandemv1.RemovePeer{PeerId: peer}}})
+	if err != nil {
+		return err
 	}
-	a.deps.Log.Info().Str("node", req.Msg.GetId()).Msg("coordinator removed")
-	return connect.NewResponse(&tandemv1.RemovePeerResponse{}), nil
+	if err := a.deps.Voters.RemovePeer(ctx, peer); err != nil {
+		return err
+	}
+	a.deps.Log.Info().Str("node", peer).Msg("coordinator removed")
+	return nil
 }
 
 // elsewhere is the address of the leader when that is another coordinator.

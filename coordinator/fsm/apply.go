@@ -61,6 +61,8 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.cordonNode(c.CordonNode), nil
 	case *tandemv1.Command_RemoveNode:
 		return a.removeNode(c.RemoveNode), nil
+	case *tandemv1.Command_RemovePeer:
+		return a.removePeer(c.RemovePeer), nil
 	case *tandemv1.Command_CreateDataset:
 		return a.createDataset(c.CreateDataset), nil
 	case *tandemv1.Command_MarkCheckpoints:

@@ -136,3 +136,19 @@ func (a *applier) removeNode(c *tandemv1.RemoveNode) *tandemv1.Result {
 	a.event(info, "node", n.GetId(), "", "Node %s was removed by %s.", nodeName(n), a.who())
 	return done(n.GetId())
 }
+
+func (a *applier) removePeer(c *tandemv1.RemovePeer) *tandemv1.Result {
+	id := c.GetPeerId()
+	if id == "" {
+		return refuse(invalid, "a coordinator needs an id")
+	}
+	if n, ok := a.Node(id); ok {
+		return refuse(precondition, "%s is the node %s, not a coordinator: remove it with: tandem node remove %s", id, nodeName(n), id)
+	}
+	if _, ok := a.RemovedNode(id); ok {
+		return done(id)
+	}
+	a.Put(&tandemv1.RemovedNode{Id: id, RemovedAt: a.now, Coordinator: true})
+	a.event(info, "coordinator", id, "", "Coordinator %s was removed by %s.", id, a.who())
+	return done(id)
+}

@@ -16,7 +16,7 @@ func (v *View) ResolveNode(ref string) (*tandemv1.Node, error) {
 	})
 }
 
-// RemovedNode returns the record of a node that was removed from the cluster.
+// RemovedNode returns the record of a node, or a coordinator, that was removed from the cluster.
 func (v *View) RemovedNode(id string) (*tandemv1.RemovedNode, bool) {
 	return get[*tandemv1.RemovedNode](v, removedTable, id)
 }
@@ -28,6 +28,9 @@ func (v *View) RemovedNodes() []*tandemv1.RemovedNode {
 
 // RemovedAdvice says to people that a node was removed, and what to do next.
 func RemovedAdvice(n *tandemv1.RemovedNode) string {
+	if n.GetCoordinator() {
+		return "coordinator " + n.GetId() + " was removed from the cluster: to use the machine again, empty its data folder and join with a new token (tandem token create --join --role coordinator)"
+	}
 	name := n.GetName()
 	if name == "" {
 		name = n.GetId()

@@ -123,6 +123,7 @@ type Command struct {
 	//	*Command_DropToken
 	//	*Command_PutRendezvous
 	//	*Command_Expire
+	//	*Command_RemovePeer
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -366,6 +367,15 @@ func (x *Command) GetExpire() *Expire {
 	return nil
 }
 
+func (x *Command) GetRemovePeer() *RemovePeer {
+	if x != nil {
+		if x, ok := x.Command.(*Command_RemovePeer); ok {
+			return x.RemovePeer
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -470,6 +480,11 @@ type Command_Expire struct {
 	Expire *Expire `protobuf:"bytes,29,opt,name=expire,proto3,oneof"`
 }
 
+type Command_RemovePeer struct {
+	// Keeps a coordinator out.
+	RemovePeer *RemovePeer `protobuf:"bytes,30,opt,name=remove_peer,json=removePeer,proto3,oneof"`
+}
+
 func (*Command_CreateCluster) isCommand_Command() {}
 
 func (*Command_CreateJob) isCommand_Command() {}
@@ -509,6 +524,8 @@ func (*Command_DropToken) isCommand_Command() {}
 func (*Command_PutRendezvous) isCommand_Command() {}
 
 func (*Command_Expire) isCommand_Command() {}
+
+func (*Command_RemovePeer) isCommand_Command() {}
 
 // CreateCluster writes the cluster's identity.
 type CreateCluster struct {
@@ -1005,6 +1022,52 @@ func (x *RemoveNode) GetNodeId() string {
 	return ""
 }
 
+// RemovePeer keeps a coordinator out; whoever proposes it then takes it out of the Raft cluster.
+type RemovePeer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the coordinator.
+	PeerId        string `protobuf:"bytes,1,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemovePeer) Reset() {
+	*x = RemovePeer{}
+	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemovePeer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemovePeer) ProtoMessage() {}
+
+func (x *RemovePeer) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemovePeer.ProtoReflect.Descriptor instead.
+func (*RemovePeer) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RemovePeer) GetPeerId() string {
+	if x != nil {
+		return x.PeerId
+	}
+	return ""
+}
+
 // CreateDataset commits a dataset.
 type CreateDataset struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1016,7 +1079,7 @@ type CreateDataset struct {
 
 func (x *CreateDataset) Reset() {
 	*x = CreateDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	mi := &file_tandem_v1_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1091,7 @@ func (x *CreateDataset) String() string {
 func (*CreateDataset) ProtoMessage() {}
 
 func (x *CreateDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	mi := &file_tandem_v1_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1104,7 @@ func (x *CreateDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDataset.ProtoReflect.Descriptor instead.
 func (*CreateDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateDataset) GetDataset() *Dataset {
@@ -1062,7 +1125,7 @@ type MarkCheckpoints struct {
 
 func (x *MarkCheckpoints) Reset() {
 	*x = MarkCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1137,7 @@ func (x *MarkCheckpoints) String() string {
 func (*MarkCheckpoints) ProtoMessage() {}
 
 func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1150,7 @@ func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkCheckpoints.ProtoReflect.Descriptor instead.
 func (*MarkCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MarkCheckpoints) GetCheckpointIds() []string {
@@ -1108,7 +1171,7 @@ type ForgetCheckpoints struct {
 
 func (x *ForgetCheckpoints) Reset() {
 	*x = ForgetCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1183,7 @@ func (x *ForgetCheckpoints) String() string {
 func (*ForgetCheckpoints) ProtoMessage() {}
 
 func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1196,7 @@ func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetCheckpoints.ProtoReflect.Descriptor instead.
 func (*ForgetCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForgetCheckpoints) GetCheckpointIds() []string {
@@ -1158,7 +1221,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1233,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1246,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -1218,7 +1281,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +1293,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +1306,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -1264,7 +1327,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1276,7 +1339,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1352,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -1316,7 +1379,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1391,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1404,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -1383,7 +1446,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1458,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1471,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -1429,7 +1492,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1504,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1517,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -1481,7 +1544,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1556,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1569,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -1550,7 +1613,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1625,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1638,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -1611,7 +1674,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1686,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1699,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -1691,7 +1754,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1766,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1779,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -1758,7 +1821,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1833,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1846,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -1804,7 +1867,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1879,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1892,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -1848,7 +1911,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +1923,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +1936,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 // ReadIndexResponse carries an index.
@@ -1887,7 +1950,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +1962,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +1975,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -1935,7 +1998,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2010,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2023,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -1986,7 +2049,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2061,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,15 +2074,14 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xde\n" +
-	"\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x98\v\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -2051,7 +2113,9 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"drop_token\x18\x1b \x01(\v2\x14.tandem.v1.DropTokenH\x00R\tdropToken\x12A\n" +
 	"\x0eput_rendezvous\x18\x1c \x01(\v2\x18.tandem.v1.PutRendezvousH\x00R\rputRendezvous\x12+\n" +
-	"\x06expire\x18\x1d \x01(\v2\x11.tandem.v1.ExpireH\x00R\x06expireB\t\n" +
+	"\x06expire\x18\x1d \x01(\v2\x11.tandem.v1.ExpireH\x00R\x06expire\x128\n" +
+	"\vremove_peer\x18\x1e \x01(\v2\x15.tandem.v1.RemovePeerH\x00R\n" +
+	"removePeerB\t\n" +
 	"\acommandJ\x04\b\x04\x10\x05R\rdecided_index\"=\n" +
 	"\rCreateCluster\x12,\n" +
 	"\acluster\x18\x01 \x01(\v2\x12.tandem.v1.ClusterR\acluster\"U\n" +
@@ -2084,7 +2148,10 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\bcordoned\x18\x02 \x01(\bR\bcordoned\"%\n" +
 	"\n" +
 	"RemoveNode\x12\x17\n" +
-	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"=\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"%\n" +
+	"\n" +
+	"RemovePeer\x12\x17\n" +
+	"\apeer_id\x18\x01 \x01(\tR\x06peerId\"=\n" +
 	"\rCreateDataset\x12,\n" +
 	"\adataset\x18\x01 \x01(\v2\x12.tandem.v1.DatasetR\adataset\"8\n" +
 	"\x0fMarkCheckpoints\x12%\n" +
@@ -2168,7 +2235,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -2181,42 +2248,43 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*LoseNode)(nil),              // 8: tandem.v1.LoseNode
 	(*CordonNode)(nil),            // 9: tandem.v1.CordonNode
 	(*RemoveNode)(nil),            // 10: tandem.v1.RemoveNode
-	(*CreateDataset)(nil),         // 11: tandem.v1.CreateDataset
-	(*MarkCheckpoints)(nil),       // 12: tandem.v1.MarkCheckpoints
-	(*ForgetCheckpoints)(nil),     // 13: tandem.v1.ForgetCheckpoints
-	(*MoveAlias)(nil),             // 14: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 15: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 16: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 17: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 18: tandem.v1.PutToken
-	(*DropToken)(nil),             // 19: tandem.v1.DropToken
-	(*PutRendezvous)(nil),         // 20: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 21: tandem.v1.Expire
-	(*Result)(nil),                // 22: tandem.v1.Result
-	(*RequestRecord)(nil),         // 23: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 24: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 25: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 26: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 27: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 28: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 29: tandem.v1.ShareResponse
-	nil,                           // 30: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 32: tandem.v1.Cluster
-	(*Job)(nil),                   // 33: tandem.v1.Job
-	(*Trial)(nil),                 // 34: tandem.v1.Trial
-	(JobIntent)(0),                // 35: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 36: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 37: tandem.v1.EngineReport
-	(*Node)(nil),                  // 38: tandem.v1.Node
-	(*Dataset)(nil),               // 39: tandem.v1.Dataset
-	(*Deployment)(nil),            // 40: tandem.v1.Deployment
-	(*Replica)(nil),               // 41: tandem.v1.Replica
-	(*Token)(nil),                 // 42: tandem.v1.Token
-	(*Progress)(nil),              // 43: tandem.v1.Progress
+	(*RemovePeer)(nil),            // 11: tandem.v1.RemovePeer
+	(*CreateDataset)(nil),         // 12: tandem.v1.CreateDataset
+	(*MarkCheckpoints)(nil),       // 13: tandem.v1.MarkCheckpoints
+	(*ForgetCheckpoints)(nil),     // 14: tandem.v1.ForgetCheckpoints
+	(*MoveAlias)(nil),             // 15: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 16: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 17: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 18: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 19: tandem.v1.PutToken
+	(*DropToken)(nil),             // 20: tandem.v1.DropToken
+	(*PutRendezvous)(nil),         // 21: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 22: tandem.v1.Expire
+	(*Result)(nil),                // 23: tandem.v1.Result
+	(*RequestRecord)(nil),         // 24: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 25: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 26: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 27: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 28: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 29: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 30: tandem.v1.ShareResponse
+	nil,                           // 31: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 33: tandem.v1.Cluster
+	(*Job)(nil),                   // 34: tandem.v1.Job
+	(*Trial)(nil),                 // 35: tandem.v1.Trial
+	(JobIntent)(0),                // 36: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 37: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 38: tandem.v1.EngineReport
+	(*Node)(nil),                  // 39: tandem.v1.Node
+	(*Dataset)(nil),               // 40: tandem.v1.Dataset
+	(*Deployment)(nil),            // 41: tandem.v1.Deployment
+	(*Replica)(nil),               // 42: tandem.v1.Replica
+	(*Token)(nil),                 // 43: tandem.v1.Token
+	(*Progress)(nil),              // 44: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	31, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	32, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -2226,48 +2294,49 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	8,  // 7: tandem.v1.Command.lose_node:type_name -> tandem.v1.LoseNode
 	9,  // 8: tandem.v1.Command.cordon_node:type_name -> tandem.v1.CordonNode
 	10, // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
-	11, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
-	12, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
-	13, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	14, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	15, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	16, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	17, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	18, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	19, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	20, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	21, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
-	32, // 21: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	33, // 22: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	34, // 23: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	35, // 24: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	36, // 25: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	30, // 26: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	37, // 27: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	38, // 28: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	39, // 29: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	40, // 30: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	41, // 31: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	42, // 32: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	31, // 33: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	31, // 34: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	0,  // 35: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	22, // 36: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	31, // 37: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 38: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	22, // 39: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	43, // 40: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	24, // 41: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	26, // 42: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	28, // 43: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	25, // 44: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	27, // 45: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	29, // 46: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	44, // [44:47] is the sub-list for method output_type
-	41, // [41:44] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	12, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
+	13, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
+	14, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
+	15, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	16, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	17, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	18, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	19, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	20, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	21, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	22, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	11, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
+	33, // 22: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	34, // 23: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	35, // 24: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	36, // 25: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	37, // 26: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	31, // 27: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	38, // 28: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	39, // 29: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	40, // 30: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	41, // 31: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	42, // 32: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	43, // 33: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	32, // 34: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	32, // 35: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	0,  // 36: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	23, // 37: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	32, // 38: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 39: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	23, // 40: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	44, // 41: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	25, // 42: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	27, // 43: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	29, // 44: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	26, // 45: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	28, // 46: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	30, // 47: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	45, // [45:48] is the sub-list for method output_type
+	42, // [42:45] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -2305,6 +2374,7 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_DropToken)(nil),
 		(*Command_PutRendezvous)(nil),
 		(*Command_Expire)(nil),
+		(*Command_RemovePeer)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2312,7 +2382,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,7 +32,7 @@ type Event struct {
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// "info" or "warning".
 	Level string `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
-	// What it is about: "job", "trial", "node", "checkpoint", "model", "deployment", "dataset", "token".
+	// What it is about: "job", "trial", "node", "checkpoint", "model", "deployment", "dataset", "token", "coordinator".
 	Noun string `protobuf:"bytes,4,opt,name=noun,proto3" json:"noun,omitempty"`
 	// Identity of what it is about.
 	Subject string `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`

@@ -321,7 +321,7 @@ func (x *Slot) GetThreads() int32 {
 	return 0
 }
 
-// RemovedNode is a node that an operator removed: its certificate is refused, and its identity is never given again.
+// RemovedNode is a node, or a coordinator, that an operator removed: its certificate is refused, and its identity is never given again.
 type RemovedNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identity it had.
@@ -332,6 +332,8 @@ type RemovedNode struct {
 	RemovedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=removed_at,json=removedAt,proto3" json:"removed_at,omitempty"`
 	// Raft index of the removal.
 	ModifiedIndex uint64 `protobuf:"varint,4,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// It was a coordinator.
+	Coordinator   bool `protobuf:"varint,5,opt,name=coordinator,proto3" json:"coordinator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,6 +394,13 @@ func (x *RemovedNode) GetModifiedIndex() uint64 {
 		return x.ModifiedIndex
 	}
 	return 0
+}
+
+func (x *RemovedNode) GetCoordinator() bool {
+	if x != nil {
+		return x.Coordinator
+	}
+	return false
 }
 
 // Pool is a set of machines under one queue policy.
@@ -1035,13 +1044,14 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\x05R\x05index\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12!\n" +
 	"\fmemory_bytes\x18\x05 \x01(\x03R\vmemoryBytes\x12\x18\n" +
-	"\athreads\x18\x06 \x01(\x05R\athreads\"\x93\x01\n" +
+	"\athreads\x18\x06 \x01(\x05R\athreads\"\xb5\x01\n" +
 	"\vRemovedNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
 	"\n" +
 	"removed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tremovedAt\x12%\n" +
-	"\x0emodified_index\x18\x04 \x01(\x04R\rmodifiedIndex\"e\n" +
+	"\x0emodified_index\x18\x04 \x01(\x04R\rmodifiedIndex\x12 \n" +
+	"\vcoordinator\x18\x05 \x01(\bR\vcoordinator\"e\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05nodes\x18\x02 \x01(\x05R\x05nodes\x12\x14\n" +

@@ -55,7 +55,8 @@ type ClusterServiceClient interface {
 	// Takes a coordinator that has joined into the Raft cluster: first as a learner, then, when it knows that it is one, as
 	// a voter. One joins at a time: UNAVAILABLE while another one is a learner.
 	AddPeer(context.Context, *connect.Request[v1.AddPeerRequest]) (*connect.Response[v1.AddPeerResponse], error)
-	// Takes a coordinator out of the Raft cluster.
+	// Takes a coordinator out of the Raft cluster. Its certificate is refused from then on; the machine may join again as a
+	// new coordinator.
 	RemovePeer(context.Context, *connect.Request[v1.RemovePeerRequest]) (*connect.Response[v1.RemovePeerResponse], error)
 }
 
@@ -134,7 +135,8 @@ type ClusterServiceHandler interface {
 	// Takes a coordinator that has joined into the Raft cluster: first as a learner, then, when it knows that it is one, as
 	// a voter. One joins at a time: UNAVAILABLE while another one is a learner.
 	AddPeer(context.Context, *connect.Request[v1.AddPeerRequest]) (*connect.Response[v1.AddPeerResponse], error)
-	// Takes a coordinator out of the Raft cluster.
+	// Takes a coordinator out of the Raft cluster. Its certificate is refused from then on; the machine may join again as a
+	// new coordinator.
 	RemovePeer(context.Context, *connect.Request[v1.RemovePeerRequest]) (*connect.Response[v1.RemovePeerResponse], error)
 }
 

@@ -56,9 +56,6 @@ func NewOrder(rows, batch int, seed int64) (*Order, error) {
 	return &Order{rows: rows, batch: batch, seed: seed, epoch: -1}, nil
 }
 
-// StepsPerEpoch returns the number of batches of an epoch.
-func (o *Order) StepsPerEpoch() int64 { return int64((o.rows + o.batch - 1) / o.batch) }
-
 // At returns the rows of the global batch at c, and where the next one begins. The slice is
 // valid until the next call for another epoch and must not be changed.
 func (o *Order) At(c Cursor) (rows []int32, next Cursor, err error) {

@@ -89,7 +89,7 @@ func TestEachRowOnceThroughResumes(t *testing.T) {
 			steps++
 			cursor = next
 		}
-		if want := epochs * order.StepsPerEpoch(); steps != want {
+		if want := epochs * int64((rows+batch-1)/batch); steps != want {
 			t.Fatalf("%d steps, want %d", steps, want)
 		}
 		for row, n := range used {

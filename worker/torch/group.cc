@@ -235,21 +235,3 @@ tdm_status tdm_group_all_reduce(tdm_group* group, double* values, size_t n) {
     host.copy_(t);
   });
 }
-
-tdm_status tdm_group_broadcast(tdm_group* group, uint8_t* data, size_t n, int32_t root) {
-  return guarded([&] {
-    auto& g = *group->group;
-    auto host = at::from_blob(data, {static_cast<int64_t>(n)}, at::kByte);
-    c10::OptionalDeviceGuard guard(g.device());
-    std::vector<at::Tensor> list{host.clone().to(g.device())};
-    c10d::BroadcastOptions options;
-    options.rootRank = root;
-    g.collective([&] { g.handle()->broadcast(list, options)->wait(); });
-    host.copy_(list[0]);
-  });
-}
-
-tdm_status tdm_group_barrier(tdm_group* group) {
-  double one = 1;
-  return tdm_group_all_reduce(group, &one, 1);
-}

@@ -64,21 +64,6 @@ func (g *Group) AllReduceSum(values []float64) error {
 	})
 }
 
-// Broadcast replaces data on every rank by root's; all ranks give the same length.
-func (g *Group) Broadcast(data []byte, root int) error {
-	if root < 0 || root >= g.config.WorldSize {
-		return fmt.Errorf("broadcast from rank %d: there are %d ranks", root, g.config.WorldSize)
-	}
-	return g.collective("broadcast", func() C.tdm_status {
-		return C.tdm_group_broadcast(g.handle, (*C.uint8_t)(unsafe.SliceData(data)), C.size_t(len(data)), C.int32_t(root))
-	})
-}
-
-// Barrier returns when every rank has called it.
-func (g *Group) Barrier() error {
-	return g.collective("barrier", func() C.tdm_status { return C.tdm_group_barrier(g.handle) })
-}
-
 func (g *Group) collective(name string, call func() C.tdm_status) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

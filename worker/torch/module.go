@@ -149,20 +149,6 @@ func (m *Module) Forward(x Tensor) (Tensor, error) {
 	return takeTensors(list)[0], nil
 }
 
-// ForwardTs is Forward on gotch's tensors, for what works on outputs with gotch.
-// The caller drops the result.
-func (m *Module) ForwardTs(x *ts.Tensor) (*ts.Tensor, error) {
-	if m.cm == nil {
-		return nil, ErrClosed
-	}
-	var out C.tdm_tensor
-	if err := check(C.tdm_module_forward(m.handle(), C.tdm_tensor(x.Ctensor()), &out)); err != nil {
-		return nil, err
-	}
-	runtime.KeepAlive(x)
-	return ts.New(libtch.Ctensor(out)), nil
-}
-
 // Close frees the module. A Trainer made from it keeps its own hold on it.
 func (m *Module) Close() {
 	if m.cm != nil {

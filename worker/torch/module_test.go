@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/sugarme/gotch"
-	"github.com/sugarme/gotch/ts"
 	"golang.org/x/sync/errgroup"
 
 	"tandem.dev/worker/torch"
@@ -39,22 +37,6 @@ func TestForward(t *testing.T) {
 	}
 	if _, err := m.Forward(torch.Float32Tensor([]float32{1, 2}, 1, 3)); !errors.Is(err, torch.ErrShape) {
 		t.Errorf("too few values: %v, want ErrShape", err)
-	}
-}
-
-func TestGotchWorksOnTheSameTensors(t *testing.T) {
-	m := compile(t, affine)
-	x := ts.MustOfSlice([]float32{1, 2, 3})
-	defer x.MustDrop()
-	y, err := m.ForwardTs(x)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer y.MustDrop()
-	sum := y.MustSum(gotch.Float, false)
-	defer sum.MustDrop()
-	if got := sum.Float64Values()[0]; got != 15 {
-		t.Errorf("sum of the output is %g, want 15", got)
 	}
 }
 

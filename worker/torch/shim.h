@@ -112,8 +112,6 @@ tdm_status tdm_group_new(uintptr_t rendezvous, int32_t rank, int32_t size,
 void tdm_group_abort(tdm_group *group, const char *why);
 void tdm_group_free(tdm_group *group);
 tdm_status tdm_group_all_reduce(tdm_group *group, double *values, size_t n);
-tdm_status tdm_group_broadcast(tdm_group *group, uint8_t *data, size_t n, int32_t root);
-tdm_status tdm_group_barrier(tdm_group *group);
 
 // ---- training ----
 enum { TDM_CROSS_ENTROPY = 0, TDM_MSE = 1 };

@@ -146,7 +146,6 @@ type EvalResult struct {
 	LossSum         float64 // of the rows' losses
 	Rows            int
 	Correct         int     // cross-entropy: labels that have the largest output
-	Labels          int     // cross-entropy: labels seen, which is Rows unless there are several a row
 	Elements        int     // mse: target values seen
 	SquaredErrorSum float64 // mse: over all elements
 	AbsErrorSum     float64 // mse: over all elements
@@ -170,7 +169,7 @@ func (t *Trainer) Evaluate(b Batch) (EvalResult, error) {
 	}
 	r := EvalResult{LossSum: float64(out.loss_sum), Rows: int(out.rows)}
 	if t.config.Loss == CrossEntropy {
-		r.Correct, r.Labels = int(out.correct), int(out.elements)
+		r.Correct = int(out.correct)
 	} else {
 		r.Elements, r.SquaredErrorSum, r.AbsErrorSum = int(out.elements), float64(out.squared_error_sum), float64(out.abs_error_sum)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	"tandem.dev/storage/safetensors"
 )
@@ -43,22 +42,6 @@ type Device struct {
 
 // CPU is the host's processor.
 var CPU = Device{}
-
-// ParseDevice reads "cpu", "cuda" or "cuda:N".
-func ParseDevice(s string) (Device, error) {
-	if s == "" || s == "cpu" {
-		return CPU, nil
-	}
-	if s == "cuda" {
-		return Device{CUDA: true}, nil
-	}
-	if n, ok := strings.CutPrefix(s, "cuda:"); ok {
-		if i, err := strconv.Atoi(n); err == nil && i >= 0 {
-			return Device{CUDA: true, Index: i}, nil
-		}
-	}
-	return Device{}, fmt.Errorf("%w: %q is no device: use cpu, cuda or cuda:N", ErrDevice, s)
-}
 
 func (d Device) String() string {
 	if d.CUDA {

@@ -6,9 +6,9 @@
 //
 // Invariants:
 //   - All or nothing: a request gets all its slots in one plan or none.
-//   - Order: higher priority first, then age, then id. Within a pool a request that could be satisfied on an idle pool
-//     keeps its place: nothing behind it is granted before it, so nothing starves. A request that could not be
-//     satisfied even on an idle pool does not hold up the others.
+//   - Order: higher priority first, then age, then id. Within a pool a request that could be satisfied once all jobs have
+//     ended keeps its place: nothing behind it is granted before it, so nothing starves. A request that could not be
+//     satisfied even then does not hold up the others.
 //   - Every request that is not granted has a reason.
 //   - Stable: Schedule of the cluster after its own plan grants nothing.
 //

@@ -6,20 +6,29 @@ import (
 	"strings"
 )
 
-// impossible says why the request could not be satisfied even if its pool were idle; empty: it could.
+// impossible says why the request could not be satisfied even if all jobs of its pool had ended; empty: it could.
 func impossible(r Request, p *pool) string {
 	if p == nil {
 		return fmt.Sprintf("pool %q has no nodes: start a worker with --pool %s", r.Pool, r.Pool)
 	}
-	all, available, _ := p.slots()
-	if r.Slots <= available {
+	s := p.slots()
+	if r.Slots <= s.available {
 		return ""
 	}
-	reason := fmt.Sprintf("wants %s, but pool %q has %d", count(r.Slots, "slot"), r.Pool, available)
-	if unavailable := all - available; unavailable > 0 {
-		return reason + fmt.Sprintf(" (and %d on %s): bring those back, add workers, or ask for fewer", unavailable, outOfReach(p))
+	var besides, advice []string
+	if s.outOfReach > 0 {
+		besides = append(besides, fmt.Sprintf("%d on %s", s.outOfReach, outOfReach(p)))
+		advice = append(advice, "bring those back")
 	}
-	return reason + ": add workers or ask for fewer"
+	if s.serving > 0 {
+		besides = append(besides, fmt.Sprintf("%d that serve models", s.serving))
+		advice = append(advice, "stop serving one")
+	}
+	reason := fmt.Sprintf("wants %s, but pool %q has %d", count(r.Slots, "slot"), r.Pool, s.available)
+	if len(besides) > 0 {
+		reason += fmt.Sprintf(" (and %s)", strings.Join(besides, " and "))
+	}
+	return reason + ": " + strings.Join(append(advice, "add workers or ask for fewer"), ", ")
 }
 
 // outOfReach counts the nodes no work may be placed on, by cause.
@@ -44,8 +53,8 @@ func outOfReach(p *pool) string {
 
 // busy says why the first request of a pool waits.
 func busy(r Request, p *pool) string {
-	_, available, free := p.slots()
-	return fmt.Sprintf("wants %s, %d of %d in pool %q are free: next in line", count(r.Slots, "slot"), free, available, r.Pool)
+	s := p.slots()
+	return fmt.Sprintf("wants %s, %d of %d in pool %q are free: next in line", count(r.Slots, "slot"), s.free, s.available, r.Pool)
 }
 
 // behind says why a request waits behind another.

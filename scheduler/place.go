@@ -80,17 +80,24 @@ func (p *pool) take(placements []Placement) {
 	}
 }
 
-// slots counts the slots of the pool: all, those work may be placed on, and those nobody holds.
-func (p *pool) slots() (all, available, free int) {
-	if p == nil {
-		return 0, 0, 0
-	}
+// slots counts the slots of the pool.
+type slots struct {
+	outOfReach int // on nodes no work may be placed on
+	serving    int // held by replicas
+	available  int // all others: what a request can wait for
+	free       int // of these, those nobody holds
+}
+
+func (p *pool) slots() slots {
+	var s slots
 	for _, n := range p.nodes {
-		all += n.Slots
-		if n.Unavailable == "" {
-			available += n.Slots
-			free += len(n.Free)
+		if n.Unavailable != "" {
+			s.outOfReach += n.Slots
+			continue
 		}
+		s.serving += n.Serving
+		s.available += n.Slots - n.Serving
+		s.free += len(n.Free)
 	}
-	return all, available, free
+	return s
 }

@@ -62,7 +62,7 @@ func noneOvertaken(t *rapid.T, c Cluster, granted map[string]Grant) {
 		capacity := 0
 		for _, n := range c.Nodes {
 			if n.Pool == r.Pool && n.Unavailable == "" {
-				capacity += n.Slots
+				capacity += n.Slots - n.Serving
 			}
 		}
 		if !ok && r.Slots <= capacity {
@@ -83,6 +83,8 @@ func clusters(t *rapid.T) Cluster {
 		for s := range n.Slots {
 			if rapid.Bool().Draw(t, "free") {
 				n.Free = append(n.Free, fmt.Sprintf("cpu%d", s))
+			} else if rapid.Bool().Draw(t, "serving") {
+				n.Serving++
 			}
 		}
 		c.Nodes = append(c.Nodes, n)

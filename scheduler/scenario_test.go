@@ -48,7 +48,7 @@ func TestScenarios(t *testing.T) {
 
 // parse reads
 //
-//	node ID POOL SLOTS [free=a,b] [lost|cordoned]      all slots are free when free= is left out
+//	node ID POOL SLOTS [free=a,b] [serving=N] [lost|cordoned]      all slots are free when free= is left out
 //	job NAME POOL SLOTS priority=N age=DURATION
 func parse(t *testing.T, text string) Cluster {
 	t.Helper()
@@ -71,9 +71,15 @@ func parse(t *testing.T, text string) Cluster {
 				n.Free = append(n.Free, fmt.Sprintf("cpu%d", i))
 			}
 			for _, option := range f[4:] {
-				if free, ok := strings.CutPrefix(option, "free="); ok {
-					n.Free = strings.FieldsFunc(free, func(r rune) bool { return r == ',' })
-				} else {
+				key, value, _ := strings.Cut(option, "=")
+				switch key {
+				case "free":
+					n.Free = strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
+				case "serving":
+					if n.Serving, err = strconv.Atoi(value); err != nil {
+						t.Fatalf("line %q: %v", lines.Text(), err)
+					}
+				default:
 					n.Unavailable = option
 				}
 			}

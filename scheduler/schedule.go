@@ -18,6 +18,9 @@ type Node struct {
 	Slots int
 	// Free lists the ids of the slots nobody holds, in any order.
 	Free []string
+	// Serving is the number of its slots that replicas hold. They come free only when somebody serves less, so a request
+	// cannot wait for them.
+	Serving int
 	// Unavailable says why no work may be placed on the node ("lost", "cordoned"); empty: it may.
 	Unavailable string
 }

@@ -69,6 +69,8 @@ func Cluster(v *state.View) scheduler.Cluster {
 		for _, s := range n.GetSlots() {
 			if held[s.GetId()] == "" {
 				sn.Free = append(sn.Free, s.GetId())
+			} else if _, ok := v.Replica(held[s.GetId()]); ok {
+				sn.Serving++
 			}
 		}
 		c.Nodes = append(c.Nodes, sn)

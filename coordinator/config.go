@@ -114,8 +114,5 @@ type Deps struct {
 }
 
 func openS3(c *tandemv1.StorageConfig) (storage.Store, error) {
-	return s3.New(s3.Config{
-		Endpoint: c.GetEndpoint(), Bucket: c.GetBucket(), Prefix: c.GetPrefix(), Region: c.GetRegion(),
-		AccessKey: c.GetAccessKey(), SecretKey: c.GetSecretKey(), TLS: c.GetTls(), CAPEM: c.GetCaPem(),
-	})
+	return s3.New(s3.ConfigOf(c))
 }

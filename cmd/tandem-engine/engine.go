@@ -203,10 +203,7 @@ func (e *engine) persist(ctx context.Context, waiting *tandemv1.Progress, act fu
 }
 
 func newStore(c *tandemv1.StorageConfig) (storage.Store, error) {
-	s, err := s3.New(s3.Config{
-		Endpoint: c.GetEndpoint(), Bucket: c.GetBucket(), Prefix: c.GetPrefix(), Region: c.GetRegion(),
-		AccessKey: c.GetAccessKey(), SecretKey: c.GetSecretKey(), TLS: c.GetTls(), CAPEM: c.GetCaPem(),
-	})
+	s, err := s3.New(s3.ConfigOf(c))
 	if err != nil {
 		return nil, fmt.Errorf("use the store at %s: %w", c.GetEndpoint(), err)
 	}

@@ -1,7 +1,7 @@
 // Package ckpt keeps training checkpoints: immutable safetensors shards and a sealed
 // manifest that names the sha256 of each. FORMAT.md has every byte.
 //
-// Save writes, Load and LoadLatest read, Verify reads without keeping, List finds what is
+// Save writes, Load reads, Verify reads without keeping, List finds what is
 // committed, Delete takes away. A Manifest is all that a resume needs besides the tensors.
 //
 // Invariants: the manifest is written last, with PutIfAbsent, and is the commit; a prefix

@@ -130,29 +130,6 @@ func List(ctx context.Context, s storage.Store, trialPrefix string) ([]Entry, er
 	return found, nil
 }
 
-// LoadLatest loads the newest checkpoint that is sound and wanted. It returns why each
-// newer one was skipped. storage.ErrNotFound if none is left; any other failure of the
-// store ends the search, so that a passing fault never rolls training back.
-func LoadLatest(ctx context.Context, s storage.Store, trialPrefix string, want Expect) (Manifest, []safetensors.Tensor, []error, error) {
-	found, err := List(ctx, s, trialPrefix)
-	if err != nil {
-		return Manifest{}, nil, nil, err
-	}
-	var skipped []error
-	for _, e := range found {
-		m, tensors, err := Load(ctx, s, e.Prefix, want)
-		switch {
-		case err == nil:
-			return m, tensors, skipped, nil
-		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrForeign), errors.Is(err, storage.ErrNotFound):
-			skipped = append(skipped, err)
-		default:
-			return Manifest{}, nil, skipped, err
-		}
-	}
-	return Manifest{}, nil, skipped, fmt.Errorf("load latest checkpoint of %s: %w: none of %d is usable", trialPrefix, storage.ErrNotFound, len(found))
-}
-
 var nameRE = regexp.MustCompile(`(?:^|/)([0-9]{12,18})-g([0-9]{1,18})$`)
 
 // parseName reads step and generation from the last part of a prefix made by Prefix.

@@ -23,7 +23,7 @@ const (
 // Errors of this package, matched with errors.Is.
 var (
 	// ErrCorrupt: a manifest or shard is damaged, missing or of an unknown format. Use an
-	// earlier checkpoint; LoadLatest does.
+	// earlier checkpoint.
 	ErrCorrupt = errors.New("corrupt checkpoint")
 	// ErrForeign: the checkpoint is sound but belongs to another trial, spec or data set.
 	ErrForeign = errors.New("foreign checkpoint")
@@ -65,11 +65,9 @@ type Manifest struct {
 	DatasetID     string             `json:"dataset_id"`
 	Seed          int64              `json:"seed"`
 	Cursor        Cursor             `json:"cursor"`
-	WorldSize     int                `json:"world_size"`    // ranks that trained it
-	RNG           []byte             `json:"rng,omitempty"` // state of random generators beyond (seed, step, rank)
+	WorldSize     int                `json:"world_size"` // ranks that trained it
 	Metrics       map[string]float64 `json:"metrics,omitempty"`
 	Best          *Best              `json:"best,omitempty"`
-	Extra         map[string]string  `json:"extra,omitempty"`        // what else the loop wants back
 	SavedUnixMS   int64              `json:"saved_unix_ms,omitzero"` // wall clock of the saver, for people
 	Shards        []Shard            `json:"shards"`                 // set by Save
 }
@@ -101,15 +99,9 @@ func Prefix(trialPrefix string, step, generation int64) string {
 
 // ParseManifest reads and checks the bytes of a manifest. It does not look at the shards.
 func ParseManifest(b []byte) (Manifest, error) {
-	if len(b) > maxManifest {
-		return Manifest{}, fmt.Errorf("%w: a manifest of %d bytes, at most %d are allowed", ErrCorrupt, len(b), maxManifest)
-	}
-	var m Manifest
-	if err := sealed.Unmarshal(b, &m); err != nil {
-		return Manifest{}, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
-	}
-	if err := m.check(); err != nil {
-		return Manifest{}, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
+	m, err := sealed.Parse(b, maxManifest, Manifest.check)
+	if err != nil {
+		return m, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
 	}
 	return m, nil
 }

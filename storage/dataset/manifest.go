@@ -100,15 +100,9 @@ func (m Manifest) Shards() []Shard {
 
 // ParseManifest reads and checks the bytes of a manifest. It does not look at the shards.
 func ParseManifest(b []byte) (Manifest, error) {
-	if len(b) > maxManifest {
-		return Manifest{}, fmt.Errorf("%w: a manifest of %d bytes, at most %d are allowed", ErrCorrupt, len(b), maxManifest)
-	}
-	var m Manifest
-	if err := sealed.Unmarshal(b, &m); err != nil {
-		return Manifest{}, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
-	}
-	if err := m.check(); err != nil {
-		return Manifest{}, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
+	m, err := sealed.Parse(b, maxManifest, Manifest.check)
+	if err != nil {
+		return m, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
 	}
 	return m, nil
 }

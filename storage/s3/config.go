@@ -35,6 +35,27 @@ type Config struct {
 	ListPage    int           // objects asked for at a time; 0 means the server's maximum
 }
 
+// Settings are a Config as it is sent between processes; the message of the schema has
+// these methods.
+type Settings interface {
+	GetEndpoint() string
+	GetBucket() string
+	GetPrefix() string
+	GetRegion() string
+	GetAccessKey() string
+	GetSecretKey() string
+	GetTls() bool
+	GetCaPem() string
+}
+
+// ConfigOf returns the Config that settings describe.
+func ConfigOf(s Settings) Config {
+	return Config{
+		Endpoint: s.GetEndpoint(), Bucket: s.GetBucket(), Prefix: s.GetPrefix(), Region: s.GetRegion(),
+		AccessKey: s.GetAccessKey(), SecretKey: s.GetSecretKey(), TLS: s.GetTls(), CAPEM: s.GetCaPem(),
+	}
+}
+
 // withDefaults fills in what is zero and refuses what cannot work.
 func (c Config) withDefaults() (Config, error) {
 	if strings.Contains(c.Endpoint, "://") {

@@ -93,6 +93,28 @@ func answer(status int, code string) func(http.ResponseWriter, *http.Request, ht
 	}
 }
 
+// settings are those of the schema, which this package does not know.
+type settings struct{}
+
+func (settings) GetEndpoint() string  { return "store:9000" }
+func (settings) GetBucket() string    { return "bucket" }
+func (settings) GetPrefix() string    { return "prefix" }
+func (settings) GetRegion() string    { return "region" }
+func (settings) GetAccessKey() string { return "access" }
+func (settings) GetSecretKey() string { return "secret" }
+func (settings) GetTls() bool         { return true }
+func (settings) GetCaPem() string     { return "ca" }
+
+func TestConfigOf(t *testing.T) {
+	want := Config{
+		Endpoint: "store:9000", Bucket: "bucket", Prefix: "prefix", Region: "region",
+		AccessKey: "access", SecretKey: "secret", TLS: true, CAPEM: "ca",
+	}
+	if got := ConfigOf(settings{}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestTriesAgain(t *testing.T) {
 	for name, wrap := range map[string]func(http.Handler) http.Handler{
 		"busy":     first(2, method("PUT"), answer(503, "SlowDown")),

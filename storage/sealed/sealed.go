@@ -69,6 +69,22 @@ func Unmarshal(b []byte, v any) error {
 	return nil
 }
 
+// Parse reads a sealed document of at most limit bytes and has its content checked.
+// ErrCorrupt.
+func Parse[T any](b []byte, limit int, check func(T) error) (T, error) {
+	var v, none T
+	if len(b) > limit {
+		return none, fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrCorrupt, len(b), limit)
+	}
+	if err := Unmarshal(b, &v); err != nil {
+		return none, err
+	}
+	if err := check(v); err != nil {
+		return none, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return v, nil
+}
+
 func canonical(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -98,6 +98,27 @@ func TestNotCanonical(t *testing.T) {
 	}
 }
 
+func TestParse(t *testing.T) {
+	b, err := Marshal(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fine := func(doc) error { return nil }
+	if got, err := Parse(b, len(b), fine); err != nil || !cmp.Equal(got, sample()) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	bad := errors.New("a name with a bracket")
+	for want, parse := range map[string]func() (doc, error){
+		"at most":             func() (doc, error) { return Parse(b, len(b)-1, fine) },
+		"not a sealed":        func() (doc, error) { return Parse(b[1:], len(b), fine) },
+		"name with a bracket": func() (doc, error) { return Parse(b, len(b), func(doc) error { return bad }) },
+	} {
+		if got, err := parse(); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), want) || got.Name != "" {
+			t.Errorf("%+v, %v; want %q", got, err, want)
+		}
+	}
+}
+
 func FuzzUnmarshal(f *testing.F) {
 	f.Add([]byte(golden))
 	f.Add([]byte(`{"body":{},"sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}` + "\n"))

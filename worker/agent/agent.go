@@ -44,10 +44,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 }
 
 func openS3(c *tandemv1.StorageConfig) (ObjectStore, error) {
-	return s3.New(s3.Config{
-		Endpoint: c.GetEndpoint(), Bucket: c.GetBucket(), Prefix: c.GetPrefix(), Region: c.GetRegion(),
-		AccessKey: c.GetAccessKey(), SecretKey: c.GetSecretKey(), TLS: c.GetTls(), CAPEM: c.GetCaPem(),
-	})
+	return s3.New(s3.ConfigOf(c))
 }
 
 // Ready is closed when the node has got its first desired state.

@@ -116,14 +116,8 @@ func (m Manifest) File(name string) (File, bool) {
 
 // ParseManifest reads and checks the bytes of a manifest. It does not look at the files.
 func ParseManifest(b []byte) (Manifest, error) {
-	var m Manifest
-	if len(b) > storage.MaxCommit {
-		return m, fmt.Errorf("%w: a manifest of %d bytes, at most %d are allowed", ErrCorrupt, len(b), storage.MaxCommit)
-	}
-	if err := sealed.Unmarshal(b, &m); err != nil {
-		return m, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
-	}
-	if err := m.check(); err != nil {
+	m, err := sealed.Parse(b, storage.MaxCommit, Manifest.check)
+	if err != nil {
 		return m, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
 	}
 	return m, nil

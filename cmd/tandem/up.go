@@ -60,6 +60,7 @@ trained on two workers, published, served and asked, and then everything is stop
 				return &usageError{fmt.Errorf("--workers %d: want 0 to 64", o.workers)}
 			}
 			if o.demo {
+				o.slots = 1 // so that the two ranks are on two workers
 				return a.demo(ctx, o)
 			}
 			return a.up(ctx, o)
@@ -69,7 +70,7 @@ trained on two workers, published, served and asked, and then everything is stop
 	f.StringVar(&o.dataDir, "data-dir", "", "folder of the cluster (default ~/.local/share/tandem)")
 	f.StringVar(&o.listen, "listen", "", "host:port of the API (default "+defaultListen+"); the next two ports are for gossip and the store")
 	f.IntVar(&o.workers, "workers", 2, "worker agents")
-	f.IntVar(&o.slots, "slots", 1, "CPU slots of each worker; 0: one for each GPU")
+	f.IntVar(&o.slots, "slots", 2, "CPU slots of each worker; 0: one for each GPU")
 	f.StringVar(&o.engine, "engine", "", "path of tandem-engine; by default beside this program, else on the PATH")
 	f.StringVar(&o.context, "context-name", "local", "name of the context that is written")
 	f.BoolVar(&o.demo, "demo", false, "show one job from data to prediction, then stop and remove everything")
@@ -96,6 +97,8 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	entry := cl.context
 	entry.Name = o.context
 	before := file.Current
+	taken, err := file.Get(o.context)
+	another := err == nil && taken.CA != entry.CA
 	file.Put(entry)
 	file.Current = o.context
 	if err := file.Save(); err != nil {
@@ -106,14 +109,22 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if before != "" && before != o.context {
 		fmt.Fprintf(a.out, "Commands go to it from now on (context %s), no more to %s: `%s context use %s` goes back.\n", o.context, before, a.name, before)
 	}
+	if another {
+		fmt.Fprintf(a.out, "Context %s stood for another cluster, at %s, and stands for this one now: --context-name gives each cluster its own.\n",
+			o.context, strings.Join(taken.Endpoints, ", "))
+	}
+	resume := a.name + " up"
+	if o.dataDir != "" {
+		resume += " --data-dir " + o.dataDir
+	}
 	fmt.Fprintf(a.out, `
 In another terminal:
   %[1]s dataset create digits --from examples/digits/digits.csv --label label --normalize scale:1/16 --shape 1,8,8
   %[1]s submit -f examples/digits/job.yaml --wait
   %[1]s list
 
-Logs are in %[2]s. Ctrl-C stops the cluster; %[1]s up resumes it.
-`, a.name, cl.folder.Path("logs"))
+Logs are in %[2]s. Ctrl-C stops the cluster; `+"`%[3]s`"+` resumes it.
+`, a.name, cl.folder.Path("logs"), resume)
 	<-ctx.Done()
 	a.say("\nStopping ...")
 	return nil

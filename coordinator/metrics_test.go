@@ -1,0 +1,138 @@
+package coordinator
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+)
+
+// scrape reads the metrics: sample with its labels -> value.
+func scrape(t *testing.T, r *running, c *http.Client) map[string]string {
+	t.Helper()
+	status, body := do(t, c, "GET", r.url()+"/metrics", "")
+	if status != http.StatusOK {
+		t.Fatalf("metrics: %d %s", status, body)
+	}
+	samples := map[string]string{}
+	for line := range strings.Lines(body) {
+		if i := strings.LastIndexByte(line, ' '); i > 0 && line[0] != '#' {
+			samples[line[:i]] = strings.TrimSpace(line[i:])
+		}
+	}
+	return samples
+}
+
+// awaitTask reads a session until it asks for an engine that ok takes.
+func (a *agent) awaitTask(s *connect.ServerStreamForClient[tandemv1.SessionResponse], ok func(*tandemv1.EngineTask) bool) *tandemv1.EngineTask {
+	a.t.Helper()
+	for {
+		for _, e := range a.await(s, 1) {
+			if ok(e) {
+				return e
+			}
+		}
+	}
+}
+
+// publish trains and publishes model "toy" on one slot.
+func (a *agent) publish(r *running, s *connect.ServerStreamForClient[tandemv1.SessionResponse], jobs tandemv1connect.JobServiceClient) {
+	a.t.Helper()
+	spec := toySpec()
+	spec.Resources.Workers, spec.Publish = 1, &tandemv1.PublishSpec{Model: "toy"}
+	if _, err := jobs.SubmitJob(a.t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: spec})); err != nil {
+		a.t.Fatal(err)
+	}
+	finished := &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}
+	train := a.awaitTask(s, func(e *tandemv1.EngineTask) bool { return e.GetTrain() != nil })
+	a.checkpoint(r, train)
+	a.report(&tandemv1.EngineReport{EngineId: train.GetId(), Generation: train.GetGeneration(), Report: finished})
+	task := a.awaitTask(s, func(e *tandemv1.EngineTask) bool { return e.GetPublish() != nil })
+	for _, why := range a.report(
+		&tandemv1.EngineReport{EngineId: task.GetId(), Generation: task.GetGeneration(), Report: &tandemv1.EngineReport_Version{
+			Version: &tandemv1.VersionSaved{VersionId: task.GetPublish().GetVersionId(), ManifestSha256: sum(nil)},
+		}},
+		&tandemv1.EngineReport{EngineId: task.GetId(), Generation: task.GetGeneration(), Report: finished},
+	) {
+		if why != "" {
+			a.t.Fatal(why)
+		}
+	}
+}
+
+// TestMetrics: what is scraped while one replica serves, one job trains and one waits.
+func TestMetrics(t *testing.T) {
+	r := startOne(t)
+	c := r.admin(t)
+	makeDataset(t, r, c)
+	a := newAgent(t, r)
+	replica := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
+	replica.TLS = a.creds.ServerConfig(true, "http/1.1")
+	replica.StartTLS()
+	t.Cleanup(replica.Close)
+	node := a.node(4)
+	node.Address = replica.Listener.Addr().String()
+	s := a.session(t.Context(), node)
+	jobs := tandemv1connect.NewJobServiceClient(c, r.url())
+	a.publish(r, s, jobs)
+	serving := tandemv1connect.NewDeploymentServiceClient(c, r.url())
+	if _, err := serving.ApplyDeployment(t.Context(), connect.NewRequest(&tandemv1.ApplyDeploymentRequest{Model: "toy", Replicas: 1})); err != nil {
+		t.Fatal(err)
+	}
+	ready := &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}
+	serve := a.awaitTask(s, func(e *tandemv1.EngineTask) bool { return e.GetServe() != nil })
+	a.report(&tandemv1.EngineReport{EngineId: serve.GetId(), Report: ready})
+	if status, body := do(t, c, "POST", r.url()+"/v2/models/toy/infer", "{}"); status != http.StatusOK {
+		t.Fatalf("infer: %d %s", status, body)
+	}
+	trains, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range a.await(s, 3) {
+		if e.GetTrain() == nil {
+			continue
+		}
+		if _, err := a.api.ReportProgress(t.Context(), connect.NewRequest(&tandemv1.ReportProgressRequest{Progress: []*tandemv1.Progress{
+			{TrialId: e.GetTrain().GetTrialId(), Generation: e.GetGeneration(), Step: 5, StepsPerSecond: 7.5, SamplesPerSecond: 60, Time: timestamppb.Now()},
+		}})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waits, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := scrape(t, r, c)
+	for sample, want := range map[string]string{
+		`tandem_jobs{state="completed"}`:                                         "1",
+		`tandem_jobs{state="running"}`:                                           "1",
+		`tandem_jobs{state="pending"}`:                                           "1",
+		`tandem_queue_length`:                                                    "1",
+		`tandem_nodes{state="alive"}`:                                            "1",
+		`tandem_slots{pool="default"}`:                                           "4",
+		`tandem_slots_used{pool="default"}`:                                      "3",
+		`tandem_replicas{model="toy",state="ready"}`:                             "1",
+		`tandem_raft_is_leader`:                                                  "1",
+		`tandem_steps_per_second{job="` + trains.Msg.GetJob().GetId() + `"}`:     "7.5",
+		`tandem_samples_per_second{job="` + trains.Msg.GetJob().GetId() + `"}`:   "60",
+		`tandem_steps_per_second{job="` + waits.Msg.GetJob().GetId() + `"}`:      "",
+		`tandem_inference_requests_total{model="toy",outcome="ok",status="200"}`: "1",
+		`tandem_inference_seconds_count{model="toy",outcome="ok"}`:               "1",
+		`tandem_inference_seconds_bucket{model="toy",outcome="ok",le="+Inf"}`:    "1",
+	} {
+		if got[sample] != want {
+			t.Errorf("%s is %q, want %q", sample, got[sample], want)
+		}
+	}
+	if got[`tandem_inference_seconds_sum{model="toy",outcome="ok"}`] == "0" {
+		t.Error("inference took no time")
+	}
+}

@@ -52,16 +52,18 @@ type Config struct {
 	Beat time.Duration
 	// LogPoll is the time between looks for new log lines of a job that is followed.
 	LogPoll time.Duration
+	// LogSweep is the time between listings of all objects of such a job's log; between them only the newest are listed.
+	LogSweep time.Duration
 }
 
 // DefaultConfig is what a coordinator takes.
 func DefaultConfig() Config {
-	return Config{MaxArtifact: 16 << 30, MaxMessage: 8 << 20, Beat: 4 * time.Second, LogPoll: time.Second}
+	return Config{MaxArtifact: 16 << 30, MaxMessage: 8 << 20, Beat: 4 * time.Second, LogPoll: time.Second, LogSweep: 30 * time.Second}
 }
 
 // Validate says what is wrong.
 func (c Config) Validate() error {
-	if c.MaxArtifact <= 0 || c.MaxMessage <= 0 || c.Beat <= 0 || c.LogPoll <= 0 {
+	if c.MaxArtifact <= 0 || c.MaxMessage <= 0 || c.Beat <= 0 || c.LogPoll <= 0 || c.LogSweep <= 0 {
 		return errors.New("api: limits and times must be greater than 0")
 	}
 	return nil

@@ -1,11 +1,8 @@
 package dataset
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,7 +10,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -99,38 +95,22 @@ func (s *source) Read(p []byte) (int, error) {
 // readCSV reads the whole file. Rows that are bad are noted, not returned.
 func readCSV(ctx context.Context, r io.Reader, o Options) (*rows, error) {
 	src := &source{r: r, sum: sha256.New(), limit: o.Limits.Bytes}
-	buffered := bufio.NewReaderSize(src, 1<<16)
-	if bom, err := buffered.Peek(3); err == nil && bytes.Equal(bom, []byte("\uFEFF")) {
-		if _, err := buffered.Discard(3); err != nil {
-			return nil, fmt.Errorf("read csv: %w", err)
-		}
-	}
-	c := csv.NewReader(buffered)
-	c.Comma, c.FieldsPerRecord, c.ReuseRecord, c.TrimLeadingSpace = o.Comma, -1, true, true
-	first, err := c.Read()
-	if errors.Is(err, io.EOF) {
-		return nil, errors.New("the file is empty")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read csv header: %w", err)
-	}
-	t, err := newRows(slices.Clone(first), o)
+	c, err := NewReader(src, o.Comma, o.NoHeader)
 	if err != nil {
 		return nil, err
 	}
-	if o.NoHeader {
-		t.add(first, 1, o)
+	t, err := newRows(c, o)
+	if err != nil {
+		return nil, err
 	}
 	for {
-		record, err := c.Read()
+		record, line, err := c.Read()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			// After a stray quote nobody knows where the next row begins.
-			return nil, fmt.Errorf("read csv: %w; mend the quotes of this line", err)
+			return nil, err
 		}
-		line, _ := c.FieldPos(0)
 		t.add(record, line, o)
 		if t.read%4096 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -143,36 +123,14 @@ func readCSV(ctx context.Context, r io.Reader, o Options) (*rows, error) {
 	return t, t.checkColumns()
 }
 
-// newRows finds the columns in the first record.
-func newRows(header []string, o Options) (*rows, error) {
+// newRows gives each column its role.
+func newRows(c *Reader, o Options) (*rows, error) {
+	header := c.Header
 	if len(header) > o.Limits.Columns {
 		return nil, fmt.Errorf("the file has %d columns, at most %d are allowed", len(header), o.Limits.Columns)
 	}
-	numbers := 0
-	for i, h := range header {
-		header[i] = strings.TrimSpace(h)
-		if _, kind := number(header[i]); kind == kindInt || kind == kindFloat {
-			numbers++
-		}
-		if o.NoHeader {
-			header[i] = "c" + strconv.Itoa(i)
-		}
-	}
-	if !o.NoHeader && numbers == len(header) {
-		return nil, errors.New("the first line holds only numbers, so it is no header; pass --no-header (columns are then named c0, c1, ...)")
-	}
 	t := &rows{header: header, role: make([]string, len(header)), kinds: make([]kinds, len(header)), label: -1}
-	seen := map[string]bool{}
 	for i, h := range header {
-		switch {
-		case h == "":
-			return nil, fmt.Errorf("column %d has no name in the header", i+1)
-		case !utf8.ValidString(h):
-			return nil, fmt.Errorf("the name of column %d, %q, is no UTF-8", i+1, h)
-		case seen[h]:
-			return nil, fmt.Errorf("two columns are named %q", h)
-		}
-		seen[h] = true
 		switch {
 		case h == o.Label:
 			t.label, t.role[i] = i, "label"
@@ -183,11 +141,11 @@ func newRows(header []string, o Options) (*rows, error) {
 		}
 	}
 	if t.label < 0 {
-		return nil, fmt.Errorf("there is no label column %q; the columns are %s%s", o.Label, nameSome(header), commaHint(header, o))
+		return nil, fmt.Errorf("there is no label column %q; the columns are %s", o.Label, c.Columns())
 	}
 	for _, d := range o.Drop {
-		if !seen[d] {
-			return nil, fmt.Errorf("there is no column %q to drop; the columns are %s", d, nameSome(header))
+		if !slices.Contains(header, d) {
+			return nil, fmt.Errorf("there is no column %q to drop; the columns are %s", d, c.Columns())
 		}
 	}
 	if len(t.columns) == 0 {
@@ -199,18 +157,6 @@ func newRows(header []string, o Options) (*rows, error) {
 		}
 	}
 	return t, nil
-}
-
-// commaHint helps with files whose cells are parted by something else.
-func commaHint(header []string, o Options) string {
-	if len(header) == 1 {
-		for _, c := range ";\t|" {
-			if c != o.Comma && strings.ContainsRune(header[0], c) {
-				return fmt.Sprintf("; cells seem to be parted by %q: set the separator", c)
-			}
-		}
-	}
-	return ""
 }
 
 func nameSome(names []string) string {
@@ -231,7 +177,7 @@ func (t *rows) add(record []string, line int, o Options) {
 	var bad, missing *Problem
 	start := len(t.features)
 	for _, i := range t.columns {
-		cell := strings.TrimSpace(record[i])
+		cell := record[i]
 		k := &t.kinds[i]
 		v, kind := k.count(cell)
 		switch kind {
@@ -257,10 +203,10 @@ func (t *rows) add(record []string, line int, o Options) {
 	}
 	for i, role := range t.role {
 		if role == "dropped" {
-			t.kinds[i].count(strings.TrimSpace(record[i]))
+			t.kinds[i].count(record[i])
 		}
 	}
-	label := strings.TrimSpace(record[t.label])
+	label := record[t.label]
 	t.kinds[t.label].count(label)
 	switch {
 	case isMissing(label):

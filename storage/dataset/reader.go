@@ -1,0 +1,140 @@
+package dataset
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Reader reads the records of a CSV file as FromCSV does. A byte order mark and the white space around names and cells
+// are no part of them; UTF-16 is refused.
+type Reader struct {
+	// Header is the names of the columns, all different and none empty.
+	Header []string
+
+	csv   *csv.Reader
+	comma rune
+	first []string // a record that is read already
+}
+
+// NewReader reads the header. comma parts the cells. noHeader: the first line is data, and the columns are c0, c1 ...
+func NewReader(r io.Reader, comma rune, noHeader bool) (*Reader, error) {
+	buffered := bufio.NewReaderSize(r, 1<<16)
+	start, _ := buffered.Peek(3)
+	switch {
+	case bytes.Equal(start, []byte("\uFEFF")):
+		if _, err := buffered.Discard(3); err != nil {
+			return nil, fmt.Errorf("read csv: %w", err)
+		}
+	case bytes.HasPrefix(start, []byte("\xFF\xFE")), bytes.HasPrefix(start, []byte("\xFE\xFF")):
+		return nil, errors.New("the file is UTF-16: save it as UTF-8, or convert it with `iconv -f UTF-16 -t UTF-8`")
+	}
+	c := csv.NewReader(buffered)
+	c.Comma, c.FieldsPerRecord, c.ReuseRecord, c.TrimLeadingSpace = comma, -1, true, true
+	record, err := c.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, errors.New("the file is empty")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read csv header: %w", err)
+	}
+	t := &Reader{Header: trimmed(slices.Clone(record)), csv: c, comma: comma}
+	if noHeader {
+		t.first = slices.Clone(t.Header)
+		for i := range t.Header {
+			t.Header[i] = "c" + strconv.Itoa(i)
+		}
+		return t, nil
+	}
+	return t, t.checkHeader()
+}
+
+func (t *Reader) checkHeader() error {
+	numbers := 0
+	for _, h := range t.Header {
+		if _, kind := number(h); kind == kindInt || kind == kindFloat {
+			numbers++
+		}
+	}
+	if numbers == len(t.Header) {
+		return errors.New("the first line holds only numbers, so it is no header; pass --no-header (columns are then named c0, c1, ...)")
+	}
+	seen := map[string]bool{}
+	for i, h := range t.Header {
+		switch {
+		case h == "":
+			return fmt.Errorf("column %d has no name in the header", i+1)
+		case !utf8.ValidString(h):
+			return fmt.Errorf("the name of column %d, %q, is no UTF-8", i+1, h)
+		case seen[h]:
+			return fmt.Errorf("two columns are named %q", h)
+		}
+		seen[h] = true
+	}
+	return nil
+}
+
+// Read returns the next record and the line it begins on, until io.EOF. The record may have fewer or more cells than the
+// header has names, and is good until the next Read.
+func (t *Reader) Read() (record []string, line int, err error) {
+	if t.first != nil {
+		record, t.first = t.first, nil
+		return record, 1, nil
+	}
+	record, err = t.csv.Read()
+	if err == io.EOF {
+		return nil, 0, err
+	}
+	if err != nil {
+		// After a stray quote nobody knows where the next row begins.
+		return nil, 0, fmt.Errorf("read csv: %w; mend the quotes of this line", err)
+	}
+	line, _ = t.csv.FieldPos(0)
+	return trimmed(record), line, nil
+}
+
+func trimmed(cells []string) []string {
+	for i, c := range cells {
+		cells[i] = strings.TrimSpace(c)
+	}
+	return cells
+}
+
+// Columns names the columns for people, with a hint for files whose cells are parted by something else.
+func (t *Reader) Columns() string {
+	names := nameSome(t.Header)
+	if len(t.Header) == 1 {
+		text := strings.Join(append([]string{t.Header[0]}, t.first...), "")
+		for _, c := range ";\t|," {
+			if c != t.comma && strings.ContainsRune(text, c) {
+				flag := "'" + string(c) + "'"
+				if c == '\t' {
+					flag = "tab"
+				}
+				return names + fmt.Sprintf("; cells seem to be parted by %q: pass --comma %s", c, flag)
+			}
+		}
+	}
+	return names
+}
+
+// ParseCell reads a feature as FromCSV does. Its error says what is wrong with the cell, one without a value included.
+func ParseCell(cell string) (float32, error) {
+	v, kind := number(cell)
+	switch kind {
+	case kindMissing:
+		return 0, errors.New("missing value")
+	case kindRange:
+		return 0, fmt.Errorf("%.40q is not finite as a 32-bit number", cell)
+	case kindText:
+		return 0, fmt.Errorf("%.40q is no number", cell)
+	}
+	return v, nil
+}

@@ -70,6 +70,13 @@ type meta struct {
 	Address string        `json:"address"`
 }
 
+// parseMeta reads what a member says of itself; false when it is not understood.
+func parseMeta(b []byte) (meta, bool) {
+	var m meta
+	err := json.Unmarshal(b, &m)
+	return m, err == nil && m.Role.Valid()
+}
+
 // New binds the port; the ring is joined by Run.
 func New(cfg Config, deps Deps) (*Gossip, error) {
 	if len(cfg.Key) != 32 {
@@ -158,8 +165,8 @@ func (g *Gossip) join() {
 func (g *Gossip) Members() []Member {
 	var all []Member
 	for _, n := range g.list.Members() {
-		var m meta
-		if err := json.Unmarshal(n.Meta, &m); err != nil || !m.Role.Valid() {
+		m, ok := parseMeta(n.Meta)
+		if !ok {
 			continue // it has the key but speaks another language: a version to come
 		}
 		all = append(all, Member{ID: n.Name, Role: m.Role, Address: m.Address, Gossip: n.Address()})

@@ -3,6 +3,7 @@ package gossip
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -97,4 +98,28 @@ func TestBadConfig(t *testing.T) {
 			}
 		})
 	}
+}
+
+func FuzzParseMeta(f *testing.F) {
+	f.Add([]byte(`{"role":"worker","address":"10.0.0.1:7080"}`))
+	f.Add([]byte(`{"role":"admin","address":"10.0.0.1:7080"}`))
+	f.Add([]byte(`{"role":"worker","address":7}`))
+	f.Add([]byte(`{"role":"coord`))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, ok := parseMeta(b)
+		if !ok {
+			return
+		}
+		if !m.Role.Valid() {
+			t.Errorf("%q is of role %q", b, m.Role)
+		}
+		said, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, ok := parseMeta(said); !ok || again != m {
+			t.Errorf("%+v became %+v", m, again)
+		}
+	})
 }

@@ -22,6 +22,31 @@ func TestURIRoundTrip(t *testing.T) {
 	}
 }
 
+func FuzzParseURI(f *testing.F) {
+	for _, s := range []string{
+		"tandem://cluster-a/worker/node-1", "tandem://cluster-a/coordinator/node-1", "tandem://c/admin/n", "tandem:///worker/n",
+		"tandem://c/worker/a%2Fb", "tandem://u@c:1/worker/n?q#f", "", "/worker/n",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := url.Parse(s)
+		if err != nil {
+			return
+		}
+		id, err := ParseURI(u)
+		if err != nil {
+			return
+		}
+		if id.Cluster == "" || id.Node == "" || !id.Role.Valid() || strings.Contains(id.Node, "/") {
+			t.Errorf("%q was read as %+v", s, id)
+		}
+		if again, err := ParseURI(id.URI()); err != nil || again != id {
+			t.Errorf("%+v became %+v, %v", id, again, err)
+		}
+	})
+}
+
 func FuzzParseJoinToken(f *testing.F) {
 	good := "tdmjoin.worker." + strings.Repeat("A", 43) + "." + strings.Repeat("0f", 32)
 	f.Add(good)

@@ -77,8 +77,8 @@ func (j journal) read() ([]entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read journal: %w", err)
 		}
-		var e entry
-		if json.Unmarshal(b, &e) != nil || e.ID == "" {
+		e, ok := parseEntry(b)
+		if !ok {
 			if err := os.Remove(path); err != nil {
 				return nil, fmt.Errorf("trim journal: %w", err)
 			}
@@ -87,6 +87,13 @@ func (j journal) read() ([]entry, error) {
 		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// parseEntry reads one file; false when it names no task.
+func parseEntry(b []byte) (entry, bool) {
+	var e entry
+	err := json.Unmarshal(b, &e)
+	return e, err == nil && e.ID != ""
 }
 
 // killLeftover kills the process of an entry and its group if it is still there, waits until it is gone, and tells

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,6 +70,34 @@ func TestKillLeftoverSparesOthers(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("the right one ended by itself")
 	}
+}
+
+func FuzzParseEntry(f *testing.F) {
+	f.Add([]byte(`{"id":"alloc-1/0","generation":7,"pid":1234,"start_ticks":5588,"exe":"/usr/bin/tandem-engine","boot_id":"b"}`))
+	f.Add([]byte(`{"id":"../../etc/passwd","generation":-1,"replica":true,"pid":-1}`))
+	f.Add([]byte(`{"id":`))
+	f.Add([]byte(`{"pid":1}`))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, ok := parseEntry(b)
+		if !ok {
+			return
+		}
+		if name := fileName(e.key()); filepath.Base(name) != name {
+			t.Errorf("%q has the file %q", e.ID, name)
+		}
+		e.BootID = "of no machine"
+		if was, err := killLeftover(e); was || err != nil {
+			t.Errorf("%+v: %v, %v", e, was, err)
+		}
+		said, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, ok := parseEntry(said); !ok || again != e {
+			t.Errorf("%+v became %+v", e, again)
+		}
+	})
 }
 
 func FuzzStartTicks(f *testing.F) {

@@ -21,12 +21,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/spec"
+	"tandem.dev/coordinator/api"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 	"tandem.dev/storage"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/embedded"
 	"tandem.dev/storage/s3"
+	"tandem.dev/worker/data"
 	"tandem.dev/worker/torch"
 )
 
@@ -294,13 +296,24 @@ type training struct {
 	dataset    string // prefix; empty: the digits
 }
 
+// parse returns a spec for the digits as the coordinator accepts it.
 func parse(t *testing.T, text string, sets ...string) *tandemv1.JobSpec {
+	t.Helper()
+	return parseFor(t, &tandemv1.Dataset{
+		Id: "data-digits", Name: "digits", Version: 1, Task: "classification", Shape: []int64{1, 8, 8},
+		Rows: map[string]int64{data.Train: 1437, data.Validation: 180, data.Test: 180},
+	}, text, sets...)
+}
+
+func parseFor(t *testing.T, d *tandemv1.Dataset, text string, sets ...string) *tandemv1.JobSpec {
 	t.Helper()
 	s, err := spec.Parse("job.yaml", []byte(text), sets)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.DatasetId = "data-digits"
+	if s, err = api.CompleteSpec(s, func(string) (*tandemv1.Dataset, error) { return d, nil }); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 

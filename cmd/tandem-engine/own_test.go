@@ -10,6 +10,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
+	"tandem.dev/worker/data"
 	"tandem.dev/worker/model"
 	"tandem.dev/worker/publish"
 )
@@ -40,7 +41,12 @@ func TestOwnModelLearnsARegression(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := `{name: r, dataset: d, model: {mlp: {hidden: [8]}}, resources: {workers: 2}, training: {batch: 40, epochs: 30, optimizer: {lr: 0.02}, schedule: {name: cosine}}}`
-	j := training{trial: trial(t, ""), spec: parse(t, text), generation: 1, dataset: "datasets/data-plane"}
+	j := training{trial: trial(t, ""), generation: 1, dataset: "datasets/data-plane",
+		spec: parseFor(t, &tandemv1.Dataset{
+			Id: "data-plane", Name: "plane", Version: 1, Task: "regression", Shape: []int64{2},
+			Rows: map[string]int64{data.Train: 320, data.Validation: 40, data.Test: 40},
+		}, text),
+	}
 	own(upload(t, file))(j.spec)
 	a := j.finish(t)
 	last, _ := final(t, a, "alloc-1/0")
@@ -50,7 +56,7 @@ func TestOwnModelLearnsARegression(t *testing.T) {
 	last.Id = "ckpt-r"
 	task := &tandemv1.EngineTask{Id: "alloc-2/0", Generation: 2, Storage: shared.config, Task: &tandemv1.EngineTask_Publish{Publish: &tandemv1.PublishTask{
 		Spec: j.spec, Model: "plane", VersionId: "ver-r", VersionPrefix: "models/ver-r", Checkpoint: last, DatasetPrefix: j.dataset,
-		Lineage: &tandemv1.Lineage{CheckpointId: "ckpt-r", DatasetId: "data-digits"},
+		Lineage: &tandemv1.Lineage{CheckpointId: "ckpt-r", DatasetId: "data-plane"},
 	}}}
 	if code := a.start(task).wait(t); code != 0 {
 		t.Fatalf("publish ended with %d: %v", code, a.last("alloc-2/0"))

@@ -167,18 +167,11 @@ func (e *engine) join(ctx context.Context, t *tandemv1.TrainTask, on torch.Devic
 
 func trainerConfig(spec *tandemv1.JobSpec, plan train.Plan, m *torch.Module, g *torch.Group, on torch.Device) torch.TrainerConfig {
 	o := spec.GetTraining().GetOptimizer()
-	c := torch.TrainerConfig{
+	return torch.TrainerConfig{
 		Module: m, Group: g, Device: on, Loss: torch.LossKind(plan.Loss), ClipNorm: spec.GetTraining().GetClipNorm(),
 		Optimizer: torch.OptimizerConfig{
 			Kind: torch.OptimizerKind(o.GetName()), Momentum: o.GetMomentum(), Nesterov: o.GetNesterov(), WeightDecay: o.GetWeightDecay(),
 			Beta1: o.GetBeta1(), Beta2: o.GetBeta2(), Epsilon: o.GetEps(),
 		},
 	}
-	if c.Optimizer.Kind == "" {
-		c.Optimizer.Kind = torch.AdamW
-	}
-	if c.Optimizer.Kind == torch.AdamW && (o == nil || o.WeightDecay == nil) {
-		c.Optimizer.WeightDecay = 0.01
-	}
-	return c
 }

@@ -62,7 +62,7 @@ func TestCollectives(t *testing.T) {
 func TestSharesEqualTheWhole(t *testing.T) {
 	const batch, steps = 12, 5
 	for name, spec := range map[string]*modelSpec{"mlp": mlp, "cnn": cnn} {
-		for _, o := range []torch.OptimizerConfig{{Kind: torch.SGD, Momentum: 0.9}, {Kind: torch.AdamW, WeightDecay: 0.01, Epsilon: 1e-3}} {
+		for _, o := range []torch.OptimizerConfig{{Kind: torch.SGD, Momentum: 0.9}, {Kind: torch.AdamW, WeightDecay: 0.01, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-3}} {
 			config := torch.TrainerConfig{Loss: torch.CrossEntropy, Optimizer: o, ClipNorm: 1, BucketBytes: 2000}
 			config.Module = build(t, spec, 1)
 			alone := newTrainer(t, config)
@@ -123,7 +123,7 @@ func TestResumedGroupEqualsUninterrupted(t *testing.T) {
 			return err
 		}
 		defer m.Close()
-		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.Adam}, BucketBytes: 1500})
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam), BucketBytes: 1500})
 		if err != nil {
 			return err
 		}

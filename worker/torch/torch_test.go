@@ -74,6 +74,11 @@ func newTrainer(t testing.TB, c torch.TrainerConfig) *torch.Trainer {
 	return tr
 }
 
+// adamOf is Adam or AdamW with the usual numbers.
+func adamOf(kind torch.OptimizerKind) torch.OptimizerConfig {
+	return torch.OptimizerConfig{Kind: kind, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}
+}
+
 // images makes n labelled random images [1, 8, 8].
 func images(n int, seed uint64) torch.Batch {
 	r := rand.New(rand.NewPCG(seed, 0))

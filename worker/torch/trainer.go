@@ -35,7 +35,6 @@ type Trainer struct {
 
 // NewTrainer prepares training. In a group it is a collective, and all ranks start from rank 0's parameters and buffers.
 func NewTrainer(c TrainerConfig) (*Trainer, error) {
-	c.Optimizer = c.Optimizer.withDefaults()
 	if err := c.Optimizer.validate(); err != nil {
 		return nil, err
 	}

@@ -242,7 +242,7 @@ func TestModelsThatCannotBeTrained(t *testing.T) {
 		t.Errorf("an unused parameter: %v", err)
 	}
 	for _, o := range []torch.OptimizerConfig{{}, {Kind: "lion"}, {Kind: torch.SGD, Momentum: 1}, {Kind: torch.SGD, Nesterov: true},
-		{Kind: torch.Adam, Beta1: 2}, {Kind: torch.Adam, WeightDecay: math.NaN()}} {
+		{Kind: torch.Adam, Beta1: 2, Beta2: 0.9, Epsilon: 1}, {Kind: torch.Adam}, {Kind: torch.Adam, WeightDecay: math.NaN(), Epsilon: 1}} {
 		if _, err := torch.NewTrainer(torch.TrainerConfig{Module: build(t, mlp, 1), Loss: torch.MSE, Optimizer: o}); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}
@@ -388,7 +388,7 @@ func TestResumedEqualsUninterrupted(t *testing.T) {
 }
 
 func TestStateOfAnotherModelIsRefused(t *testing.T) {
-	adam := newTrainer(t, torch.TrainerConfig{Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.Adam}})
+	adam := newTrainer(t, torch.TrainerConfig{Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)})
 	var names []string
 	for _, x := range state(t, adam) {
 		names = append(names, x.Name)
@@ -398,7 +398,7 @@ func TestStateOfAnotherModelIsRefused(t *testing.T) {
 	}
 	for name, c := range map[string]torch.TrainerConfig{
 		"optimizer": {Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}},
-		"model":     {Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.Adam}},
+		"model":     {Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)},
 	} {
 		if err := newTrainer(t, c).LoadState(state(t, adam)); !errors.Is(err, torch.ErrStateMismatch) {
 			t.Errorf("another %s: %v", name, err)

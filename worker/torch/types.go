@@ -86,22 +86,9 @@ type OptimizerConfig struct {
 	Momentum    float64 // SGD
 	Nesterov    bool    // SGD
 	WeightDecay float64 // L2 for SGD and Adam, decoupled for AdamW
-	Beta1       float64 // Adam and AdamW; 0 means 0.9
-	Beta2       float64 // Adam and AdamW; 0 means 0.999
-	Epsilon     float64 // Adam and AdamW; 0 means 1e-8
-}
-
-func (c OptimizerConfig) withDefaults() OptimizerConfig {
-	if c.Beta1 == 0 {
-		c.Beta1 = 0.9
-	}
-	if c.Beta2 == 0 {
-		c.Beta2 = 0.999
-	}
-	if c.Epsilon == 0 {
-		c.Epsilon = 1e-8
-	}
-	return c
+	Beta1       float64 // Adam and AdamW: decay of the mean gradient, usually 0.9
+	Beta2       float64 // Adam and AdamW: decay of the mean square, usually 0.999
+	Epsilon     float64 // Adam and AdamW: added to the divisor, usually 1e-8
 }
 
 func (c OptimizerConfig) validate() error {
@@ -116,7 +103,7 @@ func (c OptimizerConfig) validate() error {
 		return fmt.Errorf("weight decay %g is negative or not finite", c.WeightDecay)
 	case !(c.Beta1 >= 0 && c.Beta1 < 1) || !(c.Beta2 >= 0 && c.Beta2 < 1):
 		return fmt.Errorf("betas %g and %g are not in [0, 1)", c.Beta1, c.Beta2)
-	case !(c.Epsilon > 0):
+	case c.Kind != SGD && !(c.Epsilon > 0):
 		return fmt.Errorf("epsilon %g is not positive", c.Epsilon)
 	}
 	return nil

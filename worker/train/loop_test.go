@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func spec(change ...func(*tandemv1.JobSpec)) *tandemv1.JobSpec {
 	s := &tandemv1.JobSpec{Training: &tandemv1.TrainingSpec{
 		Batch: 8, Epochs: 4, Seed: 3,
-		Optimizer: &tandemv1.OptimizerSpec{Lr: 0.05},
+		Optimizer: &tandemv1.OptimizerSpec{Name: "sgd", Lr: 0.05, WeightDecay: proto.Float64(0)},
 		Schedule:  &tandemv1.ScheduleSpec{Name: "cosine", WarmupSteps: 5},
 	}}
 	for _, c := range change {

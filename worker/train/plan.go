@@ -52,10 +52,10 @@ func NewPlan(spec *tandemv1.JobSpec, m dataset.Manifest) (Plan, error) {
 	default:
 		return p, permanentf("training has epochs %d and steps %d; set exactly one of them", t.GetEpochs(), t.GetSteps())
 	}
-	lr := t.GetOptimizer().GetLr()
-	if lr == 0 {
-		lr = 0.001
+	if err := complete(t.GetOptimizer()); err != nil {
+		return p, err
 	}
+	lr := t.GetOptimizer().GetLr()
 	if !(lr > 0) || math.IsInf(lr, 0) {
 		return p, permanentf("training.optimizer.lr is %v; it must be positive", lr)
 	}
@@ -68,6 +68,16 @@ func NewPlan(spec *tandemv1.JobSpec, m dataset.Manifest) (Plan, error) {
 	}
 	p.Metric, p.Maximize, err = metricOf(spec.GetMetric(), spec.GetMode(), p.Loss)
 	return p, err
+}
+
+// complete refuses an optimizer whose numbers are not all there. The coordinator has filled
+// in the defaults; others here would be a second truth.
+func complete(o *tandemv1.OptimizerSpec) error {
+	adam := o.GetName() != "sgd"
+	if o.GetName() == "" || o.WeightDecay == nil || adam && (o.GetBeta1() == 0 || o.GetBeta2() == 0 || o.GetEps() == 0) {
+		return permanentf("training.optimizer %q is not complete, as the coordinator makes it: are engine and coordinator of one version?", o.GetName())
+	}
+	return nil
 }
 
 // Losses a spec may name.

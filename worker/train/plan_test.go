@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -17,9 +18,13 @@ func classes(rows int64) dataset.Manifest {
 	return dataset.Manifest{Task: dataset.TaskClassification, NumClasses: 3, Splits: []dataset.Split{{Name: data.Train, Rows: rows}}}
 }
 
+func sgd(lr float64) *tandemv1.OptimizerSpec {
+	return &tandemv1.OptimizerSpec{Name: "sgd", Lr: lr, WeightDecay: proto.Float64(0)}
+}
+
 func TestPlanRefuses(t *testing.T) {
 	good := func() *tandemv1.JobSpec {
-		return &tandemv1.JobSpec{Training: &tandemv1.TrainingSpec{Batch: 4, Epochs: 1}}
+		return &tandemv1.JobSpec{Training: &tandemv1.TrainingSpec{Batch: 4, Epochs: 1, Optimizer: sgd(0.1)}}
 	}
 	if _, err := NewPlan(good(), classes(10)); err != nil {
 		t.Fatalf("the good spec: %v", err)
@@ -33,9 +38,13 @@ func TestPlanRefuses(t *testing.T) {
 		`metric is "mae"`:              func(s *tandemv1.JobSpec) { s.Metric = "mae" },
 		`mode is "up"`:                 func(s *tandemv1.JobSpec) { s.Mode = "up" },
 		`schedule.name is "step"`:      func(s *tandemv1.JobSpec) { s.Training.Schedule = &tandemv1.ScheduleSpec{Name: "step"} },
-		"training.optimizer.lr is -1":  func(s *tandemv1.JobSpec) { s.Training.Optimizer = &tandemv1.OptimizerSpec{Lr: -1} },
+		"training.optimizer.lr is -1":  func(s *tandemv1.JobSpec) { s.Training.Optimizer = sgd(-1) },
 		"final_ratio 2":                func(s *tandemv1.JobSpec) { s.Training.Schedule = &tandemv1.ScheduleSpec{FinalRatio: 2} },
-		"training.optimizer.lr is NaN": func(s *tandemv1.JobSpec) { s.Training.Optimizer = &tandemv1.OptimizerSpec{Lr: math.NaN()} },
+		"lr is 0":                      func(s *tandemv1.JobSpec) { s.Training.Optimizer.Lr = 0 },
+		`"" is not complete`:           func(s *tandemv1.JobSpec) { s.Training.Optimizer = nil },
+		`"sgd" is not complete`:        func(s *tandemv1.JobSpec) { s.Training.Optimizer.WeightDecay = nil },
+		`"adamw" is not complete`:      func(s *tandemv1.JobSpec) { s.Training.Optimizer.Name = "adamw" },
+		"training.optimizer.lr is NaN": func(s *tandemv1.JobSpec) { s.Training.Optimizer = sgd(math.NaN()) },
 	} {
 		s := good()
 		change(s)
@@ -47,14 +56,14 @@ func TestPlanRefuses(t *testing.T) {
 }
 
 func TestPlanDefaults(t *testing.T) {
-	p, err := NewPlan(&tandemv1.JobSpec{Training: &tandemv1.TrainingSpec{Batch: 4, Epochs: 3}}, classes(10))
+	p, err := NewPlan(&tandemv1.JobSpec{Training: &tandemv1.TrainingSpec{Batch: 4, Epochs: 3, Optimizer: sgd(0.1)}}, classes(10))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if p.Total != 9 || p.Loss != CrossEntropy || p.Metric != "accuracy" || !p.Maximize || p.EvaluateBatch != 4 || p.MicroBatches != 1 {
 		t.Errorf("classification: %+v", p)
 	}
-	p, err = NewPlan(&tandemv1.JobSpec{Training: &tandemv1.TrainingSpec{Batch: 4, Steps: 7}}, dataset.Manifest{
+	p, err = NewPlan(&tandemv1.JobSpec{Training: &tandemv1.TrainingSpec{Batch: 4, Steps: 7, Optimizer: sgd(0.1)}}, dataset.Manifest{
 		Task: dataset.TaskRegression, Splits: []dataset.Split{{Name: data.Train, Rows: 10}}})
 	if err != nil {
 		t.Fatal(err)

@@ -57,6 +57,10 @@ func TestEndOfRunKills(t *testing.T) {
 		t.Error(err)
 	}
 	for _, cmd := range cmds {
+		if !gone(cmd.Process.Pid, 5*time.Second) {
+			_ = cmd.Process.Kill() // so that the test ends
+			t.Error("a process outlives Run")
+		}
 		var exit *exec.ExitError
 		if err := cmd.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 			t.Errorf("a process ended with %v, want that it was killed", err)

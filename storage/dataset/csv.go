@@ -105,7 +105,7 @@ func readCSV(ctx context.Context, r io.Reader, o Options) (*rows, error) {
 	}
 	for {
 		record, line, err := c.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -476,7 +476,7 @@ type Command_PutRendezvous struct {
 }
 
 type Command_Expire struct {
-	// Forgets old request ids and events.
+	// Forgets old request ids, and tokens that have ended.
 	Expire *Expire `protobuf:"bytes,29,opt,name=expire,proto3,oneof"`
 }
 

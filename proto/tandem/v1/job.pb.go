@@ -82,7 +82,7 @@ type JobState int32
 const (
 	// No state was given.
 	JobState_JOB_STATE_UNSPECIFIED JobState = 0
-	// Waits for slots; pending_reason says for what.
+	// Waits for slots; the reason says for what.
 	JobState_JOB_STATE_PENDING JobState = 1
 	// Holds slots.
 	JobState_JOB_STATE_RUNNING JobState = 2

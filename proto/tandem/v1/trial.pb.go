@@ -423,7 +423,7 @@ type Progress struct {
 	Lr float64 `protobuf:"fixed64,10,opt,name=lr,proto3" json:"lr,omitempty"`
 	// When it was measured.
 	Time *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
-	// "starting", "training", "evaluating", "saving" or "publishing".
+	// "starting", "training", "evaluating", "saving", "publishing" or "waiting for storage".
 	Phase         string `protobuf:"bytes,12,opt,name=phase,proto3" json:"phase,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

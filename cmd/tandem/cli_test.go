@@ -92,7 +92,8 @@ func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
 		{"nonsense"}, {"describe"}, {"describe", "a", "b"}, {"list", "--nonsense"}, {"list", "-o", "xml"}, {"list", "--state", "asleep"},
 		{"submit"}, {"submit", "-f", write(t, u.dir, "bad.yaml", "nam: x")}, {"token", "create", "--role", "worker"}, {"node"},
-		{"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--split", "much"}, {"predict", "x"}, {"up", "--workers", "-1"},
+		{"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--split", "much"}, {"predict", "x"},
+		{"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--shape", "2,x"}, {"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--shape", "2,"}, {"up", "--workers", "-1"},
 	} {
 		if len(args) == 1 && args[0] == "node" {
 			u.want(u.run(args...), exitOK, "cordon")
@@ -478,6 +479,16 @@ func TestPredict(t *testing.T) {
 	u.in = "[3]"
 	u.want(u.run("predict", "digits", "--input", "-"), exitUsage, "row 1 has 1 values, the model takes 2")
 	u.want(u.run("predict", "digits", "--input", csv, "--row", "9"), exitUsage, "no row 9")
+	for _, row := range []string{"0", "-1"} {
+		u.want(u.run("predict", "digits", "--input", csv, "--row", row), exitUsage, "the first row is 1")
+	}
+	u.want(u.run("predict", "digits", "--input", csv, "--comma", "ab"), exitUsage, "one character")
+	u.in = "\uFEFF[3, 4.5]\n"
+	u.want(u.run("predict", "digits", "--input", "-"), exitOK, "7")
+	u.in = "[3, null]"
+	u.want(u.run("predict", "digits", "--input", "-"), exitUsage, "row 1, value 2: null is no number")
+	u.want(u.run("predict", "digits", "--input", write(t, u.dir, "semi.csv", "3;4,5\n"), "--no-header", "--comma", ";"), exitUsage, "row 1 (line 1), column c1")
+	u.want(u.run("predict", "digits", "--input", write(t, u.dir, "semi.csv", "3;4.5\n"), "--no-header", "--comma", ";"), exitOK, "7")
 	u.want(u.run("predict", "other", "--input", csv), exitNotFound, "no such model")
 }
 

@@ -87,7 +87,7 @@ func parseShape(s string) ([]int64, error) {
 		return nil, nil
 	}
 	var dims []int64
-	for d := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ',' || r == 'x' }) {
+	for d := range strings.SplitSeq(strings.ReplaceAll(s, "x", ","), ",") {
 		n, err := strconv.ParseInt(strings.TrimSpace(d), 10, 64)
 		if err != nil || n <= 0 {
 			return nil, fmt.Errorf("shape %q: %q is no positive whole number; write for example 1,8,8", s, d)
@@ -101,10 +101,10 @@ func parseComma(s string) (rune, error) {
 	if s == "tab" || s == `\t` {
 		return '\t', nil
 	}
-	if r := []rune(s); len(r) == 1 {
+	if r := []rune(s); len(r) == 1 && !strings.ContainsRune("\"\r\n\uFFFD", r[0]) {
 		return r[0], nil
 	}
-	return 0, fmt.Errorf("comma %q: give one character, or tab", s)
+	return 0, fmt.Errorf("comma %q: give one character that is no quote, or tab", s)
 }
 
 // makeDataset converts a CSV file here, says what it found, uploads the files and commits them.

@@ -33,14 +33,15 @@ type prediction struct {
 }
 
 func (a *app) predictCommand() *cobra.Command {
-	var input string
-	var row int
-	cmd := &cobra.Command{
+	var input, comma string
+	var o tableOptions
+	var cmd *cobra.Command
+	cmd = &cobra.Command{
 		Use:   "predict MODEL[@VERSION] --input FILE",
 		Short: "Ask a served model, and show the curl command that does the same",
 		Long: `Ask a served model. The input is one of
   a CSV file with a header, whose columns are taken by the names the model was trained with (--row N picks one row, the
-  first is 1),
+  first is 1; --comma and --no-header as in dataset create),
   a JSON list of numbers, or a list of such lists,
   a request of the Open Inference Protocol.
 Values are raw, as in the data the model was trained on: the model normalizes them itself.`,
@@ -52,11 +53,18 @@ Values are raw, as in the data the model was trained on: the model normalizes th
 			if input == "" {
 				return &usageError{fmt.Errorf("name the input with --input FILE (- for standard input)")}
 			}
+			if o.row < 1 && cmd.Flags().Changed("row") {
+				return &usageError{fmt.Errorf("--row %d: the first row is 1", o.row)}
+			}
+			var err error
+			if o.comma, err = parseComma(comma); err != nil {
+				return &usageError{err}
+			}
 			path, err := inferPath(ctx, c, args[0])
 			if err != nil {
 				return err
 			}
-			r, err := a.readInput(ctx, c, args[0], input, row)
+			r, err := a.readInput(ctx, c, args[0], input, o)
 			if err != nil {
 				return err
 			}
@@ -68,7 +76,9 @@ Values are raw, as in the data the model was trained on: the model normalizes th
 		}),
 	}
 	cmd.Flags().StringVar(&input, "input", "", "file with the input; - for standard input")
-	cmd.Flags().IntVar(&row, "row", 0, "only this row of a CSV file; the first is 1")
+	cmd.Flags().IntVar(&o.row, "row", 0, "only this row of a CSV file; the first is 1")
+	cmd.Flags().StringVar(&comma, "comma", ",", `what parts the cells of a CSV file; "tab" for tabs`)
+	cmd.Flags().BoolVar(&o.noHeader, "no-header", false, "the first line of a CSV file is data; columns are then named c0, c1 ...")
 	return cmd
 }
 

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,8 +21,12 @@ import (
 	"tandem.dev/storage/dataset"
 )
 
-// maxPredictRows is how many rows go into one request.
-const maxPredictRows = 10_000
+const (
+	// maxPredictRows is how many rows go into one request.
+	maxPredictRows = 10_000
+	// maxInput is how many bytes are read of it.
+	maxInput = 64 << 20
+)
 
 // inferInput is a request and what is known of its rows.
 type inferInput struct {
@@ -31,8 +35,15 @@ type inferInput struct {
 	expected []string // labels of the rows, if the file has them
 }
 
+// tableOptions say how a CSV file is written, and which row of it is meant.
+type tableOptions struct {
+	comma    rune
+	noHeader bool
+	row      int // from 1; 0: all
+}
+
 // readInput makes a request of a file.
-func (a *app) readInput(ctx context.Context, c *client.Client, model, path string, row int) (*inferInput, error) {
+func (a *app) readInput(ctx context.Context, c *client.Client, model, path string, o tableOptions) (*inferInput, error) {
 	in := a.in
 	if path != "-" {
 		f, err := os.Open(path)
@@ -42,43 +53,81 @@ func (a *app) readInput(ctx context.Context, c *client.Client, model, path strin
 		defer f.Close()
 		in = f
 	}
-	b, err := io.ReadAll(io.LimitReader(in, 64<<20))
+	b, err := io.ReadAll(io.LimitReader(in, maxInput+1))
 	if err != nil {
 		return nil, fmt.Errorf("read input: %w", err)
 	}
-	text := strings.TrimSpace(string(b))
+	if len(b) > maxInput {
+		return nil, &usageError{fmt.Errorf("%s has more than the %s that one request may hold: split it", path, size(maxInput))}
+	}
+	text := bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\uFEFF")))
 	name, _, _ := strings.Cut(model, "@")
 	switch {
-	case strings.HasPrefix(text, "{"):
-		if !json.Valid(b) {
+	case bytes.HasPrefix(text, []byte("{")):
+		if !json.Valid(text) {
 			return nil, &usageError{fmt.Errorf("%s is no JSON", path)}
 		}
-		return &inferInput{body: []byte(text), first: 1}, nil
-	case strings.HasPrefix(text, "["):
-		rows, err := jsonRows([]byte(text))
+		return &inferInput{body: text, first: 1}, nil
+	case bytes.HasPrefix(text, []byte("[")):
+		rows, err := jsonRows(text)
 		if err != nil {
 			return nil, &usageError{fmt.Errorf("%s: %w", path, err)}
 		}
 		return newInput(ctx, c, name, rows, 1, nil)
 	}
-	t, err := readTable(strings.NewReader(text), trainedOn(ctx, c, model), row)
+	t, err := readTable(bytes.NewReader(b), trainedOn(ctx, c, model), o)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%s: %w", path, err)}
 	}
-	return newInput(ctx, c, name, t.rows, max(1, row), t.expected)
+	return newInput(ctx, c, name, t.rows, max(1, o.row), t.expected)
 }
 
-// jsonRows reads [1, 2] as one row and [[1, 2], [3, 4]] as two.
+// jsonRows reads [1, 2] as one row and [[1, 2], [3, 4]] as two. Every value is a number: null is none.
 func jsonRows(b []byte) ([][]float32, error) {
-	var rows [][]float32
-	if err := json.Unmarshal(b, &rows); err == nil {
-		return rows, nil
-	}
-	var one []float32
-	if err := json.Unmarshal(b, &one); err != nil {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var list []any
+	if err := d.Decode(&list); err != nil {
 		return nil, fmt.Errorf("neither a list of numbers nor a list of such lists: %w", err)
 	}
-	return [][]float32{one}, nil
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("something follows the list: write one list, of numbers or of such lists")
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no rows")
+	}
+	if _, nested := list[0].([]any); !nested {
+		list = []any{list}
+	}
+	rows := make([][]float32, len(list))
+	for i, entry := range list {
+		values, ok := entry.([]any)
+		if !ok {
+			return nil, fmt.Errorf("row %d is %s, not a list of numbers", i+1, jsonText(entry))
+		}
+		rows[i] = make([]float32, len(values))
+		for j, v := range values {
+			n, ok := v.(json.Number)
+			if !ok {
+				return nil, fmt.Errorf("row %d, value %d: %s is no number", i+1, j+1, jsonText(v))
+			}
+			x, err := strconv.ParseFloat(n.String(), 32)
+			if err != nil {
+				return nil, fmt.Errorf("row %d, value %d: %.40s is not finite as a 32-bit number", i+1, j+1, n)
+			}
+			rows[i][j] = float32(x)
+		}
+	}
+	return rows, nil
+}
+
+// jsonText is a short form of what stands where a number should.
+func jsonText(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "something else"
+	}
+	return short(string(b), 40)
 }
 
 // trainedOn is the manifest of the data a model was trained on; nil if it cannot be had.
@@ -108,63 +157,77 @@ type csvTable struct {
 	expected []string
 }
 
-// readTable reads the feature columns of a CSV file with a header: by name when the manifest is known, else all.
-func readTable(r io.Reader, m *dataset.Manifest, row int) (*csvTable, error) {
-	c := csv.NewReader(r)
-	c.TrimLeadingSpace = true
-	header, err := c.Read()
+// readTable reads the feature columns of a CSV file as the dataset was read: by name when the manifest is known, else all.
+func readTable(r io.Reader, m *dataset.Manifest, o tableOptions) (*csvTable, error) {
+	c, err := dataset.NewReader(r, o.comma, o.noHeader)
 	if err != nil {
-		return nil, fmt.Errorf("read the header: %w", err)
+		return nil, err
 	}
-	columns, label := make([]int, len(header)), -1
-	for i := range columns {
-		columns[i] = i
-	}
-	if m != nil {
-		label, columns = slices.Index(header, m.Label), columns[:0]
-		for _, name := range m.Features {
-			i := slices.Index(header, name)
-			if i < 0 {
-				return nil, fmt.Errorf("no column %q, which the model was trained with; the header is the first line of the file", name)
-			}
-			columns = append(columns, i)
-		}
+	columns, label, err := pickColumns(c, m, o)
+	if err != nil {
+		return nil, err
 	}
 	t := &csvTable{}
 	for n := 1; ; n++ {
-		cells, err := c.Read()
+		cells, line, err := c.Read()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
-		if row > 0 && n != row {
+		if o.row > 0 && n != o.row {
 			continue
 		}
 		if len(t.rows) == maxPredictRows {
 			return nil, fmt.Errorf("more than %s rows: pick one with --row", count(maxPredictRows))
 		}
+		if len(cells) != len(c.Header) {
+			return nil, fmt.Errorf("row %d (line %d) has %d cells instead of %d", n, line, len(cells), len(c.Header))
+		}
 		values := make([]float32, len(columns))
 		for i, col := range columns {
-			v, err := strconv.ParseFloat(strings.TrimSpace(cells[col]), 32)
-			if err != nil {
-				return nil, fmt.Errorf("row %d, column %s: %q is no number", n, header[col], cells[col])
+			if values[i], err = dataset.ParseCell(cells[col]); err != nil {
+				return nil, fmt.Errorf("row %d (line %d), column %s: %w", n, line, c.Header[col], err)
 			}
-			values[i] = float32(v)
 		}
 		t.rows = append(t.rows, values)
 		if label >= 0 {
 			t.expected = append(t.expected, cells[label])
 		}
 	}
-	if len(t.rows) == 0 && row > 0 {
-		return nil, fmt.Errorf("no row %d in the file", row)
+	if len(t.rows) == 0 && o.row > 0 {
+		return nil, fmt.Errorf("no row %d in the file", o.row)
 	}
 	if len(t.rows) == 0 {
 		return nil, errors.New("no rows")
 	}
 	return t, nil
+}
+
+// pickColumns finds the features a model was trained with, and its label, which is -1 if it is not there.
+func pickColumns(c *dataset.Reader, m *dataset.Manifest, o tableOptions) (columns []int, label int, err error) {
+	if m == nil {
+		for i := range c.Header {
+			columns = append(columns, i)
+		}
+		return columns, -1, nil
+	}
+	if o.noHeader && len(c.Header) == len(m.Features) {
+		// Nothing but the features, whatever they are called.
+		c.Header = m.Features
+	}
+	for _, name := range m.Features {
+		i := slices.Index(c.Header, name)
+		if i < 0 && o.noHeader {
+			return nil, 0, fmt.Errorf("the file has %d columns without names, the model takes %d: leave out the others, or name them in a header", len(c.Header), len(m.Features))
+		}
+		if i < 0 {
+			return nil, 0, fmt.Errorf("no column %q, which the model was trained with; the columns are %s", name, c.Columns())
+		}
+		columns = append(columns, i)
+	}
+	return columns, slices.Index(c.Header, m.Label), nil
 }
 
 // newInput makes the request for rows of raw values, in the shape that the model says it takes.

@@ -74,37 +74,30 @@ func (a *app) awaitDeployment(ctx context.Context, c *client.Client, d *tandemv1
 	watching, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()
 	reason := ""
-	for heard := time.Now(); ; {
-		turn := c.Turn()
-		stream, err := c.Deployments.WatchDeployment(watching, connect.NewRequest(&tandemv1.WatchDeploymentRequest{Name: d.GetName()}))
-		if err == nil {
-			for stream.Receive() {
-				w := stream.Msg()
-				heard = time.Now()
-				if w.GetDeployment().GetRevision() >= d.GetRevision() && ready(w) >= int(w.GetDeployment().GetReplicas()) {
-					return w, stream.Close()
-				}
-				if now := deploymentReason(w); now != reason && now != "" {
-					a.say("waiting: %s", now)
-					reason = now
-				}
+	var served *tandemv1.WatchDeploymentResponse
+	err := watch(watching, c, streamed[tandemv1.WatchDeploymentResponse]{
+		open: func(ctx context.Context) (*connect.ServerStreamForClient[tandemv1.WatchDeploymentResponse], error) {
+			return c.Deployments.WatchDeployment(ctx, connect.NewRequest(&tandemv1.WatchDeploymentRequest{Name: d.GetName()}))
+		},
+		take: func(w *tandemv1.WatchDeploymentResponse) (bool, error) {
+			if w.GetDeployment().GetRevision() >= d.GetRevision() && ready(w) >= int(w.GetDeployment().GetReplicas()) {
+				served = w
+				return true, nil
 			}
-			err = stream.Err()
-			_ = stream.Close()
-		}
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case watching.Err() != nil:
-			return nil, fmt.Errorf("%w; the deployment stays: `tandem serve describe %s` says why it does not answer", errTimeout, d.GetName())
-		case err != nil && definite(err):
-			return nil, err
-		case time.Since(heard) > watchPatience:
-			return nil, c.Explain(connect.NewError(connect.CodeUnavailable, err))
-		}
-		c.Rotate(turn)
-		_ = client.Sleep(watching, c.Patience.Pause)
+			if now := deploymentReason(w); now != reason && now != "" {
+				a.say("waiting: %s", now)
+				reason = now
+			}
+			return false, nil
+		},
+	})
+	switch {
+	case served == nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case served == nil && watching.Err() != nil:
+		return nil, fmt.Errorf("%w; the deployment stays: `tandem serve describe %s` says why it does not answer", errTimeout, d.GetName())
 	}
+	return served, err
 }
 
 // deploymentReason says why replicas are not there: the deployment's own reason, or that of one that failed.

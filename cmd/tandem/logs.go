@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -51,45 +50,23 @@ type logs struct {
 
 // stream shows lines to the end, across the loss of coordinators.
 func (l *logs) stream(ctx context.Context, c *client.Client, req *tandemv1.StreamLogsRequest) error {
-	for heard := time.Now(); ; {
-		turn := c.Turn()
-		stream, err := c.Jobs.StreamLogs(ctx, connect.NewRequest(req))
-		if err == nil {
-			seen := map[logSource]int{}
-			for stream.Receive() {
-				heard = time.Now()
-				m := stream.Msg()
-				from := logSource{m.GetTrialId(), m.GetNodeId(), m.GetRank(), m.GetGeneration()}
-				seen[from]++
-				if seen[from] <= l.shown[from] {
-					continue
-				}
-				l.shown[from] = seen[from]
-				if err := l.write(m); err != nil {
-					return err
-				}
+	var seen map[logSource]int // in this connection, which begins with the first line
+	return watch(ctx, c, streamed[tandemv1.StreamLogsResponse]{
+		open: func(ctx context.Context) (*connect.ServerStreamForClient[tandemv1.StreamLogsResponse], error) {
+			seen = map[logSource]int{}
+			return c.Jobs.StreamLogs(ctx, connect.NewRequest(req))
+		},
+		take: func(m *tandemv1.StreamLogsResponse) (bool, error) {
+			from := logSource{m.GetTrialId(), m.GetNodeId(), m.GetRank(), m.GetGeneration()}
+			seen[from]++
+			if seen[from] <= l.shown[from] {
+				return false, nil
 			}
-			err = stream.Err()
-			_ = stream.Close()
-			if err == nil {
-				return nil
-			}
-		}
-		if ctx.Err() != nil || definite(err) {
-			return err
-		}
-		limit := watchPatience
-		if len(l.shown) == 0 {
-			limit = c.Patience.Silent
-		}
-		if time.Since(heard) > limit {
-			return c.Explain(connect.NewError(connect.CodeUnavailable, err))
-		}
-		c.Rotate(turn)
-		if err := client.Sleep(ctx, c.Patience.Pause); err != nil {
-			return err
-		}
-	}
+			l.shown[from] = seen[from]
+			return false, l.write(m)
+		},
+		ends: true,
+	})
 }
 
 func (l *logs) write(m *tandemv1.StreamLogsResponse) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -14,9 +13,6 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
-
-// watchPatience is how long a job is followed with nobody answering.
-const watchPatience = time.Minute
 
 func (a *app) waitCommand() *cobra.Command {
 	var timeout time.Duration
@@ -65,65 +61,25 @@ func (a *app) await(ctx context.Context, c *client.Client, id string, o submitOp
 }
 
 // follow watches a job until it ends, across the loss of coordinators.
-func follow(ctx context.Context, c *client.Client, id string, r reporter) (*tandemv1.WatchJobResponse, error) {
-	var last *tandemv1.WatchJobResponse
-	heard := time.Now()
-	for lost := false; ; {
-		turn := c.Turn()
-		stream, err := c.Jobs.WatchJob(ctx, connect.NewRequest(&tandemv1.WatchJobRequest{Id: id}))
-		if err == nil {
-			for stream.Receive() {
-				last, heard = stream.Msg(), time.Now()
-				id = last.GetJob().GetId()
-				if lost {
-					r.note("connected again")
-					lost = false
-				}
-				r.update(last)
-				if final(last.GetJob()) {
-					return last, stream.Close()
-				}
+func follow(ctx context.Context, c *client.Client, id string, r reporter) (last *tandemv1.WatchJobResponse, err error) {
+	err = watch(ctx, c, streamed[tandemv1.WatchJobResponse]{
+		open: func(ctx context.Context) (*connect.ServerStreamForClient[tandemv1.WatchJobResponse], error) {
+			return c.Jobs.WatchJob(ctx, connect.NewRequest(&tandemv1.WatchJobRequest{Id: id}))
+		},
+		take: func(w *tandemv1.WatchJobResponse) (bool, error) {
+			last, id = w, w.GetJob().GetId()
+			r.update(w)
+			return final(w.GetJob()), nil
+		},
+		lost: func(lost bool) {
+			if lost {
+				r.note("connection to the coordinator lost, trying again")
+			} else {
+				r.note("connected again")
 			}
-			err = stream.Err()
-			_ = stream.Close()
-		}
-		if ctx.Err() != nil {
-			return last, ctx.Err()
-		}
-		if err != nil && definite(err) {
-			return last, err
-		}
-		limit := watchPatience
-		if last == nil {
-			limit = c.Patience.Silent
-		}
-		if time.Since(heard) > limit {
-			if err == nil {
-				err = io.ErrUnexpectedEOF
-			}
-			return last, c.Explain(connect.NewError(connect.CodeUnavailable, err))
-		}
-		if !lost && last != nil {
-			r.note("connection to the coordinator lost, trying again")
-			lost = true
-		}
-		c.Rotate(turn)
-		if err := client.Sleep(ctx, c.Patience.Pause); err != nil {
-			return last, err
-		}
-	}
-}
-
-// definite errors are the same at any coordinator and at any time.
-func definite(err error) bool {
-	switch connect.CodeOf(err) {
-	case connect.CodeNotFound, connect.CodeInvalidArgument, connect.CodeUnauthenticated, connect.CodePermissionDenied,
-		connect.CodeFailedPrecondition, connect.CodeUnimplemented:
-		return true
-	case connect.CodeUnavailable:
-		return !client.Lost(err)
-	}
-	return false
+		},
+	})
+	return last, err
 }
 
 func final(j *tandemv1.Job) bool {

@@ -43,6 +43,14 @@ type Patience struct {
 	Pause   time.Duration // between two rounds
 }
 
+// With is how long a call is repeated that ended with err.
+func (p Patience) With(err error) time.Duration {
+	if refused(err) {
+		return p.Silent
+	}
+	return p.Leading
+}
+
 // DefaultPatience outlasts an election.
 func DefaultPatience() Patience {
 	return Patience{Silent: 2 * time.Second, Leading: 20 * time.Second, Pause: 200 * time.Millisecond}

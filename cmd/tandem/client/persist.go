@@ -29,11 +29,7 @@ func (c *Client) persist(next connect.UnaryFunc) connect.UnaryFunc {
 					return res, c.Explain(err)
 				}
 			}
-			patience := c.Patience.Leading
-			if refused(err) {
-				patience = c.Patience.Silent
-			}
-			if time.Since(start)+c.Patience.Pause > patience {
+			if time.Since(start)+c.Patience.Pause > c.Patience.With(err) {
 				return nil, c.Explain(err)
 			}
 			if Sleep(ctx, c.Patience.Pause) != nil {

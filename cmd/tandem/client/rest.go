@@ -25,11 +25,7 @@ func (c *Client) REST(ctx context.Context, method, path string, body []byte, har
 		if err == nil || ctx.Err() != nil || !Lost(err) || !harmless && !refused(err) {
 			return answer, c.Explain(err)
 		}
-		patience := c.Patience.Leading
-		if refused(err) {
-			patience = c.Patience.Silent
-		}
-		if time.Since(start)+c.Patience.Pause > patience {
+		if time.Since(start)+c.Patience.Pause > c.Patience.With(err) {
 			return nil, c.Explain(err)
 		}
 		if Sleep(ctx, c.Patience.Pause) != nil {

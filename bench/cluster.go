@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,42 +69,13 @@ func startUp(ctx context.Context) (*upCluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the cluster: %w", err)
 	}
-	listen, err := freePorts()
-	if err != nil {
-		return nil, err
-	}
 	up := &upCluster{dir: dir, env: append(os.Environ(), "TANDEM_CONFIG="+filepath.Join(dir, "contexts.yaml"))}
-	up.cmd = exec.CommandContext(ctx, tandem, "up", "--data-dir", filepath.Join(dir, "data"), "--listen", listen)
+	up.cmd = exec.CommandContext(ctx, tandem, "up", "--data-dir", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
 	up.cmd.Env, up.cmd.Stderr = up.env, os.Stderr
 	if err := up.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s (make build makes it): %w", tandem, err), os.RemoveAll(dir))
 	}
 	return up, nil
-}
-
-// freePorts finds an address whose port, and the two after it, nobody has.
-func freePorts() (string, error) {
-	for range 100 {
-		first, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", fmt.Errorf("find free ports: %w", err)
-		}
-		port := first.Addr().(*net.TCPAddr).Port
-		_ = first.Close()
-		free := true
-		for _, p := range []int{port + 1, port + 2} {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
-			if err != nil {
-				free = false
-				break
-			}
-			_ = l.Close()
-		}
-		if free {
-			return fmt.Sprintf("127.0.0.1:%d", port), nil
-		}
-	}
-	return "", errors.New("find three free ports in a row: none in 100 tries")
 }
 
 // prepare waits for the cluster and makes the dataset.

@@ -68,7 +68,7 @@ func Open(dir, listen, fallback string) (_ *Folder, err error) {
 	case err != nil:
 		return nil, hint(f.Dir, err)
 	default:
-		if err := json.Unmarshal(b, &f.Settings); err != nil {
+		if f.Settings, err = parseSettings(b); err != nil {
 			return nil, fmt.Errorf("data folder %s: %s is damaged (%w): take another folder with --data-dir", f.Dir, settingsFile, err)
 		}
 		if listen != "" && listen != f.Settings.Listen {
@@ -76,6 +76,24 @@ func Open(dir, listen, fallback string) (_ *Folder, err error) {
 		}
 	}
 	return f, f.checkPorts()
+}
+
+// parseSettings reads what create wrote; it refuses what no cluster can be started with.
+func parseSettings(b []byte) (Settings, error) {
+	var s Settings
+	if err := json.Unmarshal(b, &s); err != nil {
+		return Settings{}, err
+	}
+	for _, address := range []string{s.Listen, s.Gossip, s.Store} {
+		_, port, err := net.SplitHostPort(address)
+		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
+			return Settings{}, fmt.Errorf("address %q is not host:port", address)
+		}
+	}
+	if s.AccessKey == "" || s.SecretKey == "" {
+		return Settings{}, errors.New("a key of the store is missing")
+	}
+	return s, nil
 }
 
 // Path is a path in the folder.

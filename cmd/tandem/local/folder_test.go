@@ -1,6 +1,7 @@
 package local
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -103,4 +104,34 @@ func TestFoldersThatCannotBe(t *testing.T) {
 			t.Errorf("%s: %v", listen, err)
 		}
 	}
+}
+
+// FuzzSettings: settings that are taken are complete, and stay what they are when they are written again.
+func FuzzSettings(f *testing.F) {
+	good := `{"listen": "127.0.0.1:7070", "gossip": "127.0.0.1:7071", "store": "127.0.0.1:7072", "access_key": "a", "secret_key": "s"}`
+	if _, err := parseSettings([]byte(good)); err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		good, "", "{", "{}", "null", "[]", strings.Replace(good, "7071", "0", 1), strings.Replace(good, "7071", "70710", 1),
+		strings.Replace(good, "127.0.0.1:7072", "7072", 1), strings.Replace(good, `"s"`, `""`, 1), strings.Replace(good, `"s"`, "7", 1),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := parseSettings(b)
+		if err != nil {
+			return
+		}
+		if s.AccessKey == "" || s.SecretKey == "" || !strings.Contains(s.Listen, ":") || !strings.Contains(s.Gossip, ":") || !strings.Contains(s.Store, ":") {
+			t.Errorf("incomplete: %+v", s)
+		}
+		again, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, err := parseSettings(again); err != nil || other != s {
+			t.Errorf("%+v became %+v, %v", s, other, err)
+		}
+	})
 }

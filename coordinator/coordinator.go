@@ -225,9 +225,6 @@ func (c *Coordinator) readiness() error {
 // Address is the host:port others reach the coordinator by.
 func (c *Coordinator) Address() string { return c.port.address }
 
-// GossipAddress is the host:port of the coordinator's gossip.
-func (c *Coordinator) GossipAddress() string { return c.gossip.Addr() }
-
 // CAPEM is the certificate clients trust, PEM.
 func (c *Coordinator) CAPEM() []byte { return c.creds.CAPEM() }
 

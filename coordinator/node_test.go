@@ -41,14 +41,8 @@ func TestRemovedNodeStaysOut(t *testing.T) {
 	wantCode(t, s.Err(), connect.CodePermissionDenied, "join with a new token")
 	_, err := a.api.Report(t.Context(), connect.NewRequest(&tandemv1.ReportRequest{NodeId: a.id, Incarnation: 2, Reports: []*tandemv1.EngineReport{{EngineId: "x"}}}))
 	wantCode(t, err, connect.CodePermissionDenied, "join with a new token")
-	token := r.mint(t, c, "again", "worker", true)
-	joined, err := identity.Join(t.Context(), identity.JoinConfig{Coordinators: []string{r.Address()}, Token: token, Role: identity.RoleWorker, NodeID: a.id})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if joined.Credentials.Identity.Node == a.id {
-		t.Error("the identity of a removed node was given again")
-	}
+	anew := newAgent(t, r)
+	anew.await(anew.session(t.Context(), anew.node(1)), 0)
 }
 
 // awaitNode waits until a node is in a state.

@@ -62,10 +62,7 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 	if err := checkHosts(m.GetHosts()); err != nil {
 		return nil, err
 	}
-	node, err := a.joinAs(ctx, m.GetNodeId())
-	if err != nil {
-		return nil, err
-	}
+	node := id.New("node") // never one that was: an identity is proved by its key, not by a join token
 	who := identity.Identity{Cluster: a.deps.Self.Identity.Cluster, Role: token.Role, Node: node}
 	cert, err := a.deps.CA.SignRequest(who, m.GetCsr(), m.GetHosts(), time.Now())
 	if err != nil {
@@ -87,24 +84,6 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 	}
 	a.deps.Log.Info().Str("node", node).Str("role", string(token.Role)).Str("token", row.GetName()).Msg("node joined")
 	return connect.NewResponse(res), nil
-}
-
-// joinAs is the id under which a node joins that had the id before, if any. One that was removed comes back as a new node.
-func (a cluster) joinAs(ctx context.Context, before string) (string, error) {
-	if before == "" {
-		return id.New("node"), nil
-	}
-	if !nodeIDRE.MatchString(before) {
-		return "", invalid("node_id: is not the id of a node")
-	}
-	v, err := a.view(ctx)
-	if err != nil {
-		return "", err
-	}
-	if _, removed := v.RemovedNode(before); removed {
-		return id.New("node"), nil
-	}
-	return before, nil
 }
 
 // checkHosts looks at what is to stand in a certificate: it must not be a name by which nodes verify each other.

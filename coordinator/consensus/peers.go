@@ -52,14 +52,6 @@ func (n *Node) RemovePeer(ctx context.Context, id string) error {
 	return nil
 }
 
-// TransferLeadership hands leadership to the most current other coordinator. Only the leader can: ErrNotLeader.
-func (n *Node) TransferLeadership(ctx context.Context) error {
-	if err := await(ctx, n.raft.LeadershipTransfer()); err != nil {
-		return fmt.Errorf("hand over leadership: %w", err)
-	}
-	return nil
-}
-
 // otherVoters says whether another coordinator could lead.
 func (n *Node) otherVoters() bool {
 	return slices.ContainsFunc(n.Peers(), func(p Peer) bool { return p.Voter && p.ID != n.cfg.ID })

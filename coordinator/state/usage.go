@@ -2,19 +2,8 @@ package state
 
 import tandemv1 "tandem.dev/proto/tandem/v1"
 
-// Usage returns the slots in use: node id -> slot id -> identity of the engine that holds it. A rank holds its slot
-// until its whole allocation is removed; a replica until it fails or is removed.
-func Usage(v *View) map[string]map[string]string {
-	use := map[string]map[string]string{}
-	for _, n := range v.Nodes() {
-		if held := UsageOf(v, n.GetId()); len(held) > 0 {
-			use[n.GetId()] = held
-		}
-	}
-	return use
-}
-
-// UsageOf returns the slots in use on one node: slot id -> identity of the engine that holds it.
+// UsageOf returns the slots in use on one node: slot id -> identity of the engine that holds it. A rank
+// holds its slot until its whole allocation is removed; a replica until it fails or is removed.
 func UsageOf(v *View, nodeID string) map[string]string {
 	held := map[string]string{}
 	for _, a := range v.AllocationsOf(nodeID) {

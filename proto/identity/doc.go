@@ -14,5 +14,5 @@
 // signs nothing: the CA's key belongs to coordinator/pki.
 //
 // Renewal: certificates of nodes last five years. A coordinator signs its own anew at its start when a third of that
-// is left; a worker joins once more with a new token and keeps its id.
+// is left; a worker whose folder is emptied joins once more with a new token, as a new node.
 package identity

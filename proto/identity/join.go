@@ -24,7 +24,6 @@ type JoinConfig struct {
 	Token        string   // join token
 	Role         Role     // role the node wants; must be the token's
 	Hosts        []string // hosts and addresses others reach the node by
-	NodeID       string   // id it had before; empty: a new one is made
 }
 
 // Joined is what a cluster gives to a node that joins.
@@ -51,7 +50,7 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate request: %w", err)
 	}
-	req := &tandemv1.JoinClusterRequest{Token: token.String(), Csr: csr, Hosts: cfg.Hosts, NodeId: cfg.NodeID}
+	req := &tandemv1.JoinClusterRequest{Token: token.String(), Csr: csr, Hosts: cfg.Hosts}
 	if len(cfg.Coordinators) == 0 {
 		return nil, errors.New("join: no coordinator named: give the host:port of one")
 	}

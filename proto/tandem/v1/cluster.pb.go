@@ -395,9 +395,7 @@ type JoinClusterRequest struct {
 	// PKCS #10 certificate request, DER.
 	Csr []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
 	// Hosts and addresses others reach the node by.
-	Hosts []string `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`
-	// Identity the node had before; empty, or that of a node that was removed: a new one is made.
-	NodeId        string `protobuf:"bytes,4,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Hosts         []string `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -451,13 +449,6 @@ func (x *JoinClusterRequest) GetHosts() []string {
 		return x.Hosts
 	}
 	return nil
-}
-
-func (x *JoinClusterRequest) GetNodeId() string {
-	if x != nil {
-		return x.NodeId
-	}
-	return ""
 }
 
 // JoinClusterResponse admits a node.
@@ -784,12 +775,11 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x05peers\x18\x02 \x03(\v2\x0f.tandem.v1.PeerR\x05peers\x12#\n" +
 	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\"k\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\"a\n" +
 	"\x12JoinClusterRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03csr\x18\x02 \x01(\fR\x03csr\x12\x14\n" +
-	"\x05hosts\x18\x03 \x03(\tR\x05hosts\x12\x17\n" +
-	"\anode_id\x18\x04 \x01(\tR\x06nodeId\"\x88\x02\n" +
+	"\x05hosts\x18\x03 \x03(\tR\x05hostsJ\x04\b\x04\x10\x05R\anode_id\"\x88\x02\n" +
 	"\x13JoinClusterResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\n" +

@@ -137,7 +137,7 @@ func (a *app) listMethods() error {
 			g.rows = append(g.rows, []string{string(s.Name()) + "/" + string(m.Name()), restPath(m), takes(m)})
 		}
 	}
-	g.write(a.out, a.output == "wide")
+	g.write(a.out, a.view())
 	return nil
 }
 

@@ -111,13 +111,13 @@ func describeDataset(r *tandemv1.GetDatasetResponse) []part {
 
 // splitGrid shows how many rows of each class each split has.
 func splitGrid(m dataset.Manifest) grid {
-	g := grid{title: "Rows", header: []string{"SPLIT", "ROWS"}}
+	g := grid{title: "Rows", header: []string{"SPLIT", "ROWS"}, cut: 16}
 	for i := range min(m.NumClasses, maxClassColumns) {
 		name := strconv.Itoa(i)
 		if len(m.ClassNames) > 0 {
 			name = m.ClassNames[i]
 		}
-		g.header = append(g.header, short(name, 16))
+		g.header = append(g.header, name)
 	}
 	for _, s := range m.Splits {
 		row := []string{s.Name, count(s.Rows)}

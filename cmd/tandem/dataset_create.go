@@ -189,5 +189,5 @@ func (a *app) reportDataset(m dataset.Manifest, r dataset.Report) {
 	}
 	g := splitGrid(m)
 	g.title = ""
-	g.write(a.err, false)
+	g.write(a.err, view{screen: a.terminal})
 }

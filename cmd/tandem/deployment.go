@@ -124,7 +124,7 @@ func (a *app) serveListCommand() *cobra.Command {
 				return err
 			}
 			g := grid{
-				header: []string{"NAME", "TARGET", "VERSION", "READY", "AGE", "REASON", "POOL", "REVISION"}, wide: 2,
+				header: []string{"NAME", "TARGET", "VERSION", "READY", "AGE", "REASON", "POOL", "REVISION"}, wide: 2, cut: 60,
 				empty: "Nothing is served. Serve a model: tandem serve MODEL@champion",
 			}
 			for _, d := range res.Msg.GetDeployments() {
@@ -136,7 +136,7 @@ func (a *app) serveListCommand() *cobra.Command {
 				}
 				g.rows = append(g.rows, []string{
 					d.GetName(), d.GetTarget(), number(d.GetVersion()), fmt.Sprintf("%d/%d", ready(w), d.GetReplicas()),
-					age(d.GetCreatedAt()), short(deploymentReason(w), 60), d.GetPool(), number(d.GetRevision()),
+					age(d.GetCreatedAt()), deploymentReason(w), d.GetPool(), number(d.GetRevision()),
 				})
 			}
 			return a.show(res.Msg, g)

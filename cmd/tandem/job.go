@@ -56,13 +56,14 @@ func jobGrid(jobs []*tandemv1.Job) grid {
 	g := grid{
 		header: []string{"ID", "NAME", "STATE", "DATASET", "WORKERS", "AGE", "PUBLISHED", "REASON", "KIND", "PRIORITY", "TOOK", "BY"},
 		wide:   4,
+		cut:    90,
 		empty:  "No jobs. Submit one: tandem submit -f job.yaml --wait",
 	}
 	for _, j := range jobs {
 		s := j.GetSpec()
 		g.rows = append(g.rows, []string{
 			j.GetId(), j.GetName(), stateName(j.GetState()), s.GetDataset(), number(s.GetResources().GetWorkers()),
-			age(j.GetCreatedAt()), j.GetPublishedVersion(), short(j.GetReason(), 90),
+			age(j.GetCreatedAt()), j.GetPublishedVersion(), j.GetReason(),
 			s.GetKind(), number(s.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(),
 		})
 	}
@@ -107,11 +108,11 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Published", j.GetPublishedVersion()},
 		{"Spec hash", j.GetSpecHash()},
 	}}
-	g := grid{title: "Trials", header: []string{"ID", "STATE", "STAGE", "STEP", "RESTARTS", "BEST CHECKPOINT", "REASON"}}
+	g := grid{title: "Trials", header: []string{"ID", "STATE", "STAGE", "STEP", "RESTARTS", "BEST CHECKPOINT", "REASON"}, cut: 60}
 	for _, t := range r.GetTrials() {
 		g.rows = append(g.rows, []string{
 			t.GetId(), stateName(t.GetState()), strings.ToLower(strings.TrimPrefix(t.GetStage().String(), "TRIAL_STAGE_")),
-			trialStep(t, r.GetProgress()), number(t.GetRestarts()), t.GetBestCheckpointId(), short(t.GetReason(), 60),
+			trialStep(t, r.GetProgress()), number(t.GetRestarts()), t.GetBestCheckpointId(), t.GetReason(),
 		})
 	}
 	parts = append(parts, g)
@@ -139,7 +140,7 @@ func architecture(m *tandemv1.ModelSpec) string {
 	case m.GetCnn() != nil:
 		return fmt.Sprintf("cnn, channels %v, hidden %v", m.GetCnn().GetChannels(), m.GetCnn().GetHidden())
 	case m.GetTorchscript() != nil:
-		return "torchscript " + short(m.GetTorchscript().GetArtifact(), 12)
+		return "torchscript " + m.GetTorchscript().GetArtifact()
 	}
 	return ""
 }

@@ -23,9 +23,17 @@ func (a *app) checkOutput() error {
 	return nil
 }
 
+// view is how people look at it.
+type view struct {
+	wide   bool // -o wide
+	screen bool // a terminal, whose lines have an end
+}
+
+func (a *app) view() view { return view{wide: a.output == "wide", screen: a.terminal} }
+
 // part is a piece of what people read.
 type part interface {
-	write(w io.Writer, wide bool)
+	write(w io.Writer, v view)
 }
 
 // show writes an answer in the form that was asked for: m for programs, parts for people.
@@ -47,7 +55,7 @@ func (a *app) showValue(v any, parts ...part) error {
 func (a *app) showAs(encode func() ([]byte, error), parts []part) error {
 	if a.output != "json" && a.output != "yaml" {
 		for _, p := range parts {
-			p.write(a.out, a.output == "wide")
+			p.write(a.out, a.view())
 		}
 		return nil
 	}
@@ -84,11 +92,12 @@ type grid struct {
 	title  string
 	header []string
 	wide   int // the last so many columns are shown with -o wide only
+	cut    int // cells are shortened to so many characters on a screen, but not with -o wide; 0: they are not
 	rows   [][]string
 	empty  string // what is said when there are no rows
 }
 
-func (g grid) write(w io.Writer, wide bool) {
+func (g grid) write(w io.Writer, v view) {
 	if len(g.rows) == 0 {
 		if g.empty != "" {
 			fmt.Fprintln(w, g.empty)
@@ -96,29 +105,38 @@ func (g grid) write(w io.Writer, wide bool) {
 		return
 	}
 	if g.title != "" {
-		fmt.Fprintf(w, "\n%s\n", g.title)
+		fmt.Fprintf(w, "\n%s\n", oneLine(g.title))
 	}
 	columns := len(g.header)
-	if !wide {
+	if !v.wide {
 		columns -= g.wide
+	}
+	cut := 0
+	if v.screen && !v.wide {
+		cut = g.cut
 	}
 	t := table.NewWriter()
 	style := table.StyleDefault
+	style.Format = table.FormatOptions{} // names of classes are headers too, and their case counts
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	t.SetStyle(style)
-	t.AppendHeader(cells(g.header[:columns]))
+	t.AppendHeader(cells(g.header[:columns], cut))
 	for _, r := range g.rows {
-		t.AppendRow(cells(r[:columns]))
+		t.AppendRow(cells(r[:columns], cut))
 	}
 	for line := range strings.Lines(t.Render() + "\n") {
 		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
 	}
 }
 
-func cells(texts []string) table.Row {
+func cells(texts []string, cut int) table.Row {
 	row := make(table.Row, len(texts))
 	for i, t := range texts {
+		t = oneLine(t)
+		if cut > 0 {
+			t = short(t, cut)
+		}
 		row[i] = t
 	}
 	return row
@@ -127,7 +145,7 @@ func cells(texts []string) table.Row {
 // fields are names and values, one a line; those without a value are left out.
 type fields [][2]string
 
-func (f fields) write(w io.Writer, _ bool) {
+func (f fields) write(w io.Writer, _ view) {
 	width := 0
 	for _, kv := range f {
 		if kv[1] != "" {
@@ -136,7 +154,7 @@ func (f fields) write(w io.Writer, _ bool) {
 	}
 	for _, kv := range f {
 		if kv[1] != "" {
-			value := strings.ReplaceAll(kv[1], "\n", "\n"+strings.Repeat(" ", width+3))
+			value := strings.ReplaceAll(printable(kv[1]), "\n", "\n"+strings.Repeat(" ", width+3))
 			fmt.Fprintf(w, "%-*s  %s\n", width+1, kv[0]+":", value)
 		}
 	}
@@ -145,4 +163,4 @@ func (f fields) write(w io.Writer, _ bool) {
 // text is a paragraph.
 type text string
 
-func (t text) write(w io.Writer, _ bool) { fmt.Fprintln(w, string(t)) }
+func (t text) write(w io.Writer, _ view) { fmt.Fprintln(w, printable(string(t))) }

@@ -109,7 +109,7 @@ func (a *app) curl(c *client.Client, path string, body []byte) string {
 			proof = file.Curl(c.Context)
 		}
 	}
-	data := "'" + string(body) + "'"
+	data := "'" + strings.ReplaceAll(string(body), "'", `'\''`) + "'"
 	if len(body) > maxInline {
 		data = "@request.json"
 	}
@@ -137,8 +137,8 @@ func (a *app) showPrediction(answer []byte, r *inferInput, curl string) error {
 	if err != nil {
 		return err
 	}
-	g.write(a.out, a.output == "wide")
-	_, err = fmt.Fprintf(a.out, "\nThe same with curl:\n\n%s\n", curl)
+	g.write(a.out, a.view())
+	_, err = fmt.Fprintf(a.out, "\nThe same with curl:\n\n%s\n", printable(curl))
 	return err
 }
 

@@ -34,6 +34,9 @@ func (a *app) reporter() reporter {
 // lineEvery is the time between two lines of progress.
 const lineEvery = 2 * time.Second
 
+// waitingForStorage is the phase of an engine that cannot go on until the store answers; people should look.
+const waitingForStorage = "waiting for storage"
+
 // headline says where a job is; it changes only when people should look.
 func headline(w *tandemv1.WatchJobResponse) string {
 	j := w.GetJob()
@@ -42,6 +45,9 @@ func headline(w *tandemv1.WatchJobResponse) string {
 		t := w.GetTrials()[len(w.GetTrials())-1]
 		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && !final(j) {
 			line += ", publishing the best checkpoint"
+		}
+		if p := progressOf(t, w.GetProgress()); p.GetPhase() == waitingForStorage && !final(j) {
+			line += ", " + waitingForStorage
 		}
 		if t.GetRestarts() > 0 {
 			line += ", restarted " + times(t.GetRestarts())
@@ -104,7 +110,7 @@ type lines struct {
 }
 
 func (l *lines) line(text string) {
-	fmt.Fprintf(l.out, "%s  %s\n", l.now().Format("15:04:05"), text)
+	fmt.Fprintf(l.out, "%s  %s\n", l.now().Format("15:04:05"), printable(text))
 }
 
 func (l *lines) update(w *tandemv1.WatchJobResponse) {
@@ -157,7 +163,7 @@ func (b *bar) update(w *tandemv1.WatchJobResponse) {
 	if b.bar.GetMax64() != p.GetTotalSteps() {
 		b.bar.ChangeMax64(p.GetTotalSteps())
 	}
-	b.bar.Describe(figures(w, p))
+	b.bar.Describe(printable(figures(w, p)))
 	_ = b.bar.Set64(p.GetStep())
 	if p.GetStep() >= p.GetTotalSteps() {
 		fmt.Fprintln(b.out) // the full bar stays
@@ -170,7 +176,7 @@ func (b *bar) note(text string) {
 	if b.bar != nil {
 		_ = b.bar.Clear()
 	}
-	fmt.Fprintln(b.out, text)
+	fmt.Fprintln(b.out, printable(text))
 	if b.bar != nil {
 		_ = b.bar.RenderBlank()
 	}

@@ -51,7 +51,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	case code == exitInterrupted:
 		fmt.Fprintln(a.err, "tandem: interrupted")
 	default:
-		fmt.Fprintf(a.err, "tandem: %s\n", client.Message(err))
+		fmt.Fprintf(a.err, "tandem: %s\n", printable(client.Message(err)))
 		if code == exitUsage && !a.started {
 			fmt.Fprintf(a.err, "See '%s --help'.\n", cmd.CommandPath())
 		}
@@ -159,7 +159,7 @@ func (a *app) contexts() (*client.File, error) {
 
 // say talks to the person, not to the pipe.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.err, format+"\n", args...)
+	fmt.Fprintln(a.err, printable(fmt.Sprintf(format, args...)))
 }
 
 // confirm asks before something is taken away.
@@ -170,7 +170,7 @@ func (a *app) confirm(question string) error {
 	if !a.asks {
 		return &usageError{fmt.Errorf("%s Nobody can be asked here: add -y to go on", question)}
 	}
-	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	fmt.Fprintf(a.err, "%s [y/N] ", printable(question))
 	var answer string
 	if _, err := fmt.Fscanln(a.in, &answer); err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
 		return errors.New("nothing was done")

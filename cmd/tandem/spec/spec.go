@@ -1,9 +1,12 @@
 package spec
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
@@ -20,6 +23,10 @@ const MaxBytes = 1 << 20
 func Parse(name string, text []byte, sets []string) (*tandemv1.JobSpec, error) {
 	if len(text) > MaxBytes {
 		return nil, fmt.Errorf("%s: %d bytes are too many for a spec, at most %d", name, len(text), MaxBytes)
+	}
+	text = bytes.TrimPrefix(text, []byte("\uFEFF"))
+	if !utf8.Valid(text) || bytes.ContainsFunc(text, unprintable) {
+		return nil, fmt.Errorf("%s is no text: a spec is YAML or JSON, in UTF-8", name)
 	}
 	s := &tandemv1.JobSpec{}
 	d := decoder{root: s.ProtoReflect().Descriptor(), name: name}
@@ -38,6 +45,11 @@ func Parse(name string, text []byte, sets []string) (*tandemv1.JobSpec, error) {
 		return nil, &Error{Problems: d.problems}
 	}
 	return s, nil
+}
+
+// unprintable tells control characters that no text editor makes.
+func unprintable(r rune) bool {
+	return unicode.IsControl(r) && !strings.ContainsRune("\n\r\t\f\u0085", r)
 }
 
 // parse reads the one document of a text; nil if it is empty.

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"unicode"
+
+	"pgregory.net/rapid"
+)
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"Zürich 猫 🐈\n\tx": "Zürich 猫 🐈\n\tx", "\x1b[31mred": `\x1b[31mred`, "a\rb\x00\x7f": `a\x0db\x00\x7f`, "\xff\xfe": `\xff\xfe`,
+		"a\u202eb": `a\u202eb`, "\u009b31m": `\u009b31m`, "a\u00a0b": "a\u00a0b",
+	} {
+		if got := printable(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		in := string(rapid.SliceOf(rapid.Byte()).Draw(t, "text"))
+		if got := oneLine(in); strings.ContainsFunc(got, unicode.IsControl) {
+			t.Errorf("%q: %q", in, got)
+		}
+	})
+}
+
+// TestGridKeepsWhatItIsGiven: case, length where nobody has to fit it on a screen, and no way to steer the terminal.
+func TestGridKeepsWhatItIsGiven(t *testing.T) {
+	long := strings.Repeat("because ", 30) + "end"
+	g := grid{header: []string{"SPLIT", "iris-Setosa", "\x1b[2J", "REASON"}, cut: 20, rows: [][]string{{"train", "\x1b]0;x\a", "1", long + "\nmore"}}}
+	var b strings.Builder
+	g.write(&b, view{})
+	for _, want := range []string{"SPLIT", "iris-Setosa", `\x1b[2J`, `\x1b]0;x\x07`, long + " more"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	b.Reset()
+	g.write(&b, view{screen: true})
+	if !strings.Contains(b.String(), long[:19]+"…\n") {
+		t.Errorf("not cut to the screen:\n%s", b.String())
+	}
+	b.Reset()
+	g.write(&b, view{screen: true, wide: true})
+	if !strings.Contains(b.String(), long) {
+		t.Errorf("wide is cut:\n%s", b.String())
+	}
+}

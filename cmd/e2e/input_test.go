@@ -46,9 +46,9 @@ func TestBadInput(t *testing.T) {
 	}
 	refused := []struct{ name, spec, says string }{
 		{"unknown key", spec("trainning: {batch: 1}\n"), "training"},
-		{"no such dataset", strings.Replace(spec(""), "dataset: digits", "dataset: digit", 1), "digit"},
+		{"no such dataset", strings.Replace(spec(""), "dataset: digits", "dataset: digit", 1), `dataset "digit": not found; "tandem dataset list" shows`},
 		{"batch larger than the split", strings.Replace(spec(""), "batch: 32", "batch: 5000", 1), "1437"},
-		{"no TorchScript", strings.Replace(spec(""), "mlp: {hidden: [8]}", "torchscript: {file: nothing.pt}", 1), "nothing.pt"},
+		{"no TorchScript", strings.Replace(spec(""), "mlp: {hidden: [8]}", "torchscript: {file: nothing.pt}", 1), "nothing.pt: no such file"},
 	}
 	for _, r := range refused {
 		path := c.spec("bad", r.spec)
@@ -84,7 +84,7 @@ func TestBadInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.runAny("dataset", "create", "ragged", "--from", ragged, "--label", "label")
-	if c.code == 0 || !strings.Contains(c.stderr, "3") {
+	if c.code == 0 || !strings.Contains(c.stderr, "line 3") {
 		t.Errorf("a ragged row: exit code %d: %s", c.code, c.stderr)
 	}
 

@@ -201,8 +201,12 @@ func TestCommandLine(t *testing.T) {
 	if code := run([]string{"devices"}, &out, &errs); code != 0 || !strings.Contains(out.String(), `"kind": "cpu"`) {
 		t.Errorf("devices: code %d, %s%s", code, out.String(), errs.String())
 	}
-	for _, args := range [][]string{{}, {"run"}, {"run", "--socket", "x"}, {"walk"}, {"run", "--sockets", "x"}} {
-		if code := run(args, io.Discard, io.Discard); code != exitUsage && len(args) > 0 {
+	out.Reset()
+	if code := run(nil, &out, &errs); code != 0 || !strings.Contains(out.String(), "devices") {
+		t.Errorf("no arguments: code %d, and not the help: %s%s", code, out.String(), errs.String())
+	}
+	for _, args := range [][]string{{"run"}, {"run", "--socket", "x"}, {"walk"}, {"run", "--sockets", "x"}} {
+		if code := run(args, io.Discard, io.Discard); code != exitUsage {
 			t.Errorf("%v: code %d", args, code)
 		}
 	}

@@ -145,19 +145,21 @@ func architecture(m *tandemv1.ModelSpec) string {
 	return ""
 }
 
-// trialStep is how far a trial is, by its live progress, else by its last evaluation.
+// trialStep is how far a trial is, by its live progress, else by its last evaluation; and what it waits for.
 func trialStep(t *tandemv1.Trial, progress []*tandemv1.Progress) string {
 	step := int64(0)
 	if n := len(t.GetEvaluations()); n > 0 {
 		step = t.GetEvaluations()[n-1].GetStep()
 	}
-	if p := progressOf(t, progress); p != nil {
-		step = max(step, p.GetStep())
+	p := progressOf(t, progress)
+	text := number(max(step, p.GetStep()))
+	if t.GetTotalSteps() > 0 {
+		text += "/" + number(t.GetTotalSteps())
 	}
-	if t.GetTotalSteps() == 0 {
-		return number(step)
+	if p.GetPhase() == waitingForStorage && t.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING {
+		text += ", " + waitingForStorage
 	}
-	return fmt.Sprintf("%d/%d", step, t.GetTotalSteps())
+	return text
 }
 
 func progressOf(t *tandemv1.Trial, progress []*tandemv1.Progress) *tandemv1.Progress {

@@ -100,3 +100,30 @@ func sickLeader(t *testing.T, kind string) {
 	c.Heal()
 	client.Wait()
 }
+
+// TestReadsEndWithTheirContext: a leader that cannot write the entry its reads wait for lets go of who asked.
+func TestReadsEndWithTheirContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := coordtest.New(t, 1, coordtest.WithFatal(func(int, error) {}))
+		defer c.Stop()
+		c.Kill(0)
+		disk := &sickLogs{LogStore: c.Stores(0).Logs}
+		c.Stores(0).Logs = disk
+		release := make(chan struct{})
+		disk.fallSick(release, nil)
+		c.Start(0)
+		time.Sleep(5 * time.Second) // virtual: it leads by then
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		time.AfterFunc(time.Minute, func() {
+			disk.fallSick(nil, nil)
+			close(release)
+		})
+		begin := time.Now()
+		_, err := c.Node(0).ReadIndexLocal(ctx)
+		if took := time.Since(begin); !c.Node(0).IsLeader() || !errors.Is(err, context.DeadlineExceeded) || took != time.Second {
+			t.Errorf("the read ended after %s with %v", took, err)
+		}
+		<-release
+	})
+}

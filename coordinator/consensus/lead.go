@@ -73,7 +73,7 @@ func (n *Node) watchLeadership(ctx context.Context) {
 				n.log.Info().Uint64("term", n.Term()).Msg("leadership lost")
 				continue
 			}
-			if err := n.barrier(n.Term()); err != nil {
+			if err := n.barrier(ctx, n.Term()); err != nil {
 				n.log.Warn().Err(err).Msg("leadership lost before it began")
 				continue
 			}
@@ -95,12 +95,12 @@ func (n *Node) setLead(lead context.Context) {
 	n.leads = make(chan struct{})
 }
 
-// barrier returns when everything of the terms before term is applied on this node, which must lead.
-func (n *Node) barrier(term uint64) error {
+// barrier returns when everything of the terms before term is applied on this node, which must lead, or when ctx ends.
+func (n *Node) barrier(ctx context.Context, term uint64) error {
 	if n.barrierTerm.Load() == term {
 		return nil
 	}
-	if err := n.raft.Barrier(0).Error(); err != nil {
+	if err := await(ctx, n.raft.Barrier(0)); err != nil {
 		return fmt.Errorf("apply what earlier leaders committed: %w", err)
 	}
 	n.barrierTerm.Store(term)

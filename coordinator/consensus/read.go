@@ -49,7 +49,7 @@ func (n *Node) ReadIndexLocal(ctx context.Context) (uint64, error) {
 	if !n.IsLeader() {
 		return 0, ErrNotLeader
 	}
-	if err := n.barrier(term); err != nil {
+	if err := n.barrier(ctx, term); err != nil {
 		return 0, errors.Join(ErrNotLeader, err)
 	}
 	// Every result this leader has returned is applied here, and so is everything earlier leaders committed. That no

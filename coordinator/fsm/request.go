@@ -8,8 +8,8 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// requestsKept is how long results of clients' requests are remembered at least.
-const requestsKept = 24 * time.Hour
+// RequestLife is how long results of clients' requests are remembered at least: for so long a client may repeat one.
+const RequestLife = 24 * time.Hour
 
 // kindOf names the kind of a command: the field of Command that it is in.
 func kindOf(cmd *tandemv1.Command) string {
@@ -27,10 +27,10 @@ func repeated(before *tandemv1.RequestRecord, kind string, index uint64) *tandem
 	return r
 }
 
-// expire forgets requests and tokens, but no request that is younger than requestsKept.
+// expire forgets requests and tokens, but no request that is younger than RequestLife.
 func (a *applier) expire(c *tandemv1.Expire) *tandemv1.Result {
 	if before := c.GetRequestsBefore(); before != nil {
-		limit := a.now.AsTime().Add(-requestsKept)
+		limit := a.now.AsTime().Add(-RequestLife)
 		if before.AsTime().Before(limit) {
 			limit = before.AsTime()
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -17,8 +18,6 @@ import (
 
 const (
 	gcTick = 10 * time.Minute
-	// Clients may repeat a request for so long and get the first answer.
-	requestLife = 24 * time.Hour
 	// Tokens that ended are shown for so long.
 	tokenLife = 24 * time.Hour
 	// At most so many checkpoints are deleted in one pass.
@@ -148,7 +147,7 @@ func take(all []*tandemv1.Checkpoint, n int, first func([]*tandemv1.Checkpoint) 
 
 // Expired decides what is too old to be remembered; nil when nothing is.
 func Expired(v *state.View, now time.Time) *tandemv1.Expire {
-	requests, tokens := now.Add(-requestLife), now.Add(-tokenLife)
+	requests, tokens := now.Add(-fsm.RequestLife), now.Add(-tokenLife)
 	old := slices.ContainsFunc(v.Requests(), func(r *tandemv1.RequestRecord) bool { return r.GetTime().AsTime().Before(requests) }) ||
 		slices.ContainsFunc(v.AllTokens(), func(t *tandemv1.Token) bool {
 			return t.GetExpiresAt() != nil && t.GetExpiresAt().AsTime().Before(tokens)

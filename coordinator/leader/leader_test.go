@@ -167,10 +167,10 @@ func TestSurplus(t *testing.T) {
 func TestExpired(t *testing.T) {
 	w := newWorld(t)
 	w.put(&tandemv1.RequestRecord{RequestId: "r", Time: timestamppb.New(t0)}, &tandemv1.Token{Id: "token-1", Name: "n", Sha256: "s"})
-	if got := Expired(w.s.View(), t0.Add(requestLife)); got != nil {
+	if got := Expired(w.s.View(), t0.Add(fsm.RequestLife)); got != nil {
 		t.Errorf("too early: %v", got)
 	}
-	if got := Expired(w.s.View(), t0.Add(requestLife+time.Second)); !got.GetRequestsBefore().AsTime().Equal(t0.Add(time.Second)) {
+	if got := Expired(w.s.View(), t0.Add(fsm.RequestLife+time.Second)); !got.GetRequestsBefore().AsTime().Equal(t0.Add(time.Second)) {
 		t.Errorf("expired %v", got)
 	}
 }

@@ -379,11 +379,11 @@ func TestLogsShowNoLineTwice(t *testing.T) {
 	var calls atomic.Int32
 	f := &fake{logs: func(send func(*tandemv1.StreamLogsResponse) error) error {
 		n := calls.Add(1)
-		for i, line := range []string{"one", "two", "three"} {
+		for i, line := range []string{"one", "two", `{"level":"warn","gen":2,"step":3,"err":"no \"luck\"","message":"three"}`} {
 			if n == 1 && i == 2 {
 				return connect.NewError(connect.CodeUnavailable, errors.New("going down"))
 			}
-			if err := send(&tandemv1.StreamLogsResponse{Line: line, TrialId: "t", Rank: 1, Generation: 2}); err != nil {
+			if err := send(&tandemv1.StreamLogsResponse{Line: line, TrialId: "t", NodeId: "node-1", Rank: 1, Generation: 2}); err != nil {
 				return err
 			}
 		}
@@ -391,9 +391,15 @@ func TestLogsShowNoLineTwice(t *testing.T) {
 	}}
 	u := newUser(t, ca.pem, ca.serve(t, f))
 	u.want(u.run("logs", "-f", "job-1"), exitOK)
-	if diff := cmp.Diff("r1.2 | one\nr1.2 | two\nr1.2 | three\n", u.out.String()); diff != "" {
-		t.Error(diff)
+	if got := u.out.String(); strings.Count(got, "\n") != 3 {
+		t.Errorf("not three lines:\n%s", got)
 	}
+	for line, want := range map[int]string{0: " node-1 r1.2       one", 1: " node-1 r1.2       two", 2: ` node-1 r1.2 warn  three err="no \"luck\"" step=3`} {
+		if got := strings.Split(u.out.String(), "\n")[line]; !strings.HasSuffix(got, want) {
+			t.Errorf("%q, want %q at the end", got, want)
+		}
+	}
+	u.want(u.run("logs", "job-1", "-o", "json"), exitOK, `"rank": 1`, `\"message\":\"three\"`)
 }
 
 func TestListForms(t *testing.T) {

@@ -14,8 +14,10 @@ import (
 func (a *app) logsCommand() *cobra.Command {
 	var followLogs, times bool
 	cmd := &cobra.Command{
-		Use:               "logs JOB",
-		Short:             "Show what the engines of a job wrote",
+		Use:   "logs JOB",
+		Short: "Show what the engines of a job wrote",
+		Long: `Show what the engines of a job wrote: the time, the node, r and the rank, the generation, and the line. With -o json each
+line comes as the engine wrote it.`,
 		Args:              want("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -31,7 +33,7 @@ func (a *app) logsCommand() *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVarP(&followLogs, "follow", "f", false, "go on with new lines until the job ends; Ctrl-C detaches")
-	cmd.Flags().BoolVar(&times, "timestamps", false, "begin each line with its time")
+	cmd.Flags().BoolVar(&times, "timestamps", false, "begin each line with its day and time")
 	return cmd
 }
 
@@ -45,6 +47,7 @@ type logSource struct {
 type logs struct {
 	app   *app
 	times bool
+	names map[string]string // of the nodes, by id; asked for with the first line
 	shown map[logSource]int // lines of each engine, so that none is shown again after a new connection
 }
 
@@ -63,20 +66,36 @@ func (l *logs) stream(ctx context.Context, c *client.Client, req *tandemv1.Strea
 				return false, nil
 			}
 			l.shown[from] = seen[from]
-			return false, l.write(m)
+			return false, l.write(ctx, c, m)
 		},
 		ends: true,
 	})
 }
 
-func (l *logs) write(m *tandemv1.StreamLogsResponse) error {
+// nodeNamesByID is for people; without an answer they read ids.
+func nodeNamesByID(ctx context.Context, c *client.Client) map[string]string {
+	names := map[string]string{}
+	res, err := c.Nodes.ListNodes(ctx, connect.NewRequest(&tandemv1.ListNodesRequest{}))
+	if err != nil {
+		return names
+	}
+	for _, n := range res.Msg.GetNodes() {
+		names[n.GetNode().GetId()] = n.GetNode().GetName()
+	}
+	return names
+}
+
+func (l *logs) write(ctx context.Context, c *client.Client, m *tandemv1.StreamLogsResponse) error {
 	if l.app.output == "json" || l.app.output == "yaml" {
 		return l.app.show(m)
 	}
-	at := ""
-	if l.times {
-		at = m.GetTime().AsTime().Local().Format("2006-01-02T15:04:05.000 ")
+	if l.names == nil {
+		l.names = nodeNamesByID(ctx, c)
 	}
-	_, err := fmt.Fprintf(l.app.out, "%sr%d.%d | %s\n", at, m.GetRank(), m.GetGeneration(), m.GetLine())
+	node := m.GetNodeId()
+	if name := l.names[node]; name != "" {
+		node = name
+	}
+	_, err := fmt.Fprintln(l.app.out, logLine(m, node, l.times))
 	return err
 }

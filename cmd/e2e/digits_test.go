@@ -22,8 +22,8 @@ func TestDigits(t *testing.T) {
 	c.digits()
 	id := c.submit(filepath.Join(programs.repository, "examples", "digits", "job.yaml"))
 	j, _ := c.completed(id, 4*time.Minute)
-	if j.GetPublishedVersion() != "digits/1" {
-		t.Fatalf("published %q, want digits/1", j.GetPublishedVersion())
+	if j.GetPublishedVersion() != "digits@1" {
+		t.Fatalf("published %q, want digits@1", j.GetPublishedVersion())
 	}
 	var version struct {
 		Version struct {

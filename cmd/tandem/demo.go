@@ -123,7 +123,7 @@ func (a *app) demoSteps(ctx context.Context, c *client.Client, o upOptions) erro
 	}
 
 	model := s.GetPublish().GetModel()
-	a.heading(4, fmt.Sprintf("The best checkpoint is published as %s, alias champion; serve it", strings.Replace(done.GetPublishedVersion(), "/", " version ", 1)))
+	a.heading(4, fmt.Sprintf("The best checkpoint is published as %s, alias champion; serve it", done.GetPublishedVersion()))
 	version, err := c.Models.GetVersion(ctx, connect.NewRequest(&tandemv1.GetVersionRequest{Version: model + "@champion"}))
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -102,9 +101,9 @@ func (a *app) summary(ctx context.Context, c *client.Client, w *tandemv1.WatchJo
 	if j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED {
 		f = append(f, [2]string{"Reason", j.GetReason()})
 	}
-	if model, number, ok := strings.Cut(j.GetPublishedVersion(), "/"); ok {
-		f = append(f, [2]string{"Published", model + "@" + number + a.publishedMetrics(ctx, c, model+"@"+number)})
-		f = append(f, [2]string{"Serve it", fmt.Sprintf("tandem serve %s@%s", model, number)})
+	if version := j.GetPublishedVersion(); version != "" {
+		f = append(f, [2]string{"Published", version + a.publishedMetrics(ctx, c, version)})
+		f = append(f, [2]string{"Serve it", "tandem serve " + version})
 	}
 	if err := a.show(w, f); err != nil {
 		return err

@@ -44,7 +44,7 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 	}
 	a.Put(m)
 	j = state.Clone(j)
-	j.PublishedVersion = fmt.Sprintf("%s/%d", m.GetName(), v.GetNumber())
+	j.PublishedVersion = fmt.Sprintf("%s@%d", m.GetName(), v.GetNumber())
 	a.Put(j)
 	also := ""
 	if len(aliases) > 0 {

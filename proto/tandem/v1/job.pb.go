@@ -231,7 +231,7 @@ type Job struct {
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// When it reached a final state.
 	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
-	// Version it published, "name/number"; empty if none.
+	// Version it published, "name@number"; empty if none.
 	PublishedVersion string `protobuf:"bytes,14,opt,name=published_version,json=publishedVersion,proto3" json:"published_version,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,15,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -140,6 +141,15 @@ func randomReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyRe
 	if here := v.AllocationsOf(n.GetId()); len(here) > 0 {
 		id = here[rapid.IntRange(0, len(here)-1).Draw(r, "which")].GetId()
 	}
+	if rapid.IntRange(0, 1).Draw(r, "late") == 0 { // the cause of a loss comes after those that missed the rank
+		for _, t := range v.Trials() {
+			if cause := t.GetUnexplainedAllocationId(); cause != "" {
+				c.Reports = []*tandemv1.EngineReport{{EngineId: state.EngineID(cause, rank), Generation: t.GetGeneration(),
+					Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "broke"}}}}
+				return c
+			}
+		}
+	}
 	alloc, _ := v.Allocation(id)
 	for _, k := range alloc.GetRanks() {
 		if k.GetNodeId() == n.GetId() && !state.RankEnded(k.GetState()) {
@@ -155,7 +165,11 @@ func randomReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyRe
 	case 0, 8:
 		report.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100}}
 	case 1:
-		report.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "broke", Permanent: rapid.IntRange(0, 4).Draw(r, "permanent") < 2}}
+		report.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{
+			Message: "broke", Permanent: rapid.IntRange(0, 4).Draw(r, "permanent") < 2,
+		}}
+	case 9:
+		report.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "missed another one", PeerLost: true}}
 	case 2:
 		report.Report = &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{}}
 	case 3:
@@ -199,6 +213,18 @@ func TestInvariants(t *testing.T) {
 			result := apply(cmd)
 			after := s.View()
 			sound(r, before, after)
+			for _, trial := range after.Trials() {
+				old, _ := before.Trial(trial.GetId())
+				grew := trial.GetRestarts() - old.GetRestarts()
+				if blames := slices.ContainsFunc(cmd.GetApplyReports().GetReports(), func(r *tandemv1.EngineReport) bool {
+					return r.GetFailed() != nil && !r.GetFailed().GetPeerLost() || r.GetStopped() != nil || r.GetFinished() != nil
+				}); grew < 0 || grew > 1 || grew == 1 && !blames {
+					r.Fatalf("restarts of %v went up by %d because of %v", trial, grew, cmd)
+				}
+				if grew == 1 && old.GetUnexplainedAllocationId() != "" && trial.GetUnexplainedAllocationId() == "" {
+					reached["late causes"]++
+				}
+			}
 			if result.GetRefusal() != 0 && (result.GetMessage() == "" || changed(before, after, cmd.GetRequestId() != "")) {
 				r.Fatalf("refusal %v says nothing or has changed the state", result)
 			}
@@ -212,7 +238,7 @@ func TestInvariants(t *testing.T) {
 		}
 	})
 	t.Logf("reached: %v", reached)
-	for _, want := range []string{"JOB_STATE_FAILED", "JOB_STATE_PAUSED", "JOB_STATE_CANCELLED", "JOB_STATE_RUNNING", "JOB_STATE_PENDING", "versions"} {
+	for _, want := range []string{"JOB_STATE_FAILED", "JOB_STATE_PAUSED", "JOB_STATE_CANCELLED", "JOB_STATE_RUNNING", "JOB_STATE_PENDING", "versions", "late causes"} {
 		if reached[want] == 0 {
 			t.Errorf("no sequence reached %s: the commands are too random to show anything", want)
 		}

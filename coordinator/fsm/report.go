@@ -49,7 +49,7 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 	alloc, ok := a.Allocation(allocID)
 	if !ok || r.GetGeneration() != alloc.GetGeneration() {
 		if f := r.GetFailed(); f != nil && !f.GetPeerLost() {
-			a.explainLoss(allocID, failureText(rank, n, f))
+			a.explainLoss(allocID, failureText(rank, n, f), f)
 		}
 		return Over
 	}
@@ -133,7 +133,7 @@ func (a *applier) rankFails(alloc *tandemv1.Allocation, rank int32, n *tandemv1.
 			t.UnexplainedAllocationId = alloc.GetId()
 			a.Put(t)
 		}
-		a.faultTrial(alloc, message, !f.GetNodeStopping())
+		a.faultTrial(alloc, message, !f.GetNodeStopping() && !f.GetPeerLost())
 		return
 	}
 	t, _ := a.Trial(alloc.GetTrialId())
@@ -145,19 +145,25 @@ func failureText(rank int32, n *tandemv1.Node, f *tandemv1.EngineFailed) string 
 	return fmt.Sprintf("Rank %d on %s: %s", rank, nodeName(n), f.GetMessage())
 }
 
-// explainLoss tells the cause of a fault of which only those have been heard so far that missed a rank: they are often
-// faster than the agent of the rank that was lost.
-func (a *applier) explainLoss(alloc, cause string) {
-	for _, t := range a.Trials() {
-		if t.GetUnexplainedAllocationId() != alloc {
-			continue
-		}
-		t = state.Clone(t)
-		t.UnexplainedAllocationId = ""
-		a.Put(t)
-		j, _ := a.Job(t.GetJobId())
-		a.jobEvent(warning, j, "lost its ranks because of this: %s", strings.TrimSuffix(cause, "."))
+// explainLoss takes the cause of a fault of which only those have been heard so far that missed a rank: they are often
+// faster than the agent of the rank that was lost. What they say does not use up max_restarts; the cause does.
+func (a *applier) explainLoss(alloc, cause string, f *tandemv1.EngineFailed) {
+	all := a.Trials()
+	i := slices.IndexFunc(all, func(t *tandemv1.Trial) bool { return t.GetUnexplainedAllocationId() == alloc })
+	if i < 0 {
 		return
+	}
+	t := state.Clone(all[i])
+	t.UnexplainedAllocationId = ""
+	a.Put(t)
+	j, _ := a.Job(t.GetJobId())
+	a.jobEvent(warning, j, "lost its ranks because of this: %s", strings.TrimSuffix(cause, "."))
+	switch {
+	case state.TrialFinal(t.GetState()) || f.GetNodeStopping():
+	case f.GetPermanent():
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(cause))
+	default:
+		a.countRestart(t, j, cause)
 	}
 }
 

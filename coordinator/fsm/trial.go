@@ -56,28 +56,28 @@ func (a *applier) explain(t *tandemv1.Trial, reason string) {
 	}
 }
 
+// idleLimit is how many generations in a row may end by faults without a new checkpoint: faults that do not use up
+// max_restarts must not go on for ever.
+const idleLimit = 20
+
 // faultTrial takes the allocation away after a fault that another attempt may survive. counted faults use up
-// max_restarts: those of the engines do, those of the machines and agents under them do not.
+// max_restarts: those of the engines do, those of the machines and agents under them do not, and neither does what a
+// rank says that misses another one, for it does not know which of the two it was.
 func (a *applier) faultTrial(alloc *tandemv1.Allocation, message string, counted bool) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
-	limit := int32(defaultMaxRestarts)
-	if j.GetSpec().MaxRestarts != nil {
-		limit = j.GetSpec().GetMaxRestarts()
-	}
-	switch {
-	case alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && j.GetPublishedVersion() != "":
+	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && j.GetPublishedVersion() != "" {
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
 		return
-	case counted && t.GetRestarts() >= limit:
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
-			"%s The limit of restarts is used up (max_restarts: %d); see the logs with: tandem logs %s", sentence(message), limit, j.GetId()))
+	}
+	if counted && !a.countRestart(t, j, message) {
 		return
 	}
-	if counted {
-		t = state.Clone(t)
-		t.Restarts++
-		a.Put(t)
+	t, _ = a.Trial(t.GetId())
+	if c, _ := a.Checkpoint(t.GetLatestCheckpointId()); t.GetGeneration()-c.GetGeneration() >= idleLimit {
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
+			"%s %d generations in a row have ended without a new checkpoint; see why with: tandem events --job %s", sentence(message), idleLimit, j.GetId()))
+		return
 	}
 	a.jobEvent(warning, j, "lost its ranks: %s It goes on from %s", sentence(message), a.resumePoint(t))
 	reason := fmt.Sprintf("%s Goes on from %s.", sentence(message), a.resumePoint(t))
@@ -86,6 +86,24 @@ func (a *applier) faultTrial(alloc *tandemv1.Allocation, message string, counted
 		return
 	}
 	a.queueTrial(t, reason)
+}
+
+// countRestart counts one more start of a trial that is not final; where max_restarts is used up it ends the trial and
+// returns false.
+func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, message string) bool {
+	limit := int32(defaultMaxRestarts)
+	if j.GetSpec().MaxRestarts != nil {
+		limit = j.GetSpec().GetMaxRestarts()
+	}
+	if t.GetRestarts() >= limit {
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
+			"%s The limit of restarts is used up (max_restarts: %d); see the logs with: tandem logs %s", sentence(message), limit, j.GetId()))
+		return false
+	}
+	t = state.Clone(t)
+	t.Restarts++
+	a.Put(t)
+	return true
 }
 
 // resumePoint says for people where a trial goes on.

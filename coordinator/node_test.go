@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,33 @@ func TestRemovedCoordinatorStaysOut(t *testing.T) {
 	wantCode(t, err, connect.CodeNotFound, id)
 	if _, err := second.askToJoin(t.Context(), true); err == nil || !strings.Contains(err.Error(), "join with a new token") {
 		t.Errorf("a removed coordinator asks on: %v", err)
+	}
+}
+
+// TestLeaderIsRemoved: also the leader can be removed, and the others go on without it.
+func TestLeaderIsRemoved(t *testing.T) {
+	first := startOne(t)
+	token := first.mint(t, first.admin(t), "join", "coordinator", true)
+	all := []*running{first}
+	for range 2 {
+		cfg := testConfig(filepath.Join(t.TempDir(), "x"))
+		if err := Join(t.Context(), cfg, token, []string{first.Address()}); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, start(t, cfg, first.store))
+	}
+	leader, _ := first.node.Leader()
+	other := all[slices.IndexFunc(all, func(r *running) bool { return r.creds.Identity.Node != leader })]
+	c := other.client(first.AdminToken())
+	t.Cleanup(c.CloseIdleConnections)
+	api := tandemv1connect.NewClusterServiceClient(c, other.url())
+	if _, err := api.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: leader})); err != nil {
+		t.Fatal(err)
+	}
+	other.mint(t, c, "after", "viewer", false)
+	res, err := api.GetCluster(t.Context(), connect.NewRequest(&tandemv1.GetClusterRequest{}))
+	if err != nil || len(res.Msg.GetPeers()) != 2 {
+		t.Errorf("peers %v, %v", res, err)
 	}
 }
 

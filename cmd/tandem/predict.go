@@ -195,6 +195,13 @@ func (p prediction) rows() (labels []string, probabilities, outputs [][]float64,
 			return nil, nil, nil, fmt.Errorf("read output %s of the prediction: %w", t.Name, err)
 		}
 	}
+	// What is there has a line for each row: one of the three says how many.
+	n := max(len(labels), len(probabilities), len(outputs))
+	for _, have := range []int{len(labels), len(probabilities), len(outputs)} {
+		if have != 0 && have != n {
+			return nil, nil, nil, fmt.Errorf("read the prediction: %d labels, %d rows of probabilities and %d of outputs do not belong together", len(labels), len(probabilities), len(outputs))
+		}
+	}
 	return labels, probabilities, outputs, nil
 }
 
@@ -203,7 +210,7 @@ func (t tensor) matrix() ([][]float64, error) {
 	if err := json.Unmarshal(t.Data, &flat); err != nil {
 		return nil, err
 	}
-	if len(t.Shape) == 0 || t.Shape[0] <= 0 || int64(len(flat))%t.Shape[0] != 0 {
+	if len(t.Shape) == 0 || t.Shape[0] <= 0 || t.Shape[0] > int64(len(flat)) || int64(len(flat))%t.Shape[0] != 0 {
 		return nil, fmt.Errorf("%d values do not fit shape %v", len(flat), t.Shape)
 	}
 	width := len(flat) / int(t.Shape[0])

@@ -100,7 +100,7 @@ func Load(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read contexts: %w", err)
 	}
-	if err := yaml.UnmarshalWithOptions(b, f, yaml.Strict()); err != nil {
+	if err := f.parse(b); err != nil {
 		return nil, fmt.Errorf("read contexts in %s: %w", path, err)
 	}
 	return f, nil
@@ -111,6 +111,34 @@ func (f *File) Path() string { return f.path }
 
 // Get finds a context; the current one for an empty name.
 func (f *File) Get(name string) (Context, error) {
+// parse reads the text of a file. Each context has a name of its own.
+func (f *File) parse(b []byte) (err error) {
+	defer func() {
+		if broken := recover(); broken != nil { // the YAML package panics on values under a tag that does not fit them
+			err = fmt.Errorf("it is no list of contexts: %v", broken)
+		}
+	}()
+	if err := yaml.UnmarshalWithOptions(b, f, yaml.Strict()); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, name := range f.Names() {
+		if name == "" {
+			return errors.New("a context has no name")
+		}
+		if seen[name] {
+			return fmt.Errorf("context %q is there twice: take one of them out", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// encode is the text of a file.
+func (f *File) encode() ([]byte, error) {
+	return yaml.MarshalWithOptions(f, yaml.UseLiteralStyleIfMultiline(true))
+}
+
 	if name == "" {
 		name = f.Current
 	}
@@ -158,7 +186,7 @@ func (f *File) Delete(name string) {
 
 // Save writes the file with mode 0600, whole or not at all, and beside it for each context what curl needs: CURL(name).
 func (f *File) Save() error {
-	b, err := yaml.MarshalWithOptions(f, yaml.UseLiteralStyleIfMultiline(true))
+	b, err := f.encode()
 	if err != nil {
 		return fmt.Errorf("encode contexts: %w", err)
 	}

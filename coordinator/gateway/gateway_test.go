@@ -159,7 +159,7 @@ func TestPass(t *testing.T) {
 	leave()
 	g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(gone, "POST", "/v2/models/digits/infer", nil))
 	want := `
-# HELP tandem_inference_requests_total Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed, gone (nobody waited for the answer).
+# HELP tandem_inference_requests_total Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed, late (the replica did not answer in time), gone (nobody waited for the answer).
 # TYPE tandem_inference_requests_total counter
 tandem_inference_requests_total{model="digits",outcome="failed",status="503"} 1
 tandem_inference_requests_total{model="digits",outcome="gone",status="499"} 1
@@ -305,7 +305,12 @@ func TestLate(t *testing.T) {
 	g, s, _ := newGateway(t, slow)
 	g.cfg.Timeout = 50 * time.Millisecond
 	put(t, s, node("n1", slow), replica("r1", "n1", ready), replica("r2", "n1", ready))
-	if code, body := ask(g, "POST", "/v2/models/digits/infer", ""); code != 504 || !strings.Contains(body, "50ms") || slow.asked() != 1 {
-		t.Errorf("%d %s, asked %d times", code, body, slow.asked())
+	var said struct{ Error string }
+	code, body := ask(g, "POST", "/v2/models/digits/infer", "")
+	if err := json.Unmarshal([]byte(body), &said); err != nil || code != 504 || !strings.Contains(said.Error, "50ms") || slow.asked() != 1 {
+		t.Errorf("%d %s (%v), asked %d times", code, body, err, slow.asked())
+	}
+	if n := testutil.ToFloat64(g.deps.Metrics.requests.WithLabelValues("digits", "504", "late")); n != 1 {
+		t.Errorf("%v requests counted as late", n)
 	}
 }

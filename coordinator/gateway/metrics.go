@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
@@ -18,7 +19,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tandem_inference_requests_total",
-			Help: "Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed, gone (nobody waited for the answer).",
+			Help: "Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed, late (the replica did not answer in time), gone (nobody waited for the answer).",
 		}, []string{"model", "status", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tandem_inference_seconds",
@@ -39,6 +40,8 @@ func (m *Metrics) count(model string, status int, took time.Duration) {
 	switch {
 	case status == statusClientGone:
 		outcome = "gone"
+	case status == http.StatusGatewayTimeout:
+		outcome = "late"
 	case status >= 500:
 		outcome = "failed"
 	case status >= 400:

@@ -48,6 +48,8 @@ type Config struct {
 	KillGrace time.Duration
 	// HelloTimeout is the time an engine has to ask for its task before it counts as hung.
 	HelloTimeout time.Duration
+	// ProbeInterval is the time between two questions to a replica whether it lives, and the time it has to answer one.
+	ProbeInterval time.Duration
 	// LogFlush is the longest time a log line waits before it is uploaded.
 	LogFlush time.Duration
 	// ProgressInterval is the time between two forwards of progress.
@@ -74,6 +76,7 @@ func DefaultConfig() Config {
 		Version:          "dev",
 		KillGrace:        5 * time.Second,
 		HelloTimeout:     time.Minute,
+		ProbeInterval:    5 * time.Second,
 		LogFlush:         2 * time.Second,
 		ProgressInterval: 500 * time.Millisecond,
 	}
@@ -113,7 +116,7 @@ func (c Config) Validate() error {
 		name string
 		d    time.Duration
 	}{
-		{"kill grace", c.KillGrace}, {"hello timeout", c.HelloTimeout},
+		{"kill grace", c.KillGrace}, {"hello timeout", c.HelloTimeout}, {"probe interval", c.ProbeInterval},
 		{"log flush", c.LogFlush}, {"progress interval", c.ProgressInterval},
 	} {
 		if d.d <= 0 {

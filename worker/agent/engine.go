@@ -26,6 +26,7 @@ type engine struct {
 	proc    process
 	phase   phase
 	fenced  bool
+	hung    bool // it does not answer any more
 	started time.Time
 	termed  time.Time
 	spoke   time.Time // when it reported how it ends
@@ -36,7 +37,7 @@ type engine struct {
 
 func (e *engine) view() engineView {
 	return engineView{
-		key: keyOf(e.task), slot: e.task.GetSlotId(), phase: e.phase, fenced: e.fenced,
+		key: keyOf(e.task), slot: e.task.GetSlotId(), phase: e.phase, fenced: e.fenced, hung: e.hung,
 		started: e.started, termed: e.termed, spoke: e.spoke,
 	}
 }

@@ -173,5 +173,10 @@ func (e *engineProcess) serve(ctx context.Context, socket string) error {
 	if err := e.report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}}); err != nil {
 		return err
 	}
+	if e.task.GetServe().GetModel() == "hang" {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+			return err
+		}
+	}
 	return e.obey(ctx)
 }

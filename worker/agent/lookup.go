@@ -67,6 +67,9 @@ func (s *supervisor) isReady(id string) {
 	defer s.mu.Unlock()
 	if e, err := s.findLocked(id); err == nil && e.phase == phaseUp {
 		e.phase = phaseReady
+		if isReplica(e.task) {
+			go s.probe(e) // ends with the engine; leave waits for that
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ type engineView struct {
 	slot    string
 	phase   phase
 	fenced  bool      // its generation is over: it must not act any more
+	hung    bool      // it does not answer any more
 	started time.Time // when its process was started
 	termed  time.Time // when it was sent SIGTERM
 	spoke   time.Time // when it reported that it ends; zero if it has not
@@ -69,6 +70,7 @@ type limits struct {
 	grace time.Duration // between SIGTERM and SIGKILL
 	hello time.Duration // between start and Hello
 	end   time.Duration // between its last word and its end
+	probe time.Duration // between two questions whether it lives, and for each answer; only of replicas
 }
 
 // world is all that reconcile looks at.
@@ -149,6 +151,8 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 			return nil, end
 		}
 		return do(verbKill, reasonNoHello)
+	case e.hung:
+		return do(verbKill, reasonHung)
 	case want.GetTrain().GetStopping() && e.phase != phaseStopping:
 		return do(verbStop, "to stop with a checkpoint")
 	}
@@ -160,3 +164,6 @@ const reasonLeaving = "the agent ends"
 
 // reasonNoHello is why an engine is killed that hangs before it has asked for its task.
 const reasonNoHello = "did not ask for its task in time"
+
+// reasonHung is why a replica is killed that does not answer any more.
+const reasonHung = "it hangs: it did not answer in time when asked whether it lives, twice in a row"

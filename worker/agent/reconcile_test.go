@@ -12,7 +12,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-var testLimits = limits{grace: 5 * time.Second, hello: time.Minute, end: 10 * time.Second}
+var testLimits = limits{grace: 5 * time.Second, hello: time.Minute, end: 10 * time.Second, probe: 5 * time.Second}
 
 func TestReconcile(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
@@ -30,6 +30,7 @@ func TestReconcile(t *testing.T) {
 		}
 		return v
 	}
+	hung := func(v *engineView) { v.hung = true }
 	fenced := func(v *engineView) { v.fenced = true }
 	termed := func(s int) func(*engineView) { return func(v *engineView) { v.termed = ago(s) } }
 	spoke := func(s int) func(*engineView) { return func(v *engineView) { v.spoke = ago(s) } }
@@ -68,6 +69,8 @@ func TestReconcile(t *testing.T) {
 			"no hello", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseStarting, started(60))}},
 			[]string{"kill alloc-a1/0"}, 0,
 		},
+		{"hung", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseReady, hung)}}, []string{"kill alloc-a1/0"}, 0},
+		{"hung and not wanted", world{known: true, engines: []engineView{is(a, phaseReady, hung)}}, []string{"terminate alloc-a1/0"}, 0},
 		{"time to end after the last word", world{known: true, engines: []engineView{is(a, phaseReady, spoke(3))}}, nil, 7 * time.Second},
 		{
 			"does not end after it", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseReady, spoke(10))}},

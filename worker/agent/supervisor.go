@@ -36,6 +36,7 @@ type supervisor struct {
 	logs    *logs
 	metrics *metrics
 	log     zerolog.Logger
+	ask     func(ctx context.Context, socket string) error // whether a replica lives
 
 	kick chan struct{} // something changed
 
@@ -51,7 +52,7 @@ type supervisor struct {
 
 func newSupervisor(cfg supervisorConfig, st starter, j journal, q *reportQueue, l *logs, m *metrics, log zerolog.Logger) *supervisor {
 	return &supervisor{
-		cfg: cfg, starter: st, journal: j, reports: q, logs: l, metrics: m, log: log,
+		cfg: cfg, starter: st, journal: j, reports: q, logs: l, metrics: m, log: log, ask: askLive,
 		kick: make(chan struct{}, 1), empty: make(chan struct{}),
 		engines: map[taskKey]*engine{}, done: map[taskKey]bool{},
 	}
@@ -190,7 +191,7 @@ func (s *supervisor) blame(e *engine, reason string) {
 		return // the first reason is the cause
 	}
 	e.reason = reason
-	e.quiet = reason != reasonNoHello && !s.leaving
+	e.quiet = reason != reasonNoHello && reason != reasonHung && !s.leaving
 }
 
 // start starts the process of a task. It needs mu.

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,6 +165,13 @@ func TestThreeCoordinators(t *testing.T) {
 		}
 		if len(res.Msg.GetPeers()) != 3 {
 			t.Errorf("coordinator %d knows %d peers", i, len(res.Msg.GetPeers()))
+		}
+		named := strings.Split(res.Header().Get(identity.CoordinatorsHeader), ",")
+		slices.Sort(named)
+		want := []string{all[0].Address(), all[1].Address(), all[2].Address()}
+		slices.Sort(want)
+		if !slices.Equal(named, want) {
+			t.Errorf("coordinator %d names %v, want %v", i, named, want)
 		}
 	}
 	if err := Join(t.Context(), all[1].cfg, token, []string{first.Address()}); err == nil {

@@ -24,7 +24,7 @@ type contextEntry struct {
 }
 
 func contextOf(c client.Context, file *client.File) contextEntry {
-	return contextEntry{c.Name, c.Name == file.Current, c.Endpoints}
+	return contextEntry{c.Name, c.Name == file.Current, c.Reach()}
 }
 
 func (a *app) contextListCommand() *cobra.Command {
@@ -45,7 +45,7 @@ func (a *app) contextListCommand() *cobra.Command {
 					star = "*"
 				}
 				list = append(list, contextOf(c, file))
-				g.rows = append(g.rows, []string{star, c.Name, strings.Join(c.Endpoints, ", ")})
+				g.rows = append(g.rows, []string{star, c.Name, strings.Join(c.Reach(), ", ")})
 			}
 			return a.showValue(list, g)
 		}),

@@ -52,7 +52,8 @@ type fake struct {
 	files   map[string][]byte // by name, or hash
 	created *tandemv1.CreateDatasetRequest
 	tokens  []*tandemv1.CreateTokenRequest
-	down    bool // tokens are made, but nobody hears of it
+	named   func() string // what it says of all coordinators
+	down    bool          // tokens are made, but nobody hears of it
 }
 
 func (f *fake) SubmitJob(_ context.Context, r *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
@@ -179,6 +180,9 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 		if r.Header.Get("Authorization") != "Bearer "+secret {
 			_ = refuse.Write(w, r, connect.NewError(connect.CodeUnauthenticated, errors.New("unknown token")))
 			return
+		}
+		if f.named != nil {
+			w.Header().Set(identity.CoordinatorsHeader, f.named())
 		}
 		mux.ServeHTTP(w, r)
 	}))

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -21,7 +23,10 @@ func (a *app) listCommand() *cobra.Command {
 		Short: "List jobs, newest first",
 		Args:  cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			req := &tandemv1.ListJobsRequest{Limit: limit}
+			if limit < 1 || limit == math.MaxInt32 {
+				return &usageError{errors.New("--limit must be a number of jobs, 1 or more")}
+			}
+			req := &tandemv1.ListJobsRequest{Limit: limit + 1} // one more tells whether there are more
 			for _, s := range states {
 				v, ok := tandemv1.JobState_value["JOB_STATE_"+strings.ToUpper(s)]
 				if !ok || v == 0 {
@@ -33,7 +38,19 @@ func (a *app) listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(res.Msg, jobGrid(res.Msg.GetJobs()))
+			more := len(res.Msg.GetJobs()) > int(limit)
+			if more {
+				res.Msg.Jobs = res.Msg.GetJobs()[:limit]
+			}
+			g := jobGrid(res.Msg.GetJobs())
+			if len(states) > 0 {
+				g.empty = "No job is " + strings.ToLower(strings.Join(states, " or ")) + "."
+			}
+			err = a.show(res.Msg, g)
+			if err == nil && more {
+				a.say("There are more: these are the newest %d. See more with --limit, or fewer states with --state.", limit)
+			}
+			return err
 		}),
 	}
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only these states: "+strings.Join(jobStates(), ", "))

@@ -104,7 +104,7 @@ const maxInline = 4 << 10
 // curl is the command line that does the same.
 func (a *app) curl(c *client.Client, path string, body []byte) string {
 	proof := client.EnvCurl
-	if c.Context.Name != "environment" {
+	if c.Context.Name != client.Environment {
 		if file, err := a.contexts(); err == nil {
 			proof = file.Curl(c.Context)
 		}

@@ -123,6 +123,7 @@ func (a *app) call(f func(ctx context.Context, c *client.Client, args []string) 
 			return err
 		}
 		defer c.Close()
+		defer a.remember(c)
 		return c.Explain(f(ctx, c, args))
 	})
 }
@@ -133,7 +134,23 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(c, a.patience, "tandem/"+version())
+	api, err := client.New(c, a.patience, "tandem/"+version())
+	if err != nil {
+		return nil, err
+	}
+	api.Learn()
+	return api, nil
+}
+
+// remember keeps the coordinators that the cluster named in the contexts file, for the day when those of the context are
+// gone. It is no error when that cannot be: the next command tries again.
+func (a *app) remember(c *client.Client) {
+	now, news := c.Learned()
+	path, err := client.Path(a.getenv)
+	if !news || err != nil || now.Name == client.Environment {
+		return
+	}
+	_ = client.Remember(path, now)
 }
 
 func (a *app) clusterContext() (client.Context, error) {

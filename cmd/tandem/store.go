@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,9 @@ func (a *app) storeCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			cfg.AccessKey, cfg.SecretKey = a.getenv("TANDEM_STORE_ACCESS_KEY"), a.getenv("TANDEM_STORE_SECRET_KEY")
+			if cfg.AccessKey == "" || len(cfg.SecretKey) < 16 {
+				return &usageError{errors.New("the keys of the store come from the environment: set TANDEM_STORE_ACCESS_KEY, and TANDEM_STORE_SECRET_KEY with 16 characters or more")}
+			}
 			s, err := embedded.New(cfg)
 			if err != nil {
 				return err

@@ -141,8 +141,8 @@ func retryTransfer(ctx context.Context, c *client.Client, what string, transfer 
 			break
 		}
 		c.Rotate(turn)
-		if client.Sleep(ctx, time.Duration(try+1)*c.Patience.Pause) != nil {
-			break
+		if err := client.Sleep(ctx, time.Duration(try+1)*c.Patience.Pause); err != nil {
+			return err
 		}
 	}
 	return fmt.Errorf("%s: %w", what, c.Explain(err))

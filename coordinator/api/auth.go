@@ -40,7 +40,7 @@ func From(ctx context.Context) Principal {
 }
 
 // Authenticate finds out who asks, by the connection's certificate or the bearer token, and passes the request on with it,
-// or without when there is neither. It refuses a token that is not valid, and the certificate of a node that was removed.
+// or without when there is neither. Those it knows are told where all coordinators are. It refuses a token that is not valid, and the certificate of a node that was removed.
 func (a *API) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, err := a.principal(r)
@@ -52,6 +52,9 @@ func (a *API) Authenticate(next http.Handler) http.Handler {
 			}
 			WriteError(w, err)
 			return
+		}
+		if p.Role != "" {
+			w.Header().Set(identity.CoordinatorsHeader, strings.Join(a.coordinators(), ","))
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
 	})

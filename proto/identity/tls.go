@@ -55,6 +55,9 @@ func (c *Credentials) HTTPClient(verifyName string) *http.Client {
 	return &http.Client{Transport: Transport(c.ClientConfig(verifyName))}
 }
 
+// CoordinatorsHeader is on what a coordinator answers those it knows: host:port of all coordinators, parted by commas.
+const CoordinatorsHeader = "Tandem-Coordinators"
+
 // Transport is the http.Transport that nodes and clients use: HTTP/2, dead connections noticed by pings.
 func Transport(cfg *tls.Config) *http.Transport {
 	return &http.Transport{

@@ -75,7 +75,7 @@ func New(c Context, p Patience, userAgent string) (*Client, error) {
 	transport := identity.Transport(cfg)
 	transport.Proxy = nil
 	h := &http.Client{
-		Transport:     &rotating{base: transport, endpoints: c.Endpoints, token: c.Token, agent: userAgent},
+		Transport:     newRotating(transport, c, userAgent),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the coordinator sends elsewhere") },
 	}
 	cl := &Client{HTTP: h, Context: c, Patience: p}
@@ -98,11 +98,24 @@ func (c *Client) Close() { c.HTTP.CloseIdleConnections() }
 
 // rotating sends each request to the current endpoint and goes on to the next one when that cannot serve.
 type rotating struct {
-	base      *http.Transport
-	endpoints []string
-	token     string
-	agent     string
-	current   atomic.Uint32
+	base    *http.Transport
+	token   string
+	agent   string
+	learns  bool                    // see Client.Learn
+	reach   atomic.Pointer[Context] // who is asked
+	current atomic.Uint32
+}
+
+func newRotating(base *http.Transport, c Context, agent string) *rotating {
+	t := &rotating{base: base, token: c.Token, agent: agent}
+	t.reach.Store(&c)
+	return t
+}
+
+// endpoint is where turn i asks.
+func (t *rotating) endpoint(i uint32) string {
+	all := t.reach.Load().Reach()
+	return all[int(i)%len(all)]
 }
 
 // CloseIdleConnections is what http.Client looks for.
@@ -112,7 +125,7 @@ func (t *rotating) CloseIdleConnections() { t.base.CloseIdleConnections() }
 func (t *rotating) RoundTrip(req *http.Request) (*http.Response, error) {
 	i := t.current.Load()
 	r := req.Clone(req.Context())
-	r.URL.Host = t.endpoints[int(i)%len(t.endpoints)]
+	r.URL.Host = t.endpoint(i)
 	r.Host = r.URL.Host
 	if t.token != "" {
 		r.Header.Set("Authorization", "Bearer "+t.token)
@@ -121,6 +134,9 @@ func (t *rotating) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := t.base.RoundTrip(r)
 	if err != nil && req.Context().Err() == nil || err == nil && res.StatusCode == http.StatusServiceUnavailable {
 		t.current.CompareAndSwap(i, i+1)
+	}
+	if err == nil && t.learns {
+		t.learn(res.Header)
 	}
 	return res, err
 }
@@ -147,5 +163,5 @@ func (c *Client) Endpoint() string {
 	if !ok {
 		return c.Context.Endpoints[0]
 	}
-	return t.endpoints[int(t.current.Load())%len(t.endpoints)]
+	return t.endpoint(t.current.Load())
 }

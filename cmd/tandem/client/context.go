@@ -22,6 +22,8 @@ type Context struct {
 	Endpoints []string `yaml:"endpoints"`    // host:port of coordinators
 	CA        string   `yaml:"ca,omitempty"` // PEM; empty: the system's
 	Token     string   `yaml:"token"`
+	// Coordinators are host:port of the cluster's other coordinators, as they last named themselves; see Client.Learn.
+	Coordinators []string `yaml:"coordinators,omitempty"`
 }
 
 // File is the contexts of a user.
@@ -162,12 +164,16 @@ func (f *File) Names() []string {
 	return names
 }
 
-// Put adds a context or replaces the one of its name. The first one becomes the current one.
+// Put adds a context or replaces the one of its name; of the same cluster, it keeps the coordinators that were learned.
+// The first one becomes the current one.
 func (f *File) Put(c Context) {
 	i := slices.IndexFunc(f.Contexts, func(o Context) bool { return o.Name == c.Name })
 	if i < 0 {
 		f.Contexts = append(f.Contexts, c)
 	} else {
+		if old := f.Contexts[i]; c.CA == old.CA && len(c.Coordinators) == 0 {
+			c.Coordinators = old.Coordinators
+		}
 		f.Contexts[i] = c
 	}
 	if f.Current == "" {
@@ -237,6 +243,9 @@ func (f *File) Curl(c Context) string {
 // EnvCurl is Curl for a context from the environment.
 const EnvCurl = `--cacert "$TANDEM_CA" -H "Authorization: Bearer $TANDEM_TOKEN"`
 
+// Environment is the name of a context that is in no file.
+const Environment = "environment"
+
 // FromEnv makes a context of TANDEM_ENDPOINT (host:port, several with commas), TANDEM_TOKEN and TANDEM_CA (path of a
 // PEM file); false if there is no TANDEM_ENDPOINT.
 func FromEnv(getenv func(string) string) (Context, bool, error) {
@@ -244,7 +253,7 @@ func FromEnv(getenv func(string) string) (Context, bool, error) {
 	if endpoint == "" {
 		return Context{}, false, nil
 	}
-	c := Context{Name: "environment", Token: getenv("TANDEM_TOKEN")}
+	c := Context{Name: Environment, Token: getenv("TANDEM_TOKEN")}
 	for e := range strings.SplitSeq(endpoint, ",") {
 		c.Endpoints = append(c.Endpoints, strings.TrimSpace(strings.TrimPrefix(e, "https://")))
 	}

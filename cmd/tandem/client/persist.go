@@ -16,6 +16,12 @@ import (
 // ErrUnreachable means that no coordinator answered, or none that could serve.
 var ErrUnreachable = errors.New("no coordinator answers")
 
+// unavailable is ErrUnreachable when something did answer.
+type unavailable struct{ text string }
+
+func (e *unavailable) Error() string        { return e.text }
+func (e *unavailable) Is(target error) bool { return target == ErrUnreachable }
+
 // persist repeats a call while that can help and cannot harm.
 func (c *Client) persist(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
@@ -23,8 +29,11 @@ func (c *Client) persist(next connect.UnaryFunc) connect.UnaryFunc {
 		for {
 			var res connect.AnyResponse
 			var err error
-			for range c.Context.Endpoints {
+			for range c.reach() {
 				res, err = next(ctx, req)
+				if over(ctx, err) {
+					return nil, ended(ctx, err)
+				}
 				if err == nil || !c.again(ctx, req, err) {
 					return res, c.Explain(err)
 				}
@@ -33,10 +42,31 @@ func (c *Client) persist(next connect.UnaryFunc) connect.UnaryFunc {
 				return nil, c.Explain(err)
 			}
 			if Sleep(ctx, c.Patience.Pause) != nil {
-				return nil, err
+				return nil, ended(ctx, err)
 			}
 		}
 	}
+}
+
+// over tells whether a call failed because whoever called waits no longer, which says nothing of the coordinators.
+func over(ctx context.Context, err error) bool {
+	if err == nil {
+		return false
+	}
+	_, limited := ctx.Deadline()
+	// A coordinator is told the limit, and may be the first to say that it is over.
+	return ctx.Err() != nil || limited && connect.CodeOf(err) == connect.CodeDeadlineExceeded && !refused(err)
+}
+
+// ended is the error of a call that is over.
+func ended(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return connect.NewError(connect.CodeCanceled, fmt.Errorf("given up before an answer came: %w", err))
+	}
+	return connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the answer did not come in time, and what was asked may have been done: %w", err))
 }
 
 // again tells whether a call that failed may be repeated.
@@ -51,13 +81,13 @@ func (c *Client) again(ctx context.Context, req connect.AnyRequest, err error) b
 // or a later moment may serve.
 func Lost(err error) bool {
 	var cert *tls.CertificateVerificationError
-	return connect.CodeOf(err) == connect.CodeUnavailable && !errors.As(err, &cert)
+	return refused(err) || connect.CodeOf(err) == connect.CodeUnavailable && !errors.As(err, &cert)
 }
 
-// refused tells whether a call never left.
+// refused tells whether a call never left, for lack of somebody to take it.
 func refused(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	return errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, context.Canceled)
 }
 
 // harmless tells whether doing a call twice is the same as doing it once.
@@ -81,7 +111,7 @@ func (c *Client) Explain(err error) error {
 	if err == nil || errors.Is(err, ErrUnreachable) {
 		return err
 	}
-	at := strings.Join(c.Context.Endpoints, ", ")
+	at := strings.Join(c.reach(), ", ")
 	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &cert):
@@ -89,7 +119,7 @@ func (c *Client) Explain(err error) error {
 	case refused(err):
 		return fmt.Errorf("%w at %s (context %q): start one with `tandem up`, or choose another cluster with --context", ErrUnreachable, at, c.Context.Name)
 	case connect.CodeOf(err) == connect.CodeUnavailable:
-		return fmt.Errorf("%w at %s (context %q) that can serve now: %s", ErrUnreachable, at, c.Context.Name, Message(err))
+		return &unavailable{fmt.Sprintf("the cluster at %s (context %q) cannot serve now: %s", at, c.Context.Name, Message(err))}
 	case connect.CodeOf(err) == connect.CodeUnauthenticated:
 		return connect.NewError(connect.CodeUnauthenticated, fmt.Errorf("the cluster does not know the token of context %q (%s): make one with `tandem token create`, or choose another cluster with --context", c.Context.Name, Message(err)))
 	}

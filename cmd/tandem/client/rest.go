@@ -22,14 +22,17 @@ func (c *Client) REST(ctx context.Context, method, path string, body []byte, har
 	start := time.Now()
 	for {
 		answer, err := c.rest(ctx, method, path, body)
-		if err == nil || ctx.Err() != nil || !Lost(err) || !harmless && !refused(err) {
+		if over(ctx, err) {
+			return nil, ended(ctx, err)
+		}
+		if err == nil || !Lost(err) || !harmless && !refused(err) {
 			return answer, c.Explain(err)
 		}
 		if time.Since(start)+c.Patience.Pause > c.Patience.With(err) {
 			return nil, c.Explain(err)
 		}
 		if Sleep(ctx, c.Patience.Pause) != nil {
-			return nil, err
+			return nil, ended(ctx, err)
 		}
 	}
 }

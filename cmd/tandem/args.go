@@ -26,17 +26,42 @@ func want(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// some checks that there is at least one argument.
+func some(name string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s is missing", name)
+		}
+		return nil
+	}
+}
+
 // group is a command that only holds others; one that is not there is an error, not a page of help.
 func group(use, summary string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: summary, Args: func(cmd *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: use, Short: summary}
+	onlyHolds(c)
+	c.AddCommand(commands...)
+	return c
+}
+
+func onlyHolds(c *cobra.Command) {
+	c.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
 		}
 		return nil
-	}}
+	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	c.AddCommand(commands...)
-	return c
+}
+
+// addCompletion adds cobra's completion command, which answers a shell it does not know with a page of help and success.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			onlyHolds(c)
+		}
+	}
 }
 
 // complete offers names to the shell; it gives up soon and in silence.

@@ -79,11 +79,16 @@ func (a *app) checkpointVerifyCommand() *cobra.Command {
 		Args:              want("CHECKPOINT"),
 		ValidArgsFunction: a.complete(checkpointNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			res, err := c.Checkpoints.VerifyCheckpoint(ctx, connect.NewRequest(&tandemv1.VerifyCheckpointRequest{Id: args[0]}))
+			found, err := c.Checkpoints.GetCheckpoint(ctx, connect.NewRequest(&tandemv1.GetCheckpointRequest{Id: args[0]}))
 			if err != nil {
 				return err
 			}
-			return a.show(res.Msg, text(args[0]+" is whole"))
+			id := found.Msg.GetCheckpoint().GetId()
+			res, err := c.Checkpoints.VerifyCheckpoint(ctx, connect.NewRequest(&tandemv1.VerifyCheckpointRequest{Id: id}))
+			if err != nil {
+				return err
+			}
+			return a.show(res.Msg, text(id+" is whole"))
 		}),
 	}
 }
@@ -115,7 +120,7 @@ func (a *app) checkpointDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "delete CHECKPOINT...",
 		Short:             "Delete checkpoints that nothing needs any more",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              some("CHECKPOINT"),
 		ValidArgsFunction: a.complete(checkpointNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := a.confirm(fmt.Sprintf("Delete %d checkpoints for good?", len(args))); err != nil {

@@ -94,12 +94,17 @@ func TestUsageErrors(t *testing.T) {
 		{"submit"}, {"submit", "-f", write(t, u.dir, "bad.yaml", "nam: x")}, {"token", "create", "--role", "worker"}, {"node"},
 		{"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--split", "much"}, {"predict", "x"},
 		{"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--shape", "2,x"}, {"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--shape", "2,"}, {"up", "--workers", "-1"},
+		{"up", "--slots", "-3"}, {"up", "--listen", "foo"}, {"up", "--listen", "127.0.0.1:70000"}, {"up", "--listen", "127.0.0.1:x"},
+		{"completion", "foo"}, {"pause"}, {"cancel", "-y"}, {"checkpoint", "delete"},
 	} {
 		if len(args) == 1 && args[0] == "node" {
 			u.want(u.run(args...), exitOK, "cordon")
 			continue
 		}
-		u.want(u.run(args...), exitUsage, "tandem: ")
+		u.want(u.run(args...), exitUsage)
+		if !strings.HasPrefix(u.err.String(), "tandem: ") || u.out.String() != "" {
+			t.Errorf("%v: something was said before: %s%s", args, u.out.String(), u.err.String())
+		}
 	}
 }
 
@@ -151,7 +156,8 @@ func TestContexts(t *testing.T) {
 	u.want(u.run("context", "use", "other"), exitOK, "127.0.0.1:2")
 	u.want(u.run("list"), exitUnreachable, "127.0.0.1:2")
 	u.want(u.run("list", "--context", "test"), exitUnreachable, "127.0.0.1:1")
-	u.want(u.run("list", "--context", "third"), exitError, `no context "third"`, "test, other")
+	u.want(u.run("list", "--context", "third"), exitNotFound, `no context "third"`, "test, other")
+	u.want(u.run("context", "use", "third"), exitNotFound, `no context "third"`)
 	u.want(u.run("context", "list", "-o", "json"), exitOK, `"current": true`)
 }
 
@@ -415,14 +421,23 @@ func TestListForms(t *testing.T) {
 	u.want(u.run("list", "-o", "json"), exitOK, `"state": "JOB_STATE_PENDING"`, `"published_version": ""`)
 	f.jobs = nil
 	u.want(u.run("list"), exitOK, "No jobs")
+	u.want(u.run("list", "--state", "paused"), exitOK, "No job is paused.")
+	u.want(u.run("list", "--state", "PENDING,running"), exitOK, "No job is pending or running.")
 	u.want(u.run("list", "-o", "json"), exitOK, `"jobs": []`)
 }
 
 func TestCancelAsks(t *testing.T) {
 	ca := newAuthority(t)
-	f := &fake{}
+	f := &fake{get: func(id string) (*tandemv1.GetJobResponse, error) {
+		if !strings.HasPrefix("job-1", id) {
+			return nil, connect.NewError(connect.CodeNotFound, errors.New("job not found"))
+		}
+		return &tandemv1.GetJobResponse{Job: &tandemv1.Job{Id: "job-1", Name: "digits", State: tandemv1.JobState_JOB_STATE_RUNNING}}, nil
+	}}
 	u := newUser(t, ca.pem, ca.serve(t, f))
-	u.want(u.run("cancel", "job-1"), exitUsage, "add -y")
+	u.want(u.run("cancel", "nope"), exitNotFound, "job not found")
+	u.want(u.run("cancel", "job-1", "nope", "-y"), exitNotFound, "job not found")
+	u.want(u.run("cancel", "job"), exitUsage, "Cancel job-1 (digits, running)?", "add -y")
 	if len(f.intents) > 0 {
 		t.Fatal("it was cancelled without an answer")
 	}
@@ -430,6 +445,41 @@ func TestCancelAsks(t *testing.T) {
 	if len(f.intents) != 1 || f.intents[0].GetIntent() != tandemv1.JobIntent_JOB_INTENT_CANCEL || f.intents[0].GetRequestId() == "" {
 		t.Errorf("%v", f.intents)
 	}
+}
+
+// TestIntentThatIsThereAlready: nothing is sent, and what is, is said.
+func TestIntentThatIsThereAlready(t *testing.T) {
+	ca := newAuthority(t)
+	job := &tandemv1.Job{Id: "job-1"}
+	f := &fake{get: func(string) (*tandemv1.GetJobResponse, error) { return &tandemv1.GetJobResponse{Job: job}, nil }}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	run, pause, cancel := tandemv1.JobIntent_JOB_INTENT_RUN, tandemv1.JobIntent_JOB_INTENT_PAUSE, tandemv1.JobIntent_JOB_INTENT_CANCEL
+	for _, tc := range []struct {
+		verb   string
+		state  tandemv1.JobState
+		intent tandemv1.JobIntent
+		want   string // empty: the cluster is asked
+	}{
+		{"resume", tandemv1.JobState_JOB_STATE_RUNNING, run, "is running already; nothing was changed"},
+		{"resume", tandemv1.JobState_JOB_STATE_PENDING, run, "is pending already"},
+		{"pause", tandemv1.JobState_JOB_STATE_PAUSED, pause, "is paused already"},
+		{"pause", tandemv1.JobState_JOB_STATE_RUNNING, pause, "is running and about to pause already"},
+		{"cancel", tandemv1.JobState_JOB_STATE_CANCELLED, cancel, "is cancelled already"},
+		{"resume", tandemv1.JobState_JOB_STATE_RUNNING, pause, ""},
+		{"resume", tandemv1.JobState_JOB_STATE_PAUSED, pause, ""},
+		{"pause", tandemv1.JobState_JOB_STATE_RUNNING, run, ""},
+		{"pause", tandemv1.JobState_JOB_STATE_COMPLETED, run, ""}, // it says that it has ended
+		{"resume", tandemv1.JobState_JOB_STATE_FAILED, run, ""},
+		{"cancel", tandemv1.JobState_JOB_STATE_FAILED, run, ""},
+	} {
+		job.State, job.Intent, f.intents = tc.state, tc.intent, nil
+		u.want(u.run(tc.verb, "job"), exitOK, "job-1", tc.want)
+		if asked := len(f.intents) == 1; asked != (tc.want == "") {
+			t.Errorf("%s of a job that is %s: the cluster was asked: %v", tc.verb, tc.state, asked)
+		}
+	}
+	job.State, job.Intent = tandemv1.JobState_JOB_STATE_RUNNING, run
+	u.want(u.run("resume", "job-1", "-o", "json"), exitOK, `"id": "job-1"`)
 }
 
 func TestDatasetCreate(t *testing.T) {

@@ -104,6 +104,8 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, client.ErrUnreachable), errors.Is(err, client.ErrNoContext):
 		return exitUnreachable
+	case errors.Is(err, client.ErrUnknownContext):
+		return exitNotFound
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), childCode(err) == exitFull:
 		return exitFull
 	case errors.Is(err, agent.ErrEngine), childCode(err) == exitEngine:

@@ -208,27 +208,54 @@ func (a *app) intentCommand(verb, summary, done string, intent tandemv1.JobInten
 	return &cobra.Command{
 		Use:               verb + " JOB...",
 		Short:             summary,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              some("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			if intent == tandemv1.JobIntent_JOB_INTENT_CANCEL {
-				if err := a.confirm(fmt.Sprintf("Cancel %s? A cancelled job cannot go on.", strings.Join(args, ", "))); err != nil {
-					return err
-				}
-			}
+			var jobs []*tandemv1.Job
+			var names []string
 			for _, id := range args {
-				res, err := c.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{
-					Id: id, Intent: intent, RequestId: newRequestID(),
-				}))
+				res, err := c.Jobs.GetJob(ctx, connect.NewRequest(&tandemv1.GetJobRequest{Id: id}))
 				if err != nil {
 					return err
 				}
 				j := res.Msg.GetJob()
-				if err := a.show(res.Msg, text(j.GetId()+" "+fmt.Sprintf(done, j.GetId()))); err != nil {
+				jobs = append(jobs, j)
+				if !final(j) {
+					names = append(names, fmt.Sprintf("%s (%s, %s)", j.GetId(), j.GetName(), stateName(j.GetState())))
+				}
+			}
+			if intent == tandemv1.JobIntent_JOB_INTENT_CANCEL && len(names) > 0 {
+				if err := a.confirm(fmt.Sprintf("Cancel %s? A cancelled job cannot go on.", strings.Join(names, ", "))); err != nil {
+					return err
+				}
+			}
+			for _, j := range jobs {
+				if err := a.setIntent(ctx, c, j, intent, done); err != nil {
 					return err
 				}
 			}
 			return nil
 		}),
 	}
+}
+
+// setIntent says what is wanted of a job. Where that is wanted already it says what is; what has ended the cluster refuses.
+func (a *app) setIntent(ctx context.Context, c *client.Client, j *tandemv1.Job, intent tandemv1.JobIntent, done string) error {
+	cancelled := j.GetState() == tandemv1.JobState_JOB_STATE_CANCELLED && intent == tandemv1.JobIntent_JOB_INTENT_CANCEL
+	if cancelled || j.GetIntent() == intent && !final(j) {
+		return a.show(&tandemv1.SetJobIntentResponse{Job: j}, text(fmt.Sprintf("%s is %s already; nothing was changed", j.GetId(), condition(j))))
+	}
+	res, err := c.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: j.GetId(), Intent: intent, RequestId: newRequestID()}))
+	if err != nil {
+		return err
+	}
+	return a.show(res.Msg, text(j.GetId()+" "+fmt.Sprintf(done, j.GetId())))
+}
+
+// condition is the state of a job and where it goes from there.
+func condition(j *tandemv1.Job) string {
+	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE && j.GetState() != tandemv1.JobState_JOB_STATE_PAUSED {
+		return stateName(j.GetState()) + " and about to pause"
+	}
+	return stateName(j.GetState())
 }

@@ -59,6 +59,12 @@ trained on two workers, published, served and asked, and then everything is stop
 			if o.workers < 0 || o.workers > 64 {
 				return &usageError{fmt.Errorf("--workers %d: want 0 to 64", o.workers)}
 			}
+			if o.slots < 0 || o.slots > 1024 {
+				return &usageError{fmt.Errorf("--slots %d: want 0 (one for each GPU) to 1024", o.slots)}
+			}
+			if err := local.CheckListen(o.listen); err != nil {
+				return &usageError{err}
+			}
 			if o.demo {
 				o.slots = 1 // so that the two ranks are on two workers
 				return a.demo(ctx, o)

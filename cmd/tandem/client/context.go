@@ -38,6 +38,9 @@ type File struct {
 // ErrNoContext means that it is not known which cluster is meant.
 var ErrNoContext = errors.New("no cluster is known: start one with `tandem up`, name one with `tandem context add`, or set TANDEM_ENDPOINT, TANDEM_CA and TANDEM_TOKEN")
 
+// ErrUnknownContext means that a context was named that the file does not have.
+var ErrUnknownContext = errors.New("no context")
+
 // Validate says what is wrong with a context, in words for whoever typed it. It asks nobody.
 func (c Context) Validate() error {
 	if err := validName(c.Name); err != nil {
@@ -108,11 +111,6 @@ func Load(path string) (*File, error) {
 	return f, nil
 }
 
-// Path is where the file is.
-func (f *File) Path() string { return f.path }
-
-// Get finds a context; the current one for an empty name.
-func (f *File) Get(name string) (Context, error) {
 // parse reads the text of a file. Each context has a name of its own.
 func (f *File) parse(b []byte) (err error) {
 	defer func() {
@@ -141,6 +139,11 @@ func (f *File) encode() ([]byte, error) {
 	return yaml.MarshalWithOptions(f, yaml.UseLiteralStyleIfMultiline(true))
 }
 
+// Path is where the file is.
+func (f *File) Path() string { return f.path }
+
+// Get finds a context; the current one for an empty name.
+func (f *File) Get(name string) (Context, error) {
 	if name == "" {
 		name = f.Current
 	}
@@ -152,7 +155,7 @@ func (f *File) encode() ([]byte, error) {
 			return c, nil
 		}
 	}
-	return Context{}, fmt.Errorf("no context %q in %s: `tandem context list` shows those there are (%s)", name, f.path, strings.Join(f.Names(), ", "))
+	return Context{}, fmt.Errorf("%w %q in %s: `tandem context list` shows those there are (%s)", ErrUnknownContext, name, f.path, strings.Join(f.Names(), ", "))
 }
 
 // Names lists the contexts in the order of the file.

@@ -154,6 +154,15 @@ func (f *Folder) create(listen string) error {
 	return nil
 }
 
+// CheckListen refuses an address that Open cannot make a cluster at; empty is fine.
+func CheckListen(listen string) error {
+	if listen == "" {
+		return nil
+	}
+	_, _, err := splitAddress(listen)
+	return err
+}
+
 func splitAddress(listen string) (string, int, error) {
 	host, p, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -170,7 +170,7 @@ func readTable(r io.Reader, m *dataset.Manifest, o tableOptions) (*csvTable, err
 	t := &csvTable{}
 	for n := 1; ; n++ {
 		cells, line, err := c.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

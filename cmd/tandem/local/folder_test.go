@@ -76,7 +76,7 @@ func TestHints(t *testing.T) {
 		io.ErrUnexpectedEOF: "data folder /data: ",
 	} {
 		err := hint("/data", &fs.PathError{Op: "write", Path: "/data/x", Err: cause})
-		if !strings.HasPrefix(err.Error(), want) || cause != syscall.ENOTDIR && !errors.Is(err, cause) {
+		if !strings.HasPrefix(err.Error(), want) || !errors.Is(cause, syscall.ENOTDIR) && !errors.Is(err, cause) {
 			t.Errorf("%v: %v", cause, err)
 		}
 		if advised := strings.Contains(err.Error(), "--data-dir"); advised == strings.HasPrefix(want, "data folder") {

@@ -497,6 +497,9 @@ func TestDatasetCreate(t *testing.T) {
 	}
 	u.want(u.run("dataset", "create", "small", "--from", filepath.Join(u.dir, "d.csv"), "--label", "label", "--max-bad-rows", "1"), exitOK,
 		"small@1 is there", "left out: line 42", "train")
+	if strings.Contains(u.err.String(), "No rows are for validation") {
+		t.Error("warned of a validation split that is there")
+	}
 	b := f.files[dataset.ManifestName]
 	m, err := dataset.ParseManifest(b)
 	if err != nil {
@@ -505,6 +508,39 @@ func TestDatasetCreate(t *testing.T) {
 	if len(f.files) != 1+len(m.Shards()) || f.created.GetId() != "data-1" || f.created.GetRequestId() == "" {
 		t.Errorf("%d files, %v", len(f.files), f.created)
 	}
+}
+
+// TestDatasetCreateSaysSoBefore: a name that cannot be is refused before the file is read; what no job can train on is told.
+func TestDatasetCreateSaysSoBefore(t *testing.T) {
+	ca := newAuthority(t)
+	u := newUser(t, ca.pem, ca.serve(t, &fake{}))
+	file := write(t, u.dir, "d.csv", "a;label\n"+strings.Repeat("1;x\n2;Y\n", 20))
+	create := func(name string, more ...string) int {
+		return u.run(append([]string{"dataset", "create", name, "--from", file, "--label", "label"}, more...)...)
+	}
+	u.want(create("BAD"), exitUsage, "name: small letters")
+	if strings.Contains(u.err.String(), "label column") {
+		t.Error("the file was read")
+	}
+	u.want(create("small"), exitUsage, "pass --comma ';'")
+	u.want(create("small", "--comma", ";", "--split", "1/0/0"), exitOK, "No rows are for validation", "--split 80/10/10", "  x", "  Y")
+	u.want(create("small", "--comma", ";", "--split", "80"), exitUsage, "80/20 without a test split")
+	u.want(create("small", "--comma", ";", "--split", "80/20"), exitOK, "small@1 is there")
+	write(t, u.dir, "d.csv", "\xff\xfea\x00")
+	u.want(create("small"), exitUsage, "UTF-16")
+}
+
+func TestModelDownload(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{version: &tandemv1.Version{Model: "digits", Number: 3}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	f.files = map[string][]byte{"model.pt": []byte("PK"), "manifest.json": []byte("{}")}
+	to := filepath.Join(u.dir, "digits-3")
+	u.want(u.run("model", "download", "digits@3", "--to", to), exitOK, "2 files", "model.pt takes normalised rows", "manifest.json")
+	if b, err := os.ReadFile(filepath.Join(to, "model.pt")); string(b) != "PK" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	u.want(u.run("model", "alias", "--help"), exitOK, "MODEL ALIAS --remove")
 }
 
 func TestPredict(t *testing.T) {

@@ -69,7 +69,7 @@ A name that is there gets a new version; jobs that were submitted keep theirs.`,
 	f := cmd.Flags()
 	f.StringVar(&from, "from", "", "CSV file; - for standard input")
 	f.StringVar(&o.Label, "label", "", "column to learn")
-	f.StringVar(&split, "split", o.Split.String(), "shares of training, validation and test")
+	f.StringVar(&split, "split", o.Split.String(), "training/validation/test, as parts of their sum; 80/20 has no test split")
 	f.StringVar(&normalize, "normalize", string(o.Normalize.Method), "none, standard, standard-global, minmax, minmax-global or scale:FACTOR")
 	f.StringVar(&dims, "shape", "", "shape of one row, such as 1,8,8 (channels, height, width); flat by default")
 	f.StringSliceVar(&o.Drop, "drop", nil, "columns to leave out")
@@ -118,16 +118,17 @@ func (a *app) makeDataset(ctx context.Context, c *client.Client, src datasetSour
 		defer f.Close()
 		in = f
 	}
+	// The name is checked before a long file is read.
+	begun, err := c.Datasets.BeginDataset(ctx, connect.NewRequest(&tandemv1.BeginDatasetRequest{Name: src.name}))
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "tandem-dataset-*")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the converted data: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	files, total, err := a.convert(ctx, in, dir, src.options)
-	if err != nil {
-		return nil, err
-	}
-	begun, err := c.Datasets.BeginDataset(ctx, connect.NewRequest(&tandemv1.BeginDatasetRequest{Name: src.name}))
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +187,9 @@ func (a *app) reportDataset(m dataset.Manifest, r dataset.Report) {
 	}
 	if r.Duplicates > 0 {
 		a.say("  %s rows are equal to an earlier one; %s of validation and test to a training row.", count(r.Duplicates), count(r.Leaked))
+	}
+	if s, _ := m.Split(dataset.Validation); s.Rows == 0 {
+		a.say("  No rows are for validation, without which no job can train: make it again with, for example, --split 80/10/10.")
 	}
 	g := splitGrid(m)
 	g.title = ""

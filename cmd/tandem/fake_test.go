@@ -13,11 +13,13 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,8 +54,9 @@ type fake struct {
 	files   map[string][]byte // by name, or hash
 	created *tandemv1.CreateDatasetRequest
 	tokens  []*tandemv1.CreateTokenRequest
-	named   func() string // what it says of all coordinators
-	down    bool          // tokens are made, but nobody hears of it
+	version *tandemv1.Version // of any model
+	named   func() string     // what it says of all coordinators
+	down    bool              // tokens are made, but nobody hears of it
 }
 
 func (f *fake) SubmitJob(_ context.Context, r *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
@@ -108,7 +111,29 @@ func (f *fake) UploadArtifact(_ context.Context, s *connect.ClientStream[tandemv
 	return connect.NewResponse(&tandemv1.UploadArtifactResponse{Artifact: header.GetSha256()}), nil
 }
 
-func (f *fake) BeginDataset(context.Context, *connect.Request[tandemv1.BeginDatasetRequest]) (*connect.Response[tandemv1.BeginDatasetResponse], error) {
+func (f *fake) ListArtifacts(context.Context, *connect.Request[tandemv1.ListArtifactsRequest]) (*connect.Response[tandemv1.ListArtifactsResponse], error) {
+	res := &tandemv1.ListArtifactsResponse{}
+	for _, name := range slices.Sorted(maps.Keys(f.files)) {
+		res.Artifacts = append(res.Artifacts, &tandemv1.Artifact{Name: name, Bytes: int64(len(f.files[name]))})
+	}
+	return connect.NewResponse(res), nil
+}
+
+func (f *fake) DownloadArtifact(_ context.Context, r *connect.Request[tandemv1.DownloadArtifactRequest], s *connect.ServerStream[tandemv1.DownloadArtifactResponse]) error {
+	return s.Send(&tandemv1.DownloadArtifactResponse{Chunk: f.files[r.Msg.GetName()]})
+}
+
+func (f *fake) GetVersion(context.Context, *connect.Request[tandemv1.GetVersionRequest]) (*connect.Response[tandemv1.GetVersionResponse], error) {
+	if f.version == nil {
+		return nil, connect.NewError(connect.CodeNotFound, errors.New("no such version"))
+	}
+	return connect.NewResponse(&tandemv1.GetVersionResponse{Version: f.version}), nil
+}
+
+func (f *fake) BeginDataset(_ context.Context, r *connect.Request[tandemv1.BeginDatasetRequest]) (*connect.Response[tandemv1.BeginDatasetResponse], error) {
+	if r.Msg.GetName() == "BAD" {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("name: small letters"))
+	}
 	return connect.NewResponse(&tandemv1.BeginDatasetResponse{Id: "data-1"}), nil
 }
 

@@ -132,7 +132,7 @@ func (a *app) modelPublishCommand() *cobra.Command {
 func (a *app) modelAliasCommand() *cobra.Command {
 	var remove bool
 	cmd := &cobra.Command{
-		Use:   "alias MODEL@VERSION ALIAS",
+		Use:   "alias MODEL@VERSION ALIAS | MODEL ALIAS --remove",
 		Short: "Point an alias at a version; what is served under the alias follows",
 		Example: `  tandem model alias digits@3 champion
   tandem model alias digits champion --remove`,
@@ -172,11 +172,16 @@ func (a *app) modelAliasCommand() *cobra.Command {
 	return cmd
 }
 
+// normalizedNote keeps people who load the model themselves from feeding it raw values.
+const normalizedNote = text("model.pt takes normalised rows: (x - offset) / scale, with those of `normalization` in manifest.json. A served model does that itself.")
+
 func (a *app) modelDownloadCommand() *cobra.Command {
 	var to string
 	cmd := &cobra.Command{
-		Use:               "download MODEL[@VERSION] --to FOLDER",
-		Short:             "Download a version: model.pt opens with torch.jit.load",
+		Use:   "download MODEL[@VERSION] --to FOLDER",
+		Short: "Download a version: model.pt opens with torch.jit.load",
+		Long: `Download a version: model.pt opens with torch.jit.load. It takes normalised rows, (x - offset) / scale; manifest.json says
+with which offset and scale under "normalization", and what a row is made of.`,
 		Args:              want("MODEL"),
 		ValidArgsFunction: a.complete(modelNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -188,7 +193,7 @@ func (a *app) modelDownloadCommand() *cobra.Command {
 			if to == "" {
 				to = fmt.Sprintf("%s-%d", v.GetModel(), v.GetNumber())
 			}
-			return a.downloadAll(ctx, c, fmt.Sprintf("version/%s/%d", v.GetModel(), v.GetNumber()), to)
+			return a.downloadAll(ctx, c, fmt.Sprintf("version/%s/%d", v.GetModel(), v.GetNumber()), to, normalizedNote)
 		}),
 	}
 	cmd.Flags().StringVar(&to, "to", "", "folder; by default MODEL-VERSION")

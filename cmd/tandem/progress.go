@@ -199,22 +199,46 @@ func newBar(out io.Writer, total int64, more ...progressbar.Option) *progressbar
 }
 
 // transferBar shows bytes on their way, on a terminal only.
-func (a *app) transferBar(what string, total int64) io.WriteCloser {
-	if !a.terminal || total == 0 {
-		return discard{}
+func (a *app) transferBar(what string, total int64) *transfer {
+	t := &transfer{total: total, out: a.err}
+	if a.terminal && total > 0 {
+		t.bar = newBar(a.err, total, progressbar.OptionSetDescription(printable(what)), progressbar.OptionShowBytes(true))
 	}
-	return transfer{newBar(a.err, total, progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish())}
+	return t
 }
 
-type transfer struct{ *progressbar.ProgressBar }
-
-// Close takes the bar off the screen.
-func (t transfer) Close() error {
-	_ = t.Clear()
-	return t.Exit()
+// transfer counts bytes on their way.
+type transfer struct {
+	bar         *progressbar.ProgressBar // nil: nobody looks
+	out         io.Writer
+	done, total int64
 }
 
-type discard struct{}
+// Write counts bytes that went.
+func (t *transfer) Write(b []byte) (int, error) {
+	t.set(t.done + int64(len(b)))
+	return len(b), nil
+}
 
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
-func (discard) Close() error                { return nil }
+// set is how many bytes went, also when some have to go again.
+func (t *transfer) set(done int64) {
+	t.done = done
+	if t.bar != nil {
+		_ = t.bar.Set64(min(done, t.total))
+	}
+}
+
+// Close leaves a full bar where it is, and takes another off the screen.
+func (t *transfer) Close() error {
+	if t.bar == nil {
+		return nil
+	}
+	if t.done >= t.total {
+		fmt.Fprintln(t.out)
+	} else {
+		_ = t.bar.Clear()
+	}
+	err := t.bar.Exit()
+	t.bar = nil
+	return err
+}

@@ -91,3 +91,46 @@ func TestFormats(t *testing.T) {
 		}
 	}
 }
+
+// TestTransferBar: a transfer that is done is seen to be done, also when a part of it had to go twice.
+func TestTransferBar(t *testing.T) {
+	var b strings.Builder
+	a := &app{err: &b, terminal: true}
+	bar := a.transferBar("Uploading", 1000)
+	for range 2 { // the second time after a coordinator was lost
+		bar.set(0)
+		for range 9 {
+			if _, err := bar.Write(make([]byte, 100)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if strings.Contains(b.String(), "100%") {
+		t.Errorf("done too early: %q", b.String())
+	}
+	if _, err := bar.Write(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := bar.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := b.String()[strings.LastIndexByte(b.String(), '\r'):]
+	if !strings.Contains(last, "100%") || strings.Count(b.String(), "\n") != 1 || !strings.HasSuffix(last, "\n") {
+		t.Errorf("it ends with %q", last)
+	}
+	b.Reset()
+	bar = a.transferBar("Uploading", 1000)
+	_, _ = bar.Write(make([]byte, 500))
+	if err := bar.Close(); err != nil || strings.Contains(b.String(), "\n") {
+		t.Errorf("%v; what was not done stays on the screen: %q", err, b.String())
+	}
+	b.Reset()
+	a.terminal = false
+	bar = a.transferBar("Uploading", 1000)
+	_, _ = bar.Write(make([]byte, 1000))
+	if err := bar.Close(); err != nil || b.Len() > 0 {
+		t.Errorf("%v, %q where there is no terminal", err, b.String())
+	}
+}

@@ -27,7 +27,7 @@ type upload struct {
 	path      string
 	datasetID string    // with name: a file of a dataset; both empty: a file of its own
 	name      string    // in the dataset
-	progress  io.Writer // gets what is sent
+	progress  *transfer // counts what is sent; nil: one of its own
 }
 
 // upload sends one file and returns its SHA-256. It begins again when the coordinator is lost on the way.
@@ -48,10 +48,12 @@ func (a *app) upload(ctx context.Context, c *client.Client, u upload) (string, e
 		defer bar.Close()
 		u.progress = bar
 	}
+	begun := u.progress.done
 	return header.GetSha256(), retryTransfer(ctx, c, "upload "+filepath.Base(u.path), func() error {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
+		u.progress.set(begun)
 		return send(ctx, c, header, f, u.progress)
 	})
 }
@@ -86,7 +88,7 @@ func send(ctx context.Context, c *client.Client, header *tandemv1.UploadArtifact
 }
 
 // download receives one file, whole or not at all.
-func (a *app) download(ctx context.Context, c *client.Client, owner, name, path string, progress io.Writer) (err error) {
+func (a *app) download(ctx context.Context, c *client.Client, owner, name, path string, progress *transfer) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("download %s: %w", name, err)
 	}
@@ -96,7 +98,11 @@ func (a *app) download(ctx context.Context, c *client.Client, owner, name, path 
 			_ = os.Remove(part)
 		}
 	}()
-	err = retryTransfer(ctx, c, "download "+name, func() error { return receive(ctx, c, owner, name, part, progress) })
+	begun := progress.done
+	err = retryTransfer(ctx, c, "download "+name, func() error {
+		progress.set(begun)
+		return receive(ctx, c, owner, name, part, progress)
+	})
 	if err != nil {
 		return err
 	}
@@ -148,8 +154,8 @@ func retryTransfer(ctx context.Context, c *client.Client, what string, transfer 
 	return fmt.Errorf("%s: %w", what, c.Explain(err))
 }
 
-// downloadAll receives all files of an owner into a folder.
-func (a *app) downloadAll(ctx context.Context, c *client.Client, owner, dir string) error {
+// downloadAll receives all files of an owner into a folder, and adds notes to what it says.
+func (a *app) downloadAll(ctx context.Context, c *client.Client, owner, dir string, notes ...part) error {
 	res, err := c.Artifacts.ListArtifacts(ctx, connect.NewRequest(&tandemv1.ListArtifactsRequest{Owner: owner}))
 	if err != nil {
 		return err
@@ -169,5 +175,6 @@ func (a *app) downloadAll(ctx context.Context, c *client.Client, owner, dir stri
 		}
 	}
 	bar.Close()
-	return a.show(res.Msg, text(fmt.Sprintf("%d files, %s, are in %s", len(res.Msg.GetArtifacts()), size(total), dir)))
+	said := text(fmt.Sprintf("%d files, %s, are in %s", len(res.Msg.GetArtifacts()), size(total), dir))
+	return a.show(res.Msg, append([]part{said}, notes...)...)
 }

@@ -120,13 +120,13 @@ type Ratio [3]int
 func ParseSplit(s string) (Ratio, error) {
 	parts := strings.Split(s, "/")
 	if len(parts) < 2 || len(parts) > 3 {
-		return Ratio{}, fmt.Errorf("split %q: write training/validation/test, such as 80/10/10", s)
+		return Ratio{}, fmt.Errorf("split %q: write training/validation/test, such as 80/10/10, or 80/20 without a test split", s)
 	}
 	var r Ratio
 	for i, p := range parts {
 		n, err := strconv.Atoi(strings.TrimSpace(p))
 		if err != nil {
-			return Ratio{}, fmt.Errorf("split %q: %q is no whole number; write training/validation/test, such as 80/10/10", s, p)
+			return Ratio{}, fmt.Errorf("split %q: %q is no whole number; write training/validation/test, such as 80/10/10, or 80/20 without a test split", s, p)
 		}
 		r[i] = n
 	}

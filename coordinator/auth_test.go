@@ -191,7 +191,8 @@ func TestRaftPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &port{creds: other}
+	p := &port{creds: other, bound: make(chan struct{})}
+	p.bind(r.node.Peers)
 	conn, err := p.Dial(raft.ServerAddress(r.Address()), 5*time.Second)
 	if err != nil {
 		t.Fatalf("a coordinator was refused: %v", err)

@@ -126,7 +126,11 @@ func (c *Coordinator) openNode(address string, fatal func(error)) (err error) {
 	c.node, err = consensus.New(cfg, consensus.Deps{
 		State: c.state, StreamLayer: c.port, Forward: api.Forward{Peer: c.peerClient}, Log: c.log, Fatal: fatal,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	c.port.bind(c.node.Peers)
+	return nil
 }
 
 // wire puts the API, the gateway, the metrics and the loops on top.

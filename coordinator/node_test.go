@@ -73,7 +73,7 @@ func TestRemovedCoordinatorStaysOut(t *testing.T) {
 	}
 	second := start(t, cfg, first.store)
 	raftPort := func() error {
-		conn, err := (&port{creds: second.creds}).Dial(raft.ServerAddress(first.Address()), 5*time.Second)
+		conn, err := second.port.Dial(raft.ServerAddress(first.Address()), 5*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,19 +158,19 @@ func TestJoinsOneAtATime(t *testing.T) {
 		t.Cleanup(h.CloseIdleConnections)
 		return joined.Credentials.Identity.Node, tandemv1connect.NewClusterServiceClient(h, r.url())
 	}
-	add := func(c tandemv1connect.ClusterServiceClient, id string, learner bool) error {
-		_, err := c.AddPeer(t.Context(), connect.NewRequest(&tandemv1.AddPeerRequest{Id: id, Address: "127.0.0.1:1", Learner: learner}))
+	add := func(c tandemv1connect.ClusterServiceClient, id, address string, learner bool) error {
+		_, err := c.AddPeer(t.Context(), connect.NewRequest(&tandemv1.AddPeerRequest{Id: id, Address: address, Learner: learner}))
 		return err
 	}
 	first, firstAPI := joiner()
 	second, secondAPI := joiner()
-	wantCode(t, add(firstAPI, first, false), connect.CodeFailedPrecondition, "as a learner first")
+	wantCode(t, add(firstAPI, first, "127.0.0.1:1", false), connect.CodeFailedPrecondition, "as a learner first")
 	for range 2 {
-		if err := add(firstAPI, first, true); err != nil {
+		if err := add(firstAPI, first, "127.0.0.1:1", true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantCode(t, add(secondAPI, second, true), connect.CodeUnavailable, "is joining")
+	wantCode(t, add(secondAPI, second, "127.0.0.1:2", true), connect.CodeUnavailable, "is joining")
 	r.mint(t, r.admin(t), "goes-on", "viewer", false)
 	admin := tandemv1connect.NewClusterServiceClient(r.admin(t), r.url())
 	res, err := admin.GetCluster(t.Context(), connect.NewRequest(&tandemv1.GetClusterRequest{}))
@@ -182,7 +182,7 @@ func TestJoinsOneAtATime(t *testing.T) {
 	if _, err := admin.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: first})); err != nil {
 		t.Fatal(err)
 	}
-	if err := add(secondAPI, second, true); err != nil {
+	if err := add(secondAPI, second, "127.0.0.1:2", true); err != nil {
 		t.Error(err)
 	}
 }

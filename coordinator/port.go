@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/rs/zerolog"
 
+	"tandem.dev/coordinator/consensus"
 	"tandem.dev/proto/identity"
 )
 
@@ -29,6 +31,9 @@ type port struct {
 	log      zerolog.Logger
 	http     *queue
 	raft     *queue
+
+	bound chan struct{}           // closed when peers is set
+	peers func() []consensus.Peer // Raft's present configuration
 }
 
 func listen(cfg Config) (net.Listener, string, error) {
@@ -46,8 +51,14 @@ func listen(cfg Config) (net.Listener, string, error) {
 func newPort(l net.Listener, address string, creds *identity.Credentials, removed func(node string) bool, log zerolog.Logger) *port {
 	return &port{
 		listener: l, address: address, creds: creds, removed: removed, log: log,
-		http: newQueue(l.Addr()), raft: newQueue(hostPort(address)),
+		http: newQueue(l.Addr()), raft: newQueue(hostPort(address)), bound: make(chan struct{}),
 	}
+}
+
+// bind tells who the peers are. Raft may dial before: it waits.
+func (p *port) bind(peers func() []consensus.Peer) {
+	p.peers = peers
+	close(p.bound)
 }
 
 // Run accepts connections until ctx ends.
@@ -98,6 +109,8 @@ func (p *port) sort(ctx context.Context, conn *tls.Conn) {
 		_ = conn.Close()
 		return
 	}
+	// A coordinator that this one does not know yet may be the leader, chosen while this one was away: it passes. Raft itself
+	// gives no vote to one that its configuration lacks.
 	p.raft.put(conn)
 }
 
@@ -110,17 +123,25 @@ func (p *port) Close() error { return p.raft.Close() }
 // Addr implements raft.StreamLayer: the address others reach it by.
 func (p *port) Addr() net.Addr { return hostPort(p.address) }
 
-// Dial implements raft.StreamLayer. The other side must prove to be a coordinator.
+// Dial implements raft.StreamLayer. The other side must prove to be the coordinator that Raft's configuration has at the
+// address: another one there, such as a lost peer that joined anew, has no part in the log and no vote in the name of the first.
 func (p *port) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	d := &tls.Dialer{
-		NetDialer: &net.Dialer{Timeout: timeout},
-		Config:    p.creds.ClientConfig(identity.RoleName(identity.RoleCoordinator), raftALPN),
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	select {
+	case <-p.bound:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("dial coordinator %s: the peers are not known yet: %w", address, ctx.Err())
+	}
+	peers := p.peers()
+	at := slices.IndexFunc(peers, func(peer consensus.Peer) bool { return peer.Address == string(address) })
+	if at < 0 {
+		return nil, fmt.Errorf("dial coordinator %s: no peer has this address", address)
+	}
+	d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: timeout}, Config: p.creds.ClientConfig(identity.NodeName(peers[at].ID), raftALPN)}
 	conn, err := d.DialContext(ctx, "tcp", string(address))
 	if err != nil {
-		return nil, fmt.Errorf("dial coordinator %s: %w", address, err)
+		return nil, fmt.Errorf("dial coordinator %s at %s: %w", peers[at].ID, address, err)
 	}
 	if conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != raftALPN {
 		return nil, errors.Join(fmt.Errorf("dial coordinator %s: it does not speak Raft", address), conn.Close())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -34,15 +35,21 @@ func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.Get
 	if err != nil {
 		return nil, err
 	}
-	alive := map[string]bool{a.deps.Self.Identity.Node: true}
-	for _, m := range a.deps.Members() {
-		alive[m.ID] = true
-	}
+	alive := a.alive()
 	res := &tandemv1.GetClusterResponse{Id: a.deps.Self.Identity.Cluster, AppliedIndex: v.Index(), Version: a.cfg.Version}
 	for _, p := range a.deps.Voters.Peers() {
 		res.Peers = append(res.Peers, &tandemv1.Peer{Id: p.ID, Address: p.Address, Leader: p.Leader, Alive: alive[p.ID], Learner: !p.Voter})
 	}
 	return connect.NewResponse(res), nil
+}
+
+// alive are the nodes that are heard of, this one among them.
+func (a cluster) alive() map[string]bool {
+	alive := map[string]bool{a.deps.Self.Identity.Node: true}
+	for _, m := range a.deps.Members() {
+		alive[m.ID] = true
+	}
+	return alive
 }
 
 // JoinCluster implements ClusterService.
@@ -147,6 +154,9 @@ func (a cluster) admit(ctx context.Context, m *tandemv1.AddPeerRequest) error {
 	for _, p := range a.deps.Voters.Peers() {
 		switch {
 		case p.ID != m.GetId():
+			if p.Address == m.GetAddress() {
+				return precondition(addressTaken(p))
+			}
 			if !p.Voter {
 				joining = p.ID
 			}
@@ -173,6 +183,11 @@ func (a cluster) admit(ctx context.Context, m *tandemv1.AddPeerRequest) error {
 	return nil
 }
 
+// addressTaken says what to do when a coordinator asks for the address of another one.
+func addressTaken(p consensus.Peer) string {
+	return fmt.Sprintf("address %s is that of coordinator %s: if that one is lost for good, run \"tandem cluster remove-peer %s\" first, and this one takes its place; otherwise start this one on another address", p.Address, p.ID, p.ID)
+}
+
 // RemovePeer implements ClusterService.
 func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.RemovePeerRequest]) (*connect.Response[tandemv1.RemovePeerResponse], error) {
 	if address, err := a.elsewhere(req.Header().Get(forwardedHeader) != ""); err != nil {
@@ -193,19 +208,26 @@ func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.R
 func (a cluster) dismiss(ctx context.Context, peer string) error {
 	a.adding.Lock()
 	defer a.adding.Unlock()
-	known, others := false, false
+	alive := a.alive()
+	known, voter, rest, silent := false, false, 0, []string(nil)
 	for _, p := range a.deps.Voters.Peers() {
-		if p.ID == peer {
-			known = true
-		} else {
-			others = others || p.Voter
+		switch {
+		case p.ID == peer:
+			known, voter = true, p.Voter
+		case p.Voter:
+			rest++
+			if !alive[p.ID] {
+				silent = append(silent, p.ID)
+			}
 		}
 	}
 	switch {
 	case !known:
 		return notFound("coordinator", peer)
-	case !others:
+	case rest == 0:
 		return precondition("this is the only coordinator: add another one first")
+	case voter && rest-len(silent) <= rest/2:
+		return precondition(fmt.Sprintf("without coordinator %s no majority would be left and the cluster would stand still: %d of the other %d do not answer (%s); start them again, or remove those that are lost for good first", peer, len(silent), rest, strings.Join(silent, ", ")))
 	}
 	_, _, err := a.write(ctx, "", &tandemv1.Command{Command: &tandemv1.Command_RemovePeer{RemovePeer: &tandemv1.RemovePeer{PeerId: peer}}})
 	if err != nil {

@@ -92,7 +92,7 @@ func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
 		{"nonsense"}, {"describe"}, {"describe", "a", "b"}, {"list", "--nonsense"}, {"list", "-o", "xml"}, {"list", "--state", "asleep"},
 		{"submit"}, {"submit", "-f", write(t, u.dir, "bad.yaml", "nam: x")}, {"token", "create", "--role", "worker"}, {"node"},
-		{"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--split", "much"}, {"predict", "x"},
+		{"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--split", "much"}, {"predict", "x"}, {"submit", "-f", "none.yaml"},
 		{"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--shape", "2,x"}, {"dataset", "create", "x", "--from", "x.csv", "--label", "l", "--shape", "2,"}, {"up", "--workers", "-1"},
 		{"up", "--slots", "-3"}, {"up", "--listen", "foo"}, {"up", "--listen", "127.0.0.1:70000"}, {"up", "--listen", "127.0.0.1:x"},
 		{"completion", "foo"}, {"pause"}, {"cancel", "-y"}, {"checkpoint", "delete"},

@@ -35,8 +35,7 @@ type prediction struct {
 func (a *app) predictCommand() *cobra.Command {
 	var input, comma string
 	var o tableOptions
-	var cmd *cobra.Command
-	cmd = &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "predict MODEL[@VERSION] --input FILE",
 		Short: "Ask a served model, and show the curl command that does the same",
 		Long: `Ask a served model. The input is one of
@@ -49,37 +48,43 @@ Values are raw, as in the data the model was trained on: the model normalizes th
   echo '[0, 0, 5, 13]' | tandem predict small --input -`,
 		Args:              want("MODEL"),
 		ValidArgsFunction: a.deploymentNames(),
-		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if input == "" {
-				return &usageError{fmt.Errorf("name the input with --input FILE (- for standard input)")}
+				return fmt.Errorf("name the input with --input FILE (- for standard input)")
 			}
 			if o.row < 1 && cmd.Flags().Changed("row") {
-				return &usageError{fmt.Errorf("--row %d: the first row is 1", o.row)}
+				return fmt.Errorf("--row %d: the first row is 1", o.row)
 			}
-			var err error
 			if o.comma, err = parseComma(comma); err != nil {
-				return &usageError{err}
-			}
-			path, err := inferPath(ctx, c, args[0])
-			if err != nil {
 				return err
 			}
-			r, err := a.readInput(ctx, c, args[0], input, o)
-			if err != nil {
-				return err
-			}
-			answer, err := c.REST(ctx, http.MethodPost, path, r.body, true)
-			if err != nil {
-				return err
-			}
-			return a.showPrediction(answer, r, a.curl(c, path, r.body))
-		}),
+			return a.call(func(ctx context.Context, c *client.Client, args []string) error {
+				return a.predict(ctx, c, args[0], input, o)
+			})(cmd, args)
+		},
 	}
 	cmd.Flags().StringVar(&input, "input", "", "file with the input; - for standard input")
 	cmd.Flags().IntVar(&o.row, "row", 0, "only this row of a CSV file; the first is 1")
 	cmd.Flags().StringVar(&comma, "comma", ",", `what parts the cells of a CSV file; "tab" for tabs`)
 	cmd.Flags().BoolVar(&o.noHeader, "no-header", false, "the first line of a CSV file is data; columns are then named c0, c1 ...")
 	return cmd
+}
+
+// predict asks a model about the rows of a file.
+func (a *app) predict(ctx context.Context, c *client.Client, model, input string, o tableOptions) error {
+	path, err := inferPath(ctx, c, model)
+	if err != nil {
+		return err
+	}
+	r, err := a.readInput(ctx, c, model, input, o)
+	if err != nil {
+		return err
+	}
+	answer, err := c.REST(ctx, http.MethodPost, path, r.body, true)
+	if err != nil {
+		return err
+	}
+	return a.showPrediction(answer, r, a.curl(c, path, r.body))
 }
 
 // inferPath is where a model is asked: "digits" whatever is served, "digits@3" and "digits@champion" that version.

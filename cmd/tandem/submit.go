@@ -74,7 +74,7 @@ func (a *app) loadSpec(file string, sets []string) (*tandemv1.JobSpec, error) {
 		b, err = os.ReadFile(file)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read spec: %w", err)
+		return nil, &usageError{fmt.Errorf("read spec: %w", err)}
 	}
 	s, err := spec.Parse(file, b, sets)
 	if err != nil {

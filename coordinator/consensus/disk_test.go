@@ -144,3 +144,47 @@ func TestConfigIsChecked(t *testing.T) {
 		t.Error("a file was taken for a data folder")
 	}
 }
+
+// TestDamagedLog: whatever became of the log, the start ends with an error that says what to do, or the node begins.
+func TestDamagedLog(t *testing.T) {
+	dir := t.TempDir()
+	node, _, stop := onDisk(t, dir, zerolog.Nop())
+	for range 30 {
+		if _, err := node.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: &tandemv1.Expire{}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	whole, err := os.ReadFile(filepath.Join(dir, "raft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	filled := func(from int, with byte) []byte {
+		b := slices.Clone(whole)
+		copy(b[from:], bytes.Repeat([]byte{with}, len(b)-from))
+		return b
+	}
+	for name, b := range map[string][]byte{
+		"no database":           []byte("this is not a database, and it is long enough to be read as one"),
+		"cut within the header": whole[:page+page/2],
+		"cut after the header":  whole[:2*page],
+		"pages of zeros":        filled(2*page, 0),
+		"pages of ones":         filled(2*page, 0xff),
+		"header of ones":        filled(0, 0xff),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := consensus.DefaultConfig()
+			cfg.ID, cfg.Address, cfg.Dir = "coordinator-0", "x:1", t.TempDir()
+			path := filepath.Join(cfg.Dir, "raft.db")
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, transport := raft.NewInmemTransport("x:1")
+			_, err := consensus.New(cfg, consensus.Deps{State: state.New(), Transport: transport, Forward: nobody{}, Fatal: func(error) {}})
+			if err == nil || !strings.Contains(err.Error(), path+" is damaged") || !strings.Contains(err.Error(), "remove-peer coordinator-0") {
+				t.Errorf("opened a damaged log: %v", err)
+			}
+		})
+	}
+}

@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -54,12 +56,29 @@ func New(cfg Config, deps Deps) (*Node, error) {
 		return nil, errors.New("consensus: State, Forward, Fatal and one of StreamLayer and Transport must be set")
 	}
 	n := &Node{cfg: cfg, state: deps.State, forward: deps.Forward, log: deps.Log, leads: make(chan struct{})}
-	if err := n.open(deps); err != nil {
-		n.close()
-		return nil, err
+	if err := n.openSafely(deps); err != nil {
+		return nil, errors.Join(err, n.close())
 	}
 	return n, nil
 }
+
+// openSafely is open, except that a damaged log is an error: bbolt and Raft panic over one, or read memory that is not there.
+func (n *Node) openSafely(deps Deps) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = n.damaged(fmt.Errorf("%v", p))
+		}
+	}()
+	return n.open(deps)
+}
+
+// damaged says what to do about a log that cannot be read.
+func (n *Node) damaged(err error) error {
+	return fmt.Errorf("the log %s is damaged: %w; if other coordinators are up, take this one out with \"tandem cluster remove-peer %s\", empty its data folder and join with a new token (tandem token create --join --role coordinator); if it is the only one, put back a copy of its data folder", n.logPath(), err, n.cfg.ID)
+}
+
+func (n *Node) logPath() string { return filepath.Join(n.cfg.Dir, "raft.db") }
 
 func (n *Node) open(deps Deps) error {
 	logger := &raftLog{to: deps.Log}
@@ -99,10 +118,13 @@ func (n *Node) openDir(logger *raftLog) (*Stores, error) {
 	if err := os.MkdirAll(n.cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	path := filepath.Join(n.cfg.Dir, "raft.db")
+	path := n.logPath()
 	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{Timeout: openTimeout}, MsgpackUseNewTimeFormat: true})
 	if errors.Is(err, bbolt.ErrTimeout) {
 		return nil, fmt.Errorf("open the log %s: another process uses it; stop that coordinator or choose another data folder", path)
+	}
+	if errno := syscall.Errno(0); err != nil && !errors.As(err, &errno) {
+		return nil, n.damaged(err) // not the system says no, but who reads the file
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the log %s: %w; check that the folder can be written and the disk is not full", path, err)

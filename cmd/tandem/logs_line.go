@@ -42,7 +42,7 @@ func parseLog(line string) (entry, bool) {
 		return entry{}, false
 	}
 	// The rest of these says where the line comes from, which stands before it.
-	for _, known := range []string{"level", "message", "time", "engine", "gen"} {
+	for _, known := range []string{"level", "message", "time", "engine", "gen", "job", "trial", "rank"} {
 		delete(e.facts, known)
 	}
 	return e, true

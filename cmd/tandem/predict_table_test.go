@@ -76,7 +76,7 @@ func TestPredictRefusesCells(t *testing.T) {
 		"a,b\nInf,2\n":              `row 1 (line 2), column a: "Inf" is not finite`,
 		"a,b\n1,0x10\n":             `column b: "0x10" is no number`,
 		"a,b\n1,2\n1\n":             "row 2 (line 3) has 1 cells instead of 2",
-		"a;b\n1;2\n":                `no column "a", which the model was trained with; the columns are a;b; cells seem to be parted by ';': pass --comma ';'`,
+		"a;b\n1;2\n":                `no column "a", which the model was trained with; the columns are "a;b"; cells seem to be parted by ';': pass --comma ';'`,
 		"1,2\n3,4\n":                "pass --no-header",
 		"\xff\xfea\x00,\x00b\x00\n": "UTF-16",
 		"a,b\n":                     "no rows",

@@ -109,7 +109,6 @@ func trimmed(cells []string) []string {
 
 // Columns names the columns for people, with a hint for files whose cells are parted by something else.
 func (t *Reader) Columns() string {
-	names := nameSome(t.Header)
 	if len(t.Header) == 1 {
 		text := strings.Join(append([]string{t.Header[0]}, t.first...), "")
 		for _, c := range ";\t|," {
@@ -118,11 +117,11 @@ func (t *Reader) Columns() string {
 				if c == '\t' {
 					flag = "tab"
 				}
-				return names + fmt.Sprintf("; cells seem to be parted by %q: pass --comma %s", c, flag)
+				return fmt.Sprintf("%.60q; cells seem to be parted by %q: pass --comma %s", t.Header[0], c, flag)
 			}
 		}
 	}
-	return names
+	return nameSome(t.Header)
 }
 
 // ParseCell reads a feature as FromCSV does. Its error says what is wrong with the cell, one without a value included.

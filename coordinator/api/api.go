@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -133,7 +134,20 @@ func (a *API) Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve the API: %w", err)
 	}
-	return t, nil
+	return a.sized(t), nil
+}
+
+// sized refuses a REST request whose body says that it is larger than a message may be. The transcoder does so too, but its
+// status, 429, invites to try again.
+func (a *API) sized(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") && r.ContentLength > int64(a.cfg.MaxMessage) {
+			message := fmt.Sprintf("the body of the request has %d bytes, the limit is %d", r.ContentLength, a.cfg.MaxMessage)
+			writeError(w, http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, message)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // recovered answers a request whose handler panicked; the others go on.

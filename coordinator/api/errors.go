@@ -121,8 +121,12 @@ func WriteError(w http.ResponseWriter, err error) {
 	if ce := (*connect.Error)(nil); errors.As(err, &ce) {
 		message = ce.Message()
 	}
+	writeError(w, httpStatus(code), code, message)
+}
+
+func writeError(w http.ResponseWriter, status int, code connect.Code, message string) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(httpStatus(code))
+	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": message, "code": code.String()}) // the client is gone: nobody to tell
 }
 

@@ -46,7 +46,7 @@ func newCluster(t *testing.T, coordinators, workers, slots int) *cluster {
 		c.startCoordinator(i, store)
 	}
 	c.connect()
-	c.run(0, "cluster") // from here on the CLI knows all coordinators
+	c.run(0, "cluster", "describe") // from here on the CLI knows all coordinators
 	for i := range workers {
 		c.startWorker(i, slots)
 	}

@@ -530,6 +530,34 @@ func TestDatasetCreateSaysSoBefore(t *testing.T) {
 	u.want(create("small"), exitUsage, "UTF-16")
 }
 
+// TestUploadCountsOnce: bytes that go again, because a coordinator was lost, are not counted twice.
+func TestUploadCountsOnce(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{lose: 2}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	a := &app{out: &u.out, err: &u.err, patience: u.patience, getenv: func(k string) string { return u.env[k] }}
+	c, err := a.client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	bar := a.transferBar("Uploading", 2000)
+	for _, name := range []string{"one", "two"} {
+		if _, err := a.upload(t.Context(), c, upload{path: write(t, u.dir, name, strings.Repeat("x", 1000)), name: name, progress: bar}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if bar.done != 2000 || f.lose > 0 || len(f.files["two"]) != 1000 {
+		t.Errorf("%d bytes counted, want 2000; %d losses left", bar.done, f.lose)
+	}
+}
+
+func TestVerifyNamesTheCheckpoint(t *testing.T) {
+	ca := newAuthority(t)
+	u := newUser(t, ca.pem, ca.serve(t, &fake{}))
+	u.want(u.run("checkpoint", "verify", "ckpt-12"), exitOK, "ckpt-1234 is whole")
+}
+
 func TestModelDownload(t *testing.T) {
 	ca := newAuthority(t)
 	f := &fake{version: &tandemv1.Version{Model: "digits", Number: 3}}

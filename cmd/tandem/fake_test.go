@@ -42,6 +42,7 @@ type fake struct {
 	tandemv1connect.UnimplementedDatasetServiceHandler
 	tandemv1connect.UnimplementedTokenServiceHandler
 	tandemv1connect.UnimplementedModelServiceHandler
+	tandemv1connect.UnimplementedCheckpointServiceHandler
 
 	submit  func(*tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error)
 	get     func(id string) (*tandemv1.GetJobResponse, error)
@@ -55,6 +56,7 @@ type fake struct {
 	created *tandemv1.CreateDatasetRequest
 	tokens  []*tandemv1.CreateTokenRequest
 	version *tandemv1.Version // of any model
+	lose    int               // so many uploads are lost with their coordinator
 	named   func() string     // what it says of all coordinators
 	down    bool              // tokens are made, but nobody hears of it
 }
@@ -103,6 +105,10 @@ func (f *fake) UploadArtifact(_ context.Context, s *connect.ClientStream[tandemv
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.lose > 0 {
+		f.lose--
+		return nil, connect.NewError(connect.CodeUnavailable, errors.New("going down"))
+	}
 	name := header.GetName()
 	if name == "" {
 		name = header.GetSha256()
@@ -121,6 +127,17 @@ func (f *fake) ListArtifacts(context.Context, *connect.Request[tandemv1.ListArti
 
 func (f *fake) DownloadArtifact(_ context.Context, r *connect.Request[tandemv1.DownloadArtifactRequest], s *connect.ServerStream[tandemv1.DownloadArtifactResponse]) error {
 	return s.Send(&tandemv1.DownloadArtifactResponse{Chunk: f.files[r.Msg.GetName()]})
+}
+
+func (f *fake) GetCheckpoint(context.Context, *connect.Request[tandemv1.GetCheckpointRequest]) (*connect.Response[tandemv1.GetCheckpointResponse], error) {
+	return connect.NewResponse(&tandemv1.GetCheckpointResponse{Checkpoint: &tandemv1.Checkpoint{Id: "ckpt-1234"}}), nil
+}
+
+func (f *fake) VerifyCheckpoint(_ context.Context, r *connect.Request[tandemv1.VerifyCheckpointRequest]) (*connect.Response[tandemv1.VerifyCheckpointResponse], error) {
+	if r.Msg.GetId() != "ckpt-1234" {
+		return nil, connect.NewError(connect.CodeNotFound, errors.New("not the id"))
+	}
+	return connect.NewResponse(&tandemv1.VerifyCheckpointResponse{}), nil
 }
 
 func (f *fake) GetVersion(context.Context, *connect.Request[tandemv1.GetVersionRequest]) (*connect.Response[tandemv1.GetVersionResponse], error) {
@@ -196,6 +213,7 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 	mux.Handle(tandemv1connect.NewDatasetServiceHandler(f))
 	mux.Handle(tandemv1connect.NewTokenServiceHandler(f))
 	mux.Handle(tandemv1connect.NewModelServiceHandler(f))
+	mux.Handle(tandemv1connect.NewCheckpointServiceHandler(f))
 	if f.rest != nil {
 		mux.Handle("/v1/", f.rest)
 		mux.Handle("/v2/", f.rest)

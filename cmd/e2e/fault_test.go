@@ -106,6 +106,9 @@ func TestAgentDies(t *testing.T) {
 	if trial.GetGeneration() < 2 {
 		t.Errorf("generation %d: the allocation was not made anew", trial.GetGeneration())
 	}
+	if trial.GetRestarts() != 0 {
+		t.Errorf("%d restarts: a lost machine counts", trial.GetRestarts())
+	}
 }
 
 // TestPauseResume pauses a job at a step boundary and resumes it on the way to the undisturbed result; then it is

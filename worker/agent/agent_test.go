@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -92,6 +93,9 @@ func gone(t *testing.T, pid int) {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+	}
 	if n != 1 {
 		t.Fatalf("process %d is still there (%v)", pid, err)
 	}

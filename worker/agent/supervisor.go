@@ -251,6 +251,10 @@ func (s *supervisor) bury(e *engine, x exit) {
 	delete(s.engines, key)
 	close(e.gone)
 	outcome := e.outcome
+	if e.quiet && e.phase != phaseKilled && x.signal != 0 && x.signal != syscall.SIGTERM {
+		// The agent was about to end it, but that is not what it died of: the ranks that missed it were heard first.
+		e.quiet, e.reason = false, ""
+	}
 	switch {
 	case outcome != "":
 	case e.quiet:

@@ -127,6 +127,29 @@ func TestSlotIsGivenOnWhenFree(t *testing.T) {
 	})
 }
 
+// TestKilledBeforeItIsEnded: what an engine died of is reported, also when those that missed it were heard first.
+func TestKilledBeforeItIsEnded(t *testing.T) {
+	supervised(t, func(s *supervisor, st *stage) {
+		st.stubborn = true
+		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		synctest.Wait()
+		_, err := s.hello("alloc-a1/0")
+		must(t, err)
+		s.want(2, nil)
+		st.check(t, "0s alloc-a1/0 started", "0s alloc-a1/0 terminated")
+		st.puppets["alloc-a1/0"].end(exit{signal: syscall.SIGKILL})
+		st.check(t, "0s alloc-a1/0 gone")
+		if s.reports.length() != 1 {
+			t.Fatal("nobody is told")
+		}
+		reports, err := s.reports.peek(t.Context(), 10)
+		must(t, err)
+		if !strings.Contains(reports[0].GetFailed().GetMessage(), "SIGKILL from outside") || reports[0].GetFailed().GetNodeStopping() {
+			t.Errorf("reports %v", reports)
+		}
+	})
+}
+
 func TestOlderIndexIsIgnored(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
 		if !s.want(5, []*tandemv1.EngineTask{task("a", 1, 0)}) || s.want(4, nil) || !s.want(5, []*tandemv1.EngineTask{task("a", 1, 0)}) {

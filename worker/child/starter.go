@@ -3,6 +3,7 @@ package child
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -26,6 +27,13 @@ func NewStarter() *Starter {
 // goroutine: it stays locked. Run it once, in a goroutine of its own.
 func (s *Starter) Run(ctx context.Context) error {
 	runtime.LockOSThread()
+	if syscall.Gettid() == os.Getpid() {
+		// The main thread outlives its goroutines. Hold it, so that the next goroutine gets another.
+		defer runtime.UnlockOSThread()
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		return <-done
+	}
 	defer close(s.ended)
 	for {
 		select {

@@ -38,17 +38,17 @@ func TestHouse(t *testing.T) {
 		"no package comment":         {map[string]string{"a/a.go": "package a"}, []string{"a: package a has no package comment"}},
 		"no doc.go":                  {map[string]string{"a/a.go": doc}, []string{"a: package a has no doc.go"}},
 		"a command needs none":       {map[string]string{"a/main.go": "// Command a does.\npackage main"}, nil},
-		"path of a machine":          {map[string]string{"README.md": "see /work/main/x"}, []string{"README.md:1: a path of one machine"}},
+		"path of a machine":          {map[string]string{"README.md": "see /home/ann/x"}, []string{"README.md:1: a path of one machine"}},
 		"unfinished":                 {map[string]string{"a/doc.go": doc + "\n// TODO: more"}, []string{"a/doc.go:3: unfinished work"}},
 		"sleep in a test":            {map[string]string{"a/doc.go": doc, "a/a_test.go": "package a\n\nimport \"time\"\n\nfunc f() { time.Sleep(1) }"}, []string{"a/a_test.go:5: time.Sleep"}},
 		"sleep in a bubble":          {map[string]string{"a/doc.go": doc, "a/a_test.go": "package a\n\nimport (\n\t\"testing/synctest\"\n\t\"time\"\n)\n\nvar _ = synctest.Test\n\nfunc f() { time.Sleep(1) }"}, nil},
-		"not ours":                   {map[string]string{".build/a.go": "package a", "bin/x.md": "/work/main", "proto/third_party/a.go": "package a"}, nil},
-		"testdata of any kind":       {map[string]string{"a/testdata/b/x.golden": "see /tmp/helpers/x"}, []string{"a/testdata/b/x.golden:1: a path of one machine"}},
+		"not ours":                   {map[string]string{".build/a.go": "package a", "bin/x.md": "/home/ann/y", "proto/third_party/a.go": "package a"}, nil},
+		"testdata of any kind":       {map[string]string{"a/testdata/b/x.golden": "see /root/x"}, []string{"a/testdata/b/x.golden:1: a path of one machine"}},
 		"testdata may be wrong Go":   {map[string]string{"a/testdata/x.go": "pakage a"}, nil},
 		"unfinished testdata":        {map[string]string{"a/testdata/x.go": "package a // TODO"}, []string{"a/testdata/x.go:1: unfinished work"}},
 		"long testdata":              {map[string]string{"a/testdata/x.txt": strings.Repeat("\n", maxTestFile)}, []string{"a/testdata/x.txt: 1501 lines"}},
 		"large testdata":             {map[string]string{"a/testdata/x.bin": strings.Repeat("\x00", maxTestdata)}, []string{"a/testdata/x.bin: 262145 bytes"}},
-		"testdata not kept":          {map[string]string{"a/testdata/rapid/x.fail": "/work/main"}, nil},
+		"testdata not kept":          {map[string]string{"a/testdata/rapid/x.fail": "/home/ann/y"}, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

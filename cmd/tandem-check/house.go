@@ -38,7 +38,7 @@ var leftovers = []struct {
 	what    string
 	goOnly  bool
 }{
-	{regexp.MustCompile(`/(root|home/[a-z]+|Users/[A-Za-z]+)/`), "a path of one machine", false},
+	{regexp.MustCompile(`/(root/|work/|tmp/[a-z]|home/[a-z]+/|Users/[A-Za-z]+/)`), "a path of one machine", false},
 	{regexp.MustCompile(`\b(TODO|FIXME|XXX)\b`), "unfinished work", true},
 }
 

@@ -22,69 +22,81 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// RankState is where one process of an allocation is in its life.
-type RankState int32
+// MemberState is where one process of an allocation is in its life.
+type MemberState int32
 
 const (
 	// No state was given.
-	RankState_RANK_STATE_UNSPECIFIED RankState = 0
-	// Granted; its agent has not reported it yet.
-	RankState_RANK_STATE_ASSIGNED RankState = 1
-	// Its engine is up.
-	RankState_RANK_STATE_RUNNING RankState = 2
+	MemberState_MEMBER_STATE_UNSPECIFIED MemberState = 0
+	// Granted a slot; its engine is not ready yet.
+	MemberState_MEMBER_STATE_ASSIGNED MemberState = 1
+	// Its engine has prepared all it needs and can be taken into a process group.
+	MemberState_MEMBER_STATE_READY MemberState = 2
+	// It is in the committed process group (or publishes).
+	MemberState_MEMBER_STATE_RUNNING MemberState = 3
+	// It is in the committed process group, which does not work any more for it; it waits for the next.
+	MemberState_MEMBER_STATE_BROKEN MemberState = 4
+	// It is not in the committed process group any more and leaves at the step boundary at which the others go over to that.
+	MemberState_MEMBER_STATE_LEAVING MemberState = 5
 	// Its engine ended with its work done.
-	RankState_RANK_STATE_FINISHED RankState = 3
+	MemberState_MEMBER_STATE_FINISHED MemberState = 6
 	// Its engine stopped at a step boundary as it was asked to.
-	RankState_RANK_STATE_STOPPED RankState = 4
+	MemberState_MEMBER_STATE_STOPPED MemberState = 7
 )
 
-// Enum value maps for RankState.
+// Enum value maps for MemberState.
 var (
-	RankState_name = map[int32]string{
-		0: "RANK_STATE_UNSPECIFIED",
-		1: "RANK_STATE_ASSIGNED",
-		2: "RANK_STATE_RUNNING",
-		3: "RANK_STATE_FINISHED",
-		4: "RANK_STATE_STOPPED",
+	MemberState_name = map[int32]string{
+		0: "MEMBER_STATE_UNSPECIFIED",
+		1: "MEMBER_STATE_ASSIGNED",
+		2: "MEMBER_STATE_READY",
+		3: "MEMBER_STATE_RUNNING",
+		4: "MEMBER_STATE_BROKEN",
+		5: "MEMBER_STATE_LEAVING",
+		6: "MEMBER_STATE_FINISHED",
+		7: "MEMBER_STATE_STOPPED",
 	}
-	RankState_value = map[string]int32{
-		"RANK_STATE_UNSPECIFIED": 0,
-		"RANK_STATE_ASSIGNED":    1,
-		"RANK_STATE_RUNNING":     2,
-		"RANK_STATE_FINISHED":    3,
-		"RANK_STATE_STOPPED":     4,
+	MemberState_value = map[string]int32{
+		"MEMBER_STATE_UNSPECIFIED": 0,
+		"MEMBER_STATE_ASSIGNED":    1,
+		"MEMBER_STATE_READY":       2,
+		"MEMBER_STATE_RUNNING":     3,
+		"MEMBER_STATE_BROKEN":      4,
+		"MEMBER_STATE_LEAVING":     5,
+		"MEMBER_STATE_FINISHED":    6,
+		"MEMBER_STATE_STOPPED":     7,
 	}
 )
 
-func (x RankState) Enum() *RankState {
-	p := new(RankState)
+func (x MemberState) Enum() *MemberState {
+	p := new(MemberState)
 	*p = x
 	return p
 }
 
-func (x RankState) String() string {
+func (x MemberState) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (RankState) Descriptor() protoreflect.EnumDescriptor {
+func (MemberState) Descriptor() protoreflect.EnumDescriptor {
 	return file_tandem_v1_allocation_proto_enumTypes[0].Descriptor()
 }
 
-func (RankState) Type() protoreflect.EnumType {
+func (MemberState) Type() protoreflect.EnumType {
 	return &file_tandem_v1_allocation_proto_enumTypes[0]
 }
 
-func (x RankState) Number() protoreflect.EnumNumber {
+func (x MemberState) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use RankState.Descriptor instead.
-func (RankState) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use MemberState.Descriptor instead.
+func (MemberState) EnumDescriptor() ([]byte, []int) {
 	return file_tandem_v1_allocation_proto_rawDescGZIP(), []int{0}
 }
 
-// Allocation is the all-or-nothing grant of slots to a trial. It is immutable but for the state of its ranks;
-// it is removed when its slots are free again.
+// Allocation is the grant of slots to a trial: all or nothing at first; then members come and go between the job's min and max.
+// It is removed when its slots are free again.
 type Allocation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identity: "alloc-" and a ULID in lower case.
@@ -93,12 +105,13 @@ type Allocation struct {
 	TrialId string `protobuf:"bytes,2,opt,name=trial_id,json=trialId,proto3" json:"trial_id,omitempty"`
 	// Job of the trial.
 	JobId string `protobuf:"bytes,3,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// Fencing counter: reports of any other generation of this trial are refused.
+	// Generation of the process group that was committed last; while there is none yet, that of the trial before. Rendezvous values
+	// of another one are refused. In the stage publish, which has no group, the one it was granted as.
 	Generation int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The part of the work it was granted for.
 	Stage TrialStage `protobuf:"varint,5,opt,name=stage,proto3,enum=tandem.v1.TrialStage" json:"stage,omitempty"`
-	// Its ranks, in order.
-	Ranks []*Rank `protobuf:"bytes,6,rep,name=ranks,proto3" json:"ranks,omitempty"`
+	// Its members, by number. One that is lost or has left is no longer there; what it still says is refused.
+	Members []*Member `protobuf:"bytes,6,rep,name=members,proto3" json:"members,omitempty"`
 	// When it was granted.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Asked to stop at a step boundary with a checkpoint.
@@ -107,6 +120,16 @@ type Allocation struct {
 	ResumeCheckpointId string `protobuf:"bytes,9,opt,name=resume_checkpoint_id,json=resumeCheckpointId,proto3" json:"resume_checkpoint_id,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,10,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// Number of the next member; none is used twice.
+	NextMember int32 `protobuf:"varint,11,opt,name=next_member,json=nextMember,proto3" json:"next_member,omitempty"`
+	// The committed group does not work any more: a member was lost, or said so. Its members wait for the next generation.
+	Broken bool `protobuf:"varint,12,opt,name=broken,proto3" json:"broken,omitempty"`
+	// When it broke; not set while it works.
+	BrokenAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=broken_at,json=brokenAt,proto3" json:"broken_at,omitempty"`
+	// It was given up by a deadline, so that a member hangs, and not because a connection broke.
+	Hung bool `protobuf:"varint,14,opt,name=hung,proto3" json:"hung,omitempty"`
+	// Step at which the committed group began; -1 until it has said so.
+	FormedStep    int64 `protobuf:"varint,15,opt,name=formed_step,json=formedStep,proto3" json:"formed_step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -176,9 +199,9 @@ func (x *Allocation) GetStage() TrialStage {
 	return TrialStage_TRIAL_STAGE_UNSPECIFIED
 }
 
-func (x *Allocation) GetRanks() []*Rank {
+func (x *Allocation) GetMembers() []*Member {
 	if x != nil {
-		return x.Ranks
+		return x.Members
 	}
 	return nil
 }
@@ -211,37 +234,78 @@ func (x *Allocation) GetModifiedIndex() uint64 {
 	return 0
 }
 
-// Rank is one process of an allocation.
-type Rank struct {
+func (x *Allocation) GetNextMember() int32 {
+	if x != nil {
+		return x.NextMember
+	}
+	return 0
+}
+
+func (x *Allocation) GetBroken() bool {
+	if x != nil {
+		return x.Broken
+	}
+	return false
+}
+
+func (x *Allocation) GetBrokenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BrokenAt
+	}
+	return nil
+}
+
+func (x *Allocation) GetHung() bool {
+	if x != nil {
+		return x.Hung
+	}
+	return false
+}
+
+func (x *Allocation) GetFormedStep() int64 {
+	if x != nil {
+		return x.FormedStep
+	}
+	return 0
+}
+
+// Member is one process of an allocation, for its whole life; its rank changes with the generation.
+type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Position in the process group, 0 to world size - 1.
-	Rank int32 `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"`
+	// Number within the allocation, never used twice.
+	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Position in the committed process group, 0 to world size - 1; -1 when it is not in it.
+	Rank int32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
 	// Position among the ranks of its node.
-	LocalRank int32 `protobuf:"varint,2,opt,name=local_rank,json=localRank,proto3" json:"local_rank,omitempty"`
+	LocalRank int32 `protobuf:"varint,3,opt,name=local_rank,json=localRank,proto3" json:"local_rank,omitempty"`
 	// Node it is on.
-	NodeId string `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	NodeId string `protobuf:"bytes,4,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// Slot it holds there.
-	SlotId string `protobuf:"bytes,4,opt,name=slot_id,json=slotId,proto3" json:"slot_id,omitempty"`
+	SlotId string `protobuf:"bytes,5,opt,name=slot_id,json=slotId,proto3" json:"slot_id,omitempty"`
 	// Where it is in its life.
-	State         RankState `protobuf:"varint,5,opt,name=state,proto3,enum=tandem.v1.RankState" json:"state,omitempty"`
+	State MemberState `protobuf:"varint,6,opt,name=state,proto3,enum=tandem.v1.MemberState" json:"state,omitempty"`
+	// First generation it may be in: the next one when it was added.
+	Generation int64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Optimizer steps it had done when its group broke.
+	Step          int64 `protobuf:"varint,8,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Rank) Reset() {
-	*x = Rank{}
+func (x *Member) Reset() {
+	*x = Member{}
 	mi := &file_tandem_v1_allocation_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Rank) String() string {
+func (x *Member) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Rank) ProtoMessage() {}
+func (*Member) ProtoMessage() {}
 
-func (x *Rank) ProtoReflect() protoreflect.Message {
+func (x *Member) ProtoReflect() protoreflect.Message {
 	mi := &file_tandem_v1_allocation_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -253,52 +317,73 @@ func (x *Rank) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Rank.ProtoReflect.Descriptor instead.
-func (*Rank) Descriptor() ([]byte, []int) {
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
 	return file_tandem_v1_allocation_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Rank) GetRank() int32 {
+func (x *Member) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Member) GetRank() int32 {
 	if x != nil {
 		return x.Rank
 	}
 	return 0
 }
 
-func (x *Rank) GetLocalRank() int32 {
+func (x *Member) GetLocalRank() int32 {
 	if x != nil {
 		return x.LocalRank
 	}
 	return 0
 }
 
-func (x *Rank) GetNodeId() string {
+func (x *Member) GetNodeId() string {
 	if x != nil {
 		return x.NodeId
 	}
 	return ""
 }
 
-func (x *Rank) GetSlotId() string {
+func (x *Member) GetSlotId() string {
 	if x != nil {
 		return x.SlotId
 	}
 	return ""
 }
 
-func (x *Rank) GetState() RankState {
+func (x *Member) GetState() MemberState {
 	if x != nil {
 		return x.State
 	}
-	return RankState_RANK_STATE_UNSPECIFIED
+	return MemberState_MEMBER_STATE_UNSPECIFIED
 }
 
-// RendezvousEntry is one value that ranks of an allocation exchange to form their process group.
+func (x *Member) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Member) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+// RendezvousEntry is one value that the ranks of one generation exchange to form their process group.
 type RendezvousEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "allocation/generation/key".
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Allocation it belongs to; it goes when that goes.
+	// Allocation it belongs to; it goes with the generation.
 	AllocationId string `protobuf:"bytes,2,opt,name=allocation_id,json=allocationId,proto3" json:"allocation_id,omitempty"`
 	// The value.
 	Value         []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
@@ -361,7 +446,7 @@ var File_tandem_v1_allocation_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xf2\x02\n" +
+	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\x9f\x04\n" +
 	"\n" +
 	"Allocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -370,31 +455,46 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x04 \x01(\x03R\n" +
 	"generation\x12+\n" +
-	"\x05stage\x18\x05 \x01(\x0e2\x15.tandem.v1.TrialStageR\x05stage\x12%\n" +
-	"\x05ranks\x18\x06 \x03(\v2\x0f.tandem.v1.RankR\x05ranks\x129\n" +
+	"\x05stage\x18\x05 \x01(\x0e2\x15.tandem.v1.TrialStageR\x05stage\x12+\n" +
+	"\amembers\x18\x06 \x03(\v2\x11.tandem.v1.MemberR\amembers\x129\n" +
 	"\n" +
 	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1a\n" +
 	"\bstopping\x18\b \x01(\bR\bstopping\x120\n" +
 	"\x14resume_checkpoint_id\x18\t \x01(\tR\x12resumeCheckpointId\x12%\n" +
 	"\x0emodified_index\x18\n" +
-	" \x01(\x04R\rmodifiedIndex\"\x97\x01\n" +
-	"\x04Rank\x12\x12\n" +
-	"\x04rank\x18\x01 \x01(\x05R\x04rank\x12\x1d\n" +
+	" \x01(\x04R\rmodifiedIndex\x12\x1f\n" +
+	"\vnext_member\x18\v \x01(\x05R\n" +
+	"nextMember\x12\x16\n" +
+	"\x06broken\x18\f \x01(\bR\x06broken\x127\n" +
+	"\tbroken_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bbrokenAt\x12\x12\n" +
+	"\x04hung\x18\x0e \x01(\bR\x04hung\x12\x1f\n" +
+	"\vformed_step\x18\x0f \x01(\x03R\n" +
+	"formedStep\"\xe7\x01\n" +
+	"\x06Member\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
+	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x1d\n" +
 	"\n" +
-	"local_rank\x18\x02 \x01(\x05R\tlocalRank\x12\x17\n" +
-	"\anode_id\x18\x03 \x01(\tR\x06nodeId\x12\x17\n" +
-	"\aslot_id\x18\x04 \x01(\tR\x06slotId\x12*\n" +
-	"\x05state\x18\x05 \x01(\x0e2\x14.tandem.v1.RankStateR\x05state\"\\\n" +
+	"local_rank\x18\x03 \x01(\x05R\tlocalRank\x12\x17\n" +
+	"\anode_id\x18\x04 \x01(\tR\x06nodeId\x12\x17\n" +
+	"\aslot_id\x18\x05 \x01(\tR\x06slotId\x12,\n" +
+	"\x05state\x18\x06 \x01(\x0e2\x16.tandem.v1.MemberStateR\x05state\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\x03R\n" +
+	"generation\x12\x12\n" +
+	"\x04step\x18\b \x01(\x03R\x04step\"\\\n" +
 	"\x0fRendezvousEntry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rallocation_id\x18\x02 \x01(\tR\fallocationId\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\fR\x05value*\x89\x01\n" +
-	"\tRankState\x12\x1a\n" +
-	"\x16RANK_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
-	"\x13RANK_STATE_ASSIGNED\x10\x01\x12\x16\n" +
-	"\x12RANK_STATE_RUNNING\x10\x02\x12\x17\n" +
-	"\x13RANK_STATE_FINISHED\x10\x03\x12\x16\n" +
-	"\x12RANK_STATE_STOPPED\x10\x04B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x05value\x18\x03 \x01(\fR\x05value*\xe0\x01\n" +
+	"\vMemberState\x12\x1c\n" +
+	"\x18MEMBER_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15MEMBER_STATE_ASSIGNED\x10\x01\x12\x16\n" +
+	"\x12MEMBER_STATE_READY\x10\x02\x12\x18\n" +
+	"\x14MEMBER_STATE_RUNNING\x10\x03\x12\x17\n" +
+	"\x13MEMBER_STATE_BROKEN\x10\x04\x12\x18\n" +
+	"\x14MEMBER_STATE_LEAVING\x10\x05\x12\x19\n" +
+	"\x15MEMBER_STATE_FINISHED\x10\x06\x12\x18\n" +
+	"\x14MEMBER_STATE_STOPPED\x10\aB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_allocation_proto_rawDescOnce sync.Once
@@ -411,23 +511,24 @@ func file_tandem_v1_allocation_proto_rawDescGZIP() []byte {
 var file_tandem_v1_allocation_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_tandem_v1_allocation_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_tandem_v1_allocation_proto_goTypes = []any{
-	(RankState)(0),                // 0: tandem.v1.RankState
+	(MemberState)(0),              // 0: tandem.v1.MemberState
 	(*Allocation)(nil),            // 1: tandem.v1.Allocation
-	(*Rank)(nil),                  // 2: tandem.v1.Rank
+	(*Member)(nil),                // 2: tandem.v1.Member
 	(*RendezvousEntry)(nil),       // 3: tandem.v1.RendezvousEntry
 	(TrialStage)(0),               // 4: tandem.v1.TrialStage
 	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_tandem_v1_allocation_proto_depIdxs = []int32{
 	4, // 0: tandem.v1.Allocation.stage:type_name -> tandem.v1.TrialStage
-	2, // 1: tandem.v1.Allocation.ranks:type_name -> tandem.v1.Rank
+	2, // 1: tandem.v1.Allocation.members:type_name -> tandem.v1.Member
 	5, // 2: tandem.v1.Allocation.created_at:type_name -> google.protobuf.Timestamp
-	0, // 3: tandem.v1.Rank.state:type_name -> tandem.v1.RankState
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	5, // 3: tandem.v1.Allocation.broken_at:type_name -> google.protobuf.Timestamp
+	0, // 4: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_allocation_proto_init() }

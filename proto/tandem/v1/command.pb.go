@@ -124,6 +124,8 @@ type Command struct {
 	//	*Command_PutRendezvous
 	//	*Command_Expire
 	//	*Command_RemovePeer
+	//	*Command_ReformAllocation
+	//	*Command_ScaleJob
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -376,6 +378,24 @@ func (x *Command) GetRemovePeer() *RemovePeer {
 	return nil
 }
 
+func (x *Command) GetReformAllocation() *ReformAllocation {
+	if x != nil {
+		if x, ok := x.Command.(*Command_ReformAllocation); ok {
+			return x.ReformAllocation
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetScaleJob() *ScaleJob {
+	if x != nil {
+		if x, ok := x.Command.(*Command_ScaleJob); ok {
+			return x.ScaleJob
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -485,6 +505,16 @@ type Command_RemovePeer struct {
 	RemovePeer *RemovePeer `protobuf:"bytes,30,opt,name=remove_peer,json=removePeer,proto3,oneof"`
 }
 
+type Command_ReformAllocation struct {
+	// Changes the members of an allocation and commits its next generation.
+	ReformAllocation *ReformAllocation `protobuf:"bytes,31,opt,name=reform_allocation,json=reformAllocation,proto3,oneof"`
+}
+
+type Command_ScaleJob struct {
+	// Changes how many workers a job should have.
+	ScaleJob *ScaleJob `protobuf:"bytes,32,opt,name=scale_job,json=scaleJob,proto3,oneof"`
+}
+
 func (*Command_CreateCluster) isCommand_Command() {}
 
 func (*Command_CreateJob) isCommand_Command() {}
@@ -526,6 +556,10 @@ func (*Command_PutRendezvous) isCommand_Command() {}
 func (*Command_Expire) isCommand_Command() {}
 
 func (*Command_RemovePeer) isCommand_Command() {}
+
+func (*Command_ReformAllocation) isCommand_Command() {}
+
+func (*Command_ScaleJob) isCommand_Command() {}
 
 // CreateCluster writes the cluster's identity.
 type CreateCluster struct {
@@ -927,7 +961,9 @@ type CordonNode struct {
 	// Node.
 	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// Takes no new work.
-	Cordoned      bool `protobuf:"varint,2,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
+	Cordoned bool `protobuf:"varint,2,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
+	// What trains there goes elsewhere at a step boundary, or stops with a checkpoint; only with cordoned.
+	Drain         bool `protobuf:"varint,3,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -976,6 +1012,225 @@ func (x *CordonNode) GetCordoned() bool {
 	return false
 }
 
+func (x *CordonNode) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
+}
+
+// ReformAllocation changes the members of an allocation and commits its next generation. It is refused as a whole when the
+// allocation is no longer as it was decided on.
+type ReformAllocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Allocation.
+	AllocationId string `protobuf:"bytes,1,opt,name=allocation_id,json=allocationId,proto3" json:"allocation_id,omitempty"`
+	// Committed generation it was decided on.
+	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Members to add: node and slot.
+	Add []*Member `protobuf:"bytes,3,rep,name=add,proto3" json:"add,omitempty"`
+	// Members that are taken for lost.
+	Lose []*LostMember `protobuf:"bytes,4,rep,name=lose,proto3" json:"lose,omitempty"`
+	// Members of the next generation in order of rank, by number; empty: no new generation yet. Members of the group before that
+	// are not named leave at its step boundary.
+	Form []int32 `protobuf:"varint,5,rep,packed,name=form,proto3" json:"form,omitempty"`
+	// The next generation only keeps a checkpoint and stops, for it is too small to go on.
+	Stop bool `protobuf:"varint,6,opt,name=stop,proto3" json:"stop,omitempty"`
+	// Why, for people.
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReformAllocation) Reset() {
+	*x = ReformAllocation{}
+	mi := &file_tandem_v1_command_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReformAllocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReformAllocation) ProtoMessage() {}
+
+func (x *ReformAllocation) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReformAllocation.ProtoReflect.Descriptor instead.
+func (*ReformAllocation) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReformAllocation) GetAllocationId() string {
+	if x != nil {
+		return x.AllocationId
+	}
+	return ""
+}
+
+func (x *ReformAllocation) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ReformAllocation) GetAdd() []*Member {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *ReformAllocation) GetLose() []*LostMember {
+	if x != nil {
+		return x.Lose
+	}
+	return nil
+}
+
+func (x *ReformAllocation) GetForm() []int32 {
+	if x != nil {
+		return x.Form
+	}
+	return nil
+}
+
+func (x *ReformAllocation) GetStop() bool {
+	if x != nil {
+		return x.Stop
+	}
+	return false
+}
+
+func (x *ReformAllocation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// LostMember is a member that is taken for lost.
+type LostMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number.
+	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Why, for people.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LostMember) Reset() {
+	*x = LostMember{}
+	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LostMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LostMember) ProtoMessage() {}
+
+func (x *LostMember) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LostMember.ProtoReflect.Descriptor instead.
+func (*LostMember) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *LostMember) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *LostMember) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ScaleJob changes how many workers a job should have.
+type ScaleJob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Job.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// Workers, between the min and max of its spec.
+	Workers       int32 `protobuf:"varint,2,opt,name=workers,proto3" json:"workers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleJob) Reset() {
+	*x = ScaleJob{}
+	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleJob) ProtoMessage() {}
+
+func (x *ScaleJob) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleJob.ProtoReflect.Descriptor instead.
+func (*ScaleJob) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ScaleJob) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *ScaleJob) GetWorkers() int32 {
+	if x != nil {
+		return x.Workers
+	}
+	return 0
+}
+
 // RemoveNode removes a lost node and keeps it out.
 type RemoveNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -987,7 +1242,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[9]
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1254,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[9]
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1267,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RemoveNode) GetNodeId() string {
@@ -1033,7 +1288,7 @@ type RemovePeer struct {
 
 func (x *RemovePeer) Reset() {
 	*x = RemovePeer{}
-	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1300,7 @@ func (x *RemovePeer) String() string {
 func (*RemovePeer) ProtoMessage() {}
 
 func (x *RemovePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1313,7 @@ func (x *RemovePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeer.ProtoReflect.Descriptor instead.
 func (*RemovePeer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemovePeer) GetPeerId() string {
@@ -1079,7 +1334,7 @@ type CreateDataset struct {
 
 func (x *CreateDataset) Reset() {
 	*x = CreateDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1346,7 @@ func (x *CreateDataset) String() string {
 func (*CreateDataset) ProtoMessage() {}
 
 func (x *CreateDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1359,7 @@ func (x *CreateDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDataset.ProtoReflect.Descriptor instead.
 func (*CreateDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateDataset) GetDataset() *Dataset {
@@ -1125,7 +1380,7 @@ type MarkCheckpoints struct {
 
 func (x *MarkCheckpoints) Reset() {
 	*x = MarkCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1392,7 @@ func (x *MarkCheckpoints) String() string {
 func (*MarkCheckpoints) ProtoMessage() {}
 
 func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1405,7 @@ func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkCheckpoints.ProtoReflect.Descriptor instead.
 func (*MarkCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MarkCheckpoints) GetCheckpointIds() []string {
@@ -1171,7 +1426,7 @@ type ForgetCheckpoints struct {
 
 func (x *ForgetCheckpoints) Reset() {
 	*x = ForgetCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1438,7 @@ func (x *ForgetCheckpoints) String() string {
 func (*ForgetCheckpoints) ProtoMessage() {}
 
 func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1451,7 @@ func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetCheckpoints.ProtoReflect.Descriptor instead.
 func (*ForgetCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ForgetCheckpoints) GetCheckpointIds() []string {
@@ -1221,7 +1476,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1488,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1501,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -1281,7 +1536,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1548,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1561,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -1327,7 +1582,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1594,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1607,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -1379,7 +1634,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1646,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1659,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -1446,7 +1701,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1713,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1726,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -1492,7 +1747,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1759,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1772,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -1544,7 +1799,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1811,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1824,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -1613,7 +1868,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1880,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1893,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -1674,7 +1929,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1941,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1954,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -1754,7 +2009,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +2021,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +2034,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -1821,7 +2076,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +2088,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +2101,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -1867,7 +2122,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2134,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2147,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -1911,7 +2166,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2178,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2191,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 // ReadIndexResponse carries an index.
@@ -1950,7 +2205,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2217,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2230,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -1998,7 +2253,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2265,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2278,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -2049,7 +2304,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2316,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,14 +2329,14 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x98\v\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x98\f\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -2115,7 +2370,9 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x0eput_rendezvous\x18\x1c \x01(\v2\x18.tandem.v1.PutRendezvousH\x00R\rputRendezvous\x12+\n" +
 	"\x06expire\x18\x1d \x01(\v2\x11.tandem.v1.ExpireH\x00R\x06expire\x128\n" +
 	"\vremove_peer\x18\x1e \x01(\v2\x15.tandem.v1.RemovePeerH\x00R\n" +
-	"removePeerB\t\n" +
+	"removePeer\x12J\n" +
+	"\x11reform_allocation\x18\x1f \x01(\v2\x1b.tandem.v1.ReformAllocationH\x00R\x10reformAllocation\x122\n" +
+	"\tscale_job\x18  \x01(\v2\x13.tandem.v1.ScaleJobH\x00R\bscaleJobB\t\n" +
 	"\acommandJ\x04\b\x04\x10\x05R\rdecided_index\"=\n" +
 	"\rCreateCluster\x12,\n" +
 	"\acluster\x18\x01 \x01(\v2\x12.tandem.v1.ClusterR\acluster\"U\n" +
@@ -2141,11 +2398,29 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"E\n" +
 	"\bLoseNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
-	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\"A\n" +
+	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\"W\n" +
 	"\n" +
 	"CordonNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +
-	"\bcordoned\x18\x02 \x01(\bR\bcordoned\"%\n" +
+	"\bcordoned\x18\x02 \x01(\bR\bcordoned\x12\x14\n" +
+	"\x05drain\x18\x03 \x01(\bR\x05drain\"\xe7\x01\n" +
+	"\x10ReformAllocation\x12#\n" +
+	"\rallocation_id\x18\x01 \x01(\tR\fallocationId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\x12#\n" +
+	"\x03add\x18\x03 \x03(\v2\x11.tandem.v1.MemberR\x03add\x12)\n" +
+	"\x04lose\x18\x04 \x03(\v2\x15.tandem.v1.LostMemberR\x04lose\x12\x12\n" +
+	"\x04form\x18\x05 \x03(\x05R\x04form\x12\x12\n" +
+	"\x04stop\x18\x06 \x01(\bR\x04stop\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"<\n" +
+	"\n" +
+	"LostMember\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\";\n" +
+	"\bScaleJob\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
+	"\aworkers\x18\x02 \x01(\x05R\aworkers\"%\n" +
 	"\n" +
 	"RemoveNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"%\n" +
@@ -2235,7 +2510,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -2247,44 +2522,48 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*RegisterNode)(nil),          // 7: tandem.v1.RegisterNode
 	(*LoseNode)(nil),              // 8: tandem.v1.LoseNode
 	(*CordonNode)(nil),            // 9: tandem.v1.CordonNode
-	(*RemoveNode)(nil),            // 10: tandem.v1.RemoveNode
-	(*RemovePeer)(nil),            // 11: tandem.v1.RemovePeer
-	(*CreateDataset)(nil),         // 12: tandem.v1.CreateDataset
-	(*MarkCheckpoints)(nil),       // 13: tandem.v1.MarkCheckpoints
-	(*ForgetCheckpoints)(nil),     // 14: tandem.v1.ForgetCheckpoints
-	(*MoveAlias)(nil),             // 15: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 16: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 17: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 18: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 19: tandem.v1.PutToken
-	(*DropToken)(nil),             // 20: tandem.v1.DropToken
-	(*PutRendezvous)(nil),         // 21: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 22: tandem.v1.Expire
-	(*Result)(nil),                // 23: tandem.v1.Result
-	(*RequestRecord)(nil),         // 24: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 25: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 26: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 27: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 28: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 29: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 30: tandem.v1.ShareResponse
-	nil,                           // 31: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 33: tandem.v1.Cluster
-	(*Job)(nil),                   // 34: tandem.v1.Job
-	(*Trial)(nil),                 // 35: tandem.v1.Trial
-	(JobIntent)(0),                // 36: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 37: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 38: tandem.v1.EngineReport
-	(*Node)(nil),                  // 39: tandem.v1.Node
-	(*Dataset)(nil),               // 40: tandem.v1.Dataset
-	(*Deployment)(nil),            // 41: tandem.v1.Deployment
-	(*Replica)(nil),               // 42: tandem.v1.Replica
-	(*Token)(nil),                 // 43: tandem.v1.Token
-	(*Progress)(nil),              // 44: tandem.v1.Progress
+	(*ReformAllocation)(nil),      // 10: tandem.v1.ReformAllocation
+	(*LostMember)(nil),            // 11: tandem.v1.LostMember
+	(*ScaleJob)(nil),              // 12: tandem.v1.ScaleJob
+	(*RemoveNode)(nil),            // 13: tandem.v1.RemoveNode
+	(*RemovePeer)(nil),            // 14: tandem.v1.RemovePeer
+	(*CreateDataset)(nil),         // 15: tandem.v1.CreateDataset
+	(*MarkCheckpoints)(nil),       // 16: tandem.v1.MarkCheckpoints
+	(*ForgetCheckpoints)(nil),     // 17: tandem.v1.ForgetCheckpoints
+	(*MoveAlias)(nil),             // 18: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 19: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 20: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 21: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 22: tandem.v1.PutToken
+	(*DropToken)(nil),             // 23: tandem.v1.DropToken
+	(*PutRendezvous)(nil),         // 24: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 25: tandem.v1.Expire
+	(*Result)(nil),                // 26: tandem.v1.Result
+	(*RequestRecord)(nil),         // 27: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 28: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 29: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 30: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 31: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 32: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 33: tandem.v1.ShareResponse
+	nil,                           // 34: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 36: tandem.v1.Cluster
+	(*Job)(nil),                   // 37: tandem.v1.Job
+	(*Trial)(nil),                 // 38: tandem.v1.Trial
+	(JobIntent)(0),                // 39: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 40: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 41: tandem.v1.EngineReport
+	(*Node)(nil),                  // 42: tandem.v1.Node
+	(*Member)(nil),                // 43: tandem.v1.Member
+	(*Dataset)(nil),               // 44: tandem.v1.Dataset
+	(*Deployment)(nil),            // 45: tandem.v1.Deployment
+	(*Replica)(nil),               // 46: tandem.v1.Replica
+	(*Token)(nil),                 // 47: tandem.v1.Token
+	(*Progress)(nil),              // 48: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	32, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	35, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -2293,50 +2572,54 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	7,  // 6: tandem.v1.Command.register_node:type_name -> tandem.v1.RegisterNode
 	8,  // 7: tandem.v1.Command.lose_node:type_name -> tandem.v1.LoseNode
 	9,  // 8: tandem.v1.Command.cordon_node:type_name -> tandem.v1.CordonNode
-	10, // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
-	12, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
-	13, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
-	14, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	15, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	16, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	17, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	18, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	19, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	20, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	21, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	22, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
-	11, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
-	33, // 22: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	34, // 23: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	35, // 24: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	36, // 25: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	37, // 26: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	31, // 27: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	38, // 28: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	39, // 29: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	40, // 30: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	41, // 31: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	42, // 32: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	43, // 33: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	32, // 34: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	32, // 35: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	0,  // 36: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	23, // 37: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	32, // 38: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 39: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	23, // 40: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	44, // 41: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	25, // 42: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	27, // 43: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	29, // 44: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	26, // 45: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	28, // 46: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	30, // 47: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	45, // [45:48] is the sub-list for method output_type
-	42, // [42:45] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	13, // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
+	15, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
+	16, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
+	17, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
+	18, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	19, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	20, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	21, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	22, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	23, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	24, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	25, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	14, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
+	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
+	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
+	36, // 24: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	37, // 25: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	38, // 26: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	39, // 27: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	40, // 28: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	34, // 29: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	41, // 30: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	42, // 31: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	43, // 32: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 33: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	44, // 34: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	45, // 35: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	46, // 36: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	47, // 37: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	35, // 38: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	35, // 39: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	0,  // 40: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	26, // 41: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	35, // 42: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 43: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	26, // 44: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	48, // 45: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	28, // 46: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	30, // 47: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	32, // 48: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	29, // 49: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	31, // 50: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	33, // 51: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	49, // [49:52] is the sub-list for method output_type
+	46, // [46:49] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -2375,6 +2658,8 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_PutRendezvous)(nil),
 		(*Command_Expire)(nil),
 		(*Command_RemovePeer)(nil),
+		(*Command_ReformAllocation)(nil),
+		(*Command_ScaleJob)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2382,7 +2667,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

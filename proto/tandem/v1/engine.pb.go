@@ -24,9 +24,9 @@ const (
 // EngineTask is one engine that should be there: all it needs to know.
 type EngineTask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Identity: "allocation/rank" or that of the replica. One engine process has one task for its whole life.
+	// Identity: "allocation/member" or that of the replica. One engine process has one task for its whole life.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Fencing counter of the allocation; 0 for a replica.
+	// First generation its member may be in; 0 for a replica. It stays the same while the groups of the allocation change.
 	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Slot it runs on.
 	SlotId string `protobuf:"bytes,3,opt,name=slot_id,json=slotId,proto3" json:"slot_id,omitempty"`
@@ -141,7 +141,7 @@ type isEngineTask_Task interface {
 }
 
 type EngineTask_Train struct {
-	// Train as one rank of an allocation.
+	// Train as one member of an allocation.
 	Train *TrainTask `protobuf:"bytes,4,opt,name=train,proto3,oneof"`
 }
 
@@ -161,7 +161,7 @@ func (*EngineTask_Publish) isEngineTask_Task() {}
 
 func (*EngineTask_Serve) isEngineTask_Task() {}
 
-// TrainTask is the part of a rank in the training of a trial.
+// TrainTask is the part of a member in the training of a trial. Group, broken and stopping change; the agent passes them on as commands.
 type TrainTask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Job.
@@ -174,18 +174,16 @@ type TrainTask struct {
 	Spec *JobSpec `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"`
 	// SHA-256 of the canonical spec, in hexadecimal.
 	SpecHash string `protobuf:"bytes,5,opt,name=spec_hash,json=specHash,proto3" json:"spec_hash,omitempty"`
-	// Position in the process group.
-	Rank int32 `protobuf:"varint,6,opt,name=rank,proto3" json:"rank,omitempty"`
-	// Ranks in the process group.
-	WorldSize int32 `protobuf:"varint,7,opt,name=world_size,json=worldSize,proto3" json:"world_size,omitempty"`
-	// Position among the ranks of the node.
-	LocalRank int32 `protobuf:"varint,8,opt,name=local_rank,json=localRank,proto3" json:"local_rank,omitempty"`
+	// Number of the member.
+	Member int32 `protobuf:"varint,6,opt,name=member,proto3" json:"member,omitempty"`
+	// Process group that was committed last, if the member has part in it or is to leave; not set before it has.
+	Group *ProcessGroup `protobuf:"bytes,7,opt,name=group,proto3" json:"group,omitempty"`
+	// The group does not work any more: let go of it, say so, and wait for the next.
+	Broken bool `protobuf:"varint,8,opt,name=broken,proto3" json:"broken,omitempty"`
 	// Host or address the process group listens on.
 	BindHost string `protobuf:"bytes,9,opt,name=bind_host,json=bindHost,proto3" json:"bind_host,omitempty"`
-	// Checkpoint to start from; not set: from the beginning.
+	// Checkpoint to start from when no member of the group has any state; not set: from the beginning.
 	Resume *Checkpoint `protobuf:"bytes,10,opt,name=resume,proto3" json:"resume,omitempty"`
-	// Best checkpoint so far; not set if none.
-	Best *Checkpoint `protobuf:"bytes,11,opt,name=best,proto3" json:"best,omitempty"`
 	// Prefix of the dataset's objects.
 	DatasetPrefix string `protobuf:"bytes,12,opt,name=dataset_prefix,json=datasetPrefix,proto3" json:"dataset_prefix,omitempty"`
 	// Prefix under which the trial's checkpoints go.
@@ -261,25 +259,25 @@ func (x *TrainTask) GetSpecHash() string {
 	return ""
 }
 
-func (x *TrainTask) GetRank() int32 {
+func (x *TrainTask) GetMember() int32 {
 	if x != nil {
-		return x.Rank
+		return x.Member
 	}
 	return 0
 }
 
-func (x *TrainTask) GetWorldSize() int32 {
+func (x *TrainTask) GetGroup() *ProcessGroup {
 	if x != nil {
-		return x.WorldSize
+		return x.Group
 	}
-	return 0
+	return nil
 }
 
-func (x *TrainTask) GetLocalRank() int32 {
+func (x *TrainTask) GetBroken() bool {
 	if x != nil {
-		return x.LocalRank
+		return x.Broken
 	}
-	return 0
+	return false
 }
 
 func (x *TrainTask) GetBindHost() string {
@@ -292,13 +290,6 @@ func (x *TrainTask) GetBindHost() string {
 func (x *TrainTask) GetResume() *Checkpoint {
 	if x != nil {
 		return x.Resume
-	}
-	return nil
-}
-
-func (x *TrainTask) GetBest() *Checkpoint {
-	if x != nil {
-		return x.Best
 	}
 	return nil
 }
@@ -320,6 +311,88 @@ func (x *TrainTask) GetCheckpointPrefix() string {
 func (x *TrainTask) GetStopping() bool {
 	if x != nil {
 		return x.Stopping
+	}
+	return false
+}
+
+// ProcessGroup is one generation of an allocation as one member sees it. It is committed before anybody joins it.
+type ProcessGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Fencing counter.
+	Generation int64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Position in the group; -1: the member is not in it, and leaves at the step boundary at which the others go over to it.
+	Rank int32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
+	// Ranks in the group.
+	WorldSize int32 `protobuf:"varint,3,opt,name=world_size,json=worldSize,proto3" json:"world_size,omitempty"`
+	// Position among the ranks of the node.
+	LocalRank int32 `protobuf:"varint,4,opt,name=local_rank,json=localRank,proto3" json:"local_rank,omitempty"`
+	// The group before still works: its ranks go over to this one at a step boundary they agree on. Else it is let go at once.
+	Planned       bool `protobuf:"varint,5,opt,name=planned,proto3" json:"planned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessGroup) Reset() {
+	*x = ProcessGroup{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessGroup) ProtoMessage() {}
+
+func (x *ProcessGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessGroup.ProtoReflect.Descriptor instead.
+func (*ProcessGroup) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ProcessGroup) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ProcessGroup) GetRank() int32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+func (x *ProcessGroup) GetWorldSize() int32 {
+	if x != nil {
+		return x.WorldSize
+	}
+	return 0
+}
+
+func (x *ProcessGroup) GetLocalRank() int32 {
+	if x != nil {
+		return x.LocalRank
+	}
+	return 0
+}
+
+func (x *ProcessGroup) GetPlanned() bool {
+	if x != nil {
+		return x.Planned
 	}
 	return false
 }
@@ -353,7 +426,7 @@ type PublishTask struct {
 
 func (x *PublishTask) Reset() {
 	*x = PublishTask{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[2]
+	mi := &file_tandem_v1_engine_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +438,7 @@ func (x *PublishTask) String() string {
 func (*PublishTask) ProtoMessage() {}
 
 func (x *PublishTask) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[2]
+	mi := &file_tandem_v1_engine_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +451,7 @@ func (x *PublishTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishTask.ProtoReflect.Descriptor instead.
 func (*PublishTask) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PublishTask) GetJobId() string {
@@ -470,7 +543,7 @@ type ServeTask struct {
 
 func (x *ServeTask) Reset() {
 	*x = ServeTask{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[3]
+	mi := &file_tandem_v1_engine_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +555,7 @@ func (x *ServeTask) String() string {
 func (*ServeTask) ProtoMessage() {}
 
 func (x *ServeTask) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[3]
+	mi := &file_tandem_v1_engine_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +568,7 @@ func (x *ServeTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeTask.ProtoReflect.Descriptor instead.
 func (*ServeTask) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ServeTask) GetReplicaId() string {
@@ -538,7 +611,7 @@ type EngineReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identity of the engine's task.
 	EngineId string `protobuf:"bytes,1,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
-	// Generation of the task; an older one than the trial's is refused.
+	// Generation of the group the engine is in, or of its task while it is in none.
 	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// What happened.
 	//
@@ -551,6 +624,9 @@ type EngineReport struct {
 	//	*EngineReport_Stopped
 	//	*EngineReport_Failed
 	//	*EngineReport_Version
+	//	*EngineReport_Formed
+	//	*EngineReport_Broken
+	//	*EngineReport_Note
 	Report        isEngineReport_Report `protobuf_oneof:"report"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -558,7 +634,7 @@ type EngineReport struct {
 
 func (x *EngineReport) Reset() {
 	*x = EngineReport{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[4]
+	mi := &file_tandem_v1_engine_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +646,7 @@ func (x *EngineReport) String() string {
 func (*EngineReport) ProtoMessage() {}
 
 func (x *EngineReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[4]
+	mi := &file_tandem_v1_engine_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +659,7 @@ func (x *EngineReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineReport.ProtoReflect.Descriptor instead.
 func (*EngineReport) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EngineReport) GetEngineId() string {
@@ -670,12 +746,39 @@ func (x *EngineReport) GetVersion() *VersionSaved {
 	return nil
 }
 
+func (x *EngineReport) GetFormed() *GroupFormed {
+	if x != nil {
+		if x, ok := x.Report.(*EngineReport_Formed); ok {
+			return x.Formed
+		}
+	}
+	return nil
+}
+
+func (x *EngineReport) GetBroken() *GroupBroken {
+	if x != nil {
+		if x, ok := x.Report.(*EngineReport_Broken); ok {
+			return x.Broken
+		}
+	}
+	return nil
+}
+
+func (x *EngineReport) GetNote() *EngineNote {
+	if x != nil {
+		if x, ok := x.Report.(*EngineReport_Note); ok {
+			return x.Note
+		}
+	}
+	return nil
+}
+
 type isEngineReport_Report interface {
 	isEngineReport_Report()
 }
 
 type EngineReport_Ready struct {
-	// The engine is up: its process group is formed, or its replica answers.
+	// The engine is up: its member can be taken into a process group, or its replica answers.
 	Ready *EngineReady `protobuf:"bytes,3,opt,name=ready,proto3,oneof"`
 }
 
@@ -709,6 +812,21 @@ type EngineReport_Version struct {
 	Version *VersionSaved `protobuf:"bytes,9,opt,name=version,proto3,oneof"`
 }
 
+type EngineReport_Formed struct {
+	// The process group of the generation is formed and trains (reported by rank 0).
+	Formed *GroupFormed `protobuf:"bytes,10,opt,name=formed,proto3,oneof"`
+}
+
+type EngineReport_Broken struct {
+	// The process group of the generation does not work any more for this member, which waits for the next.
+	Broken *GroupBroken `protobuf:"bytes,11,opt,name=broken,proto3,oneof"`
+}
+
+type EngineReport_Note struct {
+	// Something that people should know of.
+	Note *EngineNote `protobuf:"bytes,12,opt,name=note,proto3,oneof"`
+}
+
 func (*EngineReport_Ready) isEngineReport_Report() {}
 
 func (*EngineReport_Checkpoint) isEngineReport_Report() {}
@@ -723,6 +841,177 @@ func (*EngineReport_Failed) isEngineReport_Report() {}
 
 func (*EngineReport_Version) isEngineReport_Report() {}
 
+func (*EngineReport_Formed) isEngineReport_Report() {}
+
+func (*EngineReport_Broken) isEngineReport_Report() {}
+
+func (*EngineReport_Note) isEngineReport_Report() {}
+
+// GroupFormed says where a process group begins.
+type GroupFormed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optimizer steps done by the state it goes on with.
+	Step          int64 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupFormed) Reset() {
+	*x = GroupFormed{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupFormed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupFormed) ProtoMessage() {}
+
+func (x *GroupFormed) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupFormed.ProtoReflect.Descriptor instead.
+func (*GroupFormed) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GroupFormed) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+// GroupBroken says that a process group does not work any more.
+type GroupBroken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optimizer steps this member has done.
+	Step int64 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	// What it noticed, for people.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// It gave up by the deadline of a step: some rank hangs. Else a connection broke, or it was told.
+	Hung          bool `protobuf:"varint,3,opt,name=hung,proto3" json:"hung,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupBroken) Reset() {
+	*x = GroupBroken{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupBroken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupBroken) ProtoMessage() {}
+
+func (x *GroupBroken) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupBroken.ProtoReflect.Descriptor instead.
+func (*GroupBroken) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GroupBroken) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *GroupBroken) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *GroupBroken) GetHung() bool {
+	if x != nil {
+		return x.Hung
+	}
+	return false
+}
+
+// EngineNote is a line for the job's events.
+type EngineNote struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened, for people.
+	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// It is no good news.
+	Warning       bool `protobuf:"varint,2,opt,name=warning,proto3" json:"warning,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EngineNote) Reset() {
+	*x = EngineNote{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EngineNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EngineNote) ProtoMessage() {}
+
+func (x *EngineNote) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EngineNote.ProtoReflect.Descriptor instead.
+func (*EngineNote) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *EngineNote) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *EngineNote) GetWarning() bool {
+	if x != nil {
+		return x.Warning
+	}
+	return false
+}
+
 // EngineReady says that an engine is up.
 type EngineReady struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -734,7 +1023,7 @@ type EngineReady struct {
 
 func (x *EngineReady) Reset() {
 	*x = EngineReady{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[5]
+	mi := &file_tandem_v1_engine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +1035,7 @@ func (x *EngineReady) String() string {
 func (*EngineReady) ProtoMessage() {}
 
 func (x *EngineReady) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[5]
+	mi := &file_tandem_v1_engine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +1048,7 @@ func (x *EngineReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineReady.ProtoReflect.Descriptor instead.
 func (*EngineReady) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EngineReady) GetTotalSteps() int64 {
@@ -780,7 +1069,7 @@ type CheckpointSaved struct {
 
 func (x *CheckpointSaved) Reset() {
 	*x = CheckpointSaved{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	mi := &file_tandem_v1_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +1081,7 @@ func (x *CheckpointSaved) String() string {
 func (*CheckpointSaved) ProtoMessage() {}
 
 func (x *CheckpointSaved) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	mi := &file_tandem_v1_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +1094,7 @@ func (x *CheckpointSaved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSaved.ProtoReflect.Descriptor instead.
 func (*CheckpointSaved) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckpointSaved) GetCheckpoint() *Checkpoint {
@@ -824,7 +1113,7 @@ type EngineFinished struct {
 
 func (x *EngineFinished) Reset() {
 	*x = EngineFinished{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	mi := &file_tandem_v1_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +1125,7 @@ func (x *EngineFinished) String() string {
 func (*EngineFinished) ProtoMessage() {}
 
 func (x *EngineFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	mi := &file_tandem_v1_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +1138,7 @@ func (x *EngineFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFinished.ProtoReflect.Descriptor instead.
 func (*EngineFinished) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{11}
 }
 
 // EngineStopped says that the engine stopped as it was asked to.
@@ -863,7 +1152,7 @@ type EngineStopped struct {
 
 func (x *EngineStopped) Reset() {
 	*x = EngineStopped{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	mi := &file_tandem_v1_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +1164,7 @@ func (x *EngineStopped) String() string {
 func (*EngineStopped) ProtoMessage() {}
 
 func (x *EngineStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	mi := &file_tandem_v1_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1177,7 @@ func (x *EngineStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStopped.ProtoReflect.Descriptor instead.
 func (*EngineStopped) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EngineStopped) GetStep() int64 {
@@ -906,16 +1195,14 @@ type EngineFailed struct {
 	// Another attempt would fail in the same way.
 	Permanent bool `protobuf:"varint,2,opt,name=permanent,proto3" json:"permanent,omitempty"`
 	// The agent ended the engine because it stops itself, or was started again: that does not count as a restart.
-	NodeStopping bool `protobuf:"varint,3,opt,name=node_stopping,json=nodeStopping,proto3" json:"node_stopping,omitempty"`
-	// It failed because it missed another rank, whose own end is the cause.
-	PeerLost      bool `protobuf:"varint,4,opt,name=peer_lost,json=peerLost,proto3" json:"peer_lost,omitempty"`
+	NodeStopping  bool `protobuf:"varint,3,opt,name=node_stopping,json=nodeStopping,proto3" json:"node_stopping,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EngineFailed) Reset() {
 	*x = EngineFailed{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[9]
+	mi := &file_tandem_v1_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1214,7 @@ func (x *EngineFailed) String() string {
 func (*EngineFailed) ProtoMessage() {}
 
 func (x *EngineFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[9]
+	mi := &file_tandem_v1_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1227,7 @@ func (x *EngineFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFailed.ProtoReflect.Descriptor instead.
 func (*EngineFailed) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EngineFailed) GetMessage() string {
@@ -964,13 +1251,6 @@ func (x *EngineFailed) GetNodeStopping() bool {
 	return false
 }
 
-func (x *EngineFailed) GetPeerLost() bool {
-	if x != nil {
-		return x.PeerLost
-	}
-	return false
-}
-
 // VersionSaved describes a version in the store.
 type VersionSaved struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -988,7 +1268,7 @@ type VersionSaved struct {
 
 func (x *VersionSaved) Reset() {
 	*x = VersionSaved{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[10]
+	mi := &file_tandem_v1_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1280,7 @@ func (x *VersionSaved) String() string {
 func (*VersionSaved) ProtoMessage() {}
 
 func (x *VersionSaved) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[10]
+	mi := &file_tandem_v1_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1293,7 @@ func (x *VersionSaved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionSaved.ProtoReflect.Descriptor instead.
 func (*VersionSaved) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *VersionSaved) GetVersionId() string {
@@ -1057,7 +1337,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[11]
+	mi := &file_tandem_v1_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1349,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[11]
+	mi := &file_tandem_v1_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1362,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HelloRequest) GetEngineId() string {
@@ -1116,7 +1396,7 @@ type HelloResponse struct {
 
 func (x *HelloResponse) Reset() {
 	*x = HelloResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[12]
+	mi := &file_tandem_v1_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1408,7 @@ func (x *HelloResponse) String() string {
 func (*HelloResponse) ProtoMessage() {}
 
 func (x *HelloResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[12]
+	mi := &file_tandem_v1_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1421,7 @@ func (x *HelloResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloResponse.ProtoReflect.Descriptor instead.
 func (*HelloResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HelloResponse) GetTask() *EngineTask {
@@ -1183,7 +1463,7 @@ type ControlRequest struct {
 
 func (x *ControlRequest) Reset() {
 	*x = ControlRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[13]
+	mi := &file_tandem_v1_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1475,7 @@ func (x *ControlRequest) String() string {
 func (*ControlRequest) ProtoMessage() {}
 
 func (x *ControlRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[13]
+	mi := &file_tandem_v1_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1488,7 @@ func (x *ControlRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlRequest.ProtoReflect.Descriptor instead.
 func (*ControlRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ControlRequest) GetEngineId() string {
@@ -1226,6 +1506,8 @@ type ControlResponse struct {
 	// Types that are valid to be assigned to Command:
 	//
 	//	*ControlResponse_Stop
+	//	*ControlResponse_Group
+	//	*ControlResponse_Break
 	Command       isControlResponse_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1233,7 +1515,7 @@ type ControlResponse struct {
 
 func (x *ControlResponse) Reset() {
 	*x = ControlResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[14]
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1527,7 @@ func (x *ControlResponse) String() string {
 func (*ControlResponse) ProtoMessage() {}
 
 func (x *ControlResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[14]
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1540,7 @@ func (x *ControlResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlResponse.ProtoReflect.Descriptor instead.
 func (*ControlResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ControlResponse) GetCommand() isControlResponse_Command {
@@ -1277,6 +1559,24 @@ func (x *ControlResponse) GetStop() *StopCommand {
 	return nil
 }
 
+func (x *ControlResponse) GetGroup() *ProcessGroup {
+	if x != nil {
+		if x, ok := x.Command.(*ControlResponse_Group); ok {
+			return x.Group
+		}
+	}
+	return nil
+}
+
+func (x *ControlResponse) GetBreak() *BreakCommand {
+	if x != nil {
+		if x, ok := x.Command.(*ControlResponse_Break); ok {
+			return x.Break
+		}
+	}
+	return nil
+}
+
 type isControlResponse_Command interface {
 	isControlResponse_Command()
 }
@@ -1286,7 +1586,21 @@ type ControlResponse_Stop struct {
 	Stop *StopCommand `protobuf:"bytes,1,opt,name=stop,proto3,oneof"`
 }
 
+type ControlResponse_Group struct {
+	// Go over to this process group.
+	Group *ProcessGroup `protobuf:"bytes,2,opt,name=group,proto3,oneof"`
+}
+
+type ControlResponse_Break struct {
+	// Let go of the process group of a generation.
+	Break *BreakCommand `protobuf:"bytes,3,opt,name=break,proto3,oneof"`
+}
+
 func (*ControlResponse_Stop) isControlResponse_Command() {}
+
+func (*ControlResponse_Group) isControlResponse_Command() {}
+
+func (*ControlResponse_Break) isControlResponse_Command() {}
 
 // StopCommand is empty.
 type StopCommand struct {
@@ -1297,7 +1611,7 @@ type StopCommand struct {
 
 func (x *StopCommand) Reset() {
 	*x = StopCommand{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[15]
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1623,7 @@ func (x *StopCommand) String() string {
 func (*StopCommand) ProtoMessage() {}
 
 func (x *StopCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[15]
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1636,53 @@ func (x *StopCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCommand.ProtoReflect.Descriptor instead.
 func (*StopCommand) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
+}
+
+// BreakCommand names a process group that does not work any more.
+type BreakCommand struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its generation.
+	Generation    int64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakCommand) Reset() {
+	*x = BreakCommand{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakCommand) ProtoMessage() {}
+
+func (x *BreakCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakCommand.ProtoReflect.Descriptor instead.
+func (*BreakCommand) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *BreakCommand) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 // ReportEngineRequest carries a report.
@@ -1336,7 +1696,7 @@ type ReportEngineRequest struct {
 
 func (x *ReportEngineRequest) Reset() {
 	*x = ReportEngineRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[16]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1708,7 @@ func (x *ReportEngineRequest) String() string {
 func (*ReportEngineRequest) ProtoMessage() {}
 
 func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[16]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1721,7 @@ func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReportEngineRequest) GetReport() *EngineReport {
@@ -1380,7 +1740,7 @@ type ReportEngineResponse struct {
 
 func (x *ReportEngineResponse) Reset() {
 	*x = ReportEngineResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[17]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1752,7 @@ func (x *ReportEngineResponse) String() string {
 func (*ReportEngineResponse) ProtoMessage() {}
 
 func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[17]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1765,7 @@ func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
 }
 
 // ReportEngineProgressRequest carries progress.
@@ -1419,7 +1779,7 @@ type ReportEngineProgressRequest struct {
 
 func (x *ReportEngineProgressRequest) Reset() {
 	*x = ReportEngineProgressRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1791,7 @@ func (x *ReportEngineProgressRequest) String() string {
 func (*ReportEngineProgressRequest) ProtoMessage() {}
 
 func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1804,7 @@ func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReportEngineProgressRequest) GetProgress() *Progress {
@@ -1463,7 +1823,7 @@ type ReportEngineProgressResponse struct {
 
 func (x *ReportEngineProgressResponse) Reset() {
 	*x = ReportEngineProgressResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1835,7 @@ func (x *ReportEngineProgressResponse) String() string {
 func (*ReportEngineProgressResponse) ProtoMessage() {}
 
 func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1848,7 @@ func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{24}
 }
 
 // EngineRendezvousSetRequest sets a value.
@@ -1499,14 +1859,16 @@ type EngineRendezvousSetRequest struct {
 	// Key, at most 256 bytes.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// Value, at most 64 KiB.
-	Value         []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	// Generation of the group that is formed; FAILED_PRECONDITION when that is not the committed one.
+	Generation    int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EngineRendezvousSetRequest) Reset() {
 	*x = EngineRendezvousSetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1880,7 @@ func (x *EngineRendezvousSetRequest) String() string {
 func (*EngineRendezvousSetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1893,7 @@ func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EngineRendezvousSetRequest) GetEngineId() string {
@@ -1555,6 +1917,13 @@ func (x *EngineRendezvousSetRequest) GetValue() []byte {
 	return nil
 }
 
+func (x *EngineRendezvousSetRequest) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 // EngineRendezvousSetResponse is empty.
 type EngineRendezvousSetResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1564,7 +1933,7 @@ type EngineRendezvousSetResponse struct {
 
 func (x *EngineRendezvousSetResponse) Reset() {
 	*x = EngineRendezvousSetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1945,7 @@ func (x *EngineRendezvousSetResponse) String() string {
 func (*EngineRendezvousSetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1958,7 @@ func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{26}
 }
 
 // EngineRendezvousGetRequest waits for a value.
@@ -1598,14 +1967,16 @@ type EngineRendezvousGetRequest struct {
 	// Identity of the engine's task.
 	EngineId string `protobuf:"bytes,1,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
 	// Key.
-	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Generation of the group that is formed; FAILED_PRECONDITION when that is not the committed one, or no longer.
+	Generation    int64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EngineRendezvousGetRequest) Reset() {
 	*x = EngineRendezvousGetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +1988,7 @@ func (x *EngineRendezvousGetRequest) String() string {
 func (*EngineRendezvousGetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +2001,7 @@ func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EngineRendezvousGetRequest) GetEngineId() string {
@@ -1647,6 +2018,13 @@ func (x *EngineRendezvousGetRequest) GetKey() string {
 	return ""
 }
 
+func (x *EngineRendezvousGetRequest) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 // EngineRendezvousGetResponse returns the value.
 type EngineRendezvousGetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1658,7 +2036,7 @@ type EngineRendezvousGetResponse struct {
 
 func (x *EngineRendezvousGetResponse) Reset() {
 	*x = EngineRendezvousGetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +2048,7 @@ func (x *EngineRendezvousGetResponse) String() string {
 func (*EngineRendezvousGetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +2061,7 @@ func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EngineRendezvousGetResponse) GetValue() []byte {
@@ -1709,25 +2087,32 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\apublish\x18\x05 \x01(\v2\x16.tandem.v1.PublishTaskH\x00R\apublish\x12,\n" +
 	"\x05serve\x18\x06 \x01(\v2\x14.tandem.v1.ServeTaskH\x00R\x05serve\x122\n" +
 	"\astorage\x18\a \x01(\v2\x18.tandem.v1.StorageConfigR\astorageB\x06\n" +
-	"\x04task\"\xe0\x03\n" +
+	"\x04task\"\xc2\x03\n" +
 	"\tTrainTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
 	"\rallocation_id\x18\x03 \x01(\tR\fallocationId\x12&\n" +
 	"\x04spec\x18\x04 \x01(\v2\x12.tandem.v1.JobSpecR\x04spec\x12\x1b\n" +
-	"\tspec_hash\x18\x05 \x01(\tR\bspecHash\x12\x12\n" +
-	"\x04rank\x18\x06 \x01(\x05R\x04rank\x12\x1d\n" +
-	"\n" +
-	"world_size\x18\a \x01(\x05R\tworldSize\x12\x1d\n" +
-	"\n" +
-	"local_rank\x18\b \x01(\x05R\tlocalRank\x12\x1b\n" +
+	"\tspec_hash\x18\x05 \x01(\tR\bspecHash\x12\x16\n" +
+	"\x06member\x18\x06 \x01(\x05R\x06member\x12-\n" +
+	"\x05group\x18\a \x01(\v2\x17.tandem.v1.ProcessGroupR\x05group\x12\x16\n" +
+	"\x06broken\x18\b \x01(\bR\x06broken\x12\x1b\n" +
 	"\tbind_host\x18\t \x01(\tR\bbindHost\x12-\n" +
 	"\x06resume\x18\n" +
-	" \x01(\v2\x15.tandem.v1.CheckpointR\x06resume\x12)\n" +
-	"\x04best\x18\v \x01(\v2\x15.tandem.v1.CheckpointR\x04best\x12%\n" +
+	" \x01(\v2\x15.tandem.v1.CheckpointR\x06resume\x12%\n" +
 	"\x0edataset_prefix\x18\f \x01(\tR\rdatasetPrefix\x12+\n" +
 	"\x11checkpoint_prefix\x18\r \x01(\tR\x10checkpointPrefix\x12\x1a\n" +
-	"\bstopping\x18\x0e \x01(\bR\bstopping\"\xf4\x02\n" +
+	"\bstopping\x18\x0e \x01(\bR\bstopping\"\x9a\x01\n" +
+	"\fProcessGroup\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x03R\n" +
+	"generation\x12\x12\n" +
+	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x1d\n" +
+	"\n" +
+	"world_size\x18\x03 \x01(\x05R\tworldSize\x12\x1d\n" +
+	"\n" +
+	"local_rank\x18\x04 \x01(\x05R\tlocalRank\x12\x18\n" +
+	"\aplanned\x18\x05 \x01(\bR\aplanned\"\xf4\x02\n" +
 	"\vPublishTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
@@ -1749,7 +2134,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x03R\aversion\x12%\n" +
 	"\x0eversion_prefix\x18\x04 \x01(\tR\rversionPrefix\x12'\n" +
-	"\x0fmanifest_sha256\x18\x05 \x01(\tR\x0emanifestSha256\"\xd3\x03\n" +
+	"\x0fmanifest_sha256\x18\x05 \x01(\tR\x0emanifestSha256\"\xe4\x04\n" +
 	"\fEngineReport\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x1e\n" +
 	"\n" +
@@ -1765,8 +2150,22 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\bfinished\x18\x06 \x01(\v2\x19.tandem.v1.EngineFinishedH\x00R\bfinished\x124\n" +
 	"\astopped\x18\a \x01(\v2\x18.tandem.v1.EngineStoppedH\x00R\astopped\x121\n" +
 	"\x06failed\x18\b \x01(\v2\x17.tandem.v1.EngineFailedH\x00R\x06failed\x123\n" +
-	"\aversion\x18\t \x01(\v2\x17.tandem.v1.VersionSavedH\x00R\aversionB\b\n" +
-	"\x06report\".\n" +
+	"\aversion\x18\t \x01(\v2\x17.tandem.v1.VersionSavedH\x00R\aversion\x120\n" +
+	"\x06formed\x18\n" +
+	" \x01(\v2\x16.tandem.v1.GroupFormedH\x00R\x06formed\x120\n" +
+	"\x06broken\x18\v \x01(\v2\x16.tandem.v1.GroupBrokenH\x00R\x06broken\x12+\n" +
+	"\x04note\x18\f \x01(\v2\x15.tandem.v1.EngineNoteH\x00R\x04noteB\b\n" +
+	"\x06report\"!\n" +
+	"\vGroupFormed\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\"O\n" +
+	"\vGroupBroken\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
+	"\x04hung\x18\x03 \x01(\bR\x04hung\"@\n" +
+	"\n" +
+	"EngineNote\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\x12\x18\n" +
+	"\awarning\x18\x02 \x01(\bR\awarning\".\n" +
 	"\vEngineReady\x12\x1f\n" +
 	"\vtotal_steps\x18\x01 \x01(\x03R\n" +
 	"totalSteps\"H\n" +
@@ -1776,12 +2175,11 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"checkpoint\"\x10\n" +
 	"\x0eEngineFinished\"#\n" +
 	"\rEngineStopped\x12\x12\n" +
-	"\x04step\x18\x01 \x01(\x03R\x04step\"\x88\x01\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\"k\n" +
 	"\fEngineFailed\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1c\n" +
 	"\tpermanent\x18\x02 \x01(\bR\tpermanent\x12#\n" +
-	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\x12\x1b\n" +
-	"\tpeer_lost\x18\x04 \x01(\bR\bpeerLost\"\xe8\x01\n" +
+	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\"\xe8\x01\n" +
 	"\fVersionSaved\x12\x1d\n" +
 	"\n" +
 	"version_id\x18\x01 \x01(\tR\tversionId\x12'\n" +
@@ -1800,25 +2198,37 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\fserve_socket\x18\x03 \x01(\tR\vserveSocket\x12\x18\n" +
 	"\ascratch\x18\x04 \x01(\tR\ascratch\"-\n" +
 	"\x0eControlRequest\x12\x1b\n" +
-	"\tengine_id\x18\x01 \x01(\tR\bengineId\"J\n" +
+	"\tengine_id\x18\x01 \x01(\tR\bengineId\"\xac\x01\n" +
 	"\x0fControlResponse\x12,\n" +
-	"\x04stop\x18\x01 \x01(\v2\x16.tandem.v1.StopCommandH\x00R\x04stopB\t\n" +
+	"\x04stop\x18\x01 \x01(\v2\x16.tandem.v1.StopCommandH\x00R\x04stop\x12/\n" +
+	"\x05group\x18\x02 \x01(\v2\x17.tandem.v1.ProcessGroupH\x00R\x05group\x12/\n" +
+	"\x05break\x18\x03 \x01(\v2\x17.tandem.v1.BreakCommandH\x00R\x05breakB\t\n" +
 	"\acommand\"\r\n" +
-	"\vStopCommand\"F\n" +
+	"\vStopCommand\".\n" +
+	"\fBreakCommand\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x03R\n" +
+	"generation\"F\n" +
 	"\x13ReportEngineRequest\x12/\n" +
 	"\x06report\x18\x01 \x01(\v2\x17.tandem.v1.EngineReportR\x06report\"\x16\n" +
 	"\x14ReportEngineResponse\"N\n" +
 	"\x1bReportEngineProgressRequest\x12/\n" +
 	"\bprogress\x18\x01 \x01(\v2\x13.tandem.v1.ProgressR\bprogress\"\x1e\n" +
-	"\x1cReportEngineProgressResponse\"a\n" +
+	"\x1cReportEngineProgressResponse\"\x81\x01\n" +
 	"\x1aEngineRendezvousSetRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\fR\x05value\"\x1d\n" +
-	"\x1bEngineRendezvousSetResponse\"K\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x03R\n" +
+	"generation\"\x1d\n" +
+	"\x1bEngineRendezvousSetResponse\"k\n" +
 	"\x1aEngineRendezvousGetRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\"3\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x03R\n" +
+	"generation\"3\n" +
 	"\x1bEngineRendezvousGetResponse\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value2\x99\x04\n" +
 	"\x11EngineHostService\x12:\n" +
@@ -1841,81 +2251,91 @@ func file_tandem_v1_engine_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_engine_proto_rawDescData
 }
 
-var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_tandem_v1_engine_proto_goTypes = []any{
 	(*EngineTask)(nil),                   // 0: tandem.v1.EngineTask
 	(*TrainTask)(nil),                    // 1: tandem.v1.TrainTask
-	(*PublishTask)(nil),                  // 2: tandem.v1.PublishTask
-	(*ServeTask)(nil),                    // 3: tandem.v1.ServeTask
-	(*EngineReport)(nil),                 // 4: tandem.v1.EngineReport
-	(*EngineReady)(nil),                  // 5: tandem.v1.EngineReady
-	(*CheckpointSaved)(nil),              // 6: tandem.v1.CheckpointSaved
-	(*EngineFinished)(nil),               // 7: tandem.v1.EngineFinished
-	(*EngineStopped)(nil),                // 8: tandem.v1.EngineStopped
-	(*EngineFailed)(nil),                 // 9: tandem.v1.EngineFailed
-	(*VersionSaved)(nil),                 // 10: tandem.v1.VersionSaved
-	(*HelloRequest)(nil),                 // 11: tandem.v1.HelloRequest
-	(*HelloResponse)(nil),                // 12: tandem.v1.HelloResponse
-	(*ControlRequest)(nil),               // 13: tandem.v1.ControlRequest
-	(*ControlResponse)(nil),              // 14: tandem.v1.ControlResponse
-	(*StopCommand)(nil),                  // 15: tandem.v1.StopCommand
-	(*ReportEngineRequest)(nil),          // 16: tandem.v1.ReportEngineRequest
-	(*ReportEngineResponse)(nil),         // 17: tandem.v1.ReportEngineResponse
-	(*ReportEngineProgressRequest)(nil),  // 18: tandem.v1.ReportEngineProgressRequest
-	(*ReportEngineProgressResponse)(nil), // 19: tandem.v1.ReportEngineProgressResponse
-	(*EngineRendezvousSetRequest)(nil),   // 20: tandem.v1.EngineRendezvousSetRequest
-	(*EngineRendezvousSetResponse)(nil),  // 21: tandem.v1.EngineRendezvousSetResponse
-	(*EngineRendezvousGetRequest)(nil),   // 22: tandem.v1.EngineRendezvousGetRequest
-	(*EngineRendezvousGetResponse)(nil),  // 23: tandem.v1.EngineRendezvousGetResponse
-	nil,                                  // 24: tandem.v1.VersionSaved.MetricsEntry
-	(*StorageConfig)(nil),                // 25: tandem.v1.StorageConfig
-	(*JobSpec)(nil),                      // 26: tandem.v1.JobSpec
-	(*Checkpoint)(nil),                   // 27: tandem.v1.Checkpoint
-	(*Lineage)(nil),                      // 28: tandem.v1.Lineage
-	(*Evaluation)(nil),                   // 29: tandem.v1.Evaluation
-	(*Progress)(nil),                     // 30: tandem.v1.Progress
+	(*ProcessGroup)(nil),                 // 2: tandem.v1.ProcessGroup
+	(*PublishTask)(nil),                  // 3: tandem.v1.PublishTask
+	(*ServeTask)(nil),                    // 4: tandem.v1.ServeTask
+	(*EngineReport)(nil),                 // 5: tandem.v1.EngineReport
+	(*GroupFormed)(nil),                  // 6: tandem.v1.GroupFormed
+	(*GroupBroken)(nil),                  // 7: tandem.v1.GroupBroken
+	(*EngineNote)(nil),                   // 8: tandem.v1.EngineNote
+	(*EngineReady)(nil),                  // 9: tandem.v1.EngineReady
+	(*CheckpointSaved)(nil),              // 10: tandem.v1.CheckpointSaved
+	(*EngineFinished)(nil),               // 11: tandem.v1.EngineFinished
+	(*EngineStopped)(nil),                // 12: tandem.v1.EngineStopped
+	(*EngineFailed)(nil),                 // 13: tandem.v1.EngineFailed
+	(*VersionSaved)(nil),                 // 14: tandem.v1.VersionSaved
+	(*HelloRequest)(nil),                 // 15: tandem.v1.HelloRequest
+	(*HelloResponse)(nil),                // 16: tandem.v1.HelloResponse
+	(*ControlRequest)(nil),               // 17: tandem.v1.ControlRequest
+	(*ControlResponse)(nil),              // 18: tandem.v1.ControlResponse
+	(*StopCommand)(nil),                  // 19: tandem.v1.StopCommand
+	(*BreakCommand)(nil),                 // 20: tandem.v1.BreakCommand
+	(*ReportEngineRequest)(nil),          // 21: tandem.v1.ReportEngineRequest
+	(*ReportEngineResponse)(nil),         // 22: tandem.v1.ReportEngineResponse
+	(*ReportEngineProgressRequest)(nil),  // 23: tandem.v1.ReportEngineProgressRequest
+	(*ReportEngineProgressResponse)(nil), // 24: tandem.v1.ReportEngineProgressResponse
+	(*EngineRendezvousSetRequest)(nil),   // 25: tandem.v1.EngineRendezvousSetRequest
+	(*EngineRendezvousSetResponse)(nil),  // 26: tandem.v1.EngineRendezvousSetResponse
+	(*EngineRendezvousGetRequest)(nil),   // 27: tandem.v1.EngineRendezvousGetRequest
+	(*EngineRendezvousGetResponse)(nil),  // 28: tandem.v1.EngineRendezvousGetResponse
+	nil,                                  // 29: tandem.v1.VersionSaved.MetricsEntry
+	(*StorageConfig)(nil),                // 30: tandem.v1.StorageConfig
+	(*JobSpec)(nil),                      // 31: tandem.v1.JobSpec
+	(*Checkpoint)(nil),                   // 32: tandem.v1.Checkpoint
+	(*Lineage)(nil),                      // 33: tandem.v1.Lineage
+	(*Evaluation)(nil),                   // 34: tandem.v1.Evaluation
+	(*Progress)(nil),                     // 35: tandem.v1.Progress
 }
 var file_tandem_v1_engine_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.EngineTask.train:type_name -> tandem.v1.TrainTask
-	2,  // 1: tandem.v1.EngineTask.publish:type_name -> tandem.v1.PublishTask
-	3,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
-	25, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
-	26, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
-	27, // 5: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
-	27, // 6: tandem.v1.TrainTask.best:type_name -> tandem.v1.Checkpoint
-	26, // 7: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
-	27, // 8: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
-	28, // 9: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
-	5,  // 10: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
-	6,  // 11: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
-	29, // 12: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
-	7,  // 13: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
-	8,  // 14: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
-	9,  // 15: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
-	10, // 16: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
-	27, // 17: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
-	24, // 18: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
-	0,  // 19: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
-	15, // 20: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
-	4,  // 21: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
-	30, // 22: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
-	11, // 23: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
-	13, // 24: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
-	16, // 25: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
-	18, // 26: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
-	20, // 27: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
-	22, // 28: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
-	12, // 29: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
-	14, // 30: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
-	17, // 31: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
-	19, // 32: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
-	21, // 33: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
-	23, // 34: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
-	29, // [29:35] is the sub-list for method output_type
-	23, // [23:29] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	3,  // 1: tandem.v1.EngineTask.publish:type_name -> tandem.v1.PublishTask
+	4,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
+	30, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
+	31, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
+	2,  // 5: tandem.v1.TrainTask.group:type_name -> tandem.v1.ProcessGroup
+	32, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
+	31, // 7: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
+	32, // 8: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
+	33, // 9: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
+	9,  // 10: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
+	10, // 11: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
+	34, // 12: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
+	11, // 13: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
+	12, // 14: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
+	13, // 15: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
+	14, // 16: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
+	6,  // 17: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
+	7,  // 18: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
+	8,  // 19: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
+	32, // 20: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
+	29, // 21: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
+	0,  // 22: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
+	19, // 23: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
+	2,  // 24: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
+	20, // 25: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
+	5,  // 26: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
+	35, // 27: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
+	15, // 28: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
+	17, // 29: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
+	21, // 30: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
+	23, // 31: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
+	25, // 32: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
+	27, // 33: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
+	16, // 34: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
+	18, // 35: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
+	22, // 36: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
+	24, // 37: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
+	26, // 38: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
+	28, // 39: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
+	34, // [34:40] is the sub-list for method output_type
+	28, // [28:34] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_engine_proto_init() }
@@ -1933,7 +2353,7 @@ func file_tandem_v1_engine_proto_init() {
 		(*EngineTask_Publish)(nil),
 		(*EngineTask_Serve)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[4].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[5].OneofWrappers = []any{
 		(*EngineReport_Ready)(nil),
 		(*EngineReport_Checkpoint)(nil),
 		(*EngineReport_Evaluation)(nil),
@@ -1941,9 +2361,14 @@ func file_tandem_v1_engine_proto_init() {
 		(*EngineReport_Stopped)(nil),
 		(*EngineReport_Failed)(nil),
 		(*EngineReport_Version)(nil),
+		(*EngineReport_Formed)(nil),
+		(*EngineReport_Broken)(nil),
+		(*EngineReport_Note)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[14].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[18].OneofWrappers = []any{
 		(*ControlResponse_Stop)(nil),
+		(*ControlResponse_Group)(nil),
+		(*ControlResponse_Break)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1951,7 +2376,7 @@ func file_tandem_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_engine_proto_rawDesc), len(file_tandem_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -235,6 +235,8 @@ type Job struct {
 	PublishedVersion string `protobuf:"bytes,14,opt,name=published_version,json=publishedVersion,proto3" json:"published_version,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,15,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// Workers it should have now; 0 stands for those of its spec.
+	Workers       int32 `protobuf:"varint,16,opt,name=workers,proto3" json:"workers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -370,6 +372,13 @@ func (x *Job) GetPublishedVersion() string {
 func (x *Job) GetModifiedIndex() uint64 {
 	if x != nil {
 		return x.ModifiedIndex
+	}
+	return 0
+}
+
+func (x *Job) GetWorkers() int32 {
+	if x != nil {
+		return x.Workers
 	}
 	return 0
 }
@@ -1157,7 +1166,11 @@ type ResourceSpec struct {
 	// Data-parallel processes, one slot each; 1 by default.
 	Workers int32 `protobuf:"varint,1,opt,name=workers,proto3" json:"workers,omitempty"`
 	// Pool to run in; "default" by default.
-	Pool          string `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
+	Pool string `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
+	// Fewest workers to go on with when some are lost; workers by default: the job waits for a replacement, with its state kept.
+	Min int32 `protobuf:"varint,3,opt,name=min,proto3" json:"min,omitempty"`
+	// Most workers it may be scaled to or grow to; workers by default.
+	Max           int32 `protobuf:"varint,4,opt,name=max,proto3" json:"max,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1204,6 +1217,20 @@ func (x *ResourceSpec) GetPool() string {
 		return x.Pool
 	}
 	return ""
+}
+
+func (x *ResourceSpec) GetMin() int32 {
+	if x != nil {
+		return x.Min
+	}
+	return 0
+}
+
+func (x *ResourceSpec) GetMax() int32 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
 }
 
 // EvaluateSpec says when the validation split is evaluated.
@@ -1866,6 +1893,116 @@ func (x *SetJobIntentResponse) GetJob() *Job {
 	return nil
 }
 
+// ScaleJobRequest asks for a number of workers.
+type ScaleJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or unique prefix of one.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Workers.
+	Workers int32 `protobuf:"varint,2,opt,name=workers,proto3" json:"workers,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleJobRequest) Reset() {
+	*x = ScaleJobRequest{}
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleJobRequest) ProtoMessage() {}
+
+func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleJobRequest.ProtoReflect.Descriptor instead.
+func (*ScaleJobRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ScaleJobRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ScaleJobRequest) GetWorkers() int32 {
+	if x != nil {
+		return x.Workers
+	}
+	return 0
+}
+
+func (x *ScaleJobRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// ScaleJobResponse returns the job after the change.
+type ScaleJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleJobResponse) Reset() {
+	*x = ScaleJobResponse{}
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleJobResponse) ProtoMessage() {}
+
+func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleJobResponse.ProtoReflect.Descriptor instead.
+func (*ScaleJobResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ScaleJobResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // WatchJobRequest names a job.
 type WatchJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1877,7 +2014,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1889,7 +2026,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1902,7 +2039,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -1927,7 +2064,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +2076,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2089,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -1989,7 +2126,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2138,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2151,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -2052,7 +2189,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2201,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2214,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -2126,7 +2263,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xce\x04\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xe8\x04\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -2146,7 +2283,8 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\vfinished_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishedAt\x12+\n" +
 	"\x11published_version\x18\x0e \x01(\tR\x10publishedVersion\x12%\n" +
-	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\"\xa5\x04\n" +
+	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\x12\x18\n" +
+	"\aworkers\x18\x10 \x01(\x05R\aworkers\"\xa5\x04\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -2215,10 +2353,12 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fwarmup_steps\x18\x02 \x01(\x03R\vwarmupSteps\x12\x1f\n" +
 	"\vfinal_ratio\x18\x03 \x01(\x01R\n" +
-	"finalRatio\"<\n" +
+	"finalRatio\"`\n" +
 	"\fResourceSpec\x12\x18\n" +
 	"\aworkers\x18\x01 \x01(\x05R\aworkers\x12\x12\n" +
-	"\x04pool\x18\x02 \x01(\tR\x04pool\"E\n" +
+	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x10\n" +
+	"\x03min\x18\x03 \x01(\x05R\x03min\x12\x10\n" +
+	"\x03max\x18\x04 \x01(\x05R\x03max\"E\n" +
 	"\fEvaluateSpec\x12\x1f\n" +
 	"\vevery_steps\x18\x01 \x01(\x03R\n" +
 	"everySteps\x12\x14\n" +
@@ -2258,6 +2398,13 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tR\trequestId\"8\n" +
 	"\x14SetJobIntentResponse\x12 \n" +
+	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"Z\n" +
+	"\x0fScaleJobRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aworkers\x18\x02 \x01(\x05R\aworkers\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"4\n" +
+	"\x10ScaleJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"!\n" +
 	"\x0fWatchJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x8f\x01\n" +
@@ -2293,14 +2440,15 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x16JOB_INTENT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_INTENT_RUN\x10\x01\x12\x14\n" +
 	"\x10JOB_INTENT_PAUSE\x10\x02\x12\x15\n" +
-	"\x11JOB_INTENT_CANCEL\x10\x032\x9c\x04\n" +
+	"\x11JOB_INTENT_CANCEL\x10\x032\x81\x05\n" +
 	"\n" +
 	"JobService\x12[\n" +
 	"\tSubmitJob\x12\x1b.tandem.v1.SubmitJobRequest\x1a\x1c.tandem.v1.SubmitJobResponse\"\x13\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/jobs\x12T\n" +
 	"\x06GetJob\x12\x18.tandem.v1.GetJobRequest\x1a\x19.tandem.v1.GetJobResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/jobs/{id}\x12U\n" +
 	"\bListJobs\x12\x1a.tandem.v1.ListJobsRequest\x1a\x1b.tandem.v1.ListJobsResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/jobs\x12p\n" +
-	"\fSetJobIntent\x12\x1e.tandem.v1.SetJobIntentRequest\x1a\x1f.tandem.v1.SetJobIntentResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}/intent\x12E\n" +
+	"\fSetJobIntent\x12\x1e.tandem.v1.SetJobIntentRequest\x1a\x1f.tandem.v1.SetJobIntentResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}/intent\x12c\n" +
+	"\bScaleJob\x12\x1a.tandem.v1.ScaleJobRequest\x1a\x1b.tandem.v1.ScaleJobResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/jobs/{id}/scale\x12E\n" +
 	"\bWatchJob\x12\x1a.tandem.v1.WatchJobRequest\x1a\x1b.tandem.v1.WatchJobResponse0\x01\x12K\n" +
 	"\n" +
 	"StreamLogs\x12\x1c.tandem.v1.StreamLogsRequest\x1a\x1d.tandem.v1.StreamLogsResponse0\x01B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
@@ -2318,7 +2466,7 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
@@ -2345,22 +2493,24 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*ListJobsResponse)(nil),      // 22: tandem.v1.ListJobsResponse
 	(*SetJobIntentRequest)(nil),   // 23: tandem.v1.SetJobIntentRequest
 	(*SetJobIntentResponse)(nil),  // 24: tandem.v1.SetJobIntentResponse
-	(*WatchJobRequest)(nil),       // 25: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 26: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 27: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 28: tandem.v1.StreamLogsResponse
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*Trial)(nil),                 // 30: tandem.v1.Trial
-	(*Progress)(nil),              // 31: tandem.v1.Progress
+	(*ScaleJobRequest)(nil),       // 25: tandem.v1.ScaleJobRequest
+	(*ScaleJobResponse)(nil),      // 26: tandem.v1.ScaleJobResponse
+	(*WatchJobRequest)(nil),       // 27: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 28: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 29: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 30: tandem.v1.StreamLogsResponse
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*Trial)(nil),                 // 32: tandem.v1.Trial
+	(*Progress)(nil),              // 33: tandem.v1.Progress
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
 	4,  // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	29, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	29, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	29, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	31, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	31, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	31, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
 	5,  // 7: tandem.v1.JobSpec.model:type_name -> tandem.v1.ModelSpec
 	9,  // 8: tandem.v1.JobSpec.training:type_name -> tandem.v1.TrainingSpec
 	12, // 9: tandem.v1.JobSpec.resources:type_name -> tandem.v1.ResourceSpec
@@ -2376,33 +2526,36 @@ var file_tandem_v1_job_proto_depIdxs = []int32{
 	4,  // 19: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
 	3,  // 20: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
 	3,  // 21: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	30, // 22: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	31, // 23: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	32, // 22: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	33, // 23: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
 	1,  // 24: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
 	3,  // 25: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
 	2,  // 26: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
 	3,  // 27: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 28: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	30, // 29: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	31, // 30: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	29, // 31: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	17, // 32: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	19, // 33: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	21, // 34: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	23, // 35: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	25, // 36: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	27, // 37: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	18, // 38: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	20, // 39: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	22, // 40: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	24, // 41: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	26, // 42: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	28, // 43: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	38, // [38:44] is the sub-list for method output_type
-	32, // [32:38] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	3,  // 28: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 29: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	32, // 30: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	33, // 31: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	31, // 32: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	17, // 33: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	19, // 34: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	21, // 35: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	23, // 36: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	25, // 37: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	27, // 38: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	29, // 39: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	18, // 40: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	20, // 41: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	22, // 42: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	24, // 43: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	26, // 44: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	28, // 45: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	30, // 46: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	40, // [40:47] is the sub-list for method output_type
+	33, // [33:40] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -2424,7 +2577,7 @@ func file_tandem_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -105,6 +105,8 @@ type Node struct {
 	Incarnation int64 `protobuf:"varint,12,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,13,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// What trains there goes elsewhere at a step boundary; only when it is cordoned.
+	Draining      bool `protobuf:"varint,14,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -228,6 +230,13 @@ func (x *Node) GetModifiedIndex() uint64 {
 		return x.ModifiedIndex
 	}
 	return 0
+}
+
+func (x *Node) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
 }
 
 // Slot is one device.
@@ -741,7 +750,9 @@ type CordonNodeRequest struct {
 	// true: takes no new work; false: takes work again.
 	Cordoned bool `protobuf:"varint,2,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
 	// Chosen by the client.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// With cordoned: what trains there goes elsewhere at a step boundary, or stops with a checkpoint and waits.
+	Drain         bool `protobuf:"varint,4,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -795,6 +806,13 @@ func (x *CordonNodeRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *CordonNodeRequest) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
 }
 
 // CordonNodeResponse returns the node after the change.
@@ -1022,7 +1040,7 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x03\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfb\x03\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1037,7 +1055,8 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\bjoinedAt\x12D\n" +
 	"\x10state_changed_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x0estateChangedAt\x12 \n" +
 	"\vincarnation\x18\f \x01(\x03R\vincarnation\x12%\n" +
-	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\"\x95\x01\n" +
+	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x12\x1a\n" +
+	"\bdraining\x18\x0e \x01(\bR\bdraining\"\x95\x01\n" +
 	"\x04Slot\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
@@ -1072,12 +1091,13 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x0eGetNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"9\n" +
 	"\x0fGetNodeResponse\x12&\n" +
-	"\x04node\x18\x01 \x01(\v2\x12.tandem.v1.NodeUseR\x04node\"^\n" +
+	"\x04node\x18\x01 \x01(\v2\x12.tandem.v1.NodeUseR\x04node\"t\n" +
 	"\x11CordonNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bcordoned\x18\x02 \x01(\bR\bcordoned\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"9\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x14\n" +
+	"\x05drain\x18\x04 \x01(\bR\x05drain\"9\n" +
 	"\x12CordonNodeResponse\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"B\n" +
 	"\x11RemoveNodeRequest\x12\x0e\n" +

@@ -157,11 +157,11 @@ type Trial struct {
 	Stage TrialStage `protobuf:"varint,4,opt,name=stage,proto3,enum=tandem.v1.TrialStage" json:"stage,omitempty"`
 	// Why it is where it is, for people.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Generation of its current or last allocation; 0 before the first.
+	// Generation of its last process group; 0 before the first.
 	Generation int64 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Allocation it holds; empty if none.
 	AllocationId string `protobuf:"bytes,7,opt,name=allocation_id,json=allocationId,proto3" json:"allocation_id,omitempty"`
-	// How often it was started again after a fault.
+	// How often one of its engines was started again after a fault of its own.
 	Restarts int32 `protobuf:"varint,8,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	// Newest committed checkpoint; a resume starts there.
 	LatestCheckpointId string `protobuf:"bytes,9,opt,name=latest_checkpoint_id,json=latestCheckpointId,proto3" json:"latest_checkpoint_id,omitempty"`
@@ -177,10 +177,12 @@ type Trial struct {
 	TotalSteps int64 `protobuf:"varint,14,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,15,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
-	// Allocation that ended because a rank missed another one, which has not said yet what became of it; empty if none.
-	UnexplainedAllocationId string `protobuf:"bytes,16,opt,name=unexplained_allocation_id,json=unexplainedAllocationId,proto3" json:"unexplained_allocation_id,omitempty"`
-	unknownFields           protoimpl.UnknownFields
-	sizeCache               protoimpl.SizeCache
+	// Generations in a row that ended by faults without a step or checkpoint more than the ones before.
+	IdleGenerations int32 `protobuf:"varint,17,opt,name=idle_generations,json=idleGenerations,proto3" json:"idle_generations,omitempty"`
+	// Steps the trial is known to have done.
+	KnownStep     int64 `protobuf:"varint,18,opt,name=known_step,json=knownStep,proto3" json:"known_step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Trial) Reset() {
@@ -318,11 +320,18 @@ func (x *Trial) GetModifiedIndex() uint64 {
 	return 0
 }
 
-func (x *Trial) GetUnexplainedAllocationId() string {
+func (x *Trial) GetIdleGenerations() int32 {
 	if x != nil {
-		return x.UnexplainedAllocationId
+		return x.IdleGenerations
 	}
-	return ""
+	return 0
+}
+
+func (x *Trial) GetKnownStep() int64 {
+	if x != nil {
+		return x.KnownStep
+	}
+	return 0
 }
 
 // Evaluation is the result of one pass over a split.
@@ -547,7 +556,7 @@ var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x05\n" +
+	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x05\n" +
 	"\x05Trial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12+\n" +
@@ -569,8 +578,10 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"finishedAt\x12\x1f\n" +
 	"\vtotal_steps\x18\x0e \x01(\x03R\n" +
 	"totalSteps\x12%\n" +
-	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\x12:\n" +
-	"\x19unexplained_allocation_id\x18\x10 \x01(\tR\x17unexplainedAllocationId\"\xe0\x01\n" +
+	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\x12)\n" +
+	"\x10idle_generations\x18\x11 \x01(\x05R\x0fidleGenerations\x12\x1d\n" +
+	"\n" +
+	"known_step\x18\x12 \x01(\x03R\tknownStepJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xe0\x01\n" +
 	"\n" +
 	"Evaluation\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +

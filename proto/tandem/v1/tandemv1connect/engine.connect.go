@@ -59,7 +59,7 @@ type EngineHostServiceClient interface {
 	// Streams commands. When it ends, the agent is gone and the engine must end too.
 	Control(context.Context, *connect.Request[v1.ControlRequest]) (*connect.ServerStreamForClient[v1.ControlResponse], error)
 	// Takes one report. It is queued safely when it returns; the agent repeats it to the coordinator until it is taken.
-	// FAILED_PRECONDITION: the generation is over, the engine must end.
+	// FAILED_PRECONDITION: the member is not wanted any more, the engine must end.
 	ReportEngine(context.Context, *connect.Request[v1.ReportEngineRequest]) (*connect.Response[v1.ReportEngineResponse], error)
 	// Takes progress.
 	ReportEngineProgress(context.Context, *connect.Request[v1.ReportEngineProgressRequest]) (*connect.Response[v1.ReportEngineProgressResponse], error)
@@ -166,7 +166,7 @@ type EngineHostServiceHandler interface {
 	// Streams commands. When it ends, the agent is gone and the engine must end too.
 	Control(context.Context, *connect.Request[v1.ControlRequest], *connect.ServerStream[v1.ControlResponse]) error
 	// Takes one report. It is queued safely when it returns; the agent repeats it to the coordinator until it is taken.
-	// FAILED_PRECONDITION: the generation is over, the engine must end.
+	// FAILED_PRECONDITION: the member is not wanted any more, the engine must end.
 	ReportEngine(context.Context, *connect.Request[v1.ReportEngineRequest]) (*connect.Response[v1.ReportEngineResponse], error)
 	// Takes progress.
 	ReportEngineProgress(context.Context, *connect.Request[v1.ReportEngineProgressRequest]) (*connect.Response[v1.ReportEngineProgressResponse], error)

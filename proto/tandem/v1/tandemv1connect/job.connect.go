@@ -41,6 +41,8 @@ const (
 	JobServiceListJobsProcedure = "/tandem.v1.JobService/ListJobs"
 	// JobServiceSetJobIntentProcedure is the fully-qualified name of the JobService's SetJobIntent RPC.
 	JobServiceSetJobIntentProcedure = "/tandem.v1.JobService/SetJobIntent"
+	// JobServiceScaleJobProcedure is the fully-qualified name of the JobService's ScaleJob RPC.
+	JobServiceScaleJobProcedure = "/tandem.v1.JobService/ScaleJob"
 	// JobServiceWatchJobProcedure is the fully-qualified name of the JobService's WatchJob RPC.
 	JobServiceWatchJobProcedure = "/tandem.v1.JobService/WatchJob"
 	// JobServiceStreamLogsProcedure is the fully-qualified name of the JobService's StreamLogs RPC.
@@ -57,6 +59,8 @@ type JobServiceClient interface {
 	ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	// Changes what the user wants of a job: run (resume), pause or cancel.
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
+	// Changes how many workers a job should have, between the min and max of its spec. One that trains goes over at a step boundary.
+	ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error)
 	// Streams a job: its state now and at each change, with live progress, until it ends. REST has no streams: speak Connect or gRPC.
 	WatchJob(context.Context, *connect.Request[v1.WatchJobRequest]) (*connect.ServerStreamForClient[v1.WatchJobResponse], error)
 	// Streams the log lines of a job, oldest first. Connect or gRPC only.
@@ -98,6 +102,12 @@ func NewJobServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithSchema(jobServiceMethods.ByName("SetJobIntent")),
 			connect.WithClientOptions(opts...),
 		),
+		scaleJob: connect.NewClient[v1.ScaleJobRequest, v1.ScaleJobResponse](
+			httpClient,
+			baseURL+JobServiceScaleJobProcedure,
+			connect.WithSchema(jobServiceMethods.ByName("ScaleJob")),
+			connect.WithClientOptions(opts...),
+		),
 		watchJob: connect.NewClient[v1.WatchJobRequest, v1.WatchJobResponse](
 			httpClient,
 			baseURL+JobServiceWatchJobProcedure,
@@ -119,6 +129,7 @@ type jobServiceClient struct {
 	getJob       *connect.Client[v1.GetJobRequest, v1.GetJobResponse]
 	listJobs     *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
 	setJobIntent *connect.Client[v1.SetJobIntentRequest, v1.SetJobIntentResponse]
+	scaleJob     *connect.Client[v1.ScaleJobRequest, v1.ScaleJobResponse]
 	watchJob     *connect.Client[v1.WatchJobRequest, v1.WatchJobResponse]
 	streamLogs   *connect.Client[v1.StreamLogsRequest, v1.StreamLogsResponse]
 }
@@ -143,6 +154,11 @@ func (c *jobServiceClient) SetJobIntent(ctx context.Context, req *connect.Reques
 	return c.setJobIntent.CallUnary(ctx, req)
 }
 
+// ScaleJob calls tandem.v1.JobService.ScaleJob.
+func (c *jobServiceClient) ScaleJob(ctx context.Context, req *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error) {
+	return c.scaleJob.CallUnary(ctx, req)
+}
+
 // WatchJob calls tandem.v1.JobService.WatchJob.
 func (c *jobServiceClient) WatchJob(ctx context.Context, req *connect.Request[v1.WatchJobRequest]) (*connect.ServerStreamForClient[v1.WatchJobResponse], error) {
 	return c.watchJob.CallServerStream(ctx, req)
@@ -163,6 +179,8 @@ type JobServiceHandler interface {
 	ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	// Changes what the user wants of a job: run (resume), pause or cancel.
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
+	// Changes how many workers a job should have, between the min and max of its spec. One that trains goes over at a step boundary.
+	ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error)
 	// Streams a job: its state now and at each change, with live progress, until it ends. REST has no streams: speak Connect or gRPC.
 	WatchJob(context.Context, *connect.Request[v1.WatchJobRequest], *connect.ServerStream[v1.WatchJobResponse]) error
 	// Streams the log lines of a job, oldest first. Connect or gRPC only.
@@ -200,6 +218,12 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 		connect.WithSchema(jobServiceMethods.ByName("SetJobIntent")),
 		connect.WithHandlerOptions(opts...),
 	)
+	jobServiceScaleJobHandler := connect.NewUnaryHandler(
+		JobServiceScaleJobProcedure,
+		svc.ScaleJob,
+		connect.WithSchema(jobServiceMethods.ByName("ScaleJob")),
+		connect.WithHandlerOptions(opts...),
+	)
 	jobServiceWatchJobHandler := connect.NewServerStreamHandler(
 		JobServiceWatchJobProcedure,
 		svc.WatchJob,
@@ -222,6 +246,8 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 			jobServiceListJobsHandler.ServeHTTP(w, r)
 		case JobServiceSetJobIntentProcedure:
 			jobServiceSetJobIntentHandler.ServeHTTP(w, r)
+		case JobServiceScaleJobProcedure:
+			jobServiceScaleJobHandler.ServeHTTP(w, r)
 		case JobServiceWatchJobProcedure:
 			jobServiceWatchJobHandler.ServeHTTP(w, r)
 		case JobServiceStreamLogsProcedure:
@@ -249,6 +275,10 @@ func (UnimplementedJobServiceHandler) ListJobs(context.Context, *connect.Request
 
 func (UnimplementedJobServiceHandler) SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.SetJobIntent is not implemented"))
+}
+
+func (UnimplementedJobServiceHandler) ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.ScaleJob is not implemented"))
 }
 
 func (UnimplementedJobServiceHandler) WatchJob(context.Context, *connect.Request[v1.WatchJobRequest], *connect.ServerStream[v1.WatchJobResponse]) error {

@@ -137,7 +137,9 @@ type Allocation struct {
 	// Members in a row that failed before they had a part in a group that worked without them.
 	FailedMembers int32 `protobuf:"varint,18,opt,name=failed_members,json=failedMembers,proto3" json:"failed_members,omitempty"`
 	// No member is added to a group that works before this time, for the last ones have failed; not set: at once.
-	AddAfter      *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=add_after,json=addAfter,proto3" json:"add_after,omitempty"`
+	AddAfter *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=add_after,json=addAfter,proto3" json:"add_after,omitempty"`
+	// Ranks in the committed group, also those that were lost since.
+	WorldSize     int32 `protobuf:"varint,20,opt,name=world_size,json=worldSize,proto3" json:"world_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -303,6 +305,13 @@ func (x *Allocation) GetAddAfter() *timestamppb.Timestamp {
 		return x.AddAfter
 	}
 	return nil
+}
+
+func (x *Allocation) GetWorldSize() int32 {
+	if x != nil {
+		return x.WorldSize
+	}
+	return 0
 }
 
 // Member is one process of an allocation, for its whole life; its rank changes with the generation.
@@ -482,7 +491,7 @@ var File_tandem_v1_allocation_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xd8\x05\n" +
+	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xf7\x05\n" +
 	"\n" +
 	"Allocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -509,7 +518,9 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\fcommitted_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vcommittedAt\x12\x18\n" +
 	"\aplanned\x18\x11 \x01(\bR\aplanned\x12%\n" +
 	"\x0efailed_members\x18\x12 \x01(\x05R\rfailedMembers\x127\n" +
-	"\tadd_after\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\baddAfter\"\xe7\x01\n" +
+	"\tadd_after\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\baddAfter\x12\x1d\n" +
+	"\n" +
+	"world_size\x18\x14 \x01(\x05R\tworldSize\"\xe7\x01\n" +
 	"\x06Member\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x1d\n" +

@@ -179,7 +179,7 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 	}
 	a.Put(alloc)
 	switch {
-	case len(alloc.GetMembers()) == 0:
+	case len(alloc.GetMembers()) == 0 || a.over(alloc) && !alloc.GetStopping():
 		a.giveBack(alloc, cause)
 	case a.over(alloc):
 		a.membersEnded(alloc)

@@ -68,7 +68,9 @@ func InGroup(m *tandemv1.Member) bool { return m.GetRank() >= 0 }
 func HasGroup(a *tandemv1.Allocation) bool { return a.GetCommittedAt() != nil }
 
 // EngineID returns the identity of the engine of one member of an allocation: "allocation/member".
-func EngineID(allocation string, member int32) string { return fmt.Sprintf("%s/%d", allocation, member) }
+func EngineID(allocation string, member int32) string {
+	return fmt.Sprintf("%s/%d", allocation, member)
+}
 
 // ParseEngineID takes an engine's identity apart; false when it is not that of a member, but of a replica.
 func ParseEngineID(id string) (allocation string, member int32, ok bool) {

@@ -96,15 +96,12 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 
 // breakGroup marks the committed group of an allocation, which is a copy already, as one that does not work any more.
 func (a *applier) breakGroup(alloc *tandemv1.Allocation) {
-	if alloc.GetBroken() {
-		return
+	if !alloc.GetBroken() {
+		alloc.Broken, alloc.BrokenAt = true, a.now
 	}
-	alloc.Broken = true
-	alloc.BrokenAt = a.now
-	a.idles(alloc.GetTrialId())
 }
 
-// idles counts a generation that has ended by a fault.
+// idles counts a generation that has not brought a step or checkpoint more, so far.
 func (a *applier) idles(trialID string) {
 	t, _ := a.Trial(trialID)
 	t = state.Clone(t)
@@ -250,7 +247,7 @@ func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause string, counte
 func (a *applier) giveBack(alloc *tandemv1.Allocation, cause string) {
 	j, _ := a.Job(alloc.GetJobId())
 	if !state.HasGroup(alloc) {
-		a.idles(alloc.GetTrialId()) // else it was counted when the group broke
+		a.idles(alloc.GetTrialId()) // else it was counted when the group was committed
 	}
 	t, _ := a.Trial(alloc.GetTrialId())
 	if a.endIdle(t, j, cause) {

@@ -165,6 +165,10 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 	alloc.FailedMembers, alloc.AddAfter = 0, nil
 	a.forgetRendezvous(alloc.GetId())
 	a.Put(alloc)
+	if !alloc.GetPlanned() {
+		a.idles(t.GetId())
+		t, _ = a.Trial(t.GetId())
+	}
 	a.change(t, false, func(t *tandemv1.Trial) {
 		t.Generation = alloc.GetGeneration()
 		if !alloc.GetStopping() {

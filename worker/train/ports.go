@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/ckpt"
@@ -15,7 +16,8 @@ import (
 // Errors that match ErrPeerLost mean that another rank is gone; one made by Permanent says
 // that another attempt would fail in the same way.
 type Trainer interface {
-	// Step does one optimizer step. Where a gradient is not finite nothing is changed.
+	// Step does one optimizer step. Where a gradient is not finite, or an error is returned,
+	// nothing is changed, unless the result says that the step was applied.
 	Step(StepInput) (StepResult, error)
 	// Evaluate measures a batch without learning from it, on this rank alone.
 	Evaluate(data.Batch) (Totals, error)
@@ -23,6 +25,12 @@ type Trainer interface {
 	State() ([]safetensors.Tensor, error)
 	// LoadState puts back what State gave. Names, types and shapes have to be the same.
 	LoadState([]safetensors.Tensor) error
+	// SyncState makes the state of all ranks that of root. Collective.
+	SyncState(root int) error
+	// Fingerprint is a hash of all bits of the state.
+	Fingerprint() (uint64, error)
+	// Finite tells whether all numbers of the state are.
+	Finite() (bool, error)
 }
 
 // StepInput is what one rank brings to a step.
@@ -39,12 +47,19 @@ type StepResult struct {
 	LossSum  float64 // over the rows of this rank, not scaled
 	GradNorm float64 // L2 norm of the average gradient, before clipping
 	Finite   bool    // on all ranks alike
+	Applied  bool    // the update was done; also told with an error
+
+	Forward, Backward time.Duration
+	Exposed           time.Duration // communication that backward did not hide
+	Optimizer         time.Duration
 }
 
-// Group is the ranks of an allocation.
+// Group is the ranks of a generation.
 type Group interface {
 	// AllReduceSum replaces each value by its sum over the ranks. ErrPeerLost.
 	AllReduceSum(values []float64) error
+	// Broadcast returns root's bytes on all ranks. ErrPeerLost.
+	Broadcast(root int, b []byte) ([]byte, error)
 }
 
 // Checkpoints keeps and finds training state.
@@ -58,6 +73,12 @@ type Checkpoints interface {
 	// Wait returns when the last one is committed, or with the error that it ended with. It
 	// waits for a store that is unavailable; away is called once to tell so.
 	Wait(ctx context.Context, away func()) error
+}
+
+// Ledger takes note of which rows this rank brought to a step that was applied. It is for
+// tests, which prove with it that each row is used exactly once.
+type Ledger interface {
+	Applied(generation, step int64, rank, world int, rows []int32)
 }
 
 // Reporter carries news to the coordinator.

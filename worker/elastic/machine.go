@@ -194,13 +194,14 @@ func (m *Machine) followGroup() []Action {
 	newer := next.Generation > m.group.Generation
 	switch {
 	case m.aborted:
-	case newer && !next.Planned, newer && m.orders.Broken:
+	case newer && (!next.Planned || m.orders.Broken || m.phase == Joining):
+		// While a group is formed no step is under way: and who has not begun to join it may never do so now.
 		m.aborted = true
 		acts = append(acts, Abort{"another generation was committed"})
 	case !newer && m.orders.Broken && next.Generation == m.group.Generation:
 		m.aborted = true
 		acts = append(acts, Abort{"the group does not work any more"})
-	case newer && !m.moving && m.phase == Training:
+	case newer && !m.moving:
 		m.moving = true
 		acts = append(acts, Move{})
 	}

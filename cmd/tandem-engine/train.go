@@ -62,6 +62,7 @@ type rank struct {
 	group   *torch.Group // nil for a single rank
 	trainer *torch.Trainer
 	keeper  *checkpoint.Keeper
+	feed    *data.Feed
 }
 
 // prepare checks all that can be wrong with the task, meets the other ranks and puts the loop together.
@@ -79,6 +80,11 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	if err != nil {
 		return nil, err
 	}
+	order, err := data.NewOrder(set.Split(data.Train).Len(), plan.Batch, plan.Seed)
+	if err != nil {
+		return nil, train.Permanent(err)
+	}
+	r.feed = data.NewFeed(set.Split(data.Train), order)
 	on, err := bestDevice()
 	if err != nil {
 		return nil, err
@@ -100,7 +106,10 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 		return nil, peerLost(err)
 	}
 	keep := checkpoint.Deps{Store: r.store, Log: r.log, Report: r.reportCheckpoint}
-	deps := train.Deps{Trainer: trainer{r.trainer}, Reporter: r.host, Stop: r.stop, Now: time.Now, Log: r.log}
+	deps := train.Deps{
+		Trainer: trainer{r.trainer}, Batches: r.feed, Validation: data.NewSlices(set.Split(data.Validation)),
+		Reporter: r.host, Stop: r.stop, Now: time.Now, Log: r.log,
+	}
 	if r.group != nil {
 		deps.Group, keep.Group = group{r.group}, group{r.group}
 	}
@@ -109,10 +118,7 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 		Prefix: r.task.GetCheckpointPrefix(), Generation: r.engine.task.GetGeneration(), Rank: int(r.task.GetRank()), Resume: r.task.GetResume(),
 	}, keep)
 	deps.Checkpoints = r.keeper
-	return train.New(train.Config{
-		Plan: plan, Rank: int(r.task.GetRank()), World: int(r.task.GetWorldSize()),
-		Train: set.Split(data.Train), Validation: set.Split(data.Validation),
-	}, deps)
+	return train.New(train.Config{Plan: plan, Rank: int(r.task.GetRank()), World: int(r.task.GetWorldSize())}, deps)
 }
 
 // waiting is what a rank shows while it cannot begin without the store; nil for nothing.
@@ -138,6 +144,9 @@ func (r *rank) failed(ctx context.Context, err error) error {
 }
 
 func (r *rank) close() {
+	if r.feed != nil {
+		r.feed.Close()
+	}
 	if r.trainer != nil {
 		r.trainer.Close()
 	}

@@ -310,8 +310,13 @@ func (s site) run() []ending {
 		}, checkpoint.Deps{Store: s.store, Group: keeperGroup, Log: zerolog.Nop(), Report: func(ctx context.Context, c *tandemv1.Checkpoint) error {
 			return news.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
 		}})
-		config := train.Config{Plan: plan, Rank: rank, World: s.world, Train: blobs("train", trainRows, 1), Validation: blobs("validation", validRows, 2)}
-		deps := train.Deps{Trainer: model, Group: group, Checkpoints: keeper, Reporter: news, Now: time.Now, Log: zerolog.Nop()}
+		order, err := data.NewOrder(trainRows, plan.Batch, plan.Seed)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		feed := data.NewFeed(blobs("train", trainRows, 1), order)
+		config := train.Config{Plan: plan, Rank: rank, World: s.world}
+		deps := train.Deps{Trainer: model, Batches: feed, Validation: data.NewSlices(blobs("validation", validRows, 2)), Group: group, Checkpoints: keeper, Reporter: news, Now: time.Now, Log: zerolog.Nop()}
 		if s.change != nil {
 			s.change(rank, &config, &deps, model)
 		}
@@ -320,6 +325,7 @@ func (s site) run() []ending {
 			s.t.Fatal(err)
 		}
 		wg.Go(func() {
+			defer feed.Close()
 			outcome, err := loop.Run(s.t.Context())
 			if err != nil {
 				ring.lose()

@@ -27,13 +27,13 @@ const (
 type Config struct {
 	Plan        Plan
 	Rank, World int // place in the process group, and its size; 0 and 1 for a single process
-	Train       *data.Split
-	Validation  *data.Split // may have no rows: then nothing is evaluated
 }
 
 // Deps of a Loop.
 type Deps struct {
 	Trainer     Trainer
+	Batches     Batches     // of the training split
+	Validation  Rows        // may be none: then nothing is evaluated
 	Group       Group       // nil for a single process
 	Checkpoints Checkpoints // Save and Wait are only called on rank 0
 	Reporter    Reporter
@@ -46,7 +46,6 @@ type Deps struct {
 type Loop struct {
 	Config
 	Deps
-	order *data.Order
 	meter meter
 	saved int64 // step of the newest checkpoint; -1: none
 	step  int64 // optimizer steps done when Run returned
@@ -54,10 +53,6 @@ type Loop struct {
 
 // New makes a loop that begins where the checkpoints left off.
 func New(c Config, d Deps) (*Loop, error) {
-	order, err := data.NewOrder(c.Train.Rows, c.Plan.Batch, c.Plan.Seed)
-	if err != nil {
-		return nil, Permanent(err)
-	}
 	if c.Rank < 0 || c.Rank >= c.World {
 		return nil, fmt.Errorf("rank %d of %d ranks", c.Rank, c.World)
 	}
@@ -67,7 +62,7 @@ func New(c Config, d Deps) (*Loop, error) {
 		}
 		d.Group = alone{}
 	}
-	return &Loop{Config: c, Deps: d, order: order, meter: meter{total: c.Plan.Total}, saved: -1}, nil
+	return &Loop{Config: c, Deps: d, meter: meter{total: c.Plan.Total}, saved: -1}, nil
 }
 
 // Run trains to the end, or until it is asked to stop. It returns when the last checkpoint
@@ -88,7 +83,7 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 	l.meter.step, l.meter.since = st.Step, now
 	l.show(st, phaseStarting)
 	beat := pulse{every: 1, last: st.Step, begin: now}
-	var batch data.Batch
+	l.Batches.Seek(st.Cursor, l.Rank, l.World)
 	var sum agreement
 	for st.Step < l.Plan.Total {
 		if err := ctx.Err(); err != nil {
@@ -96,18 +91,16 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 		}
 
 		// This rank's share of the global batch, which may be empty.
-		rows, next, err := l.order.At(st.Cursor)
+		piece, err := l.Batches.Next(ctx, func() { l.show(st, PhaseStorage) })
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("data of step %d: %w", st.Step+1, err)
 		}
-		lo, hi := data.Share(len(rows), l.Rank, l.World)
-		l.Train.Gather(&batch, rows[lo:hi])
 
 		// Forward, loss, backward with the average over ranks, clip, update.
 		lr := l.Plan.Schedule.At(st.Step)
 		res, err := l.Trainer.Step(StepInput{
-			Batch:        batch,
-			LossScale:    float64(l.World) / float64(len(rows)),
+			Batch:        piece.Batch,
+			LossScale:    float64(l.World) / float64(piece.Global),
 			MicroBatches: l.Plan.MicroBatches,
 			LR:           lr,
 			Seed:         StepSeed(l.Plan.Seed, st.Step, l.Rank),
@@ -119,8 +112,8 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 			return 0, diverged(st.Step+1, lr, "gradient", fmt.Sprintf("gradient norm %v, loss over the rows of this rank %v", res.GradNorm, res.LossSum))
 		}
 		sum.lossSum += res.LossSum
-		sum.rows += float64(batch.Rows)
-		st = State{Step: st.Step + 1, Cursor: next, Best: st.Best}
+		sum.rows += float64(piece.Rows)
+		st = State{Step: st.Step + 1, Cursor: piece.Next, Best: st.Best}
 
 		// Agree with the other ranks, now and then, and before a state is judged or kept.
 		stop := false
@@ -138,7 +131,7 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 
 		// Look at the validation split and keep the state where the plan says so.
 		pause := l.Now()
-		if evaluate && l.Validation.Rows > 0 {
+		if evaluate && l.Validation.Len() > 0 {
 			if err := l.evaluate(ctx, &st); err != nil {
 				return 0, fmt.Errorf("evaluate at step %d: %w", st.Step, err)
 			}
@@ -204,9 +197,13 @@ func (l *Loop) sync(sum *agreement, step, propose int64) (every int64, stop bool
 func (l *Loop) evaluate(ctx context.Context, st *State) error {
 	l.show(*st, phaseEvaluating)
 	var totals Totals
-	lo, hi := data.Share(l.Validation.Rows, l.Rank, l.World)
+	lo, hi := data.Share(l.Validation.Len(), l.Rank, l.World)
 	for at := lo; at < hi; at += l.Plan.EvaluateBatch {
-		t, err := l.Trainer.Evaluate(l.Validation.Slice(at, min(at+l.Plan.EvaluateBatch, hi)))
+		batch, err := l.Validation.Read(ctx, at, min(at+l.Plan.EvaluateBatch, hi), func() { l.show(*st, PhaseStorage) })
+		if err != nil {
+			return err
+		}
+		t, err := l.Trainer.Evaluate(batch)
 		if err != nil {
 			return err
 		}
@@ -229,7 +226,7 @@ func (l *Loop) evaluate(ctx context.Context, st *State) error {
 	}
 	l.Log.Info().Int64("step", st.Step).Any("metrics", metrics).Msg("evaluated")
 	return l.Reporter.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{
-		Step: st.Step, Epoch: l.order.Epochs(st.Cursor), Metrics: metrics, Time: timestamppb.New(l.Now()),
+		Step: st.Step, Epoch: st.Cursor.Epochs(l.Plan.Rows), Metrics: metrics, Time: timestamppb.New(l.Now()),
 	}}})
 }
 
@@ -267,7 +264,7 @@ func (l *Loop) show(st State, phase string) {
 		return
 	}
 	lr := l.Plan.Schedule.At(min(st.Step, l.Plan.Total-1))
-	if p := l.meter.progress(st, l.order.Epochs(st.Cursor), lr, phase, l.Now()); p != nil {
+	if p := l.meter.progress(st, st.Cursor.Epochs(l.Plan.Rows), lr, phase, l.Now()); p != nil {
 		l.Reporter.Progress(p)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"tandem.dev/worker/data"
 )
 
 // ledgerEnv names a folder in which each engine writes down the rows of every step that it applied. It is for tests,
@@ -41,8 +43,8 @@ func openLedger(trial, engine string) (*ledger, error) {
 }
 
 // Applied writes a line at once: the process may be killed at any time.
-func (l *ledger) Applied(generation, step int64, rank, world int, rows []int32) {
-	b, err := json.Marshal(ledgerLine{generation, step, rank, world, rows})
+func (l *ledger) Applied(generation, step int64, rank, world int, share data.Piece) {
+	b, err := json.Marshal(ledgerLine{generation, step, rank, world, share.Index})
 	if err == nil {
 		_, err = l.file.Write(append(b, '\n'))
 	}

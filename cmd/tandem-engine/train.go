@@ -62,6 +62,7 @@ type member struct {
 	module  *torch.Module
 	trainer *torch.Trainer
 	keeper  *checkpoint.Keeper
+	feed    *data.Feed
 	loop    *train.Loop
 
 	mu    sync.Mutex // guards group against Abort
@@ -84,6 +85,11 @@ func (m *member) Prepare(ctx context.Context) error {
 		return err
 	}
 	m.host.totalSteps = plan.Total
+	order, err := data.NewOrder(set.Split(data.Train).Len(), plan.Batch, plan.Seed)
+	if err != nil {
+		return train.Permanent(err)
+	}
+	m.feed = data.NewFeed(set.Split(data.Train), order)
 	if m.device, err = bestDevice(); err != nil {
 		return err
 	}
@@ -105,7 +111,8 @@ func (m *member) Prepare(ctx context.Context) error {
 		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(),
 	}, checkpoint.Deps{Store: m.store, Log: m.log, Report: m.reportCheckpoint})
 	deps := train.Deps{
-		Trainer: trainer{m.trainer}, Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Now: time.Now, Log: m.log,
+		Trainer: trainer{m.trainer}, Batches: m.feed, Validation: data.NewSlices(set.Split(data.Validation)),
+		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Now: time.Now, Log: m.log,
 	}
 	written, err := openLedger(m.task.GetTrialId(), m.engine.task.GetId())
 	if err != nil {
@@ -114,8 +121,8 @@ func (m *member) Prepare(ctx context.Context) error {
 	if written != nil {
 		deps.Ledger = written
 	}
-	m.loop, err = train.New(train.Config{Plan: plan, Train: set.Split(data.Train), Validation: set.Split(data.Validation)}, deps)
-	return err
+	m.loop = train.New(train.Config{Plan: plan}, deps)
+	return nil
 }
 
 // Join forms the process group of a generation; there is none for a single rank.
@@ -236,6 +243,9 @@ func (m *member) failed(ctx context.Context, err error) error {
 }
 
 func (m *member) close() {
+	if m.feed != nil {
+		m.feed.Close()
+	}
 	if m.trainer != nil {
 		m.Leave()
 		m.trainer.Close()

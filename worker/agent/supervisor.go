@@ -201,7 +201,7 @@ func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.En
 	key := keyOf(task)
 	e := &engine{
 		orders: ordersOf(task),
-		task: task, started: now, told: make(chan struct{}), gone: make(chan struct{}),
+		task:   task, started: now, told: make(chan struct{}), gone: make(chan struct{}),
 		scratch: filepath.Join(s.cfg.scratch, fileName(key)),
 	}
 	for _, slot := range s.cfg.slots {

@@ -361,16 +361,19 @@ func (s site) run() []ending {
 		}, checkpoint.Deps{Store: s.store, Group: keeperGroup, Log: zerolog.Nop(), Report: func(ctx context.Context, c *tandemv1.Checkpoint) error {
 			return news.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
 		}})
-		config := train.Config{Plan: plan, Train: blobs("train", trainRows, 1), Validation: blobs("validation", validRows, 2)}
-		deps := train.Deps{Trainer: model, Checkpoints: keeper, Reporter: news, Abort: func(string) { ring.lose() }, Now: time.Now, Log: zerolog.Nop()}
-		if s.change != nil {
-			s.change(rank, &config, &deps, model)
-		}
-		loop, err := train.New(config, deps)
+		order, err := data.NewOrder(trainRows, plan.Batch, plan.Seed)
 		if err != nil {
 			s.t.Fatal(err)
 		}
+		feed := data.NewFeed(blobs("train", trainRows, 1), order)
+		config := train.Config{Plan: plan}
+		deps := train.Deps{Trainer: model, Batches: feed, Validation: data.NewSlices(blobs("validation", validRows, 2)), Checkpoints: keeper, Reporter: news, Abort: func(string) { ring.lose() }, Now: time.Now, Log: zerolog.Nop()}
+		if s.change != nil {
+			s.change(rank, &config, &deps, model)
+		}
+		loop := train.New(config, deps)
 		wg.Go(func() {
+			defer feed.Close()
 			var outcome train.Outcome
 			_, err := loop.Join(s.t.Context(), train.Generation{Number: s.generation, Rank: rank, World: s.world, Group: group})
 			if s.joined != nil && err == nil {

@@ -35,7 +35,7 @@ func (l *Loop) look(ctx context.Context) (Outcome, error) {
 	}
 
 	pause := l.Now()
-	if evaluate && l.Validation.Rows > 0 {
+	if evaluate && l.Validation.Len() > 0 {
 		if err := l.evaluate(ctx, st); err != nil {
 			return 0, fmt.Errorf("evaluate at step %d: %w", st.Step, err)
 		}
@@ -143,9 +143,13 @@ func (l *Loop) compare(ctx context.Context, all agreement) error {
 func (l *Loop) evaluate(ctx context.Context, st *State) error {
 	l.show(*st, phaseEvaluating)
 	var totals Totals
-	lo, hi := data.Share(l.Validation.Rows, l.gen.Rank, l.gen.World)
+	lo, hi := data.Share(l.Validation.Len(), l.gen.Rank, l.gen.World)
 	for at := lo; at < hi; at += l.Plan.EvaluateBatch {
-		t, err := l.Trainer.Evaluate(l.Validation.Slice(at, min(at+l.Plan.EvaluateBatch, hi)))
+		batch, err := l.Validation.Read(ctx, at, min(at+l.Plan.EvaluateBatch, hi), func() { l.show(*st, PhaseStorage) })
+		if err != nil {
+			return err
+		}
+		t, err := l.Trainer.Evaluate(batch)
 		if err != nil {
 			return err
 		}
@@ -168,7 +172,7 @@ func (l *Loop) evaluate(ctx context.Context, st *State) error {
 	}
 	l.Log.Info().Int64("step", st.Step).Any("metrics", metrics).Msg("evaluated")
 	return l.report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{
-		Step: st.Step, Epoch: l.order.Epochs(st.Cursor), Metrics: metrics, Time: timestamppb.New(l.Now()),
+		Step: st.Step, Epoch: st.Cursor.Epochs(l.Plan.Rows), Metrics: metrics, Time: timestamppb.New(l.Now()),
 	}}})
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/rs/zerolog"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
-	"tandem.dev/worker/data"
 )
 
 // Outcome says how Train ended without an error.
@@ -31,14 +30,14 @@ type Generation struct {
 
 // Config of a Loop.
 type Config struct {
-	Plan       Plan
-	Train      *data.Split
-	Validation *data.Split // may have no rows: then nothing is evaluated
+	Plan Plan
 }
 
 // Deps of a Loop.
 type Deps struct {
 	Trainer     Trainer
+	Batches     Batches     // of the training split
+	Validation  Rows        // may be none: then nothing is evaluated
 	Checkpoints Checkpoints // Save and Wait are only called on rank 0
 	Reporter    Reporter
 	Abort       func(why string) // ends what waits in the present group; any goroutine
@@ -52,7 +51,6 @@ type Deps struct {
 type Loop struct {
 	Config
 	Deps
-	order *data.Order
 	meter meter
 
 	stop, move atomic.Bool // asked of this rank, in this group
@@ -70,12 +68,8 @@ type Loop struct {
 }
 
 // New makes a loop without a group.
-func New(c Config, d Deps) (*Loop, error) {
-	order, err := data.NewOrder(c.Train.Rows, c.Plan.Batch, c.Plan.Seed)
-	if err != nil {
-		return nil, Permanent(err)
-	}
-	return &Loop{Config: c, Deps: d, order: order, meter: meter{total: c.Plan.Total}, saved: -1}, nil
+func New(c Config, d Deps) *Loop {
+	return &Loop{Config: c, Deps: d, meter: meter{total: c.Plan.Total}, saved: -1}
 }
 
 // Stop asks the ranks to stop at a step boundary with a checkpoint.
@@ -115,6 +109,7 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 	l.show(*st, phaseStarting)
 	l.beat = pulse{every: 1, last: st.Step, begin: now}
 	l.sum, l.pace, l.check = agreement{}, pace{}, st.Step
+	l.Batches.Seek(st.Cursor, g.Rank, g.World)
 	l.Log.Info().Int64("gen", g.Number).Int64("step", st.Step).Int64("steps", l.Plan.Total).Int("rank", g.Rank).Int("world", g.World).Msg("training goes on")
 	return st.Step, nil
 }
@@ -122,7 +117,6 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 // Train trains in the group that was joined: to the end, until the ranks stop or move as
 // asked, or until the group breaks. It returns when the last checkpoint is committed.
 func (l *Loop) Train(ctx context.Context) (Outcome, error) {
-	var batch data.Batch
 	for {
 		if err := ctx.Err(); err != nil {
 			return 0, context.Cause(ctx)
@@ -141,38 +135,35 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 		}
 
 		// This rank's share of the global batch, which may be empty.
-		rows, next, err := l.order.At(st.Cursor)
+		piece, err := l.Batches.Next(ctx, func() { l.show(*st, PhaseStorage) })
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("data of step %d: %w", st.Step+1, err)
 		}
-		lo, hi := data.Share(len(rows), l.gen.Rank, l.gen.World)
-		l.Config.Train.Gather(&batch, rows[lo:hi])
-
 		if st.Step+1 == st.SkipStep {
-			*st = st.after(next)
+			*st = st.after(piece.Next)
 			continue
 		}
 
 		// Forward, loss, backward with the average over ranks, clip, update.
 		begin := l.Now()
 		res, err := l.step(StepInput{
-			Batch:        batch,
-			LossScale:    float64(l.gen.World) / float64(len(rows)),
+			Batch:        piece.Batch,
+			LossScale:    float64(l.gen.World) / float64(piece.Global),
 			MicroBatches: l.Plan.MicroBatches,
 			LR:           l.Plan.Schedule.At(st.Step),
 			Seed:         StepSeed(l.Plan.Seed, st.Step, l.gen.Rank),
 		})
 		if err == nil && !res.Finite {
-			if err := l.notFinite(ctx, res, next); err != nil {
+			if err := l.notFinite(ctx, res, piece.Next); err != nil {
 				return 0, err
 			}
 			continue
 		}
 		if res.Applied {
-			l.sum.add(res, batch.Rows)
-			*st = st.after(next)
+			l.sum.add(res, piece.Rows)
+			*st = st.after(piece.Next)
 			if l.Ledger != nil {
-				l.Ledger.Applied(l.gen.Number, st.Step, l.gen.Rank, l.gen.World, rows[lo:hi])
+				l.Ledger.Applied(l.gen.Number, st.Step, l.gen.Rank, l.gen.World, piece)
 			}
 		}
 		if err != nil {
@@ -228,7 +219,7 @@ func (l *Loop) show(st State, phase string) {
 		return
 	}
 	lr := l.Plan.Schedule.At(min(st.Step, l.Plan.Total-1))
-	if p := l.meter.progress(st, l.order.Epochs(st.Cursor), lr, phase, l.Now()); p != nil {
+	if p := l.meter.progress(st, st.Cursor.Epochs(l.Plan.Rows), lr, phase, l.Now()); p != nil {
 		l.Reporter.Progress(p)
 	}
 }

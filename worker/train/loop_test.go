@@ -18,6 +18,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/memstore"
+	"tandem.dev/worker/data"
 	"tandem.dev/worker/train"
 )
 
@@ -277,8 +278,8 @@ func TestEndWaitsForTheStore(t *testing.T) {
 }
 
 func TestNoValidationSplit(t *testing.T) {
-	end := site{t: t, spec: spec(), store: memory(), world: 1, change: func(_ int, c *train.Config, _ *train.Deps, _ *softmax) {
-		c.Validation = blobs("validation", 0, 2)
+	end := site{t: t, spec: spec(), store: memory(), world: 1, change: func(_ int, _ *train.Config, d *train.Deps, _ *softmax) {
+		d.Validation = data.NewSlices(blobs("validation", 0, 2))
 	}}.run()[0]
 	if end.err != nil || len(end.news.evaluations()) != 0 || len(end.news.checkpoints()) != 4 {
 		t.Errorf("error %v, %d evaluations, %d checkpoints", end.err, len(end.news.evaluations()), len(end.news.checkpoints()))

@@ -20,6 +20,7 @@ func (l *Loop) notFinite(ctx context.Context, res StepResult, next data.Cursor) 
 	l.sum = agreement{}
 	if !l.retried {
 		l.retried = true
+		l.Batches.Seek(st.Cursor, l.gen.Rank, l.gen.World)
 		if l.gen.Rank != 0 {
 			return nil
 		}
@@ -63,5 +64,6 @@ func (l *Loop) notFinite(ctx context.Context, res StepResult, next data.Cursor) 
 	l.state.SkipStep, l.state.Rollbacks = step, rollbacks
 	l.beat = pulse{every: 1, last: l.state.Step, begin: l.Now()}
 	l.check = l.state.Step
+	l.Batches.Seek(l.state.Cursor, l.gen.Rank, l.gen.World)
 	return nil
 }

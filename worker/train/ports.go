@@ -62,6 +62,26 @@ type Group interface {
 	Broadcast(root int, b []byte) ([]byte, error)
 }
 
+// Batches gives a rank its share of each global batch, in the order of the seed.
+type Batches interface {
+	// Seek makes c the place of the next batch, and rank the one of world whose share it is.
+	// What was prepared is thrown away.
+	Seek(c data.Cursor, rank, world int)
+	// Next returns the share at the place, valid until the next call of either, and moves on.
+	// It waits for a store that is unavailable; away is called once to tell so. When ctx ends
+	// the place stays.
+	Next(ctx context.Context, away func()) (data.Piece, error)
+}
+
+// Rows are those of a split that is evaluated.
+type Rows interface {
+	// Len is how many there are.
+	Len() int
+	// Read returns the rows [lo, hi), valid until the next call. It waits for a store that is
+	// unavailable; away is called once to tell so.
+	Read(ctx context.Context, lo, hi int, away func()) (data.Batch, error)
+}
+
 // Checkpoints keeps and finds training state.
 type Checkpoints interface {
 	// Restore returns what training starts from, the same on all ranks; nil: from the beginning.
@@ -78,7 +98,7 @@ type Checkpoints interface {
 // Ledger takes note of which rows this rank brought to a step that was applied. It is for
 // tests, which prove with it that each row is used exactly once.
 type Ledger interface {
-	Applied(generation, step int64, rank, world int, rows []int32)
+	Applied(generation, step int64, rank, world int, share data.Piece)
 }
 
 // Reporter carries news to the coordinator.

@@ -5,7 +5,7 @@ import "slices"
 // Stragglers finds ranks that compute slower than the others, which all of them wait for. It
 // is pure: it is fed at the syncs, with the same values on any rank it says the same.
 type Stragglers struct {
-	ranks []pace
+	ranks []straggling
 }
 
 // StragglerChange says that a rank became a straggler, or is none any more.
@@ -20,8 +20,8 @@ const (
 	stragglerSteps = 10  // in a row, to become one and to be none any more
 )
 
-// pace is one rank's.
-type pace struct {
+// straggling is one rank's.
+type straggling struct {
 	slow  bool
 	steps int64 // in a row that were not as slow says
 }
@@ -31,7 +31,7 @@ type pace struct {
 // changed. With another number of ranks it begins anew; single ranks are no stragglers.
 func (s *Stragglers) Observe(times []float64, steps int64) []StragglerChange {
 	if len(times) != len(s.ranks) {
-		s.ranks = make([]pace, len(times))
+		s.ranks = make([]straggling, len(times))
 	}
 	if len(times) < 2 || steps <= 0 {
 		return nil

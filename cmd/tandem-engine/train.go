@@ -105,6 +105,9 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	if r.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, r.module, r.group, on)); err != nil {
 		return nil, peerLost(err)
 	}
+	if err := r.trainer.SyncState(0); err != nil {
+		return nil, peerLost(err)
+	}
 	keep := checkpoint.Deps{Store: r.store, Log: r.log, Report: r.reportCheckpoint}
 	deps := train.Deps{
 		Trainer: trainer{r.trainer}, Batches: r.feed, Validation: data.NewSlices(set.Split(data.Validation)),

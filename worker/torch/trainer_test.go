@@ -1,6 +1,7 @@
 package torch_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -402,6 +403,69 @@ func TestStateOfAnotherModelIsRefused(t *testing.T) {
 	} {
 		if err := newTrainer(t, c).LoadState(state(t, adam)); !errors.Is(err, torch.ErrStateMismatch) {
 			t.Errorf("another %s: %v", name, err)
+		}
+	}
+}
+
+func TestFingerprintSeesEveryBit(t *testing.T) {
+	config := torch.TrainerConfig{Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)}
+	tr := newTrainer(t, config)
+	step(t, tr, torch.StepInput{Batch: images(4, 1), LossScale: 0.25, LR: 0.1})
+	fingerprint := func(s []torch.Tensor) uint64 {
+		if err := tr.LoadState(s); err != nil {
+			t.Fatal(err)
+		}
+		f, err := tr.Fingerprint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	whole := state(t, tr)
+	want, seen := fingerprint(whole), map[uint64]string{}
+	for i, x := range whole {
+		for _, at := range []int{0, len(x.Data) / 2, len(x.Data) - 1} {
+			for bit := range 8 {
+				x.Data[at] ^= 1 << bit
+				f := fingerprint(whole)
+				x.Data[at] ^= 1 << bit
+				name := fmt.Sprintf("%s byte %d bit %d", whole[i].Name, at, bit)
+				if other := seen[f]; f == want || other != "" && len(x.Data) > 8 {
+					t.Errorf("%s: fingerprint %x is that of the whole (%x) or of %s", name, f, want, other)
+				}
+				seen[f] = name
+			}
+		}
+	}
+	if f := fingerprint(whole); f != want {
+		t.Errorf("the same state has the fingerprints %x and %x", f, want)
+	}
+}
+
+func TestFiniteLooksAtTheWholeState(t *testing.T) {
+	tr := newTrainer(t, torch.TrainerConfig{Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)})
+	finite := func() bool {
+		ok, err := tr.Finite()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !finite() {
+		t.Error("a fresh state is not finite")
+	}
+	s := state(t, tr)
+	for _, i := range []int{0, len(s) - 2} { // a parameter; exp_avg_sq of the last
+		for _, bad := range [][]byte{{0, 0, 0x80, 0x7f}, {1, 0, 0x80, 0xff}} { // Inf, NaN
+			kept := bytes.Clone(s[i].Data)
+			copy(s[i].Data[len(kept)-4:], bad)
+			if err := tr.LoadState(s); err != nil {
+				t.Fatal(err)
+			}
+			if finite() {
+				t.Errorf("%s ends with %x and is finite", s[i].Name, bad)
+			}
+			copy(s[i].Data, kept)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync"
@@ -108,7 +109,7 @@ func (m *member) Prepare(ctx context.Context) error {
 	}
 	m.keeper = checkpoint.New(checkpoint.Config{
 		Job: m.task.GetJobId(), Trial: m.task.GetTrialId(), SpecHash: m.task.GetSpecHash(), DatasetID: spec.GetDatasetId(),
-		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(),
+		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(m.hello.GetScratch(), "spool"),
 	}, checkpoint.Deps{Store: m.store, Log: m.log, Report: m.reportCheckpoint})
 	deps := train.Deps{
 		Trainer: trainer{m.trainer}, Batches: m.feed, Validation: data.NewSlices(set.Split(data.Validation)),

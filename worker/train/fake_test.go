@@ -15,6 +15,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/worker/checkpoint"
@@ -119,14 +120,23 @@ func (s *softmax) Evaluate(b data.Batch) (train.Totals, error) {
 	return t, nil
 }
 
-func (s *softmax) State() ([]safetensors.Tensor, error) {
-	return []safetensors.Tensor{vector("w", s.w), vector("momentum", s.momentum)}, nil
+func (s *softmax) StateSizes() ([]string, []int64, error) {
+	n := int64(8 * len(s.w))
+	return []string{"w", "momentum"}, []int64{n, n}, nil
+}
+
+func (s *softmax) StateOf(names []string) (all []safetensors.Tensor, _ error) {
+	for _, name := range names {
+		all = append(all, vector(name, map[string][]float64{"w": s.w, "momentum": s.momentum}[name]))
+	}
+	return all, nil
 }
 
 func (s *softmax) LoadState(tensors []safetensors.Tensor) error {
-	for i, into := range [][]float64{s.w, s.momentum} {
+	for _, t := range tensors {
+		into := map[string][]float64{"w": s.w, "momentum": s.momentum}[t.Name]
 		for j := range into {
-			into[j] = math.Float64frombits(binary.LittleEndian.Uint64(tensors[i].Data[8*j:]))
+			into[j] = math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*j:]))
 		}
 	}
 	return nil
@@ -141,7 +151,7 @@ func (s *softmax) SyncState(root int) error {
 	if err != nil {
 		return err
 	}
-	return s.LoadState([]safetensors.Tensor{{Data: b[:len(b)/2]}, {Data: b[len(b)/2:]}})
+	return s.LoadState([]safetensors.Tensor{{Name: "w", Data: b[:len(b)/2]}, {Name: "momentum", Data: b[len(b)/2:]}})
 }
 
 func (s *softmax) Fingerprint() (uint64, error) {
@@ -248,6 +258,19 @@ func (m member) Broadcast(root int, b []byte) ([]byte, error) {
 		return nil, err
 	}
 	return append([]byte(nil), parts[root]...), nil
+}
+
+// eager waits for each checkpoint while the store answers, for the steps here are faster than any store.
+type eager struct{ *checkpoint.Keeper }
+
+func (e eager) Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, last bool) error {
+	if err := e.Keeper.Save(ctx, m, state, last); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	_ = e.Wait(ctx, cancel) // the loop asks for its failure at the end
+	return nil
 }
 
 // recorder keeps what is reported.
@@ -357,7 +380,7 @@ func (s site) run() []ending {
 		model.dropout = s.dropout
 		keeper := checkpoint.New(checkpoint.Config{
 			Job: "job-1", Trial: "trial-1", SpecHash: "hash", DatasetID: "data-1", Prefix: "trials/trial-1/ckpt",
-			Generation: s.generation, Rank: rank, Resume: s.resume,
+			Generation: s.generation, Rank: rank, World: s.world, Resume: s.resume,
 		}, checkpoint.Deps{Store: s.store, Group: keeperGroup, Log: zerolog.Nop(), Report: func(ctx context.Context, c *tandemv1.Checkpoint) error {
 			return news.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
 		}})
@@ -367,7 +390,7 @@ func (s site) run() []ending {
 		}
 		feed := data.NewFeed(blobs("train", trainRows, 1), order)
 		config := train.Config{Plan: plan}
-		deps := train.Deps{Trainer: model, Batches: feed, Validation: data.NewSlices(blobs("validation", validRows, 2)), Checkpoints: keeper, Reporter: news, Abort: func(string) { ring.lose() }, Now: time.Now, Log: zerolog.Nop()}
+		deps := train.Deps{Trainer: model, Batches: feed, Validation: data.NewSlices(blobs("validation", validRows, 2)), Checkpoints: eager{keeper}, Reporter: news, Abort: func(string) { ring.lose() }, Now: time.Now, Log: zerolog.Nop()}
 		if s.change != nil {
 			s.change(rank, &config, &deps, model)
 		}

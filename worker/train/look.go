@@ -42,7 +42,7 @@ func (l *Loop) look(ctx context.Context) (Outcome, error) {
 	}
 	stop := asked.stop && st.Step < l.Plan.Total
 	if keep || stop {
-		if err := l.save(ctx, *st); err != nil {
+		if err := l.save(ctx, *st, stop); err != nil {
 			return 0, fmt.Errorf("checkpoint at step %d: %w", st.Step, err)
 		}
 	}
@@ -82,6 +82,9 @@ func (l *Loop) sync(ctx context.Context, propose int64, keep bool) (votes, error
 	if l.gen.Rank == 0 {
 		mine.every = float64(propose)
 	}
+	if l.Checkpoints.Busy() {
+		mine.busy = 1
+	}
 	compare := l.gen.World > 1 && (keep || step-l.check >= compareEvery)
 	if compare {
 		print, err := l.Trainer.Fingerprint()
@@ -104,6 +107,9 @@ func (l *Loop) sync(ctx context.Context, propose int64, keep bool) (votes, error
 	}
 	if math.IsNaN(all.lossSum) || math.IsInf(all.lossSum, 0) {
 		return votes{}, diverged(step, l.Plan.Schedule.At(step-1), "loss", fmt.Sprintf("loss %v, gradient finite", all.lossSum))
+	}
+	if all.busy == 0 {
+		l.Checkpoints.Free()
 	}
 	l.meter.add(all.lossSum, all.rows)
 	return votes{int64(all.every), all.stops > 0, all.moves > 0}, nil
@@ -176,20 +182,15 @@ func (l *Loop) evaluate(ctx context.Context, st *State) error {
 	}}})
 }
 
-// save copies the state and has it written while training goes on. The copies of the ranks
-// are equal, so rank 0's is enough.
-func (l *Loop) save(ctx context.Context, st State) error {
-	if l.gen.Rank != 0 || l.saved == st.Step {
+// save has the state written while training goes on, by each rank its share.
+func (l *Loop) save(ctx context.Context, st State, stop bool) error {
+	if l.saved == st.Step {
 		return nil
-	}
-	tensors, err := l.Trainer.State()
-	if err != nil {
-		return err
 	}
 	m := st.manifest()
 	m.Seed, m.WorldSize = l.Plan.Seed, l.gen.World
 	l.saved = st.Step
-	return l.Checkpoints.Save(ctx, m, tensors)
+	return l.Checkpoints.Save(ctx, m, l.Trainer, stop || st.Step == l.Plan.Total)
 }
 
 // settleEvery is how often the ranks ask each other whether the last checkpoint is committed.
@@ -198,23 +199,15 @@ const settleEvery = 200 * time.Millisecond
 // settle waits until the last checkpoint is committed, all ranks together: none ends, and
 // takes its state with it, while another may still fail.
 func (l *Loop) settle(ctx context.Context) error {
-	st := *l.state
-	done := make(chan error, 1)
+	l.show(*l.state, phaseSaving)
 	waiting, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if l.gen.Rank == 0 {
-		l.show(st, phaseSaving)
-		away := make(chan struct{}, 1)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			done <- l.Checkpoints.Wait(waiting, func() { away <- struct{}{} })
-		}()
-		defer func() { cancel(); <-ended }()
-		return l.settleWith(ctx, done, away)
-	}
-	done <- nil
-	return l.settleWith(ctx, done, nil)
+	done, away, ended := make(chan error, 1), make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		done <- l.Checkpoints.Wait(waiting, func() { away <- struct{}{} })
+	}()
+	defer func() { cancel(); <-ended }()
+	return l.settleWith(ctx, done, away)
 }
 
 func (l *Loop) settleWith(ctx context.Context, done <-chan error, away <-chan struct{}) error {

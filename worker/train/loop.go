@@ -36,9 +36,9 @@ type Config struct {
 // Deps of a Loop.
 type Deps struct {
 	Trainer     Trainer
-	Batches     Batches     // of the training split
-	Validation  Rows        // may be none: then nothing is evaluated
-	Checkpoints Checkpoints // Save and Wait are only called on rank 0
+	Batches     Batches // of the training split
+	Validation  Rows    // may be none: then nothing is evaluated
+	Checkpoints Checkpoints
 	Reporter    Reporter
 	Abort       func(why string) // ends what waits in the present group; any goroutine
 	Ledger      Ledger           // nil: none is kept

@@ -134,12 +134,23 @@ func (s *shelf) Restore(context.Context, func()) (*ckpt.Manifest, []safetensors.
 	return s.manifest, s.tensors, nil
 }
 
-func (s *shelf) Save(_ context.Context, m ckpt.Manifest, tensors []safetensors.Tensor) error {
+func (s *shelf) Save(_ context.Context, m ckpt.Manifest, state ckpt.Source, _ bool) error {
+	names, _, err := state.StateSizes()
+	if err != nil {
+		return err
+	}
+	tensors, err := state.StateOf(names)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.manifest, s.tensors = &m, tensors
 	return nil
 }
+
+func (s *shelf) Busy() bool { return false }
+func (s *shelf) Free()      {}
 
 func (s *shelf) Wait(context.Context, func()) error { return nil }
 

@@ -160,6 +160,7 @@ func (c *Coordinator) wire() error {
 	c.loops = []leader.Loop{
 		c.bootstrap(),
 		leader.Dispatch(c.state, c.node, c.log),
+		leader.Reformer(c.state, c.node, c.log),
 		leader.Nodes(c.state, c.node, liveness{c}, c.cfg.NodeTimeout, c.log),
 		leader.Rollout(c.state, c.node, c.log),
 		leader.GC(c.state, c.node, c.objects.get, c.log),

@@ -5,10 +5,11 @@
 // is there and what waits), Plan (what to grant, and for all else why not) and Placement (one slot).
 //
 // Invariants:
-//   - All or nothing: a request gets all its slots in one plan or none.
+//   - All or nothing: a request gets all its slots in one plan or none; one that can begin with fewer (Min) gets at least so
+//     many, and more only if they are free.
 //   - Order: higher priority first, then age, then id. Within a pool a request that could be satisfied once all jobs have
 //     ended keeps its place: nothing behind it is granted before it, so nothing starves. A request that could not be
-//     satisfied even then does not hold up the others.
+//     satisfied even then does not hold up the others, and neither does one that is spare, which comes last of its priority.
 //   - Every request that is not granted has a reason.
 //   - Stable: Schedule of the cluster after its own plan grants nothing.
 //

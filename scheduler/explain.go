@@ -12,7 +12,7 @@ func impossible(r Request, p *pool) string {
 		return fmt.Sprintf("pool %q has no nodes: start a worker with --pool %s", r.Pool, r.Pool)
 	}
 	s := p.slots()
-	if r.Slots <= s.available {
+	if r.least() <= s.available {
 		return ""
 	}
 	var besides, advice []string
@@ -24,7 +24,7 @@ func impossible(r Request, p *pool) string {
 		besides = append(besides, fmt.Sprintf("%d that serve models", s.serving))
 		advice = append(advice, "stop serving one")
 	}
-	reason := fmt.Sprintf("wants %s, but pool %q has %d", count(r.Slots, "slot"), r.Pool, s.available)
+	reason := fmt.Sprintf("wants %s, but pool %q has %d", wanted(r), r.Pool, s.available)
 	if len(besides) > 0 {
 		reason += fmt.Sprintf(" (and %s)", strings.Join(besides, " and "))
 	}
@@ -54,7 +54,15 @@ func outOfReach(p *pool) string {
 // busy says why the first request of a pool waits.
 func busy(r Request, p *pool) string {
 	s := p.slots()
-	return fmt.Sprintf("wants %s, %d of %d in pool %q are free: next in line", count(r.Slots, "slot"), s.free, s.available, r.Pool)
+	return fmt.Sprintf("wants %s, %d of %d in pool %q are free: next in line", wanted(r), s.free, s.available, r.Pool)
+}
+
+// wanted is the number of slots a request wants, and how many it would begin with.
+func wanted(r Request) string {
+	if r.least() == r.Slots {
+		return count(r.Slots, "slot")
+	}
+	return fmt.Sprintf("%s (%d are enough to begin)", count(r.Slots, "slot"), r.least())
 }
 
 // behind says why a request waits behind another.

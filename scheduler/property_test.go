@@ -34,14 +34,15 @@ func TestInvariants(t *testing.T) {
 				t.Fatalf("%s waits without a reason", w.ID)
 			}
 			waiting[w.ID] = true
+			shortOf(t, c, plan, w)
 		}
 		for _, r := range c.Pending {
 			g, ok := granted[r.ID]
 			if ok == waiting[r.ID] {
 				t.Fatalf("%s is granted: %v, waiting: %v", r.ID, ok, waiting[r.ID])
 			}
-			if ok && len(g.Placements) != r.Slots {
-				t.Fatalf("%s wanted %d slots and got %d", r.ID, r.Slots, len(g.Placements))
+			if ok && (len(g.Placements) < r.least() || len(g.Placements) > r.Slots) {
+				t.Fatalf("%s wanted %d to %d slots and got %d", r.ID, r.least(), r.Slots, len(g.Placements))
 			}
 		}
 		noneOvertaken(t, c, granted)
@@ -49,6 +50,28 @@ func TestInvariants(t *testing.T) {
 			t.Fatalf("a second pass grants %v", again.Grants)
 		}
 	})
+}
+
+// shortOf: with so many slots more as a wait says, and no fewer, its request would have been granted.
+func shortOf(t *rapid.T, c Cluster, plan Plan, w Wait) {
+	if w.Short == 0 {
+		return
+	}
+	r := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == w.ID })]
+	free := 0
+	for _, n := range c.Nodes {
+		if n.Pool == r.Pool && n.Unavailable == "" {
+			free += len(n.Free)
+		}
+	}
+	for _, g := range plan.Grants {
+		if of := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == g.ID })]; of.Pool == r.Pool && slices.Index(inOrder(c.Pending), of) < slices.Index(inOrder(c.Pending), r) {
+			free -= len(g.Placements)
+		}
+	}
+	if free+w.Short != r.least() {
+		t.Fatalf("%s is short of %d slots; it needs %d, and %d are left for it", w.ID, w.Short, r.least(), free)
+	}
 }
 
 // noneOvertaken: who could be satisfied on an idle pool is not overtaken there.
@@ -65,7 +88,7 @@ func noneOvertaken(t *rapid.T, c Cluster, granted map[string]Grant) {
 				capacity += n.Slots - n.Serving
 			}
 		}
-		if !ok && r.Slots <= capacity {
+		if !ok && !r.Spare && r.least() <= capacity {
 			blocked[r.Pool] = r.ID
 		}
 	}
@@ -91,9 +114,10 @@ func clusters(t *rapid.T) Cluster {
 	}
 	for i := range rapid.IntRange(0, 8).Draw(t, "jobs") {
 		id := fmt.Sprintf("j%d", i)
+		wanted := rapid.IntRange(1, 7).Draw(t, "wanted")
 		c.Pending = append(c.Pending, Request{
 			ID: id, Name: id, Pool: pool.Draw(t, "pool"),
-			Slots:     rapid.IntRange(1, 7).Draw(t, "wanted"),
+			Slots: wanted, Min: rapid.IntRange(0, wanted).Draw(t, "min"), Spare: rapid.IntRange(0, 3).Draw(t, "spare") == 0,
 			Priority:  rapid.IntRange(-1, 1).Draw(t, "priority"),
 			CreatedAt: time.Unix(int64(rapid.IntRange(0, 3).Draw(t, "created")), 0),
 		})

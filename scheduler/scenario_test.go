@@ -49,7 +49,7 @@ func TestScenarios(t *testing.T) {
 // parse reads
 //
 //	node ID POOL SLOTS [free=a,b] [serving=N] [lost|cordoned]      all slots are free when free= is left out
-//	job NAME POOL SLOTS priority=N age=DURATION
+//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true]
 func parse(t *testing.T, text string) Cluster {
 	t.Helper()
 	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -91,6 +91,10 @@ func parse(t *testing.T, text string) Cluster {
 				switch key {
 				case "priority":
 					r.Priority, err = strconv.Atoi(value)
+				case "min":
+					r.Min, err = strconv.Atoi(value)
+				case "spare":
+					r.Spare, err = strconv.ParseBool(value)
 				case "age":
 					var age time.Duration
 					age, err = time.ParseDuration(value)

@@ -34,6 +34,10 @@ type Request struct {
 	Pool string
 	// Slots wanted, all at once; at least 1.
 	Slots int
+	// Min is how many of them are enough to begin with when no more are free; 0 stands for Slots.
+	Min int
+	// Spare work goes on without the slots: it takes what nobody of its priority waits for, and nobody waits behind it.
+	Spare bool
 	// Priority: higher goes first.
 	Priority int
 	// CreatedAt is the age: of two requests of one priority the older goes first.
@@ -66,13 +70,15 @@ type Wait struct {
 	ID string
 	// Reason is shown to the user word for word.
 	Reason string
+	// Short is how many more free slots would let the request begin; 0 when it stands behind another or can never begin.
+	Short int
 }
 
 // Schedule decides which pending requests get which slots. It does not change its argument.
 //
 //  1. Put the requests in order.
 //  2. One after the other: refuse what the pool could never hold; hold back what stands behind a request that waits;
-//     place the rest.
+//     place the rest, on all the slots they want or on those that are free when these are enough to begin.
 func Schedule(c Cluster) Plan {
 	pools := newPools(c.Nodes)
 	var plan Plan
@@ -80,21 +86,35 @@ func Schedule(c Cluster) Plan {
 	for _, r := range inOrder(c.Pending) {
 		pool := pools[r.Pool]
 		if reason := impossible(r, pool); reason != "" {
-			plan.Waiting = append(plan.Waiting, Wait{r.ID, reason})
+			plan.Waiting = append(plan.Waiting, Wait{ID: r.ID, Reason: reason})
 			continue
 		}
 		if first, blocked := head[r.Pool]; blocked {
-			plan.Waiting = append(plan.Waiting, Wait{r.ID, behind(r, first)})
+			plan.Waiting = append(plan.Waiting, Wait{ID: r.ID, Reason: behind(r, first)})
 			continue
 		}
-		placements, ok := Place(pool.nodes, r.Slots)
-		if !ok {
-			head[r.Pool] = r
-			plan.Waiting = append(plan.Waiting, Wait{r.ID, busy(r, pool)})
+		free := pool.slots().free
+		placements, ok := Place(pool.nodes, min(r.Slots, free))
+		if !ok || free < r.least() {
+			wait := Wait{r.ID, busy(r, pool), r.least() - free}
+			if r.Spare {
+				wait.Short = 0
+			} else {
+				head[r.Pool] = r
+			}
+			plan.Waiting = append(plan.Waiting, wait)
 			continue
 		}
 		pool.take(placements)
 		plan.Grants = append(plan.Grants, Grant{r.ID, placements})
 	}
 	return plan
+}
+
+// least is how many slots a request begins with at the least.
+func (r Request) least() int {
+	if r.Min == 0 {
+		return r.Slots
+	}
+	return r.Min
 }

@@ -40,6 +40,7 @@ func accessTo(procedure string) level {
 		return viewer
 
 	case tandemv1connect.JobServiceSubmitJobProcedure, tandemv1connect.JobServiceSetJobIntentProcedure,
+		tandemv1connect.JobServiceScaleJobProcedure,
 		tandemv1connect.DatasetServiceBeginDatasetProcedure, tandemv1connect.DatasetServiceCreateDatasetProcedure,
 		tandemv1connect.ArtifactServiceUploadArtifactProcedure,
 		tandemv1connect.CheckpointServiceVerifyCheckpointProcedure, tandemv1connect.CheckpointServiceDeleteCheckpointProcedure,

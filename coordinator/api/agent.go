@@ -169,11 +169,17 @@ func (a agents) ReportProgress(ctx context.Context, req *connect.Request[tandemv
 	for _, p := range req.Msg.GetProgress() {
 		// A node speaks only for trials that run on it. One that this coordinator does not know of yet is told again soon.
 		t, ok := v.Trial(p.GetTrialId())
-		if !ok || t.GetGeneration() != p.GetGeneration() {
+		if !ok {
 			continue
 		}
 		al, ok := v.Allocation(t.GetAllocationId())
-		if ok && slices.ContainsFunc(al.GetRanks(), func(r *tandemv1.Rank) bool { return r.GetNodeId() == node }) {
+		if !ok || !slices.ContainsFunc(al.GetMembers(), func(m *tandemv1.Member) bool { return m.GetNodeId() == node }) {
+			continue
+		}
+		if !state.HasGroup(al) && p.GetGeneration() == t.GetGeneration()+1 {
+			p.Generation = t.GetGeneration() // it prepares for a group that is not committed yet
+		}
+		if p.GetGeneration() == t.GetGeneration() {
 			running = append(running, p)
 		}
 	}

@@ -149,6 +149,26 @@ func (a jobs) SetJobIntent(ctx context.Context, req *connect.Request[tandemv1.Se
 	return connect.NewResponse(&tandemv1.SetJobIntentResponse{Job: job}), nil
 }
 
+// ScaleJob implements JobService.
+func (a jobs) ScaleJob(ctx context.Context, req *connect.Request[tandemv1.ScaleJobRequest]) (*connect.Response[tandemv1.ScaleJobResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	job, err := v.ResolveJob(req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+		Command: &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: job.GetId(), Workers: req.Msg.GetWorkers()}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	job, _ = after.Job(job.GetId())
+	return connect.NewResponse(&tandemv1.ScaleJobResponse{Job: job}), nil
+}
+
 // observe is a job with its trials and how far they are.
 func (a jobs) observe(v *state.View, job *tandemv1.Job) *tandemv1.WatchJobResponse {
 	w := &tandemv1.WatchJobResponse{Job: job, Trials: v.TrialsOf(job.GetId())}

@@ -65,7 +65,7 @@ func (a nodes) CordonNode(ctx context.Context, req *connect.Request[tandemv1.Cor
 		return nil, err
 	}
 	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
-		Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: n.GetId(), Cordoned: req.Msg.GetCordoned()}},
+		Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: n.GetId(), Cordoned: req.Msg.GetCordoned(), Drain: req.Msg.GetDrain()}},
 	})
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func (a agents) RendezvousGet(ctx context.Context, req *connect.Request[tandemv1
 	}
 }
 
-// takesPart refuses a node that has no rank in this generation of an allocation. This coordinator may lag, so that the
+// takesPart refuses a node that has no member in this generation of an allocation. This coordinator may lag, so that the
 // state as it is has the last word.
 func (a agents) takesPart(ctx context.Context, allocation string, generation int64) error {
 	node := From(ctx).Node
@@ -68,17 +68,16 @@ func (a agents) takesPart(ctx context.Context, allocation string, generation int
 	if err != nil {
 		return err
 	}
-	err = part(v, node, allocation, generation)
-	return err
+	return part(v, node, allocation, generation)
 }
 
 func part(v *state.View, node, allocation string, generation int64) error {
 	al, ok := v.Allocation(allocation)
 	if !ok || al.GetGeneration() != generation {
-		return precondition(fmt.Sprintf("generation %d of allocation %s is over", generation, allocation))
+		return precondition(fmt.Sprintf("generation %d of allocation %s is over, or not committed", generation, allocation))
 	}
-	if !slices.ContainsFunc(al.GetRanks(), func(r *tandemv1.Rank) bool { return r.GetNodeId() == node }) {
-		return fmt.Errorf("%w: node %s has no rank in allocation %s", ErrDenied, node, allocation)
+	if !slices.ContainsFunc(al.GetMembers(), func(m *tandemv1.Member) bool { return m.GetNodeId() == node }) {
+		return fmt.Errorf("%w: node %s has no member in allocation %s", ErrDenied, node, allocation)
 	}
 	return nil
 }

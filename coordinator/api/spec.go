@@ -142,6 +142,7 @@ func CompleteSpec(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, 
 	r := s.GetResources()
 	r.Workers, r.Pool = or(r.GetWorkers(), 1), or(r.GetPool(), "default")
 	between(c, "resources.workers", r.GetWorkers(), 1, maxWorkers)
+	r.Min, r.Max = or(r.GetMin(), r.GetWorkers()), or(r.GetMax(), r.GetWorkers())
 	if !nameRE.MatchString(r.GetPool()) {
 		c.add("resources.pool", nameRule)
 	}
@@ -164,9 +165,7 @@ func (c *check) train(s *tandemv1.JobSpec, find FindDataset) {
 	}
 	c.training(s.GetTraining(), data)
 	batch := s.GetTraining().GetBatch()
-	if w := s.GetResources().GetWorkers(); batch > 0 && w > batch {
-		c.add("resources.workers", "%d workers cannot share a batch of %d rows; use fewer workers or a larger training.batch", w, batch)
-	}
+	c.elastic(s.GetResources(), batch)
 	if s.Evaluate == nil {
 		s.Evaluate = &tandemv1.EvaluateSpec{}
 	}
@@ -191,6 +190,21 @@ func (c *check) train(s *tandemv1.JobSpec, find FindDataset) {
 			c.add("publish.checkpoint_id", "belongs to kind \"publish\" only: a job that trains publishes its own best checkpoint")
 		}
 	}
+}
+
+// elastic checks the numbers of workers against each other and against the batch they share.
+func (c *check) elastic(r *tandemv1.ResourceSpec, batch int32) {
+	workers := r.GetWorkers()
+	if workers < 1 || workers > maxWorkers {
+		return // said already
+	}
+	if batch > 0 && workers > batch {
+		c.add("resources.workers", "%d workers cannot share a batch of %d rows; use fewer workers or a larger training.batch", workers, batch)
+	} else if batch > 0 && r.GetMax() > batch {
+		c.add("resources.max", "%d workers cannot share a batch of %d rows; use fewer workers or a larger training.batch", r.GetMax(), batch)
+	}
+	between(c, "resources.min", r.GetMin(), 1, workers)
+	between(c, "resources.max", r.GetMax(), workers, maxWorkers)
 }
 
 // dataset pins the dataset to one version; nil when there is none.
@@ -275,7 +289,7 @@ func (c *check) publishOnly(s *tandemv1.JobSpec) {
 			c.add(f.path, "does not belong to a job of kind \"publish\"")
 		}
 	}
-	if s.GetResources().GetWorkers() > 1 {
+	if r := s.GetResources(); r.GetWorkers() > 1 || r.GetMin() > 1 || r.GetMax() > 1 {
 		c.add("resources.workers", "must be 1 for a job of kind \"publish\"")
 	}
 	if s.GetPublish() == nil {

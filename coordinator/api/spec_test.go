@@ -61,7 +61,7 @@ func TestDefaults(t *testing.T) {
 		"model":{"cnn":{"channels":[16,32],"kernel":3,"pool":2,"hidden":[64],"activation":"relu","norm":"none"}},
 		"training":{"batch":64,"epochs":20,"loss":"cross_entropy","microBatches":1,
 			"optimizer":{"name":"adamw","lr":0.001,"weightDecay":0.01,"beta1":0.9,"beta2":0.999,"eps":1e-8},"schedule":{"name":"constant"}},
-		"resources":{"workers":2,"pool":"default"},"evaluate":{"batch":64},"checkpoint":{"keep":{"best":1,"latest":1}},
+		"resources":{"workers":2,"pool":"default","min":2,"max":2},"evaluate":{"batch":64},"checkpoint":{"keep":{"best":1,"latest":1}},
 		"metric":"accuracy","mode":"max","maxRestarts":3,"publish":{"model":"digits","aliases":["champion"]}}`)
 	if !proto.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -124,6 +124,10 @@ func TestBadSpecs(t *testing.T) {
 		"final ratio":   {func(s *tandemv1.JobSpec) { s.Training.Schedule = &tandemv1.ScheduleSpec{FinalRatio: 0.1} }, "training.schedule.final_ratio: belongs to cosine, not to constant"},
 		"workers":       {func(s *tandemv1.JobSpec) { s.Resources.Workers = 65 }, "resources.workers: 65 workers cannot share a batch of 64 rows; use fewer workers or a larger training.batch"},
 		"no workers":    {func(s *tandemv1.JobSpec) { s.Resources.Workers = -1 }, "resources.workers: must be at least 1"},
+		"min":           {func(s *tandemv1.JobSpec) { s.Resources.Workers, s.Resources.Min = 2, 3 }, "resources.min: must be at most 2"},
+		"no min":        {func(s *tandemv1.JobSpec) { s.Resources.Min = -1 }, "resources.min: must be at least 1"},
+		"max":           {func(s *tandemv1.JobSpec) { s.Resources.Workers, s.Resources.Max = 3, 2 }, "resources.max: must be at least 3"},
+		"large max":     {func(s *tandemv1.JobSpec) { s.Resources.Max = 65 }, "resources.max: 65 workers cannot share a batch of 64 rows; use fewer workers or a larger training.batch"},
 		"pool":          {func(s *tandemv1.JobSpec) { s.Resources.Pool = "GPU" }, "resources.pool: " + nameRule},
 		"evaluate":      {func(s *tandemv1.JobSpec) { s.Evaluate = &tandemv1.EvaluateSpec{EverySteps: -1} }, "evaluate.every_steps: must be at least 0"},
 		"keep":          {func(s *tandemv1.JobSpec) { s.Checkpoint = &tandemv1.CheckpointSpec{Keep: &tandemv1.KeepSpec{Best: -1}} }, "checkpoint.keep.best: must be at least 1"},

@@ -39,25 +39,33 @@ func (a *applier) checkAllocation(alloc *tandemv1.Allocation) string {
 	if !ok || t.GetState() != tandemv1.TrialState_TRIAL_STATE_PENDING {
 		return fmt.Sprintf("trial %s does not wait for slots any more", alloc.GetTrialId())
 	}
-	if alloc.GetGeneration() != t.GetGeneration()+1 {
-		return fmt.Sprintf("generation %d does not follow %d", alloc.GetGeneration(), t.GetGeneration())
-	}
+	next := t.GetGeneration() // training counts on when a process group is committed
 	j, _ := a.Job(t.GetJobId())
-	want := int(j.GetSpec().GetResources().GetWorkers())
+	workers := state.WorkersOf(j)
+	low, high := workers.Min, workers.Wanted
 	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		want = 1
+		next++
+		low, high = 1, 1
 	}
-	if len(alloc.GetRanks()) != want {
-		return fmt.Sprintf("the trial needs %d slots, the allocation has %d", want, len(alloc.GetRanks()))
+	if alloc.GetGeneration() != next {
+		return fmt.Sprintf("the allocation begins with generation %d, the trial with %d", alloc.GetGeneration(), next)
 	}
+	if n := len(alloc.GetMembers()); n < low || n > high {
+		return fmt.Sprintf("the trial needs %d to %d slots, the allocation has %d", low, high, n)
+	}
+	return a.checkPlaces(alloc.GetMembers(), j)
+}
+
+// checkPlaces says why members cannot be placed where they say; empty when they can.
+func (a *applier) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) string {
 	mine := map[string]bool{}
-	for i, r := range alloc.GetRanks() {
-		place := r.GetNodeId() + "/" + r.GetSlotId()
-		if mine[place] || int(r.GetRank()) != i {
-			return fmt.Sprintf("rank %d is out of order or shares a slot", r.GetRank())
+	for _, m := range members {
+		place := m.GetNodeId() + "/" + m.GetSlotId()
+		if mine[place] {
+			return fmt.Sprintf("slot %s of node %s is there twice", m.GetSlotId(), m.GetNodeId())
 		}
 		mine[place] = true
-		if refusal := a.checkSlot(r.GetNodeId(), r.GetSlotId(), j.GetSpec().GetResources().GetPool()); refusal != "" {
+		if refusal := a.checkSlot(m.GetNodeId(), m.GetSlotId(), j.GetSpec().GetResources().GetPool()); refusal != "" {
 			return refusal
 		}
 	}
@@ -97,28 +105,15 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		Stage:              t.GetStage(),
 		CreatedAt:          a.now,
 		ResumeCheckpointId: t.GetLatestCheckpointId(),
+		FormedStep:         -1,
 	}
+	addMembers(alloc, granted.GetMembers())
 	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 		alloc.ResumeCheckpointId = a.publishSource(j, t)
-	}
-	local := map[string]int32{}
-	var names []string
-	for _, r := range granted.GetRanks() {
-		n, _ := a.Node(r.GetNodeId())
-		if local[n.GetId()] == 0 {
-			names = append(names, nodeName(n))
-		}
-		alloc.Ranks = append(alloc.Ranks, &tandemv1.Rank{
-			Rank:      r.GetRank(),
-			LocalRank: local[n.GetId()],
-			NodeId:    n.GetId(),
-			SlotId:    r.GetSlotId(),
-			State:     tandemv1.RankState_RANK_STATE_ASSIGNED,
-		})
-		local[n.GetId()]++
+		alloc.Members[0].Rank, alloc.Members[0].Generation = 0, alloc.GetGeneration()
 	}
 	a.Put(alloc)
-	where := strings.Join(names, ", ")
+	where := a.places(alloc.GetMembers())
 	a.change(t, false, func(t *tandemv1.Trial) {
 		t.State = tandemv1.TrialState_TRIAL_STATE_RUNNING
 		t.Generation = alloc.GetGeneration()
@@ -129,13 +124,38 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		a.jobEvent(info, j, "publishes on %s (generation %d)", where, alloc.GetGeneration())
 		return
 	}
-	a.jobEvent(info, j, "starts on %s with %s from %s (generation %d)", where, count(len(alloc.GetRanks()), "rank"), a.resumePoint(t), alloc.GetGeneration())
+	a.jobEvent(info, j, "starts on %s with %s from %s", where, count(len(alloc.GetMembers()), "worker"), a.resumePoint(t))
+}
+
+// addMembers gives an allocation, which is a copy already, more members: the first generation they may be in is the next.
+func addMembers(alloc *tandemv1.Allocation, more []*tandemv1.Member) {
+	for _, m := range more {
+		alloc.Members = append(alloc.Members, &tandemv1.Member{
+			Number:     alloc.GetNextMember(),
+			Rank:       -1,
+			NodeId:     m.GetNodeId(),
+			SlotId:     m.GetSlotId(),
+			State:      tandemv1.MemberState_MEMBER_STATE_ASSIGNED,
+			Generation: alloc.GetGeneration() + 1,
+		})
+		alloc.NextMember++
+	}
+}
+
+// places names the nodes of members for people, each once.
+func (a *applier) places(members []*tandemv1.Member) string {
+	var names []string
+	for _, m := range members {
+		n, _ := a.Node(m.GetNodeId())
+		if name := nodeName(n); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // removeAllocation frees the slots of an allocation and forgets what its ranks have exchanged.
 func (a *applier) removeAllocation(id string) {
-	for _, e := range a.RendezvousOf(id) {
-		a.Delete(e)
-	}
+	a.forgetRendezvous(id)
 	a.Delete(&tandemv1.Allocation{Id: id})
 }

@@ -51,6 +51,10 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.setJobIntent(c.SetJobIntent), nil
 	case *tandemv1.Command_ApplyPlan:
 		return a.applyPlan(c.ApplyPlan), nil
+	case *tandemv1.Command_ScaleJob:
+		return a.scaleJob(c.ScaleJob), nil
+	case *tandemv1.Command_ReformAllocation:
+		return a.reformAllocation(c.ReformAllocation), nil
 	case *tandemv1.Command_ApplyReports:
 		return a.applyReports(c.ApplyReports), nil
 	case *tandemv1.Command_RegisterNode:

@@ -8,19 +8,21 @@ import (
 )
 
 // checkpointSaved records a checkpoint that is in the store; it says why not, or nothing.
-func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Checkpoint, id string) string {
+func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Checkpoint, generation int64, id string) string {
 	switch {
 	case alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN:
 		return "only training writes checkpoints; end the engine"
 	case id == "" || saved.GetPrefix() == "" || saved.GetManifestSha256() == "":
 		return "a checkpoint needs an id, the prefix of its objects and the hash of its manifest"
+	case generation > alloc.GetGeneration():
+		return fmt.Sprintf("generation %d is not committed; the committed one is %d", generation, alloc.GetGeneration())
 	}
 	for _, c := range a.CheckpointsOf(alloc.GetTrialId()) {
-		if c.GetStep() == saved.GetStep() && c.GetGeneration() == alloc.GetGeneration() {
+		if c.GetStep() == saved.GetStep() && c.GetGeneration() == generation {
 			if c.GetManifestSha256() == saved.GetManifestSha256() {
 				return ""
 			}
-			return fmt.Sprintf("step %d of generation %d has a checkpoint with another manifest", saved.GetStep(), alloc.GetGeneration())
+			return fmt.Sprintf("step %d of generation %d has a checkpoint with another manifest", saved.GetStep(), generation)
 		}
 	}
 	if _, taken := a.Checkpoint(id); taken {
@@ -30,10 +32,11 @@ func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Ch
 	c.Id = id
 	c.TrialId = alloc.GetTrialId()
 	c.JobId = alloc.GetJobId()
-	c.Generation = alloc.GetGeneration()
+	c.Generation = generation
 	c.CreatedAt = a.now
 	c.Deleting = false
 	a.Put(c)
+	a.progressed(c.GetTrialId(), c.GetStep(), true)
 	a.pointAtCheckpoints(c.GetTrialId())
 	t, _ := a.Trial(c.GetTrialId())
 	best := ""

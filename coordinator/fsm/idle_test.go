@@ -8,7 +8,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// TestFaultsThatDoNotCountEnd: ranks that miss each other for ever end the job, but not while checkpoints come.
+// TestFaultsThatDoNotCountEnd: groups that break for ever end the job, but not while steps or checkpoints come.
 func TestFaultsThatDoNotCountEnd(t *testing.T) {
 	s, m := machine(t)
 	index := uint64(0)
@@ -22,21 +22,32 @@ func TestFaultsThatDoNotCountEnd(t *testing.T) {
 			t.Fatalf("%s: %v", line, res)
 		}
 	}
+	report := func(generation int, what string) {
+		apply(fmt.Sprintf(`3 node-a apply_reports {"node_id": "node-a", "incarnation": 1, "ids": ["ckpt-%d"], "reports": [{"engine_id": "alloc-1/0", "generation": %d, %s}]}`, generation, generation, what))
+	}
 	apply(`1 op create_dataset {"dataset": {"id": "data-1", "name": "d", "prefix": "p"}}`)
 	apply(`1 op register_node {"node": {"id": "node-a", "incarnation": 1, "slots": [{"id": "cpu0"}]}}`)
 	apply(`1 op create_job {"job": {"id": "job-1", "kind": "JOB_KIND_TRAIN", "spec": {"dataset_id": "data-1", "max_restarts": 0, "resources": {"workers": 1}}}, "trial": {"id": "trial-1"}}`)
-	const checkpointed, last = 15, 15 + 20
+	apply(`2 op apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1", "members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`)
+	report(1, `"ready": {}`)
+	const stepped, checkpointed, last = 15, 30, 30 + 20
 	for g := 1; g <= last; g++ {
 		trial, _ := s.View().Trial("trial-1")
-		if trial.GetState() != tandemv1.TrialState_TRIAL_STATE_PENDING || trial.GetRestarts() != 0 {
+		if trial.GetState() != tandemv1.TrialState_TRIAL_STATE_RUNNING || trial.GetRestarts() != 0 {
 			t.Fatalf("before generation %d: %v", g, trial)
 		}
-		apply(fmt.Sprintf(`2 op apply_plan {"allocations": [{"id": "alloc-%d", "trial_id": "trial-1", "generation": %d, "ranks": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`, g, g))
-		if g == checkpointed {
-			apply(fmt.Sprintf(`3 node-a apply_reports {"node_id": "node-a", "incarnation": 1, "ids": ["ckpt-1"], "reports": [{"engine_id": "alloc-%d/0", "generation": %d, "checkpoint": {"checkpoint": {"step": 1, "prefix": "p", "manifest_sha256": "s"}}}]}`, g, g))
+		apply(fmt.Sprintf(`2 op reform_allocation {"allocation_id": "alloc-1", "generation": %d, "form": [0]}`, g-1))
+		step := 0
+		switch {
+		case g == checkpointed:
+			report(g, `"checkpoint": {"checkpoint": {"step": 5, "prefix": "p", "manifest_sha256": "s"}}`)
+			report(g, `"formed": {"step": 5}`)
+		case g >= stepped:
+			step = 5
 		}
-		apply(fmt.Sprintf(`4 node-a apply_reports {"node_id": "node-a", "incarnation": 1, "reports": [{"engine_id": "alloc-%d/0", "generation": %d, "failed": {"message": "another rank was lost", "peer_lost": true}}]}`, g, g))
+		report(g, fmt.Sprintf(`"broken": {"step": %d, "message": "another rank was lost"}`, step))
 	}
+	apply(fmt.Sprintf(`2 op reform_allocation {"allocation_id": "alloc-1", "generation": %d, "form": [0]}`, last))
 	job, _ := s.View().Job("job-1")
 	if job.GetState() != tandemv1.JobState_JOB_STATE_FAILED || !strings.Contains(job.GetReason(), "20 generations in a row") {
 		t.Errorf("%v", job)

@@ -155,6 +155,30 @@ func (a *applier) setIntent(j *tandemv1.Job, intent tandemv1.JobIntent) *tandemv
 	return j
 }
 
+// scaleJob changes how many workers a job should have. What follows from it the leader decides.
+func (a *applier) scaleJob(c *tandemv1.ScaleJob) *tandemv1.Result {
+	j, ok := a.Job(c.GetJobId())
+	if !ok {
+		return refuse(notFound, "job %q is not there; see what is with: tandem list", c.GetJobId())
+	}
+	workers := state.WorkersOf(j)
+	switch n := int(c.GetWorkers()); {
+	case state.JobFinal(j.GetState()):
+		return refuse(precondition, "job %s has ended (%s) and cannot be changed; submit it again to go on", label(j), stateWord(j.GetState()))
+	case j.GetKind() != tandemv1.JobKind_JOB_KIND_TRAIN:
+		return refuse(precondition, "job %s publishes and has one worker", label(j))
+	case n < workers.Min || n > workers.Max:
+		return refuse(invalid, "job %s may have %d to %d workers (resources.min and resources.max of its spec), not %d", label(j), workers.Min, workers.Max, n)
+	case n == workers.Wanted:
+		return done(j.GetId())
+	}
+	j = state.Clone(j)
+	j.Workers = c.GetWorkers()
+	a.Put(j)
+	a.jobEvent(info, j, "should have %s, as %s asked", count(int(c.GetWorkers()), "worker"), a.who())
+	return done(j.GetId())
+}
+
 // who names the actor for people.
 func (a *applier) who() string {
 	if a.actor == "" {

@@ -29,7 +29,7 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	}
 	n := state.Clone(seen)
 	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
-	n.Cordoned = old.GetCordoned()
+	n.Cordoned, n.Draining = old.GetCordoned(), old.GetDraining()
 	n.JoinedAt = old.GetJoinedAt()
 	n.StateChangedAt = old.GetStateChangedAt()
 	n.ModifiedIndex = old.GetModifiedIndex()
@@ -92,10 +92,16 @@ func (a *applier) takeAway(n *tandemv1.Node, why string) {
 	a.loseEngines(n, why)
 }
 
-// loseEngines takes all ranks and replicas of a node away.
+// loseEngines takes all members and replicas of a node away.
 func (a *applier) loseEngines(n *tandemv1.Node, why string) {
 	for _, alloc := range a.AllocationsOf(n.GetId()) {
-		a.faultTrial(alloc, why, false)
+		var here []int32
+		for _, m := range alloc.GetMembers() {
+			if m.GetNodeId() == n.GetId() {
+				here = append(here, m.GetNumber())
+			}
+		}
+		a.loseMembers(alloc, here, why, false)
 	}
 	for _, r := range a.ReplicasOn(n.GetId()) {
 		if state.ReplicaLive(r.GetState()) {
@@ -109,14 +115,20 @@ func (a *applier) cordonNode(c *tandemv1.CordonNode) *tandemv1.Result {
 	if !ok {
 		return refuse(notFound, "node %q is not there; see what is with: tandem node list", c.GetNodeId())
 	}
-	if n.GetCordoned() == c.GetCordoned() {
+	if c.GetDrain() && !c.GetCordoned() {
+		return refuse(invalid, "a node that is drained takes no new work: cordon it too")
+	}
+	if n.GetCordoned() == c.GetCordoned() && n.GetDraining() == c.GetDrain() {
 		return done(n.GetId())
 	}
 	n = state.Clone(n)
-	n.Cordoned = c.GetCordoned()
+	n.Cordoned, n.Draining = c.GetCordoned(), c.GetDrain()
 	a.Put(n)
 	takes := "takes new work again"
-	if n.GetCordoned() {
+	switch {
+	case n.GetDraining():
+		takes = "takes no new work, and what trains there goes elsewhere"
+	case n.GetCordoned():
 		takes = "takes no new work"
 	}
 	a.event(info, "node", n.GetId(), "", "Node %s %s, as %s asked.", nodeName(n), takes, a.who())

@@ -28,10 +28,17 @@ var prelude = []string{
 	`1 op register_node {"node": {"id": "node-b", "incarnation": 1, "slots": [{"id": "cpu0"}, {"id": "cpu1"}]}}`,
 	`1 op register_node {"node": {"id": "node-c", "incarnation": 1, "slots": [{"id": "cpu0"}, {"id": "cpu1"}]}}`,
 	`1 op create_job {"job": {"id": "job-0", "kind": "JOB_KIND_TRAIN", "spec": {"dataset_id": "data-1", "resources": {"workers": 1}}}, "trial": {"id": "trial-0"}}`,
-	`1 op apply_plan {"allocations": [{"id": "alloc-0", "trial_id": "trial-0", "generation": 1, "ranks": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`,
+	`1 op apply_plan {"allocations": [{"id": "alloc-0", "trial_id": "trial-0", "members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`,
+	`1 op apply_reports {"node_id": "node-a", "incarnation": 1, "reports": [{"engine_id": "alloc-0/0", "generation": 1, "ready": {}}]}`,
+	`1 op reform_allocation {"allocation_id": "alloc-0", "form": [0]}`,
 	`1 op apply_reports {"node_id": "node-a", "incarnation": 1, "ids": ["ckpt-0", ""], "reports": [
 		{"engine_id": "alloc-0/0", "generation": 1, "checkpoint": {"checkpoint": {"step": 1, "prefix": "p", "manifest_sha256": "s"}}},
 		{"engine_id": "alloc-0/0", "generation": 1, "finished": {}}]}`,
+	`1 op create_job {"job": {"id": "job-1", "kind": "JOB_KIND_TRAIN", "spec": {"dataset_id": "data-1", "metric": "loss", "mode": "min", "resources": {"workers": 2, "min": 1, "max": 3}}}, "trial": {"id": "trial-1"}}`,
+	`1 op apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1", "members": [{"node_id": "node-b", "slot_id": "cpu0"}, {"node_id": "node-c", "slot_id": "cpu0"}]}]}`,
+	`1 op apply_reports {"node_id": "node-b", "incarnation": 1, "reports": [{"engine_id": "alloc-1/0", "generation": 1, "ready": {}}]}`,
+	`1 op apply_reports {"node_id": "node-c", "incarnation": 1, "reports": [{"engine_id": "alloc-1/1", "generation": 1, "ready": {}}]}`,
+	`1 op reform_allocation {"allocation_id": "alloc-1", "form": [0, 1]}`,
 }
 
 func one(r *rapid.T, from []string, what string) string { return rapid.SampledFrom(from).Draw(r, what) }
@@ -44,7 +51,8 @@ func randomCommand(r *rapid.T, v *state.View) *tandemv1.Command {
 	}
 	node := one(r, nodeIDs, "node")
 	n, _ := v.Node(node)
-	switch rapid.IntRange(0, 18).Draw(r, "kind") {
+	// The first are drawn more often than the last.
+	switch rapid.SampledFrom([]int{20, 10, 5, 3, 21, 11, 6, 4, 22, 12, 23, 13, 24, 14, 15, 2, 0, 8, 9, 1}).Draw(r, "kind") {
 	case 0:
 		cmd.Command = &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: &tandemv1.Node{
 			Id: node, Incarnation: max(1, n.GetIncarnation()+int64(rapid.SampledFrom([]int{0, 0, 0, -1, 1}).Draw(r, "newer"))),
@@ -55,11 +63,15 @@ func randomCommand(r *rapid.T, v *state.View) *tandemv1.Command {
 			cmd.Command = &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: node, Incarnation: n.GetIncarnation()}}
 			break
 		}
-		cmd.Command = &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: node, Cordoned: rapid.Bool().Draw(r, "cordoned")}}
+		cmd.Command = &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: node, Cordoned: rapid.Bool().Draw(r, "cordoned"), Drain: rapid.IntRange(0, 3).Draw(r, "drain") == 0}}
 	case 2:
 		cmd.Command = &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{
 			JobId: "job-" + one(r, jobIDs, "job"), Intent: tandemv1.JobIntent(rapid.SampledFrom([]int{0, 1, 1, 1, 2, 2, 3}).Draw(r, "intent")),
 		}}
+	case 10, 11, 12, 13, 14:
+		cmd.Command = &tandemv1.Command_ReformAllocation{ReformAllocation: randomReform(r, v)}
+	case 15:
+		cmd.Command = &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: "job-" + one(r, jobIDs, "job"), Workers: int32(rapid.IntRange(0, 4).Draw(r, "workers"))}}
 	case 3, 4:
 		cmd.Command = &tandemv1.Command_CreateJob{CreateJob: randomJob(r)}
 	case 5, 6, 7:
@@ -83,10 +95,11 @@ func randomCommand(r *rapid.T, v *state.View) *tandemv1.Command {
 
 func randomJob(r *rapid.T) *tandemv1.CreateJob {
 	id := one(r, jobIDs, "job")
+	workers := int32(rapid.IntRange(1, 3).Draw(r, "workers"))
 	c := &tandemv1.CreateJob{
 		Job: &tandemv1.Job{Id: "job-" + id, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: &tandemv1.JobSpec{
 			DatasetId: "data-1", Metric: "loss", Mode: "min",
-			Resources: &tandemv1.ResourceSpec{Workers: int32(rapid.IntRange(1, 3).Draw(r, "workers"))},
+			Resources: &tandemv1.ResourceSpec{Workers: workers, Min: int32(rapid.IntRange(1, int(workers)).Draw(r, "min")), Max: workers + int32(rapid.IntRange(0, 1).Draw(r, "max"))},
 		}},
 		Trial: &tandemv1.Trial{Id: "trial-" + id},
 	}
@@ -100,8 +113,7 @@ func randomJob(r *rapid.T) *tandemv1.CreateJob {
 	return c
 }
 
-func randomPlan(r *rapid.T, v *state.View) *tandemv1.ApplyPlan {
-	trial, _ := v.Trial("trial-" + one(r, jobIDs, "trial"))
+func freeSlots(v *state.View) [][2]string {
 	var free [][2]string
 	for _, n := range nodeIDs {
 		for _, slot := range slotIDs {
@@ -110,6 +122,12 @@ func randomPlan(r *rapid.T, v *state.View) *tandemv1.ApplyPlan {
 			}
 		}
 	}
+	return free
+}
+
+func randomPlan(r *rapid.T, v *state.View) *tandemv1.ApplyPlan {
+	trial, _ := v.Trial("trial-" + one(r, jobIDs, "trial"))
+	free := freeSlots(v)
 	blind := rapid.IntRange(0, 4).Draw(r, "blind") == 0
 	for _, t := range v.Trials() {
 		if !blind && t.GetState() == tandemv1.TrialState_TRIAL_STATE_PENDING {
@@ -119,57 +137,94 @@ func randomPlan(r *rapid.T, v *state.View) *tandemv1.ApplyPlan {
 	j, _ := v.Job(trial.GetJobId())
 	alloc := &tandemv1.Allocation{
 		Id: one(r, allocs, "allocation"), TrialId: trial.GetId(),
-		Generation: trial.GetGeneration() + int64(rapid.SampledFrom([]int{1, 1, 1, 1, 1, 0, -1, 2}).Draw(r, "generation")),
+		Generation: trial.GetGeneration() + int64(rapid.SampledFrom([]int{0, 0, 0, 0, 0, 1, -1, 2}).Draw(r, "generation")),
 	}
-	ranks := j.GetSpec().GetResources().GetWorkers()
+	members := rapid.IntRange(1, int(max(1, j.GetSpec().GetResources().GetWorkers()))).Draw(r, "members")
 	if trial.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		ranks = 1
+		alloc.Generation++
+		members = 1
 	}
-	for i := range ranks {
-		if !blind && int(i) < len(free) {
-			alloc.Ranks = append(alloc.Ranks, &tandemv1.Rank{Rank: i, NodeId: free[i][0], SlotId: free[i][1]})
-			continue
-		}
-		alloc.Ranks = append(alloc.Ranks, &tandemv1.Rank{Rank: i, NodeId: one(r, nodeIDs, "node"), SlotId: one(r, slotIDs, "slot")})
-	}
+	alloc.Members = places(r, members, free, blind)
 	return &tandemv1.ApplyPlan{Allocations: []*tandemv1.Allocation{alloc}, PendingReasons: map[string]string{"trial-1": "waits", "trial-2": "waits"}}
 }
 
+// places draws slots, free ones unless blind.
+func places(r *rapid.T, n int, free [][2]string, blind bool) []*tandemv1.Member {
+	var all []*tandemv1.Member
+	for i := range n {
+		m := &tandemv1.Member{NodeId: one(r, nodeIDs, "node"), SlotId: one(r, slotIDs, "slot")}
+		if !blind && i < len(free) {
+			m.NodeId, m.SlotId = free[i][0], free[i][1]
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// randomReform draws a change of an allocation: its members in any combination, mostly such as can be.
+func randomReform(r *rapid.T, v *state.View) *tandemv1.ReformAllocation {
+	all := v.Allocations()
+	if len(all) == 0 {
+		return &tandemv1.ReformAllocation{AllocationId: "alloc-1"}
+	}
+	a := all[rapid.IntRange(0, len(all)-1).Draw(r, "which")]
+	c := &tandemv1.ReformAllocation{
+		AllocationId: a.GetId(), Generation: a.GetGeneration() + int64(rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, -1}).Draw(r, "generation")),
+		Stop: rapid.IntRange(0, 7).Draw(r, "stop") == 7, Reason: rapid.SampledFrom([]string{"", "why"}).Draw(r, "reason"),
+	}
+	form := rapid.IntRange(0, 2).Draw(r, "form") < 2
+	for _, m := range a.GetMembers() {
+		switch {
+		case m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING && a.GetBroken(), rapid.IntRange(0, 19).Draw(r, "lose") == 19:
+			c.Lose = append(c.Lose, &tandemv1.LostMember{Number: m.GetNumber(), Reason: "did not answer"})
+		case form && rapid.IntRange(0, 4).Draw(r, "in") < 4 && (m.GetState() != tandemv1.MemberState_MEMBER_STATE_ASSIGNED || rapid.IntRange(0, 9).Draw(r, "blind") == 0):
+			c.Form = append(c.Form, m.GetNumber())
+		}
+	}
+	if rapid.IntRange(0, 2).Draw(r, "add") == 0 {
+		c.Add = places(r, 1, freeSlots(v), rapid.IntRange(0, 4).Draw(r, "blind") == 0)
+	}
+	return c
+}
+
 func randomReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyReports {
-	c := &tandemv1.ApplyReports{NodeId: n.GetId(), Incarnation: n.GetIncarnation(), Leaving: rapid.IntRange(0, 19).Draw(r, "leaving") == 0}
-	id, rank := one(r, allocs, "allocation"), int32(rapid.IntRange(0, 2).Draw(r, "rank"))
+	c := &tandemv1.ApplyReports{NodeId: n.GetId(), Incarnation: n.GetIncarnation(), Leaving: rapid.IntRange(0, 19).Draw(r, "leaving") == 19}
+	id, number := one(r, allocs, "allocation"), int32(rapid.IntRange(0, 2).Draw(r, "member"))
 	if here := v.AllocationsOf(n.GetId()); len(here) > 0 {
 		id = here[rapid.IntRange(0, len(here)-1).Draw(r, "which")].GetId()
 	}
-	if rapid.IntRange(0, 1).Draw(r, "late") == 0 { // the cause of a loss comes after those that missed the rank
-		for _, t := range v.Trials() {
-			if cause := t.GetUnexplainedAllocationId(); cause != "" {
-				c.Reports = []*tandemv1.EngineReport{{EngineId: state.EngineID(cause, rank), Generation: t.GetGeneration(),
-					Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "broke"}}}}
-				return c
-			}
-		}
-	}
 	alloc, _ := v.Allocation(id)
-	for _, k := range alloc.GetRanks() {
-		if k.GetNodeId() == n.GetId() && !state.RankEnded(k.GetState()) {
-			rank = k.GetRank()
+	for _, m := range alloc.GetMembers() {
+		if m.GetNodeId() == n.GetId() && !state.MemberEnded(m.GetState()) && (number != m.GetNumber() || rapid.Bool().Draw(r, "this")) {
+			number = m.GetNumber()
 		}
 	}
-	report := &tandemv1.EngineReport{EngineId: state.EngineID(id, rank), Generation: alloc.GetGeneration()}
-	kind := rapid.IntRange(0, 9).Draw(r, "report")
+	report := &tandemv1.EngineReport{EngineId: state.EngineID(id, number), Generation: alloc.GetGeneration()}
+	kind := rapid.IntRange(0, 12).Draw(r, "report")
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && rapid.Bool().Draw(r, "publishes") {
 		kind = 4
 	}
+	if rapid.IntRange(0, 9).Draw(r, "gets on") < 7 {
+		switch m := state.Member(alloc, number); {
+		case m.GetState() == tandemv1.MemberState_MEMBER_STATE_ASSIGNED:
+			kind = 0
+		case m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING && alloc.GetFormedStep() < 0:
+			kind = 12
+		}
+	}
 	switch kind {
-	case 0, 8:
+	case 0, 8, 10:
 		report.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100}}
 	case 1:
 		report.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{
 			Message: "broke", Permanent: rapid.IntRange(0, 4).Draw(r, "permanent") < 2,
 		}}
-	case 9:
-		report.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "missed another one", PeerLost: true}}
+	case 9, 11:
+		report.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
+			Message: "missed another one", Step: int64(rapid.IntRange(0, 9).Draw(r, "step")), Hung: rapid.Bool().Draw(r, "hung"),
+		}}
+	case 12:
+		report.Report = &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: int64(rapid.IntRange(0, 9).Draw(r, "step"))}}
 	case 2:
 		report.Report = &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{}}
 	case 3:
@@ -216,14 +271,15 @@ func TestInvariants(t *testing.T) {
 			for _, trial := range after.Trials() {
 				old, _ := before.Trial(trial.GetId())
 				grew := trial.GetRestarts() - old.GetRestarts()
-				if blames := slices.ContainsFunc(cmd.GetApplyReports().GetReports(), func(r *tandemv1.EngineReport) bool {
-					return r.GetFailed() != nil && !r.GetFailed().GetPeerLost() || r.GetStopped() != nil || r.GetFinished() != nil
-				}); grew < 0 || grew > 1 || grew == 1 && !blames {
+				blames := len(cmd.GetReformAllocation().GetLose()) > 0 || slices.ContainsFunc(cmd.GetApplyReports().GetReports(), func(r *tandemv1.EngineReport) bool {
+					return r.GetFailed() != nil || r.GetStopped() != nil || r.GetFinished() != nil
+				})
+				if grew < 0 || grew > 1 || grew == 1 && !blames {
 					r.Fatalf("restarts of %v went up by %d because of %v", trial, grew, cmd)
 				}
-				if grew == 1 && old.GetUnexplainedAllocationId() != "" && trial.GetUnexplainedAllocationId() == "" {
-					reached["late causes"]++
-				}
+			}
+			for _, a := range after.Allocations() {
+				seen(reached, a)
 			}
 			if result.GetRefusal() != 0 && (result.GetMessage() == "" || changed(before, after, cmd.GetRequestId() != "")) {
 				r.Fatalf("refusal %v says nothing or has changed the state", result)
@@ -238,11 +294,22 @@ func TestInvariants(t *testing.T) {
 		}
 	})
 	t.Logf("reached: %v", reached)
-	for _, want := range []string{"JOB_STATE_FAILED", "JOB_STATE_PAUSED", "JOB_STATE_CANCELLED", "JOB_STATE_RUNNING", "JOB_STATE_PENDING", "versions", "late causes"} {
+	for _, want := range []string{"JOB_STATE_FAILED", "JOB_STATE_PAUSED", "JOB_STATE_CANCELLED", "JOB_STATE_RUNNING", "JOB_STATE_PENDING", "versions", "broken", "planned", "leaving"} {
 		if reached[want] == 0 {
 			t.Errorf("no sequence reached %s: the commands are too random to show anything", want)
 		}
 	}
+}
+
+// seen notes what an allocation has come to.
+func seen(reached map[string]int, a *tandemv1.Allocation) {
+	if a.GetBroken() {
+		reached["broken"]++
+	}
+	if a.GetPlanned() {
+		reached["planned"]++
+	}
+	reached["leaving"] += len(state.MembersIn(a, tandemv1.MemberState_MEMBER_STATE_LEAVING))
 }
 
 // changed says whether anything but the remembered request differs.
@@ -253,13 +320,13 @@ func changed(before, after *state.View, request bool) bool {
 // sound checks what must hold in every state, and from one state to the next.
 func sound(r *rapid.T, before, after *state.View) {
 	held := map[string]string{}
-	hold := func(node, slot, engine string) {
+	hold := func(node, slot, engine string, ended bool) {
 		if other, taken := held[node+"/"+slot]; taken {
 			r.Fatalf("slot %s of %s is held by %s and %s", slot, node, other, engine)
 		}
 		held[node+"/"+slot] = engine
 		n, ok := after.Node(node)
-		if !ok || n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
+		if !ended && (!ok || n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE) {
 			r.Fatalf("%s is on node %s, which is not alive", engine, node)
 		}
 	}
@@ -270,18 +337,14 @@ func sound(r *rapid.T, before, after *state.View) {
 			r.Fatalf("allocation %v is not the one of trial %v", a, t)
 		}
 		of[t.GetId()] = a.GetId()
-		ended := true
-		for _, rank := range a.GetRanks() {
-			hold(rank.GetNodeId(), rank.GetSlotId(), state.EngineID(a.GetId(), rank.GetRank()))
-			ended = ended && state.RankEnded(rank.GetState())
-		}
-		if ended {
-			r.Fatalf("all ranks of %s have ended, but it is still there", a.GetId())
+		soundMembers(r, before, a)
+		for _, m := range a.GetMembers() {
+			hold(m.GetNodeId(), m.GetSlotId(), state.EngineID(a.GetId(), m.GetNumber()), state.MemberEnded(m.GetState()))
 		}
 	}
 	for _, rep := range after.Replicas() {
 		if state.ReplicaLive(rep.GetState()) {
-			hold(rep.GetNodeId(), rep.GetSlotId(), rep.GetId())
+			hold(rep.GetNodeId(), rep.GetSlotId(), rep.GetId(), false)
 		}
 	}
 	for _, t := range after.Trials() {
@@ -313,5 +376,41 @@ func sound(r *rapid.T, before, after *state.View) {
 		if v.GetNumber() != int64(i+1) {
 			r.Fatalf("version %v is number %d", v, i+1)
 		}
+	}
+}
+
+// soundMembers checks what must hold for the members of an allocation.
+func soundMembers(r *rapid.T, before *state.View, a *tandemv1.Allocation) {
+	old, _ := before.Allocation(a.GetId())
+	ranks, live, ended := map[int32]bool{}, 0, 0
+	for _, m := range a.GetMembers() {
+		if m.GetNumber() >= a.GetNextMember() || state.Member(old, m.GetNumber()) == nil && m.GetNumber() < old.GetNextMember() {
+			r.Fatalf("member %v of %v was there before", m, a)
+		}
+		grouped := m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING || m.GetState() == tandemv1.MemberState_MEMBER_STATE_BROKEN
+		if state.InGroup(m) {
+			if ranks[m.GetRank()] || m.GetRank() >= max(1, a.GetWorldSize()) {
+				r.Fatalf("rank %d of %v is there twice, or too high", m.GetRank(), a)
+			}
+			ranks[m.GetRank()] = true
+		}
+		switch {
+		case state.MemberEnded(m.GetState()):
+			ended++
+		case grouped || !state.HasGroup(a):
+			live++
+		}
+		if grouped && !state.InGroup(m) || m.GetState() == tandemv1.MemberState_MEMBER_STATE_BROKEN && !a.GetBroken() || !grouped && state.InGroup(m) && state.HasGroup(a) && !state.MemberEnded(m.GetState()) {
+			r.Fatalf("member %v does not fit %v", m, a)
+		}
+	}
+	if len(a.GetMembers()) == 0 || live == 0 && ended > 0 {
+		r.Fatalf("all members of %v have ended, but it is still there", a)
+	}
+	if state.HasGroup(a) && !a.GetBroken() && len(ranks) != int(a.GetWorldSize()) || a.GetBroken() != (a.GetBrokenAt() != nil) {
+		r.Fatalf("%v lacks ranks, but is not broken", a)
+	}
+	if a.GetGeneration() < old.GetGeneration() || a.GetGeneration() == old.GetGeneration() && a.GetWorldSize() != old.GetWorldSize() && old != nil {
+		r.Fatalf("%v came after %v", a, old)
 	}
 }

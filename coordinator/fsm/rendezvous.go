@@ -20,9 +20,16 @@ func (a *applier) putRendezvous(c *tandemv1.PutRendezvous) *tandemv1.Result {
 	}
 	alloc, ok := a.Allocation(c.GetAllocationId())
 	if !ok || alloc.GetGeneration() != c.GetGeneration() {
-		return refuse(stale, "generation %d of allocation %s is over; end the engine", c.GetGeneration(), c.GetAllocationId())
+		return refuse(stale, "generation %d is not the committed one of allocation %s; wait for the next, or end the engine", c.GetGeneration(), c.GetAllocationId())
 	}
 	id := state.RendezvousID(alloc.GetId(), alloc.GetGeneration(), c.GetKey())
 	a.Put(&tandemv1.RendezvousEntry{Id: id, AllocationId: alloc.GetId(), Value: c.GetValue()})
 	return done(id)
+}
+
+// forgetRendezvous forgets what the ranks of an allocation have exchanged.
+func (a *applier) forgetRendezvous(allocation string) {
+	for _, e := range a.RendezvousOf(allocation) {
+		a.Delete(e)
+	}
 }

@@ -3,14 +3,13 @@ package fsm
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 // Over is the refusal of a report whose engine should not be there any more.
-const Over = "the generation is over; end the engine"
+const Over = "the engine is not wanted any more; end it"
 
 func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 	if removed, ok := a.RemovedNode(c.GetNodeId()); ok {
@@ -37,45 +36,71 @@ func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 	return result
 }
 
-// report takes one report and says why it was refused; empty when it was taken. id is for the checkpoint it commits.
+// report takes one report and says why it was refused; empty when it was taken. id is for the checkpoint it commits. What a
+// member says is taken whatever generation it is from: one that was removed is refused.
 func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) string {
-	allocID, rank, ok := state.ParseEngineID(r.GetEngineId())
+	allocID, number, ok := state.ParseEngineID(r.GetEngineId())
 	if !ok {
 		return a.replicaReport(n, r)
 	}
 	if a.knownReport(r) {
 		return ""
 	}
-	alloc, ok := a.Allocation(allocID)
-	if !ok || r.GetGeneration() != alloc.GetGeneration() {
-		if f := r.GetFailed(); f != nil && !f.GetPeerLost() {
-			a.explainLoss(allocID, failureText(rank, n, f), f)
-		}
+	alloc, _ := a.Allocation(allocID)
+	m := state.Member(alloc, number)
+	if m == nil {
 		return Over
 	}
-	if int(rank) >= len(alloc.GetRanks()) || alloc.GetRanks()[rank].GetNodeId() != n.GetId() {
-		return fmt.Sprintf("rank %d of allocation %s is not on node %s; end the engine", rank, allocID, nodeName(n))
+	if m.GetNodeId() != n.GetId() {
+		return fmt.Sprintf("member %d of allocation %s is not on node %s; end the engine", number, allocID, nodeName(n))
 	}
 	t, _ := a.Trial(alloc.GetTrialId())
 	switch body := r.GetReport().(type) {
 	case *tandemv1.EngineReport_Ready:
-		a.rankReady(alloc, rank, body.Ready.GetTotalSteps())
+		a.memberReady(alloc, m, body.Ready.GetTotalSteps())
+	case *tandemv1.EngineReport_Formed:
+		a.groupFormed(alloc, r.GetGeneration(), body.Formed.GetStep())
+	case *tandemv1.EngineReport_Broken:
+		a.groupBroken(alloc, m, r.GetGeneration(), body.Broken, n)
+	case *tandemv1.EngineReport_Note:
+		a.note(t, body.Note)
 	case *tandemv1.EngineReport_Checkpoint:
-		return a.checkpointSaved(alloc, body.Checkpoint.GetCheckpoint(), id)
+		return a.checkpointSaved(alloc, body.Checkpoint.GetCheckpoint(), checkpointGeneration(r), id)
 	case *tandemv1.EngineReport_Evaluation:
 		a.evaluated(t, body.Evaluation)
 	case *tandemv1.EngineReport_Finished:
-		a.rankEnds(alloc, rank, tandemv1.RankState_RANK_STATE_FINISHED)
+		if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_TRAIN && !state.HasGroup(alloc) {
+			return "nothing was trained yet; end the engine"
+		}
+		a.memberEnds(alloc, m, finished)
 	case *tandemv1.EngineReport_Stopped:
-		a.rankEnds(alloc, rank, tandemv1.RankState_RANK_STATE_STOPPED)
+		a.memberEnds(alloc, m, stopped)
 	case *tandemv1.EngineReport_Failed:
-		a.rankFails(alloc, rank, n, body.Failed)
+		a.memberFails(alloc, m, n, body.Failed)
 	case *tandemv1.EngineReport_Version:
 		return a.versionSaved(alloc, body.Version)
 	default:
 		return "the report says nothing; run the same version on agents and coordinators"
 	}
 	return ""
+}
+
+// checkpointGeneration is the generation a checkpoint was written as.
+func checkpointGeneration(r *tandemv1.EngineReport) int64 {
+	if g := r.GetCheckpoint().GetCheckpoint().GetGeneration(); g != 0 {
+		return g
+	}
+	return r.GetGeneration()
+}
+
+// note makes an event of what an engine has to say.
+func (a *applier) note(t *tandemv1.Trial, n *tandemv1.EngineNote) {
+	level := info
+	if n.GetWarning() {
+		level = warning
+	}
+	j, _ := a.Job(t.GetJobId())
+	a.event(level, "job", j.GetId(), j.GetId(), "Job %s: %s", label(j), sentence(n.GetMessage()))
 }
 
 // knownReport says whether a report that leaves a row behind was taken before, maybe by a generation that is over.
@@ -86,90 +111,27 @@ func (a *applier) knownReport(r *tandemv1.EngineReport) bool {
 	}
 	c := r.GetCheckpoint().GetCheckpoint()
 	return c != nil && slices.ContainsFunc(a.CheckpointsOf(c.GetTrialId()), func(k *tandemv1.Checkpoint) bool {
-		return k.GetStep() == c.GetStep() && k.GetGeneration() == r.GetGeneration() && k.GetManifestSha256() == c.GetManifestSha256()
+		return k.GetStep() == c.GetStep() && k.GetGeneration() == checkpointGeneration(r) && k.GetManifestSha256() == c.GetManifestSha256()
 	})
 }
 
-func (a *applier) rankReady(alloc *tandemv1.Allocation, rank int32, totalSteps int64) {
-	if alloc.GetRanks()[rank].GetState() != tandemv1.RankState_RANK_STATE_ASSIGNED {
-		return
-	}
-	alloc = a.setRank(alloc, rank, tandemv1.RankState_RANK_STATE_RUNNING)
-	t, _ := a.Trial(alloc.GetTrialId())
-	all := !slices.ContainsFunc(alloc.GetRanks(), func(r *tandemv1.Rank) bool {
-		return r.GetState() == tandemv1.RankState_RANK_STATE_ASSIGNED
-	})
-	a.change(t, false, func(t *tandemv1.Trial) {
-		if totalSteps > 0 {
-			t.TotalSteps = totalSteps
-		}
-		if all && !alloc.GetStopping() {
-			t.Reason = fmt.Sprintf("Runs on %s.", count(len(alloc.GetRanks()), "rank"))
-		}
-	})
-}
-
-func (a *applier) rankEnds(alloc *tandemv1.Allocation, rank int32, how tandemv1.RankState) {
-	if state.RankEnded(alloc.GetRanks()[rank].GetState()) {
-		return
-	}
-	alloc = a.setRank(alloc, rank, how)
-	for _, r := range alloc.GetRanks() {
-		if !state.RankEnded(r.GetState()) {
-			return
-		}
-	}
-	a.ranksEnded(alloc)
-}
-
-func (a *applier) rankFails(alloc *tandemv1.Allocation, rank int32, n *tandemv1.Node, f *tandemv1.EngineFailed) {
-	if state.RankEnded(alloc.GetRanks()[rank].GetState()) {
+func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n *tandemv1.Node, f *tandemv1.EngineFailed) {
+	if state.MemberEnded(m.GetState()) {
 		return // it had done its work
 	}
-	message := failureText(rank, n, f)
-	if !f.GetPermanent() {
-		if t, _ := a.Trial(alloc.GetTrialId()); f.GetPeerLost() {
-			t = state.Clone(t)
-			t.UnexplainedAllocationId = alloc.GetId()
-			a.Put(t)
-		}
-		a.faultTrial(alloc, message, !f.GetNodeStopping() && !f.GetPeerLost())
+	message := failureText(m, n, f)
+	if f.GetPermanent() && len(state.MembersIn(alloc, finished)) == 0 {
+		t, _ := a.Trial(alloc.GetTrialId())
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(message))
 		return
 	}
-	t, _ := a.Trial(alloc.GetTrialId())
-	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(message))
+	a.loseMembers(alloc, []int32{m.GetNumber()}, message, !f.GetNodeStopping())
 }
 
-// failureText says for people which rank failed and how.
-func failureText(rank int32, n *tandemv1.Node, f *tandemv1.EngineFailed) string {
-	return fmt.Sprintf("Rank %d on %s: %s", rank, nodeName(n), f.GetMessage())
-}
-
-// explainLoss takes the cause of a fault of which only those have been heard so far that missed a rank: they are often
-// faster than the agent of the rank that was lost. What they say does not use up max_restarts; the cause does.
-func (a *applier) explainLoss(alloc, cause string, f *tandemv1.EngineFailed) {
-	all := a.Trials()
-	i := slices.IndexFunc(all, func(t *tandemv1.Trial) bool { return t.GetUnexplainedAllocationId() == alloc })
-	if i < 0 {
-		return
+// failureText says for people which engine failed and how.
+func failureText(m *tandemv1.Member, n *tandemv1.Node, f *tandemv1.EngineFailed) string {
+	if !state.InGroup(m) {
+		return fmt.Sprintf("A worker on %s: %s", nodeName(n), f.GetMessage())
 	}
-	t := state.Clone(all[i])
-	t.UnexplainedAllocationId = ""
-	a.Put(t)
-	j, _ := a.Job(t.GetJobId())
-	a.jobEvent(warning, j, "lost its ranks because of this: %s", strings.TrimSuffix(cause, "."))
-	switch {
-	case state.TrialFinal(t.GetState()) || f.GetNodeStopping():
-	case f.GetPermanent():
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(cause))
-	default:
-		a.countRestart(t, j, cause)
-	}
-}
-
-func (a *applier) setRank(alloc *tandemv1.Allocation, rank int32, to tandemv1.RankState) *tandemv1.Allocation {
-	alloc = state.Clone(alloc)
-	alloc.Ranks[rank].State = to
-	a.Put(alloc)
-	return alloc
+	return fmt.Sprintf("Rank %d on %s: %s", m.GetRank(), nodeName(n), f.GetMessage())
 }

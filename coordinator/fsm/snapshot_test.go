@@ -59,7 +59,7 @@ func sample(t testing.TB) []byte {
 		`2 node-a register_node {"node": {"id": "node-a", "incarnation": 1, "slots": [{"id": "cpu0"}]}}`,
 		`3 ann create_dataset {"dataset": {"id": "data-1", "name": "digits", "prefix": "datasets/data-1", "rows": {"train": 8, "test": 1, "validation": 1}}}`,
 		`4 ann!r1 create_job {"job": {"id": "job-1", "kind": "JOB_KIND_TRAIN", "spec": {"dataset_id": "data-1", "resources": {"workers": 1}}}, "trial": {"id": "trial-1"}}`,
-		`5 dispatch apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1", "generation": 1, "ranks": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`,
+		`5 dispatch apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1", "members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`,
 	} {
 		cmd, err := parseCommand(line)
 		if err != nil {

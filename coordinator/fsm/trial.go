@@ -56,36 +56,21 @@ func (a *applier) explain(t *tandemv1.Trial, reason string) {
 	}
 }
 
-// idleLimit is how many generations in a row may end by faults without a new checkpoint: faults that do not use up
-// max_restarts must not go on for ever.
+// idleLimit is how many generations in a row may end by faults without a step or checkpoint more: faults that do not use
+// up max_restarts must not go on for ever.
 const idleLimit = 20
 
-// faultTrial takes the allocation away after a fault that another attempt may survive. counted faults use up
-// max_restarts: those of the engines do, those of the machines and agents under them do not, and neither does what a
-// rank says that misses another one, for it does not know which of the two it was.
-func (a *applier) faultTrial(alloc *tandemv1.Allocation, message string, counted bool) {
-	t, _ := a.Trial(alloc.GetTrialId())
-	j, _ := a.Job(alloc.GetJobId())
-	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && j.GetPublishedVersion() != "" {
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
-		return
+// endIdle ends a trial that does not get on; false when it does.
+func (a *applier) endIdle(t *tandemv1.Trial, j *tandemv1.Job, cause string) bool {
+	if t.GetIdleGenerations() < idleLimit {
+		return false
 	}
-	if counted && !a.countRestart(t, j, message) {
-		return
+	if cause != "" {
+		cause = sentence(cause) + " "
 	}
-	t, _ = a.Trial(t.GetId())
-	if c, _ := a.Checkpoint(t.GetLatestCheckpointId()); t.GetGeneration()-c.GetGeneration() >= idleLimit {
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
-			"%s %d generations in a row have ended without a new checkpoint; see why with: tandem events --job %s", sentence(message), idleLimit, j.GetId()))
-		return
-	}
-	a.jobEvent(warning, j, "lost its ranks: %s It goes on from %s", sentence(message), a.resumePoint(t))
-	reason := fmt.Sprintf("%s Goes on from %s.", sentence(message), a.resumePoint(t))
-	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
-		a.pauseTrial(t, reason)
-		return
-	}
-	a.queueTrial(t, reason)
+	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
+		"%s%d generations in a row have ended without a step more; see why with: tandem events --job %s", cause, idleLimit, j.GetId()))
+	return true
 }
 
 // countRestart counts one more start of a trial that is not final; where max_restarts is used up it ends the trial and
@@ -129,28 +114,28 @@ func sentence(s string) string {
 	return s
 }
 
-// ranksEnded decides what comes after the last rank of an allocation has finished or stopped.
-func (a *applier) ranksEnded(alloc *tandemv1.Allocation) {
+// membersEnded decides what comes after the last rank of an allocation has finished or stopped.
+func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
-	finished := slices.ContainsFunc(alloc.GetRanks(), func(r *tandemv1.Rank) bool {
-		return r.GetState() == tandemv1.RankState_RANK_STATE_FINISHED
-	})
 	switch {
 	case alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH:
 		if j.GetPublishedVersion() == "" {
-			a.faultTrial(alloc, "The engine ended without having published a version.", true)
+			a.losePublisher(alloc, "the engine ended without having published a version", true)
 			return
 		}
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
-	case finished:
+	case len(state.MembersIn(alloc, finished)) > 0:
 		a.trained(j, t)
 	case j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE:
 		a.pauseTrial(t, "Paused at "+a.resumePoint(t)+"; resume it with: tandem resume "+j.GetId())
 	case alloc.GetStopping():
 		a.queueTrial(t, "Waits to go on from "+a.resumePoint(t)+".")
 	default:
-		a.faultTrial(alloc, "The engines stopped though nobody asked them to.", true)
+		const cause = "the engines stopped though nobody asked them to"
+		if a.countRestart(t, j, cause) {
+			a.giveBack(alloc, cause)
+		}
 	}
 }
 

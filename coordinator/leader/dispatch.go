@@ -16,8 +16,8 @@ import (
 func Dispatch(s *state.State, p Proposer, log zerolog.Logger) Loop {
 	const name = "dispatch"
 	return Loop{name, func(ctx context.Context) error {
-		return watch(ctx, s, func(ctx context.Context, v *state.View, _ time.Time) (time.Time, error) {
-			plan := Plan(v, func() string { return id.New("alloc") })
+		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
+			plan := Plan(v, now, func() string { return id.New("alloc") })
 			if plan == nil {
 				return time.Time{}, nil
 			}
@@ -31,26 +31,28 @@ func Dispatch(s *state.State, p Proposer, log zerolog.Logger) Loop {
 					refused = parts[i]
 				}
 				log.Info().Str("job", a.GetJobId()).Str("trial", a.GetTrialId()).Int64("gen", a.GetGeneration()).
-					Int("ranks", len(a.GetRanks())).Str("refused", refused).Msg("slots granted")
+					Int("workers", len(a.GetMembers())).Str("refused", refused).Msg("slots granted")
 			}
 			if anyRefused(res) {
-				rest(ctx)
+				rest(ctx, time.Second)
 			}
 			return time.Time{}, settle(ctx, s, res)
 		})
 	}}
 }
 
-// Plan decides what to grant to pending trials and why the others wait; nil when nothing changes.
-func Plan(v *state.View, newID func() string) *tandemv1.ApplyPlan {
-	decided := scheduler.Schedule(Cluster(v))
+// Plan decides what to grant to pending trials and why the others wait; nil when nothing changes. What allocations want has
+// its place in the queue too, and is given to them by Reform.
+func Plan(v *state.View, now time.Time, newID func() string) *tandemv1.ApplyPlan {
+	decided := scheduler.Schedule(Cluster(v, now))
 	plan := &tandemv1.ApplyPlan{PendingReasons: map[string]string{}}
 	for _, g := range decided.Grants {
-		t, _ := v.Trial(g.ID)
-		plan.Allocations = append(plan.Allocations, allocation(t, g, newID()))
+		if t, ok := v.Trial(g.ID); ok {
+			plan.Allocations = append(plan.Allocations, allocation(t, g, newID()))
+		}
 	}
 	for _, w := range decided.Waiting {
-		if t, _ := v.Trial(w.ID); t.GetReason() != w.Reason {
+		if t, ok := v.Trial(w.ID); ok && t.GetReason() != w.Reason {
 			plan.PendingReasons[w.ID] = w.Reason
 		}
 	}
@@ -61,7 +63,7 @@ func Plan(v *state.View, newID func() string) *tandemv1.ApplyPlan {
 }
 
 // Cluster is the state as the scheduler sees it.
-func Cluster(v *state.View) scheduler.Cluster {
+func Cluster(v *state.View, now time.Time) scheduler.Cluster {
 	var c scheduler.Cluster
 	for _, n := range v.Nodes() {
 		held := state.UsageOf(v, n.GetId())
@@ -80,16 +82,30 @@ func Cluster(v *state.View) scheduler.Cluster {
 		if !ok || t.GetState() != tandemv1.TrialState_TRIAL_STATE_PENDING || job.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN {
 			continue
 		}
-		slots := int(job.GetSpec().GetResources().GetWorkers())
-		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-			slots = 1
+		r := request(job, t, t.GetId())
+		if workers := state.WorkersOf(job); t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+			r.Slots = 1
+		} else {
+			r.Slots, r.Min = workers.Wanted, workers.Min
 		}
-		c.Pending = append(c.Pending, scheduler.Request{
-			ID: t.GetId(), Name: job.GetId(), Pool: job.GetSpec().GetResources().GetPool(), Slots: slots,
-			Priority: int(job.GetSpec().GetPriority()), CreatedAt: t.GetCreatedAt().AsTime(),
-		})
+		c.Pending = append(c.Pending, r)
+	}
+	for _, a := range v.Allocations() {
+		if g := newGroup(v, a, now); g != nil && g.want > 0 {
+			r := request(g.job, g.trial, a.GetId())
+			r.Slots, r.Min, r.Spare = g.want, g.least, g.spare
+			c.Pending = append(c.Pending, r)
+		}
 	}
 	return c
+}
+
+// request is the request of a job without its slots.
+func request(j *tandemv1.Job, t *tandemv1.Trial, id string) scheduler.Request {
+	return scheduler.Request{
+		ID: id, Name: j.GetId(), Pool: j.GetSpec().GetResources().GetPool(),
+		Priority: int(j.GetSpec().GetPriority()), CreatedAt: t.GetCreatedAt().AsTime(),
+	}
 }
 
 // unavailable says why no work may be placed on a node; empty: it may.
@@ -97,6 +113,8 @@ func unavailable(n *tandemv1.Node) string {
 	switch {
 	case n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE:
 		return "lost"
+	case n.GetDraining():
+		return "draining"
 	case n.GetCordoned():
 		return "cordoned"
 	}
@@ -106,15 +124,20 @@ func unavailable(n *tandemv1.Node) string {
 // allocation is a grant as the state keeps it; where its engines start from the state machine knows best.
 func allocation(t *tandemv1.Trial, g scheduler.Grant, allocationID string) *tandemv1.Allocation {
 	a := &tandemv1.Allocation{
-		Id: allocationID, TrialId: t.GetId(), JobId: t.GetJobId(), Generation: t.GetGeneration() + 1, Stage: t.GetStage(),
+		Id: allocationID, TrialId: t.GetId(), JobId: t.GetJobId(), Generation: t.GetGeneration(), Stage: t.GetStage(),
+		Members: members(g),
 	}
-	local := map[string]int32{}
-	for i, p := range g.Placements {
-		a.Ranks = append(a.Ranks, &tandemv1.Rank{
-			Rank: int32(i), LocalRank: local[p.Node], NodeId: p.Node, SlotId: p.Slot, //nolint:gosec // bounded by the spec
-			State: tandemv1.RankState_RANK_STATE_ASSIGNED,
-		})
-		local[p.Node]++
+	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+		a.Generation++ // training counts on when its process group is committed
 	}
 	return a
+}
+
+// members are the places of a grant.
+func members(g scheduler.Grant) []*tandemv1.Member {
+	var all []*tandemv1.Member
+	for _, p := range g.Placements {
+		all = append(all, &tandemv1.Member{NodeId: p.Node, SlotId: p.Slot})
+	}
+	return all
 }

@@ -4,6 +4,7 @@
 // decider beside it, a function of a state.View that returns commands or nothing:
 //
 //   - dispatch: which pending trial gets which slots (package scheduler decides)
+//   - reform: which members an allocation has, and which of them make its next process group
 //   - nodes: which node is lost
 //   - rollout: which replicas to place and to remove
 //   - gc: which checkpoints nobody needs, and what is too old to be remembered

@@ -45,7 +45,7 @@ func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zer
 					return next, err
 				}
 				if anyRefused(res) {
-					rest(ctx)
+					rest(ctx, time.Second)
 				}
 				if err := settle(ctx, s, res); err != nil {
 					return next, err

@@ -77,29 +77,25 @@ func TestPlan(t *testing.T) {
 	j1, t1 := job("j1", 3)
 	j2, t2 := job("j2", 9)
 	w.put(node("n1", 2), node("n2", 2), j1, t1, j2, t2)
-	plan := Plan(w.s.View(), w.id)
-	if len(plan.GetAllocations()) != 1 || plan.GetAllocations()[0].GetGeneration() != 1 || plan.GetPendingReasons()["j2t"] == "" {
+	plan := Plan(w.s.View(), t0, w.id)
+	if len(plan.GetAllocations()) != 1 || plan.GetAllocations()[0].GetGeneration() != 0 || plan.GetPendingReasons()["j2t"] == "" {
 		t.Fatalf("plan %v", plan)
 	}
-	local := map[string]int32{}
-	for i, r := range plan.GetAllocations()[0].GetRanks() {
-		if int(r.GetRank()) != i || r.GetLocalRank() != local[r.GetNodeId()] {
-			t.Errorf("rank %v", r)
-		}
-		local[r.GetNodeId()]++
+	if n := len(plan.GetAllocations()[0].GetMembers()); n != 3 {
+		t.Errorf("%d members", n)
 	}
 	res, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
 	if err != nil || anyRefused(res) {
 		t.Fatalf("%v %v", res, err)
 	}
-	if again := Plan(w.s.View(), w.id); again != nil {
+	if again := Plan(w.s.View(), t0, w.id); again != nil {
 		t.Errorf("the plan after the plan is %v", again)
 	}
 	// A paused job is not placed.
 	j3, t3 := job("j3", 1)
 	j3.Intent = tandemv1.JobIntent_JOB_INTENT_PAUSE
 	w.put(j3, t3)
-	if again := Plan(w.s.View(), w.id); again != nil {
+	if again := Plan(w.s.View(), t0, w.id); again != nil {
 		t.Errorf("a paused job is planned: %v", again)
 	}
 }

@@ -35,7 +35,7 @@ func Rollout(s *state.State, p Proposer, log zerolog.Logger) Loop {
 					return next, err
 				}
 				if anyRefused(res) {
-					rest(ctx)
+					rest(ctx, time.Second)
 				}
 				v = s.View()
 			}

@@ -141,12 +141,12 @@ func settle(ctx context.Context, s *state.State, res *tandemv1.Result) error {
 	return s.Wait(ctx, res.GetIndex()-1)
 }
 
-// rest waits a second after a decision was refused, so that decider and state machine cannot keep each other busy
+// rest waits after a decision was refused, so that decider and state machine cannot keep each other busy
 // should they ever disagree.
-func rest(ctx context.Context) {
+func rest(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(time.Second):
+	case <-time.After(d):
 	}
 }
 

@@ -19,7 +19,7 @@ func (v *View) Allocations() []*tandemv1.Allocation {
 	return all[*tandemv1.Allocation](v, allocationTable)
 }
 
-// AllocationsOf returns the allocations that have a rank on a node, by id.
+// AllocationsOf returns the allocations that have a member on a node, by id.
 func (v *View) AllocationsOf(node string) []*tandemv1.Allocation {
 	return list[*tandemv1.Allocation](v, allocationTable, "node", node)
 }
@@ -27,24 +27,53 @@ func (v *View) AllocationsOf(node string) []*tandemv1.Allocation {
 // allocationNodes returns the nodes of an allocation, each once.
 func allocationNodes(a *tandemv1.Allocation) []string {
 	var nodes []string
-	for _, r := range a.GetRanks() {
-		if !slices.Contains(nodes, r.GetNodeId()) {
-			nodes = append(nodes, r.GetNodeId())
+	for _, m := range a.GetMembers() {
+		if !slices.Contains(nodes, m.GetNodeId()) {
+			nodes = append(nodes, m.GetNodeId())
 		}
 	}
 	return nodes
 }
 
-// RankEnded says whether the engine of a rank has ended as it should.
-func RankEnded(s tandemv1.RankState) bool {
-	return s == tandemv1.RankState_RANK_STATE_FINISHED || s == tandemv1.RankState_RANK_STATE_STOPPED
+// Member returns a member of an allocation by its number; nil when it is not, or no longer, there.
+func Member(a *tandemv1.Allocation, number int32) *tandemv1.Member {
+	for _, m := range a.GetMembers() {
+		if m.GetNumber() == number {
+			return m
+		}
+	}
+	return nil
 }
 
-// EngineID returns the identity of the engine of one rank of an allocation: "allocation/rank".
-func EngineID(allocation string, rank int32) string { return fmt.Sprintf("%s/%d", allocation, rank) }
+// MembersIn returns the members that are in one of the given states, by number.
+func MembersIn(a *tandemv1.Allocation, states ...tandemv1.MemberState) []*tandemv1.Member {
+	var in []*tandemv1.Member
+	for _, m := range a.GetMembers() {
+		if slices.Contains(states, m.GetState()) {
+			in = append(in, m)
+		}
+	}
+	return in
+}
 
-// ParseEngineID takes an engine's identity apart; false when it is not that of a rank, but of a replica.
-func ParseEngineID(id string) (allocation string, rank int32, ok bool) {
+// MemberEnded says whether the engine of a member has ended as it should.
+func MemberEnded(s tandemv1.MemberState) bool {
+	return s == tandemv1.MemberState_MEMBER_STATE_FINISHED || s == tandemv1.MemberState_MEMBER_STATE_STOPPED
+}
+
+// InGroup says whether a member has, or had to its end, a part in the committed process group.
+func InGroup(m *tandemv1.Member) bool { return m.GetRank() >= 0 }
+
+// HasGroup says whether a process group was ever committed for an allocation.
+func HasGroup(a *tandemv1.Allocation) bool { return a.GetCommittedAt() != nil }
+
+// EngineID returns the identity of the engine of one member of an allocation: "allocation/member".
+func EngineID(allocation string, member int32) string {
+	return fmt.Sprintf("%s/%d", allocation, member)
+}
+
+// ParseEngineID takes an engine's identity apart; false when it is not that of a member, but of a replica.
+func ParseEngineID(id string) (allocation string, member int32, ok bool) {
 	allocation, number, ok := strings.Cut(id, "/")
 	if !ok {
 		return "", 0, false

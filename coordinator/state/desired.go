@@ -7,8 +7,8 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// Desired returns every engine that should be on a node, ranks first, each group by identity. All others on the node
-// are to be stopped. A task does not change while it is there, but for stopping.
+// Desired returns every engine that should be on a node, members first, each group by identity. All others on the node
+// are to be stopped. A task does not change while it is there, but for the process group, broken and stopping.
 func Desired(v *View, nodeID string) []*tandemv1.EngineTask {
 	node, ok := v.Node(nodeID)
 	if !ok || node.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
@@ -17,11 +17,11 @@ func Desired(v *View, nodeID string) []*tandemv1.EngineTask {
 	cluster, _ := v.Cluster()
 	var tasks []*tandemv1.EngineTask
 	for _, a := range v.AllocationsOf(nodeID) {
-		for _, r := range a.GetRanks() {
-			if r.GetNodeId() != nodeID || RankEnded(r.GetState()) {
+		for _, m := range a.GetMembers() {
+			if m.GetNodeId() != nodeID || MemberEnded(m.GetState()) {
 				continue
 			}
-			t := rankTask(v, node, a, r)
+			t := memberTask(v, node, a, m)
 			t.Storage = cluster.GetStorage()
 			tasks = append(tasks, t)
 		}
@@ -36,21 +36,21 @@ func Desired(v *View, nodeID string) []*tandemv1.EngineTask {
 	return tasks
 }
 
-func rankTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, r *tandemv1.Rank) *tandemv1.EngineTask {
+func memberTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.EngineTask {
 	t := &tandemv1.EngineTask{
-		Id:         EngineID(a.GetId(), r.GetRank()),
-		Generation: a.GetGeneration(),
-		SlotId:     r.GetSlotId(),
+		Id:         EngineID(a.GetId(), m.GetNumber()),
+		Generation: m.GetGeneration(),
+		SlotId:     m.GetSlotId(),
 	}
 	if a.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 		t.Task = &tandemv1.EngineTask_Publish{Publish: publishTask(v, a)}
 	} else {
-		t.Task = &tandemv1.EngineTask_Train{Train: trainTask(v, node, a, r)}
+		t.Task = &tandemv1.EngineTask_Train{Train: trainTask(v, node, a, m)}
 	}
 	return t
 }
 
-func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, r *tandemv1.Rank) *tandemv1.TrainTask {
+func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.TrainTask {
 	job, _ := v.Job(a.GetJobId())
 	dataset, _ := v.Dataset(job.GetSpec().GetDatasetId())
 	t := &tandemv1.TrainTask{
@@ -59,26 +59,32 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, r *tandemv1
 		AllocationId:     a.GetId(),
 		Spec:             job.GetSpec(),
 		SpecHash:         job.GetSpecHash(),
-		Rank:             r.GetRank(),
-		WorldSize:        int32(len(a.GetRanks())),
-		LocalRank:        r.GetLocalRank(),
+		Member:           m.GetNumber(),
+		Group:            groupOf(a, m),
 		BindHost:         host(node.GetAddress()),
 		DatasetPrefix:    dataset.GetPrefix(),
 		CheckpointPrefix: CheckpointPrefix(a.GetTrialId()),
 		Stopping:         a.GetStopping(),
 	}
+	t.Broken = t.GetGroup() != nil && a.GetBroken()
 	if c, ok := v.Checkpoint(a.GetResumeCheckpointId()); ok {
 		t.Resume = c
 	}
-	// Only those of earlier generations: the task must not change with each checkpoint that its own engines write.
-	var earlier []*tandemv1.Checkpoint
-	for _, c := range v.CheckpointsOf(a.GetTrialId()) {
-		if c.GetGeneration() < a.GetGeneration() {
-			earlier = append(earlier, c)
-		}
-	}
-	t.Best = BestCheckpoint(job.GetSpec(), earlier)
 	return t
+}
+
+// groupOf is the committed process group as a member sees it; nil when it has no part in it and is not to leave.
+func groupOf(a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.ProcessGroup {
+	if !InGroup(m) && m.GetState() != tandemv1.MemberState_MEMBER_STATE_LEAVING {
+		return nil
+	}
+	return &tandemv1.ProcessGroup{
+		Generation: a.GetGeneration(),
+		Rank:       m.GetRank(),
+		WorldSize:  a.GetWorldSize(),
+		LocalRank:  m.GetLocalRank(),
+		Planned:    a.GetPlanned(),
+	}
 }
 
 func publishTask(v *View, a *tandemv1.Allocation) *tandemv1.PublishTask {

@@ -26,5 +26,24 @@ func JobFinal(s tandemv1.JobState) bool {
 		s == tandemv1.JobState_JOB_STATE_CANCELLED
 }
 
+// Workers are the numbers of workers of a job: the fewest it goes on with, those it should have, and the most it may have.
+type Workers struct{ Min, Wanted, Max int }
+
+// WorkersOf returns the numbers of workers of a job that trains.
+func WorkersOf(j *tandemv1.Job) Workers {
+	r := j.GetSpec().GetResources()
+	w := Workers{int(r.GetMin()), int(j.GetWorkers()), int(r.GetMax())}
+	if w.Min == 0 {
+		w.Min = int(r.GetWorkers())
+	}
+	if w.Wanted == 0 {
+		w.Wanted = int(r.GetWorkers())
+	}
+	if w.Max == 0 {
+		w.Max = int(r.GetWorkers())
+	}
+	return w
+}
+
 // JobsByID returns all jobs by id.
 func (v *View) JobsByID() []*tandemv1.Job { return all[*tandemv1.Job](v, jobTable) }

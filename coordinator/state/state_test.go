@@ -214,7 +214,7 @@ func TestBindHost(t *testing.T) {
 		s := state.New()
 		write(t, s, 1, func(tx *state.Tx) {
 			tx.Put(&tandemv1.Node{Id: "node-a", Address: address, State: tandemv1.NodeState_NODE_STATE_ALIVE})
-			tx.Put(&tandemv1.Allocation{Id: "alloc-1", Ranks: []*tandemv1.Rank{{NodeId: "node-a"}, {Rank: 1, NodeId: "node-b"}}})
+			tx.Put(&tandemv1.Allocation{Id: "alloc-1", Members: []*tandemv1.Member{{NodeId: "node-a"}, {Number: 1, NodeId: "node-b"}}})
 		})
 		tasks := state.Desired(s.View(), "node-a")
 		if len(tasks) != 1 || tasks[0].GetTrain().GetBindHost() != want {

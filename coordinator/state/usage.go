@@ -2,14 +2,14 @@ package state
 
 import tandemv1 "tandem.dev/proto/tandem/v1"
 
-// UsageOf returns the slots in use on one node: slot id -> identity of the engine that holds it. A rank
-// holds its slot until its whole allocation is removed; a replica until it fails or is removed.
+// UsageOf returns the slots in use on one node: slot id -> identity of the engine that holds it. A member
+// holds its slot until it is removed from its allocation, or that is; a replica until it fails or is removed.
 func UsageOf(v *View, nodeID string) map[string]string {
 	held := map[string]string{}
 	for _, a := range v.AllocationsOf(nodeID) {
-		for _, r := range a.GetRanks() {
-			if r.GetNodeId() == nodeID {
-				held[r.GetSlotId()] = EngineID(a.GetId(), r.GetRank())
+		for _, m := range a.GetMembers() {
+			if m.GetNodeId() == nodeID {
+				held[m.GetSlotId()] = EngineID(a.GetId(), m.GetNumber())
 			}
 		}
 	}

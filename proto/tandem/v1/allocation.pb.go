@@ -129,7 +129,17 @@ type Allocation struct {
 	// It was given up by a deadline, so that a member hangs, and not because a connection broke.
 	Hung bool `protobuf:"varint,14,opt,name=hung,proto3" json:"hung,omitempty"`
 	// Step at which the committed group began; -1 until it has said so.
-	FormedStep    int64 `protobuf:"varint,15,opt,name=formed_step,json=formedStep,proto3" json:"formed_step,omitempty"`
+	FormedStep int64 `protobuf:"varint,15,opt,name=formed_step,json=formedStep,proto3" json:"formed_step,omitempty"`
+	// When the committed group was committed; not set before the first.
+	CommittedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=committed_at,json=committedAt,proto3" json:"committed_at,omitempty"`
+	// The group before the committed one worked when that was committed: its ranks went over at a step boundary.
+	Planned bool `protobuf:"varint,17,opt,name=planned,proto3" json:"planned,omitempty"`
+	// Members in a row that failed before they had a part in a group that worked without them.
+	FailedMembers int32 `protobuf:"varint,18,opt,name=failed_members,json=failedMembers,proto3" json:"failed_members,omitempty"`
+	// No member is added to a group that works before this time, for the last ones have failed; not set: at once.
+	AddAfter *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=add_after,json=addAfter,proto3" json:"add_after,omitempty"`
+	// Ranks in the committed group, also those that were lost since.
+	WorldSize     int32 `protobuf:"varint,20,opt,name=world_size,json=worldSize,proto3" json:"world_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -265,6 +275,41 @@ func (x *Allocation) GetHung() bool {
 func (x *Allocation) GetFormedStep() int64 {
 	if x != nil {
 		return x.FormedStep
+	}
+	return 0
+}
+
+func (x *Allocation) GetCommittedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CommittedAt
+	}
+	return nil
+}
+
+func (x *Allocation) GetPlanned() bool {
+	if x != nil {
+		return x.Planned
+	}
+	return false
+}
+
+func (x *Allocation) GetFailedMembers() int32 {
+	if x != nil {
+		return x.FailedMembers
+	}
+	return 0
+}
+
+func (x *Allocation) GetAddAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AddAfter
+	}
+	return nil
+}
+
+func (x *Allocation) GetWorldSize() int32 {
+	if x != nil {
+		return x.WorldSize
 	}
 	return 0
 }
@@ -446,7 +491,7 @@ var File_tandem_v1_allocation_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\x9f\x04\n" +
+	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xf7\x05\n" +
 	"\n" +
 	"Allocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -469,7 +514,13 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\tbroken_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bbrokenAt\x12\x12\n" +
 	"\x04hung\x18\x0e \x01(\bR\x04hung\x12\x1f\n" +
 	"\vformed_step\x18\x0f \x01(\x03R\n" +
-	"formedStep\"\xe7\x01\n" +
+	"formedStep\x12=\n" +
+	"\fcommitted_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vcommittedAt\x12\x18\n" +
+	"\aplanned\x18\x11 \x01(\bR\aplanned\x12%\n" +
+	"\x0efailed_members\x18\x12 \x01(\x05R\rfailedMembers\x127\n" +
+	"\tadd_after\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\baddAfter\x12\x1d\n" +
+	"\n" +
+	"world_size\x18\x14 \x01(\x05R\tworldSize\"\xe7\x01\n" +
 	"\x06Member\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x1d\n" +
@@ -523,12 +574,14 @@ var file_tandem_v1_allocation_proto_depIdxs = []int32{
 	2, // 1: tandem.v1.Allocation.members:type_name -> tandem.v1.Member
 	5, // 2: tandem.v1.Allocation.created_at:type_name -> google.protobuf.Timestamp
 	5, // 3: tandem.v1.Allocation.broken_at:type_name -> google.protobuf.Timestamp
-	0, // 4: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	5, // 4: tandem.v1.Allocation.committed_at:type_name -> google.protobuf.Timestamp
+	5, // 5: tandem.v1.Allocation.add_after:type_name -> google.protobuf.Timestamp
+	0, // 6: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_allocation_proto_init() }

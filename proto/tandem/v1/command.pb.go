@@ -1029,12 +1029,13 @@ type ReformAllocation struct {
 	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Members to add: node and slot.
 	Add []*Member `protobuf:"bytes,3,rep,name=add,proto3" json:"add,omitempty"`
-	// Members that are taken for lost.
+	// Members that are taken for lost, or are not needed. When none is left the trial waits for slots again.
 	Lose []*LostMember `protobuf:"bytes,4,rep,name=lose,proto3" json:"lose,omitempty"`
 	// Members of the next generation in order of rank, by number; empty: no new generation yet. Members of the group before that
 	// are not named leave at its step boundary.
 	Form []int32 `protobuf:"varint,5,rep,packed,name=form,proto3" json:"form,omitempty"`
-	// The next generation only keeps a checkpoint and stops, for it is too small to go on.
+	// The next generation, or the committed one when there is no next, only keeps a checkpoint and stops; the trial waits for slots
+	// again.
 	Stop bool `protobuf:"varint,6,opt,name=stop,proto3" json:"stop,omitempty"`
 	// Why, for people.
 	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`

@@ -177,7 +177,7 @@ type Trial struct {
 	TotalSteps int64 `protobuf:"varint,14,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,15,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
-	// Generations in a row that ended by faults without a step or checkpoint more than the ones before.
+	// Generations in a row, planned ones left out and the present one counted, that have brought no step or checkpoint more than those before.
 	IdleGenerations int32 `protobuf:"varint,17,opt,name=idle_generations,json=idleGenerations,proto3" json:"idle_generations,omitempty"`
 	// Steps the trial is known to have done.
 	KnownStep     int64 `protobuf:"varint,18,opt,name=known_step,json=knownStep,proto3" json:"known_step,omitempty"`

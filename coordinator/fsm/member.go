@@ -1,0 +1,295 @@
+package fsm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+const (
+	assigned = tandemv1.MemberState_MEMBER_STATE_ASSIGNED
+	ready    = tandemv1.MemberState_MEMBER_STATE_READY
+	running  = tandemv1.MemberState_MEMBER_STATE_RUNNING
+	broken   = tandemv1.MemberState_MEMBER_STATE_BROKEN
+	leaving  = tandemv1.MemberState_MEMBER_STATE_LEAVING
+	finished = tandemv1.MemberState_MEMBER_STATE_FINISHED
+	stopped  = tandemv1.MemberState_MEMBER_STATE_STOPPED
+)
+
+// The pause before a member is added to a group that works doubles with each that failed before it had a part in it.
+const (
+	firstAddPause   = time.Second
+	longestAddPause = 5 * time.Minute
+)
+
+// setMember changes one member of an allocation and returns the allocation as it is then.
+func (a *applier) setMember(alloc *tandemv1.Allocation, number int32, edit func(*tandemv1.Member)) *tandemv1.Allocation {
+	alloc = state.Clone(alloc)
+	edit(state.Member(alloc, number))
+	a.Put(alloc)
+	return alloc
+}
+
+func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, totalSteps int64) {
+	if m.GetState() != assigned {
+		return
+	}
+	to, reason := ready, ""
+	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+		to, reason = running, "Runs on 1 rank." // it has no process group to wait for
+	}
+	a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) { m.State = to })
+	t, _ := a.Trial(alloc.GetTrialId())
+	if totalSteps == 0 && reason == "" {
+		return
+	}
+	a.change(t, false, func(t *tandemv1.Trial) {
+		if totalSteps > 0 {
+			t.TotalSteps = totalSteps
+		}
+		if reason != "" && !alloc.GetStopping() {
+			t.Reason = reason
+		}
+	})
+}
+
+// groupFormed takes the word of rank 0 that the committed group trains; that of an older one is no news.
+func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64) {
+	if generation != alloc.GetGeneration() || alloc.GetFormedStep() >= 0 {
+		return
+	}
+	alloc = state.Clone(alloc)
+	alloc.FormedStep = step
+	a.Put(alloc)
+	a.progressed(alloc.GetTrialId(), step, false)
+}
+
+// groupBroken takes the word of a rank that the committed group does not work any more for it; that of an older one is no news.
+func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, generation int64, b *tandemv1.GroupBroken, n *tandemv1.Node) {
+	if generation != alloc.GetGeneration() || !state.InGroup(m) || state.MemberEnded(m.GetState()) {
+		return
+	}
+	if len(state.MembersIn(alloc, finished)) > 0 {
+		a.memberEnds(alloc, m, finished) // it has passed the barrier at which all was done
+		return
+	}
+	first := !alloc.GetBroken()
+	alloc = a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) {
+		m.State = broken
+		m.Step = b.GetStep()
+	})
+	alloc = state.Clone(alloc)
+	alloc.Hung = alloc.GetHung() || b.GetHung()
+	a.breakGroup(alloc)
+	a.Put(alloc)
+	a.progressed(alloc.GetTrialId(), b.GetStep(), false)
+	if first {
+		a.reportBreak(alloc, "its process group broke", fmt.Sprintf("Rank %d on %s: %s", m.GetRank(), nodeName(n), b.GetMessage()))
+	}
+}
+
+// breakGroup marks the committed group of an allocation, which is a copy already, as one that does not work any more.
+func (a *applier) breakGroup(alloc *tandemv1.Allocation) {
+	if !alloc.GetBroken() {
+		alloc.Broken, alloc.BrokenAt = true, a.now
+	}
+}
+
+// idles counts a generation that has not brought a step or checkpoint more, so far.
+func (a *applier) idles(trialID string) {
+	t, _ := a.Trial(trialID)
+	t = state.Clone(t)
+	t.IdleGenerations++
+	a.Put(t)
+}
+
+// progressed notes how far a trial is. A step more than was known, or a fresh checkpoint, is what faults must leave room for.
+func (a *applier) progressed(trialID string, step int64, fresh bool) {
+	t, ok := a.Trial(trialID)
+	if !ok || step <= t.GetKnownStep() && (!fresh || t.GetIdleGenerations() == 0) {
+		return
+	}
+	t = state.Clone(t)
+	t.KnownStep = max(t.GetKnownStep(), step)
+	t.IdleGenerations = 0
+	a.Put(t)
+}
+
+// reportBreak tells people why a group is formed anew.
+func (a *applier) reportBreak(alloc *tandemv1.Allocation, what, cause string) {
+	j, _ := a.Job(alloc.GetJobId())
+	t, _ := a.Trial(alloc.GetTrialId())
+	a.jobEvent(warning, j, "%s: %s", what, strings.TrimSuffix(cause, "."))
+	if !alloc.GetStopping() {
+		a.explain(t, sentence(cause)+" The other ranks keep their state and form a group again.")
+	}
+}
+
+// loseMembers takes members away for one cause, and decides what that means for the rest. counted faults use up
+// max_restarts: those of the engines do, those of the machines and agents under them do not.
+func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause string, counted bool) {
+	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+		a.losePublisher(alloc, cause, counted)
+		return
+	}
+	if len(state.MembersIn(alloc, finished)) > 0 {
+		a.loseAfterEnd(alloc, numbers)
+		return
+	}
+	works := state.HasGroup(alloc) && !alloc.GetBroken()
+	alloc = state.Clone(alloc)
+	ranks, others, restart := 0, 0, false
+	for _, number := range numbers {
+		m := state.Member(alloc, number)
+		if m == nil || state.MemberEnded(m.GetState()) {
+			continue
+		}
+		alloc.Members = slices.DeleteFunc(alloc.Members, func(m *tandemv1.Member) bool { return m.GetNumber() == number })
+		switch {
+		case state.InGroup(m):
+			ranks++
+			restart = counted
+		case m.GetState() == leaving:
+		case works: // those that train are not to suffer from it
+			others++
+			if counted {
+				a.putOffAdding(alloc)
+			}
+		default:
+			others++
+			restart = counted
+		}
+	}
+	t, _ := a.Trial(alloc.GetTrialId())
+	j, _ := a.Job(alloc.GetJobId())
+	if restart && !a.countRestart(t, j, cause) {
+		return
+	}
+	if ranks > 0 {
+		a.breakGroup(alloc)
+	}
+	a.Put(alloc)
+	switch {
+	case len(alloc.GetMembers()) == 0 || a.over(alloc) && !alloc.GetStopping():
+		a.giveBack(alloc, cause)
+	case a.over(alloc):
+		a.membersEnded(alloc)
+	case ranks > 0:
+		a.reportBreak(alloc, lostRanks(ranks), cause)
+	case others > 0:
+		a.jobEvent(warning, j, "lost %s that had no rank yet: %s", count(others, "worker"), strings.TrimSuffix(cause, "."))
+	}
+}
+
+func lostRanks(n int) string {
+	if n == 1 {
+		return "lost one of its ranks"
+	}
+	return fmt.Sprintf("lost %d of its ranks", n)
+}
+
+// putOffAdding lets a while pass before the next member is added to an allocation, which is a copy already.
+func (a *applier) putOffAdding(alloc *tandemv1.Allocation) {
+	pause := min(firstAddPause<<min(alloc.GetFailedMembers(), 20), longestAddPause)
+	alloc.FailedMembers++
+	alloc.AddAfter = timestamppb.New(a.now.AsTime().Add(pause))
+}
+
+// loseAfterEnd takes ranks for finished that are lost after another one has: ranks finish only when all their work is done.
+func (a *applier) loseAfterEnd(alloc *tandemv1.Allocation, numbers []int32) {
+	for _, number := range numbers {
+		alloc, ok := a.Allocation(alloc.GetId())
+		if !ok {
+			return
+		}
+		if m := state.Member(alloc, number); m != nil && state.InGroup(m) {
+			a.memberEnds(alloc, m, finished)
+		} else if m != nil {
+			a.removeMember(alloc, m)
+		}
+	}
+}
+
+// removeMember frees the slot of a member that nobody needs any more.
+func (a *applier) removeMember(alloc *tandemv1.Allocation, m *tandemv1.Member) {
+	alloc = state.Clone(alloc)
+	alloc.Members = slices.DeleteFunc(alloc.Members, func(o *tandemv1.Member) bool { return o.GetNumber() == m.GetNumber() })
+	a.Put(alloc)
+	switch {
+	case len(alloc.GetMembers()) == 0:
+		a.giveBack(alloc, "the engines stopped though nobody asked them to")
+	case a.over(alloc):
+		a.membersEnded(alloc)
+	}
+}
+
+// losePublisher takes the allocation of a trial away that publishes.
+func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause string, counted bool) {
+	t, _ := a.Trial(alloc.GetTrialId())
+	j, _ := a.Job(alloc.GetJobId())
+	if j.GetPublishedVersion() != "" {
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
+		return
+	}
+	if counted && !a.countRestart(t, j, cause) {
+		return
+	}
+	a.giveBack(alloc, cause)
+}
+
+// giveBack ends an allocation that has lost its last member by a fault that another attempt may survive.
+func (a *applier) giveBack(alloc *tandemv1.Allocation, cause string) {
+	j, _ := a.Job(alloc.GetJobId())
+	if !state.HasGroup(alloc) {
+		a.idles(alloc.GetTrialId()) // else it was counted when the group was committed
+	}
+	t, _ := a.Trial(alloc.GetTrialId())
+	if a.endIdle(t, j, cause) {
+		return
+	}
+	a.jobEvent(warning, j, "lost its ranks: %s It goes on from %s", sentence(cause), a.resumePoint(t))
+	reason := fmt.Sprintf("%s Goes on from %s.", sentence(cause), a.resumePoint(t))
+	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
+		a.pauseTrial(t, reason)
+		return
+	}
+	a.queueTrial(t, reason)
+}
+
+// memberEnds takes the word of an engine that it has finished, or stopped as it was asked to.
+func (a *applier) memberEnds(alloc *tandemv1.Allocation, m *tandemv1.Member, how tandemv1.MemberState) {
+	if state.MemberEnded(m.GetState()) {
+		return
+	}
+	apart := state.HasGroup(alloc) && !state.InGroup(m)
+	if m.GetState() == leaving || apart {
+		a.removeMember(alloc, m)
+		return
+	}
+	alloc = state.Clone(alloc)
+	for _, o := range alloc.GetMembers() {
+		// Ranks finish only when all their work is done, so that those that wait for another group have finished too.
+		if o.GetNumber() == m.GetNumber() || how == finished && o.GetState() == broken {
+			o.State = how
+		}
+	}
+	a.Put(alloc)
+	if a.over(alloc) {
+		a.membersEnded(alloc)
+	}
+}
+
+// over says whether an allocation has done what it was for: its ranks, or before the first group all its members, have ended.
+func (a *applier) over(alloc *tandemv1.Allocation) bool {
+	live := state.MembersIn(alloc, running, broken)
+	if !state.HasGroup(alloc) {
+		live = append(live, state.MembersIn(alloc, assigned, ready)...)
+	}
+	return len(live) == 0 && len(state.MembersIn(alloc, finished, stopped)) > 0
+}

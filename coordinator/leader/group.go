@@ -1,0 +1,113 @@
+package leader
+
+import (
+	"time"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// group is an allocation that trains, as Reform looks at it.
+type group struct {
+	alloc   *tandemv1.Allocation
+	trial   *tandemv1.Trial
+	job     *tandemv1.Job
+	workers state.Workers
+	now     time.Time
+
+	// Members by what can be done with them, each by number.
+	survivors []*tandemv1.Member // of a broken group: they have said so and keep their state
+	silent    []*tandemv1.Member // of a broken group: they have not said anything yet
+	staying   []*tandemv1.Member // of a group that works
+	going     []*tandemv1.Member // of a group that works, on nodes that are drained
+	ready     []*tandemv1.Member // prepared, for the next group
+	assigned  []*tandemv1.Member // not prepared yet
+	drained   []*tandemv1.Member // prepared or not, on nodes that are drained
+	leaving   []*tandemv1.Member // on their way out
+	ended     []*tandemv1.Member // stopped or finished
+
+	// What it wants of the queue: so many slots, at least so many at once; spare: it goes on without.
+	want, least int
+	spare       bool
+}
+
+// newGroup sorts the members of an allocation; nil when it does not train.
+func newGroup(v *state.View, a *tandemv1.Allocation, now time.Time) *group {
+	if a.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN {
+		return nil
+	}
+	g := &group{alloc: a, now: now}
+	g.trial, _ = v.Trial(a.GetTrialId())
+	g.job, _ = v.Job(a.GetJobId())
+	g.workers = state.WorkersOf(g.job)
+	for _, m := range a.GetMembers() {
+		n, _ := v.Node(m.GetNodeId())
+		to := g.list(m, n.GetDraining())
+		*to = append(*to, m)
+	}
+	g.wants()
+	return g
+}
+
+// list is where a member belongs.
+func (g *group) list(m *tandemv1.Member, draining bool) *[]*tandemv1.Member {
+	switch m.GetState() {
+	case tandemv1.MemberState_MEMBER_STATE_BROKEN:
+		return &g.survivors
+	case tandemv1.MemberState_MEMBER_STATE_RUNNING:
+		switch {
+		case g.alloc.GetBroken():
+			return &g.silent
+		case draining:
+			return &g.going
+		}
+		return &g.staying
+	case tandemv1.MemberState_MEMBER_STATE_LEAVING:
+		return &g.leaving
+	case tandemv1.MemberState_MEMBER_STATE_FINISHED, tandemv1.MemberState_MEMBER_STATE_STOPPED:
+		return &g.ended
+	}
+	switch {
+	case draining:
+		return &g.drained
+	case m.GetState() == tandemv1.MemberState_MEMBER_STATE_READY:
+		return &g.ready
+	}
+	return &g.assigned
+}
+
+// works says whether its process group was committed and is not broken.
+func (g *group) works() bool { return state.HasGroup(g.alloc) && !g.alloc.GetBroken() }
+
+// settled says whether the committed group trains, so that the next may be planned.
+func (g *group) settled() bool { return g.works() && g.alloc.GetFormedStep() >= 0 }
+
+// ends says whether it comes to its end by itself.
+func (g *group) ends() bool {
+	finished := len(state.MembersIn(g.alloc, tandemv1.MemberState_MEMBER_STATE_FINISHED)) > 0
+	return finished || !g.alloc.GetBroken() && (g.alloc.GetStopping() || len(g.ended) > 0)
+}
+
+// able are the members that the next group can be made of, in order of their ranks: those that have the state of the training first.
+func (g *group) able() []*tandemv1.Member {
+	var all []*tandemv1.Member
+	for _, list := range [][]*tandemv1.Member{g.survivors, g.staying, g.ready} {
+		all = append(all, list...)
+	}
+	return all
+}
+
+// wants finds out what it wants of the queue.
+func (g *group) wants() {
+	able, have := len(g.able()), len(g.able())+len(g.assigned)
+	switch {
+	case g.ends() || g.alloc.GetStopping() || have >= g.workers.Wanted:
+	case g.works():
+		if !g.alloc.GetAddAfter().AsTime().After(g.now) {
+			g.want, g.least, g.spare = g.workers.Wanted-have, 1, true
+		}
+	case g.alloc.GetBroken() && (len(g.silent) > 0 || len(g.survivors) == 0 || able >= g.workers.Min):
+	case have < g.workers.Min:
+		g.want, g.least = g.workers.Wanted-have, g.workers.Min-have
+	}
+}

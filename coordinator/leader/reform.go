@@ -1,0 +1,358 @@
+package leader
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/scheduler"
+)
+
+const (
+	// answerTime is how long the ranks of a broken group have to say so.
+	answerTime = 2 * time.Second
+	// hangTime is the same when a deadline has found a rank that hangs: all others answer at once.
+	hangTime = 100 * time.Millisecond
+	// replaceTime is how long the ranks that are left keep their slots while no slot is free for a replacement.
+	replaceTime = 30 * time.Second
+	// leaveTime is how long a member has to leave after the others have gone over to a group without it.
+	leaveTime = 30 * time.Second
+	// refusedPause keeps decider and state machine from keeping each other busy should they ever disagree. It is short, for
+	// reports come between a decision and its entry all the time.
+	refusedPause = 50 * time.Millisecond
+)
+
+// Reformer makes process groups: the first of an allocation, and the next when one breaks or should have other ranks.
+func Reformer(s *state.State, p Proposer, log zerolog.Logger) Loop {
+	const name = "reform"
+	return Loop{name, func(ctx context.Context) error {
+		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
+			decided, wake := Reform(v, now)
+			for _, c := range decided {
+				res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ReformAllocation{ReformAllocation: c}})
+				if err != nil {
+					return wake, err
+				}
+				log.Info().Str("allocation", c.GetAllocationId()).Int64("gen", c.GetGeneration()).Ints32("form", c.GetForm()).
+					Int("add", len(c.GetAdd())).Int("lose", len(c.GetLose())).Bool("stop", c.GetStop()).Str("reason", c.GetReason()).
+					Str("refused", res.GetMessage()).Msg("allocation changes")
+				if err := settle(ctx, s, res); err != nil {
+					return wake, err
+				}
+				if anyRefused(res) {
+					rest(ctx, refusedPause)
+				}
+			}
+			return wake, nil
+		})
+	}}
+}
+
+// Reform decides what becomes of each allocation that trains, one thing at a time; nothing when all is as it should be. wake
+// is when to look again though the state has not changed; zero: then only.
+//
+//  1. Ask the queue, in which what an allocation wants has its place, for slots, and who must give some to a higher priority.
+//  2. Let go of members that are not needed, or do not leave.
+//  3. Broken: wait for the answers of all ranks, take for lost who does not answer, then make the next group of those that are
+//     left, with replacements where it needs them.
+//  4. New: make the first group when all have prepared.
+//  5. Works: make the next group when it should have other ranks.
+func Reform(v *state.View, now time.Time) (decided []*tandemv1.ReformAllocation, wake time.Time) {
+	var groups []*group
+	for _, a := range v.Allocations() {
+		if g := newGroup(v, a, now); g != nil {
+			groups = append(groups, g)
+		}
+	}
+	cluster := Cluster(v, now)
+	plan := scheduler.Schedule(cluster)
+	giveWay(v, groups, cluster, plan)
+	for _, g := range groups {
+		d := &decision{group: g, command: &tandemv1.ReformAllocation{AllocationId: g.alloc.GetId(), Generation: g.alloc.GetGeneration()}}
+		for _, grant := range plan.Grants {
+			if grant.ID == g.alloc.GetId() {
+				d.grant = members(grant)
+			}
+		}
+		for _, w := range plan.Waiting {
+			if w.ID == g.alloc.GetId() {
+				d.waits = w.Reason
+			}
+		}
+		if d.make() {
+			decided = append(decided, d.command)
+		}
+		if !d.wake.IsZero() && (wake.IsZero() || d.wake.Before(wake)) {
+			wake = d.wake
+		}
+	}
+	return decided, wake
+}
+
+// decision is one in the making.
+type decision struct {
+	*group
+	grant   []*tandemv1.Member // what the queue gives
+	waits   string             // why it gives nothing
+	command *tandemv1.ReformAllocation
+	wake    time.Time
+}
+
+// make decides; false: nothing is to be done.
+func (d *decision) make() bool {
+	switch {
+	case d.ends():
+		return false
+	case d.drop():
+		return true
+	case d.alloc.GetBroken():
+		return d.rebuild()
+	case !d.works():
+		return d.begin()
+	}
+	return d.adapt()
+}
+
+// drop lets go of members that are not needed.
+func (d *decision) drop() bool {
+	for _, m := range d.drained {
+		d.lose(m, "its node is drained")
+	}
+	if !d.alloc.GetBroken() {
+		surplus := len(d.able()) + len(d.assigned) - d.workers.Wanted
+		for _, m := range slices.Backward(slices.Concat(d.ready, d.assigned)) {
+			if surplus > 0 {
+				d.lose(m, "it is not needed any more")
+				surplus--
+			}
+		}
+	}
+	overdue := d.alloc.GetCommittedAt().AsTime().Add(leaveTime)
+	if len(d.leaving) > 0 && (d.settled() || d.alloc.GetBroken()) {
+		if d.now.Before(overdue) {
+			d.wakeAt(overdue)
+		} else {
+			d.lose(d.leaving[0], "it did not leave when the others went on without it")
+		}
+	}
+	return len(d.command.GetLose()) > 0
+}
+
+// rebuild makes the next group when the committed one is broken.
+func (d *decision) rebuild() bool {
+	since := d.alloc.GetBrokenAt().AsTime()
+	if len(d.silent) > 0 {
+		grace := answerTime
+		if d.alloc.GetHung() {
+			grace = hangTime
+		}
+		if d.now.Before(since.Add(grace)) {
+			d.wakeAt(since.Add(grace))
+			return false
+		}
+		for _, m := range d.silent {
+			d.lose(m, fmt.Sprintf("rank %d did not answer when its group broke: it hangs or its machine is out of reach", m.GetRank()))
+		}
+		return true
+	}
+	able, have := len(d.able()), len(d.able())+len(d.assigned)
+	switch {
+	case len(d.survivors) == 0:
+		return d.giveBack("none of its ranks is left")
+	case d.alloc.GetStopping():
+		return d.form(d.survivors, "they keep a checkpoint and stop")
+	case able >= d.workers.Min:
+		return d.form(d.able(), d.size())
+	case have >= d.workers.Min:
+		return false // until the replacements have prepared
+	case len(d.grant) > 0:
+		d.command.Add = d.grant
+		return true
+	case !d.now.Before(since.Add(replaceTime)):
+		d.command.Stop = true
+		return d.form(d.survivors, "no slot came free to replace what was lost")
+	}
+	d.wakeAt(since.Add(replaceTime))
+	return d.explain("Waits for a slot to replace a lost rank: " + d.waits + ".")
+}
+
+// begin makes the first group.
+func (d *decision) begin() bool {
+	switch have := len(d.ready) + len(d.assigned); {
+	case have < d.workers.Min && len(d.grant) > 0:
+		d.command.Add = d.grant
+		return true
+	case have < d.workers.Min:
+		return d.giveBack("a worker was lost before the first step, and no slot is free to replace it")
+	case len(d.assigned) == 0:
+		return d.form(d.ready, "")
+	}
+	return false
+}
+
+// adapt makes the next group when the committed one works but should have other ranks.
+func (d *decision) adapt() bool {
+	if after := d.alloc.GetAddAfter(); after.AsTime().After(d.now) && len(d.able())+len(d.assigned) < d.workers.Wanted {
+		d.wakeAt(after.AsTime())
+	}
+	able, assigned := len(d.able()), len(d.assigned)
+	switch {
+	case len(d.going) > 0:
+		return d.drain(able, assigned)
+	case len(d.staying) > d.workers.Wanted:
+		return d.settled() && d.form(d.staying, d.size())
+	case len(d.ready) > 0 && d.settled():
+		return d.form(d.able(), d.size())
+	case len(d.grant) > 0:
+		d.command.Add = d.grant
+		return true
+	}
+	return d.explain(d.headline())
+}
+
+// drain takes the ranks off nodes that are drained.
+func (d *decision) drain(able, assigned int) bool {
+	switch {
+	case able >= d.workers.Wanted:
+		return d.settled() && d.form(d.able(), "a node is drained")
+	case len(d.grant) > 0:
+		d.command.Add = d.grant
+		return true
+	case assigned > 0:
+		return false // until they have prepared
+	case able >= d.workers.Min:
+		return d.settled() && d.form(d.able(), "a node is drained")
+	}
+	d.command.Stop = true
+	d.command.Reason = "a node is drained, and no slot is free elsewhere"
+	return true
+}
+
+// headline says how a group trains, and why not with more.
+func (d *decision) headline() string {
+	n := len(d.staying)
+	ranks := fmt.Sprintf("Trains on %d ranks", n)
+	if n == 1 {
+		ranks = "Trains on 1 rank"
+	}
+	if d.waits == "" {
+		return ranks + "."
+	}
+	return fmt.Sprintf("%s of %d that it should have: %s.", ranks, d.workers.Wanted, d.waits)
+}
+
+// size says how the next group differs from the committed one.
+func (d *decision) size() string {
+	before, after := int(d.alloc.GetWorldSize()), min(len(d.able()), d.workers.Wanted)
+	switch {
+	case after > before:
+		return fmt.Sprintf("it grows from %d", before)
+	case after < before:
+		return fmt.Sprintf("it shrinks from %d", before)
+	}
+	return ""
+}
+
+// form makes the next group of members, at most as many as are wanted.
+func (d *decision) form(of []*tandemv1.Member, why string) bool {
+	for _, m := range of[:min(len(of), d.workers.Wanted)] {
+		d.command.Form = append(d.command.Form, m.GetNumber())
+	}
+	d.command.Reason = why
+	return true
+}
+
+// giveBack lets go of all members: the trial waits for slots again.
+func (d *decision) giveBack(why string) bool {
+	for _, list := range [][]*tandemv1.Member{d.ready, d.assigned, d.leaving} {
+		for _, m := range list {
+			d.lose(m, why)
+		}
+	}
+	return len(d.command.GetLose()) > 0
+}
+
+// explain changes what people read, if it differs.
+func (d *decision) explain(reason string) bool {
+	d.command.Reason = reason
+	return d.trial.GetReason() != reason
+}
+
+func (d *decision) lose(m *tandemv1.Member, why string) {
+	d.command.Lose = append(d.command.Lose, &tandemv1.LostMember{Number: m.GetNumber(), Reason: why})
+}
+
+func (d *decision) wakeAt(at time.Time) {
+	if d.wake.IsZero() || at.Before(d.wake) {
+		d.wake = at
+	}
+}
+
+// giveWay lowers the number of workers wanted where a job can go on with fewer and a request of a higher priority, next in line,
+// can begin with what that sets free: the lowest priority gives first, of equals the youngest.
+func giveWay(v *state.View, groups []*group, cluster scheduler.Cluster, plan scheduler.Plan) {
+	for _, w := range plan.Waiting {
+		i := slices.IndexFunc(cluster.Pending, func(r scheduler.Request) bool { return r.ID == w.ID })
+		if w.Short == 0 || i < 0 {
+			continue
+		}
+		head := cluster.Pending[i]
+		short := w.Short
+		var able []*group
+		total := 0
+		for _, g := range groups {
+			if g.job.GetSpec().GetResources().GetPool() != head.Pool {
+				continue
+			}
+			short -= outgoing(v, g)
+			if n := g.spareWorkers(); n > 0 && int(g.job.GetSpec().GetPriority()) < head.Priority {
+				able = append(able, g)
+				total += n
+			}
+		}
+		if short <= 0 || total < short {
+			continue
+		}
+		slices.SortFunc(able, func(a, b *group) int {
+			return cmp.Or(
+				cmp.Compare(a.job.GetSpec().GetPriority(), b.job.GetSpec().GetPriority()),
+				b.trial.GetCreatedAt().AsTime().Compare(a.trial.GetCreatedAt().AsTime()),
+				cmp.Compare(b.alloc.GetId(), a.alloc.GetId()),
+			)
+		})
+		for _, g := range able {
+			n := min(short, g.spareWorkers())
+			g.workers.Wanted = len(g.able()) + len(g.assigned) - n
+			short -= n
+		}
+	}
+}
+
+// spareWorkers is how many members a group can give away at the next step boundary.
+func (g *group) spareWorkers() int {
+	if !g.settled() || g.ends() || len(g.leaving)+len(g.going) > 0 {
+		return 0
+	}
+	return len(g.able()) + len(g.assigned) - g.workers.Min
+}
+
+// outgoing is how many slots a group is about to set free for others.
+func outgoing(v *state.View, g *group) int {
+	from := g.leaving
+	if g.alloc.GetStopping() {
+		from = g.alloc.GetMembers()
+	}
+	n := 0
+	for _, m := range from {
+		if at, _ := v.Node(m.GetNodeId()); unavailable(at) == "" {
+			n++
+		}
+	}
+	return n
+}

@@ -66,7 +66,7 @@ func (r *Recorder) Join(generation int64, rank, world int, now time.Time) {
 	defer r.mu.Unlock()
 	r.ledger.spend(r.ledger.in, now)
 	r.closeBeat(nil)
-	r.seal(now, 0, false)
+	r.seal(now, false)
 	r.head.Generation, r.head.Rank, r.head.World = generation, rank, world
 	r.begin(now)
 }
@@ -223,10 +223,13 @@ func (r *Recorder) Take(now time.Time, due time.Duration, last bool) []metric.Se
 		r.ledger.spend(r.ledger.in, now)
 		r.closeBeat(nil)
 	}
-	r.seal(now, due, last)
+	r.seal(now, last)
 	r.finished = last
 	ready := r.ready
 	r.ready = nil
+	for i := range ready {
+		ready[i].Due = due
+	}
 	return ready
 }
 
@@ -246,7 +249,7 @@ func (r *Recorder) closeBeat(loss *float64) {
 }
 
 // seal makes segments of what there is and begins new ones.
-func (r *Recorder) seal(now time.Time, due time.Duration, last bool) {
+func (r *Recorder) seal(now time.Time, last bool) {
 	for _, s := range []*metric.Segment{&r.beats, &r.runs, &r.spans} {
 		if n := len(s.Beats) + len(s.Evaluations) + len(s.Runs) + len(s.Spans); n == 0 && !(last && s.Kind == metric.Beats) {
 			continue
@@ -254,7 +257,7 @@ func (r *Recorder) seal(now time.Time, due time.Duration, last bool) {
 		if len(s.Beats) > 0 {
 			s.Begin = s.Beats[0].From
 		}
-		s.Due, s.Last, s.Lost = due, last && s.Kind == metric.Beats, r.lost
+		s.Last, s.Lost = last && s.Kind == metric.Beats, r.lost
 		s.Seq = r.seq[s.Kind]
 		r.seq[s.Kind]++
 		r.lost = 0

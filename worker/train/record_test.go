@@ -169,9 +169,9 @@ func TestRecorder(t *testing.T) {
 // check looks at the first segments of TestRecorder.
 func check(t *testing.T, got []metric.Segment) {
 	t.Helper()
-	head := metric.Header{Trial: "trial-1", Member: "alloc-1/0", Node: "node-1", Kind: metric.Beats, Rank: -1, Begin: begun.UnixNano()}
+	head := metric.Header{Trial: "trial-1", Member: "alloc-1/0", Node: "node-1", Kind: metric.Beats, Rank: -1, Begin: begun.UnixNano(), Due: time.Second}
 	want := []metric.Segment{{Header: head, Beats: []metric.Beat{{From: begun.UnixNano(), Times: metric.Times{metric.Starting: 100 * ms}}}}}
-	head.Generation, head.Rank, head.World, head.Due, head.Seq, head.Begin = 3, 0, 2, time.Second, 1, at(100).UnixNano()
+	head.Generation, head.Rank, head.World, head.Seq, head.Begin = 3, 0, 2, 1, at(100).UnixNano()
 	want = append(want, metric.Segment{
 		Header: head,
 		Beats: []metric.Beat{{

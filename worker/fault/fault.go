@@ -1,12 +1,16 @@
 package fault
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -34,7 +38,7 @@ var points = map[string][]string{
 	"upload":   {Kill, Stop},       // before a checkpoint is written
 }
 
-// Fault is one armed fault: Action at Point when Step optimizer steps are done.
+// Fault is one armed fault: Action at Point, once, as soon as Step optimizer steps are done.
 type Fault struct {
 	Point  string
 	Step   int64
@@ -77,10 +81,63 @@ func names() []string {
 	return list
 }
 
-var armed = sync.OnceValues(func() ([]Fault, error) { return Parse(os.Getenv(Variable)) })
+// charge is a fault of this process.
+type charge struct {
+	Fault
+	fired atomic.Bool
+}
+
+var armed = sync.OnceValues(func() ([]*charge, error) {
+	text := os.Getenv(Variable)
+	if folder, ok := strings.CutPrefix(text, "@"); ok {
+		var err error
+		if text, err = claim(folder); err != nil {
+			return nil, err
+		}
+	}
+	list, err := Parse(text)
+	charges := make([]*charge, len(list))
+	for i, f := range list {
+		charges[i] = &charge{Fault: f}
+	}
+	return charges, err
+})
+
+// claim takes the first file of a folder by name that no other process has taken, and returns what is in it: each
+// process of a test gets faults of its own, and none gets them twice.
+func claim(folder string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.fault"))
+	if err != nil {
+		return "", fmt.Errorf("%s: list %s: %w", Variable, folder, err)
+	}
+	slices.Sort(files)
+	for _, file := range files {
+		taken := file + ".taken"
+		err := os.Rename(file, taken)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // by another
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: take %s: %w", Variable, file, err)
+		}
+		b, err := os.ReadFile(taken)
+		if err != nil {
+			return "", fmt.Errorf("%s: read %s: %w", Variable, taken, err)
+		}
+		return strings.TrimSpace(string(b)), nil
+	}
+	return "", nil
+}
 
 // Armed returns the faults of this process. Call it at start, to end with its error where the variable is wrong.
-func Armed() ([]Fault, error) { return armed() }
+func Armed() ([]Fault, error) {
+	charges, err := armed()
+	list := make([]Fault, len(charges))
+	for i, c := range charges {
+		list[i] = c.Fault
+	}
+	return list, err
+}
 
 // Point breaks the process where a fault is armed for this point and step.
 func Point(name string, step int64) {
@@ -89,7 +146,7 @@ func Point(name string, step int64) {
 		return // Armed told
 	}
 	for _, f := range list {
-		if f.Point != name || f.Step != step {
+		if f.Point != name || step < f.Step || f.fired.Swap(true) {
 			continue
 		}
 		signal := syscall.SIGSTOP

@@ -3,6 +3,7 @@ package fault_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,8 +47,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestPointKillsAtItsStepOnly(t *testing.T) {
-	for armed, dies := range map[string]bool{"data:2:kill": true, "data:3:kill": false, "forward:1:kill": false} {
+func TestPointKillsFromItsStepOn(t *testing.T) {
+	for armed, dies := range map[string]bool{"data:2:kill": true, "data:0:kill": true, "data:3:kill": false, "forward:1:kill": false} {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), fault.Variable+"="+armed)
 		err := cmd.Run()
@@ -55,5 +56,26 @@ func TestPointKillsAtItsStepOnly(t *testing.T) {
 		if killed := ok && status.Signaled() && status.Signal() == syscall.SIGKILL; killed != dies {
 			t.Errorf("%s: %v, want killed: %v", armed, err, dies)
 		}
+	}
+}
+
+// Each process of a folder's faults takes one file, in order; who comes too late gets none.
+func TestFaultsOfAFolderAreTakenOnce(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"1.fault": "data:0:kill\n", "2.fault": "data:9:kill", "x.txt": "data:0:kill"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var killed []bool
+	for range 3 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), fault.Variable+"=@"+dir)
+		_ = cmd.Run() // how it ended is what counts
+		status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		killed = append(killed, ok && status.Signaled())
+	}
+	if diff := cmp.Diff([]bool{true, false, false}, killed); diff != "" {
+		t.Errorf("killed (-want +got):\n%s", diff)
 	}
 }

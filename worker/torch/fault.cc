@@ -11,8 +11,9 @@ std::vector<ArmedFault> armed_faults;
 
 Fault hit_fault(const char* point, int64_t step) {
   auto found = Fault::kNone;
-  for (const auto& f : armed_faults) {
-    if (f.step != step || f.point != point) continue;
+  for (auto& f : armed_faults) {
+    if (f.fired || step < f.step || f.point != point) continue;
+    f.fired = true;
     if (f.action == "kill") kill(getpid(), SIGKILL);
     if (f.action == "stop") kill(getpid(), SIGSTOP);
     if (f.action == "nan") found = Fault::kNaN;
@@ -24,5 +25,5 @@ Fault hit_fault(const char* point, int64_t step) {
 } // namespace tandem
 
 void tdm_fault_arm(const char* point, int64_t step, const char* action) {
-  tandem::armed_faults.push_back({point, action, step});
+  tandem::armed_faults.push_back({point, action, step, false});
 }

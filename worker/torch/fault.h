@@ -11,10 +11,11 @@ enum class Fault { kNone, kNaN, kFlip };
 
 struct ArmedFault {
   std::string point, action;
-  int64_t step;
+  int64_t step; // or a later one
+  bool fired = false;
 };
 
-// Filled before any training and never changed again.
+// Filled before any training.
 extern std::vector<ArmedFault> armed_faults;
 
 // Kills or stops this process, or says what the caller has to break.

@@ -60,6 +60,9 @@ func rankMain(args []string) error {
 		return err
 	}
 	defer trainer.Close()
+	if err := trainer.SyncState(0); err != nil {
+		return fmt.Errorf("start from one state: %w", err)
+	}
 	steps, elapsed, err := trainFor(trainer, group, batches(*name, *batch, uint64(*rank)), *seconds, *ranks)
 	if err != nil || *rank != 0 {
 		return err

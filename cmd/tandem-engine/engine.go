@@ -41,7 +41,7 @@ func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
 	if err != nil {
 		return err
 	}
-	e := &engine{host: h, hello: hello, task: hello.GetTask(), stop: make(chan struct{})}
+	e := &engine{host: h, hello: hello, task: hello.GetTask(), orders: &mailbox{}}
 	e.log = log.With().Str("engine", c.EngineID).Int64("gen", e.task.GetGeneration()).Logger()
 
 	work, cancel := context.WithCancelCause(ctx)
@@ -51,7 +51,7 @@ func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
 	besideCtx, endBeside := context.WithCancel(context.WithoutCancel(ctx))
 	defer endBeside()
 	beside.Go(func() {
-		err := h.control(besideCtx, sync.OnceFunc(func() { close(e.stop) }))
+		err := h.control(besideCtx, e.orders.put)
 		if besideCtx.Err() == nil {
 			cancel(fmt.Errorf("%w: its stream of commands ended: %w", errOrphan, errOr(err, errors.New("end of stream"))))
 		}
@@ -105,11 +105,11 @@ func watchParent(ctx context.Context, parent int, cancel context.CancelCauseFunc
 
 // engine does one task.
 type engine struct {
-	host  *host
-	hello *tandemv1.HelloResponse
-	task  *tandemv1.EngineTask
-	stop  chan struct{} // closed when it is asked to stop with a checkpoint
-	log   zerolog.Logger
+	host   *host
+	hello  *tandemv1.HelloResponse
+	task   *tandemv1.EngineTask
+	orders *mailbox // only those of a member matter
+	log    zerolog.Logger
 }
 
 // do does the task and sends the last word.
@@ -138,7 +138,7 @@ func (e *engine) do(ctx context.Context) error {
 }
 
 // failed reports a failure. It is called before any connection to other ranks is closed, so
-// that a failure that is permanent is known before the others report a lost peer.
+// that the cause is known before the others report a broken group.
 func (e *engine) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.Is(err, checkpoint.ErrStale) {
 		return err // nobody waits for a word
@@ -149,14 +149,11 @@ func (e *engine) failed(ctx context.Context, err error) error {
 	}
 	permanent := isPermanent(err)
 	entry := e.log.Error().Err(err).Bool("permanent", permanent)
-	if missed := (*lost)(nil); errors.As(err, &missed) {
-		entry = entry.AnErr("libtorch", missed.raw)
-	}
 	entry.Msg("the task failed")
 	say, cancel := context.WithTimeout(ctx, lastWord)
 	defer cancel()
 	report := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{
-		Message: err.Error(), Permanent: permanent, PeerLost: errors.Is(err, train.ErrPeerLost),
+		Message: err.Error(), Permanent: permanent,
 	}}}
 	if say := e.host.Report(say, report); say != nil {
 		return fmt.Errorf("%w (and it could not be reported: %w)", err, say)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -15,6 +16,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 	"tandem.dev/worker/checkpoint"
+	"tandem.dev/worker/elastic"
 )
 
 // host is the line to the agent.
@@ -23,8 +25,9 @@ type host struct {
 	id     string
 	log    zerolog.Logger
 
-	generation int64  // of the task, once it is known
-	trial      string // of the task, if it is of one
+	generation atomic.Int64 // of the group the engine is in, or of the task
+	trial      string       // of the task, if it is of one
+	totalSteps int64        // of the whole training, once it is known
 	latest     chan *tandemv1.Progress
 }
 
@@ -44,22 +47,22 @@ func (h *host) hello(ctx context.Context) (*tandemv1.HelloResponse, error) {
 		return nil, fmt.Errorf("ask the agent for the task of %s: %w", h.id, err)
 	}
 	task := res.Msg.GetTask()
-	h.generation = task.GetGeneration()
+	h.generation.Store(task.GetGeneration())
 	h.trial = task.GetTrain().GetTrialId() + task.GetPublish().GetTrialId()
 	return res.Msg, nil
 }
 
 // control reads commands until the stream ends, which means that the agent is gone.
-func (h *host) control(ctx context.Context, stop func()) error {
+func (h *host) control(ctx context.Context, put func(*tandemv1.ControlResponse)) error {
 	stream, err := h.client.Control(ctx, connect.NewRequest(&tandemv1.ControlRequest{EngineId: h.id}))
 	if err != nil {
 		return err
 	}
 	defer stream.Close()
 	for stream.Receive() {
-		if stream.Msg().GetStop() != nil {
-			h.log.Info().Msg("asked to stop with a checkpoint")
-			stop()
+		if c := stream.Msg(); c.GetCommand() != nil {
+			h.log.Info().Stringer("command", c).Msg("command")
+			put(c)
 		}
 	}
 	return stream.Err()
@@ -67,7 +70,7 @@ func (h *host) control(ctx context.Context, stop func()) error {
 
 // Report implements train.Reporter: it returns when the agent has the report.
 func (h *host) Report(ctx context.Context, r *tandemv1.EngineReport) error {
-	r.EngineId, r.Generation = h.id, h.generation
+	r.EngineId, r.Generation = h.id, h.generation.Load()
 	_, err := h.client.ReportEngine(ctx, connect.NewRequest(&tandemv1.ReportEngineRequest{Report: r}))
 	if connect.CodeOf(err) == connect.CodeFailedPrecondition {
 		return fmt.Errorf("report to the agent: %w: %w", checkpoint.ErrStale, err)
@@ -80,7 +83,7 @@ func (h *host) Report(ctx context.Context, r *tandemv1.EngineReport) error {
 
 // Progress implements train.Reporter: only the newest is kept for the sender.
 func (h *host) Progress(p *tandemv1.Progress) {
-	p.TrialId, p.Generation = h.trial, h.generation
+	p.TrialId, p.Generation = h.trial, h.generation.Load()
 	select {
 	case <-h.latest:
 	default:
@@ -115,20 +118,61 @@ func (h *host) sendProgress(ctx context.Context) {
 	}
 }
 
+// Ready implements elastic.Reporter.
+func (h *host) Ready(ctx context.Context) error {
+	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: h.totalSteps}}})
+}
+
+// Formed implements elastic.Reporter.
+func (h *host) Formed(ctx context.Context, generation, step int64) error {
+	h.generation.Store(generation)
+	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: step}}})
+}
+
+// Broken implements elastic.Reporter.
+func (h *host) Broken(ctx context.Context, b elastic.ReportBroken) error {
+	h.generation.Store(b.Generation)
+	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
+		Step: b.Step, Message: b.Message, Hung: b.Hung,
+	}}})
+}
+
+// meeting is where the ranks of one generation meet: the rendezvous of the coordinator.
+type meeting struct {
+	host       *host
+	generation int64
+}
+
 // Set implements torch.Rendezvous.
-func (h *host) Set(ctx context.Context, key string, value []byte) error {
-	_, err := h.client.EngineRendezvousSet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousSetRequest{EngineId: h.id, Key: key, Value: value}))
-	return err
+func (m meeting) Set(ctx context.Context, key string, value []byte) error {
+	_, err := m.host.client.EngineRendezvousSet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousSetRequest{
+		EngineId: m.host.id, Generation: m.generation, Key: key, Value: value,
+	}))
+	return passed(ctx, err)
 }
 
 // Get implements torch.Rendezvous.
-func (h *host) Get(ctx context.Context, key string) ([]byte, error) {
-	res, err := h.client.EngineRendezvousGet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousGetRequest{EngineId: h.id, Key: key}))
+func (m meeting) Get(ctx context.Context, key string) ([]byte, error) {
+	res, err := m.host.client.EngineRendezvousGet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousGetRequest{
+		EngineId: m.host.id, Generation: m.generation, Key: key,
+	}))
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, err
+		return nil, passed(ctx, err)
 	}
 	return res.Msg.GetValue(), nil
+}
+
+// errPassed: the generation that was to be formed is over.
+var errPassed = errors.New("the generation is over")
+
+func passed(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case connect.CodeOf(err) == connect.CodeFailedPrecondition:
+		return fmt.Errorf("%w: %w", errPassed, err)
+	}
+	return err
 }

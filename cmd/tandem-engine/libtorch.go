@@ -22,7 +22,7 @@ func (t trainer) Step(in train.StepInput) (train.StepResult, error) {
 	r, err := t.Trainer.Step(torch.StepInput{
 		Batch: batchOf(in.Batch), LossScale: in.LossScale, MicroBatches: in.MicroBatches, LR: in.LR, Seed: in.Seed,
 	})
-	return train.StepResult{LossSum: r.LossSum, GradNorm: r.GradNorm, Finite: r.Finite}, peerLost(err)
+	return train.StepResult{LossSum: r.LossSum, GradNorm: r.GradNorm, Finite: r.Finite, Applied: r.Applied}, err
 }
 
 func (t trainer) Evaluate(b data.Batch) (train.Totals, error) {
@@ -36,28 +36,6 @@ func (t trainer) Evaluate(b data.Batch) (train.Totals, error) {
 func batchOf(b data.Batch) torch.Batch {
 	return torch.Batch{X: b.X, XShape: append([]int64{int64(b.Rows)}, b.Shape...), Labels: b.Labels, Targets: b.Targets}
 }
-
-// group fits torch.Group to train.Group.
-type group struct{ *torch.Group }
-
-func (g group) AllReduceSum(values []float64) error { return peerLost(g.Group.AllReduceSum(values)) }
-
-// peerLost marks the errors of collectives that another attempt may not meet.
-func peerLost(err error) error {
-	for _, kind := range []error{torch.ErrPeerLost, torch.ErrTimeout, torch.ErrAborted} {
-		if errors.Is(err, kind) {
-			return &lost{kind: kind, raw: err}
-		}
-	}
-	return err
-}
-
-// lost is a failed collective. People read what it means; what libtorch says about its sockets is for the log.
-type lost struct{ kind, raw error }
-
-func (l *lost) Error() string { return l.kind.Error() }
-
-func (l *lost) Unwrap() []error { return []error{train.ErrPeerLost, l.raw} }
 
 // buildModel makes the model of a spec in training mode: from its architecture, or from the
 // user's own file in the store.

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,162 +16,250 @@ import (
 	"tandem.dev/storage"
 	"tandem.dev/worker/checkpoint"
 	"tandem.dev/worker/data"
+	"tandem.dev/worker/elastic"
 	"tandem.dev/worker/torch"
 	"tandem.dev/worker/train"
 )
 
-// collectiveTimeout is the backstop for a hung rank; a dead one is noticed at once.
-const collectiveTimeout = 2 * time.Minute
+const (
+	// collectiveTimeout is the backstop for a hung rank; the deadlines of package train come first.
+	collectiveTimeout = 2 * time.Minute
+	// uploadGrace is how long a failed training goes on with a checkpoint that was under way.
+	uploadGrace = 3 * time.Second
+)
 
-// uploadGrace is how long a failed training goes on with a checkpoint that was under way.
-const uploadGrace = 3 * time.Second
-
-// train does the task of one rank.
+// train does the task of one member.
 func (e *engine) train(ctx context.Context, store storage.Store) (*tandemv1.EngineReport, error) {
 	// libtorch keeps thread pools and modes per thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	t := e.task.GetTrain()
-	r := &rank{engine: e, task: t, store: store}
-	r.log = e.log.With().Str("job", t.GetJobId()).Str("trial", t.GetTrialId()).Int32("rank", t.GetRank()).Logger()
-	defer r.close()
-	loop, err := r.prepare(ctx)
+	m := &member{engine: e, task: t, store: store}
+	m.log = e.log.With().Str("job", t.GetJobId()).Str("trial", t.GetTrialId()).Int32("member", t.GetMember()).Logger()
+	defer m.close()
+	driver := elastic.NewDriver(elastic.Deps{Work: m, Reporter: e.host, Log: m.log})
+	e.orders.subscribe(driver.Order)
+	// A signal must not wait for a collective.
+	release := context.AfterFunc(ctx, func() { m.Abort("the engine was told to end") })
+	defer release()
+	end, err := driver.Run(ctx)
 	if err != nil {
-		return nil, r.failed(ctx, err)
+		return nil, m.failed(ctx, err)
 	}
-	if r.group != nil {
-		// A signal must not wait for a collective.
-		release := context.AfterFunc(ctx, func() { r.group.Abort("the engine was told to end") })
-		defer release()
-	}
-	outcome, err := loop.Run(ctx)
-	if err != nil {
-		return nil, r.failed(ctx, err)
-	}
-	if outcome == train.Stopped {
-		return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: loop.Step()}}}, nil
+	if end.Stopped {
+		return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: end.Step}}}, nil
 	}
 	return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}, nil
 }
 
-// rank is what one rank holds while it trains.
-type rank struct {
+// member is what one member of an allocation holds while it trains. It implements elastic.Work.
+type member struct {
 	*engine
 	task  *tandemv1.TrainTask
 	store storage.Store
 	log   zerolog.Logger
 
+	device  torch.Device
 	module  *torch.Module
-	group   *torch.Group // nil for a single rank
 	trainer *torch.Trainer
 	keeper  *checkpoint.Keeper
+	feed    *data.Feed
+	loop    *train.Loop
+
+	mu    sync.Mutex // guards group against Abort
+	group *torch.Group
 }
 
-// prepare checks all that can be wrong with the task, meets the other ranks and puts the loop together.
-func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
-	spec := r.task.GetSpec()
+// Prepare checks all that can be wrong with the task and puts together what does not depend on the group.
+func (m *member) Prepare(ctx context.Context) error {
+	spec := m.task.GetSpec()
 	var set *data.Set
-	err := r.persist(ctx, r.waiting(), func() (err error) {
-		set, err = data.Load(ctx, r.store, r.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Validation}})
+	err := m.persist(ctx, m.waiting(), func() (err error) {
+		set, err = data.Load(ctx, m.store, m.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Validation}})
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	plan, err := train.NewPlan(spec, set.Manifest)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	on, err := bestDevice()
+	m.host.totalSteps = plan.Total
+	order, err := data.NewOrder(set.Split(data.Train).Len(), plan.Batch, plan.Seed)
 	if err != nil {
-		return nil, err
+		return train.Permanent(err)
 	}
-	err = r.persist(ctx, r.waiting(), func() (err error) {
-		r.module, err = buildModel(ctx, r.store, spec, set.Manifest.Shape, set.Manifest.Outputs())
+	m.feed = data.NewFeed(set.Split(data.Train), order)
+	if m.device, err = bestDevice(); err != nil {
+		return err
+	}
+	err = m.persist(ctx, m.waiting(), func() (err error) {
+		m.module, err = buildModel(ctx, m.store, spec, set.Manifest.Shape, set.Manifest.Outputs())
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := checkModel(r.module, set.Split(data.Train), set.Manifest.Outputs()); err != nil {
-		return nil, err
+	if err := checkModel(m.module, set.Split(data.Train), set.Manifest.Outputs()); err != nil {
+		return err
 	}
-	if r.group, err = r.join(ctx, r.task, on); err != nil {
-		return nil, err
+	if m.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, m.module, m.device)); err != nil {
+		return err
 	}
-	if r.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, r.module, r.group, on)); err != nil {
-		return nil, peerLost(err)
+	m.keeper = checkpoint.New(checkpoint.Config{
+		Job: m.task.GetJobId(), Trial: m.task.GetTrialId(), SpecHash: m.task.GetSpecHash(), DatasetID: spec.GetDatasetId(),
+		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(m.hello.GetScratch(), "spool"),
+	}, checkpoint.Deps{Store: m.store, Log: m.log, Report: m.reportCheckpoint})
+	deps := train.Deps{
+		Trainer: trainer{m.trainer}, Batches: m.feed, Validation: data.NewSlices(set.Split(data.Validation)),
+		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Now: time.Now, Log: m.log,
 	}
-	keep := checkpoint.Deps{Store: r.store, Log: r.log, Report: r.reportCheckpoint}
-	deps := train.Deps{Trainer: trainer{r.trainer}, Reporter: r.host, Stop: r.stop, Now: time.Now, Log: r.log}
-	if r.group != nil {
-		deps.Group, keep.Group = group{r.group}, group{r.group}
+	written, err := openLedger(m.task.GetTrialId(), m.engine.task.GetId())
+	if err != nil {
+		return err
 	}
-	r.keeper = checkpoint.New(checkpoint.Config{
-		Job: r.task.GetJobId(), Trial: r.task.GetTrialId(), SpecHash: r.task.GetSpecHash(), DatasetID: spec.GetDatasetId(),
-		Prefix: r.task.GetCheckpointPrefix(), Generation: r.engine.task.GetGeneration(), Rank: int(r.task.GetRank()), Resume: r.task.GetResume(),
-	}, keep)
-	deps.Checkpoints = r.keeper
-	return train.New(train.Config{
-		Plan: plan, Rank: int(r.task.GetRank()), World: int(r.task.GetWorldSize()),
-		Train: set.Split(data.Train), Validation: set.Split(data.Validation),
-	}, deps)
+	if written != nil {
+		deps.Ledger = written
+	}
+	m.loop = train.New(train.Config{Plan: plan}, deps)
+	return nil
 }
 
-// waiting is what a rank shows while it cannot begin without the store; nil for nothing.
-func (r *rank) waiting() *tandemv1.Progress {
-	if r.task.GetRank() != 0 {
+// Join forms the process group of a generation; there is none for a single rank.
+func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
+	m.host.generation.Store(g.Generation)
+	now := train.Generation{Number: g.Generation, Rank: g.Rank, World: g.World}
+	if g.World > 1 {
+		formed, err := m.form(ctx, g)
+		if err != nil {
+			return 0, fmt.Errorf("meet the other ranks: %w", broken(err))
+		}
+		now.Group = formed
+	}
+	if err := m.trainer.SetGroup(m.group); err != nil {
+		return 0, fmt.Errorf("train with the other ranks: %w", broken(err))
+	}
+	m.keeper.Join(g.Generation, g.Rank, g.World, now.Group)
+	step, err := m.loop.Join(ctx, now)
+	return step, broken(err)
+}
+
+func (m *member) form(ctx context.Context, g elastic.Group) (*torch.Group, error) {
+	formed, err := torch.NewGroup(ctx, torch.GroupConfig{
+		Rank: g.Rank, WorldSize: g.World, Rendezvous: meeting{m.host, g.Generation},
+		Prefix: "gen" + strconv.FormatInt(g.Generation, 10) + "/", BindAddress: m.task.GetBindHost(),
+		Timeout: collectiveTimeout, Device: m.device,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	m.group = formed
+	m.mu.Unlock()
+	if ctx.Err() != nil { // aborted before it was there to be aborted
+		return nil, context.Cause(ctx)
+	}
+	return formed, nil
+}
+
+// Train implements elastic.Work.
+func (m *member) Train(ctx context.Context) (elastic.Outcome, error) {
+	outcome, err := m.loop.Train(ctx)
+	switch outcome {
+	case train.Stopped:
+		return elastic.Stopped, broken(err)
+	case train.Regrouped:
+		return elastic.Regrouped, broken(err)
+	}
+	return elastic.Finished, broken(err)
+}
+
+// Leave implements elastic.Work.
+func (m *member) Leave() {
+	m.mu.Lock()
+	old := m.group
+	m.group = nil
+	m.mu.Unlock()
+	if err := m.trainer.SetGroup(nil); err != nil {
+		m.log.Warn().Err(err).Msg("the trainer does not leave its group")
+	}
+	if old != nil {
+		old.Close()
+	}
+}
+
+// Abort implements elastic.Work.
+func (m *member) Abort(why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.group != nil {
+		m.group.Abort(why)
+	}
+}
+
+// Move implements elastic.Work.
+func (m *member) Move() { m.loop.Move() }
+
+// Stop implements elastic.Work.
+func (m *member) Stop() { m.loop.Stop() }
+
+// Step implements elastic.Work.
+func (m *member) Step() int64 { return m.loop.Step() }
+
+// broken marks the errors that the next generation may not meet.
+func broken(err error) error {
+	for _, kind := range []error{torch.ErrPeerLost, torch.ErrTimeout, torch.ErrAborted, train.ErrPeerLost, errPassed} {
+		if errors.Is(err, kind) {
+			marked := fmt.Errorf("%w: %w", elastic.ErrBroken, err)
+			if errors.Is(err, train.ErrHung) || errors.Is(err, torch.ErrTimeout) {
+				return fmt.Errorf("%w: %w", elastic.ErrHung, marked)
+			}
+			return marked
+		}
+	}
+	return err
+}
+
+// waiting is what a member shows while it cannot begin without the store; nil for nothing.
+func (m *member) waiting() *tandemv1.Progress {
+	if m.task.GetMember() != 0 {
 		return nil
 	}
-	return &tandemv1.Progress{Step: r.task.GetResume().GetStep(), Phase: train.PhaseStorage}
+	return &tandemv1.Progress{Step: m.task.GetResume().GetStep(), Phase: train.PhaseStorage}
 }
 
-func (r *rank) reportCheckpoint(ctx context.Context, c *tandemv1.Checkpoint) error {
-	return r.host.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
+func (m *member) reportCheckpoint(ctx context.Context, c *tandemv1.Checkpoint) error {
+	return m.host.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
 }
 
 // failed tells a failure before the sockets close, and nothing after it.
-func (r *rank) failed(ctx context.Context, err error) error {
-	if r.keeper != nil {
+func (m *member) failed(ctx context.Context, err error) error {
+	if m.keeper != nil {
 		grace, cancel := context.WithTimeout(ctx, uploadGrace)
 		defer cancel()
-		r.keeper.Close(grace)
+		m.keeper.Close(grace)
 	}
-	return r.engine.failed(ctx, err)
+	return m.engine.failed(ctx, err)
 }
 
-func (r *rank) close() {
-	if r.trainer != nil {
-		r.trainer.Close()
+func (m *member) close() {
+	if m.feed != nil {
+		m.feed.Close()
 	}
-	if r.group != nil {
-		r.group.Close()
+	if m.trainer != nil {
+		m.Leave()
+		m.trainer.Close()
 	}
-	if r.module != nil {
-		r.module.Close()
+	if m.module != nil {
+		m.module.Close()
 	}
 }
 
-// join forms the process group; nil for a single rank.
-func (e *engine) join(ctx context.Context, t *tandemv1.TrainTask, on torch.Device) (*torch.Group, error) {
-	if t.GetWorldSize() == 1 {
-		return nil, nil
-	}
-	g, err := torch.NewGroup(ctx, torch.GroupConfig{
-		Rank: int(t.GetRank()), WorldSize: int(t.GetWorldSize()), Rendezvous: e.host,
-		Prefix: "gen" + strconv.FormatInt(e.task.GetGeneration(), 10) + "/", BindAddress: t.GetBindHost(),
-		Timeout: collectiveTimeout, Device: on,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("meet the other ranks: %w", peerLost(err))
-	}
-	return g, nil
-}
-
-func trainerConfig(spec *tandemv1.JobSpec, plan train.Plan, m *torch.Module, g *torch.Group, on torch.Device) torch.TrainerConfig {
+func trainerConfig(spec *tandemv1.JobSpec, plan train.Plan, m *torch.Module, on torch.Device) torch.TrainerConfig {
 	o := spec.GetTraining().GetOptimizer()
 	return torch.TrainerConfig{
-		Module: m, Group: g, Device: on, Loss: torch.LossKind(plan.Loss), ClipNorm: spec.GetTraining().GetClipNorm(),
+		Module: m, Device: on, Loss: torch.LossKind(plan.Loss), ClipNorm: spec.GetTraining().GetClipNorm(),
 		Optimizer: torch.OptimizerConfig{
 			Kind: torch.OptimizerKind(o.GetName()), Momentum: o.GetMomentum(), Nesterov: o.GetNesterov(), WeightDecay: o.GetWeightDecay(),
 			Beta1: o.GetBeta1(), Beta2: o.GetBeta2(), Epsilon: o.GetEps(),

@@ -27,6 +27,7 @@ func accessTo(procedure string) level {
 
 	case tandemv1connect.JobServiceGetJobProcedure, tandemv1connect.JobServiceListJobsProcedure,
 		tandemv1connect.JobServiceWatchJobProcedure, tandemv1connect.JobServiceStreamLogsProcedure,
+		tandemv1connect.MetricServiceGetMetricsProcedure, tandemv1connect.MetricServiceGetTraceProcedure,
 		tandemv1connect.DatasetServiceListDatasetsProcedure, tandemv1connect.DatasetServiceGetDatasetProcedure,
 		tandemv1connect.ArtifactServiceListArtifactsProcedure, tandemv1connect.ArtifactServiceDownloadArtifactProcedure,
 		tandemv1connect.CheckpointServiceListCheckpointsProcedure, tandemv1connect.CheckpointServiceGetCheckpointProcedure,

@@ -78,7 +78,7 @@ func task(job string, generation int64, rank int32) *tandemv1.EngineTask {
 	return &tandemv1.EngineTask{
 		Id: fmt.Sprintf("%s/%d", alloc, rank), Generation: generation, SlotId: "cpu" + strconv.Itoa(int(rank)),
 		Task: &tandemv1.EngineTask_Train{Train: &tandemv1.TrainTask{
-			JobId: job, TrialId: "trial-" + job, AllocationId: alloc, Rank: rank, WorldSize: 2,
+			JobId: job, TrialId: "trial-" + job, AllocationId: alloc, Member: rank,
 		}},
 		Storage: &tandemv1.StorageConfig{Endpoint: "store", Bucket: "b", SecretKey: "very-secret"},
 	}

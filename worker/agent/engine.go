@@ -20,9 +20,10 @@ type engine struct {
 	scratch string
 	socket  string // to serve on; only of replicas
 	log     *engineLog
-	stop    chan struct{} // closed when it is to stop with a checkpoint
+	told    chan struct{} // closed and replaced when the orders change
 	gone    chan struct{} // closed when its process is gone
 
+	orders  orders
 	proc    process
 	phase   phase
 	fenced  bool
@@ -38,8 +39,15 @@ type engine struct {
 func (e *engine) view() engineView {
 	return engineView{
 		key: keyOf(e.task), slot: e.task.GetSlotId(), phase: e.phase, fenced: e.fenced, hung: e.hung,
-		started: e.started, termed: e.termed, spoke: e.spoke,
+		started: e.started, termed: e.termed, spoke: e.spoke, orders: e.orders, trains: !isReplica(e.task),
 	}
+}
+
+// tell changes the orders. It needs the supervisor's lock.
+func (e *engine) tell(o orders) {
+	e.orders = o
+	close(e.told)
+	e.told = make(chan struct{})
 }
 
 // isReplica tells whether a task may have a second process: a replica has no state.

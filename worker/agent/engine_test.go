@@ -126,15 +126,15 @@ func (e *engineProcess) count(ctx context.Context) {
 
 // meet exchanges a value with the other rank.
 func (e *engineProcess) meet(ctx context.Context) error {
-	rank := e.task.GetTrain().GetRank()
+	rank := e.task.GetTrain().GetMember()
 	_, err := e.host.EngineRendezvousSet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousSetRequest{
-		EngineId: e.id, Key: fmt.Sprintf("rank%d", rank), Value: fmt.Append(nil, 100+rank),
+		EngineId: e.id, Generation: e.task.GetGeneration(), Key: fmt.Sprintf("rank%d", rank), Value: fmt.Append(nil, 100+rank),
 	}))
 	if err != nil {
 		return err
 	}
 	res, err := e.host.EngineRendezvousGet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousGetRequest{
-		EngineId: e.id, Key: fmt.Sprintf("rank%d", 1-rank),
+		EngineId: e.id, Generation: e.task.GetGeneration(), Key: fmt.Sprintf("rank%d", 1-rank),
 	}))
 	if err != nil {
 		return err

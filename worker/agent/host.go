@@ -49,7 +49,7 @@ func (h *host) Hello(_ context.Context, req *connect.Request[tandemv1.HelloReque
 	}), nil
 }
 
-// Control tells an engine when it is to stop. The stream ends with the engine or the agent.
+// Control tells an engine its orders: those there are, and each change. The stream ends with the engine or the agent.
 func (h *host) Control(ctx context.Context, req *connect.Request[tandemv1.ControlRequest], stream *connect.ServerStream[tandemv1.ControlResponse]) error {
 	e, err := h.supervisor.find(req.Msg.GetEngineId())
 	if err != nil {
@@ -58,22 +58,23 @@ func (h *host) Control(ctx context.Context, req *connect.Request[tandemv1.Contro
 	if err := stream.Send(nil); err != nil { // the headers: the engine knows that it is heard
 		return err
 	}
-	select {
-	case <-e.stop:
-		err := stream.Send(&tandemv1.ControlResponse{Command: &tandemv1.ControlResponse_Stop{Stop: &tandemv1.StopCommand{}}})
-		if err != nil {
-			return err
+	var last orders
+	for {
+		now, changed := h.supervisor.ordersOf(e)
+		for _, command := range now.commands(last) {
+			if err := stream.Send(command); err != nil {
+				return err
+			}
 		}
-	case <-e.gone:
-		return nil
-	case <-ctx.Done():
-		return nil
+		last = now
+		select {
+		case <-changed:
+		case <-e.gone:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	select {
-	case <-e.gone:
-	case <-ctx.Done():
-	}
-	return nil
 }
 
 // ReportEngine queues a report.
@@ -82,12 +83,8 @@ func (h *host) ReportEngine(ctx context.Context, req *connect.Request[tandemv1.R
 	if r.GetReport() == nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the report is empty"))
 	}
-	e, err := h.supervisor.find(r.GetEngineId())
-	if err != nil {
+	if _, err := h.supervisor.find(r.GetEngineId()); err != nil {
 		return nil, over(err)
-	}
-	if e.task.GetGeneration() != r.GetGeneration() {
-		return nil, over(errOver)
 	}
 	if outcome, ok := lastWord(r); ok {
 		if err := h.supervisor.lastWord(r, outcome); err != nil {
@@ -110,7 +107,8 @@ func (h *host) ReportEngineProgress(_ context.Context, req *connect.Request[tand
 	return connect.NewResponse(&tandemv1.ReportEngineProgressResponse{}), nil
 }
 
-// EngineRendezvousSet sets a value for the other ranks.
+// EngineRendezvousSet sets a value for the other ranks. That its generation has passed does not end the engine: the next
+// one is on its way to it.
 func (h *host) EngineRendezvousSet(ctx context.Context, req *connect.Request[tandemv1.EngineRendezvousSetRequest]) (*connect.Response[tandemv1.EngineRendezvousSetResponse], error) {
 	e, err := h.supervisor.find(req.Msg.GetEngineId())
 	if err != nil {
@@ -119,10 +117,10 @@ func (h *host) EngineRendezvousSet(ctx context.Context, req *connect.Request[tan
 	ctx, cancel := whileThere(ctx, e)
 	defer cancel()
 	err = h.rendezvous.set(ctx, &tandemv1.RendezvousSetRequest{
-		AllocationId: allocationOf(e.task), Generation: e.task.GetGeneration(), Key: req.Msg.GetKey(), Value: req.Msg.GetValue(),
+		AllocationId: allocationOf(e.task), Generation: req.Msg.GetGeneration(), Key: req.Msg.GetKey(), Value: req.Msg.GetValue(),
 	})
 	if err != nil {
-		return nil, h.refused(e, err)
+		return nil, err
 	}
 	return connect.NewResponse(&tandemv1.EngineRendezvousSetResponse{}), nil
 }
@@ -136,20 +134,12 @@ func (h *host) EngineRendezvousGet(ctx context.Context, req *connect.Request[tan
 	ctx, cancel := whileThere(ctx, e)
 	defer cancel()
 	value, err := h.rendezvous.get(ctx, &tandemv1.RendezvousGetRequest{
-		AllocationId: allocationOf(e.task), Generation: e.task.GetGeneration(), Key: req.Msg.GetKey(),
+		AllocationId: allocationOf(e.task), Generation: req.Msg.GetGeneration(), Key: req.Msg.GetKey(),
 	})
 	if err != nil {
-		return nil, h.refused(e, err)
+		return nil, err
 	}
 	return connect.NewResponse(&tandemv1.EngineRendezvousGetResponse{Value: value}), nil
-}
-
-// refused passes an error of the coordinator on. FAILED_PRECONDITION means that the generation is over.
-func (h *host) refused(e *engine, err error) error {
-	if connect.CodeOf(err) == connect.CodeFailedPrecondition {
-		h.supervisor.fence(keyOf(e.task))
-	}
-	return err
 }
 
 // whileThere ends with the engine: nobody waits for the answer then.

@@ -128,7 +128,7 @@ func (e *engineLog) add(line string) {
 
 // line is one line of a chunk.
 func (e *engineLog) line(now time.Time, text string) []byte {
-	b, err := json.Marshal(logLine{now, e.logs.node, e.task.GetTrain().GetRank(), e.task.GetGeneration(), text})
+	b, err := json.Marshal(logLine{now, e.logs.node, e.task.GetTrain().GetMember(), e.task.GetGeneration(), text})
 	if err != nil {
 		return nil // strings, numbers and a time: cannot happen
 	}
@@ -142,7 +142,7 @@ func (e *engineLog) seal(now time.Time) {
 	}
 	e.stamp = max(e.stamp+1, now.UnixMilli()) // keys of one engine sort by time and are never equal
 	key := fmt.Sprintf("trials/%s/logs/%013d-%s-r%d-g%d.jsonl",
-		trialOf(e.task), e.stamp, e.logs.node, e.task.GetTrain().GetRank(), e.task.GetGeneration())
+		trialOf(e.task), e.stamp, e.logs.node, e.task.GetTrain().GetMember(), e.task.GetGeneration())
 	e.sealed = append(e.sealed, chunk{key: key, time: now.UTC(), data: bytes.Clone(e.buffer.Bytes()), lines: e.lines})
 	e.bytes += e.buffer.Len()
 	e.buffer.Reset()

@@ -73,14 +73,24 @@ func (s *supervisor) isReady(id string) {
 	}
 }
 
-// fence kills the engine of a task whose generation is over.
-func (s *supervisor) fence(key taskKey) {
+// ordersOf returns the orders of an engine and a channel that is closed when they change.
+func (s *supervisor) ordersOf(e *engine) (orders, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.engines[key]; ok && !e.fenced {
+	return e.orders, e.told
+}
+
+// fence kills the engine of an id that is not wanted any more.
+func (s *supervisor) fence(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, e := range s.engines {
+		if key.id != id || e.fenced {
+			continue
+		}
 		e.fenced, e.quiet = true, true
 		if e.reason == "" {
-			e.reason = "its generation is over"
+			e.reason = "the coordinator has given up on it"
 		}
 		s.wakeUp()
 	}

@@ -21,12 +21,11 @@ const (
 	phaseStarting    phase = iota // started; has not asked for its task
 	phaseUp                       // knows its task
 	phaseReady                    // has reported that it works
-	phaseStopping                 // was told to stop with a checkpoint
 	phaseTerminating              // was sent SIGTERM
 	phaseKilled                   // was sent SIGKILL; only the kernel has to act
 )
 
-var phaseNames = [...]string{"starting", "up", "ready", "stopping", "terminating", "killed"}
+var phaseNames = [...]string{"starting", "up", "ready", "terminating", "killed"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -40,6 +39,8 @@ type engineView struct {
 	started time.Time // when its process was started
 	termed  time.Time // when it was sent SIGTERM
 	spoke   time.Time // when it reported that it ends; zero if it has not
+	orders  orders    // what it was told last
+	trains  bool      // it is a member of an allocation, not a replica
 }
 
 // verb is what is to be done with an engine.
@@ -47,13 +48,13 @@ type verb int
 
 const (
 	verbStart     verb = iota // start a process for task
-	verbStop                  // tell it to stop with a checkpoint
+	verbTell                  // tell it the orders of task
 	verbTerminate             // SIGTERM
 	verbKill                  // SIGKILL
 	verbRefuse                // report that task cannot be done here
 )
 
-var verbNames = [...]string{"start", "stop", "terminate", "kill", "refuse"}
+var verbNames = [...]string{"start", "tell", "terminate", "kill", "refuse"}
 
 func (v verb) String() string { return verbNames[v] }
 
@@ -61,13 +62,15 @@ func (v verb) String() string { return verbNames[v] }
 type action struct {
 	verb   verb
 	key    taskKey
-	task   *tandemv1.EngineTask // for verbStart and verbRefuse
+	task   *tandemv1.EngineTask // for verbStart, verbTell and verbRefuse
 	reason string
 }
 
 // limits are the times an engine is given.
 type limits struct {
 	grace time.Duration // between SIGTERM and SIGKILL
+	// brief is that of a member whose allocation goes on without it: others wait for its slot.
+	brief time.Duration
 	hello time.Duration // between start and Hello
 	end   time.Duration // between its last word and its end
 	probe time.Duration // between two questions whether it lives, and for each answer; only of replicas
@@ -133,7 +136,11 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 	case e.fenced:
 		return do(verbKill, "its generation is over")
 	case e.phase == phaseTerminating:
-		if end := e.termed.Add(w.limits.grace); now.Before(end) {
+		grace := w.limits.grace
+		if e.trains && !w.leaving {
+			grace = min(grace, w.limits.brief)
+		}
+		if end := e.termed.Add(grace); now.Before(end) {
 			return nil, end
 		}
 		return do(verbKill, "did not end in time after SIGTERM")
@@ -153,8 +160,8 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 		return do(verbKill, reasonNoHello)
 	case e.hung:
 		return do(verbKill, reasonHung)
-	case want.GetTrain().GetStopping() && e.phase != phaseStopping:
-		return do(verbStop, "to stop with a checkpoint")
+	case want != nil && !ordersOf(want).equal(e.orders):
+		return &action{verbTell, e.key, want, "its orders have changed"}, time.Time{}
 	}
 	return nil, time.Time{}
 }

@@ -12,7 +12,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-var testLimits = limits{grace: 5 * time.Second, hello: time.Minute, end: 10 * time.Second, probe: 5 * time.Second}
+var testLimits = limits{grace: 5 * time.Second, brief: 5 * time.Second, hello: time.Minute, end: 10 * time.Second, probe: 5 * time.Second}
 
 func TestReconcile(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
@@ -23,6 +23,13 @@ func TestReconcile(t *testing.T) {
 	elsewhere := task("c", 1, 5)
 	newer := task("a", 1, 0)
 	newer.Generation = 2
+	grouped := func(generation int64, broken bool) *tandemv1.EngineTask {
+		t := task("a", 1, 0)
+		t.GetTrain().Group, t.GetTrain().Broken = &tandemv1.ProcessGroup{Generation: generation, WorldSize: 2}, broken
+		return t
+	}
+	first, second, broken := grouped(1, false), grouped(2, false), grouped(2, true)
+	told := func(t *tandemv1.EngineTask) func(*engineView) { return func(v *engineView) { v.orders = ordersOf(t) } }
 	is := func(t *tandemv1.EngineTask, p phase, change ...func(*engineView)) engineView {
 		v := engineView{key: keyOf(t), slot: t.GetSlotId(), phase: p, started: ago(30)}
 		for _, f := range change {
@@ -59,10 +66,13 @@ func TestReconcile(t *testing.T) {
 		{"SIGTERM was not enough", world{known: true, engines: []engineView{is(a, phaseTerminating, termed(5))}}, []string{"kill alloc-a1/0"}, 0},
 		{"killed", world{known: true, engines: []engineView{is(a, phaseKilled, termed(50), fenced)}}, nil, 0},
 		{"fenced", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseReady, fenced)}}, []string{"kill alloc-a1/0"}, 0},
-		{"stop", world{known: true, desired: []*tandemv1.EngineTask{stopping}, engines: []engineView{is(a, phaseReady)}}, []string{"stop alloc-a1/0"}, 0},
-		{"stops", world{known: true, desired: []*tandemv1.EngineTask{stopping}, engines: []engineView{is(a, phaseStopping)}}, nil, 0},
+		{"stop", world{known: true, desired: []*tandemv1.EngineTask{stopping}, engines: []engineView{is(a, phaseReady)}}, []string{"tell alloc-a1/0"}, 0},
+		{"stops", world{known: true, desired: []*tandemv1.EngineTask{stopping}, engines: []engineView{is(a, phaseReady, told(stopping))}}, nil, 0},
+		{"another group", world{known: true, desired: []*tandemv1.EngineTask{second}, engines: []engineView{is(a, phaseReady, told(first))}}, []string{"tell alloc-a1/0"}, 0},
+		{"a broken group", world{known: true, desired: []*tandemv1.EngineTask{broken}, engines: []engineView{is(a, phaseReady, told(second))}}, []string{"tell alloc-a1/0"}, 0},
+		{"the same group", world{known: true, desired: []*tandemv1.EngineTask{second}, engines: []engineView{is(a, phaseReady, told(second))}}, nil, 0},
 		{
-			"stop waits for hello", world{known: true, desired: []*tandemv1.EngineTask{stopping}, engines: []engineView{is(a, phaseStarting)}},
+			"orders wait for hello", world{known: true, desired: []*tandemv1.EngineTask{stopping}, engines: []engineView{is(a, phaseStarting)}},
 			nil, 30 * time.Second,
 		},
 		{
@@ -139,8 +149,8 @@ func TestReconcileConverges(t *testing.T) {
 					e.phase, e.termed = phaseTerminating, now
 				case verbKill:
 					e.phase = phaseKilled
-				case verbStop:
-					e.phase = phaseStopping
+				case verbTell:
+					e.orders = ordersOf(a.task)
 				case verbRefuse:
 					w.done[a.key] = true
 				}

@@ -23,7 +23,7 @@ type reporter struct {
 	node         *tandemv1.Node
 	queue        *reportQueue
 	coordinators *coordinators
-	fence        func(taskKey)
+	fence        func(engine string)
 	log          zerolog.Logger
 	metrics      *metrics
 }
@@ -100,7 +100,7 @@ func (r *reporter) settle(batch []*tandemv1.EngineReport, answers *tandemv1.Repo
 		}
 		r.log.WithLevel(level).Str("engine", report.GetEngineId()).Int64("gen", report.GetGeneration()).Str("reason", refusals[i]).
 			Msg("report refused; its engine is killed if it is still there")
-		r.fence(taskKey{report.GetEngineId(), report.GetGeneration()})
+		r.fence(report.GetEngineId())
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 // lingerTime is how long an engine may take to end after its last word.
 const lingerTime = 10 * time.Second
 
+// memberGrace is how long a member may take to end whose allocation goes on without it.
+const memberGrace = time.Second
+
 // supervisorConfig is what the supervisor does not find out itself.
 type supervisorConfig struct {
 	binary  string
@@ -169,9 +172,8 @@ func (s *supervisor) act(ctx context.Context, now time.Time, a action) time.Time
 	case verbRefuse:
 		s.end(a.task, "failed")
 		s.reports.pushNow(failure(a.task, a.reason))
-	case verbStop:
-		e.phase = phaseStopping
-		close(e.stop)
+	case verbTell:
+		e.tell(ordersOf(a.task))
 	case verbTerminate:
 		e.phase, e.termed = phaseTerminating, now
 		s.blame(e, a.reason)
@@ -198,7 +200,8 @@ func (s *supervisor) blame(e *engine, reason string) {
 func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.EngineTask) error {
 	key := keyOf(task)
 	e := &engine{
-		task: task, started: now, stop: make(chan struct{}), gone: make(chan struct{}),
+		orders: ordersOf(task),
+		task:   task, started: now, told: make(chan struct{}), gone: make(chan struct{}),
 		scratch: filepath.Join(s.cfg.scratch, fileName(key)),
 	}
 	for _, slot := range s.cfg.slots {

@@ -2,7 +2,8 @@
 // normalised, and says which rows each step takes.
 //
 // Split is one split, Batch a few rows of it in the form the engine takes, Order the
-// sequence of all steps, Cursor a place in it.
+// sequence of all steps, Cursor a place in it. Feed prepares the batches of a rank before
+// they are asked for; Slices reads a split in order.
 //
 // Invariants: which rows a step takes depends on the seed, the epoch and the position only.
 // Share parts a batch among any number of ranks, so each row of an epoch is used exactly

@@ -37,6 +37,11 @@ type Cursor struct {
 	Position int64 // rows of this epoch used, less than the rows of the split
 }
 
+// Epochs returns the passes done over a split of rows rows, whole and part.
+func (c Cursor) Epochs(rows int64) float64 {
+	return float64(c.Epoch) + float64(c.Position)/float64(rows)
+}
+
 // Order is the sequence of global batches of a training. It keeps the permutation of the
 // epoch it was last asked for; it is not safe for concurrent use.
 type Order struct {
@@ -71,9 +76,4 @@ func (o *Order) At(c Cursor) (rows []int32, next Cursor, err error) {
 		next = Cursor{c.Epoch + 1, 0}
 	}
 	return o.perm[c.Position:end], next, nil
-}
-
-// Epochs returns the passes done at c, whole and part.
-func (o *Order) Epochs(c Cursor) float64 {
-	return float64(c.Epoch) + float64(c.Position)/float64(o.rows)
 }

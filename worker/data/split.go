@@ -32,6 +32,15 @@ type Split struct {
 	Raw  []float32 // the features before normalisation; only if kept
 }
 
+// Len implements Source.
+func (s *Split) Len() int { return s.Rows }
+
+// Gather implements Source.
+func (s *Split) Gather(_ context.Context, dst *Batch, rows []int32) error {
+	s.Batch.Gather(dst, rows)
+	return nil
+}
+
 // Set is the splits of a dataset that were asked for.
 type Set struct {
 	Manifest dataset.Manifest

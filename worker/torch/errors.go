@@ -24,6 +24,8 @@ var (
 	ErrStateMismatch = errors.New("the state does not belong to this model")
 	// ErrDevice says that the device cannot be used.
 	ErrDevice = errors.New("the device cannot be used")
+	// ErrTorn says that an update failed half way, for want of memory: the state is of no step until LoadState or SyncState.
+	ErrTorn = errors.New("the training state is of no step: load a checkpoint or take another rank's state")
 	// ErrClosed says that the object was used after Close.
 	ErrClosed = errors.New("used after Close")
 )
@@ -41,6 +43,7 @@ const (
 	codeLabel
 	codeState
 	codeDevice
+	codeTorn
 )
 
 // errorOf is the error for a status; nil for codeOK.
@@ -48,6 +51,7 @@ func errorOf(code int, text string) error {
 	sentinels := map[int]error{
 		codeShape: ErrShape, codeModel: ErrModel, codeNotTorchScript: ErrNotTorchScript, codePeerLost: ErrPeerLost,
 		codeTimeout: ErrTimeout, codeAborted: ErrAborted, codeLabel: ErrLabel, codeState: ErrStateMismatch, codeDevice: ErrDevice,
+		codeTorn: ErrTorn,
 	}
 	if code == codeOK {
 		return nil

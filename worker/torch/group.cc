@@ -24,11 +24,10 @@
 #include <dlfcn.h>
 
 #include <system_error>
+#include <thread>
 
 namespace tandem {
 namespace {
-
-using Signal = std::function<void(const std::string&)>;
 
 #ifdef TANDEM_GLOO
 // gloo::Context keeps its transport to itself; a derived class may name it.
@@ -104,18 +103,58 @@ c10::intrusive_ptr<c10d::ProcessGroup> front(const c10::intrusive_ptr<c10d::Stor
 
 } // namespace
 
-Group::Group(uintptr_t rendezvous, int rank, int size, const std::string& bind_address,
-             std::chrono::milliseconds timeout, c10::Device device)
-    : device_(device) {
+template <typename Connect>
+auto Group::connected(Connect connect) -> decltype(connect()) {
+  using Value = decltype(connect());
+  struct Outcome {
+    Value value;
+    std::exception_ptr error;
+    bool done = false;
+  };
+  auto gate = std::make_shared<Gate>();
+  auto outcome = std::make_shared<Outcome>();
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (aborted_) throw Failure(TDM_ABORTED, why_);
+    gate_ = gate;
+  }
+  std::thread([gate, outcome, connect] {
+    Value value;
+    std::exception_ptr error;
+    try {
+      value = connect();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    std::lock_guard<std::mutex> lock(gate->mutex);
+    outcome->value = std::move(value);
+    outcome->error = error;
+    outcome->done = gate->open = true;
+    gate->changed.notify_all();
+  }).detach();
+  {
+    std::unique_lock<std::mutex> lock(gate->mutex);
+    gate->changed.wait(lock, [&] { return gate->open; });
+    std::lock_guard<std::mutex> own(mutex_);
+    gate_.reset();
+    if (!outcome->done) throw Failure(TDM_ABORTED, why_);
+  }
+  if (outcome->error) std::rethrow_exception(outcome->error);
+  return std::move(outcome->value);
+}
+
+void Group::join(uintptr_t rendezvous, const std::string& bind_address,
+                 std::chrono::milliseconds timeout) {
   c10::intrusive_ptr<c10d::Store> store =
       c10::make_intrusive<RendezvousStore>(rendezvous, timeout);
-  if (device.is_cuda()) {
+  const int rank = rank_, size = size_;
+  if (device_.is_cuda()) {
 #ifdef TANDEM_NCCL
-    c10::DeviceGuard guard(device);
+    c10::DeviceGuard guard(device_);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = timeout;
     auto nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
-    signal_ = [nccl](const std::string&) { abort_nccl(*nccl, 0); };
+    connect([nccl](const std::string&) { abort_nccl(*nccl, 0); });
 #if TORCH_VERSION_MAJOR >= 2
     pg_ = front(store, rank, size, c10::kCUDA, c10d::ProcessGroup::BackendType::NCCL, nccl);
 #else
@@ -128,8 +167,8 @@ Group::Group(uintptr_t rendezvous, int rank, int size, const std::string& bind_a
 #endif
   }
 #ifdef TANDEM_GLOO
-  auto gloo = new_gloo(store, rank, size, bind_address, timeout);
-  signal_ = [gloo](const std::string& why) { gloo->signal(why); };
+  auto gloo = connected([=] { return new_gloo(store, rank, size, bind_address, timeout); });
+  connect([gloo](const std::string& why) { gloo->signal(why); });
 #if TORCH_VERSION_MAJOR >= 2
   pg_ = front(store, rank, size, c10::kCPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
 #else
@@ -141,17 +180,30 @@ Group::Group(uintptr_t rendezvous, int rank, int size, const std::string& bind_a
 #endif
 }
 
+void Group::connect(std::function<void(const std::string&)> signal) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  signal_ = std::move(signal);
+  if (aborted_) throw Failure(TDM_ABORTED, why_);
+}
+
 void Group::signal(const std::string& why) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (signal_) signal_(why);
 }
 
 void Group::abort(const std::string& why) {
+  std::shared_ptr<Gate> gate;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!aborted_) why_ = why;
+    aborted_ = true;
+    gate = gate_;
   }
-  aborted_ = true;
+  if (gate) {
+    std::lock_guard<std::mutex> lock(gate->mutex);
+    gate->open = true;
+    gate->changed.notify_all();
+  }
   signal("aborted: " + why);
 }
 
@@ -177,39 +229,49 @@ void Group::collective(const std::function<void()>& body, tdm_code fallback) {
   } catch (const std::exception& e) {
     text = plain_message(e.what());
   }
-  if (aborted_) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    throw Failure(TDM_ABORTED, why_);
-  }
+  if (aborted_) throw Failure(TDM_ABORTED, why());
   signal(text);
   if (text.find("Timed out") != std::string::npos || text.find("timed out") != std::string::npos)
     throw Failure(TDM_TIMEOUT, plain_message(text));
   throw Failure(lost ? TDM_PEER_LOST : fallback, plain_message(text));
 }
 
+std::string Group::why() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return why_;
+}
+
+void Group::all_reduce(at::Tensor& values) {
+  c10::OptionalDeviceGuard guard(device_);
+  // A copy: no collective may touch the caller's memory after this returns.
+  std::vector<at::Tensor> list{values.to(device_, values.scalar_type(), false, true)};
+  collective([&] { pg_->allreduce(list)->wait(); });
+  values.copy_(list[0]);
+}
+
+void Group::broadcast(at::Tensor& values, int root) {
+  if (values.numel() == 0) return;
+  c10::OptionalDeviceGuard guard(device_);
+  std::vector<at::Tensor> list{values.to(device_, values.scalar_type(), false, true)};
+  c10d::BroadcastOptions options;
+  options.rootRank = root;
+  collective([&] { pg_->broadcast(list, options)->wait(); });
+  if (rank_ != root) values.copy_(list[0]);
+}
+
 } // namespace tandem
 
 using namespace tandem;
 
-namespace {
-
-void all_reduce(Group& group, at::Tensor& t) {
-  group.collective([&] {
-    std::vector<at::Tensor> list{t};
-    group.handle()->allreduce(list)->wait();
-  });
+tdm_group* tdm_group_new(int32_t rank, int32_t size, tdm_device device) {
+  return new tdm_group{std::make_shared<Group>(rank, size, device_of(device))};
 }
 
-} // namespace
-
-tdm_status tdm_group_new(uintptr_t rendezvous, int32_t rank, int32_t size,
-                         const char* bind_address, int64_t timeout_ms, tdm_device device,
-                         tdm_group** out) {
+tdm_status tdm_group_join(tdm_group* group, uintptr_t rendezvous, const char* bind_address,
+                          int64_t timeout_ms) {
   return guarded(
       [&] {
-        *out = new tdm_group{std::make_shared<Group>(rendezvous, rank, size, bind_address,
-                                                     std::chrono::milliseconds(timeout_ms),
-                                                     device_of(device))};
+        group->group->join(rendezvous, bind_address, std::chrono::milliseconds(timeout_ms));
       },
       TDM_PEER_LOST);
 }
@@ -226,12 +288,23 @@ void tdm_group_free(tdm_group* group) {
 
 tdm_status tdm_group_all_reduce(tdm_group* group, double* values, size_t n) {
   return guarded([&] {
+    auto t = at::from_blob(values, {static_cast<int64_t>(n)}, at::kDouble);
+    group->group->all_reduce(t);
+  });
+}
+
+tdm_status tdm_group_broadcast(tdm_group* group, int32_t root, const uint8_t* data, size_t n,
+                               uint8_t** out, size_t* out_n) {
+  return guarded([&] {
     auto& g = *group->group;
-    auto host = at::from_blob(values, {static_cast<int64_t>(n)}, at::kDouble);
-    c10::OptionalDeviceGuard guard(g.device());
-    // A copy: no collective may touch the caller's memory after this returns.
-    auto t = host.clone().to(g.device());
-    all_reduce(g, t);
-    host.copy_(t);
+    auto size = at::full({}, static_cast<int64_t>(n), at::kLong);
+    g.broadcast(size, root);
+    *out_n = static_cast<size_t>(size.item<int64_t>());
+    auto bytes = at::empty({static_cast<int64_t>(*out_n)}, at::kByte);
+    if (g.rank() == root && n) std::memcpy(bytes.data_ptr(), data, n);
+    g.broadcast(bytes, root);
+    *out = static_cast<uint8_t*>(std::malloc(*out_n + 1));
+    if (!*out) throw std::bad_alloc();
+    if (*out_n) std::memcpy(*out, bytes.data_ptr(), *out_n);
   });
 }

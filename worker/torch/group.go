@@ -5,6 +5,7 @@ package torch
 import "C"
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"runtime/cgo"
@@ -26,26 +27,26 @@ type Group struct {
 }
 
 // NewGroup connects this rank with the others and returns when all are there.
-// ctx bounds the joining only.
+// ctx bounds the joining only, wherever it waits: when it ends, NewGroup returns at once.
 func NewGroup(ctx context.Context, c GroupConfig) (*Group, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
 	// The store outlives ctx: NCCL connects when it is first used.
 	storeCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, cancel)
-	defer stop()
-	g := &Group{config: c, cancel: cancel, store: cgo.NewHandle(&rendezvous{ctx: storeCtx, store: c.Rendezvous, prefix: c.Prefix})}
+	g := &Group{
+		config: c, cancel: cancel, handle: C.tdm_group_new(C.int32_t(c.Rank), C.int32_t(c.WorldSize), C.tdm_device(c.Device.index())),
+		store: cgo.NewHandle(&rendezvous{ctx: storeCtx, store: c.Rendezvous, prefix: c.Prefix}),
+	}
+	release := context.AfterFunc(ctx, func() { g.Abort(context.Cause(ctx).Error()) })
 	address := C.CString(c.BindAddress)
 	defer C.free(unsafe.Pointer(address))
-	s := C.tdm_group_new(C.uintptr_t(g.store), C.int32_t(c.Rank), C.int32_t(c.WorldSize), address,
-		C.int64_t(c.Timeout.Milliseconds()), C.tdm_device(c.Device.index()), &g.handle)
-	if err := check(s); err != nil {
-		cancel()
-		g.store.Delete()
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("join process group as rank %d of %d: %w", c.Rank, c.WorldSize, ctx.Err())
-		}
+	err := check(C.tdm_group_join(g.handle, C.uintptr_t(g.store), address, C.int64_t(c.Timeout.Milliseconds())))
+	if !release() {
+		err = ctx.Err()
+	}
+	if err != nil {
+		g.Close()
 		return nil, fmt.Errorf("join process group as rank %d of %d: %w", c.Rank, c.WorldSize, err)
 	}
 	return g, nil
@@ -62,6 +63,23 @@ func (g *Group) AllReduceSum(values []float64) error {
 	return g.collective("all-reduce", func() C.tdm_status {
 		return C.tdm_group_all_reduce(g.handle, (*C.double)(unsafe.SliceData(values)), C.size_t(len(values)))
 	})
+}
+
+// Broadcast returns root's bytes on every rank; what the others give is of no account.
+func (g *Group) Broadcast(root int, b []byte) ([]byte, error) {
+	if root < 0 || root >= g.config.WorldSize {
+		return nil, fmt.Errorf("broadcast: there is no rank %d of %d", root, g.config.WorldSize)
+	}
+	var out *C.uint8_t
+	var n C.size_t
+	err := g.collective("broadcast", func() C.tdm_status {
+		return C.tdm_group_broadcast(g.handle, C.int32_t(root), (*C.uint8_t)(unsafe.SliceData(b)), C.size_t(len(b)), &out, &n)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer C.tdm_bytes_free(out)
+	return bytes.Clone(unsafe.Slice((*byte)(out), n)), nil
 }
 
 func (g *Group) collective(name string, call func() C.tdm_status) error {

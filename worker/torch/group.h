@@ -6,6 +6,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -16,8 +17,11 @@ namespace tandem {
 // time, in the same order on every rank; abort may come from any thread.
 class Group {
  public:
-  Group(uintptr_t rendezvous, int rank, int size, const std::string& bind_address,
-        std::chrono::milliseconds timeout, c10::Device device);
+  Group(int rank, int size, c10::Device device) : device_(device), rank_(rank), size_(size) {}
+
+  // Meets the other ranks. An abort ends the wait.
+  void join(uintptr_t rendezvous, const std::string& bind_address,
+            std::chrono::milliseconds timeout);
 
   // Wakes every waiting collective, here and, as sockets close, on the peers.
   void abort(const std::string& why);
@@ -27,18 +31,40 @@ class Group {
   // this one, and the error tells a lost peer, a timeout and an abort apart.
   void collective(const std::function<void()>& body, tdm_code fallback = TDM_ERROR);
 
+  // Sums over the ranks, the same bits on each. The tensor is on the host.
+  void all_reduce(at::Tensor& values);
+  // Everyone gets root's values. The tensor is on the host.
+  void broadcast(at::Tensor& values, int root);
+
   const c10::intrusive_ptr<c10d::ProcessGroup>& handle() const { return pg_; }
   c10::Device device() const { return device_; }
+  int rank() const { return rank_; }
+  int size() const { return size_; }
 
  private:
+  // Where the joining thread and an abort meet.
+  struct Gate {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool open = false;
+  };
+  // Keeps what an abort has to call; throws where one came already.
+  void connect(std::function<void(const std::string&)> signal);
   void signal(const std::string& why);
+  std::string why();
+  // Runs connect, which may hang at a peer that is gone, on a thread of its
+  // own. An abort leaves it behind: it ends with its own timeout.
+  template <typename Connect>
+  auto connected(Connect connect) -> decltype(connect());
 
   c10::intrusive_ptr<c10d::ProcessGroup> pg_;
   std::function<void(const std::string&)> signal_;
+  std::shared_ptr<Gate> gate_; // while joining
   std::atomic<bool> aborted_{false};
-  std::mutex mutex_; // guards why_ and signal_
+  std::mutex mutex_; // guards why_, signal_ and gate_
   std::string why_;
   c10::Device device_;
+  int rank_, size_;
 };
 
 } // namespace tandem

@@ -1,8 +1,10 @@
 package torch_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http/httptest"
 	"os"
@@ -58,6 +60,28 @@ func TestCollectives(t *testing.T) {
 	})
 }
 
+func TestBroadcast(t *testing.T) {
+	ranks(t, 3, func(rank int, g *torch.Group) error {
+		for root, want := range [][]byte{{}, []byte("one"), bytes.Repeat([]byte{7}, 1<<20)} {
+			sent := []byte("not of root")
+			if rank == root {
+				sent = want
+			}
+			got, err := g.Broadcast(root, sent)
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("rank %d got %d bytes from rank %d, want %d", rank, len(got), root, len(want))
+			}
+		}
+		if _, err := g.Broadcast(3, nil); err == nil {
+			t.Error("rank 3 of 3 sends")
+		}
+		return nil
+	})
+}
+
 // Any way of sharing a batch out gives the result of the whole batch, and the same bits on every rank.
 func TestSharesEqualTheWhole(t *testing.T) {
 	const batch, steps = 12, 5
@@ -87,6 +111,9 @@ func TestSharesEqualTheWhole(t *testing.T) {
 							return err
 						}
 						defer tr.Close()
+						if err := tr.SyncState(0); err != nil {
+							return err
+						}
 						for s := range steps {
 							share := rows(images(batch, uint64(s)), cuts[rank], cuts[rank+1])
 							r, err := tr.Step(torch.StepInput{Batch: share, LossScale: float64(size) / batch, LR: 0.1, MicroBatches: 1 + rank})
@@ -180,6 +207,9 @@ func TestBuffersStayEqual(t *testing.T) {
 			return err
 		}
 		defer tr.Close()
+		if err := tr.SyncState(0); err != nil {
+			return err
+		}
 		for s := range 3 {
 			x := []float32{float32(rank), float32(s), 1, 2, 3}
 			if _, err := tr.Step(torch.StepInput{Batch: torch.Batch{X: x, XShape: []int64{1, 5}, Targets: make([]float32, 5)}, LossScale: 1, LR: 0.1}); err != nil {
@@ -221,6 +251,9 @@ func TestDifferentModelsAreRefused(t *testing.T) {
 		if err == nil {
 			tr.Close()
 			t.Errorf("rank %d: an mlp and a cnn train together", rank)
+		}
+		if !errors.Is(err, torch.ErrStateMismatch) || rank == 1 && !strings.Contains(err.Error(), "this rank has model.") {
+			t.Errorf("rank %d: %v, want the first difference", rank, err)
 		}
 		return nil
 	})
@@ -344,12 +377,19 @@ func stepInto(g *torch.Group, finished chan<- int) error {
 	}
 	defer tr.Close()
 	for s := 0; ; s++ {
-		if _, err := tr.Step(torch.StepInput{Batch: images(4, uint64(s)), LossScale: 0.25, LR: 0.1}); err != nil {
+		before, err := tr.State()
+		if err != nil {
+			return err
+		}
+		if r, err := tr.Step(torch.StepInput{Batch: images(4, uint64(s)), LossScale: 0.25, LR: 0.1}); err != nil {
 			// What was trained is kept, and refuses to go on without a group.
 			state, stateErr := tr.State()
 			_, again := tr.Step(torch.StepInput{Batch: images(4, 0), LossScale: 0.25, LR: 0.1})
 			if stateErr != nil || len(state) == 0 || !errors.Is(again, torch.ErrPeerLost) {
 				return errors.Join(errors.New("after the fault"), stateErr, again)
+			}
+			if now, _ := tr.State(); r.Applied || !cmp.Equal(before, now) {
+				return fmt.Errorf("a failed step changed the state; applied: %v", r.Applied)
 			}
 			if aloneErr := tr.SetGroup(nil); aloneErr != nil {
 				return aloneErr

@@ -3,9 +3,16 @@ package torch
 /*
 #cgo CXXFLAGS: -O3 -Wall
 #cgo LDFLAGS: -ltorch -ltorch_cpu -lc10 -lstdc++ -ldl
+#include <stdlib.h>
 #include "shim.h"
 */
 import "C"
+
+import (
+	"unsafe"
+
+	"tandem.dev/worker/fault"
+)
 
 // Options are the settings of libtorch in this process.
 type Options struct {
@@ -14,7 +21,18 @@ type Options struct {
 }
 
 // Init sets libtorch up. It is called once, before anything else of this package.
+// It fails where the environment arms a fault (see worker/fault) that does not exist.
 func Init(o Options) error {
+	faults, err := fault.Armed()
+	if err != nil {
+		return err
+	}
+	for _, f := range faults {
+		point, action := C.CString(f.Point), C.CString(f.Action)
+		C.tdm_fault_arm(point, C.int64_t(f.Step), action)
+		C.free(unsafe.Pointer(point))
+		C.free(unsafe.Pointer(action))
+	}
 	return check(C.tdm_init(C.int32_t(o.Threads), cbool(o.Deterministic)))
 }
 

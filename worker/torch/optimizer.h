@@ -20,6 +20,7 @@ class Optimizer {
   const std::vector<at::Tensor>& state(size_t slot) const { return state_[slot]; }
   // Steps taken so far: an int64 scalar.
   const at::Tensor& steps() const { return steps_; }
+  int64_t done() const { return *steps_.data_ptr<int64_t>(); }
 
  private:
   struct Coefficients;

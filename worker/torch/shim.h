@@ -22,6 +22,7 @@ typedef enum {
   TDM_LABEL = 8,
   TDM_STATE = 9,
   TDM_DEVICE = 10,
+  TDM_TORN = 11,
 } tdm_code;
 
 // The outcome of a call; text is empty when code is TDM_OK. Returned by value,
@@ -59,6 +60,8 @@ tdm_status tdm_tensors_add(tdm_tensors *list, const char *name, const char *dtyp
 
 // ---- process ----
 tdm_status tdm_init(int32_t threads, int32_t deterministic);
+// Arms a fault inside the step: see worker/fault. Before any training.
+void tdm_fault_arm(const char *point, int64_t step, const char *action);
 typedef struct {
   char version[64];
   int32_t cuda;          // compiled with CUDA and NCCL
@@ -106,12 +109,16 @@ tdm_status tdm_module_forward(tdm_module m, tdm_tensor in, tdm_tensor *out);
 
 // ---- process groups ----
 typedef struct tdm_group tdm_group;
-tdm_status tdm_group_new(uintptr_t rendezvous, int32_t rank, int32_t size,
-                         const char *bind_address, int64_t timeout_ms,
-                         tdm_device device, tdm_group **out);
+// A rank that has not met the others yet. It may be aborted from now on.
+tdm_group *tdm_group_new(int32_t rank, int32_t size, tdm_device device);
+tdm_status tdm_group_join(tdm_group *group, uintptr_t rendezvous, const char *bind_address,
+                          int64_t timeout_ms);
 void tdm_group_abort(tdm_group *group, const char *why);
 void tdm_group_free(tdm_group *group);
 tdm_status tdm_group_all_reduce(tdm_group *group, double *values, size_t n);
+// Everyone gets root's bytes: free *out with tdm_bytes_free.
+tdm_status tdm_group_broadcast(tdm_group *group, int32_t root, const uint8_t *data, size_t n,
+                               uint8_t **out, size_t *out_n);
 
 // ---- training ----
 enum { TDM_CROSS_ENTROPY = 0, TDM_MSE = 1 };
@@ -137,6 +144,7 @@ typedef struct {
   double loss_sum, grad_norm;
   int64_t rows;
   int32_t finite;
+  int32_t applied; // also filled when the step failed
 } tdm_step_result;
 // Exactly one of labels and targets is given, as the loss wants.
 tdm_status tdm_trainer_step(tdm_trainer *trainer, const float *x, const int64_t *x_shape,
@@ -154,7 +162,15 @@ tdm_status tdm_trainer_evaluate(tdm_trainer *trainer, const float *x, const int6
                                 const int64_t *y_shape, int32_t y_dims,
                                 tdm_eval_result *out);
 tdm_status tdm_trainer_state(tdm_trainer *trainer, tdm_tensors **out);
+// The named part of the state only; TDM_STATE for a name that is none.
+tdm_status tdm_trainer_state_of(tdm_trainer *trainer, const char **names, size_t n,
+                                tdm_tensors **out);
+// The state where it lies: names, types and sizes are of use, the data are not.
+tdm_status tdm_trainer_state_sizes(tdm_trainer *trainer, tdm_tensors **out);
 tdm_status tdm_trainer_load_state(tdm_trainer *trainer, const tdm_tensors *list);
+// A hash of all bits of the state, and whether all its numbers are finite.
+tdm_status tdm_trainer_fingerprint(tdm_trainer *trainer, uint64_t *out);
+tdm_status tdm_trainer_finite(tdm_trainer *trainer, int32_t *out);
 
 // ---- served by Go ----
 // The rendezvous behind the c10d store. Zero is success; else *error holds a

@@ -1,4 +1,6 @@
 #include "trainer.h"
+#include "digest.h"
+#include "fault.h"
 #include "reducer.h"
 
 #include <ATen/Context.h>
@@ -7,26 +9,40 @@
 
 #include <cmath>
 #include <set>
+#include <unordered_map>
 
 namespace tandem {
 namespace {
 
-// Tensors of the group's device and of types that every backend can send,
-// broadcast from root and written back where a copy had to be made.
+// All tensors become root's, at once, when all have come.
 void broadcast(Group& group, const std::vector<at::Tensor>& tensors, int root) {
-  if (tensors.empty()) return;
   at::NoGradGuard no_grad;
-  std::vector<at::Tensor> sent;
-  for (const auto& t : tensors) {
-    auto s = t.detach().to(group.device());
-    if (s.scalar_type() == at::kBool) s = s.to(at::kByte); // Gloo 1.13 knows no bool
-    sent.push_back(s);
+  size_t total = 0;
+  for (const auto& t : tensors) total += t.nbytes();
+  if (total == 0) return;
+  auto bytes = at::empty({static_cast<int64_t>(total)}, at::kByte);
+  auto* at = bytes.data_ptr<uint8_t>();
+  if (group.rank() == root) {
+    for (const auto& tensor : tensors) {
+      auto t = tensor.detach().to(c10::kCPU).contiguous();
+      if (t.nbytes()) std::memcpy(at, t.data_ptr(), t.nbytes());
+      at += t.nbytes();
+    }
   }
-  group.collective([&] {
-    c10d::broadcast_coalesced(group.handle(), sent, size_t(250) << 20, root);
-  });
-  for (size_t i = 0; i < tensors.size(); i++)
-    if (!sent[i].is_alias_of(tensors[i])) tensors[i].detach().copy_(sent[i]);
+  group.broadcast(bytes, root);
+  if (group.rank() == root) return;
+  for (const auto& tensor : tensors) {
+    auto t = tensor.detach();
+    const auto n = t.nbytes();
+    if (n && t.device().is_cpu() && t.is_contiguous()) {
+      std::memcpy(t.data_ptr(), at, n);
+    } else if (n) {
+      auto whole = at::empty(t.sizes(), t.options().device(c10::kCPU));
+      std::memcpy(whole.data_ptr(), at, n);
+      t.copy_(whole);
+    }
+    at += n;
+  }
 }
 
 std::vector<at::Tensor> tensors_of(const NamedTensors& named) {
@@ -94,19 +110,41 @@ void Trainer::mode(bool training) {
 
 void Trainer::set_group(std::shared_ptr<Group> group) {
   drop_reducer();
-  group_ = std::move(group);
   drop_gradients(); // they are views of the old buckets
+  group_ = std::move(group);
   if (!group_) return;
   if (group_->device() != device_)
     throw Failure(TDM_DEVICE, "the group is on " + group_->device().str() + ", the model on " +
                                   device_.str());
-  auto all = tensors_of(params_);
-  group_->collective([&] {
-    c10d::verify_params_across_processes(group_->handle(), all, {});
-  });
-  broadcast(*group_, tensors_of(parameters_of(module_)), 0);
-  broadcast(*group_, buffers(), 0);
+  verify_group();
   build_reducer();
+}
+
+// Refuses, on all ranks, models that are not of one make.
+void Trainer::verify_group() {
+  std::string mine;
+  for (const auto& t : live())
+    mine += t.first + " " + at::toString(t.second.scalar_type()) + " " +
+            shape_text(t.second.sizes()) + "\n";
+  auto size = at::full({}, static_cast<int64_t>(mine.size()), at::kLong);
+  group_->broadcast(size, 0);
+  auto bytes = at::empty({size.item<int64_t>()}, at::kByte);
+  if (group_->rank() == 0) std::memcpy(bytes.data_ptr(), mine.data(), mine.size());
+  group_->broadcast(bytes, 0);
+  const std::string first(static_cast<const char*>(bytes.data_ptr()), bytes.numel());
+  auto differing = at::full({}, mine == first ? 0.0 : 1.0, at::kDouble);
+  group_->all_reduce(differing);
+  if (differing.item<double>() == 0) return;
+  if (mine == first)
+    throw Failure(TDM_STATE, "another rank trains another model or optimizer");
+  size_t from = 0;
+  while (from < mine.size() && from < first.size() && mine[from] == first[from]) from++;
+  from = mine.rfind('\n', from == 0 ? 0 : from - 1);
+  from = from == std::string::npos ? 0 : from + 1;
+  auto line = [&](const std::string& s) {
+    return from >= s.size() ? std::string("nothing") : s.substr(from, s.find('\n', from) - from);
+  };
+  throw Failure(TDM_STATE, "this rank has " + line(mine) + " where rank 0 has " + line(first));
 }
 
 void Trainer::build_reducer() {
@@ -125,20 +163,35 @@ void Trainer::build_reducer() {
 
 void Trainer::sync_state(int root) {
   if (!group_) return;
-  std::vector<at::Tensor> all;
-  for (const auto& t : state()) all.push_back(t.second);
-  broadcast(*group_, all, root);
-}
-
-// DDP does this before each forward. After each step, the state of any rank is
-// the state of all, and an evaluation needs no collective.
-void Trainer::sync_buffers() {
-  if (group_) broadcast(*group_, buffers(), 0);
+  if (root < 0 || root >= group_->size())
+    throw Failure(TDM_ERROR, "there is no rank " + std::to_string(root));
+  broadcast(*group_, tensors_of(group_->rank() == root ? state() : live()), root);
+  torn_ = false;
 }
 
 std::vector<at::Tensor> Trainer::buffers() const {
   if (!has_buffers_) return {};
   return tensors_of(buffers_of(module_));
+}
+
+// Forward moves running statistics, also when nothing comes of the step.
+void Trainer::keep_buffers() {
+  auto now = buffers();
+  kept_buffers_.resize(now.size());
+  for (size_t i = 0; i < now.size(); i++) {
+    auto b = now[i].detach();
+    auto& kept = kept_buffers_[i];
+    if (kept.defined() && kept.sizes() == b.sizes() && kept.scalar_type() == b.scalar_type())
+      kept.copy_(b);
+    else
+      kept = b.clone();
+  }
+}
+
+void Trainer::restore_buffers() {
+  at::NoGradGuard no_grad;
+  auto now = buffers();
+  for (size_t i = 0; i < now.size(); i++) now[i].detach().copy_(kept_buffers_[i]);
 }
 
 // The batch in tensors that are kept from step to step while shapes stay.
@@ -227,7 +280,9 @@ double Trainer::forward_backward(const Batch& batch, double loss_scale, int64_t 
     const int64_t from = rows * i / micro_batches, to = rows * (i + 1) / micro_batches;
     auto x = micro_batches == 1 ? in.x : in.x.narrow(0, from, to - from);
     auto y = micro_batches == 1 ? in.y : in.y.narrow(0, from, to - from);
+    fault("forward", optimizer_->done());
     auto out = forward(module_, x);
+    fault("backward", optimizer_->done());
     if (config_.loss == TDM_CROSS_ENTROPY && i == 0 && out.dim() > 1)
       check_labels(batch, out.size(1));
     auto loss = row_losses_sum(out, y);
@@ -250,52 +305,58 @@ std::vector<at::Tensor> Trainer::gradients() {
   return grads;
 }
 
-tdm_step_result Trainer::step(const Batch& batch, double loss_scale, int64_t micro_batches,
-                              double lr, int64_t seed) {
+// Nothing is changed until the last collective of the step is over, so a step
+// that throws has not been applied.
+void Trainer::step(const Batch& batch, double loss_scale, int64_t micro_batches, double lr,
+                   int64_t seed, tdm_step_result& out) {
   if (group_ && !reducer_)
     throw Failure(TDM_PEER_LOST, "the process group broke in an earlier step");
+  if (torn_) state(); // throws
   c10::AutoGradMode grad_mode(true);
   c10::OptionalDeviceGuard guard(device_);
   mode(true);
   at::manual_seed(static_cast<uint64_t>(seed));
-  std::vector<at::Tensor> before; // forward moves running statistics
-  for (const auto& b : buffers()) before.push_back(b.detach().clone());
+  keep_buffers();
   drop_gradients();
   if (reducer_) reducer_->prepare_for_forward();
 
-  tdm_step_result result{};
-  result.rows = batch.x_shape[0];
-  auto restore = [&] {
-    at::NoGradGuard no_grad;
-    auto now = buffers();
-    for (size_t i = 0; i < now.size(); i++) now[i].detach().copy_(before[i]);
-  };
+  out.rows = batch.x_shape[0];
+  const int64_t done = optimizer_->done();
   std::vector<at::Tensor> grads;
   try {
-    result.loss_sum = forward_backward(batch, loss_scale, micro_batches);
+    out.loss_sum = forward_backward(batch, loss_scale, micro_batches);
     grads = gradients();
+    if (fault("agreed", done) == Fault::kNaN) grads[0].detach().fill_(NAN);
+    out.grad_norm = gradient_norm(grads);
+    out.finite = std::isfinite(out.grad_norm);
+    if (out.finite && group_) {
+      // DDP does this before each forward. Here the state of any rank is the
+      // state of all after each step, and an evaluation needs no collective.
+      broadcast(*group_, buffers(), 0);
+    }
   } catch (...) {
-    drop_reducer(); // it waits for gradients that will never come
+    drop_reducer(); // it may wait for gradients that will never come
     drop_gradients();
-    restore();
+    restore_buffers();
     throw;
   }
-  result.grad_norm = gradient_norm(grads);
-  result.finite = std::isfinite(result.grad_norm);
-  if (!result.finite) {
-    restore();
-    return result;
+  if (!out.finite) return restore_buffers();
+  const double ratio = config_.clip_norm > 0 ? config_.clip_norm / (out.grad_norm + 1e-6) : 1;
+  update(grads, std::min(ratio, 1.0), lr);
+  out.applied = true;
+  if (fault("applied", done) == Fault::kFlip) {
+    auto bits = params_[0].second.detach().reshape({-1}).narrow(0, 0, 1).view(at::kInt);
+    bits.bitwise_xor_(1);
   }
-  const double ratio =
-      config_.clip_norm > 0 ? config_.clip_norm / (result.grad_norm + 1e-6) : 1;
-  optimizer_->step(grads, std::min(ratio, 1.0), lr);
+}
+
+void Trainer::update(const std::vector<at::Tensor>& grads, double scale, double lr) {
   try {
-    sync_buffers();
+    optimizer_->step(grads, scale, lr);
   } catch (...) {
-    drop_reducer();
+    torn_ = true; // only for want of memory; some parameters may have moved
     throw;
   }
-  return result;
 }
 
 tdm_eval_result Trainer::evaluate(const Batch& batch) {
@@ -321,6 +382,16 @@ tdm_eval_result Trainer::evaluate(const Batch& batch) {
 }
 
 NamedTensors Trainer::state() const {
+  if (torn_) throw Failure(TDM_TORN, "an update failed half way");
+  return live();
+}
+
+void Trainer::load_state(const NamedTensors& from) {
+  load_strict(live(), from);
+  torn_ = false;
+}
+
+NamedTensors Trainer::live() const {
   NamedTensors all;
   for (const auto& p : parameters_of(module_)) all.emplace_back("model." + p.first, p.second);
   for (const auto& b : buffers_of(module_)) all.emplace_back("model." + b.first, b.second);
@@ -367,7 +438,8 @@ tdm_status tdm_trainer_step(tdm_trainer* trainer, const float* x, const int64_t*
                             tdm_step_result* out) {
   return guarded([&] {
     Batch batch{x, {x_shape, size_t(x_dims)}, labels, targets, {y_shape, size_t(y_dims)}};
-    *out = trainer->trainer->step(batch, loss_scale, micro_batches, lr, seed);
+    *out = {};
+    trainer->trainer->step(batch, loss_scale, micro_batches, lr, seed, *out);
   });
 }
 
@@ -391,6 +463,39 @@ tdm_status tdm_trainer_state(tdm_trainer* trainer, tdm_tensors** out) {
   });
 }
 
+tdm_status tdm_trainer_state_of(tdm_trainer* trainer, const char** names, size_t n,
+                                tdm_tensors** out) {
+  return guarded([&] {
+    std::unordered_map<std::string, at::Tensor> all;
+    for (const auto& t : trainer->trainer->state()) all.insert(t);
+    auto list = std::make_unique<tdm_tensors>();
+    for (size_t i = 0; i < n; i++) {
+      const auto t = all.find(names[i]);
+      if (t == all.end()) throw Failure(TDM_STATE, std::string(names[i]) + " is not known here");
+      dtype_name(t->second.scalar_type());
+      list->add(t->first, t->second);
+    }
+    *out = list.release();
+  });
+}
+
+tdm_status tdm_trainer_state_sizes(tdm_trainer* trainer, tdm_tensors** out) {
+  return guarded([&] {
+    auto list = std::make_unique<tdm_tensors>();
+    list->list = trainer->trainer->state();
+    for (const auto& t : list->list) dtype_name(t.second.scalar_type());
+    *out = list.release();
+  });
+}
+
 tdm_status tdm_trainer_load_state(tdm_trainer* trainer, const tdm_tensors* list) {
-  return guarded([&] { load_strict(trainer->trainer->state(), list->list); });
+  return guarded([&] { trainer->trainer->load_state(list->list); });
+}
+
+tdm_status tdm_trainer_fingerprint(tdm_trainer* trainer, uint64_t* out) {
+  return guarded([&] { *out = digest(trainer->trainer->state()); });
+}
+
+tdm_status tdm_trainer_finite(tdm_trainer* trainer, int32_t* out) {
+  return guarded([&] { *out = all_finite(trainer->trainer->state()); });
 }

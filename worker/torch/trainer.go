@@ -25,15 +25,15 @@ type TrainerConfig struct {
 	foreach bool // for tests: torch's list operators where own loops would do
 }
 
-// Trainer trains a module. One goroutine uses it at a time. After an error from Step the
-// parameters and the optimizer are those of the last step that was done; in a group,
-// only SetGroup, State, Evaluate and Close are of use then.
+// Trainer trains a module. One goroutine uses it at a time. A step is done or it is not (StepResult.Applied): there is
+// nothing between. After an error from a collective only SetGroup leads on; State, Evaluate and Fingerprint work.
 type Trainer struct {
 	config TrainerConfig
 	handle *C.tdm_trainer // nil once closed
 }
 
-// NewTrainer prepares training. In a group it is a collective, and all ranks start from rank 0's parameters and buffers.
+// NewTrainer prepares training. In a group it is a collective that refuses models of different shapes. Each rank keeps its
+// own parameters and buffers: SyncState makes them equal, where they are not already.
 func NewTrainer(c TrainerConfig) (*Trainer, error) {
 	if err := c.Optimizer.validate(); err != nil {
 		return nil, err
@@ -114,6 +114,7 @@ type StepResult struct {
 	Rows     int     // rows of the input
 	GradNorm float64 // of the gradients averaged over the ranks, before clipping: equal on all ranks
 	Finite   bool    // false: a gradient is NaN or infinite, and nothing was changed on any rank
+	Applied  bool    // the update is done; with an error it says whether the state is that before or that after the step
 }
 
 // Step does one optimizer step: forward, loss and backward for each micro-batch, the average of the gradients over the
@@ -134,10 +135,9 @@ func (t *Trainer) Step(in StepInput) (StepResult, error) {
 		(*C.int64_t)(unsafe.SliceData(b.Labels)), (*C.float)(unsafe.SliceData(b.Targets)), cshape(b.YShape), C.int32_t(len(b.YShape)),
 		C.double(in.LossScale), C.int32_t(in.MicroBatches), C.double(in.LR), C.int64_t(in.Seed), &out)
 	runtime.KeepAlive(b)
-	if err := check(s); err != nil {
-		return StepResult{}, err
-	}
-	return StepResult{LossSum: float64(out.loss_sum), Rows: int(out.rows), GradNorm: float64(out.grad_norm), Finite: out.finite != 0}, nil
+	return StepResult{
+		LossSum: float64(out.loss_sum), Rows: int(out.rows), GradNorm: float64(out.grad_norm), Finite: out.finite != 0, Applied: out.applied != 0,
+	}, check(s)
 }
 
 // EvalResult sums over the rows of an evaluation, so that shares can be added up.
@@ -202,7 +202,8 @@ func (t *Trainer) LoadState(state []Tensor) error {
 	return check(C.tdm_trainer_load_state(t.handle, list))
 }
 
-// SyncState makes every rank's state that of root. Collective; without a group it does nothing.
+// SyncState makes every rank's state (parameters, buffers, optimizer) that of root. It changes nothing on a rank until all
+// of it has come. Collective; without a group it does nothing.
 func (t *Trainer) SyncState(root int) error {
 	if t.handle == nil {
 		return ErrClosed
@@ -210,13 +211,35 @@ func (t *Trainer) SyncState(root int) error {
 	return check(C.tdm_trainer_sync_state(t.handle, C.int32_t(root)))
 }
 
-// SetGroup leaves the present group and goes on in another, nil for none; the state stays. In a group it is a collective,
-// and all ranks take rank 0's parameters and buffers (SyncState takes the optimizer's state as well).
+// SetGroup leaves the present group and goes on in another, nil for none; the state stays. In a group it is a collective that
+// refuses models of different shapes; whose state counts is the caller's to say, by SyncState. SetGroup(nil) always works,
+// whatever failed before; SetGroup after an error leaves the trainer in the new group, to be taken out by the next SetGroup.
 func (t *Trainer) SetGroup(g *Group) error {
 	if t.handle == nil {
 		return ErrClosed
 	}
 	return withGroup(g, func(h *C.tdm_group) error { return check(C.tdm_trainer_set_group(t.handle, h)) })
+}
+
+// Fingerprint hashes all bits of the state where it lies (some GB a second). Equal states have equal fingerprints, and a
+// single bit that is another makes another one. Compare those of ranks on the same kind of device.
+func (t *Trainer) Fingerprint() (uint64, error) {
+	if t.handle == nil {
+		return 0, ErrClosed
+	}
+	var out C.uint64_t
+	err := check(C.tdm_trainer_fingerprint(t.handle, &out))
+	return uint64(out), err
+}
+
+// Finite says whether all numbers of the state are finite.
+func (t *Trainer) Finite() (bool, error) {
+	if t.handle == nil {
+		return false, ErrClosed
+	}
+	var out C.int32_t
+	err := check(C.tdm_trainer_finite(t.handle, &out))
+	return out != 0, err
 }
 
 // Close frees the trainer and leaves its group. The Module stays usable.

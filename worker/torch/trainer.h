@@ -26,20 +26,25 @@ class Trainer {
           const tdm_trainer_config& config);
   ~Trainer();
 
-  // Leaves the present group and joins the given one (none: trains alone),
-  // taking rank 0's parameters and buffers. Collective.
+  // Leaves the present group and joins the given one (none: trains alone). The
+  // state stays as it is. Collective. Leaving works whatever went wrong before.
   void set_group(std::shared_ptr<Group> group);
   // Makes parameters, buffers and optimizer state equal to root's. Collective.
+  // Nothing is changed on this rank until all of it is there.
   void sync_state(int root);
 
-  tdm_step_result step(const Batch& batch, double loss_scale, int64_t micro_batches, double lr,
-                       int64_t seed);
+  // Writes to out as it goes: out.applied is right also when this throws.
+  void step(const Batch& batch, double loss_scale, int64_t micro_batches, double lr, int64_t seed,
+            tdm_step_result& out);
   tdm_eval_result evaluate(const Batch& batch);
 
-  // Model and optimizer by name, aliasing the live tensors.
+  // Model and optimizer by name, aliasing the live tensors. TDM_TORN where an
+  // update failed half way and no state was loaded since.
   NamedTensors state() const;
+  void load_state(const NamedTensors& from);
 
  private:
+  NamedTensors live() const;
   struct Input {
     at::Tensor x, y;
   };
@@ -51,7 +56,10 @@ class Trainer {
   std::vector<at::Tensor> gradients();
   // Asked anew each time: a model's source may put another tensor in a buffer's place.
   std::vector<at::Tensor> buffers() const;
-  void sync_buffers();
+  void keep_buffers();
+  void restore_buffers();
+  void update(const std::vector<at::Tensor>& grads, double scale, double lr);
+  void verify_group();
   void build_reducer();
   void drop_reducer();
   void drop_gradients();
@@ -66,6 +74,8 @@ class Trainer {
   std::shared_ptr<Group> group_;
   std::shared_ptr<c10d::Reducer> reducer_;
   at::Tensor x_space_, y_space_, x_host_, y_host_; // reused from step to step
+  std::vector<at::Tensor> kept_buffers_;           // as they were before the step
+  bool torn_ = false;                              // the state is of no step
   int mode_ = -1; // 1 training, 0 evaluation, -1 not yet set
 };
 

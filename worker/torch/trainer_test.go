@@ -1,6 +1,7 @@
 package torch_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -403,5 +404,101 @@ func TestStateOfAnotherModelIsRefused(t *testing.T) {
 		if err := newTrainer(t, c).LoadState(state(t, adam)); !errors.Is(err, torch.ErrStateMismatch) {
 			t.Errorf("another %s: %v", name, err)
 		}
+	}
+}
+
+func TestFingerprintSeesEveryBit(t *testing.T) {
+	config := torch.TrainerConfig{Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)}
+	tr := newTrainer(t, config)
+	step(t, tr, torch.StepInput{Batch: images(4, 1), LossScale: 0.25, LR: 0.1})
+	fingerprint := func(s []torch.Tensor) uint64 {
+		if err := tr.LoadState(s); err != nil {
+			t.Fatal(err)
+		}
+		f, err := tr.Fingerprint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	whole := state(t, tr)
+	want, seen := fingerprint(whole), map[uint64]string{}
+	for i, x := range whole {
+		for _, at := range []int{0, len(x.Data) / 2, len(x.Data) - 1} {
+			for bit := range 8 {
+				x.Data[at] ^= 1 << bit
+				f := fingerprint(whole)
+				x.Data[at] ^= 1 << bit
+				name := fmt.Sprintf("%s byte %d bit %d", whole[i].Name, at, bit)
+				if other := seen[f]; f == want || other != "" && len(x.Data) > 8 {
+					t.Errorf("%s: fingerprint %x is that of the whole (%x) or of %s", name, f, want, other)
+				}
+				seen[f] = name
+			}
+		}
+	}
+	if f := fingerprint(whole); f != want {
+		t.Errorf("the same state has the fingerprints %x and %x", f, want)
+	}
+}
+
+func TestFiniteLooksAtTheWholeState(t *testing.T) {
+	tr := newTrainer(t, torch.TrainerConfig{Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)})
+	finite := func() bool {
+		ok, err := tr.Finite()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !finite() {
+		t.Error("a fresh state is not finite")
+	}
+	s := state(t, tr)
+	for _, i := range []int{0, len(s) - 2} { // a parameter; exp_avg_sq of the last
+		for _, bad := range [][]byte{{0, 0, 0x80, 0x7f}, {1, 0, 0x80, 0xff}} { // Inf, NaN
+			kept := bytes.Clone(s[i].Data)
+			copy(s[i].Data[len(kept)-4:], bad)
+			if err := tr.LoadState(s); err != nil {
+				t.Fatal(err)
+			}
+			if finite() {
+				t.Errorf("%s ends with %x and is finite", s[i].Name, bad)
+			}
+			copy(s[i].Data, kept)
+		}
+	}
+}
+
+func TestStateInParts(t *testing.T) {
+	tr := newTrainer(t, torch.TrainerConfig{Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)})
+	whole := state(t, tr)
+	names, sizes, err := tr.StateSizes()
+	if err != nil || len(names) != len(whole) {
+		t.Fatalf("%d names of %d tensors, %v", len(names), len(whole), err)
+	}
+	var reversed []string
+	for i, x := range whole {
+		if names[i] != x.Name || sizes[i] != int64(len(x.Data)) {
+			t.Errorf("tensor %d is %s of %d bytes, not %s of %d", i, x.Name, len(x.Data), names[i], sizes[i])
+		}
+		if i%2 == 0 {
+			reversed = append([]string{x.Name}, reversed...)
+		}
+	}
+	part, err := tr.StateOf(reversed)
+	if err != nil || len(part) != len(reversed) {
+		t.Fatalf("%d tensors, %v", len(part), err)
+	}
+	for i, x := range part {
+		if diff := cmp.Diff(whole[2*(len(part)-1-i)], x); diff != "" {
+			t.Errorf("tensor %d of the part:\n%s", i, diff)
+		}
+	}
+	if none, err := tr.StateOf(nil); err != nil || len(none) != 0 {
+		t.Errorf("no names gave %v, %v", none, err)
+	}
+	if _, err := tr.StateOf([]string{"model.nowhere"}); !errors.Is(err, torch.ErrStateMismatch) {
+		t.Errorf("an unknown name gave %v", err)
 	}
 }

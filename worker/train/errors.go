@@ -5,9 +5,12 @@ import (
 	"fmt"
 )
 
-// ErrPeerLost: a collective failed because another rank is gone or hangs. Another attempt
-// may succeed.
+// ErrPeerLost: a collective failed because another rank is gone or hangs, or because the
+// group was let go of. The state is as it was after the last step; another group can go on.
 var ErrPeerLost = errors.New("another rank of the process group is gone")
+
+// ErrHung: a collective took longer than its deadline. It comes with ErrPeerLost.
+var ErrHung = errors.New("a rank hangs")
 
 // permanent marks an error that another attempt would meet again.
 type permanent struct{ error }

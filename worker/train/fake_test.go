@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/worker/checkpoint"
@@ -26,10 +28,10 @@ import (
 type softmax struct {
 	dim, classes int
 	w, momentum  []float64
-	group        train.Group
+	group        train.Group // of the present generation
 	world        int
 	dropout      float64
-	failAt       int // step whose result is reported as not finite; 0: none
+	poisoned     func(step int) bool // steps whose gradient is not finite; nil: none
 	steps        int
 }
 
@@ -59,7 +61,7 @@ func (s *softmax) Step(in train.StepInput) (train.StepResult, error) {
 	s.steps++
 	r := rand.New(rand.NewPCG(uint64(in.Seed), 0))
 	grad := make([]float64, len(s.w))
-	res := train.StepResult{Finite: s.steps != s.failAt}
+	res := train.StepResult{Finite: s.poisoned == nil || !s.poisoned(s.steps)}
 	for i := range in.Batch.Rows {
 		x := make([]float64, s.dim)
 		for j := range x {
@@ -84,6 +86,11 @@ func (s *softmax) Step(in train.StepInput) (train.StepResult, error) {
 			return res, err
 		}
 	}
+	if !res.Finite {
+		res.GradNorm = math.NaN()
+		return res, nil
+	}
+	res.Applied = true
 	for i := range grad {
 		s.momentum[i] = 0.9*s.momentum[i] + grad[i]/float64(s.world)
 		s.w[i] -= in.LR * s.momentum[i]
@@ -113,17 +120,54 @@ func (s *softmax) Evaluate(b data.Batch) (train.Totals, error) {
 	return t, nil
 }
 
-func (s *softmax) State() ([]safetensors.Tensor, error) {
-	return []safetensors.Tensor{vector("w", s.w), vector("momentum", s.momentum)}, nil
+func (s *softmax) StateSizes() ([]string, []int64, error) {
+	n := int64(8 * len(s.w))
+	return []string{"w", "momentum"}, []int64{n, n}, nil
+}
+
+func (s *softmax) StateOf(names []string) (all []safetensors.Tensor, _ error) {
+	for _, name := range names {
+		all = append(all, vector(name, map[string][]float64{"w": s.w, "momentum": s.momentum}[name]))
+	}
+	return all, nil
 }
 
 func (s *softmax) LoadState(tensors []safetensors.Tensor) error {
-	for i, into := range [][]float64{s.w, s.momentum} {
+	for _, t := range tensors {
+		into := map[string][]float64{"w": s.w, "momentum": s.momentum}[t.Name]
 		for j := range into {
-			into[j] = math.Float64frombits(binary.LittleEndian.Uint64(tensors[i].Data[8*j:]))
+			into[j] = math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*j:]))
 		}
 	}
 	return nil
+}
+
+func (s *softmax) SyncState(root int) error {
+	var b []byte
+	for _, v := range [][]float64{s.w, s.momentum} {
+		b = append(b, vector("", v).Data...)
+	}
+	b, err := s.group.Broadcast(root, b)
+	if err != nil {
+		return err
+	}
+	return s.LoadState([]safetensors.Tensor{{Name: "w", Data: b[:len(b)/2]}, {Name: "momentum", Data: b[len(b)/2:]}})
+}
+
+func (s *softmax) Fingerprint() (uint64, error) {
+	h := fnv.New64a()
+	for _, v := range [][]float64{s.w, s.momentum} {
+		_, _ = h.Write(vector("", v).Data) // never fails
+	}
+	return h.Sum64(), nil
+}
+
+func (s *softmax) Finite() (bool, error) {
+	sum := 0.0
+	for i := range s.w {
+		sum += s.w[i] + s.momentum[i]
+	}
+	return !math.IsNaN(sum) && !math.IsInf(sum, 0), nil
 }
 
 func vector(name string, v []float64) safetensors.Tensor {
@@ -139,9 +183,9 @@ type ring struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	world  int
-	parts  [][]float64
+	parts  [][]byte
 	turn   int
-	result []float64
+	result [][]byte
 	lost   bool
 }
 
@@ -151,7 +195,7 @@ type member struct {
 }
 
 func newRing(world int) *ring {
-	r := &ring{world: world, parts: make([][]float64, world)}
+	r := &ring{world: world, parts: make([][]byte, world)}
 	r.cond = sync.NewCond(&r.mu)
 	return r
 }
@@ -164,11 +208,12 @@ func (r *ring) lose() {
 	r.cond.Broadcast()
 }
 
-func (m member) AllReduceSum(v []float64) error {
+// gather returns what each rank brought.
+func (m member) gather(b []byte) ([][]byte, error) {
 	r := m.ring
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.parts[m.rank] = append([]float64(nil), v...)
+	r.parts[m.rank] = append([]byte{}, b...)
 	turn := r.turn
 	arrived := 0
 	for _, p := range r.parts {
@@ -177,16 +222,7 @@ func (m member) AllReduceSum(v []float64) error {
 		}
 	}
 	if arrived == r.world {
-		r.result = make([]float64, len(v))
-		for rank, p := range r.parts {
-			if len(p) != len(v) {
-				return fmt.Errorf("rank %d brought %d values, rank %d %d", m.rank, len(v), rank, len(p))
-			}
-			for i := range p {
-				r.result[i] += p[i]
-			}
-		}
-		r.parts = make([][]float64, r.world)
+		r.result, r.parts = r.parts, make([][]byte, r.world)
 		r.turn++
 		r.cond.Broadcast()
 	}
@@ -194,9 +230,46 @@ func (m member) AllReduceSum(v []float64) error {
 		r.cond.Wait()
 	}
 	if r.turn == turn {
-		return fmt.Errorf("all-reduce: %w", train.ErrPeerLost)
+		return nil, fmt.Errorf("collective: %w", train.ErrPeerLost)
 	}
-	copy(v, r.result)
+	return r.result, nil
+}
+
+func (m member) AllReduceSum(v []float64) error {
+	parts, err := m.gather(vector("", v).Data)
+	if err != nil {
+		return err
+	}
+	clear(v)
+	for rank, p := range parts {
+		if len(p) != 8*len(v) {
+			return fmt.Errorf("rank %d brought %d values, rank %d %d", m.rank, len(v), rank, len(p)/8)
+		}
+		for i := range v {
+			v[i] += math.Float64frombits(binary.LittleEndian.Uint64(p[8*i:]))
+		}
+	}
+	return nil
+}
+
+func (m member) Broadcast(root int, b []byte) ([]byte, error) {
+	parts, err := m.gather(b)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(nil), parts[root]...), nil
+}
+
+// eager waits for each checkpoint while the store answers, for the steps here are faster than any store.
+type eager struct{ *checkpoint.Keeper }
+
+func (e eager) Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, last bool) error {
+	if err := e.Keeper.Save(ctx, m, state, last); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	_ = e.Wait(ctx, cancel) // the loop asks for its failure at the end
 	return nil
 }
 
@@ -273,6 +346,7 @@ type site struct {
 	generation int64
 	resume     *tandemv1.Checkpoint
 	change     func(rank int, c *train.Config, d *train.Deps, s *softmax)
+	joined     func(rank int, l *train.Loop) // before it trains
 }
 
 type ending struct {
@@ -306,21 +380,31 @@ func (s site) run() []ending {
 		model.dropout = s.dropout
 		keeper := checkpoint.New(checkpoint.Config{
 			Job: "job-1", Trial: "trial-1", SpecHash: "hash", DatasetID: "data-1", Prefix: "trials/trial-1/ckpt",
-			Generation: s.generation, Rank: rank, Resume: s.resume,
+			Generation: s.generation, Rank: rank, World: s.world, Resume: s.resume,
 		}, checkpoint.Deps{Store: s.store, Group: keeperGroup, Log: zerolog.Nop(), Report: func(ctx context.Context, c *tandemv1.Checkpoint) error {
 			return news.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
 		}})
-		config := train.Config{Plan: plan, Rank: rank, World: s.world, Train: blobs("train", trainRows, 1), Validation: blobs("validation", validRows, 2)}
-		deps := train.Deps{Trainer: model, Group: group, Checkpoints: keeper, Reporter: news, Now: time.Now, Log: zerolog.Nop()}
-		if s.change != nil {
-			s.change(rank, &config, &deps, model)
-		}
-		loop, err := train.New(config, deps)
+		order, err := data.NewOrder(trainRows, plan.Batch, plan.Seed)
 		if err != nil {
 			s.t.Fatal(err)
 		}
+		feed := data.NewFeed(blobs("train", trainRows, 1), order)
+		config := train.Config{Plan: plan}
+		deps := train.Deps{Trainer: model, Batches: feed, Validation: data.NewSlices(blobs("validation", validRows, 2)), Checkpoints: eager{keeper}, Reporter: news, Abort: func(string) { ring.lose() }, Now: time.Now, Log: zerolog.Nop()}
+		if s.change != nil {
+			s.change(rank, &config, &deps, model)
+		}
+		loop := train.New(config, deps)
 		wg.Go(func() {
-			outcome, err := loop.Run(s.t.Context())
+			defer feed.Close()
+			var outcome train.Outcome
+			_, err := loop.Join(s.t.Context(), train.Generation{Number: s.generation, Rank: rank, World: s.world, Group: group})
+			if s.joined != nil && err == nil {
+				s.joined(rank, loop)
+			}
+			if err == nil {
+				outcome, err = loop.Train(s.t.Context())
+			}
 			if err != nil {
 				ring.lose()
 			}

@@ -3,283 +3,230 @@ package train
 import (
 	"context"
 	"fmt"
-	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
-	"tandem.dev/storage/ckpt"
-	"tandem.dev/worker/data"
 )
 
-// Outcome says how a training ended without an error.
+// Outcome says how Train ended without an error.
 type Outcome int
 
 // The outcomes.
 const (
-	Finished Outcome = iota + 1 // all steps are done
-	Stopped                     // stopped at a step boundary with a checkpoint, as asked
+	Finished  Outcome = iota + 1 // all steps are done
+	Stopped                      // stopped at a step boundary with a checkpoint, as asked
+	Regrouped                    // let go of the group at a step boundary, as asked
 )
+
+// Generation is a process group as one of its ranks sees it.
+type Generation struct {
+	Number      int64
+	Rank, World int
+	Group       Group // nil for a single process
+}
 
 // Config of a Loop.
 type Config struct {
-	Plan        Plan
-	Rank, World int // place in the process group, and its size; 0 and 1 for a single process
-	Train       *data.Split
-	Validation  *data.Split // may have no rows: then nothing is evaluated
+	Plan Plan
 }
 
 // Deps of a Loop.
 type Deps struct {
 	Trainer     Trainer
-	Group       Group       // nil for a single process
-	Checkpoints Checkpoints // Save and Wait are only called on rank 0
+	Batches     Batches // of the training split
+	Validation  Rows    // may be none: then nothing is evaluated
+	Checkpoints Checkpoints
 	Reporter    Reporter
-	Stop        <-chan struct{} // closed when this rank is asked to stop with a checkpoint
+	Abort       func(why string) // ends what waits in the present group; any goroutine
+	Ledger      Ledger           // nil: none is kept
 	Now         func() time.Time
 	Log         zerolog.Logger
 }
 
-// Loop trains.
+// Loop trains. It outlives process groups: Join and Train are called for each, and what was
+// done stays. Stop and Move may be called by any goroutine.
 type Loop struct {
 	Config
 	Deps
-	order *data.Order
 	meter meter
-	saved int64 // step of the newest checkpoint; -1: none
-	step  int64 // optimizer steps done when Run returned
+
+	stop, move atomic.Bool // asked of this rank, in this group
+
+	gen   Generation
+	state *State // nil: this rank has none yet
+	torn  bool   // the tensors are those of two states
+	saved int64  // step of the newest checkpoint; -1: none
+	beat  pulse
+	sum   agreement
+	pace  pace
+	check int64 // step at which the ranks last compared their states
+
+	retried bool // the step is done a second time, for its gradient was not finite
 }
 
-// New makes a loop that begins where the checkpoints left off.
-func New(c Config, d Deps) (*Loop, error) {
-	order, err := data.NewOrder(c.Train.Rows, c.Plan.Batch, c.Plan.Seed)
-	if err != nil {
-		return nil, Permanent(err)
+// New makes a loop without a group.
+func New(c Config, d Deps) *Loop {
+	return &Loop{Config: c, Deps: d, meter: meter{total: c.Plan.Total}, saved: -1}
+}
+
+// Stop asks the ranks to stop at a step boundary with a checkpoint.
+func (l *Loop) Stop() { l.stop.Store(true) }
+
+// Move asks the ranks to let go of the group at a step boundary.
+func (l *Loop) Move() { l.move.Store(true) }
+
+// Step returns the optimizer steps done.
+func (l *Loop) Step() int64 {
+	if l.state == nil {
+		return 0
 	}
-	if c.Rank < 0 || c.Rank >= c.World {
-		return nil, fmt.Errorf("rank %d of %d ranks", c.Rank, c.World)
+	return l.state.Step
+}
+
+// Join takes the loop into a group, in which all ranks then have the state of the one who is
+// furthest, or that of the checkpoint to resume from. It returns the steps done.
+func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
+	if g.Rank < 0 || g.Rank >= g.World {
+		return 0, fmt.Errorf("rank %d of %d ranks", g.Rank, g.World)
 	}
-	if d.Group == nil {
-		if c.World != 1 {
-			return nil, fmt.Errorf("%d ranks without a process group", c.World)
+	if g.Group == nil {
+		if g.World != 1 {
+			return 0, fmt.Errorf("%d ranks without a process group", g.World)
 		}
-		d.Group = alone{}
+		g.Group = alone{}
 	}
-	return &Loop{Config: c, Deps: d, order: order, meter: meter{total: c.Plan.Total}, saved: -1}, nil
+	l.gen = g
+	l.stop.Store(false)
+	l.move.Store(false)
+	if err := l.align(ctx); err != nil {
+		return 0, err
+	}
+	st, now := l.state, l.Now()
+	l.meter.step, l.meter.since = st.Step, now
+	l.show(*st, phaseStarting)
+	l.beat = pulse{every: 1, last: st.Step, begin: now}
+	l.sum, l.pace, l.check = agreement{}, pace{}, st.Step
+	l.Batches.Seek(st.Cursor, g.Rank, g.World)
+	l.Log.Info().Int64("gen", g.Number).Int64("step", st.Step).Int64("steps", l.Plan.Total).Int("rank", g.Rank).Int("world", g.World).Msg("training goes on")
+	return st.Step, nil
 }
 
-// Run trains to the end, or until it is asked to stop. It returns when the last checkpoint
-// is committed.
-func (l *Loop) Run(ctx context.Context) (Outcome, error) {
-	st, err := l.restore(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { l.step = st.Step }()
-	ready := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: l.Plan.Total}}}
-	if err := l.Reporter.Report(ctx, ready); err != nil {
-		return 0, err
-	}
-	l.Log.Info().Int64("step", st.Step).Int64("steps", l.Plan.Total).Int("world", l.World).Msg("training begins")
-
-	now := l.Now()
-	l.meter.step, l.meter.since = st.Step, now
-	l.show(st, phaseStarting)
-	beat := pulse{every: 1, last: st.Step, begin: now}
-	var batch data.Batch
-	var sum agreement
-	for st.Step < l.Plan.Total {
+// Train trains in the group that was joined: to the end, until the ranks stop or move as
+// asked, or until the group breaks. It returns when the last checkpoint is committed.
+func (l *Loop) Train(ctx context.Context) (Outcome, error) {
+	for {
 		if err := ctx.Err(); err != nil {
-			return 0, err
+			return 0, context.Cause(ctx)
+		}
+		st := l.state
+
+		// After each step: agree with the others, evaluate, keep; leave or end, if it is time to.
+		if !st.Looked {
+			outcome, err := l.look(ctx)
+			if outcome != 0 || err != nil {
+				return outcome, err
+			}
+		}
+		if st.Step == l.Plan.Total {
+			return Finished, l.settle(ctx)
 		}
 
 		// This rank's share of the global batch, which may be empty.
-		rows, next, err := l.order.At(st.Cursor)
+		piece, err := l.Batches.Next(ctx, func() { l.show(*st, PhaseStorage) })
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("data of step %d: %w", st.Step+1, err)
 		}
-		lo, hi := data.Share(len(rows), l.Rank, l.World)
-		l.Train.Gather(&batch, rows[lo:hi])
+		if st.Step+1 == st.SkipStep {
+			*st = st.after(piece.Next)
+			continue
+		}
 
 		// Forward, loss, backward with the average over ranks, clip, update.
-		lr := l.Plan.Schedule.At(st.Step)
-		res, err := l.Trainer.Step(StepInput{
-			Batch:        batch,
-			LossScale:    float64(l.World) / float64(len(rows)),
+		begin := l.Now()
+		res, err := l.step(StepInput{
+			Batch:        piece.Batch,
+			LossScale:    float64(l.gen.World) / float64(piece.Global),
 			MicroBatches: l.Plan.MicroBatches,
-			LR:           lr,
-			Seed:         StepSeed(l.Plan.Seed, st.Step, l.Rank),
+			LR:           l.Plan.Schedule.At(st.Step),
+			Seed:         StepSeed(l.Plan.Seed, st.Step, l.gen.Rank),
 		})
+		if err == nil && !res.Finite {
+			if err := l.notFinite(ctx, res, piece.Next); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if res.Applied {
+			l.sum.add(res, piece.Rows)
+			*st = st.after(piece.Next)
+			if l.Ledger != nil {
+				l.Ledger.Applied(l.gen.Number, st.Step, l.gen.Rank, l.gen.World, piece)
+			}
+		}
 		if err != nil {
 			return 0, fmt.Errorf("step %d: %w", st.Step+1, err)
 		}
-		if !res.Finite {
-			return 0, diverged(st.Step+1, lr, "gradient", fmt.Sprintf("gradient norm %v, loss over the rows of this rank %v", res.GradNorm, res.LossSum))
-		}
-		sum.lossSum += res.LossSum
-		sum.rows += float64(batch.Rows)
-		st = State{Step: st.Step + 1, Cursor: next, Best: st.Best}
-
-		// Agree with the other ranks, now and then, and before a state is judged or kept.
-		stop := false
-		evaluate := l.Plan.evaluateAfter(st)
-		keep := evaluate || l.Plan.checkpointAfter(st)
-		if keep || beat.due(st.Step) {
-			every, stopping, err := l.sync(&sum, st.Step, beat.propose(st.Step, l.Now()))
-			if err != nil {
-				return 0, fmt.Errorf("sync at step %d: %w", st.Step, err)
-			}
-			stop = stopping && st.Step < l.Plan.Total
-			l.show(st, phaseTraining)
-			beat.beat(st.Step, every, l.Now())
-		}
-
-		// Look at the validation split and keep the state where the plan says so.
-		pause := l.Now()
-		if evaluate && l.Validation.Rows > 0 {
-			if err := l.evaluate(ctx, &st); err != nil {
-				return 0, fmt.Errorf("evaluate at step %d: %w", st.Step, err)
-			}
-		}
-		if keep || stop {
-			if err := l.save(ctx, st); err != nil {
-				return 0, fmt.Errorf("checkpoint at step %d: %w", st.Step, err)
-			}
-		}
-		// The beat is of steps: the time of an evaluation is none of them.
-		beat.begin = beat.begin.Add(l.Now().Sub(pause))
-
-		if stop {
-			l.Log.Info().Int64("step", st.Step).Msg("stopping as asked")
-			return Stopped, l.settle(ctx, st)
-		}
+		l.retried = false
+		l.pace.add(l.Now().Sub(begin))
 	}
-	return Finished, l.settle(ctx, st)
 }
 
-// restore puts the trainer where the checkpoints left off and returns its state.
-func (l *Loop) restore(ctx context.Context) (State, error) {
-	m, tensors, err := l.Checkpoints.Restore(ctx, func() { l.show(State{}, PhaseStorage) })
-	if m == nil || err != nil {
-		return State{}, err
+// step does one step of the trainer, under the deadline that a hung rank is found by.
+func (l *Loop) step(in StepInput) (res StepResult, err error) {
+	if l.gen.World == 1 {
+		return l.Trainer.Step(in)
 	}
-	if err := l.Trainer.LoadState(tensors); err != nil {
-		return State{}, fmt.Errorf("restore checkpoint of step %d: %w", m.Step, err)
-	}
-	l.saved = m.Step
-	return stateOf(*m), nil
-}
-
-// Step returns the optimizer steps that were done when Run returned.
-func (l *Loop) Step() int64 { return l.step }
-
-// sync is the one collective besides that of the gradients. What any rank was told, all
-// ranks know after it, at the same step; so all of them end when the loss of any is not
-// finite, which a finite gradient does not rule out.
-func (l *Loop) sync(sum *agreement, step, propose int64) (every int64, stop bool, err error) {
-	select {
-	case <-l.Stop:
-		sum.stops = 1
-	default:
-	}
-	if l.Rank == 0 {
-		sum.every = float64(propose)
-	}
-	v := sum.vector()
-	if err := l.Group.AllReduceSum(v); err != nil {
-		return 0, false, err
-	}
-	all := agreementOf(v)
-	if math.IsNaN(all.lossSum) || math.IsInf(all.lossSum, 0) {
-		return 0, false, diverged(step, l.Plan.Schedule.At(step-1), "loss", fmt.Sprintf("loss %v, gradient finite", all.lossSum))
-	}
-	l.meter.add(all.lossSum, all.rows)
-	*sum = agreement{}
-	return int64(all.every), all.stops > 0, nil
-}
-
-// evaluate measures the validation split, each rank its share, and reports it.
-func (l *Loop) evaluate(ctx context.Context, st *State) error {
-	l.show(*st, phaseEvaluating)
-	var totals Totals
-	lo, hi := data.Share(l.Validation.Rows, l.Rank, l.World)
-	for at := lo; at < hi; at += l.Plan.EvaluateBatch {
-		t, err := l.Trainer.Evaluate(l.Validation.Slice(at, min(at+l.Plan.EvaluateBatch, hi)))
-		if err != nil {
-			return err
-		}
-		totals.Add(t)
-	}
-	v := totals.vector()
-	if err := l.Group.AllReduceSum(v); err != nil {
+	err = l.guard(l.pace.deadline(), func() (err error) {
+		res, err = l.Trainer.Step(in)
 		return err
-	}
-	metrics := totalsOf(v).Metrics(l.Plan.Loss)
-	if !finite(metrics) {
-		return permanentf("the validation loss is not finite (%v), the training loss up to here was; look for extreme values in the validation split, or lower training.optimizer.lr", metrics)
-	}
-	st.Metrics = metrics
-	if value := metrics[l.Plan.Metric]; st.Best == nil || l.Plan.Better(value, st.Best.Value) {
-		st.Best = &ckpt.Best{Metric: l.Plan.Metric, Value: value, Step: st.Step}
-	}
-	if l.Rank != 0 {
-		return nil
-	}
-	l.Log.Info().Int64("step", st.Step).Any("metrics", metrics).Msg("evaluated")
-	return l.Reporter.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{
-		Step: st.Step, Epoch: l.order.Epochs(st.Cursor), Metrics: metrics, Time: timestamppb.New(l.Now()),
-	}}})
+	})
+	return res, err
 }
 
-// save copies the state and has it written while training goes on. The copies of the ranks
-// are equal, so rank 0's is enough.
-func (l *Loop) save(ctx context.Context, st State) error {
-	if l.Rank != 0 || l.saved == st.Step {
+// allReduce adds values up over the ranks, under a deadline.
+func (l *Loop) allReduce(limit time.Duration, v []float64) error {
+	if l.gen.World == 1 {
 		return nil
 	}
-	tensors, err := l.Trainer.State()
-	if err != nil {
-		return err
-	}
-	m := st.manifest()
-	m.Seed, m.WorldSize = l.Plan.Seed, l.World
-	l.saved = st.Step
-	return l.Checkpoints.Save(ctx, m, tensors)
+	return l.guard(limit, func() error { return l.gen.Group.AllReduceSum(v) })
 }
 
-// settle waits until the last checkpoint is committed.
-func (l *Loop) settle(ctx context.Context, st State) error {
-	if l.Rank != 0 {
-		return nil
+// report tells the coordinator.
+func (l *Loop) report(ctx context.Context, r *tandemv1.EngineReport) error {
+	return l.Reporter.Report(ctx, r)
+}
+
+// note puts a line into the job's events.
+func (l *Loop) note(ctx context.Context, warning bool, format string, args ...any) error {
+	message := fmt.Sprintf(format, args...)
+	l.Log.WithLevel(levelOf(warning)).Int64("step", l.Step()).Msg(message)
+	return l.report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Note{Note: &tandemv1.EngineNote{Message: message, Warning: warning}}})
+}
+
+func levelOf(warning bool) zerolog.Level {
+	if warning {
+		return zerolog.WarnLevel
 	}
-	l.show(st, phaseSaving)
-	if err := l.Checkpoints.Wait(ctx, func() { l.show(st, PhaseStorage) }); err != nil {
-		return fmt.Errorf("keep the checkpoint of step %d: %w", st.Step, err)
-	}
-	return nil
+	return zerolog.InfoLevel
 }
 
 // show sends progress, at most about twice a second.
 func (l *Loop) show(st State, phase string) {
-	if l.Rank != 0 {
+	if l.gen.Rank != 0 {
 		return
 	}
 	lr := l.Plan.Schedule.At(min(st.Step, l.Plan.Total-1))
-	if p := l.meter.progress(st, l.order.Epochs(st.Cursor), lr, phase, l.Now()); p != nil {
+	if p := l.meter.progress(st, st.Cursor.Epochs(l.Plan.Rows), lr, phase, l.Now()); p != nil {
 		l.Reporter.Progress(p)
 	}
-}
-
-// diverged explains why a training whose gradient or loss is not finite has to end.
-func diverged(step int64, lr float64, what, facts string) error {
-	return permanentf("training diverged: at step %d the %s is no longer finite (%s, learning rate %g). "+
-		"The last checkpoint is sound. Try a lower training.optimizer.lr, training.schedule.warmup_steps, or training.clip_norm; "+
-		"if it happens in the first steps, look for extreme values in the data and normalise it", step, what, facts, lr)
 }
 
 // alone is the group of a single process.
 type alone struct{}
 
 func (alone) AllReduceSum([]float64) error { return nil }
+
+func (alone) Broadcast(_ int, b []byte) ([]byte, error) { return b, nil }

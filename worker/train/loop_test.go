@@ -18,6 +18,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/memstore"
+	"tandem.dev/worker/data"
 	"tandem.dev/worker/train"
 )
 
@@ -60,9 +61,6 @@ func TestTrains(t *testing.T) {
 	first, last := end.news.evaluations()[0], end.news.evaluations()[3]
 	if last.Metrics["loss"] >= first.Metrics["loss"] || last.Metrics["accuracy"] < 0.6 {
 		t.Errorf("it did not learn: %v, then %v", first.Metrics, last.Metrics)
-	}
-	if ready := end.news.reports[0].GetReady(); ready.GetTotalSteps() != 28 {
-		t.Errorf("first report is %v", end.news.reports[0])
 	}
 	p := end.news.progress[len(end.news.progress)-1]
 	if p.Step != 28 || p.TotalSteps != 28 || p.SamplesPerSecond <= 0 || p.Loss <= 0 || p.EtaSeconds != 0 || p.Epoch != 4 {
@@ -136,13 +134,15 @@ func TestResumeEqualsUninterrupted(t *testing.T) {
 func TestStopIsAtTheSameStepAndLosesNothing(t *testing.T) {
 	store := memory()
 	whole := site{t: t, spec: spec(), store: memory(), world: 3, dropout: 0.1, generation: 1}.run()
-	stop := make(chan struct{})
+	var asked *train.Loop // only one rank is
 	ends := site{t: t, spec: spec(), store: store, world: 3, dropout: 0.1, generation: 1, change: func(rank int, _ *train.Config, d *train.Deps, _ *softmax) {
-		if rank != 2 {
-			return
+		if rank == 2 {
+			d.Trainer = &alarm{Trainer: d.Trainer, at: 9, ring: func() { asked.Stop() }}
 		}
-		d.Stop = stop // only one rank is asked
-		d.Trainer = &alarm{Trainer: d.Trainer, at: 9, ring: func() { close(stop) }}
+	}, joined: func(rank int, l *train.Loop) {
+		if rank == 2 {
+			asked = l
+		}
 	}}.run()
 	for rank, end := range ends {
 		if end.err != nil || end.outcome != train.Stopped {
@@ -172,22 +172,6 @@ func (a *alarm) Step(in train.StepInput) (train.StepResult, error) {
 		a.ring()
 	}
 	return a.Trainer.Step(in)
-}
-
-func TestDivergenceStopsWithAReport(t *testing.T) {
-	ends := site{t: t, spec: spec(), store: memory(), world: 2, change: func(_ int, _ *train.Config, _ *train.Deps, s *softmax) {
-		s.failAt = 12
-	}}.run()
-	for rank, end := range ends {
-		if !train.IsPermanent(end.err) {
-			t.Fatalf("rank %d: %v is not permanent", rank, end.err)
-		}
-		for _, want := range []string{"step 12", "learning rate", "gradient norm", "training.clip_norm"} {
-			if !strings.Contains(end.err.Error(), want) {
-				t.Errorf("rank %d: %q does not say %q", rank, end.err, want)
-			}
-		}
-	}
 }
 
 // A row may cost infinitely much while its gradient is finite: one the model gives a probability of zero.
@@ -281,8 +265,8 @@ func TestEndWaitsForTheStore(t *testing.T) {
 			}
 		}
 		news := ends[0].news
-		if kept := news.checkpoints(); len(kept) != 1 || kept[0].Step != 28 {
-			t.Errorf("kept %v, want the last", kept)
+		if kept := news.checkpoints(); len(kept) != 2 || kept[0].Step != 7 || kept[1].Step != 28 {
+			t.Errorf("kept %v, want the best and the last", kept)
 		}
 		if n := len(news.evaluations()); n != 4 {
 			t.Errorf("%d evaluations", n)
@@ -294,8 +278,8 @@ func TestEndWaitsForTheStore(t *testing.T) {
 }
 
 func TestNoValidationSplit(t *testing.T) {
-	end := site{t: t, spec: spec(), store: memory(), world: 1, change: func(_ int, c *train.Config, _ *train.Deps, _ *softmax) {
-		c.Validation = blobs("validation", 0, 2)
+	end := site{t: t, spec: spec(), store: memory(), world: 1, change: func(_ int, _ *train.Config, d *train.Deps, _ *softmax) {
+		d.Validation = data.NewSlices(blobs("validation", 0, 2))
 	}}.run()[0]
 	if end.err != nil || len(end.news.evaluations()) != 0 || len(end.news.checkpoints()) != 4 {
 		t.Errorf("error %v, %d evaluations, %d checkpoints", end.err, len(end.news.evaluations()), len(end.news.checkpoints()))
@@ -364,11 +348,10 @@ func (p tap) Step(in train.StepInput) (train.StepResult, error) {
 }
 
 func TestStopAtTheLastStepIsTheEnd(t *testing.T) {
-	stop := make(chan struct{})
+	var asked *train.Loop
 	end := site{t: t, spec: spec(), store: memory(), world: 1, change: func(_ int, _ *train.Config, d *train.Deps, _ *softmax) {
-		d.Stop = stop
-		d.Trainer = &alarm{Trainer: d.Trainer, at: 28, ring: func() { close(stop) }}
-	}}.run()[0]
+		d.Trainer = &alarm{Trainer: d.Trainer, at: 28, ring: func() { asked.Stop() }}
+	}, joined: func(_ int, l *train.Loop) { asked = l }}.run()[0]
 	if end.err != nil || end.outcome != train.Finished {
 		t.Errorf("outcome %v, error %v; nothing is left to resume", end.outcome, end.err)
 	}

@@ -11,6 +11,7 @@ import (
 
 // Plan is a spec made concrete for a dataset: what the loop does at which step.
 type Plan struct {
+	Rows            int64 // of the training split
 	Batch           int   // rows of a step over all ranks
 	Total           int64 // steps of the whole training
 	Seed            int64
@@ -30,6 +31,7 @@ func NewPlan(spec *tandemv1.JobSpec, m dataset.Manifest) (Plan, error) {
 	t := spec.GetTraining()
 	split, _ := m.Split(data.Train)
 	p := Plan{
+		Rows:            split.Rows,
 		Batch:           int(t.GetBatch()),
 		Seed:            t.GetSeed(),
 		MicroBatches:    max(1, int(t.GetMicroBatches())),

@@ -41,9 +41,36 @@ func (p *pulse) beat(step, every int64, now time.Time) {
 // agreement is what the ranks tell each other in a sync.
 type agreement struct {
 	lossSum, rows float64 // since the last sync
-	stops         float64 // ranks that were asked to stop
+	stops, moves  float64 // ranks that were asked to stop, or to go over to another group
 	every         float64 // steps to the next sync, given by rank 0, 0 by all others
+	busy          float64 // ranks that still write their share of a checkpoint
+	// Of each rank, in a place of its own: the time it computed since the last sync, and where states are compared the
+	// halves of its fingerprint.
+	spent, high, low []float64
 }
 
-func (a agreement) vector() []float64       { return []float64{a.lossSum, a.rows, a.stops, a.every} }
-func agreementOf(v []float64) (a agreement) { return agreement{v[0], v[1], v[2], v[3]} }
+// add takes what one step gave.
+func (a *agreement) add(r StepResult, rows int) {
+	a.lossSum += r.LossSum
+	a.rows += float64(rows)
+	if a.spent == nil {
+		a.spent = []float64{0}
+	}
+	a.spent[0] += (r.Forward + r.Backward - r.Exposed).Seconds()
+}
+
+// vector is what a rank of world adds to the sum.
+func (a agreement) vector(rank, world int) []float64 {
+	v := append([]float64{a.lossSum, a.rows, a.stops, a.moves, a.every, a.busy}, make([]float64, 3*world)...)
+	for i, own := range [][]float64{a.spent, a.high, a.low} {
+		if len(own) > 0 {
+			v[6+i*world+rank] = own[0]
+		}
+	}
+	return v
+}
+
+func agreementOf(v []float64, world int) agreement {
+	own := func(i int) []float64 { return v[6+i*world : 6+(i+1)*world] }
+	return agreement{v[0], v[1], v[2], v[3], v[4], v[5], own(0), own(1), own(2)}
+}

@@ -433,7 +433,9 @@ type Progress struct {
 	// When it was measured.
 	Time *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
 	// "starting", "training", "evaluating", "saving", "publishing" or "waiting for storage".
-	Phase         string `protobuf:"bytes,12,opt,name=phase,proto3" json:"phase,omitempty"`
+	Phase string `protobuf:"bytes,12,opt,name=phase,proto3" json:"phase,omitempty"`
+	// Where the time of the last steps went, on the rank that reports.
+	StepTime      *StepTime `protobuf:"bytes,13,opt,name=step_time,json=stepTime,proto3" json:"step_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -552,6 +554,122 @@ func (x *Progress) GetPhase() string {
 	return ""
 }
 
+func (x *Progress) GetStepTime() *StepTime {
+	if x != nil {
+		return x.StepTime
+	}
+	return nil
+}
+
+// StepTime is where the time of steps went, in seconds.
+type StepTime struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Steps it is about.
+	Steps int64 `protobuf:"varint,1,opt,name=steps,proto3" json:"steps,omitempty"`
+	// Waiting for the rows of the batch.
+	Data float64 `protobuf:"fixed64,2,opt,name=data,proto3" json:"data,omitempty"`
+	// Forward pass and loss.
+	Forward float64 `protobuf:"fixed64,3,opt,name=forward,proto3" json:"forward,omitempty"`
+	// Backward pass.
+	Backward float64 `protobuf:"fixed64,4,opt,name=backward,proto3" json:"backward,omitempty"`
+	// Communication that was not hidden behind the backward pass.
+	Communication float64 `protobuf:"fixed64,5,opt,name=communication,proto3" json:"communication,omitempty"`
+	// Update of the parameters.
+	Optimizer float64 `protobuf:"fixed64,6,opt,name=optimizer,proto3" json:"optimizer,omitempty"`
+	// Waiting for the copy of a checkpoint.
+	Checkpoint float64 `protobuf:"fixed64,7,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// All else that belongs to steps.
+	Other         float64 `protobuf:"fixed64,8,opt,name=other,proto3" json:"other,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepTime) Reset() {
+	*x = StepTime{}
+	mi := &file_tandem_v1_trial_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepTime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepTime) ProtoMessage() {}
+
+func (x *StepTime) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_trial_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepTime.ProtoReflect.Descriptor instead.
+func (*StepTime) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_trial_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StepTime) GetSteps() int64 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+func (x *StepTime) GetData() float64 {
+	if x != nil {
+		return x.Data
+	}
+	return 0
+}
+
+func (x *StepTime) GetForward() float64 {
+	if x != nil {
+		return x.Forward
+	}
+	return 0
+}
+
+func (x *StepTime) GetBackward() float64 {
+	if x != nil {
+		return x.Backward
+	}
+	return 0
+}
+
+func (x *StepTime) GetCommunication() float64 {
+	if x != nil {
+		return x.Communication
+	}
+	return 0
+}
+
+func (x *StepTime) GetOptimizer() float64 {
+	if x != nil {
+		return x.Optimizer
+	}
+	return 0
+}
+
+func (x *StepTime) GetCheckpoint() float64 {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return 0
+}
+
+func (x *StepTime) GetOther() float64 {
+	if x != nil {
+		return x.Other
+	}
+	return 0
+}
+
 var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
@@ -590,7 +708,7 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x1a:\n" +
 	"\fMetricsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xf3\x02\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xa5\x03\n" +
 	"\bProgress\x12\x19\n" +
 	"\btrial_id\x18\x01 \x01(\tR\atrialId\x12\x1e\n" +
 	"\n" +
@@ -608,7 +726,19 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\x02lr\x18\n" +
 	" \x01(\x01R\x02lr\x12.\n" +
 	"\x04time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
-	"\x05phase\x18\f \x01(\tR\x05phase*\xc1\x01\n" +
+	"\x05phase\x18\f \x01(\tR\x05phase\x120\n" +
+	"\tstep_time\x18\r \x01(\v2\x13.tandem.v1.StepTimeR\bstepTime\"\xe4\x01\n" +
+	"\bStepTime\x12\x14\n" +
+	"\x05steps\x18\x01 \x01(\x03R\x05steps\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\x01R\x04data\x12\x18\n" +
+	"\aforward\x18\x03 \x01(\x01R\aforward\x12\x1a\n" +
+	"\bbackward\x18\x04 \x01(\x01R\bbackward\x12$\n" +
+	"\rcommunication\x18\x05 \x01(\x01R\rcommunication\x12\x1c\n" +
+	"\toptimizer\x18\x06 \x01(\x01R\toptimizer\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\a \x01(\x01R\n" +
+	"checkpoint\x12\x14\n" +
+	"\x05other\x18\b \x01(\x01R\x05other*\xc1\x01\n" +
 	"\n" +
 	"TrialState\x12\x1b\n" +
 	"\x17TRIAL_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -637,30 +767,32 @@ func file_tandem_v1_trial_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_trial_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tandem_v1_trial_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_tandem_v1_trial_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_tandem_v1_trial_proto_goTypes = []any{
 	(TrialState)(0),               // 0: tandem.v1.TrialState
 	(TrialStage)(0),               // 1: tandem.v1.TrialStage
 	(*Trial)(nil),                 // 2: tandem.v1.Trial
 	(*Evaluation)(nil),            // 3: tandem.v1.Evaluation
 	(*Progress)(nil),              // 4: tandem.v1.Progress
-	nil,                           // 5: tandem.v1.Evaluation.MetricsEntry
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*StepTime)(nil),              // 5: tandem.v1.StepTime
+	nil,                           // 6: tandem.v1.Evaluation.MetricsEntry
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_tandem_v1_trial_proto_depIdxs = []int32{
 	0, // 0: tandem.v1.Trial.state:type_name -> tandem.v1.TrialState
 	1, // 1: tandem.v1.Trial.stage:type_name -> tandem.v1.TrialStage
 	3, // 2: tandem.v1.Trial.evaluations:type_name -> tandem.v1.Evaluation
-	6, // 3: tandem.v1.Trial.created_at:type_name -> google.protobuf.Timestamp
-	6, // 4: tandem.v1.Trial.finished_at:type_name -> google.protobuf.Timestamp
-	5, // 5: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
-	6, // 6: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
-	6, // 7: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	7, // 3: tandem.v1.Trial.created_at:type_name -> google.protobuf.Timestamp
+	7, // 4: tandem.v1.Trial.finished_at:type_name -> google.protobuf.Timestamp
+	6, // 5: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
+	7, // 6: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
+	7, // 7: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
+	5, // 8: tandem.v1.Progress.step_time:type_name -> tandem.v1.StepTime
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_trial_proto_init() }
@@ -674,7 +806,7 @@ func file_tandem_v1_trial_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_trial_proto_rawDesc), len(file_tandem_v1_trial_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,29 @@
+#include "fault.h"
+#include "shim.h"
+
+#include <csignal>
+
+#include <unistd.h>
+
+namespace tandem {
+
+std::vector<ArmedFault> armed_faults;
+
+Fault hit_fault(const char* point, int64_t step) {
+  auto found = Fault::kNone;
+  for (auto& f : armed_faults) {
+    if (f.fired || step < f.step || f.point != point) continue;
+    f.fired = true;
+    if (f.action == "kill") kill(getpid(), SIGKILL);
+    if (f.action == "stop") kill(getpid(), SIGSTOP);
+    if (f.action == "nan") found = Fault::kNaN;
+    if (f.action == "flip") found = Fault::kFlip;
+  }
+  return found;
+}
+
+} // namespace tandem
+
+void tdm_fault_arm(const char* point, int64_t step, const char* action) {
+  tandem::armed_faults.push_back({point, action, step, false});
+}

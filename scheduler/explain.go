@@ -72,8 +72,11 @@ func wanted(r Request) string {
 // behind says why a request waits behind another.
 func behind(r, first Request) string {
 	why := "is older"
-	if first.Priority > r.Priority {
+	switch {
+	case first.Priority > r.Priority:
 		why = fmt.Sprintf("has priority %d", first.Priority)
+	case r.Spare:
+		why = "has not begun"
 	}
 	return fmt.Sprintf("waits behind %s, which %s", first.Name, why)
 }

@@ -13,6 +13,7 @@ type group struct {
 	trial   *tandemv1.Trial
 	job     *tandemv1.Job
 	workers state.Workers
+	latest  *tandemv1.Checkpoint // of the trial; nil if none
 	now     time.Time
 
 	// Members by what can be done with them, each by number.
@@ -25,6 +26,8 @@ type group struct {
 	drained   []*tandemv1.Member // prepared or not, on nodes that are drained
 	leaving   []*tandemv1.Member // on their way out
 	ended     []*tandemv1.Member // stopped or finished
+
+	givesTo string // the job of a higher priority that it gives slots to; empty: none
 
 	// What it wants of the queue: so many slots, at least so many at once; spare: it goes on without.
 	want, least int
@@ -40,6 +43,7 @@ func newGroup(v *state.View, a *tandemv1.Allocation, now time.Time) *group {
 	g.trial, _ = v.Trial(a.GetTrialId())
 	g.job, _ = v.Job(a.GetJobId())
 	g.workers = state.WorkersOf(g.job)
+	g.latest, _ = v.Checkpoint(g.trial.GetLatestCheckpointId())
 	for _, m := range a.GetMembers() {
 		n, _ := v.Node(m.GetNodeId())
 		to := g.list(m, n.GetDraining())
@@ -86,6 +90,16 @@ func (g *group) settled() bool { return g.works() && g.alloc.GetFormedStep() >= 
 func (g *group) ends() bool {
 	finished := len(state.MembersIn(g.alloc, tandemv1.MemberState_MEMBER_STATE_FINISHED)) > 0
 	return finished || !g.alloc.GetBroken() && (g.alloc.GetStopping() || len(g.ended) > 0)
+}
+
+// behind says whether those that are left of a broken group know less than the newest checkpoint: who had the state was lost
+// before it was handed over to them.
+func (g *group) behind() bool {
+	known := int64(0)
+	for _, m := range g.survivors {
+		known = max(known, m.GetStep())
+	}
+	return g.latest.GetId() != g.alloc.GetResumeCheckpointId() && known < g.latest.GetStep()
 }
 
 // able are the members that the next group can be made of, in order of their ranks: those that have the state of the training first.

@@ -166,6 +166,8 @@ func (d *decision) rebuild() bool {
 	switch {
 	case len(d.survivors) == 0:
 		return d.giveBack("none of its ranks is left")
+	case d.behind():
+		return d.giveBack("none of its ranks is left that has the state of the training")
 	case d.alloc.GetStopping():
 		return d.form(d.survivors, d.workers.Wanted, "they keep a checkpoint and stop")
 	case able >= d.workers.Min:
@@ -262,6 +264,8 @@ func (d *decision) headline() string {
 func (d *decision) size() string {
 	before, after := int(d.alloc.GetWorldSize()), min(len(d.able()), d.workers.Wanted)
 	switch {
+	case d.givesTo != "":
+		return "it gives way to " + d.givesTo + ", which has a higher priority"
 	case after > before:
 		return fmt.Sprintf("it grows from %d", before)
 	case after < before:
@@ -281,7 +285,7 @@ func (d *decision) form(of []*tandemv1.Member, most int, why string) bool {
 
 // giveBack lets go of all members: the trial waits for slots again.
 func (d *decision) giveBack(why string) bool {
-	for _, list := range [][]*tandemv1.Member{d.ready, d.assigned, d.leaving} {
+	for _, list := range [][]*tandemv1.Member{d.survivors, d.ready, d.assigned, d.leaving} {
 		for _, m := range list {
 			d.lose(m, why)
 		}
@@ -339,7 +343,11 @@ func giveWay(v *state.View, groups []*group, cluster scheduler.Cluster, plan sch
 		})
 		for _, g := range able {
 			n := min(short, g.spareWorkers())
+			if n == 0 {
+				continue
+			}
 			g.workers.Wanted = len(g.able()) + len(g.assigned) - n
+			g.givesTo = head.Name
 			short -= n
 		}
 	}

@@ -59,7 +59,7 @@ func (p *play) lead() {
 		if plan := Plan(p.s.View(), p.now, p.allocID); plan != nil {
 			res := p.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
 			for i, a := range plan.GetAllocations() {
-				p.say("grant %s: %s %s", a.GetJobId(), places(a.GetMembers()), res.GetPartRefusals()[i])
+				p.say("grant %s: %s", a.GetJobId(), strings.TrimSpace(places(a.GetMembers())+" "+res.GetPartRefusals()[i]))
 			}
 			again = true
 		}
@@ -251,7 +251,7 @@ func (p *play) engines(verb string, args []string) {
 			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "killed by signal 9"}}
 		case "checkpoint":
 			r.Report = &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: &tandemv1.Checkpoint{
-				TrialId: strings.Split(engine, "/")[0] + "-trial", Step: step, Prefix: "p", ManifestSha256: "s",
+				TrialId: strings.Split(engine, "/")[0] + "-trial", Step: step, Prefix: "p", ManifestSha256: fmt.Sprint(step),
 			}}}
 		case "stopped":
 			r.Report = &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{}}

@@ -1,0 +1,358 @@
+package leader
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// cluster is a play with engines: they do what their tasks say, one thing at a time, in any order.
+type cluster struct {
+	*play
+	r       *rapid.T
+	engines map[string]*engine // of all that ever were, by id
+	order   []string
+	formed  map[int64]int // generations of the job that were formed, with their ranks
+	reached map[string]int
+}
+
+// engine is one process.
+type engine struct {
+	id         string
+	dead       bool // killed, or let go
+	hangs      bool
+	ready      bool
+	generation int64 // of the group it has joined; 0: none
+	broke      int64 // generation it has said of that it does not work
+	step       int64
+	finished   bool
+}
+
+const trainingSteps = 40
+
+func newCluster(t *testing.T, r *rapid.T, reached map[string]int) *cluster {
+	c := &cluster{play: newPlay(t), r: r, engines: map[string]*engine{}, formed: map[int64]int{}, reached: reached}
+	for _, n := range []string{"a", "b", "c"} {
+		c.happens("node " + n + " slots=2")
+	}
+	workers := rapid.IntRange(1, 4).Draw(r, "workers")
+	lowest := rapid.IntRange(1, workers).Draw(r, "min")
+	c.happens(fmt.Sprintf("job j workers=%d min=%d max=5 restarts=1000", workers, lowest))
+	return c
+}
+
+// happens lets something happen, then lets the loops run and checks what they have made of it.
+func (c *cluster) happens(line string) {
+	before := c.s.View()
+	c.happen(line)
+	c.check(before)
+	c.follow()
+}
+
+// follow lets the agents start and end engines as they should.
+func (c *cluster) follow() {
+	wanted := map[string]bool{}
+	for _, n := range c.s.View().Nodes() {
+		for _, task := range state.Desired(c.s.View(), n.GetId()) {
+			wanted[task.GetId()] = true
+			if c.engines[task.GetId()] == nil {
+				c.engines[task.GetId()] = &engine{id: task.GetId()}
+				c.order = append(c.order, task.GetId())
+			}
+		}
+	}
+	for _, id := range c.order {
+		if !wanted[id] {
+			c.engines[id].dead = true
+		}
+	}
+}
+
+func (c *cluster) live() []*engine {
+	var all []*engine
+	for _, id := range c.order {
+		if e := c.engines[id]; !e.dead {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func (c *cluster) task(e *engine) *tandemv1.TrainTask {
+	for _, task := range state.Desired(c.s.View(), c.at[e.id]) {
+		if task.GetId() == e.id {
+			return task.GetTrain()
+		}
+	}
+	return nil
+}
+
+// tick lets an engine do the next thing; false when it has nothing to do, or hangs.
+func (c *cluster) tick(e *engine) bool {
+	task := c.task(e)
+	if task == nil || e.hangs || e.finished {
+		return false
+	}
+	g := task.GetGroup()
+	switch {
+	case !e.ready && task.GetStopping(), g != nil && g.GetRank() < 0, e.ready && g == nil && task.GetStopping():
+		c.happens("stopped " + e.id)
+	case !e.ready:
+		e.ready, e.step = true, task.GetResume().GetStep()
+		c.happens("ready " + e.id)
+	case g == nil:
+		return false
+	case task.GetBroken():
+		if e.broke == g.GetGeneration() {
+			return false
+		}
+		e.broke, e.generation = g.GetGeneration(), 0
+		c.happens(fmt.Sprintf("broken %s step=%d generation=%d", e.id, e.step, g.GetGeneration()))
+	case e.generation < g.GetGeneration():
+		return c.join(e, g)
+	default:
+		return c.train(e, task)
+	}
+	return true
+}
+
+// join goes over to the committed group; the last one to do so forms it, with the newest state of all.
+func (c *cluster) join(e *engine, g *tandemv1.ProcessGroup) bool {
+	e.generation = g.GetGeneration()
+	var ranks []*engine
+	newest := int64(0)
+	for _, o := range c.live() {
+		if t := c.task(o); t.GetGroup().GetRank() >= 0 && t.GetGroup().GetGeneration() == g.GetGeneration() && o.generation == g.GetGeneration() {
+			ranks = append(ranks, o)
+			newest = max(newest, o.step)
+		}
+	}
+	if len(ranks) < int(g.GetWorldSize()) {
+		return true
+	}
+	if latest, _ := c.s.View().Checkpoint(c.trial().GetLatestCheckpointId()); newest < latest.GetStep() {
+		c.r.Fatalf("the group goes on from step %d, but there is a checkpoint at step %d", newest, latest.GetStep())
+	}
+	for _, o := range ranks {
+		o.step = newest
+		if c.task(o).GetGroup().GetRank() == 0 {
+			c.happens(fmt.Sprintf("formed %s step=%d", o.id, newest))
+		}
+	}
+	return true
+}
+
+// train does a step, finishes or stops: all ranks of the group together, for they do nothing alone. A rank that misses one breaks.
+func (c *cluster) train(e *engine, task *tandemv1.TrainTask) bool {
+	var ranks []*engine
+	for _, o := range c.live() {
+		if o.generation == e.generation && !o.hangs {
+			ranks = append(ranks, o)
+		}
+	}
+	g := task.GetGroup()
+	if len(ranks) < int(g.GetWorldSize()) {
+		word := "broken"
+		for _, o := range c.live() {
+			if o.hangs {
+				word = "hung"
+				c.reached["hang"]++
+			}
+		}
+		e.broke, e.generation = g.GetGeneration(), 0
+		c.happens(fmt.Sprintf("%s %s step=%d generation=%d", word, e.id, e.step, g.GetGeneration()))
+		return true
+	}
+	if a := c.allocation(); a.GetFormedStep() < 0 {
+		return false
+	}
+	switch {
+	case task.GetStopping():
+		c.happens(fmt.Sprintf("checkpoint %s step=%d", e.id, e.step))
+		for _, o := range ranks {
+			c.happens("stopped " + o.id)
+		}
+	case e.step >= trainingSteps:
+		for _, o := range ranks {
+			o.finished = true
+			c.happens("finished " + o.id)
+		}
+		c.reached["finished"]++
+	default:
+		for _, o := range ranks {
+			o.step++
+		}
+		if e.step%7 == 0 {
+			c.happens(fmt.Sprintf("checkpoint %s step=%d", e.id, e.step))
+		}
+	}
+	return true
+}
+
+func (c *cluster) trial() *tandemv1.Trial { t, _ := c.s.View().Trial("j-trial"); return t }
+
+func (c *cluster) allocation() *tandemv1.Allocation {
+	a, _ := c.s.View().Allocation(c.trial().GetAllocationId())
+	return a
+}
+
+// check looks at what the last thing that happened has led to.
+func (c *cluster) check(before *state.View) {
+	after := c.s.View()
+	held := map[string]bool{}
+	for _, a := range after.Allocations() {
+		old, _ := before.Allocation(a.GetId())
+		if a.GetGeneration() < old.GetGeneration() || a.GetGeneration() != c.trial().GetGeneration() {
+			c.r.Fatalf("generation %d came after %d, the trial is at %d", a.GetGeneration(), old.GetGeneration(), c.trial().GetGeneration())
+		}
+		for _, m := range a.GetMembers() {
+			place := m.GetNodeId() + "/" + m.GetSlotId()
+			if held[place] {
+				c.r.Fatalf("slot %s is held twice", place)
+			}
+			held[place] = true
+		}
+		j, _ := after.Job(a.GetJobId())
+		workers := state.WorkersOf(j)
+		if n := int(a.GetWorldSize()); a.GetGeneration() > old.GetGeneration() && state.HasGroup(a) && (n > workers.Max || n < workers.Min && !a.GetStopping()) {
+			c.r.Fatalf("%d ranks are not between %d and %d", n, workers.Min, workers.Max)
+		}
+		if a.GetPlanned() {
+			c.reached["planned"]++
+		}
+		if a.GetStopping() {
+			c.reached["stopping"]++
+		}
+	}
+	if c.trial() != nil && c.trial().GetReason() == "" {
+		c.r.Fatalf("the trial has no reason: %v", c.trial())
+	}
+}
+
+// late lets an engine that was let go say something; nobody listens.
+func (c *cluster) late() {
+	for _, id := range c.order {
+		owner, _, _ := strings.Cut(id, "/")
+		e := c.engines[id]
+		if n, ok := c.s.View().Node(c.at[id]); !e.dead || !ok || c.task(e) != nil || n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
+			continue
+		}
+		if a, _ := c.s.View().Allocation(owner); state.Member(a, member(id)) != nil {
+			continue // it has stopped, and is remembered
+		}
+		before := c.s.View()
+		if why := c.report(id, &tandemv1.EngineReport{Generation: 1, Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "late", Permanent: true}}}); why != fsm.Over {
+			c.r.Fatalf("a report of %s, which was let go, was taken: %q", id, why)
+		}
+		if old, _ := before.Trial("j-trial"); old.GetModifiedIndex() != c.trial().GetModifiedIndex() {
+			c.r.Fatalf("a late report has changed the trial")
+		}
+		c.reached["late"]++
+		return
+	}
+}
+
+func member(engine string) int32 {
+	_, number, _ := state.ParseEngineID(engine)
+	return number
+}
+
+// fault lets one thing go wrong, or an operator or user do something.
+func (c *cluster) fault() {
+	nodeName := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(c.r, "node")
+	n, _ := c.s.View().Node(nodeName)
+	alive := n.GetState() == tandemv1.NodeState_NODE_STATE_ALIVE
+	live := c.live()
+	switch kind := rapid.IntRange(0, 10).Draw(c.r, "fault"); {
+	case kind <= 3 && len(live) > 0:
+		e := live[rapid.IntRange(0, len(live)-1).Draw(c.r, "which")]
+		if kind == 3 {
+			e.hangs = true
+			return
+		}
+		e.dead = true
+		c.happens("killed " + e.id)
+		c.reached["killed"]++
+	case kind == 4 && alive:
+		c.happens("lose " + nodeName)
+	case kind == 4 || kind == 5:
+		c.happens("back " + nodeName)
+	case kind == 6:
+		c.happens(rapid.SampledFrom([]string{"uncordon ", "drain ", "cordon "}).Draw(c.r, "what") + nodeName)
+	case kind == 7:
+		c.happens(fmt.Sprint("scale j workers=", rapid.IntRange(1, 5).Draw(c.r, "workers")))
+	case kind == 8:
+		c.happens(rapid.SampledFrom([]string{"resume", "pause"}).Draw(c.r, "intent") + " j")
+	case kind == 9:
+		c.happens("wait " + rapid.SampledFrom([]string{"100ms", "2s", "31s"}).Draw(c.r, "time"))
+	default:
+		c.late()
+	}
+}
+
+// TestReformAlwaysGetsOn drives state machine, decider and engines through faults in any order. Whatever has happened: when
+// nothing more goes wrong, the job comes to its end.
+func TestReformAlwaysGetsOn(t *testing.T) {
+	reached := map[string]int{}
+	rapid.Check(t, func(r *rapid.T) {
+		c := newCluster(t, r, reached)
+		for range rapid.IntRange(0, 60).Draw(r, "things") {
+			if live := c.live(); len(live) > 0 && rapid.IntRange(0, 4).Draw(r, "work") < 4 {
+				c.tick(live[rapid.IntRange(0, len(live)-1).Draw(r, "engine")])
+				continue
+			}
+			c.fault()
+		}
+		c.getsOn()
+	})
+	t.Logf("reached: %v", reached)
+	for _, want := range []string{"killed", "hang", "planned", "stopping", "finished", "late"} {
+		if reached[want] == 0 {
+			t.Errorf("nothing reached %q: the faults are too random to show anything", want)
+		}
+	}
+}
+
+// getsOn heals all nodes and lets everything run until the job has ended.
+func (c *cluster) getsOn() {
+	for _, n := range []string{"a", "b", "c"} {
+		c.happens("uncordon " + n)
+		if at, _ := c.s.View().Node(n); at.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
+			c.happens("back " + n)
+		}
+	}
+	for range 3000 {
+		if state.TrialFinal(c.trial().GetState()) {
+			break
+		}
+		if j, _ := c.s.View().Job("j"); j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
+			c.happens("resume j")
+		}
+		busy := false
+		for _, e := range c.live() {
+			if !e.dead {
+				busy = c.tick(e) || busy
+			}
+		}
+		if !busy {
+			c.happens("wait 1s")
+			for _, e := range c.live() { // what hangs with nobody in its group to notice it, its agent ends
+				if e.hangs && !e.dead {
+					e.dead = true
+					c.happens("killed " + e.id)
+				}
+			}
+		}
+	}
+	if got := c.trial().GetState(); got != tandemv1.TrialState_TRIAL_STATE_COMPLETED {
+		c.r.Fatalf("the job is stuck: %v\n%v\n%s", c.trial(), c.allocation(), last(c.out.String(), 3000))
+	}
+}
+
+func last(s string, n int) string { return s[max(0, len(s)-n):] }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -17,6 +18,7 @@ import (
 	"tandem.dev/worker/checkpoint"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/elastic"
+	"tandem.dev/worker/fault"
 	"tandem.dev/worker/torch"
 	"tandem.dev/worker/train"
 )
@@ -66,7 +68,8 @@ type member struct {
 	feed    *data.Feed
 	loop    *train.Loop
 
-	mu    sync.Mutex // guards group against Abort
+	done  atomic.Int64 // optimizer steps, for those that ask beside the work
+	mu    sync.Mutex   // guards group against Abort
 	group *torch.Group
 }
 
@@ -110,9 +113,9 @@ func (m *member) Prepare(ctx context.Context) error {
 	m.keeper = checkpoint.New(checkpoint.Config{
 		Job: m.task.GetJobId(), Trial: m.task.GetTrialId(), SpecHash: m.task.GetSpecHash(), DatasetID: spec.GetDatasetId(),
 		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(m.hello.GetScratch(), "spool"),
-	}, checkpoint.Deps{Store: m.store, Log: m.log, Report: m.reportCheckpoint})
+	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint})
 	deps := train.Deps{
-		Trainer: trainer{m.trainer}, Batches: m.feed, Validation: data.NewSlices(set.Split(data.Validation)),
+		Trainer: trainer{m.trainer}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Split(data.Validation)),
 		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Now: time.Now, Log: m.log,
 	}
 	written, err := openLedger(m.task.GetTrialId(), m.engine.task.GetId())
@@ -129,6 +132,7 @@ func (m *member) Prepare(ctx context.Context) error {
 // Join forms the process group of a generation; there is none for a single rank.
 func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 	m.host.generation.Store(g.Generation)
+	fault.Point("join", m.Step())
 	now := train.Generation{Number: g.Generation, Rank: g.Rank, World: g.World}
 	if g.World > 1 {
 		formed, err := m.form(ctx, g)
@@ -141,6 +145,7 @@ func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 		return 0, fmt.Errorf("train with the other ranks: %w", broken(err))
 	}
 	m.keeper.Join(g.Generation, g.Rank, g.World, now.Group)
+	fault.Point("sync", m.Step())
 	step, err := m.loop.Join(ctx, now)
 	return step, broken(err)
 }
@@ -205,7 +210,11 @@ func (m *member) Move() { m.loop.Move() }
 func (m *member) Stop() { m.loop.Stop() }
 
 // Step implements elastic.Work.
-func (m *member) Step() int64 { return m.loop.Step() }
+func (m *member) Step() int64 {
+	step := m.loop.Step()
+	m.done.Store(step)
+	return step
+}
 
 // broken marks the errors that the next generation may not meet.
 func broken(err error) error {

@@ -80,6 +80,25 @@ func (a *agent) await(s *connect.ServerStreamForClient[tandemv1.SessionResponse]
 	return nil
 }
 
+// awaitGroup reads a session until all its engines are in the process group of a generation.
+func (a *agent) awaitGroup(s *connect.ServerStreamForClient[tandemv1.SessionResponse], generation int64) []*tandemv1.EngineTask {
+	a.t.Helper()
+	defer time.AfterFunc(20*time.Second, func() { _ = s.Close() }).Stop()
+	for s.Receive() {
+		engines, in := s.Msg().GetEngines(), 0
+		for _, e := range engines {
+			if g := e.GetTrain().GetGroup(); g.GetGeneration() == generation && int(g.GetWorldSize()) == len(engines) && !e.GetTrain().GetBroken() {
+				in++
+			}
+		}
+		if in == len(engines) && in > 0 {
+			return engines
+		}
+	}
+	a.t.Fatalf("session ended: %v", s.Err())
+	return nil
+}
+
 func (a *agent) report(reports ...*tandemv1.EngineReport) []string {
 	a.t.Helper()
 	res, err := a.api.Report(a.t.Context(), connect.NewRequest(&tandemv1.ReportRequest{NodeId: a.id, Incarnation: 1, Reports: reports}))
@@ -187,13 +206,14 @@ func TestJobFromSubmitToEnd(t *testing.T) {
 	s := a.session(t.Context(), a.node(2))
 	tasks := a.await(s, 2)
 	train := tasks[0].GetTrain()
-	if train.GetWorldSize() != 2 || tasks[0].GetStorage().GetEndpoint() != "store.test:1" || train.GetDatasetPrefix() == "" {
+	if train.GetGroup() != nil || tasks[0].GetStorage().GetEndpoint() != "store.test:1" || train.GetDatasetPrefix() == "" {
 		t.Errorf("task %v", tasks[0])
 	}
 	gen := tasks[0].GetGeneration()
 	for _, task := range tasks {
 		a.report(&tandemv1.EngineReport{EngineId: task.GetId(), Generation: gen, Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 10}}})
 	}
+	a.awaitGroup(s, gen)
 	a.rendezvous(train, gen)
 	if _, err := a.api.ReportProgress(t.Context(), connect.NewRequest(&tandemv1.ReportProgressRequest{Progress: []*tandemv1.Progress{
 		{TrialId: train.GetTrialId(), Generation: gen, Step: 5, TotalSteps: 10, Loss: 0.5, Time: timestamppb.Now()},
@@ -205,12 +225,12 @@ func TestJobFromSubmitToEnd(t *testing.T) {
 	})
 	a.checkpoint(r, tasks[0])
 	writeLog(t, r, train.GetTrialId(), a.id)
-	old := &tandemv1.EngineReport{EngineId: tasks[0].GetId(), Generation: gen - 1, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}
+	old := &tandemv1.EngineReport{EngineId: train.GetAllocationId() + "/7", Generation: gen, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}
 	late, err := a.api.Report(t.Context(), connect.NewRequest(&tandemv1.ReportRequest{NodeId: a.id, Incarnation: 1, Reports: []*tandemv1.EngineReport{
 		old, {EngineId: tasks[0].GetId(), Generation: gen}, // which says nothing
 	}}))
 	if err != nil || late.Msg.GetRefusals()[0] == "" || !late.Msg.GetOver()[0] || late.Msg.GetRefusals()[1] == "" || late.Msg.GetOver()[1] {
-		t.Errorf("answers to a report of an old generation and an empty one: %v, %v", late, err)
+		t.Errorf("answers to a report of a member that is not there and an empty one: %v, %v", late, err)
 	}
 	for _, task := range tasks {
 		a.report(&tandemv1.EngineReport{EngineId: task.GetId(), Generation: gen, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}})
@@ -392,8 +412,8 @@ func TestLostNode(t *testing.T) {
 		return w.GetJob().GetState() == tandemv1.JobState_JOB_STATE_PENDING
 	})
 	b := newAgent(t, r)
-	if tasks := b.await(b.session(t.Context(), b.node(2)), 2); tasks[0].GetGeneration() != 2 {
-		t.Errorf("generation %d", tasks[0].GetGeneration())
+	if tasks := b.await(b.session(t.Context(), b.node(2)), 2); tasks[0].GetGeneration() != 1 {
+		t.Errorf("generation %d, though no group was committed before", tasks[0].GetGeneration())
 	}
 }
 

@@ -52,6 +52,8 @@ func (a *agent) publish(r *running, s *connect.ServerStreamForClient[tandemv1.Se
 	}
 	finished := &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}
 	train := a.awaitTask(s, func(e *tandemv1.EngineTask) bool { return e.GetTrain() != nil })
+	a.report(&tandemv1.EngineReport{EngineId: train.GetId(), Generation: train.GetGeneration(), Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}})
+	a.awaitGroup(s, train.GetGeneration())
 	a.checkpoint(r, train)
 	a.report(&tandemv1.EngineReport{EngineId: train.GetId(), Generation: train.GetGeneration(), Report: finished})
 	task := a.awaitTask(s, func(e *tandemv1.EngineTask) bool { return e.GetPublish() != nil })

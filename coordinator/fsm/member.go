@@ -90,7 +90,7 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 	a.Put(alloc)
 	a.progressed(alloc.GetTrialId(), b.GetStep(), false)
 	if first {
-		a.reportBreak(alloc, "its process group broke", fmt.Sprintf("Rank %d on %s: %s", m.GetRank(), nodeName(n), b.GetMessage()))
+		a.reportBreak(alloc, "has a process group that broke", fmt.Sprintf("Rank %d on %s: %s", m.GetRank(), nodeName(n), b.GetMessage()))
 	}
 }
 

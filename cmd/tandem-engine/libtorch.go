@@ -86,7 +86,7 @@ func buildModel(ctx context.Context, store storage.Store, spec *tandemv1.JobSpec
 }
 
 // checkModel refuses a model whose output does not fit the dataset, before any work is done.
-func checkModel(m *torch.Module, split *data.Split, outputs int) error {
+func checkModel(m *torch.Module, split *data.Split, outputs []int64) error {
 	if err := m.SetTraining(false); err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkModel(r.module, set.Split(data.Train), set.Manifest.Outputs()); err != nil {
+	if err := checkModel(r.module, set.Split(data.Train), set.Manifest.OutputShape()); err != nil {
 		return nil, err
 	}
 	if r.group, err = r.join(ctx, r.task, on); err != nil {

@@ -3,6 +3,7 @@ package data
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"tandem.dev/storage"
 	"tandem.dev/storage/dataset"
@@ -16,12 +17,12 @@ const (
 )
 
 // Batch is a few rows as the engine takes them: features row-major, and labels for
-// classification or targets for regression.
+// classification and text or targets for regression.
 type Batch struct {
 	Rows    int
 	Shape   []int64   // of one row's features
 	X       []float32 // Rows * product of Shape, normalised
-	Labels  []int64   // classification: classes from 0; else nil
+	Labels  []int64   // classes from 0: one a row, or for text one for each place of a row; nil for regression
 	Targets []float32 // regression; else nil
 }
 
@@ -73,6 +74,12 @@ func Load(ctx context.Context, store storage.Store, prefix string, o Options) (*
 			Rows: table.Rows, Shape: d.Manifest.Shape, X: table.Features,
 			Labels: table.Labels, Targets: table.Targets,
 		}}
+		if d.Manifest.Task == dataset.TaskLanguage {
+			split.unfold(table.Text, d.Manifest.FeatureDim())
+			split.Raw = split.X // bytes are not normalised
+			set.splits[name] = split
+			continue
+		}
 		if o.KeepRaw {
 			split.Raw = table.Features
 			split.X = make([]float32, len(table.Features))
@@ -117,12 +124,27 @@ func (b Batch) Dim() int {
 	return n
 }
 
+// places returns the number of labels of a row.
+func (b Batch) places() int { return len(b.Labels) / max(1, b.Rows) }
+
+// unfold appends windows of text to an empty batch: dim bytes each as numbers, and the
+// bytes that follow them as labels.
+func (b *Batch) unfold(text []byte, dim int) {
+	b.X, b.Labels = slices.Grow(b.X, len(text)), slices.Grow(b.Labels, len(text))
+	for ; len(text) > dim; text = text[dim+1:] {
+		for i, c := range text[:dim] {
+			b.X = append(b.X, float32(c))
+			b.Labels = append(b.Labels, int64(text[i+1]))
+		}
+	}
+}
+
 // Slice returns the rows [lo, hi) of b without copying them.
 func (b Batch) Slice(lo, hi int) Batch {
-	dim := b.Dim()
+	dim, places := b.Dim(), b.places()
 	out := Batch{Rows: hi - lo, Shape: b.Shape, X: b.X[lo*dim : hi*dim]}
 	if b.Labels != nil {
-		out.Labels = b.Labels[lo:hi]
+		out.Labels = b.Labels[lo*places : hi*places]
 	}
 	if b.Targets != nil {
 		out.Targets = b.Targets[lo:hi]
@@ -132,13 +154,13 @@ func (b Batch) Slice(lo, hi int) Batch {
 
 // Gather copies the given rows of b into dst, whose memory is used again.
 func (b Batch) Gather(dst *Batch, rows []int32) {
-	dim := b.Dim()
+	dim, places := b.Dim(), b.places()
 	dst.Rows, dst.Shape = len(rows), b.Shape
 	dst.X, dst.Labels, dst.Targets = dst.X[:0], dst.Labels[:0], dst.Targets[:0]
 	for _, row := range rows {
 		dst.X = append(dst.X, b.X[int(row)*dim:(int(row)+1)*dim]...)
 		if b.Labels != nil {
-			dst.Labels = append(dst.Labels, b.Labels[row])
+			dst.Labels = append(dst.Labels, b.Labels[int(row)*places:(int(row)+1)*places]...)
 		}
 		if b.Targets != nil {
 			dst.Targets = append(dst.Targets, b.Targets[row])

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"time"
@@ -118,7 +119,8 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	}
 	r.keeper = checkpoint.New(checkpoint.Config{
 		Job: r.task.GetJobId(), Trial: r.task.GetTrialId(), SpecHash: r.task.GetSpecHash(), DatasetID: spec.GetDatasetId(),
-		Prefix: r.task.GetCheckpointPrefix(), Generation: r.engine.task.GetGeneration(), Rank: int(r.task.GetRank()), Resume: r.task.GetResume(),
+		Prefix: r.task.GetCheckpointPrefix(), Generation: r.engine.task.GetGeneration(), Rank: int(r.task.GetRank()), World: int(r.task.GetWorldSize()), Resume: r.task.GetResume(),
+		Spool: filepath.Join(r.hello.GetScratch(), "spool"),
 	}, keep)
 	deps.Checkpoints = r.keeper
 	return train.New(train.Config{Plan: plan, Rank: int(r.task.GetRank()), World: int(r.task.GetWorldSize())}, deps)

@@ -44,7 +44,7 @@ type Best struct {
 	Step   int64   `json:"step"`
 }
 
-// Shard is one file of tensors. Save fills it in.
+// Shard is one file of tensors.
 type Shard struct {
 	Key     string `json:"key"` // below the checkpoint's prefix
 	SHA256  string `json:"sha256"`
@@ -125,12 +125,20 @@ func (m Manifest) check() error {
 		return fmt.Errorf("%d shards, must be 1 to %d", len(m.Shards), maxShards)
 	}
 	for i, s := range m.Shards {
-		if len(s.SHA256) != 64 || s.Key != shardKey(i, s.SHA256) {
-			return fmt.Errorf("shard %d has key %.80q and sha256 %.80q, which do not belong together", i, s.Key, s.SHA256)
+		if err := s.check(i); err != nil {
+			return err
 		}
-		if s.Bytes <= 0 || s.Bytes > maxShard || s.Tensors < 0 {
-			return fmt.Errorf("shard %d has %d bytes and %d tensors", i, s.Bytes, s.Tensors)
-		}
+	}
+	return nil
+}
+
+// check makes sure that s can be shard i.
+func (s Shard) check(i int) error {
+	if len(s.SHA256) != 64 || s.Key != shardKey(i, s.SHA256) {
+		return fmt.Errorf("shard %d has key %.80q and sha256 %.80q, which do not belong together", i, s.Key, s.SHA256)
+	}
+	if s.Bytes <= 0 || s.Bytes > maxShard || s.Tensors < 0 {
+		return fmt.Errorf("shard %d has %d bytes and %d tensors", i, s.Bytes, s.Tensors)
 	}
 	return nil
 }

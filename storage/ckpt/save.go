@@ -1,7 +1,6 @@
 package ckpt
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,32 +21,45 @@ func Save(ctx context.Context, s storage.Store, prefix string, m Manifest, shard
 	if err := unique(shards); err != nil {
 		return Manifest{}, fmt.Errorf("save checkpoint %s: %w", prefix, err)
 	}
-	m.Format, m.FormatVersion, m.Shards = format, formatVersion, nil
-	files := make([][]byte, len(shards))
+	files := make([]*safetensors.File, len(shards))
+	made := make([]Shard, len(shards))
 	for i, tensors := range shards {
-		b, err := safetensors.Marshal(tensors, nil)
-		if err != nil {
-			return Manifest{}, fmt.Errorf("save checkpoint %s: shard %d: %w", prefix, i, err)
-		}
-		sum := sha256.Sum256(b)
-		sha := hex.EncodeToString(sum[:])
-		files[i] = b
-		m.Shards = append(m.Shards, Shard{Key: shardKey(i, sha), SHA256: sha, Bytes: int64(len(b)), Tensors: len(tensors)})
-	}
-	if err := m.check(); err != nil {
-		return Manifest{}, fmt.Errorf("save checkpoint %s: %w", prefix, err)
-	}
-	manifest, err := sealed.Marshal(m)
-	if err != nil {
-		return Manifest{}, fmt.Errorf("save checkpoint %s: %w", prefix, err)
-	}
-	if len(manifest) > maxManifest {
-		return Manifest{}, fmt.Errorf("save checkpoint %s: a manifest of %d bytes, at most %d are allowed", prefix, len(manifest), maxManifest)
-	}
-	for i, b := range files {
-		if err := s.Put(ctx, prefix+"/"+m.Shards[i].Key, bytes.NewReader(b), int64(len(b))); err != nil {
+		var err error
+		if made[i], files[i], err = NewShard(i, tensors); err != nil {
 			return Manifest{}, fmt.Errorf("save checkpoint %s: %w", prefix, err)
 		}
+	}
+	if _, _, err := m.seal(made); err != nil {
+		return Manifest{}, fmt.Errorf("save checkpoint %s: %w", prefix, err)
+	}
+	for i, f := range files {
+		if err := PutShard(ctx, s, prefix, made[i], f); err != nil {
+			return Manifest{}, err
+		}
+	}
+	return Commit(ctx, s, prefix, m, made)
+}
+
+// NewShard describes shard i of a checkpoint and returns the file to store.
+func NewShard(i int, tensors []safetensors.Tensor) (Shard, *safetensors.File, error) {
+	f, err := safetensors.NewFile(tensors, nil)
+	if err != nil {
+		return Shard{}, nil, fmt.Errorf("shard %d: %w", i, err)
+	}
+	h := sha256.New()
+	if _, err := f.WriteTo(h); err != nil {
+		return Shard{}, nil, err
+	}
+	sha := hex.EncodeToString(h.Sum(nil))
+	return Shard{Key: shardKey(i, sha), SHA256: sha, Bytes: f.Size(), Tensors: len(tensors)}, f, nil
+}
+
+// Commit makes shards that are in the store a checkpoint, and returns its manifest with
+// Format and Shards filled in. ErrExists as in Save.
+func Commit(ctx context.Context, s storage.Store, prefix string, m Manifest, shards []Shard) (Manifest, error) {
+	m, manifest, err := m.seal(shards)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("commit checkpoint %s: %w", prefix, err)
 	}
 	switch err := s.PutIfAbsent(ctx, prefix+"/"+manifestName, manifest); {
 	case errors.Is(err, storage.ErrExists):
@@ -56,6 +68,22 @@ func Save(ctx context.Context, s storage.Store, prefix string, m Manifest, shard
 		return Manifest{}, fmt.Errorf("commit checkpoint %s: %w", prefix, err)
 	}
 	return m, nil
+}
+
+// seal fills in what the saver does not know, and encodes the manifest.
+func (m Manifest) seal(shards []Shard) (Manifest, []byte, error) {
+	m.Format, m.FormatVersion, m.Shards = format, formatVersion, shards
+	if err := m.check(); err != nil {
+		return Manifest{}, nil, err
+	}
+	b, err := sealed.Marshal(m)
+	if err != nil {
+		return Manifest{}, nil, err
+	}
+	if len(b) > maxManifest {
+		return Manifest{}, nil, fmt.Errorf("a manifest of %d bytes, at most %d are allowed", len(b), maxManifest)
+	}
+	return m, b, nil
 }
 
 func unique(shards [][]safetensors.Tensor) error {

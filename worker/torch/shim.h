@@ -163,6 +163,11 @@ tdm_status tdm_trainer_evaluate(tdm_trainer *trainer, const float *x, const int6
                                 const int64_t *y_shape, int32_t y_dims,
                                 tdm_eval_result *out);
 tdm_status tdm_trainer_state(tdm_trainer *trainer, tdm_tensors **out);
+// The named part of the state only; TDM_STATE for a name that is none.
+tdm_status tdm_trainer_state_of(tdm_trainer *trainer, const char **names, size_t n,
+                                tdm_tensors **out);
+// The state where it lies: names, types and sizes are of use, the data are not.
+tdm_status tdm_trainer_state_sizes(tdm_trainer *trainer, tdm_tensors **out);
 tdm_status tdm_trainer_load_state(tdm_trainer *trainer, const tdm_tensors *list);
 // A hash of all bits of the state, and whether all its numbers are finite.
 tdm_status tdm_trainer_fingerprint(tdm_trainer *trainer, uint64_t *out);

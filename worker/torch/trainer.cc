@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <set>
+#include <unordered_map>
 
 namespace tandem {
 namespace {
@@ -461,6 +462,31 @@ tdm_status tdm_trainer_state(tdm_trainer* trainer, tdm_tensors** out) {
       dtype_name(t.second.scalar_type());
       list->add(t.first, t.second);
     }
+    *out = list.release();
+  });
+}
+
+tdm_status tdm_trainer_state_of(tdm_trainer* trainer, const char** names, size_t n,
+                                tdm_tensors** out) {
+  return guarded([&] {
+    std::unordered_map<std::string, at::Tensor> all;
+    for (const auto& t : trainer->trainer->state()) all.insert(t);
+    auto list = std::make_unique<tdm_tensors>();
+    for (size_t i = 0; i < n; i++) {
+      const auto t = all.find(names[i]);
+      if (t == all.end()) throw Failure(TDM_STATE, std::string(names[i]) + " is not known here");
+      dtype_name(t->second.scalar_type());
+      list->add(t->first, t->second);
+    }
+    *out = list.release();
+  });
+}
+
+tdm_status tdm_trainer_state_sizes(tdm_trainer* trainer, tdm_tensors** out) {
+  return guarded([&] {
+    auto list = std::make_unique<tdm_tensors>();
+    list->list = trainer->trainer->state();
+    for (const auto& t : list->list) dtype_name(t.second.scalar_type());
     *out = list.release();
   });
 }

@@ -14,6 +14,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/worker/checkpoint"
@@ -113,14 +114,23 @@ func (s *softmax) Evaluate(b data.Batch) (train.Totals, error) {
 	return t, nil
 }
 
-func (s *softmax) State() ([]safetensors.Tensor, error) {
-	return []safetensors.Tensor{vector("w", s.w), vector("momentum", s.momentum)}, nil
+func (s *softmax) StateSizes() ([]string, []int64, error) {
+	n := int64(8 * len(s.w))
+	return []string{"w", "momentum"}, []int64{n, n}, nil
+}
+
+func (s *softmax) StateOf(names []string) (all []safetensors.Tensor, _ error) {
+	for _, name := range names {
+		all = append(all, vector(name, map[string][]float64{"w": s.w, "momentum": s.momentum}[name]))
+	}
+	return all, nil
 }
 
 func (s *softmax) LoadState(tensors []safetensors.Tensor) error {
-	for i, into := range [][]float64{s.w, s.momentum} {
+	for _, t := range tensors {
+		into := map[string][]float64{"w": s.w, "momentum": s.momentum}[t.Name]
 		for j := range into {
-			into[j] = math.Float64frombits(binary.LittleEndian.Uint64(tensors[i].Data[8*j:]))
+			into[j] = math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*j:]))
 		}
 	}
 	return nil
@@ -197,6 +207,19 @@ func (m member) AllReduceSum(v []float64) error {
 		return fmt.Errorf("all-reduce: %w", train.ErrPeerLost)
 	}
 	copy(v, r.result)
+	return nil
+}
+
+// eager waits for each checkpoint while the store answers, for the steps here are faster than any store.
+type eager struct{ *checkpoint.Keeper }
+
+func (e eager) Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, last bool) error {
+	if err := e.Keeper.Save(ctx, m, state, last); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	_ = e.Wait(ctx, cancel) // the loop asks for its failure at the end
 	return nil
 }
 
@@ -306,7 +329,7 @@ func (s site) run() []ending {
 		model.dropout = s.dropout
 		keeper := checkpoint.New(checkpoint.Config{
 			Job: "job-1", Trial: "trial-1", SpecHash: "hash", DatasetID: "data-1", Prefix: "trials/trial-1/ckpt",
-			Generation: s.generation, Rank: rank, Resume: s.resume,
+			Generation: s.generation, Rank: rank, World: s.world, Resume: s.resume,
 		}, checkpoint.Deps{Store: s.store, Group: keeperGroup, Log: zerolog.Nop(), Report: func(ctx context.Context, c *tandemv1.Checkpoint) error {
 			return news.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
 		}})
@@ -316,7 +339,7 @@ func (s site) run() []ending {
 		}
 		feed := data.NewFeed(blobs("train", trainRows, 1), order)
 		config := train.Config{Plan: plan, Rank: rank, World: s.world}
-		deps := train.Deps{Trainer: model, Batches: feed, Validation: data.NewSlices(blobs("validation", validRows, 2)), Group: group, Checkpoints: keeper, Reporter: news, Now: time.Now, Log: zerolog.Nop()}
+		deps := train.Deps{Trainer: model, Batches: feed, Validation: data.NewSlices(blobs("validation", validRows, 2)), Group: group, Checkpoints: eager{keeper}, Reporter: news, Now: time.Now, Log: zerolog.Nop()}
 		if s.change != nil {
 			s.change(rank, &config, &deps, model)
 		}

@@ -32,10 +32,10 @@ type Config struct {
 // Deps of a Loop.
 type Deps struct {
 	Trainer     Trainer
-	Batches     Batches     // of the training split
-	Validation  Rows        // may be none: then nothing is evaluated
-	Group       Group       // nil for a single process
-	Checkpoints Checkpoints // Save and Wait are only called on rank 0
+	Batches     Batches // of the training split
+	Validation  Rows    // may be none: then nothing is evaluated
+	Group       Group   // nil for a single process
+	Checkpoints Checkpoints
 	Reporter    Reporter
 	Stop        <-chan struct{} // closed when this rank is asked to stop with a checkpoint
 	Now         func() time.Time
@@ -137,7 +137,7 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 			}
 		}
 		if keep || stop {
-			if err := l.save(ctx, st); err != nil {
+			if err := l.save(ctx, st, stop); err != nil {
 				return 0, fmt.Errorf("checkpoint at step %d: %w", st.Step, err)
 			}
 		}
@@ -180,6 +180,9 @@ func (l *Loop) sync(sum *agreement, step, propose int64) (every int64, stop bool
 	if l.Rank == 0 {
 		sum.every = float64(propose)
 	}
+	if l.Checkpoints.Busy() {
+		sum.busy = 1
+	}
 	v := sum.vector()
 	if err := l.Group.AllReduceSum(v); err != nil {
 		return 0, false, err
@@ -187,6 +190,9 @@ func (l *Loop) sync(sum *agreement, step, propose int64) (every int64, stop bool
 	all := agreementOf(v)
 	if math.IsNaN(all.lossSum) || math.IsInf(all.lossSum, 0) {
 		return 0, false, diverged(step, l.Plan.Schedule.At(step-1), "loss", fmt.Sprintf("loss %v, gradient finite", all.lossSum))
+	}
+	if all.busy == 0 {
+		l.Checkpoints.Free()
 	}
 	l.meter.add(all.lossSum, all.rows)
 	*sum = agreement{}
@@ -230,27 +236,19 @@ func (l *Loop) evaluate(ctx context.Context, st *State) error {
 	}}})
 }
 
-// save copies the state and has it written while training goes on. The copies of the ranks
-// are equal, so rank 0's is enough.
-func (l *Loop) save(ctx context.Context, st State) error {
-	if l.Rank != 0 || l.saved == st.Step {
+// save has the state written while training goes on, by each rank its share.
+func (l *Loop) save(ctx context.Context, st State, stop bool) error {
+	if l.saved == st.Step {
 		return nil
-	}
-	tensors, err := l.Trainer.State()
-	if err != nil {
-		return err
 	}
 	m := st.manifest()
 	m.Seed, m.WorldSize = l.Plan.Seed, l.World
 	l.saved = st.Step
-	return l.Checkpoints.Save(ctx, m, tensors)
+	return l.Checkpoints.Save(ctx, m, l.Trainer, stop || st.Step == l.Plan.Total)
 }
 
 // settle waits until the last checkpoint is committed.
 func (l *Loop) settle(ctx context.Context, st State) error {
-	if l.Rank != 0 {
-		return nil
-	}
 	l.show(st, phaseSaving)
 	if err := l.Checkpoints.Wait(ctx, func() { l.show(st, PhaseStorage) }); err != nil {
 		return fmt.Errorf("keep the checkpoint of step %d: %w", st.Step, err)

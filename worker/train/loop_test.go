@@ -282,8 +282,8 @@ func TestEndWaitsForTheStore(t *testing.T) {
 			}
 		}
 		news := ends[0].news
-		if kept := news.checkpoints(); len(kept) != 1 || kept[0].Step != 28 {
-			t.Errorf("kept %v, want the last", kept)
+		if kept := news.checkpoints(); len(kept) != 2 || kept[0].Step != 7 || kept[1].Step != 28 {
+			t.Errorf("kept %v, want the best and the last", kept)
 		}
 		if n := len(news.evaluations()); n != 4 {
 			t.Errorf("%d evaluations", n)

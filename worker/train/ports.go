@@ -19,9 +19,9 @@ type Trainer interface {
 	Step(StepInput) (StepResult, error)
 	// Evaluate measures a batch without learning from it, on this rank alone.
 	Evaluate(data.Batch) (Totals, error)
-	// State copies parameters, buffers and the state of the optimizer to the host.
-	State() ([]safetensors.Tensor, error)
-	// LoadState puts back what State gave. Names, types and shapes have to be the same.
+	// Source copies parameters, buffers and the state of the optimizer to the host.
+	ckpt.Source
+	// LoadState puts back the whole state. Names, types and shapes have to be the same.
 	LoadState([]safetensors.Tensor) error
 }
 
@@ -72,11 +72,17 @@ type Checkpoints interface {
 	// Restore returns what training starts from, the same on all ranks; nil: from the beginning.
 	// It waits for a store that is unavailable; away is called once to tell so.
 	Restore(ctx context.Context, away func()) (*ckpt.Manifest, []safetensors.Tensor, error)
-	// Save begins to keep a checkpoint and returns once no other is being written. It does not
-	// wait for a store that is unavailable.
-	Save(ctx context.Context, m ckpt.Manifest, tensors []safetensors.Tensor) error
-	// Wait returns when the last one is committed, or with the error that it ended with. It
-	// waits for a store that is unavailable; away is called once to tell so.
+	// Busy tells whether this rank still holds a share of a checkpoint that is being written.
+	Busy() bool
+	// Free says that no rank is busy. All ranks call it at the same step.
+	Free()
+	// Save begins to keep a checkpoint of the state as it is now; all ranks call it at the same
+	// step with the same manifest. It copies this rank's share and does not wait for those
+	// before: it may leave this one out, but not the last.
+	Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, last bool) error
+	// Wait returns when this rank's share of the last one is kept, on rank 0 when it is
+	// committed, or with the error that it ended with. It waits for a store that is unavailable;
+	// away is called once to tell so.
 	Wait(ctx context.Context, away func()) error
 }
 

@@ -43,7 +43,8 @@ type agreement struct {
 	lossSum, rows float64 // since the last sync
 	stops         float64 // ranks that were asked to stop
 	every         float64 // steps to the next sync, given by rank 0, 0 by all others
+	busy          float64 // ranks that still write their share of a checkpoint
 }
 
-func (a agreement) vector() []float64       { return []float64{a.lossSum, a.rows, a.stops, a.every} }
-func agreementOf(v []float64) (a agreement) { return agreement{v[0], v[1], v[2], v[3]} }
+func (a agreement) vector() []float64       { return []float64{a.lossSum, a.rows, a.stops, a.every, a.busy} }
+func agreementOf(v []float64) (a agreement) { return agreement{v[0], v[1], v[2], v[3], v[4]} }

@@ -63,29 +63,30 @@ type rank struct {
 	group   *torch.Group // nil for a single rank
 	trainer *torch.Trainer
 	keeper  *checkpoint.Keeper
+	set     *data.Set
 	feed    *data.Feed
 }
 
 // prepare checks all that can be wrong with the task, meets the other ranks and puts the loop together.
 func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	spec := r.task.GetSpec()
-	var set *data.Set
 	err := r.persist(ctx, r.waiting(), func() (err error) {
-		set, err = data.Load(ctx, r.store, r.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Validation}})
+		r.set, err = data.Load(ctx, r.store, r.task.GetDatasetPrefix(), r.reading())
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	set := r.set
 	plan, err := train.NewPlan(spec, set.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	order, err := data.NewOrder(set.Split(data.Train).Len(), plan.Batch, plan.Seed)
+	order, err := data.NewOrder(set.Source(data.Train).Len(), plan.Batch, plan.Seed)
 	if err != nil {
 		return nil, train.Permanent(err)
 	}
-	r.feed = data.NewFeed(set.Split(data.Train), order)
+	r.feed = data.NewFeed(set.Source(data.Train), order)
 	on, err := bestDevice()
 	if err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkModel(r.module, set.Split(data.Train), set.Manifest.OutputShape()); err != nil {
+	if err := checkModel(ctx, r.module, set.Source(data.Train), set.Manifest.OutputShape()); err != nil {
 		return nil, err
 	}
 	if r.group, err = r.join(ctx, r.task, on); err != nil {
@@ -111,7 +112,7 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	}
 	keep := checkpoint.Deps{Store: r.store, Log: r.log, Report: r.reportCheckpoint}
 	deps := train.Deps{
-		Trainer: trainer{r.trainer}, Batches: r.feed, Validation: data.NewSlices(set.Split(data.Validation)),
+		Trainer: trainer{r.trainer}, Batches: r.feed, Validation: data.NewSlices(set.Source(data.Validation)),
 		Reporter: r.host, Stop: r.stop, Now: time.Now, Log: r.log,
 	}
 	if r.group != nil {
@@ -124,6 +125,21 @@ func (r *rank) prepare(ctx context.Context) (*train.Loop, error) {
 	}, keep)
 	deps.Checkpoints = r.keeper
 	return train.New(train.Config{Plan: plan, Rank: int(r.task.GetRank()), World: int(r.task.GetWorldSize())}, deps)
+}
+
+// splitMemory is how many bytes a split may take in memory; a larger one is streamed.
+const splitMemory = 256 << 20
+
+// reading says how the splits are read.
+func (r *rank) reading() data.Options {
+	return data.Options{
+		Splits: []string{data.Train, data.Validation}, Memory: splitMemory,
+		Cache: data.Cache{Dir: r.hello.GetCache(), Bytes: r.hello.GetCacheBytes()},
+		Full: func(split string) {
+			r.log.Warn().Str("split", split).Int64("bytes", r.hello.GetCacheBytes()).
+				Msg("the dataset does not fit the node's cache, so rows are read one by one from the store, which may be slow; raise --data-cache-mib of the worker")
+		},
+	}
 }
 
 // waiting is what a rank shows while it cannot begin without the store; nil for nothing.
@@ -151,6 +167,9 @@ func (r *rank) failed(ctx context.Context, err error) error {
 func (r *rank) close() {
 	if r.feed != nil {
 		r.feed.Close()
+	}
+	if r.set != nil {
+		r.set.Close()
 	}
 	if r.trainer != nil {
 		r.trainer.Close()

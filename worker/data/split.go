@@ -46,26 +46,53 @@ func (s *Split) Gather(_ context.Context, dst *Batch, rows []int32) error {
 type Set struct {
 	Manifest dataset.Manifest
 	splits   map[string]*Split
+	streams  map[string]*Stream
 }
 
-// Split returns a split that was asked for at Load.
+// Split returns a split that was asked for at Load, or nil if it is streamed.
 func (s *Set) Split(name string) *Split { return s.splits[name] }
+
+// Source returns a split that was asked for at Load, in memory or streamed.
+func (s *Set) Source(name string) Source {
+	if stream := s.streams[name]; stream != nil {
+		return stream
+	}
+	return s.splits[name]
+}
+
+// Close lets go of the cached shards. Nobody may be reading them.
+func (s *Set) Close() {
+	for _, stream := range s.streams {
+		stream.Close()
+	}
+}
 
 // Options of Load.
 type Options struct {
 	Splits  []string // names
 	KeepRaw bool     // keep the features before normalisation as well
+
+	// Memory is how many bytes a split may take; a larger one is streamed. 0: no limit.
+	Memory int64
+	Cache  Cache // for splits that are streamed
+	// Full, if not nil, is called once for a split that finds no room in the cache.
+	Full func(split string)
 }
 
-// Load reads splits of the dataset below prefix and normalises them. Every shard's hash and
-// every label is verified. Errors match those of storage and storage/dataset.
+// Load reads splits of the dataset below prefix and normalises them, or prepares to stream
+// them. Every shard's hash and every label is verified, at the latest before the shard's
+// first row is given out. Errors match those of storage and storage/dataset.
 func Load(ctx context.Context, store storage.Store, prefix string, o Options) (*Set, error) {
 	d, err := dataset.Open(ctx, store, prefix)
 	if err != nil {
 		return nil, err
 	}
-	set := &Set{Manifest: d.Manifest, splits: map[string]*Split{}}
+	set := &Set{Manifest: d.Manifest, splits: map[string]*Split{}, streams: map[string]*Stream{}}
 	for _, name := range o.Splits {
+		if s, ok := d.Manifest.Split(name); ok && o.Memory > 0 && s.Rows > o.Memory/rowBytes(d.Manifest) {
+			set.streams[name] = newStream(d, s, o.Cache, o.Full)
+			continue
+		}
 		table, err := d.Split(ctx, name)
 		if err != nil {
 			return nil, err
@@ -93,6 +120,14 @@ func Load(ctx context.Context, store storage.Store, prefix string, o Options) (*
 		set.splits[name] = split
 	}
 	return set, nil
+}
+
+// rowBytes is what a row takes in memory.
+func rowBytes(m dataset.Manifest) int64 {
+	if m.Task == dataset.TaskLanguage {
+		return 12 * int64(m.FeatureDim())
+	}
+	return 4*int64(m.FeatureDim()) + 8
 }
 
 // checkLabels guards the engine: there a label out of range is an error without a place, or

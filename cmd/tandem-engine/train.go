@@ -65,6 +65,7 @@ type member struct {
 	module  *torch.Module
 	trainer *torch.Trainer
 	keeper  *checkpoint.Keeper
+	set     *data.Set
 	feed    *data.Feed
 	loop    *train.Loop
 
@@ -76,24 +77,24 @@ type member struct {
 // Prepare checks all that can be wrong with the task and puts together what does not depend on the group.
 func (m *member) Prepare(ctx context.Context) error {
 	spec := m.task.GetSpec()
-	var set *data.Set
 	err := m.persist(ctx, m.waiting(), func() (err error) {
-		set, err = data.Load(ctx, m.store, m.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Validation}})
+		m.set, err = data.Load(ctx, m.store, m.task.GetDatasetPrefix(), m.reading())
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	set := m.set
 	plan, err := train.NewPlan(spec, set.Manifest)
 	if err != nil {
 		return err
 	}
 	m.host.totalSteps = plan.Total
-	order, err := data.NewOrder(set.Split(data.Train).Len(), plan.Batch, plan.Seed)
+	order, err := data.NewOrder(set.Source(data.Train).Len(), plan.Batch, plan.Seed)
 	if err != nil {
 		return train.Permanent(err)
 	}
-	m.feed = data.NewFeed(set.Split(data.Train), order)
+	m.feed = data.NewFeed(set.Source(data.Train), order)
 	if m.device, err = bestDevice(); err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (m *member) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkModel(m.module, set.Split(data.Train), set.Manifest.Outputs()); err != nil {
+	if err := checkModel(ctx, m.module, set.Source(data.Train), set.Manifest.OutputShape()); err != nil {
 		return err
 	}
 	if m.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, m.module, m.device)); err != nil {
@@ -115,7 +116,7 @@ func (m *member) Prepare(ctx context.Context) error {
 		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(m.hello.GetScratch(), "spool"),
 	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint})
 	deps := train.Deps{
-		Trainer: trainer{m.trainer}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Split(data.Validation)),
+		Trainer: trainer{m.trainer}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Source(data.Validation)),
 		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Now: time.Now, Log: m.log,
 	}
 	written, err := openLedger(m.task.GetTrialId(), m.engine.task.GetId())
@@ -230,6 +231,21 @@ func broken(err error) error {
 	return err
 }
 
+// splitMemory is how many bytes a split may take in memory; a larger one is streamed.
+const splitMemory = 256 << 20
+
+// reading says how the splits are read.
+func (m *member) reading() data.Options {
+	return data.Options{
+		Splits: []string{data.Train, data.Validation}, Memory: splitMemory,
+		Cache: data.Cache{Dir: m.hello.GetCache(), Bytes: m.hello.GetCacheBytes()},
+		Full: func(split string) {
+			m.log.Warn().Str("split", split).Int64("bytes", m.hello.GetCacheBytes()).
+				Msg("the dataset does not fit the node's cache, so rows are read one by one from the store, which may be slow; raise --data-cache-mib of the worker")
+		},
+	}
+}
+
 // waiting is what a member shows while it cannot begin without the store; nil for nothing.
 func (m *member) waiting() *tandemv1.Progress {
 	if m.task.GetMember() != 0 {
@@ -255,6 +271,9 @@ func (m *member) failed(ctx context.Context, err error) error {
 func (m *member) close() {
 	if m.feed != nil {
 		m.feed.Close()
+	}
+	if m.set != nil {
+		m.set.Close()
 	}
 	if m.trainer != nil {
 		m.Leave()

@@ -51,15 +51,19 @@ func outOfReach(p *pool) string {
 	return strings.Join(parts, ", ")
 }
 
-// busy says why the first request of a pool waits.
+// busy says why the first request of a pool, or a spare one, waits.
 func busy(r Request, p *pool) string {
 	s := p.slots()
-	return fmt.Sprintf("wants %s, %d of %d in pool %q are free: next in line", wanted(r), s.free, s.available, r.Pool)
+	reason := fmt.Sprintf("wants %s, %d of %d in pool %q are free", wanted(r), s.free, s.available, r.Pool)
+	if r.Spare {
+		return reason
+	}
+	return reason + ": next in line"
 }
 
 // wanted is the number of slots a request wants, and how many it would begin with.
 func wanted(r Request) string {
-	if r.least() == r.Slots {
+	if r.least() == r.Slots || r.Spare {
 		return count(r.Slots, "slot")
 	}
 	return fmt.Sprintf("%s (%d are enough to begin)", count(r.Slots, "slot"), r.least())

@@ -447,6 +447,24 @@ func TestCancelAsks(t *testing.T) {
 	}
 }
 
+func TestScaleAndDrain(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("scale", "job-1"), exitUsage, "workers")
+	u.want(u.run("scale", "job-1", "--workers", "0"), exitUsage, "1 or more")
+	u.want(u.run("scale", "job-1", "--workers", "5"), exitUsage, "may have 1 to 4 workers")
+	u.want(u.run("scale", "job-1", "--workers", "4"), exitOK, "job-1 (digits) should have 4 workers")
+	u.want(u.run("node", "cordon", "node-a"), exitOK, "is alive, cordoned")
+	u.want(u.run("node", "drain", "node-a"), exitOK, "is alive, draining")
+	u.want(u.run("node", "uncordon", "node-a"), exitOK, "is alive")
+	for i, want := range [][2]bool{{true, false}, {true, true}, {false, false}} {
+		if c := f.cordons[i]; [2]bool{c.GetCordoned(), c.GetDrain()} != want || c.GetRequestId() == "" {
+			t.Errorf("request %d is %v", i, c)
+		}
+	}
+}
+
 // TestIntentThatIsThereAlready: nothing is sent, and what is, is said.
 func TestIntentThatIsThereAlready(t *testing.T) {
 	ca := newAuthority(t)

@@ -45,6 +45,7 @@ type fake struct {
 	tandemv1connect.UnimplementedModelServiceHandler
 	tandemv1connect.UnimplementedCheckpointServiceHandler
 	tandemv1connect.UnimplementedMetricServiceHandler
+	tandemv1connect.UnimplementedNodeServiceHandler
 
 	submit  func(*tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error)
 	get     func(id string) (*tandemv1.GetJobResponse, error)
@@ -54,6 +55,7 @@ type fake struct {
 	mu      sync.Mutex
 	jobs    []*tandemv1.Job
 	intents []*tandemv1.SetJobIntentRequest
+	cordons []*tandemv1.CordonNodeRequest
 	files   map[string][]byte // by name, or hash
 	created *tandemv1.CreateDatasetRequest
 	tokens  []*tandemv1.CreateTokenRequest
@@ -84,6 +86,22 @@ func (f *fake) SetJobIntent(_ context.Context, r *connect.Request[tandemv1.SetJo
 	defer f.mu.Unlock()
 	f.intents = append(f.intents, r.Msg)
 	return connect.NewResponse(&tandemv1.SetJobIntentResponse{Job: &tandemv1.Job{Id: r.Msg.GetId()}}), nil
+}
+
+func (f *fake) ScaleJob(_ context.Context, r *connect.Request[tandemv1.ScaleJobRequest]) (*connect.Response[tandemv1.ScaleJobResponse], error) {
+	if r.Msg.GetRequestId() == "" || r.Msg.GetWorkers() > 4 {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("may have 1 to 4 workers"))
+	}
+	return connect.NewResponse(&tandemv1.ScaleJobResponse{Job: &tandemv1.Job{Id: r.Msg.GetId(), Name: "digits", Workers: r.Msg.GetWorkers()}}), nil
+}
+
+func (f *fake) CordonNode(_ context.Context, r *connect.Request[tandemv1.CordonNodeRequest]) (*connect.Response[tandemv1.CordonNodeResponse], error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cordons = append(f.cordons, r.Msg)
+	return connect.NewResponse(&tandemv1.CordonNodeResponse{Node: &tandemv1.Node{
+		Id: r.Msg.GetId(), Name: "a", State: tandemv1.NodeState_NODE_STATE_ALIVE, Cordoned: r.Msg.GetCordoned(), Draining: r.Msg.GetDrain(),
+	}}), nil
 }
 
 func (f *fake) WatchJob(ctx context.Context, r *connect.Request[tandemv1.WatchJobRequest], s *connect.ServerStream[tandemv1.WatchJobResponse]) error {
@@ -231,6 +249,7 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 	mux.Handle(tandemv1connect.NewModelServiceHandler(f))
 	mux.Handle(tandemv1connect.NewCheckpointServiceHandler(f))
 	mux.Handle(tandemv1connect.NewMetricServiceHandler(f))
+	mux.Handle(tandemv1connect.NewNodeServiceHandler(f))
 	if f.rest != nil {
 		mux.Handle("/v1/", f.rest)
 		mux.Handle("/v2/", f.rest)

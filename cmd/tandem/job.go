@@ -79,7 +79,7 @@ func jobGrid(jobs []*tandemv1.Job) grid {
 	for _, j := range jobs {
 		s := j.GetSpec()
 		g.rows = append(g.rows, []string{
-			j.GetId(), j.GetName(), stateName(j.GetState()), s.GetDataset(), number(s.GetResources().GetWorkers()),
+			j.GetId(), j.GetName(), stateName(j.GetState()), s.GetDataset(), number(workersOf(j)),
 			age(j.GetCreatedAt()), j.GetPublishedVersion(), j.GetReason(),
 			s.GetKind(), number(s.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(),
 		})
@@ -116,7 +116,7 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Model", architecture(s.GetModel())},
 		{"Batch", number(s.GetTraining().GetBatch())},
 		{"Seed", number(s.GetTraining().GetSeed())},
-		{"Workers", fmt.Sprintf("%d in pool %s", s.GetResources().GetWorkers(), s.GetResources().GetPool())},
+		{"Workers", workersField(j)},
 		{"Priority", number(s.GetPriority())},
 		{"Submitted", strings.TrimSpace(moment(j.GetCreatedAt()) + " by " + j.GetSubmittedBy())},
 		{"Started", moment(j.GetStartedAt())},

@@ -14,8 +14,10 @@ import (
 func (a *app) nodeCommand() *cobra.Command {
 	return group("node", "Show and steer the machines that train and serve",
 		a.nodeListCommand(), a.nodeDescribeCommand(),
-		a.cordonCommand("cordon", "Give a node no new work; what runs there goes on", true),
-		a.cordonCommand("uncordon", "Give a node work again", false),
+		a.cordonCommand("cordon", "Give a node no new work; what runs there goes on", &tandemv1.CordonNodeRequest{Cordoned: true}),
+		a.cordonCommand("drain", "Give a node no new work; what trains there goes elsewhere at a step boundary, or stops with a checkpoint",
+			&tandemv1.CordonNodeRequest{Cordoned: true, Drain: true}),
+		a.cordonCommand("uncordon", "Give a node work again", &tandemv1.CordonNodeRequest{}),
 		a.nodeRemoveCommand())
 }
 
@@ -50,7 +52,10 @@ func (a *app) nodeListCommand() *cobra.Command {
 }
 
 func nodeState(n *tandemv1.Node) string {
-	if n.GetCordoned() {
+	switch {
+	case n.GetDraining():
+		return stateName(n.GetState()) + ", draining"
+	case n.GetCordoned():
 		return stateName(n.GetState()) + ", cordoned"
 	}
 	return stateName(n.GetState())
@@ -90,16 +95,15 @@ func (a *app) nodeDescribeCommand() *cobra.Command {
 	}
 }
 
-func (a *app) cordonCommand(verb, summary string, cordoned bool) *cobra.Command {
+func (a *app) cordonCommand(verb, summary string, req *tandemv1.CordonNodeRequest) *cobra.Command {
 	return &cobra.Command{
 		Use:               verb + " NODE",
 		Short:             summary,
 		Args:              want("NODE"),
 		ValidArgsFunction: a.complete(nodeNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			res, err := c.Nodes.CordonNode(ctx, connect.NewRequest(&tandemv1.CordonNodeRequest{
-				Id: args[0], Cordoned: cordoned, RequestId: newRequestID(),
-			}))
+			req.Id, req.RequestId = args[0], newRequestID()
+			res, err := c.Nodes.CordonNode(ctx, connect.NewRequest(req))
 			if err != nil {
 				return err
 			}

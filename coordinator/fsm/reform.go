@@ -111,7 +111,7 @@ func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 		return "the committed group is not formed yet, or its ranks have stopped"
 	case works && c.GetStop():
 		return "a group that works stops as it is"
-	case alloc.GetBroken() && survivors == 0:
+	case state.HasGroup(alloc) && survivors == 0:
 		return "nobody is left who has the state of the training"
 	case same:
 		return "the next group would be the committed one"

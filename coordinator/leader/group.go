@@ -99,14 +99,15 @@ func (g *group) able() []*tandemv1.Member {
 
 // wants finds out what it wants of the queue.
 func (g *group) wants() {
-	able, have := len(g.able()), len(g.able())+len(g.assigned)
+	able := len(g.able()) + len(g.silent) // who has not answered yet may still do so
+	have := able + len(g.assigned)
 	switch {
 	case g.ends() || g.alloc.GetStopping() || have >= g.workers.Wanted:
 	case g.works():
 		if !g.alloc.GetAddAfter().AsTime().After(g.now) {
 			g.want, g.least, g.spare = g.workers.Wanted-have, 1, true
 		}
-	case g.alloc.GetBroken() && (len(g.silent) > 0 || len(g.survivors) == 0 || able >= g.workers.Min):
+	case g.alloc.GetBroken() && (len(g.silent)+len(g.survivors) == 0 || able >= g.workers.Min):
 	case have < g.workers.Min:
 		g.want, g.least = g.workers.Wanted-have, g.workers.Min-have
 	}

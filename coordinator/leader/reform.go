@@ -154,7 +154,8 @@ func (d *decision) rebuild() bool {
 		}
 		if d.now.Before(since.Add(grace)) {
 			d.wakeAt(since.Add(grace))
-			return false
+			d.command.Add = d.grant // it may prepare while the others answer
+			return len(d.grant) > 0
 		}
 		for _, m := range d.silent {
 			d.lose(m, fmt.Sprintf("rank %d did not answer when its group broke: it hangs or its machine is out of reach", m.GetRank()))
@@ -166,9 +167,9 @@ func (d *decision) rebuild() bool {
 	case len(d.survivors) == 0:
 		return d.giveBack("none of its ranks is left")
 	case d.alloc.GetStopping():
-		return d.form(d.survivors, "they keep a checkpoint and stop")
+		return d.form(d.survivors, d.workers.Wanted, "they keep a checkpoint and stop")
 	case able >= d.workers.Min:
-		return d.form(d.able(), d.size())
+		return d.form(d.able(), d.workers.Wanted, d.size())
 	case have >= d.workers.Min:
 		return false // until the replacements have prepared
 	case len(d.grant) > 0:
@@ -176,7 +177,7 @@ func (d *decision) rebuild() bool {
 		return true
 	case !d.now.Before(since.Add(replaceTime)):
 		d.command.Stop = true
-		return d.form(d.survivors, "no slot came free to replace what was lost")
+		return d.form(d.survivors, d.workers.Wanted, "no slot came free to replace what was lost")
 	}
 	d.wakeAt(since.Add(replaceTime))
 	return d.explain("Waits for a slot to replace a lost rank: " + d.waits + ".")
@@ -191,7 +192,7 @@ func (d *decision) begin() bool {
 	case have < d.workers.Min:
 		return d.giveBack("a worker was lost before the first step, and no slot is free to replace it")
 	case len(d.assigned) == 0:
-		return d.form(d.ready, "")
+		return d.form(d.ready, d.workers.Wanted, "")
 	}
 	return false
 }
@@ -206,9 +207,9 @@ func (d *decision) adapt() bool {
 	case len(d.going) > 0:
 		return d.drain(able, assigned)
 	case len(d.staying) > d.workers.Wanted:
-		return d.settled() && d.form(d.staying, d.size())
+		return d.settled() && d.form(d.staying, d.workers.Wanted, d.size())
 	case len(d.ready) > 0 && d.settled():
-		return d.form(d.able(), d.size())
+		return d.form(d.able(), d.workers.Wanted, d.size())
 	case len(d.grant) > 0:
 		d.command.Add = d.grant
 		return true
@@ -218,16 +219,26 @@ func (d *decision) adapt() bool {
 
 // drain takes the ranks off nodes that are drained.
 func (d *decision) drain(able, assigned int) bool {
+	const why = "a node is drained"
+	form := func() bool {
+		if len(d.staying) > 0 {
+			return d.settled() && d.form(d.able(), d.workers.Wanted, why)
+		}
+		// One of those that go has to hand over the state of the training, and goes when that is done.
+		carrier := slices.Concat(d.going[:1], d.ready)
+		return d.settled() && d.form(carrier, d.workers.Max, why)
+	}
 	switch {
+	case len(d.staying) == 0 && d.workers.Max < 2: // nobody else can have the state: it goes through a checkpoint
 	case able >= d.workers.Wanted:
-		return d.settled() && d.form(d.able(), "a node is drained")
+		return form()
 	case len(d.grant) > 0:
 		d.command.Add = d.grant
 		return true
 	case assigned > 0:
 		return false // until they have prepared
 	case able >= d.workers.Min:
-		return d.settled() && d.form(d.able(), "a node is drained")
+		return form()
 	}
 	d.command.Stop = true
 	d.command.Reason = "a node is drained, and no slot is free elsewhere"
@@ -259,9 +270,9 @@ func (d *decision) size() string {
 	return ""
 }
 
-// form makes the next group of members, at most as many as are wanted.
-func (d *decision) form(of []*tandemv1.Member, why string) bool {
-	for _, m := range of[:min(len(of), d.workers.Wanted)] {
+// form makes the next group of members, at most so many.
+func (d *decision) form(of []*tandemv1.Member, most int, why string) bool {
+	for _, m := range of[:min(len(of), most)] {
 		d.command.Form = append(d.command.Form, m.GetNumber())
 	}
 	d.command.Reason = why

@@ -1,0 +1,310 @@
+package leader
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+var update = flag.Bool("update", false, "accept the decisions as they are")
+
+// play is a world in which the loops dispatch and reform run after each thing that happens.
+type play struct {
+	*world
+	out  strings.Builder
+	at   map[string]string // engine -> node, also of those that are gone
+	last *tandemv1.ReformAllocation
+	said map[string]string // job -> its state and reason, as written last
+}
+
+func newPlay(t *testing.T) *play {
+	p := &play{world: newWorld(t), at: map[string]string{}, said: map[string]string{}}
+	p.propose(&tandemv1.Command{Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{Dataset: &tandemv1.Dataset{Id: "data", Name: "data", Prefix: "data"}}}})
+	return p
+}
+
+func (p *play) propose(cmd *tandemv1.Command) *tandemv1.Result {
+	p.t.Helper()
+	res, err := p.Propose(context.Background(), cmd)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if res.GetRefusal() != 0 {
+		p.say("refused: %s", res.GetMessage())
+	}
+	return res
+}
+
+func (p *play) allocID() string { p.ids++; return fmt.Sprint("alloc-", p.ids) }
+
+func (p *play) say(format string, args ...any) { fmt.Fprintf(&p.out, "    "+format+"\n", args...) }
+
+// lead runs the loops until they have nothing more to decide, and says when they look again.
+func (p *play) lead() {
+	p.t.Helper()
+	for range 30 {
+		again := false
+		if plan := Plan(p.s.View(), p.now, p.allocID); plan != nil {
+			res := p.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
+			for i, a := range plan.GetAllocations() {
+				p.say("grant %s: %s %s", a.GetJobId(), places(a.GetMembers()), res.GetPartRefusals()[i])
+			}
+			again = true
+		}
+		p.know()
+		decided, wake := Reform(p.s.View(), p.now)
+		for _, c := range decided {
+			p.decided(c)
+			again = true
+		}
+		p.know()
+		if !again {
+			if !wake.IsZero() {
+				p.say("looks again in %v", wake.Sub(p.now))
+			}
+			p.tell()
+			return
+		}
+	}
+	p.t.Fatalf("the loops keep each other busy:\n%s", p.out.String())
+}
+
+// decided carries a decision out and writes it.
+func (p *play) decided(c *tandemv1.ReformAllocation) {
+	a, _ := p.s.View().Allocation(c.GetAllocationId())
+	var parts []string
+	for _, l := range c.GetLose() {
+		parts = append(parts, fmt.Sprintf("lose %d (%s)", l.GetNumber(), l.GetReason()))
+	}
+	if len(c.GetForm()) > 0 {
+		parts = append(parts, fmt.Sprintf("form %v", c.GetForm()))
+	}
+	if len(c.GetAdd()) > 0 {
+		parts = append(parts, "add "+places(c.GetAdd()))
+	}
+	if c.GetStop() {
+		parts = append(parts, "stop")
+	}
+	if c.GetReason() != "" {
+		parts = append(parts, strconv.Quote(c.GetReason()))
+	}
+	p.say("reform %s: %s", a.GetJobId(), strings.Join(parts, ", "))
+	p.last = c
+	p.propose(&tandemv1.Command{Command: &tandemv1.Command_ReformAllocation{ReformAllocation: c}})
+}
+
+// know remembers where engines are.
+func (p *play) know() {
+	for _, a := range p.s.View().Allocations() {
+		for _, m := range a.GetMembers() {
+			p.at[state.EngineID(a.GetId(), m.GetNumber())] = m.GetNodeId()
+		}
+	}
+}
+
+// tell writes what became of the jobs.
+func (p *play) tell() {
+	for _, j := range p.s.View().JobsByID() {
+		text := strings.ToLower(strings.TrimPrefix(j.GetState().String(), "JOB_STATE_")) + ": " + j.GetReason()
+		t := p.s.View().TrialsOf(j.GetId())[0]
+		if a, ok := p.s.View().Allocation(t.GetAllocationId()); ok {
+			text += fmt.Sprintf(" [generation %d:", a.GetGeneration())
+			for _, m := range a.GetMembers() {
+				text += fmt.Sprintf(" %d=%s", m.GetNumber(), strings.ToLower(strings.TrimPrefix(m.GetState().String(), "MEMBER_STATE_")))
+			}
+			text += "]"
+		}
+		if p.said[j.GetId()] != text {
+			p.say("%s %s", j.GetId(), text)
+			p.said[j.GetId()] = text
+		}
+	}
+}
+
+func places(members []*tandemv1.Member) string {
+	var all []string
+	for _, m := range members {
+		all = append(all, m.GetNodeId()+"/"+m.GetSlotId())
+	}
+	return strings.Join(all, " ")
+}
+
+// report sends a report of an engine, "job/member" or "allocation/member", with the generation committed now.
+func (p *play) report(engine string, r *tandemv1.EngineReport) string {
+	p.t.Helper()
+	owner, number, _ := strings.Cut(engine, "/")
+	if trials := p.s.View().TrialsOf(owner); len(trials) > 0 {
+		owner = trials[0].GetAllocationId()
+	}
+	r.EngineId = owner + "/" + number
+	a, _ := p.s.View().Allocation(owner)
+	if r.Generation == 0 {
+		r.Generation = a.GetGeneration()
+	}
+	n, ok := p.s.View().Node(p.at[r.GetEngineId()])
+	if !ok {
+		p.t.Fatalf("nobody knows where engine %s is:\n%s", r.GetEngineId(), p.out.String())
+	}
+	res := p.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyReports{ApplyReports: &tandemv1.ApplyReports{
+		NodeId: n.GetId(), Incarnation: n.GetIncarnation(), Reports: []*tandemv1.EngineReport{r}, Ids: []string{fmt.Sprint("ckpt-", p.s.Index())},
+	}}})
+	return res.GetPartRefusals()[0]
+}
+
+// options are the words "key=number" of a line.
+func options(words []string) map[string]int32 {
+	o := map[string]int32{}
+	for _, w := range words {
+		key, value, ok := strings.Cut(w, "=")
+		if n, err := strconv.ParseInt(value, 10, 32); ok && err == nil {
+			o[key] = int32(n)
+		}
+	}
+	return o
+}
+
+// jobOf is the command that submits a job.
+func jobOf(name string, o map[string]int32) *tandemv1.Command {
+	restarts := int32(3)
+	if n, ok := o["restarts"]; ok {
+		restarts = n
+	}
+	return &tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: &tandemv1.CreateJob{
+		Job: &tandemv1.Job{Id: name, Name: name, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: &tandemv1.JobSpec{
+			DatasetId: "data", Priority: o["priority"], MaxRestarts: &restarts,
+			Resources: &tandemv1.ResourceSpec{Workers: o["workers"], Min: o["min"], Max: o["max"], Pool: "default"},
+		}},
+		Trial: &tandemv1.Trial{Id: name + "-trial"},
+	}}}
+}
+
+// happen lets one line of a scenario happen. What the words mean is said in testdata/reform/README.md.
+func (p *play) happen(line string) {
+	p.t.Helper()
+	w := strings.Fields(line)
+	verb, args := w[0], w[1:]
+	switch verb {
+	case "node":
+		p.propose(register(args[0], options(args[1:])["slots"], 1))
+	case "back":
+		n, _ := p.s.View().Node(args[0])
+		p.propose(register(args[0], int32(len(n.GetSlots())), n.GetIncarnation()+1))
+	case "lose":
+		n, _ := p.s.View().Node(args[0])
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: args[0], Incarnation: n.GetIncarnation()}}})
+	case "cordon", "drain", "uncordon":
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: args[0], Cordoned: verb != "uncordon", Drain: verb == "drain"}}})
+	case "job":
+		p.propose(jobOf(args[0], options(args[1:])))
+	case "scale":
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: args[0], Workers: options(args)["workers"]}}})
+	case "pause", "resume":
+		intent := tandemv1.JobIntent_JOB_INTENT_PAUSE
+		if verb == "resume" {
+			intent = tandemv1.JobIntent_JOB_INTENT_RUN
+		}
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{JobId: args[0], Intent: intent}}})
+	case "wait":
+		d, err := time.ParseDuration(args[0])
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.now = p.now.Add(d)
+	case "leader": // a new one decides again on the same state
+	case "again":
+		p.decided(p.last)
+	default:
+		p.engines(verb, args)
+	}
+	p.lead()
+}
+
+// engines lets engines report.
+func (p *play) engines(verb string, args []string) {
+	p.t.Helper()
+	o := options(args)
+	for _, engine := range args {
+		if !strings.Contains(engine, "/") {
+			continue
+		}
+		r := &tandemv1.EngineReport{Generation: int64(o["generation"])}
+		switch step := int64(o["step"]); verb {
+		case "ready":
+			r.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100}}
+		case "formed":
+			r.Report = &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: step}}
+		case "broken", "hung":
+			r.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{Step: step, Message: "the connection broke", Hung: verb == "hung"}}
+		case "killed":
+			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "killed by signal 9"}}
+		case "checkpoint":
+			r.Report = &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: &tandemv1.Checkpoint{
+				TrialId: strings.Split(engine, "/")[0] + "-trial", Step: step, Prefix: "p", ManifestSha256: "s",
+			}}}
+		case "stopped":
+			r.Report = &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{}}
+		case "finished":
+			r.Report = &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}
+		default:
+			p.t.Fatalf("%q is no word of a scenario", verb)
+		}
+		if refused := p.report(engine, r); refused != "" {
+			p.say("%s is refused: %s", engine, refused)
+		}
+	}
+}
+
+func register(name string, slots int32, incarnation int64) *tandemv1.Command {
+	n := node(name, int(slots))
+	n.Name, n.Incarnation, n.State, n.StateChangedAt = name, incarnation, 0, nil
+	return &tandemv1.Command{Command: &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: n}}}
+}
+
+// TestReformScenarios plays testdata/reform/*.txt: what happens, and indented below it what the leader decides.
+func TestReformScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/reform/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := newPlay(t)
+			lines := bufio.NewScanner(strings.NewReader(string(text)))
+			for lines.Scan() {
+				line := lines.Text()
+				if strings.HasPrefix(line, "    ") {
+					continue
+				}
+				p.out.WriteString(line + "\n")
+				if line != "" && line[0] != '#' {
+					p.happen(line)
+				}
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(p.out.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(strings.Split(string(text), "\n"), strings.Split(p.out.String(), "\n")); diff != "" {
+				t.Errorf("the leader decides otherwise; if it is right, run the test with -update (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

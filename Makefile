@@ -77,6 +77,10 @@ race: setup $(BUILD)/tandem-check ## Run the tests of all packages without libto
 	  grep '\.test: ' | grep -v -e 'github.com/sugarme/gotch' -e '^$(E2E)' | sed 's/\.test: .*//')"; \
 	CGO_ENABLED=1 go test -json -race -p $(TEST_PARALLEL) $(TEST_FLAGS) $$packages | $(BUILD)/tandem-check tests
 
+.PHONY: chaos
+chaos: build $(BUILD)/tandem-check ## 200 random faults over real processes (CHAOS=n, SEED=n); a short form is part of test
+	@TANDEM_CHAOS=$${CHAOS:-200} TANDEM_CHAOS_SEED=$${SEED:-1} $(ENGINE_ENV) go test -json -timeout 60m -run '^TestChaos$$' $(E2E)/... | $(BUILD)/tandem-check tests
+
 .PHONY: bench
 bench: build ## Measure against the peers and write bench/results/
 	@$(ENGINE_ENV) go run ./bench $(BENCH_FLAGS)

@@ -14,7 +14,9 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 	"tandem.dev/storage/embedded"
+	"tandem.dev/storage/s3"
 )
 
 // cluster is coordinators and agents as processes, and the S3 server in this one.
@@ -25,6 +27,8 @@ type cluster struct {
 	coordinators []*process
 	addresses    []string // of the coordinators
 	workers      []*process
+	env          []string // of the engines
+	store        storage.Store
 	api          *client.Client
 	stderr       string // of the last CLI command
 	code         int    // its exit code
@@ -33,11 +37,17 @@ type cluster struct {
 // newCluster starts coordinators, one S3 server, and workers with some CPU slots each, and waits until all are there.
 func newCluster(t *testing.T, coordinators, workers, slots int) *cluster {
 	t.Helper()
+	return newClusterWith(t, coordinators, workers, slots)
+}
+
+// newClusterWith is newCluster with variables for the environment of the engines.
+func newClusterWith(t *testing.T, coordinators, workers, slots int, env ...string) *cluster {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "e2e-") // short: unix sockets lie in it
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, dir: dir}
+	c := &cluster{t: t, dir: dir, env: env}
 	c.contexts = filepath.Join(c.dir, "contexts.yaml")
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	store := c.startStore()
@@ -73,6 +83,11 @@ func (c *cluster) startStore() *tandemv1.StorageConfig {
 		}
 	})
 	<-server.Ready()
+	store, err := s3.New(server.ClientConfig())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.store = store
 	return &tandemv1.StorageConfig{Endpoint: server.Endpoint(), Bucket: "tandem", AccessKey: "test-access", SecretKey: "test-secret-key-of-32-characters"}
 }
 
@@ -105,6 +120,9 @@ func (c *cluster) startWorker(i, slots int) {
 	p.args = []string{
 		"worker", "--data-dir", c.workerDir(i), "--name", name, "--join", c.addresses[0],
 		"--slots", fmt.Sprint(slots), "--cores", "1", "--engine", programs.engine,
+	}
+	for _, v := range c.env {
+		p.args = append(p.args, "--engine-env", v)
 	}
 	p.start()
 	c.workers = append(c.workers, p)

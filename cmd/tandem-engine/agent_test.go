@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -96,9 +97,10 @@ type agent struct {
 	tasks      map[string]*tandemv1.EngineTask
 	reports    map[string][]*tandemv1.EngineReport
 	progress   []*tandemv1.Progress
-	rendezvous map[string][]byte
-	stops      map[string]chan struct{}
-	hangUp     chan struct{} // closed: the streams of commands end
+	rendezvous map[string][]byte                      // by generation and key
+	commands   map[string][]*tandemv1.ControlResponse // for each engine, oldest first
+	grouped    map[string]int64                       // allocations that were given their first group, and its generation
+	hangUp     chan struct{}                          // closed: the streams of commands end
 	onReport   func(*tandemv1.EngineReport)
 }
 
@@ -109,7 +111,7 @@ func newAgent(t *testing.T) *agent {
 	}
 	a := &agent{
 		t: t, dir: dir, socket: filepath.Join(dir, "agent.sock"), tasks: map[string]*tandemv1.EngineTask{},
-		reports: map[string][]*tandemv1.EngineReport{}, rendezvous: map[string][]byte{}, stops: map[string]chan struct{}{}, hangUp: make(chan struct{}),
+		reports: map[string][]*tandemv1.EngineReport{}, rendezvous: map[string][]byte{}, commands: map[string][]*tandemv1.ControlResponse{}, grouped: map[string]int64{}, hangUp: make(chan struct{}),
 	}
 	a.cond = sync.NewCond(&a.mu)
 	listener, err := net.Listen("unix", a.socket)
@@ -138,21 +140,77 @@ func (a *agent) Control(ctx context.Context, r *connect.Request[tandemv1.Control
 	if err := s.Send(&tandemv1.ControlResponse{}); err != nil {
 		return err
 	}
-	a.mu.Lock()
-	stop := a.stops[r.Msg.GetEngineId()]
-	a.mu.Unlock()
-	for {
-		select {
-		case <-stop:
-			stop = nil
-			if err := s.Send(&tandemv1.ControlResponse{Command: &tandemv1.ControlResponse_Stop{Stop: &tandemv1.StopCommand{}}}); err != nil {
-				return err
-			}
-		case <-a.hangUp:
-			return nil
-		case <-ctx.Done():
+	defer context.AfterFunc(ctx, a.cond.Broadcast)()
+	for told := 0; ; told++ {
+		a.mu.Lock()
+		for len(a.commands[r.Msg.GetEngineId()]) <= told && ctx.Err() == nil && !a.hungUp() {
+			a.cond.Wait()
+		}
+		all := a.commands[r.Msg.GetEngineId()]
+		a.mu.Unlock()
+		if len(all) <= told {
 			return nil
 		}
+		if err := s.Send(all[told]); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *agent) hungUp() bool {
+	select {
+	case <-a.hangUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// command gives an engine a command.
+func (a *agent) command(engine string, c *tandemv1.ControlResponse) {
+	a.mu.Lock()
+	a.commands[engine] = append(a.commands[engine], c)
+	a.mu.Unlock()
+	a.cond.Broadcast()
+}
+
+// stop asks an engine to stop with a checkpoint.
+func (a *agent) stop(engine string) {
+	a.command(engine, &tandemv1.ControlResponse{Command: &tandemv1.ControlResponse_Stop{Stop: &tandemv1.StopCommand{}}})
+}
+
+// group makes engines the ranks of a generation, in order.
+func (a *agent) group(generation int64, planned bool, engines ...string) {
+	for rank, engine := range engines {
+		a.command(engine, &tandemv1.ControlResponse{Command: &tandemv1.ControlResponse_Group{Group: &tandemv1.ProcessGroup{
+			Generation: generation, Rank: int32(rank), WorldSize: int32(len(engines)), LocalRank: int32(rank), Planned: planned,
+		}}})
+	}
+}
+
+// firstGroup gives the engines of an allocation their first group when all are ready, as the coordinator does.
+func (a *agent) firstGroup(engine string) {
+	alloc, _, _ := strings.Cut(engine, "/")
+	a.mu.Lock()
+	var engines []string
+	for id, task := range a.tasks {
+		if strings.HasPrefix(id, alloc+"/") && task.GetTrain() != nil {
+			engines = append(engines, id)
+		}
+	}
+	generation := a.tasks[engine].GetGeneration()
+	all := int32(len(engines)) == max(1, a.tasks[engine].GetTrain().GetSpec().GetResources().GetWorkers())
+	for _, id := range engines {
+		all = all && slices.ContainsFunc(a.reports[id], func(r *tandemv1.EngineReport) bool { return r.GetReady() != nil })
+	}
+	all = all && a.grouped[alloc] == 0 && len(engines) > 0
+	if all {
+		a.grouped[alloc] = generation
+	}
+	a.mu.Unlock()
+	if all {
+		slices.Sort(engines)
+		a.group(generation, false, engines...)
 	}
 }
 
@@ -165,6 +223,10 @@ func (a *agent) ReportEngine(_ context.Context, r *connect.Request[tandemv1.Repo
 	if hook != nil {
 		hook(report)
 	}
+	if report.GetReady() != nil {
+		a.firstGroup(report.GetEngineId())
+	}
+	a.cond.Broadcast()
 	return connect.NewResponse(&tandemv1.ReportEngineResponse{}), nil
 }
 
@@ -177,7 +239,7 @@ func (a *agent) ReportEngineProgress(_ context.Context, r *connect.Request[tande
 
 func (a *agent) EngineRendezvousSet(_ context.Context, r *connect.Request[tandemv1.EngineRendezvousSetRequest]) (*connect.Response[tandemv1.EngineRendezvousSetResponse], error) {
 	a.mu.Lock()
-	a.rendezvous[r.Msg.GetKey()] = r.Msg.GetValue()
+	a.rendezvous[fmt.Sprint(r.Msg.GetGeneration(), r.Msg.GetKey())] = r.Msg.GetValue()
 	a.mu.Unlock()
 	a.cond.Broadcast()
 	return connect.NewResponse(&tandemv1.EngineRendezvousSetResponse{}), nil
@@ -187,13 +249,14 @@ func (a *agent) EngineRendezvousGet(ctx context.Context, r *connect.Request[tand
 	defer context.AfterFunc(ctx, a.cond.Broadcast)()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for a.rendezvous[r.Msg.GetKey()] == nil {
+	key := fmt.Sprint(r.Msg.GetGeneration(), r.Msg.GetKey())
+	for a.rendezvous[key] == nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		a.cond.Wait()
 	}
-	return connect.NewResponse(&tandemv1.EngineRendezvousGetResponse{Value: a.rendezvous[r.Msg.GetKey()]}), nil
+	return connect.NewResponse(&tandemv1.EngineRendezvousGetResponse{Value: a.rendezvous[key]}), nil
 }
 
 // process is a running engine.
@@ -204,11 +267,10 @@ type process struct {
 }
 
 // start runs an engine with a task.
-func (a *agent) start(task *tandemv1.EngineTask) *process {
+func (a *agent) start(task *tandemv1.EngineTask, env ...string) *process {
 	a.t.Helper()
 	a.mu.Lock()
 	a.tasks[task.GetId()] = task
-	a.stops[task.GetId()] = make(chan struct{})
 	a.mu.Unlock()
 	self, err := os.Executable()
 	if err != nil {
@@ -217,6 +279,7 @@ func (a *agent) start(task *tandemv1.EngineTask) *process {
 	p := &process{exited: make(chan int, 1)}
 	p.cmd = exec.Command(self, "run", "--socket", a.socket, "--engine", task.GetId()) //nolint:gosec // this test
 	p.cmd.Env = append(os.Environ(), beEngine+"=1", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "CUDA_VISIBLE_DEVICES=")
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -257,6 +320,25 @@ func (a *agent) last(id string) *tandemv1.EngineReport {
 		return nil
 	}
 	return all[len(all)-1]
+}
+
+// await waits for a report of an engine.
+func (a *agent) await(id, what string, is func(*tandemv1.EngineReport) bool) *tandemv1.EngineReport {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
+	defer cancel()
+	defer context.AfterFunc(ctx, a.cond.Broadcast)()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for {
+		if i := slices.IndexFunc(a.reports[id], is); i >= 0 {
+			return a.reports[id][i]
+		}
+		if ctx.Err() != nil {
+			a.t.Fatalf("%s does not report %s; it said %v", id, what, a.reports[id])
+		}
+		a.cond.Wait()
+	}
 }
 
 // checkpoints returns those reported by an engine.
@@ -337,7 +419,7 @@ func (j training) task(t *testing.T, rank int) *tandemv1.EngineTask {
 		Id: fmt.Sprintf("alloc-%d/%d", j.generation, rank), Generation: j.generation, SlotId: "cpu0", Storage: shared.config,
 		Task: &tandemv1.EngineTask_Train{Train: &tandemv1.TrainTask{
 			JobId: "job-1", TrialId: j.trial, AllocationId: fmt.Sprintf("alloc-%d", j.generation), Spec: j.spec, SpecHash: j.hash(),
-			Rank: int32(rank), WorldSize: max(1, j.spec.GetResources().GetWorkers()), LocalRank: int32(rank), BindHost: "127.0.0.1",
+			Member: int32(rank), BindHost: "127.0.0.1",
 			Resume: j.resume, DatasetPrefix: prefix, CheckpointPrefix: "trials/" + j.trial + "/ckpt",
 		}},
 	}

@@ -64,12 +64,16 @@ func buildModel(ctx context.Context, store storage.Store, spec *tandemv1.JobSpec
 }
 
 // checkModel refuses a model whose output does not fit the dataset, before any work is done.
-func checkModel(m *torch.Module, split *data.Split, outputs int) error {
+func checkModel(ctx context.Context, m *torch.Module, source data.Source, outputs []int64) error {
 	if err := m.SetTraining(false); err != nil {
 		return err
 	}
-	rows := min(2, split.Rows)
-	_, shape, err := predictor{m}.Predict(split.Slice(0, rows).X, append([]int64{int64(rows)}, split.Shape...))
+	rows := min(2, source.Len())
+	few, err := data.NewSlices(source).Read(ctx, 0, rows, func() {})
+	if err != nil {
+		return err
+	}
+	_, shape, err := predictor{m}.Predict(few.X, append([]int64{int64(rows)}, few.Shape...))
 	if err != nil {
 		return fmt.Errorf("try the model on %d rows: %w", rows, err)
 	}

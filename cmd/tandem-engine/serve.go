@@ -37,15 +37,6 @@ func (e *engine) serve(ctx context.Context, store storage.Store) (*tandemv1.Engi
 		return nil, err
 	}
 	log.Info().Str("device", on.String()).Msg("replica is ready")
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-e.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	if err := replica.Serve(ctx, listener); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -17,6 +18,7 @@ import (
 	"tandem.dev/worker/checkpoint"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/elastic"
+	"tandem.dev/worker/fault"
 	"tandem.dev/worker/torch"
 	"tandem.dev/worker/train"
 )
@@ -63,34 +65,36 @@ type member struct {
 	module  *torch.Module
 	trainer *torch.Trainer
 	keeper  *checkpoint.Keeper
+	set     *data.Set
 	feed    *data.Feed
 	loop    *train.Loop
 
-	mu    sync.Mutex // guards group against Abort
+	done  atomic.Int64 // optimizer steps, for those that ask beside the work
+	mu    sync.Mutex   // guards group against Abort
 	group *torch.Group
 }
 
 // Prepare checks all that can be wrong with the task and puts together what does not depend on the group.
 func (m *member) Prepare(ctx context.Context) error {
 	spec := m.task.GetSpec()
-	var set *data.Set
 	err := m.persist(ctx, m.waiting(), func() (err error) {
-		set, err = data.Load(ctx, m.store, m.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Validation}})
+		m.set, err = data.Load(ctx, m.store, m.task.GetDatasetPrefix(), m.reading())
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	set := m.set
 	plan, err := train.NewPlan(spec, set.Manifest)
 	if err != nil {
 		return err
 	}
 	m.host.totalSteps = plan.Total
-	order, err := data.NewOrder(set.Split(data.Train).Len(), plan.Batch, plan.Seed)
+	order, err := data.NewOrder(set.Source(data.Train).Len(), plan.Batch, plan.Seed)
 	if err != nil {
 		return train.Permanent(err)
 	}
-	m.feed = data.NewFeed(set.Split(data.Train), order)
+	m.feed = data.NewFeed(set.Source(data.Train), order)
 	if m.device, err = bestDevice(); err != nil {
 		return err
 	}
@@ -101,7 +105,7 @@ func (m *member) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkModel(m.module, set.Split(data.Train), set.Manifest.Outputs()); err != nil {
+	if err := checkModel(ctx, m.module, set.Source(data.Train), set.Manifest.OutputShape()); err != nil {
 		return err
 	}
 	if m.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, m.module, m.device)); err != nil {
@@ -110,9 +114,9 @@ func (m *member) Prepare(ctx context.Context) error {
 	m.keeper = checkpoint.New(checkpoint.Config{
 		Job: m.task.GetJobId(), Trial: m.task.GetTrialId(), SpecHash: m.task.GetSpecHash(), DatasetID: spec.GetDatasetId(),
 		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(m.hello.GetScratch(), "spool"),
-	}, checkpoint.Deps{Store: m.store, Log: m.log, Report: m.reportCheckpoint})
+	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint})
 	deps := train.Deps{
-		Trainer: trainer{m.trainer}, Batches: m.feed, Validation: data.NewSlices(set.Split(data.Validation)),
+		Trainer: trainer{m.trainer}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Source(data.Validation)),
 		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Now: time.Now, Log: m.log,
 	}
 	written, err := openLedger(m.task.GetTrialId(), m.engine.task.GetId())
@@ -129,6 +133,7 @@ func (m *member) Prepare(ctx context.Context) error {
 // Join forms the process group of a generation; there is none for a single rank.
 func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 	m.host.generation.Store(g.Generation)
+	fault.Point("join", m.Step())
 	now := train.Generation{Number: g.Generation, Rank: g.Rank, World: g.World}
 	if g.World > 1 {
 		formed, err := m.form(ctx, g)
@@ -141,6 +146,7 @@ func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 		return 0, fmt.Errorf("train with the other ranks: %w", broken(err))
 	}
 	m.keeper.Join(g.Generation, g.Rank, g.World, now.Group)
+	fault.Point("sync", m.Step())
 	step, err := m.loop.Join(ctx, now)
 	return step, broken(err)
 }
@@ -205,7 +211,11 @@ func (m *member) Move() { m.loop.Move() }
 func (m *member) Stop() { m.loop.Stop() }
 
 // Step implements elastic.Work.
-func (m *member) Step() int64 { return m.loop.Step() }
+func (m *member) Step() int64 {
+	step := m.loop.Step()
+	m.done.Store(step)
+	return step
+}
 
 // broken marks the errors that the next generation may not meet.
 func broken(err error) error {
@@ -219,6 +229,21 @@ func broken(err error) error {
 		}
 	}
 	return err
+}
+
+// splitMemory is how many bytes a split may take in memory; a larger one is streamed.
+const splitMemory = 256 << 20
+
+// reading says how the splits are read.
+func (m *member) reading() data.Options {
+	return data.Options{
+		Splits: []string{data.Train, data.Validation}, Memory: splitMemory,
+		Cache: data.Cache{Dir: m.hello.GetCache(), Bytes: m.hello.GetCacheBytes()},
+		Full: func(split string) {
+			m.log.Warn().Str("split", split).Int64("bytes", m.hello.GetCacheBytes()).
+				Msg("the dataset does not fit the node's cache, so rows are read one by one from the store, which may be slow; raise --data-cache-mib of the worker")
+		},
+	}
 }
 
 // waiting is what a member shows while it cannot begin without the store; nil for nothing.
@@ -246,6 +271,9 @@ func (m *member) failed(ctx context.Context, err error) error {
 func (m *member) close() {
 	if m.feed != nil {
 		m.feed.Close()
+	}
+	if m.set != nil {
+		m.set.Close()
 	}
 	if m.trainer != nil {
 		m.Leave()

@@ -548,6 +548,28 @@ func TestDatasetCreateSaysSoBefore(t *testing.T) {
 	u.want(create("small"), exitUsage, "UTF-16")
 }
 
+func TestDatasetCreateFromText(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	file := write(t, u.dir, "novel.txt", strings.Repeat("It was a bright cold day. ", 40))
+	create := func(more ...string) int {
+		return u.run(append([]string{"dataset", "create", "novel", "--from", file}, more...)...)
+	}
+	u.want(create("--text"), exitUsage, "--context 128")
+	u.want(create("--text", "--context", "16", "--label", "x"), exitUsage, "--label goes with a CSV file")
+	u.want(create("--context", "16", "--label", "x"), exitUsage, "--context goes with --text")
+	u.want(create("--text", "--context", "512"), exitUsage, "validation split", "smaller --context")
+	if len(f.files) > 0 {
+		t.Fatal("something was sent")
+	}
+	u.want(create("--text", "--context", "16", "--split", "90/10"), exitOK, "novel@1 is there", "1,040 bytes: 64 windows of 16", "validation")
+	m, err := dataset.ParseManifest(f.files[dataset.ManifestName])
+	if err != nil || m.Task != dataset.TaskLanguage {
+		t.Errorf("task %q, %v", m.Task, err)
+	}
+}
+
 // TestUploadCountsOnce: bytes that go again, because a coordinator was lost, are not counted twice.
 func TestUploadCountsOnce(t *testing.T) {
 	ca := newAuthority(t)

@@ -98,11 +98,15 @@ func describeDataset(r *tandemv1.GetDatasetResponse) []part {
 		}
 		return []part{f, g}
 	}
+	split := fmt.Sprintf("%s, seed %d", m.Ratio, m.Seed)
+	if m.Task == dataset.TaskLanguage {
+		split = fmt.Sprintf("%s, in the order of the text", m.Ratio)
+	}
 	f = append(f, fields{
 		{"Label", m.Label},
 		{"Features", strconv.Itoa(m.FeatureDim())},
 		{"Normalized by", string(m.Normalization.Method)},
-		{"Split", fmt.Sprintf("%s, seed %d", m.Ratio, m.Seed)},
+		{"Split", split},
 		{"Source", fmt.Sprintf("%s rows, %s bad, %s without a value left out, %s duplicates; sha256 %s", count(m.Source.Rows),
 			count(m.Source.BadRows), count(m.Source.DroppedRows), count(m.Source.Duplicates), m.Source.SHA256)},
 	}...)
@@ -112,7 +116,8 @@ func describeDataset(r *tandemv1.GetDatasetResponse) []part {
 // splitGrid shows how many rows of each class each split has.
 func splitGrid(m dataset.Manifest) grid {
 	g := grid{title: "Rows", header: []string{"SPLIT", "ROWS"}, cut: 16}
-	for i := range min(m.NumClasses, maxClassColumns) {
+	classes := min(len(m.Splits[0].ClassCounts), maxClassColumns) // a text has none
+	for i := range classes {
 		name := strconv.Itoa(i)
 		if len(m.ClassNames) > 0 {
 			name = m.ClassNames[i]
@@ -121,7 +126,7 @@ func splitGrid(m dataset.Manifest) grid {
 	}
 	for _, s := range m.Splits {
 		row := []string{s.Name, count(s.Rows)}
-		for i := range min(m.NumClasses, maxClassColumns) {
+		for i := range classes {
 			row = append(row, count(s.ClassCounts[i]))
 		}
 		g.rows = append(g.rows, row)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,54 +21,68 @@ import (
 // datasetSource is what a dataset is made of.
 type datasetSource struct {
 	name    string
-	from    string // path of a CSV file; "-" for standard input
+	from    string // path of a file; "-" for standard input
 	options dataset.Options
+	text    *dataset.TextOptions // a text file; nil: a CSV file
 }
 
 func (a *app) datasetCreateCommand() *cobra.Command {
 	var from, split, normalize, dims, missing, task, comma string
+	var text bool
+	var window int
 	o := dataset.DefaultOptions()
 	cmd := &cobra.Command{
-		Use:   "create NAME --from FILE.csv --label COLUMN",
-		Short: "Make a dataset from a CSV file",
+		Use:   "create NAME --from FILE.csv --label COLUMN | create NAME --from FILE.txt --text --context BYTES",
+		Short: "Make a dataset from a CSV file or a text",
 		Long: `Make a dataset from a CSV file. The file is read here: columns, types, missing values and bad rows are reported by
 line before anything is sent. The split is seeded and, for classes, stratified; the statistics for normalisation come from
 the training split alone and go with every model that is trained on the data.
 
+With --text the file is for a language model over bytes. Its beginning is for training and its end for validation and test;
+each is cut into windows of --context bytes, and every byte is predicted from those before it in its window.
+
 A name that is there gets a new version; jobs that were submitted keep theirs.`,
-		Example: "  tandem dataset create digits --from digits.csv --label label --split 80/10/10 --normalize standard --shape 1,8,8",
-		Args:    want("NAME"),
-		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			if from == "" {
-				return &usageError{fmt.Errorf("name the file with --from FILE.csv (- for standard input)")}
-			}
-			var err error
-			if o.Split, err = dataset.ParseSplit(split); err != nil {
-				return &usageError{err}
-			}
-			if o.Normalize, err = dataset.ParseNormalize(normalize); err != nil {
-				return &usageError{err}
-			}
-			if o.Shape, err = parseShape(dims); err != nil {
-				return &usageError{err}
-			}
-			if o.Comma, err = parseComma(comma); err != nil {
-				return &usageError{err}
-			}
-			o.Missing, o.Task = dataset.MissingPolicy(missing), dataset.Task(task)
-			if err := o.Validate(); err != nil {
-				return &usageError{err}
-			}
-			made, err := a.makeDataset(ctx, c, datasetSource{name: args[0], from: from, options: o})
-			if err != nil {
-				return err
-			}
-			d := made.GetDataset()
-			return a.show(made, text(fmt.Sprintf("%s@%d is there (%s).", d.GetName(), d.GetVersion(), d.GetId())))
-		}),
+		Example: "  tandem dataset create digits --from digits.csv --label label --split 80/10/10 --normalize standard --shape 1,8,8\n" +
+			"  tandem dataset create novel --from novel.txt --text --context 128 --split 90/10",
+		Args: want("NAME"),
 	}
+	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
+		if from == "" {
+			return &usageError{fmt.Errorf("name the file with --from FILE.csv (- for standard input)")}
+		}
+		var err error
+		if o.Split, err = dataset.ParseSplit(split); err != nil {
+			return &usageError{err}
+		}
+		src := datasetSource{name: args[0], from: from}
+		if text {
+			src.text = &dataset.TextOptions{Context: window, Split: o.Split, Limits: o.Limits}
+			if err := errors.Join(onlyForTables(cmd), src.text.Validate()); err != nil {
+				return &usageError{err}
+			}
+			return a.createDataset(ctx, c, src)
+		}
+		if cmd.Flags().Changed("context") {
+			return &usageError{errors.New("--context goes with --text")}
+		}
+		if o.Normalize, err = dataset.ParseNormalize(normalize); err != nil {
+			return &usageError{err}
+		}
+		if o.Shape, err = parseShape(dims); err != nil {
+			return &usageError{err}
+		}
+		if o.Comma, err = parseComma(comma); err != nil {
+			return &usageError{err}
+		}
+		o.Missing, o.Task = dataset.MissingPolicy(missing), dataset.Task(task)
+		if err := o.Validate(); err != nil {
+			return &usageError{err}
+		}
+		src.options = o
+		return a.createDataset(ctx, c, src)
+	})
 	f := cmd.Flags()
-	f.StringVar(&from, "from", "", "CSV file; - for standard input")
+	f.StringVar(&from, "from", "", "CSV or text file; - for standard input")
 	f.StringVar(&o.Label, "label", "", "column to learn")
 	f.StringVar(&split, "split", o.Split.String(), "training/validation/test, as parts of their sum; 80/20 has no test split")
 	f.StringVar(&normalize, "normalize", string(o.Normalize.Method), "none, standard, standard-global, minmax, minmax-global or scale:FACTOR")
@@ -78,8 +93,29 @@ A name that is there gets a new version; jobs that were submitted keep theirs.`,
 	f.StringVar(&task, "task", "", "classification or regression; decided from the label column by default")
 	f.IntVar(&o.MaxBadRows, "max-bad-rows", 0, "leave out so many bad rows at most")
 	f.BoolVar(&o.NoHeader, "no-header", false, "the first line is data; columns are then named c0, c1 ...")
+	f.BoolVar(&text, "text", false, "the file is a text for a language model")
+	f.IntVar(&window, "context", 0, "with --text: bytes of a window")
 	f.StringVar(&comma, "comma", ",", `what parts the cells; "tab" for tabs`)
 	return cmd
+}
+
+// onlyForTables refuses flags that mean nothing for a text.
+func onlyForTables(cmd *cobra.Command) error {
+	for _, name := range []string{"label", "normalize", "shape", "drop", "seed", "missing", "task", "max-bad-rows", "no-header", "comma"} {
+		if cmd.Flags().Changed(name) {
+			return fmt.Errorf("--%s goes with a CSV file, not with --text", name)
+		}
+	}
+	return nil
+}
+
+func (a *app) createDataset(ctx context.Context, c *client.Client, src datasetSource) error {
+	made, err := a.makeDataset(ctx, c, src)
+	if err != nil {
+		return err
+	}
+	d := made.GetDataset()
+	return a.show(made, text(fmt.Sprintf("%s@%d is there (%s).", d.GetName(), d.GetVersion(), d.GetId())))
 }
 
 func parseShape(s string) ([]int64, error) {
@@ -107,7 +143,7 @@ func parseComma(s string) (rune, error) {
 	return 0, fmt.Errorf("comma %q: give one character that is no quote, or tab", s)
 }
 
-// makeDataset converts a CSV file here, says what it found, uploads the files and commits them.
+// makeDataset converts a file here, says what it found, uploads the files and commits them.
 func (a *app) makeDataset(ctx context.Context, c *client.Client, src datasetSource) (*tandemv1.CreateDatasetResponse, error) {
 	in := a.in
 	if src.from != "-" {
@@ -128,7 +164,7 @@ func (a *app) makeDataset(ctx context.Context, c *client.Client, src datasetSour
 		return nil, fmt.Errorf("make a folder for the converted data: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	files, total, err := a.convert(ctx, in, dir, src.options)
+	files, total, err := a.convert(ctx, in, dir, src)
 	if err != nil {
 		return nil, err
 	}
@@ -153,11 +189,21 @@ func (a *app) makeDataset(ctx context.Context, c *client.Client, src datasetSour
 }
 
 // convert writes the dataset's files into dir and says on standard error what was found; the manifest is the last.
-func (a *app) convert(ctx context.Context, in io.Reader, dir string, o dataset.Options) (names []string, total int64, err error) {
-	m, report, err := dataset.FromCSV(ctx, in, o, func(name string, data []byte) error {
+func (a *app) convert(ctx context.Context, in io.Reader, dir string, src datasetSource) (names []string, total int64, err error) {
+	sink := func(name string, data []byte) error {
 		names, total = append(names, name), total+int64(len(data))
 		return os.WriteFile(filepath.Join(dir, name), data, 0o600)
-	})
+	}
+	if src.text != nil {
+		m, err := dataset.FromText(ctx, in, *src.text, sink)
+		if err != nil {
+			return nil, 0, &usageError{err}
+		}
+		a.say("Read %s bytes: %s windows of %d.", count(m.Source.Bytes), count(m.Source.Rows), src.text.Context)
+		a.reportSplits(m)
+		return names, total, nil
+	}
+	m, report, err := dataset.FromCSV(ctx, in, src.options, sink)
 	if err != nil {
 		return nil, 0, &usageError{err}
 	}
@@ -188,6 +234,10 @@ func (a *app) reportDataset(m dataset.Manifest, r dataset.Report) {
 	if r.Duplicates > 0 {
 		a.say("  %s rows are equal to an earlier one; %s of validation and test to a training row.", count(r.Duplicates), count(r.Leaked))
 	}
+	a.reportSplits(m)
+}
+
+func (a *app) reportSplits(m dataset.Manifest) {
 	if s, _ := m.Split(dataset.Validation); s.Rows == 0 {
 		a.say("  No rows are for validation, without which no job can train: make it again with, for example, --split 80/10/10.")
 	}

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/proto/identity"
@@ -43,6 +44,7 @@ type fake struct {
 	tandemv1connect.UnimplementedTokenServiceHandler
 	tandemv1connect.UnimplementedModelServiceHandler
 	tandemv1connect.UnimplementedCheckpointServiceHandler
+	tandemv1connect.UnimplementedMetricServiceHandler
 	tandemv1connect.UnimplementedNodeServiceHandler
 
 	submit  func(*tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error)
@@ -60,7 +62,9 @@ type fake struct {
 	version *tandemv1.Version // of any model
 	lose    int               // so many uploads are lost with their coordinator
 	named   func() string     // what it says of all coordinators
-	down    bool              // tokens are made, but nobody hears of it
+	metrics *tandemv1.GetMetricsResponse
+	trace   *tandemv1.GetTraceResponse
+	down    bool // tokens are made, but nobody hears of it
 }
 
 func (f *fake) SubmitJob(_ context.Context, r *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
@@ -165,6 +169,18 @@ func (f *fake) GetVersion(context.Context, *connect.Request[tandemv1.GetVersionR
 	return connect.NewResponse(&tandemv1.GetVersionResponse{Version: f.version}), nil
 }
 
+func (f *fake) GetMetrics(_ context.Context, r *connect.Request[tandemv1.GetMetricsRequest]) (*connect.Response[tandemv1.GetMetricsResponse], error) {
+	res := proto.CloneOf(f.metrics)
+	res.Series = slices.DeleteFunc(res.Series, func(s *tandemv1.Series) bool {
+		return len(r.Msg.GetSeries()) > 0 && !slices.Contains(r.Msg.GetSeries(), s.GetName())
+	})
+	return connect.NewResponse(res), nil
+}
+
+func (f *fake) GetTrace(context.Context, *connect.Request[tandemv1.GetTraceRequest]) (*connect.Response[tandemv1.GetTraceResponse], error) {
+	return connect.NewResponse(f.trace), nil
+}
+
 func (f *fake) BeginDataset(_ context.Context, r *connect.Request[tandemv1.BeginDatasetRequest]) (*connect.Response[tandemv1.BeginDatasetResponse], error) {
 	if r.Msg.GetName() == "BAD" {
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("name: small letters"))
@@ -232,6 +248,7 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 	mux.Handle(tandemv1connect.NewTokenServiceHandler(f))
 	mux.Handle(tandemv1connect.NewModelServiceHandler(f))
 	mux.Handle(tandemv1connect.NewCheckpointServiceHandler(f))
+	mux.Handle(tandemv1connect.NewMetricServiceHandler(f))
 	mux.Handle(tandemv1connect.NewNodeServiceHandler(f))
 	if f.rest != nil {
 		mux.Handle("/v1/", f.rest)

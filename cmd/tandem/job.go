@@ -134,6 +134,9 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 	}
 	parts = append(parts, g)
 	for _, t := range r.GetTrials() {
+		if now := progressOf(t, r.GetProgress()).GetStepTime(); now.GetSteps() > 0 {
+			parts = append(parts, text("\nStep time of "+t.GetId()+" now: "+stepLine(now)))
+		}
 		e := grid{title: "Validation of " + t.GetId(), header: []string{"STEP", "EPOCH", "METRICS"}}
 		for _, v := range t.GetEvaluations()[max(0, len(t.GetEvaluations())-10):] {
 			e.rows = append(e.rows, []string{number(v.GetStep()), fmt.Sprintf("%.4g", v.GetEpoch()), metrics(v.GetMetrics())})

@@ -10,13 +10,20 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
 
 var outputs = []string{"table", "wide", "json", "yaml"}
 
-func (a *app) checkOutput() error {
+// csvOutput is the annotation of commands that know -o csv.
+const csvOutput = "csv"
+
+func (a *app) checkOutput(cmd *cobra.Command) error {
+	if _, ok := cmd.Annotations[csvOutput]; ok && a.output == "csv" {
+		return nil
+	}
 	if !slices.Contains(outputs, a.output) {
 		return &usageError{fmt.Errorf("unknown output %q: use table, wide, json or yaml", a.output)}
 	}

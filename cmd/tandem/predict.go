@@ -168,7 +168,7 @@ func predictionGrid(p prediction, r *inferInput) (grid, error) {
 		case labels != nil:
 			line = append(line, labels[i], "")
 		default:
-			line = append(line, strings.Trim(fmt.Sprintf("%.6g", outputs[i]), "[]"))
+			line = append(line, shorten(outputs[i]))
 		}
 		if i < len(r.expected) {
 			line = append(line, r.expected[i])
@@ -178,6 +178,16 @@ func predictionGrid(p prediction, r *inferInput) (grid, error) {
 		g.rows = append(g.rows, line)
 	}
 	return g, nil
+}
+
+// shorten shows the first few of many numbers, as a language model gives.
+func shorten(values []float64) string {
+	const shown = 16
+	s := strings.Trim(fmt.Sprintf("%.6g", values[:min(len(values), shown)]), "[]")
+	if len(values) > shown {
+		s += fmt.Sprintf(" ... (%s numbers, all of them with -o json)", count(int64(len(values))))
+	}
+	return s
 }
 
 // rows takes the outputs of an answer apart; labels are nil for a regression.

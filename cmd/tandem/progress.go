@@ -93,6 +93,9 @@ func figures(w *tandemv1.WatchJobResponse, p *tandemv1.Progress) string {
 		}
 	}
 	parts = append(parts, count(int64(p.GetSamplesPerSecond()))+" samples/s")
+	if shares := percents(stepParts(p.GetStepTime())); p.GetStepTime().GetSteps() > 0 {
+		parts = append(parts, "data "+shares[0])
+	}
 	if eta := p.GetEtaSeconds(); eta > 0 && !math.IsInf(eta, 0) {
 		parts = append(parts, "ETA "+duration(time.Duration(eta*float64(time.Second))))
 	}

@@ -81,7 +81,7 @@ Start here:
 	flags.BoolVarP(&a.yes, "yes", "y", false, "do not ask before something is taken away")
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp)))
 	must(root.RegisterFlagCompletionFunc("context", a.completeContexts))
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkOutput() }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return a.checkOutput(cmd) }
 
 	groups := []struct {
 		id, title string
@@ -90,7 +90,7 @@ Start here:
 		{"cluster", "Run a cluster:", []*cobra.Command{a.upCommand(), a.coordinatorCommand(), a.workerCommand()}},
 		{"train", "Train:", []*cobra.Command{
 			a.datasetCommand(), a.submitCommand(), a.listCommand(), a.describeCommand(), a.waitCommand(), a.logsCommand(),
-			a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.scaleCommand(), a.checkpointCommand(),
+			a.metricsCommand(), a.traceCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.scaleCommand(), a.checkpointCommand(),
 		}},
 		{"serve", "Publish and serve:", []*cobra.Command{a.modelCommand(), a.serveCommand(), a.predictCommand()}},
 		{"operate", "Operate:", []*cobra.Command{

@@ -14,6 +14,7 @@ func (a *app) workerCommand() *cobra.Command {
 	cfg.Version = version()
 	var logs logOptions
 	var tokenFile string
+	var cacheMiB int64
 	cmd := &cobra.Command{
 		Use:   "worker --data-dir FOLDER --join HOST:PORT --token-file FILE",
 		Short: "Run the agent of this machine: it trains and serves what the cluster places here",
@@ -33,6 +34,7 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 			if err := os.Unsetenv("TANDEM_JOIN_TOKEN"); err != nil { // engines need not know
 				return err
 			}
+			cfg.DataCache = cacheMiB << 20
 			if err := cfg.Validate(); err != nil {
 				return &usageError{err}
 			}
@@ -56,6 +58,7 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 	f.IntVar(&cfg.Slots, "slots", 0, "CPU slots to offer; 0: one for each GPU, or one CPU slot if there is none")
 	f.IntVar(&cfg.Cores, "cores", 0, "CPU cores that the slots share; 0: all of the machine")
 	f.StringArrayVar(&cfg.EngineEnv, "engine-env", nil, "NAME=VALUE for the environment of engines, such as NCCL_SOCKET_IFNAME=eth1; may be given several times")
+	f.Int64Var(&cacheMiB, "data-cache-mib", cfg.DataCache>>20, "MiB of the data folder that shards of datasets may take; 0: none, rows are read from the store")
 	f.DurationVar(&cfg.KillGrace, "kill-grace", cfg.KillGrace, "time an engine has to end by itself")
 	logs.flags(f)
 	must(cmd.MarkFlagRequired("data-dir"))

@@ -232,6 +232,9 @@ func (c *check) metric(s *tandemv1.JobSpec, data *tandemv1.Dataset) {
 	if data.GetTask() == "regression" {
 		allowed, def = []string{"loss", "mae"}, "loss"
 	}
+	if data.GetTask() == "language" {
+		def = "loss"
+	}
 	s.Metric = or(s.GetMetric(), def)
 	if data != nil {
 		c.oneOf("metric", s.GetMetric(), allowed...)

@@ -13,6 +13,10 @@ func (c *check) model(m *tandemv1.ModelSpec, data *tandemv1.Dataset) {
 		c.mlp(a.Mlp)
 	case *tandemv1.ModelSpec_Cnn:
 		c.cnn(a.Cnn, data)
+	case *tandemv1.ModelSpec_Resnet:
+		c.resnet(a.Resnet, data)
+	case *tandemv1.ModelSpec_Gpt:
+		c.gpt(a.Gpt, data)
 	case *tandemv1.ModelSpec_Torchscript:
 		// The path is the client's affair, and the same file elsewhere is the same spec.
 		a.Torchscript.File = ""
@@ -20,7 +24,7 @@ func (c *check) model(m *tandemv1.ModelSpec, data *tandemv1.Dataset) {
 			c.add("model.torchscript.artifact", "must be the SHA-256 of an uploaded file; with the CLI set model.torchscript.file to its path")
 		}
 	default:
-		c.add("model", "is missing: give one of mlp, cnn and torchscript")
+		c.add("model", "is missing: give one of mlp, cnn, resnet, gpt and torchscript")
 	}
 }
 
@@ -45,9 +49,55 @@ func (c *check) cnn(m *tandemv1.CnnSpec, data *tandemv1.Dataset) {
 	c.oneOf("model.cnn.norm", m.GetNorm(), "none", "group")
 	m.Activation = c.activation("model.cnn.activation", m.GetActivation())
 	c.share("model.cnn.dropout", m.GetDropout())
+	c.images("model.cnn", data)
+}
+
+func (c *check) resnet(m *tandemv1.ResnetSpec, data *tandemv1.Dataset) {
+	small := m.GetDepth() == 8
+	if !small && m.GetDepth() != 18 {
+		c.add("model.resnet.depth", "must be 8 or 18")
+	}
+	m.Norm = or(m.GetNorm(), "batch")
+	c.oneOf("model.resnet.norm", m.GetNorm(), "batch", "group")
+	if shape := data.GetShape(); len(shape) == 3 {
+		stem := "small"
+		if !small && max(shape[1], shape[2]) > 64 {
+			stem = "imagenet"
+		}
+		m.Stem = or(m.GetStem(), stem)
+	}
+	switch {
+	case small && m.GetStem() == "imagenet":
+		c.add("model.resnet.stem", "\"imagenet\" belongs to depth 18")
+	case m.GetStem() != "":
+		c.oneOf("model.resnet.stem", m.GetStem(), "small", "imagenet")
+	}
+	c.images("model.resnet", data)
+}
+
+func (c *check) images(path string, data *tandemv1.Dataset) {
 	if data != nil && len(data.GetShape()) != 3 {
-		c.add("model.cnn", "needs images of shape [channels, height, width], but dataset %s@%d has rows of shape %v; make it with --shape, or use model.mlp",
+		c.add(path, "needs images of shape [channels, height, width], but dataset %s@%d has rows of shape %v; make it with --shape, or use model.mlp",
 			data.GetName(), data.GetVersion(), data.GetShape())
+	}
+}
+
+func (c *check) gpt(m *tandemv1.GptSpec, data *tandemv1.Dataset) {
+	m.Layers, m.Width, m.Heads = or(m.GetLayers(), 4), or(m.GetWidth(), 128), or(m.GetHeads(), 4)
+	between(c, "model.gpt.layers", m.GetLayers(), 1, maxLayers)
+	between(c, "model.gpt.width", m.GetWidth(), 1, maxWidth)
+	between(c, "model.gpt.heads", m.GetHeads(), 1, maxWidth)
+	if m.GetHeads() > 0 && m.GetWidth()%m.GetHeads() != 0 {
+		c.add("model.gpt.heads", "%d heads cannot share a width of %d evenly", m.GetHeads(), m.GetWidth())
+	}
+	c.share("model.gpt.dropout", m.GetDropout())
+	if data == nil {
+		return
+	}
+	if shape := data.GetShape(); len(shape) != 1 {
+		c.add("model.gpt", "needs a dataset of text, but dataset %s@%d has rows of shape %v", data.GetName(), data.GetVersion(), shape)
+	} else if m.Context = or(m.GetContext(), int32(shape[0])); int64(m.GetContext()) != shape[0] {
+		c.add("model.gpt.context", "is %d, but the rows of dataset %s@%d have %d bytes; leave it out", m.GetContext(), data.GetName(), data.GetVersion(), shape[0])
 	}
 }
 

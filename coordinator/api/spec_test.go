@@ -21,13 +21,15 @@ func find(ref string) (*tandemv1.Dataset, error) {
 	}
 	flat := proto.Clone(digits).(*tandemv1.Dataset)
 	flat.Name, flat.Shape = "flat", []int64{64}
+	photos := proto.Clone(digits).(*tandemv1.Dataset)
+	photos.Name, photos.Shape = "photos", []int64{3, 224, 224}
 	prices := &tandemv1.Dataset{
 		Id: "data-2", Name: "prices", Version: 1, Task: "regression", Shape: []int64{13},
 		Rows: map[string]int64{"train": 404, "validation": 51, "test": 51},
 	}
 	whole := proto.Clone(prices).(*tandemv1.Dataset)
 	whole.Name, whole.Rows = "whole", map[string]int64{"train": 506}
-	for _, d := range []*tandemv1.Dataset{digits, flat, prices, whole} {
+	for _, d := range []*tandemv1.Dataset{digits, flat, photos, prices, whole} {
 		if ref == d.GetName() || ref == fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()) {
 			return d, nil
 		}
@@ -79,6 +81,48 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func resnetOf(m *tandemv1.ResnetSpec) func(*tandemv1.JobSpec) {
+	return func(s *tandemv1.JobSpec) {
+		s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Resnet{Resnet: m}}
+	}
+}
+
+func gptOf(dataset string, m *tandemv1.GptSpec) func(*tandemv1.JobSpec) {
+	return func(s *tandemv1.JobSpec) {
+		s.Dataset, s.Model = dataset, &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Gpt{Gpt: m}}
+	}
+}
+
+func TestDefaultsOfModels(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*tandemv1.JobSpec)
+		want   string
+	}{
+		"resnet8":  {resnetOf(&tandemv1.ResnetSpec{Depth: 8}), `{"resnet":{"depth":8,"stem":"small","norm":"batch"}}`},
+		"resnet18": {resnetOf(&tandemv1.ResnetSpec{Depth: 18}), `{"resnet":{"depth":18,"stem":"small","norm":"batch"}}`},
+		"photos": {func(s *tandemv1.JobSpec) {
+			resnetOf(&tandemv1.ResnetSpec{Depth: 18})(s)
+			s.Dataset = "photos"
+		}, `{"resnet":{"depth":18,"stem":"imagenet","norm":"batch"}}`},
+		"gpt": {gptOf("flat", &tandemv1.GptSpec{Heads: 2}), `{"gpt":{"layers":4,"width":128,"heads":2,"context":64}}`},
+	} {
+		s := parse(t, good)
+		tc.change(s)
+		got, err := CompleteSpec(s, find)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := &tandemv1.ModelSpec{}
+		if err := protojson.Unmarshal([]byte(tc.want), want); err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(got.GetModel(), want) {
+			t.Errorf("%s: got %v, want %v", name, got.GetModel(), want)
+		}
+	}
+}
+
 func TestBadSpecs(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*tandemv1.JobSpec)
@@ -94,13 +138,26 @@ func TestBadSpecs(t *testing.T) {
 			s.Dataset = "whole"
 			s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{}}}
 		}, "dataset: whole@1 has no rows in its validation split; make it again with, for example, --split 80/10/10"},
-		"no model":    {func(s *tandemv1.JobSpec) { s.Model = nil }, "model: is missing: give one of mlp, cnn and torchscript"},
-		"flat images": {func(s *tandemv1.JobSpec) { s.Dataset = "flat" }, "model.cnn: needs images of shape [channels, height, width], but dataset flat@2 has rows of shape [64]; make it with --shape, or use model.mlp"},
-		"channels":    {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Channels = []int32{16, 0} }, "model.cnn.channels[1]: must be at least 1"},
-		"even kernel": {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Kernel = 4 }, "model.cnn.kernel: must be odd"},
-		"activation":  {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Activation = "relo" }, `model.cnn.activation: "relo" is not known, must be "relu", "gelu" or "tanh"`},
-		"dropout":     {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = 1 }, "model.cnn.dropout: must be at least 0 and below 1"},
-		"NaN dropout": {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = math.NaN() }, "model.cnn.dropout: must be at least 0 and below 1"},
+		"no model":     {func(s *tandemv1.JobSpec) { s.Model = nil }, "model: is missing: give one of mlp, cnn, resnet, gpt and torchscript"},
+		"flat images":  {func(s *tandemv1.JobSpec) { s.Dataset = "flat" }, "model.cnn: needs images of shape [channels, height, width], but dataset flat@2 has rows of shape [64]; make it with --shape, or use model.mlp"},
+		"channels":     {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Channels = []int32{16, 0} }, "model.cnn.channels[1]: must be at least 1"},
+		"even kernel":  {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Kernel = 4 }, "model.cnn.kernel: must be odd"},
+		"activation":   {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Activation = "relo" }, `model.cnn.activation: "relo" is not known, must be "relu", "gelu" or "tanh"`},
+		"dropout":      {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = 1 }, "model.cnn.dropout: must be at least 0 and below 1"},
+		"NaN dropout":  {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = math.NaN() }, "model.cnn.dropout: must be at least 0 and below 1"},
+		"resnet depth": {resnetOf(&tandemv1.ResnetSpec{Depth: 34}), "model.resnet.depth: must be 8 or 18"},
+		"resnet stem":  {resnetOf(&tandemv1.ResnetSpec{Depth: 18, Stem: "tiny"}), `model.resnet.stem: "tiny" is not known, must be "small" or "imagenet"`},
+		"small stem":   {resnetOf(&tandemv1.ResnetSpec{Depth: 8, Stem: "imagenet"}), `model.resnet.stem: "imagenet" belongs to depth 18`},
+		"resnet norm":  {resnetOf(&tandemv1.ResnetSpec{Depth: 8, Norm: "none"}), `model.resnet.norm: "none" is not known, must be "batch" or "group"`},
+		"flat resnet": {func(s *tandemv1.JobSpec) {
+			resnetOf(&tandemv1.ResnetSpec{Depth: 8})(s)
+			s.Dataset = "flat"
+		}, "model.resnet: needs images of shape [channels, height, width], but dataset flat@2 has rows of shape [64]; make it with --shape, or use model.mlp"},
+		"gpt layers":  {gptOf("flat", &tandemv1.GptSpec{Layers: 65}), "model.gpt.layers: must be at most 64"},
+		"gpt heads":   {gptOf("flat", &tandemv1.GptSpec{Width: 100, Heads: 3}), "model.gpt.heads: 3 heads cannot share a width of 100 evenly"},
+		"gpt dropout": {gptOf("flat", &tandemv1.GptSpec{Dropout: 1}), "model.gpt.dropout: must be at least 0 and below 1"},
+		"gpt context": {gptOf("flat", &tandemv1.GptSpec{Context: 128}), "model.gpt.context: is 128, but the rows of dataset flat@2 have 64 bytes; leave it out"},
+		"gpt images":  {gptOf("digits", &tandemv1.GptSpec{}), "model.gpt: needs a dataset of text, but dataset digits@2 has rows of shape [1 8 8]"},
 		"torchscript": {func(s *tandemv1.JobSpec) {
 			s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Torchscript{Torchscript: &tandemv1.TorchScriptSpec{File: "net.pt"}}}
 		}, "model.torchscript.artifact: must be the SHA-256 of an uploaded file; with the CLI set model.torchscript.file to its path"},

@@ -37,7 +37,7 @@ func (c *check) training(t *tandemv1.TrainingSpec, data *tandemv1.Dataset) {
 }
 
 func (c *check) loss(t *tandemv1.TrainingSpec, data *tandemv1.Dataset) {
-	fits := map[string]string{"classification": "cross_entropy", "regression": "mse"}[data.GetTask()]
+	fits := map[string]string{"classification": "cross_entropy", "regression": "mse", "language": "cross_entropy"}[data.GetTask()]
 	if t.Loss = or(t.GetLoss(), fits); data == nil && t.GetLoss() == "" {
 		return // the missing dataset is the problem
 	}

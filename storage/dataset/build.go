@@ -155,10 +155,11 @@ func (b *builder) build(ctx context.Context) (Manifest, error) {
 		}
 		b.report.Classes = append(b.report.Classes, class)
 	}
-	return m, b.commit(m)
+	return m, commit(m, b.sink)
 }
 
-func (b *builder) commit(m Manifest) error {
+// commit gives a manifest to sink.
+func commit(m Manifest, sink func(name string, data []byte) error) error {
 	if err := m.check(); err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func (b *builder) commit(m Manifest) error {
 	if err != nil {
 		return err
 	}
-	return b.sink(ManifestName, j)
+	return sink(ManifestName, j)
 }
 
 // fill replaces missing values by the mean of their column in the training split.
@@ -236,15 +237,23 @@ func (b *builder) write(ctx context.Context, name string, part []int) (Split, er
 		if err := t.check(b.task, b.classes); err != nil {
 			return Split{}, err
 		}
-		data, err := encodeShard(t, b.task)
-		if err != nil {
+		if err := s.put(t, b.task, b.sink); err != nil {
 			return Split{}, err
 		}
-		key, sum := shardKey(name, len(s.Shards)), sha256.Sum256(data)
-		if err := b.sink(key, data); err != nil {
-			return Split{}, fmt.Errorf("write %s: %w", key, err)
-		}
-		s.Shards = append(s.Shards, Shard{Key: key, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(data)), Rows: int64(len(chunk))})
 	}
 	return s, nil
+}
+
+// put gives a table to sink as the next shard of the split.
+func (s *Split) put(t Table, task Task, sink func(name string, data []byte) error) error {
+	data, err := encodeShard(t, task)
+	if err != nil {
+		return err
+	}
+	key, sum := shardKey(s.Name, len(s.Shards)), sha256.Sum256(data)
+	if err := sink(key, data); err != nil {
+		return fmt.Errorf("write %s: %w", key, err)
+	}
+	s.Shards = append(s.Shards, Shard{Key: key, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(data)), Rows: int64(t.Rows)})
+	return nil
 }

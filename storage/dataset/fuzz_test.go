@@ -103,7 +103,8 @@ func FuzzParseManifest(f *testing.F) {
 func FuzzDecodeShard(f *testing.F) {
 	class := Table{Rows: 2, FeatureDim: 3, Features: []float32{1, 2, 3, 4, 5, 6}, Labels: []int64{0, 1}}
 	regress := Table{Rows: 2, FeatureDim: 3, Features: class.Features, Targets: []float32{0.5, 1}}
-	for task, t := range map[Task]Table{TaskClassification: class, TaskRegression: regress} {
+	text := Table{Rows: 2, FeatureDim: 3, Text: []byte("an apple")}
+	for task, t := range map[Task]Table{TaskClassification: class, TaskRegression: regress, TaskLanguage: text} {
 		b, err := encodeShard(t, task)
 		if err != nil {
 			f.Fatal(err)
@@ -119,7 +120,7 @@ func FuzzDecodeShard(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, task := range []Task{TaskClassification, TaskRegression} {
+		for _, task := range []Task{TaskClassification, TaskRegression, TaskLanguage} {
 			tab, err := decodeShard(b, 2, 3, task, 2)
 			if err != nil {
 				if !errors.Is(err, ErrCorrupt) {
@@ -152,6 +153,12 @@ func readable(b []byte, want Table) error {
 		return err
 	}
 	lists := rec.Column(0).(*array.FixedSizeList)
+	if text, ok := lists.ListValues().(*array.Uint8); ok {
+		if rec.NumCols() != 1 || !bytes.Equal(text.Uint8Values(), want.Text) || lists.Len() != want.Rows {
+			return fmt.Errorf("text %q, want %q", text.Uint8Values(), want.Text)
+		}
+		return nil
+	}
 	if got := lists.ListValues().(*array.Float32).Float32Values(); !slices.Equal(got, want.Features) || lists.Len() != want.Rows {
 		return fmt.Errorf("features %v, want %v", got, want.Features)
 	}
@@ -175,9 +182,11 @@ func TestShardIsArrow(t *testing.T) {
 			for i := range tab.Features {
 				tab.Features[i] = float32(i) / 3
 			}
-			for _, task := range []Task{TaskClassification, TaskRegression} {
+			for _, task := range []Task{TaskClassification, TaskRegression, TaskLanguage} {
 				tab.Labels, tab.Targets = nil, nil
-				if task == TaskRegression {
+				if task == TaskLanguage {
+					tab = Table{Rows: rows, FeatureDim: dim, Text: bytes.Repeat([]byte("a\xff"), rows*(dim+1))[:rows*(dim+1)]}
+				} else if task == TaskRegression {
 					tab.Targets = tab.Features[:rows]
 				} else {
 					tab.Labels = make([]int64, rows)

@@ -33,7 +33,7 @@ type Manifest struct {
 	NumClasses    int           `json:"num_classes,omitempty"`
 	ClassNames    []string      `json:"class_names,omitempty"` // absent if the labels are 0..NumClasses-1 themselves
 	Normalization Normalization `json:"normalization"`
-	Stats         []Stats       `json:"stats"` // of each feature, raw, in the training split
+	Stats         []Stats       `json:"stats,omitempty"` // of each feature, raw, in the training split; none for text
 	Splits        []Split       `json:"splits"`
 	Ratio         Ratio         `json:"ratio"`
 	Seed          uint64        `json:"seed"`
@@ -58,7 +58,7 @@ type Shard struct {
 
 // Source tells what the data set was made from.
 type Source struct {
-	SHA256      string        `json:"sha256"` // of the CSV file
+	SHA256      string        `json:"sha256"` // of the file
 	Bytes       int64         `json:"bytes"`
 	Rows        int64         `json:"rows"`         // data rows read
 	BadRows     int64         `json:"bad_rows"`     // left out because they were bad
@@ -71,12 +71,22 @@ type Source struct {
 // FeatureDim returns the number of features of a sample.
 func (m Manifest) FeatureDim() int { return len(m.Features) }
 
-// Outputs returns how many numbers a model has to give for a sample: one for each class, or 1.
+// Outputs returns how many numbers a model has to give for a sample, or for each place of
+// its text: one for each class, or 1.
 func (m Manifest) Outputs() int {
-	if m.Task == TaskClassification {
-		return m.NumClasses
+	if m.Task == TaskRegression {
+		return 1
 	}
-	return 1
+	return m.NumClasses
+}
+
+// OutputShape returns the shape of what a model has to give for a sample: [classes], [1] or,
+// for text, [classes, places].
+func (m Manifest) OutputShape() []int64 {
+	if m.Task == TaskLanguage {
+		return []int64{int64(m.NumClasses), int64(m.FeatureDim())}
+	}
+	return []int64{int64(m.Outputs())}
 }
 
 // Split finds a split by name.
@@ -112,7 +122,11 @@ func (m Manifest) check() error {
 		return fmt.Errorf("format %q version %d; this program knows %q version %d", m.Format, m.FormatVersion, format, formatVersion)
 	}
 	dim := len(m.Features)
-	if dim == 0 || dim > maxDim || len(m.Stats) != dim {
+	stats := dim
+	if m.Task == TaskLanguage {
+		stats = 0
+	}
+	if dim == 0 || dim > maxDim || len(m.Stats) != stats {
 		return fmt.Errorf("%d features and %d statistics", dim, len(m.Stats))
 	}
 	if err := checkShape(m.Shape, dim); err != nil {
@@ -130,8 +144,16 @@ func (m Manifest) check() error {
 		if m.NumClasses != 0 || len(m.ClassNames) != 0 {
 			return errors.New("classes in a regression")
 		}
+	case TaskLanguage:
+		if m.NumClasses != byteClasses || len(m.ClassNames) != 0 || len(m.Shape) != 1 || m.Normalization.Method != MethodNone {
+			return fmt.Errorf("text with %d classes, shape %v and normalisation %s", m.NumClasses, m.Shape, m.Normalization.Method)
+		}
 	default:
 		return fmt.Errorf("unknown task %.40q", m.Task)
+	}
+	counted := m.NumClasses
+	if m.Task == TaskLanguage {
+		counted = 0 // a row has no class
 	}
 	if len(m.Splits) != 3 {
 		return fmt.Errorf("%d splits instead of 3", len(m.Splits))
@@ -140,7 +162,7 @@ func (m Manifest) check() error {
 		if m.Splits[i].Name != name {
 			return fmt.Errorf("split %d is %.40q instead of %q", i, m.Splits[i].Name, name)
 		}
-		if err := m.Splits[i].check(m.NumClasses); err != nil {
+		if err := m.Splits[i].check(counted); err != nil {
 			return fmt.Errorf("split %s: %w", name, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tandem.dev/storage"
 )
@@ -49,14 +50,16 @@ func (d *Dataset) Split(ctx context.Context, name string) (*Table, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read data set %s: %w", d.prefix, err)
 		}
-		if all.Features == nil {
+		if all.Rows == 0 {
 			// Known to be about right only now: the first shard was verified.
-			all.Features = make([]float32, 0, int(s.Rows)*dim)
+			all.Features = slices.Grow(all.Features, len(t.Features)/t.Rows*int(s.Rows))
+			all.Text = slices.Grow(all.Text, len(t.Text)/t.Rows*int(s.Rows))
 		}
 		all.Rows += t.Rows
 		all.Features = append(all.Features, t.Features...)
 		all.Labels = append(all.Labels, t.Labels...)
 		all.Targets = append(all.Targets, t.Targets...)
+		all.Text = append(all.Text, t.Text...)
 	}
 	return all, nil
 }
@@ -87,7 +90,7 @@ func Verify(ctx context.Context, s storage.Store, prefix string) (Manifest, erro
 		return Manifest{}, err
 	}
 	for _, split := range d.Manifest.Splits {
-		counts := make([]int64, d.Manifest.NumClasses)
+		counts := make([]int64, len(split.ClassCounts))
 		for _, sh := range split.Shards {
 			t, err := d.shard(ctx, sh)
 			if err != nil {

@@ -11,11 +11,13 @@ import (
 // Task is what a model learns from the data.
 type Task string
 
-// The tasks. TaskAuto is decided from the label column, see FromCSV.
+// The tasks. TaskAuto is decided from the label column, see FromCSV; TaskLanguage is made by
+// FromText.
 const (
 	TaskAuto           Task = ""
 	TaskClassification Task = "classification"
 	TaskRegression     Task = "regression"
+	TaskLanguage       Task = "language" // the next byte at each place of a window of text
 )
 
 // MissingPolicy says what happens to a row without all its values.

@@ -3,9 +3,9 @@ package dataset
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -20,16 +20,38 @@ type Table struct {
 	Features   []float32 // Rows x FeatureDim, row-major
 	Labels     []int64   // Rows, in [0, NumClasses); nil for regression
 	Targets    []float32 // Rows; nil for classification
+	Text       []byte    // language only, in place of all others: Rows x (FeatureDim+1) bytes, row-major
+}
+
+// column is one column of a shard as its numbers lie in the file.
+type column struct {
+	name  string
+	kind  arrow.DataType
+	width int64 // bytes of a row
+}
+
+// columns are those of every shard of a data set, in the order in which they lie in the file.
+func columns(dim int, task Task) []column {
+	list := func(n int, of arrow.DataType) arrow.DataType {
+		return arrow.FixedSizeListOfField(int32(n), arrow.Field{Name: "item", Type: of})
+	}
+	features := column{"features", list(dim, arrow.PrimitiveTypes.Float32), 4 * int64(dim)}
+	switch task {
+	case TaskLanguage:
+		return []column{{"text", list(dim+1, arrow.PrimitiveTypes.Uint8), int64(dim) + 1}}
+	case TaskRegression:
+		return []column{features, {"label", arrow.PrimitiveTypes.Float32, 4}}
+	}
+	return []column{features, {"label", arrow.PrimitiveTypes.Int64, 8}}
 }
 
 // schema is that of every shard of a data set.
 func schema(dim int, task Task) *arrow.Schema {
-	var label arrow.DataType = arrow.PrimitiveTypes.Int64
-	if task == TaskRegression {
-		label = arrow.PrimitiveTypes.Float32
+	var fields []arrow.Field
+	for _, c := range columns(dim, task) {
+		fields = append(fields, arrow.Field{Name: c.name, Type: c.kind})
 	}
-	features := arrow.FixedSizeListOfField(int32(dim), arrow.Field{Name: "item", Type: arrow.PrimitiveTypes.Float32})
-	return arrow.NewSchema([]arrow.Field{{Name: "features", Type: features}, {Name: "label", Type: label}}, nil)
+	return arrow.NewSchema(fields, nil)
 }
 
 // encodeShard writes a table as an Arrow IPC file of one record batch.
@@ -37,23 +59,27 @@ func encodeShard(t Table, task Task) ([]byte, error) {
 	sc := schema(t.FeatureDim, task)
 	rb := array.NewRecordBuilder(memory.DefaultAllocator, sc)
 	defer rb.Release()
-	lists, ok := rb.Field(0).(*array.FixedSizeListBuilder)
-	if !ok {
-		return nil, fmt.Errorf("encode shard: builder is %T", rb.Field(0))
-	}
-	values, ok := lists.ValueBuilder().(*array.Float32Builder)
-	if !ok {
-		return nil, fmt.Errorf("encode shard: value builder is %T", lists.ValueBuilder())
-	}
-	for range t.Rows {
-		lists.Append(true)
-	}
-	values.AppendValues(t.Features, nil)
-	switch b := rb.Field(1).(type) {
-	case *array.Int64Builder:
-		b.AppendValues(t.Labels, nil)
-	case *array.Float32Builder:
-		b.AppendValues(t.Targets, nil)
+	for _, field := range rb.Fields() {
+		switch b := field.(type) {
+		case *array.FixedSizeListBuilder:
+			for range t.Rows {
+				b.Append(true)
+			}
+			switch values := b.ValueBuilder().(type) {
+			case *array.Float32Builder:
+				values.AppendValues(t.Features, nil)
+			case *array.Uint8Builder:
+				values.AppendValues(t.Text, nil)
+			default:
+				return nil, fmt.Errorf("encode shard: value builder is %T", values)
+			}
+		case *array.Int64Builder:
+			b.AppendValues(t.Labels, nil)
+		case *array.Float32Builder:
+			b.AppendValues(t.Targets, nil)
+		default:
+			return nil, fmt.Errorf("encode shard: builder is %T", b)
+		}
 	}
 	rec := rb.NewRecordBatch()
 	defer rec.Release()
@@ -79,28 +105,13 @@ func encodeShard(t Table, task Task) ([]byte, error) {
 // numbers it needs only where they end; then it encodes what it read again, and refuses the
 // shard unless the bytes are the same.
 func decodeShard(b []byte, rows int64, dim int, task Task, classes int) (Table, error) {
-	labelBytes := int64(8)
-	if task == TaskRegression {
-		labelBytes = 4
+	places, err := placesIn(b[max(0, len(b)-shardTail):], int64(len(b)), rows, dim, task)
+	if err != nil {
+		return Table{}, err
 	}
-	if rows <= 0 || rows > maxRows || dim <= 0 || dim > maxDim {
-		return Table{}, fmt.Errorf("%w: %d rows of %d features", ErrCorrupt, rows, dim)
-	}
-	features, labels := rows*int64(dim)*4, rows*labelBytes
-	end, err := bodyEnd(b)
-	start := end - padded(features) - padded(labels)
-	if err != nil || start < 0 {
-		return Table{}, fmt.Errorf("%w: %d bytes cannot be an arrow file of %d rows of %d features", ErrCorrupt, len(b), rows, dim)
-	}
-	t := Table{Rows: int(rows), FeatureDim: dim, Features: float32s(b[start : start+features])}
-	label := b[start+padded(features):][:labels]
-	if task == TaskRegression {
-		t.Targets = float32s(label)
-	} else {
-		t.Labels = make([]int64, rows)
-		for i := range t.Labels {
-			t.Labels[i] = int64(binary.LittleEndian.Uint64(label[8*i:]))
-		}
+	t := Table{Rows: int(rows), FeatureDim: dim}
+	for _, p := range places {
+		t.decode(task, p.name, b[p.at:][:rows*p.width])
 	}
 	if err := t.check(task, classes); err != nil {
 		return Table{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -115,35 +126,74 @@ func decodeShard(b []byte, rows int64, dim int, task Task, classes int) (Table, 
 	return t, nil
 }
 
-// bodyEnd finds the end of the numbers: behind them come an end-of-stream mark of 8 bytes,
-// the footer, its length in 4 bytes and "ARROW1".
-func bodyEnd(b []byte) (int64, error) {
-	const tail = 4 + len(ipcMagic)
-	if len(b) < tail {
-		return 0, errors.New("too short")
-	}
-	footer := int64(binary.LittleEndian.Uint32(b[len(b)-tail:]))
-	end := int64(len(b)-tail) - footer - 8
-	if end < 0 {
-		return 0, errors.New("footer too long")
-	}
-	return end, nil
+// place is where the numbers of a column lie in a shard.
+type place struct {
+	column
+	at int64 // of the first row
 }
 
-const ipcMagic = "ARROW1"
+// shardTail is how many bytes at the end of a shard placesIn needs: the footer's length in 4
+// bytes and "ARROW1".
+const shardTail = 4 + 6
+
+// placesIn finds the numbers of a shard of size bytes from its last shardTail bytes. Behind
+// the numbers come an end-of-stream mark of 8 bytes, the footer and the tail.
+func placesIn(tail []byte, size, rows int64, dim int, task Task) ([]place, error) {
+	if rows <= 0 || rows > maxRows || dim <= 0 || dim > maxDim {
+		return nil, fmt.Errorf("%w: %d rows of %d features", ErrCorrupt, rows, dim)
+	}
+	if len(tail) < shardTail {
+		return nil, fmt.Errorf("%w: %d bytes are no arrow file", ErrCorrupt, size)
+	}
+	at := size - shardTail - int64(binary.LittleEndian.Uint32(tail)) - 8
+	all := columns(dim, task)
+	places := make([]place, len(all))
+	for i := len(all) - 1; i >= 0; i-- {
+		at -= padded(rows * all[i].width)
+		places[i] = place{all[i], at}
+	}
+	if at < 0 {
+		return nil, fmt.Errorf("%w: %d bytes cannot be an arrow file of %d rows of %d features", ErrCorrupt, size, rows, dim)
+	}
+	return places, nil
+}
+
+// decode appends the bytes of a column to the table. Memory that the table has is used.
+func (t *Table) decode(task Task, name string, b []byte) {
+	switch {
+	case name == "text":
+		t.Text = append(t.Text, b...)
+	case name == "features":
+		t.Features = float32s(t.Features, b)
+	case task == TaskRegression:
+		t.Targets = float32s(t.Targets, b)
+	default:
+		t.Labels = slices.Grow(t.Labels, len(b)/8)
+		for ; len(b) >= 8; b = b[8:] {
+			t.Labels = append(t.Labels, int64(binary.LittleEndian.Uint64(b)))
+		}
+	}
+}
 
 func padded(n int64) int64 { return (n + 7) &^ 7 }
 
-func float32s(b []byte) []float32 {
-	fs := make([]float32, len(b)/4)
-	for i := range fs {
-		fs[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+func float32s(dst []float32, b []byte) []float32 {
+	n := len(dst)
+	dst = slices.Grow(dst, len(b)/4)[:n+len(b)/4]
+	for i := range dst[n:] {
+		dst[n+i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 	}
-	return fs
+	return dst
 }
 
 // check makes sure that nothing reaches a model that it must not see.
 func (t Table) check(task Task, classes int) error {
+	if task == TaskLanguage {
+		if len(t.Text) != t.Rows*(t.FeatureDim+1) || t.Features != nil || t.Labels != nil || t.Targets != nil {
+			return fmt.Errorf("%d bytes of text for %d rows of %d", len(t.Text), t.Rows, t.FeatureDim)
+		}
+		return nil
+	}
 	if len(t.Features) != t.Rows*t.FeatureDim {
 		return fmt.Errorf("%d feature values for %d rows of %d", len(t.Features), t.Rows, t.FeatureDim)
 	}

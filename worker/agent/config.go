@@ -40,6 +40,8 @@ type Config struct {
 	EngineEnv []string
 	// Slots is the number of CPU slots to offer; 0: one slot for each CUDA device, or one CPU slot if there is none.
 	Slots int
+	// DataCache is how much local disk dataset shards may take, in bytes; 0: none, rows are read from the store.
+	DataCache int64
 	// Cores is the number of CPU cores that the slots share; 0: all of the machine.
 	Cores int
 	// Version is the version of this program.
@@ -74,6 +76,7 @@ func DefaultConfig() Config {
 		GossipListen:     "127.0.0.1:0",
 		Pool:             "default",
 		Version:          "dev",
+		DataCache:        4 << 30,
 		KillGrace:        5 * time.Second,
 		HelloTimeout:     time.Minute,
 		ProbeInterval:    5 * time.Second,
@@ -106,6 +109,9 @@ func (c Config) Validate() error {
 	}
 	if c.Cores < 0 {
 		errs = append(errs, fmt.Errorf("cores: must not be negative, got %d", c.Cores))
+	}
+	if c.DataCache < 0 {
+		errs = append(errs, fmt.Errorf("data cache: must not be negative, got %d", c.DataCache))
 	}
 	for _, e := range c.EngineEnv {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {

@@ -46,6 +46,7 @@ func (h *host) Hello(_ context.Context, req *connect.Request[tandemv1.HelloReque
 	}
 	return connect.NewResponse(&tandemv1.HelloResponse{
 		Task: e.task, Threads: int32(e.threads), ServeSocket: e.socket, Scratch: e.scratch,
+		Cache: h.supervisor.cfg.cache, CacheBytes: h.supervisor.cfg.room,
 	}), nil
 }
 

@@ -92,7 +92,7 @@ func (n *node) wire(binary, sockets string) {
 	}
 	n.supervisor = newSupervisor(supervisorConfig{
 		binary: binary, env: environmentOf(os.Environ()), extra: cfg.EngineEnv, slots: n.me.GetSlots(),
-		scratch: a.path("scratch"), sockets: sockets,
+		scratch: a.path("scratch"), cache: a.path("cache"), room: cfg.DataCache, sockets: sockets,
 		limits: limits{grace: cfg.KillGrace, brief: memberGrace, hello: cfg.HelloTimeout, end: lingerTime, probe: cfg.ProbeInterval},
 	}, spawner{n.children}, a.journal(), n.reports, n.logs, a.metrics, log)
 	n.reporter = &reporter{

@@ -26,6 +26,8 @@ type supervisorConfig struct {
 	extra   []string // added last
 	slots   []*tandemv1.Slot
 	scratch string // folder
+	cache   string // folder of dataset shards
+	room    int64  // bytes of it
 	sockets string // folder
 	limits  limits
 }

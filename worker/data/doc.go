@@ -1,7 +1,9 @@
-// Package data feeds the training loop: it holds the splits of a dataset in memory,
-// normalised, and says which rows each step takes.
+// Package data feeds the training loop: it holds the splits of a dataset in memory, or
+// streams them through a cache on local disk, and says which rows each step takes. See
+// DESIGN.md.
 //
-// Split is one split, Batch a few rows of it in the form the engine takes, Order the
+// Split is one split in memory, Stream one that is read as it is used, Cache the folder of
+// shards that the engines of a node share, Batch a few rows of it in the form the engine takes, Order the
 // sequence of all steps, Cursor a place in it. Feed prepares the batches of a rank before
 // they are asked for; Slices reads a split in order.
 //
@@ -9,6 +11,6 @@
 // Share parts a batch among any number of ranks, so each row of an epoch is used exactly
 // once however often the number of ranks changes on the way.
 //
-// It does not read files or draw random numbers of its own: package storage/dataset reads,
-// and the permutation is a fixed function written down at Permutation.
+// It knows no file format and draws no random numbers of its own: package storage/dataset
+// reads, and the permutation is a fixed function written down at Permutation.
 package data

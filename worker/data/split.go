@@ -3,6 +3,7 @@ package data
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"tandem.dev/storage"
 	"tandem.dev/storage/dataset"
@@ -16,12 +17,12 @@ const (
 )
 
 // Batch is a few rows as the engine takes them: features row-major, and labels for
-// classification or targets for regression.
+// classification and text or targets for regression.
 type Batch struct {
 	Rows    int
 	Shape   []int64   // of one row's features
 	X       []float32 // Rows * product of Shape, normalised
-	Labels  []int64   // classification: classes from 0; else nil
+	Labels  []int64   // classes from 0: one a row, or for text one for each place of a row; nil for regression
 	Targets []float32 // regression; else nil
 }
 
@@ -45,26 +46,53 @@ func (s *Split) Gather(_ context.Context, dst *Batch, rows []int32) error {
 type Set struct {
 	Manifest dataset.Manifest
 	splits   map[string]*Split
+	streams  map[string]*Stream
 }
 
-// Split returns a split that was asked for at Load.
+// Split returns a split that was asked for at Load, or nil if it is streamed.
 func (s *Set) Split(name string) *Split { return s.splits[name] }
+
+// Source returns a split that was asked for at Load, in memory or streamed.
+func (s *Set) Source(name string) Source {
+	if stream := s.streams[name]; stream != nil {
+		return stream
+	}
+	return s.splits[name]
+}
+
+// Close lets go of the cached shards. Nobody may be reading them.
+func (s *Set) Close() {
+	for _, stream := range s.streams {
+		stream.Close()
+	}
+}
 
 // Options of Load.
 type Options struct {
 	Splits  []string // names
 	KeepRaw bool     // keep the features before normalisation as well
+
+	// Memory is how many bytes a split may take; a larger one is streamed. 0: no limit.
+	Memory int64
+	Cache  Cache // for splits that are streamed
+	// Full, if not nil, is called once for a split that finds no room in the cache.
+	Full func(split string)
 }
 
-// Load reads splits of the dataset below prefix and normalises them. Every shard's hash and
-// every label is verified. Errors match those of storage and storage/dataset.
+// Load reads splits of the dataset below prefix and normalises them, or prepares to stream
+// them. Every shard's hash and every label is verified, at the latest before the shard's
+// first row is given out. Errors match those of storage and storage/dataset.
 func Load(ctx context.Context, store storage.Store, prefix string, o Options) (*Set, error) {
 	d, err := dataset.Open(ctx, store, prefix)
 	if err != nil {
 		return nil, err
 	}
-	set := &Set{Manifest: d.Manifest, splits: map[string]*Split{}}
+	set := &Set{Manifest: d.Manifest, splits: map[string]*Split{}, streams: map[string]*Stream{}}
 	for _, name := range o.Splits {
+		if s, ok := d.Manifest.Split(name); ok && o.Memory > 0 && s.Rows > o.Memory/rowBytes(d.Manifest) {
+			set.streams[name] = newStream(d, s, o.Cache, o.Full)
+			continue
+		}
 		table, err := d.Split(ctx, name)
 		if err != nil {
 			return nil, err
@@ -73,6 +101,12 @@ func Load(ctx context.Context, store storage.Store, prefix string, o Options) (*
 			Rows: table.Rows, Shape: d.Manifest.Shape, X: table.Features,
 			Labels: table.Labels, Targets: table.Targets,
 		}}
+		if d.Manifest.Task == dataset.TaskLanguage {
+			split.unfold(table.Text, d.Manifest.FeatureDim())
+			split.Raw = split.X // bytes are not normalised
+			set.splits[name] = split
+			continue
+		}
 		if o.KeepRaw {
 			split.Raw = table.Features
 			split.X = make([]float32, len(table.Features))
@@ -86,6 +120,14 @@ func Load(ctx context.Context, store storage.Store, prefix string, o Options) (*
 		set.splits[name] = split
 	}
 	return set, nil
+}
+
+// rowBytes is what a row takes in memory.
+func rowBytes(m dataset.Manifest) int64 {
+	if m.Task == dataset.TaskLanguage {
+		return 12 * int64(m.FeatureDim())
+	}
+	return 4*int64(m.FeatureDim()) + 8
 }
 
 // checkLabels guards the engine: there a label out of range is an error without a place, or
@@ -117,12 +159,27 @@ func (b Batch) Dim() int {
 	return n
 }
 
+// places returns the number of labels of a row.
+func (b Batch) places() int { return len(b.Labels) / max(1, b.Rows) }
+
+// unfold appends windows of text to an empty batch: dim bytes each as numbers, and the
+// bytes that follow them as labels.
+func (b *Batch) unfold(text []byte, dim int) {
+	b.X, b.Labels = slices.Grow(b.X, len(text)), slices.Grow(b.Labels, len(text))
+	for ; len(text) > dim; text = text[dim+1:] {
+		for i, c := range text[:dim] {
+			b.X = append(b.X, float32(c))
+			b.Labels = append(b.Labels, int64(text[i+1]))
+		}
+	}
+}
+
 // Slice returns the rows [lo, hi) of b without copying them.
 func (b Batch) Slice(lo, hi int) Batch {
-	dim := b.Dim()
+	dim, places := b.Dim(), b.places()
 	out := Batch{Rows: hi - lo, Shape: b.Shape, X: b.X[lo*dim : hi*dim]}
 	if b.Labels != nil {
-		out.Labels = b.Labels[lo:hi]
+		out.Labels = b.Labels[lo*places : hi*places]
 	}
 	if b.Targets != nil {
 		out.Targets = b.Targets[lo:hi]
@@ -132,13 +189,13 @@ func (b Batch) Slice(lo, hi int) Batch {
 
 // Gather copies the given rows of b into dst, whose memory is used again.
 func (b Batch) Gather(dst *Batch, rows []int32) {
-	dim := b.Dim()
+	dim, places := b.Dim(), b.places()
 	dst.Rows, dst.Shape = len(rows), b.Shape
 	dst.X, dst.Labels, dst.Targets = dst.X[:0], dst.Labels[:0], dst.Targets[:0]
 	for _, row := range rows {
 		dst.X = append(dst.X, b.X[int(row)*dim:(int(row)+1)*dim]...)
 		if b.Labels != nil {
-			dst.Labels = append(dst.Labels, b.Labels[row])
+			dst.Labels = append(dst.Labels, b.Labels[int(row)*places:(int(row)+1)*places]...)
 		}
 		if b.Targets != nil {
 			dst.Targets = append(dst.Targets, b.Targets[row])

@@ -9,7 +9,7 @@ import (
 	"tandem.dev/worker/torch"
 )
 
-// Build makes the model of an mlp or cnn spec, on the CPU and in training mode. See Define for the arguments;
+// Build makes the model of a spec with an architecture, on the CPU and in training mode. See Define for the arguments;
 // the parameters depend on them and the seed only.
 func Build(spec *tandemv1.ModelSpec, inputShape []int64, outputs int, seed int64) (*torch.Module, error) {
 	def, err := Define(spec, inputShape, outputs)

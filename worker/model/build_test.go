@@ -13,33 +13,60 @@ import (
 	"tandem.dev/worker/torch"
 )
 
+// inputs makes n rows: bytes 0 to 4 for rows of one dimension, waves for others.
+func inputs(n int64, shape []int64) torch.Tensor {
+	size := n
+	for _, d := range shape {
+		size *= d
+	}
+	x := make([]float32, size)
+	for i := range x {
+		x[i] = float32(math.Sin(float64(i)))
+		if len(shape) == 1 {
+			x[i] = float32(i * i % 5)
+		}
+	}
+	return torch.Float32Tensor(x, append([]int64{n}, shape...)...)
+}
+
 func TestEveryArchitectureRunsAfterSaveAndLoad(t *testing.T) {
-	for name, spec := range map[string]*tandemv1.ModelSpec{
-		"mlp relu":  mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{16, 8}, Dropout: 0.25}),
-		"mlp gelu":  mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{16}, Activation: "gelu"}),
-		"mlp tanh":  mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{16}, Activation: "tanh"}),
-		"cnn":       cnnSpec(&tandemv1.CnnSpec{Channels: []int32{4, 8}, Hidden: []int32{12}, Dropout: 0.5}),
-		"cnn group": cnnSpec(&tandemv1.CnnSpec{Channels: []int32{6}, Norm: "group", Kernel: 5, Pool: 3}),
+	image, text := []int64{2, 6, 6}, []int64{9}
+	for name, c := range map[string]struct {
+		spec  *tandemv1.ModelSpec
+		input []int64
+		want  []int64
+	}{
+		"mlp relu":          {mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{16, 8}, Dropout: 0.25}), image, []int64{3, 5}},
+		"mlp gelu":          {mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{16}, Activation: "gelu"}), image, []int64{3, 5}},
+		"mlp tanh":          {mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{16}, Activation: "tanh"}), image, []int64{3, 5}},
+		"cnn":               {cnnSpec(&tandemv1.CnnSpec{Channels: []int32{4, 8}, Hidden: []int32{12}, Dropout: 0.5}), image, []int64{3, 5}},
+		"cnn group":         {cnnSpec(&tandemv1.CnnSpec{Channels: []int32{6}, Norm: "group", Kernel: 5, Pool: 3}), image, []int64{3, 5}},
+		"resnet8":           {resnetSpec(&tandemv1.ResnetSpec{Depth: 8}), image, []int64{3, 5}},
+		"resnet8 group":     {resnetSpec(&tandemv1.ResnetSpec{Depth: 8, Norm: "group"}), image, []int64{3, 5}},
+		"resnet18":          {resnetSpec(&tandemv1.ResnetSpec{Depth: 18}), image, []int64{3, 5}},
+		"resnet18 imagenet": {resnetSpec(&tandemv1.ResnetSpec{Depth: 18, Stem: "imagenet"}), []int64{2, 40, 40}, []int64{3, 5}},
+		"gpt":               {gptSpec(&tandemv1.GptSpec{Layers: 2, Width: 12, Heads: 3, Dropout: 0.1}), text, []int64{3, 5, 9}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := model.Build(spec, []int64{2, 6, 6}, 5, 7)
+			m, err := model.Build(c.spec, c.input, 5, 7)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer m.Close()
+			in := inputs(3, c.input)
+			for range 3 { // moves the buffers of those that have some
+				if _, err := m.Forward(in); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if err := m.SetTraining(false); err != nil {
 				t.Fatal(err)
 			}
-			x := make([]float32, 3*2*6*6)
-			for i := range x {
-				x[i] = float32(math.Sin(float64(i)))
-			}
-			in := torch.Float32Tensor(x, 3, 2, 6, 6)
 			want, err := m.Forward(in)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]int64{3, 5}, want.Shape); diff != "" {
+			if diff := cmp.Diff(c.want, want.Shape); diff != "" {
 				t.Fatalf("output shape (-want +got):\n%s", diff)
 			}
 			file, err := m.Save()

@@ -96,7 +96,7 @@ func groupNorm(channels int64) torch.ModuleDef {
 	shape := []int64{channels}
 	return torch.ModuleDef{
 		Class:   "tandem.GroupNorm",
-		Params:  []torch.ParamDef{{Name: "weight", Shape: shape, Init: torch.Uniform{Low: 1, High: 1}}, {Name: "bias", Shape: shape}},
+		Params:  []torch.ParamDef{{Name: "weight", Shape: shape, Init: ones}, {Name: "bias", Shape: shape}},
 		Forward: fmt.Sprintf("def forward(self, x: Tensor) -> Tensor:\n    return torch.group_norm(x, %d, self.weight, self.bias)\n", groups),
 	}
 }

@@ -18,7 +18,7 @@ var ErrSpec = errors.New("bad model spec")
 // maxParameters bounds a model that a spec can ask for: 8 GiB of float32.
 const maxParameters = 1 << 31
 
-// Define describes the model of an mlp or cnn spec. inputShape is the shape of one row
+// Define describes the model of a spec with an architecture. inputShape is the shape of one row
 // without the row dimension; outputs is the number of classes or of target values.
 func Define(spec *tandemv1.ModelSpec, inputShape []int64, outputs int) (torch.ModuleDef, error) {
 	if outputs < 1 {
@@ -34,10 +34,14 @@ func Define(spec *tandemv1.ModelSpec, inputShape []int64, outputs int) (torch.Mo
 		def, err = mlp(a.Mlp, inputShape, int64(outputs))
 	case *tandemv1.ModelSpec_Cnn:
 		def, err = cnn(a.Cnn, inputShape, int64(outputs))
+	case *tandemv1.ModelSpec_Resnet:
+		def, err = resnet(a.Resnet, inputShape, int64(outputs))
+	case *tandemv1.ModelSpec_Gpt:
+		def, err = gpt(a.Gpt, inputShape, int64(outputs))
 	case *tandemv1.ModelSpec_Torchscript:
 		err = errors.New("a TorchScript file is loaded, not built")
 	default:
-		err = errors.New("no architecture: set mlp, cnn or torchscript")
+		err = errors.New("no architecture: set mlp, cnn, resnet, gpt or torchscript")
 	}
 	if err == nil {
 		if n := parameters(def); n > maxParameters {
@@ -89,7 +93,7 @@ func (s *sequential) op(expression string) {
 
 func (s *sequential) dropout(p float64) {
 	if p > 0 {
-		s.op(fmt.Sprintf("torch.dropout(x, %s, self.training)", strconv.FormatFloat(p, 'f', -1, 64)))
+		s.op(dropout("x", p))
 	}
 }
 
@@ -99,6 +103,17 @@ func (s *sequential) module() torch.ModuleDef {
 		Forward: "def forward(self, x: Tensor) -> Tensor:\n" + strings.Join(s.lines, "\n") + "\n    return x\n",
 	}
 }
+
+// dropout is torch.nn.Dropout of an expression; the expression itself where nothing is dropped.
+func dropout(of string, p float64) string {
+	if p == 0 {
+		return of
+	}
+	return fmt.Sprintf("torch.dropout(%s, %s, self.training)", of, strconv.FormatFloat(p, 'f', -1, 64))
+}
+
+// ones is the start of a normalisation's weights.
+var ones = torch.Uniform{Low: 1, High: 1}
 
 // linear is torch.nn.Linear.
 func linear(in, out int64) torch.ModuleDef {

@@ -96,12 +96,18 @@ func (m Manifest) Dim() int { return len(m.Features) }
 // RowShape returns the shape of one input row.
 func (m Manifest) RowShape() []int64 { return m.Input.Shape[1:] }
 
+// OutputShape returns the shape of what the model gives for a row.
+func (m Manifest) OutputShape() []int64 {
+	return dataset.Manifest{Task: m.Task, NumClasses: m.Classes, Features: m.Features}.OutputShape()
+}
+
 // Width returns how many numbers the model gives for a row.
 func (m Manifest) Width() int {
-	if m.Task == dataset.TaskClassification {
-		return m.Classes
+	n := 1
+	for _, d := range m.OutputShape() {
+		n *= int(d)
 	}
-	return 1
+	return n
 }
 
 // File finds a file by name.
@@ -128,9 +134,9 @@ func (m Manifest) check() error {
 		return fmt.Errorf("format %q version %d; this program knows %q version %d", m.Format, m.FormatVersion, format, formatVersion)
 	}
 	switch {
-	case m.Task != dataset.TaskClassification && m.Task != dataset.TaskRegression:
+	case m.Task != dataset.TaskClassification && m.Task != dataset.TaskRegression && m.Task != dataset.TaskLanguage:
 		return fmt.Errorf("unknown task %.40q", m.Task)
-	case m.Task == dataset.TaskClassification && (m.Classes < 1 || len(m.ClassNames) != 0 && len(m.ClassNames) != m.Classes):
+	case m.Task != dataset.TaskRegression && (m.Classes < 1 || len(m.ClassNames) != 0 && len(m.ClassNames) != m.Classes):
 		return fmt.Errorf("%d classes with %d names", m.Classes, len(m.ClassNames))
 	case len(m.Input.Shape) < 2:
 		return fmt.Errorf("input shape %v", m.Input.Shape)
@@ -163,14 +169,14 @@ func (m Manifest) check() error {
 // signatures describes the inputs and outputs of a model trained on a dataset.
 func signatures(m dataset.Manifest) (input Signature, outputs []Signature) {
 	input = Signature{"input", "FP32", append([]int64{-1}, m.Shape...)}
-	width := int64(m.Outputs())
-	outputs = []Signature{{"output", "FP32", []int64{-1, width}}}
+	shape := append([]int64{-1}, m.OutputShape()...)
+	outputs = []Signature{{"output", "FP32", shape}}
 	if m.Task == dataset.TaskClassification {
 		label := Signature{"label", "INT64", []int64{-1}}
 		if len(m.ClassNames) > 0 {
 			label.Datatype = "BYTES"
 		}
-		outputs = append(outputs, Signature{"probabilities", "FP32", []int64{-1, width}}, label)
+		outputs = append(outputs, Signature{"probabilities", "FP32", shape}, label)
 	}
 	return input, outputs
 }

@@ -18,30 +18,37 @@ func measure(m Model, man Manifest, split *data.Split, batch int) (map[string]fl
 		if err != nil {
 			return nil, fmt.Errorf("evaluate split %s: %w", split.Name, err)
 		}
-		if isClassifier(man) {
-			totals.Add(classified(out, split.Labels[lo:hi], man.Classes))
+		if hasClasses(man) {
+			totals.Add(classified(out, split.Batch.Slice(lo, hi).Labels, man.Classes, hi-lo))
 		} else {
 			totals.Add(regressed(out, split.Targets[lo:hi]))
 		}
 	}
 	loss := train.MSE
-	if isClassifier(man) {
+	if hasClasses(man) {
 		loss = train.CrossEntropy
 	}
 	return totals.Metrics(loss), nil
 }
 
-// classified sums the cross-entropy, computed stably in float64.
-func classified(out []float32, labels []int64, classes int) train.Totals {
-	t := train.Totals{Rows: float64(len(labels))}
+// classified sums the cross-entropy, computed stably in float64, of outputs of shape
+// [rows, classes, labels of a row].
+func classified(out []float32, labels []int64, classes, rows int) train.Totals {
+	t := train.Totals{Rows: float64(rows), Elements: float64(len(labels))}
+	places := len(labels) / rows
 	for i, y := range labels {
-		row := out[i*classes : (i+1)*classes]
-		best := Argmax(row)
-		top, sum := float64(row[best]), 0.0
-		for _, v := range row {
-			sum += math.Exp(float64(v) - top)
+		first := i/places*classes*places + i%places // the score of class c is places further for each class
+		best := 0
+		for c := range classes {
+			if out[first+c*places] > out[first+best*places] {
+				best = c
+			}
 		}
-		t.LossSum += top + math.Log(sum) - float64(row[y])
+		top, sum := float64(out[first+best*places]), 0.0
+		for c := range classes {
+			sum += math.Exp(float64(out[first+c*places]) - top)
+		}
+		t.LossSum += (top + math.Log(sum) - float64(out[first+int(y)*places])) / float64(places)
 		if int64(best) == y {
 			t.Correct++
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"tandem.dev/storage/dataset"
 	"tandem.dev/worker/data"
@@ -36,24 +37,25 @@ func Answer(m Model, man Manifest, raw []float32, rows int) ([]float32, error) {
 	if err := man.Normalization.Apply(x, raw, man.Dim()); err != nil {
 		return nil, err
 	}
-	return predict(m, x, rows, man.RowShape(), man.Width())
+	return predict(m, x, rows, man.RowShape(), man.OutputShape())
 }
 
-func predict(m Model, x []float32, rows int, rowShape []int64, width int) ([]float32, error) {
+func predict(m Model, x []float32, rows int, rowShape, outShape []int64) ([]float32, error) {
 	out, shape, err := m.Predict(x, append([]int64{int64(rows)}, rowShape...))
 	if err != nil {
 		return nil, err
 	}
-	return out, CheckOutput(shape, rows, width)
+	return out, CheckOutput(shape, rows, outShape)
 }
 
-// CheckOutput refuses outputs of another shape than [rows, width], or [rows] for a width of 1.
-func CheckOutput(shape []int64, rows, width int) error {
-	n := int64(rows)
-	if len(shape) == 2 && shape[0] == n && shape[1] == int64(width) || width == 1 && len(shape) == 1 && shape[0] == n {
+// CheckOutput refuses outputs of another shape than that of a row, rows first, or [rows] for
+// one number a row.
+func CheckOutput(shape []int64, rows int, row []int64) error {
+	wanted := append([]int64{int64(rows)}, row...)
+	if slices.Equal(shape, wanted) || len(row) == 1 && row[0] == 1 && slices.Equal(shape, wanted[:1]) {
 		return nil
 	}
-	return fmt.Errorf("%w: for %d rows it gives shape %v, but the dataset needs [%d, %d]", ErrOutput, rows, shape, rows, width)
+	return fmt.Errorf("%w: for %d rows it gives shape %v, but the dataset needs %v", ErrOutput, rows, shape, wanted)
 }
 
 // makeProbes asks the model about the first rows of a split.
@@ -129,4 +131,5 @@ func Argmax(out []float32) int {
 	return best
 }
 
-func isClassifier(m Manifest) bool { return m.Task == dataset.TaskClassification }
+// hasClasses tells whether the outputs are scores of classes.
+func hasClasses(m Manifest) bool { return m.Task != dataset.TaskRegression }

@@ -65,10 +65,12 @@ tdm_status tdm_module_new(tdm_unit* unit, const char* name, tdm_module* out) {
 void tdm_module_free(tdm_module m) { delete static_cast<Module*>(m); }
 
 tdm_status tdm_module_add_tensor(tdm_module m, const char* name, const int64_t* shape,
-                                 int32_t dims, const float* data, int32_t is_buffer) {
+                                 int32_t dims, const float* data, int32_t is_buffer,
+                                 int32_t is_integer) {
   return guarded([&] {
     auto t = at::empty(at::IntArrayRef(shape, dims), at::TensorOptions().dtype(at::kFloat));
     if (t.nbytes()) std::memcpy(t.data_ptr(), data, t.nbytes());
+    if (is_integer) t = t.to(at::kLong);
     if (!is_buffer) t.requires_grad_(true);
     as_module(m).register_parameter(name, t, is_buffer != 0);
   });

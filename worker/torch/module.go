@@ -182,10 +182,13 @@ func compile(unit *C.tdm_unit, def ModuleDef, seed int64, path string) (_ C.tdm_
 		}
 	}()
 	add := func(p ParamDef, buffer bool) error {
-		data := p.Init.Fill(seed, path+p.Name, elements(p.Shape))
+		data := make([]float32, elements(p.Shape))
+		if p.Init != nil {
+			data = p.Init.Fill(seed, path+p.Name, elements(p.Shape))
+		}
 		name := C.CString(p.Name)
 		defer C.free(unsafe.Pointer(name))
-		return check(C.tdm_module_add_tensor(m, name, cshape(p.Shape), C.int32_t(len(p.Shape)), (*C.float)(unsafe.SliceData(data)), cbool(buffer)))
+		return check(C.tdm_module_add_tensor(m, name, cshape(p.Shape), C.int32_t(len(p.Shape)), (*C.float)(unsafe.SliceData(data)), cbool(buffer), cbool(p.Integer)))
 	}
 	for _, p := range def.Params {
 		if err := add(p, false); err != nil {

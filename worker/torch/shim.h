@@ -94,7 +94,8 @@ void tdm_unit_free(tdm_unit *unit);
 tdm_status tdm_module_new(tdm_unit *unit, const char *name, tdm_module *out);
 void tdm_module_free(tdm_module m);
 tdm_status tdm_module_add_tensor(tdm_module m, const char *name, const int64_t *shape,
-                                 int32_t dims, const float *data, int32_t is_buffer);
+                                 int32_t dims, const float *data, int32_t is_buffer,
+                                 int32_t is_integer);
 tdm_status tdm_module_add_child(tdm_module m, const char *name, tdm_module child);
 tdm_status tdm_module_define(tdm_module m, const char *source);
 tdm_status tdm_module_check(tdm_module m);

@@ -245,7 +245,10 @@ at::Tensor Trainer::row_losses_sum(const at::Tensor& out, const at::Tensor& y) c
       for (size_t d = 1; d < wanted.size(); d++) text += ", " + std::to_string(wanted[d]);
       throw mismatch(text + "] for cross-entropy with labels of shape " + shape_text(y.sizes()));
     }
-    auto sum = at::cross_entropy_loss(out, y, {}, at::Reduction::Sum);
+    // A row of classes for each label: what a model of sequences has in memory before it
+    // puts the classes second, and a loss that is deterministic on CUDA too.
+    auto flat = out.dim() > 2 ? out.movedim(1, -1).reshape({-1, out.size(1)}) : out;
+    auto sum = at::cross_entropy_loss(flat, y.reshape({-1}), {}, at::Reduction::Sum);
     return y.numel() > rows ? sum * (double(rows) / y.numel()) : sum;
   }
   // A column is as good as a vector; anything else that broadcasts is a mistake.

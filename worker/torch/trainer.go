@@ -145,7 +145,7 @@ type EvalResult struct {
 	LossSum         float64 // of the rows' losses
 	Rows            int
 	Correct         int     // cross-entropy: labels that have the largest output
-	Elements        int     // mse: target values seen
+	Elements        int     // labels or target values seen
 	SquaredErrorSum float64 // mse: over all elements
 	AbsErrorSum     float64 // mse: over all elements
 }
@@ -166,11 +166,11 @@ func (t *Trainer) Evaluate(b Batch) (EvalResult, error) {
 	if err := check(s); err != nil {
 		return EvalResult{}, err
 	}
-	r := EvalResult{LossSum: float64(out.loss_sum), Rows: int(out.rows)}
+	r := EvalResult{LossSum: float64(out.loss_sum), Rows: int(out.rows), Elements: int(out.elements)}
 	if t.config.Loss == CrossEntropy {
 		r.Correct = int(out.correct)
 	} else {
-		r.Elements, r.SquaredErrorSum, r.AbsErrorSum = int(out.elements), float64(out.squared_error_sum), float64(out.abs_error_sum)
+		r.SquaredErrorSum, r.AbsErrorSum = float64(out.squared_error_sum), float64(out.abs_error_sum)
 	}
 	return r, nil
 }

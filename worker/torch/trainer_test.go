@@ -145,7 +145,7 @@ func TestCrossEntropy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if math.Abs(e.LossSum-loss) > 1e-5 || e.Rows != 2 || e.Correct != 1 {
+	if math.Abs(e.LossSum-loss) > 1e-5 || e.Rows != 2 || e.Correct != 1 || e.Elements != 2 {
 		t.Errorf("evaluation %+v, want loss %g and 1 of 2 correct", e, loss)
 	}
 	r := step(t, tr, torch.StepInput{Batch: batch, LossScale: 1, LR: 1})

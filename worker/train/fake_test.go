@@ -99,7 +99,7 @@ func (s *softmax) Step(in train.StepInput) (train.StepResult, error) {
 }
 
 func (s *softmax) Evaluate(b data.Batch) (train.Totals, error) {
-	t := train.Totals{Rows: float64(b.Rows)}
+	t := train.Totals{Rows: float64(b.Rows), Elements: float64(b.Rows)}
 	for i := range b.Rows {
 		x := make([]float64, s.dim)
 		for j := range x {

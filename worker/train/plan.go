@@ -89,9 +89,9 @@ const (
 )
 
 func lossOf(loss string, m dataset.Manifest) (string, error) {
-	fits := MSE
-	if m.Task == dataset.TaskClassification {
-		fits = CrossEntropy
+	fits := CrossEntropy
+	if m.Task == dataset.TaskRegression {
+		fits = MSE
 	}
 	switch loss {
 	case "", fits:

@@ -141,10 +141,10 @@ func TestPulseFindsItsBeat(t *testing.T) {
 
 func TestTotals(t *testing.T) {
 	var sum Totals
-	sum.Add(Totals{Rows: 3, LossSum: 1.5, Correct: 2})
-	sum.Add(Totals{Rows: 1, LossSum: 0.5, Correct: 1})
+	sum.Add(Totals{Rows: 3, LossSum: 1.5, Correct: 2, Elements: 6})
+	sum.Add(Totals{Rows: 1, LossSum: 0.5, Correct: 1, Elements: 2})
 	m := totalsOf(sum.vector()).Metrics(CrossEntropy)
-	if m["loss"] != 0.5 || m["accuracy"] != 0.75 {
+	if m["loss"] != 0.5 || m["accuracy"] != 0.375 {
 		t.Errorf("classification: %v", m)
 	}
 	m = Totals{Rows: 2, SquaredErrorSum: 8, AbsErrorSum: 6, Elements: 4}.Metrics(MSE)

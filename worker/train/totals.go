@@ -7,10 +7,10 @@ import "math"
 type Totals struct {
 	Rows            float64
 	LossSum         float64 // each row counts its own loss; see Metrics
-	Correct         float64 // rows whose highest output is their class
+	Correct         float64 // labels whose class has the highest output
 	SquaredErrorSum float64 // over all elements
 	AbsErrorSum     float64 // over all elements
-	Elements        float64 // numbers compared
+	Elements        float64 // labels or numbers compared
 }
 
 // Add adds the totals of other rows.
@@ -35,10 +35,10 @@ func (t Totals) Metrics(loss string) map[string]float64 {
 	if t.Rows == 0 {
 		return nil
 	}
-	if loss == CrossEntropy {
-		return map[string]float64{"loss": t.LossSum / t.Rows, "accuracy": t.Correct / t.Rows}
-	}
 	n := max(1, t.Elements)
+	if loss == CrossEntropy {
+		return map[string]float64{"loss": t.LossSum / t.Rows, "accuracy": t.Correct / n}
+	}
 	mse := t.SquaredErrorSum / n
 	return map[string]float64{"loss": mse, "mse": mse, "mae": t.AbsErrorSum / n}
 }

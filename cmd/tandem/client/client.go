@@ -18,6 +18,7 @@ import (
 // Client is all services of a cluster.
 type Client struct {
 	Jobs        tandemv1connect.JobServiceClient
+	Metrics     tandemv1connect.MetricServiceClient
 	Datasets    tandemv1connect.DatasetServiceClient
 	Artifacts   tandemv1connect.ArtifactServiceClient
 	Checkpoints tandemv1connect.CheckpointServiceClient
@@ -81,6 +82,7 @@ func New(c Context, p Patience, userAgent string) (*Client, error) {
 	cl := &Client{HTTP: h, Context: c, Patience: p}
 	opts := connect.WithInterceptors(connect.UnaryInterceptorFunc(cl.persist))
 	cl.Jobs = tandemv1connect.NewJobServiceClient(h, BaseURL, opts)
+	cl.Metrics = tandemv1connect.NewMetricServiceClient(h, BaseURL, opts)
 	cl.Datasets = tandemv1connect.NewDatasetServiceClient(h, BaseURL, opts)
 	cl.Artifacts = tandemv1connect.NewArtifactServiceClient(h, BaseURL, opts)
 	cl.Checkpoints = tandemv1connect.NewCheckpointServiceClient(h, BaseURL, opts)

@@ -42,9 +42,9 @@ type Dataset struct {
 	Rows map[string]int64 `protobuf:"bytes,7,rep,name=rows,proto3" json:"rows,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Shape of one row's features.
 	Shape []int64 `protobuf:"varint,8,rep,packed,name=shape,proto3" json:"shape,omitempty"`
-	// "classification" or "regression".
+	// "classification", "regression" or "language".
 	Task string `protobuf:"bytes,9,opt,name=task,proto3" json:"task,omitempty"`
-	// Number of classes; 0 for regression.
+	// Number of classes, 256 for text; 0 for regression.
 	Classes int64 `protobuf:"varint,10,opt,name=classes,proto3" json:"classes,omitempty"`
 	// When it was committed.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`

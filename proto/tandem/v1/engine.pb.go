@@ -1389,7 +1389,11 @@ type HelloResponse struct {
 	// Unix socket to serve on; only for replicas.
 	ServeSocket string `protobuf:"bytes,3,opt,name=serve_socket,json=serveSocket,proto3" json:"serve_socket,omitempty"`
 	// Folder for temporary files; the agent empties it.
-	Scratch       string `protobuf:"bytes,4,opt,name=scratch,proto3" json:"scratch,omitempty"`
+	Scratch string `protobuf:"bytes,4,opt,name=scratch,proto3" json:"scratch,omitempty"`
+	// Folder of dataset shards that all engines of the node share.
+	Cache string `protobuf:"bytes,5,opt,name=cache,proto3" json:"cache,omitempty"`
+	// Bytes that all files in it may have together.
+	CacheBytes    int64 `protobuf:"varint,6,opt,name=cache_bytes,json=cacheBytes,proto3" json:"cache_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1450,6 +1454,20 @@ func (x *HelloResponse) GetScratch() string {
 		return x.Scratch
 	}
 	return ""
+}
+
+func (x *HelloResponse) GetCache() string {
+	if x != nil {
+		return x.Cache
+	}
+	return ""
+}
+
+func (x *HelloResponse) GetCacheBytes() int64 {
+	if x != nil {
+		return x.CacheBytes
+	}
+	return 0
 }
 
 // ControlRequest introduces an engine.
@@ -2191,12 +2209,15 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"=\n" +
 	"\fHelloRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
-	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\x91\x01\n" +
+	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xc8\x01\n" +
 	"\rHelloResponse\x12)\n" +
 	"\x04task\x18\x01 \x01(\v2\x15.tandem.v1.EngineTaskR\x04task\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\x05R\athreads\x12!\n" +
 	"\fserve_socket\x18\x03 \x01(\tR\vserveSocket\x12\x18\n" +
-	"\ascratch\x18\x04 \x01(\tR\ascratch\"-\n" +
+	"\ascratch\x18\x04 \x01(\tR\ascratch\x12\x14\n" +
+	"\x05cache\x18\x05 \x01(\tR\x05cache\x12\x1f\n" +
+	"\vcache_bytes\x18\x06 \x01(\x03R\n" +
+	"cacheBytes\"-\n" +
 	"\x0eControlRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\"\xac\x01\n" +
 	"\x0fControlResponse\x12,\n" +

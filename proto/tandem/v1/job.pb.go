@@ -556,6 +556,8 @@ type ModelSpec struct {
 	//	*ModelSpec_Mlp
 	//	*ModelSpec_Cnn
 	//	*ModelSpec_Torchscript
+	//	*ModelSpec_Resnet
+	//	*ModelSpec_Gpt
 	Architecture  isModelSpec_Architecture `protobuf_oneof:"architecture"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -625,6 +627,24 @@ func (x *ModelSpec) GetTorchscript() *TorchScriptSpec {
 	return nil
 }
 
+func (x *ModelSpec) GetResnet() *ResnetSpec {
+	if x != nil {
+		if x, ok := x.Architecture.(*ModelSpec_Resnet); ok {
+			return x.Resnet
+		}
+	}
+	return nil
+}
+
+func (x *ModelSpec) GetGpt() *GptSpec {
+	if x != nil {
+		if x, ok := x.Architecture.(*ModelSpec_Gpt); ok {
+			return x.Gpt
+		}
+	}
+	return nil
+}
+
 type isModelSpec_Architecture interface {
 	isModelSpec_Architecture()
 }
@@ -644,11 +664,25 @@ type ModelSpec_Torchscript struct {
 	Torchscript *TorchScriptSpec `protobuf:"bytes,3,opt,name=torchscript,proto3,oneof"`
 }
 
+type ModelSpec_Resnet struct {
+	// Residual network for images.
+	Resnet *ResnetSpec `protobuf:"bytes,4,opt,name=resnet,proto3,oneof"`
+}
+
+type ModelSpec_Gpt struct {
+	// Transformer that predicts the next byte of a text.
+	Gpt *GptSpec `protobuf:"bytes,5,opt,name=gpt,proto3,oneof"`
+}
+
 func (*ModelSpec_Mlp) isModelSpec_Architecture() {}
 
 func (*ModelSpec_Cnn) isModelSpec_Architecture() {}
 
 func (*ModelSpec_Torchscript) isModelSpec_Architecture() {}
+
+func (*ModelSpec_Resnet) isModelSpec_Architecture() {}
+
+func (*ModelSpec_Gpt) isModelSpec_Architecture() {}
 
 // MlpSpec is a multi-layer perceptron over flattened inputs.
 type MlpSpec struct {
@@ -814,6 +848,153 @@ func (x *CnnSpec) GetNorm() string {
 	return ""
 }
 
+// ResnetSpec is a residual network over [channels, height, width] inputs.
+type ResnetSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 8: three blocks of 16, 32 and 64 channels, for small images. 18: torchvision's ResNet-18.
+	Depth int32 `protobuf:"varint,1,opt,name=depth,proto3" json:"depth,omitempty"`
+	// "small" (a 3x3 convolution; the default up to 64 pixels a side, and the only one of depth 8) or
+	// "imagenet" (7x7 with stride 2, then max pooling).
+	Stem string `protobuf:"bytes,2,opt,name=stem,proto3" json:"stem,omitempty"`
+	// "batch" (the default): batch normalisation, by each worker's share of the batch; "group": group normalisation.
+	Norm          string `protobuf:"bytes,3,opt,name=norm,proto3" json:"norm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResnetSpec) Reset() {
+	*x = ResnetSpec{}
+	mi := &file_tandem_v1_job_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResnetSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResnetSpec) ProtoMessage() {}
+
+func (x *ResnetSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResnetSpec.ProtoReflect.Descriptor instead.
+func (*ResnetSpec) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ResnetSpec) GetDepth() int32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *ResnetSpec) GetStem() string {
+	if x != nil {
+		return x.Stem
+	}
+	return ""
+}
+
+func (x *ResnetSpec) GetNorm() string {
+	if x != nil {
+		return x.Norm
+	}
+	return ""
+}
+
+// GptSpec is a pre-norm transformer decoder over rows of byte values, with one prediction for each position.
+type GptSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Transformer blocks; 4 by default.
+	Layers int32 `protobuf:"varint,1,opt,name=layers,proto3" json:"layers,omitempty"`
+	// Numbers of each position; 128 by default.
+	Width int32 `protobuf:"varint,2,opt,name=width,proto3" json:"width,omitempty"`
+	// Attention heads, which share the width; 4 by default.
+	Heads int32 `protobuf:"varint,3,opt,name=heads,proto3" json:"heads,omitempty"`
+	// Share of activations dropped in training, 0 to below 1.
+	Dropout float64 `protobuf:"fixed64,4,opt,name=dropout,proto3" json:"dropout,omitempty"`
+	// Bytes of a row; the dataset decides it, and another number is refused.
+	Context       int32 `protobuf:"varint,5,opt,name=context,proto3" json:"context,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GptSpec) Reset() {
+	*x = GptSpec{}
+	mi := &file_tandem_v1_job_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GptSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GptSpec) ProtoMessage() {}
+
+func (x *GptSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GptSpec.ProtoReflect.Descriptor instead.
+func (*GptSpec) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GptSpec) GetLayers() int32 {
+	if x != nil {
+		return x.Layers
+	}
+	return 0
+}
+
+func (x *GptSpec) GetWidth() int32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *GptSpec) GetHeads() int32 {
+	if x != nil {
+		return x.Heads
+	}
+	return 0
+}
+
+func (x *GptSpec) GetDropout() float64 {
+	if x != nil {
+		return x.Dropout
+	}
+	return 0
+}
+
+func (x *GptSpec) GetContext() int32 {
+	if x != nil {
+		return x.Context
+	}
+	return 0
+}
+
 // TorchScriptSpec is a model file made with torch.jit.script or torch.jit.trace.
 type TorchScriptSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -827,7 +1008,7 @@ type TorchScriptSpec struct {
 
 func (x *TorchScriptSpec) Reset() {
 	*x = TorchScriptSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[5]
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +1020,7 @@ func (x *TorchScriptSpec) String() string {
 func (*TorchScriptSpec) ProtoMessage() {}
 
 func (x *TorchScriptSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[5]
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +1033,7 @@ func (x *TorchScriptSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TorchScriptSpec.ProtoReflect.Descriptor instead.
 func (*TorchScriptSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TorchScriptSpec) GetArtifact() string {
@@ -896,7 +1077,7 @@ type TrainingSpec struct {
 
 func (x *TrainingSpec) Reset() {
 	*x = TrainingSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[6]
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1089,7 @@ func (x *TrainingSpec) String() string {
 func (*TrainingSpec) ProtoMessage() {}
 
 func (x *TrainingSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[6]
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1102,7 @@ func (x *TrainingSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrainingSpec.ProtoReflect.Descriptor instead.
 func (*TrainingSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TrainingSpec) GetBatch() int32 {
@@ -1012,7 +1193,7 @@ type OptimizerSpec struct {
 
 func (x *OptimizerSpec) Reset() {
 	*x = OptimizerSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1205,7 @@ func (x *OptimizerSpec) String() string {
 func (*OptimizerSpec) ProtoMessage() {}
 
 func (x *OptimizerSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1218,7 @@ func (x *OptimizerSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptimizerSpec.ProtoReflect.Descriptor instead.
 func (*OptimizerSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OptimizerSpec) GetName() string {
@@ -1111,7 +1292,7 @@ type ScheduleSpec struct {
 
 func (x *ScheduleSpec) Reset() {
 	*x = ScheduleSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1304,7 @@ func (x *ScheduleSpec) String() string {
 func (*ScheduleSpec) ProtoMessage() {}
 
 func (x *ScheduleSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1317,7 @@ func (x *ScheduleSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleSpec.ProtoReflect.Descriptor instead.
 func (*ScheduleSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ScheduleSpec) GetName() string {
@@ -1177,7 +1358,7 @@ type ResourceSpec struct {
 
 func (x *ResourceSpec) Reset() {
 	*x = ResourceSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1370,7 @@ func (x *ResourceSpec) String() string {
 func (*ResourceSpec) ProtoMessage() {}
 
 func (x *ResourceSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1383,7 @@ func (x *ResourceSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceSpec.ProtoReflect.Descriptor instead.
 func (*ResourceSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResourceSpec) GetWorkers() int32 {
@@ -1246,7 +1427,7 @@ type EvaluateSpec struct {
 
 func (x *EvaluateSpec) Reset() {
 	*x = EvaluateSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1439,7 @@ func (x *EvaluateSpec) String() string {
 func (*EvaluateSpec) ProtoMessage() {}
 
 func (x *EvaluateSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1452,7 @@ func (x *EvaluateSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateSpec.ProtoReflect.Descriptor instead.
 func (*EvaluateSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EvaluateSpec) GetEverySteps() int64 {
@@ -1301,7 +1482,7 @@ type CheckpointSpec struct {
 
 func (x *CheckpointSpec) Reset() {
 	*x = CheckpointSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1494,7 @@ func (x *CheckpointSpec) String() string {
 func (*CheckpointSpec) ProtoMessage() {}
 
 func (x *CheckpointSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1507,7 @@ func (x *CheckpointSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSpec.ProtoReflect.Descriptor instead.
 func (*CheckpointSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckpointSpec) GetEverySteps() int64 {
@@ -1356,7 +1537,7 @@ type KeepSpec struct {
 
 func (x *KeepSpec) Reset() {
 	*x = KeepSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1549,7 @@ func (x *KeepSpec) String() string {
 func (*KeepSpec) ProtoMessage() {}
 
 func (x *KeepSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1562,7 @@ func (x *KeepSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepSpec.ProtoReflect.Descriptor instead.
 func (*KeepSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *KeepSpec) GetBest() int32 {
@@ -1413,7 +1594,7 @@ type PublishSpec struct {
 
 func (x *PublishSpec) Reset() {
 	*x = PublishSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1606,7 @@ func (x *PublishSpec) String() string {
 func (*PublishSpec) ProtoMessage() {}
 
 func (x *PublishSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1619,7 @@ func (x *PublishSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishSpec.ProtoReflect.Descriptor instead.
 func (*PublishSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PublishSpec) GetModel() string {
@@ -1477,7 +1658,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1670,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1683,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SubmitJobRequest) GetSpec() *JobSpec {
@@ -1537,7 +1718,7 @@ type SubmitJobResponse struct {
 
 func (x *SubmitJobResponse) Reset() {
 	*x = SubmitJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1730,7 @@ func (x *SubmitJobResponse) String() string {
 func (*SubmitJobResponse) ProtoMessage() {}
 
 func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1743,7 @@ func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobResponse.ProtoReflect.Descriptor instead.
 func (*SubmitJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubmitJobResponse) GetJob() *Job {
@@ -1583,7 +1764,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1776,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1789,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -1633,7 +1814,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1826,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1839,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -1695,7 +1876,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1888,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1901,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListJobsRequest) GetStates() []JobState {
@@ -1748,7 +1929,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1941,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +1954,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -1798,7 +1979,7 @@ type SetJobIntentRequest struct {
 
 func (x *SetJobIntentRequest) Reset() {
 	*x = SetJobIntentRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1991,7 @@ func (x *SetJobIntentRequest) String() string {
 func (*SetJobIntentRequest) ProtoMessage() {}
 
 func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +2004,7 @@ func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentRequest.ProtoReflect.Descriptor instead.
 func (*SetJobIntentRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetJobIntentRequest) GetId() string {
@@ -1858,7 +2039,7 @@ type SetJobIntentResponse struct {
 
 func (x *SetJobIntentResponse) Reset() {
 	*x = SetJobIntentResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +2051,7 @@ func (x *SetJobIntentResponse) String() string {
 func (*SetJobIntentResponse) ProtoMessage() {}
 
 func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +2064,7 @@ func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentResponse.ProtoReflect.Descriptor instead.
 func (*SetJobIntentResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetJobIntentResponse) GetJob() *Job {
@@ -1908,7 +2089,7 @@ type ScaleJobRequest struct {
 
 func (x *ScaleJobRequest) Reset() {
 	*x = ScaleJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2101,7 @@ func (x *ScaleJobRequest) String() string {
 func (*ScaleJobRequest) ProtoMessage() {}
 
 func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2114,7 @@ func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobRequest.ProtoReflect.Descriptor instead.
 func (*ScaleJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ScaleJobRequest) GetId() string {
@@ -1968,7 +2149,7 @@ type ScaleJobResponse struct {
 
 func (x *ScaleJobResponse) Reset() {
 	*x = ScaleJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2161,7 @@ func (x *ScaleJobResponse) String() string {
 func (*ScaleJobResponse) ProtoMessage() {}
 
 func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2174,7 @@ func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobResponse.ProtoReflect.Descriptor instead.
 func (*ScaleJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ScaleJobResponse) GetJob() *Job {
@@ -2014,7 +2195,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2207,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2220,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -2064,7 +2245,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2076,7 +2257,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2089,7 +2270,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -2126,7 +2307,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[26]
+	mi := &file_tandem_v1_job_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2319,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[26]
+	mi := &file_tandem_v1_job_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2332,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -2189,7 +2370,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[27]
+	mi := &file_tandem_v1_job_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2382,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[27]
+	mi := &file_tandem_v1_job_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2395,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -2304,11 +2485,13 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\bpriority\x18\f \x01(\x05R\bpriority\x12&\n" +
 	"\fmax_restarts\x18\r \x01(\x05H\x00R\vmaxRestarts\x88\x01\x01\x120\n" +
 	"\apublish\x18\x0e \x01(\v2\x16.tandem.v1.PublishSpecR\apublishB\x0f\n" +
-	"\r_max_restarts\"\xab\x01\n" +
+	"\r_max_restarts\"\x84\x02\n" +
 	"\tModelSpec\x12&\n" +
 	"\x03mlp\x18\x01 \x01(\v2\x12.tandem.v1.MlpSpecH\x00R\x03mlp\x12&\n" +
 	"\x03cnn\x18\x02 \x01(\v2\x12.tandem.v1.CnnSpecH\x00R\x03cnn\x12>\n" +
-	"\vtorchscript\x18\x03 \x01(\v2\x1a.tandem.v1.TorchScriptSpecH\x00R\vtorchscriptB\x0e\n" +
+	"\vtorchscript\x18\x03 \x01(\v2\x1a.tandem.v1.TorchScriptSpecH\x00R\vtorchscript\x12/\n" +
+	"\x06resnet\x18\x04 \x01(\v2\x15.tandem.v1.ResnetSpecH\x00R\x06resnet\x12&\n" +
+	"\x03gpt\x18\x05 \x01(\v2\x12.tandem.v1.GptSpecH\x00R\x03gptB\x0e\n" +
 	"\farchitecture\"[\n" +
 	"\aMlpSpec\x12\x16\n" +
 	"\x06hidden\x18\x01 \x03(\x05R\x06hidden\x12\x1e\n" +
@@ -2325,7 +2508,18 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"activation\x18\x05 \x01(\tR\n" +
 	"activation\x12\x18\n" +
 	"\adropout\x18\x06 \x01(\x01R\adropout\x12\x12\n" +
-	"\x04norm\x18\a \x01(\tR\x04norm\"A\n" +
+	"\x04norm\x18\a \x01(\tR\x04norm\"J\n" +
+	"\n" +
+	"ResnetSpec\x12\x14\n" +
+	"\x05depth\x18\x01 \x01(\x05R\x05depth\x12\x12\n" +
+	"\x04stem\x18\x02 \x01(\tR\x04stem\x12\x12\n" +
+	"\x04norm\x18\x03 \x01(\tR\x04norm\"\x81\x01\n" +
+	"\aGptSpec\x12\x16\n" +
+	"\x06layers\x18\x01 \x01(\x05R\x06layers\x12\x14\n" +
+	"\x05width\x18\x02 \x01(\x05R\x05width\x12\x14\n" +
+	"\x05heads\x18\x03 \x01(\x05R\x05heads\x12\x18\n" +
+	"\adropout\x18\x04 \x01(\x01R\adropout\x12\x18\n" +
+	"\acontext\x18\x05 \x01(\x05R\acontext\"A\n" +
 	"\x0fTorchScriptSpec\x12\x1a\n" +
 	"\bartifact\x18\x01 \x01(\tR\bartifact\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\"\xa9\x02\n" +
@@ -2466,7 +2660,7 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
@@ -2476,86 +2670,90 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*ModelSpec)(nil),             // 5: tandem.v1.ModelSpec
 	(*MlpSpec)(nil),               // 6: tandem.v1.MlpSpec
 	(*CnnSpec)(nil),               // 7: tandem.v1.CnnSpec
-	(*TorchScriptSpec)(nil),       // 8: tandem.v1.TorchScriptSpec
-	(*TrainingSpec)(nil),          // 9: tandem.v1.TrainingSpec
-	(*OptimizerSpec)(nil),         // 10: tandem.v1.OptimizerSpec
-	(*ScheduleSpec)(nil),          // 11: tandem.v1.ScheduleSpec
-	(*ResourceSpec)(nil),          // 12: tandem.v1.ResourceSpec
-	(*EvaluateSpec)(nil),          // 13: tandem.v1.EvaluateSpec
-	(*CheckpointSpec)(nil),        // 14: tandem.v1.CheckpointSpec
-	(*KeepSpec)(nil),              // 15: tandem.v1.KeepSpec
-	(*PublishSpec)(nil),           // 16: tandem.v1.PublishSpec
-	(*SubmitJobRequest)(nil),      // 17: tandem.v1.SubmitJobRequest
-	(*SubmitJobResponse)(nil),     // 18: tandem.v1.SubmitJobResponse
-	(*GetJobRequest)(nil),         // 19: tandem.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 20: tandem.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 21: tandem.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 22: tandem.v1.ListJobsResponse
-	(*SetJobIntentRequest)(nil),   // 23: tandem.v1.SetJobIntentRequest
-	(*SetJobIntentResponse)(nil),  // 24: tandem.v1.SetJobIntentResponse
-	(*ScaleJobRequest)(nil),       // 25: tandem.v1.ScaleJobRequest
-	(*ScaleJobResponse)(nil),      // 26: tandem.v1.ScaleJobResponse
-	(*WatchJobRequest)(nil),       // 27: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 28: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 29: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 30: tandem.v1.StreamLogsResponse
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
-	(*Trial)(nil),                 // 32: tandem.v1.Trial
-	(*Progress)(nil),              // 33: tandem.v1.Progress
+	(*ResnetSpec)(nil),            // 8: tandem.v1.ResnetSpec
+	(*GptSpec)(nil),               // 9: tandem.v1.GptSpec
+	(*TorchScriptSpec)(nil),       // 10: tandem.v1.TorchScriptSpec
+	(*TrainingSpec)(nil),          // 11: tandem.v1.TrainingSpec
+	(*OptimizerSpec)(nil),         // 12: tandem.v1.OptimizerSpec
+	(*ScheduleSpec)(nil),          // 13: tandem.v1.ScheduleSpec
+	(*ResourceSpec)(nil),          // 14: tandem.v1.ResourceSpec
+	(*EvaluateSpec)(nil),          // 15: tandem.v1.EvaluateSpec
+	(*CheckpointSpec)(nil),        // 16: tandem.v1.CheckpointSpec
+	(*KeepSpec)(nil),              // 17: tandem.v1.KeepSpec
+	(*PublishSpec)(nil),           // 18: tandem.v1.PublishSpec
+	(*SubmitJobRequest)(nil),      // 19: tandem.v1.SubmitJobRequest
+	(*SubmitJobResponse)(nil),     // 20: tandem.v1.SubmitJobResponse
+	(*GetJobRequest)(nil),         // 21: tandem.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 22: tandem.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 23: tandem.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 24: tandem.v1.ListJobsResponse
+	(*SetJobIntentRequest)(nil),   // 25: tandem.v1.SetJobIntentRequest
+	(*SetJobIntentResponse)(nil),  // 26: tandem.v1.SetJobIntentResponse
+	(*ScaleJobRequest)(nil),       // 27: tandem.v1.ScaleJobRequest
+	(*ScaleJobResponse)(nil),      // 28: tandem.v1.ScaleJobResponse
+	(*WatchJobRequest)(nil),       // 29: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 30: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 31: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 32: tandem.v1.StreamLogsResponse
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*Trial)(nil),                 // 34: tandem.v1.Trial
+	(*Progress)(nil),              // 35: tandem.v1.Progress
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
 	4,  // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	31, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	31, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	31, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	33, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	33, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	33, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
 	5,  // 7: tandem.v1.JobSpec.model:type_name -> tandem.v1.ModelSpec
-	9,  // 8: tandem.v1.JobSpec.training:type_name -> tandem.v1.TrainingSpec
-	12, // 9: tandem.v1.JobSpec.resources:type_name -> tandem.v1.ResourceSpec
-	13, // 10: tandem.v1.JobSpec.evaluate:type_name -> tandem.v1.EvaluateSpec
-	14, // 11: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
-	16, // 12: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
+	11, // 8: tandem.v1.JobSpec.training:type_name -> tandem.v1.TrainingSpec
+	14, // 9: tandem.v1.JobSpec.resources:type_name -> tandem.v1.ResourceSpec
+	15, // 10: tandem.v1.JobSpec.evaluate:type_name -> tandem.v1.EvaluateSpec
+	16, // 11: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
+	18, // 12: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
 	6,  // 13: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
 	7,  // 14: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
-	8,  // 15: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
-	10, // 16: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
-	11, // 17: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
-	15, // 18: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
-	4,  // 19: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
-	3,  // 20: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 21: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	32, // 22: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	33, // 23: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	1,  // 24: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
-	3,  // 25: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
-	2,  // 26: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
-	3,  // 27: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 28: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 29: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	32, // 30: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	33, // 31: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	31, // 32: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	17, // 33: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	19, // 34: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	21, // 35: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	23, // 36: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	25, // 37: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	27, // 38: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	29, // 39: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	18, // 40: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	20, // 41: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	22, // 42: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	24, // 43: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	26, // 44: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	28, // 45: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	30, // 46: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	40, // [40:47] is the sub-list for method output_type
-	33, // [33:40] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	10, // 15: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
+	8,  // 16: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
+	9,  // 17: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
+	12, // 18: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
+	13, // 19: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
+	17, // 20: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
+	4,  // 21: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	3,  // 22: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 23: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
+	34, // 24: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	35, // 25: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	1,  // 26: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
+	3,  // 27: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
+	2,  // 28: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
+	3,  // 29: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
+	3,  // 30: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 31: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	34, // 32: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	35, // 33: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	33, // 34: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	19, // 35: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	21, // 36: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	23, // 37: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	25, // 38: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	27, // 39: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	29, // 40: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	31, // 41: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	20, // 42: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	22, // 43: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	24, // 44: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	26, // 45: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	28, // 46: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	30, // 47: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	32, // 48: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	42, // [42:49] is the sub-list for method output_type
+	35, // [35:42] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -2569,15 +2767,17 @@ func file_tandem_v1_job_proto_init() {
 		(*ModelSpec_Mlp)(nil),
 		(*ModelSpec_Cnn)(nil),
 		(*ModelSpec_Torchscript)(nil),
+		(*ModelSpec_Resnet)(nil),
+		(*ModelSpec_Gpt)(nil),
 	}
-	file_tandem_v1_job_proto_msgTypes[7].OneofWrappers = []any{}
+	file_tandem_v1_job_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,283 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/safetensors"
+	"tandem.dev/worker/data"
+	"tandem.dev/worker/fault"
+)
+
+const (
+	// chaosSize is the variable that makes the test longer: how many faults.
+	chaosSize = "TANDEM_CHAOS"
+	// chaosSeed chooses other faults.
+	chaosSeed = "TANDEM_CHAOS_SEED"
+	// chaosGap is how many steps lie between two faults.
+	chaosGap = 60
+
+	digitsRows, chaosBatch = 1437, 96
+)
+
+// chaosJob is a training with everything that has state or randomness.
+func chaosJob(name string, steps int) string {
+	return fmt.Sprintf(`
+name: %s
+dataset: digits
+model: {cnn: {channels: [8], hidden: [32], dropout: 0.2, norm: group}}
+training:
+  batch: %d
+  steps: %d
+  optimizer: {name: adamw, lr: 0.003}
+  schedule: {name: cosine, warmup_steps: 20}
+  clip_norm: 1
+  seed: 11
+resources: {workers: 2}
+max_restarts: 1000
+evaluate: {every_steps: 90}
+checkpoint: {every_steps: 45}
+`, name, chaosBatch, steps)
+}
+
+// TestChaos breaks processes at random places while they train: they are killed or stopped at named points of a step, and
+// stopped and continued from outside. Each time the world size comes back, and the end is that of an undisturbed
+// training, bit for bit; every row was used once. TANDEM_CHAOS=200 is the long form (make chaos).
+func TestChaos(t *testing.T) {
+	faults, seed := 14, uint64(1)
+	if text := os.Getenv(chaosSize); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			t.Fatalf("%s is %q, not a number of faults", chaosSize, text)
+		}
+		faults = n
+	}
+	if text := os.Getenv(chaosSeed); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s is %q, not a number", chaosSeed, text)
+		}
+		seed = n
+	}
+	random := rand.New(rand.NewPCG(seed, 0))
+	shm := sharedMemory(t)
+	dir, err := os.MkdirTemp("", "chaos-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	ledger := filepath.Join(dir, "ledger")
+	if err := os.Mkdir(ledger, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	steps := chaosGap * (faults + 3)
+
+	c := newClusterWith(t, 1, 2, 1, fault.Variable+"=@"+dir, "TANDEM_LEDGER="+ledger)
+	c.digits()
+	path := c.spec("chaos", chaosJob("chaos", steps))
+	_, want := c.completed(c.submit(path), 5*time.Minute)
+	if want.GetGeneration() != 1 {
+		t.Fatalf("the undisturbed training took %d generations", want.GetGeneration())
+	}
+
+	kinds := plantFaults(t, dir, random, faults)
+	id := c.submit(path)
+	stops := c.stopAndContinue(id, random)
+	_, got := c.completed(id, time.Duration(faults)*20*time.Second+2*time.Minute)
+
+	left, err := filepath.Glob(filepath.Join(dir, "*.fault"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("seed %d: %d faults planted, %d of them not taken, %v; %d times stopped and continued; %d generations, %d restarts",
+		seed, faults, len(left), kinds, stops(), got.GetGeneration(), got.GetRestarts())
+	if len(left) > 0 {
+		t.Errorf("%d faults were never taken by a process", len(left))
+	}
+	if got.GetGeneration() < int64(faults) {
+		t.Errorf("%d generations: the faults did not happen", got.GetGeneration())
+	}
+	sameEvaluations(t, want, got)
+	sameWeights(t, c.weights(want), c.weights(got))
+	checkLedger(t, filepath.Join(ledger, got.GetId()+"-*.jsonl"), steps)
+	if now := sharedMemory(t); !slices.Equal(now, shm) {
+		t.Errorf("/dev/shm has %v, before the test %v", now, shm)
+	}
+}
+
+// plantFaults writes one file for each fault, which one process each will take.
+func plantFaults(t *testing.T, dir string, random *rand.Rand, n int) map[string]int {
+	t.Helper()
+	points := []string{"data", "forward", "backward", "reduce", "reduce", "agreed", "applied", "upload", "sync", "join"}
+	kinds := map[string]int{}
+	for i := range n {
+		point, action := points[random.IntN(len(points))], fault.Kill
+		if random.IntN(8) == 0 {
+			action = fault.Stop
+		}
+		kinds[point+" "+action]++
+		text := fmt.Sprintf("%s:%d:%s", point, chaosGap*(i+1)+random.IntN(chaosGap/2), action)
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d.fault", i)), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return kinds
+}
+
+// stopAndContinue stops a random engine for a moment, now and then, until the job ends; that is no fault.
+func (c *cluster) stopAndContinue(id string, random *rand.Rand) (times func() int) {
+	c.t.Helper()
+	done, n := make(chan struct{}), 0
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(3 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			engines := under(c.dir)
+			if len(engines) == 0 {
+				continue
+			}
+			pid := engines[random.IntN(len(engines))].pid
+			if syscall.Kill(pid, syscall.SIGSTOP) != nil {
+				continue // it is gone
+			}
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-done:
+			}
+			_ = syscall.Kill(pid, syscall.SIGCONT) // it may be gone meanwhile
+			n++
+		}
+	}()
+	stop := func() int {
+		select {
+		case <-done:
+		default:
+			close(done)
+		}
+		<-ended
+		return n
+	}
+	c.t.Cleanup(func() { stop() })
+	return stop
+}
+
+// weights are the tensors of a trial's last checkpoint.
+func (c *cluster) weights(trial *tandemv1.Trial) []safetensors.Tensor {
+	c.t.Helper()
+	res, err := c.api.Checkpoints.GetCheckpoint(c.t.Context(), connect.NewRequest(&tandemv1.GetCheckpointRequest{Id: trial.GetLatestCheckpointId()}))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, tensors, err := ckpt.Load(c.t.Context(), c.store, res.Msg.GetCheckpoint().GetPrefix(), ckpt.Expect{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return tensors
+}
+
+func sameWeights(t *testing.T, want, got []safetensors.Tensor) {
+	t.Helper()
+	if len(want) != len(got) || len(want) < 4 {
+		t.Fatalf("%d tensors, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if want[i].Name != got[i].Name || !bytes.Equal(want[i].Data, got[i].Data) {
+			t.Errorf("%s is not that of the undisturbed training", want[i].Name)
+		}
+	}
+}
+
+// used is one line of an engine's ledger: the rows that one rank brought to a step which it then applied.
+type used struct {
+	Generation int64   `json:"gen"`
+	Step       int64   `json:"step"`
+	Rank       int     `json:"rank"`
+	World      int     `json:"world"`
+	Rows       []int32 `json:"rows"`
+}
+
+// checkLedger proves from what the engines wrote down that in the last generation that applied a step each rank brought
+// its own share of the step's batch, so that every row was used once.
+func checkLedger(t *testing.T, pattern string, steps int) {
+	t.Helper()
+	byStep := map[int64][]used{}
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no ledger: %v", err)
+	}
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			var u used
+			if err := json.Unmarshal(lines.Bytes(), &u); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			byStep[u.Step] = append(byStep[u.Step], u)
+		}
+		_ = f.Close() // it was only read
+	}
+	order, err := data.NewOrder(digitsRows, chaosBatch, 11)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var at data.Cursor
+	for step := int64(1); step <= int64(steps); step++ {
+		batch, next, err := order.At(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at = next
+		lines := byStep[step]
+		if len(lines) == 0 {
+			t.Fatalf("step %d was never applied", step)
+		}
+		last := slices.MaxFunc(lines, func(a, b used) int { return int(a.Generation - b.Generation) })
+		seen := map[int]bool{}
+		for _, u := range lines {
+			if u.Generation != last.Generation {
+				continue
+			}
+			lo, hi := data.Share(len(batch), u.Rank, u.World)
+			if u.World != last.World || seen[u.Rank] || !slices.Equal(u.Rows, batch[lo:hi]) {
+				t.Fatalf("step %d: rank %d of %d used %d rows that are not its own", step, u.Rank, u.World, len(u.Rows))
+			}
+			seen[u.Rank] = true
+		}
+	}
+}
+
+func sharedMemory(t *testing.T) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir("/dev/shm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}

@@ -85,7 +85,7 @@ func TestRankDies(t *testing.T) {
 	}
 	sameEvaluations(t, want, got)
 	events := c.run(0, "events", "--job", disturbed)
-	if !strings.Contains(events, "killed") || !strings.Contains(events, "lost its ranks") || !strings.Contains(events, "generation 2") {
+	if !strings.Contains(events, "killed") || !strings.Contains(events, "lost one of its ranks") || !strings.Contains(events, "generation 2") {
 		t.Errorf("the events do not say what happened:\n%s", events)
 	}
 }

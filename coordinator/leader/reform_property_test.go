@@ -18,7 +18,6 @@ type cluster struct {
 	r       *rapid.T
 	engines map[string]*engine // of all that ever were, by id
 	order   []string
-	formed  map[int64]int // generations of the job that were formed, with their ranks
 	reached map[string]int
 }
 
@@ -37,15 +36,20 @@ type engine struct {
 const trainingSteps = 40
 
 func newCluster(t *testing.T, r *rapid.T, reached map[string]int) *cluster {
-	c := &cluster{play: newPlay(t), r: r, engines: map[string]*engine{}, formed: map[int64]int{}, reached: reached}
+	c := &cluster{play: newPlay(t), r: r, engines: map[string]*engine{}, reached: reached}
 	for _, n := range []string{"a", "b", "c"} {
 		c.happens("node " + n + " slots=2")
 	}
-	workers := rapid.IntRange(1, 4).Draw(r, "workers")
-	lowest := rapid.IntRange(1, workers).Draw(r, "min")
-	c.happens(fmt.Sprintf("job j workers=%d min=%d max=5 restarts=1000", workers, lowest))
+	for _, j := range jobs() {
+		workers := rapid.IntRange(1, 4).Draw(r, "workers")
+		lowest := rapid.IntRange(1, workers).Draw(r, "min")
+		c.happens(fmt.Sprintf("job %s workers=%d min=%d max=5 restarts=1000 priority=%d", j, workers, lowest, rapid.IntRange(0, 1).Draw(r, "priority")))
+	}
 	return c
 }
+
+// jobs are the jobs that share the cluster.
+func jobs() []string { return []string{"j", "k"} }
 
 // happens lets something happen, then lets the loops run and checks what they have made of it.
 func (c *cluster) happens(line string) {
@@ -128,7 +132,7 @@ func (c *cluster) join(e *engine, g *tandemv1.ProcessGroup) bool {
 	var ranks []*engine
 	newest := int64(0)
 	for _, o := range c.live() {
-		if t := c.task(o); t.GetGroup().GetRank() >= 0 && t.GetGroup().GetGeneration() == g.GetGeneration() && o.generation == g.GetGeneration() {
+		if t := c.task(o); c.of(o) == c.of(e) && t.GetGroup().GetRank() >= 0 && t.GetGroup().GetGeneration() == g.GetGeneration() && o.generation == g.GetGeneration() {
 			ranks = append(ranks, o)
 			newest = max(newest, o.step)
 		}
@@ -136,7 +140,7 @@ func (c *cluster) join(e *engine, g *tandemv1.ProcessGroup) bool {
 	if len(ranks) < int(g.GetWorldSize()) {
 		return true
 	}
-	if latest, _ := c.s.View().Checkpoint(c.trial().GetLatestCheckpointId()); newest < latest.GetStep() {
+	if latest, _ := c.s.View().Checkpoint(c.trial(e).GetLatestCheckpointId()); newest < latest.GetStep() {
 		c.r.Fatalf("the group goes on from step %d, but there is a checkpoint at step %d", newest, latest.GetStep())
 	}
 	for _, o := range ranks {
@@ -152,7 +156,7 @@ func (c *cluster) join(e *engine, g *tandemv1.ProcessGroup) bool {
 func (c *cluster) train(e *engine, task *tandemv1.TrainTask) bool {
 	var ranks []*engine
 	for _, o := range c.live() {
-		if o.generation == e.generation && !o.hangs {
+		if c.of(o) == c.of(e) && o.generation == e.generation && !o.hangs {
 			ranks = append(ranks, o)
 		}
 	}
@@ -160,7 +164,7 @@ func (c *cluster) train(e *engine, task *tandemv1.TrainTask) bool {
 	if len(ranks) < int(g.GetWorldSize()) {
 		word := "broken"
 		for _, o := range c.live() {
-			if o.hangs {
+			if o.hangs && c.of(o) == c.of(e) {
 				word = "hung"
 				c.reached["hang"]++
 			}
@@ -169,7 +173,7 @@ func (c *cluster) train(e *engine, task *tandemv1.TrainTask) bool {
 		c.happens(fmt.Sprintf("%s %s step=%d generation=%d", word, e.id, e.step, g.GetGeneration()))
 		return true
 	}
-	if a := c.allocation(); a.GetFormedStep() < 0 {
+	if a, _ := c.s.View().Allocation(c.of(e)); a.GetFormedStep() < 0 {
 		return false
 	}
 	switch {
@@ -195,11 +199,17 @@ func (c *cluster) train(e *engine, task *tandemv1.TrainTask) bool {
 	return true
 }
 
-func (c *cluster) trial() *tandemv1.Trial { t, _ := c.s.View().Trial("j-trial"); return t }
+// of is the allocation of an engine.
+func (c *cluster) of(e *engine) string {
+	allocation, _, _ := state.ParseEngineID(e.id)
+	return allocation
+}
 
-func (c *cluster) allocation() *tandemv1.Allocation {
-	a, _ := c.s.View().Allocation(c.trial().GetAllocationId())
-	return a
+// trial is the trial of an engine that is wanted.
+func (c *cluster) trial(e *engine) *tandemv1.Trial {
+	a, _ := c.s.View().Allocation(c.of(e))
+	t, _ := c.s.View().Trial(a.GetTrialId())
+	return t
 }
 
 // check looks at what the last thing that happened has led to.
@@ -208,8 +218,8 @@ func (c *cluster) check(before *state.View) {
 	held := map[string]bool{}
 	for _, a := range after.Allocations() {
 		old, _ := before.Allocation(a.GetId())
-		if a.GetGeneration() < old.GetGeneration() || a.GetGeneration() != c.trial().GetGeneration() {
-			c.r.Fatalf("generation %d came after %d, the trial is at %d", a.GetGeneration(), old.GetGeneration(), c.trial().GetGeneration())
+		if t, _ := after.Trial(a.GetTrialId()); a.GetGeneration() < old.GetGeneration() || a.GetGeneration() != t.GetGeneration() {
+			c.r.Fatalf("generation %d came after %d, the trial is at %d", a.GetGeneration(), old.GetGeneration(), t.GetGeneration())
 		}
 		for _, m := range a.GetMembers() {
 			place := m.GetNodeId() + "/" + m.GetSlotId()
@@ -230,8 +240,10 @@ func (c *cluster) check(before *state.View) {
 			c.reached["stopping"]++
 		}
 	}
-	if c.trial() != nil && c.trial().GetReason() == "" {
-		c.r.Fatalf("the trial has no reason: %v", c.trial())
+	for _, t := range after.Trials() {
+		if t.GetReason() == "" {
+			c.r.Fatalf("the trial has no reason: %v", t)
+		}
 	}
 }
 
@@ -250,8 +262,10 @@ func (c *cluster) late() {
 		if why := c.report(id, &tandemv1.EngineReport{Generation: 1, Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "late", Permanent: true}}}); why != fsm.Over {
 			c.r.Fatalf("a report of %s, which was let go, was taken: %q", id, why)
 		}
-		if old, _ := before.Trial("j-trial"); old.GetModifiedIndex() != c.trial().GetModifiedIndex() {
-			c.r.Fatalf("a late report has changed the trial")
+		for _, old := range before.Trials() {
+			if now, _ := c.s.View().Trial(old.GetId()); old.GetModifiedIndex() != now.GetModifiedIndex() {
+				c.r.Fatalf("a late report has changed the trial: %v", now)
+			}
 		}
 		c.reached["late"]++
 		return
@@ -286,9 +300,9 @@ func (c *cluster) fault() {
 	case kind == 6:
 		c.happens(rapid.SampledFrom([]string{"uncordon ", "drain ", "cordon "}).Draw(c.r, "what") + nodeName)
 	case kind == 7:
-		c.happens(fmt.Sprint("scale j workers=", rapid.IntRange(1, 5).Draw(c.r, "workers")))
+		c.happens(fmt.Sprintf("scale %s workers=%d", rapid.SampledFrom(jobs()).Draw(c.r, "job"), rapid.IntRange(1, 5).Draw(c.r, "workers")))
 	case kind == 8:
-		c.happens(rapid.SampledFrom([]string{"resume", "pause"}).Draw(c.r, "intent") + " j")
+		c.happens(rapid.SampledFrom([]string{"resume", "pause"}).Draw(c.r, "intent") + " " + rapid.SampledFrom(jobs()).Draw(c.r, "job"))
 	case kind == 9:
 		c.happens("wait " + rapid.SampledFrom([]string{"100ms", "2s", "31s"}).Draw(c.r, "time"))
 	default:
@@ -297,7 +311,7 @@ func (c *cluster) fault() {
 }
 
 // TestReformAlwaysGetsOn drives state machine, decider and engines through faults in any order. Whatever has happened: when
-// nothing more goes wrong, the job comes to its end.
+// nothing more goes wrong, the jobs come to their ends.
 func TestReformAlwaysGetsOn(t *testing.T) {
 	reached := map[string]int{}
 	rapid.Check(t, func(r *rapid.T) {
@@ -319,7 +333,7 @@ func TestReformAlwaysGetsOn(t *testing.T) {
 	}
 }
 
-// getsOn heals all nodes and lets everything run until the job has ended.
+// getsOn heals all nodes and lets everything run until the jobs have ended.
 func (c *cluster) getsOn() {
 	for _, n := range []string{"a", "b", "c"} {
 		c.happens("uncordon " + n)
@@ -328,11 +342,15 @@ func (c *cluster) getsOn() {
 		}
 	}
 	for range 3000 {
-		if state.TrialFinal(c.trial().GetState()) {
-			break
+		over := true
+		for _, name := range jobs() {
+			j, _ := c.s.View().Job(name)
+			if over = over && state.JobFinal(j.GetState()); j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE && !state.JobFinal(j.GetState()) {
+				c.happens("resume " + name)
+			}
 		}
-		if j, _ := c.s.View().Job("j"); j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
-			c.happens("resume j")
+		if over {
+			break
 		}
 		busy := false
 		for _, e := range c.live() {
@@ -350,8 +368,11 @@ func (c *cluster) getsOn() {
 			}
 		}
 	}
-	if got := c.trial().GetState(); got != tandemv1.TrialState_TRIAL_STATE_COMPLETED {
-		c.r.Fatalf("the job is stuck: %v\n%v\n%s", c.trial(), c.allocation(), last(c.out.String(), 3000))
+	for _, t := range c.s.View().Trials() {
+		if t.GetState() != tandemv1.TrialState_TRIAL_STATE_COMPLETED {
+			a, _ := c.s.View().Allocation(t.GetAllocationId())
+			c.r.Fatalf("the job is stuck: %v\n%v\n%s", t, a, last(c.out.String(), 3000))
+		}
 	}
 }
 

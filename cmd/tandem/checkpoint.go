@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -14,7 +17,7 @@ import (
 func (a *app) checkpointCommand() *cobra.Command {
 	return group("checkpoint", "Show, verify, download and delete checkpoints",
 		a.checkpointListCommand(), a.checkpointDescribeCommand(), a.checkpointVerifyCommand(), a.checkpointDownloadCommand(),
-		a.checkpointDeleteCommand())
+		a.checkpointDeleteCommand(), a.checkpointPruneCommand())
 }
 
 func (a *app) checkpointListCommand() *cobra.Command {
@@ -95,9 +98,12 @@ func (a *app) checkpointVerifyCommand() *cobra.Command {
 
 func (a *app) checkpointDownloadCommand() *cobra.Command {
 	var to string
+	var weights bool
 	cmd := &cobra.Command{
-		Use:               "download CHECKPOINT --to FOLDER",
-		Short:             "Download the files of a checkpoint",
+		Use:   "download CHECKPOINT --to FOLDER",
+		Short: "Download the files of a checkpoint, or the model's weights",
+		Long: "Downloads all files of a checkpoint, or with --weights-only the parameters and buffers of the model as one\n" +
+			"safetensors file, under the names that PyTorch has for them.",
 		Args:              want("CHECKPOINT"),
 		ValidArgsFunction: a.complete(checkpointNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -109,11 +115,32 @@ func (a *app) checkpointDownloadCommand() *cobra.Command {
 			if to == "" {
 				to = id
 			}
+			if weights {
+				return a.downloadWeights(ctx, c, id, to)
+			}
 			return a.downloadAll(ctx, c, "checkpoint/"+id, to)
 		}),
 	}
+	cmd.Flags().BoolVar(&weights, "weights-only", false, "only the model's weights, as one safetensors file")
 	cmd.Flags().StringVar(&to, "to", "", "folder; by default one named like the checkpoint")
 	return cmd
+}
+
+// downloadWeights receives the weights of a checkpoint into a folder.
+func (a *app) downloadWeights(ctx context.Context, c *client.Client, id, dir string) error {
+	const name = "weights.safetensors"
+	path := filepath.Join(dir, name)
+	bar := a.transferBar("Downloading", 0)
+	defer bar.Close()
+	if err := a.download(ctx, c, "checkpoint/"+id, name, path, bar); err != nil {
+		return err
+	}
+	bar.Close()
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return a.show(&tandemv1.Artifact{Name: path, Bytes: info.Size()}, text(fmt.Sprintf("the weights, %s, are in %s", size(info.Size()), path)))
 }
 
 func (a *app) checkpointDeleteCommand() *cobra.Command {
@@ -138,4 +165,61 @@ func (a *app) checkpointDeleteCommand() *cobra.Command {
 			return nil
 		}),
 	}
+}
+
+func (a *app) checkpointPruneCommand() *cobra.Command {
+	req := &tandemv1.PruneCheckpointsRequest{}
+	cmd := &cobra.Command{
+		Use:   "prune [JOB]",
+		Short: "Delete the checkpoints that retention does not keep",
+		Long: "Deletes the checkpoints of a job, or of all, that checkpoint.keep of their spec does not keep and nothing needs. The\n" +
+			"cluster does that by itself; --dry-run shows what it keeps and what not, and why.",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.complete(jobNames),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			req.JobId = strings.Join(args, "")
+			plan := &tandemv1.PruneCheckpointsRequest{JobId: req.GetJobId(), DryRun: true}
+			res, err := c.Checkpoints.PruneCheckpoints(ctx, connect.NewRequest(plan))
+			if err != nil {
+				return err
+			}
+			if req.GetDryRun() {
+				return a.showRetention(res)
+			}
+			n := 0
+			for _, r := range res.Msg.GetRetention() {
+				if !r.GetKeep() && !r.GetCheckpoint().GetDeleting() {
+					n++
+				}
+			}
+			if n == 0 {
+				return a.show(res.Msg, text("nothing to delete: retention keeps all there are; see why with --dry-run"))
+			}
+			if err := a.confirm(fmt.Sprintf("Delete %d checkpoints for good?", n)); err != nil {
+				return err
+			}
+			req.RequestId = newRequestID()
+			res, err = c.Checkpoints.PruneCheckpoints(ctx, connect.NewRequest(req))
+			if err != nil {
+				return err
+			}
+			return a.showRetention(res)
+		}),
+	}
+	cmd.Flags().BoolVar(&req.DryRun, "dry-run", false, "only show what would be deleted and what is kept")
+	return cmd
+}
+
+// showRetention shows what becomes of checkpoints and why.
+func (a *app) showRetention(res *connect.Response[tandemv1.PruneCheckpointsResponse]) error {
+	g := grid{header: []string{"ID", "JOB", "STEP", "SIZE", "RETENTION", "REASON", "METRICS"}, wide: 1, empty: "No checkpoints."}
+	for _, r := range res.Msg.GetRetention() {
+		what := "delete"
+		if r.GetKeep() {
+			what = "keep"
+		}
+		k := r.GetCheckpoint()
+		g.rows = append(g.rows, []string{k.GetId(), k.GetJobId(), count(k.GetStep()), size(k.GetBytes()), what, r.GetReason(), metrics(k.GetMetrics())})
+	}
+	return a.show(res.Msg, g)
 }

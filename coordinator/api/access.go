@@ -45,6 +45,7 @@ func accessTo(procedure string) level {
 		tandemv1connect.DatasetServiceBeginDatasetProcedure, tandemv1connect.DatasetServiceCreateDatasetProcedure,
 		tandemv1connect.ArtifactServiceUploadArtifactProcedure,
 		tandemv1connect.CheckpointServiceVerifyCheckpointProcedure, tandemv1connect.CheckpointServiceDeleteCheckpointProcedure,
+		tandemv1connect.CheckpointServicePruneCheckpointsProcedure,
 		tandemv1connect.ModelServiceSetAliasProcedure,
 		tandemv1connect.DeploymentServiceApplyDeploymentProcedure, tandemv1connect.DeploymentServiceDeleteDeploymentProcedure:
 		return user

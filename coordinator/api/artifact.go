@@ -205,6 +205,9 @@ func (a artifacts) DownloadArtifact(ctx context.Context, req *connect.Request[ta
 	if err := storage.CheckKey(name); err != nil {
 		return fmt.Errorf("name: %w", err)
 	}
+	if name == weightsFile && strings.HasPrefix(req.Msg.GetOwner(), "checkpoint/") {
+		return sendWeights(ctx, store, strings.TrimSuffix(prefix, "/"), stream)
+	}
 	r, _, err := store.Get(ctx, prefix+name)
 	if errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("file %q of %s: %w", name, req.Msg.GetOwner(), state.ErrNotFound)

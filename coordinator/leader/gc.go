@@ -96,53 +96,15 @@ func deleteMarked(ctx context.Context, s *state.State, p Proposer, name string, 
 	return settle(ctx, s, res)
 }
 
-// Surplus decides which checkpoints to mark for deletion: those that are neither among the best nor among the newest
-// that their job keeps, and that nothing needs.
+// Surplus decides which checkpoints to mark for deletion: those that the retention of their jobs does not keep.
 func Surplus(v *state.View) []string {
-	byTrial := map[string][]*tandemv1.Checkpoint{}
-	var trials []string
-	for _, c := range v.Checkpoints() {
-		if len(byTrial[c.GetTrialId()]) == 0 {
-			trials = append(trials, c.GetTrialId())
-		}
-		byTrial[c.GetTrialId()] = append(byTrial[c.GetTrialId()], c)
-	}
 	var ids []string
-	for _, trial := range trials {
-		all := byTrial[trial]
-		job, ok := v.Job(all[0].GetJobId())
-		if !ok {
-			continue
-		}
-		keep := job.GetSpec().GetCheckpoint().GetKeep()
-		kept := take(all, int(keep.GetLatest()), state.LatestCheckpoint)
-		for id := range take(all, int(keep.GetBest()), func(cs []*tandemv1.Checkpoint) *tandemv1.Checkpoint {
-			return state.BestCheckpoint(job.GetSpec(), cs)
-		}) {
-			kept[id] = true
-		}
-		for _, c := range all {
-			if !kept[c.GetId()] && !c.GetDeleting() && v.CheckpointNeed(c) == "" {
-				ids = append(ids, c.GetId())
-			}
+	for _, r := range v.Retention("") {
+		if !r.GetKeep() && !r.GetCheckpoint().GetDeleting() {
+			ids = append(ids, r.GetCheckpoint().GetId())
 		}
 	}
 	return ids
-}
-
-// take returns the ids of the n checkpoints that first picks one after the other; at least one.
-func take(all []*tandemv1.Checkpoint, n int, first func([]*tandemv1.Checkpoint) *tandemv1.Checkpoint) map[string]bool {
-	taken := map[string]bool{}
-	rest := slices.Clone(all)
-	for range max(n, 1) {
-		c := first(rest)
-		if c == nil {
-			break
-		}
-		taken[c.GetId()] = true
-		rest = slices.DeleteFunc(rest, func(x *tandemv1.Checkpoint) bool { return x.GetId() == c.GetId() })
-	}
-	return taken
 }
 
 // Expired decides what is too old to be remembered; nil when nothing is.

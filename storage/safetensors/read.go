@@ -54,29 +54,73 @@ type named struct {
 	entry
 }
 
-// slice gives each entry its part of the data, and makes sure that they cover it exactly.
+// slice gives each entry its part of the data.
 func slice(entries []named, data []byte, l Limits) ([]Tensor, error) {
+	spans, err := cover(entries, int64(len(data)), l)
+	if err != nil {
+		return nil, err
+	}
+	tensors := make([]Tensor, len(spans))
+	for i, s := range spans {
+		tensors[i] = s.Tensor
+		tensors[i].Data = data[s.Begin:s.End:s.End]
+	}
+	return tensors, nil
+}
+
+// cover puts the entries in the order of their data, n bytes, and makes sure that they cover
+// them exactly. Its spans count from the beginning of the data.
+func cover(entries []named, n int64, l Limits) ([]Span, error) {
 	slices.SortStableFunc(entries, func(a, b named) int {
 		return cmp.Or(cmp.Compare(a.Offsets[0], b.Offsets[0]), cmp.Compare(a.Offsets[1], b.Offsets[1]))
 	})
-	tensors := make([]Tensor, 0, len(entries))
+	spans := make([]Span, 0, len(entries))
 	var at int64
 	for _, e := range entries {
 		begin, end := e.Offsets[0], e.Offsets[1]
-		if begin != at || end < begin || end > int64(len(data)) {
-			return nil, fmt.Errorf("%w: tensor %q lies at [%d,%d), expected from %d and within %d: overlap, hole or wrong order", ErrFormat, e.name, begin, end, at, len(data))
+		if begin != at || end < begin || end > n {
+			return nil, fmt.Errorf("%w: tensor %q lies at [%d,%d), expected from %d and within %d: overlap, hole or wrong order", ErrFormat, e.name, begin, end, at, n)
 		}
-		t := Tensor{Name: e.name, DType: e.DType, Shape: e.Shape, Data: data[begin:end:end]}
-		if err := t.check(l); err != nil {
+		s := Span{Tensor: Tensor{Name: e.name, DType: e.DType, Shape: e.Shape}, Begin: begin, End: end}
+		if err := s.check(l, end-begin); err != nil {
 			return nil, err
 		}
-		tensors = append(tensors, t)
+		spans = append(spans, s)
 		at = end
 	}
-	if at != int64(len(data)) {
-		return nil, fmt.Errorf("%w: %d bytes at the end belong to no tensor", ErrFormat, int64(len(data))-at)
+	if at != n {
+		return nil, fmt.Errorf("%w: %d bytes at the end belong to no tensor", ErrFormat, n-at)
 	}
-	return tensors, nil
+	return spans, nil
+}
+
+// ReadHeader reads the header of a file of so many bytes, and no further: what lies where.
+func ReadHeader(r io.Reader, size int64, l Limits) ([]Span, error) {
+	var length [8]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, fmt.Errorf("read safetensors: %w", err)
+	}
+	n := binary.LittleEndian.Uint64(length[:])
+	if n > uint64(l.HeaderBytes) || size > l.TotalBytes || size < 8 || n > uint64(size-8) {
+		return nil, fmt.Errorf("%w: a header of %d bytes in a file of %d; at most %d and %d are allowed", ErrFormat, n, size, l.HeaderBytes, l.TotalBytes)
+	}
+	header := make([]byte, n)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return nil, fmt.Errorf("read safetensors: %w", err)
+	}
+	if len(header) < 2 || header[0] != '{' || !utf8.Valid(header) {
+		return nil, fmt.Errorf("%w: the header is no JSON object", ErrFormat)
+	}
+	entries, _, err := decodeHeader(header, l)
+	if err != nil {
+		return nil, err
+	}
+	data := 8 + int64(n)
+	spans, err := cover(entries, size-data, l)
+	for i := range spans {
+		spans[i].Begin, spans[i].End = spans[i].Begin+data, spans[i].End+data
+	}
+	return spans, err
 }
 
 // decodeHeader reads the JSON token by token, for encoding/json would let a doubled name

@@ -17,6 +17,12 @@ type Tensor struct {
 	Data  []byte  // little-endian, row-major, exactly Size bytes
 }
 
+// Span is a tensor, without its Data, and where these lie in a file.
+type Span struct {
+	Tensor
+	Begin, End int64 // offsets from the beginning of the file
+}
+
 // Limits bound what a reader accepts, and so the memory it uses.
 type Limits struct {
 	HeaderBytes int64 // length of the JSON header
@@ -73,8 +79,8 @@ func Size(dtype string, shape []int64) (int64, error) {
 	return n, nil
 }
 
-// check refuses a tensor that the format or the limits do not allow.
-func (t Tensor) check(l Limits) error {
+// check refuses a tensor that the format or the limits do not allow. It has so many bytes.
+func (t Tensor) check(l Limits, bytes int64) error {
 	if t.Name == "" || t.Name == metadataKey || len(t.Name) > l.NameBytes {
 		return fmt.Errorf("%w: tensor name %.80q: must have 1 to %d bytes and not be %s", ErrFormat, t.Name, l.NameBytes, metadataKey)
 	}
@@ -85,8 +91,8 @@ func (t Tensor) check(l Limits) error {
 	if err != nil {
 		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
-	if n != int64(len(t.Data)) {
-		return fmt.Errorf("%w: tensor %q: %s%v takes %d bytes, it has %d", ErrFormat, t.Name, t.DType, t.Shape, n, len(t.Data))
+	if n != bytes {
+		return fmt.Errorf("%w: tensor %q: %s%v takes %d bytes, it has %d", ErrFormat, t.Name, t.DType, t.Shape, n, bytes)
 	}
 	return nil
 }

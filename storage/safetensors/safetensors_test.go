@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -231,4 +232,44 @@ func FuzzUnmarshal(f *testing.F) {
 			t.Errorf("what was written is read differently: %v", err)
 		}
 	})
+}
+
+func TestFileIsWhatWriteWrites(t *testing.T) {
+	tensors := []Tensor{
+		{Name: "a", DType: "U8", Shape: []int64{5}, Data: []byte{1, 2, 3, 4, 5}},
+		{Name: "none", DType: "F32", Shape: []int64{0}, Data: []byte{}},
+		{Name: "b", DType: "U8", Shape: []int64{3}, Data: []byte{6, 7, 8}},
+	}
+	want, err := Marshal(tensors, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := NewFile(tensors, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all bytes.Buffer
+	if n, err := f.WriteTo(&all); n != f.Size() || err != nil || !bytes.Equal(all.Bytes(), want) {
+		t.Errorf("wrote %d bytes of %d, %v", n, f.Size(), err)
+	}
+	if err := iotest.TestReader(io.NewSectionReader(f, 0, f.Size()), want); err != nil {
+		t.Error(err)
+	}
+	spans, err := ReadHeader(bytes.NewReader(want), int64(len(want)), DefaultLimits())
+	if err != nil || len(spans) != 3 {
+		t.Fatalf("%d spans, %v", len(spans), err)
+	}
+	for i, s := range spans {
+		if !bytes.Equal(want[s.Begin:s.End], tensors[i].Data) || s.Name != tensors[i].Name {
+			t.Errorf("span %+v is not that of %+v", s, tensors[i])
+		}
+	}
+	for _, n := range []int{0, 7, 8, 40} {
+		if _, err := ReadHeader(bytes.NewReader(want[:n]), int64(len(want)), DefaultLimits()); err == nil {
+			t.Errorf("%d bytes were taken for a header", n)
+		}
+	}
+	if _, err := ReadHeader(bytes.NewReader(want), int64(len(want))-1, DefaultLimits()); !errors.Is(err, ErrFormat) {
+		t.Errorf("a file that is too short: %v", err)
+	}
 }

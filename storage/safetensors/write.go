@@ -13,11 +13,11 @@ import (
 // same arguments give the same bytes. The header is padded with spaces so that the data
 // begins at a multiple of 8 bytes.
 func Write(w io.Writer, tensors []Tensor, meta map[string]string) error {
-	header, err := encodeHeader(tensors, meta)
+	head, err := encodeHeader(tensors, meta)
 	if err != nil {
 		return fmt.Errorf("write safetensors: %w", err)
 	}
-	if _, err := w.Write(header); err != nil {
+	if _, err := w.Write(head); err != nil {
 		return fmt.Errorf("write safetensors header: %w", err)
 	}
 	for _, t := range tensors {
@@ -30,26 +30,44 @@ func Write(w io.Writer, tensors []Tensor, meta map[string]string) error {
 
 // Marshal returns the file that Write would write.
 func Marshal(tensors []Tensor, meta map[string]string) ([]byte, error) {
-	header, err := encodeHeader(tensors, meta)
+	head, err := encodeHeader(tensors, meta)
 	if err != nil {
 		return nil, fmt.Errorf("write safetensors: %w", err)
 	}
-	n := len(header)
+	n := len(head)
 	for _, t := range tensors {
 		n += len(t.Data)
 	}
-	b := append(make([]byte, 0, n), header...)
+	b := append(make([]byte, 0, n), head...)
 	for _, t := range tensors {
 		b = append(b, t.Data...)
 	}
 	return b, nil
 }
 
+// Header returns the beginning of a file, up to the data, which are those of the spans one
+// after the other, wherever these lie now.
+func Header(spans []Span, meta map[string]string) ([]byte, error) {
+	b, err := header(spans, meta)
+	if err != nil {
+		return nil, fmt.Errorf("write safetensors: %w", err)
+	}
+	return b, nil
+}
+
 // encodeHeader returns the length and the JSON header.
 func encodeHeader(tensors []Tensor, meta map[string]string) ([]byte, error) {
+	spans := make([]Span, len(tensors))
+	for i, t := range tensors {
+		spans[i] = Span{Tensor: t, End: int64(len(t.Data))}
+	}
+	return header(spans, meta)
+}
+
+func header(spans []Span, meta map[string]string) ([]byte, error) {
 	limits := DefaultLimits()
-	if len(tensors) > limits.Tensors {
-		return nil, fmt.Errorf("%w: %d tensors, at most %d are allowed", ErrFormat, len(tensors), limits.Tensors)
+	if len(spans) > limits.Tensors {
+		return nil, fmt.Errorf("%w: %d tensors, at most %d are allowed", ErrFormat, len(spans), limits.Tensors)
 	}
 	var b bytes.Buffer
 	b.Write(make([]byte, 8)) // the length, filled in at the end
@@ -59,17 +77,17 @@ func encodeHeader(tensors []Tensor, meta map[string]string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	seen := make(map[string]bool, len(tensors))
+	seen := make(map[string]bool, len(spans))
 	var offset int64
-	for _, t := range tensors {
-		if err := t.check(limits); err != nil {
+	for _, t := range spans {
+		if err := t.check(limits, t.End-t.Begin); err != nil {
 			return nil, err
 		}
 		if seen[t.Name] || !utf8.ValidString(t.Name) {
 			return nil, fmt.Errorf("%w: tensor name %q is doubled or no UTF-8", ErrFormat, t.Name)
 		}
 		seen[t.Name] = true
-		end := offset + int64(len(t.Data))
+		end := offset + t.End - t.Begin
 		e := entry{DType: t.DType, Shape: t.Shape, Offsets: [2]int64{offset, end}}
 		if e.Shape == nil {
 			e.Shape = []int64{}

@@ -1,13 +1,21 @@
 // Package checkpoint keeps and finds the training state of one trial.
 //
-// Keeper does both. Save returns as soon as no other checkpoint is being written; the
-// upload runs beside the training, and waits for a store that is unavailable until a newer
-// checkpoint takes its place. Restore picks the checkpoint on rank 0 and makes all ranks
-// load that one; they wait for the store together.
+// Keeper does both, on each rank for its share of the state. Save copies the share and
+// returns; one worker beside the training brings it to the store, and on rank 0 commits the
+// checkpoint when the store has the word of every rank (package ckpt). What waits for the
+// store waits on local disk. Restore picks the checkpoint on rank 0 and makes all ranks load
+// that one; they wait for the store together.
 //
-// Invariants: at most one upload is under way. A checkpoint is reported after its manifest
-// is committed, never before. What is damaged is not loaded; the newest sound one that is
-// not newer than the named one takes its place.
+// A share is in one of three lists: queue (in memory, small, until no rank is busy), writing
+// (on its way to the store, in memory or on disk, oldest first), pending (in the store; rank 0
+// waits for the others). The ranks decide alike which checkpoints they write: Busy is summed
+// over them in the loop's sync, and Free tells all at the same step that none is.
 //
-// It does not decide when to save, and does not delete: the coordinator does.
+// Invariants: at most one upload is under way on a rank, and of a large state one copy in
+// memory. No call but Wait, Close and the last Save waits. What waits is the newest and the
+// best, no more. A checkpoint is reported after its manifest is committed, never before. What
+// is damaged is not loaded; the newest sound one that is not newer than the named one takes
+// its place.
+//
+// It does not decide when to save, and does not delete from the store: the coordinator does.
 package checkpoint

@@ -3,9 +3,12 @@ package checkpoint_test
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -148,4 +151,8 @@ func TestOutageWithoutSpool(t *testing.T) {
 			t.Errorf("reported %v", b.steps())
 		}
 	})
+}
+
+func logTo(w io.Writer) func(*checkpoint.Config, *checkpoint.Deps) {
+	return func(_ *checkpoint.Config, d *checkpoint.Deps) { d.Log = zerolog.New(w) }
 }

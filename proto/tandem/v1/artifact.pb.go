@@ -232,7 +232,7 @@ type DownloadArtifactRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "checkpoint/<id>", "version/<model>/<number>", "dataset/<id>" or "artifact/<sha256>".
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// Name of the file within the owner.
+	// Name of the file within the owner. A checkpoint has "weights.safetensors" besides those listed: the model's tensors alone.
 	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

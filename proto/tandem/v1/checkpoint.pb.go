@@ -536,6 +536,180 @@ func (*DeleteCheckpointResponse) Descriptor() ([]byte, []int) {
 	return file_tandem_v1_checkpoint_proto_rawDescGZIP(), []int{8}
 }
 
+// PruneCheckpointsRequest asks to delete what retention does not keep.
+type PruneCheckpointsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only of this job (id or unique prefix of one); all when empty.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// Delete nothing, only say what would be.
+	DryRun bool `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneCheckpointsRequest) Reset() {
+	*x = PruneCheckpointsRequest{}
+	mi := &file_tandem_v1_checkpoint_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneCheckpointsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneCheckpointsRequest) ProtoMessage() {}
+
+func (x *PruneCheckpointsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_checkpoint_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneCheckpointsRequest.ProtoReflect.Descriptor instead.
+func (*PruneCheckpointsRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_checkpoint_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PruneCheckpointsRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *PruneCheckpointsRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *PruneCheckpointsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// PruneCheckpointsResponse says of each checkpoint what retention does with it.
+type PruneCheckpointsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The checkpoints, newest first.
+	Retention     []*Retention `protobuf:"bytes,1,rep,name=retention,proto3" json:"retention,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneCheckpointsResponse) Reset() {
+	*x = PruneCheckpointsResponse{}
+	mi := &file_tandem_v1_checkpoint_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneCheckpointsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneCheckpointsResponse) ProtoMessage() {}
+
+func (x *PruneCheckpointsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_checkpoint_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneCheckpointsResponse.ProtoReflect.Descriptor instead.
+func (*PruneCheckpointsResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_checkpoint_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PruneCheckpointsResponse) GetRetention() []*Retention {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+// Retention is what becomes of a checkpoint.
+type Retention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The checkpoint.
+	Checkpoint *Checkpoint `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// It stays.
+	Keep bool `protobuf:"varint,2,opt,name=keep,proto3" json:"keep,omitempty"`
+	// Why, for people.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retention) Reset() {
+	*x = Retention{}
+	mi := &file_tandem_v1_checkpoint_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retention) ProtoMessage() {}
+
+func (x *Retention) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_checkpoint_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retention.ProtoReflect.Descriptor instead.
+func (*Retention) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_checkpoint_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Retention) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *Retention) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
+func (x *Retention) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_tandem_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_checkpoint_proto_rawDesc = "" +
@@ -580,12 +754,26 @@ const file_tandem_v1_checkpoint_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\"\x1a\n" +
-	"\x18DeleteCheckpointResponse2\xf9\x03\n" +
+	"\x18DeleteCheckpointResponse\"h\n" +
+	"\x17PruneCheckpointsRequest\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x17\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"N\n" +
+	"\x18PruneCheckpointsResponse\x122\n" +
+	"\tretention\x18\x01 \x03(\v2\x14.tandem.v1.RetentionR\tretention\"n\n" +
+	"\tRetention\x125\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\v2\x15.tandem.v1.CheckpointR\n" +
+	"checkpoint\x12\x12\n" +
+	"\x04keep\x18\x02 \x01(\bR\x04keep\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason2\xf8\x04\n" +
 	"\x11CheckpointService\x12q\n" +
 	"\x0fListCheckpoints\x12!.tandem.v1.ListCheckpointsRequest\x1a\".tandem.v1.ListCheckpointsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/checkpoints\x12p\n" +
 	"\rGetCheckpoint\x12\x1f.tandem.v1.GetCheckpointRequest\x1a .tandem.v1.GetCheckpointResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/checkpoints/{id}\x12\x83\x01\n" +
 	"\x10VerifyCheckpoint\x12\".tandem.v1.VerifyCheckpointRequest\x1a#.tandem.v1.VerifyCheckpointResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/checkpoints/{id}/verify\x12y\n" +
-	"\x10DeleteCheckpoint\x12\".tandem.v1.DeleteCheckpointRequest\x1a#.tandem.v1.DeleteCheckpointResponse\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/v1/checkpoints/{id}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x10DeleteCheckpoint\x12\".tandem.v1.DeleteCheckpointRequest\x1a#.tandem.v1.DeleteCheckpointResponse\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/v1/checkpoints/{id}\x12}\n" +
+	"\x10PruneCheckpoints\x12\".tandem.v1.PruneCheckpointsRequest\x1a#.tandem.v1.PruneCheckpointsResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/checkpoints/pruneB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_checkpoint_proto_rawDescOnce sync.Once
@@ -599,7 +787,7 @@ func file_tandem_v1_checkpoint_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_checkpoint_proto_rawDescData
 }
 
-var file_tandem_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tandem_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_tandem_v1_checkpoint_proto_goTypes = []any{
 	(*Checkpoint)(nil),               // 0: tandem.v1.Checkpoint
 	(*ListCheckpointsRequest)(nil),   // 1: tandem.v1.ListCheckpointsRequest
@@ -610,27 +798,34 @@ var file_tandem_v1_checkpoint_proto_goTypes = []any{
 	(*VerifyCheckpointResponse)(nil), // 6: tandem.v1.VerifyCheckpointResponse
 	(*DeleteCheckpointRequest)(nil),  // 7: tandem.v1.DeleteCheckpointRequest
 	(*DeleteCheckpointResponse)(nil), // 8: tandem.v1.DeleteCheckpointResponse
-	nil,                              // 9: tandem.v1.Checkpoint.MetricsEntry
-	(*timestamppb.Timestamp)(nil),    // 10: google.protobuf.Timestamp
+	(*PruneCheckpointsRequest)(nil),  // 9: tandem.v1.PruneCheckpointsRequest
+	(*PruneCheckpointsResponse)(nil), // 10: tandem.v1.PruneCheckpointsResponse
+	(*Retention)(nil),                // 11: tandem.v1.Retention
+	nil,                              // 12: tandem.v1.Checkpoint.MetricsEntry
+	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
 }
 var file_tandem_v1_checkpoint_proto_depIdxs = []int32{
-	9,  // 0: tandem.v1.Checkpoint.metrics:type_name -> tandem.v1.Checkpoint.MetricsEntry
-	10, // 1: tandem.v1.Checkpoint.created_at:type_name -> google.protobuf.Timestamp
+	12, // 0: tandem.v1.Checkpoint.metrics:type_name -> tandem.v1.Checkpoint.MetricsEntry
+	13, // 1: tandem.v1.Checkpoint.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: tandem.v1.ListCheckpointsResponse.checkpoints:type_name -> tandem.v1.Checkpoint
 	0,  // 3: tandem.v1.GetCheckpointResponse.checkpoint:type_name -> tandem.v1.Checkpoint
-	1,  // 4: tandem.v1.CheckpointService.ListCheckpoints:input_type -> tandem.v1.ListCheckpointsRequest
-	3,  // 5: tandem.v1.CheckpointService.GetCheckpoint:input_type -> tandem.v1.GetCheckpointRequest
-	5,  // 6: tandem.v1.CheckpointService.VerifyCheckpoint:input_type -> tandem.v1.VerifyCheckpointRequest
-	7,  // 7: tandem.v1.CheckpointService.DeleteCheckpoint:input_type -> tandem.v1.DeleteCheckpointRequest
-	2,  // 8: tandem.v1.CheckpointService.ListCheckpoints:output_type -> tandem.v1.ListCheckpointsResponse
-	4,  // 9: tandem.v1.CheckpointService.GetCheckpoint:output_type -> tandem.v1.GetCheckpointResponse
-	6,  // 10: tandem.v1.CheckpointService.VerifyCheckpoint:output_type -> tandem.v1.VerifyCheckpointResponse
-	8,  // 11: tandem.v1.CheckpointService.DeleteCheckpoint:output_type -> tandem.v1.DeleteCheckpointResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	11, // 4: tandem.v1.PruneCheckpointsResponse.retention:type_name -> tandem.v1.Retention
+	0,  // 5: tandem.v1.Retention.checkpoint:type_name -> tandem.v1.Checkpoint
+	1,  // 6: tandem.v1.CheckpointService.ListCheckpoints:input_type -> tandem.v1.ListCheckpointsRequest
+	3,  // 7: tandem.v1.CheckpointService.GetCheckpoint:input_type -> tandem.v1.GetCheckpointRequest
+	5,  // 8: tandem.v1.CheckpointService.VerifyCheckpoint:input_type -> tandem.v1.VerifyCheckpointRequest
+	7,  // 9: tandem.v1.CheckpointService.DeleteCheckpoint:input_type -> tandem.v1.DeleteCheckpointRequest
+	9,  // 10: tandem.v1.CheckpointService.PruneCheckpoints:input_type -> tandem.v1.PruneCheckpointsRequest
+	2,  // 11: tandem.v1.CheckpointService.ListCheckpoints:output_type -> tandem.v1.ListCheckpointsResponse
+	4,  // 12: tandem.v1.CheckpointService.GetCheckpoint:output_type -> tandem.v1.GetCheckpointResponse
+	6,  // 13: tandem.v1.CheckpointService.VerifyCheckpoint:output_type -> tandem.v1.VerifyCheckpointResponse
+	8,  // 14: tandem.v1.CheckpointService.DeleteCheckpoint:output_type -> tandem.v1.DeleteCheckpointResponse
+	10, // 15: tandem.v1.CheckpointService.PruneCheckpoints:output_type -> tandem.v1.PruneCheckpointsResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_checkpoint_proto_init() }
@@ -644,7 +839,7 @@ func file_tandem_v1_checkpoint_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_checkpoint_proto_rawDesc), len(file_tandem_v1_checkpoint_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -45,6 +45,9 @@ const (
 	// CheckpointServiceDeleteCheckpointProcedure is the fully-qualified name of the CheckpointService's
 	// DeleteCheckpoint RPC.
 	CheckpointServiceDeleteCheckpointProcedure = "/tandem.v1.CheckpointService/DeleteCheckpoint"
+	// CheckpointServicePruneCheckpointsProcedure is the fully-qualified name of the CheckpointService's
+	// PruneCheckpoints RPC.
+	CheckpointServicePruneCheckpointsProcedure = "/tandem.v1.CheckpointService/PruneCheckpoints"
 )
 
 // CheckpointServiceClient is a client for the tandem.v1.CheckpointService service.
@@ -57,6 +60,8 @@ type CheckpointServiceClient interface {
 	VerifyCheckpoint(context.Context, *connect.Request[v1.VerifyCheckpointRequest]) (*connect.Response[v1.VerifyCheckpointResponse], error)
 	// Deletes a checkpoint that nothing needs any more.
 	DeleteCheckpoint(context.Context, *connect.Request[v1.DeleteCheckpointRequest]) (*connect.Response[v1.DeleteCheckpointResponse], error)
+	// Deletes what the retention of jobs (checkpoint.keep) does not keep, now instead of soon, or only says what that is.
+	PruneCheckpoints(context.Context, *connect.Request[v1.PruneCheckpointsRequest]) (*connect.Response[v1.PruneCheckpointsResponse], error)
 }
 
 // NewCheckpointServiceClient constructs a client for the tandem.v1.CheckpointService service. By
@@ -94,6 +99,12 @@ func NewCheckpointServiceClient(httpClient connect.HTTPClient, baseURL string, o
 			connect.WithSchema(checkpointServiceMethods.ByName("DeleteCheckpoint")),
 			connect.WithClientOptions(opts...),
 		),
+		pruneCheckpoints: connect.NewClient[v1.PruneCheckpointsRequest, v1.PruneCheckpointsResponse](
+			httpClient,
+			baseURL+CheckpointServicePruneCheckpointsProcedure,
+			connect.WithSchema(checkpointServiceMethods.ByName("PruneCheckpoints")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -103,6 +114,7 @@ type checkpointServiceClient struct {
 	getCheckpoint    *connect.Client[v1.GetCheckpointRequest, v1.GetCheckpointResponse]
 	verifyCheckpoint *connect.Client[v1.VerifyCheckpointRequest, v1.VerifyCheckpointResponse]
 	deleteCheckpoint *connect.Client[v1.DeleteCheckpointRequest, v1.DeleteCheckpointResponse]
+	pruneCheckpoints *connect.Client[v1.PruneCheckpointsRequest, v1.PruneCheckpointsResponse]
 }
 
 // ListCheckpoints calls tandem.v1.CheckpointService.ListCheckpoints.
@@ -125,6 +137,11 @@ func (c *checkpointServiceClient) DeleteCheckpoint(ctx context.Context, req *con
 	return c.deleteCheckpoint.CallUnary(ctx, req)
 }
 
+// PruneCheckpoints calls tandem.v1.CheckpointService.PruneCheckpoints.
+func (c *checkpointServiceClient) PruneCheckpoints(ctx context.Context, req *connect.Request[v1.PruneCheckpointsRequest]) (*connect.Response[v1.PruneCheckpointsResponse], error) {
+	return c.pruneCheckpoints.CallUnary(ctx, req)
+}
+
 // CheckpointServiceHandler is an implementation of the tandem.v1.CheckpointService service.
 type CheckpointServiceHandler interface {
 	// Lists checkpoints, newest first.
@@ -135,6 +152,8 @@ type CheckpointServiceHandler interface {
 	VerifyCheckpoint(context.Context, *connect.Request[v1.VerifyCheckpointRequest]) (*connect.Response[v1.VerifyCheckpointResponse], error)
 	// Deletes a checkpoint that nothing needs any more.
 	DeleteCheckpoint(context.Context, *connect.Request[v1.DeleteCheckpointRequest]) (*connect.Response[v1.DeleteCheckpointResponse], error)
+	// Deletes what the retention of jobs (checkpoint.keep) does not keep, now instead of soon, or only says what that is.
+	PruneCheckpoints(context.Context, *connect.Request[v1.PruneCheckpointsRequest]) (*connect.Response[v1.PruneCheckpointsResponse], error)
 }
 
 // NewCheckpointServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -168,6 +187,12 @@ func NewCheckpointServiceHandler(svc CheckpointServiceHandler, opts ...connect.H
 		connect.WithSchema(checkpointServiceMethods.ByName("DeleteCheckpoint")),
 		connect.WithHandlerOptions(opts...),
 	)
+	checkpointServicePruneCheckpointsHandler := connect.NewUnaryHandler(
+		CheckpointServicePruneCheckpointsProcedure,
+		svc.PruneCheckpoints,
+		connect.WithSchema(checkpointServiceMethods.ByName("PruneCheckpoints")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.CheckpointService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case CheckpointServiceListCheckpointsProcedure:
@@ -178,6 +203,8 @@ func NewCheckpointServiceHandler(svc CheckpointServiceHandler, opts ...connect.H
 			checkpointServiceVerifyCheckpointHandler.ServeHTTP(w, r)
 		case CheckpointServiceDeleteCheckpointProcedure:
 			checkpointServiceDeleteCheckpointHandler.ServeHTTP(w, r)
+		case CheckpointServicePruneCheckpointsProcedure:
+			checkpointServicePruneCheckpointsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -201,4 +228,8 @@ func (UnimplementedCheckpointServiceHandler) VerifyCheckpoint(context.Context, *
 
 func (UnimplementedCheckpointServiceHandler) DeleteCheckpoint(context.Context, *connect.Request[v1.DeleteCheckpointRequest]) (*connect.Response[v1.DeleteCheckpointResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.CheckpointService.DeleteCheckpoint is not implemented"))
+}
+
+func (UnimplementedCheckpointServiceHandler) PruneCheckpoints(context.Context, *connect.Request[v1.PruneCheckpointsRequest]) (*connect.Response[v1.PruneCheckpointsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.CheckpointService.PruneCheckpoints is not implemented"))
 }

@@ -1,0 +1,221 @@
+package checkpoint_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/memstore"
+	"tandem.dev/storage/safetensors"
+	"tandem.dev/worker/checkpoint"
+)
+
+// large is a state whose share is too large to wait in memory. Its tensors share their bytes.
+type large struct {
+	data []byte
+	held *int // copies taken
+}
+
+func newLarge() large { return large{data: make([]byte, 40<<20), held: new(int)} }
+
+func (l large) StateSizes() ([]string, []int64, error) {
+	return []string{"model.w"}, []int64{int64(len(l.data))}, nil
+}
+
+func (l large) StateOf(names []string) (all []safetensors.Tensor, _ error) {
+	for _, name := range names {
+		*l.held++
+		all = append(all, safetensors.Tensor{Name: name, DType: "U8", Shape: []int64{int64(len(l.data))}, Data: l.data})
+	}
+	return all, nil
+}
+
+func spooled(t *testing.T, dir string) (files int, bytes int64) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, bytes = files+1, bytes+info.Size()
+	}
+	return files, bytes
+}
+
+// The store is away for 30 minutes. No step waits, the newest and the best wait on disk
+// within the limit, and come to the store when it is back, the oldest first.
+func TestOutageOf30Minutes(t *testing.T) {
+	for _, world := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench()
+			var away atomic.Bool
+			b.hook = func(context.Context, memstore.Op) memstore.Fault {
+				if away.Load() {
+					time.Sleep(3 * time.Second) // virtual: that is found out late
+					return memstore.Fault{Err: storage.ErrUnavailable}
+				}
+				return memstore.Fault{}
+			}
+			dir := filepath.Join(t.TempDir(), "spool")
+			all := b.ranks(world, 1, func(c *checkpoint.Config, _ *checkpoint.Deps) { c.Spool = dir })
+			saveOn(t, all, evaluated(1, 1), false)
+			time.Sleep(time.Minute)
+			away.Store(true)
+			for step := int64(2); step <= 31; step++ {
+				saveOn(t, all, evaluated(step, min(step, 7)), false)
+				time.Sleep(time.Minute)
+				if n, _ := spooled(t, dir); n > 2*world {
+					t.Errorf("%d files wait at step %d", n, step)
+				}
+			}
+			away.Store(false)
+			time.Sleep(time.Minute)
+			if got := b.steps(); !slices.Equal(got, []int64{1, 7, 31}) {
+				t.Errorf("%d ranks kept %v, want what was before, the best and the newest", world, got)
+			}
+			if n, _ := spooled(t, dir); n != 0 {
+				t.Errorf("%d files are left", n)
+			}
+			saveOn(t, all, evaluated(32, 7), true)
+			waitAll(t, all)
+			if got := b.steps(); got[len(got)-1] != 32 {
+				t.Errorf("kept %v after the outage", got)
+			}
+		})
+	}
+}
+
+// A large state is never held twice: it waits on disk, is left out, or takes the place of one that waits.
+func TestLargeStateInAnOutage(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit int64
+		dir   func(string) string
+		kept  []int64
+	}{
+		"room for two":  {limit: 100 << 20, kept: []int64{3, 9}},
+		"room for one":  {limit: 50 << 20, kept: []int64{9}},
+		"room for none": {limit: 1, kept: []int64{9}},
+		"no disk":       {dir: func(d string) string { return d + "/file/spool" }, kept: []int64{9}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench()
+			var away atomic.Bool
+			away.Store(true)
+			b.hook = func(context.Context, memstore.Op) memstore.Fault {
+				if away.Load() {
+					return memstore.Fault{Err: storage.ErrUnavailable}
+				}
+				return memstore.Fault{}
+			}
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			at := filepath.Join(dir, "spool")
+			if c.dir != nil {
+				at = c.dir(dir)
+			}
+			k := b.keeper(func(k *checkpoint.Config, _ *checkpoint.Deps) { k.Spool, k.SpoolBytes = at, c.limit })
+			state := newLarge()
+			for step := range int64(10) {
+				m := evaluated(step, min(step, 3))
+				begin := time.Now()
+				if err := k.Save(t.Context(), m, state, false); err != nil || time.Since(begin) != 0 {
+					t.Fatalf("%s: step %d: %v after %v", name, step, err, time.Since(begin))
+				}
+				if *state.held != int(step)+1 {
+					t.Errorf("%s: %d copies at step %d", name, *state.held, step)
+				}
+				time.Sleep(time.Minute)
+				if c.dir != nil {
+					continue
+				}
+				if _, bytes := spooled(t, at); bytes > c.limit {
+					t.Errorf("%s: %d bytes wait", name, bytes)
+				}
+			}
+			away.Store(false)
+			if err := k.Wait(t.Context(), func() {}); err != nil {
+				t.Error(err)
+			}
+			if got := b.steps(); !slices.Equal(got, c.kept) {
+				t.Errorf("%s: kept %v, want %v", name, got, c.kept)
+			}
+			for _, c := range b.reported {
+				if _, err := ckpt.Verify(t.Context(), b.store, c.GetPrefix()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// While a large share is being written, the next is left out, and the last waits for it.
+func TestLargeStateIsLeftOutWhileBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
+			if op.Kind == memstore.OpPut {
+				time.Sleep(2500 * time.Millisecond) // virtual
+			}
+			return memstore.Fault{}
+		}
+		var log strings.Builder
+		k := b.keeper(logTo(&log))
+		state := newLarge()
+		for step := int64(1); step <= 9; step++ {
+			if err := k.Save(t.Context(), at(step), state, step == 9); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if err := k.Wait(t.Context(), never(t)); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.steps(); !slices.Equal(got, []int64{1, 4, 7, 9}) || *state.held != 4 {
+			t.Errorf("kept %v with %d copies", got, *state.held)
+		}
+		if s := k.Stats(); s.LeftOut != 5 || s.Committed != 4 {
+			t.Errorf("counted %+v", s)
+		}
+		if n := strings.Count(log.String(), "raise checkpoint.every_steps"); n != 1 {
+			t.Errorf("it is told %d times that checkpoints are slow:\n%s", n, log.String())
+		}
+	})
+}
+
+// A spool that was begun is not left behind.
+func TestCloseEmptiesTheSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.hook = func(context.Context, memstore.Op) memstore.Fault {
+			return memstore.Fault{Err: storage.ErrUnavailable}
+		}
+		dir := t.TempDir()
+		k := b.keeper(func(c *checkpoint.Config, _ *checkpoint.Deps) { c.Spool = dir })
+		instant(t, k, at(1))
+		time.Sleep(time.Minute)
+		if n, _ := spooled(t, dir); n != 1 {
+			t.Errorf("%d files wait", n)
+		}
+		ended, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		k.Close(ended)
+		if n, _ := spooled(t, dir); n != 0 {
+			t.Errorf("%d files are left", n)
+		}
+	})
+}

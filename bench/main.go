@@ -30,6 +30,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "rank" {
 		exit(rankMain(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "input" {
+		exit(inputMain(os.Args[2:]))
+	}
 	var c Config
 	only := ""
 	flag.IntVar(&c.Runs, "runs", 5, "measurements of each side")
@@ -53,6 +56,7 @@ func measure(ctx context.Context, c Config) error {
 	}{
 		{"throughput", throughput},
 		{"cluster", cluster},
+		{"input", input},
 	}
 	var figures []Figure
 	for _, g := range groups {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -22,7 +23,7 @@ const (
 		checkpoint: {every_steps: 6}}`
 )
 
-// final returns the tensors of the last checkpoint.
+// final returns the tensors of the last checkpoint, by name: how they were shared out is of no account.
 func final(t *testing.T, a *agent, rank0 string) (*tandemv1.Checkpoint, []safetensors.Tensor) {
 	t.Helper()
 	kept := a.checkpoints(rank0)
@@ -31,6 +32,7 @@ func final(t *testing.T, a *agent, rank0 string) (*tandemv1.Checkpoint, []safete
 	if err != nil {
 		t.Fatal(err)
 	}
+	slices.SortFunc(tensors, func(a, b safetensors.Tensor) int { return strings.Compare(a.Name, b.Name) })
 	return last, tensors
 }
 
@@ -40,14 +42,15 @@ func TestResumedEqualsUninterruptedBitForBit(t *testing.T) {
 			j := training{trial: trial(t, "-"+name[:3]), spec: parse(t, text), generation: 1}
 			whole := j.finish(t)
 			_, want := final(t, whole, "alloc-1/0")
-			middle := whole.checkpoints("alloc-1/0")[1]
-			if middle.GetStep() != 12 {
-				t.Fatalf("the checkpoint in the middle is of step %d", middle.GetStep())
+			kept := whole.checkpoints("alloc-1/0")
+			middle := kept[max(0, len(kept)-2)]
+			if middle.GetStep() == 24 {
+				t.Fatalf("no checkpoint in the middle: %v", kept)
 			}
 			j.generation, j.resume = 2, middle
 			resumed := j.finish(t)
-			if n := len(resumed.checkpoints("alloc-2/0")); n >= len(whole.checkpoints("alloc-1/0")) {
-				t.Fatalf("the resumed training kept %d checkpoints: it began again", n)
+			if first := resumed.checkpoints("alloc-2/0")[0]; first.GetStep() <= middle.GetStep() {
+				t.Fatalf("the resumed training kept step %d: it began again", first.GetStep())
 			}
 			_, got := final(t, resumed, "alloc-2/0")
 			if len(got) != len(want) || len(got) < 4 {

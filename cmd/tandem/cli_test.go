@@ -598,6 +598,35 @@ func TestVerifyNamesTheCheckpoint(t *testing.T) {
 	u.want(u.run("checkpoint", "verify", "ckpt-12"), exitOK, "ckpt-1234 is whole")
 }
 
+func TestWeightsOnly(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	f.files = map[string][]byte{"weights.safetensors": []byte("W"), "shard": []byte("S")}
+	to := filepath.Join(u.dir, "w")
+	u.want(u.run("checkpoint", "download", "ckpt-12", "--weights-only", "--to", to), exitOK, "1 B", filepath.Join(to, "weights.safetensors"))
+	if b, err := os.ReadFile(filepath.Join(to, "weights.safetensors")); string(b) != "W" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if entries, err := os.ReadDir(to); len(entries) != 1 || err != nil {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func TestPruneAsksUnlessItIsDry(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("checkpoint", "prune", "job-1", "--dry-run"), exitOK, "ckpt-2", "keep", "the newest", "ckpt-1", "delete", "neither job-1")
+	if f.pruned != 0 {
+		t.Error("the dry run deleted")
+	}
+	u.want(u.run("checkpoint", "prune", "-y"), exitOK, "ckpt-1", "delete")
+	if f.pruned != 1 {
+		t.Errorf("pruned %d times", f.pruned)
+	}
+}
+
 func TestModelDownload(t *testing.T) {
 	ca := newAuthority(t)
 	f := &fake{version: &tandemv1.Version{Model: "digits", Number: 3}}

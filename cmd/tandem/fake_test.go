@@ -57,6 +57,7 @@ type fake struct {
 	intents []*tandemv1.SetJobIntentRequest
 	cordons []*tandemv1.CordonNodeRequest
 	files   map[string][]byte // by name, or hash
+	pruned  int               // calls that were no dry runs
 	created *tandemv1.CreateDatasetRequest
 	tokens  []*tandemv1.CreateTokenRequest
 	version *tandemv1.Version // of any model
@@ -153,6 +154,16 @@ func (f *fake) DownloadArtifact(_ context.Context, r *connect.Request[tandemv1.D
 
 func (f *fake) GetCheckpoint(context.Context, *connect.Request[tandemv1.GetCheckpointRequest]) (*connect.Response[tandemv1.GetCheckpointResponse], error) {
 	return connect.NewResponse(&tandemv1.GetCheckpointResponse{Checkpoint: &tandemv1.Checkpoint{Id: "ckpt-1234"}}), nil
+}
+
+func (f *fake) PruneCheckpoints(_ context.Context, r *connect.Request[tandemv1.PruneCheckpointsRequest]) (*connect.Response[tandemv1.PruneCheckpointsResponse], error) {
+	if !r.Msg.GetDryRun() {
+		f.pruned++
+	}
+	return connect.NewResponse(&tandemv1.PruneCheckpointsResponse{Retention: []*tandemv1.Retention{
+		{Checkpoint: &tandemv1.Checkpoint{Id: "ckpt-2"}, Keep: true, Reason: "the newest"},
+		{Checkpoint: &tandemv1.Checkpoint{Id: "ckpt-1"}, Reason: "neither " + r.Msg.GetJobId()},
+	}}), nil
 }
 
 func (f *fake) VerifyCheckpoint(_ context.Context, r *connect.Request[tandemv1.VerifyCheckpointRequest]) (*connect.Response[tandemv1.VerifyCheckpointResponse], error) {

@@ -10,7 +10,7 @@ import (
 func (c *check) model(m *tandemv1.ModelSpec, data *tandemv1.Dataset) {
 	switch a := m.GetArchitecture().(type) {
 	case *tandemv1.ModelSpec_Mlp:
-		c.mlp(a.Mlp)
+		c.mlp(a.Mlp, data)
 	case *tandemv1.ModelSpec_Cnn:
 		c.cnn(a.Cnn, data)
 	case *tandemv1.ModelSpec_Resnet:
@@ -28,7 +28,10 @@ func (c *check) model(m *tandemv1.ModelSpec, data *tandemv1.Dataset) {
 	}
 }
 
-func (c *check) mlp(m *tandemv1.MlpSpec) {
+func (c *check) mlp(m *tandemv1.MlpSpec, data *tandemv1.Dataset) {
+	if data.GetTask() == "language" {
+		c.add("model.mlp", "gives one answer for a row, but dataset %s@%d is text, which wants one for each byte; use model.gpt", data.GetName(), data.GetVersion())
+	}
 	c.widths("model.mlp.hidden", m.GetHidden())
 	m.Activation = c.activation("model.mlp.activation", m.GetActivation())
 	c.share("model.mlp.dropout", m.GetDropout())
@@ -94,8 +97,8 @@ func (c *check) gpt(m *tandemv1.GptSpec, data *tandemv1.Dataset) {
 	if data == nil {
 		return
 	}
-	if shape := data.GetShape(); len(shape) != 1 {
-		c.add("model.gpt", "needs a dataset of text, but dataset %s@%d has rows of shape %v", data.GetName(), data.GetVersion(), shape)
+	if shape := data.GetShape(); data.GetTask() != "language" || len(shape) != 1 {
+		c.add("model.gpt", "needs a dataset of text, but the task of dataset %s@%d is %s; make one with tandem dataset create --text", data.GetName(), data.GetVersion(), data.GetTask())
 	} else if m.Context = or(m.GetContext(), int32(shape[0])); int64(m.GetContext()) != shape[0] {
 		c.add("model.gpt.context", "is %d, but the rows of dataset %s@%d have %d bytes; leave it out", m.GetContext(), data.GetName(), data.GetVersion(), shape[0])
 	}

@@ -29,7 +29,11 @@ func find(ref string) (*tandemv1.Dataset, error) {
 	}
 	whole := proto.Clone(prices).(*tandemv1.Dataset)
 	whole.Name, whole.Rows = "whole", map[string]int64{"train": 506}
-	for _, d := range []*tandemv1.Dataset{digits, flat, photos, prices, whole} {
+	novel := &tandemv1.Dataset{
+		Id: "data-3", Name: "novel", Version: 1, Task: "language", Classes: 256, Shape: []int64{64},
+		Rows: map[string]int64{"train": 404, "validation": 51},
+	}
+	for _, d := range []*tandemv1.Dataset{novel, digits, flat, photos, prices, whole} {
 		if ref == d.GetName() || ref == fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()) {
 			return d, nil
 		}
@@ -104,7 +108,7 @@ func TestDefaultsOfModels(t *testing.T) {
 			resnetOf(&tandemv1.ResnetSpec{Depth: 18})(s)
 			s.Dataset = "photos"
 		}, `{"resnet":{"depth":18,"stem":"imagenet","norm":"batch"}}`},
-		"gpt": {gptOf("flat", &tandemv1.GptSpec{Heads: 2}), `{"gpt":{"layers":4,"width":128,"heads":2,"context":64}}`},
+		"gpt": {gptOf("novel", &tandemv1.GptSpec{Heads: 2}), `{"gpt":{"layers":4,"width":128,"heads":2,"context":64}}`},
 	} {
 		s := parse(t, good)
 		tc.change(s)
@@ -153,11 +157,14 @@ func TestBadSpecs(t *testing.T) {
 			resnetOf(&tandemv1.ResnetSpec{Depth: 8})(s)
 			s.Dataset = "flat"
 		}, "model.resnet: needs images of shape [channels, height, width], but dataset flat@2 has rows of shape [64]; make it with --shape, or use model.mlp"},
-		"gpt layers":  {gptOf("flat", &tandemv1.GptSpec{Layers: 65}), "model.gpt.layers: must be at most 64"},
-		"gpt heads":   {gptOf("flat", &tandemv1.GptSpec{Width: 100, Heads: 3}), "model.gpt.heads: 3 heads cannot share a width of 100 evenly"},
-		"gpt dropout": {gptOf("flat", &tandemv1.GptSpec{Dropout: 1}), "model.gpt.dropout: must be at least 0 and below 1"},
-		"gpt context": {gptOf("flat", &tandemv1.GptSpec{Context: 128}), "model.gpt.context: is 128, but the rows of dataset flat@2 have 64 bytes; leave it out"},
-		"gpt images":  {gptOf("digits", &tandemv1.GptSpec{}), "model.gpt: needs a dataset of text, but dataset digits@2 has rows of shape [1 8 8]"},
+		"gpt layers":  {gptOf("novel", &tandemv1.GptSpec{Layers: 65}), "model.gpt.layers: must be at most 64"},
+		"gpt heads":   {gptOf("novel", &tandemv1.GptSpec{Width: 100, Heads: 3}), "model.gpt.heads: 3 heads cannot share a width of 100 evenly"},
+		"gpt dropout": {gptOf("novel", &tandemv1.GptSpec{Dropout: 1}), "model.gpt.dropout: must be at least 0 and below 1"},
+		"gpt context": {gptOf("novel", &tandemv1.GptSpec{Context: 128}), "model.gpt.context: is 128, but the rows of dataset novel@1 have 64 bytes; leave it out"},
+		"gpt images":  {gptOf("digits", &tandemv1.GptSpec{}), "model.gpt: needs a dataset of text, but the task of dataset digits@2 is classification; make one with tandem dataset create --text"},
+		"mlp on text": {func(s *tandemv1.JobSpec) {
+			s.Dataset, s.Model = "novel", &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{}}}
+		}, "model.mlp: gives one answer for a row, but dataset novel@1 is text, which wants one for each byte; use model.gpt"},
 		"torchscript": {func(s *tandemv1.JobSpec) {
 			s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Torchscript{Torchscript: &tandemv1.TorchScriptSpec{File: "net.pt"}}}
 		}, "model.torchscript.artifact: must be the SHA-256 of an uploaded file; with the CLI set model.torchscript.file to its path"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,13 +23,17 @@ const (
 	tokenLife = 24 * time.Hour
 	// At most so many checkpoints are deleted in one pass.
 	gcBatch = 100
+	// How often the store is searched for what uploads left that were given up.
+	sweepTick = 6 * time.Hour
+	// No upload takes so long, even when it waits for a store that is away.
+	uploadLimit = 24 * time.Hour
 )
 
 // GC deletes checkpoints that the retention of their jobs does not keep, and forgets what is too old.
 func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zerolog.Logger) Loop {
 	const name = "gc"
 	return Loop{name, func(ctx context.Context) error {
-		var expired time.Time
+		var expired, swept time.Time
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
 			next := now.Add(gcTick)
 			if now.Sub(expired) >= gcTick {
@@ -51,7 +56,14 @@ func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zer
 					return next, err
 				}
 			}
-			return next, deleteMarked(ctx, s, p, name, store, log)
+			if err := deleteMarked(ctx, s, p, name, store, log); err != nil {
+				return next, err
+			}
+			if now.Sub(swept) >= sweepTick {
+				swept = now
+				return next, sweep(ctx, v, now, store, log)
+			}
+			return next, nil
 		})
 	}}
 }
@@ -94,6 +106,35 @@ func deleteMarked(ctx context.Context, s *state.State, p Proposer, name string, 
 		return err
 	}
 	return settle(ctx, s, res)
+}
+
+// sweep deletes what given-up uploads left in the store: no manifest, untouched for longer than an upload may take, and
+// of a generation that is over.
+func sweep(ctx context.Context, v *state.View, now time.Time, open func() (storage.Store, error), log zerolog.Logger) error {
+	trials := v.Trials()
+	if len(trials) == 0 {
+		return nil
+	}
+	store, err := open()
+	if err != nil {
+		return err
+	}
+	for _, t := range trials {
+		left, err := ckpt.Abandoned(ctx, store, strings.TrimSuffix(state.CheckpointPrefix(t.GetId()), "/ckpt"), now.Add(-uploadLimit))
+		if err != nil {
+			return err
+		}
+		for _, e := range left {
+			if e.Generation >= t.GetGeneration() && !state.TrialFinal(t.GetState()) {
+				continue
+			}
+			if err := ckpt.Delete(ctx, store, e.Prefix); err != nil {
+				return err
+			}
+			log.Info().Str("trial", t.GetId()).Str("ckpt", e.Prefix).Msg("deleted what a given-up upload left")
+		}
+	}
+	return nil
 }
 
 // Surplus decides which checkpoints to mark for deletion: those that the retention of their jobs does not keep.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"tandem.dev/storage"
 	"tandem.dev/storage/safetensors"
@@ -127,6 +128,38 @@ func List(ctx context.Context, s storage.Store, trialPrefix string) ([]Entry, er
 	slices.SortFunc(found, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(b.Generation, a.Generation), cmp.Compare(b.Step, a.Step))
 	})
+	return found, nil
+}
+
+// Abandoned finds what is below trialPrefix without a manifest and was last written before a
+// time: what uploads left that were given up.
+func Abandoned(ctx context.Context, s storage.Store, trialPrefix string, before time.Time) ([]Entry, error) {
+	var found []Entry
+	var last Entry
+	committed, fresh := true, false // of last
+	end := func() {
+		if !committed && !fresh {
+			found = append(found, last)
+		}
+	}
+	for info, err := range s.List(ctx, trialPrefix+"/ckpt/") {
+		if err != nil {
+			return nil, fmt.Errorf("list checkpoints of %s: %w", trialPrefix, err)
+		}
+		slash := strings.LastIndexByte(info.Key, '/')
+		prefix, name := info.Key[:slash], info.Key[slash+1:]
+		step, gen, ok := parseName(prefix)
+		if !ok || prefix != Prefix(trialPrefix, step, gen) {
+			continue
+		}
+		if prefix != last.Prefix {
+			end()
+			last, committed, fresh = Entry{prefix, step, gen}, false, false
+		}
+		committed = committed || name == manifestName
+		fresh = fresh || !info.ModTime.Before(before)
+	}
+	end()
 	return found, nil
 }
 

@@ -87,7 +87,7 @@ func (d *Dataset) Object(ctx context.Context, sh Shard) (io.ReadCloser, error) {
 func (d *Dataset) Remote(ctx context.Context, sh Shard) io.ReaderAt { return remote{ctx, d, sh} }
 
 type remote struct {
-	ctx   context.Context //nolint:containedctx // io.ReaderAt has none
+	ctx   context.Context // of all readings: io.ReaderAt takes none
 	data  *Dataset
 	shard Shard
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
 )
@@ -269,7 +271,11 @@ func (k *Keeper) pace(a *attempt) {
 	took := time.Since(a.begin)
 	switch {
 	case a.overtook > 0 && !k.slow:
-		k.Log.Warn().Int64("step", a.m.Step).Int64("dur_ms", took.Milliseconds()).Int64("interval_ms", a.overtook.Milliseconds()).
+		level := zerolog.WarnLevel
+		if a.bytes <= queueBytes {
+			level = zerolog.InfoLevel // the newest and the best are kept all the same
+		}
+		k.Log.WithLevel(level).Int64("step", a.m.Step).Int64("dur_ms", took.Milliseconds()).Int64("interval_ms", a.overtook.Milliseconds()).
 			Msg("checkpoints take longer than their interval, and some are left out: raise checkpoint.every_steps or evaluate.every_steps")
 	case a.overtook == 0 && k.slow:
 		k.Log.Info().Int64("step", a.m.Step).Int64("dur_ms", took.Milliseconds()).Msg("checkpoints are faster than their interval again")

@@ -113,7 +113,7 @@ func (s *Stream) fetch(ctx context.Context, runs []run) error {
 	begun := map[int]bool{}
 	for _, r := range runs {
 		sh := &s.shards[r.shard]
-		if sh.rows != nil || begun[r.shard] {
+		if begun[r.shard] || sh.rows != nil { // in this order: what was begun is written now
 			continue
 		}
 		begun[r.shard] = true

@@ -55,9 +55,17 @@ func (p *Publisher) Run(ctx context.Context) (*tandemv1.VersionSaved, error) {
 	if v, err := p.earlier(ctx); v != nil || err != nil {
 		return v, err
 	}
-	set, err := data.Load(ctx, p.Store, p.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train, data.Test}, KeepRaw: true})
+	set, err := data.Load(ctx, p.Store, p.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Test}, KeepRaw: true})
 	if err != nil {
 		return nil, err
+	}
+	ask := set.Split(data.Test)
+	if ask.Rows == 0 { // then the probes are rows of training
+		all, err := data.Load(ctx, p.Store, p.task.GetDatasetPrefix(), data.Options{Splits: []string{data.Train}, KeepRaw: true})
+		if err != nil {
+			return nil, err
+		}
+		ask = all.Split(data.Train)
 	}
 	c := p.task.GetCheckpoint()
 	kept, tensors, err := ckpt.Load(ctx, p.Store, c.GetPrefix(), ckpt.Expect{Trial: c.GetTrialId(), DatasetID: p.task.GetLineage().GetDatasetId()})
@@ -68,15 +76,15 @@ func (p *Publisher) Run(ctx context.Context) (*tandemv1.VersionSaved, error) {
 	if err != nil {
 		return nil, fmt.Errorf("export checkpoint %s: %w", c.GetId(), err)
 	}
-	man, probes, err := p.describe(set, kept, file)
+	man, probes, err := p.describe(set, ask, kept, file)
 	if err != nil {
 		return nil, err
 	}
 	return p.commit(ctx, man, file, weights, probes)
 }
 
-// describe reads the file back, measures it and says what it is.
-func (p *Publisher) describe(set *data.Set, kept ckpt.Manifest, file []byte) (Manifest, []Probe, error) {
+// describe reads the file back, measures it, asks it about rows of ask and says what it is.
+func (p *Publisher) describe(set *data.Set, ask *data.Split, kept ckpt.Manifest, file []byte) (Manifest, []Probe, error) {
 	man := Manifest{
 		Format: format, FormatVersion: formatVersion, Version: p.task.GetVersionId(), Model: p.task.GetModel(),
 		Task: set.Manifest.Task, Features: set.Manifest.Features, Classes: set.Manifest.NumClasses, ClassNames: set.Manifest.ClassNames,
@@ -101,11 +109,7 @@ func (p *Publisher) describe(set *data.Set, kept ckpt.Manifest, file []byte) (Ma
 			man.Metrics[prefix+name] = v
 		}
 	}
-	from := test
-	if test.Rows == 0 {
-		from = set.Split(data.Train)
-	}
-	probes, err := makeProbes(model, man, from)
+	probes, err := makeProbes(model, man, ask)
 	return man, probes, err
 }
 

@@ -1,0 +1,92 @@
+package leader
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
+	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/memstore"
+)
+
+func TestRetentionSaysWhy(t *testing.T) {
+	w := newWorld(t)
+	j, tr := job("j", 1)
+	tr.LatestCheckpointId = "c2"
+	w.put(j, tr)
+	for i, acc := range []float64{.5, .9, .7, .8, .6} {
+		w.put(&tandemv1.Checkpoint{
+			Id: fmt.Sprint("c", i), JobId: "j", TrialId: "jt", Step: int64(i), Metrics: map[string]float64{"accuracy": acc},
+			CreatedAt: timestamppb.New(t0.Add(time.Duration(i) * time.Second)), Deleting: i == 3,
+		})
+	}
+	var got []string
+	for _, r := range w.s.View().Retention("j") {
+		got = append(got, fmt.Sprint(r.GetCheckpoint().GetId(), " ", r.GetKeep(), " ", r.GetReason()))
+	}
+	want := []string{
+		"c0 false neither among the best nor among the newest that checkpoint.keep says",
+		"c1 true the best by accuracy",
+		"c2 true number 2 of the newest",
+		"c3 false it is being deleted",
+		"c4 true the newest",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if other := w.s.View().Retention("other"); len(other) != 0 {
+		t.Errorf("of another job: %v", other)
+	}
+}
+
+// What given-up uploads left is deleted when it is old and of a generation that is over, and nothing else.
+func TestSweep(t *testing.T) {
+	w := newWorld(t)
+	j, tr := job("j", 1)
+	tr.Generation, tr.State = 3, tandemv1.TrialState_TRIAL_STATE_RUNNING
+	w.put(j, tr)
+	now := t0
+	s := memstore.New(memstore.Config{Now: func() time.Time { return now }})
+	left := func(step, generation int64) {
+		s.Overwrite(ckpt.Prefix("trials/jt", step, generation)+"/shard-00001-0123456789abcdef.safetensors", []byte("x"))
+		s.Overwrite(ckpt.Prefix("trials/jt", step, generation)+"/rank-00001.json", []byte("x"))
+	}
+	left(10, 1)
+	left(20, 2)
+	left(30, 3)
+	committed := ckpt.Prefix("trials/jt", 15, 1)
+	s.Overwrite(committed+"/manifest.json", []byte("x"))
+	now = now.Add(uploadLimit)
+	left(25, 2)
+	now = now.Add(time.Second)
+	run := func() string {
+		open := func() (storage.Store, error) { return s, nil }
+		if err := sweep(t.Context(), w.s.View(), now, open, zerolog.Nop()); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(s.Keys(), "\n")
+	}
+	keys := run()
+	for _, gone := range []string{"10-g1", "20-g2"} {
+		if strings.Contains(keys, gone) {
+			t.Errorf("%s is left", gone)
+		}
+	}
+	for _, stays := range []string{"15-g1/manifest", "25-g2", "30-g3"} {
+		if !strings.Contains(keys, stays) {
+			t.Errorf("%s is gone", stays)
+		}
+	}
+	tr.State = tandemv1.TrialState_TRIAL_STATE_COMPLETED
+	w.put(tr)
+	if keys := run(); strings.Contains(keys, "30-g3") || !strings.Contains(keys, "15-g1/manifest") {
+		t.Errorf("after the end there is\n%s", keys)
+	}
+}

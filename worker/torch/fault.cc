@@ -9,6 +9,12 @@ namespace tandem {
 
 std::vector<ArmedFault> armed_faults;
 
+bool faulty(const char* point, int64_t step, const char* action) {
+  for (const auto& f : armed_faults)
+    if (f.step == step && f.point == point && f.action == action) return true;
+  return false;
+}
+
 Fault hit_fault(const char* point, int64_t step) {
   auto found = Fault::kNone;
   for (auto& f : armed_faults) {

@@ -10,8 +10,10 @@ namespace tandem {
 std::vector<ArmedFault> armed_faults;
 
 bool faulty(const char* point, int64_t step, const char* action) {
-  for (const auto& f : armed_faults)
-    if (f.step == step && f.point == point && f.action == action) return true;
+  for (auto& f : armed_faults) {
+    if (f.fired || step < f.step || f.point != point || f.action != action) continue;
+    return f.fired = true;
+  }
   return false;
 }
 

@@ -227,11 +227,11 @@ std::shared_ptr<Shared> Group::share(c10d::Store& store, const tdm_group_config&
     reason = e.what();
   }
   // All or none; and once all have said so, all have opened the segment.
-  set("shared/", reason);
+  set("shared/", reason.empty() ? "ok" : reason);
   transport_ = place.hosts.size() == 1 ? "shared memory" : "shared memory and gloo";
   for (int rank = 0; rank < size_; rank++) {
     reason = text(store.get("shared/" + std::to_string(rank)));
-    if (reason.empty()) continue;
+    if (reason == "ok") continue;
     transport_ = "gloo (rank " + std::to_string(rank) + " shares no memory: " + reason + ")";
     return nullptr;
   }

@@ -17,7 +17,7 @@ import (
 type Figure struct {
 	// Name says what was measured: "throughput.mlp.2" ...
 	Name string `json:"name"`
-	// Unit of Ours and Peer: "samples/s", "s", "MB", "% of a core".
+	// Unit of Ours and Peer: "samples/s", "of 2 x one rank", "s", "MB", "% of a core".
 	Unit string  `json:"unit"`
 	Ours float64 `json:"ours"`
 	// Peer is what PeerName reached in the same run; 0 when there is no peer.
@@ -25,7 +25,7 @@ type Figure struct {
 	PeerName string  `json:"peer_name"`
 	// Ratio is Ours / Peer; 0 when there is no peer.
 	Ratio float64 `json:"ratio"`
-	// Goal in words: "ratio >= 1.0", "< 2".
+	// Goal in words: "ratio >= 1.10", "< 2".
 	Goal string `json:"goal"`
 	Met  bool   `json:"met"`
 	// Runs are the measurements behind Ours, in the order they were taken.
@@ -38,7 +38,7 @@ type Figure struct {
 func against(name, unit string, ours, peer []float64, peerName string, atLeast float64) Figure {
 	f := Figure{
 		Name: name, Unit: unit, Ours: median(ours), Peer: median(peer), PeerName: peerName,
-		Goal: fmt.Sprintf("ratio >= %.1f", atLeast), Runs: ours,
+		Goal: fmt.Sprintf("ratio >= %.2f", atLeast), Runs: ours,
 	}
 	f.Ratio = f.Ours / f.Peer
 	f.Met = f.Ratio >= atLeast

@@ -22,6 +22,10 @@ type Config struct {
 	Seconds float64
 	// Only names the groups to measure: "throughput", "cluster"; empty: all.
 	Only []string
+	// Models names the models whose throughput to measure; empty: all.
+	Models []string
+	// BucketBytes is the size of our buckets of gradients; 0: the trainer's choice.
+	BucketBytes int64
 	// Out is the folder of the results.
 	Out string
 }
@@ -34,14 +38,19 @@ func main() {
 		exit(inputMain(os.Args[2:]))
 	}
 	var c Config
-	only := ""
+	only, models := "", ""
 	flag.IntVar(&c.Runs, "runs", 5, "measurements of each side")
 	flag.Float64Var(&c.Seconds, "seconds", 4, "seconds of one measurement of throughput")
 	flag.StringVar(&only, "only", "", "groups to measure, with commas between: throughput, cluster")
+	flag.StringVar(&models, "models", "", "models whose throughput to measure, with commas between: mlp, resnet8, gpt")
+	flag.Int64Var(&c.BucketBytes, "bucket", 0, "bytes of a bucket of gradients on our side; 0: the trainer's choice")
 	flag.StringVar(&c.Out, "out", "bench/results", "folder of the results")
 	flag.Parse()
 	if only != "" {
 		c.Only = strings.Split(only, ",")
+	}
+	if models != "" {
+		c.Models = strings.Split(models, ",")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

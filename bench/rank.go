@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"tandem.dev/worker/torch"
@@ -23,11 +24,16 @@ func rankMain(args []string) error {
 	name := flags.String("name", "", "name of the workload")
 	rank := flags.Int("rank", 0, "rank")
 	ranks := flags.Int("ranks", 1, "ranks in all")
-	batch := flags.Int("batch", 64, "rows of a step on each rank")
+	bucket := flags.Int64("bucket", 0, "bytes of a bucket of gradients; 0: the trainer's choice")
 	seconds := flags.Float64("seconds", 4, "seconds to measure")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	at := slices.IndexFunc(workloads, func(w workload) bool { return w.model == *name })
+	if at < 0 {
+		return fmt.Errorf("there is no workload %q", *name)
+	}
+	w := workloads[at]
 	// As the engine trains; theirs need not be deterministic.
 	if err := torch.Init(torch.Options{Threads: 1, Deterministic: true}); err != nil {
 		return fmt.Errorf("set libtorch up: %w", err)
@@ -54,7 +60,7 @@ func rankMain(args []string) error {
 	}
 	trainer, err := torch.NewTrainer(torch.TrainerConfig{
 		Module: module, Group: group, Loss: torch.CrossEntropy,
-		Optimizer: torch.OptimizerConfig{Kind: torch.SGD, Momentum: 0.9},
+		Optimizer: w.optimizer, BucketBytes: *bucket,
 	})
 	if err != nil {
 		return err
@@ -63,12 +69,12 @@ func rankMain(args []string) error {
 	if err := trainer.SyncState(0); err != nil {
 		return fmt.Errorf("start from one state: %w", err)
 	}
-	steps, elapsed, err := trainFor(trainer, group, batches(*name, *batch, uint64(*rank)), *seconds, *ranks)
+	steps, elapsed, err := trainFor(trainer, group, batches(w, uint64(*rank)), *seconds, *ranks)
 	if err != nil || *rank != 0 {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(map[string]float64{
-		"samples_per_second": float64(*ranks**batch*steps) / elapsed.Seconds(),
+		"samples_per_second": float64(*ranks*w.batch*steps) / elapsed.Seconds(),
 	})
 }
 
@@ -109,25 +115,26 @@ func trainFor(trainer *torch.Trainer, group *torch.Group, data []torch.Batch, se
 	}
 }
 
-// batches makes random rows of a workload, as ddp.py does.
-func batches(name string, rows int, seed uint64) []torch.Batch {
-	shape := []int64{int64(rows), 784}
-	if name == "resnet8" {
-		shape = []int64{int64(rows), 3, 32, 32}
-	}
-	size := 1
-	for _, n := range shape {
+// batches makes random rows of a workload, as models.py does.
+func batches(w workload, seed uint64) []torch.Batch {
+	size := w.batch
+	for _, n := range w.shape {
 		size *= int(n)
 	}
 	random := rand.New(rand.NewPCG(seed, 1))
 	data := make([]torch.Batch, 8)
 	for i := range data {
-		b := torch.Batch{XShape: shape, X: make([]float32, size), Labels: make([]int64, rows)}
+		b := torch.Batch{XShape: append([]int64{int64(w.batch)}, w.shape...), X: make([]float32, size), Labels: make([]int64, w.batch)}
+		if w.tokens > 0 {
+			b.YShape, b.Labels = b.XShape, make([]int64, size)
+		}
 		for k := range b.X {
-			b.X[k] = float32(random.NormFloat64())
+			if b.X[k] = float32(random.NormFloat64()); w.tokens > 0 {
+				b.X[k] = float32(random.IntN(w.tokens))
+			}
 		}
 		for k := range b.Labels {
-			b.Labels[k] = int64(random.IntN(10))
+			b.Labels[k] = int64(random.IntN(max(10, w.tokens)))
 		}
 		data[i] = b
 	}

@@ -11,19 +11,39 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
+
+	"tandem.dev/worker/torch"
 )
 
-// workload is one line of the throughput figures.
+// workload is a model with the figures it has to reach. models.py knows it by the same name and makes the same.
 type workload struct {
 	model string
 	// batch is the rows of a step on each rank.
 	batch int
-	goal  float64
+	shape []int64
+	// tokens is the number of kinds where a row is a text and each of its tokens has a label; 0 for one label a row.
+	tokens    int
+	optimizer torch.OptimizerConfig
+	// goal is the ratio to reach on two ranks.
+	goal float64
 }
 
-var workloads = []workload{{"mlp", 64, 1.0}, {"resnet8", 32, 1.0}}
+// goalAlone is the ratio to reach on a single rank.
+const goalAlone = 1.1
+
+var workloads = []workload{
+	{model: "mlp", batch: 64, shape: []int64{784}, optimizer: sgd, goal: 1.8},
+	{model: "resnet8", batch: 32, shape: []int64{3, 32, 32}, optimizer: sgd, goal: 1.15},
+	{model: "gpt", batch: 8, shape: []int64{128}, tokens: 256, optimizer: adamw, goal: 1.15},
+}
+
+var (
+	sgd   = torch.OptimizerConfig{Kind: torch.SGD, Momentum: 0.9}
+	adamw = torch.OptimizerConfig{Kind: torch.AdamW, WeightDecay: 0.01, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}
+)
 
 // python is Debian's, the one that Debian's python3-torch belongs to: the same libtorch as ours.
 const python = "/usr/bin/python3"
@@ -41,32 +61,47 @@ func throughput(ctx context.Context, c Config) ([]Figure, error) {
 	defer os.RemoveAll(dir)
 	var figures []Figure
 	for _, w := range workloads {
+		if len(c.Models) > 0 && !slices.Contains(c.Models, w.model) {
+			continue
+		}
 		file := filepath.Join(dir, w.model+".pt")
 		if out, err := exec.CommandContext(ctx, python, peer("export.py"), w.model, file).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("export %s: %w: %s", w.model, err, out)
 		}
-		for _, ranks := range []int{1, 2} {
-			var ours, theirs []float64
-			for run := range c.Runs {
-				o, err := oursOnce(ctx, c, w, ranks, file)
-				if err != nil {
-					return nil, fmt.Errorf("ours, %s on %d ranks: %w", w.model, ranks, err)
-				}
-				p, err := theirsOnce(ctx, c, w, ranks)
-				if err != nil {
-					return nil, fmt.Errorf("PyTorch, %s on %d ranks: %w", w.model, ranks, err)
-				}
-				fmt.Printf("%s, %d ranks, run %d: ours %.0f, PyTorch %.0f samples/s\n", w.model, ranks, run+1, o, p)
-				ours, theirs = append(ours, o), append(theirs, p)
-			}
-			name, peerName := fmt.Sprintf("throughput.%s.%d", w.model, ranks), "PyTorch eager 1.13"
-			if ranks > 1 {
-				peerName = "PyTorch DDP 1.13"
-			}
-			figures = append(figures, against(name, "samples/s", ours, theirs, peerName, w.goal))
+		found, err := measureWorkload(ctx, c, w, file)
+		if err != nil {
+			return nil, err
 		}
+		figures = append(figures, found...)
 	}
 	return figures, nil
+}
+
+// measureWorkload takes turns between the sides and the numbers of ranks, since the machine's speed drifts.
+func measureWorkload(ctx context.Context, c Config, w workload, file string) ([]Figure, error) {
+	var ours, theirs [3][]float64
+	var scaling, peerScaling []float64
+	for run := range c.Runs {
+		for _, ranks := range []int{1, 2} {
+			o, err := oursOnce(ctx, c, w, ranks, file)
+			if err != nil {
+				return nil, fmt.Errorf("ours, %s on %d ranks: %w", w.model, ranks, err)
+			}
+			p, err := theirsOnce(ctx, c, w, ranks)
+			if err != nil {
+				return nil, fmt.Errorf("PyTorch, %s on %d ranks: %w", w.model, ranks, err)
+			}
+			fmt.Printf("%s, %d ranks, run %d: ours %.0f, PyTorch %.0f samples/s, ratio %.2f\n", w.model, ranks, run+1, o, p, o/p)
+			ours[ranks], theirs[ranks] = append(ours[ranks], o), append(theirs[ranks], p)
+		}
+		scaling = append(scaling, ours[2][run]/ours[1][run]/2)
+		peerScaling = append(peerScaling, theirs[2][run]/theirs[1][run]/2)
+	}
+	return []Figure{
+		against("throughput."+w.model+".1", "samples/s", ours[1], theirs[1], "PyTorch eager 1.13", goalAlone),
+		against("throughput."+w.model+".2", "samples/s", ours[2], theirs[2], "PyTorch DDP 1.13", w.goal),
+		against("scaling."+w.model+".2", "of 2 x one rank", scaling, peerScaling, "PyTorch DDP 1.13", 1),
+	}, nil
 }
 
 func peer(script string) string { return filepath.Join("bench", "peers", script) }
@@ -100,7 +135,7 @@ func oursOnce(ctx context.Context, c Config, w workload, ranks int, file string)
 	for rank := range ranks {
 		cmd := exec.CommandContext(ctx, self, "rank", "-socket", socket, "-model", file, "-name", w.model,
 			"-rank", strconv.Itoa(rank), "-ranks", strconv.Itoa(ranks),
-			"-batch", strconv.Itoa(w.batch), "-seconds", fmt.Sprint(c.Seconds))
+			"-bucket", strconv.FormatInt(c.BucketBytes, 10), "-seconds", fmt.Sprint(c.Seconds))
 		cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1")
 		cmd.Stderr = os.Stderr
 		if rank == 0 {

@@ -22,16 +22,16 @@ WARM_UP = 20
 def train(rank, ranks, port, name, batch, seconds, out):
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    build, shape = MODELS[name]
+    build, shape, rows, optimizer_of = MODELS[name]
     model = build()
     if ranks > 1:
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo", USE_LIBUV="0")
         dist.init_process_group("gloo", rank=rank, world_size=ranks)
         model = DistributedDataParallel(model, gradient_as_bucket_view=True)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = optimizer_of(model.parameters())
     loss_of = nn.CrossEntropyLoss()
     torch.manual_seed(rank)
-    data = [(torch.randn(batch, *shape), torch.randint(0, 10, (batch,))) for _ in range(8)]
+    data = [rows(batch, *shape) for _ in range(8)]
 
     def step(i):
         x, y = data[i % len(data)]

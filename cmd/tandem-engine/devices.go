@@ -1,6 +1,10 @@
 package main
 
-import "tandem.dev/worker/torch"
+import (
+	"github.com/rs/zerolog"
+
+	"tandem.dev/worker/torch"
+)
 
 // devices is what "tandem-engine devices" prints.
 type devices struct {
@@ -63,4 +67,14 @@ func bestDevice() (torch.Device, error) {
 		}
 	}
 	return torch.CPU, nil
+}
+
+// warnOfSlowBLAS says so where steps on the CPU take many times what they need to.
+func warnOfSlowBLAS(log zerolog.Logger) {
+	build, err := torch.Build()
+	if err != nil || !build.BLASIsSlow {
+		return // what fails here fails the training too, and is told there
+	}
+	log.Warn().Str("blas", build.BLAS).Float64("gflops", build.GFLOPS).
+		Msg("the matrix library of this node is a slow one, training on its CPU takes some 30 times as long: install libopenblas0-pthread there")
 }

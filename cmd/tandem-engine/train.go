@@ -38,6 +38,7 @@ func (e *engine) train(ctx context.Context, store storage.Store) (*tandemv1.Engi
 	t := e.task.GetTrain()
 	m := &member{engine: e, task: t, store: store}
 	m.log = e.log.With().Str("job", t.GetJobId()).Str("trial", t.GetTrialId()).Int32("member", t.GetMember()).Logger()
+	warnOfSlowBLAS(m.log)
 	defer m.close()
 	driver := elastic.NewDriver(elastic.Deps{Work: m, Reporter: e.host, Log: m.log})
 	e.orders.subscribe(driver.Order)
@@ -160,6 +161,7 @@ func (m *member) form(ctx context.Context, g elastic.Group) (*torch.Group, error
 	if err != nil {
 		return nil, err
 	}
+	m.log.Info().Int("world", g.World).Str("transport", formed.Transport()).Msg("the ranks have met")
 	m.mu.Lock()
 	m.group = formed
 	m.mu.Unlock()

@@ -1,7 +1,7 @@
 // What the C++ files of this package share. Not seen by Go.
 #pragma once
 
-#include "shim.h"
+#include "failure.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
@@ -10,18 +10,11 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace tandem {
-
-// An error whose code the Go side tells apart.
-struct Failure : std::runtime_error {
-  Failure(tdm_code code, const std::string& text) : std::runtime_error(text), code(code) {}
-  tdm_code code;
-};
 
 tdm_status ok();
 tdm_status failure(int32_t code, const std::string& text);

@@ -51,7 +51,7 @@ type BuildInfo struct {
 	NCCL       int     // NCCL_VERSION_CODE, 0 without
 	BLAS       string  // file name of the matrix library that is loaded
 	GFLOPS     float64 // of a float32 matrix product on this machine
-	BLASIsSlow bool    // a reference BLAS, some 35 times slower than OpenBLAS
+	BLASIsSlow bool    // a reference BLAS, some 35 times slower than OpenBLAS; never OpenBLAS or MKL on a busy machine
 }
 
 // Build reports libtorch's version and abilities, and measures the BLAS (some milliseconds; 0.2 s with a slow one).
@@ -65,9 +65,11 @@ func Build() (BuildInfo, error) {
 		return BuildInfo{}, err
 	}
 	gflops := 2 * side * side * side / float64(seconds) / 1e9
+	blas := loadedBLAS()
+	known := strings.HasPrefix(blas, "libopenblas") || strings.HasPrefix(blas, "libmkl")
 	return BuildInfo{
 		Torch: C.GoString(&b.version[0]), CUDA: b.cuda != 0, Gloo: b.gloo != 0, NCCL: int(b.nccl_version),
-		BLAS: loadedBLAS(), GFLOPS: gflops, BLASIsSlow: gflops < slowGFLOPS,
+		BLAS: blas, GFLOPS: gflops, BLASIsSlow: gflops < slowGFLOPS && !known,
 	}, nil
 }
 

@@ -14,3 +14,15 @@ func (g *Group) Busy() bool {
 	}
 	return true
 }
+
+// OnHost makes the rank seem to be on another host than ranks with another name.
+func (c GroupConfig) OnHost(name string) GroupConfig {
+	c.host = name
+	return c
+}
+
+// WithoutSegment makes the rank unable to share memory.
+func (c GroupConfig) WithoutSegment() GroupConfig {
+	c.noSegment = true
+	return c
+}

@@ -9,6 +9,14 @@ namespace tandem {
 
 std::vector<ArmedFault> armed_faults;
 
+bool faulty(const char* point, int64_t step, const char* action) {
+  for (auto& f : armed_faults) {
+    if (f.fired || step < f.step || f.point != point || f.action != action) continue;
+    return f.fired = true;
+  }
+  return false;
+}
+
 Fault hit_fault(const char* point, int64_t step) {
   auto found = Fault::kNone;
   for (auto& f : armed_faults) {

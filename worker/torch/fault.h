@@ -25,4 +25,7 @@ inline Fault fault(const char* point, int64_t step) {
   return __builtin_expect(armed_faults.empty(), 1) ? Fault::kNone : hit_fault(point, step);
 }
 
+// Whether an action is armed, for callers that have to break something first.
+bool faulty(const char* point, int64_t step, const char* action);
+
 } // namespace tandem

@@ -1,4 +1,6 @@
 #include "group.h"
+#include "fault.h"
+#include "hosts.h"
 #include "store.h"
 
 #if __has_include(<gloo/context.h>)
@@ -23,6 +25,10 @@
 
 #include <dlfcn.h>
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <sstream>
 #include <system_error>
 #include <thread>
 
@@ -53,6 +59,16 @@ void signal_exception(gloo::transport::Context* transport, const std::string& wh
 class AbortableGloo : public c10d::ProcessGroupGloo {
  public:
   using c10d::ProcessGroupGloo::ProcessGroupGloo;
+  std::shared_ptr<Traffic> traffic = std::make_shared<Traffic>();
+
+  c10::intrusive_ptr<c10d::Work> allreduce(std::vector<at::Tensor>& tensors,
+                                           const c10d::AllreduceOptions& options) override {
+    traffic->launched = Traffic::Clock::now();
+    poison(*traffic, tensors[0]);
+    auto work = c10d::ProcessGroupGloo::allreduce(tensors, options);
+    if (traffic->step >= 0) fault("reduce", traffic->step);
+    return work;
+  }
   void signal(const std::string& why) {
     for (auto& context : contexts_)
       if (auto transport = TransportOf::get(*context)) signal_exception(transport.get(), why);
@@ -143,8 +159,88 @@ auto Group::connected(Connect connect) -> decltype(connect()) {
   return std::move(outcome->value);
 }
 
-void Group::join(uintptr_t rendezvous, const std::string& bind_address,
-                 std::chrono::milliseconds timeout) {
+// Where the ranks are.
+struct Group::Place {
+  std::vector<std::string> hosts; // in the order of their lowest ranks
+  std::vector<size_t> host_of;    // of each rank
+  std::vector<std::vector<int>> ranks_of;
+  bool sharing = false; // ranks of one host share memory
+};
+
+// Finds the ranks of this host and shares memory with them. Null where this
+// rank is alone on its host, or where any rank of the group cannot share.
+std::shared_ptr<Shared> Group::share(c10d::Store& store, const tdm_group_config& config,
+                                     Place& place) {
+  auto text = [](const std::vector<uint8_t>& bytes) {
+    return std::string(bytes.begin(), bytes.end());
+  };
+  auto set = [&](const std::string& key, const std::string& value) {
+    store.set(key + std::to_string(rank_), std::vector<uint8_t>(value.begin(), value.end()));
+  };
+  struct Descriptor {
+    int fd = -1;
+    ~Descriptor() {
+      if (fd >= 0) close(fd);
+    }
+  } own;
+  std::string reason, host = host_name(&reason);
+  if (host.empty()) host = "rank " + std::to_string(rank_); // alone
+  host += config.host;
+  own.fd = new_segment();
+  set("host/", std::to_string(getpid()) + " " +
+                   std::to_string(config.no_segment ? -1 : own.fd) + " " + host);
+
+  std::vector<Shared::Member> members;
+  size_t index = 0;
+  for (int rank = 0; rank < size_; rank++) {
+    std::istringstream in(text(store.get("host/" + std::to_string(rank))));
+    Shared::Member member{rank, 0, -1};
+    std::string name;
+    in >> member.pid >> member.fd >> std::ws;
+    std::getline(in, name);
+    auto known = std::find(place.hosts.begin(), place.hosts.end(), name);
+    place.host_of.push_back(known - place.hosts.begin());
+    if (known == place.hosts.end()) {
+      place.hosts.push_back(name);
+      place.ranks_of.emplace_back();
+    }
+    place.ranks_of[place.host_of.back()].push_back(rank);
+    if (name != host) continue;
+    if (rank == rank_) index = members.size();
+    members.push_back(member);
+  }
+  if (size_ == 1) { // a host like any other
+    place.sharing = true;
+    transport_ = "none";
+    return nullptr;
+  }
+  if (place.hosts.size() == static_cast<size_t>(size_)) {
+    transport_ = reason.empty() ? "gloo" : "gloo (" + reason + ")";
+    return nullptr;
+  }
+  std::shared_ptr<Shared> shared;
+  try {
+    if (members.size() > 1)
+      shared = std::make_shared<Shared>(members, index, store.getTimeout());
+  } catch (const Failure& e) {
+    if (e.code == TDM_PEER_LOST) throw;
+    reason = e.what();
+  }
+  // All or none; and once all have said so, all have opened the segment.
+  set("shared/", reason.empty() ? "ok" : reason);
+  transport_ = place.hosts.size() == 1 ? "shared memory" : "shared memory and gloo";
+  for (int rank = 0; rank < size_; rank++) {
+    reason = text(store.get("shared/" + std::to_string(rank)));
+    if (reason == "ok") continue;
+    transport_ = "gloo (rank " + std::to_string(rank) + " shares no memory: " + reason + ")";
+    return nullptr;
+  }
+  place.sharing = true;
+  return shared;
+}
+
+void Group::join(uintptr_t rendezvous, const tdm_group_config& config) {
+  const auto timeout = std::chrono::milliseconds(config.timeout_ms);
   c10::intrusive_ptr<c10d::Store> store =
       c10::make_intrusive<RendezvousStore>(rendezvous, timeout);
   const int rank = rank_, size = size_;
@@ -154,6 +250,7 @@ void Group::join(uintptr_t rendezvous, const std::string& bind_address,
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = timeout;
     auto nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
+    transport_ = "nccl";
     connect([nccl](const std::string&) { abort_nccl(*nccl, 0); });
 #if TORCH_VERSION_MAJOR >= 2
     pg_ = front(store, rank, size, c10::kCUDA, c10d::ProcessGroup::BackendType::NCCL, nccl);
@@ -166,17 +263,39 @@ void Group::join(uintptr_t rendezvous, const std::string& bind_address,
                               "NCCL: install libnccl-dev, run tandem-setup and build again");
 #endif
   }
+  Place place;
+  auto shared = share(*store, config, place);
+  std::function<void(const std::string&)> close_gloo = [](const std::string&) {};
+  c10::intrusive_ptr<Backend> gloo_backend;
+  // Gloo between all ranks, or between the first ranks of the hosts.
+  const bool flat = !place.sharing;
+  const auto& mine = place.ranks_of[place.host_of[rank]];
+  const int places = flat ? size : static_cast<int>(place.hosts.size());
+  const int my_place = flat ? rank : static_cast<int>(place.host_of[rank]);
+  if (places > 1 && (flat || mine[0] == rank)) {
 #ifdef TANDEM_GLOO
-  auto gloo = connected([=] { return new_gloo(store, rank, size, bind_address, timeout); });
-  connect([gloo](const std::string& why) { gloo->signal(why); });
-#if TORCH_VERSION_MAJOR >= 2
-  pg_ = front(store, rank, size, c10::kCPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
+    const std::string address = config.bind_address;
+    auto gloo = connected([=] { return new_gloo(store, my_place, places, address, timeout); });
+    if (flat) gloo->traffic = traffic_;
+    close_gloo = [gloo](const std::string& why) { gloo->signal(why); };
+    gloo_backend = gloo;
 #else
-  pg_ = gloo;
+    throw Failure(TDM_DEVICE, "training with several ranks needs a build with Gloo: install "
+                              "libgloo-dev, run tandem-setup and build again");
 #endif
+  }
+  connect([shared, close_gloo](const std::string& why) {
+    if (shared) shared->leave();
+    close_gloo(why);
+  });
+  auto backend = gloo_backend;
+  if (!flat)
+    backend = c10::make_intrusive<HostGroup>(rank, size, shared, gloo_backend, place.host_of,
+                                             place.ranks_of, traffic_);
+#if TORCH_VERSION_MAJOR >= 2
+  pg_ = front(store, rank, size, c10::kCPU, c10d::ProcessGroup::BackendType::GLOO, backend);
 #else
-  throw Failure(TDM_DEVICE, "training with several ranks needs a build with Gloo: install "
-                            "libgloo-dev, run tandem-setup and build again");
+  pg_ = backend;
 #endif
 }
 
@@ -213,6 +332,7 @@ void Group::collective(const std::function<void()>& body, tdm_code fallback) {
   try {
     if (!aborted_) return body();
   } catch (const Failure& e) {
+    if (aborted_) throw Failure(TDM_ABORTED, why());
     signal(e.what());
     throw;
 #ifdef TANDEM_GLOO
@@ -267,13 +387,13 @@ tdm_group* tdm_group_new(int32_t rank, int32_t size, tdm_device device) {
   return new tdm_group{std::make_shared<Group>(rank, size, device_of(device))};
 }
 
-tdm_status tdm_group_join(tdm_group* group, uintptr_t rendezvous, const char* bind_address,
-                          int64_t timeout_ms) {
-  return guarded(
-      [&] {
-        group->group->join(rendezvous, bind_address, std::chrono::milliseconds(timeout_ms));
-      },
-      TDM_PEER_LOST);
+tdm_status tdm_group_join(tdm_group* group, uintptr_t rendezvous,
+                          const tdm_group_config* config) {
+  return guarded([&] { group->group->join(rendezvous, *config); }, TDM_PEER_LOST);
+}
+
+const char* tdm_group_transport(const tdm_group* group) {
+  return group->group->transport().c_str();
 }
 
 void tdm_group_abort(tdm_group* group, const char* why) { group->group->abort(why); }

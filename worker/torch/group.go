@@ -13,13 +13,15 @@ import (
 	"unsafe"
 )
 
-// Group is one rank's end of a process group: Gloo on the CPU, NCCL on CUDA.
+// Group is one rank's end of a process group: shared memory on one host and Gloo between hosts on the CPU, NCCL on CUDA.
 // Every rank calls the same collectives in the same order, one at a time.
 // After a collective failed, the group is of no more use: Close it.
 type Group struct {
 	config GroupConfig
 	store  cgo.Handle
 	cancel context.CancelFunc // ends waits at the rendezvous
+
+	transport string
 
 	mu      sync.Mutex // held during collectives, so that Close waits for them
 	abortMu sync.Mutex // guards handle against Abort during Close
@@ -39,9 +41,13 @@ func NewGroup(ctx context.Context, c GroupConfig) (*Group, error) {
 		store: cgo.NewHandle(&rendezvous{ctx: storeCtx, store: c.Rendezvous, prefix: c.Prefix}),
 	}
 	release := context.AfterFunc(ctx, func() { g.Abort(context.Cause(ctx).Error()) })
-	address := C.CString(c.BindAddress)
-	defer C.free(unsafe.Pointer(address))
-	err := check(C.tdm_group_join(g.handle, C.uintptr_t(g.store), address, C.int64_t(c.Timeout.Milliseconds())))
+	cc := C.tdm_group_config{
+		bind_address: C.CString(c.BindAddress), timeout_ms: C.int64_t(c.Timeout.Milliseconds()),
+		host: C.CString(c.host), no_segment: cbool(c.noSegment),
+	}
+	defer C.free(unsafe.Pointer(cc.bind_address))
+	defer C.free(unsafe.Pointer(cc.host))
+	err := check(C.tdm_group_join(g.handle, C.uintptr_t(g.store), &cc))
 	if !release() {
 		err = ctx.Err()
 	}
@@ -49,6 +55,7 @@ func NewGroup(ctx context.Context, c GroupConfig) (*Group, error) {
 		g.Close()
 		return nil, fmt.Errorf("join process group as rank %d of %d: %w", c.Rank, c.WorldSize, err)
 	}
+	g.transport = C.GoString(C.tdm_group_transport(g.handle))
 	return g, nil
 }
 
@@ -57,6 +64,10 @@ func (g *Group) Rank() int { return g.config.Rank }
 
 // WorldSize is the number of ranks.
 func (g *Group) WorldSize() int { return g.config.WorldSize }
+
+// Transport says how values travel, for a log line: "shared memory" between ranks of one host, "shared memory and gloo",
+// "gloo", "nccl"; behind "gloo", in parentheses, why ranks of one host share no memory.
+func (g *Group) Transport() string { return g.transport }
 
 // AllReduceSum replaces values by their sums over all ranks, the same bits on each.
 func (g *Group) AllReduceSum(values []float64) error {

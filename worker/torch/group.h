@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core.h"
+#include "shared.h"
 
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
@@ -13,6 +14,14 @@
 
 namespace tandem {
 
+// What the all-reduces of a backward have cost the thread that waits for them.
+struct Traffic {
+  using Clock = std::chrono::steady_clock;
+  int64_t step = -1;            // optimizer steps done, during a backward
+  Clock::duration blocked{};    // in all-reduces that return when they are done
+  Clock::time_point launched{}; // of the last one that goes on by itself
+};
+
 // One rank's end of a process group. Collectives are called by one thread at a
 // time, in the same order on every rank; abort may come from any thread.
 class Group {
@@ -20,8 +29,7 @@ class Group {
   Group(int rank, int size, c10::Device device) : device_(device), rank_(rank), size_(size) {}
 
   // Meets the other ranks. An abort ends the wait.
-  void join(uintptr_t rendezvous, const std::string& bind_address,
-            std::chrono::milliseconds timeout);
+  void join(uintptr_t rendezvous, const tdm_group_config& config);
 
   // Wakes every waiting collective, here and, as sockets close, on the peers.
   void abort(const std::string& why);
@@ -40,6 +48,9 @@ class Group {
   c10::Device device() const { return device_; }
   int rank() const { return rank_; }
   int size() const { return size_; }
+  Traffic& traffic() { return *traffic_; }
+  // How values travel, and why not through shared memory.
+  const std::string& transport() const { return transport_; }
 
  private:
   // Where the joining thread and an abort meet.
@@ -48,6 +59,8 @@ class Group {
     std::condition_variable changed;
     bool open = false;
   };
+  struct Place;
+  std::shared_ptr<Shared> share(c10d::Store& store, const tdm_group_config& config, Place& place);
   // Keeps what an abort has to call; throws where one came already.
   void connect(std::function<void(const std::string&)> signal);
   void signal(const std::string& why);
@@ -62,7 +75,8 @@ class Group {
   std::shared_ptr<Gate> gate_; // while joining
   std::atomic<bool> aborted_{false};
   std::mutex mutex_; // guards why_, signal_ and gate_
-  std::string why_;
+  std::string why_, transport_;
+  std::shared_ptr<Traffic> traffic_ = std::make_shared<Traffic>();
   c10::Device device_;
   int rank_, size_;
 };

@@ -27,6 +27,9 @@ type GroupConfig struct {
 	// Timeout of joining and of every collective. It is the backstop for a hung peer; a dead one is noticed at once.
 	Timeout time.Duration
 	Device  Device
+
+	host      string // for tests: ranks with another one are on another host
+	noSegment bool   // for tests: this rank cannot share memory
 }
 
 func (c GroupConfig) validate() error {

@@ -4,11 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math"
-	"net/http/httptest"
-	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -352,98 +348,57 @@ func (a *announced) Get(ctx context.Context, key string) ([]byte, error) {
 	return a.board.Get(ctx, key)
 }
 
-// peerVariable holds the URL of the board in the process that is killed.
+// peerVariable holds the URL of the board in the process that is the peer.
 const peerVariable = "TANDEM_TORCH_TEST_PEER"
 
-// stepForEver is rank 1 of two, until it is killed.
-func stepForEver(url string) error {
-	g, err := join(context.Background(), remoteBoard(url), "", 1, 2, time.Minute)
-	if err != nil {
-		return err
-	}
-	return stepInto(g, nil)
-}
-
-// stepInto trains with a peer until an error, sending the number of each finished step.
-func stepInto(g *torch.Group, finished chan<- int) error {
-	m, err := model.Build(mlp, []int64{1, 8, 8}, 10, 1)
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
-	if err != nil {
-		return err
-	}
-	defer tr.Close()
-	for s := 0; ; s++ {
+func TestTrainerOutlivesItsGroup(t *testing.T) {
+	ranks(t, 2, func(rank int, g *torch.Group) error {
+		m, err := model.Build(mlp, []int64{1, 8, 8}, 10, 1)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
+		if err != nil {
+			return err
+		}
+		defer tr.Close()
+		in := torch.StepInput{Batch: images(4, 1), LossScale: 0.25, LR: 0.1}
+		if rank == 1 {
+			if _, err := tr.Step(in); err != nil {
+				return err
+			}
+			g.Close()
+			return nil
+		}
+		if _, err := tr.Step(in); err != nil {
+			return err
+		}
 		before, err := tr.State()
 		if err != nil {
 			return err
 		}
-		if r, err := tr.Step(torch.StepInput{Batch: images(4, uint64(s)), LossScale: 0.25, LR: 0.1}); err != nil {
-			// What was trained is kept, and refuses to go on without a group.
-			state, stateErr := tr.State()
-			_, again := tr.Step(torch.StepInput{Batch: images(4, 0), LossScale: 0.25, LR: 0.1})
-			if stateErr != nil || len(state) == 0 || !errors.Is(again, torch.ErrPeerLost) {
-				return errors.Join(errors.New("after the fault"), stateErr, again)
-			}
-			if now, _ := tr.State(); r.Applied || !cmp.Equal(before, now) {
-				return fmt.Errorf("a failed step changed the state; applied: %v", r.Applied)
-			}
-			if aloneErr := tr.SetGroup(nil); aloneErr != nil {
-				return aloneErr
-			}
-			if _, aloneErr := tr.Step(torch.StepInput{Batch: images(4, 0), LossScale: 0.25, LR: 0.1}); aloneErr != nil {
-				return aloneErr
-			}
+		r, err := tr.Step(in)
+		if !errors.Is(err, torch.ErrPeerLost) || r.Applied {
+			t.Errorf("a step without the peer: applied %v, %v", r.Applied, err)
+		}
+		if _, err := tr.Step(in); !errors.Is(err, torch.ErrPeerLost) {
+			t.Errorf("a step in a broken group: %v", err)
+		}
+		after, err := tr.State()
+		if diff := cmp.Diff(before, after); err != nil || diff != "" {
+			t.Errorf("the failed step changed the state (%v):\n%s", err, diff)
+		}
+		if _, err := tr.Evaluate(images(4, 1)); err != nil {
+			t.Errorf("evaluate without the group: %v", err)
+		}
+		if err := tr.SetGroup(nil); err != nil {
 			return err
 		}
-		if finished != nil {
-			finished <- s
+		r, err = tr.Step(in)
+		if !r.Applied {
+			t.Error("a step alone is not applied")
 		}
-	}
-}
-
-func TestKilledPeerIsNoticed(t *testing.T) {
-	b := newBoard()
-	server := httptest.NewServer(b)
-	defer server.Close()
-	peer := exec.Command(os.Args[0])
-	peer.Env = append(os.Environ(), peerVariable+"="+server.URL)
-	peer.Stderr = os.Stderr
-	if err := peer.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Wait()
-	defer peer.Process.Kill()
-	g, err := join(t.Context(), b, "", 0, 2, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
-	finished, done := make(chan int, 1), make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- stepInto(g, finished)
-	}()
-	var killed time.Time
-	for {
-		select {
-		case s := <-finished:
-			if s == 20 {
-				if err := peer.Process.Kill(); err != nil {
-					t.Fatal(err)
-				}
-				killed = time.Now()
-			}
-		case err := <-done:
-			if took := time.Since(killed); !errors.Is(err, torch.ErrPeerLost) || killed.IsZero() || took > 5*time.Second {
-				t.Errorf("%v after the kill: %v, want ErrPeerLost at once", took, err)
-			} else {
-				t.Logf("noticed after %v", took)
-			}
-			return
-		}
-	}
+		return err
+	})
 }

@@ -1,4 +1,5 @@
 #include "optimizer.h"
+#include "wide.h"
 
 // No one reads errno after sqrt, and without it the loops below vectorise.
 #pragma GCC optimize("no-math-errno")
@@ -22,7 +23,7 @@ bool plain(const at::Tensor& t) {
 // The sum of squares of floats: sixteen running sums that the compiler keeps in
 // vector registers, folded into a double every block. A block whose squares are
 // too large for floats is summed again in doubles.
-double sum_of_squares(const float* g, int64_t n) {
+TANDEM_WIDE double sum_of_squares(const float* g, int64_t n) {
   double total = 0;
   for (int64_t start = 0; start < n; start += 4096) {
     const int64_t end = std::min<int64_t>(n, start + 4096);
@@ -40,6 +41,45 @@ double sum_of_squares(const float* g, int64_t n) {
     total += block;
   }
   return total;
+}
+
+struct Sgd {
+  float lr, scale, decay, mu;
+};
+
+TANDEM_WIDE void sgd(float* __restrict p, const float* __restrict g, int64_t n, Sgd c) {
+  for (int64_t i = 0; i < n; i++) p[i] -= c.lr * (c.scale * g[i] + c.decay * p[i]);
+}
+
+TANDEM_WIDE void sgd_momentum(float* __restrict p, float* __restrict m,
+                              const float* __restrict g, int64_t n, Sgd c) {
+  for (int64_t i = 0; i < n; i++) {
+    m[i] = c.mu * m[i] + (c.scale * g[i] + c.decay * p[i]);
+    p[i] -= c.lr * m[i];
+  }
+}
+
+TANDEM_WIDE void sgd_nesterov(float* __restrict p, float* __restrict m,
+                              const float* __restrict g, int64_t n, Sgd c) {
+  for (int64_t i = 0; i < n; i++) {
+    const float d = c.scale * g[i] + c.decay * p[i];
+    m[i] = c.mu * m[i] + d;
+    p[i] -= c.lr * (d + c.mu * m[i]);
+  }
+}
+
+struct AdamNumbers {
+  float scale, coupled, keep, b1, b2, a1, a2, rate, root, eps;
+};
+
+TANDEM_WIDE void adam(float* __restrict p, float* __restrict m, float* __restrict v,
+                      const float* __restrict g, int64_t n, AdamNumbers c) {
+  for (int64_t i = 0; i < n; i++) {
+    const float d = c.scale * g[i] + c.coupled * p[i];
+    m[i] = c.b1 * m[i] + c.a1 * d;
+    v[i] = c.b2 * v[i] + c.a2 * d * d;
+    p[i] = p[i] * c.keep - c.rate * (m[i] / (std::sqrt(v[i]) * c.root + c.eps));
+  }
 }
 
 } // namespace
@@ -105,52 +145,37 @@ void Optimizer::step(const std::vector<at::Tensor>& grads, double scale, double 
 
 // One pass over memory where single operators take three to six.
 void Optimizer::step_loop(size_t index, const at::Tensor& grad, const Coefficients& c) {
-  float* __restrict p = params_[index].data_ptr<float>();
-  const float* __restrict g = grad.data_ptr<float>();
-  const int64_t n = grad.numel();
-  const float scale = static_cast<float>(c.scale), lr = static_cast<float>(c.lr);
+  float* p = params_[index].data_ptr<float>();
+  const float* g = grad.data_ptr<float>();
+  auto slot = [&](size_t s) { return state_[s][index].data_ptr<float>(); };
+  auto each = [&](auto&& body) {
+    at::parallel_for(0, grad.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      body(begin, end - begin);
+    });
+  };
   const float decay = static_cast<float>(config_.weight_decay);
   if (config_.optimizer == TDM_SGD) {
-    const float mu = static_cast<float>(config_.momentum);
-    const bool nesterov = config_.nesterov != 0;
-    float* __restrict m = slots_.empty() ? nullptr : state_[0][index].data_ptr<float>();
-    at::parallel_for(0, n, kGrain, [=](int64_t begin, int64_t end) {
-      if (!m) {
-        for (int64_t i = begin; i < end; i++) p[i] -= lr * (scale * g[i] + decay * p[i]);
-      } else if (nesterov) {
-        for (int64_t i = begin; i < end; i++) {
-          const float d = scale * g[i] + decay * p[i];
-          m[i] = mu * m[i] + d;
-          p[i] -= lr * (d + mu * m[i]);
-        }
-      } else {
-        for (int64_t i = begin; i < end; i++) {
-          m[i] = mu * m[i] + (scale * g[i] + decay * p[i]);
-          p[i] -= lr * m[i];
-        }
-      }
-    });
-    return;
+    const Sgd k{static_cast<float>(c.lr), static_cast<float>(c.scale), decay,
+                static_cast<float>(config_.momentum)};
+    if (slots_.empty()) return each([=](int64_t i, int64_t n) { sgd(p + i, g + i, n, k); });
+    float* m = slot(0);
+    auto loop = config_.nesterov ? sgd_nesterov : sgd_momentum;
+    return each([=](int64_t i, int64_t n) { loop(p + i, m + i, g + i, n, k); });
   }
   const bool decoupled = config_.optimizer == TDM_ADAMW;
-  const float keep = decoupled ? static_cast<float>(1 - c.lr * config_.weight_decay) : 1.0f;
-  const float coupled = decoupled ? 0.0f : decay;
-  const float b1 = static_cast<float>(config_.beta1), b2 = static_cast<float>(config_.beta2);
-  const float a1 = static_cast<float>(1 - config_.beta1);
-  const float a2 = static_cast<float>(1 - config_.beta2);
-  const float rate = static_cast<float>(c.lr / c.bias1);
-  const float root = static_cast<float>(1 / std::sqrt(c.bias2));
-  const float eps = static_cast<float>(config_.eps);
-  float* __restrict m = state_[0][index].data_ptr<float>();
-  float* __restrict v = state_[1][index].data_ptr<float>();
-  at::parallel_for(0, n, kGrain, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      const float d = scale * g[i] + coupled * p[i];
-      m[i] = b1 * m[i] + a1 * d;
-      v[i] = b2 * v[i] + a2 * d * d;
-      p[i] = p[i] * keep - rate * (m[i] / (std::sqrt(v[i]) * root + eps));
-    }
-  });
+  AdamNumbers k{};
+  k.scale = static_cast<float>(c.scale);
+  k.coupled = decoupled ? 0.0f : decay;
+  k.keep = decoupled ? static_cast<float>(1 - c.lr * config_.weight_decay) : 1.0f;
+  k.b1 = static_cast<float>(config_.beta1);
+  k.b2 = static_cast<float>(config_.beta2);
+  k.a1 = static_cast<float>(1 - config_.beta1);
+  k.a2 = static_cast<float>(1 - config_.beta2);
+  k.rate = static_cast<float>(c.lr / c.bias1);
+  k.root = static_cast<float>(1 / std::sqrt(c.bias2));
+  k.eps = static_cast<float>(config_.eps);
+  float *m = slot(0), *v = slot(1);
+  each([=](int64_t i, int64_t n) { adam(p + i, m + i, v + i, g + i, n, k); });
 }
 
 // The same with torch's operators over lists of tensors, for every device and type.

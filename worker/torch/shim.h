@@ -112,8 +112,16 @@ tdm_status tdm_module_forward(tdm_module m, tdm_tensor in, tdm_tensor *out);
 typedef struct tdm_group tdm_group;
 // A rank that has not met the others yet. It may be aborted from now on.
 tdm_group *tdm_group_new(int32_t rank, int32_t size, tdm_device device);
-tdm_status tdm_group_join(tdm_group *group, uintptr_t rendezvous, const char *bind_address,
-                          int64_t timeout_ms);
+typedef struct {
+  const char *bind_address;
+  int64_t timeout_ms;
+  const char *host;    // for tests: added to the name of this host
+  int32_t no_segment;  // for tests: this rank cannot share memory
+} tdm_group_config;
+tdm_status tdm_group_join(tdm_group *group, uintptr_t rendezvous,
+                          const tdm_group_config *config);
+// How values travel: "shared memory", "gloo", "gloo (why not shared memory)" ...
+const char *tdm_group_transport(const tdm_group *group);
 void tdm_group_abort(tdm_group *group, const char *why);
 void tdm_group_free(tdm_group *group);
 tdm_status tdm_group_all_reduce(tdm_group *group, double *values, size_t n);
@@ -146,6 +154,9 @@ typedef struct {
   int64_t rows;
   int32_t finite;
   int32_t applied; // also filled when the step failed
+  // Nanoseconds: of forward, of backward without waiting, of waiting for the
+  // other ranks, and of the update with its checks.
+  int64_t forward_ns, backward_ns, exposed_ns, optimizer_ns;
 } tdm_step_result;
 // Exactly one of labels and targets is given, as the loss wants.
 tdm_status tdm_trainer_step(tdm_trainer *trainer, const float *x, const int64_t *x_shape,

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	if url := os.Getenv(peerVariable); url != "" {
-		fmt.Fprintln(os.Stderr, stepForEver(url))
+		fmt.Fprintln(os.Stderr, peerMain(url))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())

@@ -14,6 +14,14 @@
 namespace tandem {
 namespace {
 
+using Clock = Traffic::Clock;
+
+int64_t nanoseconds(Clock::duration d) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
+}
+
+int64_t since(Clock::time_point start) { return nanoseconds(Clock::now() - start); }
+
 // All tensors become root's, at once, when all have come.
 void broadcast(Group& group, const std::vector<at::Tensor>& tensors, int root) {
   at::NoGradGuard no_grad;
@@ -259,21 +267,35 @@ at::Tensor Trainer::row_losses_sum(const at::Tensor& out, const at::Tensor& y) c
   return y.numel() > rows ? sum * (double(rows) / y.numel()) : sum;
 }
 
-void Trainer::backward(const at::Tensor& loss, double scale, bool reduce) {
+void Trainer::backward(const at::Tensor& loss, double scale, bool reduce, tdm_step_result& out) {
   auto grad = at::full({}, scale, loss.options());
   auto run = [&] { torch::autograd::backward({loss}, {grad}); };
-  if (!reducer_ || !reduce) return as(TDM_MODEL, run);
+  const auto start = Clock::now();
+  if (!reducer_ || !reduce) {
+    as(TDM_MODEL, run);
+    out.backward_ns += since(start);
+    return;
+  }
+  auto& traffic = group_->traffic();
+  traffic = {};
+  traffic.step = optimizer_->done();
   reducer_->prepare_for_backward({});
   group_->collective(run, TDM_MODEL);
+  traffic.step = -1;
+  int64_t exposed = nanoseconds(traffic.blocked);
+  if (traffic.launched > start) exposed += since(traffic.launched);
+  out.backward_ns += since(start) - exposed;
+  out.exposed_ns += exposed;
 }
 
-double Trainer::forward_backward(const Batch& batch, double loss_scale, int64_t micro_batches) {
+double Trainer::forward_backward(const Batch& batch, double loss_scale, int64_t micro_batches,
+                                 tdm_step_result& result) {
   const int64_t rows = batch.x_shape[0];
   if (rows == 0) {
     // A rank without rows still takes part in the reduction, with zeros.
     auto nothing = at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(device_));
     for (const auto& p : params_) nothing = nothing + p.second.sum() * 0;
-    backward(nothing, 0, true);
+    backward(nothing, 0, true, result);
     return 0;
   }
   auto in = stage(batch);
@@ -284,12 +306,14 @@ double Trainer::forward_backward(const Batch& batch, double loss_scale, int64_t 
     auto x = micro_batches == 1 ? in.x : in.x.narrow(0, from, to - from);
     auto y = micro_batches == 1 ? in.y : in.y.narrow(0, from, to - from);
     fault("forward", optimizer_->done());
+    const auto start = Clock::now();
     auto out = forward(module_, x);
-    fault("backward", optimizer_->done());
     if (config_.loss == TDM_CROSS_ENTROPY && i == 0 && out.dim() > 1)
       check_labels(batch, out.size(1));
     auto loss = row_losses_sum(out, y);
-    backward(loss, loss_scale, i + 1 == micro_batches);
+    result.forward_ns += since(start);
+    fault("backward", optimizer_->done());
+    backward(loss, loss_scale, i + 1 == micro_batches, result);
     auto value = loss.detach();
     pending = pending.defined() ? pending + value : value;
   }
@@ -326,8 +350,10 @@ void Trainer::step(const Batch& batch, double loss_scale, int64_t micro_batches,
   out.rows = batch.x_shape[0];
   const int64_t done = optimizer_->done();
   std::vector<at::Tensor> grads;
+  Clock::time_point start;
   try {
-    out.loss_sum = forward_backward(batch, loss_scale, micro_batches);
+    out.loss_sum = forward_backward(batch, loss_scale, micro_batches, out);
+    start = Clock::now();
     grads = gradients();
     if (fault("agreed", done) == Fault::kNaN) grads[0].detach().fill_(NAN);
     out.grad_norm = gradient_norm(grads);
@@ -335,7 +361,10 @@ void Trainer::step(const Batch& batch, double loss_scale, int64_t micro_batches,
     if (out.finite && group_) {
       // DDP does this before each forward. Here the state of any rank is the
       // state of all after each step, and an evaluation needs no collective.
+      const auto begin = Clock::now();
       broadcast(*group_, buffers(), 0);
+      out.exposed_ns += since(begin);
+      start += Clock::now() - begin;
     }
   } catch (...) {
     drop_reducer(); // it may wait for gradients that will never come
@@ -347,6 +376,7 @@ void Trainer::step(const Batch& batch, double loss_scale, int64_t micro_batches,
   const double ratio = config_.clip_norm > 0 ? config_.clip_norm / (out.grad_norm + 1e-6) : 1;
   update(grads, std::min(ratio, 1.0), lr);
   out.applied = true;
+  out.optimizer_ns = since(start);
   if (fault("applied", done) == Fault::kFlip) {
     auto bits = params_[0].second.detach().reshape({-1}).narrow(0, 0, 1).view(at::kInt);
     bits.bitwise_xor_(1);

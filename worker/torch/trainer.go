@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"time"
 	"unsafe"
 )
 
@@ -114,7 +115,13 @@ type StepResult struct {
 	Rows     int     // rows of the input
 	GradNorm float64 // of the gradients averaged over the ranks, before clipping: equal on all ranks
 	Finite   bool    // false: a gradient is NaN or infinite, and nothing was changed on any rank
-	Applied  bool    // the update is done; with an error it says whether the state is that before or that after the step
+
+	// Where the time of the step went. Exposed is the waiting for the other ranks: through shared memory all of it, since
+	// an all-reduce there returns when it is done; with Gloo from when the last gradients were handed over, as all before
+	// went on beside backward; 0 on CUDA, where the device waits. It includes how much later than this rank the others came.
+	Forward, Backward, Exposed, Optimizer time.Duration
+
+	Applied bool // the update is done; with an error it says whether the state is that before or that after the step
 }
 
 // Step does one optimizer step: forward, loss and backward for each micro-batch, the average of the gradients over the
@@ -137,6 +144,8 @@ func (t *Trainer) Step(in StepInput) (StepResult, error) {
 	runtime.KeepAlive(b)
 	return StepResult{
 		LossSum: float64(out.loss_sum), Rows: int(out.rows), GradNorm: float64(out.grad_norm), Finite: out.finite != 0, Applied: out.applied != 0,
+		Forward: time.Duration(out.forward_ns), Backward: time.Duration(out.backward_ns), Exposed: time.Duration(out.exposed_ns),
+		Optimizer: time.Duration(out.optimizer_ns),
 	}, check(s)
 }
 

@@ -51,8 +51,9 @@ class Trainer {
   Input stage(const Batch& batch);
   at::Tensor row_losses_sum(const at::Tensor& out, const at::Tensor& y) const;
   void check_labels(const Batch& batch, int64_t classes) const;
-  double forward_backward(const Batch& batch, double loss_scale, int64_t micro_batches);
-  void backward(const at::Tensor& loss, double scale, bool reduce);
+  double forward_backward(const Batch& batch, double loss_scale, int64_t micro_batches,
+                          tdm_step_result& out);
+  void backward(const at::Tensor& loss, double scale, bool reduce, tdm_step_result& out);
   std::vector<at::Tensor> gradients();
   // Asked anew each time: a model's source may put another tensor in a buffer's place.
   std::vector<at::Tensor> buffers() const;

@@ -171,6 +171,9 @@ func (m *Machine) follow() []Action {
 func (m *Machine) followWaiting() []Action {
 	next := m.orders.Group
 	switch {
+	case next.Generation == 0 && m.orders.Stop: // nothing was done that could be kept
+		m.phase = Ended
+		return []Action{End{m.step, true}}
 	case next.Generation <= m.group.Generation:
 		return nil
 	case next.Rank < 0:

@@ -22,7 +22,10 @@ func (t trainer) Step(in train.StepInput) (train.StepResult, error) {
 	r, err := t.Trainer.Step(torch.StepInput{
 		Batch: batchOf(in.Batch), LossScale: in.LossScale, MicroBatches: in.MicroBatches, LR: in.LR, Seed: in.Seed,
 	})
-	return train.StepResult{LossSum: r.LossSum, GradNorm: r.GradNorm, Finite: r.Finite, Applied: r.Applied}, err
+	return train.StepResult{
+		LossSum: r.LossSum, GradNorm: r.GradNorm, Finite: r.Finite, Applied: r.Applied,
+		Forward: r.Forward, Backward: r.Backward, Exposed: r.Exposed, Optimizer: r.Optimizer,
+	}, err
 }
 
 func (t trainer) Evaluate(b data.Batch) (train.Totals, error) {

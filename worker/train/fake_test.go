@@ -32,6 +32,7 @@ type softmax struct {
 	world        int
 	dropout      float64
 	poisoned     func(step int) bool // steps whose gradient is not finite; nil: none
+	slow         func(step int) bool // steps that take three times as long; nil: none
 	steps        int
 }
 
@@ -61,7 +62,11 @@ func (s *softmax) Step(in train.StepInput) (train.StepResult, error) {
 	s.steps++
 	r := rand.New(rand.NewPCG(uint64(in.Seed), 0))
 	grad := make([]float64, len(s.w))
-	res := train.StepResult{Finite: s.poisoned == nil || !s.poisoned(s.steps)}
+	res := train.StepResult{Forward: time.Millisecond}
+	if s.slow != nil && s.slow(s.steps) {
+		res.Forward *= 3
+	}
+	res.Finite = s.poisoned == nil || !s.poisoned(s.steps)
 	for i := range in.Batch.Rows {
 		x := make([]float64, s.dim)
 		for j := range x {

@@ -521,6 +521,25 @@ func TestHungRankIsFound(t *testing.T) {
 	})
 }
 
+// A rank that computes longer than the others is named, once.
+func TestStragglerIsNamed(t *testing.T) {
+	f := newFleet(t, spec(func(s *tandemv1.JobSpec) { s.Training.Epochs = 12 }))
+	members := []*worker{f.hire(), f.hire(), f.hire()}
+	members[2].model.slow = func(n int) bool { return n > 20 && n <= 60 }
+	for rank, r := range f.generation(t.Context(), 1, members...) {
+		if r.err != nil {
+			t.Fatalf("rank %d: %v", rank, r.err)
+		}
+	}
+	notes := notesOf(members[0])
+	if len(notes) != 2 || !strings.Contains(notes[0], "rank 2 is a straggler: it computes 3.0 times as long") || !strings.Contains(notes[1], "rank 2 keeps up") {
+		t.Errorf("notes %q", notes)
+	}
+	if n := len(notesOf(members[1])) + len(notesOf(members[2])); n != 0 {
+		t.Errorf("other ranks say it too, %d times", n)
+	}
+}
+
 func notesOf(w *worker) (all []string) {
 	for _, r := range w.news.reports {
 		if n := r.GetNote(); n != nil {

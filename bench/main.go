@@ -20,7 +20,7 @@ type Config struct {
 	Runs int
 	// Seconds is how long one measurement of throughput lasts, after its warm-up.
 	Seconds float64
-	// Only names the groups to measure: "throughput", "cluster"; empty: all.
+	// Only names the groups to measure: "throughput", "cluster", "input", "checkpoint"; empty: all.
 	Only []string
 	// Out is the folder of the results.
 	Out string
@@ -37,7 +37,7 @@ func main() {
 	only := ""
 	flag.IntVar(&c.Runs, "runs", 5, "measurements of each side")
 	flag.Float64Var(&c.Seconds, "seconds", 4, "seconds of one measurement of throughput")
-	flag.StringVar(&only, "only", "", "groups to measure, with commas between: throughput, cluster")
+	flag.StringVar(&only, "only", "", "groups to measure, with commas between: throughput, cluster, input, checkpoint")
 	flag.StringVar(&c.Out, "out", "bench/results", "folder of the results")
 	flag.Parse()
 	if only != "" {
@@ -57,6 +57,7 @@ func measure(ctx context.Context, c Config) error {
 		{"throughput", throughput},
 		{"cluster", cluster},
 		{"input", input},
+		{"checkpoint", checkpoints},
 	}
 	var figures []Figure
 	for _, g := range groups {

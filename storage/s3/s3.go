@@ -44,6 +44,9 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) er
 		return err
 	}
 	body := io.Reader(&exactReader{r: r, left: size})
+	if section, ok := r.(*io.SectionReader); ok && section.Size() == size && size > s.config.PartSize {
+		body = section // its parts are read side by side, without a copy
+	}
 	if size <= s.config.PartSize {
 		// In memory, so that a failed try can begin again.
 		b, err := io.ReadAll(body)

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"runtime"
+	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/metric"
 	"tandem.dev/worker/publish"
 	"tandem.dev/worker/torch"
 	"tandem.dev/worker/train"
@@ -23,6 +25,9 @@ func (e *engine) publish(ctx context.Context, store storage.Store) (*tandemv1.En
 	if err := e.host.Report(ctx, ready); err != nil {
 		return nil, err
 	}
+	record, end := e.recording(store, e.task.GetPublish().GetTrialId())
+	defer end()
+	record.Enter(metric.Evaluate, time.Now())
 	step := e.task.GetPublish().GetCheckpoint().GetStep()
 	e.host.Progress(&tandemv1.Progress{Step: step, Phase: "publishing"})
 	publisher := publish.New(e.task.GetPublish(), publish.Deps{Store: store, Engine: exporter{store, build.Torch}, Log: e.log})

@@ -15,6 +15,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/metric"
 	"tandem.dev/worker/checkpoint"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/elastic"
@@ -38,18 +39,21 @@ func (e *engine) train(ctx context.Context, store storage.Store) (*tandemv1.Engi
 	t := e.task.GetTrain()
 	m := &member{engine: e, task: t, store: store}
 	m.log = e.log.With().Str("job", t.GetJobId()).Str("trial", t.GetTrialId()).Int32("member", t.GetMember()).Logger()
+	record, end := e.recording(store, t.GetTrialId())
+	defer end()
+	m.record = record
 	defer m.close()
 	driver := elastic.NewDriver(elastic.Deps{Work: m, Reporter: e.host, Log: m.log})
 	e.orders.subscribe(driver.Order)
 	// A signal must not wait for a collective.
 	release := context.AfterFunc(ctx, func() { m.Abort("the engine was told to end") })
 	defer release()
-	end, err := driver.Run(ctx)
+	outcome, err := driver.Run(ctx)
 	if err != nil {
 		return nil, m.failed(ctx, err)
 	}
-	if end.Stopped {
-		return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: end.Step}}}, nil
+	if outcome.Stopped {
+		return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: outcome.Step}}}, nil
 	}
 	return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}, nil
 }
@@ -60,6 +64,8 @@ type member struct {
 	task  *tandemv1.TrainTask
 	store storage.Store
 	log   zerolog.Logger
+
+	record *train.Recorder
 
 	device  torch.Device
 	module  *torch.Module
@@ -117,7 +123,7 @@ func (m *member) Prepare(ctx context.Context) error {
 	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint})
 	deps := train.Deps{
 		Trainer: trainer{m.trainer}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Source(data.Validation)),
-		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Now: time.Now, Log: m.log,
+		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Record: m.record, Now: time.Now, Log: m.log,
 	}
 	written, err := openLedger(m.task.GetTrialId(), m.engine.task.GetId())
 	if err != nil {
@@ -127,6 +133,7 @@ func (m *member) Prepare(ctx context.Context) error {
 		deps.Ledger = written
 	}
 	m.loop = train.New(train.Config{Plan: plan}, deps)
+	m.record.Enter(metric.Waiting, time.Now())
 	return nil
 }
 
@@ -172,6 +179,9 @@ func (m *member) form(ctx context.Context, g elastic.Group) (*torch.Group, error
 // Train implements elastic.Work.
 func (m *member) Train(ctx context.Context) (elastic.Outcome, error) {
 	outcome, err := m.loop.Train(ctx)
+	if err != nil || outcome == train.Regrouped {
+		m.record.Enter(metric.Waiting, time.Now())
+	}
 	switch outcome {
 	case train.Stopped:
 		return elastic.Stopped, broken(err)

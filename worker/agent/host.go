@@ -16,6 +16,7 @@ const maxEngineMessage = 1 << 20
 
 // host serves engines. Who reaches its socket is an engine of this agent, or the user the agent runs as.
 type host struct {
+	node       string // id
 	supervisor *supervisor
 	reports    *reportQueue
 	progress   *progress
@@ -46,7 +47,7 @@ func (h *host) Hello(_ context.Context, req *connect.Request[tandemv1.HelloReque
 	}
 	return connect.NewResponse(&tandemv1.HelloResponse{
 		Task: e.task, Threads: int32(e.threads), ServeSocket: e.socket, Scratch: e.scratch,
-		Cache: h.supervisor.cfg.cache, CacheBytes: h.supervisor.cfg.room,
+		Cache: h.supervisor.cfg.cache, CacheBytes: h.supervisor.cfg.room, NodeId: h.node,
 	}), nil
 }
 

@@ -3,6 +3,8 @@ package agent
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 // metrics are the agent's figures, in a registry of its own.
@@ -25,6 +27,7 @@ type counts struct {
 	slots    func() (total, used int)
 	progress func() (stepsPerSecond, samplesPerSecond float64)
 	steps    func() map[string]int64 // by trial
+	parts    func() map[string]*tandemv1.StepTime
 	session  func() bool
 }
 
@@ -69,7 +72,27 @@ func (m *metrics) observe(c counts) {
 		}
 		return 0
 	})
-	m.registry.MustRegister(engineStates{c.engines}, trialSteps{c.steps})
+	m.registry.MustRegister(engineStates{c.engines}, trialSteps{c.steps}, stepParts{c.parts})
+}
+
+// stepParts is where the time of a step goes, of the trials with rank 0 here.
+type stepParts struct {
+	read func() map[string]*tandemv1.StepTime
+}
+
+var stepPartDesc = prometheus.NewDesc("tandem_agent_step_seconds", "Seconds of a step by part, over the last steps, of the trials whose rank 0 is here.", []string{"trial", "part"}, nil)
+
+func (stepParts) Describe(ch chan<- *prometheus.Desc) { ch <- stepPartDesc }
+
+func (s stepParts) Collect(ch chan<- prometheus.Metric) {
+	for trial, t := range s.read() {
+		for part, seconds := range map[string]float64{
+			"data": t.GetData(), "forward": t.GetForward(), "backward": t.GetBackward(), "communication": t.GetCommunication(),
+			"optimizer": t.GetOptimizer(), "checkpoint": t.GetCheckpoint(), "other": t.GetOther(),
+		} {
+			ch <- prometheus.MustNewConstMetric(stepPartDesc, prometheus.GaugeValue, seconds/float64(t.GetSteps()), trial, part)
+		}
+	}
 }
 
 // trialSteps is how far the trials with engines here are.

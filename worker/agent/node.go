@@ -103,11 +103,11 @@ func (n *node) wire(binary, sockets string) {
 		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, silence: longestSilence,
 		log: log, metrics: a.metrics, first: a.ready,
 	}
-	n.host = &host{supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known}
+	n.host = &host{node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known}
 	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, log)
 	a.metrics.observe(counts{
 		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,
-		progress: n.progress.speed, steps: n.progress.steps, session: n.session.open.Load,
+		progress: n.progress.speed, steps: n.progress.steps, parts: n.progress.parts, session: n.session.open.Load,
 	})
 }
 

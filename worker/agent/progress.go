@@ -86,6 +86,19 @@ func (p *progress) steps() map[string]int64 {
 	return steps
 }
 
+// parts is where the time of the last steps of each trial here went.
+func (p *progress) parts() map[string]*tandemv1.StepTime {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	parts := map[string]*tandemv1.StepTime{}
+	for trial, now := range p.latest {
+		if t := now.GetStepTime(); t.GetSteps() > 0 {
+			parts[trial] = t
+		}
+	}
+	return parts
+}
+
 func (p *progress) run(ctx context.Context) error {
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"tandem.dev/storage/metric"
 )
 
 // standing is how far one rank is.
@@ -139,6 +141,7 @@ func (l *Loop) takeOver(root int) error {
 // restore puts all ranks where the checkpoints left off, or at the beginning.
 func (l *Loop) restore(ctx context.Context) error {
 	l.saved = -1
+	l.Record.Enter(metric.Starting, l.Now())
 	m, tensors, err := l.Checkpoints.Restore(ctx, func() { l.show(State{}, PhaseStorage) })
 	if err != nil {
 		return err
@@ -159,6 +162,8 @@ func (l *Loop) restore(ctx context.Context) error {
 	if err := l.Trainer.LoadState(tensors); err != nil {
 		return fmt.Errorf("restore checkpoint of step %d: %w", m.Step, err)
 	}
+	l.Record.Restored(m.Step)
+	l.Record.Enter(metric.Other, l.Now())
 	st := stateOf(*m)
 	l.state, l.saved, l.torn = &st, m.Step, false
 	return nil

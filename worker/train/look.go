@@ -11,6 +11,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/metric"
 	"tandem.dev/worker/data"
 )
 
@@ -27,6 +28,7 @@ func (l *Loop) look(ctx context.Context) (Outcome, error) {
 	if keep || l.beat.due(st.Step) {
 		every := l.beat.propose(st.Step, l.Now())
 		var err error
+		l.Record.Enter(metric.Communication, l.Now())
 		if asked, err = l.sync(ctx, every, keep); err != nil {
 			return 0, fmt.Errorf("sync at step %d: %w", st.Step, err)
 		}
@@ -42,13 +44,18 @@ func (l *Loop) look(ctx context.Context) (Outcome, error) {
 	}
 	stop := asked.stop && st.Step < l.Plan.Total
 	if keep || stop {
+		l.Record.Enter(metric.Checkpoint, l.Now())
 		if err := l.save(ctx, *st, stop); err != nil {
 			return 0, fmt.Errorf("checkpoint at step %d: %w", st.Step, err)
 		}
 	}
 	st.Looked = true
 	// The beat is of steps: the time of an evaluation is none of them.
-	l.beat.begin = l.beat.begin.Add(l.Now().Sub(pause))
+	now := l.Now()
+	l.beat.begin = l.beat.begin.Add(now.Sub(pause))
+	if keep || stop {
+		l.Record.Enter(metric.Other, now)
+	}
 
 	switch {
 	case stop:
@@ -112,6 +119,8 @@ func (l *Loop) sync(ctx context.Context, propose int64, keep bool) (votes, error
 		l.Checkpoints.Free()
 	}
 	l.meter.add(all.lossSum, all.rows)
+	l.Record.Enter(metric.Other, l.Now())
+	l.Record.Sync(l.state.Cursor.Epochs(l.Plan.Rows), all.lossSum, all.rows)
 	return votes{int64(all.every), all.stops > 0, all.moves > 0}, nil
 }
 
@@ -148,6 +157,7 @@ func (l *Loop) compare(ctx context.Context, all agreement) error {
 // evaluate measures the validation split, each rank its share, and reports it.
 func (l *Loop) evaluate(ctx context.Context, st *State) error {
 	l.show(*st, phaseEvaluating)
+	l.Record.Enter(metric.Evaluate, l.Now())
 	var totals Totals
 	lo, hi := data.Share(l.Validation.Len(), l.gen.Rank, l.gen.World)
 	for at := lo; at < hi; at += l.Plan.EvaluateBatch {
@@ -176,6 +186,7 @@ func (l *Loop) evaluate(ctx context.Context, st *State) error {
 	if l.gen.Rank != 0 {
 		return nil
 	}
+	l.Record.Evaluated(st.Step, st.Cursor.Epochs(l.Plan.Rows), metrics, l.Now())
 	l.Log.Info().Int64("step", st.Step).Any("metrics", metrics).Msg("evaluated")
 	return l.report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{
 		Step: st.Step, Epoch: st.Cursor.Epochs(l.Plan.Rows), Metrics: metrics, Time: timestamppb.New(l.Now()),
@@ -200,6 +211,7 @@ const settleEvery = 200 * time.Millisecond
 // takes its state with it, while another may still fail.
 func (l *Loop) settle(ctx context.Context) error {
 	l.show(*l.state, phaseSaving)
+	l.Record.Enter(metric.Checkpoint, l.Now())
 	waiting, cancel := context.WithCancel(ctx)
 	done, away, ended := make(chan error, 1), make(chan struct{}, 1), make(chan struct{})
 	go func() {

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/metric"
 )
 
 // Outcome says how Train ended without an error.
@@ -42,6 +43,7 @@ type Deps struct {
 	Reporter    Reporter
 	Abort       func(why string) // ends what waits in the present group; any goroutine
 	Ledger      Ledger           // nil: none is kept
+	Record      *Recorder        // of where the time goes; nil: none is kept
 	Now         func() time.Time
 	Log         zerolog.Logger
 }
@@ -99,12 +101,15 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 		g.Group = alone{}
 	}
 	l.gen = g
+	l.Record.Join(g.Number, g.Rank, g.World, l.Now())
 	l.stop.Store(false)
 	l.move.Store(false)
 	if err := l.align(ctx); err != nil {
 		return 0, err
 	}
 	st, now := l.state, l.Now()
+	l.Record.Restored(st.Step)
+	l.Record.Enter(metric.Other, now)
 	l.meter.step, l.meter.since = st.Step, now
 	l.show(*st, phaseStarting)
 	l.beat = pulse{every: 1, last: st.Step, begin: now}
@@ -135,6 +140,7 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 		}
 
 		// This rank's share of the global batch, which may be empty.
+		begin := l.Now()
 		piece, err := l.Batches.Next(ctx, func() { l.show(*st, PhaseStorage) })
 		if err != nil {
 			return 0, fmt.Errorf("data of step %d: %w", st.Step+1, err)
@@ -145,7 +151,7 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 		}
 
 		// Forward, loss, backward with the average over ranks, clip, update.
-		begin := l.Now()
+		ready := l.Now()
 		res, err := l.step(StepInput{
 			Batch:        piece.Batch,
 			LossScale:    float64(l.gen.World) / float64(piece.Global),
@@ -153,6 +159,10 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 			LR:           l.Plan.Schedule.At(st.Step),
 			Seed:         StepSeed(l.Plan.Seed, st.Step, l.gen.Rank),
 		})
+		end := l.Now()
+		if !res.Applied {
+			l.Record.Abandon(end)
+		}
 		if err == nil && !res.Finite {
 			if err := l.notFinite(ctx, res, piece.Next); err != nil {
 				return 0, err
@@ -160,7 +170,11 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 			continue
 		}
 		if res.Applied {
-			l.sum.add(res, piece.Rows)
+			l.sum.add(res, piece)
+			l.Record.Step(StepTimes{
+				Step: st.Step + 1, Begin: begin, End: end, Data: piece.Wait, Forward: res.Forward, Backward: res.Backward, Communication: res.Exposed,
+				Optimizer: res.Optimizer, LossSum: res.LossSum, Norm: res.GradNorm, LR: l.Plan.Schedule.At(st.Step),
+			})
 			*st = st.after(piece.Next)
 			if l.Ledger != nil {
 				l.Ledger.Applied(l.gen.Number, st.Step, l.gen.Rank, l.gen.World, piece)
@@ -170,7 +184,7 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 			return 0, fmt.Errorf("step %d: %w", st.Step+1, err)
 		}
 		l.retried = false
-		l.pace.add(l.Now().Sub(begin))
+		l.pace.add(end.Sub(ready))
 	}
 }
 
@@ -215,11 +229,15 @@ func levelOf(warning bool) zerolog.Level {
 
 // show sends progress, at most about twice a second.
 func (l *Loop) show(st State, phase string) {
+	if phase == PhaseStorage {
+		l.Record.Enter(metric.Storage, l.Now())
+	}
 	if l.gen.Rank != 0 {
 		return
 	}
 	lr := l.Plan.Schedule.At(min(st.Step, l.Plan.Total-1))
 	if p := l.meter.progress(st, st.Cursor.Epochs(l.Plan.Rows), lr, phase, l.Now()); p != nil {
+		p.StepTime = l.Record.stepTime()
 		l.Reporter.Progress(p)
 	}
 }

@@ -49,9 +49,8 @@ type StepResult struct {
 	Finite   bool    // on all ranks alike
 	Applied  bool    // the update was done; also told with an error
 
-	Forward, Backward time.Duration
-	Exposed           time.Duration // communication that backward did not hide
-	Optimizer         time.Duration
+	Forward, Backward, Optimizer time.Duration
+	Exposed                      time.Duration // communication that backward did not hide, which is no part of Backward
 }
 
 // Group is the ranks of a generation.

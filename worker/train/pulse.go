@@ -3,6 +3,8 @@ package train
 import (
 	"math"
 	"time"
+
+	"tandem.dev/worker/data"
 )
 
 // pulse decides how many steps lie between two syncs. Rank 0 measures and proposes, the
@@ -50,13 +52,13 @@ type agreement struct {
 }
 
 // add takes what one step gave.
-func (a *agreement) add(r StepResult, rows int) {
+func (a *agreement) add(r StepResult, share data.Piece) {
 	a.lossSum += r.LossSum
-	a.rows += float64(rows)
+	a.rows += float64(share.Rows)
 	if a.spent == nil {
 		a.spent = []float64{0}
 	}
-	a.spent[0] += (r.Forward + r.Backward - r.Exposed).Seconds()
+	a.spent[0] += (share.Wait + r.Forward + r.Backward).Seconds()
 }
 
 // vector is what a rank of world adds to the sum.

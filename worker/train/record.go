@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/metric"
 )
 
@@ -207,6 +208,19 @@ func (r *Recorder) Split() (times metric.Times, steps int64) {
 	return times, steps
 }
 
+// stepTime is Split as progress shows it; nil while there is nothing.
+func (r *Recorder) stepTime() *tandemv1.StepTime {
+	times, steps := r.Split()
+	if steps <= 0 {
+		return nil
+	}
+	s := func(c metric.Category) float64 { return max(0, times[c]).Seconds() }
+	return &tandemv1.StepTime{
+		Steps: steps, Data: s(metric.Data), Forward: s(metric.Forward), Backward: s(metric.Backward), Communication: s(metric.Communication),
+		Optimizer: s(metric.Optimizer), Checkpoint: s(metric.Checkpoint), Other: s(metric.Other),
+	}
+}
+
 // Take returns what was recorded since the last call; the next one comes after due. With last
 // the engine is at its end and nothing is recorded any more.
 func (r *Recorder) Take(now time.Time, due time.Duration, last bool) []metric.Segment {
@@ -289,7 +303,7 @@ func (r *Recorder) drop(s *metric.Segment) {
 }
 
 func (r *Recorder) span(step int64, of metric.Category, at time.Time, took time.Duration) {
-	if len(r.spans.Spans) < maxSpans {
+	if took > 0 && len(r.spans.Spans) < maxSpans {
 		r.spans.Spans = append(r.spans.Spans, metric.Span{Step: step, Of: of, Begin: r.nano(at), Length: took})
 	}
 }

@@ -1393,7 +1393,9 @@ type HelloResponse struct {
 	// Folder of dataset shards that all engines of the node share.
 	Cache string `protobuf:"bytes,5,opt,name=cache,proto3" json:"cache,omitempty"`
 	// Bytes that all files in it may have together.
-	CacheBytes    int64 `protobuf:"varint,6,opt,name=cache_bytes,json=cacheBytes,proto3" json:"cache_bytes,omitempty"`
+	CacheBytes int64 `protobuf:"varint,6,opt,name=cache_bytes,json=cacheBytes,proto3" json:"cache_bytes,omitempty"`
+	// Node it runs on.
+	NodeId        string `protobuf:"bytes,7,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1468,6 +1470,13 @@ func (x *HelloResponse) GetCacheBytes() int64 {
 		return x.CacheBytes
 	}
 	return 0
+}
+
+func (x *HelloResponse) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
 }
 
 // ControlRequest introduces an engine.
@@ -2209,7 +2218,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"=\n" +
 	"\fHelloRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
-	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xc8\x01\n" +
+	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xe1\x01\n" +
 	"\rHelloResponse\x12)\n" +
 	"\x04task\x18\x01 \x01(\v2\x15.tandem.v1.EngineTaskR\x04task\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\x05R\athreads\x12!\n" +
@@ -2217,7 +2226,8 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\ascratch\x18\x04 \x01(\tR\ascratch\x12\x14\n" +
 	"\x05cache\x18\x05 \x01(\tR\x05cache\x12\x1f\n" +
 	"\vcache_bytes\x18\x06 \x01(\x03R\n" +
-	"cacheBytes\"-\n" +
+	"cacheBytes\x12\x17\n" +
+	"\anode_id\x18\a \x01(\tR\x06nodeId\"-\n" +
 	"\x0eControlRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\"\xac\x01\n" +
 	"\x0fControlResponse\x12,\n" +

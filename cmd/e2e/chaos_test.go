@@ -108,7 +108,7 @@ func TestChaos(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("%d faults were never taken by a process", len(left))
 	}
-	if got.GetGeneration() < int64(faults) {
+	if got.GetGeneration() < int64(faults)/2 { // one generation may see to two faults
 		t.Errorf("%d generations: the faults did not happen", got.GetGeneration())
 	}
 	sameEvaluations(t, want, got)

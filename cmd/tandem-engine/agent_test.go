@@ -448,5 +448,5 @@ func (j training) finish(t *testing.T) *agent {
 
 // trial names a trial after its test.
 func trial(t *testing.T, suffix string) string {
-	return "trial-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + suffix
+	return "trial-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-", ":", "-").Replace(t.Name())) + suffix
 }

@@ -41,7 +41,7 @@ func TestRankBreaksAtEachPoint(t *testing.T) {
 	j := training{trial: trial(t, "-whole"), spec: parse(t, pair), generation: 1}
 	_, want := final(t, j.finish(t), "alloc-1/0")
 	for _, broken := range []string{
-		"forward:7:kill", "backward:8:kill", "reduce:9:kill", "agreed:10:kill", "applied:11:kill", "sync:12:kill", "upload:10:kill", "reduce:13:stop", "join:0:kill",
+		"forward:7:kill", "backward:8:kill", "reduce:9:kill", "agreed:10:kill", "applied:11:kill", "sync:0:kill", "upload:10:kill", "reduce:13:stop", "join:0:kill",
 	} {
 		t.Run(broken, func(t *testing.T) {
 			j := training{trial: trial(t, ""), spec: parse(t, pair), generation: 1}

@@ -55,7 +55,7 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 	}{
 		"learning rate of 1e30":       {change: func(s *tandemv1.JobSpec) { s.Training.Optimizer.Lr, s.Training.ClipNorm = 1e30, 0 }, want: []string{"diverged", "step ", "learning rate", "training.clip_norm"}},
 		"batch larger than split":     {change: func(s *tandemv1.JobSpec) { s.Training.Batch = 5000 }, want: []string{"training.batch is 5000", "rows"}},
-		"outputs for seven classes":   {change: own(upload(t, file)), want: []string{"[2 7]", "[2, 10]"}},
+		"outputs for seven classes":   {change: own(upload(t, file)), want: []string{"[2 7]", "[2 10]"}},
 		"a file that is no model":     {change: own(upload(t, []byte("no model"))), want: []string{"not a TorchScript file"}},
 		"a model that is not there":   {change: own(strings.Repeat("0", 64)), want: []string{"not in the store", "model.torchscript.file"}},
 		"a dataset that is damaged":   {dataset: damaged, want: []string{"corrupt data set", "train-00000.arrow"}},

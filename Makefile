@@ -81,6 +81,10 @@ race: setup $(BUILD)/tandem-check ## Run the tests of all packages without libto
 chaos: build $(BUILD)/tandem-check ## 200 random faults over real processes (CHAOS=n, SEED=n); a short form is part of test
 	@TANDEM_CHAOS=$${CHAOS:-200} TANDEM_CHAOS_SEED=$${SEED:-1} $(ENGINE_ENV) go test -json -timeout 60m -run '^TestChaos$$' $(E2E)/... | $(BUILD)/tandem-check tests
 
+.PHONY: mutants
+mutants: setup $(BUILD)/tandem-check ## Plant a fault for each promise: the tests must notice it (takes some 10 minutes)
+	@GOENV="$$(cat $(BUILD)/goenv)" $(BUILD)/tandem-check mutants .ci/mutants.yaml
+
 .PHONY: bench
 bench: build ## Measure against the peers and write bench/results/
 	@$(ENGINE_ENV) go run ./bench $(BENCH_FLAGS)

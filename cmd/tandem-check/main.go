@@ -28,8 +28,10 @@ func run(args []string, in io.Reader, out io.Writer) (ok bool, err error) {
 		return report(out, sameGenerated(os.DirFS(args[1]), os.DirFS(args[2])))
 	case len(args) == 1 && args[0] == "tests":
 		return summarise(in, out)
+	case len(args) >= 2 && args[0] == "mutants":
+		return mutants(args[1], args[2:], out)
 	}
-	return false, fmt.Errorf("usage: tandem-check house [folder] | generated NEW OLD | tests")
+	return false, fmt.Errorf("usage: tandem-check house [folder] | generated NEW OLD | tests | mutants FILE [go test flags]")
 }
 
 // report prints problems, one a line.

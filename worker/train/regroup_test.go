@@ -286,6 +286,41 @@ func TestRanksDieAndAreReplaced(t *testing.T) {
 	})
 }
 
+// diesAt are validation rows whose reader dies at the first look.
+type diesAt struct {
+	train.Rows
+	w *worker
+}
+
+func (d diesAt) Read(context.Context, int, int, func()) (data.Batch, error) {
+	d.w.model.group.(member).ring.lose()
+	return data.Batch{}, errDead
+}
+
+// A rank dies in an evaluation, after a step that all have applied: the others evaluate that step again.
+func TestInterruptedEvaluationIsDoneAgain(t *testing.T) {
+	f := newFleet(t, spec())
+	a, b, c := f.hire(), f.hire(), f.hire()
+	b.loop.Validation = diesAt{b.loop.Validation, b}
+	f.generation(t.Context(), 1, a, b, c)
+	if a.loop.Step() != 7 || len(a.news.evaluations()) != 0 {
+		t.Fatalf("step %d, %d evaluations: it was not interrupted", a.loop.Step(), len(a.news.evaluations()))
+	}
+	for rank, r := range f.generation(t.Context(), 2, a, c, f.hire()) {
+		if r.err != nil || r.outcome != train.Finished {
+			t.Fatalf("rank %d: %v, %v", rank, r.outcome, r.err)
+		}
+	}
+	var steps []int64
+	for _, e := range a.news.evaluations() {
+		steps = append(steps, e.GetStep())
+	}
+	if want := []int64{7, 14, 21, 28}; !slices.Equal(steps, want) {
+		t.Errorf("evaluated at %v, want %v", steps, want)
+	}
+	f.checkLedger()
+}
+
 // Shrinking and growing happen at a step boundary, redo nothing, and change the result by no more than rounding.
 func TestGroupChangesAsPlanned(t *testing.T) {
 	s := spec()

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -226,6 +225,33 @@ type used struct {
 	Rank       int     `json:"rank"`
 	World      int     `json:"world"`
 	Rows       []int32 `json:"rows"`
+	At         int64   `json:"at"` // Unix nanoseconds
+}
+
+// readLedger returns all lines of the ledgers that a pattern names; the last of a file may be half written.
+func readLedger(t *testing.T, pattern string) (all []used) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(text) {
+			var u used
+			if !bytes.HasSuffix(line, []byte("\n")) {
+				continue
+			}
+			if err := json.Unmarshal(line, &u); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			all = append(all, u)
+		}
+	}
+	return all
 }
 
 // checkLedger proves from what the engines wrote down that in the last generation that applied a step each rank brought
@@ -233,23 +259,8 @@ type used struct {
 func checkLedger(t *testing.T, pattern string, steps int) {
 	t.Helper()
 	byStep := map[int64][]used{}
-	files, err := filepath.Glob(pattern)
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no ledger: %v", err)
-	}
-	for _, file := range files {
-		f, err := os.Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			var u used
-			if err := json.Unmarshal(lines.Bytes(), &u); err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			byStep[u.Step] = append(byStep[u.Step], u)
-		}
-		_ = f.Close() // it was only read
+	for _, u := range readLedger(t, pattern) {
+		byStep[u.Step] = append(byStep[u.Step], u)
 	}
 	order, err := data.NewOrder(digitsRows, chaosBatch, 11)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"tandem.dev/worker/data"
 )
@@ -20,6 +21,7 @@ type ledgerLine struct {
 	Rank       int     `json:"rank"`
 	World      int     `json:"world"`
 	Rows       []int32 `json:"rows"`
+	At         int64   `json:"at"` // when it was applied, in Unix nanoseconds
 }
 
 // ledger implements train.Ledger.
@@ -44,7 +46,7 @@ func openLedger(trial, engine string) (*ledger, error) {
 
 // Applied writes a line at once: the process may be killed at any time.
 func (l *ledger) Applied(generation, step int64, rank, world int, share data.Piece) {
-	b, err := json.Marshal(ledgerLine{generation, step, rank, world, share.Index})
+	b, err := json.Marshal(ledgerLine{generation, step, rank, world, share.Index, time.Now().UnixNano()})
 	if err == nil {
 		_, err = l.file.Write(append(b, '\n'))
 	}

@@ -159,11 +159,11 @@ func (f *Feed) Next(ctx context.Context, away func()) (Piece, error) {
 }
 
 func (t *flight) take(r ready, wait time.Duration) (Piece, error) {
-	t.last = nil
 	select {
-	case <-t.away: // it is over
+	case t.last = <-t.away: // it is over
 	default:
 	}
+	t.last = nil
 	t.given, t.err = r.batch, r.err
 	r.piece.Wait = wait
 	return r.piece, r.err

@@ -146,7 +146,7 @@ func (m *Machine) Handle(e Event) []Action {
 		m.wait(e.Step)
 	case Done:
 		m.phase = Ended
-		return append(acts, End{e.Step, e.Stopped})
+		return append(acts, End(e))
 	}
 	return append(acts, m.follow()...)
 }

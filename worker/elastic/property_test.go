@@ -36,8 +36,7 @@ type peer struct {
 	queue   []Action // not carried out yet, in order
 	orders  int      // how many of the coordinator's orders it has got
 	step    int
-	has     bool // it has a state
-	torn    bool
+	has     bool      // it has a state
 	in      *simGroup // the group it joins or trains in
 	joined  map[int64]bool
 	aborted bool

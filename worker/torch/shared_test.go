@@ -240,7 +240,7 @@ func peerMain(url string) error {
 }
 
 // withPeer trains beside a process that has a fault, and returns how that ended and how long after the peer did.
-func withPeer(t *testing.T, armed, host string, seen func(g *torch.Group, step int)) (err error, late time.Duration) {
+func withPeer(t *testing.T, armed, host string, seen func(g *torch.Group, step int)) (late time.Duration, err error) {
 	t.Helper()
 	b := newBoard()
 	server := httptest.NewServer(b)
@@ -266,7 +266,7 @@ func withPeer(t *testing.T, armed, host string, seen func(g *torch.Group, step i
 	now := time.Now()
 	g.Close() // what a peer without a fault of its own ends by
 	peer.Process.Signal(syscall.SIGCONT)
-	return err, now.Sub(<-ended)
+	return now.Sub(<-ended), err
 }
 
 func TestFaultsOfAPeer(t *testing.T) {
@@ -287,7 +287,7 @@ func TestFaultsOfAPeer(t *testing.T) {
 	} {
 		t.Run(c.armed+" on "+c.host, func(t *testing.T) {
 			steps := 0
-			err, late := withPeer(t, c.armed, c.host, func(*torch.Group, int) { steps++ })
+			late, err := withPeer(t, c.armed, c.host, func(*torch.Group, int) { steps++ })
 			if !errors.Is(err, c.want) || steps != c.steps {
 				t.Errorf("after %d steps: %v, want %d steps and %v", steps, err, c.steps, c.want)
 			}
@@ -305,7 +305,7 @@ func TestAbortWhileAPeerHangs(t *testing.T) {
 	for _, host := range []string{"a", "b"} {
 		t.Run("on "+host, func(t *testing.T) {
 			aborted := make(chan time.Time, 1)
-			err, _ := withPeer(t, "reduce:5:stop", host, func(g *torch.Group, step int) {
+			_, err := withPeer(t, "reduce:5:stop", host, func(g *torch.Group, step int) {
 				if step == 4 {
 					// The next step hangs: its peer is stopped before it has the result, this rank in the collective after it.
 					time.AfterFunc(300*time.Millisecond, func() {

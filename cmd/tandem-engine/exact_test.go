@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"math"
 	"slices"
 	"strings"
@@ -57,14 +56,7 @@ func TestResumedEqualsUninterruptedBitForBit(t *testing.T) {
 				t.Fatalf("the resumed training kept step %d: it began again", first.GetStep())
 			}
 			_, got := final(t, resumed, "alloc-2/0")
-			if len(got) != len(want) || len(got) < 4 {
-				t.Fatalf("%d tensors, want %d", len(got), len(want))
-			}
-			for i := range want {
-				if got[i].Name != want[i].Name || !bytes.Equal(got[i].Data, want[i].Data) {
-					t.Errorf("%s differs from %s of the undisturbed training", got[i].Name, want[i].Name)
-				}
-			}
+			same(t, got, want)
 		})
 	}
 }

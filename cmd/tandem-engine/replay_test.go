@@ -83,10 +83,6 @@ func TestReplay(t *testing.T) {
 			if from.GetStep() >= 20 {
 				t.Fatalf("no early checkpoint: %v", kept)
 			}
-			const asked = 5
-			if got, failed := j.again(t, from, asked); !got.GetSame() || got.GetSteps() != asked {
-				t.Errorf("%v, %s", got, failed)
-			}
 			// No more than the training did.
 			if got, failed := j.again(t, from, 1000); !got.GetSame() || got.GetSteps() != 24-from.GetStep() {
 				t.Errorf("%v, %s", got, failed)
@@ -96,7 +92,7 @@ func TestReplay(t *testing.T) {
 					r.Norm[i] = math.Nextafter(r.Norm[i], 0)
 				}
 			})
-			if got, failed := j.again(t, from, asked); got == nil || got.GetSame() || got.GetSteps() != 2 || !strings.Contains(got.GetMessage(), "differs from what the training did then") {
+			if got, failed := j.again(t, from, 5); got == nil || got.GetSame() || got.GetSteps() != 2 || !strings.Contains(got.GetMessage(), "differs from what the training did then") {
 				t.Errorf("a bit was changed: %v, %s", got, failed)
 			}
 		})

@@ -13,7 +13,7 @@ import (
 // recording takes down where the time of this engine goes, and stores it beside the work until end is called. It does so for a
 // trial's engines only.
 func (e *engine) recording(store storage.Store, trial string) (r *train.Recorder, end func()) {
-	r = train.NewRecorder(train.RecorderConfig{Trial: trial, Member: e.task.GetId(), Node: e.hello.GetNodeId()}, time.Now())
+	r = train.NewRecorder(e.recorderConfig(trial), time.Now())
 	writer := metric.New(metric.DefaultConfig(), metric.Deps{Source: r, Store: store, Log: e.log})
 	ctx, cancel := context.WithCancel(context.Background()) // the last records are those of the end
 	var writing sync.WaitGroup
@@ -22,4 +22,8 @@ func (e *engine) recording(store storage.Store, trial string) (r *train.Recorder
 		cancel()
 		writing.Wait()
 	}
+}
+
+func (e *engine) recorderConfig(trial string) train.RecorderConfig {
+	return train.RecorderConfig{Trial: trial, Member: e.task.GetId(), Node: e.hello.GetNodeId()}
 }

@@ -40,9 +40,14 @@ func (e *engine) train(ctx context.Context, store storage.Store) (*tandemv1.Engi
 	m := &member{engine: e, task: t, store: store}
 	m.log = e.log.With().Str("job", t.GetJobId()).Str("trial", t.GetTrialId()).Int32("member", t.GetMember()).Logger()
 	warnOfSlowBLAS(m.log)
-	record, end := e.recording(store, t.GetTrialId())
-	defer end()
-	m.record = record
+	if t.GetReplay() != nil {
+		m.record = train.NewRecorder(e.recorderConfig(t.GetTrialId()), time.Now()) // nothing of it is stored
+		m.replay = &replay{record: m.record, task: t}
+	} else {
+		record, end := e.recording(store, t.GetTrialId())
+		defer end()
+		m.record = record
+	}
 	defer m.close()
 	driver := elastic.NewDriver(elastic.Deps{Work: m, Reporter: e.host, Log: m.log})
 	e.orders.subscribe(driver.Order)
@@ -56,7 +61,17 @@ func (e *engine) train(ctx context.Context, store storage.Store) (*tandemv1.Engi
 	if outcome.Stopped {
 		return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: outcome.Step}}}, nil
 	}
-	return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}, nil
+	finished := &tandemv1.EngineFinished{}
+	if m.replay != nil && m.rank == 0 {
+		err := m.persist(ctx, m.waiting(), func() (err error) {
+			finished.Replay, err = m.replay.compare(ctx, store, m.Step())
+			return err
+		})
+		if err != nil {
+			return nil, m.failed(ctx, err)
+		}
+	}
+	return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: finished}}, nil
 }
 
 // member is what one member of an allocation holds while it trains. It implements elastic.Work.
@@ -67,6 +82,8 @@ type member struct {
 	log   zerolog.Logger
 
 	record *train.Recorder
+	replay *replay // nil: this is no replay
+	rank   int     // in the process group
 
 	device  torch.Device
 	module  *torch.Module
@@ -96,6 +113,9 @@ func (m *member) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if m.replay != nil {
+		plan.Total = min(plan.Total, m.task.GetResume().GetStep()+spec.GetReplay().GetSteps())
+	}
 	m.host.totalSteps = plan.Total
 	order, err := data.NewOrder(set.Source(data.Train).Len(), plan.Batch, plan.Seed)
 	if err != nil {
@@ -118,13 +138,21 @@ func (m *member) Prepare(ctx context.Context) error {
 	if m.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, m.module, m.device)); err != nil {
 		return err
 	}
+	trial, hash := m.task.GetTrialId(), m.task.GetSpecHash()
+	if r := m.task.GetReplay(); r != nil {
+		trial, hash = r.GetTrialId(), r.GetSpecHash()
+	}
 	m.keeper = checkpoint.New(checkpoint.Config{
-		Job: m.task.GetJobId(), Trial: m.task.GetTrialId(), SpecHash: m.task.GetSpecHash(), DatasetID: spec.GetDatasetId(),
+		Job: m.task.GetJobId(), Trial: trial, SpecHash: hash, DatasetID: spec.GetDatasetId(),
 		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(m.hello.GetScratch(), "spool"),
 	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint})
 	deps := train.Deps{
 		Trainer: trainer{m.trainer}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Source(data.Validation)),
 		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Record: m.record, Now: time.Now, Log: m.log,
+	}
+	if m.replay != nil {
+		m.replay.Keeper = m.keeper
+		deps.Checkpoints, deps.Validation = m.replay, unevaluated{}
 	}
 	written, err := openLedger(m.task.GetTrialId(), m.engine.task.GetId())
 	if err != nil {
@@ -141,6 +169,10 @@ func (m *member) Prepare(ctx context.Context) error {
 // Join forms the process group of a generation; there is none for a single rank.
 func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 	m.host.generation.Store(g.Generation)
+	m.rank = g.Rank
+	if m.replay != nil {
+		m.loop.Forget() // who is rank 0 now may have had other rows before
+	}
 	fault.Point("join", m.Step())
 	now := train.Generation{Number: g.Generation, Rank: g.Rank, World: g.World}
 	if g.World > 1 {

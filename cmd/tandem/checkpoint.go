@@ -76,24 +76,60 @@ func (a *app) checkpointDescribeCommand() *cobra.Command {
 }
 
 func (a *app) checkpointVerifyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "verify CHECKPOINT",
-		Short:             "Read every byte of a checkpoint and compare it with its hashes",
+	var replay int64
+	cmd := &cobra.Command{
+		Use:   "verify CHECKPOINT",
+		Short: "Read every byte of a checkpoint and compare it with its hashes; with --replay, train from it again and compare",
+		Long: "Reads every byte of a checkpoint and compares it with its hashes. With --replay N a job then does the N steps after it\n" +
+			"again, with as many workers as then, and compares the gradient norm and the loss of each step with those recorded then,\n" +
+			"bit for bit. It waits for the job: exit code 0 only if steps were compared and all had the same bits, else 1.",
+		Example:           "  tandem checkpoint verify ckpt-01k3 --replay 20",
 		Args:              want("CHECKPOINT"),
 		ValidArgsFunction: a.complete(checkpointNames),
-		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			found, err := c.Checkpoints.GetCheckpoint(ctx, connect.NewRequest(&tandemv1.GetCheckpointRequest{Id: args[0]}))
-			if err != nil {
-				return err
-			}
-			id := found.Msg.GetCheckpoint().GetId()
-			res, err := c.Checkpoints.VerifyCheckpoint(ctx, connect.NewRequest(&tandemv1.VerifyCheckpointRequest{Id: id}))
-			if err != nil {
-				return err
-			}
-			return a.show(res.Msg, text(id+" is whole"))
-		}),
 	}
+	cmd.Flags().Int64Var(&replay, "replay", 0, "do so many steps again from it, and compare them with what the training did then")
+	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
+		if cmd.Flags().Changed("replay") && replay < 1 {
+			return &usageError{fmt.Errorf("--replay must be at least 1 step")}
+		}
+		found, err := c.Checkpoints.GetCheckpoint(ctx, connect.NewRequest(&tandemv1.GetCheckpointRequest{Id: args[0]}))
+		if err != nil {
+			return err
+		}
+		id := found.Msg.GetCheckpoint().GetId()
+		res, err := c.Checkpoints.VerifyCheckpoint(ctx, connect.NewRequest(&tandemv1.VerifyCheckpointRequest{Id: id}))
+		if err != nil {
+			return err
+		}
+		if replay > 0 {
+			return a.replay(ctx, c, id, replay)
+		}
+		return a.show(res.Msg, text(id+" is whole"))
+	})
+	return cmd
+}
+
+// replay has the steps after a checkpoint done again, and says what that gave; an error when they are not the same.
+func (a *app) replay(ctx context.Context, c *client.Client, id string, steps int64) error {
+	res, err := c.Jobs.SubmitJob(ctx, connect.NewRequest(&tandemv1.SubmitJobRequest{RequestId: newRequestID(), Spec: &tandemv1.JobSpec{
+		Name: short("replay-"+id, 63), Kind: "replay", Replay: &tandemv1.ReplaySpec{CheckpointId: id, Steps: steps},
+	}}))
+	if err != nil {
+		return err
+	}
+	job := res.Msg.GetJob().GetId()
+	last, err := a.followed(ctx, c, job, submitOptions{})
+	if err != nil {
+		return err
+	}
+	j := last.GetJob()
+	if err := a.show(last, text(id+" is whole. "+j.GetReason())); err != nil {
+		return err
+	}
+	if j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED {
+		return &silentError{fmt.Errorf("job %s %s: %s", job, stateName(j.GetState()), j.GetReason())}
+	}
+	return nil
 }
 
 func (a *app) checkpointDownloadCommand() *cobra.Command {

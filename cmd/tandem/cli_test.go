@@ -598,6 +598,39 @@ func TestVerifyNamesTheCheckpoint(t *testing.T) {
 	u.want(u.run("checkpoint", "verify", "ckpt-12"), exitOK, "ckpt-1234 is whole")
 }
 
+// TestReplay: a checkpoint is read first, then the job does steps again; only one that completes is a success.
+func TestReplay(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	var spec *tandemv1.JobSpec
+	f.submit = func(r *tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error) {
+		spec = r.GetSpec()
+		return &tandemv1.SubmitJobResponse{Job: &tandemv1.Job{Id: "job-9"}}, nil
+	}
+	end := func(state tandemv1.JobState, reason string) {
+		f.watch = func(_ context.Context, id string, send func(*tandemv1.WatchJobResponse) error) error {
+			return send(&tandemv1.WatchJobResponse{Job: &tandemv1.Job{Id: id, State: state, Reason: reason}})
+		}
+	}
+	end(tandemv1.JobState_JOB_STATE_COMPLETED, "20 steps from step 40 gave the same bits as then.")
+	u.want(u.run("checkpoint", "verify", "ckpt-12", "--replay", "20"), exitOK, "ckpt-1234 is whole. 20 steps from step 40 gave the same bits as then.")
+	if r := spec.GetReplay(); spec.GetKind() != "replay" || spec.GetName() != "replay-ckpt-1234" || r.GetCheckpointId() != "ckpt-1234" || r.GetSteps() != 20 {
+		t.Errorf("submitted %v", spec)
+	}
+	u.want(u.run("checkpoint", "verify", "ckpt-12", "--replay", "20", "-o", "json"), exitOK, `"reason": "20 steps from step 40 gave the same bits as then."`)
+	end(tandemv1.JobState_JOB_STATE_FAILED, "Step 41 differs from what the training did then.")
+	u.want(u.run("checkpoint", "verify", "ckpt-12", "--replay", "20"), exitError, "ckpt-1234 is whole. Step 41 differs")
+	u.want(u.run("checkpoint", "verify", "ckpt-12", "--replay", "20", "-o", "json"), exitError, `"state": "JOB_STATE_FAILED"`, "Step 41 differs")
+	end(tandemv1.JobState_JOB_STATE_CANCELLED, "Cancelled by ann.")
+	u.want(u.run("checkpoint", "verify", "ckpt-12", "--replay", "1"), exitError, "Cancelled by ann.")
+	spec = nil
+	u.want(u.run("checkpoint", "verify", "ckpt-12", "--replay", "0"), exitUsage, "--replay must be at least 1")
+	if spec != nil {
+		t.Error("a wrong command line submitted a job")
+	}
+}
+
 func TestWeightsOnly(t *testing.T) {
 	ca := newAuthority(t)
 	f := &fake{}

@@ -33,6 +33,15 @@ func (a *app) waitCommand() *cobra.Command {
 
 // await follows a job to its end, shows how it goes and what became of it; an error when it did not complete.
 func (a *app) await(ctx context.Context, c *client.Client, id string, o submitOptions) (*tandemv1.Job, error) {
+	last, err := a.followed(ctx, c, id, o)
+	if err != nil {
+		return last.GetJob(), err
+	}
+	return last.GetJob(), a.summary(ctx, c, last)
+}
+
+// followed follows a job to its end and shows how it goes.
+func (a *app) followed(ctx context.Context, c *client.Client, id string, o submitOptions) (*tandemv1.WatchJobResponse, error) {
 	watching := ctx
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
@@ -47,16 +56,14 @@ func (a *app) await(ctx context.Context, c *client.Client, id string, o submitOp
 	}
 	switch {
 	case ctx.Err() != nil && o.ephemeral:
-		return last.GetJob(), context.Cause(ctx)
+		return last, context.Cause(ctx)
 	case ctx.Err() != nil:
 		a.say("\nDetached. The job goes on; follow it again with `tandem wait %s`, end it with `tandem cancel %s`.", id, id)
-		return last.GetJob(), &silentError{errInterrupted}
+		return last, &silentError{errInterrupted}
 	case errors.Is(context.Cause(watching), errTimeout):
-		return last.GetJob(), fmt.Errorf("%w; the job goes on: follow it again with `tandem wait %s`", errTimeout, id)
-	case err != nil:
-		return last.GetJob(), err
+		return last, fmt.Errorf("%w; the job goes on: follow it again with `tandem wait %s`", errTimeout, id)
 	}
-	return last.GetJob(), a.summary(ctx, c, last)
+	return last, err
 }
 
 // follow watches a job until it ends, across the loss of coordinators.

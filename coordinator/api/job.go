@@ -28,6 +28,11 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if err != nil {
 		return nil, err
 	}
+	if spec.GetKind() == "replay" {
+		if err := a.fillReplay(ctx, v, spec, req.Msg.GetSpec().GetResources().GetPool()); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.checkFiles(ctx, v, spec); err != nil {
 		return nil, err
 	}
@@ -43,8 +48,11 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 		Id: id.New("trial"), JobId: job.GetId(),
 		State: tandemv1.TrialState_TRIAL_STATE_PENDING, Stage: tandemv1.TrialStage_TRIAL_STAGE_TRAIN,
 	}
-	if spec.GetKind() == "publish" {
+	switch spec.GetKind() {
+	case "publish":
 		job.Kind, trial.Stage = tandemv1.JobKind_JOB_KIND_PUBLISH, tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
+	case "replay":
+		job.Kind = tandemv1.JobKind_JOB_KIND_REPLAY
 	}
 	job.TrialIds = []string{trial.GetId()}
 	if req.Msg.GetDryRun() {
@@ -79,15 +87,24 @@ func (a jobs) checkFiles(ctx context.Context, v *state.View, spec *tandemv1.JobS
 	if spec.GetKind() != "publish" {
 		return nil
 	}
-	ckpt, err := v.ResolveCheckpoint(spec.GetPublish().GetCheckpointId())
+	ckpt, err := sourceOf(v, "publish.checkpoint_id", spec.GetPublish().GetCheckpointId())
 	if err != nil {
-		return &SpecError{[]Problem{{"publish.checkpoint_id", err.Error()}}}
-	}
-	if ckpt.GetDeleting() {
-		return &SpecError{[]Problem{{"publish.checkpoint_id", "checkpoint " + ckpt.GetId() + " is being deleted"}}}
+		return err
 	}
 	spec.Publish.CheckpointId = ckpt.GetId()
 	return nil
+}
+
+// sourceOf finds the checkpoint that a spec names at a path.
+func sourceOf(v *state.View, path, ref string) (*tandemv1.Checkpoint, error) {
+	ckpt, err := v.ResolveCheckpoint(ref)
+	if err != nil {
+		return nil, &SpecError{[]Problem{{path, err.Error()}}}
+	}
+	if ckpt.GetDeleting() {
+		return nil, &SpecError{[]Problem{{path, "checkpoint " + ckpt.GetId() + " is being deleted"}}}
+	}
+	return ckpt, nil
 }
 
 // GetJob implements JobService.

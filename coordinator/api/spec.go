@@ -151,8 +151,10 @@ func CompleteSpec(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, 
 		c.train(s, find)
 	case "publish":
 		c.publishOnly(s)
+	case "replay":
+		c.replayOnly(s)
 	default:
-		c.oneOf("kind", s.GetKind(), "train", "publish")
+		c.oneOf("kind", s.GetKind(), "train", "publish", "replay")
 	}
 	return s, c.err()
 }
@@ -189,6 +191,9 @@ func (c *check) train(s *tandemv1.JobSpec, find FindDataset) {
 		if p.GetCheckpointId() != "" {
 			c.add("publish.checkpoint_id", "belongs to kind \"publish\" only: a job that trains publishes its own best checkpoint")
 		}
+	}
+	if s.GetReplay() != nil {
+		c.add("replay", "belongs to kind \"replay\" only")
 	}
 }
 
@@ -275,7 +280,8 @@ func aliasProblem(name string) string {
 	return ""
 }
 
-func (c *check) publishOnly(s *tandemv1.JobSpec) {
+// noTraining refuses what says how to train: a job that begins from a checkpoint has it from there.
+func (c *check) noTraining(s *tandemv1.JobSpec) {
 	for _, f := range []struct {
 		path string
 		set  bool
@@ -289,8 +295,15 @@ func (c *check) publishOnly(s *tandemv1.JobSpec) {
 		{"mode", s.GetMode() != ""},
 	} {
 		if f.set {
-			c.add(f.path, "does not belong to a job of kind \"publish\"")
+			c.add(f.path, "does not belong to a job of kind %q", s.GetKind())
 		}
+	}
+}
+
+func (c *check) publishOnly(s *tandemv1.JobSpec) {
+	c.noTraining(s)
+	if s.GetReplay() != nil {
+		c.add("replay", "does not belong to a job of kind \"publish\"")
 	}
 	if r := s.GetResources(); r.GetWorkers() > 1 || r.GetMin() > 1 || r.GetMax() > 1 {
 		c.add("resources.workers", "must be 1 for a job of kind \"publish\"")

@@ -135,7 +135,7 @@ func TestBadSpecs(t *testing.T) {
 		"no name":       {func(s *tandemv1.JobSpec) { s.Name = "" }, "name: " + nameRule},
 		"bad name":      {func(s *tandemv1.JobSpec) { s.Name = "-x" }, "name: " + nameRule},
 		"long name":     {func(s *tandemv1.JobSpec) { s.Name = strings.Repeat("a", 64) }, "name: " + nameRule},
-		"kind":          {func(s *tandemv1.JobSpec) { s.Kind = "sweep" }, `kind: "sweep" is not known, must be "train" or "publish"`},
+		"kind":          {func(s *tandemv1.JobSpec) { s.Kind = "sweep" }, `kind: "sweep" is not known, must be "train", "publish" or "replay"`},
 		"no dataset":    {func(s *tandemv1.JobSpec) { s.Dataset = "" }, `dataset: is missing: name one that "tandem dataset list" shows`},
 		"other dataset": {func(s *tandemv1.JobSpec) { s.Dataset = "digts" }, `dataset: dataset "digts": not found; "tandem dataset list" shows those there are`},
 		"no validation": {func(s *tandemv1.JobSpec) {
@@ -204,7 +204,15 @@ func TestBadSpecs(t *testing.T) {
 		"double alias":  {func(s *tandemv1.JobSpec) { s.Publish.Aliases = []string{"a", "a"} }, `publish.aliases[1]: "a" is there twice`},
 		"checkpoint":    {func(s *tandemv1.JobSpec) { s.Publish.CheckpointId = "ckpt-1" }, `publish.checkpoint_id: belongs to kind "publish" only: a job that trains publishes its own best checkpoint`},
 		"publish only":  {func(s *tandemv1.JobSpec) { proto.Reset(s); s.Name, s.Kind, s.Metric = "p", "publish", "loss" }, `metric: does not belong to a job of kind "publish"; publish: is missing: say which model`},
-		"two at once":   {func(s *tandemv1.JobSpec) { s.Training.Batch = -1; s.Name = "" }, "name: " + nameRule + "; training.batch: must be at least 1"},
+		"stray replay":  {func(s *tandemv1.JobSpec) { s.Replay = &tandemv1.ReplaySpec{} }, `replay: belongs to kind "replay" only`},
+		"replay only": {func(s *tandemv1.JobSpec) {
+			s.Kind, s.Model, s.Training, s.Publish = "replay", nil, nil, nil
+		}, `dataset: does not belong to a job of kind "replay"; resources.workers: does not belong to a job of kind "replay", which has as many as trained then; replay.checkpoint_id: is missing: "tandem checkpoint list" shows those there are; replay.steps: must be at least 1`},
+		"long replay": {func(s *tandemv1.JobSpec) {
+			proto.Reset(s)
+			s.Name, s.Kind, s.Replay = "r", "replay", &tandemv1.ReplaySpec{CheckpointId: "ckpt-1", Steps: 10_001}
+		}, "replay.steps: must be at most 10000"},
+		"two at once": {func(s *tandemv1.JobSpec) { s.Training.Batch = -1; s.Name = "" }, "name: " + nameRule + "; training.batch: must be at least 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := parse(t, good)
@@ -224,6 +232,7 @@ func TestBadSpecs(t *testing.T) {
 func FuzzCompleteSpec(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte(`{"kind":"publish","name":"p","publish":{"model":"m","checkpointId":"ckpt-1"}}`))
+	f.Add([]byte(`{"kind":"replay","name":"r","replay":{"checkpointId":"ckpt-1","steps":20}}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s := &tandemv1.JobSpec{}

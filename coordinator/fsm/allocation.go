@@ -104,7 +104,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		Generation:         granted.GetGeneration(),
 		Stage:              t.GetStage(),
 		CreatedAt:          a.now,
-		ResumeCheckpointId: t.GetLatestCheckpointId(),
+		ResumeCheckpointId: resumeSource(j, t),
 		FormedStep:         -1,
 	}
 	addMembers(alloc, granted.GetMembers())

@@ -49,22 +49,38 @@ func (a *applier) checkJob(c *tandemv1.CreateJob) *tandemv1.Result {
 	spec := j.GetSpec()
 	switch j.GetKind() {
 	case tandemv1.JobKind_JOB_KIND_TRAIN:
-		if _, ok := a.Dataset(spec.GetDatasetId()); !ok {
-			return refuse(notFound, "dataset %q is not there; see what is with: tandem dataset list", spec.GetDataset())
-		}
-		if spec.GetResources().GetWorkers() < 1 {
-			return refuse(invalid, "a job needs at least one worker")
-		}
+		return a.checkTraining(spec)
 	case tandemv1.JobKind_JOB_KIND_PUBLISH:
-		id := spec.GetPublish().GetCheckpointId()
-		if ckpt, ok := a.Checkpoint(id); !ok || ckpt.GetDeleting() {
-			return refuse(notFound, "checkpoint %q is not there; see what is with: tandem checkpoint list", id)
-		}
 		if spec.GetPublish().GetModel() == "" {
 			return refuse(invalid, "a job of kind publish needs the name of a model")
 		}
-	default:
-		return refuse(invalid, "a job needs a kind: train or publish")
+		return a.checkSource(spec.GetPublish().GetCheckpointId())
+	case tandemv1.JobKind_JOB_KIND_REPLAY:
+		if spec.GetReplay().GetSteps() < 1 {
+			return refuse(invalid, "a job of kind replay needs a number of steps")
+		}
+		if r := a.checkSource(spec.GetReplay().GetCheckpointId()); r != nil {
+			return r
+		}
+		return a.checkTraining(spec)
+	}
+	return refuse(invalid, "a job needs a kind: train, publish or replay")
+}
+
+func (a *applier) checkTraining(spec *tandemv1.JobSpec) *tandemv1.Result {
+	if _, ok := a.Dataset(spec.GetDatasetId()); !ok {
+		return refuse(notFound, "dataset %q is not there; see what is with: tandem dataset list", spec.GetDataset())
+	}
+	if spec.GetResources().GetWorkers() < 1 {
+		return refuse(invalid, "a job needs at least one worker")
+	}
+	return nil
+}
+
+// checkSource checks the checkpoint that a job begins from.
+func (a *applier) checkSource(id string) *tandemv1.Result {
+	if ckpt, ok := a.Checkpoint(id); !ok || ckpt.GetDeleting() {
+		return refuse(notFound, "checkpoint %q is not there; see what is with: tandem checkpoint list", id)
 	}
 	return nil
 }
@@ -165,7 +181,7 @@ func (a *applier) scaleJob(c *tandemv1.ScaleJob) *tandemv1.Result {
 	switch n := int(c.GetWorkers()); {
 	case state.JobFinal(j.GetState()):
 		return refuse(precondition, "job %s has ended (%s) and cannot be changed; submit it again to go on", label(j), stateWord(j.GetState()))
-	case j.GetKind() != tandemv1.JobKind_JOB_KIND_TRAIN:
+	case j.GetKind() == tandemv1.JobKind_JOB_KIND_PUBLISH:
 		return refuse(precondition, "job %s publishes and has one worker", label(j))
 	case n < workers.Min || n > workers.Max:
 		return refuse(invalid, "job %s may have %d to %d workers (resources.min and resources.max of its spec), not %d", label(j), workers.Min, workers.Max, n)

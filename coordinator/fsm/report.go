@@ -72,6 +72,7 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 		if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_TRAIN && !state.HasGroup(alloc) {
 			return "nothing was trained yet; end the engine"
 		}
+		a.foundByReplay(alloc.GetJobId(), body.Finished.GetReplay())
 		a.memberEnds(alloc, m, finished)
 	case *tandemv1.EngineReport_Stopped:
 		a.memberEnds(alloc, m, stopped)

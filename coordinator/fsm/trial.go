@@ -96,10 +96,19 @@ func (a *applier) resumePoint(t *tandemv1.Trial) string {
 	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 		return "the start of publishing"
 	}
-	if c, ok := a.Checkpoint(t.GetLatestCheckpointId()); ok {
+	j, _ := a.Job(t.GetJobId())
+	if c, ok := a.Checkpoint(resumeSource(j, t)); ok {
 		return fmt.Sprintf("step %d", c.GetStep())
 	}
 	return "the beginning"
+}
+
+// resumeSource returns the checkpoint that training begins from: the one that a replay names, else the trial's latest.
+func resumeSource(j *tandemv1.Job, t *tandemv1.Trial) string {
+	if id := j.GetSpec().GetReplay().GetCheckpointId(); id != "" {
+		return id
+	}
+	return t.GetLatestCheckpointId()
 }
 
 // sentence makes a sentence of a message.
@@ -125,6 +134,8 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 			return
 		}
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
+	case len(state.MembersIn(alloc, finished)) > 0 && j.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY:
+		a.replayed(alloc, j, t)
 	case len(state.MembersIn(alloc, finished)) > 0:
 		a.trained(j, t)
 	case j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE:
@@ -160,6 +171,32 @@ func (a *applier) trained(j *tandemv1.Job, t *tandemv1.Trial) {
 			t.Reason = "Trained; paused before publishing; resume it with: tandem resume " + j.GetId()
 		}
 	})
+}
+
+// replayed ends a replay with what it found. One that found nothing was lost with rank 0, and is done anew.
+func (a *applier) replayed(alloc *tandemv1.Allocation, j *tandemv1.Job, t *tandemv1.Trial) {
+	const cause = "the engines ended without having said what the replay gave"
+	switch found := j.GetReplay(); {
+	case found == nil:
+		if a.countRestart(t, j, cause) {
+			a.giveBack(alloc, cause)
+		}
+	case found.GetSame() && found.GetSteps() > 0:
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, found.GetMessage())
+	default:
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, found.GetMessage())
+	}
+}
+
+// foundByReplay records what a replay found.
+func (a *applier) foundByReplay(jobID string, found *tandemv1.ReplayOutcome) {
+	j, _ := a.Job(jobID)
+	if found == nil || j.GetKind() != tandemv1.JobKind_JOB_KIND_REPLAY {
+		return
+	}
+	j = state.Clone(j)
+	j.Replay = state.Clone(found)
+	a.Put(j)
 }
 
 // publishSource returns the checkpoint that a job publishes: the one it names, else its best, else its latest.

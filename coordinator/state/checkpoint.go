@@ -39,8 +39,14 @@ func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) string {
 		}
 	}
 	for _, j := range v.Jobs() {
-		if !JobFinal(j.GetState()) && j.GetSpec().GetPublish().GetCheckpointId() == c.GetId() {
+		if JobFinal(j.GetState()) {
+			continue
+		}
+		switch c.GetId() {
+		case j.GetSpec().GetPublish().GetCheckpointId():
 			return "job " + j.GetId() + " publishes it; wait until the job ends or cancel it"
+		case j.GetSpec().GetReplay().GetCheckpointId():
+			return "job " + j.GetId() + " does the steps after it again; wait until the job ends or cancel it"
 		}
 	}
 	return ""

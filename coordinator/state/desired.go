@@ -70,6 +70,10 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 	if c, ok := v.Checkpoint(a.GetResumeCheckpointId()); ok {
 		t.Resume = c
 	}
+	if job.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY {
+		trained, _ := v.Job(t.GetResume().GetJobId())
+		t.Replay = &tandemv1.ReplayTask{TrialId: t.GetResume().GetTrialId(), SpecHash: trained.GetSpecHash()}
+	}
 	return t
 }
 

@@ -90,6 +90,10 @@ func (l *Loop) Step() int64 {
 	return l.state.Step
 }
 
+// Forget makes this rank one that has no state. When all do, the next group begins where the
+// checkpoints left off. The goroutine that joins and trains calls it.
+func (l *Loop) Forget() { l.state, l.torn = nil, true }
+
 // Join takes the loop into a group, in which all ranks then have the state of the one who is
 // furthest, or that of the checkpoint to resume from. It returns the steps done.
 func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {

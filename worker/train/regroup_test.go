@@ -380,6 +380,48 @@ func TestGroupChangesAsPlanned(t *testing.T) {
 	}
 }
 
+// Ranks that forget their states do the steps after the checkpoint again.
+func TestForgottenStateBeginsAtTheCheckpoint(t *testing.T) {
+	f := newFleet(t, spec())
+	a, b := f.hire(), f.hire()
+	var first *ckpt.Manifest
+	var tensors []safetensors.Tensor
+	a.fault = func(int, string) bool {
+		if first == nil {
+			first, tensors, _ = f.kept.Restore(t.Context(), nil)
+		}
+		return false
+	}
+	train := func(generation int64) {
+		t.Helper()
+		for rank, r := range f.generation(t.Context(), generation, a, b) {
+			if r.err != nil || r.outcome != train.Finished {
+				t.Fatalf("rank %d: %v, %v", rank, r.outcome, r.err)
+			}
+		}
+	}
+	train(1)
+	want := slices.Clone(a.model.w)
+	f.kept.manifest, f.kept.tensors = first, tensors
+	a.loop.Forget()
+	b.loop.Forget()
+	train(2)
+	if !slices.Equal(a.model.w, want) || !slices.Equal(b.model.w, want) {
+		t.Error("the second time gave another result")
+	}
+	for step, times := range map[int64]int{first.Step: 1, first.Step + 1: 2, f.plan.Total: 2} {
+		if n := len(f.ledger[step]); n != 2*times {
+			t.Errorf("step %d was done %d times by two ranks, want %d", step, n, 2*times)
+		}
+	}
+	// Without a checkpoint the tensors are not those of any beginning.
+	f.kept.manifest = nil
+	a.loop.Forget()
+	if r := f.generation(t.Context(), 3, a)[0]; r.err == nil {
+		t.Error("a state that was forgotten went on without a checkpoint")
+	}
+}
+
 // A step whose gradient is not finite is done once more; then its batch is skipped.
 func TestNotFiniteOnce(t *testing.T) {
 	f := newFleet(t, spec())

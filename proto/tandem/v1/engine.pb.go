@@ -189,7 +189,9 @@ type TrainTask struct {
 	// Prefix under which the trial's checkpoints go.
 	CheckpointPrefix string `protobuf:"bytes,13,opt,name=checkpoint_prefix,json=checkpointPrefix,proto3" json:"checkpoint_prefix,omitempty"`
 	// Stop at a step boundary with a checkpoint. The agent passes it on as a command.
-	Stopping      bool `protobuf:"varint,14,opt,name=stopping,proto3" json:"stopping,omitempty"`
+	Stopping bool `protobuf:"varint,14,opt,name=stopping,proto3" json:"stopping,omitempty"`
+	// The training whose steps are done again; only for a job of kind replay, which keeps no checkpoints.
+	Replay        *ReplayTask `protobuf:"bytes,15,opt,name=replay,proto3" json:"replay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +317,68 @@ func (x *TrainTask) GetStopping() bool {
 	return false
 }
 
+func (x *TrainTask) GetReplay() *ReplayTask {
+	if x != nil {
+		return x.Replay
+	}
+	return nil
+}
+
+// ReplayTask names the training that a replay is compared with. From which checkpoint and how many steps, its spec says.
+type ReplayTask struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Trial that trained then.
+	TrialId string `protobuf:"bytes,1,opt,name=trial_id,json=trialId,proto3" json:"trial_id,omitempty"`
+	// SHA-256 of the canonical spec of its job, in hexadecimal.
+	SpecHash      string `protobuf:"bytes,2,opt,name=spec_hash,json=specHash,proto3" json:"spec_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayTask) Reset() {
+	*x = ReplayTask{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayTask) ProtoMessage() {}
+
+func (x *ReplayTask) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayTask.ProtoReflect.Descriptor instead.
+func (*ReplayTask) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReplayTask) GetTrialId() string {
+	if x != nil {
+		return x.TrialId
+	}
+	return ""
+}
+
+func (x *ReplayTask) GetSpecHash() string {
+	if x != nil {
+		return x.SpecHash
+	}
+	return ""
+}
+
 // ProcessGroup is one generation of an allocation as one member sees it. It is committed before anybody joins it.
 type ProcessGroup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -334,7 +398,7 @@ type ProcessGroup struct {
 
 func (x *ProcessGroup) Reset() {
 	*x = ProcessGroup{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[2]
+	mi := &file_tandem_v1_engine_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +410,7 @@ func (x *ProcessGroup) String() string {
 func (*ProcessGroup) ProtoMessage() {}
 
 func (x *ProcessGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[2]
+	mi := &file_tandem_v1_engine_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +423,7 @@ func (x *ProcessGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessGroup.ProtoReflect.Descriptor instead.
 func (*ProcessGroup) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ProcessGroup) GetGeneration() int64 {
@@ -426,7 +490,7 @@ type PublishTask struct {
 
 func (x *PublishTask) Reset() {
 	*x = PublishTask{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[3]
+	mi := &file_tandem_v1_engine_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +502,7 @@ func (x *PublishTask) String() string {
 func (*PublishTask) ProtoMessage() {}
 
 func (x *PublishTask) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[3]
+	mi := &file_tandem_v1_engine_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +515,7 @@ func (x *PublishTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishTask.ProtoReflect.Descriptor instead.
 func (*PublishTask) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PublishTask) GetJobId() string {
@@ -543,7 +607,7 @@ type ServeTask struct {
 
 func (x *ServeTask) Reset() {
 	*x = ServeTask{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[4]
+	mi := &file_tandem_v1_engine_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -555,7 +619,7 @@ func (x *ServeTask) String() string {
 func (*ServeTask) ProtoMessage() {}
 
 func (x *ServeTask) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[4]
+	mi := &file_tandem_v1_engine_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -568,7 +632,7 @@ func (x *ServeTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeTask.ProtoReflect.Descriptor instead.
 func (*ServeTask) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ServeTask) GetReplicaId() string {
@@ -634,7 +698,7 @@ type EngineReport struct {
 
 func (x *EngineReport) Reset() {
 	*x = EngineReport{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[5]
+	mi := &file_tandem_v1_engine_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +710,7 @@ func (x *EngineReport) String() string {
 func (*EngineReport) ProtoMessage() {}
 
 func (x *EngineReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[5]
+	mi := &file_tandem_v1_engine_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +723,7 @@ func (x *EngineReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineReport.ProtoReflect.Descriptor instead.
 func (*EngineReport) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EngineReport) GetEngineId() string {
@@ -858,7 +922,7 @@ type GroupFormed struct {
 
 func (x *GroupFormed) Reset() {
 	*x = GroupFormed{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	mi := &file_tandem_v1_engine_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +934,7 @@ func (x *GroupFormed) String() string {
 func (*GroupFormed) ProtoMessage() {}
 
 func (x *GroupFormed) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	mi := &file_tandem_v1_engine_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +947,7 @@ func (x *GroupFormed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupFormed.ProtoReflect.Descriptor instead.
 func (*GroupFormed) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GroupFormed) GetStep() int64 {
@@ -908,7 +972,7 @@ type GroupBroken struct {
 
 func (x *GroupBroken) Reset() {
 	*x = GroupBroken{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	mi := &file_tandem_v1_engine_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +984,7 @@ func (x *GroupBroken) String() string {
 func (*GroupBroken) ProtoMessage() {}
 
 func (x *GroupBroken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	mi := &file_tandem_v1_engine_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +997,7 @@ func (x *GroupBroken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupBroken.ProtoReflect.Descriptor instead.
 func (*GroupBroken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GroupBroken) GetStep() int64 {
@@ -970,7 +1034,7 @@ type EngineNote struct {
 
 func (x *EngineNote) Reset() {
 	*x = EngineNote{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	mi := &file_tandem_v1_engine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1046,7 @@ func (x *EngineNote) String() string {
 func (*EngineNote) ProtoMessage() {}
 
 func (x *EngineNote) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	mi := &file_tandem_v1_engine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1059,7 @@ func (x *EngineNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineNote.ProtoReflect.Descriptor instead.
 func (*EngineNote) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EngineNote) GetMessage() string {
@@ -1023,7 +1087,7 @@ type EngineReady struct {
 
 func (x *EngineReady) Reset() {
 	*x = EngineReady{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[9]
+	mi := &file_tandem_v1_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1099,7 @@ func (x *EngineReady) String() string {
 func (*EngineReady) ProtoMessage() {}
 
 func (x *EngineReady) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[9]
+	mi := &file_tandem_v1_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1112,7 @@ func (x *EngineReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineReady.ProtoReflect.Descriptor instead.
 func (*EngineReady) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EngineReady) GetTotalSteps() int64 {
@@ -1069,7 +1133,7 @@ type CheckpointSaved struct {
 
 func (x *CheckpointSaved) Reset() {
 	*x = CheckpointSaved{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[10]
+	mi := &file_tandem_v1_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1145,7 @@ func (x *CheckpointSaved) String() string {
 func (*CheckpointSaved) ProtoMessage() {}
 
 func (x *CheckpointSaved) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[10]
+	mi := &file_tandem_v1_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1158,7 @@ func (x *CheckpointSaved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSaved.ProtoReflect.Descriptor instead.
 func (*CheckpointSaved) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CheckpointSaved) GetCheckpoint() *Checkpoint {
@@ -1106,14 +1170,16 @@ func (x *CheckpointSaved) GetCheckpoint() *Checkpoint {
 
 // EngineFinished says that the work is done.
 type EngineFinished struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the replay found; only rank 0 of a job of kind replay says it.
+	Replay        *ReplayOutcome `protobuf:"bytes,1,opt,name=replay,proto3" json:"replay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EngineFinished) Reset() {
 	*x = EngineFinished{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[11]
+	mi := &file_tandem_v1_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1191,7 @@ func (x *EngineFinished) String() string {
 func (*EngineFinished) ProtoMessage() {}
 
 func (x *EngineFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[11]
+	mi := &file_tandem_v1_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1204,14 @@ func (x *EngineFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFinished.ProtoReflect.Descriptor instead.
 func (*EngineFinished) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *EngineFinished) GetReplay() *ReplayOutcome {
+	if x != nil {
+		return x.Replay
+	}
+	return nil
 }
 
 // EngineStopped says that the engine stopped as it was asked to.
@@ -1152,7 +1225,7 @@ type EngineStopped struct {
 
 func (x *EngineStopped) Reset() {
 	*x = EngineStopped{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[12]
+	mi := &file_tandem_v1_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1237,7 @@ func (x *EngineStopped) String() string {
 func (*EngineStopped) ProtoMessage() {}
 
 func (x *EngineStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[12]
+	mi := &file_tandem_v1_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1250,7 @@ func (x *EngineStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStopped.ProtoReflect.Descriptor instead.
 func (*EngineStopped) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EngineStopped) GetStep() int64 {
@@ -1202,7 +1275,7 @@ type EngineFailed struct {
 
 func (x *EngineFailed) Reset() {
 	*x = EngineFailed{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[13]
+	mi := &file_tandem_v1_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1287,7 @@ func (x *EngineFailed) String() string {
 func (*EngineFailed) ProtoMessage() {}
 
 func (x *EngineFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[13]
+	mi := &file_tandem_v1_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1300,7 @@ func (x *EngineFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFailed.ProtoReflect.Descriptor instead.
 func (*EngineFailed) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EngineFailed) GetMessage() string {
@@ -1268,7 +1341,7 @@ type VersionSaved struct {
 
 func (x *VersionSaved) Reset() {
 	*x = VersionSaved{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[14]
+	mi := &file_tandem_v1_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1353,7 @@ func (x *VersionSaved) String() string {
 func (*VersionSaved) ProtoMessage() {}
 
 func (x *VersionSaved) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[14]
+	mi := &file_tandem_v1_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1366,7 @@ func (x *VersionSaved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionSaved.ProtoReflect.Descriptor instead.
 func (*VersionSaved) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *VersionSaved) GetVersionId() string {
@@ -1337,7 +1410,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[15]
+	mi := &file_tandem_v1_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1422,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[15]
+	mi := &file_tandem_v1_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1435,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HelloRequest) GetEngineId() string {
@@ -1402,7 +1475,7 @@ type HelloResponse struct {
 
 func (x *HelloResponse) Reset() {
 	*x = HelloResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[16]
+	mi := &file_tandem_v1_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1487,7 @@ func (x *HelloResponse) String() string {
 func (*HelloResponse) ProtoMessage() {}
 
 func (x *HelloResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[16]
+	mi := &file_tandem_v1_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1500,7 @@ func (x *HelloResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloResponse.ProtoReflect.Descriptor instead.
 func (*HelloResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HelloResponse) GetTask() *EngineTask {
@@ -1490,7 +1563,7 @@ type ControlRequest struct {
 
 func (x *ControlRequest) Reset() {
 	*x = ControlRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[17]
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1575,7 @@ func (x *ControlRequest) String() string {
 func (*ControlRequest) ProtoMessage() {}
 
 func (x *ControlRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[17]
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1588,7 @@ func (x *ControlRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlRequest.ProtoReflect.Descriptor instead.
 func (*ControlRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ControlRequest) GetEngineId() string {
@@ -1542,7 +1615,7 @@ type ControlResponse struct {
 
 func (x *ControlResponse) Reset() {
 	*x = ControlResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1627,7 @@ func (x *ControlResponse) String() string {
 func (*ControlResponse) ProtoMessage() {}
 
 func (x *ControlResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1640,7 @@ func (x *ControlResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlResponse.ProtoReflect.Descriptor instead.
 func (*ControlResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ControlResponse) GetCommand() isControlResponse_Command {
@@ -1638,7 +1711,7 @@ type StopCommand struct {
 
 func (x *StopCommand) Reset() {
 	*x = StopCommand{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1723,7 @@ func (x *StopCommand) String() string {
 func (*StopCommand) ProtoMessage() {}
 
 func (x *StopCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1736,7 @@ func (x *StopCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCommand.ProtoReflect.Descriptor instead.
 func (*StopCommand) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
 }
 
 // BreakCommand names a process group that does not work any more.
@@ -1677,7 +1750,7 @@ type BreakCommand struct {
 
 func (x *BreakCommand) Reset() {
 	*x = BreakCommand{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1762,7 @@ func (x *BreakCommand) String() string {
 func (*BreakCommand) ProtoMessage() {}
 
 func (x *BreakCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1775,7 @@ func (x *BreakCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakCommand.ProtoReflect.Descriptor instead.
 func (*BreakCommand) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BreakCommand) GetGeneration() int64 {
@@ -1723,7 +1796,7 @@ type ReportEngineRequest struct {
 
 func (x *ReportEngineRequest) Reset() {
 	*x = ReportEngineRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1808,7 @@ func (x *ReportEngineRequest) String() string {
 func (*ReportEngineRequest) ProtoMessage() {}
 
 func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1821,7 @@ func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReportEngineRequest) GetReport() *EngineReport {
@@ -1767,7 +1840,7 @@ type ReportEngineResponse struct {
 
 func (x *ReportEngineResponse) Reset() {
 	*x = ReportEngineResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +1852,7 @@ func (x *ReportEngineResponse) String() string {
 func (*ReportEngineResponse) ProtoMessage() {}
 
 func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +1865,7 @@ func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
 }
 
 // ReportEngineProgressRequest carries progress.
@@ -1806,7 +1879,7 @@ type ReportEngineProgressRequest struct {
 
 func (x *ReportEngineProgressRequest) Reset() {
 	*x = ReportEngineProgressRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1891,7 @@ func (x *ReportEngineProgressRequest) String() string {
 func (*ReportEngineProgressRequest) ProtoMessage() {}
 
 func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1904,7 @@ func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReportEngineProgressRequest) GetProgress() *Progress {
@@ -1850,7 +1923,7 @@ type ReportEngineProgressResponse struct {
 
 func (x *ReportEngineProgressResponse) Reset() {
 	*x = ReportEngineProgressResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[24]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1935,7 @@ func (x *ReportEngineProgressResponse) String() string {
 func (*ReportEngineProgressResponse) ProtoMessage() {}
 
 func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[24]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1948,7 @@ func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{25}
 }
 
 // EngineRendezvousSetRequest sets a value.
@@ -1895,7 +1968,7 @@ type EngineRendezvousSetRequest struct {
 
 func (x *EngineRendezvousSetRequest) Reset() {
 	*x = EngineRendezvousSetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[25]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +1980,7 @@ func (x *EngineRendezvousSetRequest) String() string {
 func (*EngineRendezvousSetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[25]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +1993,7 @@ func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EngineRendezvousSetRequest) GetEngineId() string {
@@ -1960,7 +2033,7 @@ type EngineRendezvousSetResponse struct {
 
 func (x *EngineRendezvousSetResponse) Reset() {
 	*x = EngineRendezvousSetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[26]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2045,7 @@ func (x *EngineRendezvousSetResponse) String() string {
 func (*EngineRendezvousSetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[26]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2058,7 @@ func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{27}
 }
 
 // EngineRendezvousGetRequest waits for a value.
@@ -2003,7 +2076,7 @@ type EngineRendezvousGetRequest struct {
 
 func (x *EngineRendezvousGetRequest) Reset() {
 	*x = EngineRendezvousGetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[27]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2088,7 @@ func (x *EngineRendezvousGetRequest) String() string {
 func (*EngineRendezvousGetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[27]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2101,7 @@ func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EngineRendezvousGetRequest) GetEngineId() string {
@@ -2063,7 +2136,7 @@ type EngineRendezvousGetResponse struct {
 
 func (x *EngineRendezvousGetResponse) Reset() {
 	*x = EngineRendezvousGetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[28]
+	mi := &file_tandem_v1_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2148,7 @@ func (x *EngineRendezvousGetResponse) String() string {
 func (*EngineRendezvousGetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[28]
+	mi := &file_tandem_v1_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2161,7 @@ func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EngineRendezvousGetResponse) GetValue() []byte {
@@ -2114,7 +2187,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\apublish\x18\x05 \x01(\v2\x16.tandem.v1.PublishTaskH\x00R\apublish\x12,\n" +
 	"\x05serve\x18\x06 \x01(\v2\x14.tandem.v1.ServeTaskH\x00R\x05serve\x122\n" +
 	"\astorage\x18\a \x01(\v2\x18.tandem.v1.StorageConfigR\astorageB\x06\n" +
-	"\x04task\"\xc2\x03\n" +
+	"\x04task\"\xf1\x03\n" +
 	"\tTrainTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
@@ -2129,7 +2202,12 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	" \x01(\v2\x15.tandem.v1.CheckpointR\x06resume\x12%\n" +
 	"\x0edataset_prefix\x18\f \x01(\tR\rdatasetPrefix\x12+\n" +
 	"\x11checkpoint_prefix\x18\r \x01(\tR\x10checkpointPrefix\x12\x1a\n" +
-	"\bstopping\x18\x0e \x01(\bR\bstopping\"\x9a\x01\n" +
+	"\bstopping\x18\x0e \x01(\bR\bstopping\x12-\n" +
+	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplayTaskR\x06replay\"D\n" +
+	"\n" +
+	"ReplayTask\x12\x19\n" +
+	"\btrial_id\x18\x01 \x01(\tR\atrialId\x12\x1b\n" +
+	"\tspec_hash\x18\x02 \x01(\tR\bspecHash\"\x9a\x01\n" +
 	"\fProcessGroup\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x03R\n" +
@@ -2199,8 +2277,9 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x0fCheckpointSaved\x125\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\v2\x15.tandem.v1.CheckpointR\n" +
-	"checkpoint\"\x10\n" +
-	"\x0eEngineFinished\"#\n" +
+	"checkpoint\"B\n" +
+	"\x0eEngineFinished\x120\n" +
+	"\x06replay\x18\x01 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"#\n" +
 	"\rEngineStopped\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\"k\n" +
 	"\fEngineFailed\x12\x18\n" +
@@ -2282,91 +2361,95 @@ func file_tandem_v1_engine_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_engine_proto_rawDescData
 }
 
-var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_tandem_v1_engine_proto_goTypes = []any{
 	(*EngineTask)(nil),                   // 0: tandem.v1.EngineTask
 	(*TrainTask)(nil),                    // 1: tandem.v1.TrainTask
-	(*ProcessGroup)(nil),                 // 2: tandem.v1.ProcessGroup
-	(*PublishTask)(nil),                  // 3: tandem.v1.PublishTask
-	(*ServeTask)(nil),                    // 4: tandem.v1.ServeTask
-	(*EngineReport)(nil),                 // 5: tandem.v1.EngineReport
-	(*GroupFormed)(nil),                  // 6: tandem.v1.GroupFormed
-	(*GroupBroken)(nil),                  // 7: tandem.v1.GroupBroken
-	(*EngineNote)(nil),                   // 8: tandem.v1.EngineNote
-	(*EngineReady)(nil),                  // 9: tandem.v1.EngineReady
-	(*CheckpointSaved)(nil),              // 10: tandem.v1.CheckpointSaved
-	(*EngineFinished)(nil),               // 11: tandem.v1.EngineFinished
-	(*EngineStopped)(nil),                // 12: tandem.v1.EngineStopped
-	(*EngineFailed)(nil),                 // 13: tandem.v1.EngineFailed
-	(*VersionSaved)(nil),                 // 14: tandem.v1.VersionSaved
-	(*HelloRequest)(nil),                 // 15: tandem.v1.HelloRequest
-	(*HelloResponse)(nil),                // 16: tandem.v1.HelloResponse
-	(*ControlRequest)(nil),               // 17: tandem.v1.ControlRequest
-	(*ControlResponse)(nil),              // 18: tandem.v1.ControlResponse
-	(*StopCommand)(nil),                  // 19: tandem.v1.StopCommand
-	(*BreakCommand)(nil),                 // 20: tandem.v1.BreakCommand
-	(*ReportEngineRequest)(nil),          // 21: tandem.v1.ReportEngineRequest
-	(*ReportEngineResponse)(nil),         // 22: tandem.v1.ReportEngineResponse
-	(*ReportEngineProgressRequest)(nil),  // 23: tandem.v1.ReportEngineProgressRequest
-	(*ReportEngineProgressResponse)(nil), // 24: tandem.v1.ReportEngineProgressResponse
-	(*EngineRendezvousSetRequest)(nil),   // 25: tandem.v1.EngineRendezvousSetRequest
-	(*EngineRendezvousSetResponse)(nil),  // 26: tandem.v1.EngineRendezvousSetResponse
-	(*EngineRendezvousGetRequest)(nil),   // 27: tandem.v1.EngineRendezvousGetRequest
-	(*EngineRendezvousGetResponse)(nil),  // 28: tandem.v1.EngineRendezvousGetResponse
-	nil,                                  // 29: tandem.v1.VersionSaved.MetricsEntry
-	(*StorageConfig)(nil),                // 30: tandem.v1.StorageConfig
-	(*JobSpec)(nil),                      // 31: tandem.v1.JobSpec
-	(*Checkpoint)(nil),                   // 32: tandem.v1.Checkpoint
-	(*Lineage)(nil),                      // 33: tandem.v1.Lineage
-	(*Evaluation)(nil),                   // 34: tandem.v1.Evaluation
-	(*Progress)(nil),                     // 35: tandem.v1.Progress
+	(*ReplayTask)(nil),                   // 2: tandem.v1.ReplayTask
+	(*ProcessGroup)(nil),                 // 3: tandem.v1.ProcessGroup
+	(*PublishTask)(nil),                  // 4: tandem.v1.PublishTask
+	(*ServeTask)(nil),                    // 5: tandem.v1.ServeTask
+	(*EngineReport)(nil),                 // 6: tandem.v1.EngineReport
+	(*GroupFormed)(nil),                  // 7: tandem.v1.GroupFormed
+	(*GroupBroken)(nil),                  // 8: tandem.v1.GroupBroken
+	(*EngineNote)(nil),                   // 9: tandem.v1.EngineNote
+	(*EngineReady)(nil),                  // 10: tandem.v1.EngineReady
+	(*CheckpointSaved)(nil),              // 11: tandem.v1.CheckpointSaved
+	(*EngineFinished)(nil),               // 12: tandem.v1.EngineFinished
+	(*EngineStopped)(nil),                // 13: tandem.v1.EngineStopped
+	(*EngineFailed)(nil),                 // 14: tandem.v1.EngineFailed
+	(*VersionSaved)(nil),                 // 15: tandem.v1.VersionSaved
+	(*HelloRequest)(nil),                 // 16: tandem.v1.HelloRequest
+	(*HelloResponse)(nil),                // 17: tandem.v1.HelloResponse
+	(*ControlRequest)(nil),               // 18: tandem.v1.ControlRequest
+	(*ControlResponse)(nil),              // 19: tandem.v1.ControlResponse
+	(*StopCommand)(nil),                  // 20: tandem.v1.StopCommand
+	(*BreakCommand)(nil),                 // 21: tandem.v1.BreakCommand
+	(*ReportEngineRequest)(nil),          // 22: tandem.v1.ReportEngineRequest
+	(*ReportEngineResponse)(nil),         // 23: tandem.v1.ReportEngineResponse
+	(*ReportEngineProgressRequest)(nil),  // 24: tandem.v1.ReportEngineProgressRequest
+	(*ReportEngineProgressResponse)(nil), // 25: tandem.v1.ReportEngineProgressResponse
+	(*EngineRendezvousSetRequest)(nil),   // 26: tandem.v1.EngineRendezvousSetRequest
+	(*EngineRendezvousSetResponse)(nil),  // 27: tandem.v1.EngineRendezvousSetResponse
+	(*EngineRendezvousGetRequest)(nil),   // 28: tandem.v1.EngineRendezvousGetRequest
+	(*EngineRendezvousGetResponse)(nil),  // 29: tandem.v1.EngineRendezvousGetResponse
+	nil,                                  // 30: tandem.v1.VersionSaved.MetricsEntry
+	(*StorageConfig)(nil),                // 31: tandem.v1.StorageConfig
+	(*JobSpec)(nil),                      // 32: tandem.v1.JobSpec
+	(*Checkpoint)(nil),                   // 33: tandem.v1.Checkpoint
+	(*Lineage)(nil),                      // 34: tandem.v1.Lineage
+	(*Evaluation)(nil),                   // 35: tandem.v1.Evaluation
+	(*ReplayOutcome)(nil),                // 36: tandem.v1.ReplayOutcome
+	(*Progress)(nil),                     // 37: tandem.v1.Progress
 }
 var file_tandem_v1_engine_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.EngineTask.train:type_name -> tandem.v1.TrainTask
-	3,  // 1: tandem.v1.EngineTask.publish:type_name -> tandem.v1.PublishTask
-	4,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
-	30, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
-	31, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
-	2,  // 5: tandem.v1.TrainTask.group:type_name -> tandem.v1.ProcessGroup
-	32, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
-	31, // 7: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
-	32, // 8: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
-	33, // 9: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
-	9,  // 10: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
-	10, // 11: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
-	34, // 12: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
-	11, // 13: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
-	12, // 14: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
-	13, // 15: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
-	14, // 16: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
-	6,  // 17: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
-	7,  // 18: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
-	8,  // 19: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
-	32, // 20: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
-	29, // 21: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
-	0,  // 22: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
-	19, // 23: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
-	2,  // 24: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
-	20, // 25: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
-	5,  // 26: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
-	35, // 27: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
-	15, // 28: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
-	17, // 29: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
-	21, // 30: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
-	23, // 31: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
-	25, // 32: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
-	27, // 33: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
-	16, // 34: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
-	18, // 35: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
-	22, // 36: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
-	24, // 37: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
-	26, // 38: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
-	28, // 39: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
-	34, // [34:40] is the sub-list for method output_type
-	28, // [28:34] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	4,  // 1: tandem.v1.EngineTask.publish:type_name -> tandem.v1.PublishTask
+	5,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
+	31, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
+	32, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
+	3,  // 5: tandem.v1.TrainTask.group:type_name -> tandem.v1.ProcessGroup
+	33, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
+	2,  // 7: tandem.v1.TrainTask.replay:type_name -> tandem.v1.ReplayTask
+	32, // 8: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
+	33, // 9: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
+	34, // 10: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
+	10, // 11: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
+	11, // 12: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
+	35, // 13: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
+	12, // 14: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
+	13, // 15: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
+	14, // 16: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
+	15, // 17: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
+	7,  // 18: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
+	8,  // 19: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
+	9,  // 20: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
+	33, // 21: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
+	36, // 22: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
+	30, // 23: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
+	0,  // 24: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
+	20, // 25: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
+	3,  // 26: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
+	21, // 27: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
+	6,  // 28: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
+	37, // 29: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
+	16, // 30: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
+	18, // 31: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
+	22, // 32: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
+	24, // 33: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
+	26, // 34: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
+	28, // 35: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
+	17, // 36: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
+	19, // 37: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
+	23, // 38: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
+	25, // 39: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
+	27, // 40: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
+	29, // 41: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
+	36, // [36:42] is the sub-list for method output_type
+	30, // [30:36] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_engine_proto_init() }
@@ -2384,7 +2467,7 @@ func file_tandem_v1_engine_proto_init() {
 		(*EngineTask_Publish)(nil),
 		(*EngineTask_Serve)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[5].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[6].OneofWrappers = []any{
 		(*EngineReport_Ready)(nil),
 		(*EngineReport_Checkpoint)(nil),
 		(*EngineReport_Evaluation)(nil),
@@ -2396,7 +2479,7 @@ func file_tandem_v1_engine_proto_init() {
 		(*EngineReport_Broken)(nil),
 		(*EngineReport_Note)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[18].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[19].OneofWrappers = []any{
 		(*ControlResponse_Stop)(nil),
 		(*ControlResponse_Group)(nil),
 		(*ControlResponse_Break)(nil),
@@ -2407,7 +2490,7 @@ func file_tandem_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_engine_proto_rawDesc), len(file_tandem_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

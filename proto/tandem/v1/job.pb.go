@@ -33,6 +33,8 @@ const (
 	JobKind_JOB_KIND_TRAIN JobKind = 1
 	// Turn a committed checkpoint into a version of a model.
 	JobKind_JOB_KIND_PUBLISH JobKind = 2
+	// Do steps of a training again from one of its checkpoints, and compare them with what it did then.
+	JobKind_JOB_KIND_REPLAY JobKind = 3
 )
 
 // Enum value maps for JobKind.
@@ -41,11 +43,13 @@ var (
 		0: "JOB_KIND_UNSPECIFIED",
 		1: "JOB_KIND_TRAIN",
 		2: "JOB_KIND_PUBLISH",
+		3: "JOB_KIND_REPLAY",
 	}
 	JobKind_value = map[string]int32{
 		"JOB_KIND_UNSPECIFIED": 0,
 		"JOB_KIND_TRAIN":       1,
 		"JOB_KIND_PUBLISH":     2,
+		"JOB_KIND_REPLAY":      3,
 	}
 )
 
@@ -236,7 +240,9 @@ type Job struct {
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,15,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
 	// Workers it should have now; 0 stands for those of its spec.
-	Workers       int32 `protobuf:"varint,16,opt,name=workers,proto3" json:"workers,omitempty"`
+	Workers int32 `protobuf:"varint,16,opt,name=workers,proto3" json:"workers,omitempty"`
+	// What a replay found; not set before it has ended, and for other kinds.
+	Replay        *ReplayOutcome `protobuf:"bytes,17,opt,name=replay,proto3" json:"replay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -383,12 +389,19 @@ func (x *Job) GetWorkers() int32 {
 	return 0
 }
 
+func (x *Job) GetReplay() *ReplayOutcome {
+	if x != nil {
+		return x.Replay
+	}
+	return nil
+}
+
 // JobSpec is what a user submits, as YAML or JSON. Unknown keys are errors.
 type JobSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name for people, 1 to 63 of [a-z0-9-].
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// "train" (the default) or "publish".
+	// "train" (the default), "publish" or "replay".
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Dataset to train on: "name" (newest version) or "name@version".
 	Dataset string `protobuf:"bytes,3,opt,name=dataset,proto3" json:"dataset,omitempty"`
@@ -413,7 +426,9 @@ type JobSpec struct {
 	// How often a lost or crashed process may be started again before the job fails; 3 by default.
 	MaxRestarts *int32 `protobuf:"varint,13,opt,name=max_restarts,json=maxRestarts,proto3,oneof" json:"max_restarts,omitempty"`
 	// Publish the best checkpoint when training is done; nothing is published without it.
-	Publish       *PublishSpec `protobuf:"bytes,14,opt,name=publish,proto3" json:"publish,omitempty"`
+	Publish *PublishSpec `protobuf:"bytes,14,opt,name=publish,proto3" json:"publish,omitempty"`
+	// What to do again; only for kind replay, whose other sections are those of the training.
+	Replay        *ReplaySpec `protobuf:"bytes,15,opt,name=replay,proto3" json:"replay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -542,6 +557,13 @@ func (x *JobSpec) GetMaxRestarts() int32 {
 func (x *JobSpec) GetPublish() *PublishSpec {
 	if x != nil {
 		return x.Publish
+	}
+	return nil
+}
+
+func (x *JobSpec) GetReplay() *ReplaySpec {
+	if x != nil {
+		return x.Replay
 	}
 	return nil
 }
@@ -1643,6 +1665,125 @@ func (x *PublishSpec) GetCheckpointId() string {
 	return ""
 }
 
+// ReplaySpec says which steps of a training are done again.
+type ReplaySpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Checkpoint to begin from.
+	CheckpointId string `protobuf:"bytes,1,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	// Steps to do from there, 1 to 10000; fewer where the training ended before.
+	Steps         int64 `protobuf:"varint,2,opt,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaySpec) Reset() {
+	*x = ReplaySpec{}
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaySpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaySpec) ProtoMessage() {}
+
+func (x *ReplaySpec) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaySpec.ProtoReflect.Descriptor instead.
+func (*ReplaySpec) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ReplaySpec) GetCheckpointId() string {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return ""
+}
+
+func (x *ReplaySpec) GetSteps() int64 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+// ReplayOutcome is what came of doing steps again.
+type ReplayOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At least one step was compared, and all that were gave the same bits as then.
+	Same bool `protobuf:"varint,1,opt,name=same,proto3" json:"same,omitempty"`
+	// Steps that were compared and gave the same bits, from the checkpoint on.
+	Steps int64 `protobuf:"varint,2,opt,name=steps,proto3" json:"steps,omitempty"`
+	// The same for people: what was compared, or what differs and what may be the cause.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayOutcome) Reset() {
+	*x = ReplayOutcome{}
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayOutcome) ProtoMessage() {}
+
+func (x *ReplayOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayOutcome.ProtoReflect.Descriptor instead.
+func (*ReplayOutcome) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ReplayOutcome) GetSame() bool {
+	if x != nil {
+		return x.Same
+	}
+	return false
+}
+
+func (x *ReplayOutcome) GetSteps() int64 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+func (x *ReplayOutcome) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // SubmitJobRequest carries a spec.
 type SubmitJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1658,7 +1799,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1811,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1824,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SubmitJobRequest) GetSpec() *JobSpec {
@@ -1718,7 +1859,7 @@ type SubmitJobResponse struct {
 
 func (x *SubmitJobResponse) Reset() {
 	*x = SubmitJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1871,7 @@ func (x *SubmitJobResponse) String() string {
 func (*SubmitJobResponse) ProtoMessage() {}
 
 func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1884,7 @@ func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobResponse.ProtoReflect.Descriptor instead.
 func (*SubmitJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SubmitJobResponse) GetJob() *Job {
@@ -1764,7 +1905,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1917,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1930,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -1814,7 +1955,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +1967,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +1980,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -1876,7 +2017,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1888,7 +2029,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1901,7 +2042,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListJobsRequest) GetStates() []JobState {
@@ -1929,7 +2070,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2082,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2095,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -1979,7 +2120,7 @@ type SetJobIntentRequest struct {
 
 func (x *SetJobIntentRequest) Reset() {
 	*x = SetJobIntentRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2132,7 @@ func (x *SetJobIntentRequest) String() string {
 func (*SetJobIntentRequest) ProtoMessage() {}
 
 func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2145,7 @@ func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentRequest.ProtoReflect.Descriptor instead.
 func (*SetJobIntentRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetJobIntentRequest) GetId() string {
@@ -2039,7 +2180,7 @@ type SetJobIntentResponse struct {
 
 func (x *SetJobIntentResponse) Reset() {
 	*x = SetJobIntentResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2192,7 @@ func (x *SetJobIntentResponse) String() string {
 func (*SetJobIntentResponse) ProtoMessage() {}
 
 func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2205,7 @@ func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentResponse.ProtoReflect.Descriptor instead.
 func (*SetJobIntentResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetJobIntentResponse) GetJob() *Job {
@@ -2089,7 +2230,7 @@ type ScaleJobRequest struct {
 
 func (x *ScaleJobRequest) Reset() {
 	*x = ScaleJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2242,7 @@ func (x *ScaleJobRequest) String() string {
 func (*ScaleJobRequest) ProtoMessage() {}
 
 func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2255,7 @@ func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobRequest.ProtoReflect.Descriptor instead.
 func (*ScaleJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ScaleJobRequest) GetId() string {
@@ -2149,7 +2290,7 @@ type ScaleJobResponse struct {
 
 func (x *ScaleJobResponse) Reset() {
 	*x = ScaleJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +2302,7 @@ func (x *ScaleJobResponse) String() string {
 func (*ScaleJobResponse) ProtoMessage() {}
 
 func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +2315,7 @@ func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobResponse.ProtoReflect.Descriptor instead.
 func (*ScaleJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ScaleJobResponse) GetJob() *Job {
@@ -2195,7 +2336,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[26]
+	mi := &file_tandem_v1_job_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2348,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[26]
+	mi := &file_tandem_v1_job_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2361,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -2245,7 +2386,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[27]
+	mi := &file_tandem_v1_job_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2398,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[27]
+	mi := &file_tandem_v1_job_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2411,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -2307,7 +2448,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[28]
+	mi := &file_tandem_v1_job_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2319,7 +2460,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[28]
+	mi := &file_tandem_v1_job_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2332,7 +2473,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -2370,7 +2511,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[29]
+	mi := &file_tandem_v1_job_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2523,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[29]
+	mi := &file_tandem_v1_job_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2536,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -2444,7 +2585,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xe8\x04\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\x9a\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -2465,7 +2606,8 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"finishedAt\x12+\n" +
 	"\x11published_version\x18\x0e \x01(\tR\x10publishedVersion\x12%\n" +
 	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\x12\x18\n" +
-	"\aworkers\x18\x10 \x01(\x05R\aworkers\"\xa5\x04\n" +
+	"\aworkers\x18\x10 \x01(\x05R\aworkers\x120\n" +
+	"\x06replay\x18\x11 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"\xd4\x04\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -2484,7 +2626,8 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x04mode\x18\v \x01(\tR\x04mode\x12\x1a\n" +
 	"\bpriority\x18\f \x01(\x05R\bpriority\x12&\n" +
 	"\fmax_restarts\x18\r \x01(\x05H\x00R\vmaxRestarts\x88\x01\x01\x120\n" +
-	"\apublish\x18\x0e \x01(\v2\x16.tandem.v1.PublishSpecR\apublishB\x0f\n" +
+	"\apublish\x18\x0e \x01(\v2\x16.tandem.v1.PublishSpecR\apublish\x12-\n" +
+	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplaySpecR\x06replayB\x0f\n" +
 	"\r_max_restarts\"\x84\x02\n" +
 	"\tModelSpec\x12&\n" +
 	"\x03mlp\x18\x01 \x01(\v2\x12.tandem.v1.MlpSpecH\x00R\x03mlp\x12&\n" +
@@ -2567,7 +2710,15 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\vPublishSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aaliases\x18\x02 \x03(\tR\aaliases\x12#\n" +
-	"\rcheckpoint_id\x18\x03 \x01(\tR\fcheckpointId\"r\n" +
+	"\rcheckpoint_id\x18\x03 \x01(\tR\fcheckpointId\"G\n" +
+	"\n" +
+	"ReplaySpec\x12#\n" +
+	"\rcheckpoint_id\x18\x01 \x01(\tR\fcheckpointId\x12\x14\n" +
+	"\x05steps\x18\x02 \x01(\x03R\x05steps\"S\n" +
+	"\rReplayOutcome\x12\x12\n" +
+	"\x04same\x18\x01 \x01(\bR\x04same\x12\x14\n" +
+	"\x05steps\x18\x02 \x01(\x03R\x05steps\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"r\n" +
 	"\x10SubmitJobRequest\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.tandem.v1.JobSpecR\x04spec\x12\x1d\n" +
 	"\n" +
@@ -2617,11 +2768,12 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x05 \x01(\x03R\n" +
 	"generation\x12\x12\n" +
-	"\x04line\x18\x06 \x01(\tR\x04line*M\n" +
+	"\x04line\x18\x06 \x01(\tR\x04line*b\n" +
 	"\aJobKind\x12\x18\n" +
 	"\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_KIND_TRAIN\x10\x01\x12\x14\n" +
-	"\x10JOB_KIND_PUBLISH\x10\x02*\xb1\x01\n" +
+	"\x10JOB_KIND_PUBLISH\x10\x02\x12\x13\n" +
+	"\x0fJOB_KIND_REPLAY\x10\x03*\xb1\x01\n" +
 	"\bJobState\x12\x19\n" +
 	"\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11JOB_STATE_PENDING\x10\x01\x12\x15\n" +
@@ -2660,7 +2812,7 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
@@ -2681,79 +2833,83 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*CheckpointSpec)(nil),        // 16: tandem.v1.CheckpointSpec
 	(*KeepSpec)(nil),              // 17: tandem.v1.KeepSpec
 	(*PublishSpec)(nil),           // 18: tandem.v1.PublishSpec
-	(*SubmitJobRequest)(nil),      // 19: tandem.v1.SubmitJobRequest
-	(*SubmitJobResponse)(nil),     // 20: tandem.v1.SubmitJobResponse
-	(*GetJobRequest)(nil),         // 21: tandem.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 22: tandem.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 23: tandem.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 24: tandem.v1.ListJobsResponse
-	(*SetJobIntentRequest)(nil),   // 25: tandem.v1.SetJobIntentRequest
-	(*SetJobIntentResponse)(nil),  // 26: tandem.v1.SetJobIntentResponse
-	(*ScaleJobRequest)(nil),       // 27: tandem.v1.ScaleJobRequest
-	(*ScaleJobResponse)(nil),      // 28: tandem.v1.ScaleJobResponse
-	(*WatchJobRequest)(nil),       // 29: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 30: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 31: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 32: tandem.v1.StreamLogsResponse
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
-	(*Trial)(nil),                 // 34: tandem.v1.Trial
-	(*Progress)(nil),              // 35: tandem.v1.Progress
+	(*ReplaySpec)(nil),            // 19: tandem.v1.ReplaySpec
+	(*ReplayOutcome)(nil),         // 20: tandem.v1.ReplayOutcome
+	(*SubmitJobRequest)(nil),      // 21: tandem.v1.SubmitJobRequest
+	(*SubmitJobResponse)(nil),     // 22: tandem.v1.SubmitJobResponse
+	(*GetJobRequest)(nil),         // 23: tandem.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 24: tandem.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 25: tandem.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 26: tandem.v1.ListJobsResponse
+	(*SetJobIntentRequest)(nil),   // 27: tandem.v1.SetJobIntentRequest
+	(*SetJobIntentResponse)(nil),  // 28: tandem.v1.SetJobIntentResponse
+	(*ScaleJobRequest)(nil),       // 29: tandem.v1.ScaleJobRequest
+	(*ScaleJobResponse)(nil),      // 30: tandem.v1.ScaleJobResponse
+	(*WatchJobRequest)(nil),       // 31: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 32: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 33: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 34: tandem.v1.StreamLogsResponse
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*Trial)(nil),                 // 36: tandem.v1.Trial
+	(*Progress)(nil),              // 37: tandem.v1.Progress
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
 	4,  // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	33, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	33, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	33, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	5,  // 7: tandem.v1.JobSpec.model:type_name -> tandem.v1.ModelSpec
-	11, // 8: tandem.v1.JobSpec.training:type_name -> tandem.v1.TrainingSpec
-	14, // 9: tandem.v1.JobSpec.resources:type_name -> tandem.v1.ResourceSpec
-	15, // 10: tandem.v1.JobSpec.evaluate:type_name -> tandem.v1.EvaluateSpec
-	16, // 11: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
-	18, // 12: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
-	6,  // 13: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
-	7,  // 14: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
-	10, // 15: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
-	8,  // 16: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
-	9,  // 17: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
-	12, // 18: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
-	13, // 19: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
-	17, // 20: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
-	4,  // 21: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
-	3,  // 22: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 23: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	34, // 24: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	35, // 25: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	1,  // 26: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
-	3,  // 27: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
-	2,  // 28: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
-	3,  // 29: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 30: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 31: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	34, // 32: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	35, // 33: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	33, // 34: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	19, // 35: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	21, // 36: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	23, // 37: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	25, // 38: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	27, // 39: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	29, // 40: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	31, // 41: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	20, // 42: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	22, // 43: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	24, // 44: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	26, // 45: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	28, // 46: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	30, // 47: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	32, // 48: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	42, // [42:49] is the sub-list for method output_type
-	35, // [35:42] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	35, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	35, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	35, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	20, // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
+	5,  // 8: tandem.v1.JobSpec.model:type_name -> tandem.v1.ModelSpec
+	11, // 9: tandem.v1.JobSpec.training:type_name -> tandem.v1.TrainingSpec
+	14, // 10: tandem.v1.JobSpec.resources:type_name -> tandem.v1.ResourceSpec
+	15, // 11: tandem.v1.JobSpec.evaluate:type_name -> tandem.v1.EvaluateSpec
+	16, // 12: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
+	18, // 13: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
+	19, // 14: tandem.v1.JobSpec.replay:type_name -> tandem.v1.ReplaySpec
+	6,  // 15: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
+	7,  // 16: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
+	10, // 17: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
+	8,  // 18: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
+	9,  // 19: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
+	12, // 20: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
+	13, // 21: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
+	17, // 22: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
+	4,  // 23: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	3,  // 24: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 25: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
+	36, // 26: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	37, // 27: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	1,  // 28: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
+	3,  // 29: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
+	2,  // 30: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
+	3,  // 31: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
+	3,  // 32: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 33: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	36, // 34: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	37, // 35: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	35, // 36: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	21, // 37: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	23, // 38: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	25, // 39: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	27, // 40: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	29, // 41: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	31, // 42: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	33, // 43: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	22, // 44: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	24, // 45: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	26, // 46: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	28, // 47: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	30, // 48: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	32, // 49: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	34, // 50: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	44, // [44:51] is the sub-list for method output_type
+	37, // [37:44] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -2777,7 +2933,7 @@ func file_tandem_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

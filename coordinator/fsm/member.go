@@ -112,12 +112,12 @@ func (a *applier) idles(trialID string) {
 // progressed notes how far a trial is. A step more than was known, or a fresh checkpoint, is what faults must leave room for.
 func (a *applier) progressed(trialID string, step int64, fresh bool) {
 	t, ok := a.Trial(trialID)
-	if !ok || step <= t.GetKnownStep() && (!fresh || t.GetIdleGenerations() == 0) {
+	if !ok || step <= t.GetKnownStep() && (!fresh || t.GetIdleGenerations()+t.GetRestartsInRow() == 0) {
 		return
 	}
 	t = state.Clone(t)
 	t.KnownStep = max(t.GetKnownStep(), step)
-	t.IdleGenerations = 0
+	t.IdleGenerations, t.RestartsInRow = 0, 0
 	a.Put(t)
 }
 

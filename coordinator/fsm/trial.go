@@ -80,13 +80,14 @@ func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, message strin
 	if j.GetSpec().MaxRestarts != nil {
 		limit = j.GetSpec().GetMaxRestarts()
 	}
-	if t.GetRestarts() >= limit {
+	if t.GetRestartsInRow() >= limit {
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
-			"%s The limit of restarts is used up (max_restarts: %d); see the logs with: tandem logs %s", sentence(message), limit, j.GetId()))
+			"%s The limit of restarts without getting on is used up (max_restarts: %d); see the logs with: tandem logs %s", sentence(message), limit, j.GetId()))
 		return false
 	}
 	t = state.Clone(t)
 	t.Restarts++
+	t.RestartsInRow++
 	a.Put(t)
 	return true
 }

@@ -107,7 +107,7 @@ func obituary(x exit, ended string, tail []string) string {
 	default:
 		fmt.Fprintf(&b, "the engine ended without a word (%v)", x)
 	}
-	if len(tail) > 0 {
+	if len(tail) > 0 && x.signal != syscall.SIGKILL { // what was killed had nothing to say about it
 		b.WriteString("; its last lines:\n")
 		b.WriteString(strings.Join(tail, "\n"))
 	}

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -65,7 +64,7 @@ func (l *Loop) guard(limit time.Duration, f func() error) error {
 	defer timer.Stop()
 	err := f()
 	if err != nil && late.Load() && !IsPermanent(err) {
-		return errors.Join(ErrPeerLost, fmt.Errorf("%w: no answer within %v", ErrHung, limit.Round(100*time.Millisecond)), err)
+		return fmt.Errorf("%w: %w: no answer within %v (%w)", ErrPeerLost, ErrHung, limit.Round(100*time.Millisecond), err)
 	}
 	return err
 }

@@ -19,13 +19,14 @@ import (
 const compareEvery = 100
 
 // look does what comes after a step: the ranks agree, now and then, and before a state is
-// judged or kept. An outcome other than 0 ends the training in this group.
-func (l *Loop) look(ctx context.Context) (Outcome, error) {
+// judged or kept, and when a group begins. An outcome other than 0 ends the training in this
+// group.
+func (l *Loop) look(ctx context.Context, begins bool) (Outcome, error) {
 	st := l.state
-	evaluate := l.Plan.evaluateAfter(*st)
-	keep := evaluate || l.Plan.checkpointAfter(*st)
+	evaluate := !st.Looked && l.Plan.evaluateAfter(*st)
+	keep := evaluate || !st.Looked && l.Plan.checkpointAfter(*st)
 	var asked votes
-	if keep || l.beat.due(st.Step) {
+	if keep || begins || l.beat.due(st.Step) {
 		every := l.beat.propose(st.Step, l.Now())
 		var err error
 		l.Record.Enter(metric.Communication, l.Now())

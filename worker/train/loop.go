@@ -113,6 +113,10 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 	if err := l.align(ctx); err != nil {
 		return 0, err
 	}
+	// All ranks have the state when this returns, so that a group that is said to be formed is.
+	if err := l.allReduce(transferPatience, []float64{0}); err != nil {
+		return 0, fmt.Errorf("begin together: %w", err)
+	}
 	st, now := l.state, l.Now()
 	l.Record.Restored(st.Step)
 	l.Record.Enter(metric.Other, now)
@@ -128,15 +132,16 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 // Train trains in the group that was joined: to the end, until the ranks stop or move as
 // asked, or until the group breaks. It returns when the last checkpoint is committed.
 func (l *Loop) Train(ctx context.Context) (Outcome, error) {
-	for {
+	for fresh := true; ; fresh = false {
 		if err := ctx.Err(); err != nil {
 			return 0, context.Cause(ctx)
 		}
 		st := l.state
 
-		// After each step: agree with the others, evaluate, keep; leave or end, if it is time to.
-		if !st.Looked {
-			outcome, err := l.look(ctx)
+		// After each step: agree with the others, evaluate, keep; leave or end, if it is time to. Before the first one too: a
+		// group that is only to stop, and may be too small to go on, does no step.
+		if fresh || !st.Looked {
+			outcome, err := l.look(ctx, fresh)
 			if outcome != 0 || err != nil {
 				return outcome, err
 			}

@@ -422,6 +422,36 @@ func TestForgottenStateBeginsAtTheCheckpoint(t *testing.T) {
 	}
 }
 
+// A group that is asked to stop when it begins keeps what there is and does no step: it may be too small to go on.
+func TestStopBeforeTheFirstStep(t *testing.T) {
+	f := newFleet(t, spec())
+	a, b := f.hire(), f.hire()
+	b.fault = func(n int, at string) bool { return n == 6 && at == "forward" }
+	f.generation(t.Context(), 1, a, b)
+	if a.loop.Step() != 5 {
+		t.Fatalf("step %d", a.loop.Step())
+	}
+	a.model.group, a.model.world = nil, 1
+	if _, err := a.loop.Join(t.Context(), train.Generation{Number: 2, Rank: 0, World: 1}); err != nil {
+		t.Fatal(err)
+	}
+	a.loop.Stop()
+	outcome, err := a.loop.Train(t.Context())
+	if err != nil || outcome != train.Stopped || a.loop.Step() != 5 || f.kept.manifest.Step != 5 {
+		t.Errorf("%v, %v, at step %d with a checkpoint of step %d", outcome, err, a.loop.Step(), f.kept.manifest.Step)
+	}
+	// Two go on from it, to the end of an undisturbed training.
+	c, d := f.hire(), f.hire()
+	for rank, r := range f.generation(t.Context(), 3, c, d) {
+		if r.err != nil || r.outcome != train.Finished {
+			t.Fatalf("rank %d: %v, %v", rank, r.outcome, r.err)
+		}
+	}
+	if !slices.Equal(c.model.w, undisturbed(t, spec(), 2)) {
+		t.Error("the end is not that of an undisturbed training")
+	}
+}
+
 // A step whose gradient is not finite is done once more; then its batch is skipped.
 func TestNotFiniteOnce(t *testing.T) {
 	f := newFleet(t, spec())

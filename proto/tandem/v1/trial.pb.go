@@ -180,7 +180,9 @@ type Trial struct {
 	// Generations in a row, planned ones left out and the present one counted, that have brought no step or checkpoint more than those before.
 	IdleGenerations int32 `protobuf:"varint,17,opt,name=idle_generations,json=idleGenerations,proto3" json:"idle_generations,omitempty"`
 	// Steps the trial is known to have done.
-	KnownStep     int64 `protobuf:"varint,18,opt,name=known_step,json=knownStep,proto3" json:"known_step,omitempty"`
+	KnownStep int64 `protobuf:"varint,18,opt,name=known_step,json=knownStep,proto3" json:"known_step,omitempty"`
+	// Of its restarts those since it last got on: a step more than was known, or a checkpoint. max_restarts limits these.
+	RestartsInRow int32 `protobuf:"varint,19,opt,name=restarts_in_row,json=restartsInRow,proto3" json:"restarts_in_row,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -330,6 +332,13 @@ func (x *Trial) GetIdleGenerations() int32 {
 func (x *Trial) GetKnownStep() int64 {
 	if x != nil {
 		return x.KnownStep
+	}
+	return 0
+}
+
+func (x *Trial) GetRestartsInRow() int32 {
+	if x != nil {
+		return x.RestartsInRow
 	}
 	return 0
 }
@@ -674,7 +683,7 @@ var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x05\n" +
+	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x05\n" +
 	"\x05Trial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12+\n" +
@@ -699,7 +708,8 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\x12)\n" +
 	"\x10idle_generations\x18\x11 \x01(\x05R\x0fidleGenerations\x12\x1d\n" +
 	"\n" +
-	"known_step\x18\x12 \x01(\x03R\tknownStepJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xe0\x01\n" +
+	"known_step\x18\x12 \x01(\x03R\tknownStep\x12&\n" +
+	"\x0frestarts_in_row\x18\x13 \x01(\x05R\rrestartsInRowJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xe0\x01\n" +
 	"\n" +
 	"Evaluation\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +

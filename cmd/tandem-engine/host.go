@@ -123,12 +123,6 @@ func (h *host) Ready(ctx context.Context) error {
 	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: h.totalSteps}}})
 }
 
-// Formed implements elastic.Reporter.
-func (h *host) Formed(ctx context.Context, generation, step int64) error {
-	h.generation.Store(generation)
-	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: step}}})
-}
-
 // Broken implements elastic.Reporter.
 func (h *host) Broken(ctx context.Context, b elastic.ReportBroken) error {
 	h.generation.Store(b.Generation)

@@ -48,7 +48,6 @@ var ErrHung = errors.New("a step took longer than its deadline, so a rank hangs"
 // Reporter tells the coordinator. A call returns when the report is safe with the agent.
 type Reporter interface {
 	Ready(ctx context.Context) error
-	Formed(ctx context.Context, generation, step int64) error
 	Broken(ctx context.Context, b ReportBroken) error
 }
 
@@ -93,8 +92,6 @@ func (d *Driver) Run(ctx context.Context) (End, error) {
 		switch act := act.(type) {
 		case ReportReady:
 			err = d.Reporter.Ready(ctx)
-		case ReportFormed:
-			err = d.Reporter.Formed(ctx, act.Generation, act.Step)
 		case ReportBroken:
 			err = d.Reporter.Broken(ctx, act)
 		case Join:

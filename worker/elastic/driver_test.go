@@ -53,11 +53,6 @@ func (s *script) Move()            { s.note("move"); close(s.moved) }
 func (s *script) Stop()            { s.note("stop") }
 
 func (s *script) Ready(context.Context) error { s.note("ready"); return nil }
-func (s *script) Formed(_ context.Context, generation, step int64) error {
-	s.note("formed %d at %d", generation, step)
-	return nil
-}
-
 func (s *script) Broken(_ context.Context, b ReportBroken) error {
 	s.note("broken %d at %d, hung %v", b.Generation, b.Step, b.Hung)
 	return nil
@@ -109,9 +104,9 @@ func TestDriverGoesFromGroupToGroup(t *testing.T) {
 			t.Errorf("ended with %+v, %v", got.end, got.err)
 		}
 		want := []string{
-			"prepare", "ready", "join 1", "formed 1 at 0", "train", "abort: the group does not work any more", "leave", "broken 1 at 7, hung false",
-			"join 2", "formed 2 at 7", "train", "move", "leave", "join 3", "leave", "broken 3 at 9, hung false",
-			"join 4", "formed 4 at 9", "train", "leave",
+			"prepare", "ready", "join 1", "train", "abort: the group does not work any more", "leave", "broken 1 at 7, hung false",
+			"join 2", "train", "move", "leave", "join 3", "leave", "broken 3 at 9, hung false",
+			"join 4", "train", "leave",
 		}
 		if diff := cmp.Diff(want, s.calls); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)

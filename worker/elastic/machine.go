@@ -66,8 +66,6 @@ type Action interface{ action() }
 type (
 	// ReportReady says that the member can be taken into a group.
 	ReportReady struct{}
-	// ReportFormed says where a group begins; of rank 0 only.
-	ReportFormed struct{ Generation, Step int64 }
 	// ReportBroken says that a group does not work any more for this member.
 	ReportBroken struct {
 		Generation, Step int64
@@ -92,7 +90,6 @@ type (
 )
 
 func (ReportReady) action()  {}
-func (ReportFormed) action() {}
 func (ReportBroken) action() {}
 func (Join) action()         {}
 func (Train) action()        {}
@@ -134,9 +131,6 @@ func (m *Machine) Handle(e Event) []Action {
 		acts = append(acts, ReportReady{})
 	case Joined:
 		m.phase, m.step = Training, e.Step
-		if m.group.Rank == 0 {
-			acts = append(acts, ReportFormed{m.group.Generation, e.Step})
-		}
 		acts = append(acts, Train{})
 	case Broke:
 		m.wait(e.Step)

@@ -111,8 +111,6 @@ func formatAction(a Action) string {
 	switch a := a.(type) {
 	case ReportReady:
 		return "report ready"
-	case ReportFormed:
-		return fmt.Sprintf("report formed, generation %d at step %d", a.Generation, a.Step)
 	case ReportBroken:
 		hung := ""
 		if a.Hung {

@@ -33,6 +33,11 @@ func (l *Loop) look(ctx context.Context, begins bool) (Outcome, error) {
 		if asked, err = l.sync(ctx, every, keep); err != nil {
 			return 0, fmt.Errorf("sync at step %d: %w", st.Step, err)
 		}
+		if begins {
+			if err := l.formed(ctx); err != nil {
+				return 0, err
+			}
+		}
 		l.show(*st, phaseTraining)
 		l.beat.beat(st.Step, asked.every, l.Now())
 	}
@@ -67,6 +72,14 @@ func (l *Loop) look(ctx context.Context, begins bool) (Outcome, error) {
 		return Regrouped, nil
 	}
 	return 0, nil
+}
+
+// formed says that the group trains: in the first sync all ranks were there, with one state.
+func (l *Loop) formed(ctx context.Context) error {
+	if l.gen.Rank != 0 {
+		return nil
+	}
+	return l.report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: l.state.Step}}})
 }
 
 // votes is what the ranks agreed on.

@@ -113,10 +113,6 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 	if err := l.align(ctx); err != nil {
 		return 0, err
 	}
-	// All ranks have the state when this returns, so that a group that is said to be formed is.
-	if err := l.allReduce(transferPatience, []float64{0}); err != nil {
-		return 0, fmt.Errorf("begin together: %w", err)
-	}
 	st, now := l.state, l.Now()
 	l.Record.Restored(st.Step)
 	l.Record.Enter(metric.Other, now)

@@ -126,6 +126,10 @@ type Command struct {
 	//	*Command_RemovePeer
 	//	*Command_ReformAllocation
 	//	*Command_ScaleJob
+	//	*Command_DecideSweep
+	//	*Command_ExhaustSweep
+	//	*Command_ExtendSweep
+	//	*Command_StopSweepTrial
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -396,6 +400,42 @@ func (x *Command) GetScaleJob() *ScaleJob {
 	return nil
 }
 
+func (x *Command) GetDecideSweep() *DecideSweep {
+	if x != nil {
+		if x, ok := x.Command.(*Command_DecideSweep); ok {
+			return x.DecideSweep
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetExhaustSweep() *ExhaustSweep {
+	if x != nil {
+		if x, ok := x.Command.(*Command_ExhaustSweep); ok {
+			return x.ExhaustSweep
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetExtendSweep() *ExtendSweep {
+	if x != nil {
+		if x, ok := x.Command.(*Command_ExtendSweep); ok {
+			return x.ExtendSweep
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetStopSweepTrial() *StopSweepTrial {
+	if x != nil {
+		if x, ok := x.Command.(*Command_StopSweepTrial); ok {
+			return x.StopSweepTrial
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -515,6 +555,26 @@ type Command_ScaleJob struct {
 	ScaleJob *ScaleJob `protobuf:"bytes,32,opt,name=scale_job,json=scaleJob,proto3,oneof"`
 }
 
+type Command_DecideSweep struct {
+	// Carries out decisions of a search.
+	DecideSweep *DecideSweep `protobuf:"bytes,33,opt,name=decide_sweep,json=decideSweep,proto3,oneof"`
+}
+
+type Command_ExhaustSweep struct {
+	// Ends a sweep at one of its limits.
+	ExhaustSweep *ExhaustSweep `protobuf:"bytes,34,opt,name=exhaust_sweep,json=exhaustSweep,proto3,oneof"`
+}
+
+type Command_ExtendSweep struct {
+	// Changes the limits of a sweep.
+	ExtendSweep *ExtendSweep `protobuf:"bytes,35,opt,name=extend_sweep,json=extendSweep,proto3,oneof"`
+}
+
+type Command_StopSweepTrial struct {
+	// Ends one trial of a sweep.
+	StopSweepTrial *StopSweepTrial `protobuf:"bytes,36,opt,name=stop_sweep_trial,json=stopSweepTrial,proto3,oneof"`
+}
+
 func (*Command_CreateCluster) isCommand_Command() {}
 
 func (*Command_CreateJob) isCommand_Command() {}
@@ -560,6 +620,14 @@ func (*Command_RemovePeer) isCommand_Command() {}
 func (*Command_ReformAllocation) isCommand_Command() {}
 
 func (*Command_ScaleJob) isCommand_Command() {}
+
+func (*Command_DecideSweep) isCommand_Command() {}
+
+func (*Command_ExhaustSweep) isCommand_Command() {}
+
+func (*Command_ExtendSweep) isCommand_Command() {}
+
+func (*Command_StopSweepTrial) isCommand_Command() {}
 
 // CreateCluster writes the cluster's identity.
 type CreateCluster struct {
@@ -612,8 +680,10 @@ type CreateJob struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job, with its id and full spec.
 	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// Its trial, with its id.
-	Trial         *Trial `protobuf:"bytes,2,opt,name=trial,proto3" json:"trial,omitempty"`
+	// Its trial, with its id; none for a sweep.
+	Trial *Trial `protobuf:"bytes,2,opt,name=trial,proto3" json:"trial,omitempty"`
+	// Its search; only for a sweep.
+	Sweep         *Sweep `protobuf:"bytes,3,opt,name=sweep,proto3" json:"sweep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -658,6 +728,13 @@ func (x *CreateJob) GetJob() *Job {
 func (x *CreateJob) GetTrial() *Trial {
 	if x != nil {
 		return x.Trial
+	}
+	return nil
+}
+
+func (x *CreateJob) GetSweep() *Sweep {
+	if x != nil {
+		return x.Sweep
 	}
 	return nil
 }
@@ -1232,6 +1309,244 @@ func (x *ScaleJob) GetWorkers() int32 {
 	return 0
 }
 
+// DecideSweep carries out decisions of a search. It is refused as a whole when other events were decided on by now.
+type DecideSweep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sweep.
+	SweepId string `protobuf:"bytes,1,opt,name=sweep_id,json=sweepId,proto3" json:"sweep_id,omitempty"`
+	// Sequence number of the last event that was decided on before.
+	After int64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	// Sequence number of the last event that was decided on now.
+	Through int64 `protobuf:"varint,3,opt,name=through,proto3" json:"through,omitempty"`
+	// The decisions in order.
+	Decisions     []*SweepDecision `protobuf:"bytes,4,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideSweep) Reset() {
+	*x = DecideSweep{}
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideSweep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideSweep) ProtoMessage() {}
+
+func (x *DecideSweep) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideSweep.ProtoReflect.Descriptor instead.
+func (*DecideSweep) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DecideSweep) GetSweepId() string {
+	if x != nil {
+		return x.SweepId
+	}
+	return ""
+}
+
+func (x *DecideSweep) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *DecideSweep) GetThrough() int64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *DecideSweep) GetDecisions() []*SweepDecision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+// ExhaustSweep ends a sweep at one of its limits.
+type ExhaustSweep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sweep.
+	SweepId string `protobuf:"bytes,1,opt,name=sweep_id,json=sweepId,proto3" json:"sweep_id,omitempty"`
+	// Which limit, for people.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExhaustSweep) Reset() {
+	*x = ExhaustSweep{}
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExhaustSweep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExhaustSweep) ProtoMessage() {}
+
+func (x *ExhaustSweep) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExhaustSweep.ProtoReflect.Descriptor instead.
+func (*ExhaustSweep) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ExhaustSweep) GetSweepId() string {
+	if x != nil {
+		return x.SweepId
+	}
+	return ""
+}
+
+func (x *ExhaustSweep) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ExtendSweep changes the limits of a sweep.
+type ExtendSweep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sweep.
+	SweepId string `protobuf:"bytes,1,opt,name=sweep_id,json=sweepId,proto3" json:"sweep_id,omitempty"`
+	// Trials it may make, in all.
+	MaxTrials     int32 `protobuf:"varint,2,opt,name=max_trials,json=maxTrials,proto3" json:"max_trials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExtendSweep) Reset() {
+	*x = ExtendSweep{}
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExtendSweep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExtendSweep) ProtoMessage() {}
+
+func (x *ExtendSweep) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExtendSweep.ProtoReflect.Descriptor instead.
+func (*ExtendSweep) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ExtendSweep) GetSweepId() string {
+	if x != nil {
+		return x.SweepId
+	}
+	return ""
+}
+
+func (x *ExtendSweep) GetMaxTrials() int32 {
+	if x != nil {
+		return x.MaxTrials
+	}
+	return 0
+}
+
+// StopSweepTrial ends one trial of a sweep.
+type StopSweepTrial struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sweep.
+	SweepId string `protobuf:"bytes,1,opt,name=sweep_id,json=sweepId,proto3" json:"sweep_id,omitempty"`
+	// Number of the trial.
+	Trial         int32 `protobuf:"varint,2,opt,name=trial,proto3" json:"trial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopSweepTrial) Reset() {
+	*x = StopSweepTrial{}
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopSweepTrial) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopSweepTrial) ProtoMessage() {}
+
+func (x *StopSweepTrial) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopSweepTrial.ProtoReflect.Descriptor instead.
+func (*StopSweepTrial) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *StopSweepTrial) GetSweepId() string {
+	if x != nil {
+		return x.SweepId
+	}
+	return ""
+}
+
+func (x *StopSweepTrial) GetTrial() int32 {
+	if x != nil {
+		return x.Trial
+	}
+	return 0
+}
+
 // RemoveNode removes a lost node and keeps it out.
 type RemoveNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1243,7 +1558,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1570,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1583,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RemoveNode) GetNodeId() string {
@@ -1289,7 +1604,7 @@ type RemovePeer struct {
 
 func (x *RemovePeer) Reset() {
 	*x = RemovePeer{}
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1616,7 @@ func (x *RemovePeer) String() string {
 func (*RemovePeer) ProtoMessage() {}
 
 func (x *RemovePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1629,7 @@ func (x *RemovePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeer.ProtoReflect.Descriptor instead.
 func (*RemovePeer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemovePeer) GetPeerId() string {
@@ -1335,7 +1650,7 @@ type CreateDataset struct {
 
 func (x *CreateDataset) Reset() {
 	*x = CreateDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1662,7 @@ func (x *CreateDataset) String() string {
 func (*CreateDataset) ProtoMessage() {}
 
 func (x *CreateDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1675,7 @@ func (x *CreateDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDataset.ProtoReflect.Descriptor instead.
 func (*CreateDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateDataset) GetDataset() *Dataset {
@@ -1381,7 +1696,7 @@ type MarkCheckpoints struct {
 
 func (x *MarkCheckpoints) Reset() {
 	*x = MarkCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1708,7 @@ func (x *MarkCheckpoints) String() string {
 func (*MarkCheckpoints) ProtoMessage() {}
 
 func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1721,7 @@ func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkCheckpoints.ProtoReflect.Descriptor instead.
 func (*MarkCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MarkCheckpoints) GetCheckpointIds() []string {
@@ -1427,7 +1742,7 @@ type ForgetCheckpoints struct {
 
 func (x *ForgetCheckpoints) Reset() {
 	*x = ForgetCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1754,7 @@ func (x *ForgetCheckpoints) String() string {
 func (*ForgetCheckpoints) ProtoMessage() {}
 
 func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1767,7 @@ func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetCheckpoints.ProtoReflect.Descriptor instead.
 func (*ForgetCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ForgetCheckpoints) GetCheckpointIds() []string {
@@ -1477,7 +1792,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1804,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1817,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -1537,7 +1852,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1864,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1877,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -1583,7 +1898,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1910,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1923,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -1635,7 +1950,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +1962,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +1975,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -1702,7 +2017,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +2029,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +2042,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -1748,7 +2063,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +2075,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +2088,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -1800,7 +2115,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2127,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2140,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -1869,7 +2184,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +2196,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +2209,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -1930,7 +2245,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2257,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2270,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -2010,7 +2325,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2022,7 +2337,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2035,7 +2350,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -2077,7 +2392,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2404,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2417,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -2123,7 +2438,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2450,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2463,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -2167,7 +2482,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2494,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2507,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 // ReadIndexResponse carries an index.
@@ -2206,7 +2521,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2533,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2546,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -2254,7 +2569,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2581,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2594,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -2305,7 +2620,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2632,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,14 +2645,14 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x98\f\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x99\x0e\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -2373,13 +2688,18 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\vremove_peer\x18\x1e \x01(\v2\x15.tandem.v1.RemovePeerH\x00R\n" +
 	"removePeer\x12J\n" +
 	"\x11reform_allocation\x18\x1f \x01(\v2\x1b.tandem.v1.ReformAllocationH\x00R\x10reformAllocation\x122\n" +
-	"\tscale_job\x18  \x01(\v2\x13.tandem.v1.ScaleJobH\x00R\bscaleJobB\t\n" +
+	"\tscale_job\x18  \x01(\v2\x13.tandem.v1.ScaleJobH\x00R\bscaleJob\x12;\n" +
+	"\fdecide_sweep\x18! \x01(\v2\x16.tandem.v1.DecideSweepH\x00R\vdecideSweep\x12>\n" +
+	"\rexhaust_sweep\x18\" \x01(\v2\x17.tandem.v1.ExhaustSweepH\x00R\fexhaustSweep\x12;\n" +
+	"\fextend_sweep\x18# \x01(\v2\x16.tandem.v1.ExtendSweepH\x00R\vextendSweep\x12E\n" +
+	"\x10stop_sweep_trial\x18$ \x01(\v2\x19.tandem.v1.StopSweepTrialH\x00R\x0estopSweepTrialB\t\n" +
 	"\acommandJ\x04\b\x04\x10\x05R\rdecided_index\"=\n" +
 	"\rCreateCluster\x12,\n" +
-	"\acluster\x18\x01 \x01(\v2\x12.tandem.v1.ClusterR\acluster\"U\n" +
+	"\acluster\x18\x01 \x01(\v2\x12.tandem.v1.ClusterR\acluster\"}\n" +
 	"\tCreateJob\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12&\n" +
-	"\x05trial\x18\x02 \x01(\v2\x10.tandem.v1.TrialR\x05trial\"S\n" +
+	"\x05trial\x18\x02 \x01(\v2\x10.tandem.v1.TrialR\x05trial\x12&\n" +
+	"\x05sweep\x18\x03 \x01(\v2\x10.tandem.v1.SweepR\x05sweep\"S\n" +
 	"\fSetJobIntent\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12,\n" +
 	"\x06intent\x18\x02 \x01(\x0e2\x14.tandem.v1.JobIntentR\x06intent\"\xda\x01\n" +
@@ -2421,7 +2741,22 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\";\n" +
 	"\bScaleJob\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
-	"\aworkers\x18\x02 \x01(\x05R\aworkers\"%\n" +
+	"\aworkers\x18\x02 \x01(\x05R\aworkers\"\x90\x01\n" +
+	"\vDecideSweep\x12\x19\n" +
+	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x03R\x05after\x12\x18\n" +
+	"\athrough\x18\x03 \x01(\x03R\athrough\x126\n" +
+	"\tdecisions\x18\x04 \x03(\v2\x18.tandem.v1.SweepDecisionR\tdecisions\"A\n" +
+	"\fExhaustSweep\x12\x19\n" +
+	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"G\n" +
+	"\vExtendSweep\x12\x19\n" +
+	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x1d\n" +
+	"\n" +
+	"max_trials\x18\x02 \x01(\x05R\tmaxTrials\"A\n" +
+	"\x0eStopSweepTrial\x12\x19\n" +
+	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x14\n" +
+	"\x05trial\x18\x02 \x01(\x05R\x05trial\"%\n" +
 	"\n" +
 	"RemoveNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"%\n" +
@@ -2511,7 +2846,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -2526,45 +2861,51 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*ReformAllocation)(nil),      // 10: tandem.v1.ReformAllocation
 	(*LostMember)(nil),            // 11: tandem.v1.LostMember
 	(*ScaleJob)(nil),              // 12: tandem.v1.ScaleJob
-	(*RemoveNode)(nil),            // 13: tandem.v1.RemoveNode
-	(*RemovePeer)(nil),            // 14: tandem.v1.RemovePeer
-	(*CreateDataset)(nil),         // 15: tandem.v1.CreateDataset
-	(*MarkCheckpoints)(nil),       // 16: tandem.v1.MarkCheckpoints
-	(*ForgetCheckpoints)(nil),     // 17: tandem.v1.ForgetCheckpoints
-	(*MoveAlias)(nil),             // 18: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 19: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 20: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 21: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 22: tandem.v1.PutToken
-	(*DropToken)(nil),             // 23: tandem.v1.DropToken
-	(*PutRendezvous)(nil),         // 24: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 25: tandem.v1.Expire
-	(*Result)(nil),                // 26: tandem.v1.Result
-	(*RequestRecord)(nil),         // 27: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 28: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 29: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 30: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 31: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 32: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 33: tandem.v1.ShareResponse
-	nil,                           // 34: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 36: tandem.v1.Cluster
-	(*Job)(nil),                   // 37: tandem.v1.Job
-	(*Trial)(nil),                 // 38: tandem.v1.Trial
-	(JobIntent)(0),                // 39: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 40: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 41: tandem.v1.EngineReport
-	(*Node)(nil),                  // 42: tandem.v1.Node
-	(*Member)(nil),                // 43: tandem.v1.Member
-	(*Dataset)(nil),               // 44: tandem.v1.Dataset
-	(*Deployment)(nil),            // 45: tandem.v1.Deployment
-	(*Replica)(nil),               // 46: tandem.v1.Replica
-	(*Token)(nil),                 // 47: tandem.v1.Token
-	(*Progress)(nil),              // 48: tandem.v1.Progress
+	(*DecideSweep)(nil),           // 13: tandem.v1.DecideSweep
+	(*ExhaustSweep)(nil),          // 14: tandem.v1.ExhaustSweep
+	(*ExtendSweep)(nil),           // 15: tandem.v1.ExtendSweep
+	(*StopSweepTrial)(nil),        // 16: tandem.v1.StopSweepTrial
+	(*RemoveNode)(nil),            // 17: tandem.v1.RemoveNode
+	(*RemovePeer)(nil),            // 18: tandem.v1.RemovePeer
+	(*CreateDataset)(nil),         // 19: tandem.v1.CreateDataset
+	(*MarkCheckpoints)(nil),       // 20: tandem.v1.MarkCheckpoints
+	(*ForgetCheckpoints)(nil),     // 21: tandem.v1.ForgetCheckpoints
+	(*MoveAlias)(nil),             // 22: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 23: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 24: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 25: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 26: tandem.v1.PutToken
+	(*DropToken)(nil),             // 27: tandem.v1.DropToken
+	(*PutRendezvous)(nil),         // 28: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 29: tandem.v1.Expire
+	(*Result)(nil),                // 30: tandem.v1.Result
+	(*RequestRecord)(nil),         // 31: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 32: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 33: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 34: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 35: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 36: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 37: tandem.v1.ShareResponse
+	nil,                           // 38: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 40: tandem.v1.Cluster
+	(*Job)(nil),                   // 41: tandem.v1.Job
+	(*Trial)(nil),                 // 42: tandem.v1.Trial
+	(*Sweep)(nil),                 // 43: tandem.v1.Sweep
+	(JobIntent)(0),                // 44: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 45: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 46: tandem.v1.EngineReport
+	(*Node)(nil),                  // 47: tandem.v1.Node
+	(*Member)(nil),                // 48: tandem.v1.Member
+	(*SweepDecision)(nil),         // 49: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 50: tandem.v1.Dataset
+	(*Deployment)(nil),            // 51: tandem.v1.Deployment
+	(*Replica)(nil),               // 52: tandem.v1.Replica
+	(*Token)(nil),                 // 53: tandem.v1.Token
+	(*Progress)(nil),              // 54: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	35, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	39, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -2573,54 +2914,60 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	7,  // 6: tandem.v1.Command.register_node:type_name -> tandem.v1.RegisterNode
 	8,  // 7: tandem.v1.Command.lose_node:type_name -> tandem.v1.LoseNode
 	9,  // 8: tandem.v1.Command.cordon_node:type_name -> tandem.v1.CordonNode
-	13, // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
-	15, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
-	16, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
-	17, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	18, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	19, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	20, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	21, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	22, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	23, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	24, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	25, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
-	14, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
+	17, // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
+	19, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
+	20, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
+	21, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
+	22, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	23, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	24, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	25, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	26, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	27, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	28, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	29, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	18, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
-	36, // 24: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	37, // 25: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	38, // 26: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	39, // 27: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	40, // 28: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	34, // 29: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	41, // 30: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	42, // 31: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	43, // 32: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 33: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	44, // 34: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	45, // 35: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	46, // 36: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	47, // 37: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	35, // 38: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	35, // 39: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	0,  // 40: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	26, // 41: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	35, // 42: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 43: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	26, // 44: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	48, // 45: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	28, // 46: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	30, // 47: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	32, // 48: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	29, // 49: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	31, // 50: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	33, // 51: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	49, // [49:52] is the sub-list for method output_type
-	46, // [46:49] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	13, // 24: tandem.v1.Command.decide_sweep:type_name -> tandem.v1.DecideSweep
+	14, // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
+	15, // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
+	16, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
+	40, // 28: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	41, // 29: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	42, // 30: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	43, // 31: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	44, // 32: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	45, // 33: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	38, // 34: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	46, // 35: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	47, // 36: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	48, // 37: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 38: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	49, // 39: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	50, // 40: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	51, // 41: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	52, // 42: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	53, // 43: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	39, // 44: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	39, // 45: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	0,  // 46: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	30, // 47: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	39, // 48: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 49: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	30, // 50: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	54, // 51: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	32, // 52: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	34, // 53: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	36, // 54: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	33, // 55: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	35, // 56: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	37, // 57: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	55, // [55:58] is the sub-list for method output_type
+	52, // [52:55] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -2635,6 +2982,7 @@ func file_tandem_v1_command_proto_init() {
 	file_tandem_v1_engine_proto_init()
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_node_proto_init()
+	file_tandem_v1_sweep_proto_init()
 	file_tandem_v1_token_proto_init()
 	file_tandem_v1_trial_proto_init()
 	file_tandem_v1_command_proto_msgTypes[0].OneofWrappers = []any{
@@ -2661,6 +3009,10 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_RemovePeer)(nil),
 		(*Command_ReformAllocation)(nil),
 		(*Command_ScaleJob)(nil),
+		(*Command_DecideSweep)(nil),
+		(*Command_ExhaustSweep)(nil),
+		(*Command_ExtendSweep)(nil),
+		(*Command_StopSweepTrial)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2668,7 +3020,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -191,7 +191,9 @@ type TrainTask struct {
 	// Stop at a step boundary with a checkpoint. The agent passes it on as a command.
 	Stopping bool `protobuf:"varint,14,opt,name=stopping,proto3" json:"stopping,omitempty"`
 	// The training whose steps are done again; only for a job of kind replay, which keeps no checkpoints.
-	Replay        *ReplayTask `protobuf:"bytes,15,opt,name=replay,proto3" json:"replay,omitempty"`
+	Replay *ReplayTask `protobuf:"bytes,15,opt,name=replay,proto3" json:"replay,omitempty"`
+	// Share of the whole training after which it evaluates, keeps a checkpoint, reports EngineStopped and ends; 0 and 1: none.
+	Until         float64 `protobuf:"fixed64,16,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,6 +324,13 @@ func (x *TrainTask) GetReplay() *ReplayTask {
 		return x.Replay
 	}
 	return nil
+}
+
+func (x *TrainTask) GetUntil() float64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
 }
 
 // ReplayTask names the training that a replay is compared with. From which checkpoint and how many steps, its spec says.
@@ -1218,7 +1227,9 @@ func (x *EngineFinished) GetReplay() *ReplayOutcome {
 type EngineStopped struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optimizer steps done.
-	Step          int64 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	Step int64 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	// It has trained as far as "until" of its task.
+	Reached       bool `protobuf:"varint,2,opt,name=reached,proto3" json:"reached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1260,6 +1271,13 @@ func (x *EngineStopped) GetStep() int64 {
 	return 0
 }
 
+func (x *EngineStopped) GetReached() bool {
+	if x != nil {
+		return x.Reached
+	}
+	return false
+}
+
 // EngineFailed says why an engine ended.
 type EngineFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1268,7 +1286,9 @@ type EngineFailed struct {
 	// Another attempt would fail in the same way.
 	Permanent bool `protobuf:"varint,2,opt,name=permanent,proto3" json:"permanent,omitempty"`
 	// The agent ended the engine because it stops itself, or was started again: that does not count as a restart.
-	NodeStopping  bool `protobuf:"varint,3,opt,name=node_stopping,json=nodeStopping,proto3" json:"node_stopping,omitempty"`
+	NodeStopping bool `protobuf:"varint,3,opt,name=node_stopping,json=nodeStopping,proto3" json:"node_stopping,omitempty"`
+	// The loss or a gradient was not a number any more.
+	Diverged      bool `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1320,6 +1340,13 @@ func (x *EngineFailed) GetPermanent() bool {
 func (x *EngineFailed) GetNodeStopping() bool {
 	if x != nil {
 		return x.NodeStopping
+	}
+	return false
+}
+
+func (x *EngineFailed) GetDiverged() bool {
+	if x != nil {
+		return x.Diverged
 	}
 	return false
 }
@@ -2175,7 +2202,7 @@ var File_tandem_v1_engine_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/engine.proto\x12\ttandem.v1\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x15tandem/v1/trial.proto\"\xa1\x02\n" +
+	"\x16tandem/v1/engine.proto\x12\ttandem.v1\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xa1\x02\n" +
 	"\n" +
 	"EngineTask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
@@ -2187,7 +2214,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\apublish\x18\x05 \x01(\v2\x16.tandem.v1.PublishTaskH\x00R\apublish\x12,\n" +
 	"\x05serve\x18\x06 \x01(\v2\x14.tandem.v1.ServeTaskH\x00R\x05serve\x122\n" +
 	"\astorage\x18\a \x01(\v2\x18.tandem.v1.StorageConfigR\astorageB\x06\n" +
-	"\x04task\"\xf1\x03\n" +
+	"\x04task\"\x87\x04\n" +
 	"\tTrainTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
@@ -2203,7 +2230,8 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x0edataset_prefix\x18\f \x01(\tR\rdatasetPrefix\x12+\n" +
 	"\x11checkpoint_prefix\x18\r \x01(\tR\x10checkpointPrefix\x12\x1a\n" +
 	"\bstopping\x18\x0e \x01(\bR\bstopping\x12-\n" +
-	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplayTaskR\x06replay\"D\n" +
+	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplayTaskR\x06replay\x12\x14\n" +
+	"\x05until\x18\x10 \x01(\x01R\x05until\"D\n" +
 	"\n" +
 	"ReplayTask\x12\x19\n" +
 	"\btrial_id\x18\x01 \x01(\tR\atrialId\x12\x1b\n" +
@@ -2279,13 +2307,15 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"checkpoint\x18\x01 \x01(\v2\x15.tandem.v1.CheckpointR\n" +
 	"checkpoint\"B\n" +
 	"\x0eEngineFinished\x120\n" +
-	"\x06replay\x18\x01 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"#\n" +
+	"\x06replay\x18\x01 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"=\n" +
 	"\rEngineStopped\x12\x12\n" +
-	"\x04step\x18\x01 \x01(\x03R\x04step\"k\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x18\n" +
+	"\areached\x18\x02 \x01(\bR\areached\"\x87\x01\n" +
 	"\fEngineFailed\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1c\n" +
 	"\tpermanent\x18\x02 \x01(\bR\tpermanent\x12#\n" +
-	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\"\xe8\x01\n" +
+	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\x12\x1a\n" +
+	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"\xe8\x01\n" +
 	"\fVersionSaved\x12\x1d\n" +
 	"\n" +
 	"version_id\x18\x01 \x01(\tR\tversionId\x12'\n" +
@@ -2461,6 +2491,7 @@ func file_tandem_v1_engine_proto_init() {
 	file_tandem_v1_cluster_proto_init()
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_model_proto_init()
+	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
 	file_tandem_v1_engine_proto_msgTypes[0].OneofWrappers = []any{
 		(*EngineTask_Train)(nil),

@@ -35,6 +35,8 @@ const (
 	JobKind_JOB_KIND_PUBLISH JobKind = 2
 	// Do steps of a training again from one of its checkpoints, and compare them with what it did then.
 	JobKind_JOB_KIND_REPLAY JobKind = 3
+	// Search the best of many trainings: an experiment of many trials.
+	JobKind_JOB_KIND_SWEEP JobKind = 4
 )
 
 // Enum value maps for JobKind.
@@ -44,12 +46,14 @@ var (
 		1: "JOB_KIND_TRAIN",
 		2: "JOB_KIND_PUBLISH",
 		3: "JOB_KIND_REPLAY",
+		4: "JOB_KIND_SWEEP",
 	}
 	JobKind_value = map[string]int32{
 		"JOB_KIND_UNSPECIFIED": 0,
 		"JOB_KIND_TRAIN":       1,
 		"JOB_KIND_PUBLISH":     2,
 		"JOB_KIND_REPLAY":      3,
+		"JOB_KIND_SWEEP":       4,
 	}
 )
 
@@ -225,7 +229,7 @@ type Job struct {
 	Intent JobIntent `protobuf:"varint,7,opt,name=intent,proto3,enum=tandem.v1.JobIntent" json:"intent,omitempty"`
 	// Why the job is where it is, for people: the reason it waits, or the error that ended it.
 	Reason string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Trials of the job, in order of creation.
+	// Trials of the job, in order of creation; empty for a sweep, see SweepService.
 	TrialIds []string `protobuf:"bytes,9,rep,name=trial_ids,json=trialIds,proto3" json:"trial_ids,omitempty"`
 	// Name of the token that submitted the job.
 	SubmittedBy string `protobuf:"bytes,10,opt,name=submitted_by,json=submittedBy,proto3" json:"submitted_by,omitempty"`
@@ -396,1330 +400,6 @@ func (x *Job) GetReplay() *ReplayOutcome {
 	return nil
 }
 
-// JobSpec is what a user submits, as YAML or JSON. Unknown keys are errors.
-type JobSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name for people, 1 to 63 of [a-z0-9-].
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// "train" (the default), "publish" or "replay".
-	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Dataset to train on: "name" (newest version) or "name@version".
-	Dataset string `protobuf:"bytes,3,opt,name=dataset,proto3" json:"dataset,omitempty"`
-	// Identity of the dataset version; the coordinator fills it in.
-	DatasetId string `protobuf:"bytes,4,opt,name=dataset_id,json=datasetId,proto3" json:"dataset_id,omitempty"`
-	// Model to train.
-	Model *ModelSpec `protobuf:"bytes,5,opt,name=model,proto3" json:"model,omitempty"`
-	// How to train.
-	Training *TrainingSpec `protobuf:"bytes,6,opt,name=training,proto3" json:"training,omitempty"`
-	// Where to run.
-	Resources *ResourceSpec `protobuf:"bytes,7,opt,name=resources,proto3" json:"resources,omitempty"`
-	// When to look at the validation split.
-	Evaluate *EvaluateSpec `protobuf:"bytes,8,opt,name=evaluate,proto3" json:"evaluate,omitempty"`
-	// When to keep state.
-	Checkpoint *CheckpointSpec `protobuf:"bytes,9,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
-	// Validation metric that names the best checkpoint: "accuracy" or "loss" (cross-entropy), "loss" or "mae" (regression).
-	Metric string `protobuf:"bytes,10,opt,name=metric,proto3" json:"metric,omitempty"`
-	// "min" or "max"; the default follows from the metric.
-	Mode string `protobuf:"bytes,11,opt,name=mode,proto3" json:"mode,omitempty"`
-	// Higher goes first; 0 by default, -1000 to 1000.
-	Priority int32 `protobuf:"varint,12,opt,name=priority,proto3" json:"priority,omitempty"`
-	// How often a crashed, killed or hung process may be started again, with no step gained in between, before the job fails; 3 by default.
-	MaxRestarts *int32 `protobuf:"varint,13,opt,name=max_restarts,json=maxRestarts,proto3,oneof" json:"max_restarts,omitempty"`
-	// Publish the best checkpoint when training is done; nothing is published without it.
-	Publish *PublishSpec `protobuf:"bytes,14,opt,name=publish,proto3" json:"publish,omitempty"`
-	// What to do again; only for kind replay, whose other sections are those of the training.
-	Replay        *ReplaySpec `protobuf:"bytes,15,opt,name=replay,proto3" json:"replay,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *JobSpec) Reset() {
-	*x = JobSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *JobSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*JobSpec) ProtoMessage() {}
-
-func (x *JobSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use JobSpec.ProtoReflect.Descriptor instead.
-func (*JobSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *JobSpec) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *JobSpec) GetKind() string {
-	if x != nil {
-		return x.Kind
-	}
-	return ""
-}
-
-func (x *JobSpec) GetDataset() string {
-	if x != nil {
-		return x.Dataset
-	}
-	return ""
-}
-
-func (x *JobSpec) GetDatasetId() string {
-	if x != nil {
-		return x.DatasetId
-	}
-	return ""
-}
-
-func (x *JobSpec) GetModel() *ModelSpec {
-	if x != nil {
-		return x.Model
-	}
-	return nil
-}
-
-func (x *JobSpec) GetTraining() *TrainingSpec {
-	if x != nil {
-		return x.Training
-	}
-	return nil
-}
-
-func (x *JobSpec) GetResources() *ResourceSpec {
-	if x != nil {
-		return x.Resources
-	}
-	return nil
-}
-
-func (x *JobSpec) GetEvaluate() *EvaluateSpec {
-	if x != nil {
-		return x.Evaluate
-	}
-	return nil
-}
-
-func (x *JobSpec) GetCheckpoint() *CheckpointSpec {
-	if x != nil {
-		return x.Checkpoint
-	}
-	return nil
-}
-
-func (x *JobSpec) GetMetric() string {
-	if x != nil {
-		return x.Metric
-	}
-	return ""
-}
-
-func (x *JobSpec) GetMode() string {
-	if x != nil {
-		return x.Mode
-	}
-	return ""
-}
-
-func (x *JobSpec) GetPriority() int32 {
-	if x != nil {
-		return x.Priority
-	}
-	return 0
-}
-
-func (x *JobSpec) GetMaxRestarts() int32 {
-	if x != nil && x.MaxRestarts != nil {
-		return *x.MaxRestarts
-	}
-	return 0
-}
-
-func (x *JobSpec) GetPublish() *PublishSpec {
-	if x != nil {
-		return x.Publish
-	}
-	return nil
-}
-
-func (x *JobSpec) GetReplay() *ReplaySpec {
-	if x != nil {
-		return x.Replay
-	}
-	return nil
-}
-
-// ModelSpec names an architecture. Exactly one is set.
-type ModelSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The architecture.
-	//
-	// Types that are valid to be assigned to Architecture:
-	//
-	//	*ModelSpec_Mlp
-	//	*ModelSpec_Cnn
-	//	*ModelSpec_Torchscript
-	//	*ModelSpec_Resnet
-	//	*ModelSpec_Gpt
-	Architecture  isModelSpec_Architecture `protobuf_oneof:"architecture"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ModelSpec) Reset() {
-	*x = ModelSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ModelSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ModelSpec) ProtoMessage() {}
-
-func (x *ModelSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ModelSpec.ProtoReflect.Descriptor instead.
-func (*ModelSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *ModelSpec) GetArchitecture() isModelSpec_Architecture {
-	if x != nil {
-		return x.Architecture
-	}
-	return nil
-}
-
-func (x *ModelSpec) GetMlp() *MlpSpec {
-	if x != nil {
-		if x, ok := x.Architecture.(*ModelSpec_Mlp); ok {
-			return x.Mlp
-		}
-	}
-	return nil
-}
-
-func (x *ModelSpec) GetCnn() *CnnSpec {
-	if x != nil {
-		if x, ok := x.Architecture.(*ModelSpec_Cnn); ok {
-			return x.Cnn
-		}
-	}
-	return nil
-}
-
-func (x *ModelSpec) GetTorchscript() *TorchScriptSpec {
-	if x != nil {
-		if x, ok := x.Architecture.(*ModelSpec_Torchscript); ok {
-			return x.Torchscript
-		}
-	}
-	return nil
-}
-
-func (x *ModelSpec) GetResnet() *ResnetSpec {
-	if x != nil {
-		if x, ok := x.Architecture.(*ModelSpec_Resnet); ok {
-			return x.Resnet
-		}
-	}
-	return nil
-}
-
-func (x *ModelSpec) GetGpt() *GptSpec {
-	if x != nil {
-		if x, ok := x.Architecture.(*ModelSpec_Gpt); ok {
-			return x.Gpt
-		}
-	}
-	return nil
-}
-
-type isModelSpec_Architecture interface {
-	isModelSpec_Architecture()
-}
-
-type ModelSpec_Mlp struct {
-	// Fully connected layers.
-	Mlp *MlpSpec `protobuf:"bytes,1,opt,name=mlp,proto3,oneof"`
-}
-
-type ModelSpec_Cnn struct {
-	// Convolutions, then fully connected layers.
-	Cnn *CnnSpec `protobuf:"bytes,2,opt,name=cnn,proto3,oneof"`
-}
-
-type ModelSpec_Torchscript struct {
-	// The user's own TorchScript file.
-	Torchscript *TorchScriptSpec `protobuf:"bytes,3,opt,name=torchscript,proto3,oneof"`
-}
-
-type ModelSpec_Resnet struct {
-	// Residual network for images.
-	Resnet *ResnetSpec `protobuf:"bytes,4,opt,name=resnet,proto3,oneof"`
-}
-
-type ModelSpec_Gpt struct {
-	// Transformer that predicts the next byte of a text.
-	Gpt *GptSpec `protobuf:"bytes,5,opt,name=gpt,proto3,oneof"`
-}
-
-func (*ModelSpec_Mlp) isModelSpec_Architecture() {}
-
-func (*ModelSpec_Cnn) isModelSpec_Architecture() {}
-
-func (*ModelSpec_Torchscript) isModelSpec_Architecture() {}
-
-func (*ModelSpec_Resnet) isModelSpec_Architecture() {}
-
-func (*ModelSpec_Gpt) isModelSpec_Architecture() {}
-
-// MlpSpec is a multi-layer perceptron over flattened inputs.
-type MlpSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Width of each hidden layer.
-	Hidden []int32 `protobuf:"varint,1,rep,packed,name=hidden,proto3" json:"hidden,omitempty"`
-	// "relu" (the default), "gelu" or "tanh".
-	Activation string `protobuf:"bytes,2,opt,name=activation,proto3" json:"activation,omitempty"`
-	// Share of activations dropped in training, 0 to below 1.
-	Dropout       float64 `protobuf:"fixed64,3,opt,name=dropout,proto3" json:"dropout,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *MlpSpec) Reset() {
-	*x = MlpSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MlpSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MlpSpec) ProtoMessage() {}
-
-func (x *MlpSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MlpSpec.ProtoReflect.Descriptor instead.
-func (*MlpSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *MlpSpec) GetHidden() []int32 {
-	if x != nil {
-		return x.Hidden
-	}
-	return nil
-}
-
-func (x *MlpSpec) GetActivation() string {
-	if x != nil {
-		return x.Activation
-	}
-	return ""
-}
-
-func (x *MlpSpec) GetDropout() float64 {
-	if x != nil {
-		return x.Dropout
-	}
-	return 0
-}
-
-// CnnSpec is a stack of convolution, activation and pooling blocks over [channels, height, width] inputs.
-type CnnSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Output channels of each block.
-	Channels []int32 `protobuf:"varint,1,rep,packed,name=channels,proto3" json:"channels,omitempty"`
-	// Side of the square kernels, odd; 3 by default.
-	Kernel int32 `protobuf:"varint,2,opt,name=kernel,proto3" json:"kernel,omitempty"`
-	// Side of the max pooling after each block; 2 by default, 1 for none. A block whose input is smaller is not pooled.
-	Pool int32 `protobuf:"varint,3,opt,name=pool,proto3" json:"pool,omitempty"`
-	// Width of each fully connected layer after the blocks.
-	Hidden []int32 `protobuf:"varint,4,rep,packed,name=hidden,proto3" json:"hidden,omitempty"`
-	// "relu" (the default), "gelu" or "tanh".
-	Activation string `protobuf:"bytes,5,opt,name=activation,proto3" json:"activation,omitempty"`
-	// Share of activations dropped before each fully connected layer, 0 to below 1.
-	Dropout float64 `protobuf:"fixed64,6,opt,name=dropout,proto3" json:"dropout,omitempty"`
-	// "none" (the default) or "group": group normalisation after each convolution.
-	Norm          string `protobuf:"bytes,7,opt,name=norm,proto3" json:"norm,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CnnSpec) Reset() {
-	*x = CnnSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CnnSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CnnSpec) ProtoMessage() {}
-
-func (x *CnnSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CnnSpec.ProtoReflect.Descriptor instead.
-func (*CnnSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *CnnSpec) GetChannels() []int32 {
-	if x != nil {
-		return x.Channels
-	}
-	return nil
-}
-
-func (x *CnnSpec) GetKernel() int32 {
-	if x != nil {
-		return x.Kernel
-	}
-	return 0
-}
-
-func (x *CnnSpec) GetPool() int32 {
-	if x != nil {
-		return x.Pool
-	}
-	return 0
-}
-
-func (x *CnnSpec) GetHidden() []int32 {
-	if x != nil {
-		return x.Hidden
-	}
-	return nil
-}
-
-func (x *CnnSpec) GetActivation() string {
-	if x != nil {
-		return x.Activation
-	}
-	return ""
-}
-
-func (x *CnnSpec) GetDropout() float64 {
-	if x != nil {
-		return x.Dropout
-	}
-	return 0
-}
-
-func (x *CnnSpec) GetNorm() string {
-	if x != nil {
-		return x.Norm
-	}
-	return ""
-}
-
-// ResnetSpec is a residual network over [channels, height, width] inputs.
-type ResnetSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// 8: three blocks of 16, 32 and 64 channels, for small images. 18: torchvision's ResNet-18.
-	Depth int32 `protobuf:"varint,1,opt,name=depth,proto3" json:"depth,omitempty"`
-	// "small" (a 3x3 convolution; the default up to 64 pixels a side, and the only one of depth 8) or
-	// "imagenet" (7x7 with stride 2, then max pooling).
-	Stem string `protobuf:"bytes,2,opt,name=stem,proto3" json:"stem,omitempty"`
-	// "batch" (the default): batch normalisation, by each worker's share of the batch; "group": group normalisation.
-	Norm          string `protobuf:"bytes,3,opt,name=norm,proto3" json:"norm,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ResnetSpec) Reset() {
-	*x = ResnetSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ResnetSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ResnetSpec) ProtoMessage() {}
-
-func (x *ResnetSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ResnetSpec.ProtoReflect.Descriptor instead.
-func (*ResnetSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *ResnetSpec) GetDepth() int32 {
-	if x != nil {
-		return x.Depth
-	}
-	return 0
-}
-
-func (x *ResnetSpec) GetStem() string {
-	if x != nil {
-		return x.Stem
-	}
-	return ""
-}
-
-func (x *ResnetSpec) GetNorm() string {
-	if x != nil {
-		return x.Norm
-	}
-	return ""
-}
-
-// GptSpec is a pre-norm transformer decoder over rows of byte values, with one prediction for each position.
-type GptSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Transformer blocks; 4 by default.
-	Layers int32 `protobuf:"varint,1,opt,name=layers,proto3" json:"layers,omitempty"`
-	// Numbers of each position; 128 by default.
-	Width int32 `protobuf:"varint,2,opt,name=width,proto3" json:"width,omitempty"`
-	// Attention heads, which share the width; 4 by default.
-	Heads int32 `protobuf:"varint,3,opt,name=heads,proto3" json:"heads,omitempty"`
-	// Share of activations dropped in training, 0 to below 1.
-	Dropout float64 `protobuf:"fixed64,4,opt,name=dropout,proto3" json:"dropout,omitempty"`
-	// Bytes of a row; the dataset decides it, and another number is refused.
-	Context       int32 `protobuf:"varint,5,opt,name=context,proto3" json:"context,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GptSpec) Reset() {
-	*x = GptSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GptSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GptSpec) ProtoMessage() {}
-
-func (x *GptSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GptSpec.ProtoReflect.Descriptor instead.
-func (*GptSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *GptSpec) GetLayers() int32 {
-	if x != nil {
-		return x.Layers
-	}
-	return 0
-}
-
-func (x *GptSpec) GetWidth() int32 {
-	if x != nil {
-		return x.Width
-	}
-	return 0
-}
-
-func (x *GptSpec) GetHeads() int32 {
-	if x != nil {
-		return x.Heads
-	}
-	return 0
-}
-
-func (x *GptSpec) GetDropout() float64 {
-	if x != nil {
-		return x.Dropout
-	}
-	return 0
-}
-
-func (x *GptSpec) GetContext() int32 {
-	if x != nil {
-		return x.Context
-	}
-	return 0
-}
-
-// TorchScriptSpec is a model file made with torch.jit.script or torch.jit.trace.
-type TorchScriptSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// SHA-256 of the uploaded file, in hexadecimal; the CLI uploads 'file' and fills this in.
-	Artifact string `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
-	// Path of the file beside the spec; only the CLI reads it.
-	File          string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TorchScriptSpec) Reset() {
-	*x = TorchScriptSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TorchScriptSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TorchScriptSpec) ProtoMessage() {}
-
-func (x *TorchScriptSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TorchScriptSpec.ProtoReflect.Descriptor instead.
-func (*TorchScriptSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *TorchScriptSpec) GetArtifact() string {
-	if x != nil {
-		return x.Artifact
-	}
-	return ""
-}
-
-func (x *TorchScriptSpec) GetFile() string {
-	if x != nil {
-		return x.File
-	}
-	return ""
-}
-
-// TrainingSpec says how to train.
-type TrainingSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Rows of a step over all workers together.
-	Batch int32 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
-	// Passes over the training split; exactly one of epochs and steps is set.
-	Epochs int32 `protobuf:"varint,2,opt,name=epochs,proto3" json:"epochs,omitempty"`
-	// Optimizer steps.
-	Steps int64 `protobuf:"varint,3,opt,name=steps,proto3" json:"steps,omitempty"`
-	// "cross_entropy" or "mse"; the default follows from the dataset's task.
-	Loss string `protobuf:"bytes,4,opt,name=loss,proto3" json:"loss,omitempty"`
-	// Optimizer and its settings.
-	Optimizer *OptimizerSpec `protobuf:"bytes,5,opt,name=optimizer,proto3" json:"optimizer,omitempty"`
-	// Learning rate over time.
-	Schedule *ScheduleSpec `protobuf:"bytes,6,opt,name=schedule,proto3" json:"schedule,omitempty"`
-	// Largest L2 norm of the gradient; larger ones are scaled down. 0: no limit.
-	ClipNorm float64 `protobuf:"fixed64,7,opt,name=clip_norm,json=clipNorm,proto3" json:"clip_norm,omitempty"`
-	// Seed of initialisation, order and dropout; 0 is a seed like any other.
-	Seed int64 `protobuf:"varint,8,opt,name=seed,proto3" json:"seed,omitempty"`
-	// Parts a worker's share of the batch is computed in, to save memory; 1 by default.
-	MicroBatches  int32 `protobuf:"varint,9,opt,name=micro_batches,json=microBatches,proto3" json:"micro_batches,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TrainingSpec) Reset() {
-	*x = TrainingSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TrainingSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TrainingSpec) ProtoMessage() {}
-
-func (x *TrainingSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TrainingSpec.ProtoReflect.Descriptor instead.
-func (*TrainingSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *TrainingSpec) GetBatch() int32 {
-	if x != nil {
-		return x.Batch
-	}
-	return 0
-}
-
-func (x *TrainingSpec) GetEpochs() int32 {
-	if x != nil {
-		return x.Epochs
-	}
-	return 0
-}
-
-func (x *TrainingSpec) GetSteps() int64 {
-	if x != nil {
-		return x.Steps
-	}
-	return 0
-}
-
-func (x *TrainingSpec) GetLoss() string {
-	if x != nil {
-		return x.Loss
-	}
-	return ""
-}
-
-func (x *TrainingSpec) GetOptimizer() *OptimizerSpec {
-	if x != nil {
-		return x.Optimizer
-	}
-	return nil
-}
-
-func (x *TrainingSpec) GetSchedule() *ScheduleSpec {
-	if x != nil {
-		return x.Schedule
-	}
-	return nil
-}
-
-func (x *TrainingSpec) GetClipNorm() float64 {
-	if x != nil {
-		return x.ClipNorm
-	}
-	return 0
-}
-
-func (x *TrainingSpec) GetSeed() int64 {
-	if x != nil {
-		return x.Seed
-	}
-	return 0
-}
-
-func (x *TrainingSpec) GetMicroBatches() int32 {
-	if x != nil {
-		return x.MicroBatches
-	}
-	return 0
-}
-
-// OptimizerSpec is an optimizer. Settings left out take PyTorch's defaults.
-type OptimizerSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// "sgd", "adam" or "adamw"; adamw by default.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Learning rate at its highest; 0.001 by default.
-	Lr float64 `protobuf:"fixed64,2,opt,name=lr,proto3" json:"lr,omitempty"`
-	// Momentum of sgd.
-	Momentum float64 `protobuf:"fixed64,3,opt,name=momentum,proto3" json:"momentum,omitempty"`
-	// Nesterov momentum of sgd.
-	Nesterov bool `protobuf:"varint,4,opt,name=nesterov,proto3" json:"nesterov,omitempty"`
-	// Decay of the weights; 0 by default, 0.01 for adamw.
-	WeightDecay *float64 `protobuf:"fixed64,5,opt,name=weight_decay,json=weightDecay,proto3,oneof" json:"weight_decay,omitempty"`
-	// Decay of the first moment; 0.9 by default.
-	Beta1 float64 `protobuf:"fixed64,6,opt,name=beta1,proto3" json:"beta1,omitempty"`
-	// Decay of the second moment; 0.999 by default.
-	Beta2 float64 `protobuf:"fixed64,7,opt,name=beta2,proto3" json:"beta2,omitempty"`
-	// Added to the denominator; 1e-8 by default.
-	Eps           float64 `protobuf:"fixed64,8,opt,name=eps,proto3" json:"eps,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *OptimizerSpec) Reset() {
-	*x = OptimizerSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *OptimizerSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*OptimizerSpec) ProtoMessage() {}
-
-func (x *OptimizerSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use OptimizerSpec.ProtoReflect.Descriptor instead.
-func (*OptimizerSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *OptimizerSpec) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *OptimizerSpec) GetLr() float64 {
-	if x != nil {
-		return x.Lr
-	}
-	return 0
-}
-
-func (x *OptimizerSpec) GetMomentum() float64 {
-	if x != nil {
-		return x.Momentum
-	}
-	return 0
-}
-
-func (x *OptimizerSpec) GetNesterov() bool {
-	if x != nil {
-		return x.Nesterov
-	}
-	return false
-}
-
-func (x *OptimizerSpec) GetWeightDecay() float64 {
-	if x != nil && x.WeightDecay != nil {
-		return *x.WeightDecay
-	}
-	return 0
-}
-
-func (x *OptimizerSpec) GetBeta1() float64 {
-	if x != nil {
-		return x.Beta1
-	}
-	return 0
-}
-
-func (x *OptimizerSpec) GetBeta2() float64 {
-	if x != nil {
-		return x.Beta2
-	}
-	return 0
-}
-
-func (x *OptimizerSpec) GetEps() float64 {
-	if x != nil {
-		return x.Eps
-	}
-	return 0
-}
-
-// ScheduleSpec is the learning rate over steps: a linear warm-up, then the named course.
-type ScheduleSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// "constant" (the default) or "cosine".
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Steps over which the rate rises from 0 to lr.
-	WarmupSteps int64 `protobuf:"varint,2,opt,name=warmup_steps,json=warmupSteps,proto3" json:"warmup_steps,omitempty"`
-	// Rate at the end of cosine, as a share of lr; 0 by default.
-	FinalRatio    float64 `protobuf:"fixed64,3,opt,name=final_ratio,json=finalRatio,proto3" json:"final_ratio,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ScheduleSpec) Reset() {
-	*x = ScheduleSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ScheduleSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ScheduleSpec) ProtoMessage() {}
-
-func (x *ScheduleSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ScheduleSpec.ProtoReflect.Descriptor instead.
-func (*ScheduleSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
-}
-
-func (x *ScheduleSpec) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *ScheduleSpec) GetWarmupSteps() int64 {
-	if x != nil {
-		return x.WarmupSteps
-	}
-	return 0
-}
-
-func (x *ScheduleSpec) GetFinalRatio() float64 {
-	if x != nil {
-		return x.FinalRatio
-	}
-	return 0
-}
-
-// ResourceSpec says where to run.
-type ResourceSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Data-parallel processes, one slot each; 1 by default.
-	Workers int32 `protobuf:"varint,1,opt,name=workers,proto3" json:"workers,omitempty"`
-	// Pool to run in; "default" by default.
-	Pool string `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
-	// Fewest workers to go on with when some are lost; workers by default: the job waits for a replacement, with its state kept.
-	Min int32 `protobuf:"varint,3,opt,name=min,proto3" json:"min,omitempty"`
-	// Most workers it may be scaled to or grow to; workers by default.
-	Max           int32 `protobuf:"varint,4,opt,name=max,proto3" json:"max,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ResourceSpec) Reset() {
-	*x = ResourceSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ResourceSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ResourceSpec) ProtoMessage() {}
-
-func (x *ResourceSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ResourceSpec.ProtoReflect.Descriptor instead.
-func (*ResourceSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
-}
-
-func (x *ResourceSpec) GetWorkers() int32 {
-	if x != nil {
-		return x.Workers
-	}
-	return 0
-}
-
-func (x *ResourceSpec) GetPool() string {
-	if x != nil {
-		return x.Pool
-	}
-	return ""
-}
-
-func (x *ResourceSpec) GetMin() int32 {
-	if x != nil {
-		return x.Min
-	}
-	return 0
-}
-
-func (x *ResourceSpec) GetMax() int32 {
-	if x != nil {
-		return x.Max
-	}
-	return 0
-}
-
-// EvaluateSpec says when the validation split is evaluated.
-type EvaluateSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Every so many steps; 0: at the end of each epoch.
-	EverySteps int64 `protobuf:"varint,1,opt,name=every_steps,json=everySteps,proto3" json:"every_steps,omitempty"`
-	// Rows of one forward pass; the training batch by default.
-	Batch         int32 `protobuf:"varint,2,opt,name=batch,proto3" json:"batch,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *EvaluateSpec) Reset() {
-	*x = EvaluateSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *EvaluateSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*EvaluateSpec) ProtoMessage() {}
-
-func (x *EvaluateSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use EvaluateSpec.ProtoReflect.Descriptor instead.
-func (*EvaluateSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *EvaluateSpec) GetEverySteps() int64 {
-	if x != nil {
-		return x.EverySteps
-	}
-	return 0
-}
-
-func (x *EvaluateSpec) GetBatch() int32 {
-	if x != nil {
-		return x.Batch
-	}
-	return 0
-}
-
-// CheckpointSpec says when state is kept, besides at each evaluation.
-type CheckpointSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Every so many steps; 0: only at evaluations and at the end.
-	EverySteps int64 `protobuf:"varint,1,opt,name=every_steps,json=everySteps,proto3" json:"every_steps,omitempty"`
-	// What to retain.
-	Keep          *KeepSpec `protobuf:"bytes,2,opt,name=keep,proto3" json:"keep,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CheckpointSpec) Reset() {
-	*x = CheckpointSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CheckpointSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CheckpointSpec) ProtoMessage() {}
-
-func (x *CheckpointSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CheckpointSpec.ProtoReflect.Descriptor instead.
-func (*CheckpointSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
-}
-
-func (x *CheckpointSpec) GetEverySteps() int64 {
-	if x != nil {
-		return x.EverySteps
-	}
-	return 0
-}
-
-func (x *CheckpointSpec) GetKeep() *KeepSpec {
-	if x != nil {
-		return x.Keep
-	}
-	return nil
-}
-
-// KeepSpec is the retention of a trial's checkpoints.
-type KeepSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Best ones by the metric; 1 by default.
-	Best int32 `protobuf:"varint,1,opt,name=best,proto3" json:"best,omitempty"`
-	// Newest ones; 1 by default.
-	Latest        int32 `protobuf:"varint,2,opt,name=latest,proto3" json:"latest,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *KeepSpec) Reset() {
-	*x = KeepSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *KeepSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*KeepSpec) ProtoMessage() {}
-
-func (x *KeepSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use KeepSpec.ProtoReflect.Descriptor instead.
-func (*KeepSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
-}
-
-func (x *KeepSpec) GetBest() int32 {
-	if x != nil {
-		return x.Best
-	}
-	return 0
-}
-
-func (x *KeepSpec) GetLatest() int32 {
-	if x != nil {
-		return x.Latest
-	}
-	return 0
-}
-
-// PublishSpec says under which name a version is published.
-type PublishSpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model, 1 to 63 of [a-z0-9-].
-	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Aliases that then point to the new version.
-	Aliases []string `protobuf:"bytes,2,rep,name=aliases,proto3" json:"aliases,omitempty"`
-	// Checkpoint to publish; only for kind publish.
-	CheckpointId  string `protobuf:"bytes,3,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PublishSpec) Reset() {
-	*x = PublishSpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PublishSpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PublishSpec) ProtoMessage() {}
-
-func (x *PublishSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PublishSpec.ProtoReflect.Descriptor instead.
-func (*PublishSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
-}
-
-func (x *PublishSpec) GetModel() string {
-	if x != nil {
-		return x.Model
-	}
-	return ""
-}
-
-func (x *PublishSpec) GetAliases() []string {
-	if x != nil {
-		return x.Aliases
-	}
-	return nil
-}
-
-func (x *PublishSpec) GetCheckpointId() string {
-	if x != nil {
-		return x.CheckpointId
-	}
-	return ""
-}
-
-// ReplaySpec says which steps of a training are done again.
-type ReplaySpec struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Checkpoint to begin from.
-	CheckpointId string `protobuf:"bytes,1,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
-	// Steps to do from there, 1 to 10000; fewer where the training ended before.
-	Steps         int64 `protobuf:"varint,2,opt,name=steps,proto3" json:"steps,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReplaySpec) Reset() {
-	*x = ReplaySpec{}
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReplaySpec) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReplaySpec) ProtoMessage() {}
-
-func (x *ReplaySpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReplaySpec.ProtoReflect.Descriptor instead.
-func (*ReplaySpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
-}
-
-func (x *ReplaySpec) GetCheckpointId() string {
-	if x != nil {
-		return x.CheckpointId
-	}
-	return ""
-}
-
-func (x *ReplaySpec) GetSteps() int64 {
-	if x != nil {
-		return x.Steps
-	}
-	return 0
-}
-
 // ReplayOutcome is what came of doing steps again.
 type ReplayOutcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1735,7 +415,7 @@ type ReplayOutcome struct {
 
 func (x *ReplayOutcome) Reset() {
 	*x = ReplayOutcome{}
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +427,7 @@ func (x *ReplayOutcome) String() string {
 func (*ReplayOutcome) ProtoMessage() {}
 
 func (x *ReplayOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +440,7 @@ func (x *ReplayOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayOutcome.ProtoReflect.Descriptor instead.
 func (*ReplayOutcome) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ReplayOutcome) GetSame() bool {
@@ -1799,7 +479,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +491,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +504,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SubmitJobRequest) GetSpec() *JobSpec {
@@ -1859,7 +539,7 @@ type SubmitJobResponse struct {
 
 func (x *SubmitJobResponse) Reset() {
 	*x = SubmitJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +551,7 @@ func (x *SubmitJobResponse) String() string {
 func (*SubmitJobResponse) ProtoMessage() {}
 
 func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +564,7 @@ func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobResponse.ProtoReflect.Descriptor instead.
 func (*SubmitJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SubmitJobResponse) GetJob() *Job {
@@ -1905,7 +585,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1917,7 +597,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1930,7 +610,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -1955,7 +635,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +647,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +660,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -2017,7 +697,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +709,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +722,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListJobsRequest) GetStates() []JobState {
@@ -2070,7 +750,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +762,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +775,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -2120,7 +800,7 @@ type SetJobIntentRequest struct {
 
 func (x *SetJobIntentRequest) Reset() {
 	*x = SetJobIntentRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +812,7 @@ func (x *SetJobIntentRequest) String() string {
 func (*SetJobIntentRequest) ProtoMessage() {}
 
 func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +825,7 @@ func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentRequest.ProtoReflect.Descriptor instead.
 func (*SetJobIntentRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SetJobIntentRequest) GetId() string {
@@ -2180,7 +860,7 @@ type SetJobIntentResponse struct {
 
 func (x *SetJobIntentResponse) Reset() {
 	*x = SetJobIntentResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +872,7 @@ func (x *SetJobIntentResponse) String() string {
 func (*SetJobIntentResponse) ProtoMessage() {}
 
 func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +885,7 @@ func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentResponse.ProtoReflect.Descriptor instead.
 func (*SetJobIntentResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetJobIntentResponse) GetJob() *Job {
@@ -2230,7 +910,7 @@ type ScaleJobRequest struct {
 
 func (x *ScaleJobRequest) Reset() {
 	*x = ScaleJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[26]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +922,7 @@ func (x *ScaleJobRequest) String() string {
 func (*ScaleJobRequest) ProtoMessage() {}
 
 func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[26]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2255,7 +935,7 @@ func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobRequest.ProtoReflect.Descriptor instead.
 func (*ScaleJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ScaleJobRequest) GetId() string {
@@ -2290,7 +970,7 @@ type ScaleJobResponse struct {
 
 func (x *ScaleJobResponse) Reset() {
 	*x = ScaleJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[27]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2302,7 +982,7 @@ func (x *ScaleJobResponse) String() string {
 func (*ScaleJobResponse) ProtoMessage() {}
 
 func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[27]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2315,7 +995,7 @@ func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobResponse.ProtoReflect.Descriptor instead.
 func (*ScaleJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ScaleJobResponse) GetJob() *Job {
@@ -2336,7 +1016,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[28]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +1028,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[28]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +1041,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -2386,7 +1066,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[29]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +1078,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[29]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +1091,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -2448,7 +1128,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[30]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +1140,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[30]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +1153,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -2511,7 +1191,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[31]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2523,7 +1203,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[31]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2536,7 +1216,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -2585,7 +1265,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\x9a\x05\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x9a\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -2607,114 +1287,7 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x11published_version\x18\x0e \x01(\tR\x10publishedVersion\x12%\n" +
 	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\x12\x18\n" +
 	"\aworkers\x18\x10 \x01(\x05R\aworkers\x120\n" +
-	"\x06replay\x18\x11 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"\xd4\x04\n" +
-	"\aJobSpec\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
-	"\adataset\x18\x03 \x01(\tR\adataset\x12\x1d\n" +
-	"\n" +
-	"dataset_id\x18\x04 \x01(\tR\tdatasetId\x12*\n" +
-	"\x05model\x18\x05 \x01(\v2\x14.tandem.v1.ModelSpecR\x05model\x123\n" +
-	"\btraining\x18\x06 \x01(\v2\x17.tandem.v1.TrainingSpecR\btraining\x125\n" +
-	"\tresources\x18\a \x01(\v2\x17.tandem.v1.ResourceSpecR\tresources\x123\n" +
-	"\bevaluate\x18\b \x01(\v2\x17.tandem.v1.EvaluateSpecR\bevaluate\x129\n" +
-	"\n" +
-	"checkpoint\x18\t \x01(\v2\x19.tandem.v1.CheckpointSpecR\n" +
-	"checkpoint\x12\x16\n" +
-	"\x06metric\x18\n" +
-	" \x01(\tR\x06metric\x12\x12\n" +
-	"\x04mode\x18\v \x01(\tR\x04mode\x12\x1a\n" +
-	"\bpriority\x18\f \x01(\x05R\bpriority\x12&\n" +
-	"\fmax_restarts\x18\r \x01(\x05H\x00R\vmaxRestarts\x88\x01\x01\x120\n" +
-	"\apublish\x18\x0e \x01(\v2\x16.tandem.v1.PublishSpecR\apublish\x12-\n" +
-	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplaySpecR\x06replayB\x0f\n" +
-	"\r_max_restarts\"\x84\x02\n" +
-	"\tModelSpec\x12&\n" +
-	"\x03mlp\x18\x01 \x01(\v2\x12.tandem.v1.MlpSpecH\x00R\x03mlp\x12&\n" +
-	"\x03cnn\x18\x02 \x01(\v2\x12.tandem.v1.CnnSpecH\x00R\x03cnn\x12>\n" +
-	"\vtorchscript\x18\x03 \x01(\v2\x1a.tandem.v1.TorchScriptSpecH\x00R\vtorchscript\x12/\n" +
-	"\x06resnet\x18\x04 \x01(\v2\x15.tandem.v1.ResnetSpecH\x00R\x06resnet\x12&\n" +
-	"\x03gpt\x18\x05 \x01(\v2\x12.tandem.v1.GptSpecH\x00R\x03gptB\x0e\n" +
-	"\farchitecture\"[\n" +
-	"\aMlpSpec\x12\x16\n" +
-	"\x06hidden\x18\x01 \x03(\x05R\x06hidden\x12\x1e\n" +
-	"\n" +
-	"activation\x18\x02 \x01(\tR\n" +
-	"activation\x12\x18\n" +
-	"\adropout\x18\x03 \x01(\x01R\adropout\"\xb7\x01\n" +
-	"\aCnnSpec\x12\x1a\n" +
-	"\bchannels\x18\x01 \x03(\x05R\bchannels\x12\x16\n" +
-	"\x06kernel\x18\x02 \x01(\x05R\x06kernel\x12\x12\n" +
-	"\x04pool\x18\x03 \x01(\x05R\x04pool\x12\x16\n" +
-	"\x06hidden\x18\x04 \x03(\x05R\x06hidden\x12\x1e\n" +
-	"\n" +
-	"activation\x18\x05 \x01(\tR\n" +
-	"activation\x12\x18\n" +
-	"\adropout\x18\x06 \x01(\x01R\adropout\x12\x12\n" +
-	"\x04norm\x18\a \x01(\tR\x04norm\"J\n" +
-	"\n" +
-	"ResnetSpec\x12\x14\n" +
-	"\x05depth\x18\x01 \x01(\x05R\x05depth\x12\x12\n" +
-	"\x04stem\x18\x02 \x01(\tR\x04stem\x12\x12\n" +
-	"\x04norm\x18\x03 \x01(\tR\x04norm\"\x81\x01\n" +
-	"\aGptSpec\x12\x16\n" +
-	"\x06layers\x18\x01 \x01(\x05R\x06layers\x12\x14\n" +
-	"\x05width\x18\x02 \x01(\x05R\x05width\x12\x14\n" +
-	"\x05heads\x18\x03 \x01(\x05R\x05heads\x12\x18\n" +
-	"\adropout\x18\x04 \x01(\x01R\adropout\x12\x18\n" +
-	"\acontext\x18\x05 \x01(\x05R\acontext\"A\n" +
-	"\x0fTorchScriptSpec\x12\x1a\n" +
-	"\bartifact\x18\x01 \x01(\tR\bartifact\x12\x12\n" +
-	"\x04file\x18\x02 \x01(\tR\x04file\"\xa9\x02\n" +
-	"\fTrainingSpec\x12\x14\n" +
-	"\x05batch\x18\x01 \x01(\x05R\x05batch\x12\x16\n" +
-	"\x06epochs\x18\x02 \x01(\x05R\x06epochs\x12\x14\n" +
-	"\x05steps\x18\x03 \x01(\x03R\x05steps\x12\x12\n" +
-	"\x04loss\x18\x04 \x01(\tR\x04loss\x126\n" +
-	"\toptimizer\x18\x05 \x01(\v2\x18.tandem.v1.OptimizerSpecR\toptimizer\x123\n" +
-	"\bschedule\x18\x06 \x01(\v2\x17.tandem.v1.ScheduleSpecR\bschedule\x12\x1b\n" +
-	"\tclip_norm\x18\a \x01(\x01R\bclipNorm\x12\x12\n" +
-	"\x04seed\x18\b \x01(\x03R\x04seed\x12#\n" +
-	"\rmicro_batches\x18\t \x01(\x05R\fmicroBatches\"\xe2\x01\n" +
-	"\rOptimizerSpec\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
-	"\x02lr\x18\x02 \x01(\x01R\x02lr\x12\x1a\n" +
-	"\bmomentum\x18\x03 \x01(\x01R\bmomentum\x12\x1a\n" +
-	"\bnesterov\x18\x04 \x01(\bR\bnesterov\x12&\n" +
-	"\fweight_decay\x18\x05 \x01(\x01H\x00R\vweightDecay\x88\x01\x01\x12\x14\n" +
-	"\x05beta1\x18\x06 \x01(\x01R\x05beta1\x12\x14\n" +
-	"\x05beta2\x18\a \x01(\x01R\x05beta2\x12\x10\n" +
-	"\x03eps\x18\b \x01(\x01R\x03epsB\x0f\n" +
-	"\r_weight_decay\"f\n" +
-	"\fScheduleSpec\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
-	"\fwarmup_steps\x18\x02 \x01(\x03R\vwarmupSteps\x12\x1f\n" +
-	"\vfinal_ratio\x18\x03 \x01(\x01R\n" +
-	"finalRatio\"`\n" +
-	"\fResourceSpec\x12\x18\n" +
-	"\aworkers\x18\x01 \x01(\x05R\aworkers\x12\x12\n" +
-	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x10\n" +
-	"\x03min\x18\x03 \x01(\x05R\x03min\x12\x10\n" +
-	"\x03max\x18\x04 \x01(\x05R\x03max\"E\n" +
-	"\fEvaluateSpec\x12\x1f\n" +
-	"\vevery_steps\x18\x01 \x01(\x03R\n" +
-	"everySteps\x12\x14\n" +
-	"\x05batch\x18\x02 \x01(\x05R\x05batch\"Z\n" +
-	"\x0eCheckpointSpec\x12\x1f\n" +
-	"\vevery_steps\x18\x01 \x01(\x03R\n" +
-	"everySteps\x12'\n" +
-	"\x04keep\x18\x02 \x01(\v2\x13.tandem.v1.KeepSpecR\x04keep\"6\n" +
-	"\bKeepSpec\x12\x12\n" +
-	"\x04best\x18\x01 \x01(\x05R\x04best\x12\x16\n" +
-	"\x06latest\x18\x02 \x01(\x05R\x06latest\"b\n" +
-	"\vPublishSpec\x12\x14\n" +
-	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
-	"\aaliases\x18\x02 \x03(\tR\aaliases\x12#\n" +
-	"\rcheckpoint_id\x18\x03 \x01(\tR\fcheckpointId\"G\n" +
-	"\n" +
-	"ReplaySpec\x12#\n" +
-	"\rcheckpoint_id\x18\x01 \x01(\tR\fcheckpointId\x12\x14\n" +
-	"\x05steps\x18\x02 \x01(\x03R\x05steps\"S\n" +
+	"\x06replay\x18\x11 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"S\n" +
 	"\rReplayOutcome\x12\x12\n" +
 	"\x04same\x18\x01 \x01(\bR\x04same\x12\x14\n" +
 	"\x05steps\x18\x02 \x01(\x03R\x05steps\x12\x18\n" +
@@ -2768,12 +1341,13 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x05 \x01(\x03R\n" +
 	"generation\x12\x12\n" +
-	"\x04line\x18\x06 \x01(\tR\x04line*b\n" +
+	"\x04line\x18\x06 \x01(\tR\x04line*v\n" +
 	"\aJobKind\x12\x18\n" +
 	"\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_KIND_TRAIN\x10\x01\x12\x14\n" +
 	"\x10JOB_KIND_PUBLISH\x10\x02\x12\x13\n" +
-	"\x0fJOB_KIND_REPLAY\x10\x03*\xb1\x01\n" +
+	"\x0fJOB_KIND_REPLAY\x10\x03\x12\x12\n" +
+	"\x0eJOB_KIND_SWEEP\x10\x04*\xb1\x01\n" +
 	"\bJobState\x12\x19\n" +
 	"\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11JOB_STATE_PENDING\x10\x01\x12\x15\n" +
@@ -2812,104 +1386,74 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
 	(JobIntent)(0),                // 2: tandem.v1.JobIntent
 	(*Job)(nil),                   // 3: tandem.v1.Job
-	(*JobSpec)(nil),               // 4: tandem.v1.JobSpec
-	(*ModelSpec)(nil),             // 5: tandem.v1.ModelSpec
-	(*MlpSpec)(nil),               // 6: tandem.v1.MlpSpec
-	(*CnnSpec)(nil),               // 7: tandem.v1.CnnSpec
-	(*ResnetSpec)(nil),            // 8: tandem.v1.ResnetSpec
-	(*GptSpec)(nil),               // 9: tandem.v1.GptSpec
-	(*TorchScriptSpec)(nil),       // 10: tandem.v1.TorchScriptSpec
-	(*TrainingSpec)(nil),          // 11: tandem.v1.TrainingSpec
-	(*OptimizerSpec)(nil),         // 12: tandem.v1.OptimizerSpec
-	(*ScheduleSpec)(nil),          // 13: tandem.v1.ScheduleSpec
-	(*ResourceSpec)(nil),          // 14: tandem.v1.ResourceSpec
-	(*EvaluateSpec)(nil),          // 15: tandem.v1.EvaluateSpec
-	(*CheckpointSpec)(nil),        // 16: tandem.v1.CheckpointSpec
-	(*KeepSpec)(nil),              // 17: tandem.v1.KeepSpec
-	(*PublishSpec)(nil),           // 18: tandem.v1.PublishSpec
-	(*ReplaySpec)(nil),            // 19: tandem.v1.ReplaySpec
-	(*ReplayOutcome)(nil),         // 20: tandem.v1.ReplayOutcome
-	(*SubmitJobRequest)(nil),      // 21: tandem.v1.SubmitJobRequest
-	(*SubmitJobResponse)(nil),     // 22: tandem.v1.SubmitJobResponse
-	(*GetJobRequest)(nil),         // 23: tandem.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 24: tandem.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 25: tandem.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 26: tandem.v1.ListJobsResponse
-	(*SetJobIntentRequest)(nil),   // 27: tandem.v1.SetJobIntentRequest
-	(*SetJobIntentResponse)(nil),  // 28: tandem.v1.SetJobIntentResponse
-	(*ScaleJobRequest)(nil),       // 29: tandem.v1.ScaleJobRequest
-	(*ScaleJobResponse)(nil),      // 30: tandem.v1.ScaleJobResponse
-	(*WatchJobRequest)(nil),       // 31: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 32: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 33: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 34: tandem.v1.StreamLogsResponse
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*Trial)(nil),                 // 36: tandem.v1.Trial
-	(*Progress)(nil),              // 37: tandem.v1.Progress
+	(*ReplayOutcome)(nil),         // 4: tandem.v1.ReplayOutcome
+	(*SubmitJobRequest)(nil),      // 5: tandem.v1.SubmitJobRequest
+	(*SubmitJobResponse)(nil),     // 6: tandem.v1.SubmitJobResponse
+	(*GetJobRequest)(nil),         // 7: tandem.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 8: tandem.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 9: tandem.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 10: tandem.v1.ListJobsResponse
+	(*SetJobIntentRequest)(nil),   // 11: tandem.v1.SetJobIntentRequest
+	(*SetJobIntentResponse)(nil),  // 12: tandem.v1.SetJobIntentResponse
+	(*ScaleJobRequest)(nil),       // 13: tandem.v1.ScaleJobRequest
+	(*ScaleJobResponse)(nil),      // 14: tandem.v1.ScaleJobResponse
+	(*WatchJobRequest)(nil),       // 15: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 16: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 17: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 18: tandem.v1.StreamLogsResponse
+	(*JobSpec)(nil),               // 19: tandem.v1.JobSpec
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*Trial)(nil),                 // 21: tandem.v1.Trial
+	(*Progress)(nil),              // 22: tandem.v1.Progress
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
-	4,  // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
+	19, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	35, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	35, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	35, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	20, // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
-	5,  // 8: tandem.v1.JobSpec.model:type_name -> tandem.v1.ModelSpec
-	11, // 9: tandem.v1.JobSpec.training:type_name -> tandem.v1.TrainingSpec
-	14, // 10: tandem.v1.JobSpec.resources:type_name -> tandem.v1.ResourceSpec
-	15, // 11: tandem.v1.JobSpec.evaluate:type_name -> tandem.v1.EvaluateSpec
-	16, // 12: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
-	18, // 13: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
-	19, // 14: tandem.v1.JobSpec.replay:type_name -> tandem.v1.ReplaySpec
-	6,  // 15: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
-	7,  // 16: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
-	10, // 17: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
-	8,  // 18: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
-	9,  // 19: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
-	12, // 20: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
-	13, // 21: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
-	17, // 22: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
-	4,  // 23: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
-	3,  // 24: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 25: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	36, // 26: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	37, // 27: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	1,  // 28: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
-	3,  // 29: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
-	2,  // 30: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
-	3,  // 31: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 32: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 33: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	36, // 34: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	37, // 35: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	35, // 36: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	21, // 37: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	23, // 38: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	25, // 39: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	27, // 40: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	29, // 41: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	31, // 42: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	33, // 43: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	22, // 44: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	24, // 45: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	26, // 46: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	28, // 47: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	30, // 48: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	32, // 49: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	34, // 50: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	44, // [44:51] is the sub-list for method output_type
-	37, // [37:44] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	20, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	20, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	20, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	4,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
+	19, // 8: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	3,  // 9: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 10: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
+	21, // 11: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	22, // 12: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	1,  // 13: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
+	3,  // 14: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
+	2,  // 15: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
+	3,  // 16: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
+	3,  // 17: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 18: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	21, // 19: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	22, // 20: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	20, // 21: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	5,  // 22: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	7,  // 23: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	9,  // 24: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	11, // 25: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	13, // 26: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	15, // 27: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	17, // 28: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	6,  // 29: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	8,  // 30: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	10, // 31: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	12, // 32: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	14, // 33: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	16, // 34: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	18, // 35: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	29, // [29:36] is the sub-list for method output_type
+	22, // [22:29] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -2917,23 +1461,15 @@ func file_tandem_v1_job_proto_init() {
 	if File_tandem_v1_job_proto != nil {
 		return
 	}
+	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
-	file_tandem_v1_job_proto_msgTypes[1].OneofWrappers = []any{}
-	file_tandem_v1_job_proto_msgTypes[2].OneofWrappers = []any{
-		(*ModelSpec_Mlp)(nil),
-		(*ModelSpec_Cnn)(nil),
-		(*ModelSpec_Torchscript)(nil),
-		(*ModelSpec_Resnet)(nil),
-		(*ModelSpec_Gpt)(nil),
-	}
-	file_tandem_v1_job_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   32,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

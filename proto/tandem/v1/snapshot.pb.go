@@ -102,6 +102,8 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Request
 	//	*SnapshotRecord_End
 	//	*SnapshotRecord_RemovedNode
+	//	*SnapshotRecord_Sweep
+	//	*SnapshotRecord_SweepEvent
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -306,6 +308,24 @@ func (x *SnapshotRecord) GetRemovedNode() *RemovedNode {
 	return nil
 }
 
+func (x *SnapshotRecord) GetSweep() *Sweep {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Sweep); ok {
+			return x.Sweep
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetSweepEvent() *SweepEvent {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_SweepEvent); ok {
+			return x.SweepEvent
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -400,6 +420,16 @@ type SnapshotRecord_RemovedNode struct {
 	RemovedNode *RemovedNode `protobuf:"bytes,18,opt,name=removed_node,json=removedNode,proto3,oneof"`
 }
 
+type SnapshotRecord_Sweep struct {
+	// A sweep.
+	Sweep *Sweep `protobuf:"bytes,19,opt,name=sweep,proto3,oneof"`
+}
+
+type SnapshotRecord_SweepEvent struct {
+	// An event of a sweep.
+	SweepEvent *SweepEvent `protobuf:"bytes,20,opt,name=sweep_event,json=sweepEvent,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Cluster) isSnapshotRecord_Record() {}
@@ -435,6 +465,10 @@ func (*SnapshotRecord_Request) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_End) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_RemovedNode) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Sweep) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_SweepEvent) isSnapshotRecord_Record() {}
 
 // SnapshotEnd closes a snapshot; one without it is torn.
 type SnapshotEnd struct {
@@ -486,10 +520,10 @@ var File_tandem_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\">\n" +
+	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\">\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x04R\x05index\"\x8a\a\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"\xee\a\n" +
 	"\x0eSnapshotRecord\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x12.\n" +
 	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterH\x00R\acluster\x12%\n" +
@@ -517,7 +551,10 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\x05event\x18\x0f \x01(\v2\x10.tandem.v1.EventH\x00R\x05event\x124\n" +
 	"\arequest\x18\x10 \x01(\v2\x18.tandem.v1.RequestRecordH\x00R\arequest\x12*\n" +
 	"\x03end\x18\x11 \x01(\v2\x16.tandem.v1.SnapshotEndH\x00R\x03end\x12;\n" +
-	"\fremoved_node\x18\x12 \x01(\v2\x16.tandem.v1.RemovedNodeH\x00R\vremovedNodeB\b\n" +
+	"\fremoved_node\x18\x12 \x01(\v2\x16.tandem.v1.RemovedNodeH\x00R\vremovedNode\x12(\n" +
+	"\x05sweep\x18\x13 \x01(\v2\x10.tandem.v1.SweepH\x00R\x05sweep\x128\n" +
+	"\vsweep_event\x18\x14 \x01(\v2\x15.tandem.v1.SweepEventH\x00R\n" +
+	"sweepEventB\b\n" +
 	"\x06record\"'\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecordsB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
@@ -555,6 +592,8 @@ var file_tandem_v1_snapshot_proto_goTypes = []any{
 	(*Event)(nil),           // 16: tandem.v1.Event
 	(*RequestRecord)(nil),   // 17: tandem.v1.RequestRecord
 	(*RemovedNode)(nil),     // 18: tandem.v1.RemovedNode
+	(*Sweep)(nil),           // 19: tandem.v1.Sweep
+	(*SweepEvent)(nil),      // 20: tandem.v1.SweepEvent
 }
 var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.SnapshotRecord.header:type_name -> tandem.v1.SnapshotHeader
@@ -575,11 +614,13 @@ var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	17, // 15: tandem.v1.SnapshotRecord.request:type_name -> tandem.v1.RequestRecord
 	2,  // 16: tandem.v1.SnapshotRecord.end:type_name -> tandem.v1.SnapshotEnd
 	18, // 17: tandem.v1.SnapshotRecord.removed_node:type_name -> tandem.v1.RemovedNode
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	19, // 18: tandem.v1.SnapshotRecord.sweep:type_name -> tandem.v1.Sweep
+	20, // 19: tandem.v1.SnapshotRecord.sweep_event:type_name -> tandem.v1.SweepEvent
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_snapshot_proto_init() }
@@ -597,6 +638,7 @@ func file_tandem_v1_snapshot_proto_init() {
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_model_proto_init()
 	file_tandem_v1_node_proto_init()
+	file_tandem_v1_sweep_proto_init()
 	file_tandem_v1_token_proto_init()
 	file_tandem_v1_trial_proto_init()
 	file_tandem_v1_snapshot_proto_msgTypes[1].OneofWrappers = []any{
@@ -618,6 +660,8 @@ func file_tandem_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Request)(nil),
 		(*SnapshotRecord_End)(nil),
 		(*SnapshotRecord_RemovedNode)(nil),
+		(*SnapshotRecord_Sweep)(nil),
+		(*SnapshotRecord_SweepEvent)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

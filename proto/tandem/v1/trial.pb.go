@@ -9,6 +9,7 @@ package tandemv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -22,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// TrialState is where a trial is in its life. COMPLETED, FAILED and CANCELLED are final.
+// TrialState is where a trial is in its life. COMPLETED, FAILED, CANCELLED and STOPPED are final.
 type TrialState int32
 
 const (
@@ -32,7 +33,7 @@ const (
 	TrialState_TRIAL_STATE_PENDING TrialState = 1
 	// Holds an allocation.
 	TrialState_TRIAL_STATE_RUNNING TrialState = 2
-	// Stopped by a user with a checkpoint.
+	// Waits with a checkpoint: stopped by a user, or trained as far as the search wanted it to.
 	TrialState_TRIAL_STATE_PAUSED TrialState = 3
 	// Ended with its work done.
 	TrialState_TRIAL_STATE_COMPLETED TrialState = 4
@@ -40,6 +41,8 @@ const (
 	TrialState_TRIAL_STATE_FAILED TrialState = 5
 	// Ended by a user.
 	TrialState_TRIAL_STATE_CANCELLED TrialState = 6
+	// Ended early by the search, or by a user who goes on with the others.
+	TrialState_TRIAL_STATE_STOPPED TrialState = 7
 )
 
 // Enum value maps for TrialState.
@@ -52,6 +55,7 @@ var (
 		4: "TRIAL_STATE_COMPLETED",
 		5: "TRIAL_STATE_FAILED",
 		6: "TRIAL_STATE_CANCELLED",
+		7: "TRIAL_STATE_STOPPED",
 	}
 	TrialState_value = map[string]int32{
 		"TRIAL_STATE_UNSPECIFIED": 0,
@@ -61,6 +65,7 @@ var (
 		"TRIAL_STATE_COMPLETED":   4,
 		"TRIAL_STATE_FAILED":      5,
 		"TRIAL_STATE_CANCELLED":   6,
+		"TRIAL_STATE_STOPPED":     7,
 	}
 )
 
@@ -183,6 +188,22 @@ type Trial struct {
 	KnownStep int64 `protobuf:"varint,18,opt,name=known_step,json=knownStep,proto3" json:"known_step,omitempty"`
 	// Of its restarts those since it last got on: a step more than was known, or a checkpoint. max_restarts limits these.
 	RestartsInRow int32 `protobuf:"varint,19,opt,name=restarts_in_row,json=restartsInRow,proto3" json:"restarts_in_row,omitempty"`
+	// Its own spec; only of a trial of a sweep, all others have that of the job.
+	Spec *JobSpec `protobuf:"bytes,20,opt,name=spec,proto3" json:"spec,omitempty"`
+	// SHA-256 of that, as of a job's.
+	SpecHash string `protobuf:"bytes,21,opt,name=spec_hash,json=specHash,proto3" json:"spec_hash,omitempty"`
+	// Number in the sweep, from 1; 0 outside of one.
+	Number int32 `protobuf:"varint,22,opt,name=number,proto3" json:"number,omitempty"`
+	// Value of each hyper-parameter that is there, by its place in the spec.
+	Parameters *structpb.Struct `protobuf:"bytes,23,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// Share of the whole training after which it stops and waits; 0 and 1: none.
+	Until float64 `protobuf:"fixed64,24,opt,name=until,proto3" json:"until,omitempty"`
+	// It has trained as far as "until" and waits for the search.
+	Reached bool `protobuf:"varint,25,opt,name=reached,proto3" json:"reached,omitempty"`
+	// Checkpoint of another trial that it begins from; empty: from the beginning.
+	StartCheckpointId string `protobuf:"bytes,26,opt,name=start_checkpoint_id,json=startCheckpointId,proto3" json:"start_checkpoint_id,omitempty"`
+	// Its loss was not a number any more.
+	Diverged      bool `protobuf:"varint,27,opt,name=diverged,proto3" json:"diverged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -341,6 +362,62 @@ func (x *Trial) GetRestartsInRow() int32 {
 		return x.RestartsInRow
 	}
 	return 0
+}
+
+func (x *Trial) GetSpec() *JobSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Trial) GetSpecHash() string {
+	if x != nil {
+		return x.SpecHash
+	}
+	return ""
+}
+
+func (x *Trial) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Trial) GetParameters() *structpb.Struct {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *Trial) GetUntil() float64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *Trial) GetReached() bool {
+	if x != nil {
+		return x.Reached
+	}
+	return false
+}
+
+func (x *Trial) GetStartCheckpointId() string {
+	if x != nil {
+		return x.StartCheckpointId
+	}
+	return ""
+}
+
+func (x *Trial) GetDiverged() bool {
+	if x != nil {
+		return x.Diverged
+	}
+	return false
 }
 
 // Evaluation is the result of one pass over a split.
@@ -683,7 +760,7 @@ var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x05\n" +
+	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tandem/v1/spec.proto\"\xff\a\n" +
 	"\x05Trial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12+\n" +
@@ -709,7 +786,17 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\x10idle_generations\x18\x11 \x01(\x05R\x0fidleGenerations\x12\x1d\n" +
 	"\n" +
 	"known_step\x18\x12 \x01(\x03R\tknownStep\x12&\n" +
-	"\x0frestarts_in_row\x18\x13 \x01(\x05R\rrestartsInRowJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xe0\x01\n" +
+	"\x0frestarts_in_row\x18\x13 \x01(\x05R\rrestartsInRow\x12&\n" +
+	"\x04spec\x18\x14 \x01(\v2\x12.tandem.v1.JobSpecR\x04spec\x12\x1b\n" +
+	"\tspec_hash\x18\x15 \x01(\tR\bspecHash\x12\x16\n" +
+	"\x06number\x18\x16 \x01(\x05R\x06number\x127\n" +
+	"\n" +
+	"parameters\x18\x17 \x01(\v2\x17.google.protobuf.StructR\n" +
+	"parameters\x12\x14\n" +
+	"\x05until\x18\x18 \x01(\x01R\x05until\x12\x18\n" +
+	"\areached\x18\x19 \x01(\bR\areached\x12.\n" +
+	"\x13start_checkpoint_id\x18\x1a \x01(\tR\x11startCheckpointId\x12\x1a\n" +
+	"\bdiverged\x18\x1b \x01(\bR\bdivergedJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xe0\x01\n" +
 	"\n" +
 	"Evaluation\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +
@@ -748,7 +835,7 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
 	"checkpoint\x18\a \x01(\x01R\n" +
 	"checkpoint\x12\x14\n" +
-	"\x05other\x18\b \x01(\x01R\x05other*\xc1\x01\n" +
+	"\x05other\x18\b \x01(\x01R\x05other*\xda\x01\n" +
 	"\n" +
 	"TrialState\x12\x1b\n" +
 	"\x17TRIAL_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -757,7 +844,8 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\x12TRIAL_STATE_PAUSED\x10\x03\x12\x19\n" +
 	"\x15TRIAL_STATE_COMPLETED\x10\x04\x12\x16\n" +
 	"\x12TRIAL_STATE_FAILED\x10\x05\x12\x19\n" +
-	"\x15TRIAL_STATE_CANCELLED\x10\x06*Y\n" +
+	"\x15TRIAL_STATE_CANCELLED\x10\x06\x12\x17\n" +
+	"\x13TRIAL_STATE_STOPPED\x10\a*Y\n" +
 	"\n" +
 	"TrialStage\x12\x1b\n" +
 	"\x17TRIAL_STAGE_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -787,22 +875,26 @@ var file_tandem_v1_trial_proto_goTypes = []any{
 	(*StepTime)(nil),              // 5: tandem.v1.StepTime
 	nil,                           // 6: tandem.v1.Evaluation.MetricsEntry
 	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*JobSpec)(nil),               // 8: tandem.v1.JobSpec
+	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
 }
 var file_tandem_v1_trial_proto_depIdxs = []int32{
-	0, // 0: tandem.v1.Trial.state:type_name -> tandem.v1.TrialState
-	1, // 1: tandem.v1.Trial.stage:type_name -> tandem.v1.TrialStage
-	3, // 2: tandem.v1.Trial.evaluations:type_name -> tandem.v1.Evaluation
-	7, // 3: tandem.v1.Trial.created_at:type_name -> google.protobuf.Timestamp
-	7, // 4: tandem.v1.Trial.finished_at:type_name -> google.protobuf.Timestamp
-	6, // 5: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
-	7, // 6: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
-	7, // 7: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
-	5, // 8: tandem.v1.Progress.step_time:type_name -> tandem.v1.StepTime
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: tandem.v1.Trial.state:type_name -> tandem.v1.TrialState
+	1,  // 1: tandem.v1.Trial.stage:type_name -> tandem.v1.TrialStage
+	3,  // 2: tandem.v1.Trial.evaluations:type_name -> tandem.v1.Evaluation
+	7,  // 3: tandem.v1.Trial.created_at:type_name -> google.protobuf.Timestamp
+	7,  // 4: tandem.v1.Trial.finished_at:type_name -> google.protobuf.Timestamp
+	8,  // 5: tandem.v1.Trial.spec:type_name -> tandem.v1.JobSpec
+	9,  // 6: tandem.v1.Trial.parameters:type_name -> google.protobuf.Struct
+	6,  // 7: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
+	7,  // 8: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
+	7,  // 9: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
+	5,  // 10: tandem.v1.Progress.step_time:type_name -> tandem.v1.StepTime
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_trial_proto_init() }
@@ -810,6 +902,7 @@ func file_tandem_v1_trial_proto_init() {
 	if File_tandem_v1_trial_proto != nil {
 		return
 	}
+	file_tandem_v1_spec_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

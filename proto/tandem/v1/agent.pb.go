@@ -211,7 +211,9 @@ type ReportResponse struct {
 	// For each report: empty, or why it was refused. A refused report is not sent again.
 	Refusals []string `protobuf:"bytes,1,rep,name=refusals,proto3" json:"refusals,omitempty"`
 	// For each report: it was refused because its generation is over, which is in the order of things.
-	Over          []bool `protobuf:"varint,2,rep,packed,name=over,proto3" json:"over,omitempty"`
+	Over []bool `protobuf:"varint,2,rep,packed,name=over,proto3" json:"over,omitempty"`
+	// For each report: sequence number of the event of a sweep that it made, the same again when it is repeated; 0: it made none.
+	Seqs          []int64 `protobuf:"varint,3,rep,packed,name=seqs,proto3" json:"seqs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -256,6 +258,13 @@ func (x *ReportResponse) GetRefusals() []string {
 func (x *ReportResponse) GetOver() []bool {
 	if x != nil {
 		return x.Over
+	}
+	return nil
+}
+
+func (x *ReportResponse) GetSeqs() []int64 {
+	if x != nil {
+		return x.Seqs
 	}
 	return nil
 }
@@ -578,10 +587,11 @@ const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\x121\n" +
 	"\areports\x18\x03 \x03(\v2\x17.tandem.v1.EngineReportR\areports\x12\x18\n" +
-	"\aleaving\x18\x04 \x01(\bR\aleaving\"@\n" +
+	"\aleaving\x18\x04 \x01(\bR\aleaving\"T\n" +
 	"\x0eReportResponse\x12\x1a\n" +
 	"\brefusals\x18\x01 \x03(\tR\brefusals\x12\x12\n" +
-	"\x04over\x18\x02 \x03(\bR\x04over\"H\n" +
+	"\x04over\x18\x02 \x03(\bR\x04over\x12\x12\n" +
+	"\x04seqs\x18\x03 \x03(\x03R\x04seqs\"H\n" +
 	"\x15ReportProgressRequest\x12/\n" +
 	"\bprogress\x18\x01 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\"\x18\n" +
 	"\x16ReportProgressResponse\"\x83\x01\n" +

@@ -332,7 +332,9 @@ type Member struct {
 	// First generation it may be in: the next one when it was added.
 	Generation int64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Optimizer steps it had done when its group broke.
-	Step          int64 `protobuf:"varint,8,opt,name=step,proto3" json:"step,omitempty"`
+	Step int64 `protobuf:"varint,8,opt,name=step,proto3" json:"step,omitempty"`
+	// When it was granted its slot.
+	AddedAt       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=added_at,json=addedAt,proto3" json:"added_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -421,6 +423,13 @@ func (x *Member) GetStep() int64 {
 		return x.Step
 	}
 	return 0
+}
+
+func (x *Member) GetAddedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AddedAt
+	}
+	return nil
 }
 
 // RendezvousEntry is one value that the ranks of one generation exchange to form their process group.
@@ -520,7 +529,7 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\x0efailed_members\x18\x12 \x01(\x05R\rfailedMembers\x127\n" +
 	"\tadd_after\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\baddAfter\x12\x1d\n" +
 	"\n" +
-	"world_size\x18\x14 \x01(\x05R\tworldSize\"\xe7\x01\n" +
+	"world_size\x18\x14 \x01(\x05R\tworldSize\"\x9e\x02\n" +
 	"\x06Member\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x1d\n" +
@@ -532,7 +541,8 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\a \x01(\x03R\n" +
 	"generation\x12\x12\n" +
-	"\x04step\x18\b \x01(\x03R\x04step\"\\\n" +
+	"\x04step\x18\b \x01(\x03R\x04step\x125\n" +
+	"\badded_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aaddedAt\"\\\n" +
 	"\x0fRendezvousEntry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rallocation_id\x18\x02 \x01(\tR\fallocationId\x12\x14\n" +
@@ -577,11 +587,12 @@ var file_tandem_v1_allocation_proto_depIdxs = []int32{
 	5, // 4: tandem.v1.Allocation.committed_at:type_name -> google.protobuf.Timestamp
 	5, // 5: tandem.v1.Allocation.add_after:type_name -> google.protobuf.Timestamp
 	0, // 6: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	5, // 7: tandem.v1.Member.added_at:type_name -> google.protobuf.Timestamp
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_allocation_proto_init() }

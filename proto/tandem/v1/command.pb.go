@@ -2238,7 +2238,9 @@ type Result struct {
 	// Identity of what was made or changed.
 	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
 	// For commands of several parts: empty, or why that part was refused.
-	PartRefusals  []string `protobuf:"bytes,5,rep,name=part_refusals,json=partRefusals,proto3" json:"part_refusals,omitempty"`
+	PartRefusals []string `protobuf:"bytes,5,rep,name=part_refusals,json=partRefusals,proto3" json:"part_refusals,omitempty"`
+	// For reports: sequence number of the event of a sweep that each of them made, 0 for none.
+	Seqs          []int64 `protobuf:"varint,6,rep,packed,name=seqs,proto3" json:"seqs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2304,6 +2306,13 @@ func (x *Result) GetId() string {
 func (x *Result) GetPartRefusals() []string {
 	if x != nil {
 		return x.PartRefusals
+	}
+	return nil
+}
+
+func (x *Result) GetSeqs() []int64 {
+	if x != nil {
+		return x.Seqs
 	}
 	return nil
 }
@@ -2797,13 +2806,14 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x05value\x18\x04 \x01(\fR\x05value\"\x8e\x01\n" +
 	"\x06Expire\x12C\n" +
 	"\x0frequests_before\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0erequestsBefore\x12?\n" +
-	"\rtokens_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ftokensBefore\"\x9f\x01\n" +
+	"\rtokens_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ftokensBefore\"\xb3\x01\n" +
 	"\x06Result\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x120\n" +
 	"\arefusal\x18\x02 \x01(\x0e2\x16.tandem.v1.RefusalCodeR\arefusal\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x0e\n" +
 	"\x02id\x18\x04 \x01(\tR\x02id\x12#\n" +
-	"\rpart_refusals\x18\x05 \x03(\tR\fpartRefusals\"\xa3\x01\n" +
+	"\rpart_refusals\x18\x05 \x03(\tR\fpartRefusals\x12\x12\n" +
+	"\x04seqs\x18\x06 \x03(\x03R\x04seqs\"\xa3\x01\n" +
 	"\rRequestRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12)\n" +

@@ -532,7 +532,9 @@ func (x *SubmitJobRequest) GetDryRun() bool {
 type SubmitJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job.
-	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// What is worth knowing of it before it begins, for people: the size of the space of a sweep.
+	Notes         []string `protobuf:"bytes,2,rep,name=notes,proto3" json:"notes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -570,6 +572,13 @@ func (*SubmitJobResponse) Descriptor() ([]byte, []int) {
 func (x *SubmitJobResponse) GetJob() *Job {
 	if x != nil {
 		return x.Job
+	}
+	return nil
+}
+
+func (x *SubmitJobResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
 	}
 	return nil
 }
@@ -1296,9 +1305,10 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x04spec\x18\x01 \x01(\v2\x12.tandem.v1.JobSpecR\x04spec\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x17\n" +
-	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"5\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"K\n" +
 	"\x11SubmitJobResponse\x12 \n" +
-	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"\x1f\n" +
+	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12\x14\n" +
+	"\x05notes\x18\x02 \x03(\tR\x05notes\"\x1f\n" +
 	"\rGetJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x8d\x01\n" +
 	"\x0eGetJobResponse\x12 \n" +

@@ -119,7 +119,11 @@ type Sweep struct {
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,13,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
 	// Names of the hyper-parameters in order.
-	Parameters    []string `protobuf:"bytes,14,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	Parameters []string `protobuf:"bytes,14,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	// One of its limits was reached.
+	Exhausted bool `protobuf:"varint,15,opt,name=exhausted,proto3" json:"exhausted,omitempty"`
+	// Trials that were made.
+	Made          int32 `protobuf:"varint,16,opt,name=made,proto3" json:"made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -250,6 +254,20 @@ func (x *Sweep) GetParameters() []string {
 		return x.Parameters
 	}
 	return nil
+}
+
+func (x *Sweep) GetExhausted() bool {
+	if x != nil {
+		return x.Exhausted
+	}
+	return false
+}
+
+func (x *Sweep) GetMade() int32 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
 }
 
 // PriorTrial is what an earlier sweep found out about a point.
@@ -884,7 +902,9 @@ type CreateTrial struct {
 	// Its complete spec; the driver fills it in.
 	Spec *JobSpec `protobuf:"bytes,6,opt,name=spec,proto3" json:"spec,omitempty"`
 	// SHA-256 of that; the driver fills it in.
-	SpecHash      string `protobuf:"bytes,7,opt,name=spec_hash,json=specHash,proto3" json:"spec_hash,omitempty"`
+	SpecHash string `protobuf:"bytes,7,opt,name=spec_hash,json=specHash,proto3" json:"spec_hash,omitempty"`
+	// What is wrong with that; such a trial fails at once. The driver fills it in.
+	Problem       string `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -964,6 +984,13 @@ func (x *CreateTrial) GetSpec() *JobSpec {
 func (x *CreateTrial) GetSpecHash() string {
 	if x != nil {
 		return x.SpecHash
+	}
+	return ""
+}
+
+func (x *CreateTrial) GetProblem() string {
+	if x != nil {
+		return x.Problem
 	}
 	return ""
 }
@@ -1669,7 +1696,7 @@ var File_tandem_v1_sweep_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xab\x04\n" +
+	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xdd\x04\n" +
 	"\x05Sweep\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tevent_seq\x18\x02 \x01(\x03R\beventSeq\x12\x1f\n" +
@@ -1690,7 +1717,9 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x0e \x03(\tR\n" +
-	"parameters\x1a9\n" +
+	"parameters\x12\x1c\n" +
+	"\texhausted\x18\x0f \x01(\bR\texhausted\x12\x12\n" +
+	"\x04made\x18\x10 \x01(\x05R\x04made\x1a9\n" +
 	"\vTrialsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"q\n" +
@@ -1735,7 +1764,7 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\x06finish\x18\x04 \x01(\v2\x16.tandem.v1.FinishSweepH\x00R\x06finish\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reasonB\n" +
 	"\n" +
-	"\bdecision\"\xe6\x01\n" +
+	"\bdecision\"\x80\x02\n" +
 	"\vCreateTrial\x12\x14\n" +
 	"\x05trial\x18\x01 \x01(\x05R\x05trial\x127\n" +
 	"\n" +
@@ -1745,7 +1774,8 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\x04from\x18\x04 \x01(\x05R\x04from\x12\x19\n" +
 	"\btrial_id\x18\x05 \x01(\tR\atrialId\x12&\n" +
 	"\x04spec\x18\x06 \x01(\v2\x12.tandem.v1.JobSpecR\x04spec\x12\x1b\n" +
-	"\tspec_hash\x18\a \x01(\tR\bspecHash\";\n" +
+	"\tspec_hash\x18\a \x01(\tR\bspecHash\x12\x18\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem\";\n" +
 	"\rContinueTrial\x12\x14\n" +
 	"\x05trial\x18\x01 \x01(\x05R\x05trial\x12\x14\n" +
 	"\x05until\x18\x02 \x01(\x01R\x05until\"!\n" +

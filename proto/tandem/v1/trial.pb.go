@@ -203,9 +203,13 @@ type Trial struct {
 	// Checkpoint of another trial that it begins from; empty: from the beginning.
 	StartCheckpointId string `protobuf:"bytes,26,opt,name=start_checkpoint_id,json=startCheckpointId,proto3" json:"start_checkpoint_id,omitempty"`
 	// Its loss was not a number any more.
-	Diverged      bool `protobuf:"varint,27,opt,name=diverged,proto3" json:"diverged,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Diverged bool `protobuf:"varint,27,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	// Sequence number of the event of its sweep that told how it stopped training the last time; 0: none did.
+	EndedSeq int64 `protobuf:"varint,28,opt,name=ended_seq,json=endedSeq,proto3" json:"ended_seq,omitempty"`
+	// Allocation it held last; only of a trial of a sweep.
+	LastAllocationId string `protobuf:"bytes,29,opt,name=last_allocation_id,json=lastAllocationId,proto3" json:"last_allocation_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Trial) Reset() {
@@ -420,6 +424,20 @@ func (x *Trial) GetDiverged() bool {
 	return false
 }
 
+func (x *Trial) GetEndedSeq() int64 {
+	if x != nil {
+		return x.EndedSeq
+	}
+	return 0
+}
+
+func (x *Trial) GetLastAllocationId() string {
+	if x != nil {
+		return x.LastAllocationId
+	}
+	return ""
+}
+
 // Evaluation is the result of one pass over a split.
 type Evaluation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -430,7 +448,9 @@ type Evaluation struct {
 	// Value of each metric: "loss", "accuracy", "mae" ...
 	Metrics map[string]float64 `protobuf:"bytes,3,rep,name=metrics,proto3" json:"metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	// When it was measured.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Sequence number of the event of the sweep that it made; 0 outside of one.
+	Seq           int64 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -491,6 +511,13 @@ func (x *Evaluation) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *Evaluation) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
 }
 
 // Progress is how far a running trial is. It never goes through Raft.
@@ -760,7 +787,7 @@ var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tandem/v1/spec.proto\"\xff\a\n" +
+	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tandem/v1/spec.proto\"\xca\b\n" +
 	"\x05Trial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12+\n" +
@@ -796,13 +823,16 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\x05until\x18\x18 \x01(\x01R\x05until\x12\x18\n" +
 	"\areached\x18\x19 \x01(\bR\areached\x12.\n" +
 	"\x13start_checkpoint_id\x18\x1a \x01(\tR\x11startCheckpointId\x12\x1a\n" +
-	"\bdiverged\x18\x1b \x01(\bR\bdivergedJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xe0\x01\n" +
+	"\bdiverged\x18\x1b \x01(\bR\bdiverged\x12\x1b\n" +
+	"\tended_seq\x18\x1c \x01(\x03R\bendedSeq\x12,\n" +
+	"\x12last_allocation_id\x18\x1d \x01(\tR\x10lastAllocationIdJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xf2\x01\n" +
 	"\n" +
 	"Evaluation\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x01R\x05epoch\x12<\n" +
 	"\ametrics\x18\x03 \x03(\v2\".tandem.v1.Evaluation.MetricsEntryR\ametrics\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x1a:\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x10\n" +
+	"\x03seq\x18\x05 \x01(\x03R\x03seq\x1a:\n" +
 	"\fMetricsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xa5\x03\n" +

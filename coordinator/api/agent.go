@@ -155,11 +155,12 @@ func (a agents) Report(ctx context.Context, req *connect.Request[tandemv1.Report
 	}
 	refusals := make([]string, len(m.GetReports()))
 	copy(refusals, res.GetPartRefusals())
-	over := make([]bool, len(refusals))
+	over, seqs := make([]bool, len(refusals)), make([]int64, len(refusals))
+	copy(seqs, res.GetSeqs())
 	for i, refusal := range refusals {
 		over[i] = refusal == fsm.Over
 	}
-	return connect.NewResponse(&tandemv1.ReportResponse{Refusals: refusals, Over: over}), nil
+	return connect.NewResponse(&tandemv1.ReportResponse{Refusals: refusals, Over: over, Seqs: seqs}), nil
 }
 
 // ReportProgress implements AgentService.

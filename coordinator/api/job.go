@@ -186,13 +186,14 @@ func (a jobs) ScaleJob(ctx context.Context, req *connect.Request[tandemv1.ScaleJ
 	return connect.NewResponse(&tandemv1.ScaleJobResponse{Job: job}), nil
 }
 
-// observe is a job with its trials and how far they are.
+// observe is a job with its trials, if it is no sweep, and how far those are that run.
 func (a jobs) observe(v *state.View, job *tandemv1.Job) *tandemv1.WatchJobResponse {
-	w := &tandemv1.WatchJobResponse{Job: job, Trials: v.TrialsOf(job.GetId())}
-	for _, t := range w.GetTrials() {
-		if t.GetState() != tandemv1.TrialState_TRIAL_STATE_RUNNING {
-			continue
-		}
+	w := &tandemv1.WatchJobResponse{Job: job}
+	running := v.TrialsIn(job.GetId(), tandemv1.TrialState_TRIAL_STATE_RUNNING)
+	if job.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP { // the trials of a sweep are too many
+		w.Trials = v.TrialsOf(job.GetId())
+	}
+	for _, t := range running {
 		if p := a.deps.Board.Progress(t.GetId(), t.GetGeneration()); p != nil {
 			w.Progress = append(w.Progress, p)
 		}

@@ -59,7 +59,7 @@ func (a jobs) fillReplay(ctx context.Context, v *state.View, s *tandemv1.JobSpec
 	if !slices.ContainsFunc(recorded, func(n metric.Name) bool { return n.Generation >= from.GetGeneration() }) {
 		return precondition(fmt.Sprintf("no figures of steps after checkpoint %s are stored, so there is nothing to compare with", from.GetId()))
 	}
-	trained := proto.Clone(job.GetSpec()).(*tandemv1.JobSpec)
+	trained := proto.Clone(state.SpecOf(job, trial)).(*tandemv1.JobSpec)
 	s.Replay.CheckpointId = from.GetId()
 	s.Dataset, s.DatasetId, s.Model, s.Training = trained.GetDataset(), trained.GetDatasetId(), trained.GetModel(), trained.GetTraining()
 	s.Evaluate, s.Checkpoint, s.Metric, s.Mode = trained.GetEvaluate(), trained.GetCheckpoint(), trained.GetMetric(), trained.GetMode()

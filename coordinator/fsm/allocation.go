@@ -107,7 +107,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		ResumeCheckpointId: resumeSource(j, t),
 		FormedStep:         -1,
 	}
-	addMembers(alloc, granted.GetMembers())
+	a.addMembers(alloc, granted.GetMembers())
 	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 		alloc.ResumeCheckpointId = a.publishSource(j, t)
 		alloc.Members[0].Rank, alloc.Members[0].Generation = 0, alloc.GetGeneration()
@@ -118,17 +118,20 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		t.State = tandemv1.TrialState_TRIAL_STATE_RUNNING
 		t.Generation = alloc.GetGeneration()
 		t.AllocationId = alloc.GetId()
+		if t.GetNumber() > 0 {
+			t.LastAllocationId, t.Reached = alloc.GetId(), false
+		}
 		t.Reason = fmt.Sprintf("Starts on %s.", where)
 	})
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		a.jobEvent(info, j, "publishes on %s (generation %d)", where, alloc.GetGeneration())
+		a.trialEvent(info, j, t, "publishes on %s (generation %d)", where, alloc.GetGeneration())
 		return
 	}
-	a.jobEvent(info, j, "starts on %s with %s from %s", where, count(len(alloc.GetMembers()), "worker"), a.resumePoint(t))
+	a.trialEvent(info, j, t, "starts on %s with %s from %s", where, count(len(alloc.GetMembers()), "worker"), a.resumePoint(t))
 }
 
 // addMembers gives an allocation, which is a copy already, more members: the first generation they may be in is the next.
-func addMembers(alloc *tandemv1.Allocation, more []*tandemv1.Member) {
+func (a *applier) addMembers(alloc *tandemv1.Allocation, more []*tandemv1.Member) {
 	for _, m := range more {
 		alloc.Members = append(alloc.Members, &tandemv1.Member{
 			Number:     alloc.GetNextMember(),
@@ -137,6 +140,7 @@ func addMembers(alloc *tandemv1.Allocation, more []*tandemv1.Member) {
 			SlotId:     m.GetSlotId(),
 			State:      tandemv1.MemberState_MEMBER_STATE_ASSIGNED,
 			Generation: alloc.GetGeneration() + 1,
+			AddedAt:    a.now,
 		})
 		alloc.NextMember++
 	}
@@ -156,6 +160,8 @@ func (a *applier) places(members []*tandemv1.Member) string {
 
 // removeAllocation frees the slots of an allocation and forgets what its ranks have exchanged.
 func (a *applier) removeAllocation(id string) {
+	alloc, _ := a.Allocation(id)
+	a.spend(alloc, alloc.GetMembers()...)
 	a.forgetRendezvous(id)
 	a.Delete(&tandemv1.Allocation{Id: id})
 }

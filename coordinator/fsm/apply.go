@@ -38,7 +38,8 @@ type applier struct {
 	*state.Tx
 	now    *timestamppb.Timestamp
 	actor  string
-	events int // events of this command so far
+	events int   // events of this command so far
+	seq    int64 // sequence number of the event of a sweep that the report at hand made; 0: none yet
 }
 
 func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
@@ -87,6 +88,14 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.dropToken(c.DropToken), nil
 	case *tandemv1.Command_PutRendezvous:
 		return a.putRendezvous(c.PutRendezvous), nil
+	case *tandemv1.Command_DecideSweep:
+		return a.decideSweep(c.DecideSweep), nil
+	case *tandemv1.Command_ExhaustSweep:
+		return a.exhaustSweep(c.ExhaustSweep), nil
+	case *tandemv1.Command_ExtendSweep:
+		return a.extendSweep(c.ExtendSweep), nil
+	case *tandemv1.Command_StopSweepTrial:
+		return a.stopSweepTrial(c.StopSweepTrial), nil
 	case *tandemv1.Command_Expire:
 		return a.expire(c.Expire), nil
 	}

@@ -43,7 +43,9 @@ func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Ch
 	if t.GetBestCheckpointId() == c.GetId() {
 		best = ", the best so far"
 	}
-	a.event(info, "checkpoint", c.GetId(), c.GetJobId(), "Checkpoint at step %d%s.", c.GetStep(), best)
+	if t.GetNumber() == 0 {
+		a.event(info, "checkpoint", c.GetId(), c.GetJobId(), "Checkpoint at step %d%s.", c.GetStep(), best)
+	}
 	return ""
 }
 
@@ -56,7 +58,7 @@ func (a *applier) pointAtCheckpoints(trialID string) {
 	j, _ := a.Job(t.GetJobId())
 	all := a.CheckpointsOf(trialID)
 	latest := state.LatestCheckpoint(all).GetId()
-	best := state.BestCheckpoint(j.GetSpec(), all).GetId()
+	best := state.BestCheckpoint(state.SpecOf(j, t), all).GetId()
 	if latest == t.GetLatestCheckpointId() && best == t.GetBestCheckpointId() {
 		return
 	}
@@ -105,7 +107,9 @@ func (a *applier) forgetCheckpoints(f *tandemv1.ForgetCheckpoints) *tandemv1.Res
 		refusal := ""
 		if c, ok := a.Checkpoint(id); ok && c.GetDeleting() {
 			a.Delete(c)
-			a.event(info, "checkpoint", id, c.GetJobId(), "The checkpoint at step %d was deleted.", c.GetStep())
+			if t, _ := a.Trial(c.GetTrialId()); t.GetNumber() == 0 {
+				a.event(info, "checkpoint", id, c.GetJobId(), "The checkpoint at step %d was deleted.", c.GetStep())
+			}
 		} else if ok {
 			refusal = fmt.Sprintf("checkpoint %s was not marked for deletion", id)
 		}

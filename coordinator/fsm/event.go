@@ -35,6 +35,17 @@ func (a *applier) jobEvent(level string, j *tandemv1.Job, format string, args ..
 	a.event(level, "job", j.GetId(), j.GetId(), "Job %s %s.", label(j), fmt.Sprintf(format, args...))
 }
 
+// trialEvent is an event about a trial of a job. Of those of a sweep only what is no good news is kept: they are many, and their
+// rows say where they are.
+func (a *applier) trialEvent(level string, j *tandemv1.Job, t *tandemv1.Trial, format string, args ...any) {
+	switch {
+	case t.GetNumber() == 0:
+		a.jobEvent(level, j, format, args...)
+	case level != info:
+		a.event(level, "job", j.GetId(), j.GetId(), "Job %s, trial %d %s.", label(j), t.GetNumber(), fmt.Sprintf(format, args...))
+	}
+}
+
 // count writes a number of things as people do.
 func count(n int, noun string) string {
 	if n == 1 {

@@ -9,18 +9,14 @@ import (
 const defaultMaxRestarts = 3
 
 func (a *applier) createJob(c *tandemv1.CreateJob) *tandemv1.Result {
+	if c.GetJob().GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
+		return a.createSweep(c)
+	}
 	if r := a.checkJob(c); r != nil {
 		return r
 	}
-	j, t := state.Clone(c.GetJob()), state.Clone(c.GetTrial())
-	j.State = tandemv1.JobState_JOB_STATE_PENDING
-	j.Intent = tandemv1.JobIntent_JOB_INTENT_RUN
-	j.Reason = "Waits to be placed."
+	j, t := a.newJob(c.GetJob(), "Waits to be placed."), state.Clone(c.GetTrial())
 	j.TrialIds = []string{t.GetId()}
-	j.CreatedAt = a.now
-	if j.GetSubmittedBy() == "" {
-		j.SubmittedBy = a.actor
-	}
 	t.JobId = j.GetId()
 	t.State = tandemv1.TrialState_TRIAL_STATE_PENDING
 	t.Stage = tandemv1.TrialStage_TRIAL_STAGE_TRAIN
@@ -33,6 +29,20 @@ func (a *applier) createJob(c *tandemv1.CreateJob) *tandemv1.Result {
 	a.Put(t)
 	a.jobEvent(info, j, "was submitted by %s", j.GetSubmittedBy())
 	return done(j.GetId())
+}
+
+// newJob is a job as it begins.
+func (a *applier) newJob(given *tandemv1.Job, reason string) *tandemv1.Job {
+	j := state.Clone(given)
+	j.State = tandemv1.JobState_JOB_STATE_PENDING
+	j.Intent = tandemv1.JobIntent_JOB_INTENT_RUN
+	j.Reason = reason
+	j.TrialIds = nil
+	j.CreatedAt = a.now
+	if j.GetSubmittedBy() == "" {
+		j.SubmittedBy = a.actor
+	}
+	return j
 }
 
 func (a *applier) checkJob(c *tandemv1.CreateJob) *tandemv1.Result {
@@ -64,7 +74,7 @@ func (a *applier) checkJob(c *tandemv1.CreateJob) *tandemv1.Result {
 		}
 		return a.checkTraining(spec)
 	}
-	return refuse(invalid, "a job needs a kind: train, publish or replay")
+	return refuse(invalid, "a job needs a kind: train, publish, replay or sweep")
 }
 
 func (a *applier) checkTraining(spec *tandemv1.JobSpec) *tandemv1.Result {
@@ -111,9 +121,10 @@ func (a *applier) cancelJob(j *tandemv1.Job) *tandemv1.Result {
 	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_CANCEL)
 	for _, t := range a.TrialsOf(j.GetId()) {
 		if !state.TrialFinal(t.GetState()) {
-			a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_CANCELLED, "Cancelled by "+a.who()+".")
+			a.put(t, true, final(tandemv1.TrialState_TRIAL_STATE_CANCELLED, "Cancelled by "+a.who()+".", t.GetEndedSeq(), a))
 		}
 	}
+	a.followTrials(j.GetId())
 	return done(j.GetId())
 }
 
@@ -131,7 +142,7 @@ func (a *applier) pauseJob(j *tandemv1.Job) *tandemv1.Result {
 	for _, t := range trials {
 		switch t.GetState() {
 		case tandemv1.TrialState_TRIAL_STATE_PENDING:
-			a.pauseTrial(t, "Paused by "+a.who()+".")
+			a.put(t, true, to(tandemv1.TrialState_TRIAL_STATE_PAUSED, "Paused by "+a.who()+"."))
 		case tandemv1.TrialState_TRIAL_STATE_RUNNING:
 			alloc, ok := a.Allocation(t.GetAllocationId())
 			if ok && !alloc.GetStopping() {
@@ -139,10 +150,11 @@ func (a *applier) pauseJob(j *tandemv1.Job) *tandemv1.Result {
 				alloc.Stopping = true
 				a.Put(alloc)
 			}
-			a.explain(t, "Stops with a checkpoint, as "+a.who()+" asked.")
-			a.jobEvent(info, j, "stops with a checkpoint, as %s asked", a.who())
+			a.put(t, false, because("Stops with a checkpoint, as "+a.who()+" asked."))
+			a.trialEvent(info, j, t, "stops with a checkpoint, as %s asked", a.who())
 		}
 	}
+	a.followTrials(j.GetId())
 	return done(j.GetId())
 }
 
@@ -155,12 +167,15 @@ func (a *applier) resumeJob(j *tandemv1.Job) *tandemv1.Result {
 	for _, t := range a.TrialsOf(j.GetId()) {
 		switch t.GetState() {
 		case tandemv1.TrialState_TRIAL_STATE_PAUSED:
-			a.queueTrial(t, "Waits to be placed again.")
+			if !t.GetReached() { // else it waits for the search
+				a.put(t, true, to(tandemv1.TrialState_TRIAL_STATE_PENDING, "Waits to be placed again."))
+			}
 		case tandemv1.TrialState_TRIAL_STATE_RUNNING:
 			// Its engines may be stopping already; when they have stopped it is queued again.
-			a.explain(t, "Goes on as soon as it has stopped.")
+			a.put(t, false, because("Goes on as soon as it has stopped."))
 		}
 	}
+	a.followTrials(j.GetId())
 	return done(j.GetId())
 }
 
@@ -209,11 +224,21 @@ func (a *applier) followTrials(jobID string) {
 	if !ok {
 		return
 	}
-	j := state.Clone(old)
-	j.State, j.Reason = jobState(a.TrialsOf(jobID))
-	if j.GetState() == old.GetState() && j.GetReason() == old.GetReason() {
+	if old.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
+		a.followSweep(old)
 		return
 	}
+	next, reason := jobState(a.TrialsOf(jobID))
+	a.setJobState(old, next, reason)
+}
+
+// setJobState brings a job to a state and a reason, if they are other ones.
+func (a *applier) setJobState(old *tandemv1.Job, to tandemv1.JobState, reason string) {
+	if to == old.GetState() && reason == old.GetReason() {
+		return
+	}
+	j := state.Clone(old)
+	j.State, j.Reason = to, reason
 	if j.GetState() == tandemv1.JobState_JOB_STATE_RUNNING && j.GetStartedAt() == nil {
 		j.StartedAt = a.now
 	}

@@ -125,7 +125,7 @@ func (a *applier) progressed(trialID string, step int64, fresh bool) {
 func (a *applier) reportBreak(alloc *tandemv1.Allocation, what, cause string) {
 	j, _ := a.Job(alloc.GetJobId())
 	t, _ := a.Trial(alloc.GetTrialId())
-	a.jobEvent(warning, j, "%s: %s", what, strings.TrimSuffix(cause, "."))
+	a.trialEvent(warning, j, t, "%s: %s", what, strings.TrimSuffix(cause, "."))
 	if !alloc.GetStopping() {
 		a.explain(t, sentence(cause)+" The other ranks keep their state and form a group again.")
 	}
@@ -145,11 +145,13 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 	works := state.HasGroup(alloc) && !alloc.GetBroken()
 	alloc = state.Clone(alloc)
 	ranks, others, restart := 0, 0, false
+	var gone []*tandemv1.Member
 	for _, number := range numbers {
 		m := state.Member(alloc, number)
 		if m == nil || state.MemberEnded(m.GetState()) {
 			continue
 		}
+		gone = append(gone, m)
 		alloc.Members = slices.DeleteFunc(alloc.Members, func(m *tandemv1.Member) bool { return m.GetNumber() == number })
 		switch {
 		case state.InGroup(m):
@@ -174,6 +176,7 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 	if ranks > 0 {
 		a.breakGroup(alloc)
 	}
+	a.spend(alloc, gone...)
 	a.Put(alloc)
 	switch {
 	case len(alloc.GetMembers()) == 0 || a.over(alloc) && !alloc.GetStopping():
@@ -183,7 +186,7 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 	case ranks > 0:
 		a.reportBreak(alloc, lostRanks(ranks), cause)
 	case others > 0:
-		a.jobEvent(warning, j, "lost %s that had no rank yet: %s", count(others, "worker"), strings.TrimSuffix(cause, "."))
+		a.trialEvent(warning, j, t, "lost %s that had no rank yet: %s", count(others, "worker"), strings.TrimSuffix(cause, "."))
 	}
 }
 
@@ -220,6 +223,7 @@ func (a *applier) loseAfterEnd(alloc *tandemv1.Allocation, numbers []int32) {
 func (a *applier) removeMember(alloc *tandemv1.Allocation, m *tandemv1.Member) {
 	alloc = state.Clone(alloc)
 	alloc.Members = slices.DeleteFunc(alloc.Members, func(o *tandemv1.Member) bool { return o.GetNumber() == m.GetNumber() })
+	a.spend(alloc, m)
 	a.Put(alloc)
 	switch {
 	case len(alloc.GetMembers()) == 0:
@@ -233,7 +237,7 @@ func (a *applier) removeMember(alloc *tandemv1.Allocation, m *tandemv1.Member) {
 func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause string, counted bool) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
-	if j.GetPublishedVersion() != "" {
+	if _, published := a.Version(state.VersionID(alloc.GetId())); published {
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
 		return
 	}
@@ -253,7 +257,7 @@ func (a *applier) giveBack(alloc *tandemv1.Allocation, cause string) {
 	if a.endIdle(t, j, cause) {
 		return
 	}
-	a.jobEvent(warning, j, "lost its ranks: %s It goes on from %s", sentence(cause), a.resumePoint(t))
+	a.trialEvent(warning, j, t, "lost its ranks: %s It goes on from %s", sentence(cause), a.resumePoint(t))
 	reason := fmt.Sprintf("%s Goes on from %s.", sentence(cause), a.resumePoint(t))
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
 		a.pauseTrial(t, reason)

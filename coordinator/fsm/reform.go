@@ -179,7 +179,7 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 	if c.GetReason() != "" {
 		why = ": " + c.GetReason()
 	}
-	a.jobEvent(info, j, "trains on %s with %s (generation %d)%s", a.places(ranks), count(len(ranks), "rank"), alloc.GetGeneration(), why)
+	a.trialEvent(info, j, t, "trains on %s with %s (generation %d)%s", a.places(ranks), count(len(ranks), "rank"), alloc.GetGeneration(), why)
 	return true
 }
 
@@ -195,7 +195,7 @@ func (a *applier) stopGroup(c *tandemv1.ReformAllocation) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
 	a.explain(t, "Stops with a checkpoint: "+c.GetReason()+".")
-	a.jobEvent(warning, j, "stops with a checkpoint and waits for slots: %s", c.GetReason())
+	a.trialEvent(warning, j, t, "stops with a checkpoint and waits for slots: %s", c.GetReason())
 }
 
 // add gives an allocation its new members.
@@ -205,8 +205,9 @@ func (a *applier) add(c *tandemv1.ReformAllocation) {
 	}
 	alloc, _ := a.Allocation(c.GetAllocationId())
 	alloc = state.Clone(alloc)
-	addMembers(alloc, c.GetAdd())
+	a.addMembers(alloc, c.GetAdd())
 	a.Put(alloc)
 	j, _ := a.Job(alloc.GetJobId())
-	a.jobEvent(info, j, "prepares %s more on %s", count(len(c.GetAdd()), "worker"), a.places(c.GetAdd()))
+	t, _ := a.Trial(alloc.GetTrialId())
+	a.trialEvent(info, j, t, "prepares %s more on %s", count(len(c.GetAdd()), "worker"), a.places(c.GetAdd()))
 }

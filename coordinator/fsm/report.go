@@ -28,7 +28,12 @@ func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 		if i < len(c.GetIds()) {
 			id = c.GetIds()[i]
 		}
+		a.seq = 0
 		result.PartRefusals = append(result.PartRefusals, a.report(n, r, id))
+		result.Seqs = append(result.Seqs, a.seq)
+	}
+	if !slices.ContainsFunc(result.GetSeqs(), func(seq int64) bool { return seq != 0 }) {
+		result.Seqs = nil
 	}
 	if c.GetLeaving() {
 		a.leaveNode(n)
@@ -49,6 +54,7 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 	alloc, _ := a.Allocation(allocID)
 	m := state.Member(alloc, number)
 	if m == nil {
+		a.seq = a.answerOf(allocID, r)
 		return Over
 	}
 	if m.GetNodeId() != n.GetId() {
@@ -75,6 +81,9 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 		a.foundByReplay(alloc.GetJobId(), body.Finished.GetReplay())
 		a.memberEnds(alloc, m, finished)
 	case *tandemv1.EngineReport_Stopped:
+		if body.Stopped.GetReached() {
+			a.reaches(t)
+		}
 		a.memberEnds(alloc, m, stopped)
 	case *tandemv1.EngineReport_Failed:
 		a.memberFails(alloc, m, n, body.Failed)
@@ -101,6 +110,9 @@ func (a *applier) note(t *tandemv1.Trial, n *tandemv1.EngineNote) {
 		level = warning
 	}
 	j, _ := a.Job(t.GetJobId())
+	if t.GetNumber() > 0 && level == info {
+		return
+	}
 	a.event(level, "job", j.GetId(), j.GetId(), "Job %s: %s", label(j), sentence(n.GetMessage()))
 }
 
@@ -121,8 +133,13 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 		return // it had done its work
 	}
 	message := failureText(m, n, f)
-	if f.GetPermanent() && len(state.MembersIn(alloc, finished)) == 0 {
-		t, _ := a.Trial(alloc.GetTrialId())
+	t, _ := a.Trial(alloc.GetTrialId())
+	diverged := f.GetDiverged() && t.GetNumber() > 0 // the search knows what to do then, better than another attempt
+	if (f.GetPermanent() || diverged) && len(state.MembersIn(alloc, finished)) == 0 {
+		if diverged {
+			t = state.Clone(t)
+			t.Diverged = true
+		}
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(message))
 		return
 	}

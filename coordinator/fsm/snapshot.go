@@ -73,6 +73,12 @@ func Write(w io.Writer, v *state.View) error {
 	for _, r := range v.RemovedNodes() {
 		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_RemovedNode{RemovedNode: r}})
 	}
+	for _, r := range v.Sweeps() {
+		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Sweep{Sweep: r}})
+	}
+	for _, r := range v.AllSweepEvents() {
+		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_SweepEvent{SweepEvent: r}})
+	}
 	s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_End{End: &tandemv1.SnapshotEnd{Records: s.records}}})
 	if s.err == nil {
 		s.err = s.w.Flush()

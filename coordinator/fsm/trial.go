@@ -14,6 +14,13 @@ const evaluationLimit = 1000
 
 // change puts a changed trial and lets its job follow. The trial holds no allocation any more when release is set.
 func (a *applier) change(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial)) {
+	a.put(t, release, edit)
+	a.followTrials(t.GetJobId())
+}
+
+// put is change without the job.
+func (a *applier) put(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial)) {
+	before := t.GetState()
 	t = state.Clone(t)
 	if release && t.GetAllocationId() != "" {
 		a.removeAllocation(t.GetAllocationId())
@@ -21,38 +28,56 @@ func (a *applier) change(t *tandemv1.Trial, release bool, edit func(*tandemv1.Tr
 	}
 	edit(t)
 	a.Put(t)
-	a.followTrials(t.GetJobId())
+	a.countTrial(t, before)
 }
 
 // endTrial brings a trial to a final state and takes its slots away.
 func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, reason string) {
-	a.change(t, true, func(t *tandemv1.Trial) {
+	seq := t.GetEndedSeq()
+	if t.GetNumber() > 0 && to != tandemv1.TrialState_TRIAL_STATE_CANCELLED {
+		seq = a.hasEnded(t, outcome(t, to))
+	}
+	if t.GetNumber() > 0 && to == tandemv1.TrialState_TRIAL_STATE_FAILED {
+		j, _ := a.Job(t.GetJobId())
+		a.trialEvent(warning, j, t, "failed: %s", strings.TrimSuffix(reason, "."))
+	}
+	a.change(t, true, final(to, reason, seq, a))
+}
+
+// to is the change of a trial that comes to a state which is not final.
+func to(s tandemv1.TrialState, reason string) func(*tandemv1.Trial) {
+	return func(t *tandemv1.Trial) { t.State, t.Reason = s, reason }
+}
+
+// because is the change of the reason alone.
+func because(reason string) func(*tandemv1.Trial) {
+	return func(t *tandemv1.Trial) { t.Reason = reason }
+}
+
+// final is the change of a trial that comes to a final state.
+func final(to tandemv1.TrialState, reason string, seq int64, a *applier) func(*tandemv1.Trial) {
+	return func(t *tandemv1.Trial) {
 		t.State = to
 		t.Reason = reason
 		t.FinishedAt = a.now
-	})
+		t.EndedSeq = seq
+	}
 }
 
 // queueTrial lets a trial wait for an allocation.
 func (a *applier) queueTrial(t *tandemv1.Trial, reason string) {
-	a.change(t, true, func(t *tandemv1.Trial) {
-		t.State = tandemv1.TrialState_TRIAL_STATE_PENDING
-		t.Reason = reason
-	})
+	a.change(t, true, to(tandemv1.TrialState_TRIAL_STATE_PENDING, reason))
 }
 
 // pauseTrial stops a trial with its checkpoints kept.
 func (a *applier) pauseTrial(t *tandemv1.Trial, reason string) {
-	a.change(t, true, func(t *tandemv1.Trial) {
-		t.State = tandemv1.TrialState_TRIAL_STATE_PAUSED
-		t.Reason = reason
-	})
+	a.change(t, true, to(tandemv1.TrialState_TRIAL_STATE_PAUSED, reason))
 }
 
 // explain changes the reason only.
 func (a *applier) explain(t *tandemv1.Trial, reason string) {
 	if t.GetReason() != reason {
-		a.change(t, false, func(t *tandemv1.Trial) { t.Reason = reason })
+		a.change(t, false, because(reason))
 	}
 }
 
@@ -77,8 +102,8 @@ func (a *applier) endIdle(t *tandemv1.Trial, j *tandemv1.Job, cause string) bool
 // returns false.
 func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, message string) bool {
 	limit := int32(defaultMaxRestarts)
-	if j.GetSpec().MaxRestarts != nil {
-		limit = j.GetSpec().GetMaxRestarts()
+	if spec := state.SpecOf(j, t); spec != nil && spec.MaxRestarts != nil {
+		limit = spec.GetMaxRestarts()
 	}
 	if t.GetRestartsInRow() >= limit {
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
@@ -104,12 +129,16 @@ func (a *applier) resumePoint(t *tandemv1.Trial) string {
 	return "the beginning"
 }
 
-// resumeSource returns the checkpoint that training begins from: the one that a replay names, else the trial's latest.
+// resumeSource returns the checkpoint that training begins from: the one that a replay names, else the trial's latest, else that
+// of the trial it goes on from.
 func resumeSource(j *tandemv1.Job, t *tandemv1.Trial) string {
 	if id := j.GetSpec().GetReplay().GetCheckpointId(); id != "" {
 		return id
 	}
-	return t.GetLatestCheckpointId()
+	if id := t.GetLatestCheckpointId(); id != "" {
+		return id
+	}
+	return t.GetStartCheckpointId()
 }
 
 // sentence makes a sentence of a message.
@@ -130,7 +159,7 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 	j, _ := a.Job(alloc.GetJobId())
 	switch {
 	case alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH:
-		if j.GetPublishedVersion() == "" {
+		if _, published := a.Version(state.VersionID(alloc.GetId())); !published {
 			a.losePublisher(alloc, "the engine ended without having published a version", true)
 			return
 		}
@@ -139,6 +168,8 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 		a.replayed(alloc, j, t)
 	case len(state.MembersIn(alloc, finished)) > 0:
 		a.trained(j, t)
+	case t.GetReached():
+		a.reached(t)
 	case j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE:
 		a.pauseTrial(t, "Paused at "+a.resumePoint(t)+"; resume it with: tandem resume "+j.GetId())
 	case alloc.GetStopping():
@@ -153,7 +184,7 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 
 // trained goes from training to publishing, or to the end.
 func (a *applier) trained(j *tandemv1.Job, t *tandemv1.Trial) {
-	if j.GetSpec().GetPublish() == nil {
+	if j.GetSpec().GetPublish() == nil || t.GetNumber() > 0 { // of a sweep only the best is published, at its end
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Trained.")
 		return
 	}
@@ -200,10 +231,14 @@ func (a *applier) foundByReplay(jobID string, found *tandemv1.ReplayOutcome) {
 	a.Put(j)
 }
 
-// publishSource returns the checkpoint that a job publishes: the one it names, else its best, else its latest.
+// publishSource returns the checkpoint that a job publishes: the one it names, that of the best trial of a sweep, else its best,
+// else its latest.
 func (a *applier) publishSource(j *tandemv1.Job, t *tandemv1.Trial) string {
 	if id := j.GetSpec().GetPublish().GetCheckpointId(); id != "" {
 		return id
+	}
+	if j.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
+		return t.GetStartCheckpointId()
 	}
 	if id := t.GetBestCheckpointId(); id != "" {
 		return id
@@ -211,14 +246,25 @@ func (a *applier) publishSource(j *tandemv1.Job, t *tandemv1.Trial) string {
 	return t.GetLatestCheckpointId()
 }
 
-// evaluated records an evaluation. One of a step that is known takes its place: a step done again after a fault.
+// evaluated records an evaluation. One of a step that is known takes its place: a step done again after a fault. A sweep hears of
+// each step once.
 func (a *applier) evaluated(t *tandemv1.Trial, e *tandemv1.Evaluation) {
 	i, known := slices.BinarySearchFunc(t.GetEvaluations(), e.GetStep(), func(e *tandemv1.Evaluation, step int64) int {
 		return int(min(max(e.GetStep()-step, -1), 1))
 	})
+	if i == 0 && !known && len(t.GetEvaluations()) == evaluationLimit {
+		return // it was there before it was dropped
+	}
 	e = state.Clone(e)
 	if e.GetTime() == nil {
 		e.Time = a.now
+	}
+	switch e.Seq = 0; {
+	case known:
+		e.Seq = t.GetEvaluations()[i].GetSeq()
+		a.seq = e.GetSeq()
+	case t.GetNumber() > 0:
+		e.Seq = a.measured(t, e)
 	}
 	a.change(t, false, func(t *tandemv1.Trial) {
 		if known {

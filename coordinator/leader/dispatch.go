@@ -77,9 +77,9 @@ func Cluster(v *state.View, now time.Time) scheduler.Cluster {
 		}
 		c.Nodes = append(c.Nodes, sn)
 	}
-	for _, t := range v.Trials() {
+	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING) {
 		job, ok := v.Job(t.GetJobId())
-		if !ok || t.GetState() != tandemv1.TrialState_TRIAL_STATE_PENDING || job.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN {
+		if !ok || job.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN {
 			continue
 		}
 		r := request(job, t, t.GetId())

@@ -19,6 +19,8 @@ import (
 
 const (
 	gcTick = 10 * time.Minute
+	// It looks at all checkpoints, so not at each change of the state.
+	gcPause = time.Second
 	// Tokens that ended are shown for so long.
 	tokenLife = 24 * time.Hour
 	// At most so many checkpoints are deleted in one pass.
@@ -33,8 +35,12 @@ const (
 func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zerolog.Logger) Loop {
 	const name = "gc"
 	return Loop{name, func(ctx context.Context) error {
-		var expired, swept time.Time
+		var expired, swept, looked time.Time
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
+			if due := looked.Add(gcPause); now.Before(due) {
+				return due, nil
+			}
+			looked = now
 			next := now.Add(gcTick)
 			if now.Sub(expired) >= gcTick {
 				expired = now

@@ -1,6 +1,10 @@
 package state
 
-import tandemv1 "tandem.dev/proto/tandem/v1"
+import (
+	"fmt"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
 
 // Checkpoint returns a checkpoint.
 func (v *View) Checkpoint(id string) (*tandemv1.Checkpoint, bool) {
@@ -32,6 +36,12 @@ func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) string {
 		case t.GetBestCheckpointId():
 			return "it is the best of job " + t.GetJobId() + ", which has not ended; cancel the job first"
 		}
+	}
+	if t, ok := firstOf[*tandemv1.Trial](v, trialTable, "start", c.GetId()); ok {
+		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+			return "job " + t.GetJobId() + " publishes it; wait until the job ends or cancel it"
+		}
+		return fmt.Sprintf("%s of job %s begins from it; wait until the job ends or cancel it", TrialLabel(t), t.GetJobId())
 	}
 	for _, a := range v.Allocations() {
 		if a.GetResumeCheckpointId() == c.GetId() {

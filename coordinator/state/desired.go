@@ -52,13 +52,15 @@ func memberTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv
 
 func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.TrainTask {
 	job, _ := v.Job(a.GetJobId())
+	trial, _ := v.Trial(a.GetTrialId())
 	dataset, _ := v.Dataset(job.GetSpec().GetDatasetId())
 	t := &tandemv1.TrainTask{
 		JobId:            a.GetJobId(),
 		TrialId:          a.GetTrialId(),
 		AllocationId:     a.GetId(),
-		Spec:             job.GetSpec(),
-		SpecHash:         job.GetSpecHash(),
+		Spec:             SpecOf(job, trial),
+		SpecHash:         SpecHashOf(job, trial),
+		Until:            trial.GetUntil(),
 		Member:           m.GetNumber(),
 		Group:            groupOf(a, m),
 		BindHost:         host(node.GetAddress()),
@@ -72,7 +74,8 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 	}
 	if job.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY {
 		trained, _ := v.Job(t.GetResume().GetJobId())
-		t.Replay = &tandemv1.ReplayTask{TrialId: t.GetResume().GetTrialId(), SpecHash: trained.GetSpecHash()}
+		of, _ := v.Trial(t.GetResume().GetTrialId())
+		t.Replay = &tandemv1.ReplayTask{TrialId: t.GetResume().GetTrialId(), SpecHash: SpecHashOf(trained, of)}
 	}
 	return t
 }
@@ -107,8 +110,9 @@ func publishTask(v *View, a *tandemv1.Allocation) *tandemv1.PublishTask {
 		return t
 	}
 	trained, _ := v.Job(checkpoint.GetJobId())
+	of, _ := v.Trial(checkpoint.GetTrialId())
 	dataset, _ := v.Dataset(trained.GetSpec().GetDatasetId())
-	t.Spec = trained.GetSpec()
+	t.Spec = SpecOf(trained, of)
 	t.Checkpoint = checkpoint
 	t.Lineage = LineageOf(v, checkpoint)
 	t.DatasetPrefix = dataset.GetPrefix()
@@ -133,14 +137,15 @@ func replicaTask(v *View, r *tandemv1.Replica) *tandemv1.EngineTask {
 // LineageOf says where a version made of a checkpoint comes from.
 func LineageOf(v *View, c *tandemv1.Checkpoint) *tandemv1.Lineage {
 	job, _ := v.Job(c.GetJobId())
+	trial, _ := v.Trial(c.GetTrialId())
 	l := &tandemv1.Lineage{
 		JobId:        c.GetJobId(),
 		TrialId:      c.GetTrialId(),
 		CheckpointId: c.GetId(),
 		Step:         c.GetStep(),
 		DatasetId:    job.GetSpec().GetDatasetId(),
-		SpecHash:     job.GetSpecHash(),
-		Seed:         job.GetSpec().GetTraining().GetSeed(),
+		SpecHash:     SpecHashOf(job, trial),
+		Seed:         SpecOf(job, trial).GetTraining().GetSeed(),
 	}
 	if d, ok := v.Dataset(l.GetDatasetId()); ok {
 		l.Dataset = fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion())

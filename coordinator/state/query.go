@@ -18,12 +18,7 @@ var ErrAmbiguous = errors.New("ambiguous")
 
 // get returns the row with an identity.
 func get[T proto.Message](v *View, table, id string) (T, bool) {
-	raw, err := v.txn.First(table, "id", id)
-	if err != nil || raw == nil {
-		var none T
-		return none, false
-	}
-	return raw.(T), true
+	return firstOf[T](v, table, "id", id)
 }
 
 // list returns the rows that an index has under a key, in the order of the index, then of their identities.
@@ -35,6 +30,29 @@ func list[T proto.Message](v *View, table, index, key string) []T {
 	}
 	var rows []T
 	for raw := it.Next(); raw != nil; raw = it.Next() {
+		rows = append(rows, raw.(T))
+	}
+	return rows
+}
+
+// firstOf returns the first of list.
+func firstOf[T proto.Message](v *View, table, index, key string) (T, bool) {
+	raw, err := v.txn.First(table, index, key)
+	if err != nil || raw == nil {
+		var none T
+		return none, false
+	}
+	return raw.(T), true
+}
+
+// from returns the rows from a key of an index on, in its order, as long as they are wanted and not more than limit; 0 means all.
+func from[T proto.Message](v *View, table, index, key string, limit int, wanted func(T) bool) []T {
+	it, err := v.txn.LowerBound(table, index, key)
+	if err != nil {
+		return nil // only a wrong name of a table or index, found by any test
+	}
+	var rows []T
+	for raw := it.Next(); raw != nil && (limit <= 0 || len(rows) < limit) && wanted(raw.(T)); raw = it.Next() {
 		rows = append(rows, raw.(T))
 	}
 	return rows

@@ -51,11 +51,13 @@ func (v *View) keptOf(all []*tandemv1.Checkpoint) map[string]string {
 		}
 		return why
 	}
-	keep, metric := job.GetSpec().GetCheckpoint().GetKeep(), job.GetSpec().GetMetric()
+	trial, _ := v.Trial(all[0].GetTrialId())
+	spec := SpecOf(job, trial)
+	keep, metric := spec.GetCheckpoint().GetKeep(), spec.GetMetric()
 	for i, c := range first(all, int(keep.GetLatest()), LatestCheckpoint) {
 		why[c.GetId()] = rank("the newest", "newest", i)
 	}
-	best := func(cs []*tandemv1.Checkpoint) *tandemv1.Checkpoint { return BestCheckpoint(job.GetSpec(), cs) }
+	best := func(cs []*tandemv1.Checkpoint) *tandemv1.Checkpoint { return BestCheckpoint(spec, cs) }
 	for i, c := range first(all, int(keep.GetBest()), best) {
 		is := rank("the best by "+metric, "best by "+metric, i)
 		if also := why[c.GetId()]; also != "" {

@@ -30,6 +30,8 @@ const (
 	eventTable      = "event"
 	requestTable    = "request"
 	removedTable    = "removed_node"
+	sweepTable      = "sweep"
+	sweepEventTable = "sweep_event"
 )
 
 // schema lists every table and index. Each "id" is RowID.
@@ -43,7 +45,11 @@ func schema() *memdb.DBSchema {
 			index("name", func(j *tandemv1.Job) []string { return []string{j.GetName()} }),
 			index("created", func(j *tandemv1.Job) []string { return []string{timeKey(j.GetCreatedAt())} })),
 		trialTable: table(trialTable, (*tandemv1.Trial).GetId,
-			index("job", func(t *tandemv1.Trial) []string { return []string{t.GetJobId()} })),
+			index("job", func(t *tandemv1.Trial) []string { return []string{t.GetJobId()} }),
+			index("state", openTrial),
+			index("number", numbered),
+			index("start", startOf),
+			index("allocation", func(t *tandemv1.Trial) []string { return []string{t.GetLastAllocationId()} })),
 		allocationTable: table(allocationTable, (*tandemv1.Allocation).GetId,
 			index("node", allocationNodes)),
 		rendezvousTable: table(rendezvousTable, (*tandemv1.RendezvousEntry).GetId,
@@ -65,8 +71,10 @@ func schema() *memdb.DBSchema {
 			index("sha256", func(t *tandemv1.Token) []string { return []string{t.GetSha256()} })),
 		eventTable: table(eventTable, (*tandemv1.Event).GetId,
 			index("job", func(e *tandemv1.Event) []string { return []string{e.GetJobId()} })),
-		requestTable: table(requestTable, (*tandemv1.RequestRecord).GetRequestId),
-		removedTable: table(removedTable, (*tandemv1.RemovedNode).GetId),
+		requestTable:    table(requestTable, (*tandemv1.RequestRecord).GetRequestId),
+		removedTable:    table(removedTable, (*tandemv1.RemovedNode).GetId),
+		sweepTable:      table(sweepTable, (*tandemv1.Sweep).GetId),
+		sweepEventTable: table(sweepEventTable, (*tandemv1.SweepEvent).GetId),
 	}}
 }
 
@@ -105,6 +113,10 @@ func tableOf(row proto.Message) (string, bool) {
 		return requestTable, true
 	case *tandemv1.RemovedNode:
 		return removedTable, true
+	case *tandemv1.Sweep:
+		return sweepTable, true
+	case *tandemv1.SweepEvent:
+		return sweepEventTable, true
 	}
 	return "", false
 }

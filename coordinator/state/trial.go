@@ -22,10 +22,80 @@ func (v *View) TrialsOf(job string) []*tandemv1.Trial {
 	return list[*tandemv1.Trial](v, trialTable, "job", job)
 }
 
+// TrialsIn returns the trials of a job that are in a state which is not final, by id; of all jobs when it is empty.
+func (v *View) TrialsIn(job string, s tandemv1.TrialState) []*tandemv1.Trial {
+	if job == "" {
+		return list[*tandemv1.Trial](v, trialTable, "state_prefix", join(s.String(), ""))
+	}
+	return list[*tandemv1.Trial](v, trialTable, "state", join(s.String(), job))
+}
+
+// FirstIn returns the first of TrialsIn.
+func (v *View) FirstIn(job string, s tandemv1.TrialState) (*tandemv1.Trial, bool) {
+	return firstOf[*tandemv1.Trial](v, trialTable, "state", join(s.String(), job))
+}
+
+// TrialNumber returns a trial of a sweep by its number.
+func (v *View) TrialNumber(sweep string, n int32) (*tandemv1.Trial, bool) {
+	return firstOf[*tandemv1.Trial](v, trialTable, "number", join(sweep, number(int64(n))))
+}
+
+// TrialsAfter returns the trials of a sweep after a number, by number; limit 0 means all.
+func (v *View) TrialsAfter(sweep string, after int32, limit int) []*tandemv1.Trial {
+	return from(v, trialTable, "number", join(sweep, number(int64(after)+1)), limit,
+		func(t *tandemv1.Trial) bool { return t.GetJobId() == sweep })
+}
+
+// TrialHeld returns the trial of a sweep that held an allocation last.
+func (v *View) TrialHeld(allocation string) (*tandemv1.Trial, bool) {
+	return firstOf[*tandemv1.Trial](v, trialTable, "allocation", allocation)
+}
+
+// SpecOf returns the spec of a trial: its own, or that of its job.
+func SpecOf(j *tandemv1.Job, t *tandemv1.Trial) *tandemv1.JobSpec {
+	if t.GetSpec() != nil {
+		return t.GetSpec()
+	}
+	return j.GetSpec()
+}
+
+// SpecHashOf returns the hash of SpecOf.
+func SpecHashOf(j *tandemv1.Job, t *tandemv1.Trial) string {
+	if t.GetSpec() != nil {
+		return t.GetSpecHash()
+	}
+	return j.GetSpecHash()
+}
+
+// openTrial is where a trial that is not final is found by its state and its job.
+func openTrial(t *tandemv1.Trial) []string {
+	if TrialFinal(t.GetState()) {
+		return nil
+	}
+	return []string{join(t.GetState().String(), t.GetJobId())}
+}
+
+// numbered is where a trial of a sweep is found by its number.
+func numbered(t *tandemv1.Trial) []string {
+	if t.GetNumber() == 0 {
+		return nil
+	}
+	return []string{join(t.GetJobId(), number(int64(t.GetNumber())))}
+}
+
+// startOf is where a trial is found by the checkpoint that it will begin from.
+func startOf(t *tandemv1.Trial) []string {
+	if TrialFinal(t.GetState()) || t.GetLatestCheckpointId() != "" {
+		return nil
+	}
+	return []string{t.GetStartCheckpointId()}
+}
+
 // TrialFinal says whether a trial has reached a state it does not leave.
 func TrialFinal(s tandemv1.TrialState) bool {
 	return s == tandemv1.TrialState_TRIAL_STATE_COMPLETED || s == tandemv1.TrialState_TRIAL_STATE_FAILED ||
-		s == tandemv1.TrialState_TRIAL_STATE_CANCELLED
+		s == tandemv1.TrialState_TRIAL_STATE_CANCELLED ||
+		s == tandemv1.TrialState_TRIAL_STATE_STOPPED
 }
 
 // sortByCreation orders rows by created_at, then id.

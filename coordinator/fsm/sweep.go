@@ -1,0 +1,238 @@
+package fsm
+
+import (
+	"fmt"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func (a *applier) createSweep(c *tandemv1.CreateJob) *tandemv1.Result {
+	if r := a.checkSweep(c); r != nil {
+		return r
+	}
+	j := a.newJob(c.GetJob(), "The search begins.")
+	a.Put(j)
+	given := state.Clone(c.GetSweep())
+	a.Put(&tandemv1.Sweep{
+		Id: j.GetId(), MaxTrials: given.GetMaxTrials(), Deadline: given.GetDeadline(), Prior: given.GetPrior(), Parameters: given.GetParameters(),
+	})
+	a.happened(j.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Begun{Begun: &tandemv1.SweepBegun{}}}, nil)
+	a.jobEvent(info, j, "was submitted by %s", j.GetSubmittedBy())
+	return done(j.GetId())
+}
+
+func (a *applier) checkSweep(c *tandemv1.CreateJob) *tandemv1.Result {
+	j := c.GetJob()
+	if j.GetId() == "" {
+		return refuse(invalid, "a job needs an id")
+	}
+	if _, ok := a.Job(j.GetId()); ok {
+		return refuse(exists, "job %s is there already; submit with a new id", j.GetId())
+	}
+	if c.GetTrial() != nil || c.GetSweep().GetMaxTrials() < 1 || j.GetSpec().GetSearch() == nil {
+		return refuse(invalid, "a job of kind sweep needs what to search and a number of trials, and makes them itself")
+	}
+	return a.checkTraining(j.GetSpec())
+}
+
+// editSweep puts a changed sweep and returns it.
+func (a *applier) editSweep(id string, edit func(*tandemv1.Sweep)) *tandemv1.Sweep {
+	old, _ := a.Sweep(id)
+	s := state.CopySweep(old)
+	edit(s)
+	a.Put(s)
+	return s
+}
+
+// happened records what happened to a sweep, and changes it too if edit is given. The first event of a report is its answer.
+func (a *applier) happened(id string, e *tandemv1.SweepEvent, edit func(*tandemv1.Sweep)) int64 {
+	s := a.editSweep(id, func(s *tandemv1.Sweep) {
+		s.EventSeq++
+		if edit != nil {
+			edit(s)
+		}
+	})
+	e.Id, e.SweepId, e.Seq, e.Time = state.SweepEventID(id, s.GetEventSeq()), id, s.GetEventSeq(), a.now
+	a.Put(e)
+	if a.seq == 0 {
+		a.seq = e.GetSeq()
+	}
+	return e.GetSeq()
+}
+
+// hasEnded records how a trial of a sweep stopped training.
+func (a *applier) hasEnded(t *tandemv1.Trial, how tandemv1.TrialOutcome) int64 {
+	return a.happened(t.GetJobId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Ended{
+		Ended: &tandemv1.TrialEnded{Trial: t.GetNumber(), Outcome: how},
+	}}, nil)
+}
+
+// outcome is how a trial that came to a final state stopped training.
+func outcome(t *tandemv1.Trial, to tandemv1.TrialState) tandemv1.TrialOutcome {
+	switch {
+	case to == tandemv1.TrialState_TRIAL_STATE_COMPLETED:
+		return tandemv1.TrialOutcome_TRIAL_OUTCOME_COMPLETED
+	case to == tandemv1.TrialState_TRIAL_STATE_FAILED && t.GetDiverged():
+		return tandemv1.TrialOutcome_TRIAL_OUTCOME_DIVERGED
+	case to == tandemv1.TrialState_TRIAL_STATE_FAILED:
+		return tandemv1.TrialOutcome_TRIAL_OUTCOME_FAILED
+	}
+	return tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED
+}
+
+// measured records a value of the metric of a trial of a sweep; 0 when there is none.
+func (a *applier) measured(t *tandemv1.Trial, e *tandemv1.Evaluation) int64 {
+	j, _ := a.Job(t.GetJobId())
+	spec := state.SpecOf(j, t)
+	value, ok := state.ValueOf(spec, e)
+	share, known := state.ShareOf(t, e.GetStep())
+	if !ok || !known {
+		return 0
+	}
+	return a.happened(t.GetJobId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Measured{
+		Measured: &tandemv1.TrialMeasured{Trial: t.GetNumber(), Share: share, Value: value},
+	}}, func(s *tandemv1.Sweep) {
+		if s.GetBestTrialId() == "" || state.BetterValue(spec, value, s.GetBestValue()) {
+			s.BestTrialId, s.BestValue = t.GetId(), value
+		}
+	})
+}
+
+// reaches notes that a trial has trained as far as the search wanted it to; when all its ranks have stopped, it waits.
+func (a *applier) reaches(t *tandemv1.Trial) {
+	if t.GetNumber() > 0 && !t.GetReached() {
+		t = state.Clone(t)
+		t.Reached = true
+		a.Put(t)
+	}
+}
+
+// reached lets a trial wait for the search.
+func (a *applier) reached(t *tandemv1.Trial) {
+	seq := a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_REACHED)
+	at := a.resumePoint(t)
+	a.change(t, true, func(t *tandemv1.Trial) {
+		t.State, t.EndedSeq = tandemv1.TrialState_TRIAL_STATE_PAUSED, seq
+		t.Reason = "Waits for the search at " + at + "."
+	})
+}
+
+// answerOf is the sequence number of the event that a report made which came again after its engine was gone; 0: none.
+func (a *applier) answerOf(allocation string, r *tandemv1.EngineReport) int64 {
+	t, ok := a.TrialHeld(allocation)
+	if !ok {
+		return 0
+	}
+	if e := r.GetEvaluation(); e != nil {
+		for _, known := range t.GetEvaluations() {
+			if known.GetStep() == e.GetStep() {
+				return known.GetSeq()
+			}
+		}
+		return 0
+	}
+	if t.GetAllocationId() == "" && (r.GetStopped() != nil || r.GetFinished() != nil || r.GetFailed() != nil) {
+		return t.GetEndedSeq()
+	}
+	return 0
+}
+
+// spend counts the time that members of an allocation have held slots of a sweep, which they give back now.
+func (a *applier) spend(alloc *tandemv1.Allocation, members ...*tandemv1.Member) {
+	if _, ok := a.Sweep(alloc.GetJobId()); !ok || len(members) == 0 {
+		return
+	}
+	a.editSweep(alloc.GetJobId(), func(s *tandemv1.Sweep) {
+		for _, m := range members {
+			s.SlotSeconds += max(0, a.now.AsTime().Sub(m.GetAddedAt().AsTime()).Seconds())
+		}
+	})
+}
+
+// count keeps the numbers of trials of a sweep by their states.
+func (a *applier) countTrial(t *tandemv1.Trial, before tandemv1.TrialState) {
+	if t.GetNumber() == 0 || t.GetState() == before {
+		return
+	}
+	a.editSweep(t.GetJobId(), func(s *tandemv1.Sweep) {
+		if before != tandemv1.TrialState_TRIAL_STATE_UNSPECIFIED {
+			if s.Trials[state.TrialWord(before)]--; s.Trials[state.TrialWord(before)] == 0 {
+				delete(s.Trials, state.TrialWord(before))
+			}
+		}
+		s.Trials[state.TrialWord(t.GetState())]++
+	})
+}
+
+func (a *applier) exhaustSweep(c *tandemv1.ExhaustSweep) *tandemv1.Result {
+	s, j, r := a.openSweep(c.GetSweepId())
+	switch {
+	case r != nil:
+		return r
+	case s.GetExhausted():
+		return done(s.GetId())
+	}
+	a.happened(s.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Exhausted{Exhausted: &tandemv1.SweepExhausted{Reason: c.GetReason()}}},
+		func(s *tandemv1.Sweep) { s.Exhausted = true })
+	a.jobEvent(warning, j, "has come to a limit: %s", c.GetReason())
+	return done(s.GetId())
+}
+
+// openSweep finds a sweep that has not ended.
+func (a *applier) openSweep(id string) (*tandemv1.Sweep, *tandemv1.Job, *tandemv1.Result) {
+	s, ok := a.Sweep(id)
+	if !ok {
+		return nil, nil, refuse(notFound, "sweep %q is not there; see what is with: tandem list", id)
+	}
+	j, _ := a.Job(id)
+	if state.JobFinal(j.GetState()) {
+		return s, j, refuse(precondition, "sweep %s has ended (%s)", label(j), stateWord(j.GetState()))
+	}
+	return s, j, nil
+}
+
+// extendSweep lets a sweep make more trials; one that is completed goes on.
+func (a *applier) extendSweep(c *tandemv1.ExtendSweep) *tandemv1.Result {
+	s, ok := a.Sweep(c.GetSweepId())
+	if !ok {
+		return refuse(notFound, "sweep %q is not there; see what is with: tandem list", c.GetSweepId())
+	}
+	j, _ := a.Job(s.GetId())
+	switch {
+	case state.JobFinal(j.GetState()) && j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED:
+		return refuse(precondition, "sweep %s has ended (%s) and cannot go on; submit another with search.warm_start: %s", label(j), stateWord(j.GetState()), j.GetId())
+	case s.GetExhausted():
+		return refuse(precondition, "sweep %s has used up its deadline or its gpu_hours, which do not grow; submit another with search.warm_start: %s", label(j), j.GetId())
+	case c.GetMaxTrials() <= s.GetMaxTrials():
+		return refuse(invalid, "sweep %s may make %d trials already; say more", label(j), s.GetMaxTrials())
+	}
+	a.happened(s.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Extended{Extended: &tandemv1.SweepExtended{MaxTrials: c.GetMaxTrials()}}},
+		func(s *tandemv1.Sweep) { s.MaxTrials, s.Finished, s.Reason = c.GetMaxTrials(), false, "" })
+	if state.JobFinal(j.GetState()) {
+		j = state.Clone(j)
+		j.State, j.Reason, j.FinishedAt = tandemv1.JobState_JOB_STATE_PENDING, "Goes on.", nil
+		a.Put(j)
+	}
+	a.jobEvent(info, j, "may make %d trials, as %s asked", c.GetMaxTrials(), a.who())
+	a.followTrials(j.GetId())
+	return done(j.GetId())
+}
+
+func (a *applier) stopSweepTrial(c *tandemv1.StopSweepTrial) *tandemv1.Result {
+	s, ok := a.Sweep(c.GetSweepId())
+	if !ok {
+		return refuse(notFound, "sweep %q is not there; see what is with: tandem list", c.GetSweepId())
+	}
+	t, ok := a.TrialNumber(s.GetId(), c.GetTrial())
+	switch {
+	case !ok:
+		return refuse(notFound, "sweep %s has no trial %d; see those it has with: tandem sweep trials %s", s.GetId(), c.GetTrial(), s.GetId())
+	case t.GetState() == tandemv1.TrialState_TRIAL_STATE_STOPPED:
+		return done(t.GetId())
+	case state.TrialFinal(t.GetState()):
+		return refuse(precondition, "trial %d has ended already (%s)", t.GetNumber(), state.TrialWord(t.GetState()))
+	}
+	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_STOPPED, fmt.Sprintf("Stopped by %s.", a.who()))
+	return done(t.GetId())
+}

@@ -153,7 +153,7 @@ func (e *engine) failed(ctx context.Context, err error) error {
 	say, cancel := context.WithTimeout(ctx, lastWord)
 	defer cancel()
 	report := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{
-		Message: err.Error(), Permanent: permanent,
+		Message: err.Error(), Permanent: permanent, Diverged: errors.Is(err, train.ErrDiverged),
 	}}}
 	if say := e.host.Report(say, report); say != nil {
 		return fmt.Errorf("%w (and it could not be reported: %w)", err, say)

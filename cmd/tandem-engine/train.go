@@ -59,7 +59,9 @@ func (e *engine) train(ctx context.Context, store storage.Store) (*tandemv1.Engi
 		return nil, m.failed(ctx, err)
 	}
 	if outcome.Stopped {
-		return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: outcome.Step}}}, nil
+		return &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{
+			Step: outcome.Step, Reached: outcome.Step >= m.loop.Plan.Until,
+		}}}, nil
 	}
 	finished := &tandemv1.EngineFinished{}
 	if m.replay != nil && m.rank == 0 {
@@ -115,7 +117,9 @@ func (m *member) Prepare(ctx context.Context) error {
 	}
 	if m.replay != nil {
 		plan.Total = min(plan.Total, m.task.GetResume().GetStep()+spec.GetReplay().GetSteps())
+		plan.Until = plan.Total
 	}
+	plan.StopAt(m.task.GetUntil())
 	m.host.totalSteps = plan.Total
 	order, err := data.NewOrder(set.Source(data.Train).Len(), plan.Batch, plan.Seed)
 	if err != nil {

@@ -64,6 +64,7 @@ class AbortableGloo : public c10d::ProcessGroupGloo {
   c10::intrusive_ptr<c10d::Work> allreduce(std::vector<at::Tensor>& tensors,
                                            const c10d::AllreduceOptions& options) override {
     traffic->launched = Traffic::Clock::now();
+    traffic->wait();
     poison(*traffic, tensors[0]);
     auto work = c10d::ProcessGroupGloo::allreduce(tensors, options);
     if (traffic->step >= 0) fault("reduce", traffic->step);
@@ -329,6 +330,11 @@ void Group::abort(const std::string& why) {
 void Group::collective(const std::function<void()>& body, tdm_code fallback) {
   std::string text;
   bool lost = false;
+  // Whatever is waited for in the body is over with it.
+  struct Over {
+    Traffic& traffic;
+    ~Over() { traffic.waited(); }
+  } over{*traffic_};
   try {
     if (!aborted_) return body();
   } catch (const Failure& e) {
@@ -356,6 +362,13 @@ void Group::collective(const std::function<void()>& body, tdm_code fallback) {
   throw Failure(lost ? TDM_PEER_LOST : fallback, plain_message(text));
 }
 
+std::chrono::nanoseconds Group::waiting() const {
+  const int64_t since = traffic_->waits;
+  if (since == 0) return {};
+  return std::max(Traffic::Clock::now().time_since_epoch() - std::chrono::nanoseconds(since),
+                  std::chrono::nanoseconds(1));
+}
+
 std::string Group::why() {
   std::lock_guard<std::mutex> lock(mutex_);
   return why_;
@@ -365,6 +378,7 @@ void Group::all_reduce(at::Tensor& values) {
   c10::OptionalDeviceGuard guard(device_);
   // A copy: no collective may touch the caller's memory after this returns.
   std::vector<at::Tensor> list{values.to(device_, values.scalar_type(), false, true)};
+  traffic_->wait();
   collective([&] { pg_->allreduce(list)->wait(); });
   values.copy_(list[0]);
 }
@@ -375,6 +389,7 @@ void Group::broadcast(at::Tensor& values, int root) {
   std::vector<at::Tensor> list{values.to(device_, values.scalar_type(), false, true)};
   c10d::BroadcastOptions options;
   options.rootRank = root;
+  traffic_->wait();
   collective([&] { pg_->broadcast(list, options)->wait(); });
   if (rank_ != root) values.copy_(list[0]);
 }
@@ -395,6 +410,8 @@ tdm_status tdm_group_join(tdm_group* group, uintptr_t rendezvous,
 const char* tdm_group_transport(const tdm_group* group) {
   return group->group->transport().c_str();
 }
+
+int64_t tdm_group_waiting_ns(const tdm_group* group) { return group->group->waiting().count(); }
 
 void tdm_group_abort(tdm_group* group, const char* why) { group->group->abort(why); }
 

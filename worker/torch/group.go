@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"runtime/cgo"
 	"sync"
+	"time"
 	"unsafe"
 )
 
@@ -103,6 +104,17 @@ func (g *Group) collective(name string, call func() C.tdm_status) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// Waiting says how long this rank has been waiting for the others now; 0: it is not, or not in a collective. Any goroutine may
+// call it. A step over NCCL waits on the device and is not seen here.
+func (g *Group) Waiting() time.Duration {
+	g.abortMu.Lock()
+	defer g.abortMu.Unlock()
+	if g.handle == nil {
+		return 0
+	}
+	return time.Duration(C.tdm_group_waiting_ns(g.handle))
 }
 
 // Abort wakes a collective that waits, a Trainer's step included: it returns ErrAborted with why.

@@ -14,12 +14,23 @@
 
 namespace tandem {
 
-// What the all-reduces of a backward have cost the thread that waits for them.
+// What the all-reduces of a backward have cost the thread that waits for them,
+// and since when it waits now.
 struct Traffic {
   using Clock = std::chrono::steady_clock;
   int64_t step = -1;            // optimizer steps done, during a backward
   Clock::duration blocked{};    // in all-reduces that return when they are done
   Clock::time_point launched{}; // of the last one that goes on by itself
+  // When the collective that is under way began, as nanoseconds of the clock; 0: none is.
+  std::atomic<int64_t> waits{0};
+
+  void begin(int64_t done) {
+    step = done;
+    blocked = {};
+    launched = {};
+  }
+  void wait() { waits = Clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
+  void waited() { waits = 0; }
 };
 
 // One rank's end of a process group. Collectives are called by one thread at a
@@ -49,6 +60,8 @@ class Group {
   int rank() const { return rank_; }
   int size() const { return size_; }
   Traffic& traffic() { return *traffic_; }
+  // How long this rank has been waiting for the others now; 0: it is not.
+  std::chrono::nanoseconds waiting() const;
   // How values travel, and why not through shared memory.
   const std::string& transport() const { return transport_; }
 

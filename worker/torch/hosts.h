@@ -64,6 +64,7 @@ class HostGroup : public Backend {
   c10::intrusive_ptr<c10d::Work> allreduce(std::vector<at::Tensor>& tensors,
                                            const c10d::AllreduceOptions&) override {
     const auto start = Traffic::Clock::now();
+    traffic_->wait();
     for (auto& t : tensors) {
       poison(*traffic_, t);
       if (t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16) {
@@ -74,6 +75,7 @@ class HostGroup : public Backend {
         sum(t);
       }
     }
+    traffic_->waited();
     traffic_->blocked += Traffic::Clock::now() - start;
     return c10::make_intrusive<Done>(tensors);
   }

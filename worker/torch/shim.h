@@ -122,6 +122,8 @@ tdm_status tdm_group_join(tdm_group *group, uintptr_t rendezvous,
                           const tdm_group_config *config);
 // How values travel: "shared memory", "gloo", "gloo (why not shared memory)" ...
 const char *tdm_group_transport(const tdm_group *group);
+// How long this rank has been waiting for the others now; 0: it is not.
+int64_t tdm_group_waiting_ns(const tdm_group *group);
 void tdm_group_abort(tdm_group *group, const char *why);
 void tdm_group_free(tdm_group *group);
 tdm_status tdm_group_all_reduce(tdm_group *group, double *values, size_t n);

@@ -277,8 +277,7 @@ void Trainer::backward(const at::Tensor& loss, double scale, bool reduce, tdm_st
     return;
   }
   auto& traffic = group_->traffic();
-  traffic = {};
-  traffic.step = optimizer_->done();
+  traffic.begin(optimizer_->done());
   reducer_->prepare_for_backward({});
   group_->collective(run, TDM_MODEL);
   traffic.step = -1;

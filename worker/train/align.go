@@ -65,6 +65,11 @@ func (l *Loop) align(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, s := range all {
+		if s.done == 0 {
+			l.first = firstSteps
+		}
+	}
 	root := source(all)
 	if root < 0 {
 		return l.restore(ctx)
@@ -95,7 +100,7 @@ func (l *Loop) standings() ([]standing, error) {
 	}
 	v := make([]float64, standingSlots*l.gen.World)
 	mine.put(v[standingSlots*l.gen.Rank:])
-	if err := l.allReduce(patience, v); err != nil {
+	if err := l.allReduce(v); err != nil {
 		return nil, fmt.Errorf("compare states: %w", err)
 	}
 	all := make([]standing, l.gen.World)

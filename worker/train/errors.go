@@ -12,6 +12,9 @@ var ErrPeerLost = errors.New("another rank of the process group is gone")
 // ErrHung: a collective took longer than its deadline. It comes with ErrPeerLost.
 var ErrHung = errors.New("a rank hangs")
 
+// ErrDiverged: the loss or a gradient is not a number any more. It is permanent.
+var ErrDiverged = errors.New("training diverged")
+
 // permanent marks an error that another attempt would meet again.
 type permanent struct{ error }
 

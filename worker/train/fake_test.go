@@ -62,7 +62,7 @@ func (s *softmax) Step(in train.StepInput) (train.StepResult, error) {
 	s.steps++
 	r := rand.New(rand.NewPCG(uint64(in.Seed), 0))
 	grad := make([]float64, len(s.w))
-	res := train.StepResult{Forward: time.Millisecond}
+	res := train.StepResult{Forward: 50 * time.Millisecond}
 	if s.slow != nil && s.slow(s.steps) {
 		res.Forward *= 3
 	}
@@ -192,6 +192,7 @@ type ring struct {
 	turn   int
 	result [][]byte
 	lost   bool
+	since  map[int]time.Time // of each rank that waits
 }
 
 type member struct {
@@ -200,7 +201,7 @@ type member struct {
 }
 
 func newRing(world int) *ring {
-	r := &ring{world: world, parts: make([][]byte, world)}
+	r := &ring{world: world, parts: make([][]byte, world), since: map[int]time.Time{}}
 	r.cond = sync.NewCond(&r.mu)
 	return r
 }
@@ -231,9 +232,11 @@ func (m member) gather(b []byte) ([][]byte, error) {
 		r.turn++
 		r.cond.Broadcast()
 	}
+	r.since[m.rank] = time.Now()
 	for r.turn == turn && !r.lost {
 		r.cond.Wait()
 	}
+	delete(r.since, m.rank)
 	if r.turn == turn {
 		return nil, fmt.Errorf("collective: %w", train.ErrPeerLost)
 	}
@@ -263,6 +266,16 @@ func (m member) Broadcast(root int, b []byte) ([]byte, error) {
 		return nil, err
 	}
 	return append([]byte(nil), parts[root]...), nil
+}
+
+func (m member) Waiting() time.Duration {
+	m.ring.mu.Lock()
+	defer m.ring.mu.Unlock()
+	since, ok := m.ring.since[m.rank]
+	if !ok {
+		return 0
+	}
+	return time.Since(since)
 }
 
 // eager waits for each checkpoint while the store answers, for the steps here are faster than any store.

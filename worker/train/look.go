@@ -48,7 +48,7 @@ func (l *Loop) look(ctx context.Context, begins bool) (Outcome, error) {
 			return 0, fmt.Errorf("evaluate at step %d: %w", st.Step, err)
 		}
 	}
-	stop := asked.stop && st.Step < l.Plan.Total
+	stop := asked.stop && st.Step < l.Plan.Until
 	if keep || stop {
 		l.Record.Enter(metric.Checkpoint, l.Now())
 		if err := l.save(ctx, *st, stop); err != nil {
@@ -115,7 +115,7 @@ func (l *Loop) sync(ctx context.Context, propose int64, keep bool) (votes, error
 		mine.high, mine.low = []float64{float64(print >> 32)}, []float64{float64(print & 0xffffffff)}
 	}
 	v := mine.vector(l.gen.Rank, l.gen.World)
-	if err := l.allReduce(max(patience, l.pace.deadline()), v); err != nil {
+	if err := l.allReduce(v); err != nil {
 		return votes{}, err
 	}
 	all := agreementOf(v, l.gen.World)
@@ -127,7 +127,7 @@ func (l *Loop) sync(ctx context.Context, propose int64, keep bool) (votes, error
 		}
 	}
 	if math.IsNaN(all.lossSum) || math.IsInf(all.lossSum, 0) {
-		return votes{}, diverged(step, l.Plan.Schedule.At(step-1), "loss", fmt.Sprintf("loss %v, gradient finite", all.lossSum))
+		return votes{}, l.diverged(step, l.Plan.Schedule.At(step-1), "loss", fmt.Sprintf("loss %v, gradient finite", all.lossSum))
 	}
 	if all.busy == 0 {
 		l.Checkpoints.Free()
@@ -208,12 +208,12 @@ func (l *Loop) evaluate(ctx context.Context, st *State) error {
 		totals.Add(t)
 	}
 	v := totals.vector()
-	if err := l.allReduce(transferPatience, v); err != nil {
+	if err := l.allReduce(v); err != nil {
 		return err
 	}
 	metrics := totalsOf(v).Metrics(l.Plan.Loss)
 	if !finite(metrics) {
-		return permanentf("the validation loss is not finite (%v), the training loss up to here was; look for extreme values in the validation split, or lower training.optimizer.lr", metrics)
+		return permanentf("%w: the validation loss is not finite (%v), the training loss up to here was; look for extreme values in the validation split, or lower training.optimizer.lr", ErrDiverged, metrics)
 	}
 	st.Metrics = metrics
 	if value := metrics[l.Plan.Metric]; st.Best == nil || l.Plan.Better(value, st.Best.Value) {
@@ -237,7 +237,7 @@ func (l *Loop) save(ctx context.Context, st State, stop bool) error {
 	m := st.manifest()
 	m.Seed, m.WorldSize = l.Plan.Seed, l.gen.World
 	l.saved = st.Step
-	return l.Checkpoints.Save(ctx, m, l.Trainer, stop || st.Step == l.Plan.Total)
+	return l.Checkpoints.Save(ctx, m, l.Trainer, stop || st.Step >= l.Plan.Until)
 }
 
 // settleEvery is how often the ranks ask each other whether the last checkpoint is committed.
@@ -279,7 +279,7 @@ func (l *Loop) settleWith(ctx context.Context, done <-chan error, away <-chan st
 		if pending {
 			open[0] = 1
 		}
-		if err := l.allReduce(patience, open); err != nil {
+		if err := l.allReduce(open); err != nil {
 			return fmt.Errorf("wait for the last checkpoint: %w", err)
 		}
 		if open[0] == 0 {
@@ -289,8 +289,12 @@ func (l *Loop) settleWith(ctx context.Context, done <-chan error, away <-chan st
 }
 
 // diverged explains why a training whose gradient or loss is not finite has to end.
-func diverged(step int64, lr float64, what, facts string) error {
-	return permanentf("training diverged: at step %d the %s is no longer finite (%s, learning rate %g). "+
-		"The last checkpoint is sound. Try a lower training.optimizer.lr, training.schedule.warmup_steps, or training.clip_norm; "+
-		"if it happens in the first steps, look for extreme values in the data and normalise it", step, what, facts, lr)
+func (l *Loop) diverged(step int64, lr float64, what, facts string) error {
+	kept := "There is no checkpoint yet."
+	if l.saved > 0 {
+		kept = "The last checkpoint is sound."
+	}
+	return permanentf("%w: at step %d the %s is no longer finite (%s, learning rate %g). %s "+
+		"Try a lower training.optimizer.lr, training.schedule.warmup_steps, or training.clip_norm; "+
+		"if it happens in the first steps, look for extreme values in the data and normalise it", ErrDiverged, step, what, facts, lr, kept)
 }

@@ -18,7 +18,7 @@ type Outcome int
 // The outcomes.
 const (
 	Finished  Outcome = iota + 1 // all steps are done
-	Stopped                      // stopped at a step boundary with a checkpoint, as asked
+	Stopped                      // stopped at a step boundary with a checkpoint, as asked or since the plan says so
 	Regrouped                    // let go of the group at a step boundary, as asked
 )
 
@@ -63,8 +63,9 @@ type Loop struct {
 	saved int64  // step of the newest checkpoint; -1: none
 	beat  pulse
 	sum   agreement
-	pace  pace
-	check int64 // step at which the ranks last compared their states
+	met   time.Time // when the ranks last met in a collective
+	first int       // steps of the group that may take long, for some process is new
+	check int64     // step at which the ranks last compared their states
 
 	stragglers Stragglers
 
@@ -110,6 +111,7 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 	l.Record.Join(g.Number, g.Rank, g.World, l.Now())
 	l.stop.Store(false)
 	l.move.Store(false)
+	l.met, l.first = l.Now(), 0
 	if err := l.align(ctx); err != nil {
 		return 0, err
 	}
@@ -119,7 +121,7 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 	l.meter.step, l.meter.since = st.Step, now
 	l.show(*st, phaseStarting)
 	l.beat = pulse{every: 1, last: st.Step, begin: now}
-	l.sum, l.pace, l.check, l.stragglers = agreement{}, pace{}, st.Step, Stragglers{}
+	l.sum, l.check, l.stragglers = agreement{}, st.Step, Stragglers{}
 	l.Batches.Seek(st.Cursor, g.Rank, g.World)
 	l.Log.Info().Int64("gen", g.Number).Int64("step", st.Step).Int64("steps", l.Plan.Total).Int("rank", g.Rank).Int("world", g.World).Msg("training goes on")
 	return st.Step, nil
@@ -142,8 +144,11 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 				return outcome, err
 			}
 		}
-		if st.Step == l.Plan.Total {
+		switch {
+		case st.Step == l.Plan.Total:
 			return Finished, l.settle(ctx)
+		case st.Step >= l.Plan.Until:
+			return Stopped, l.settle(ctx)
 		}
 
 		// This rank's share of the global batch, which may be empty.
@@ -158,7 +163,6 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 		}
 
 		// Forward, loss, backward with the average over ranks, clip, update.
-		ready := l.Now()
 		res, err := l.step(StepInput{
 			Batch:        piece.Batch,
 			LossScale:    float64(l.gen.World) / float64(piece.Global),
@@ -191,7 +195,7 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 			return 0, fmt.Errorf("step %d: %w", st.Step+1, err)
 		}
 		l.retried = false
-		l.pace.add(end.Sub(ready))
+		l.first = max(0, l.first-1)
 	}
 }
 
@@ -200,19 +204,19 @@ func (l *Loop) step(in StepInput) (res StepResult, err error) {
 	if l.gen.World == 1 {
 		return l.Trainer.Step(in)
 	}
-	err = l.guard(l.pace.deadline(), func() (err error) {
+	err = l.guard(l.patience(), func() (err error) {
 		res, err = l.Trainer.Step(in)
 		return err
 	})
 	return res, err
 }
 
-// allReduce adds values up over the ranks, under a deadline.
-func (l *Loop) allReduce(limit time.Duration, v []float64) error {
+// allReduce adds values up over the ranks, under the deadline too.
+func (l *Loop) allReduce(v []float64) error {
 	if l.gen.World == 1 {
 		return nil
 	}
-	return l.guard(limit, func() error { return l.gen.Group.AllReduceSum(v) })
+	return l.guard(l.patience(), func() error { return l.gen.Group.AllReduceSum(v) })
 }
 
 // report tells the coordinator.
@@ -253,5 +257,7 @@ func (l *Loop) show(st State, phase string) {
 type alone struct{}
 
 func (alone) AllReduceSum([]float64) error { return nil }
+
+func (alone) Waiting() time.Duration { return 0 }
 
 func (alone) Broadcast(_ int, b []byte) ([]byte, error) { return b, nil }

@@ -28,7 +28,7 @@ func (l *Loop) notFinite(ctx context.Context, res StepResult, next data.Cursor) 
 	}
 	l.retried = false
 	if st.Skipped+1 >= skipLimit {
-		return diverged(step, l.Plan.Schedule.At(st.Step), "gradient",
+		return l.diverged(step, l.Plan.Schedule.At(st.Step), "gradient",
 			fmt.Sprintf("gradient norm %v, loss over the rows of this rank %v, %d batches in a row", res.GradNorm, res.LossSum, skipLimit))
 	}
 	sound, err := l.Trainer.Finite()
@@ -52,14 +52,14 @@ func (l *Loop) notFinite(ctx context.Context, res StepResult, next data.Cursor) 
 	}
 	rollbacks := st.Rollbacks + 1
 	if rollbacks >= skipLimit {
-		return diverged(step, l.Plan.Schedule.At(st.Step), "state", fmt.Sprintf("for the %d. time since the last good start", rollbacks))
+		return l.diverged(step, l.Plan.Schedule.At(st.Step), "state", fmt.Sprintf("for the %d. time since the last good start", rollbacks))
 	}
 	l.state = nil
 	if err := l.restore(ctx); err != nil {
 		return err
 	}
 	if l.state.Step == 0 {
-		return diverged(step, l.Plan.Schedule.At(step-1), "state", "and there is no checkpoint to go back to")
+		return l.diverged(step, l.Plan.Schedule.At(step-1), "state", "and there is no checkpoint to go back to")
 	}
 	l.state.SkipStep, l.state.Rollbacks = step, rollbacks
 	l.beat = pulse{every: 1, last: l.state.Step, begin: l.Now()}

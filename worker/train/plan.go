@@ -14,6 +14,7 @@ type Plan struct {
 	Rows            int64 // of the training split
 	Batch           int   // rows of a step over all ranks
 	Total           int64 // steps of the whole training
+	Until           int64 // step at which the ranks stop, with an evaluation and a checkpoint; Total: at the end
 	Seed            int64
 	MicroBatches    int
 	Schedule        Schedule
@@ -61,6 +62,7 @@ func NewPlan(spec *tandemv1.JobSpec, m dataset.Manifest) (Plan, error) {
 	if !(lr > 0) || math.IsInf(lr, 0) {
 		return p, permanentf("training.optimizer.lr is %v; it must be positive", lr)
 	}
+	p.Until = p.Total
 	var err error
 	if p.Schedule, err = newSchedule(t.GetSchedule(), lr, p.Total); err != nil {
 		return p, err
@@ -134,9 +136,17 @@ func (p Plan) Better(value, best float64) bool {
 	return value < best
 }
 
+// StopAt makes the training stop after a share of its steps, rounded up; 0 and 1: it does not.
+func (p *Plan) StopAt(share float64) {
+	if share > 0 && share < 1 {
+		// The share comes from a division: 2/3 of 6 steps are 4.
+		p.Until = int64(math.Ceil(share*float64(p.Total) - 1e-9*float64(p.Total)))
+	}
+}
+
 // evaluateAfter tells whether the validation split is evaluated at a state reached by a step.
 func (p Plan) evaluateAfter(st State) bool {
-	if st.Step == p.Total {
+	if st.Step == p.Until {
 		return true
 	}
 	if p.EvaluateEvery > 0 {
@@ -147,5 +157,5 @@ func (p Plan) evaluateAfter(st State) bool {
 
 // checkpointAfter tells whether a state is kept besides those that are evaluated.
 func (p Plan) checkpointAfter(st State) bool {
-	return st.Step == p.Total || p.CheckpointEvery > 0 && st.Step%p.CheckpointEvery == 0
+	return st.Step == p.Until || p.CheckpointEvery > 0 && st.Step%p.CheckpointEvery == 0
 }

@@ -59,6 +59,8 @@ type Group interface {
 	AllReduceSum(values []float64) error
 	// Broadcast returns root's bytes on all ranks. ErrPeerLost.
 	Broadcast(root int, b []byte) ([]byte, error)
+	// Waiting says how long this rank has been waiting for the others now; 0: it is not. Any goroutine may call it.
+	Waiting() time.Duration
 }
 
 // Batches gives a rank its share of each global batch, in the order of the seed.

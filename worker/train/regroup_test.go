@@ -452,6 +452,45 @@ func TestStopBeforeTheFirstStep(t *testing.T) {
 	}
 }
 
+// A training that is to stop after a share of its steps does so with an evaluation and a checkpoint, on all ranks; one that goes
+// on from there ends like one that never stopped.
+func TestStopsAtItsShare(t *testing.T) {
+	f := newFleet(t, spec())
+	whole := undisturbed(t, spec(), 2)
+	total := f.plan.Total // 28 steps, 7 an epoch
+	for i, c := range []struct {
+		share float64
+		step  int64
+	}{{1.0 / 3, 10}, {1.0 / 3, 10}, {0.5, 14}, {1, total}} {
+		f.plan.Until = total
+		f.plan.StopAt(c.share)
+		a, b := f.hire(), f.hire()
+		want := train.Stopped
+		if c.share == 1 {
+			want = train.Finished
+		}
+		for rank, r := range f.generation(t.Context(), int64(i+1), a, b) {
+			if r.err != nil || r.outcome != want {
+				t.Fatalf("share %v, rank %d: %v, %v", c.share, rank, r.outcome, r.err)
+			}
+		}
+		if a.loop.Step() != c.step || f.kept.manifest.Step != c.step || f.kept.manifest.Metrics["loss"] == 0 {
+			t.Errorf("share %v: at step %d with a checkpoint of step %d and metrics %v", c.share, a.loop.Step(), f.kept.manifest.Step, f.kept.manifest.Metrics)
+		}
+		reported := a.news.evaluations()
+		if i == 1 { // there already: nothing is done or said again
+			if len(reported) != 0 {
+				t.Errorf("it reported %v", reported)
+			}
+		} else if n := len(reported); n == 0 || reported[n-1].Step != c.step {
+			t.Errorf("share %v: it reported %v", c.share, reported)
+		}
+		if c.share == 1 && !slices.Equal(a.model.w, whole) {
+			t.Error("the end is not that of a training that never stopped")
+		}
+	}
+}
+
 // A step whose gradient is not finite is done once more; then its batch is skipped.
 func TestNotFiniteOnce(t *testing.T) {
 	f := newFleet(t, spec())
@@ -595,35 +634,92 @@ func TestDivergedPairEnds(t *testing.T) {
 	}
 }
 
-// A rank that hangs is found by the deadline of a step, which follows from the steps before.
+// A rank that hangs is found after max(5 s, 5 steps) of waiting for it; in the first steps of a new process after 30 s.
 func TestHungRankIsFound(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		each     time.Duration // a step takes
+		at       int           // step of the process in which it hangs
+		survived bool          // in the second group of the same processes
+		want     time.Duration
+	}{
+		{"short steps", 10 * time.Millisecond, 20, false, 5 * time.Second},
+		{"long steps", 2 * time.Second, 20, false, 10 * time.Second},
+		{"third step", 10 * time.Millisecond, 3, false, 5 * time.Second},
+		{"first step", 10 * time.Millisecond, 1, false, 30 * time.Second},
+		{"first step, which takes long", time.Minute, 1, false, 5 * time.Minute},
+		{"first step with others again", 10 * time.Millisecond, 1, true, 5 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, spec(func(s *tandemv1.JobSpec) { s.Training.Epochs = 10 }))
+				a, b := f.hire(), f.hire()
+				if c.survived {
+					a.loop.Trainer = &alarm{Trainer: a.loop.Trainer, at: 10, ring: a.loop.Move}
+					for rank, r := range f.generation(t.Context(), 1, a, b) {
+						if r.err != nil || r.outcome != train.Regrouped {
+							t.Fatalf("rank %d: %v, %v", rank, r.outcome, r.err)
+						}
+					}
+				}
+				begin, released := a.loop.Step(), make(chan struct{})
+				var hung time.Time
+				var found time.Duration
+				for _, w := range []*worker{a, b} {
+					w.fault = func(n int, at string) bool {
+						if at != "forward" {
+							return false
+						}
+						time.Sleep(c.each)
+						if w == b && n == int(begin)+c.at {
+							hung = time.Now()
+							w.still.Store(true)
+							<-released
+						}
+						return false
+					}
+				}
+				abort := a.loop.Abort
+				a.loop.Abort = func(why string) {
+					found = time.Since(hung)
+					abort(why)
+					time.AfterFunc(time.Second, func() { close(released) }) // what the coordinator does once a has said so
+				}
+				results := f.generation(t.Context(), 2, a, b)
+				if err := results[0].err; !errors.Is(err, train.ErrHung) || !errors.Is(err, train.ErrPeerLost) {
+					t.Errorf("the other rank ended with %v", err)
+				}
+				if a.loop.Step() != begin+int64(c.at)-1 {
+					t.Errorf("it had done %d steps", a.loop.Step())
+				}
+				if found < c.want || found > c.want+200*time.Millisecond {
+					t.Errorf("found after %v, want %v and at most 200 ms more", found, c.want)
+				}
+			})
+		})
+	}
+}
+
+// A step that takes long on all ranks is no hang, not even the first.
+func TestLongStepsAreNoHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, spec(func(s *tandemv1.JobSpec) { s.Training.Epochs = 10 }))
+		f := newFleet(t, spec(func(s *tandemv1.JobSpec) { s.Training.Epochs = 1 }))
 		a, b := f.hire(), f.hire()
-		released := make(chan struct{})
-		const each = 2 * time.Second
 		for _, w := range []*worker{a, b} {
 			w.fault = func(n int, at string) bool {
 				if at == "forward" {
-					time.Sleep(each)
+					time.Sleep(3 * time.Minute)
 				}
-				if w == b && n == 20 && at == "forward" {
-					w.still.Store(true)
-					<-released
+				if at == "forward" && w == b {
+					time.Sleep(20 * time.Second)
 				}
 				return false
 			}
 		}
-		go func() { // what the coordinator does once a has said so
-			time.Sleep(20*each + time.Minute)
-			close(released)
-		}()
-		results := f.generation(t.Context(), 1, a, b)
-		if err := results[0].err; !errors.Is(err, train.ErrHung) || !errors.Is(err, train.ErrPeerLost) {
-			t.Errorf("the other rank ended with %v", err)
-		}
-		if a.loop.Step() != 19 {
-			t.Errorf("it had done %d steps", a.loop.Step())
+		for rank, r := range f.generation(t.Context(), 1, a, b) {
+			if r.err != nil || r.outcome != train.Finished {
+				t.Errorf("rank %d: %v, %v", rank, r.outcome, r.err)
+			}
 		}
 	})
 }

@@ -18,16 +18,19 @@ type StragglerChange struct {
 const (
 	stragglerRatio = 1.5 // of the median time of a step
 	stragglerSteps = 10  // in a row, to become one and to be none any more
+	// stragglerTime is how much computing these take at the least, in seconds: a busy moment of a machine is many short steps.
+	stragglerTime = 1
 )
 
 // straggling is one rank's.
 type straggling struct {
 	slow  bool
-	steps int64 // in a row that were not as slow says
+	steps int64   // in a row that were not as slow says
+	spent float64 // seconds they took
 }
 
 // Observe takes the time that each rank spent computing (data, forward and backward, without
-// communication) in the last steps, in any unit, and how many steps these were. It returns what
+// communication) in the last steps, in seconds, and how many steps these were. It returns what
 // changed. With another number of ranks it begins anew; single ranks are no stragglers.
 func (s *Stragglers) Observe(times []float64, steps int64) []StragglerChange {
 	if len(times) != len(s.ranks) {
@@ -43,13 +46,14 @@ func (s *Stragglers) Observe(times []float64, steps int64) []StragglerChange {
 	for rank, took := range times {
 		p := &s.ranks[rank]
 		if slow := took > stragglerRatio*median; slow == p.slow {
-			p.steps = 0
+			p.steps, p.spent = 0, 0
 			continue
 		}
-		if p.steps += steps; p.steps < stragglerSteps {
+		p.steps, p.spent = p.steps+steps, p.spent+took
+		if p.steps < stragglerSteps || p.spent < stragglerTime {
 			continue
 		}
-		p.slow, p.steps = !p.slow, 0
+		p.slow, p.steps, p.spent = !p.slow, 0, 0
 		change := StragglerChange{Rank: rank, Slow: p.slow}
 		if median > 0 {
 			change.Ratio = took / median

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,6 +29,8 @@ func TestStragglers(t *testing.T) {
 		{"two at once", []float64{9, 1, 1, 1, 8}, 50, []StragglerChange{{0, true, 9}, {4, true, 8}}},
 		{"other ranks", []float64{1, 2}, 9, nil},
 		{"of two", []float64{1, 2}, 1, []StragglerChange{{1, true, 2}}},
+		{"other ranks, short steps", []float64{0.01, 0.05, 0.01}, 15, nil},
+		{"until they come to a second", []float64{0.4, 0.96, 0.4}, 300, []StragglerChange{{1, true, 0.96 / 0.4}}},
 		{"no step", []float64{1, 1}, 0, nil},
 		{"alone", []float64{5}, 100, nil},
 	} {
@@ -45,12 +48,16 @@ func TestStragglersTurns(t *testing.T) {
 		var whole, single Stragglers
 		slow := map[int]bool{}
 		for range rapid.IntRange(1, 40).Draw(t, "beats") {
-			times := rapid.SliceOfN(rapid.SampledFrom([]float64{0, 1, 1.4, 2, 5}), world, world).Draw(t, "times")
+			times := rapid.SliceOfN(rapid.SampledFrom([]float64{0, 0.31, 0.43, 1.01, 2.53}), world, world).Draw(t, "times")
 			steps := rapid.Int64Range(1, 12).Draw(t, "steps")
 			changes := whole.Observe(times, steps)
+			each := slices.Clone(times)
+			for rank := range each {
+				each[rank] /= float64(steps)
+			}
 			var one []StragglerChange
 			for range steps {
-				one = append(one, single.Observe(times, 1)...)
+				one = append(one, single.Observe(each, 1)...)
 			}
 			if len(changes) != len(one) {
 				t.Fatalf("%v in one, %v step by step", changes, one)

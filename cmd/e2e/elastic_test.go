@@ -27,11 +27,7 @@ evaluate: {every_steps: 5000}
 // TestElastic takes ranks from a job that may go on with one, and gives them back: killed, stopped, scaled, drained. It
 // never goes back to a checkpoint. How long it stood still each time is in the log (go test -v); a test is no place to judge it.
 func TestElastic(t *testing.T) {
-	ledger, err := os.MkdirTemp("", "ledger-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(ledger) })
+	ledger := ledgerFolder(t)
 	c := newClusterWith(t, 1, 2, 1, "TANDEM_LEDGER="+ledger)
 	c.digits()
 	id := c.submit(c.spec("elastic", elasticJob(10_000_000)))
@@ -101,6 +97,17 @@ func TestElastic(t *testing.T) {
 	reached := last().Step
 	c.run(0, "cancel", "-y", id)
 	checkSteps(t, readLedger(t, filepath.Join(ledger, "*.jsonl")), reached-1)
+}
+
+// ledgerFolder is where engines write down which rows they use.
+func ledgerFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ledger-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // checkSteps proves that every step up to the last was applied, and none again by a later generation but the one that was

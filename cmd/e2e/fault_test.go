@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +16,8 @@ import (
 // TestLeaderDies kills the leader with -9 in the middle of training: steps go on, the job ends as if nothing had been,
 // nothing acknowledged is lost, and the killed coordinator comes back and catches up.
 func TestLeaderDies(t *testing.T) {
-	c := newCluster(t, 3, 2, 1)
+	ledger := ledgerFolder(t)
+	c := newClusterWith(t, 3, 2, 1, "TANDEM_LEDGER="+ledger)
 	c.digits()
 	path := c.spec("long", longMLP("long", 6000))
 	leader := c.leader()
@@ -32,9 +35,7 @@ func TestLeaderDies(t *testing.T) {
 	c.coordinators[leader].kill()
 	killed, killedAt := steps.last(), time.Now()
 	eventually(t, 20*time.Second, "another coordinator leads", func() bool { l := c.leader(); return l >= 0 && l != leader })
-	if led := steps.last(); led <= killed {
-		t.Errorf("no step was done while nobody led: %d at the kill, %d after the election", killed, led)
-	}
+	ledAt := time.Now()
 	acknowledged := c.submit(c.spec("second", longMLP("second", 100))) // behind the first, on the new leader
 	eventually(t, 30*time.Second, "steps are reported after the election", func() bool { return steps.last() > killed+200 })
 	c.coordinators[leader].start()
@@ -45,8 +46,13 @@ func TestLeaderDies(t *testing.T) {
 
 	_, trial := c.completed(id, 3*time.Minute)
 	c.completed(acknowledged, time.Minute)
-	gap, after := steps.longestGap()
-	t.Logf("the longest time between two steps seen: %v, after step %d, %v after the kill", gap, after.step, after.at.Sub(killedAt))
+	lines := readLedger(t, filepath.Join(ledger, trial.GetId()+"-*.jsonl"))
+	without, still := paceOf(lines, killedAt, ledAt)
+	usual, _ := paceOf(lines, time.Unix(0, 0), killedAt)
+	t.Logf("nobody led for %v: %.0f steps/s then, %.0f before; the longest time without a step %v", ledAt.Sub(killedAt).Round(time.Millisecond), without, usual, still.Round(time.Millisecond))
+	if without < usual/4 || still > ledAt.Sub(killedAt)/2 {
+		t.Errorf("the training stood still while nobody led")
+	}
 	if trial.GetRestarts() != 0 || trial.GetGeneration() != 1 {
 		t.Errorf("the trial was disturbed: %d restarts, generation %d", trial.GetRestarts(), trial.GetGeneration())
 	}
@@ -55,6 +61,66 @@ func TestLeaderDies(t *testing.T) {
 	}))
 	if err != nil || again.Msg.GetJob().GetId() != id {
 		t.Errorf("the same request gave %v, %v; want job %s", again, err, id)
+	}
+}
+
+// paceOf returns the steps a second that were done from one time to another, and the longest time without one.
+func paceOf(lines []used, from, to time.Time) (pace float64, still time.Duration) {
+	var at []int64
+	for _, u := range lines {
+		if u.Rank == 0 && u.At >= from.UnixNano() && u.At < to.UnixNano() {
+			at = append(at, u.At)
+		}
+	}
+	if len(at) == 0 {
+		return 0, to.Sub(from)
+	}
+	slices.Sort(at)
+	first := max(from.UnixNano(), at[0]) // before the first there may have been no training
+	pace = float64(len(at)) / time.Duration(to.UnixNano()-first).Seconds()
+	last := first
+	for _, t := range append(at, to.UnixNano()) {
+		still, last = max(still, time.Duration(t-last)), t
+	}
+	return pace, still
+}
+
+// TestLeaderAndRankDie kills the leader and a rank at the same moment: once another coordinator leads, a replacement takes the
+// state of the rank that is left, and the end is that of an undisturbed training.
+func TestLeaderAndRankDie(t *testing.T) {
+	ledger := ledgerFolder(t)
+	c := newClusterWith(t, 3, 2, 1, "TANDEM_LEDGER="+ledger)
+	c.digits()
+	path := c.spec("run", longMLP("run", 6000))
+	_, want := c.completed(c.submit(path), 2*time.Minute)
+
+	id := c.submit(path)
+	steps := c.watchSteps()
+	eventually(t, time.Minute, "training is under way", func() bool { return steps.last() > 100 && steps.last() < want.GetTotalSteps() })
+	leader := c.leader()
+	engines := under(c.workerDir(1))
+	if len(engines) != 1 {
+		t.Fatalf("the second worker has %d engines", len(engines))
+	}
+	c.coordinators[leader].kill()
+	if err := syscall.Kill(engines[0].pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	killedAt := time.Now()
+	eventually(t, 20*time.Second, "another coordinator leads", func() bool { l := c.leader(); return l >= 0 && l != leader })
+	ledAt := time.Now()
+	_, got := c.completed(id, 2*time.Minute)
+	if got.GetRestarts() != 1 || got.GetGeneration() != 2 {
+		t.Errorf("%d restarts, generation %d; want 1 and 2", got.GetRestarts(), got.GetGeneration())
+	}
+	sameEvaluations(t, want, got)
+	lines := readLedger(t, filepath.Join(ledger, got.GetId()+"-*.jsonl"))
+	checkSteps(t, lines, got.GetTotalSteps())
+	_, still := paceOf(lines, killedAt.Add(-100*time.Millisecond), ledAt.Add(30*time.Second))
+	t.Logf("another coordinator led after %v; %v without a step, a replacement's start included", ledAt.Sub(killedAt).Round(time.Millisecond), still.Round(time.Millisecond))
+	events := c.run(0, "events", "--job", id)
+	if strings.Contains(events, "from its last checkpoint") {
+		t.Errorf("it went back:\n%s", events)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,16 +27,10 @@ func decode(t *testing.T, text string, into any) {
 	}
 }
 
-// steps is what agents say of the step their trial is at, with no coordinator between.
-type steps struct {
-	mu   sync.Mutex
-	seen []sighting
-}
+// steps is the highest step that agents said their trial is at, with no coordinator between.
+type steps struct{ highest atomic.Int64 }
 
-type sighting struct {
-	step int64
-	at   time.Time
-}
+func (s *steps) last() int64 { return s.highest.Load() }
 
 // watchSteps reads the agents' metrics 20 times a second until the test ends; the one that has rank 0 knows the step.
 func (c *cluster) watchSteps() *steps {
@@ -65,7 +59,7 @@ func (c *cluster) watchSteps() *steps {
 				return
 			case <-tick.C:
 				for _, url := range urls {
-					s.note(readStep(ctx, h, url))
+					s.highest.Store(max(s.highest.Load(), readStep(ctx, h, url)))
 				}
 			}
 		}
@@ -94,36 +88,6 @@ func readStep(ctx context.Context, h *http.Client, url string) int64 {
 		}
 	}
 	return 0
-}
-
-// note remembers when a step was first seen; a smaller one begins another trial and ends the watch.
-func (s *steps) note(step int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.seen); step > 0 && (n == 0 || step > s.seen[n-1].step) {
-		s.seen = append(s.seen, sighting{step, time.Now()})
-	}
-}
-
-func (s *steps) last() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.seen) == 0 {
-		return 0
-	}
-	return s.seen[len(s.seen)-1].step
-}
-
-// longestGap is the longest time in which no step was seen, from the first to the last, and the sighting before it.
-func (s *steps) longestGap() (longest time.Duration, after sighting) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := 1; i < len(s.seen); i++ {
-		if gap := s.seen[i].at.Sub(s.seen[i-1].at); gap > longest {
-			longest, after = gap, s.seen[i-1]
-		}
-	}
-	return longest, after
 }
 
 // agentAddress is where an agent's HTTPS server listens.

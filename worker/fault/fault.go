@@ -87,53 +87,69 @@ type charge struct {
 	fired atomic.Bool
 }
 
-var armed = sync.OnceValues(func() ([]*charge, error) {
+// charges are all faults of this process.
+type charges struct {
+	list []*charge
+	file string // of a folder, that they are from
+}
+
+var armed = sync.OnceValues(func() (all charges, err error) {
 	text := os.Getenv(Variable)
 	if folder, ok := strings.CutPrefix(text, "@"); ok {
-		var err error
-		if text, err = claim(folder); err != nil {
-			return nil, err
+		if text, all.file, err = claim(folder); err != nil {
+			return all, err
 		}
 	}
 	list, err := Parse(text)
-	charges := make([]*charge, len(list))
-	for i, f := range list {
-		charges[i] = &charge{Fault: f}
+	for _, f := range list {
+		all.list = append(all.list, &charge{Fault: f})
 	}
-	return charges, err
+	return all, err
 })
+
+// Endings of a file of a folder that a process took, and of one whose fault came to pass.
+const (
+	Taken = ".taken"
+	Fired = ".fired"
+)
+
+// File returns the file of a folder that the faults of this process are from, without an ending; empty: none.
+func File() string {
+	all, _ := armed() // Armed tells
+	return all.file
+}
 
 // claim takes the first file of a folder by name that no other process has taken, and returns what is in it: each
 // process of a test gets faults of its own, and none gets them twice.
-func claim(folder string) (string, error) {
+func claim(folder string) (text, file string, err error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.fault"))
 	if err != nil {
-		return "", fmt.Errorf("%s: list %s: %w", Variable, folder, err)
+		return "", "", fmt.Errorf("%s: list %s: %w", Variable, folder, err)
 	}
 	slices.Sort(files)
 	for _, file := range files {
-		taken := file + ".taken"
+		taken := file + Taken
 		err := os.Rename(file, taken)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // by another
 		}
 		if err != nil {
-			return "", fmt.Errorf("%s: take %s: %w", Variable, file, err)
+			return "", "", fmt.Errorf("%s: take %s: %w", Variable, file, err)
 		}
 		b, err := os.ReadFile(taken)
 		if err != nil {
-			return "", fmt.Errorf("%s: read %s: %w", Variable, taken, err)
+			return "", "", fmt.Errorf("%s: read %s: %w", Variable, taken, err)
 		}
-		return strings.TrimSpace(string(b)), nil
+		return strings.TrimSpace(string(b)), file, nil
 	}
-	return "", nil
+	return "", "", nil
 }
 
 // Armed returns the faults of this process. Call it at start, to end with its error where the variable is wrong.
 func Armed() ([]Fault, error) {
-	charges, err := armed()
-	list := make([]Fault, len(charges))
-	for i, c := range charges {
+	all, err := armed()
+	list := make([]Fault, len(all.list))
+	for i, c := range all.list {
 		list[i] = c.Fault
 	}
 	return list, err
@@ -141,13 +157,18 @@ func Armed() ([]Fault, error) {
 
 // Point breaks the process where a fault is armed for this point and step.
 func Point(name string, step int64) {
-	list, err := armed()
+	all, err := armed()
 	if err != nil {
 		return // Armed told
 	}
-	for _, f := range list {
+	for _, f := range all.list {
 		if f.Point != name || step < f.Step || f.fired.Swap(true) {
 			continue
+		}
+		if all.file != "" {
+			if err := os.Rename(all.file+Taken, all.file+Fired); err != nil {
+				panic(fmt.Sprintf("%s: mark it as fired: %v", Variable, err))
+			}
 		}
 		signal := syscall.SIGSTOP
 		if f.Action == Kill {

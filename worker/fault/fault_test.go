@@ -78,4 +78,9 @@ func TestFaultsOfAFolderAreTakenOnce(t *testing.T) {
 	if diff := cmp.Diff([]bool{true, false, false}, killed); diff != "" {
 		t.Errorf("killed (-want +got):\n%s", diff)
 	}
+	for _, name := range []string{"1.fault" + fault.Fired, "2.fault" + fault.Taken} { // the second one's step never came
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
 }

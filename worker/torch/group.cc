@@ -166,7 +166,35 @@ struct Group::Place {
   std::vector<size_t> host_of;    // of each rank
   std::vector<std::vector<int>> ranks_of;
   bool sharing = false; // ranks of one host share memory
+
+  // Takes each rank for one on a host of its own.
+  void alone(int size) {
+    host_of.clear();
+    ranks_of.clear();
+    for (int rank = 0; rank < size; rank++) {
+      host_of.push_back(rank);
+      ranks_of.push_back({rank});
+    }
+  }
 };
+
+#ifdef TANDEM_NCCL
+// Whether each rank has a device of its own; NCCL refuses two ranks on one.
+bool Group::own_devices(c10d::Store& store) {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  std::string reason;
+  const std::string mine = host_name(&reason) + " " + (visible ? visible : "") + " " +
+                           std::to_string(static_cast<int>(device_.index()));
+  store.set("device/" + std::to_string(rank_), std::vector<uint8_t>(mine.begin(), mine.end()));
+  std::vector<std::vector<uint8_t>> all;
+  for (int rank = 0; rank < size_; rank++) {
+    auto device = store.get("device/" + std::to_string(rank));
+    if (std::find(all.begin(), all.end(), device) != all.end()) return false;
+    all.push_back(std::move(device));
+  }
+  return true;
+}
+#endif
 
 // Finds the ranks of this host and shares memory with them. Null where this
 // rank is alone on its host, or where any rank of the group cannot share.
@@ -245,8 +273,9 @@ void Group::join(uintptr_t rendezvous, const tdm_group_config& config) {
   c10::intrusive_ptr<c10d::Store> store =
       c10::make_intrusive<RendezvousStore>(rendezvous, timeout);
   const int rank = rank_, size = size_;
-  if (device_.is_cuda()) {
+  const bool cuda = device_.is_cuda();
 #ifdef TANDEM_NCCL
+  if (cuda && own_devices(*store)) {
     c10::DeviceGuard guard(device_);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = timeout;
@@ -259,17 +288,19 @@ void Group::join(uintptr_t rendezvous, const tdm_group_config& config) {
     pg_ = nccl;
 #endif
     return;
-#else
-    throw Failure(TDM_DEVICE, "training on CUDA devices with several ranks needs a build with "
-                              "NCCL: install libnccl-dev, run tandem-setup and build again");
-#endif
   }
+#endif
   Place place;
   auto shared = share(*store, config, place);
+  if (cuda) {
+    transport_ += ", through the host's memory";
+    // Gloo between all ranks is that between hosts of one rank each: whose tensors go through memory is then one place.
+    if (!place.sharing) place.alone(size);
+  }
   std::function<void(const std::string&)> close_gloo = [](const std::string&) {};
   c10::intrusive_ptr<Backend> gloo_backend;
   // Gloo between all ranks, or between the first ranks of the hosts.
-  const bool flat = !place.sharing;
+  const bool flat = !place.sharing && !cuda;
   const auto& mine = place.ranks_of[place.host_of[rank]];
   const int places = flat ? size : static_cast<int>(place.hosts.size());
   const int my_place = flat ? rank : static_cast<int>(place.host_of[rank]);
@@ -294,7 +325,7 @@ void Group::join(uintptr_t rendezvous, const tdm_group_config& config) {
     backend = c10::make_intrusive<HostGroup>(rank, size, shared, gloo_backend, place.host_of,
                                              place.ranks_of, traffic_);
 #if TORCH_VERSION_MAJOR >= 2
-  pg_ = front(store, rank, size, c10::kCPU, c10d::ProcessGroup::BackendType::GLOO, backend);
+  pg_ = front(store, rank, size, device_.type(), c10d::ProcessGroup::BackendType::GLOO, backend);
 #else
   pg_ = backend;
 #endif

@@ -14,7 +14,8 @@ import (
 	"unsafe"
 )
 
-// Group is one rank's end of a process group: shared memory on one host and Gloo between hosts on the CPU, NCCL on CUDA.
+// Group is one rank's end of a process group: shared memory on one host and Gloo between hosts on the CPU; NCCL on CUDA, where each
+// rank has a device of its own and NCCL is there, else as on the CPU, through the host's memory.
 // Every rank calls the same collectives in the same order, one at a time.
 // After a collective failed, the group is of no more use: Close it.
 type Group struct {

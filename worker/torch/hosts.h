@@ -7,6 +7,7 @@
 #include "group.h"
 #include "shared.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace tandem {
@@ -29,7 +30,7 @@ class Done : public c10d::Work {
   explicit Done(std::vector<at::Tensor> tensors)
       : tensors_(std::move(tensors)),
         future_(c10::make_intrusive<c10::ivalue::Future>(
-            c10::ListType::create(c10::TensorType::get()))) {
+            c10::ListType::create(c10::TensorType::get()), devices(tensors_))) {
     future_->markCompleted(c10::IValue(tensors_));
   }
   bool isCompleted() override { return true; }
@@ -40,12 +41,22 @@ class Done : public c10d::Work {
   c10::intrusive_ptr<c10::ivalue::Future> getFuture() override { return future_; }
 
  private:
+  // A future wants to know on which devices its tensors are, besides the CPU.
+  static std::vector<c10::Device> devices(const std::vector<at::Tensor>& tensors) {
+    std::vector<c10::Device> all;
+    for (const auto& t : tensors)
+      if (!t.device().is_cpu() && std::find(all.begin(), all.end(), t.device()) == all.end())
+        all.push_back(t.device());
+    return all;
+  }
+
   std::vector<at::Tensor> tensors_;
   c10::intrusive_ptr<c10::ivalue::Future> future_;
 };
 
 // Its collectives return when they are done. On the CPU there is no core left
-// that could move memory while backward goes on.
+// that could move memory while backward goes on. Tensors of a device go through
+// the host's memory.
 class HostGroup : public Backend {
  public:
   // shared is null where this rank is alone on its host, between where it is not its host's first or there is one host.
@@ -84,24 +95,33 @@ class HostGroup : public Backend {
                                            const c10d::BroadcastOptions& options) override {
     const auto root = static_cast<size_t>(options.rootRank);
     for (auto& t : tensors) {
-      whole(t);
-      const bool here = host_of_[root] == host_of_[rank_];
-      if (here && shared_) shared_->broadcast(t.data_ptr(), t.nbytes(), place_of(root));
-      if (between_) {
-        std::vector<at::Tensor> list{t};
-        c10d::BroadcastOptions among;
-        among.rootRank = static_cast<int64_t>(host_of_[root]);
-        between_->broadcast(list, among)->wait();
+      if (t.device().is_cpu()) {
+        give(t, root);
+        continue;
       }
-      if (!here && shared_) shared_->broadcast(t.data_ptr(), t.nbytes(), 0);
+      auto on_host = t.cpu();
+      give(on_host, root);
+      t.copy_(on_host);
     }
     return c10::make_intrusive<Done>(tensors);
   }
 
  private:
+  void give(at::Tensor& t, size_t root) {
+    whole(t);
+    const bool here = host_of_[root] == host_of_[rank_];
+    if (here && shared_) shared_->broadcast(t.data_ptr(), t.nbytes(), place_of(root));
+    if (between_) {
+      std::vector<at::Tensor> list{t};
+      c10d::BroadcastOptions among;
+      among.rootRank = static_cast<int64_t>(host_of_[root]);
+      between_->broadcast(list, among)->wait();
+    }
+    if (!here && shared_) shared_->broadcast(t.data_ptr(), t.nbytes(), 0);
+  }
+
   static void whole(const at::Tensor& t) {
-    if (!t.device().is_cpu() || !t.is_contiguous())
-      throw Failure(TDM_ERROR, "ranks exchange contiguous tensors of the CPU only");
+    if (!t.is_contiguous()) throw Failure(TDM_ERROR, "ranks exchange contiguous tensors only");
   }
 
   size_t place_of(size_t rank) const {
@@ -123,6 +143,12 @@ class HostGroup : public Backend {
   }
 
   void sum(at::Tensor& t) {
+    if (!t.device().is_cpu()) {
+      auto on_host = t.cpu();
+      sum(on_host);
+      t.copy_(on_host);
+      return;
+    }
     whole(t);
     const auto type = element(t);
     auto put = [this] {

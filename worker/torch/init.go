@@ -33,6 +33,12 @@ func Init(o Options) error {
 		C.free(unsafe.Pointer(point))
 		C.free(unsafe.Pointer(action))
 	}
+	if file := fault.File(); file != "" {
+		taken, fired := C.CString(file+fault.Taken), C.CString(file+fault.Fired)
+		C.tdm_fault_file(taken, fired)
+		C.free(unsafe.Pointer(taken))
+		C.free(unsafe.Pointer(fired))
+	}
 	return check(C.tdm_init(C.int32_t(o.Threads), cbool(o.Deterministic)))
 }
 

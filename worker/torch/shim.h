@@ -62,6 +62,8 @@ tdm_status tdm_tensors_add(tdm_tensors *list, const char *name, const char *dtyp
 tdm_status tdm_init(int32_t threads, int32_t deterministic);
 // Arms a fault inside the step: see worker/fault. Before any training.
 void tdm_fault_arm(const char *point, int64_t step, const char *action);
+// A file to rename when one of them breaks this process.
+void tdm_fault_file(const char *taken, const char *fired);
 typedef struct {
   char version[64];
   int32_t cuda;          // compiled with CUDA and NCCL

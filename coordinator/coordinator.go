@@ -161,6 +161,7 @@ func (c *Coordinator) wire() error {
 		c.bootstrap(),
 		leader.Dispatch(c.state, c.node, c.log),
 		leader.Reformer(c.state, c.node, c.log),
+		leader.Search(c.state, c.node, api.TrialSpec, c.log),
 		leader.Nodes(c.state, c.node, liveness{c}, c.cfg.NodeTimeout, c.log),
 		leader.Rollout(c.state, c.node, c.log),
 		leader.GC(c.state, c.node, c.objects.get, c.log),

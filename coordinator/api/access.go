@@ -27,6 +27,8 @@ func accessTo(procedure string) level {
 
 	case tandemv1connect.JobServiceGetJobProcedure, tandemv1connect.JobServiceListJobsProcedure,
 		tandemv1connect.JobServiceWatchJobProcedure, tandemv1connect.JobServiceStreamLogsProcedure,
+		tandemv1connect.SweepServiceGetSweepProcedure, tandemv1connect.SweepServiceListTrialsProcedure,
+		tandemv1connect.SweepServiceListSweepEventsProcedure,
 		tandemv1connect.MetricServiceGetMetricsProcedure, tandemv1connect.MetricServiceGetTraceProcedure,
 		tandemv1connect.DatasetServiceListDatasetsProcedure, tandemv1connect.DatasetServiceGetDatasetProcedure,
 		tandemv1connect.ArtifactServiceListArtifactsProcedure, tandemv1connect.ArtifactServiceDownloadArtifactProcedure,
@@ -42,6 +44,7 @@ func accessTo(procedure string) level {
 
 	case tandemv1connect.JobServiceSubmitJobProcedure, tandemv1connect.JobServiceSetJobIntentProcedure,
 		tandemv1connect.JobServiceScaleJobProcedure,
+		tandemv1connect.SweepServiceExtendSweepProcedure, tandemv1connect.SweepServiceStopSweepTrialProcedure,
 		tandemv1connect.DatasetServiceBeginDatasetProcedure, tandemv1connect.DatasetServiceCreateDatasetProcedure,
 		tandemv1connect.ArtifactServiceUploadArtifactProcedure,
 		tandemv1connect.CheckpointServiceVerifyCheckpointProcedure, tandemv1connect.CheckpointServiceDeleteCheckpointProcedure,

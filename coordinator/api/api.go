@@ -115,6 +115,7 @@ func (a *API) Handler() (http.Handler, error) {
 	var services []*vanguard.Service
 	mount := func(path string, h http.Handler) { services = append(services, vanguard.NewService(path, h)) }
 	mount(tandemv1connect.NewJobServiceHandler(jobs{a}, opts...))
+	mount(tandemv1connect.NewSweepServiceHandler(sweeps{a}, opts...))
 	mount(tandemv1connect.NewMetricServiceHandler(metricService{a}, opts...))
 	mount(tandemv1connect.NewDatasetServiceHandler(datasets{a}, opts...))
 	mount(tandemv1connect.NewArtifactServiceHandler(artifacts{a}, opts...))

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"connectrpc.com/connect"
 
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/coordinator/sweep"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 )
@@ -36,6 +38,12 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if err := a.checkFiles(ctx, v, spec); err != nil {
 		return nil, err
 	}
+	create := &tandemv1.CreateJob{}
+	if spec.GetKind() == "sweep" {
+		if create.Sweep, err = newSweep(v, spec, time.Now()); err != nil {
+			return nil, err
+		}
+	}
 	hash, err := SpecHash(spec)
 	if err != nil {
 		return nil, err
@@ -44,23 +52,17 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 		Id: id.New("job"), Name: spec.GetName(), Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec, SpecHash: hash,
 		State: tandemv1.JobState_JOB_STATE_PENDING, Intent: tandemv1.JobIntent_JOB_INTENT_RUN, SubmittedBy: From(ctx).Name,
 	}
-	trial := &tandemv1.Trial{
-		Id: id.New("trial"), JobId: job.GetId(),
-		State: tandemv1.TrialState_TRIAL_STATE_PENDING, Stage: tandemv1.TrialStage_TRIAL_STAGE_TRAIN,
+	answer := &tandemv1.SubmitJobResponse{Job: job}
+	if create.Job = job; create.Sweep != nil {
+		job.Kind, create.Sweep.Id = tandemv1.JobKind_JOB_KIND_SWEEP, job.GetId()
+		answer.Notes = sweep.Describe(spec)
+	} else {
+		create.Trial = firstTrial(job)
 	}
-	switch spec.GetKind() {
-	case "publish":
-		job.Kind, trial.Stage = tandemv1.JobKind_JOB_KIND_PUBLISH, tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
-	case "replay":
-		job.Kind = tandemv1.JobKind_JOB_KIND_REPLAY
-	}
-	job.TrialIds = []string{trial.GetId()}
 	if req.Msg.GetDryRun() {
-		return connect.NewResponse(&tandemv1.SubmitJobResponse{Job: job}), nil
+		return connect.NewResponse(answer), nil
 	}
-	res, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
-		Command: &tandemv1.Command_CreateJob{CreateJob: &tandemv1.CreateJob{Job: job, Trial: trial}},
-	})
+	res, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: create}})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +70,24 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if !ok {
 		return nil, fmt.Errorf("job %s: %w", res.GetId(), state.ErrNotFound)
 	}
-	return connect.NewResponse(&tandemv1.SubmitJobResponse{Job: accepted}), nil
+	answer.Job = accepted
+	return connect.NewResponse(answer), nil
+}
+
+// firstTrial is the one trial of a job that is no sweep, whose kind it sets too.
+func firstTrial(job *tandemv1.Job) *tandemv1.Trial {
+	trial := &tandemv1.Trial{
+		Id: id.New("trial"), JobId: job.GetId(),
+		State: tandemv1.TrialState_TRIAL_STATE_PENDING, Stage: tandemv1.TrialStage_TRIAL_STAGE_TRAIN,
+	}
+	switch job.GetSpec().GetKind() {
+	case "publish":
+		job.Kind, trial.Stage = tandemv1.JobKind_JOB_KIND_PUBLISH, tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
+	case "replay":
+		job.Kind = tandemv1.JobKind_JOB_KIND_REPLAY
+	}
+	job.TrialIds = []string{trial.GetId()}
+	return trial
 }
 
 // checkFiles checks what a spec names outside of itself: an uploaded model, a checkpoint.

@@ -153,8 +153,13 @@ func CompleteSpec(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, 
 		c.publishOnly(s)
 	case "replay":
 		c.replayOnly(s)
+	case "sweep":
+		c.sweep(s, find)
 	default:
-		c.oneOf("kind", s.GetKind(), "train", "publish", "replay")
+		c.oneOf("kind", s.GetKind(), "train", "publish", "replay", "sweep")
+	}
+	if s.GetSearch() != nil && s.GetKind() != "sweep" {
+		c.add("search", "belongs to kind \"sweep\" only: add kind: sweep, or leave it out")
 	}
 	return s, c.err()
 }

@@ -135,7 +135,7 @@ func TestBadSpecs(t *testing.T) {
 		"no name":       {func(s *tandemv1.JobSpec) { s.Name = "" }, "name: " + nameRule},
 		"bad name":      {func(s *tandemv1.JobSpec) { s.Name = "-x" }, "name: " + nameRule},
 		"long name":     {func(s *tandemv1.JobSpec) { s.Name = strings.Repeat("a", 64) }, "name: " + nameRule},
-		"kind":          {func(s *tandemv1.JobSpec) { s.Kind = "sweep" }, `kind: "sweep" is not known, must be "train", "publish" or "replay"`},
+		"kind":          {func(s *tandemv1.JobSpec) { s.Kind = "sweeping" }, `kind: "sweeping" is not known, must be "train", "publish", "replay" or "sweep"`},
 		"no dataset":    {func(s *tandemv1.JobSpec) { s.Dataset = "" }, `dataset: is missing: name one that "tandem dataset list" shows`},
 		"other dataset": {func(s *tandemv1.JobSpec) { s.Dataset = "digts" }, `dataset: dataset "digts": not found; "tandem dataset list" shows those there are`},
 		"no validation": {func(s *tandemv1.JobSpec) {

@@ -5,6 +5,7 @@
 //
 //   - dispatch: which pending trial gets which slots (package scheduler decides)
 //   - reform: which members an allocation has, and which of them make its next process group
+//   - search: what becomes of the trials of sweeps (package scheduler/search decides)
 //   - nodes: which node is lost
 //   - rollout: which replicas to place and to remove
 //   - gc: which checkpoints nobody needs, and what is too old to be remembered
@@ -12,5 +13,5 @@
 // Invariants: a loop proposes only what changes something; what it decided on an older state is refused by the state
 // machine and decided again; a loop that fails is started again, a crash anywhere is healed by the next pass.
 //
-// It keeps no state of its own beyond a pass, and it never talks to agents: they watch the state too.
+// It keeps no state of its own beyond a pass but searches, which can be made anew from the events, and it never talks to agents: they watch the state too.
 package leader

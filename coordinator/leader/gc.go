@@ -26,7 +26,7 @@ const (
 	// At most so many checkpoints are deleted in one pass.
 	gcBatch = 100
 	// How often the store is searched for what uploads left that were given up.
-	sweepTick = 6 * time.Hour
+	abandonedTick = 6 * time.Hour
 	// No upload takes so long, even when it waits for a store that is away.
 	uploadLimit = 24 * time.Hour
 )
@@ -35,7 +35,7 @@ const (
 func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zerolog.Logger) Loop {
 	const name = "gc"
 	return Loop{name, func(ctx context.Context) error {
-		var expired, swept, looked time.Time
+		var expired, searched, looked time.Time
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
 			if due := looked.Add(gcPause); now.Before(due) {
 				return due, nil
@@ -65,9 +65,9 @@ func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zer
 			if err := deleteMarked(ctx, s, p, name, store, log); err != nil {
 				return next, err
 			}
-			if now.Sub(swept) >= sweepTick {
-				swept = now
-				return next, sweep(ctx, v, now, store, log)
+			if now.Sub(searched) >= abandonedTick {
+				searched = now
+				return next, deleteAbandoned(ctx, v, now, store, log)
 			}
 			return next, nil
 		})
@@ -114,9 +114,9 @@ func deleteMarked(ctx context.Context, s *state.State, p Proposer, name string, 
 	return settle(ctx, s, res)
 }
 
-// sweep deletes what given-up uploads left in the store: no manifest, untouched for longer than an upload may take, and
+// deleteAbandoned deletes what given-up uploads left in the store: no manifest, untouched for longer than an upload may take, and
 // of a generation that is over.
-func sweep(ctx context.Context, v *state.View, now time.Time, open func() (storage.Store, error), log zerolog.Logger) error {
+func deleteAbandoned(ctx context.Context, v *state.View, now time.Time, open func() (storage.Store, error), log zerolog.Logger) error {
 	trials := v.Trials()
 	if len(trials) == 0 {
 		return nil

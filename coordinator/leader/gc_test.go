@@ -68,7 +68,7 @@ func TestSweep(t *testing.T) {
 	now = now.Add(time.Second)
 	run := func() string {
 		open := func() (storage.Store, error) { return s, nil }
-		if err := sweep(t.Context(), w.s.View(), now, open, zerolog.Nop()); err != nil {
+		if err := deleteAbandoned(t.Context(), w.s.View(), now, open, zerolog.Nop()); err != nil {
 			t.Fatal(err)
 		}
 		return strings.Join(s.Keys(), "\n")

@@ -1,0 +1,167 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	"tandem.dev/coordinator/sweep"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+type sweeps struct{ *API }
+
+const (
+	// Rows of one answer, when nobody says otherwise and at the most.
+	defaultRows, maxRows = 1000, 10_000
+	// Trials of an earlier sweep that another begins with: the first ones. They are held in the row of the sweep.
+	maxPrior = 2000
+)
+
+// newSweep is the row of a sweep with a complete spec, whose warm start it resolves.
+func newSweep(v *state.View, spec *tandemv1.JobSpec, now time.Time) (*tandemv1.Sweep, error) {
+	s := &tandemv1.Sweep{MaxTrials: spec.GetSearch().GetMaxTrials(), Parameters: slices.Sorted(maps.Keys(spec.GetSearch().GetSpace()))}
+	if d, _ := deadlineOf(spec); d > 0 {
+		s.Deadline = timestamppb.New(now.Add(d))
+	}
+	ref := spec.GetSearch().GetWarmStart()
+	if ref == "" {
+		return s, nil
+	}
+	const path = "search.warm_start"
+	job, err := v.ResolveJob(ref)
+	switch {
+	case err != nil:
+		return nil, &SpecError{[]Problem{{path, err.Error()}}}
+	case job.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP:
+		return nil, &SpecError{[]Problem{{path, "job " + job.GetId() + " is no sweep"}}}
+	case job.GetSpec().GetMetric() != spec.GetMetric() || job.GetSpec().GetMode() != spec.GetMode():
+		return nil, &SpecError{[]Problem{{path, fmt.Sprintf("sweep %s has metric %s (%s), this one %s (%s): their values cannot be compared",
+			job.GetId(), job.GetSpec().GetMetric(), job.GetSpec().GetMode(), spec.GetMetric(), spec.GetMode())}}}
+	}
+	spec.Search.WarmStart = job.GetId()
+	for _, t := range v.TrialsAfter(job.GetId(), 0, 0) {
+		if p := priorOf(spec, t); p != nil && len(s.GetPrior()) < maxPrior {
+			s.Prior = append(s.Prior, p)
+		}
+	}
+	return s, nil
+}
+
+// priorOf is what a trial has found out about its point in the end; nil when it was never measured.
+func priorOf(spec *tandemv1.JobSpec, t *tandemv1.Trial) *tandemv1.PriorTrial {
+	for _, e := range slices.Backward(t.GetEvaluations()) {
+		value, ok := state.ValueOf(spec, e)
+		if share, known := state.ShareOf(t, e.GetStep()); ok && known {
+			return &tandemv1.PriorTrial{Parameters: t.GetParameters(), Value: value, Share: share}
+		}
+	}
+	return nil
+}
+
+// find finds a sweep by the id or the name of its job.
+func (a sweeps) find(ctx context.Context, ref string) (*state.View, *tandemv1.Job, *tandemv1.Sweep, error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	job, err := v.ResolveJob(ref)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s, ok := v.Sweep(job.GetId())
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("job %s is no sweep: %w", job.GetId(), state.ErrNotFound)
+	}
+	return v, job, s, nil
+}
+
+// GetSweep implements SweepService.
+func (a sweeps) GetSweep(ctx context.Context, req *connect.Request[tandemv1.GetSweepRequest]) (*connect.Response[tandemv1.GetSweepResponse], error) {
+	v, job, s, err := a.find(ctx, req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	s = state.CopySweep(s)
+	s.Prior = nil // it may be long, and is in the trials of the earlier sweep
+	res := &tandemv1.GetSweepResponse{Job: job, Sweep: s, Progress: jobs(a).observe(v, job).GetProgress()}
+	if best, ok := v.Trial(s.GetBestTrialId()); ok {
+		res.Best = best
+	}
+	return connect.NewResponse(res), nil
+}
+
+// rows is how many rows to answer with.
+func rows(limit int32) (int, error) {
+	if limit < 0 {
+		return 0, invalid("limit: must not be negative")
+	}
+	return int(min(or(limit, defaultRows), maxRows)), nil
+}
+
+// ListTrials implements SweepService.
+func (a sweeps) ListTrials(ctx context.Context, req *connect.Request[tandemv1.ListTrialsRequest]) (*connect.Response[tandemv1.ListTrialsResponse], error) {
+	v, job, _, err := a.find(ctx, req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	limit, err := rows(req.Msg.GetLimit())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.ListTrialsResponse{Trials: v.TrialsAfter(job.GetId(), max(0, req.Msg.GetAfter()), limit)}), nil
+}
+
+// ListSweepEvents implements SweepService.
+func (a sweeps) ListSweepEvents(ctx context.Context, req *connect.Request[tandemv1.ListSweepEventsRequest]) (*connect.Response[tandemv1.ListSweepEventsResponse], error) {
+	v, job, _, err := a.find(ctx, req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	limit, err := rows(req.Msg.GetLimit())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.ListSweepEventsResponse{Events: v.SweepEvents(job.GetId(), max(0, req.Msg.GetAfter()), limit)}), nil
+}
+
+// ExtendSweep implements SweepService.
+func (a sweeps) ExtendSweep(ctx context.Context, req *connect.Request[tandemv1.ExtendSweepRequest]) (*connect.Response[tandemv1.ExtendSweepResponse], error) {
+	_, job, _, err := a.find(ctx, req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if req.Msg.GetMaxTrials() > sweep.MostTrials {
+		return nil, invalid(fmt.Sprintf("max_trials: must be at most %d", sweep.MostTrials))
+	}
+	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+		Command: &tandemv1.Command_ExtendSweep{ExtendSweep: &tandemv1.ExtendSweep{SweepId: job.GetId(), MaxTrials: req.Msg.GetMaxTrials()}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, _ := after.Sweep(job.GetId())
+	return connect.NewResponse(&tandemv1.ExtendSweepResponse{Sweep: s}), nil
+}
+
+// StopSweepTrial implements SweepService.
+func (a sweeps) StopSweepTrial(ctx context.Context, req *connect.Request[tandemv1.StopSweepTrialRequest]) (*connect.Response[tandemv1.StopSweepTrialResponse], error) {
+	_, job, _, err := a.find(ctx, req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+		Command: &tandemv1.Command_StopSweepTrial{StopSweepTrial: &tandemv1.StopSweepTrial{SweepId: job.GetId(), Trial: req.Msg.GetTrial()}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	t, _ := after.TrialNumber(job.GetId(), req.Msg.GetTrial())
+	return connect.NewResponse(&tandemv1.StopSweepTrialResponse{Trial: t}), nil
+}

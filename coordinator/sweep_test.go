@@ -1,0 +1,283 @@
+package coordinator
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+)
+
+// sweepSteps is how long a training of trainer is.
+const sweepSteps = 16
+
+// trainer plays the engines of an agent: each trial trains in no time, with a loss that follows from its learning rate.
+type trainer struct {
+	*agent
+	done map[string]bool // engines and what was said for them
+	seqs []int64
+}
+
+// play answers a session until it ends.
+func (tr *trainer) play(s *connect.ServerStreamForClient[tandemv1.SessionResponse]) {
+	for s.Receive() {
+		for _, task := range s.Msg().GetEngines() {
+			tr.step(task)
+		}
+	}
+}
+
+func (tr *trainer) step(task *tandemv1.EngineTask) {
+	once := func(what string) bool {
+		key := task.GetId() + " " + what
+		defer func() { tr.done[key] = true }()
+		return !tr.done[key]
+	}
+	train := task.GetTrain()
+	switch {
+	case task.GetPublish() != nil:
+		if once("publish") {
+			tr.say(task, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}},
+				&tandemv1.EngineReport{Report: &tandemv1.EngineReport_Version{Version: &tandemv1.VersionSaved{VersionId: task.GetPublish().GetVersionId(), ManifestSha256: "m"}}},
+				&tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}})
+		}
+	case train.GetGroup() == nil:
+		if once("ready") {
+			tr.say(task, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: sweepSteps}}})
+		}
+	case once("train"):
+		tr.say(task, training(train)...)
+	}
+}
+
+// training is what the engine of a trial reports from where it begins to where it is to stop.
+func training(train *tandemv1.TrainTask) []*tandemv1.EngineReport {
+	until := train.GetUntil()
+	if until == 0 {
+		until = 1
+	}
+	end := int64(math.Ceil(until * sweepSteps))
+	lr := train.GetSpec().GetTraining().GetOptimizer().GetLr()
+	var all []*tandemv1.EngineReport
+	for step := train.GetResume().GetStep() + 1; step <= end; step++ {
+		loss := math.Abs(math.Log10(lr)+2) + 1/float64(step)
+		all = append(all, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{Step: step, Metrics: map[string]float64{"loss": loss}}}})
+		if step == end {
+			all = append(all, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: &tandemv1.Checkpoint{
+				TrialId: train.GetTrialId(), Step: step, Prefix: fmt.Sprintf("%s/%d", train.GetCheckpointPrefix(), step), ManifestSha256: "s", Metrics: map[string]float64{"loss": loss},
+			}}}})
+		}
+	}
+	if until < 1 {
+		return append(all, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: end, Reached: true}}})
+	}
+	return append(all, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}})
+}
+
+func (tr *trainer) say(task *tandemv1.EngineTask, reports ...*tandemv1.EngineReport) {
+	for _, r := range reports {
+		r.EngineId, r.Generation = task.GetId(), max(task.GetGeneration(), task.GetTrain().GetGroup().GetGeneration())
+	}
+	res, err := tr.api.Report(tr.t.Context(), connect.NewRequest(&tandemv1.ReportRequest{NodeId: tr.id, Incarnation: 1, Reports: reports}))
+	if err != nil {
+		return // the test is over
+	}
+	for i, refusal := range res.Msg.GetRefusals() {
+		if refusal != "" && !res.Msg.GetOver()[i] {
+			tr.t.Errorf("report %v was refused: %s", reports[i], refusal)
+		}
+	}
+	tr.seqs = append(tr.seqs, res.Msg.GetSeqs()...)
+}
+
+func sweepSpec(method *tandemv1.MethodSpec, trials int32) *tandemv1.JobSpec {
+	s := toySpec()
+	s.Name, s.Kind, s.Resources, s.Metric, s.Mode = "search", "sweep", nil, "loss", "min"
+	s.Publish = &tandemv1.PublishSpec{Model: "toy", Aliases: []string{"champion"}}
+	s.Search = &tandemv1.SearchSpec{
+		Space: map[string]*tandemv1.Domain{
+			"training.optimizer.lr":   {Log: []float64{1e-5, 1}},
+			"training.optimizer.name": {Choice: list("sgd", "adamw")},
+			"training.optimizer.momentum": {Double: []float64{0, 0.9}, When: map[string]*structpb.ListValue{
+				"training.optimizer.name": list("sgd"),
+			}},
+		},
+		Method: method, MaxTrials: trials, Seed: 3,
+	}
+	return s
+}
+
+func list(values ...any) *structpb.ListValue {
+	l, err := structpb.NewList(values)
+	if err != nil {
+		panic(err) // a mistake in a test
+	}
+	return l
+}
+
+// TestSweeps: submitted, searched, published, extended, and what of it can be read.
+func TestSweeps(t *testing.T) {
+	for name, method := range map[string]*tandemv1.MethodSpec{
+		"random": {Name: "random"}, "asha": nil, "asha stop": {Name: "asha", Variant: "stop"}, "hyperband": {Name: "hyperband"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startOne(t)
+			c := r.admin(t)
+			makeDataset(t, r, c)
+			a := &trainer{agent: newAgent(t, r), done: map[string]bool{}}
+			s := a.session(t.Context(), a.node(3))
+			go a.play(s)
+			jobs, sweeps := tandemv1connect.NewJobServiceClient(c, r.url()), tandemv1connect.NewSweepServiceClient(c, r.url())
+			res, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: sweepSpec(method, 12)}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if notes := strings.Join(res.Msg.GetNotes(), " "); !strings.Contains(notes, "3 hyper-parameters; its points are without number") || !strings.Contains(notes, "12 trials") {
+				t.Errorf("notes: %s", notes)
+			}
+			id := res.Msg.GetJob().GetId()
+			get := awaitSweep(t, jobs, sweeps, id)
+			checkSweep(t, r, get, 12)
+			if _, err := sweeps.ExtendSweep(t.Context(), connect.NewRequest(&tandemv1.ExtendSweepRequest{Id: id, MaxTrials: 15})); err != nil {
+				t.Fatal(err)
+			}
+			checkSweep(t, r, awaitSweep(t, jobs, sweeps, id), 15)
+			for _, seq := range a.seqs {
+				if seq > r.state.View().Sweeps()[0].GetEventSeq() {
+					t.Errorf("an answer names event %d", seq)
+				}
+			}
+		})
+	}
+}
+
+// awaitSweep follows a sweep to its end.
+func awaitSweep(t *testing.T, jobs tandemv1connect.JobServiceClient, sweeps tandemv1connect.SweepServiceClient, id string) *tandemv1.GetSweepResponse {
+	t.Helper()
+	watch, err := jobs.WatchJob(t.Context(), connect.NewRequest(&tandemv1.WatchJobRequest{Id: id}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = watch.Close() }()
+	awaitJob(t, watch, func(w *tandemv1.WatchJobResponse) bool { return state.JobFinal(w.GetJob().GetState()) })
+	get, err := sweeps.GetSweep(t.Context(), connect.NewRequest(&tandemv1.GetSweepRequest{Id: id}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return get.Msg
+}
+
+// checkSweep checks what must hold at the end of a sweep of trainer.
+func checkSweep(t *testing.T, r *running, got *tandemv1.GetSweepResponse, made int32) {
+	t.Helper()
+	v := r.state.View()
+	if got.GetJob().GetState() != tandemv1.JobState_JOB_STATE_COMPLETED || got.GetSweep().GetMade() != made || !got.GetSweep().GetFinished() {
+		t.Fatalf("%v\n%v", got.GetJob(), got.GetSweep())
+	}
+	best := math.Inf(1)
+	measured := map[string]bool{}
+	for _, trial := range v.TrialsAfter(got.GetJob().GetId(), 0, 0) {
+		if !state.TrialFinal(trial.GetState()) || trial.GetAllocationId() != "" || trial.GetReason() == "" {
+			t.Errorf("the search is over, but not %v", trial)
+		}
+		for _, e := range trial.GetEvaluations() {
+			best = min(best, e.GetMetrics()["loss"])
+			measured[fmt.Sprint(trial.GetNumber(), float64(e.GetStep())/sweepSteps)] = true
+		}
+	}
+	if got.GetSweep().GetBestValue() != best || got.GetBest().GetId() != got.GetSweep().GetBestTrialId() {
+		t.Errorf("best value %v, want %v", got.GetSweep().GetBestValue(), best)
+	}
+	for _, e := range v.SweepEvents(got.GetJob().GetId(), 0, 0) {
+		if m := e.GetMeasured(); m != nil {
+			key := fmt.Sprint(m.GetTrial(), m.GetShare())
+			if !measured[key] {
+				t.Errorf("event %v is there twice, or was never reported", e)
+			}
+			delete(measured, key)
+		}
+	}
+	if len(measured) > 0 {
+		t.Errorf("no events of %v", measured)
+	}
+	version, ok := v.VersionNumber("toy", 1)
+	if !ok || got.GetJob().GetPublishedVersion() == "" {
+		t.Fatalf("nothing was published: %v", got.GetJob())
+	}
+	versions := v.VersionsOf("toy")
+	if version = versions[len(versions)-1]; version.GetLineage().GetTrialId() != got.GetBest().GetId() {
+		t.Errorf("published %v, the best trial is %s", version.GetLineage(), got.GetBest().GetId())
+	}
+}
+
+// TestSweepIsSteered: paused and resumed, a trial stopped, the deadline, cancelled.
+func TestSweepIsSteered(t *testing.T) {
+	r := startOne(t)
+	c := r.admin(t)
+	makeDataset(t, r, c)
+	a := &trainer{agent: newAgent(t, r), done: map[string]bool{}}
+	jobs, sweeps := tandemv1connect.NewJobServiceClient(c, r.url()), tandemv1connect.NewSweepServiceClient(c, r.url())
+	spec := sweepSpec(&tandemv1.MethodSpec{Name: "random"}, 6)
+	spec.Search.Deadline = "1h"
+	res, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: spec}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := res.Msg.GetJob().GetId()
+	watch, err := jobs.WatchJob(t.Context(), connect.NewRequest(&tandemv1.WatchJobRequest{Id: id}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitJob(t, watch, func(*tandemv1.WatchJobResponse) bool { return len(r.state.View().TrialsAfter(id, 0, 0)) == 4 })
+	stopped, err := sweeps.StopSweepTrial(t.Context(), connect.NewRequest(&tandemv1.StopSweepTrialRequest{Id: "search", Trial: 2}))
+	if err != nil || stopped.Msg.GetTrial().GetState() != tandemv1.TrialState_TRIAL_STATE_STOPPED {
+		t.Fatal(stopped, err)
+	}
+	_, err = sweeps.StopSweepTrial(t.Context(), connect.NewRequest(&tandemv1.StopSweepTrialRequest{Id: id, Trial: 20}))
+	wantCode(t, err, connect.CodeNotFound, "no trial 20")
+	if _, err := jobs.SetJobIntent(t.Context(), connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: id, Intent: tandemv1.JobIntent_JOB_INTENT_PAUSE})); err != nil {
+		t.Fatal(err)
+	}
+	awaitJob(t, watch, func(w *tandemv1.WatchJobResponse) bool { return w.GetJob().GetState() == tandemv1.JobState_JOB_STATE_PAUSED })
+	s := a.session(t.Context(), a.node(1))
+	go a.play(s)
+	if _, err := jobs.SetJobIntent(t.Context(), connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: id, Intent: tandemv1.JobIntent_JOB_INTENT_RUN})); err != nil {
+		t.Fatal(err)
+	}
+	checkSweep(t, r, awaitSweep(t, jobs, sweeps, id), 6)
+	listed, err := sweeps.ListTrials(t.Context(), connect.NewRequest(&tandemv1.ListTrialsRequest{Id: id, After: 1, Limit: 2}))
+	if err != nil || len(listed.Msg.GetTrials()) != 2 || listed.Msg.GetTrials()[0].GetNumber() != 2 {
+		t.Errorf("%v, %v", listed, err)
+	}
+	events, err := sweeps.ListSweepEvents(t.Context(), connect.NewRequest(&tandemv1.ListSweepEventsRequest{Id: id, After: 1, Limit: 1}))
+	if err != nil || len(events.Msg.GetEvents()) != 1 || events.Msg.GetEvents()[0].GetEnded().GetOutcome() != tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED {
+		t.Errorf("%v, %v", events, err)
+	}
+
+	// A deadline comes while nobody has slots: nothing was measured, so it fails and says why.
+	_ = s.Close()
+	warm := sweepSpec(&tandemv1.MethodSpec{Name: "random"}, 6)
+	warm.Search.WarmStart, warm.Search.Deadline, warm.Resources = "search", "1s", &tandemv1.ResourceSpec{Pool: "nobody"}
+	res, err = jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: warm}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	got := awaitSweep(t, jobs, sweeps, res.Msg.GetJob().GetId())
+	if got.GetJob().GetState() != tandemv1.JobState_JOB_STATE_FAILED || !strings.Contains(got.GetJob().GetReason(), "deadline of 1s has passed") || time.Since(begun) < 500*time.Millisecond {
+		t.Errorf("after %s: %v", time.Since(begun), got.GetJob())
+	}
+	row, _ := r.state.View().Sweep(res.Msg.GetJob().GetId())
+	if len(row.GetPrior()) != 5 || row.GetPrior()[0].GetShare() != 1 || len(got.GetSweep().GetPrior()) != 0 {
+		t.Errorf("begins with %v", row.GetPrior())
+	}
+	_, err = sweeps.ExtendSweep(t.Context(), connect.NewRequest(&tandemv1.ExtendSweepRequest{Id: res.Msg.GetJob().GetId(), MaxTrials: 9}))
+	wantCode(t, err, connect.CodeFailedPrecondition, "warm_start")
+}

@@ -245,7 +245,9 @@ func TestSweepIsSteered(t *testing.T) {
 	if _, err := jobs.SetJobIntent(t.Context(), connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: id, Intent: tandemv1.JobIntent_JOB_INTENT_PAUSE})); err != nil {
 		t.Fatal(err)
 	}
-	awaitJob(t, watch, func(w *tandemv1.WatchJobResponse) bool { return w.GetJob().GetState() == tandemv1.JobState_JOB_STATE_PAUSED })
+	awaitJob(t, watch, func(w *tandemv1.WatchJobResponse) bool {
+		return w.GetJob().GetState() == tandemv1.JobState_JOB_STATE_PAUSED
+	})
 	s := a.session(t.Context(), a.node(1))
 	go a.play(s)
 	if _, err := jobs.SetJobIntent(t.Context(), connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: id, Intent: tandemv1.JobIntent_JOB_INTENT_RUN})); err != nil {

@@ -33,7 +33,7 @@ type Config struct {
 	Generation int64
 	Rank       int
 	World      int                  // ranks; 0 means 1
-	Resume     *tandemv1.Checkpoint // to start from; nil: from the beginning
+	Resume     *tandemv1.Checkpoint // to start from, of this trial or another; nil: from the beginning
 	Spool      string               // folder for checkpoints that wait for the store; empty: only the newest waits, in memory
 	SpoolBytes int64                // of all that wait there; 0 means 8 GiB
 }

@@ -155,6 +155,33 @@ func TestRestoreRefusesAForeignOne(t *testing.T) {
 	}
 }
 
+// A trial of a population may begin from another's state, whatever its hyper-parameters; not from a damaged one, and not from scratch instead.
+func TestRestoreTakesAnotherTrialsState(t *testing.T) {
+	b := newBench()
+	b.saveAll(t, 10, 20)
+	other := func(c *checkpoint.Config, _ *checkpoint.Deps) {
+		c.Trial, c.SpecHash, c.Prefix = "trial-2", "other", "trials/trial-2/ckpt"
+	}
+	m, tensors, err := b.keeper(resume(b.reported[1]), other).Restore(t.Context(), never(t))
+	if err != nil || m.Step != 20 || m.Best != nil || tensors[0].Data[0] != 20 {
+		t.Fatalf("restored %+v, %v", m, err)
+	}
+	_, _, err = b.keeper(resume(b.reported[1]), other, func(c *checkpoint.Config, _ *checkpoint.Deps) { c.DatasetID = "data-2" }).Restore(t.Context(), never(t))
+	if !errors.Is(err, ckpt.ErrForeign) {
+		t.Errorf("a checkpoint of another dataset gave %v", err)
+	}
+	for _, key := range b.store.Keys() {
+		if strings.HasPrefix(key, b.reported[1].GetPrefix()) && strings.HasSuffix(key, ".safetensors") {
+			if err := b.store.Flip(key, 590); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if m, _, err := b.keeper(resume(b.reported[1]), other).Restore(t.Context(), never(t)); !errors.Is(err, ckpt.ErrCorrupt) {
+		t.Errorf("a damaged one gave %+v, %v", m, err)
+	}
+}
+
 // never is called when a test's store is unavailable though it should not be.
 func never(t *testing.T) func() {
 	return func() { t.Error("the store is said to be unavailable") }

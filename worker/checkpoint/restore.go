@@ -25,6 +25,9 @@ func (k *Keeper) Restore(ctx context.Context, away func()) (*ckpt.Manifest, []sa
 	if err != nil {
 		return nil, nil, err
 	}
+	if r.manifest != nil && k.inherits() {
+		r.manifest.Best = nil // of that trial
+	}
 	return r.manifest, r.tensors, nil
 }
 
@@ -121,6 +124,9 @@ func (k *Keeper) choose(ctx context.Context) (*ckpt.Manifest, []safetensors.Tens
 		if !errors.Is(err, ckpt.ErrCorrupt) && !errors.Is(err, storage.ErrNotFound) {
 			return nil, nil, err
 		}
+		if k.inherits() {
+			return nil, nil, fmt.Errorf("begin from the state of trial %s: %w", k.Resume.GetTrialId(), err)
+		}
 		k.Log.Warn().Err(err).Str("ckpt", candidates[i].Prefix).Msg("checkpoint is damaged; an earlier one is tried")
 		if i == 0 {
 			older, err := k.olderThan(ctx, candidates[0])
@@ -155,6 +161,14 @@ func (k *Keeper) prefixOf(step, generation int64) string {
 	return ckpt.Prefix(k.Prefix, step, generation)
 }
 
+// inherits says whether training begins from the state of another trial.
+func (k *Keeper) inherits() bool {
+	return k.Resume.GetTrialId() != "" && k.Resume.GetTrialId() != k.Trial
+}
+
 func (k *Keeper) expect() ckpt.Expect {
+	if k.inherits() { // it was trained with other hyper-parameters
+		return ckpt.Expect{Trial: k.Resume.GetTrialId(), DatasetID: k.DatasetID}
+	}
 	return ckpt.Expect{Trial: k.Trial, SpecHash: k.SpecHash, DatasetID: k.DatasetID}
 }

@@ -26,13 +26,18 @@ func newSampler(cfg Config, c *cube, milestones []float64) sampler {
 	default:
 		name = cfg.Method.Name
 	}
-	known := priors(cfg, c, milestones)
+	known, seed := priors(cfg, c, milestones), uint64(cfg.Seed)
 	switch name {
 	case Grid:
 		return &grid{cube: c}
-	default:
-		return &seen{sampler: &random{cube: c, seed: uint64(cfg.Seed)}, best: known}
+	case TPE:
+		return newTPE(c, seed, cfg.Method.StartupTrials, len(milestones), known)
+	case CMAES:
+		return newCMAES(c, seed, len(milestones), cfg.MaxConcurrent, known)
+	case Sobol:
+		return &seen{sampler: newSobol(c, seed), best: known}
 	}
+	return &seen{sampler: &random{cube: c, seed: seed}, best: known}
 }
 
 // random draws every point uniformly (Bergstra and Bengio 2012).

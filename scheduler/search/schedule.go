@@ -12,6 +12,10 @@ func newSchedule(s *Searcher) schedule {
 		return newHyperband(s)
 	case m.laddered():
 		return &halting{search: s, milestones: m.milestones(), rungs: make([]rung, m.Rungs)}
+	case m.Name == PBT:
+		return newPopulation(s)
+	case m.Stop == StopMedian:
+		return &median{search: s, grace: m.Grace, least: m.StartupTrials}
 	}
 	return unscheduled{}
 }
@@ -20,6 +24,9 @@ func newSchedule(s *Searcher) schedule {
 func (s *Searcher) levels() []float64 {
 	if s.cfg.Method.laddered() {
 		return s.cfg.Method.milestones()
+	}
+	if s.cfg.Method.Name == PBT {
+		return make([]float64, s.cfg.Method.Intervals)
 	}
 	return []float64{1}
 }

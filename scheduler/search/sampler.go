@@ -31,7 +31,7 @@ func newSampler(cfg Config, c *cube, milestones []float64) sampler {
 	case Grid:
 		return &grid{cube: c}
 	case TPE:
-		return newTPE(c, seed, cfg.Method.StartupTrials, len(milestones), known)
+		return newTPE(c, seed, cfg.Method, len(milestones), known)
 	case CMAES:
 		return newCMAES(c, seed, len(milestones), cfg.MaxConcurrent, known)
 	case Sobol:

@@ -20,7 +20,7 @@ type Problem struct {
 }
 
 // All problems.
-func All() []Problem { return []Problem{Branin(), Hartmann6(), Ackley5()} }
+func All() []Problem { return []Problem{Branin(), Hartmann6(), Ackley5(), Digits()} }
 
 // at is the coordinates x1, x2 ... of a point.
 func at(p search.Point, n int) []float64 {

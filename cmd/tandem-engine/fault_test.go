@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -73,6 +74,9 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 			failed := a.last("alloc-1/0").GetFailed()
 			if code != exitFailed || !failed.GetPermanent() {
 				t.Fatalf("code %d, last report %v", code, a.last("alloc-1/0"))
+			}
+			if said := slices.Contains(c.want, "diverged"); said != failed.GetDiverged() {
+				t.Errorf("diverged: %v, want %v", failed.GetDiverged(), said)
 			}
 			for _, want := range c.want {
 				if !strings.Contains(failed.GetMessage(), want) {

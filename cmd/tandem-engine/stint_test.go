@@ -60,20 +60,3 @@ func TestStints(t *testing.T) {
 		}
 	}
 }
-
-// A training whose numbers are none any more says so: a search takes it for a bad point, not for a fault.
-func TestDivergenceIsSaid(t *testing.T) {
-	j := training{trial: trial(t, ""), spec: parse(t, mlp, "training.optimizer.name=sgd", "training.clip_norm=0"), generation: 1}
-	j.spec.Training.Optimizer.Lr = 1e30
-	a := newAgent(t)
-	a.start(j.task(t, 0)).wait(t)
-	if f := a.last("alloc-1/0").GetFailed(); !f.GetDiverged() || !f.GetPermanent() {
-		t.Errorf("the last word is %v", a.last("alloc-1/0"))
-	}
-	j.spec = parse(t, mlp, "training.batch=1000000")
-	a = newAgent(t)
-	a.start(j.task(t, 0)).wait(t)
-	if f := a.last("alloc-1/0").GetFailed(); f.GetDiverged() || !f.GetPermanent() {
-		t.Errorf("a batch that is too large: %v", a.last("alloc-1/0"))
-	}
-}

@@ -95,6 +95,9 @@ func (a *app) submit(ctx context.Context, c *client.Client, s *tandemv1.JobSpec,
 		return nil, err
 	}
 	j := res.Msg.GetJob()
+	for _, note := range res.Msg.GetNotes() {
+		a.say(note)
+	}
 	if o.dryRun {
 		a.say("The spec is fine. Nothing was submitted.")
 		return j, a.show(res.Msg, describeJob(&tandemv1.GetJobResponse{Job: j})...)

@@ -16,6 +16,8 @@ type decoder struct {
 	name     string // of the file
 	inline   string // text of the --set that is being read; empty: the file is
 	anchors  map[string]ast.Node
+	within   protoreflect.MessageDescriptor // message of a map that is being read; its keys are no keys of the rest of the spec
+	read     int                            // values and entries of maps that were read
 	problems []Problem
 }
 
@@ -81,7 +83,7 @@ func (d *decoder) message(m protoreflect.Message, node ast.Node, path string) {
 		name := protoreflect.Name(key.GetToken().Value)
 		f := m.Descriptor().Fields().ByName(name)
 		if f == nil {
-			d.problem(key, unknownKey(d.root, m.Descriptor(), path, string(name)))
+			d.problem(key, d.unknownKey(m.Descriptor(), path, string(name)))
 			continue
 		}
 		if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {
@@ -103,6 +105,8 @@ func (d *decoder) message(m protoreflect.Message, node ast.Node, path string) {
 func (d *decoder) field(m protoreflect.Message, f protoreflect.FieldDescriptor, node ast.Node, path string) {
 	value := d.resolve(node)
 	switch {
+	case f.IsMap() && f.MapValue().Message() != nil:
+		d.entries(m, f, node, path, "")
 	case f.IsMap():
 		d.problem(node, fmt.Sprintf("%s cannot be written in a spec", path))
 	case f.IsList():
@@ -122,6 +126,8 @@ func (d *decoder) field(m protoreflect.Message, f protoreflect.FieldDescriptor, 
 				out.Append(v)
 			}
 		}
+	case plain(f.Message()):
+		d.plainValue(m.Mutable(f).Message(), node, path)
 	case f.Message() != nil:
 		d.message(m.Mutable(f).Message(), node, path)
 	default:
@@ -231,6 +237,10 @@ func wants(f protoreflect.FieldDescriptor) string {
 	switch {
 	case f.IsList():
 		return "wants a list, such as [" + map[bool]string{true: "a, b", false: "16, 32"}[f.Kind() == protoreflect.StringKind] + "]"
+	case f.IsMap():
+		return "wants names, each with " + entryText(f)
+	case plain(f.Message()):
+		return "wants a value"
 	case f.Message() != nil:
 		return "wants keys and values (" + strings.Join(keys(f.Message()), ", ") + ")"
 	}

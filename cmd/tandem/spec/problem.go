@@ -38,12 +38,33 @@ func unknownKey(root, here protoreflect.MessageDescriptor, path, key string) str
 	if paths := find(root, key, ""); len(paths) > 0 {
 		return fmt.Sprintf("unknown key %q in %s: there is %s", key, where, strings.Join(paths, " and "))
 	}
-	names := keys(here)
-	nearest := slices.MinFunc(names, func(a, b string) int { return distance(key, a) - distance(key, b) })
-	if distance(key, nearest) <= max(2, len(key)/2) {
-		return fmt.Sprintf("unknown key %q in %s: did you mean %q?", key, where, nearest)
+	return nearestKey(here, where, key)
+}
+
+// unknownKey is the function of this name, but for what a map holds.
+func (d *decoder) unknownKey(here protoreflect.MessageDescriptor, path, key string) string {
+	if here == d.within {
+		return nearestKey(here, path, key)
 	}
-	return fmt.Sprintf("unknown key %q in %s: known keys are %s (the nearest is %q)", key, where, strings.Join(names, ", "), nearest)
+	return unknownKey(d.root, here, path, key)
+}
+
+// nearestKey says which key of a message was probably meant.
+func nearestKey(here protoreflect.MessageDescriptor, where, key string) string {
+	near, steps := nearest(here, key)
+	if steps <= max(maxMistaken, len(key)/2) {
+		return fmt.Sprintf("unknown key %q in %s: did you mean %q?", key, where, near)
+	}
+	return fmt.Sprintf("unknown key %q in %s: known keys are %s (the nearest is %q)", key, where, strings.Join(keys(here), ", "), near)
+}
+
+// maxMistaken is how far from a key a short one may be to be taken for it.
+const maxMistaken = 2
+
+// nearest returns the key of a message that is nearest to another, and how far it is.
+func nearest(here protoreflect.MessageDescriptor, key string) (string, int) {
+	near := slices.MinFunc(keys(here), func(a, b string) int { return distance(key, a) - distance(key, b) })
+	return near, distance(key, near)
 }
 
 // distance compares names as people mistake them: neither case nor the marks between words count.

@@ -88,6 +88,10 @@ func (d *decoder) set(m protoreflect.Message, set string) {
 			d.problem(nil, unknownKey(d.root, m.Descriptor(), at, step))
 			return
 		}
+		if i < len(steps)-1 && f.IsMap() && f.MapValue().Message() != nil {
+			d.setEntry(m, f, join(at, step), strings.Join(steps[i+1:], "."), value)
+			return
+		}
 		if i < len(steps)-1 {
 			if f.Message() == nil || f.IsList() || f.IsMap() {
 				d.problem(nil, fmt.Sprintf("%s has no keys of its own", join(at, step)))
@@ -98,6 +102,21 @@ func (d *decoder) set(m protoreflect.Message, set string) {
 		}
 		d.setLeaf(m, f, path, value)
 	}
+}
+
+// setEntry sets what stands under one name of a map.
+func (d *decoder) setEntry(m protoreflect.Message, f protoreflect.FieldDescriptor, path, name, value string) {
+	node, err := parse([]byte(value))
+	if err != nil || node == nil {
+		d.problem(nil, fmt.Sprintf("%s.%s: wants %s", path, name, entryText(f)))
+		return
+	}
+	if _, ok := node.(ast.MapNode); !ok && !plain(f.MapValue().Message()) {
+		d.problem(nil, fmt.Sprintf("%s.%s: wants %s, got %s", path, name, entryText(f), describe(node)))
+		return
+	}
+	m.Mutable(f).Map().Clear(protoreflect.ValueOfString(name).MapKey())
+	d.entry(m, f, nil, node, path, name)
 }
 
 // setLeaf takes text as it is where text is wanted, and YAML everywhere else.

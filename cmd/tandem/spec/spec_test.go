@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -101,6 +102,76 @@ func TestSet(t *testing.T) {
 	}
 }
 
+const searched = `name: s
+kind: sweep
+search:
+  max_trials: 8
+  method: {name: tpe, stop: median}
+  deadline: 2h30m
+  space:
+    training:
+      batch: {int: [16, 64], step: 16}
+      optimizer:
+        name: {choice: [sgd, adamw]}
+        lr: {log: [1e-4, 1e-1], count: 4}
+        momentum:
+          double: [0, 0.9]
+          when: {training: {optimizer: {name: sgd}}, training.batch: [16, 32]}
+        nesterov: {const: true, when: {training.optimizer.name: [sgd]}}
+    model.mlp.hidden: {choice: [[16], &wide [32, 32], *wide]}
+`
+
+func TestMaps(t *testing.T) {
+	got, err := Parse("s.yaml", []byte(searched), []string{"search.space.training.clip_norm={double: [0, 1]}", "search.space.training.batch={const: 8}", "search.seed=4"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(values ...any) *structpb.ListValue {
+		l, err := structpb.NewList(values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	want := &tandemv1.JobSpec{Name: "s", Kind: "sweep", Search: &tandemv1.SearchSpec{
+		MaxTrials: 8, Method: &tandemv1.MethodSpec{Name: "tpe", Stop: "median"}, Deadline: "2h30m", Seed: 4,
+		Space: map[string]*tandemv1.Domain{
+			"training.batch":          {Const: structpb.NewNumberValue(8)},
+			"training.clip_norm":      {Double: []float64{0, 1}},
+			"training.optimizer.name": {Choice: list("sgd", "adamw")},
+			"training.optimizer.lr":   {Log: []float64{1e-4, 1e-1}, Count: 4},
+			"training.optimizer.momentum": {Double: []float64{0, 0.9}, When: map[string]*structpb.ListValue{
+				"training.optimizer.name": list("sgd"), "training.batch": list(16, 32),
+			}},
+			"training.optimizer.nesterov": {Const: structpb.NewBoolValue(true), When: map[string]*structpb.ListValue{"training.optimizer.name": list("sgd")}},
+			"model.mlp.hidden":            {Choice: list([]any{16}, []any{32, 32}, []any{32, 32})},
+		},
+	}}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+	js, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Parse("s.json", js, nil); err != nil || !proto.Equal(want, again) {
+		t.Errorf("its own JSON: %v, %v", again, err)
+	}
+}
+
+// TestLaughs: what stands for itself ends.
+func TestLaughs(t *testing.T) {
+	for _, text := range []string{
+		"search: {space: &x {a: *x, b: *x}}",
+		"search: {space: {a: {choice: &x [*x, *x, *x]}}}",
+		"search: {space: {a: {when: &x {a: *x, b: *x}}}}",
+	} {
+		if _, err := Parse("s", []byte(text), nil); err == nil {
+			t.Errorf("%s: no error", text)
+		}
+	}
+}
+
 func TestAliases(t *testing.T) {
 	got, err := Parse("s", []byte("training:\n  batch: &n 64\nevaluate:\n  batch: *n\n"), nil)
 	if err != nil {
@@ -160,6 +231,7 @@ func TestTooLarge(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(digits), "training.batch=3")
+	f.Add([]byte(searched), "search.space.training.steps={const: 3}")
 	f.Add([]byte("a: &x *x\nname: *x"), "model.mlp.hidden=[1,2")
 	f.Add([]byte("<<: {a: b}\nname: !!str 3\n"), "=")
 	f.Add([]byte("- 1\n- 2\n"), "training=3")

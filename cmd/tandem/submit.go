@@ -96,7 +96,7 @@ func (a *app) submit(ctx context.Context, c *client.Client, s *tandemv1.JobSpec,
 	}
 	j := res.Msg.GetJob()
 	for _, note := range res.Msg.GetNotes() {
-		a.say(note)
+		a.say("%s", note)
 	}
 	if o.dryRun {
 		a.say("The spec is fine. Nothing was submitted.")

@@ -43,7 +43,7 @@ func (l *ladder) next(create, idle bool) (move, bool) {
 	if create {
 		b := l.emptiest()
 		b.made++
-		reason := "trains to " + percent(b.milestones[b.first])
+		reason := trainsTo(b.milestones[b.first])
 		return move{until: b.milestones[b.first], level: b.first, bracket: l.index(b), reason: reason}, true
 	}
 	if idle && !l.completed {

@@ -32,7 +32,7 @@ func (p *population) milestone(level int) float64 {
 func (p *population) next(create, _ bool) (move, bool) {
 	if create && p.fresh > 0 {
 		p.fresh--
-		return move{until: p.milestone(0), reason: "a member of the population; trains to " + percent(p.milestone(0))}, true
+		return move{until: p.milestone(0), reason: "a member of the population; " + trainsTo(p.milestone(0))}, true
 	}
 	for create && len(p.lost) > 0 {
 		t := p.lost[0]

@@ -297,3 +297,10 @@ func join(a, b string) string {
 
 // percent of the training, for reasons.
 func percent(share float64) string { return fmt.Sprintf("%.3g %% of the training", 100*share) }
+
+func trainsTo(share float64) string {
+	if share >= 1 {
+		return "trains to the end"
+	}
+	return "trains to " + percent(share)
+}

@@ -57,7 +57,7 @@ func Digits() Problem {
 			"width": {Choice: list(widths)},
 			"batch": {Choice: list(batches)},
 		},
-		Optimum: best, Evaluations: epochs,
+		Optimum: best, Evaluations: epochs, Table: true,
 		Value: func(p search.Point, share float64) float64 {
 			curve := table[key(nearest(rates, p["rate"]), nearest(decays, p["decay"]), nearest(widths, p["width"]), nearest(batches, p["batch"]))]
 			return curve[min(max(int(math.Round(share*epochs)), 1), epochs)-1]
@@ -95,8 +95,10 @@ func parse(text string) (map[[4]int][]float64, float64, error) {
 			return nil, 0, fmt.Errorf("a line of %d", len(v))
 		}
 		table[key(nearest(rates, v[0]), nearest(decays, v[1]), nearest(widths, v[2]), nearest(batches, v[3]))] = v[4:]
-		if last := v[len(v)-1]; last < best {
-			best = last
+		for _, loss := range v[4:] {
+			if loss < best { // NaN never is
+				best = loss
+			}
 		}
 	}
 	if want := len(rates) * len(decays) * len(widths) * len(batches); len(table) != want {

@@ -11,12 +11,14 @@ import (
 type Problem struct {
 	Name  string
 	Space search.Space
-	// Optimum is the smallest value at share 1.
+	// Optimum is the smallest value at share 1, of a table at any.
 	Optimum float64
 	// Value of a point when that share of the training is done.
 	Value func(p search.Point, share float64) float64
 	// Evaluations is how often a training is measured.
 	Evaluations int
+	// Table: values are recorded, not functions of the share.
+	Table bool
 }
 
 // All problems.

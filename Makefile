@@ -81,6 +81,17 @@ race: setup $(BUILD)/tandem-check ## Run the tests of all packages without libto
 chaos: build $(BUILD)/tandem-check ## 200 random faults over real processes (CHAOS=n, SEED=n); a short form is part of test
 	@TANDEM_CHAOS=$${CHAOS:-200} TANDEM_CHAOS_SEED=$${SEED:-1} $(ENGINE_ENV) go test -json -timeout 60m -run '^TestChaos$$' $(E2E)/... | $(BUILD)/tandem-check tests
 
+# One rank over NCCL, and two on one device, whose tensors go through the host's memory.
+GPU_PACKAGES := ./worker/torch ./cmd/tandem-engine
+.PHONY: gpu
+gpu: build $(BUILD)/tandem-check ## Run the engine's tests on a CUDA device; without one it says which did not run
+	@if bin/tandem-engine devices | grep -q '"kind": "cuda"'; then \
+	  TANDEM_TEST_CUDA=1 $(ENGINE_ENV) go test -json -p 1 $(TEST_FLAGS) $(GPU_PACKAGES) | $(BUILD)/tandem-check tests; \
+	else \
+	  echo "There is no CUDA device here, or libtorch was built without CUDA (see: bin/tandem-engine devices). Not run on CUDA:"; \
+	  $(ENGINE_ENV) go test -list '^Test' $(GPU_PACKAGES) | grep '^Test' | sed 's/^/  /'; \
+	fi
+
 .PHONY: mutants
 mutants: setup $(BUILD)/tandem-check ## Plant a fault for each promise: the tests must notice it (takes some 10 minutes)
 	@GOENV="$$(cat $(BUILD)/goenv)" $(BUILD)/tandem-check mutants .ci/mutants.yaml

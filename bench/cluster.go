@@ -64,13 +64,16 @@ type upCluster struct {
 	api *client.Client
 }
 
-func startUp(ctx context.Context) (*upCluster, error) {
+func startUp(ctx context.Context, engineEnv ...string) (*upCluster, error) {
 	dir, err := os.MkdirTemp("", "tandem-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the cluster: %w", err)
 	}
 	up := &upCluster{dir: dir, env: append(os.Environ(), "TANDEM_CONFIG="+filepath.Join(dir, "contexts.yaml"))}
 	up.cmd = exec.CommandContext(ctx, tandem, "up", "--data-dir", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
+	for _, e := range engineEnv {
+		up.cmd.Args = append(up.cmd.Args, "--engine-env", e)
+	}
 	up.cmd.Env, up.cmd.Stderr = up.env, os.Stderr
 	if err := up.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s (make build makes it): %w", tandem, err), os.RemoveAll(dir))

@@ -57,7 +57,7 @@ checkpoint: {every_steps: 45}
 // stopped and continued from outside. Each time the world size comes back, and the end is that of an undisturbed
 // training, bit for bit; every row was used once. TANDEM_CHAOS=200 is the long form (make chaos).
 func TestChaos(t *testing.T) {
-	faults, seed := 14, uint64(1)
+	faults, seed := 9, uint64(1)
 	if text := os.Getenv(chaosSize); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
@@ -83,7 +83,9 @@ func TestChaos(t *testing.T) {
 	if err := os.Mkdir(ledger, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	steps := chaosGap * (faults + 3)
+	// Some processes end before their fault comes: those that all others have left, those that are taken for lost.
+	planted := faults * 3 / 2
+	steps := chaosGap * (planted + 3)
 
 	c := newClusterWith(t, 1, 2, 1, fault.Variable+"=@"+dir, "TANDEM_LEDGER="+ledger)
 	c.digits()
@@ -93,24 +95,32 @@ func TestChaos(t *testing.T) {
 		t.Fatalf("the undisturbed training took %d generations", want.GetGeneration())
 	}
 
-	kinds := plantFaults(t, dir, random, faults)
+	before := c.held()
+	kinds := plantFaults(t, dir, random, planted)
 	id := c.submit(path)
 	stops := c.stopAndContinue(id, random)
-	_, got := c.completed(id, time.Duration(faults)*20*time.Second+2*time.Minute)
+	_, got := c.completed(id, time.Duration(planted)*20*time.Second+2*time.Minute)
 
 	fired, err := filepath.Glob(filepath.Join(dir, "*"+fault.Fired))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("seed %d: %d faults planted, %d of them fired, %v; %d times stopped and continued; %d generations, %d restarts",
-		seed, faults, len(fired), kinds, stops(), got.GetGeneration(), got.GetRestarts())
-	// On a busy machine a process may be taken for lost before its fault comes.
-	if len(fired) < faults*4/5 {
-		t.Errorf("only %d of %d faults fired", len(fired), faults)
+		seed, planted, len(fired), kinds, stops(), got.GetGeneration(), got.GetRestarts())
+	if len(fired) < faults {
+		t.Errorf("only %d faults fired, want %d", len(fired), faults)
 	}
 	sameEvaluations(t, want, got)
 	sameWeights(t, c.weights(want), c.weights(got))
 	checkLedger(t, filepath.Join(ledger, got.GetId()+"-*.jsonl"), steps)
+	eventually(t, 30*time.Second, "the agents hold no more goroutines and files than before", func() bool {
+		for name, n := range c.held() {
+			if n > before[name]+10 { // connections come and go
+				return false
+			}
+		}
+		return true
+	})
 	if now := sharedMemory(t); !slices.Equal(now, shm) {
 		t.Errorf("/dev/shm has %v, before the test %v", now, shm)
 	}
@@ -288,6 +298,22 @@ func checkLedger(t *testing.T, pattern string, steps int) {
 			seen[u.Rank] = true
 		}
 	}
+}
+
+// held is what the agents hold: goroutines and open files.
+func (c *cluster) held() map[string]int64 {
+	c.t.Helper()
+	h, urls := c.agentClient()
+	defer h.CloseIdleConnections()
+	all := map[string]int64{}
+	for _, url := range urls {
+		for _, name := range []string{"go_goroutines", "process_open_fds"} {
+			if all[url+name] = readMetric(c.t.Context(), h, url, name); all[url+name] == 0 {
+				c.t.Fatalf("%s does not say %s", url, name)
+			}
+		}
+	}
+	return all
 }
 
 func sharedMemory(t *testing.T) (names []string) {

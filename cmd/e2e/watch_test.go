@@ -32,10 +32,9 @@ type steps struct{ highest atomic.Int64 }
 
 func (s *steps) last() int64 { return s.highest.Load() }
 
-// watchSteps reads the agents' metrics 20 times a second until the test ends; the one that has rank 0 knows the step.
-func (c *cluster) watchSteps() *steps {
+// agentClient speaks to agents with the certificate of a coordinator.
+func (c *cluster) agentClient() (h *http.Client, urls []string) {
 	c.t.Helper()
-	var urls []string
 	for i := range c.workers {
 		urls = append(urls, "https://"+c.agentAddress(i)+"/metrics")
 	}
@@ -43,8 +42,15 @@ func (c *cluster) watchSteps() *steps {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	h := node.HTTPClient(identity.RoleName(identity.RoleWorker))
+	h = node.HTTPClient(identity.RoleName(identity.RoleWorker))
 	h.Timeout = time.Second
+	return h, urls
+}
+
+// watchSteps reads the agents' metrics 20 times a second until the test ends; the one that has rank 0 knows the step.
+func (c *cluster) watchSteps() *steps {
+	c.t.Helper()
+	h, urls := c.agentClient()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	c.t.Cleanup(func() { cancel(); <-done; h.CloseIdleConnections() })
@@ -59,7 +65,7 @@ func (c *cluster) watchSteps() *steps {
 				return
 			case <-tick.C:
 				for _, url := range urls {
-					s.highest.Store(max(s.highest.Load(), readStep(ctx, h, url)))
+					s.highest.Store(max(s.highest.Load(), readMetric(ctx, h, url, "tandem_agent_trial_step")))
 				}
 			}
 		}
@@ -67,8 +73,8 @@ func (c *cluster) watchSteps() *steps {
 	return s
 }
 
-// readStep returns the step in an agent's metrics, 0 when there is none.
-func readStep(ctx context.Context, h *http.Client, url string) int64 {
+// readMetric returns a number of an agent, 0 when there is none.
+func readMetric(ctx context.Context, h *http.Client, url, name string) int64 {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0
@@ -79,9 +85,8 @@ func readStep(ctx context.Context, h *http.Client, url string) int64 {
 	}
 	defer response.Body.Close()
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "tandem_agent_trial_step{"); ok {
-			_, value, _ := strings.Cut(rest, "} ")
-			step, err := strconv.ParseFloat(value, 64)
+		if rest, ok := strings.CutPrefix(lines.Text(), name); ok && strings.ContainsAny(rest[:1], "{ ") {
+			step, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
 			if err == nil {
 				return int64(step)
 			}

@@ -278,7 +278,10 @@ func (a *agent) start(task *tandemv1.EngineTask, env ...string) *process {
 	}
 	p := &process{exited: make(chan int, 1)}
 	p.cmd = exec.Command(self, "run", "--socket", a.socket, "--engine", task.GetId()) //nolint:gosec // this test
-	p.cmd.Env = append(os.Environ(), beEngine+"=1", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "CUDA_VISIBLE_DEVICES=")
+	p.cmd.Env = append(os.Environ(), beEngine+"=1", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1")
+	if os.Getenv("TANDEM_TEST_CUDA") == "" { // make gpu
+		p.cmd.Env = append(p.cmd.Env, "CUDA_VISIBLE_DEVICES=")
+	}
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

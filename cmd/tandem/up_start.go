@@ -117,6 +117,9 @@ func (cl *localCluster) startWorkers(ctx context.Context, o upOptions) error {
 		if o.engine != "" {
 			args = append(args, "--engine", o.engine)
 		}
+		for _, e := range o.env {
+			args = append(args, "--engine-env", e)
+		}
 		names[name] = true
 		if err := cl.keep(name, env, args...); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tandem.dev/worker/agent"
 )
@@ -57,10 +58,15 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 	f.StringVar(&cfg.EngineBinary, "engine", "", "path of tandem-engine; by default beside this program, else on the PATH")
 	f.IntVar(&cfg.Slots, "slots", 0, "CPU slots to offer; 0: one for each GPU, or one CPU slot if there is none")
 	f.IntVar(&cfg.Cores, "cores", 0, "CPU cores that the slots share; 0: all of the machine")
-	f.StringArrayVar(&cfg.EngineEnv, "engine-env", nil, "NAME=VALUE for the environment of engines, such as NCCL_SOCKET_IFNAME=eth1; may be given several times")
+	engineEnvFlag(f, &cfg.EngineEnv)
 	f.Int64Var(&cacheMiB, "data-cache-mib", cfg.DataCache>>20, "MiB of the data folder that shards of datasets may take; 0: none, rows are read from the store")
 	f.DurationVar(&cfg.KillGrace, "kill-grace", cfg.KillGrace, "time an engine has to end by itself")
 	logs.flags(f)
 	must(cmd.MarkFlagRequired("data-dir"))
 	return cmd
+}
+
+// engineEnvFlag is the flag that adds to the environment of engines.
+func engineEnvFlag(f *pflag.FlagSet, into *[]string) {
+	f.StringArrayVar(into, "engine-env", nil, "NAME=VALUE for the environment of engines, such as NCCL_SOCKET_IFNAME=eth1; may be given several times")
 }

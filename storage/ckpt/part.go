@@ -27,8 +27,9 @@ type Source interface {
 	// StateSizes returns the names of all tensors and the bytes of each, always in the same
 	// order, and copies nothing.
 	StateSizes() (names []string, bytes []int64, err error)
-	// StateOf copies the tensors of these names.
-	StateOf(names []string) ([]safetensors.Tensor, error)
+	// StateOf copies the tensors of these names. It may use the memory of spare, tensors that an earlier call gave and nobody
+	// needs any more.
+	StateOf(names []string, spare []safetensors.Tensor) ([]safetensors.Tensor, error)
 }
 
 // Part is the word of one rank that its share of a checkpoint is in the store. Who commits

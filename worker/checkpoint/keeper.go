@@ -13,6 +13,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/safetensors"
 )
 
 // ErrStale: the coordinator no longer takes checkpoints of this generation; the engine has to end.
@@ -67,17 +68,18 @@ type Keeper struct {
 	due    time.Time     // of the newest checkpoint
 
 	mu      sync.Mutex
-	changed chan struct{} // closed, and made anew, when one of these changes
-	queue   []*attempt    // in memory until no rank is busy: the newest and the best
-	writing []*attempt    // this rank's share goes to the store, one at a time, oldest first
-	pending []*attempt    // it is there; rank 0 waits for those of the others
-	working bool          // the worker is there
-	free    bool          // no rank is busy, and nothing was begun since
-	away    bool          // the store is unavailable
-	slow    bool          // as it was said in the log
-	count   int64         // attempts
-	ended   int64         // number of the newest attempt that ended
-	failure error         // of that one
+	changed chan struct{}        // closed, and made anew, when one of these changes
+	queue   []*attempt           // in memory until no rank is busy: the newest and the best
+	writing []*attempt           // this rank's share goes to the store, one at a time, oldest first
+	pending []*attempt           // it is there; rank 0 waits for those of the others
+	working bool                 // the worker is there
+	spare   []safetensors.Tensor // memory of the last large share, for the next: new memory costs as much as the copy
+	free    bool                 // no rank is busy, and nothing was begun since
+	away    bool                 // the store is unavailable
+	slow    bool                 // as it was said in the log
+	count   int64                // attempts
+	ended   int64                // number of the newest attempt that ended
+	failure error                // of that one
 	stats   Stats
 }
 
@@ -168,7 +170,11 @@ func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, l
 	m.Job, m.Trial, m.SpecHash, m.DatasetID, m.Generation = k.Job, k.Trial, k.SpecHash, k.DatasetID, k.Generation
 	m.SavedUnixMS = time.Now().UnixMilli()
 	a := &attempt{m: m, prefix: ckpt.Prefix(k.Prefix, m.Step, m.Generation), rank: k.Rank, layout: layout, begin: begin, shards: make([]ckpt.Shard, k.World)}
-	if a.tensors, err = state.StateOf(of[k.Rank]); err != nil {
+	k.mu.Lock()
+	spare := k.spare
+	k.spare = nil
+	k.mu.Unlock()
+	if a.tensors, err = state.StateOf(of[k.Rank], spare); err != nil {
 		return err
 	}
 	a.inMemory = true

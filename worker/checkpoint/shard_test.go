@@ -113,7 +113,7 @@ func sorted(tensors []safetensors.Tensor) []safetensors.Tensor {
 // whole is all of a state.
 func whole(s state) []safetensors.Tensor {
 	names, _, _ := s.StateSizes()
-	all, _ := s.StateOf(names)
+	all, _ := s.StateOf(names, nil)
 	return sorted(all)
 }
 

@@ -115,6 +115,9 @@ func (k *Keeper) write() bool {
 		return false
 	}
 	k.writing = without(k.writing, a)
+	if a.bytes > queueBytes && err == nil {
+		k.spare = a.tensors
+	}
 	a.drop()
 	switch {
 	case err != nil:

@@ -19,7 +19,7 @@ import (
 
 // join makes rank's end of a group on loopback.
 func join(ctx context.Context, r torch.Rendezvous, prefix string, rank, size int, timeout time.Duration) (*torch.Group, error) {
-	return torch.NewGroup(ctx, torch.GroupConfig{Rank: rank, WorldSize: size, Rendezvous: r, Prefix: prefix, BindAddress: "127.0.0.1", Timeout: timeout})
+	return torch.NewGroup(ctx, torch.GroupConfig{Device: device, Rank: rank, WorldSize: size, Rendezvous: r, Prefix: prefix, BindAddress: "127.0.0.1", Timeout: timeout})
 }
 
 // ranks runs body once a rank, each on a thread of its own, in one group.
@@ -56,6 +56,35 @@ func TestCollectives(t *testing.T) {
 	})
 }
 
+// A group of one rank trains as no group does. On CUDA it is one of NCCL, which wants a device for each rank.
+func TestGroupOfOne(t *testing.T) {
+	var ends [2][]torch.Tensor
+	for i, grouped := range []bool{false, true} {
+		ranks(t, 1, func(_ int, g *torch.Group) error {
+			if want := map[bool]string{false: "none", true: "nccl"}[device.CUDA]; g.Transport() != want {
+				t.Errorf("its transport is %q, want %q", g.Transport(), want)
+			}
+			c := torch.TrainerConfig{Device: device, Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)}
+			if grouped {
+				c.Group = g
+			}
+			tr, err := torch.NewTrainer(c)
+			if err != nil {
+				return err
+			}
+			defer tr.Close()
+			for s := range 5 {
+				step(t, tr, torch.StepInput{Batch: images(20, uint64(s)), LossScale: 1.0 / 20, LR: 0.1})
+			}
+			ends[i], err = tr.State()
+			return err
+		})
+	}
+	if diff := cmp.Diff(ends[0], ends[1]); len(ends[0]) == 0 || diff != "" {
+		t.Errorf("it trains otherwise than without a group:\n%s", diff)
+	}
+}
+
 func TestBroadcast(t *testing.T) {
 	ranks(t, 3, func(rank int, g *torch.Group) error {
 		for root, want := range [][]byte{{}, []byte("one"), bytes.Repeat([]byte{7}, 1<<20)} {
@@ -83,7 +112,7 @@ func TestSharesEqualTheWhole(t *testing.T) {
 	const batch, steps = 12, 5
 	for name, spec := range map[string]*modelSpec{"mlp": mlp, "cnn": cnn} {
 		for _, o := range []torch.OptimizerConfig{{Kind: torch.SGD, Momentum: 0.9}, {Kind: torch.AdamW, WeightDecay: 0.01, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-3}} {
-			config := torch.TrainerConfig{Loss: torch.CrossEntropy, Optimizer: o, ClipNorm: 1, BucketBytes: 2000}
+			config := torch.TrainerConfig{Device: device, Loss: torch.CrossEntropy, Optimizer: o, ClipNorm: 1, BucketBytes: 2000}
 			config.Module = build(t, spec, 1)
 			alone := newTrainer(t, config)
 			var norms []float64
@@ -146,7 +175,7 @@ func TestResumedGroupEqualsUninterrupted(t *testing.T) {
 			return err
 		}
 		defer m.Close()
-		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam), BucketBytes: 1500})
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam), BucketBytes: 1500})
 		if err != nil {
 			return err
 		}
@@ -198,7 +227,7 @@ func TestBuffersStayEqual(t *testing.T) {
 			return err
 		}
 		defer m.Close()
-		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: m, Group: g, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
 		if err != nil {
 			return err
 		}
@@ -243,7 +272,7 @@ func TestDifferentModelsAreRefused(t *testing.T) {
 			return err
 		}
 		defer m.Close()
-		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: m, Group: g, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
 		if err == nil {
 			tr.Close()
 			t.Errorf("rank %d: an mlp and a cnn train together", rank)
@@ -282,14 +311,27 @@ func waitBusy(g *torch.Group) {
 
 func TestAbortWakesAStuckCollective(t *testing.T) {
 	g := pair(t, time.Minute)
+	if w := g.Waiting(); w != 0 {
+		t.Errorf("it waits for %v, and is in no collective", w)
+	}
 	done := make(chan error, 1)
+	begun := time.Now()
 	go func() { done <- barrier(g) }()
 	waitBusy(g)
+	for g.Waiting() == 0 { // the lock is held before the waiting begins
+		runtime.Gosched()
+	}
+	if w := g.Waiting(); w <= 0 || w > time.Since(begun) {
+		t.Errorf("it waits for %v since %v", w, time.Since(begun))
+	}
 	start := time.Now()
 	g.Abort("generation 2 begins")
 	err := <-done
 	if took := time.Since(start); !errors.Is(err, torch.ErrAborted) || !strings.Contains(err.Error(), "generation 2 begins") || took > 5*time.Second {
 		t.Errorf("after %v: %v, want ErrAborted at once", took, err)
+	}
+	if w := g.Waiting(); w != 0 {
+		t.Errorf("it waits for %v after the abort", w)
 	}
 	if err := barrier(g); !errors.Is(err, torch.ErrAborted) {
 		t.Errorf("a collective after Abort: %v", err)
@@ -358,7 +400,7 @@ func TestTrainerOutlivesItsGroup(t *testing.T) {
 			return err
 		}
 		defer m.Close()
-		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
 		if err != nil {
 			return err
 		}

@@ -85,7 +85,7 @@ func (m *Module) tensors(kind int) ([]Tensor, error) {
 	if err := check(C.tdm_module_tensors(m.handle(), C.int32_t(kind), &list)); err != nil {
 		return nil, fmt.Errorf("read module: %w", err)
 	}
-	return takeTensors(list), nil
+	return takeTensors(list, nil), nil
 }
 
 // Load writes parameters and buffers by name. All of them have to be given, with
@@ -146,7 +146,7 @@ func (m *Module) Forward(x Tensor) (Tensor, error) {
 	if err := check(C.tdm_tensor_to_host(out, &list)); err != nil {
 		return Tensor{}, fmt.Errorf("copy output: %w", err)
 	}
-	return takeTensors(list)[0], nil
+	return takeTensors(list, nil)[0], nil
 }
 
 // Close frees the module. A Trainer made from it keeps its own hold on it.

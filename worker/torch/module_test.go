@@ -195,7 +195,7 @@ func TestLoadedFileIsTrained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := torch.TrainerConfig{Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)}
+	config := torch.TrainerConfig{Device: device, Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)}
 	config.Module = m
 	loaded := newTrainer(t, config)
 	m.Close() // the trainer has its own hold on it

@@ -46,7 +46,7 @@ func placed(t *testing.T, hosts []string, body func(rank int, g *torch.Group) er
 }
 
 func configOf(r torch.Rendezvous, rank, size int) torch.GroupConfig {
-	return torch.GroupConfig{Rank: rank, WorldSize: size, Rendezvous: r, BindAddress: "127.0.0.1", Timeout: 20 * time.Second}
+	return torch.GroupConfig{Device: device, Rank: rank, WorldSize: size, Rendezvous: r, BindAddress: "127.0.0.1", Timeout: 20 * time.Second}
 }
 
 func TestCollectivesWhereverTheRanksAre(t *testing.T) {
@@ -115,7 +115,7 @@ func trainOn(t *testing.T, hosts []string) [][]torch.Tensor {
 			return err
 		}
 		defer m.Close()
-		tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: o, BucketBytes: 1500})
+		tr, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: o, BucketBytes: 1500})
 		if err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func stepWithPeer(g *torch.Group, seen func(step int)) error {
 		return err
 	}
 	defer m.Close()
-	tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD, Momentum: 0.9}})
+	tr, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: m, Group: g, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD, Momentum: 0.9}})
 	if err != nil {
 		return err
 	}
@@ -357,7 +357,7 @@ func TestRegrouping(t *testing.T) {
 					return err
 				}
 				defer m.Close()
-				tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam), BucketBytes: 4000})
+				tr, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: m, Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam), BucketBytes: 4000})
 				if err != nil {
 					return err
 				}
@@ -417,7 +417,7 @@ func TestTrainingAcrossGroupsEqualsOneGroup(t *testing.T) {
 					return err
 				}
 				defer m.Close()
-				tr, err := torch.NewTrainer(torch.TrainerConfig{Module: m, Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam), BucketBytes: 4000})
+				tr, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: m, Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam), BucketBytes: 4000})
 				if err != nil {
 					return err
 				}

@@ -9,8 +9,9 @@ import (
 	"unsafe"
 )
 
-// StateOf is State for the tensors of these names, in their order. ErrStateMismatch for a name that is none.
-func (t *Trainer) StateOf(names []string) ([]Tensor, error) {
+// StateOf is State for the tensors of these names, in their order. The memory of spare, tensors that nobody needs any more, is used
+// where it fits: 1 GiB of new memory takes longer than the copy. ErrStateMismatch for a name that is none.
+func (t *Trainer) StateOf(names []string, spare []Tensor) ([]Tensor, error) {
 	if t.handle == nil {
 		return nil, ErrClosed
 	}
@@ -23,7 +24,7 @@ func (t *Trainer) StateOf(names []string) ([]Tensor, error) {
 	if err := check(C.tdm_trainer_state_of(t.handle, unsafe.SliceData(cnames), C.size_t(len(names)), &list)); err != nil {
 		return nil, fmt.Errorf("read training state: %w", err)
 	}
-	return takeTensors(list), nil
+	return takeTensors(list, spare), nil
 }
 
 // StateSizes returns the names of the state's tensors and the bytes of each, in the order of State. It copies nothing.

@@ -9,13 +9,20 @@ import (
 	"unsafe"
 )
 
-// takeTensors copies a list to Go and frees it.
-func takeTensors(list *C.tdm_tensors) []Tensor {
+// takeTensors copies a list to Go and frees it. It writes over spare tensors of the same name and size.
+func takeTensors(list *C.tdm_tensors, spare []Tensor) []Tensor {
 	defer C.tdm_tensors_free(list)
+	memory := make(map[string][]byte, len(spare))
+	for _, t := range spare {
+		memory[t.Name] = t.Data
+	}
 	out := make([]Tensor, C.tdm_tensors_len(list))
 	for i := range out {
 		v := C.tdm_tensors_at(list, C.size_t(i))
-		t := Tensor{Name: C.GoString(v.name), DType: C.GoString(v.dtype), Data: make([]byte, v.bytes)}
+		t := Tensor{Name: C.GoString(v.name), DType: C.GoString(v.dtype)}
+		if t.Data = memory[t.Name]; len(t.Data) != int(v.bytes) {
+			t.Data = make([]byte, v.bytes)
+		}
 		for _, d := range unsafe.Slice(v.shape, v.dims) {
 			t.Shape = append(t.Shape, int64(d))
 		}

@@ -12,7 +12,13 @@ import (
 	"tandem.dev/worker/torch"
 )
 
+// device is where the tests train: on the CPU, or the first CUDA device with TANDEM_TEST_CUDA=1 (make gpu).
+var device = torch.CPU
+
 func TestMain(m *testing.M) {
+	if os.Getenv("TANDEM_TEST_CUDA") != "" {
+		device = torch.Device{CUDA: true}
+	}
 	if err := torch.Init(torch.Options{Threads: 1, Deterministic: true}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

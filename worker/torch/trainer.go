@@ -194,7 +194,7 @@ func (t *Trainer) State() ([]Tensor, error) {
 	if err := check(C.tdm_trainer_state(t.handle, &list)); err != nil {
 		return nil, fmt.Errorf("read training state: %w", err)
 	}
-	return takeTensors(list), nil
+	return takeTensors(list, nil), nil
 }
 
 // LoadState restores what State returned, bit for bit. It is local: every rank loads the same state, or one does and

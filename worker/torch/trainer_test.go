@@ -87,7 +87,7 @@ func TestOptimizersAgreeWithTheirDefinition(t *testing.T) {
 
 func testOptimizer(t *testing.T, o torch.OptimizerConfig, clip float64, foreach bool) {
 	m := compile(t, scale)
-	c := torch.TrainerConfig{Module: m, Loss: torch.MSE, Optimizer: o, ClipNorm: clip}
+	c := torch.TrainerConfig{Device: device, Module: m, Loss: torch.MSE, Optimizer: o, ClipNorm: clip}
 	if foreach {
 		c = c.WithForeach()
 	}
@@ -127,7 +127,7 @@ func TestCrossEntropy(t *testing.T) {
 		Params:  []torch.ParamDef{{Name: "b", Shape: []int64{3}}},
 		Forward: "def forward(self, x: Tensor) -> Tensor:\n    return x + self.b\n",
 	})
-	tr := newTrainer(t, torch.TrainerConfig{Module: m, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
+	tr := newTrainer(t, torch.TrainerConfig{Device: device, Module: m, Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
 	batch := torch.Batch{X: []float32{1, 2, 3, 0, 5, 1}, XShape: []int64{2, 3}, Labels: []int64{2, 0}}
 	loss, grad := 0.0, make([]float64, 3)
 	for row, label := range batch.Labels {
@@ -165,7 +165,7 @@ func TestMeanSquaredErrorSums(t *testing.T) {
 		Params:  []torch.ParamDef{{Name: "b", Shape: []int64{1}}},
 		Forward: "def forward(self, x: Tensor) -> Tensor:\n    return x + self.b\n",
 	})
-	tr := newTrainer(t, torch.TrainerConfig{Module: m, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
+	tr := newTrainer(t, torch.TrainerConfig{Device: device, Module: m, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}})
 	want := torch.EvalResult{LossSum: 2.5, Rows: 2, Elements: 4, SquaredErrorSum: 5, AbsErrorSum: 3}
 	got, err := tr.Evaluate(torch.Batch{X: []float32{1, 2, 3, 4}, XShape: []int64{2, 2}, Targets: []float32{1, 0, 3, 5}})
 	if err != nil || got != want {
@@ -181,13 +181,13 @@ func TestMeanSquaredErrorSums(t *testing.T) {
 
 func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	sgd := torch.OptimizerConfig{Kind: torch.SGD}
-	classifier := newTrainer(t, torch.TrainerConfig{Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: sgd})
-	regressor := newTrainer(t, torch.TrainerConfig{Module: compile(t, scale), Loss: torch.MSE, Optimizer: sgd})
-	flat := newTrainer(t, torch.TrainerConfig{Loss: torch.CrossEntropy, Optimizer: sgd, Module: compile(t, torch.ModuleDef{
+	classifier := newTrainer(t, torch.TrainerConfig{Device: device, Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: sgd})
+	regressor := newTrainer(t, torch.TrainerConfig{Device: device, Module: compile(t, scale), Loss: torch.MSE, Optimizer: sgd})
+	flat := newTrainer(t, torch.TrainerConfig{Device: device, Loss: torch.CrossEntropy, Optimizer: sgd, Module: compile(t, torch.ModuleDef{
 		Params:  []torch.ParamDef{{Name: "w", Shape: []int64{1}}},
 		Forward: "def forward(self, x: Tensor) -> Tensor:\n    return torch.flatten(x * self.w)\n",
 	})})
-	pair := newTrainer(t, torch.TrainerConfig{Loss: torch.CrossEntropy, Optimizer: sgd, Module: compile(t, torch.ModuleDef{
+	pair := newTrainer(t, torch.TrainerConfig{Device: device, Loss: torch.CrossEntropy, Optimizer: sgd, Module: compile(t, torch.ModuleDef{
 		Params:  []torch.ParamDef{{Name: "w", Shape: []int64{1}}},
 		Forward: "def forward(self, x: Tensor):\n    return x, self.w\n",
 	})})
@@ -231,10 +231,10 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 func TestModelsThatCannotBeTrained(t *testing.T) {
 	sgd := torch.OptimizerConfig{Kind: torch.SGD}
 	none := compile(t, torch.ModuleDef{Forward: "def forward(self, x: Tensor) -> Tensor:\n    return x\n"})
-	if _, err := torch.NewTrainer(torch.TrainerConfig{Module: none, Loss: torch.MSE, Optimizer: sgd}); !errors.Is(err, torch.ErrModel) {
+	if _, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: none, Loss: torch.MSE, Optimizer: sgd}); !errors.Is(err, torch.ErrModel) {
 		t.Errorf("a model without parameters: %v", err)
 	}
-	unused := newTrainer(t, torch.TrainerConfig{Loss: torch.MSE, Optimizer: sgd, Module: compile(t, torch.ModuleDef{
+	unused := newTrainer(t, torch.TrainerConfig{Device: device, Loss: torch.MSE, Optimizer: sgd, Module: compile(t, torch.ModuleDef{
 		Params:  []torch.ParamDef{{Name: "w", Shape: []int64{1}}, {Name: "spare", Shape: []int64{1}}},
 		Forward: "def forward(self, x: Tensor) -> Tensor:\n    return x * self.w\n",
 	})})
@@ -244,7 +244,7 @@ func TestModelsThatCannotBeTrained(t *testing.T) {
 	}
 	for _, o := range []torch.OptimizerConfig{{}, {Kind: "lion"}, {Kind: torch.SGD, Momentum: 1}, {Kind: torch.SGD, Nesterov: true},
 		{Kind: torch.Adam, Beta1: 2, Beta2: 0.9, Epsilon: 1}, {Kind: torch.Adam}, {Kind: torch.Adam, WeightDecay: math.NaN(), Epsilon: 1}} {
-		if _, err := torch.NewTrainer(torch.TrainerConfig{Module: build(t, mlp, 1), Loss: torch.MSE, Optimizer: o}); err == nil {
+		if _, err := torch.NewTrainer(torch.TrainerConfig{Device: device, Module: build(t, mlp, 1), Loss: torch.MSE, Optimizer: o}); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}
 	}
@@ -262,7 +262,7 @@ var counter = torch.ModuleDef{
 
 func TestNaNChangesNothing(t *testing.T) {
 	for _, o := range optimizers {
-		tr := newTrainer(t, torch.TrainerConfig{Module: compile(t, counter), Loss: torch.MSE, Optimizer: o})
+		tr := newTrainer(t, torch.TrainerConfig{Device: device, Module: compile(t, counter), Loss: torch.MSE, Optimizer: o})
 		batch := func(first float32) torch.StepInput {
 			return torch.StepInput{Batch: torch.Batch{X: []float32{first, 2, 3, 4, 5}, XShape: []int64{1, 5}, Targets: make([]float32, 5)}, LossScale: 1, LR: 0.1}
 		}
@@ -291,7 +291,7 @@ func TestNormOfLargeGradients(t *testing.T) {
 		Params:  []torch.ParamDef{{Name: "w", Shape: []int64{n}}},
 		Forward: "def forward(self, x: Tensor) -> Tensor:\n    return x * self.w\n",
 	})
-	tr := newTrainer(t, torch.TrainerConfig{Module: m, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}, ClipNorm: 1})
+	tr := newTrainer(t, torch.TrainerConfig{Device: device, Module: m, Loss: torch.MSE, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}, ClipNorm: 1})
 	x, y := make([]float32, n), make([]float32, n)
 	for i := range x {
 		x[i], y[i] = 1, 1
@@ -323,7 +323,7 @@ func TestNormOfLargeGradients(t *testing.T) {
 
 func TestMicroBatchesAddUp(t *testing.T) {
 	config := func() torch.TrainerConfig {
-		return torch.TrainerConfig{Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD, Momentum: 0.9}}
+		return torch.TrainerConfig{Device: device, Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD, Momentum: 0.9}}
 	}
 	whole, split := newTrainer(t, config()), newTrainer(t, config())
 	for s := range 3 {
@@ -345,7 +345,7 @@ func TestResumedEqualsUninterrupted(t *testing.T) {
 	for _, o := range optimizers {
 		t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {
 			config := func(seed int64) torch.TrainerConfig {
-				return torch.TrainerConfig{Module: build(t, dropout, seed), Loss: torch.CrossEntropy, Optimizer: o, ClipNorm: 1}
+				return torch.TrainerConfig{Device: device, Module: build(t, dropout, seed), Loss: torch.CrossEntropy, Optimizer: o, ClipNorm: 1}
 			}
 			in := func(s int) torch.StepInput {
 				return torch.StepInput{Batch: images(8, uint64(s)), LossScale: 1.0 / 8, LR: 0.01, Seed: int64(s)}
@@ -389,7 +389,7 @@ func TestResumedEqualsUninterrupted(t *testing.T) {
 }
 
 func TestStateOfAnotherModelIsRefused(t *testing.T) {
-	adam := newTrainer(t, torch.TrainerConfig{Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)})
+	adam := newTrainer(t, torch.TrainerConfig{Device: device, Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)})
 	var names []string
 	for _, x := range state(t, adam) {
 		names = append(names, x.Name)
@@ -398,8 +398,8 @@ func TestStateOfAnotherModelIsRefused(t *testing.T) {
 		t.Errorf("names: %s", got)
 	}
 	for name, c := range map[string]torch.TrainerConfig{
-		"optimizer": {Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}},
-		"model":     {Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)},
+		"optimizer": {Device: device, Module: build(t, mlp, 1), Loss: torch.CrossEntropy, Optimizer: torch.OptimizerConfig{Kind: torch.SGD}},
+		"model":     {Device: device, Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)},
 	} {
 		if err := newTrainer(t, c).LoadState(state(t, adam)); !errors.Is(err, torch.ErrStateMismatch) {
 			t.Errorf("another %s: %v", name, err)
@@ -408,7 +408,7 @@ func TestStateOfAnotherModelIsRefused(t *testing.T) {
 }
 
 func TestFingerprintSeesEveryBit(t *testing.T) {
-	config := torch.TrainerConfig{Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)}
+	config := torch.TrainerConfig{Device: device, Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)}
 	tr := newTrainer(t, config)
 	step(t, tr, torch.StepInput{Batch: images(4, 1), LossScale: 0.25, LR: 0.1})
 	fingerprint := func(s []torch.Tensor) uint64 {
@@ -443,7 +443,7 @@ func TestFingerprintSeesEveryBit(t *testing.T) {
 }
 
 func TestFiniteLooksAtTheWholeState(t *testing.T) {
-	tr := newTrainer(t, torch.TrainerConfig{Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)})
+	tr := newTrainer(t, torch.TrainerConfig{Device: device, Module: build(t, cnn, 1), Loss: torch.CrossEntropy, Optimizer: adamOf(torch.Adam)})
 	finite := func() bool {
 		ok, err := tr.Finite()
 		if err != nil {

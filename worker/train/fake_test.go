@@ -130,7 +130,7 @@ func (s *softmax) StateSizes() ([]string, []int64, error) {
 	return []string{"w", "momentum"}, []int64{n, n}, nil
 }
 
-func (s *softmax) StateOf(names []string) (all []safetensors.Tensor, _ error) {
+func (s *softmax) StateOf(names []string, _ []safetensors.Tensor) (all []safetensors.Tensor, _ error) {
 	for _, name := range names {
 		all = append(all, vector(name, map[string][]float64{"w": s.w, "momentum": s.momentum}[name]))
 	}

@@ -139,7 +139,7 @@ func (s *shelf) Save(_ context.Context, m ckpt.Manifest, state ckpt.Source, _ bo
 	if err != nil {
 		return err
 	}
-	tensors, err := state.StateOf(names)
+	tensors, err := state.StateOf(names, nil)
 	if err != nil {
 		return err
 	}

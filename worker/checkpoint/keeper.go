@@ -45,7 +45,9 @@ type Deps struct {
 	Group Group // nil for a single process
 	// Report delivers a committed checkpoint. ErrStale ends the training.
 	Report func(context.Context, *tandemv1.Checkpoint) error
-	Log    zerolog.Logger
+	// Warn tells people that checkpoints are slow; rank 0 does. nil: only the log says so.
+	Warn func(ctx context.Context, message string)
+	Log  zerolog.Logger
 }
 
 const (
@@ -76,7 +78,8 @@ type Keeper struct {
 	spare   []safetensors.Tensor // memory of the last large share, for the next: new memory costs as much as the copy
 	free    bool                 // no rank is busy, and nothing was begun since
 	away    bool                 // the store is unavailable
-	slow    bool                 // as it was said in the log
+	slow    bool                 // as it was said
+	say     string               // to people
 	count   int64                // attempts
 	ended   int64                // number of the newest attempt that ended
 	failure error                // of that one

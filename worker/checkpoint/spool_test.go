@@ -176,7 +176,10 @@ func TestLargeStateIsLeftOutWhileBusy(t *testing.T) {
 			return memstore.Fault{}
 		}
 		var log strings.Builder
-		k := b.keeper(logTo(&log))
+		var warned []string
+		k := b.keeper(logTo(&log), func(_ *checkpoint.Config, d *checkpoint.Deps) {
+			d.Warn = func(_ context.Context, message string) { warned = append(warned, message) }
+		})
 		state := newLarge()
 		for step := int64(1); step <= 9; step++ {
 			if err := k.Save(t.Context(), at(step), state, step == 9); err != nil {
@@ -192,6 +195,9 @@ func TestLargeStateIsLeftOutWhileBusy(t *testing.T) {
 		}
 		if s := k.Stats(); s.LeftOut != 5 || s.Committed != 4 {
 			t.Errorf("counted %+v", s)
+		}
+		if len(warned) != 1 || !strings.HasPrefix(warned[0], "a checkpoint of 41 MB took 2.5s, the next was due after 1s") {
+			t.Errorf("people are told %q", warned)
 		}
 		if n := strings.Count(log.String(), "raise checkpoint.every_steps"); n != 1 {
 			t.Errorf("it is told %d times that checkpoints are slow:\n%s", n, log.String())

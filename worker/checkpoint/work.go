@@ -172,7 +172,12 @@ func (k *Keeper) collect() (moved bool) {
 		}
 		k.mu.Lock()
 		k.settle(a, err)
+		say := k.say
+		k.say = ""
 		k.mu.Unlock()
+		if say != "" && k.Warn != nil {
+			k.Warn(k.ctx, say)
+		}
 		moved = true
 	}
 	return moved
@@ -274,9 +279,11 @@ func (k *Keeper) pace(a *attempt) {
 	took := time.Since(a.begin)
 	switch {
 	case a.overtook > 0 && !k.slow:
-		level := zerolog.WarnLevel
-		if a.bytes <= queueBytes {
-			level = zerolog.InfoLevel // the newest and the best are kept all the same
+		level := zerolog.InfoLevel // of small ones the newest and the best are kept all the same
+		if a.bytes > queueBytes {
+			level = zerolog.WarnLevel
+			k.say = fmt.Sprintf("a checkpoint of %d MB took %v, the next was due after %v: some are left out; raise checkpoint.every_steps or evaluate.every_steps, or give the store more speed",
+				a.bytes/1e6, took.Round(time.Millisecond), a.overtook.Round(time.Millisecond))
 		}
 		k.Log.WithLevel(level).Int64("step", a.m.Step).Int64("dur_ms", took.Milliseconds()).Int64("interval_ms", a.overtook.Milliseconds()).
 			Msg("checkpoints take longer than their interval, and some are left out: raise checkpoint.every_steps or evaluate.every_steps")

@@ -97,6 +97,9 @@ func checkpoints(ctx context.Context, c Config) (_ []Figure, err error) {
 		Store: store, Log: zerolog.Nop(), Report: func(context.Context, *tandemv1.Checkpoint) error { return nil },
 	})
 	defer keeper.Close(ctx)
+	if err := keeper.Reserve(state); err != nil {
+		return nil, err
+	}
 	const megabytes = stateTensors * tensorBytes / 1e6
 	var stalls, reads, uploads, plains []float64
 	var copies []safetensors.Tensor

@@ -39,6 +39,9 @@ func (r *replay) Restore(ctx context.Context, away func()) (*ckpt.Manifest, []sa
 	return m, tensors, err
 }
 
+// Reserve implements train.Checkpoints.
+func (*replay) Reserve(ckpt.Source) error { return nil }
+
 // Busy implements train.Checkpoints.
 func (*replay) Busy() bool { return false }
 

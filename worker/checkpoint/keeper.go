@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -69,21 +70,22 @@ type Keeper struct {
 	wake   chan struct{} // tells the worker that there is more to do
 	due    time.Time     // of the newest checkpoint
 
-	mu      sync.Mutex
-	changed chan struct{}        // closed, and made anew, when one of these changes
-	queue   []*attempt           // in memory until no rank is busy: the newest and the best
-	writing []*attempt           // this rank's share goes to the store, one at a time, oldest first
-	pending []*attempt           // it is there; rank 0 waits for those of the others
-	working bool                 // the worker is there
-	spare   []safetensors.Tensor // memory of the last large share, for the next: new memory costs as much as the copy
-	free    bool                 // no rank is busy, and nothing was begun since
-	away    bool                 // the store is unavailable
-	slow    bool                 // as it was said
-	say     string               // to people
-	count   int64                // attempts
-	ended   int64                // number of the newest attempt that ended
-	failure error                // of that one
-	stats   Stats
+	mu        sync.Mutex
+	changed   chan struct{}        // closed, and made anew, when one of these changes
+	queue     []*attempt           // in memory until no rank is busy: the newest and the best
+	writing   []*attempt           // this rank's share goes to the store, one at a time, oldest first
+	pending   []*attempt           // it is there; rank 0 waits for those of the others
+	working   bool                 // the worker is there
+	reserving bool                 // memory is being taken
+	spare     []safetensors.Tensor // memory of the last large share, for the next: new memory costs as much as the copy
+	free      bool                 // no rank is busy, and nothing was begun since
+	away      bool                 // the store is unavailable
+	slow      bool                 // as it was said
+	say       string               // to people
+	count     int64                // attempts
+	ended     int64                // number of the newest attempt that ended
+	failure   error                // of that one
+	stats     Stats
 }
 
 // Stats counts checkpoints on this rank since New.
@@ -119,6 +121,52 @@ func (k *Keeper) Join(generation int64, rank, world int, group Group) {
 	defer k.mu.Unlock()
 	k.release(len(k.queue))
 	k.Generation, k.Rank, k.World, k.Group, k.free = generation, rank, max(1, world), group, false
+}
+
+// Reserve takes the memory for copies of this rank's share in the background, if it is large: else the first checkpoint would
+// stop the training for as long as that takes, some seconds for 1 GiB.
+func (k *Keeper) Reserve(state ckpt.Source) error {
+	names, bytes, err := state.StateSizes()
+	if err != nil {
+		return err
+	}
+	of, _ := shares(names, bytes, k.World)
+	size := make(map[string]int64, len(names))
+	for i, name := range names {
+		size[name] = bytes[i]
+	}
+	mine := int64(0)
+	for _, name := range of[k.Rank] {
+		mine += size[name]
+	}
+	k.mu.Lock()
+	there := k.spare != nil || k.reserving || len(k.writing) > 0
+	k.reserving = k.reserving || !there && mine > queueBytes
+	k.mu.Unlock()
+	if there || mine <= queueBytes {
+		return nil
+	}
+	go func() {
+		var spare []safetensors.Tensor
+		for _, name := range of[k.Rank] {
+			if k.ctx.Err() != nil {
+				break
+			}
+			data := make([]byte, size[name])
+			for i := 0; i < len(data); i += os.Getpagesize() {
+				data[i] = 1 // the kernel gives a page when it is written
+			}
+			spare = append(spare, safetensors.Tensor{Name: name, Data: data})
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.reserving = false
+		if k.spare == nil && k.count == 0 {
+			k.spare = spare
+		}
+		k.notify()
+	}()
+	return nil
 }
 
 // Busy tells whether this rank still holds a share that is being written.
@@ -308,7 +356,7 @@ func (k *Keeper) Close(ctx context.Context) {
 	k.cancel()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for k.working {
+	for k.working || k.reserving {
 		_ = k.await(context.WithoutCancel(ctx), nil)
 	}
 	for _, a := range slices.Concat(k.queue, k.writing) {

@@ -205,6 +205,39 @@ func TestLargeStateIsLeftOutWhileBusy(t *testing.T) {
 	})
 }
 
+// The memory of the first large copy is there before it is needed; a small one needs none.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		k := b.keeper()
+		state := newLarge()
+		for range 2 { // each group does
+			if err := k.Reserve(state); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if err := k.Save(t.Context(), at(1), state, true); err != nil {
+			t.Fatal(err)
+		}
+		if *state.used != 1 {
+			t.Errorf("%d tensors had memory ready, want 1", *state.used)
+		}
+		k.Close(t.Context())
+
+		small := large{data: make([]byte, 1<<20), held: new(int), used: new(int)}
+		k = b.keeper()
+		if err := k.Reserve(small); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := k.Save(t.Context(), at(2), small, true); err != nil || *small.used != 0 {
+			t.Errorf("%v, %d tensors had memory ready", err, *small.used)
+		}
+		k.Close(t.Context())
+	})
+}
+
 // A spool that was begun is not left behind.
 func TestCloseEmptiesTheSpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

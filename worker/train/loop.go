@@ -115,6 +115,9 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 	if err := l.align(ctx); err != nil {
 		return 0, err
 	}
+	if err := l.Checkpoints.Reserve(l.Trainer); err != nil {
+		return 0, fmt.Errorf("make ready for checkpoints: %w", err)
+	}
 	st, now := l.state, l.Now()
 	l.Record.Restored(st.Step)
 	l.Record.Enter(metric.Other, now)

@@ -88,6 +88,8 @@ type Checkpoints interface {
 	// Restore returns what training starts from, the same on all ranks; nil: from the beginning.
 	// It waits for a store that is unavailable; away is called once to tell so.
 	Restore(ctx context.Context, away func()) (*ckpt.Manifest, []safetensors.Tensor, error)
+	// Reserve makes ready for the first checkpoint of the state.
+	Reserve(state ckpt.Source) error
 	// Busy tells whether this rank still holds a share of a checkpoint that is being written.
 	Busy() bool
 	// Free says that no rank is busy. All ranks call it at the same step.

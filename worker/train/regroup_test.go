@@ -149,6 +149,8 @@ func (s *shelf) Save(_ context.Context, m ckpt.Manifest, state ckpt.Source, _ bo
 	return nil
 }
 
+func (s *shelf) Reserve(ckpt.Source) error { return nil }
+
 func (s *shelf) Busy() bool { return false }
 func (s *shelf) Free()      {}
 

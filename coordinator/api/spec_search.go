@@ -18,6 +18,8 @@ import (
 const (
 	// Points of a space that are checked besides the ends of its domains, and the seed they follow from.
 	randomSamples, sampleSeed = 16, 1
+	// A larger space is checked at so many points, so that a spec does not hold the coordinator up.
+	maxSamples = 2000
 	// More problems of points than these are not read by anybody.
 	maxPointProblems = 5
 	maxGPUHours      = 1e9
@@ -66,7 +68,7 @@ func (c *check) trainings(s *tandemv1.JobSpec, find FindDataset) {
 	points := sweep.Config(s, nil).Space.Samples(randomSamples, sampleSeed)
 	var specs []*tandemv1.JobSpec
 	said := map[Problem]bool{}
-	for i, p := range points {
+	for i, p := range points[:min(len(points), maxSamples)] {
 		spec, err := CompleteTrial(s, p, int32(i+1), once) //nolint:gosec // bounded by the limits of a space
 		if err == nil {
 			specs = append(specs, spec)

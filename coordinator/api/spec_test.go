@@ -234,6 +234,7 @@ func FuzzCompleteSpec(f *testing.F) {
 	f.Add([]byte(`{"kind":"publish","name":"p","publish":{"model":"m","checkpointId":"ckpt-1"}}`))
 	f.Add([]byte(`{"kind":"replay","name":"r","replay":{"checkpointId":"ckpt-1","steps":20}}`))
 	f.Add([]byte(`{}`))
+	f.Add([]byte(searched))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s := &tandemv1.JobSpec{}
 		if protojson.Unmarshal(text, s) != nil {

@@ -119,7 +119,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		t.Generation = alloc.GetGeneration()
 		t.AllocationId = alloc.GetId()
 		if t.GetNumber() > 0 {
-			t.LastAllocationId, t.Reached = alloc.GetId(), false
+			t.LastAllocationId = alloc.GetId()
 		}
 		t.Reason = fmt.Sprintf("Starts on %s.", where)
 	})

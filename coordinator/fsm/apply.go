@@ -39,6 +39,7 @@ type applier struct {
 	now    *timestamppb.Timestamp
 	actor  string
 	events int   // events of this command so far
+	halved bool  // only a part of a command's decisions is carried out: jobs do not follow their trials yet
 	seq    int64 // sequence number of the event of a sweep that the report at hand made; 0: none yet
 }
 

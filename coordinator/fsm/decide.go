@@ -25,6 +25,7 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) *tandemv1.Result {
 		return refuse(invalid, "%s", why)
 	}
 	a.editSweep(s.GetId(), func(s *tandemv1.Sweep) { s.DecidedSeq = c.GetThrough() })
+	a.halved = true
 	for _, d := range c.GetDecisions() {
 		switch what := d.GetDecision().(type) {
 		case *tandemv1.SweepDecision_Create:
@@ -40,6 +41,7 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) *tandemv1.Result {
 			a.jobEvent(info, j, "has searched enough: %s", d.GetReason())
 		}
 	}
+	a.halved = false
 	a.followTrials(s.GetId())
 	return done(s.GetId())
 }
@@ -48,6 +50,9 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) *tandemv1.Result {
 func (a *applier) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecision) string {
 	made, ids := s.GetMade(), map[string]bool{}
 	for _, d := range all {
+		if s.GetFinished() && (d.GetCreate() != nil || d.GetContinue() != nil) {
+			return "the search is over: no trial is made or goes on"
+		}
 		number := int32(0)
 		switch what := d.GetDecision().(type) {
 		case *tandemv1.SweepDecision_Create:
@@ -107,7 +112,7 @@ func (a *applier) createTrial(j *tandemv1.Job, c *tandemv1.CreateTrial, reason s
 // continueTrial lets a trial train on that waits for the search.
 func (a *applier) continueTrial(s *tandemv1.Sweep, c *tandemv1.ContinueTrial, reason string) {
 	t, _ := a.TrialNumber(s.GetId(), c.GetTrial())
-	if t.GetState() != tandemv1.TrialState_TRIAL_STATE_PAUSED || !t.GetReached() {
+	if !waits(t) {
 		return
 	}
 	a.change(t, false, func(t *tandemv1.Trial) {
@@ -162,8 +167,8 @@ func stopping(n int32) string {
 func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.JobState, string) {
 	for _, t := range a.TrialsIn(j.GetId(), tandemv1.TrialState_TRIAL_STATE_PAUSED) {
 		if t.GetNumber() > 0 {
-			seq := a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED)
-			a.put(t, false, final(tandemv1.TrialState_TRIAL_STATE_STOPPED, "The search is over: "+s.GetReason(), seq, a))
+			a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED)
+			a.put(t, false, final(tandemv1.TrialState_TRIAL_STATE_STOPPED, "The search is over: "+s.GetReason(), t.GetEndedSeq(), a))
 		}
 	}
 	best, ok := a.Trial(s.GetBestTrialId())

@@ -221,7 +221,7 @@ func (a *applier) who() string {
 // followTrials brings a job to the state and reason that its trials give it. Every change of a trial ends with it.
 func (a *applier) followTrials(jobID string) {
 	old, ok := a.Job(jobID)
-	if !ok {
+	if !ok || a.halved {
 		return
 	}
 	if old.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {

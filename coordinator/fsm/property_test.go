@@ -217,7 +217,7 @@ func randomReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyRe
 		report.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100}}
 	case 1:
 		report.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{
-			Message: "broke", Permanent: rapid.IntRange(0, 4).Draw(r, "permanent") < 2,
+			Message: "broke", Permanent: rapid.IntRange(0, 4).Draw(r, "permanent") < 2, Diverged: rapid.IntRange(0, 4).Draw(r, "diverged") == 0,
 		}}
 	case 9, 11:
 		report.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
@@ -226,7 +226,7 @@ func randomReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyRe
 	case 12:
 		report.Report = &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: int64(rapid.IntRange(0, 9).Draw(r, "step"))}}
 	case 2:
-		report.Report = &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{}}
+		report.Report = &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Reached: rapid.Bool().Draw(r, "reached")}}
 	case 3:
 		step := int64(rapid.IntRange(1, 5).Draw(r, "step"))
 		c.Ids = []string{fmt.Sprintf("ckpt-%s-%d", id, step)}
@@ -236,7 +236,9 @@ func randomReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyRe
 	case 4:
 		report.Report = &tandemv1.EngineReport_Version{Version: &tandemv1.VersionSaved{VersionId: state.VersionID(id), ManifestSha256: "s"}}
 	case 5:
-		report.Report = &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{Step: int64(rapid.IntRange(1, 5).Draw(r, "step"))}}
+		report.Report = &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{
+			Step: int64(rapid.IntRange(1, 5).Draw(r, "step")), Metrics: map[string]float64{"loss": float64(rapid.IntRange(0, 9).Draw(r, "loss"))},
+		}}
 	default:
 		report.Report = &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}
 	}
@@ -357,12 +359,18 @@ func sound(r *rapid.T, before, after *state.View) {
 			r.Fatalf("trial %v came after %v", t, old)
 		}
 		j, _ := after.Job(t.GetJobId())
+		if j.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
+			continue
+		}
 		if int32(j.GetState()) != int32(t.GetState()) || j.GetReason() == "" || state.JobFinal(j.GetState()) != (j.GetFinishedAt() != nil) {
 			r.Fatalf("job %v does not follow its trial %v", j, t)
 		}
 		if t.GetRestarts() > 3 {
 			r.Fatalf("trial %v was started again too often", t)
 		}
+	}
+	for _, s := range after.Sweeps() {
+		soundSweep(r, before, after, s)
 	}
 	usage, engines := 0, 0
 	for _, n := range after.Nodes() {

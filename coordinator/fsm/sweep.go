@@ -84,7 +84,7 @@ func outcome(t *tandemv1.Trial, to tandemv1.TrialState) tandemv1.TrialOutcome {
 // measured records a value of the metric of a trial of a sweep; 0 when there is none.
 func (a *applier) measured(t *tandemv1.Trial, e *tandemv1.Evaluation) int64 {
 	j, _ := a.Job(t.GetJobId())
-	spec := state.SpecOf(j, t)
+	spec := j.GetSpec() // metric and mode are the same for all
 	value, ok := state.ValueOf(spec, e)
 	share, known := state.ShareOf(t, e.GetStep())
 	if !ok || !known {
@@ -106,6 +106,11 @@ func (a *applier) reaches(t *tandemv1.Trial) {
 		t.Reached = true
 		a.Put(t)
 	}
+}
+
+// waits says whether a trial has trained as far as the search wanted it to and waits for it.
+func waits(t *tandemv1.Trial) bool {
+	return t.GetState() == tandemv1.TrialState_TRIAL_STATE_PAUSED && t.GetReached()
 }
 
 // reached lets a trial wait for the search.
@@ -132,7 +137,7 @@ func (a *applier) answerOf(allocation string, r *tandemv1.EngineReport) int64 {
 		}
 		return 0
 	}
-	if t.GetAllocationId() == "" && (r.GetStopped() != nil || r.GetFinished() != nil || r.GetFailed() != nil) {
+	if t.GetAllocationId() == "" && (r.GetStopped() != nil || r.GetFinished() != nil || r.GetFailed() != nil || r.GetBroken() != nil) {
 		return t.GetEndedSeq()
 	}
 	return 0
@@ -204,6 +209,8 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) *tandemv1.Result {
 		return refuse(precondition, "sweep %s has ended (%s) and cannot go on; submit another with search.warm_start: %s", label(j), stateWord(j.GetState()), j.GetId())
 	case s.GetExhausted():
 		return refuse(precondition, "sweep %s has used up its deadline or its gpu_hours, which do not grow; submit another with search.warm_start: %s", label(j), j.GetId())
+	case a.publishesBest(s.GetId()):
+		return refuse(precondition, "sweep %s is publishing its best trial; extend it when that is done", label(j))
 	case c.GetMaxTrials() <= s.GetMaxTrials():
 		return refuse(invalid, "sweep %s may make %d trials already; say more", label(j), s.GetMaxTrials())
 	}
@@ -217,6 +224,16 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) *tandemv1.Result {
 	a.jobEvent(info, j, "may make %d trials, as %s asked", c.GetMaxTrials(), a.who())
 	a.followTrials(j.GetId())
 	return done(j.GetId())
+}
+
+// publishesBest says whether a sweep is about to publish its best trial. (A publisher comes before all other trials by its id.)
+func (a *applier) publishesBest(id string) bool {
+	for _, s := range []tandemv1.TrialState{tandemv1.TrialState_TRIAL_STATE_PENDING, tandemv1.TrialState_TRIAL_STATE_RUNNING, tandemv1.TrialState_TRIAL_STATE_PAUSED} {
+		if t, ok := a.FirstIn(id, s); ok && t.GetNumber() == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *applier) stopSweepTrial(c *tandemv1.StopSweepTrial) *tandemv1.Result {

@@ -35,7 +35,9 @@ func (a *applier) put(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial
 func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, reason string) {
 	seq := t.GetEndedSeq()
 	if t.GetNumber() > 0 && to != tandemv1.TrialState_TRIAL_STATE_CANCELLED {
-		seq = a.hasEnded(t, outcome(t, to))
+		if told := a.hasEnded(t, outcome(t, to)); !waits(t) {
+			seq = told
+		}
 	}
 	if t.GetNumber() > 0 && to == tandemv1.TrialState_TRIAL_STATE_FAILED {
 		j, _ := a.Job(t.GetJobId())
@@ -44,9 +46,9 @@ func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, reason str
 	a.change(t, true, final(to, reason, seq, a))
 }
 
-// to is the change of a trial that comes to a state which is not final.
+// to is the change of a trial that comes to a state which is not final, and does not wait for a search.
 func to(s tandemv1.TrialState, reason string) func(*tandemv1.Trial) {
-	return func(t *tandemv1.Trial) { t.State, t.Reason = s, reason }
+	return func(t *tandemv1.Trial) { t.State, t.Reason, t.Reached = s, reason, false }
 }
 
 // because is the change of the reason alone.

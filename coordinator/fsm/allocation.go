@@ -118,9 +118,6 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		t.State = tandemv1.TrialState_TRIAL_STATE_RUNNING
 		t.Generation = alloc.GetGeneration()
 		t.AllocationId = alloc.GetId()
-		if t.GetNumber() > 0 {
-			t.LastAllocationId = alloc.GetId()
-		}
 		t.Reason = fmt.Sprintf("Starts on %s.", where)
 	})
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {

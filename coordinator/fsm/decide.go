@@ -168,7 +168,7 @@ func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.Jo
 	for _, t := range a.TrialsIn(j.GetId(), tandemv1.TrialState_TRIAL_STATE_PAUSED) {
 		if t.GetNumber() > 0 {
 			a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED)
-			a.put(t, false, final(tandemv1.TrialState_TRIAL_STATE_STOPPED, "The search is over: "+s.GetReason(), t.GetEndedSeq(), a))
+			a.put(t, false, a.final(tandemv1.TrialState_TRIAL_STATE_STOPPED, "The search is over: "+s.GetReason()))
 		}
 	}
 	best, ok := a.Trial(s.GetBestTrialId())

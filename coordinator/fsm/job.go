@@ -121,7 +121,7 @@ func (a *applier) cancelJob(j *tandemv1.Job) *tandemv1.Result {
 	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_CANCEL)
 	for _, t := range a.TrialsOf(j.GetId()) {
 		if !state.TrialFinal(t.GetState()) {
-			a.put(t, true, final(tandemv1.TrialState_TRIAL_STATE_CANCELLED, "Cancelled by "+a.who()+".", t.GetEndedSeq(), a))
+			a.put(t, true, a.final(tandemv1.TrialState_TRIAL_STATE_CANCELLED, "Cancelled by "+a.who()+"."))
 		}
 	}
 	a.followTrials(j.GetId())

@@ -62,9 +62,9 @@ func (a *applier) happened(id string, e *tandemv1.SweepEvent, edit func(*tandemv
 }
 
 // hasEnded records how a trial of a sweep stopped training.
-func (a *applier) hasEnded(t *tandemv1.Trial, how tandemv1.TrialOutcome) int64 {
-	return a.happened(t.GetJobId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Ended{
-		Ended: &tandemv1.TrialEnded{Trial: t.GetNumber(), Outcome: how},
+func (a *applier) hasEnded(t *tandemv1.Trial, how tandemv1.TrialOutcome) {
+	a.happened(t.GetJobId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Ended{
+		Ended: &tandemv1.TrialEnded{Trial: t.GetNumber(), Outcome: how, AllocationId: t.GetAllocationId()},
 	}}, nil)
 }
 
@@ -115,20 +115,21 @@ func waits(t *tandemv1.Trial) bool {
 
 // reached lets a trial wait for the search.
 func (a *applier) reached(t *tandemv1.Trial) {
-	seq := a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_REACHED)
+	a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_REACHED)
 	at := a.resumePoint(t)
 	a.change(t, true, func(t *tandemv1.Trial) {
-		t.State, t.EndedSeq = tandemv1.TrialState_TRIAL_STATE_PAUSED, seq
+		t.State = tandemv1.TrialState_TRIAL_STATE_PAUSED
 		t.Reason = "Waits for the search at " + at + "."
 	})
 }
 
 // answerOf is the sequence number of the event that a report made which came again after its engine was gone; 0: none.
 func (a *applier) answerOf(allocation string, r *tandemv1.EngineReport) int64 {
-	t, ok := a.TrialHeld(allocation)
+	end, ok := a.EndOf(allocation)
 	if !ok {
 		return 0
 	}
+	t, _ := a.TrialNumber(end.GetSweepId(), end.GetEnded().GetTrial())
 	if e := r.GetEvaluation(); e != nil {
 		for _, known := range t.GetEvaluations() {
 			if known.GetStep() == e.GetStep() {
@@ -137,8 +138,8 @@ func (a *applier) answerOf(allocation string, r *tandemv1.EngineReport) int64 {
 		}
 		return 0
 	}
-	if t.GetAllocationId() == "" && (r.GetStopped() != nil || r.GetFinished() != nil || r.GetFailed() != nil || r.GetBroken() != nil) {
-		return t.GetEndedSeq()
+	if r.GetStopped() != nil || r.GetFinished() != nil || r.GetFailed() != nil || r.GetBroken() != nil {
+		return end.GetSeq()
 	}
 	return 0
 }

@@ -33,17 +33,14 @@ func (a *applier) put(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial
 
 // endTrial brings a trial to a final state and takes its slots away.
 func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, reason string) {
-	seq := t.GetEndedSeq()
 	if t.GetNumber() > 0 && to != tandemv1.TrialState_TRIAL_STATE_CANCELLED {
-		if told := a.hasEnded(t, outcome(t, to)); !waits(t) {
-			seq = told
-		}
+		a.hasEnded(t, outcome(t, to))
 	}
 	if t.GetNumber() > 0 && to == tandemv1.TrialState_TRIAL_STATE_FAILED {
 		j, _ := a.Job(t.GetJobId())
 		a.trialEvent(warning, j, t, "failed: %s", strings.TrimSuffix(reason, "."))
 	}
-	a.change(t, true, final(to, reason, seq, a))
+	a.change(t, true, a.final(to, reason))
 }
 
 // to is the change of a trial that comes to a state which is not final, and does not wait for a search.
@@ -57,12 +54,11 @@ func because(reason string) func(*tandemv1.Trial) {
 }
 
 // final is the change of a trial that comes to a final state.
-func final(to tandemv1.TrialState, reason string, seq int64, a *applier) func(*tandemv1.Trial) {
+func (a *applier) final(to tandemv1.TrialState, reason string) func(*tandemv1.Trial) {
 	return func(t *tandemv1.Trial) {
 		t.State = to
 		t.Reason = reason
 		t.FinishedAt = a.now
-		t.EndedSeq = seq
 	}
 }
 

@@ -170,6 +170,8 @@ func (b *bench) next(v *state.View, task *tandemv1.EngineTask, trial *tandemv1.T
 	case task.GetPublish() != nil:
 		saved := &tandemv1.VersionSaved{VersionId: task.GetPublish().GetVersionId(), ManifestSha256: "m"}
 		return []*tandemv1.EngineReport{ready, {Report: &tandemv1.EngineReport_Version{Version: saved}}, finished}
+	case train.GetGroup() == nil && train.GetStopping():
+		return []*tandemv1.EngineReport{{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{}}}}
 	case train.GetGroup() == nil:
 		return []*tandemv1.EngineReport{ready}
 	}
@@ -184,13 +186,15 @@ func (b *bench) next(v *state.View, task *tandemv1.EngineTask, trial *tandemv1.T
 	switch {
 	case failed.GetDiverged() || step+1 == b.fails[trial.GetNumber()]:
 		return []*tandemv1.EngineReport{{Report: &tandemv1.EngineReport_Failed{Failed: failed}}}
-	case step < end:
+	case step < end && !train.GetStopping():
 		return []*tandemv1.EngineReport{{Report: &tandemv1.EngineReport_Evaluation{Evaluation: &tandemv1.Evaluation{Step: step + 1, Metrics: map[string]float64{"loss": loss}}}}}
-	case latest.GetStep() < step:
+	case latest.GetStep() < step && len(trial.GetEvaluations()) > 0:
 		metrics := trial.GetEvaluations()[len(trial.GetEvaluations())-1].GetMetrics()
 		return []*tandemv1.EngineReport{{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: &tandemv1.Checkpoint{
 			TrialId: trial.GetId(), Step: step, Prefix: "p", ManifestSha256: "s", Metrics: metrics,
 		}}}}}
+	case step < end:
+		return []*tandemv1.EngineReport{{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: step}}}}
 	case end < totalSteps:
 		return []*tandemv1.EngineReport{{Report: &tandemv1.EngineReport_Stopped{Stopped: &tandemv1.EngineStopped{Step: step, Reached: true}}}}
 	}
@@ -211,7 +215,7 @@ func story(v *state.View) []string {
 		lines = append(lines, fmt.Sprintf("trial %d %s until %v from %d seed %d %v: %s", t.GetNumber(), state.TrialWord(t.GetState()), t.GetUntil(), from.GetStep(), t.GetSpec().GetTraining().GetSeed(), t.GetParameters().AsMap(), t.GetReason()))
 	}
 	for _, e := range v.SweepEvents("job-1", 0, 0) {
-		lines = append(lines, fmt.Sprintf("%d %v %v %v", e.GetSeq(), e.GetMeasured().GetTrial(), e.GetMeasured().GetShare(), e.GetEnded()))
+		lines = append(lines, fmt.Sprintf("%d %v %v %v %v", e.GetSeq(), e.GetMeasured().GetTrial(), e.GetMeasured().GetShare(), e.GetEnded().GetTrial(), e.GetEnded().GetOutcome()))
 	}
 	return lines
 }
@@ -264,4 +268,66 @@ func TestSearchSurvivesLeaders(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSearchIsSteered: a sweep is paused and resumed, one of its trials is stopped, it is extended when it was completed, and ends when its
+// slots were held long enough.
+func TestSearchIsSteered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 2)
+		defer b.stop()
+		spec := searchedSpec(&tandemv1.MethodSpec{Name: "random"}, 3)
+		spec.Search.GpuHours = 2.5
+		b.submit(spec, &tandemv1.Sweep{})
+		steps := func(n int) {
+			for range n {
+				b.step()
+			}
+		}
+		intent := func(i tandemv1.JobIntent) {
+			b.propose(&tandemv1.Command{Command: &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{JobId: "job-1", Intent: i}}})
+		}
+		is := func(want tandemv1.JobState, words string) *state.View {
+			t.Helper()
+			v := b.view()
+			if j, _ := v.Job("job-1"); j.GetState() != want || !strings.Contains(j.GetReason(), words) {
+				t.Fatalf("job is %v (%s), want %v with %q", j.GetState(), j.GetReason(), want, words)
+			}
+			return v
+		}
+		steps(9)
+		is(tandemv1.JobState_JOB_STATE_RUNNING, "2 trials train; 3 of at most 3 made.")
+		intent(tandemv1.JobIntent_JOB_INTENT_PAUSE)
+		is(tandemv1.JobState_JOB_STATE_RUNNING, "2 trials stop")
+		steps(9)
+		v := is(tandemv1.JobState_JOB_STATE_PAUSED, "tandem resume")
+		if s, _ := v.Sweep("job-1"); s.GetFinished() || s.GetTrials()["paused"] != 3 {
+			t.Errorf("paused: %v", s)
+		}
+		intent(tandemv1.JobIntent_JOB_INTENT_RUN)
+		steps(4)
+		b.propose(&tandemv1.Command{Actor: "ann", Command: &tandemv1.Command_StopSweepTrial{StopSweepTrial: &tandemv1.StopSweepTrial{SweepId: "job-1", Trial: 1}}})
+		v = is(tandemv1.JobState_JOB_STATE_RUNNING, "2 trials train")
+		if first, _ := v.TrialNumber("job-1", 1); first.GetState() != tandemv1.TrialState_TRIAL_STATE_STOPPED || first.GetReason() != "Stopped by ann." || first.GetAllocationId() != "" {
+			t.Errorf("stopped: %v", first)
+		}
+		for b.step() {
+		}
+		is(tandemv1.JobState_JOB_STATE_COMPLETED, "Published m@1.")
+		b.propose(&tandemv1.Command{Command: &tandemv1.Command_ExtendSweep{ExtendSweep: &tandemv1.ExtendSweep{SweepId: "job-1", MaxTrials: 5}}})
+		v = is(tandemv1.JobState_JOB_STATE_RUNNING, "2 trials train; 5 of at most 5 made.")
+		if s, _ := v.Sweep("job-1"); s.GetFinished() {
+			t.Errorf("extended: %v", s)
+		}
+		// Nobody reports any more: two slots are held until the limit comes.
+		time.Sleep(2 * time.Hour)
+		v = is(tandemv1.JobState_JOB_STATE_COMPLETED, "held for 2.5 hours")
+		s, _ := v.Sweep("job-1")
+		if s.GetSlotSeconds() < 2.5*3600 || s.GetSlotSeconds() > 2.5*3600+10 || len(state.Desired(v, "node-a")) != 0 {
+			t.Errorf("exhausted: %v", s)
+		}
+		if res := b.propose(&tandemv1.Command{Command: &tandemv1.Command_ExtendSweep{ExtendSweep: &tandemv1.ExtendSweep{SweepId: "job-1", MaxTrials: 9}}}); res.GetRefusal() == 0 {
+			t.Error("a sweep without hours left was extended")
+		}
+	})
 }

@@ -28,6 +28,11 @@ func (v *View) SweepEvents(sweep string, after int64, limit int) []*tandemv1.Swe
 		func(e *tandemv1.SweepEvent) bool { return e.GetSweepId() == sweep })
 }
 
+// EndOf returns the event that told of the end of a trial which held an allocation.
+func (v *View) EndOf(allocation string) (*tandemv1.SweepEvent, bool) {
+	return firstOf[*tandemv1.SweepEvent](v, sweepEventTable, "allocation", allocation)
+}
+
 // AllSweepEvents returns the events of all sweeps by id.
 func (v *View) AllSweepEvents() []*tandemv1.SweepEvent {
 	return all[*tandemv1.SweepEvent](v, sweepEventTable)

@@ -48,8 +48,7 @@ func schema() *memdb.DBSchema {
 			index("job", func(t *tandemv1.Trial) []string { return []string{t.GetJobId()} }),
 			index("state", openTrial),
 			index("number", numbered),
-			index("start", startOf),
-			index("allocation", func(t *tandemv1.Trial) []string { return []string{t.GetLastAllocationId()} })),
+			index("start", startOf)),
 		allocationTable: table(allocationTable, (*tandemv1.Allocation).GetId,
 			index("node", allocationNodes)),
 		rendezvousTable: table(rendezvousTable, (*tandemv1.RendezvousEntry).GetId,
@@ -71,10 +70,11 @@ func schema() *memdb.DBSchema {
 			index("sha256", func(t *tandemv1.Token) []string { return []string{t.GetSha256()} })),
 		eventTable: table(eventTable, (*tandemv1.Event).GetId,
 			index("job", func(e *tandemv1.Event) []string { return []string{e.GetJobId()} })),
-		requestTable:    table(requestTable, (*tandemv1.RequestRecord).GetRequestId),
-		removedTable:    table(removedTable, (*tandemv1.RemovedNode).GetId),
-		sweepTable:      table(sweepTable, (*tandemv1.Sweep).GetId),
-		sweepEventTable: table(sweepEventTable, (*tandemv1.SweepEvent).GetId),
+		requestTable: table(requestTable, (*tandemv1.RequestRecord).GetRequestId),
+		removedTable: table(removedTable, (*tandemv1.RemovedNode).GetId),
+		sweepTable:   table(sweepTable, (*tandemv1.Sweep).GetId),
+		sweepEventTable: table(sweepEventTable, (*tandemv1.SweepEvent).GetId,
+			index("allocation", func(e *tandemv1.SweepEvent) []string { return []string{e.GetEnded().GetAllocationId()} })),
 	}}
 }
 

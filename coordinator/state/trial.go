@@ -46,11 +46,6 @@ func (v *View) TrialsAfter(sweep string, after int32, limit int) []*tandemv1.Tri
 		func(t *tandemv1.Trial) bool { return t.GetJobId() == sweep })
 }
 
-// TrialHeld returns the trial of a sweep that held an allocation last.
-func (v *View) TrialHeld(allocation string) (*tandemv1.Trial, bool) {
-	return firstOf[*tandemv1.Trial](v, trialTable, "allocation", allocation)
-}
-
 // SpecOf returns the spec of a trial: its own, or that of its job.
 func SpecOf(j *tandemv1.Job, t *tandemv1.Trial) *tandemv1.JobSpec {
 	if t.GetSpec() != nil {

@@ -615,7 +615,9 @@ type TrialEnded struct {
 	// Number of the trial.
 	Trial int32 `protobuf:"varint,1,opt,name=trial,proto3" json:"trial,omitempty"`
 	// How.
-	Outcome       TrialOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=tandem.v1.TrialOutcome" json:"outcome,omitempty"`
+	Outcome TrialOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=tandem.v1.TrialOutcome" json:"outcome,omitempty"`
+	// Allocation it held until then; empty if none.
+	AllocationId  string `protobuf:"bytes,3,opt,name=allocation_id,json=allocationId,proto3" json:"allocation_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -662,6 +664,13 @@ func (x *TrialEnded) GetOutcome() TrialOutcome {
 		return x.Outcome
 	}
 	return TrialOutcome_TRIAL_OUTCOME_UNSPECIFIED
+}
+
+func (x *TrialEnded) GetAllocationId() string {
+	if x != nil {
+		return x.AllocationId
+	}
+	return ""
 }
 
 // SweepExtended says that a user changed the limits.
@@ -1747,11 +1756,12 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\rTrialMeasured\x12\x14\n" +
 	"\x05trial\x18\x01 \x01(\x05R\x05trial\x12\x14\n" +
 	"\x05share\x18\x02 \x01(\x01R\x05share\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\x01R\x05value\"U\n" +
+	"\x05value\x18\x03 \x01(\x01R\x05value\"z\n" +
 	"\n" +
 	"TrialEnded\x12\x14\n" +
 	"\x05trial\x18\x01 \x01(\x05R\x05trial\x121\n" +
-	"\aoutcome\x18\x02 \x01(\x0e2\x17.tandem.v1.TrialOutcomeR\aoutcome\".\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x17.tandem.v1.TrialOutcomeR\aoutcome\x12#\n" +
+	"\rallocation_id\x18\x03 \x01(\tR\fallocationId\".\n" +
 	"\rSweepExtended\x12\x1d\n" +
 	"\n" +
 	"max_trials\x18\x01 \x01(\x05R\tmaxTrials\"(\n" +

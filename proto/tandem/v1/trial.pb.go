@@ -203,13 +203,9 @@ type Trial struct {
 	// Checkpoint of another trial that it begins from; empty: from the beginning.
 	StartCheckpointId string `protobuf:"bytes,26,opt,name=start_checkpoint_id,json=startCheckpointId,proto3" json:"start_checkpoint_id,omitempty"`
 	// Its loss was not a number any more.
-	Diverged bool `protobuf:"varint,27,opt,name=diverged,proto3" json:"diverged,omitempty"`
-	// Sequence number of the event of its sweep that told how it stopped training the last time; 0: none did.
-	EndedSeq int64 `protobuf:"varint,28,opt,name=ended_seq,json=endedSeq,proto3" json:"ended_seq,omitempty"`
-	// Allocation it held last; only of a trial of a sweep.
-	LastAllocationId string `protobuf:"bytes,29,opt,name=last_allocation_id,json=lastAllocationId,proto3" json:"last_allocation_id,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	Diverged      bool `protobuf:"varint,27,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Trial) Reset() {
@@ -422,20 +418,6 @@ func (x *Trial) GetDiverged() bool {
 		return x.Diverged
 	}
 	return false
-}
-
-func (x *Trial) GetEndedSeq() int64 {
-	if x != nil {
-		return x.EndedSeq
-	}
-	return 0
-}
-
-func (x *Trial) GetLastAllocationId() string {
-	if x != nil {
-		return x.LastAllocationId
-	}
-	return ""
 }
 
 // Evaluation is the result of one pass over a split.
@@ -787,7 +769,7 @@ var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tandem/v1/spec.proto\"\xca\b\n" +
+	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tandem/v1/spec.proto\"\xff\a\n" +
 	"\x05Trial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12+\n" +
@@ -823,9 +805,7 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\x05until\x18\x18 \x01(\x01R\x05until\x12\x18\n" +
 	"\areached\x18\x19 \x01(\bR\areached\x12.\n" +
 	"\x13start_checkpoint_id\x18\x1a \x01(\tR\x11startCheckpointId\x12\x1a\n" +
-	"\bdiverged\x18\x1b \x01(\bR\bdiverged\x12\x1b\n" +
-	"\tended_seq\x18\x1c \x01(\x03R\bendedSeq\x12,\n" +
-	"\x12last_allocation_id\x18\x1d \x01(\tR\x10lastAllocationIdJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xf2\x01\n" +
+	"\bdiverged\x18\x1b \x01(\bR\bdivergedJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xf2\x01\n" +
 	"\n" +
 	"Evaluation\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +

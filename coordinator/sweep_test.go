@@ -263,6 +263,18 @@ func TestSweepIsSteered(t *testing.T) {
 		t.Errorf("%v, %v", events, err)
 	}
 
+	// Logs and metrics are those of one trial.
+	logs, err := jobs.StreamLogs(t.Context(), connect.NewRequest(&tandemv1.StreamLogsRequest{Id: id}))
+	if err == nil {
+		logs.Receive()
+		err = logs.Err()
+	}
+	wantCode(t, err, connect.CodeFailedPrecondition, "by its id")
+	metrics := tandemv1connect.NewMetricServiceClient(c, r.url())
+	if _, err := metrics.GetMetrics(t.Context(), connect.NewRequest(&tandemv1.GetMetricsRequest{Id: listed.Msg.GetTrials()[1].GetId()})); err != nil {
+		t.Error(err)
+	}
+
 	// A deadline comes while nobody has slots: nothing was measured, so it fails and says why.
 	_ = s.Close()
 	warm := sweepSpec(&tandemv1.MethodSpec{Name: "random"}, 6)

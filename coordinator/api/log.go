@@ -42,7 +42,7 @@ func (a jobs) StreamLogs(ctx context.Context, req *connect.Request[tandemv1.Stre
 	if err != nil {
 		return err
 	}
-	job, err := v.ResolveJob(req.Msg.GetId())
+	job, trials, err := trialsNamed(v, req.Msg.GetId())
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (a jobs) StreamLogs(ctx context.Context, req *connect.Request[tandemv1.Stre
 		return err
 	}
 	var readers []*logReader
-	for _, trial := range job.GetTrialIds() {
+	for _, trial := range trials {
 		readers = append(readers, &logReader{store: store, trial: trial, seen: map[string]bool{}})
 	}
 	var ended, swept time.Time

@@ -80,19 +80,15 @@ func (a metricService) GetMetrics(ctx context.Context, req *connect.Request[tand
 	return connect.NewResponse(res), nil
 }
 
-// of finds the newest trial of a job, and the store.
+// of finds the newest trial of a job, or the one that is named, and the store.
 func (a metricService) of(ctx context.Context, ref string) (*tandemv1.Job, *tandemv1.Trial, storage.Store, error) {
 	v, err := a.view(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	job, err := v.ResolveJob(ref)
+	job, ids, err := trialsNamed(v, ref)
 	if err != nil {
 		return nil, nil, nil, err
-	}
-	ids := job.GetTrialIds()
-	if len(ids) == 0 {
-		return nil, nil, nil, fmt.Errorf("job %s has no trial: %w", job.GetId(), state.ErrNotFound)
 	}
 	trial, ok := v.Trial(ids[len(ids)-1])
 	if !ok {

@@ -97,6 +97,25 @@ func (a sweeps) GetSweep(ctx context.Context, req *connect.Request[tandemv1.GetS
 	return connect.NewResponse(res), nil
 }
 
+// trialsNamed finds the trials that a reference to a job or a trial stands for, oldest first. Those of a sweep are too many: each
+// is named by its own id.
+func trialsNamed(v *state.View, ref string) (*tandemv1.Job, []string, error) {
+	if t, ok := v.Trial(ref); ok {
+		job, _ := v.Job(t.GetJobId())
+		return job, []string{t.GetId()}, nil
+	}
+	job, err := v.ResolveJob(ref)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case job.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP:
+		return nil, nil, precondition("job " + job.GetId() + " is a sweep: name one of its trials by its id, such as that of the best one")
+	case len(job.GetTrialIds()) == 0:
+		return nil, nil, fmt.Errorf("job %s has no trial: %w", job.GetId(), state.ErrNotFound)
+	}
+	return job, job.GetTrialIds(), nil
+}
+
 // rows is how many rows to answer with.
 func rows(limit int32) (int, error) {
 	if limit < 0 {

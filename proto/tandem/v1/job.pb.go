@@ -634,7 +634,7 @@ type GetJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job.
 	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// Its trials.
+	// Its trials; none of a sweep, see SweepService.
 	Trials []*Trial `protobuf:"bytes,2,rep,name=trials,proto3" json:"trials,omitempty"`
 	// Live progress of the trials that run.
 	Progress      []*Progress `protobuf:"bytes,3,rep,name=progress,proto3" json:"progress,omitempty"`
@@ -1065,7 +1065,7 @@ type WatchJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job.
 	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// Its trials.
+	// Its trials; none of a sweep, see SweepService.
 	Trials []*Trial `protobuf:"bytes,2,rep,name=trials,proto3" json:"trials,omitempty"`
 	// Live progress of the trials that run.
 	Progress      []*Progress `protobuf:"bytes,3,rep,name=progress,proto3" json:"progress,omitempty"`
@@ -1127,7 +1127,7 @@ func (x *WatchJobResponse) GetProgress() []*Progress {
 // StreamLogsRequest selects log lines.
 type StreamLogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id or unique prefix of one.
+	// Id or unique prefix of a job; of a sweep the id of one of its trials.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Go on with new lines until the job ends.
 	Follow        bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`

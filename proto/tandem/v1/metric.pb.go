@@ -355,7 +355,7 @@ func (x *TraceSpan) GetLength() int64 {
 // GetMetricsRequest selects series.
 type GetMetricsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id or unique prefix of a job, or the name of the newest job so named.
+	// Id or unique prefix of a job, or the name of the newest job so named; of a sweep the id of one of its trials.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Only these series; all when empty.
 	Series []string `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"`
@@ -528,7 +528,7 @@ func (x *GetMetricsResponse) GetLost() int64 {
 // GetTraceRequest selects steps.
 type GetTraceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id or unique prefix of a job, or the name of the newest job so named.
+	// Id or unique prefix of a job, or the name of the newest job so named; of a sweep the id of one of its trials.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// At most so many of the newest steps that were traced on all ranks. 0: 20; at most 1,000.
 	Steps         int32 `protobuf:"varint,2,opt,name=steps,proto3" json:"steps,omitempty"`

@@ -237,7 +237,7 @@ func (a *applier) setJobState(old *tandemv1.Job, to tandemv1.JobState, reason st
 	if to == old.GetState() && reason == old.GetReason() {
 		return
 	}
-	j := state.Clone(old)
+	j := state.Shallow(old)
 	j.State, j.Reason = to, reason
 	if j.GetState() == tandemv1.JobState_JOB_STATE_RUNNING && j.GetStartedAt() == nil {
 		j.StartedAt = a.now

@@ -104,7 +104,7 @@ func (a *applier) breakGroup(alloc *tandemv1.Allocation) {
 // idles counts a generation that has not brought a step or checkpoint more, so far.
 func (a *applier) idles(trialID string) {
 	t, _ := a.Trial(trialID)
-	t = state.Clone(t)
+	t = state.CopyTrial(t)
 	t.IdleGenerations++
 	a.Put(t)
 }
@@ -115,7 +115,7 @@ func (a *applier) progressed(trialID string, step int64, fresh bool) {
 	if !ok || step <= t.GetKnownStep() && (!fresh || t.GetIdleGenerations()+t.GetRestartsInRow() == 0) {
 		return
 	}
-	t = state.Clone(t)
+	t = state.CopyTrial(t)
 	t.KnownStep = max(t.GetKnownStep(), step)
 	t.IdleGenerations, t.RestartsInRow = 0, 0
 	a.Put(t)

@@ -137,7 +137,7 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 	diverged := f.GetDiverged() && t.GetNumber() > 0 // the search knows what to do then, better than another attempt
 	if (f.GetPermanent() || diverged) && len(state.MembersIn(alloc, finished)) == 0 {
 		if diverged {
-			t = state.Clone(t)
+			t = state.CopyTrial(t)
 			t.Diverged = true
 		}
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(message))

@@ -102,7 +102,7 @@ func (a *applier) measured(t *tandemv1.Trial, e *tandemv1.Evaluation) int64 {
 // reaches notes that a trial has trained as far as the search wanted it to; when all its ranks have stopped, it waits.
 func (a *applier) reaches(t *tandemv1.Trial) {
 	if t.GetNumber() > 0 && !t.GetReached() {
-		t = state.Clone(t)
+		t = state.CopyTrial(t)
 		t.Reached = true
 		a.Put(t)
 	}

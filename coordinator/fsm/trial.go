@@ -21,7 +21,7 @@ func (a *applier) change(t *tandemv1.Trial, release bool, edit func(*tandemv1.Tr
 // put is change without the job.
 func (a *applier) put(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial)) {
 	before := t.GetState()
-	t = state.Clone(t)
+	t = state.CopyTrial(t)
 	if release && t.GetAllocationId() != "" {
 		a.removeAllocation(t.GetAllocationId())
 		t.AllocationId = ""
@@ -108,7 +108,7 @@ func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, message strin
 			"%s The limit of restarts without getting on is used up (max_restarts: %d); see the logs with: tandem logs %s", sentence(message), limit, j.GetId()))
 		return false
 	}
-	t = state.Clone(t)
+	t = state.CopyTrial(t)
 	t.Restarts++
 	t.RestartsInRow++
 	a.Put(t)

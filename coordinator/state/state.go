@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-memdb"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // EventLimit is how many events are kept; the oldest go first.
@@ -202,6 +203,16 @@ func (t *Tx) Commit() error {
 
 // Abort drops the changes.
 func (t *Tx) Abort() { t.txn.Abort() }
+
+// Shallow returns a copy of a row whose own fields can be set and put; what lies within lists, maps and messages is the row's.
+func Shallow[T protoadapt.MessageV2](row T) T {
+	to := row.ProtoReflect().New()
+	row.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		to.Set(f, v)
+		return true
+	})
+	return to.Interface().(T)
+}
 
 // Clone returns a deep copy of a row, to change and put.
 func Clone[T protoadapt.MessageV2](row T) T { return proto.Clone(row).(T) }

@@ -6,8 +6,6 @@ import (
 	"math"
 	"strings"
 
-	"google.golang.org/protobuf/reflect/protoreflect"
-
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -40,11 +38,7 @@ func (v *View) AllSweepEvents() []*tandemv1.SweepEvent {
 
 // CopySweep returns a copy of a row, to change and put. What only CreateJob writes is shared with the row.
 func CopySweep(s *tandemv1.Sweep) *tandemv1.Sweep {
-	c := &tandemv1.Sweep{}
-	s.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		c.ProtoReflect().Set(f, v)
-		return true
-	})
+	c := Shallow(s)
 	if c.Trials = maps.Clone(s.GetTrials()); c.Trials == nil {
 		c.Trials = map[string]int32{}
 	}

@@ -22,6 +22,13 @@ func (v *View) TrialsOf(job string) []*tandemv1.Trial {
 	return list[*tandemv1.Trial](v, trialTable, "job", job)
 }
 
+// CopyTrial returns a copy of a row, to change and put. Its spec and each of its evaluations, which may be many, are shared with the row.
+func CopyTrial(t *tandemv1.Trial) *tandemv1.Trial {
+	c := Shallow(t)
+	c.Evaluations = slices.Clone(t.GetEvaluations())
+	return c
+}
+
 // TrialsIn returns the trials of a job that are in a state which is not final, by id; of all jobs when it is empty.
 func (v *View) TrialsIn(job string, s tandemv1.TrialState) []*tandemv1.Trial {
 	if job == "" {

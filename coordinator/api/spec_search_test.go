@@ -101,6 +101,8 @@ func TestSweepProblems(t *testing.T) {
 		"hours":         {func(s *tandemv1.JobSpec) { s.Search.GpuHours = -1 }, "search.gpu_hours: must be from 0 to 1e+09"},
 		"deadline":      {func(s *tandemv1.JobSpec) { s.Search.Deadline = "tomorrow" }, `search.deadline: "tomorrow" is not a time of at least a second, such as "2h30m"`},
 		"method":        {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "luck"} }, `search.method.name: "luck" is none of random, grid, sobol, tpe, cmaes, asha, hyperband, bohb, pbt`},
+		"population": {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "pbt"} }, "search.space.model.mlp.hidden: cannot be searched by pbt, whose trials go on from each other's checkpoints: those fit one model, one batch and one optimizer; " +
+			"search.space.training.batch: cannot"},
 		"setting":       {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "random", Population: 3} }, "search.method.population: does not belong to random; it is a setting of pbt"},
 		"grid of reals": {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "grid"} }, "search.space.training.optimizer.lr.count: is missing: a grid needs to know how many points to take; search.space.training.optimizer.momentum.count: is missing: a grid needs to know how many points to take"},
 		"name":          {domain("name", `{"choice":["a"]}`), "search.space.name: cannot be searched: only what is in model and in training can"},

@@ -95,8 +95,26 @@ func Complete(spec *tandemv1.JobSpec) []Problem {
 	if c.MaxConcurrent > MostConcurrent {
 		add("max_concurrent_trials", "must be at most %d", MostConcurrent)
 	}
+	if m.Name == search.PBT {
+		for _, name := range sorted(c.Space) {
+			if c.Space[name].Const == nil && !inheritable(name) {
+				add("space."+name, "cannot be searched by pbt, whose trials go on from each other's checkpoints: those fit one model, one batch and one optimizer")
+			}
+		}
+	}
 	s.MaxTrials, s.MaxConcurrentTrials, s.MaxFailedTrials = whole(c.MaxTrials), whole(c.MaxConcurrent), whole(c.MaxFailed)
 	return append(wrong, checkPlaces(spec, c.Space)...)
+}
+
+// inheritable says whether a training can go on from a checkpoint of one with another value of a hyper-parameter.
+func inheritable(name string) bool {
+	switch {
+	case strings.HasPrefix(name, "model."):
+		return strings.HasSuffix(name, ".dropout")
+	case name == "training.batch", name == "training.epochs", name == "training.steps", name == "training.loss", name == "training.optimizer.name":
+		return false
+	}
+	return true
 }
 
 // whole is a count as the schema has it.

@@ -92,15 +92,15 @@ func TestSweepProblems(t *testing.T) {
 		change func(*tandemv1.JobSpec)
 		want   string
 	}{
-		"no search":     {func(s *tandemv1.JobSpec) { s.Search = nil }, "search: is missing: say what to search, with space, method and max_trials"},
-		"stray search":  {func(s *tandemv1.JobSpec) { s.Kind, s.Training.Batch = "train", 8 }, `search: belongs to kind "sweep" only: add kind: sweep, or leave it out`},
-		"no trials":     {func(s *tandemv1.JobSpec) { s.Search.MaxTrials = 0 }, "search.max_trials: is missing: say how many trials to make at the most"},
-		"many trials":   {func(s *tandemv1.JobSpec) { s.Search.MaxTrials = 100_001 }, "search.max_trials: must be at most 100000, and is 100001"},
-		"many at once":  {func(s *tandemv1.JobSpec) { s.Search.MaxConcurrentTrials = 1001 }, "search.max_concurrent_trials: must be at most 1000"},
-		"no space":      {func(s *tandemv1.JobSpec) { s.Search.Space = nil }, "search.space: is empty: name at least one hyper-parameter to search"},
-		"hours":         {func(s *tandemv1.JobSpec) { s.Search.GpuHours = -1 }, "search.gpu_hours: must be from 0 to 1e+09"},
-		"deadline":      {func(s *tandemv1.JobSpec) { s.Search.Deadline = "tomorrow" }, `search.deadline: "tomorrow" is not a time of at least a second, such as "2h30m"`},
-		"method":        {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "luck"} }, `search.method.name: "luck" is none of random, grid, sobol, tpe, cmaes, asha, hyperband, bohb, pbt`},
+		"no search":    {func(s *tandemv1.JobSpec) { s.Search = nil }, "search: is missing: say what to search, with space, method and max_trials"},
+		"stray search": {func(s *tandemv1.JobSpec) { s.Kind, s.Training.Batch = "train", 8 }, `search: belongs to kind "sweep" only: add kind: sweep, or leave it out`},
+		"no trials":    {func(s *tandemv1.JobSpec) { s.Search.MaxTrials = 0 }, "search.max_trials: is missing: say how many trials to make at the most"},
+		"many trials":  {func(s *tandemv1.JobSpec) { s.Search.MaxTrials = 100_001 }, "search.max_trials: must be at most 100000, and is 100001"},
+		"many at once": {func(s *tandemv1.JobSpec) { s.Search.MaxConcurrentTrials = 1001 }, "search.max_concurrent_trials: must be at most 1000"},
+		"no space":     {func(s *tandemv1.JobSpec) { s.Search.Space = nil }, "search.space: is empty: name at least one hyper-parameter to search"},
+		"hours":        {func(s *tandemv1.JobSpec) { s.Search.GpuHours = -1 }, "search.gpu_hours: must be from 0 to 1e+09"},
+		"deadline":     {func(s *tandemv1.JobSpec) { s.Search.Deadline = "tomorrow" }, `search.deadline: "tomorrow" is not a time of at least a second, such as "2h30m"`},
+		"method":       {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "luck"} }, `search.method.name: "luck" is none of random, grid, sobol, tpe, cmaes, asha, hyperband, bohb, pbt`},
 		"population": {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "pbt"} }, "search.space.model.mlp.hidden: cannot be searched by pbt, whose trials go on from each other's checkpoints: those fit one model, one batch and one optimizer; " +
 			"search.space.training.batch: cannot"},
 		"setting":       {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "random", Population: 3} }, "search.method.population: does not belong to random; it is a setting of pbt"},

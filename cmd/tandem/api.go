@@ -117,7 +117,7 @@ func (a *app) writeAnswer(answer []byte) error {
 func services() []protoreflect.ServiceDescriptor {
 	var all []protoreflect.ServiceDescriptor
 	for _, f := range []protoreflect.FileDescriptor{
-		tandemv1.File_tandem_v1_job_proto, tandemv1.File_tandem_v1_dataset_proto, tandemv1.File_tandem_v1_artifact_proto,
+		tandemv1.File_tandem_v1_job_proto, tandemv1.File_tandem_v1_sweep_proto, tandemv1.File_tandem_v1_metric_proto, tandemv1.File_tandem_v1_dataset_proto, tandemv1.File_tandem_v1_artifact_proto,
 		tandemv1.File_tandem_v1_checkpoint_proto, tandemv1.File_tandem_v1_model_proto, tandemv1.File_tandem_v1_deployment_proto,
 		tandemv1.File_tandem_v1_node_proto, tandemv1.File_tandem_v1_token_proto, tandemv1.File_tandem_v1_event_proto,
 		tandemv1.File_tandem_v1_cluster_proto,

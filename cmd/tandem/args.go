@@ -105,6 +105,20 @@ func jobNames(ctx context.Context, c *client.Client) ([]string, error) {
 	return names, nil
 }
 
+func sweepNames(ctx context.Context, c *client.Client) ([]string, error) {
+	res, err := c.Jobs.ListJobs(ctx, connect.NewRequest(&tandemv1.ListJobsRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, j := range res.Msg.GetJobs() {
+		if isSweep(j) {
+			names = append(names, cobra.CompletionWithDesc(j.GetId(), j.GetName()+", "+stateName(j.GetState())))
+		}
+	}
+	return names, nil
+}
+
 func modelNames(ctx context.Context, c *client.Client) ([]string, error) {
 	res, err := c.Models.ListModels(ctx, connect.NewRequest(&tandemv1.ListModelsRequest{}))
 	if err != nil {

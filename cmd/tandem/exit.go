@@ -41,7 +41,7 @@ func exitCodesTopic() *cobra.Command {
     0  done
     1  an error that is none of these
     2  the command line or the spec cannot be right; nothing was done
-    3  the job failed (submit --wait, wait, model publish), or the accuracy of the demo is too low
+    3  the job or the sweep failed (submit --wait, wait, model publish), or the accuracy of the demo is too low
     4  the job was cancelled
     5  what was named is not there
     6  no cluster is known, or no coordinator answers, or none that can serve

@@ -98,7 +98,15 @@ func (a *app) describeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(res.Msg, describeJob(res.Msg)...)
+			parts := describeJob(res.Msg)
+			if isSweep(res.Msg.GetJob()) {
+				s, err := getSweep(ctx, c, res.Msg.GetJob().GetId())
+				if err != nil {
+					return err
+				}
+				parts = append(append(parts, searchFields(s)), searchGrids(s)...)
+			}
+			return a.show(res.Msg, parts...)
 		}),
 	}
 }

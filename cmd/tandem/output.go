@@ -85,7 +85,11 @@ func encodeJSON(m proto.Message) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode as JSON: %w", err)
 	}
-	// protojson varies its white space on purpose.
+	return indented(b)
+}
+
+// indented is JSON with white space as we want it; protojson varies its own on purpose.
+func indented(b []byte) ([]byte, error) {
 	var out bytes.Buffer
 	if err := json.Indent(&out, b, "", "  "); err != nil {
 		return nil, fmt.Errorf("encode as JSON: %w", err)

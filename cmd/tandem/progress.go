@@ -15,6 +15,7 @@ import (
 // reporter shows a job as it goes.
 type reporter interface {
 	update(w *tandemv1.WatchJobResponse)
+	sweep(s *tandemv1.GetSweepResponse)
 	note(text string)
 	close()
 }
@@ -110,6 +111,8 @@ type lines struct {
 	head  string
 	step  int64
 	last  time.Time
+
+	trials string // the last line about the trials of a sweep
 }
 
 func (l *lines) line(text string) {

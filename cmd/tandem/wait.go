@@ -19,7 +19,8 @@ func (a *app) waitCommand() *cobra.Command {
 		Use:   "wait JOB",
 		Short: "Follow a job to its end; Ctrl-C detaches, the job goes on",
 		Long: `Follow a job to its end, with live progress. The exit code says how it ended: 0 completed, 3 failed, 4 cancelled,
-7 when --timeout ended first. Ctrl-C detaches; the job goes on.`,
+7 when --timeout ended first. Ctrl-C detaches; the job goes on. A sweep is completed when its search is over and a trial has a value, and
+has failed when none has; with -o json its end is that of tandem sweep status.`,
 		Args:              want("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -37,6 +38,9 @@ func (a *app) await(ctx context.Context, c *client.Client, id string, o submitOp
 	if err != nil {
 		return last.GetJob(), err
 	}
+	if isSweep(last.GetJob()) {
+		return last.GetJob(), a.sweepSummary(ctx, c, last.GetJob())
+	}
 	return last.GetJob(), a.summary(ctx, c, last)
 }
 
@@ -48,7 +52,7 @@ func (a *app) followed(ctx context.Context, c *client.Client, id string, o submi
 		watching, cancel = context.WithTimeoutCause(ctx, o.timeout, errTimeout)
 		defer cancel()
 	}
-	r := a.reporter()
+	r := a.following(watching, c)
 	last, err := follow(watching, c, id, r)
 	r.close()
 	if last != nil {
@@ -112,17 +116,21 @@ func (a *app) summary(ctx context.Context, c *client.Client, w *tandemv1.WatchJo
 		f = append(f, [2]string{"Published", version + a.publishedMetrics(ctx, c, version)})
 		f = append(f, [2]string{"Serve it", "tandem serve " + version})
 	}
-	if err := a.show(w, f); err != nil {
-		return err
-	}
-	if j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED {
-		if a.output == "table" || a.output == "wide" {
-			a.say("Its log: tandem logs %s", j.GetId())
-			return &silentError{&jobError{j}}
-		}
+	return a.ended(j, "Its log: tandem logs %s", a.show(w, f))
+}
+
+// ended is the error of a job that did not complete, once all was shown but for where to look next.
+func (a *app) ended(j *tandemv1.Job, look string, shown error) error {
+	switch {
+	case shown != nil:
+		return shown
+	case j.GetState() == tandemv1.JobState_JOB_STATE_COMPLETED:
+		return nil
+	case a.output != "table" && a.output != "wide":
 		return &jobError{j}
 	}
-	return nil
+	a.say(look, j.GetId())
+	return &silentError{&jobError{j}}
 }
 
 func (a *app) publishedMetrics(ctx context.Context, c *client.Client, version string) string {

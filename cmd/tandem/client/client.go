@@ -19,6 +19,7 @@ import (
 type Client struct {
 	Jobs        tandemv1connect.JobServiceClient
 	Metrics     tandemv1connect.MetricServiceClient
+	Sweeps      tandemv1connect.SweepServiceClient
 	Datasets    tandemv1connect.DatasetServiceClient
 	Artifacts   tandemv1connect.ArtifactServiceClient
 	Checkpoints tandemv1connect.CheckpointServiceClient
@@ -83,6 +84,7 @@ func New(c Context, p Patience, userAgent string) (*Client, error) {
 	opts := connect.WithInterceptors(connect.UnaryInterceptorFunc(cl.persist))
 	cl.Jobs = tandemv1connect.NewJobServiceClient(h, BaseURL, opts)
 	cl.Metrics = tandemv1connect.NewMetricServiceClient(h, BaseURL, opts)
+	cl.Sweeps = tandemv1connect.NewSweepServiceClient(h, BaseURL, opts)
 	cl.Datasets = tandemv1connect.NewDatasetServiceClient(h, BaseURL, opts)
 	cl.Artifacts = tandemv1connect.NewArtifactServiceClient(h, BaseURL, opts)
 	cl.Checkpoints = tandemv1connect.NewCheckpointServiceClient(h, BaseURL, opts)

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"tandem.dev/cmd/tandem/figure"
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// figureOf is a sweep as it is drawn.
+func figureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) figure.Sweep {
+	j := s.GetJob()
+	out := figure.Sweep{
+		Title: "Sweep " + j.GetName() + " (" + j.GetId() + ")", Metric: j.GetSpec().GetMetric(), Max: j.GetSpec().GetMode() == "max",
+		Facts: [][2]string{
+			{"State", strings.TrimSuffix(stateName(j.GetState())+": "+j.GetReason(), ": ")},
+			{"Method", methodName(j.GetSpec().GetSearch().GetMethod())},
+			{"Trials", trialCounts(s.GetSweep().GetTrials())},
+			{"Best", bestOfSweep(s)},
+		},
+	}
+	places := placesOf(j)
+	names := shortNames(places)
+	axes := make([]axis, len(places))
+	for i, place := range places {
+		axes[i] = axisOf(j.GetSpec().GetSearch().GetSpace()[place])
+		name := names[i]
+		if axes[i].logarithmic {
+			name += " (log)"
+		}
+		out.Axes = append(out.Axes, figure.Axis{Name: name, Ticks: axes[i].ticks()})
+	}
+	for _, t := range trials {
+		f := figure.Trial{Number: int(t.GetNumber()), State: stateName(t.GetState()), Share: trained(t, stepOf(t)), Reason: t.GetReason()}
+		f.Best, _, f.Measured = bestOf(j.GetSpec(), t)
+		for _, e := range t.GetEvaluations() {
+			v, ok := state.ValueOf(j.GetSpec(), e)
+			if share, known := state.ShareOf(t, e.GetStep()); ok && known {
+				f.Curve = append(f.Curve, figure.Point{X: 100 * share, Y: v})
+			}
+		}
+		point := t.GetParameters().AsMap()
+		for i, place := range places {
+			v, ok := point[place]
+			if !ok {
+				f.Values = append(f.Values, figure.Value{Absent: true})
+				continue
+			}
+			f.Values = append(f.Values, figure.Value{At: axes[i].at(v), Text: pointValue(point, place)})
+		}
+		out.Trials = append(out.Trials, f)
+	}
+	if list, err := importances(j, trials); err == nil { // it needs some trials
+		for _, i := range list {
+			out.Importance = append(out.Importance, figure.Bar{Name: i.Name, Share: i.Share})
+		}
+	}
+	return out
+}
+
+// ticks name places on an axis: each choice, each power of ten, or five places.
+func (x axis) ticks() []figure.Tick {
+	var ticks []figure.Tick
+	if x.values != nil {
+		for _, v := range x.values {
+			ticks = append(ticks, figure.Tick{At: x.at(v), Text: plainText(v)})
+		}
+		return ticks
+	}
+	if x.logarithmic && x.low > 0 && x.high >= 10*x.low {
+		for e := math.Ceil(math.Log10(x.low) - 1e-9); e <= math.Log10(x.high)+1e-9; e++ {
+			ticks = append(ticks, figure.Tick{At: x.at(math.Pow(10, e)), Text: fmt.Sprintf("%.4g", math.Pow(10, e))})
+		}
+		if len(ticks) > 1 {
+			return ticks
+		}
+	}
+	ticks = nil
+	for _, at := range []float64{0, 0.25, 0.5, 0.75, 1} {
+		v := x.low + at*(x.high-x.low)
+		if x.logarithmic {
+			v = x.low * math.Pow(x.high/x.low, at)
+		}
+		ticks = append(ticks, figure.Tick{At: at, Text: fmt.Sprintf("%.3g", v)})
+	}
+	return ticks
+}

@@ -1,0 +1,378 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/guptarohit/asciigraph"
+	"github.com/spf13/cobra"
+
+	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/coordinator/state"
+	"tandem.dev/coordinator/sweep"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/scheduler/search"
+)
+
+func (a *app) sweepPlotCommand() *cobra.Command {
+	var file string
+	var best int
+	c := csvCommand(&cobra.Command{
+		Use:   "plot SWEEP",
+		Short: "Draw a sweep: curves, best so far, where good trials lie; in the terminal or as an SVG or HTML file",
+		Long: `Draw a sweep: the validation curves of the best trials, the best value so far over the trials, and where in the space the best trials
+lie. With --file it is one SVG or HTML file that needs nothing else: it has parallel coordinates, the importance of each hyper-parameter and a table
+too. With -o csv there is a line for each point of each curve: trial, step, share, value.`,
+		Example: `  tandem sweep plot digits-asha
+  tandem sweep plot digits-asha --file digits.html
+  tandem sweep plot digits-asha -o csv > curves.csv`,
+		Args:              want("SWEEP"),
+		ValidArgsFunction: a.complete(sweepNames),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			if best < 1 || best > 20 {
+				return &usageError{fmt.Errorf("--best must be 1 to 20")}
+			}
+			kind := strings.ToLower(filepath.Ext(file))
+			if file != "" && kind != ".svg" && kind != ".html" {
+				return &usageError{fmt.Errorf("--file %s: the name must end in .svg or .html", file)}
+			}
+			s, trials, err := sweepAndTrials(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			if file != "" {
+				if err := drawFile(file, kind, s, trials); err != nil {
+					return err
+				}
+				a.say("Drawn: %s", file)
+				return nil
+			}
+			res := &tandemv1.ListTrialsResponse{Trials: trials}
+			return a.showRecords(res, func() [][]string { return curveRecords(s.GetJob(), trials) }, plotParts(s, trials, best, a.terminal, plotWidth(a.getenv("COLUMNS")))...)
+		}),
+	})
+	c.Flags().StringVar(&file, "file", "", "write an .svg or .html file instead")
+	c.Flags().IntVar(&best, "best", 5, "curves of so many of the best trials, and their places in the space")
+	return c
+}
+
+// drawFile writes a picture to a file, all of it or nothing.
+func drawFile(path, kind string, s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tandem-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	draw := figureOf(s, trials)
+	if kind == ".svg" {
+		err = draw.SVG(f)
+	} else {
+		err = draw.HTML(f)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err = f.Chmod(0o644); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err = f.Close(); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// curveRecords are all points of all curves for programs.
+func curveRecords(j *tandemv1.Job, trials []*tandemv1.Trial) [][]string {
+	rows := [][]string{{"trial", "step", "share", "value"}}
+	for _, t := range trials {
+		for _, e := range t.GetEvaluations() {
+			if v, ok := state.ValueOf(j.GetSpec(), e); ok {
+				share, _ := state.ShareOf(t, e.GetStep())
+				rows = append(rows, []string{number(t.GetNumber()), number(e.GetStep()), exact(share), exact(v)})
+			}
+		}
+	}
+	return rows
+}
+
+// plotParts is a sweep as a terminal can show it.
+func plotParts(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, best int, colours bool, width int) []part {
+	spec := s.GetJob().GetSpec()
+	var top []*tandemv1.Trial
+	for _, t := range ranked(spec, trials) {
+		if _, _, ok := bestOf(spec, t); ok && len(top) < best {
+			top = append(top, t)
+		}
+	}
+	if len(top) == 0 {
+		return []part{text("No trial was measured yet.")}
+	}
+	parts := []part{curvesPart{spec, top, width, colours}, coursePart{spec, trials, width}}
+	return append(parts, placesPart{s.GetJob(), trials, top, width})
+}
+
+// curvesPart is the curves of some trials over the share of the training.
+type curvesPart struct {
+	spec    *tandemv1.JobSpec
+	trials  []*tandemv1.Trial
+	width   int
+	colours bool
+}
+
+var plotColours = []asciigraph.AnsiColor{asciigraph.Blue, asciigraph.Orange, asciigraph.Green, asciigraph.Purple, asciigraph.Gold, asciigraph.Cyan}
+
+func (c curvesPart) write(w io.Writer, _ view) {
+	fmt.Fprintf(w, "\nValidation %s of the best %s\n", oneLine(c.spec.GetMetric()), several(len(c.trials), "trial"))
+	var series [][]float64
+	var names []string
+	for _, t := range c.trials {
+		value, step, _ := bestOf(c.spec, t)
+		name := fmt.Sprintf("trial %d: %.4g at step %s", t.GetNumber(), value, count(step))
+		fmt.Fprintln(w, name)
+		line, ok := overShares(c.spec, t, c.width)
+		if ok {
+			series, names = append(series, line), append(names, fmt.Sprintf("trial %d", t.GetNumber()))
+		}
+	}
+	if len(series) == 0 {
+		return // a single point each, and these are said above
+	}
+	options := []asciigraph.Option{
+		asciigraph.Height(curveHeight), asciigraph.YAxisValueFormatter(func(v float64) string { return fmt.Sprintf("%.4g", v) }),
+		asciigraph.XAxisRange(0, 100), asciigraph.XAxisTickCount(5), asciigraph.XAxisValueFormatter(func(v float64) string { return fmt.Sprintf("%.0f %%", v) }),
+	}
+	if c.colours {
+		var used []asciigraph.AnsiColor
+		for i := range series {
+			used = append(used, plotColours[i%len(plotColours)])
+		}
+		options = append(options, asciigraph.SeriesColors(used...), asciigraph.SeriesLegends(names...))
+	}
+	fmt.Fprintln(w, asciigraph.PlotMany(series, options...))
+}
+
+// overShares are values of a trial at n shares that are evenly spread from 0 to 1, not a number where it was not measured; false when there is no line to draw.
+func overShares(spec *tandemv1.JobSpec, t *tandemv1.Trial, n int) ([]float64, bool) {
+	var shares, values []float64
+	for _, e := range t.GetEvaluations() {
+		v, ok := state.ValueOf(spec, e)
+		if share, known := state.ShareOf(t, e.GetStep()); ok && known {
+			shares, values = append(shares, share), append(values, v)
+		}
+	}
+	if len(shares) < 2 {
+		return nil, false
+	}
+	out := make([]float64, n)
+	k := 0
+	for i := range out {
+		x := float64(i) / float64(n-1)
+		if x < shares[0] || x > shares[len(shares)-1] {
+			out[i] = math.NaN()
+			continue
+		}
+		for k+2 < len(shares) && shares[k+1] < x {
+			k++
+		}
+		at := 0.0
+		if shares[k+1] > shares[k] {
+			at = max(0, min(1, (x-shares[k])/(shares[k+1]-shares[k])))
+		}
+		out[i] = values[k] + at*(values[k+1]-values[k])
+	}
+	return out, true
+}
+
+// coursePart is the best value so far over the trials.
+type coursePart struct {
+	spec   *tandemv1.JobSpec
+	trials []*tandemv1.Trial
+	width  int
+}
+
+func (c coursePart) write(w io.Writer, _ view) {
+	var numbers []int64
+	var values []float64
+	for _, t := range c.trials {
+		v, _, ok := bestOf(c.spec, t)
+		if n := len(values); n > 0 && (!ok || state.BetterValue(c.spec, values[n-1], v)) {
+			v, ok = values[n-1], true
+		}
+		if ok {
+			numbers, values = append(numbers, int64(t.GetNumber())), append(values, v)
+		}
+	}
+	if len(values) < 2 {
+		return
+	}
+	fmt.Fprintf(w, "\nBest %s so far, by trial\n", oneLine(c.spec.GetMetric()))
+	fmt.Fprintln(w, asciigraph.Plot(evenly(numbers, values, c.width), asciigraph.Height(curveHeight/2),
+		asciigraph.YAxisValueFormatter(func(v float64) string { return fmt.Sprintf("%.4g", v) }),
+		asciigraph.XAxisRange(float64(numbers[0]), float64(numbers[len(numbers)-1])), asciigraph.XAxisTickCount(5),
+		asciigraph.XAxisValueFormatter(func(v float64) string { return count(int64(math.Round(v))) })))
+}
+
+// placesPart shows for each hyper-parameter where on its axis the trials lie, and the best among them: what parallel coordinates say, line by line.
+type placesPart struct {
+	job         *tandemv1.Job
+	trials, top []*tandemv1.Trial
+	width       int
+}
+
+func (p placesPart) write(w io.Writer, _ view) {
+	fmt.Fprintf(w, "\nWhere the best %s (●) of %s (·) lie\n", several(len(p.top), "trial"), count(len(p.trials)))
+	places := placesOf(p.job)
+	names := shortNames(places)
+	most := 0
+	for i := range names {
+		names[i] = short(oneLine(names[i]), 20)
+		most = max(most, len([]rune(names[i])))
+	}
+	for i, place := range places {
+		axis := axisOf(p.job.GetSpec().GetSearch().GetSpace()[place])
+		line := []rune(strings.Repeat(" ", max(10, p.width-most-24)))
+		missing, missingTop := 0, 0
+		mark := func(t *tandemv1.Trial, m rune) bool {
+			v, ok := t.GetParameters().AsMap()[place]
+			if ok {
+				line[int(math.Round(axis.at(v)*float64(len(line)-1)))] = m
+			}
+			return ok
+		}
+		for _, t := range p.trials {
+			if !mark(t, '·') {
+				missing++
+			}
+		}
+		for _, t := range p.top {
+			if !mark(t, '●') {
+				missingTop++
+			}
+		}
+		low, high := axis.ends()
+		fmt.Fprintf(w, "%-*s %9s ┤%s├ %s", most, names[i], short(oneLine(low), 9), string(line), short(oneLine(high), 12))
+		if missing > 0 {
+			fmt.Fprintf(w, "  absent in %s, of the best in %d", count(missing), missingTop)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func (a *app) sweepImportanceCommand() *cobra.Command {
+	return csvCommand(&cobra.Command{
+		Use:   "importance SWEEP",
+		Short: "Show how much of what makes a trial good lies in each hyper-parameter",
+		Long: `Show how much of what makes a trial good lies in each hyper-parameter, by PED-ANOVA (Watanabe, Bansal and Hutter, 2023): how far the
+distribution of each among the best quarter of the trials is from that among all. The shares add up to 100 %. It needs 10 trials that were measured.`,
+		Args:              want("SWEEP"),
+		ValidArgsFunction: a.complete(sweepNames),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			s, trials, err := sweepAndTrials(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			list, err := importances(s.GetJob(), trials)
+			if err != nil {
+				return precondition(err)
+			}
+			answer := importanceAnswer{Sweep: s.GetSweep().GetId(), Importance: []importance{}}
+			g := grid{header: []string{"HYPER-PARAMETER", "SHARE", ""}}
+			rows := [][]string{{"parameter", "share"}}
+			for _, i := range list {
+				answer.Importance = append(answer.Importance, importance{i.Name, i.Share})
+				g.rows = append(g.rows, []string{i.Name, fmt.Sprintf("%.1f %%", 100*i.Share), strings.Repeat("█", int(math.Round(30*i.Share)))})
+				rows = append(rows, []string{i.Name, exact(i.Share)})
+			}
+			if a.output == "csv" {
+				return writeRecords(a.out, rows)
+			}
+			return a.showValue(answer, g)
+		}),
+	})
+}
+
+// importanceAnswer is a promise to scripts.
+type importanceAnswer struct {
+	Sweep      string       `json:"sweep"`
+	Importance []importance `json:"importance"`
+}
+
+type importance struct {
+	Parameter string  `json:"parameter"`
+	Share     float64 `json:"share"`
+}
+
+// importances ranks the hyper-parameters by the best value of each trial and how far it got.
+func importances(j *tandemv1.Job, trials []*tandemv1.Trial) ([]search.Importance, error) {
+	var known []search.Prior
+	for _, t := range trials {
+		value, _, ok := bestOf(j.GetSpec(), t)
+		if share, trained := state.ShareOf(t, stepOf(t)); ok && trained {
+			known = append(known, search.Prior{Point: t.GetParameters().AsMap(), Value: value, Share: share})
+		}
+	}
+	cfg := sweep.Config(j.GetSpec(), nil)
+	return search.Importances(cfg.Space, cfg.Mode, known)
+}
+
+// axis is the domain of a hyper-parameter as a line from 0 to 1.
+type axis struct {
+	low, high   float64
+	logarithmic bool
+	values      []any // of a choice
+}
+
+func axisOf(d *tandemv1.Domain) axis {
+	switch {
+	case d.GetChoice() != nil:
+		return axis{values: d.GetChoice().AsSlice()}
+	case d.GetConst() != nil:
+		return axis{values: []any{d.GetConst().AsInterface()}}
+	case len(d.GetInt()) == 2:
+		return axis{low: float64(d.GetInt()[0]), high: float64(d.GetInt()[1])}
+	case len(d.GetLog()) == 2:
+		return axis{low: d.GetLog()[0], high: d.GetLog()[1], logarithmic: true}
+	case len(d.GetDouble()) == 2:
+		return axis{low: d.GetDouble()[0], high: d.GetDouble()[1]}
+	}
+	return axis{}
+}
+
+// at is where on the line a value lies.
+func (x axis) at(v any) float64 {
+	if x.values != nil {
+		i := slices.IndexFunc(x.values, func(o any) bool { return plainText(o) == plainText(v) })
+		if len(x.values) < 2 || i < 0 {
+			return 0.5
+		}
+		return float64(i) / float64(len(x.values)-1)
+	}
+	n, _ := v.(float64)
+	low, high := x.low, x.high
+	if x.logarithmic && low > 0 && n > 0 {
+		low, high, n = math.Log(low), math.Log(high), math.Log(n)
+	}
+	if !(high > low) {
+		return 0.5
+	}
+	return max(0, min(1, (n-low)/(high-low)))
+}
+
+// ends are the values at both ends.
+func (x axis) ends() (low, high string) {
+	if n := len(x.values); n > 0 {
+		return plainText(x.values[0]), plainText(x.values[n-1])
+	}
+	return fmt.Sprintf("%.4g", x.low), fmt.Sprintf("%.4g", x.high)
+}

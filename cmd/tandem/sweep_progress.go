@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// sweepReporter follows a job and shows it as a sweep when it is one: the watch of a job says that something has changed, and how its trials stand
+// is asked for now and then.
+type sweepReporter struct {
+	reporter
+	ask   func(id string) (*tandemv1.GetSweepResponse, error)
+	now   func() time.Time
+	asked time.Time
+}
+
+// sweepPatience is how long one question may take: what is not known now is known later.
+const sweepPatience = 2 * time.Second
+
+func (a *app) following(ctx context.Context, c *client.Client) reporter {
+	return &sweepReporter{
+		reporter: a.reporter(), now: time.Now,
+		ask: func(id string) (*tandemv1.GetSweepResponse, error) {
+			ctx, cancel := context.WithTimeout(ctx, sweepPatience)
+			defer cancel()
+			return getSweep(ctx, c, id)
+		},
+	}
+}
+
+func (r *sweepReporter) update(w *tandemv1.WatchJobResponse) {
+	if !isSweep(w.GetJob()) {
+		r.reporter.update(w)
+		return
+	}
+	r.reporter.update(&tandemv1.WatchJobResponse{Job: w.GetJob()}) // its headline
+	if r.now().Sub(r.asked) < lineEvery && !final(w.GetJob()) {
+		return
+	}
+	if s, err := r.ask(w.GetJob().GetId()); err == nil {
+		r.sweep(s)
+	}
+	r.asked = r.now()
+}
+
+// sweepFigures are the figures of a moment: trials that are done, in training and waiting, and the best value.
+func sweepFigures(s *tandemv1.GetSweepResponse) (done, made int32, figures string) {
+	n := s.GetSweep().GetTrials()
+	done = n["completed"] + n["stopped"] + n["failed"] + n["cancelled"]
+	figures = fmt.Sprintf("%s running  %s waiting", count(n["running"]), count(n["pending"]+n["paused"]))
+	if failed := n["failed"]; failed > 0 {
+		figures += fmt.Sprintf("  %s failed", count(failed))
+	}
+	if s.GetBest() != nil {
+		figures += fmt.Sprintf("  best %s %.4f (trial %d)", s.GetJob().GetSpec().GetMetric(), s.GetSweep().GetBestValue(), s.GetBest().GetNumber())
+	}
+	return done, s.GetSweep().GetMaxTrials(), figures
+}
+
+func (l *lines) sweep(s *tandemv1.GetSweepResponse) {
+	done, of, figures := sweepFigures(s)
+	if line := fmt.Sprintf("trials %s/%s done  %s", count(done), count(of), figures); line != l.trials {
+		l.trials = line
+		l.line(line)
+	}
+}
+
+func (b *bar) sweep(s *tandemv1.GetSweepResponse) {
+	done, of, figures := sweepFigures(s)
+	if final(s.GetJob()) {
+		return
+	}
+	if b.bar == nil {
+		b.bar = newBar(b.out, int64(of), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
+	}
+	if b.bar.GetMax64() != int64(of) {
+		b.bar.ChangeMax64(int64(of))
+	}
+	b.bar.Describe(printable(figures))
+	_ = b.bar.Set64(int64(min(done, of)))
+}
+
+// sweepSummary says what became of a sweep. For programs it is what sweep status gives.
+func (a *app) sweepSummary(ctx context.Context, c *client.Client, j *tandemv1.Job) error {
+	s, err := getSweep(ctx, c, j.GetId())
+	if err != nil {
+		return err
+	}
+	f := fields{
+		{"Sweep", j.GetId()},
+		{"State", stateName(j.GetState())},
+		{"Took", between(j.GetStartedAt(), j.GetFinishedAt())},
+		{"Trials", trialCounts(s.GetSweep().GetTrials())},
+		{"Best", bestOfSweep(s)},
+	}
+	if j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED {
+		f = append(f, [2]string{"Reason", j.GetReason()})
+	}
+	if version := j.GetPublishedVersion(); version != "" {
+		f = append(f, [2]string{"Published", version + a.publishedMetrics(ctx, c, version)}, [2]string{"Serve it", "tandem serve " + version})
+	}
+	parts := []part{f}
+	if s.GetBest() != nil {
+		parts = append(parts, parameterGrid(j, s.GetBest()))
+	}
+	return a.ended(j, "Its trials: tandem sweep trials %s", a.show(s, parts...))
+}

@@ -46,6 +46,8 @@ type fake struct {
 	tandemv1connect.UnimplementedCheckpointServiceHandler
 	tandemv1connect.UnimplementedMetricServiceHandler
 	tandemv1connect.UnimplementedNodeServiceHandler
+	tandemv1connect.UnimplementedSweepServiceHandler
+	fakeSweep
 
 	submit  func(*tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error)
 	get     func(id string) (*tandemv1.GetJobResponse, error)
@@ -261,6 +263,7 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 	mux.Handle(tandemv1connect.NewCheckpointServiceHandler(f))
 	mux.Handle(tandemv1connect.NewMetricServiceHandler(f))
 	mux.Handle(tandemv1connect.NewNodeServiceHandler(f))
+	mux.Handle(tandemv1connect.NewSweepServiceHandler(f))
 	if f.rest != nil {
 		mux.Handle("/v1/", f.rest)
 		mux.Handle("/v2/", f.rest)

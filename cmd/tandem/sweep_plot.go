@@ -74,7 +74,7 @@ func drawFile(path, kind string, s *tandemv1.GetSweepResponse, trials []*tandemv
 			_ = os.Remove(f.Name())
 		}
 	}()
-	draw := figureOf(s, trials)
+	draw := pictureOf(s, trials)
 	if kind == ".svg" {
 		err = draw.SVG(f)
 	} else {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,12 +174,13 @@ type replayedMethod struct {
 	Trained    float64 `json:"trained"`
 	Saved      float64 `json:"saved_share"`
 	Time       float64 `json:"time"`
-	BestTrial  int     `json:"best_trial"`
-	BestValue  float64 `json:"best_value"`
-	Missed     bool    `json:"missed"`
-	MissedBy   float64 `json:"missed_by"`
-	StoppedAll []int   `json:"stopped_trials"`
-	Unknown    []int   `json:"unknown_trials"`
+	// BestTrial is 0 where it saw no value; then there is no best value either, nor what it was missed by.
+	BestTrial int      `json:"best_trial"`
+	BestValue *float64 `json:"best_value"`
+	Missed    bool     `json:"missed"`
+	MissedBy  *float64 `json:"missed_by"`
+	Stopped   []int    `json:"stopped_trials"`
+	Unknown   []int    `json:"unknown_trials"`
 }
 
 func (o *replayOptions) replay(j *tandemv1.Job, trials []*tandemv1.Trial, methods []search.Method) (*replayed, error) {
@@ -204,14 +207,15 @@ func (o *replayOptions) replay(j *tandemv1.Job, trials []*tandemv1.Trial, method
 		}
 		r.Recorded = recordedTrials{res.Recorded, res.BestRecorded.Trial, res.BestRecorded.Value}
 		out := replayedMethod{
-			Method: methodText(cfg.Complete().Method), Trained: res.Trained, Time: res.Time, BestTrial: res.Best.Trial, BestValue: res.Best.Value,
-			Missed: res.Missed, StoppedAll: orEmpty(res.Stopped), Unknown: orEmpty(res.Unknown),
+			Method: methodText(cfg.Complete().Method), Trained: res.Trained, Time: res.Time, BestTrial: res.Best.Trial,
+			Missed: res.Missed, Stopped: orEmpty(res.Stopped), Unknown: orEmpty(res.Unknown),
 		}
 		if res.Recorded > 0 {
 			out.Saved = 1 - res.Trained/res.Recorded
 		}
-		if res.Missed {
-			out.MissedBy = max(res.Best.Value-res.BestRecorded.Value, res.BestRecorded.Value-res.Best.Value)
+		if res.Best.Trial > 0 {
+			by := math.Abs(res.Best.Value - res.BestRecorded.Value)
+			out.BestValue, out.MissedBy = &res.Best.Value, &by
 		}
 		r.Methods = append(r.Methods, out)
 	}
@@ -257,12 +261,7 @@ func curvesOf(j *tandemv1.Job, trials []*tandemv1.Trial) ([]search.Curve, error)
 				c.Samples = append(c.Samples, search.Sample{Share: share, Value: value})
 			}
 		}
-		slices.SortStableFunc(c.Samples, func(a, b search.Sample) int {
-			if a.Share < b.Share {
-				return -1
-			}
-			return b2i(a.Share > b.Share)
-		})
+		slices.SortStableFunc(c.Samples, func(a, b search.Sample) int { return cmp.Compare(a.Share, b.Share) })
 		measured = measured || len(c.Samples) > 0
 		curves = append(curves, c)
 	}
@@ -278,21 +277,28 @@ func (r *replayed) parts(spec *tandemv1.JobSpec) []part {
 	g.rows = append(g.rows, []string{
 		methodName(spec.GetSearch().GetMethod()) + " (as recorded)", fmt.Sprintf("%.3g", r.Recorded.Trained), "", "", fmt.Sprintf("%.4g", r.Recorded.BestValue), fmt.Sprint(r.Recorded.BestTrial), "", "", "",
 	})
-	unknown := 0
+	unknown, blind := 0, false
 	for _, m := range r.Methods {
-		missed := "nothing"
-		if m.Missed {
-			missed = fmt.Sprintf("%.3g", m.MissedBy)
+		best, trial, missed := "", "none", ""
+		if m.BestTrial > 0 {
+			best, trial, missed = fmt.Sprintf("%.4g", *m.BestValue), fmt.Sprint(m.BestTrial), "nothing"
 		}
+		if m.BestTrial > 0 && m.Missed {
+			missed = fmt.Sprintf("%.3g", *m.MissedBy)
+		}
+		blind = blind || m.BestTrial == 0
 		g.rows = append(g.rows, []string{
-			m.Method, fmt.Sprintf("%.3g", m.Trained), percent(m.Saved), fmt.Sprintf("%.3g", m.Time), fmt.Sprintf("%.4g", m.BestValue), fmt.Sprint(m.BestTrial),
-			missed, fmt.Sprint(len(m.StoppedAll)), fmt.Sprint(len(m.Unknown)),
+			m.Method, fmt.Sprintf("%.3g", m.Trained), percent(m.Saved), fmt.Sprintf("%.3g", m.Time), best, trial,
+			missed, fmt.Sprint(len(m.Stopped)), fmt.Sprint(len(m.Unknown)),
 		})
 		unknown += len(m.Unknown)
 	}
 	note := fmt.Sprintf("\n%s on %s; trained and time are in whole trainings.", several(r.Trials, "trial"), several(r.Slots, "slot"))
 	if unknown > 0 {
 		note += "\nUnknown trials were to train beyond what was recorded: what they would have become is not in these figures."
+	}
+	if blind {
+		note += "\nA method that saw no value has its first rung before the first recorded one: use fewer --rungs, or evaluate more often in the next sweep."
 	}
 	return []part{g, text(note)}
 }
@@ -301,9 +307,13 @@ func (r *replayed) records() [][]string {
 	rows := [][]string{{"method", "trained", "saved_share", "time", "best_trial", "best_value", "missed", "missed_by", "stopped", "unknown"}}
 	rows = append(rows, []string{"recorded", exact(r.Recorded.Trained), "", "", fmt.Sprint(r.Recorded.BestTrial), exact(r.Recorded.BestValue), "", "", "", ""})
 	for _, m := range r.Methods {
+		best, by := "", ""
+		if m.BestTrial > 0 {
+			best, by = exact(*m.BestValue), exact(*m.MissedBy)
+		}
 		rows = append(rows, []string{
-			m.Method, exact(m.Trained), exact(m.Saved), exact(m.Time), fmt.Sprint(m.BestTrial), exact(m.BestValue), strconv.FormatBool(m.Missed), exact(m.MissedBy),
-			fmt.Sprint(len(m.StoppedAll)), fmt.Sprint(len(m.Unknown)),
+			m.Method, exact(m.Trained), exact(m.Saved), exact(m.Time), fmt.Sprint(m.BestTrial), best, strconv.FormatBool(m.Missed), by,
+			fmt.Sprint(len(m.Stopped)), fmt.Sprint(len(m.Unknown)),
 		})
 	}
 	return rows

@@ -135,28 +135,30 @@ func (o *trialsOptions) choose(spec *tandemv1.JobSpec, all []*tandemv1.Trial) []
 
 // ranked are trials by their best value, best first; those that were not measured are last.
 func ranked(spec *tandemv1.JobSpec, trials []*tandemv1.Trial) []*tandemv1.Trial {
-	out := slices.Clone(trials)
-	slices.SortStableFunc(out, func(a, b *tandemv1.Trial) int {
-		x, _, measured := bestOf(spec, a)
-		y, _, too := bestOf(spec, b)
-		switch {
-		case measured != too:
-			return cmp.Compare(b2i(too), b2i(measured))
-		case measured && state.BetterValue(spec, x, y):
-			return -1
-		case measured && state.BetterValue(spec, y, x):
-			return 1
-		}
-		return 0
-	})
-	return out
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
+	type measured struct {
+		trial *tandemv1.Trial
+		value float64
 	}
-	return 0
+	var known []measured
+	var others []*tandemv1.Trial
+	for _, t := range trials {
+		if v, _, ok := bestOf(spec, t); ok {
+			known = append(known, measured{t, v})
+		} else {
+			others = append(others, t)
+		}
+	}
+	slices.SortStableFunc(known, func(a, b measured) int {
+		if spec.GetMode() == "max" {
+			return cmp.Compare(b.value, a.value)
+		}
+		return cmp.Compare(a.value, b.value)
+	})
+	out := make([]*tandemv1.Trial, 0, len(trials))
+	for _, m := range known {
+		out = append(out, m.trial)
+	}
+	return append(out, others...)
 }
 
 // bestOf is the best value of a trial and the step it was measured at.
@@ -189,14 +191,14 @@ func trialGrid(j *tandemv1.Job, trials []*tandemv1.Trial, progress []*tandemv1.P
 			until = percent(u)
 		}
 		step := max(stepOf(t), progressOf(t, progress).GetStep())
-		row = append(row, count(step), trained(t, step), value, t.GetReason(), t.GetId(), until, number(t.GetRestarts()), t.GetBestCheckpointId())
+		row = append(row, count(step), trainedShare(t, step), value, t.GetReason(), t.GetId(), until, number(t.GetRestarts()), t.GetBestCheckpointId())
 		g.rows = append(g.rows, row)
 	}
 	return g
 }
 
-// trained is the share of the training that was done; empty when the whole is not known.
-func trained(t *tandemv1.Trial, step int64) string {
+// trainedShare is the share of the training that was done; empty when the whole is not known.
+func trainedShare(t *tandemv1.Trial, step int64) string {
 	share, ok := state.ShareOf(t, step)
 	if !ok {
 		return ""

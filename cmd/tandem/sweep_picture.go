@@ -3,17 +3,18 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
-	"tandem.dev/cmd/tandem/figure"
+	"tandem.dev/cmd/tandem/picture"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// figureOf is a sweep as it is drawn.
-func figureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) figure.Sweep {
+// pictureOf is a sweep as it is drawn.
+func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) picture.Sweep {
 	j := s.GetJob()
-	out := figure.Sweep{
+	out := picture.Sweep{
 		Title: "Sweep " + j.GetName() + " (" + j.GetId() + ")", Metric: j.GetSpec().GetMetric(), Max: j.GetSpec().GetMode() == "max",
 		Facts: [][2]string{
 			{"State", strings.TrimSuffix(stateName(j.GetState())+": "+j.GetReason(), ": ")},
@@ -31,48 +32,48 @@ func figureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) figure.Swe
 		if axes[i].logarithmic {
 			name += " (log)"
 		}
-		out.Axes = append(out.Axes, figure.Axis{Name: name, Ticks: axes[i].ticks()})
+		out.Axes = append(out.Axes, picture.Axis{Name: name, Ticks: axes[i].ticks()})
 	}
 	for _, t := range trials {
-		f := figure.Trial{Number: int(t.GetNumber()), State: stateName(t.GetState()), Share: trained(t, stepOf(t)), Reason: t.GetReason()}
+		f := picture.Trial{Number: int(t.GetNumber()), State: stateName(t.GetState()), Share: trainedShare(t, stepOf(t)), Reason: t.GetReason()}
 		f.Best, _, f.Measured = bestOf(j.GetSpec(), t)
 		for _, e := range t.GetEvaluations() {
 			v, ok := state.ValueOf(j.GetSpec(), e)
 			if share, known := state.ShareOf(t, e.GetStep()); ok && known {
-				f.Curve = append(f.Curve, figure.Point{X: 100 * share, Y: v})
+				f.Curve = append(f.Curve, picture.Point{X: 100 * share, Y: v})
 			}
 		}
 		point := t.GetParameters().AsMap()
 		for i, place := range places {
 			v, ok := point[place]
 			if !ok {
-				f.Values = append(f.Values, figure.Value{Absent: true})
+				f.Values = append(f.Values, picture.Value{Absent: true})
 				continue
 			}
-			f.Values = append(f.Values, figure.Value{At: axes[i].at(v), Text: pointValue(point, place)})
+			f.Values = append(f.Values, picture.Value{At: axes[i].at(v), Text: pointValue(point, place)})
 		}
 		out.Trials = append(out.Trials, f)
 	}
 	if list, err := importances(j, trials); err == nil { // it needs some trials
 		for _, i := range list {
-			out.Importance = append(out.Importance, figure.Bar{Name: i.Name, Share: i.Share})
+			out.Importance = append(out.Importance, picture.Bar{Name: names[slices.Index(places, i.Name)], Share: i.Share})
 		}
 	}
 	return out
 }
 
 // ticks name places on an axis: each choice, each power of ten, or five places.
-func (x axis) ticks() []figure.Tick {
-	var ticks []figure.Tick
+func (x axis) ticks() []picture.Tick {
+	var ticks []picture.Tick
 	if x.values != nil {
 		for _, v := range x.values {
-			ticks = append(ticks, figure.Tick{At: x.at(v), Text: plainText(v)})
+			ticks = append(ticks, picture.Tick{At: x.at(v), Text: plainText(v)})
 		}
 		return ticks
 	}
 	if x.logarithmic && x.low > 0 && x.high >= 10*x.low {
 		for e := math.Ceil(math.Log10(x.low) - 1e-9); e <= math.Log10(x.high)+1e-9; e++ {
-			ticks = append(ticks, figure.Tick{At: x.at(math.Pow(10, e)), Text: fmt.Sprintf("%.4g", math.Pow(10, e))})
+			ticks = append(ticks, picture.Tick{At: x.at(math.Pow(10, e)), Text: fmt.Sprintf("%.4g", math.Pow(10, e))})
 		}
 		if len(ticks) > 1 {
 			return ticks
@@ -84,7 +85,7 @@ func (x axis) ticks() []figure.Tick {
 		if x.logarithmic {
 			v = x.low * math.Pow(x.high/x.low, at)
 		}
-		ticks = append(ticks, figure.Tick{At: at, Text: fmt.Sprintf("%.3g", v)})
+		ticks = append(ticks, picture.Tick{At: at, Text: fmt.Sprintf("%.3g", v)})
 	}
 	return ticks
 }

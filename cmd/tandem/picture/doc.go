@@ -1,7 +1,7 @@
-// Package figure draws a sweep into one file: SVG, or HTML with tables. Nothing outside the file is needed to look at it.
+// Package picture draws a sweep into one file: SVG, or HTML with tables. Nothing outside the file is needed to look at it.
 //
 // To know: Sweep is what is drawn, SVG and HTML draw it. Every text may be hostile: it is escaped here, and what no XML may hold is taken out.
 // The colours can be told apart by colour-blind people (Okabe and Ito's palette for lines, viridis for values).
 //
 // It is not: a judge. What is best, and where on an axis a value lies, the caller says.
-package figure
+package picture

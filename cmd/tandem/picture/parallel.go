@@ -1,4 +1,4 @@
-package figure
+package picture
 
 import (
 	"fmt"
@@ -41,8 +41,10 @@ func (s Sweep) coordinates() *plot.Plot {
 
 func (s Sweep) parallel() *parallel {
 	n := min(len(s.Axes), maxAxes)
-	c := &parallel{axes: append(s.Axes[:n:n], s.valueAxis()), absent: make([]bool, n)}
-	ranked := drawn(s.ranked())
+	all := s.ranked()
+	scale := s.scale(all)
+	c := &parallel{axes: append(s.Axes[:n:n], scale.axis(s.Metric)), absent: make([]bool, n)}
+	ranked := drawn(all)
 	for i := len(ranked) - 1; i >= 0; i-- { // the best are on top
 		t := ranked[i]
 		line := polyline{thick: i < bestDrawn, good: 1}
@@ -54,7 +56,7 @@ func (s Sweep) parallel() *parallel {
 			}
 			line.at = append(line.at, height(v.At))
 		}
-		value := s.place(t.Best)
+		value := scale.place(t.Best)
 		if line.good = value; !s.Max {
 			line.good = 1 - value
 		}
@@ -66,42 +68,46 @@ func (s Sweep) parallel() *parallel {
 
 func height(at float64) float64 { return axisLow + (axisHigh-axisLow)*max(0, min(1, at)) }
 
-// ends are the range of values that is shown: of the best three quarters, so that one diverged trial leaves the others to be told apart.
-func (s Sweep) ends() (worst, best float64) {
-	ranked := s.ranked()
-	if len(ranked) == 0 {
-		return 0, 0
-	}
-	return ranked[(len(ranked)-1)*3/4].Best, ranked[0].Best
+// scale is the axis of the values. It shows the best three quarters, so that one diverged trial leaves the others to be told apart.
+type scale struct {
+	low, high float64
+	below     bool // there are values below low
+	above     bool // there are values above high
+	known     bool // there are values
 }
 
-// place of a value on its axis.
-func (s Sweep) place(v float64) float64 {
-	worst, best := s.ends()
-	low, high := min(worst, best), max(worst, best)
-	if low == high {
+func (s Sweep) scale(ranked []Trial) scale {
+	if len(ranked) == 0 {
+		return scale{}
+	}
+	best, worst, last := ranked[0].Best, ranked[(len(ranked)-1)*3/4].Best, ranked[len(ranked)-1].Best
+	return scale{low: min(best, worst), high: max(best, worst), below: last < min(best, worst), above: last > max(best, worst), known: true}
+}
+
+// place of a value on the axis.
+func (s scale) place(v float64) float64 {
+	if s.low == s.high {
 		return 0.5
 	}
-	return max(0, min(1, (v-low)/(high-low)))
+	return max(0, min(1, (v-s.low)/(s.high-s.low)))
 }
 
-func (s Sweep) valueAxis() Axis {
-	a := Axis{Name: s.Metric}
-	worst, best := s.ends()
-	low, high := min(worst, best), max(worst, best)
-	if low == high {
-		if len(s.ranked()) > 0 {
-			a.Ticks = []Tick{{0.5, fmt.Sprintf("%.4g", low)}}
-		}
+func (s scale) axis(name string) Axis {
+	a := Axis{Name: name}
+	switch {
+	case !s.known:
+		return a
+	case s.low == s.high:
+		a.Ticks = []Tick{{0.5, fmt.Sprintf("%.4g", s.low)}}
 		return a
 	}
 	for _, at := range []float64{0, 0.25, 0.5, 0.75, 1} {
-		a.Ticks = append(a.Ticks, Tick{at, fmt.Sprintf("%.4g", low+at*(high-low))})
+		a.Ticks = append(a.Ticks, Tick{at, fmt.Sprintf("%.4g", s.low+at*(s.high-s.low))})
 	}
-	switch ranked := s.ranked(); {
-	case s.better(worst, ranked[len(ranked)-1].Best) && s.Max:
+	if s.below {
 		a.Ticks[0].Text = "≤ " + a.Ticks[0].Text
-	case s.better(worst, ranked[len(ranked)-1].Best):
+	}
+	if s.above {
 		a.Ticks[4].Text = "≥ " + a.Ticks[4].Text
 	}
 	return a

@@ -1,4 +1,4 @@
-package figure
+package picture
 
 import (
 	"bytes"
@@ -155,7 +155,7 @@ func (s Sweep) HTML(w io.Writer) error {
 		if err := write(&b, canvas); err != nil {
 			return err
 		}
-		_, svg, _ := bytes.Cut(b.Bytes(), []byte("?>")) // the declaration is for files of their own
+		_, svg, _ := bytes.Cut(b.Bytes(), []byte("?>"))                                               // the declaration is for files of their own
 		data.Figures = append(data.Figures, pageFigure{clean(p.plot.Title.Text), template.HTML(svg)}) //nolint:gosec // vgsvg escapes the texts in it
 	}
 	for _, a := range s.Axes {

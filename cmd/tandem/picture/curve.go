@@ -1,4 +1,4 @@
-package figure
+package picture
 
 import (
 	"fmt"
@@ -40,7 +40,8 @@ func (s Sweep) curves() (*plot.Plot, error) {
 	for i, t := range ranked[:min(bestDrawn, len(ranked))] {
 		p.Legend.Add(fmt.Sprintf("trial %d: %.4g", t.Number, t.Best), swatch{lineColors[i]})
 	}
-	p.Legend.Top, p.Legend.Left = !s.Max, false
+	// On the right, but with the texts to the right of the lines: a machine's letters may be wider than was reckoned with.
+	p.Legend.Top, p.Legend.Left, p.Legend.XOffs = !s.Max, true, width-180
 	p.Legend.Padding = vg.Points(1)
 	p.X.Min, p.X.Max = 0, 100
 	logarithmic(&p.Y, values)
@@ -107,7 +108,7 @@ func (s Sweep) bars() (*plot.Plot, error) {
 	var values plotter.Values
 	var names []string
 	for i := len(s.Importance) - 1; i >= 0; i-- { // the first is on top
-		values, names = append(values, 100*s.Importance[i].Share), append(names, short(s.Importance[i].Name, 28))
+		values, names = append(values, 100*s.Importance[i].Share), append(names, short(s.Importance[i].Name, 28)+"\u00a0\u00a0")
 	}
 	if len(values) == 0 {
 		return p, nil

@@ -1,4 +1,4 @@
-package figure
+package picture
 
 import (
 	"image/color"

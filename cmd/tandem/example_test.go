@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tandem.dev/cmd/tandem/spec"
+	"tandem.dev/coordinator/api"
+	"tandem.dev/coordinator/sweep"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/scheduler/search"
+)
+
+// TestExamples: every example is a spec that a coordinator with its dataset takes.
+func TestExamples(t *testing.T) {
+	datasets := map[string]*tandemv1.Dataset{
+		"digits": {
+			Id: "data-1", Name: "digits", Version: 1, Task: "classification", Shape: []int64{1, 8, 8}, Classes: 10,
+			Rows: map[string]int64{"train": 1437, "validation": 180, "test": 180},
+		},
+		"prose": {Id: "data-2", Name: "prose", Version: 1, Task: "language", Shape: []int64{64}, Classes: 256, Rows: map[string]int64{"train": 300, "validation": 30}},
+	}
+	files, err := filepath.Glob(filepath.Join("..", "..", "examples", "*", "*.yaml"))
+	if err != nil || len(files) < 6 {
+		t.Fatalf("%v, or there are only %v", err, files)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := spec.Parse(file, b, nil)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		complete, err := api.CompleteSpec(s, func(ref string) (*tandemv1.Dataset, error) {
+			name, _, _ := strings.Cut(ref, "@")
+			if datasets[name] == nil {
+				return nil, fmt.Errorf("no dataset %q", ref)
+			}
+			return datasets[name], nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if complete.GetKind() != "sweep" {
+			continue
+		}
+		if !strings.Contains(string(b), "#   tandem submit -f examples/sweeps/"+filepath.Base(file)+" --wait\n") {
+			t.Errorf("%s does not say how to submit it", file)
+		}
+		if _, err := search.New(sweep.Config(complete, nil)); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}

@@ -382,6 +382,9 @@ func TestPicturesOfASweep(t *testing.T) {
 		figures := 1
 		if name == "sweep.html" {
 			figures = 4
+			if !strings.Contains(text, "Not among the best of its rung.") || bytes.Contains(b, []byte("<?xml")) {
+				t.Errorf("no reason of a trial, or a declaration in the middle")
+			}
 			if seen["tr"] != 1+14+1+4 || seen["script"] > 0 || seen["link"] > 0 || seen["img"] > 0 {
 				t.Errorf("elements of the page: %v", seen)
 			}
@@ -392,8 +395,20 @@ func TestPicturesOfASweep(t *testing.T) {
 	}
 }
 
+func TestPictureThatCannotBeWritten(t *testing.T) {
+	u, _ := sweepUser(t, aSweep(t))
+	if err := os.Mkdir(filepath.Join(u.dir, "taken.svg"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	u.want(u.run("sweep", "plot", "job-1", "--file", filepath.Join(u.dir, "taken.svg")), exitError, "taken.svg")
+	u.want(u.run("sweep", "plot", "job-1", "--file", filepath.Join(u.dir, "none", "a.svg")), exitError, "none/a.svg")
+	if left, _ := filepath.Glob(filepath.Join(u.dir, ".tandem-*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
 func TestHostileTextsOfASweep(t *testing.T) {
-	const evil = "<script>alert(1)</script>\"'&]]>--><!--\x1b[2J\x00\u202e"
+	const evil = "\x1b[2J<script>alert(1)</script>\"'&]]>--><!--\x00\u202e"
 	s := aSweep(t)
 	job := s.sweep.GetJob()
 	job.Name, job.Reason, job.Spec.Metric = evil, evil, evil

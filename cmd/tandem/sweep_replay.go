@@ -170,10 +170,10 @@ type recordedTrials struct {
 }
 
 type replayedMethod struct {
-	Method     string  `json:"method"`
-	Trained    float64 `json:"trained"`
-	Saved      float64 `json:"saved_share"`
-	Time       float64 `json:"time"`
+	Method  string  `json:"method"`
+	Trained float64 `json:"trained"`
+	Saved   float64 `json:"saved_share"`
+	Time    float64 `json:"time"`
 	// BestTrial is 0 where it saw no value; then there is no best value either, nor what it was missed by.
 	BestTrial int      `json:"best_trial"`
 	BestValue *float64 `json:"best_value"`

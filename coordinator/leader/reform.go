@@ -3,8 +3,10 @@ package leader
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -34,24 +36,41 @@ func Reformer(s *state.State, p Proposer, log zerolog.Logger) Loop {
 	return Loop{name, func(ctx context.Context) error {
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
 			decided, wake := Reform(v, now)
-			for _, c := range decided {
-				res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ReformAllocation{ReformAllocation: c}})
-				if err != nil {
-					return wake, err
-				}
+			results, err := proposeAll(ctx, p, name, decided)
+			if err != nil {
+				return wake, err
+			}
+			refused := false
+			for i, c := range decided {
+				res := results[i]
 				log.Info().Str("allocation", c.GetAllocationId()).Int64("gen", c.GetGeneration()).Ints32("form", c.GetForm()).
 					Int("add", len(c.GetAdd())).Int("lose", len(c.GetLose())).Bool("stop", c.GetStop()).Str("reason", c.GetReason()).
 					Str("refused", res.GetMessage()).Msg("allocation changes")
 				if err := settle(ctx, s, res); err != nil {
 					return wake, err
 				}
-				if anyRefused(res) {
-					rest(ctx, refusedPause)
-				}
+				refused = refused || anyRefused(res)
+			}
+			if refused {
+				rest(ctx, refusedPause)
 			}
 			return wake, nil
 		})
 	}}
+}
+
+// proposeAll proposes changes of different allocations at the same time, for Raft writes together what comes together: many short
+// trials begin in the time of a few.
+func proposeAll(ctx context.Context, p Proposer, name string, decided []*tandemv1.ReformAllocation) ([]*tandemv1.Result, error) {
+	results, errs := make([]*tandemv1.Result, len(decided)), make([]error, len(decided))
+	var wg sync.WaitGroup
+	for i, c := range decided {
+		wg.Go(func() {
+			results[i], errs[i] = propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ReformAllocation{ReformAllocation: c}})
+		})
+	}
+	wg.Wait()
+	return results, errors.Join(errs...)
 }
 
 // Reform decides what becomes of each allocation that trains, one thing at a time; nothing when all is as it should be. wake

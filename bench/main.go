@@ -20,7 +20,7 @@ type Config struct {
 	Runs int
 	// Seconds is how long one measurement of throughput lasts, after its warm-up.
 	Seconds float64
-	// Only names the groups to measure: "throughput", "cluster", "input", "checkpoint", "recovery", "accuracy"; empty: all.
+	// Only names the groups to measure: "throughput", "cluster", "input", "checkpoint", "recovery", "accuracy", "search"; empty: all.
 	Only []string
 	// Models names the models whose throughput to measure; empty: all.
 	Models []string
@@ -41,7 +41,7 @@ func main() {
 	only, models := "", ""
 	flag.IntVar(&c.Runs, "runs", 5, "measurements of each side")
 	flag.Float64Var(&c.Seconds, "seconds", 4, "seconds of one measurement of throughput")
-	flag.StringVar(&only, "only", "", "groups to measure, with commas between: throughput, cluster, input, checkpoint, recovery, accuracy")
+	flag.StringVar(&only, "only", "", "groups to measure, with commas between: throughput, cluster, input, checkpoint, recovery, accuracy, search")
 	flag.StringVar(&models, "models", "", "models whose throughput to measure, with commas between: mlp, resnet8, gpt")
 	flag.Int64Var(&c.BucketBytes, "bucket", 0, "bytes of a bucket of gradients on our side; 0: the trainer's choice")
 	flag.StringVar(&c.Out, "out", "bench/results", "folder of the results")
@@ -69,6 +69,7 @@ func measure(ctx context.Context, c Config) error {
 		{"checkpoint", checkpoints},
 		{"recovery", recovery},
 		{"accuracy", accuracy},
+		{"search", searches},
 	}
 	var figures []Figure
 	for _, g := range groups {

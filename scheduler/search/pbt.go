@@ -34,7 +34,7 @@ func (p *population) next(create, _ bool) (move, bool) {
 		p.fresh--
 		return move{until: p.milestone(0), reason: "a member of the population; " + trainsTo(p.milestone(0))}, true
 	}
-	for create && len(p.lost) > 0 {
+	if create && len(p.lost) > 0 {
 		t := p.lost[0]
 		p.lost = p.lost[1:]
 		if from := p.source(t); from != nil {

@@ -200,11 +200,9 @@ func (s *simulation) advance(t *replayed) {
 
 // schedule the next appointment of a trial.
 func (s *simulation) schedule(t *replayed) {
-	share := t.until
+	share := t.share // no more was recorded
 	if t.next < len(t.curve) {
 		share = min(t.until, t.curve[t.next].Share)
-	} else {
-		share = min(t.until, t.share)
 	}
 	s.made++
 	heap.Push(&s.queue, appointment{t.begun + share, s.made, t.n, t.stint})

@@ -173,6 +173,32 @@ func TestAgentDies(t *testing.T) {
 	}
 }
 
+// TestLoneRankHangs stops the only rank of a job, which no other waits for: its agent misses its signs of life, and it goes on from its
+// last checkpoint.
+func TestLoneRankHangs(t *testing.T) {
+	c := newCluster(t, 1, 1, 1)
+	c.digits()
+	id := c.submit(c.spec("run", strings.Replace(longMLP("run", 3000), "workers: 2", "workers: 1", 1)))
+	eventually(t, time.Minute, "a checkpoint is there", func() bool {
+		_, trial, err := job(t.Context(), c.api, id)
+		return err == nil && trial.GetLatestCheckpointId() != ""
+	})
+	engines := under(c.dir)
+	if len(engines) != 1 {
+		t.Fatalf("%d engines", len(engines))
+	}
+	if err := syscall.Kill(engines[0].pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	_, trial := c.completed(id, 2*time.Minute)
+	if trial.GetRestarts() != 1 {
+		t.Errorf("%d restarts, want 1", trial.GetRestarts())
+	}
+	if events := c.run(0, "events", "--job", id); !strings.Contains(events, "hangs") || !strings.Contains(events, "from its last checkpoint") {
+		t.Errorf("the events do not say what happened:\n%s", events)
+	}
+}
+
 // TestPauseResume pauses a job at a step boundary and resumes it on the way to the undisturbed result; then it is
 // cancelled in another job, which gives its slots back.
 func TestPauseResume(t *testing.T) {

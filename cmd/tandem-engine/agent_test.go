@@ -233,7 +233,9 @@ func (a *agent) ReportEngine(_ context.Context, r *connect.Request[tandemv1.Repo
 func (a *agent) ReportEngineProgress(_ context.Context, r *connect.Request[tandemv1.ReportEngineProgressRequest]) (*connect.Response[tandemv1.ReportEngineProgressResponse], error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.progress = append(a.progress, r.Msg.GetProgress())
+	if p := r.Msg.GetProgress(); p != nil { // else a sign of life
+		a.progress = append(a.progress, p)
+	}
 	return connect.NewResponse(&tandemv1.ReportEngineProgressResponse{}), nil
 }
 

@@ -94,19 +94,26 @@ func (h *host) Progress(p *tandemv1.Progress) {
 	}
 }
 
-// sendProgress runs beside the work until ctx ends, then sends what is left.
+// lifeEvery is how often the engine says at the least that it lives.
+const lifeEvery = time.Second
+
+// sendProgress runs beside the work until ctx ends, then sends what is left. It gives signs of life too.
 func (h *host) sendProgress(ctx context.Context) {
 	send := func(ctx context.Context, p *tandemv1.Progress) {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		if _, err := h.client.ReportEngineProgress(ctx, connect.NewRequest(&tandemv1.ReportEngineProgressRequest{Progress: p})); err != nil && !errors.Is(err, context.Canceled) {
+		if _, err := h.client.ReportEngineProgress(ctx, connect.NewRequest(&tandemv1.ReportEngineProgressRequest{Progress: p, EngineId: h.id})); err != nil && !errors.Is(err, context.Canceled) {
 			h.log.Debug().Err(err).Msg("progress was lost")
 		}
 	}
+	life := time.NewTicker(lifeEvery)
+	defer life.Stop()
 	for {
 		select {
 		case p := <-h.latest:
 			send(context.WithoutCancel(ctx), p)
+		case <-life.C:
+			send(ctx, nil)
 		case <-ctx.Done():
 			select {
 			case p := <-h.latest:

@@ -50,7 +50,8 @@ type Config struct {
 	KillGrace time.Duration
 	// HelloTimeout is the time an engine has to ask for its task before it counts as hung.
 	HelloTimeout time.Duration
-	// ProbeInterval is the time between two questions to a replica whether it lives, and the time it has to answer one.
+	// ProbeInterval is the time between two questions whether an engine lives, and the time it has to answer one; two without an
+	// answer end it.
 	ProbeInterval time.Duration
 	// LogFlush is the longest time a log line waits before it is uploaded.
 	LogFlush time.Duration

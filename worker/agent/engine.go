@@ -28,6 +28,7 @@ type engine struct {
 	phase   phase
 	fenced  bool
 	hung    bool // it does not answer any more
+	heard   bool // it gave a sign of life since it was asked last
 	started time.Time
 	termed  time.Time
 	spoke   time.Time // when it reported how it ends

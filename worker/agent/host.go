@@ -103,9 +103,12 @@ func (h *host) ReportEngine(ctx context.Context, req *connect.Request[tandemv1.R
 	return connect.NewResponse(&tandemv1.ReportEngineResponse{}), nil
 }
 
-// ReportEngineProgress keeps the latest progress of a trial.
+// ReportEngineProgress keeps the latest progress of a trial, and is a sign of life of its engine.
 func (h *host) ReportEngineProgress(_ context.Context, req *connect.Request[tandemv1.ReportEngineProgressRequest]) (*connect.Response[tandemv1.ReportEngineProgressResponse], error) {
-	h.progress.put(req.Msg.GetProgress())
+	h.supervisor.heard(req.Msg.GetEngineId())
+	if p := req.Msg.GetProgress(); p != nil {
+		h.progress.put(p)
+	}
 	return connect.NewResponse(&tandemv1.ReportEngineProgressResponse{}), nil
 }
 

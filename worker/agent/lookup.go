@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -39,6 +40,9 @@ func (s *supervisor) hello(id string) (*engine, error) {
 	if e.phase == phaseStarting {
 		e.phase = phaseUp
 		s.wakeUp() // it may have been asked to stop meanwhile
+		if !isReplica(e.task) {
+			go s.probe(e, s.listen(e)) // ends with the engine; leave waits for that
+		}
 	}
 	return e, nil
 }
@@ -68,8 +72,17 @@ func (s *supervisor) isReady(id string) {
 	if e, err := s.findLocked(id); err == nil && e.phase == phaseUp {
 		e.phase = phaseReady
 		if isReplica(e.task) {
-			go s.probe(e) // ends with the engine; leave waits for that
+			go s.probe(e, func(ctx context.Context) error { return s.ask(ctx, e.socket) }) // as above
 		}
+	}
+}
+
+// heard takes note of a sign of life.
+func (s *supervisor) heard(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, err := s.findLocked(id); err == nil {
+		e.heard = true
 	}
 }
 

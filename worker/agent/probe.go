@@ -2,22 +2,23 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 )
 
-// missLimit is how many questions in a row a replica may leave without an answer.
+// missLimit is how many questions in a row an engine may leave without an answer.
 const missLimit = 2
 
-// probe asks a replica from time to time whether it lives, until it is gone or counts as hung. A process that hangs
+// probe asks from time to time whether an engine lives, until it is gone or counts as hung. A process that hangs
 // keeps its slot and its socket takes connections, so nothing else would tell.
-func (s *supervisor) probe(e *engine) {
+func (s *supervisor) probe(e *engine, ask func(context.Context) error) {
 	life, cancel := whileThere(context.Background(), e)
 	defer cancel()
 	for misses := 0; pause(life, s.cfg.limits.probe) == nil; {
 		ctx, cancel := context.WithTimeout(life, s.cfg.limits.probe)
-		err := s.ask(ctx, e.socket)
+		err := ask(ctx)
 		cancel()
 		if err == nil {
 			misses = 0
@@ -27,7 +28,7 @@ func (s *supervisor) probe(e *engine) {
 			return
 		}
 		misses++
-		s.log.Warn().Err(err).Str("engine", e.task.GetId()).Int("misses", misses).Msg("replica does not say that it lives")
+		s.log.Warn().Err(err).Str("engine", e.task.GetId()).Int("misses", misses).Msg("engine does not say that it lives")
 		if misses == missLimit {
 			s.mu.Lock()
 			e.hung = true
@@ -35,6 +36,19 @@ func (s *supervisor) probe(e *engine) {
 			s.wakeUp()
 			return
 		}
+	}
+}
+
+// listen asks whether a member gave a sign of life since it was asked last.
+func (s *supervisor) listen(e *engine) func(context.Context) error {
+	return func(context.Context) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !e.heard {
+			return errors.New("no sign of life")
+		}
+		e.heard = false
+		return nil
 	}
 }
 

@@ -61,6 +61,31 @@ func TestHungReplica(t *testing.T) {
 	})
 }
 
+// TestSilentMember: a member that gives signs of life is left alone however long its steps are; one that is silent for 10 s hangs. Nobody
+// else would notice it where it trains alone.
+func TestSilentMember(t *testing.T) {
+	supervised(t, func(s *supervisor, st *stage) {
+		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		synctest.Wait()
+		_, err := s.hello("alloc-a1/0")
+		must(t, err)
+		for range 60 {
+			s.heard("alloc-a1/0")
+			time.Sleep(time.Second) // virtual
+		}
+		time.Sleep(6 * time.Second) // a moment of silence
+		s.heard("alloc-a1/0")
+		st.check(t, "0s alloc-a1/0 started")
+		time.Sleep(time.Minute)
+		st.check(t, "1m20s alloc-a1/0 killed", "1m20s alloc-a1/0 gone")
+		reports, err := s.reports.peek(t.Context(), 10)
+		must(t, err)
+		if last := reports[len(reports)-1]; last.GetEngineId() != "alloc-a1/0" || !strings.Contains(last.GetFailed().GetMessage(), "hangs") {
+			t.Errorf("reports %v", reports)
+		}
+	})
+}
+
 // TestStoppedReplica: a replica whose process stands still is killed, and its coordinator is told.
 func TestStoppedReplica(t *testing.T) {
 	c := newCluster(t)

@@ -73,7 +73,7 @@ type limits struct {
 	brief time.Duration
 	hello time.Duration // between start and Hello
 	end   time.Duration // between its last word and its end
-	probe time.Duration // between two questions whether it lives, and for each answer; only of replicas
+	probe time.Duration // between two questions whether it lives, and for each answer
 }
 
 // world is all that reconcile looks at.
@@ -172,5 +172,5 @@ const reasonLeaving = "the agent ends"
 // reasonNoHello is why an engine is killed that hangs before it has asked for its task.
 const reasonNoHello = "did not ask for its task in time"
 
-// reasonHung is why a replica is killed that does not answer any more.
-const reasonHung = "it hangs: it did not answer in time when asked whether it lives, twice in a row"
+// reasonHung is why an engine is killed that does not answer any more, or gives no sign of life.
+const reasonHung = "it hangs: it did not say in time that it lives, twice in a row"

@@ -1898,8 +1898,10 @@ func (*ReportEngineResponse) Descriptor() ([]byte, []int) {
 // ReportEngineProgressRequest carries progress.
 type ReportEngineProgressRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The progress.
-	Progress      *Progress `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	// The progress; not set: only a sign of life.
+	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	// Identity of the engine's task.
+	EngineId      string `protobuf:"bytes,2,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1939,6 +1941,13 @@ func (x *ReportEngineProgressRequest) GetProgress() *Progress {
 		return x.Progress
 	}
 	return nil
+}
+
+func (x *ReportEngineProgressRequest) GetEngineId() string {
+	if x != nil {
+		return x.EngineId
+	}
+	return ""
 }
 
 // ReportEngineProgressResponse is empty.
@@ -2351,9 +2360,10 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"generation\"F\n" +
 	"\x13ReportEngineRequest\x12/\n" +
 	"\x06report\x18\x01 \x01(\v2\x17.tandem.v1.EngineReportR\x06report\"\x16\n" +
-	"\x14ReportEngineResponse\"N\n" +
+	"\x14ReportEngineResponse\"k\n" +
 	"\x1bReportEngineProgressRequest\x12/\n" +
-	"\bprogress\x18\x01 \x01(\v2\x13.tandem.v1.ProgressR\bprogress\"\x1e\n" +
+	"\bprogress\x18\x01 \x01(\v2\x13.tandem.v1.ProgressR\bprogress\x12\x1b\n" +
+	"\tengine_id\x18\x02 \x01(\tR\bengineId\"\x1e\n" +
 	"\x1cReportEngineProgressResponse\"\x81\x01\n" +
 	"\x1aEngineRendezvousSetRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +

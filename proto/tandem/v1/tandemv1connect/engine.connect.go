@@ -61,7 +61,7 @@ type EngineHostServiceClient interface {
 	// Takes one report. It is queued safely when it returns; the agent repeats it to the coordinator until it is taken.
 	// FAILED_PRECONDITION: the member is not wanted any more, the engine must end.
 	ReportEngine(context.Context, *connect.Request[v1.ReportEngineRequest]) (*connect.Response[v1.ReportEngineResponse], error)
-	// Takes progress.
+	// Takes progress. An engine that trains or publishes calls it each second, for one that is silent for 10 seconds counts as hung.
 	ReportEngineProgress(context.Context, *connect.Request[v1.ReportEngineProgressRequest]) (*connect.Response[v1.ReportEngineProgressResponse], error)
 	// Sets a value for the other ranks.
 	EngineRendezvousSet(context.Context, *connect.Request[v1.EngineRendezvousSetRequest]) (*connect.Response[v1.EngineRendezvousSetResponse], error)
@@ -168,7 +168,7 @@ type EngineHostServiceHandler interface {
 	// Takes one report. It is queued safely when it returns; the agent repeats it to the coordinator until it is taken.
 	// FAILED_PRECONDITION: the member is not wanted any more, the engine must end.
 	ReportEngine(context.Context, *connect.Request[v1.ReportEngineRequest]) (*connect.Response[v1.ReportEngineResponse], error)
-	// Takes progress.
+	// Takes progress. An engine that trains or publishes calls it each second, for one that is silent for 10 seconds counts as hung.
 	ReportEngineProgress(context.Context, *connect.Request[v1.ReportEngineProgressRequest]) (*connect.Response[v1.ReportEngineProgressResponse], error)
 	// Sets a value for the other ranks.
 	EngineRendezvousSet(context.Context, *connect.Request[v1.EngineRendezvousSetRequest]) (*connect.Response[v1.EngineRendezvousSetResponse], error)

@@ -130,39 +130,6 @@ class Gpt(nn.Module):
         return self.head(self.ln_f(x)).transpose(1, 2)
 
 
-class Residual(nn.Module):
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
-        self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
-        self.downsample = None
-        if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-    def forward(self, x):
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
-
-
-class ResNet18(nn.Module):
-    """torchvision's, with the stem for small images."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64)
-        before = 64
-        for n, (width, stride) in enumerate([(64, 1), (128, 2), (256, 2), (512, 2)], 1):
-            setattr(self, f"layer{n}", nn.Sequential(Residual(before, width, stride), Residual(width, width, 1)))
-            before = width
-        self.fc = nn.Linear(512, 10)
-
-    def forward(self, x):
-        x = F.relu(self.bn1(self.conv1(x)))
-        for n in range(1, 5):
-            x = getattr(self, f"layer{n}")(x)
-        return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
-
-
 class Own(nn.Module):
     """What a user may bring: a recurrent cell in a loop, for two numbers of a series."""
 
@@ -209,7 +176,6 @@ MODELS = [
     ("mlp", Mlp, F.cross_entropy, noise(32, 64), (0.02, 1), (0.001, 1), (0.001, 1)),
     ("cnn", Cnn, F.cross_entropy, noise(16, 1, 12, 12), (0.005, 1), (0.001, 1), (0.0005, 1)),
     ("resnet8", ResNet8, F.cross_entropy, squares(16, 3, 12), (0.00005, 1), (0.00001, 1), (0.00001, 1)),
-    ("resnet18", ResNet18, F.cross_entropy, squares(4, 3, 8), (1e-6, 1), (1e-7, 1), (1e-7, 1)),
     ("gpt", Gpt, F.cross_entropy, text(8, 16), (0.01, 1), (0.001, 1), (0.0005, 1)),
     ("own", Own, F.mse_loss, series(16, 8, 4), (0.05, 1), (0.005, 1), (0.002, 1)),
 ]

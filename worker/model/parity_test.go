@@ -49,12 +49,11 @@ var parityModels = map[string]struct {
 	shape   []int64
 	outputs int
 }{
-	"mlp":      {mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{48, 32}}), 32, []int64{64}, 10},
-	"cnn":      {cnnSpec(&tandemv1.CnnSpec{Channels: []int32{8, 16}, Hidden: []int32{32}, Norm: "group", Activation: "gelu"}), 16, []int64{1, 12, 12}, 10},
-	"resnet8":  {resnetSpec(&tandemv1.ResnetSpec{Depth: 8}), 16, []int64{3, 12, 12}, 10},
-	"resnet18": {resnetSpec(&tandemv1.ResnetSpec{Depth: 18}), 4, []int64{3, 8, 8}, 10},
-	"gpt":      {gptSpec(&tandemv1.GptSpec{Layers: 2, Width: 32, Heads: 4}), 8, []int64{16}, 256},
-	"own":      {nil, 16, []int64{8, 4}, 2},
+	"mlp":     {mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{48, 32}}), 32, []int64{64}, 10},
+	"cnn":     {cnnSpec(&tandemv1.CnnSpec{Channels: []int32{8, 16}, Hidden: []int32{32}, Norm: "group", Activation: "gelu"}), 16, []int64{1, 12, 12}, 10},
+	"resnet8": {resnetSpec(&tandemv1.ResnetSpec{Depth: 8}), 16, []int64{3, 12, 12}, 10},
+	"gpt":     {gptSpec(&tandemv1.GptSpec{Layers: 2, Width: 32, Heads: 4}), 8, []int64{16}, 256},
+	"own":     {nil, 16, []int64{8, 4}, 2},
 }
 
 // The same initial weights, data and settings give PyTorch's loss at each of 100 steps.
@@ -190,7 +189,7 @@ func parityBatch(name string, key uint64, rows int, shape []int64) torch.Batch {
 		}
 	case "own":
 		batch.X, batch.Targets = numbers(key, int64(rows*n)), numbers(key+500, int64(rows*2))
-	case "resnet8", "resnet18": // images of 4x4 squares
+	case "resnet8": // images of 4x4 squares
 		planes, side := rows*int(shape[0]), int(shape[1])
 		small := numbers(key, int64(planes*16))
 		for plane := range planes {

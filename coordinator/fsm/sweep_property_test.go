@@ -174,10 +174,20 @@ func TestSweepInvariants(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s, m := machine(t)
 		var entries []*raft.Log
+		spent := map[string]float64{} // by job: seconds that its members held slots, as the clock goes
 		apply := func(cmd *tandemv1.Command) *tandemv1.Result {
+			for _, a := range s.View().Allocations() {
+				spent[a.GetJobId()] += float64(len(a.GetMembers()))
+			}
 			cmd.Time = &timestamppb.Timestamp{Seconds: int64(len(entries))}
 			entries = append(entries, entry(t, uint64(len(entries)+1), cmd))
-			return m.Apply(entries[len(entries)-1]).(*tandemv1.Result)
+			result := m.Apply(entries[len(entries)-1]).(*tandemv1.Result)
+			for _, sw := range s.View().Sweeps() {
+				if total, _ := state.SlotSeconds(s.View(), sw, float64(cmd.GetTime().GetSeconds())); total != spent[sw.GetId()] {
+					r.Fatalf("sweep %v has held slots for %v seconds, not %v", sw, spent[sw.GetId()], total)
+				}
+			}
+			return result
 		}
 		for _, line := range sweepPrelude {
 			cmd, err := parseCommand(line)

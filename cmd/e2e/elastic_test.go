@@ -91,7 +91,7 @@ func TestElastic(t *testing.T) {
 		t.Fatal(err)
 	}
 	events := c.run(0, "events", "--job", id)
-	if strings.Contains(events, "from its last checkpoint") || trial.GetGeneration() < 12 {
+	if strings.Contains(events, "lost its ranks") || trial.GetGeneration() < 12 {
 		t.Errorf("generation %d; it went back:\n%s", trial.GetGeneration(), events)
 	}
 	reached := last().Step

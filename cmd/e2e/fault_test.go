@@ -115,7 +115,7 @@ func TestLeaderAndRankDie(t *testing.T) {
 	_, still := paceOf(lines, killedAt.Add(-100*time.Millisecond), ledAt.Add(30*time.Second))
 	t.Logf("another coordinator led after %v; %v without a step, a replacement's start included", ledAt.Sub(killedAt).Round(time.Millisecond), still.Round(time.Millisecond))
 	events := c.run(0, "events", "--job", id)
-	if strings.Contains(events, "from its last checkpoint") {
+	if strings.Contains(events, "lost its ranks") {
 		t.Errorf("it went back:\n%s", events)
 	}
 }
@@ -194,7 +194,7 @@ func TestLoneRankHangs(t *testing.T) {
 	if trial.GetRestarts() != 1 {
 		t.Errorf("%d restarts, want 1", trial.GetRestarts())
 	}
-	if events := c.run(0, "events", "--job", id); !strings.Contains(events, "hangs") || !strings.Contains(events, "from its last checkpoint") {
+	if events := c.run(0, "events", "--job", id); !strings.Contains(events, "hangs") || !strings.Contains(events, "lost its ranks") {
 		t.Errorf("the events do not say what happened:\n%s", events)
 	}
 }

@@ -3,7 +3,8 @@
 //
 // The types to know are Config (space, method, limits, seed), Event (what happened to the trials, in an order that the caller
 // keeps), Decision (what to do about it, and why) and Searcher, which turns one into the other: Step takes the next event and
-// returns decisions. Method is what each way of searching has to say.
+// returns decisions. Method is what each way of searching has to say. Space.Validate, Space.Size and Config.Complete are for those who take a
+// config from a user. Replay decides again on recorded curves, Simulate runs a search in virtual time, Importances ranks the hyper-parameters.
 //
 // Invariants:
 //   - The decisions follow from the config and the events alone: a Searcher that is made anew and given the same events gives

@@ -258,9 +258,9 @@ type MethodSpec struct {
 	Sampler string `protobuf:"bytes,2,opt,name=sampler,proto3" json:"sampler,omitempty"`
 	// What ends hopeless trials of random, grid, sobol, tpe and cmaes: "none" (the default), "median" or "asha".
 	Stop string `protobuf:"bytes,3,opt,name=stop,proto3" json:"stop,omitempty"`
-	// asha, hyperband, bohb: of so many trials one goes on at each rung; 4 by default, 3 for hyperband and bohb.
+	// asha, hyperband, bohb, stop asha: of so many trials one goes on at each rung; 4 by default, 3 for hyperband and bohb.
 	Divisor int32 `protobuf:"varint,4,opt,name=divisor,proto3" json:"divisor,omitempty"`
-	// asha, hyperband, bohb: rungs, the last at the whole training; by default as many as leave the first at least 1 % of it, at most 5.
+	// asha, hyperband, bohb, stop asha: rungs, the last at the whole training; by default as many as leave the first at least 1 % of it, at most 5.
 	Rungs int32 `protobuf:"varint,5,opt,name=rungs,proto3" json:"rungs,omitempty"`
 	// asha: "promote" (the default; a trial waits at its rung until it is among the best of it) or "stop" (it goes on unless it is not).
 	Variant string `protobuf:"bytes,6,opt,name=variant,proto3" json:"variant,omitempty"`

@@ -96,6 +96,10 @@ type API struct {
 	adding sync.Mutex // coordinators join and leave one at a time
 }
 
+// compressFrom is how many bytes an answer has at least that is compressed: for a small one, such as that to a report, it costs more
+// than all else.
+const compressFrom = 4096
+
 // New returns an API.
 func New(cfg Config, deps Deps) (*API, error) {
 	if err := cfg.Validate(); err != nil {
@@ -110,6 +114,7 @@ func (a *API) Handler() (http.Handler, error) {
 	opts := []connect.HandlerOption{
 		connect.WithInterceptors(&guard{a}),
 		connect.WithReadMaxBytes(a.cfg.MaxMessage),
+		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRecover(a.recovered),
 	}
 	var services []*vanguard.Service

@@ -85,13 +85,13 @@ func paceOf(lines []used, from, to time.Time) (pace float64, still time.Duration
 	return pace, still
 }
 
-// TestLeaderAndRankDie kills the leader and a rank at the same moment: once another coordinator leads, a replacement takes the
-// state of the rank that is left, and no step is lost.
+// TestLeaderAndRankDie kills the leader and a rank at the same moment: once another coordinator leads, the rank that is left goes on,
+// then a replacement takes its state, and no step is lost.
 func TestLeaderAndRankDie(t *testing.T) {
 	ledger := ledgerFolder(t)
 	c := newClusterWith(t, 3, 2, 1, "TANDEM_LEDGER="+ledger)
 	c.digits()
-	id := c.submit(c.spec("run", longMLP("run", 6000)))
+	id := c.submit(c.spec("run", strings.Replace(longMLP("run", 6000), "workers: 2", "workers: 2, min: 1", 1)))
 	steps := c.watchSteps()
 	eventually(t, time.Minute, "training is under way", func() bool { return steps.last() > 100 })
 	leader := c.leader()
@@ -107,13 +107,13 @@ func TestLeaderAndRankDie(t *testing.T) {
 	eventually(t, 20*time.Second, "another coordinator leads", func() bool { l := c.leader(); return l >= 0 && l != leader })
 	ledAt := time.Now()
 	_, got := c.completed(id, 2*time.Minute)
-	if got.GetRestarts() != 1 || got.GetGeneration() != 2 {
-		t.Errorf("%d restarts, generation %d; want 1 and 2", got.GetRestarts(), got.GetGeneration())
+	if got.GetRestarts() != 1 || got.GetGeneration() < 2 {
+		t.Errorf("%d restarts, generation %d; want 1, and 2 or more", got.GetRestarts(), got.GetGeneration())
 	}
 	lines := readLedger(t, filepath.Join(ledger, got.GetId()+"-*.jsonl"))
 	checkSteps(t, lines, got.GetTotalSteps())
 	_, still := paceOf(lines, killedAt.Add(-100*time.Millisecond), ledAt.Add(30*time.Second))
-	t.Logf("another coordinator led after %v; %v without a step, a replacement's start included", ledAt.Sub(killedAt).Round(time.Millisecond), still.Round(time.Millisecond))
+	t.Logf("another coordinator led after %v; %v without a step", ledAt.Sub(killedAt).Round(time.Millisecond), still.Round(time.Millisecond))
 	events := c.run(0, "events", "--job", id)
 	if strings.Contains(events, "lost its ranks") {
 		t.Errorf("it went back:\n%s", events)

@@ -123,21 +123,32 @@ func (c *coordinators) progress(ctx context.Context, all []*tandemv1.Progress) e
 	return err
 }
 
-// backoff is the time between attempts: from 50 ms, doubling to 3 s, each cut at random so that nodes spread.
-type backoff struct{ next time.Duration }
+// backoff is the time between attempts: from 50 ms, doubling to 400 ms while an election may be the reason, then to 3 s; each cut at
+// random so that nodes spread.
+type backoff struct {
+	next  time.Duration
+	tries int
+}
 
 const (
-	shortestWait = 50 * time.Millisecond
-	longestWait  = 3 * time.Second
+	shortestWait  = 50 * time.Millisecond
+	electionWait  = 400 * time.Millisecond
+	electionTries = 12 // some 3 s
+	longestWait   = 3 * time.Second
 )
 
-func newBackoff() *backoff { return &backoff{shortestWait} }
+func newBackoff() *backoff { return &backoff{next: shortestWait} }
 
-func (b *backoff) reset() { b.next = shortestWait }
+func (b *backoff) reset() { *b = backoff{next: shortestWait} }
 
 func (b *backoff) sleep(ctx context.Context) error {
 	d := b.next/2 + rand.N(b.next/2+1)
-	b.next = min(2*b.next, longestWait)
+	b.tries++
+	limit := electionWait
+	if b.tries >= electionTries {
+		limit = longestWait
+	}
+	b.next = min(2*b.next, limit)
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -45,21 +45,16 @@ func (m *collector) jobs(v *state.View, emit emitter) {
 		count[word(j.GetState().String(), "JOB_STATE_")]++
 	}
 	each(count, gauge("jobs", "Jobs by state.", "state"), emit)
-	queue := 0.0
-	steps, samples := gauge("steps_per_second", "Optimizer steps a second of a job that trains.", "job"),
-		gauge("samples_per_second", "Rows a second of a job that trains, over all workers.", "job")
-	for _, t := range v.Trials() {
-		switch t.GetState() {
-		case tandemv1.TrialState_TRIAL_STATE_PENDING:
-			queue++
-		case tandemv1.TrialState_TRIAL_STATE_RUNNING:
-			if p := m.c.board.Progress(t.GetId(), t.GetGeneration()); p != nil {
-				emit(steps, p.GetStepsPerSecond(), t.GetJobId())
-				emit(samples, p.GetSamplesPerSecond(), t.GetJobId())
-			}
+	steps, samples := map[string]float64{}, map[string]float64{} // by job: those of a sweep are the sum over its trials
+	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_RUNNING) {
+		if p := m.c.board.Progress(t.GetId(), t.GetGeneration()); p != nil {
+			steps[t.GetJobId()] += p.GetStepsPerSecond()
+			samples[t.GetJobId()] += p.GetSamplesPerSecond()
 		}
 	}
-	emit(gauge("queue_length", "Trials that wait for slots."), queue)
+	each(steps, gauge("steps_per_second", "Optimizer steps a second of a job that trains, over all its trials.", "job"), emit)
+	each(samples, gauge("samples_per_second", "Rows a second of a job that trains, over all its trials and workers.", "job"), emit)
+	emit(gauge("queue_length", "Trials that wait for slots."), float64(len(v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING))))
 	replicas := gauge("replicas", "Replicas by model and state.", "model", "state")
 	for _, d := range v.Deployments() {
 		byState := map[string]float64{"starting": 0, "ready": 0, "failed": 0}

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -293,4 +295,50 @@ func TestSweepIsSteered(t *testing.T) {
 	}
 	_, err = sweeps.ExtendSweep(t.Context(), connect.NewRequest(&tandemv1.ExtendSweepRequest{Id: res.Msg.GetJob().GetId(), MaxTrials: 9}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "warm_start")
+}
+
+// TestSweepsAreMeasured: trials of a sweep that train at the same time are one job in the metrics, and each is seen with its progress.
+func TestSweepsAreMeasured(t *testing.T) {
+	r := startOne(t)
+	c := r.admin(t)
+	makeDataset(t, r, c)
+	jobs, sweeps := tandemv1connect.NewJobServiceClient(c, r.url()), tandemv1connect.NewSweepServiceClient(c, r.url())
+	res, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: sweepSpec(nil, 2)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAgent(t, r)
+	s := a.session(t.Context(), a.node(2))
+	tasks := a.await(s, 2)
+	for _, task := range tasks {
+		a.report(&tandemv1.EngineReport{EngineId: task.GetId(), Generation: 1, Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 10}}})
+	}
+	for n := 0; n < 2; {
+		if n = 0; !s.Receive() {
+			t.Fatal(s.Err())
+		}
+		for _, e := range s.Msg().GetEngines() {
+			n += int(e.GetTrain().GetGroup().GetWorldSize())
+		}
+	}
+	for _, task := range tasks {
+		if _, err := a.api.ReportProgress(t.Context(), connect.NewRequest(&tandemv1.ReportProgressRequest{Progress: []*tandemv1.Progress{
+			{TrialId: task.GetTrain().GetTrialId(), Generation: 1, Step: 1, StepsPerSecond: 2, Time: timestamppb.Now()},
+		}})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := c.Get(r.url() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = page.Body.Close() }()
+	text, err := io.ReadAll(page.Body)
+	if want := fmt.Sprintf("steps_per_second{job=%q} 4", res.Msg.GetJob().GetId()); err != nil || page.StatusCode != 200 || !strings.Contains(string(text), want) {
+		t.Errorf("status %d, no %q in %s, %v", page.StatusCode, want, text, err)
+	}
+	got, err := sweeps.GetSweep(t.Context(), connect.NewRequest(&tandemv1.GetSweepRequest{Id: res.Msg.GetJob().GetId()}))
+	if err != nil || len(got.Msg.GetProgress()) != 2 || got.Msg.GetBest() != nil {
+		t.Errorf("%v, %v", got, err)
+	}
 }

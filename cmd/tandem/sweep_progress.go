@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/client"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -39,14 +40,20 @@ func (r *sweepReporter) update(w *tandemv1.WatchJobResponse) {
 		r.reporter.update(w)
 		return
 	}
-	r.reporter.update(&tandemv1.WatchJobResponse{Job: w.GetJob()}) // its headline
 	if r.now().Sub(r.asked) < lineEvery && !final(w.GetJob()) {
 		return
 	}
-	if s, err := r.ask(w.GetJob().GetId()); err == nil {
+	s, err := r.ask(w.GetJob().GetId())
+	r.asked = r.now()
+	head := w.GetJob()
+	if head.GetState() == tandemv1.JobState_JOB_STATE_RUNNING && !s.GetSweep().GetFinished() {
+		head = proto.CloneOf(head)
+		head.Reason = "" // how many trials train: the figures say that
+	}
+	r.reporter.update(&tandemv1.WatchJobResponse{Job: head})
+	if err == nil {
 		r.sweep(s)
 	}
-	r.asked = r.now()
 }
 
 // sweepFigures are the figures of a moment: trials that are done, in training and waiting, and the best value.

@@ -515,6 +515,15 @@ func TestProgressOfASweep(t *testing.T) {
 	if asked != 4 || strings.Count(got, "trials ") != 2 || !strings.Contains(got, "trials 13/16 done  0 running") {
 		t.Errorf("asked %d times; shown:\n%s", asked, got)
 	}
+	if strings.Contains(got, "Searches.") {
+		t.Errorf("the reason says again what the figures say:\n%s", got)
+	}
+	s.sweep.Sweep.Finished, s.sweep.Job.Reason = true, "Trial 7 is being published."
+	now = now.Add(lineEvery)
+	r.update(w)
+	if !strings.Contains(out.String(), "running: Trial 7 is being published.") {
+		t.Errorf("shown:\n%s", out.String())
+	}
 	var screen strings.Builder
 	b := &bar{out: &screen}
 	b.sweep(s.sweep)

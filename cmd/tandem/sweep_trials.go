@@ -62,7 +62,8 @@ func (a *app) sweepTrialsCommand() *cobra.Command {
 		Use:   "trials SWEEP",
 		Short: "List the trials of a sweep with their hyper-parameters and values",
 		Long: `List the trials of a sweep with their hyper-parameters, how far they have trained, and the best value of each. A paused trial
-waits until the search lets it go on. A hyper-parameter whose condition does not hold is absent, and empty with -o csv.`,
+waits until the search lets it go on. A hyper-parameter whose condition does not hold is absent, and empty with -o csv.
+The log and the series of a trial are those of its id, which -o wide shows: tandem logs ID, tandem metrics ID --plot.`,
 		Example: `  tandem sweep trials digits-asha --sort value --limit 10
   tandem sweep trials digits-asha --state running,pending
   tandem sweep trials digits-asha -o csv > trials.csv`,

@@ -70,6 +70,7 @@ func (e *engineProcess) run(ctx context.Context) error {
 	if s := e.task.GetServe(); s != nil {
 		return e.serve(ctx, hello.Msg.GetServeSocket())
 	}
+	go e.live(ctx)
 	err = e.report(ctx, evaluation(0, map[string]float64{"pid": float64(os.Getpid()), "threads": float64(hello.Msg.GetThreads())}))
 	if err != nil {
 		return err
@@ -113,6 +114,13 @@ func (e *engineProcess) run(ctx context.Context) error {
 		go e.count(ctx)
 	}
 	return e.obey(ctx)
+}
+
+// live says each second that it lives.
+func (e *engineProcess) live(ctx context.Context) {
+	for range time.Tick(time.Second) {
+		_, _ = e.host.ReportEngineProgress(ctx, connect.NewRequest(&tandemv1.ReportEngineProgressRequest{EngineId: e.id})) // its agent may be gone
+	}
 }
 
 // count reports steps without end, as fast as the agent takes them.

@@ -88,6 +88,7 @@ func (h *host) ReportEngine(ctx context.Context, req *connect.Request[tandemv1.R
 	if _, err := h.supervisor.find(r.GetEngineId()); err != nil {
 		return nil, over(err)
 	}
+	h.supervisor.heard(r.GetEngineId())
 	if outcome, ok := lastWord(r); ok {
 		if err := h.supervisor.lastWord(r, outcome); err != nil {
 			return nil, over(err)

@@ -665,8 +665,7 @@ func TestHungRankIsFound(t *testing.T) {
 					}
 				}
 				begin, released := a.loop.Step(), make(chan struct{})
-				var hung time.Time
-				var found time.Duration
+				var hung, found atomic.Int64 // nanoseconds
 				for _, w := range []*worker{a, b} {
 					w.fault = func(n int, at string) bool {
 						if at != "forward" {
@@ -674,7 +673,7 @@ func TestHungRankIsFound(t *testing.T) {
 						}
 						time.Sleep(c.each)
 						if w == b && n == int(begin)+c.at {
-							hung = time.Now()
+							hung.Store(time.Now().UnixNano())
 							w.still.Store(true)
 							<-released
 						}
@@ -683,7 +682,7 @@ func TestHungRankIsFound(t *testing.T) {
 				}
 				abort := a.loop.Abort
 				a.loop.Abort = func(why string) {
-					found = time.Since(hung)
+					found.Store(time.Now().UnixNano() - hung.Load())
 					abort(why)
 					time.AfterFunc(time.Second, func() { close(released) }) // what the coordinator does once a has said so
 				}
@@ -694,8 +693,8 @@ func TestHungRankIsFound(t *testing.T) {
 				if a.loop.Step() != begin+int64(c.at)-1 {
 					t.Errorf("it had done %d steps", a.loop.Step())
 				}
-				if found < c.want || found > c.want+200*time.Millisecond {
-					t.Errorf("found after %v, want %v and at most 200 ms more", found, c.want)
+				if after := time.Duration(found.Load()); after < c.want || after > c.want+200*time.Millisecond {
+					t.Errorf("found after %v, want %v and at most 200 ms more", after, c.want)
 				}
 			})
 		})

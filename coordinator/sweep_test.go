@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -25,6 +26,8 @@ type trainer struct {
 	*agent
 	done map[string]bool // engines and what was said for them
 	seqs []int64
+	well int // trainings that go well before all others fail; 0: all do
+	made int // trainings
 }
 
 // play answers a session until it ends.
@@ -55,6 +58,10 @@ func (tr *trainer) step(task *tandemv1.EngineTask) {
 			tr.say(task, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: sweepSteps}}})
 		}
 	case once("train"):
+		if tr.made++; tr.well > 0 && tr.made > tr.well {
+			tr.say(task, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "no luck", Permanent: true}}})
+			return
+		}
 		tr.say(task, training(train)...)
 	}
 }
@@ -157,6 +164,40 @@ func TestSweeps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSweepGivesUp: one whose trials fail, too many of them, has failed and publishes nothing, though some trials have values. A job
+// that trains under its name does not hide it.
+func TestSweepGivesUp(t *testing.T) {
+	r := startOne(t)
+	c := r.admin(t)
+	makeDataset(t, r, c)
+	a := &trainer{agent: newAgent(t, r), done: map[string]bool{}, well: 2}
+	go a.play(a.session(t.Context(), a.node(1)))
+	jobs, sweeps := tandemv1connect.NewJobServiceClient(c, r.url()), tandemv1connect.NewSweepServiceClient(c, r.url())
+	spec := sweepSpec(&tandemv1.MethodSpec{Name: "random"}, 20)
+	spec.Search.MaxFailedTrials = 3
+	res, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: spec}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := awaitSweep(t, jobs, sweeps, res.Msg.GetJob().GetId())
+	reason := got.GetJob().GetReason()
+	if got.GetJob().GetState() != tandemv1.JobState_JOB_STATE_FAILED || got.GetBest() == nil || !strings.Contains(reason, "4 trials failed, and 3 may") || !strings.Contains(reason, "is the best of") {
+		t.Errorf("%v", got.GetJob())
+	}
+	if n := len(r.state.View().VersionsOf("toy")); n != 0 {
+		t.Errorf("it published %d versions", n)
+	}
+	plain := proto.Clone(got.GetBest().GetSpec()).(*tandemv1.JobSpec)
+	plain.Name = "search"
+	if _, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: plain})); err != nil {
+		t.Fatal(err)
+	}
+	again, err := sweeps.GetSweep(t.Context(), connect.NewRequest(&tandemv1.GetSweepRequest{Id: "search"}))
+	if err != nil || again.Msg.GetJob().GetId() != got.GetJob().GetId() {
+		t.Errorf("its name stands for %v, %v", again, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/client"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -298,9 +299,21 @@ same seed and hyper-parameters, and no publish section. Its value is in tandem s
 			if a.output == "csv" {
 				return writeRecords(a.out, trialRecords(s.GetJob(), []*tandemv1.Trial{t}))
 			}
-			return a.showAs(func() ([]byte, error) { return specJSON(t.GetSpec()) }, bestParts(s))
+			if t.GetStartCheckpointId() != "" && a.output != "" && a.output != "table" {
+				fmt.Fprintf(a.err, "Trial %d began from a checkpoint of another trial: its spec alone does not give it again.\n", t.GetNumber())
+			}
+			return a.showAs(func() ([]byte, error) { return specJSON(winner(t)) }, bestParts(s))
 		}),
 	})
+}
+
+// winner is the spec of a trial under a name of its own: that of the sweep goes on to name the sweep.
+func winner(t *tandemv1.Trial) *tandemv1.JobSpec {
+	const longest = 63
+	suffix := fmt.Sprintf("-trial%d", t.GetNumber())
+	spec := proto.Clone(t.GetSpec()).(*tandemv1.JobSpec)
+	spec.Name = strings.TrimRight(spec.GetName()[:min(len(spec.GetName()), longest-len(suffix))], "-") + suffix
+	return spec
 }
 
 // notYet says that a sweep has no value yet; scripts see that its state does not allow it.

@@ -279,7 +279,7 @@ func (r *replayed) parts(spec *tandemv1.JobSpec) []part {
 	})
 	unknown, blind := 0, false
 	for _, m := range r.Methods {
-		best, trial, missed := "", "none", ""
+		best, trial, missed := "nothing measured", "", ""
 		if m.BestTrial > 0 {
 			best, trial, missed = fmt.Sprintf("%.4g", *m.BestValue), fmt.Sprint(m.BestTrial), "nothing"
 		}

@@ -105,7 +105,7 @@ func aSweep(t *testing.T) fakeSweep {
 	f := fakeSweep{sweep: &tandemv1.GetSweepResponse{
 		Job: &tandemv1.Job{Id: "job-1", Name: "digits-asha", Kind: tandemv1.JobKind_JOB_KIND_SWEEP, Spec: s, State: tandemv1.JobState_JOB_STATE_RUNNING, Reason: "Searches.", SubmittedBy: "ann"},
 		Sweep: &tandemv1.Sweep{
-			Id: "job-1", MaxTrials: 16, Made: 14, BestTrialId: "trial-07", BestValue: 0.97, SlotSeconds: 1800,
+			Id: "job-1", MaxTrials: 16, Made: 14, BestTrialId: "trial-07", BestValue: proto.Float64(0.97), SlotSeconds: 1800,
 			Trials: map[string]int32{"running": 1, "paused": 1, "completed": 2, "failed": 1, "stopped": 9},
 		},
 	}}
@@ -238,7 +238,9 @@ func TestBestIsASpecToSubmit(t *testing.T) {
 		u.want(u.run("sweep", "best", "job-1", "-o", form), exitOK)
 		u.in = u.out.String()
 		u.want(u.run("submit", "-f", "-"), exitOK)
-		if diff := cmp.Diff(s.trials[6].GetSpec(), got, protocmp.Transform()); diff != "" {
+		want := proto.Clone(s.trials[6].GetSpec()).(*tandemv1.JobSpec)
+		want.Name = "digits-asha-trial7" // the name of the sweep goes on to name the sweep
+		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 			t.Errorf("%s: the spec that was submitted is not that of the trial (-want +got):\n%s", form, diff)
 		}
 	}

@@ -35,12 +35,10 @@ func newSweep(v *state.View, spec *tandemv1.JobSpec, now time.Time) (*tandemv1.S
 		return s, nil
 	}
 	const path = "search.warm_start"
-	job, err := v.ResolveJob(ref)
+	job, err := v.ResolveSweep(ref)
 	switch {
 	case err != nil:
 		return nil, &SpecError{[]Problem{{path, err.Error()}}}
-	case job.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP:
-		return nil, &SpecError{[]Problem{{path, "job " + job.GetId() + " is no sweep"}}}
 	case job.GetSpec().GetMetric() != spec.GetMetric() || job.GetSpec().GetMode() != spec.GetMode():
 		return nil, &SpecError{[]Problem{{path, fmt.Sprintf("sweep %s has metric %s (%s), this one %s (%s): their values cannot be compared",
 			job.GetId(), job.GetSpec().GetMetric(), job.GetSpec().GetMode(), spec.GetMetric(), spec.GetMode())}}}
@@ -71,7 +69,7 @@ func (a sweeps) find(ctx context.Context, ref string) (*state.View, *tandemv1.Jo
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	job, err := v.ResolveJob(ref)
+	job, err := v.ResolveSweep(ref)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -37,7 +37,9 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) *tandemv1.Result {
 				a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_STOPPED, sentence(d.GetReason()))
 			}
 		case *tandemv1.SweepDecision_Finish:
-			a.editSweep(s.GetId(), func(s *tandemv1.Sweep) { s.Finished, s.Reason = true, sentence(d.GetReason()) })
+			a.editSweep(s.GetId(), func(s *tandemv1.Sweep) {
+				s.Finished, s.Failed, s.Reason = true, what.Finish.GetFailed(), sentence(d.GetReason())
+			})
 			a.jobEvent(info, j, "has searched enough: %s", d.GetReason())
 		}
 	}
@@ -140,7 +142,7 @@ func (a *applier) followSweep(old *tandemv1.Job) {
 		a.setJobState(old, tandemv1.JobState_JOB_STATE_PAUSED, "Paused; resume it with: tandem resume "+old.GetId())
 	case active > 0:
 		t, _ := a.FirstIn(old.GetId(), tandemv1.TrialState_TRIAL_STATE_PENDING)
-		a.setJobState(old, tandemv1.JobState_JOB_STATE_PENDING, t.GetReason())
+		a.setJobState(old, tandemv1.JobState_JOB_STATE_PENDING, placing(active, t.GetReason()))
 	case !s.GetFinished():
 		a.setJobState(old, tandemv1.JobState_JOB_STATE_PENDING, "Waits for the search to decide.")
 	default:
@@ -154,6 +156,13 @@ func training(n int32) string {
 		return "1 trial trains"
 	}
 	return fmt.Sprintf("%d trials train", n)
+}
+
+func placing(n int32, first string) string {
+	if n == 1 {
+		return "1 trial waits: " + first
+	}
+	return fmt.Sprintf("%d trials wait, the first: %s", n, first)
 }
 
 func stopping(n int32) string {
@@ -178,6 +187,10 @@ func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.Jo
 	found := fmt.Sprintf("%s Trial %d is the best of %d, with %s %.6g.", s.GetReason(), best.GetNumber(), s.GetMade(), j.GetSpec().GetMetric(), s.GetBestValue())
 	source := best.GetBestCheckpointId()
 	switch {
+	case s.GetFailed() && source != "":
+		return tandemv1.JobState_JOB_STATE_FAILED, found + " To publish it all the same: tandem model publish " + source + " --name MODEL"
+	case s.GetFailed():
+		return tandemv1.JobState_JOB_STATE_FAILED, found
 	case j.GetSpec().GetPublish() == nil:
 		return tandemv1.JobState_JOB_STATE_COMPLETED, found
 	case source == "":

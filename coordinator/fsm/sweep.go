@@ -3,6 +3,8 @@ package fsm
 import (
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -93,8 +95,10 @@ func (a *applier) measured(t *tandemv1.Trial, e *tandemv1.Evaluation) int64 {
 	return a.happened(t.GetJobId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Measured{
 		Measured: &tandemv1.TrialMeasured{Trial: t.GetNumber(), Share: share, Value: value},
 	}}, func(s *tandemv1.Sweep) {
-		if s.GetBestTrialId() == "" || state.BetterValue(spec, value, s.GetBestValue()) {
-			s.BestTrialId, s.BestValue = t.GetId(), value
+		best, there := a.Trial(s.GetBestTrialId())
+		// Of equals the first made, whoever came there first: that does not depend on how fast they trained.
+		if tie := value == s.GetBestValue() && t.GetNumber() < best.GetNumber(); !there || tie || state.BetterValue(spec, value, s.GetBestValue()) {
+			s.BestTrialId, s.BestValue = t.GetId(), proto.Float64(value)
 		}
 	})
 }
@@ -216,7 +220,9 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) *tandemv1.Result {
 		return refuse(invalid, "sweep %s may make %d trials already; say more", label(j), s.GetMaxTrials())
 	}
 	a.happened(s.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Extended{Extended: &tandemv1.SweepExtended{MaxTrials: c.GetMaxTrials()}}},
-		func(s *tandemv1.Sweep) { s.MaxTrials, s.Finished, s.Reason = c.GetMaxTrials(), false, "" })
+		func(s *tandemv1.Sweep) {
+			s.MaxTrials, s.Finished, s.Failed, s.Reason = c.GetMaxTrials(), false, false, ""
+		})
 	if state.JobFinal(j.GetState()) {
 		j = state.Clone(j)
 		j.State, j.Reason, j.FinishedAt = tandemv1.JobState_JOB_STATE_PENDING, "Goes on.", nil

@@ -327,7 +327,7 @@ func soundEvents(r *rapid.T, s *tandemv1.Sweep, trials []*tandemv1.Trial, events
 // soundSweepJob checks that the job is where its trials and the search are.
 func soundSweepJob(r *rapid.T, v *state.View, s *tandemv1.Sweep, trials []*tandemv1.Trial) {
 	j, _ := v.Job(s.GetId())
-	best, running := "", false
+	best, number, running := "", int32(0), false
 	for _, t := range v.TrialsOf(s.GetId()) {
 		running = running || t.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING
 		if state.JobFinal(j.GetState()) && !state.TrialFinal(t.GetState()) {
@@ -346,10 +346,13 @@ func soundSweepJob(r *rapid.T, v *state.View, s *tandemv1.Sweep, trials []*tande
 			continue
 		}
 		if better := best == "" || state.BetterValue(j.GetSpec(), m.GetValue(), bestValue(v, s, best)); better {
-			best = fmt.Sprint(e.GetSeq())
+			best, number = fmt.Sprint(e.GetSeq()), m.GetTrial()
+		} else if m.GetValue() == bestValue(v, s, best) {
+			number = min(number, m.GetTrial())
 		}
 	}
-	if (best != "") != (s.GetBestTrialId() != "") || best != "" && bestValue(v, s, best) != s.GetBestValue() {
+	winner, _ := v.Trial(s.GetBestTrialId())
+	if (best != "") != (s.GetBestTrialId() != "") || best != "" && (bestValue(v, s, best) != s.GetBestValue() || winner.GetNumber() != number) {
 		r.Fatalf("the best of %v is at event %s", s, best)
 	}
 	completed := j.GetState() == tandemv1.JobState_JOB_STATE_COMPLETED || j.GetState() == tandemv1.JobState_JOB_STATE_FAILED

@@ -1,6 +1,11 @@
 package state
 
-import tandemv1 "tandem.dev/proto/tandem/v1"
+import (
+	"fmt"
+	"slices"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
 
 // Job returns a job.
 func (v *View) Job(id string) (*tandemv1.Job, bool) { return get[*tandemv1.Job](v, jobTable, id) }
@@ -18,6 +23,22 @@ func (v *View) ResolveJob(ref string) (*tandemv1.Job, error) {
 		sortByCreation(rows)
 		return rows
 	})
+}
+
+// ResolveSweep finds the job of a sweep by its id, a unique prefix of one, or the name of the newest sweep so named: a job that trains
+// may have the same name.
+func (v *View) ResolveSweep(ref string) (*tandemv1.Job, error) {
+	job, err := resolve(v, jobTable, "sweep", "job-", ref, func(name string) []*tandemv1.Job {
+		rows := slices.DeleteFunc(list[*tandemv1.Job](v, jobTable, "name", name), func(j *tandemv1.Job) bool {
+			return j.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP
+		})
+		sortByCreation(rows)
+		return rows
+	})
+	if err == nil && job.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP {
+		return nil, fmt.Errorf("job %s is no sweep: %w", job.GetId(), ErrNotFound)
+	}
+	return job, err
 }
 
 // JobFinal says whether a job has reached a state it does not leave.

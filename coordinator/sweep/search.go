@@ -204,7 +204,7 @@ func Decision(d search.Decision) (*tandemv1.SweepDecision, error) {
 	case d.Stop != nil:
 		to.Decision = &tandemv1.SweepDecision_Stop{Stop: &tandemv1.StopTrial{Trial: whole(d.Stop.Trial)}}
 	default:
-		to.Decision = &tandemv1.SweepDecision_Finish{Finish: &tandemv1.FinishSweep{}}
+		to.Decision = &tandemv1.SweepDecision_Finish{Finish: &tandemv1.FinishSweep{Failed: d.Failed}}
 	}
 	return to, nil
 }

@@ -22,10 +22,11 @@ case $code in
   exit "$code" ;;
 *) exit "$code" ;; # cancelled by somebody, or no cluster
 esac
+# The winner's own spec with its own seed. Exit code 9: nothing was measured.
+winner=$(tandem sweep best "$sweep" -o yaml)
 echo "best_value=$(tandem sweep status "$sweep" -o json | value best_value)"
 
-# The winner's own spec with its own seed, only longer. Exit code 9: nothing was measured.
-job=$(tandem sweep best "$sweep" -o yaml |
-  tandem submit -f - --set "training.epochs=$epochs" --set "publish.model=$model" -o json | value id)
+# The same, only longer.
+job=$(tandem submit -f - --set "training.epochs=$epochs" --set "publish.model=$model" -o json <<<"$winner" | value id)
 echo "job=$job"
 echo "version=$(tandem wait "$job" -o json | value published_version)"

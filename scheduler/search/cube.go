@@ -240,6 +240,7 @@ type counter struct {
 // maxVisits bounds the work: beyond it there are more points than anybody will try.
 const maxVisits = 1_000_000
 
+// count is 0 where the points are without number.
 func (c *counter) count(part []int) int {
 	if len(part) == 0 {
 		return 1
@@ -257,14 +258,15 @@ func (c *counter) count(part []int) int {
 		return times(n, c.count(part[1:]))
 	}
 	named := c.named(i)
-	total, other := 0, n
+	total, other, endless := 0, n, false
 	for _, cell := range named {
 		if n != p.n && !p.onGrid(cell) {
 			continue
 		}
 		other--
 		c.x[i] = p.middle(cell)
-		total = plus(total, c.count(part[1:]))
+		rest := c.count(part[1:])
+		total, endless = plus(total, rest), endless || rest == 0
 	}
 	if other > 0 {
 		cell := 0
@@ -272,7 +274,11 @@ func (c *counter) count(part []int) int {
 			cell++
 		}
 		c.x[i] = p.middle(cell)
-		total = plus(total, times(other, c.count(part[1:])))
+		rest := c.count(part[1:])
+		total, endless = plus(total, times(other, rest)), endless || rest == 0
+	}
+	if endless {
+		return 0
 	}
 	return total
 }

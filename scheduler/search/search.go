@@ -81,6 +81,8 @@ type Decision struct {
 	Continue *Continue
 	Stop     *Stop
 	Finish   bool
+	// Failed: it finishes since too many trials have failed.
+	Failed bool
 	// Reason is shown to people word for word.
 	Reason string
 }

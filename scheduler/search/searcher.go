@@ -202,8 +202,8 @@ func (s *Searcher) decide() []Decision {
 		return nil
 	}
 	var d []Decision
-	reason := s.exhausted
-	if s.failed > s.cfg.MaxFailed {
+	reason, failed := s.exhausted, s.failed > s.cfg.MaxFailed
+	if failed {
 		reason = fmt.Sprintf("%d trials failed, and %d may: look at their logs", s.failed, s.cfg.MaxFailed)
 	}
 	if reason != "" {
@@ -214,7 +214,7 @@ func (s *Searcher) decide() []Decision {
 	}
 	if s.training == 0 {
 		s.finished = true
-		d = append(d, Decision{Finish: true, Reason: reason})
+		d = append(d, Decision{Finish: true, Failed: failed, Reason: reason})
 	}
 	return d
 }

@@ -148,6 +148,7 @@ func TestSize(t *testing.T) {
 		{Space{"a": {Int: []int64{1, 10}}, "b": {Choice: []any{1.0, 2.0}}}, 20},
 		{Space{"a": {Int: []int64{0, 1 << 50}}, "b": {Int: []int64{0, 1 << 50}}}, math.MaxInt},
 		{Space{"a": {Int: []int64{1, 1 << 40}}, "b": {Choice: []any{1.0, 2.0}, When: map[string][]any{"a": {7.0}}}}, 1<<40 + 1},
+		{Space{"a": {Choice: []any{1.0, 2.0, 3.0}}, "b": {Double: []float64{0, 1}, When: map[string][]any{"a": {1.0}}}}, 0}, // without number
 		{many, math.MaxInt}, // more than would be counted in a moment
 	} {
 		if got := tt.space.Size(); got != tt.want {

@@ -117,6 +117,8 @@ search:
         momentum:
           double: [0, 0.9]
           when: {training: {optimizer: {name: sgd}}, training.batch: [16, 32]}
+        beta1: {choice: [1e-1, .5, -2.5E+1, "1e-1", 1e, 0x1F]}
+        eps: {const: 1e-8, when: {training.optimizer.lr: 1e-2}}
         nesterov: {const: true, when: {training.optimizer.name: [sgd]}}
     model.mlp.hidden: {choice: [[16], &wide [32, 32], *wide]}
 `
@@ -143,6 +145,9 @@ func TestMaps(t *testing.T) {
 			"training.optimizer.momentum": {Double: []float64{0, 0.9}, When: map[string]*structpb.ListValue{
 				"training.optimizer.name": list("sgd"), "training.batch": list(16, 32),
 			}},
+			// A number is one however it is written, and text in quotes is text.
+			"training.optimizer.beta1":    {Choice: list(0.1, 0.5, -25, "1e-1", "1e", 31)},
+			"training.optimizer.eps":      {Const: structpb.NewNumberValue(1e-8), When: map[string]*structpb.ListValue{"training.optimizer.lr": list(0.01)}},
 			"training.optimizer.nesterov": {Const: structpb.NewBoolValue(true), When: map[string]*structpb.ListValue{"training.optimizer.name": list("sgd")}},
 			"model.mlp.hidden":            {Choice: list([]any{16}, []any{32, 32}, []any{32, 32})},
 		},

@@ -2,9 +2,11 @@ package spec
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -67,6 +69,9 @@ func (d *decoder) tooMany(node ast.Node, path string) bool {
 	return d.read >= maxRead
 }
 
+// numberRE is a number as JSON and YAML 1.2 write it.
+var numberRE = regexp.MustCompile(`^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$`)
+
 // value reads a number, a text, true or false, or a list of them.
 func (d *decoder) value(node ast.Node, path string) (*structpb.Value, bool) {
 	if d.tooMany(node, path) {
@@ -74,6 +79,11 @@ func (d *decoder) value(node ast.Node, path string) (*structpb.Value, bool) {
 	}
 	n := d.resolve(node)
 	if text, ok := textOf(n); ok {
+		if n.GetToken().Type == token.StringType && numberRE.MatchString(text) { // 1e-3, which YAML 1.1 took for text
+			if x, ok := number(n); ok {
+				return structpb.NewNumberValue(x), true
+			}
+		}
 		return structpb.NewStringValue(text), true
 	}
 	switch t := n.(type) {

@@ -108,8 +108,8 @@ type Sweep struct {
 	Trials map[string]int32 `protobuf:"bytes,7,rep,name=trials,proto3" json:"trials,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Trial with the best value so far; empty before the first.
 	BestTrialId string `protobuf:"bytes,8,opt,name=best_trial_id,json=bestTrialId,proto3" json:"best_trial_id,omitempty"`
-	// Its best value.
-	BestValue float64 `protobuf:"fixed64,9,opt,name=best_value,json=bestValue,proto3" json:"best_value,omitempty"`
+	// Its best value; not set before the first.
+	BestValue *float64 `protobuf:"fixed64,9,opt,name=best_value,json=bestValue,proto3,oneof" json:"best_value,omitempty"`
 	// Seconds of slots that allocations which ended have taken.
 	SlotSeconds float64 `protobuf:"fixed64,10,opt,name=slot_seconds,json=slotSeconds,proto3" json:"slot_seconds,omitempty"`
 	// When the search ends at the latest; not set: never.
@@ -123,7 +123,9 @@ type Sweep struct {
 	// One of its limits was reached.
 	Exhausted bool `protobuf:"varint,15,opt,name=exhausted,proto3" json:"exhausted,omitempty"`
 	// Trials that were made.
-	Made          int32 `protobuf:"varint,16,opt,name=made,proto3" json:"made,omitempty"`
+	Made int32 `protobuf:"varint,16,opt,name=made,proto3" json:"made,omitempty"`
+	// It gave up, for too many trials have failed.
+	Failed        bool `protobuf:"varint,17,opt,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,8 +217,8 @@ func (x *Sweep) GetBestTrialId() string {
 }
 
 func (x *Sweep) GetBestValue() float64 {
-	if x != nil {
-		return x.BestValue
+	if x != nil && x.BestValue != nil {
+		return *x.BestValue
 	}
 	return 0
 }
@@ -268,6 +270,13 @@ func (x *Sweep) GetMade() int32 {
 		return x.Made
 	}
 	return 0
+}
+
+func (x *Sweep) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
 }
 
 // PriorTrial is what an earlier sweep found out about a point.
@@ -1105,9 +1114,11 @@ func (x *StopTrial) GetTrial() int32 {
 	return 0
 }
 
-// FinishSweep is empty.
+// FinishSweep ends the search.
 type FinishSweep struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It gives up, for too many trials have failed.
+	Failed        bool `protobuf:"varint,1,opt,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1140,6 +1151,13 @@ func (x *FinishSweep) ProtoReflect() protoreflect.Message {
 // Deprecated: Use FinishSweep.ProtoReflect.Descriptor instead.
 func (*FinishSweep) Descriptor() ([]byte, []int) {
 	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *FinishSweep) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
 }
 
 // GetSweepRequest names a sweep.
@@ -1705,7 +1723,7 @@ var File_tandem_v1_sweep_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xdd\x04\n" +
+	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x89\x05\n" +
 	"\x05Sweep\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tevent_seq\x18\x02 \x01(\x03R\beventSeq\x12\x1f\n" +
@@ -1716,9 +1734,9 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\bfinished\x18\x05 \x01(\bR\bfinished\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x124\n" +
 	"\x06trials\x18\a \x03(\v2\x1c.tandem.v1.Sweep.TrialsEntryR\x06trials\x12\"\n" +
-	"\rbest_trial_id\x18\b \x01(\tR\vbestTrialId\x12\x1d\n" +
+	"\rbest_trial_id\x18\b \x01(\tR\vbestTrialId\x12\"\n" +
 	"\n" +
-	"best_value\x18\t \x01(\x01R\tbestValue\x12!\n" +
+	"best_value\x18\t \x01(\x01H\x00R\tbestValue\x88\x01\x01\x12!\n" +
 	"\fslot_seconds\x18\n" +
 	" \x01(\x01R\vslotSeconds\x126\n" +
 	"\bdeadline\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12+\n" +
@@ -1728,10 +1746,12 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"parameters\x18\x0e \x03(\tR\n" +
 	"parameters\x12\x1c\n" +
 	"\texhausted\x18\x0f \x01(\bR\texhausted\x12\x12\n" +
-	"\x04made\x18\x10 \x01(\x05R\x04made\x1a9\n" +
+	"\x04made\x18\x10 \x01(\x05R\x04made\x12\x16\n" +
+	"\x06failed\x18\x11 \x01(\bR\x06failed\x1a9\n" +
 	"\vTrialsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"q\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01B\r\n" +
+	"\v_best_value\"q\n" +
 	"\n" +
 	"PriorTrial\x127\n" +
 	"\n" +
@@ -1790,8 +1810,9 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\x05trial\x18\x01 \x01(\x05R\x05trial\x12\x14\n" +
 	"\x05until\x18\x02 \x01(\x01R\x05until\"!\n" +
 	"\tStopTrial\x12\x14\n" +
-	"\x05trial\x18\x01 \x01(\x05R\x05trial\"\r\n" +
-	"\vFinishSweep\"!\n" +
+	"\x05trial\x18\x01 \x01(\x05R\x05trial\"%\n" +
+	"\vFinishSweep\x12\x16\n" +
+	"\x06failed\x18\x01 \x01(\bR\x06failed\"!\n" +
 	"\x0fGetSweepRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\xb3\x01\n" +
 	"\x10GetSweepResponse\x12 \n" +
@@ -1939,6 +1960,7 @@ func file_tandem_v1_sweep_proto_init() {
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
+	file_tandem_v1_sweep_proto_msgTypes[0].OneofWrappers = []any{}
 	file_tandem_v1_sweep_proto_msgTypes[2].OneofWrappers = []any{
 		(*SweepEvent_Begun)(nil),
 		(*SweepEvent_Measured)(nil),

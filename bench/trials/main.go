@@ -42,9 +42,9 @@ type Figure struct {
 func main() {
 	var c Config
 	flag.IntVar(&c.Trials, "trials", 10_000, "trials of the sweep")
-	flag.IntVar(&c.Slots, "slots", 160, "slots they share")
+	flag.IntVar(&c.Slots, "slots", 16, "slots they share")
 	flag.DurationVar(&c.Length, "length", time.Second, "time each takes")
-	flag.IntVar(&c.Nodes, "nodes", 8, "agents that the slots are on")
+	flag.IntVar(&c.Nodes, "nodes", 2, "agents that the slots are on")
 	flag.IntVar(&c.Reports, "reports", 2000, "reports that are timed one after the other")
 	flag.StringVar(&c.Out, "out", "bench/results", "folder of the results")
 	flag.StringVar(&c.Profile, "profile", "", "file for a profile of the processor while the trials run")

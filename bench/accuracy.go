@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// targetAccuracy on the validation split of the digits is what about one in ten points of the space reaches.
+	// targetAccuracy on the validation split of the digits: good points of the space reach it.
 	targetAccuracy = 0.985
 	// searchLimit is how long a search may take to reach it; one that does not counts as so long.
 	searchLimit = 3 * time.Minute
@@ -81,7 +81,7 @@ func (up *upCluster) timeToAccuracy(ctx context.Context, method *tandemv1.Method
 	}
 	job := res.Msg.GetJob()
 	begin := job.GetCreatedAt().AsTime()
-	end, found, err := up.firstAccurate(ctx, job.GetId(), begin)
+	end, err := up.firstAccurate(ctx, job.GetId(), begin)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -90,29 +90,29 @@ func (up *upCluster) timeToAccuracy(ctx context.Context, method *tandemv1.Method
 		return 0, 0, fmt.Errorf("list the trials: %w", err)
 	}
 	_, err = up.api.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: job.GetId(), Intent: tandemv1.JobIntent_JOB_INTENT_CANCEL}))
-	if err != nil && !found {
+	if err != nil && connect.CodeOf(err) != connect.CodeFailedPrecondition { // it may have made all its trials
 		return 0, 0, fmt.Errorf("cancel: %w", err)
 	}
 	return end.Sub(begin).Seconds(), len(sweep.Msg.GetTrials()), up.settled(ctx)
 }
 
 // firstAccurate returns when a trial of a sweep first had the target accuracy, or when the time for it was over.
-func (up *upCluster) firstAccurate(ctx context.Context, id string, begin time.Time) (at time.Time, found bool, err error) {
+func (up *upCluster) firstAccurate(ctx context.Context, id string, begin time.Time) (time.Time, error) {
 	limit := begin.Add(searchLimit)
 	for after := int64(0); time.Now().Before(limit); {
 		res, err := up.api.Sweeps.ListSweepEvents(ctx, connect.NewRequest(&tandemv1.ListSweepEventsRequest{Id: id, After: after}))
 		if err != nil {
-			return limit, false, fmt.Errorf("list the events of the sweep: %w", err)
+			return limit, fmt.Errorf("list the events of the sweep: %w", err)
 		}
 		for _, e := range res.Msg.GetEvents() {
 			after = e.GetSeq()
 			if m := e.GetMeasured(); m != nil && m.GetValue() >= targetAccuracy {
-				return e.GetTime().AsTime(), true, nil
+				return e.GetTime().AsTime(), nil
 			}
 		}
 		if err := client.Sleep(ctx, 200*time.Millisecond); err != nil {
-			return limit, false, err
+			return limit, err
 		}
 	}
-	return limit, false, nil
+	return limit, nil
 }

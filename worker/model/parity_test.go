@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 // parityCase is one training of bench/peers/parity.py.
 type parityCase struct {
 	Model       string
+	Double      bool // in F64
 	Optimizer   torch.OptimizerKind
 	Data        uint64 // which batches
 	LR          float64
@@ -49,11 +50,12 @@ var parityModels = map[string]struct {
 	shape   []int64
 	outputs int
 }{
-	"mlp":     {mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{48, 32}}), 32, []int64{64}, 10},
-	"cnn":     {cnnSpec(&tandemv1.CnnSpec{Channels: []int32{8, 16}, Hidden: []int32{32}, Norm: "group", Activation: "gelu"}), 16, []int64{1, 12, 12}, 10},
-	"resnet8": {resnetSpec(&tandemv1.ResnetSpec{Depth: 8}), 16, []int64{3, 12, 12}, 10},
-	"gpt":     {gptSpec(&tandemv1.GptSpec{Layers: 2, Width: 32, Heads: 4}), 8, []int64{16}, 256},
-	"own":     {nil, 16, []int64{8, 4}, 2},
+	"mlp":      {mlpSpec(&tandemv1.MlpSpec{Hidden: []int32{48, 32}}), 32, []int64{64}, 10},
+	"cnn":      {cnnSpec(&tandemv1.CnnSpec{Channels: []int32{8, 16}, Hidden: []int32{32}, Norm: "group", Activation: "gelu"}), 16, []int64{1, 12, 12}, 10},
+	"resnet8":  {resnetSpec(&tandemv1.ResnetSpec{Depth: 8}), 16, []int64{3, 12, 12}, 10},
+	"resnet18": {resnetSpec(&tandemv1.ResnetSpec{Depth: 18}), 8, []int64{3, 4, 4}, 10},
+	"gpt":      {gptSpec(&tandemv1.GptSpec{Layers: 2, Width: 32, Heads: 4}), 8, []int64{16}, 256},
+	"own":      {nil, 16, []int64{8, 4}, 2},
 }
 
 // The same initial weights, data and settings give PyTorch's loss at each of 100 steps.
@@ -71,6 +73,7 @@ func TestLossIsPyTorchs(t *testing.T) {
 	}
 	for _, c := range file.Cases {
 		t.Run(c.Model+" "+string(c.Optimizer), func(t *testing.T) {
+			t.Parallel()
 			if len(c.Losses) != 100 || !(c.Losses[99] < 0.9*c.Losses[0]) {
 				t.Fatalf("%d losses that do not fall: %v", len(c.Losses), c.Losses)
 			}
@@ -97,6 +100,11 @@ func lossesOf(t *testing.T, c parityCase) []float64 {
 	}
 	m := parityModel(t, p.spec, p.shape, p.outputs)
 	defer m.Close()
+	if c.Double {
+		if err := m.Double(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	loss := torch.CrossEntropy
 	if p.spec == nil {
 		loss = torch.MSE
@@ -189,7 +197,7 @@ func parityBatch(name string, key uint64, rows int, shape []int64) torch.Batch {
 		}
 	case "own":
 		batch.X, batch.Targets = numbers(key, int64(rows*n)), numbers(key+500, int64(rows*2))
-	case "resnet8": // images of 4x4 squares
+	case "resnet8", "resnet18": // images of 4x4 squares
 		planes, side := rows*int(shape[0]), int(shape[1])
 		small := numbers(key, int64(planes*16))
 		for plane := range planes {

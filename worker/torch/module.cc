@@ -97,6 +97,15 @@ tdm_status tdm_module_to(tdm_module m, tdm_device device) {
   return guarded([&] { as_module(m).to(device_of(device)); }, TDM_DEVICE);
 }
 
+tdm_status tdm_module_double(tdm_module m) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    for (const auto& list : {parameters_of(as_module(m)), buffers_of(as_module(m))})
+      for (const auto& t : list)
+        if (t.second.is_floating_point()) t.second.set_data(t.second.to(at::kDouble));
+  });
+}
+
 tdm_status tdm_module_train(tdm_module m, int32_t on) {
   return guarded([&] { set_training(as_module(m), on != 0); }, TDM_MODEL);
 }

@@ -114,6 +114,15 @@ func (m *Module) To(d Device) error {
 	return nil
 }
 
+// Double turns parameters and buffers into F64. Nothing but a comparison that rounding must not decide needs that:
+// a Trainer made from the module gives it its inputs in F64, Forward does not.
+func (m *Module) Double() error {
+	if m.cm == nil {
+		return ErrClosed
+	}
+	return check(C.tdm_module_double(m.handle()))
+}
+
 // SetTraining switches between training (dropout, batch statistics) and evaluation.
 func (m *Module) SetTraining(on bool) error {
 	if m.cm == nil {

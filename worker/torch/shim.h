@@ -102,6 +102,8 @@ tdm_status tdm_module_add_child(tdm_module m, const char *name, tdm_module child
 tdm_status tdm_module_define(tdm_module m, const char *source);
 tdm_status tdm_module_check(tdm_module m);
 tdm_status tdm_module_to(tdm_module m, tdm_device device);
+// Parameters and buffers of floating point become doubles.
+tdm_status tdm_module_double(tdm_module m);
 tdm_status tdm_module_train(tdm_module m, int32_t on);
 tdm_status tdm_module_save(tdm_module m, uint8_t **data, size_t *bytes);
 void tdm_bytes_free(uint8_t *data);

@@ -219,6 +219,10 @@ Trainer::Input Trainer::stage(const Batch& batch) {
   in.x = put(x_host_, x_space_, batch.x, batch.x_shape, at::kFloat);
   in.y = batch.labels ? put(y_host_, y_space_, batch.labels, batch.y_shape, at::kLong)
                       : put(y_host_, y_space_, batch.targets, batch.y_shape, at::kFloat);
+  if (params_[0].second.scalar_type() == at::kDouble) {
+    in.x = in.x.to(at::kDouble);
+    if (!batch.labels) in.y = in.y.to(at::kDouble);
+  }
   return in;
 }
 

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,9 +27,27 @@ const sweepSteps = 16
 type trainer struct {
 	*agent
 	done map[string]bool // engines and what was said for them
-	seqs []int64
+	seqs answers
 	well int // trainings that go well before all others fail; 0: all do
 	made int // trainings
+}
+
+// answers are the sequence numbers that the coordinator gave; the test reads them beside the session.
+type answers struct {
+	mu   sync.Mutex
+	seqs []int64
+}
+
+func (a *answers) add(seqs []int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seqs = append(a.seqs, seqs...)
+}
+
+func (a *answers) all() []int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.seqs)
 }
 
 // play answers a session until it ends.
@@ -103,7 +123,7 @@ func (tr *trainer) say(task *tandemv1.EngineTask, reports ...*tandemv1.EngineRep
 			tr.t.Errorf("report %v was refused: %s", reports[i], refusal)
 		}
 	}
-	tr.seqs = append(tr.seqs, res.Msg.GetSeqs()...)
+	tr.seqs.add(res.Msg.GetSeqs())
 }
 
 func sweepSpec(method *tandemv1.MethodSpec, trials int32) *tandemv1.JobSpec {
@@ -158,7 +178,7 @@ func TestSweeps(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkSweep(t, r, awaitSweep(t, jobs, sweeps, id), 15)
-			for _, seq := range a.seqs {
+			for _, seq := range a.seqs.all() {
 				if seq > r.state.View().Sweeps()[0].GetEventSeq() {
 					t.Errorf("an answer names event %d", seq)
 				}

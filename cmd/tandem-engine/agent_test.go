@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -95,6 +96,7 @@ type agent struct {
 	mu         sync.Mutex
 	cond       *sync.Cond
 	tasks      map[string]*tandemv1.EngineTask
+	next       map[string]*tandemv1.EngineTask // what the process of an engine does after it
 	reports    map[string][]*tandemv1.EngineReport
 	progress   []*tandemv1.Progress
 	rendezvous map[string][]byte                      // by generation and key
@@ -134,6 +136,17 @@ func (a *agent) Hello(_ context.Context, r *connect.Request[tandemv1.HelloReques
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no engine %s", r.Msg.GetEngineId()))
 	}
 	return connect.NewResponse(&tandemv1.HelloResponse{Task: task, Threads: 1, ServeSocket: filepath.Join(a.dir, "serve.sock"), Scratch: a.dir}), nil
+}
+
+func (a *agent) NextTask(_ context.Context, r *connect.Request[tandemv1.NextTaskRequest]) (*connect.Response[tandemv1.NextTaskResponse], error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	task := a.next[r.Msg.GetEngineId()]
+	if task == nil {
+		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("no task"))
+	}
+	a.tasks[task.GetId()] = task
+	return connect.NewResponse(&tandemv1.NextTaskResponse{EngineId: task.GetId()}), nil
 }
 
 func (a *agent) Control(ctx context.Context, r *connect.Request[tandemv1.ControlRequest], s *connect.ServerStream[tandemv1.ControlResponse]) error {

@@ -34,15 +34,34 @@ var errOrphan = errors.New("the agent is gone")
 // lastWord is how long an engine that ends tries to say why.
 const lastWord = 5 * time.Second
 
-// runEngine gets the task, does it and reports how it ended.
+// runEngine does one task after another, as long as the agent has one.
 func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
-	h := newHost(c, log)
-	hello, err := h.hello(ctx)
-	if err != nil {
-		return err
+	for set := false; ; set = true {
+		h := newHost(c, log)
+		hello, err := h.hello(ctx)
+		if err != nil {
+			return err
+		}
+		if !set {
+			err = torch.Init(torch.Options{Threads: int(hello.GetThreads()), Deterministic: true})
+		}
+		if err == nil {
+			err = os.Setenv("TMPDIR", hello.GetScratch()) // each task has its own
+		}
+		again, err := runTask(ctx, h, hello, err, log)
+		if err != nil || !again {
+			return err
+		}
+		if c.EngineID, err = h.next(ctx, hello.GetEndOfOutput()); err != nil || c.EngineID == "" {
+			return err
+		}
 	}
+}
+
+// runTask does one task and reports how it ended. broken is what was wrong before. again: the process may have another one.
+func runTask(ctx context.Context, h *host, hello *tandemv1.HelloResponse, broken error, log zerolog.Logger) (again bool, err error) {
 	e := &engine{host: h, hello: hello, task: hello.GetTask(), orders: &mailbox{}}
-	e.log = log.With().Str("engine", c.EngineID).Int64("gen", e.task.GetGeneration()).Logger()
+	e.log = log.With().Str("engine", h.id).Int64("gen", e.task.GetGeneration()).Logger()
 
 	work, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -60,12 +79,12 @@ func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
 	beside.Go(func() { h.sendProgress(besideCtx) })
 
 	done := make(chan error, 1)
-	go func() { done <- e.do(work) }()
+	go func() { done <- e.do(work, broken) }()
 	select {
 	case err = <-done:
 	case <-work.Done():
 		if cause := context.Cause(work); errors.Is(cause, errOrphan) {
-			return cause
+			return false, cause
 		}
 		// A call into libtorch may not come back soon; a replica finishes what it took.
 		select {
@@ -76,9 +95,9 @@ func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
 	}
 	if ctx.Err() != nil {
 		e.log.Info().Msg("ended by a signal")
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil && e.task.GetTrain() != nil, err
 }
 
 func errOr(err, other error) error {
@@ -113,11 +132,9 @@ type engine struct {
 }
 
 // do does the task and sends the last word.
-func (e *engine) do(ctx context.Context) error {
+func (e *engine) do(ctx context.Context, broken error) error {
 	store, err := newStore(e.task.GetStorage())
-	if err == nil {
-		err = torch.Init(torch.Options{Threads: int(e.hello.GetThreads()), Deterministic: true})
-	}
+	err = errors.Join(err, broken)
 	var end *tandemv1.EngineReport
 	if err == nil {
 		switch {

@@ -52,6 +52,23 @@ func (h *host) hello(ctx context.Context) (*tandemv1.HelloResponse, error) {
 	return res.Msg, nil
 }
 
+// next waits for another task, after the mark that ends what was written for the one before; "" when the agent has none.
+func (h *host) next(ctx context.Context, mark string) (string, error) {
+	for _, out := range []*os.File{os.Stdout, os.Stderr} {
+		if _, err := fmt.Fprintln(out, mark); err != nil {
+			return "", fmt.Errorf("end the output of %s: %w", h.id, err)
+		}
+	}
+	res, err := h.client.NextTask(ctx, connect.NewRequest(&tandemv1.NextTaskRequest{EngineId: h.id}))
+	switch {
+	case ctx.Err() != nil, connect.CodeOf(err) == connect.CodeFailedPrecondition:
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("ask the agent for another task: %w", err)
+	}
+	return res.Msg.GetEngineId(), nil
+}
+
 // control reads commands until the stream ends, which means that the agent is gone.
 func (h *host) control(ctx context.Context, put func(*tandemv1.ControlResponse)) error {
 	stream, err := h.client.Control(ctx, connect.NewRequest(&tandemv1.ControlRequest{EngineId: h.id}))

@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
 
 // TestStints trains in parts, as a search lets it: each ends with an evaluation, a checkpoint and the word that it has reached
 // its share, and the last ends like a training that was never stopped, bit for bit. Another trial begins from its state.
@@ -59,4 +63,32 @@ func TestStints(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNextTask trains in processes that have trained before: it ends as in processes of its own, bit for bit, also when the model,
+// the optimizer and the batch were others.
+func TestNextTask(t *testing.T) {
+	j := training{trial: trial(t, "-own"), spec: parse(t, cnn), generation: 2}
+	_, want := final(t, j.finish(t), "alloc-2/0")
+
+	a := newAgent(t)
+	before := training{trial: trial(t, "-before"), spec: parse(t, resnet), generation: 1}
+	j.trial = trial(t, "-after")
+	a.next = map[string]*tandemv1.EngineTask{}
+	var ranks []*process
+	for rank := range 2 {
+		first, second := before.task(t, rank), j.task(t, rank)
+		a.next[first.GetId()] = second
+		ranks = append(ranks, a.start(first))
+	}
+	for rank, p := range ranks {
+		if code := p.wait(t); code != 0 {
+			t.Fatalf("rank %d ended with code %d", rank, code)
+		}
+	}
+	if first := a.last("alloc-1/0"); first.GetFinished() == nil {
+		t.Errorf("the first task ended with %v", first)
+	}
+	_, got := final(t, a, "alloc-2/0")
+	same(t, got, want)
 }

@@ -50,6 +50,8 @@ type Config struct {
 	KillGrace time.Duration
 	// HelloTimeout is the time an engine has to ask for its task before it counts as hung.
 	HelloTimeout time.Duration
+	// EngineIdle is how long an engine whose task is over waits for another of the same job, whose start that saves; 0: not at all.
+	EngineIdle time.Duration
 	// ProbeInterval is the time between two questions whether an engine lives, and the time it has to answer one; two without an
 	// answer end it.
 	ProbeInterval time.Duration
@@ -80,6 +82,7 @@ func DefaultConfig() Config {
 		DataCache:        4 << 30,
 		KillGrace:        5 * time.Second,
 		HelloTimeout:     time.Minute,
+		EngineIdle:       5 * time.Second,
 		ProbeInterval:    5 * time.Second,
 		LogFlush:         2 * time.Second,
 		ProgressInterval: 500 * time.Millisecond,
@@ -110,6 +113,9 @@ func (c Config) Validate() error {
 	}
 	if c.Cores < 0 {
 		errs = append(errs, fmt.Errorf("cores: must not be negative, got %d", c.Cores))
+	}
+	if c.EngineIdle < 0 {
+		errs = append(errs, fmt.Errorf("engine idle: must not be negative, got %v", c.EngineIdle))
 	}
 	if c.DataCache < 0 {
 		errs = append(errs, fmt.Errorf("data cache: must not be negative, got %d", c.DataCache))

@@ -12,7 +12,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// engine is one process and its task. The supervisor's lock guards what changes.
+// engine is a task and its process. The supervisor's lock guards what changes.
 type engine struct {
 	task    *tandemv1.EngineTask
 	slot    *tandemv1.Slot
@@ -21,10 +21,10 @@ type engine struct {
 	socket  string // to serve on; only of replicas
 	log     *engineLog
 	told    chan struct{} // closed and replaced when the orders change
-	gone    chan struct{} // closed when its process is gone
+	gone    chan struct{} // closed when its process is gone or has gone on to another task
 
 	orders  orders
-	proc    process
+	proc    *runner
 	phase   phase
 	fenced  bool
 	hung    bool // it does not answer any more
@@ -33,15 +33,28 @@ type engine struct {
 	termed  time.Time
 	spoke   time.Time // when it reported how it ends
 	outcome string    // what it reported then
+	idle    time.Time // when it asked for another task
+	next    string    // id of the task that its process went on to
 	quiet   bool      // nobody waits for a report of its end
 	reason  string    // why the agent ended it
 }
 
 func (e *engine) view() engineView {
+	idle := e.idle
+	if e.proc.dead {
+		idle = time.Time{}
+	}
 	return engineView{
 		key: keyOf(e.task), slot: e.task.GetSlotId(), phase: e.phase, fenced: e.fenced, hung: e.hung,
-		started: e.started, termed: e.termed, spoke: e.spoke, orders: e.orders, trains: !isReplica(e.task),
+		started: e.started, termed: e.termed, spoke: e.spoke, idle: idle, orders: e.orders, trains: !isReplica(e.task),
+		job: e.task.GetTrain().GetJobId(),
 	}
+}
+
+// mayGoOn tells whether its process may get another task: it trained, that is over, and nothing was wrong with it. It needs the
+// supervisor's lock.
+func (e *engine) mayGoOn() bool {
+	return e.task.GetTrain() != nil && (e.outcome == "finished" || e.outcome == "stopped") && e.phase < phaseTerminating
 }
 
 // tell changes the orders. It needs the supervisor's lock.

@@ -47,8 +47,20 @@ func (h *host) Hello(_ context.Context, req *connect.Request[tandemv1.HelloReque
 	}
 	return connect.NewResponse(&tandemv1.HelloResponse{
 		Task: e.task, Threads: int32(e.threads), ServeSocket: e.socket, Scratch: e.scratch,
-		Cache: h.supervisor.cfg.cache, CacheBytes: h.supervisor.cfg.room, NodeId: h.node,
+		Cache: h.supervisor.cfg.cache, CacheBytes: h.supervisor.cfg.room, NodeId: h.node, EndOfOutput: e.log.mark,
 	}), nil
+}
+
+// NextTask gives an engine whose task is over another.
+func (h *host) NextTask(ctx context.Context, req *connect.Request[tandemv1.NextTaskRequest]) (*connect.Response[tandemv1.NextTaskResponse], error) {
+	id, err := h.supervisor.next(ctx, req.Msg.GetEngineId())
+	if errors.Is(err, errOver) {
+		return nil, over(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.NextTaskResponse{EngineId: id}), nil
 }
 
 // Control tells an engine its orders: those there are, and each change. The stream ends with the engine or the agent.

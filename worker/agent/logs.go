@@ -3,9 +3,11 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,6 +76,9 @@ type engineLog struct {
 	stdout, stderr lineWriter
 	last           tail // of stderr
 	done           chan struct{}
+	// mark is the line after which an output has nothing more of the task; the channel of that output is closed then.
+	mark                     string
+	stdoutEnded, stderrEnded chan struct{}
 
 	mu     sync.Mutex
 	buffer bytes.Buffer // lines not sealed yet
@@ -89,16 +94,32 @@ func (l *logs) of(ctx context.Context, task *tandemv1.EngineTask) *engineLog {
 	e := &engineLog{
 		logs: l, task: task, last: tail{limit: 12},
 		done: make(chan struct{}), full: make(chan struct{}, 1),
+		mark: rand.Text(), stdoutEnded: make(chan struct{}), stderrEnded: make(chan struct{}),
 	}
-	e.stdout.emit = e.add
-	e.stderr.emit = func(line string) {
+	e.stdout.emit = e.until(e.stdoutEnded, e.add)
+	e.stderr.emit = e.until(e.stderrEnded, func(line string) {
 		e.last.add(line)
 		e.add(line)
-	}
+	})
 	if trialOf(task) != "" {
 		l.uploads.Go(func() { e.upload(ctx) })
 	}
 	return e
+}
+
+// until hands on lines to add up to the mark, which may stand behind a line without an end.
+func (e *engineLog) until(ended chan struct{}, add func(line string)) func(line string) {
+	over := false
+	return func(line string) {
+		text, marked := strings.CutSuffix(line, e.mark)
+		if text != "" || !marked {
+			add(text)
+		}
+		if marked && !over {
+			over = true
+			close(ended)
+		}
+	}
 }
 
 // add takes one line. It never waits for the store.

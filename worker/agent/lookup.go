@@ -121,13 +121,15 @@ func (s *supervisor) replicaSocket(id string) (string, bool) {
 	return "", false
 }
 
-// states counts engines by phase.
+// states counts engines that have a task by phase.
 func (s *supervisor) states() map[phase]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := map[phase]int{}
 	for _, e := range s.engines {
-		n[e.phase]++
+		if e.idle.IsZero() {
+			n[e.phase]++
+		}
 	}
 	return n
 }
@@ -138,7 +140,9 @@ func (s *supervisor) slots() (total, used int) {
 	defer s.mu.Unlock()
 	busy := map[string]bool{}
 	for _, e := range s.engines {
-		busy[e.task.GetSlotId()] = true
+		if e.idle.IsZero() {
+			busy[e.task.GetSlotId()] = true
+		}
 	}
 	return len(s.cfg.slots), len(busy)
 }
@@ -149,7 +153,7 @@ func (s *supervisor) trials() map[string]bool {
 	defer s.mu.Unlock()
 	all := map[string]bool{}
 	for _, e := range s.engines {
-		if t := trialOf(e.task); t != "" {
+		if t := trialOf(e.task); t != "" && e.idle.IsZero() {
 			all[t] = true
 		}
 	}

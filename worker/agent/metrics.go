@@ -12,6 +12,7 @@ type metrics struct {
 	registry  *prometheus.Registry
 	started   *prometheus.CounterVec // engines, by kind
 	restarted prometheus.Counter
+	reused    prometheus.Counter
 	ended     *prometheus.CounterVec // engines, by outcome
 	reports   *prometheus.CounterVec // by outcome
 	requests  *prometheus.CounterVec // to replicas, by outcome
@@ -42,6 +43,7 @@ func newMetrics() *metrics {
 		registry:  prometheus.NewRegistry(),
 		started:   vec("engine_starts_total", "Engines started, by kind of task.", "kind"),
 		restarted: counter("engine_restarts_total", "Engines started for a generation above the first."),
+		reused:    counter("engine_reuses_total", "Engines that got the process of another task of their job."),
 		ended:     vec("engine_ends_total", "Engines that ended, by outcome: finished, stopped or failed by their own word, lost (no word), ended (by the agent).", "outcome"),
 		reports:   vec("reports_total", "Reports the coordinator answered, by outcome.", "outcome"),
 		requests:  vec("replica_requests_total", "Requests to replicas, by outcome.", "outcome"),
@@ -49,7 +51,7 @@ func newMetrics() *metrics {
 		logBytes:  counter("log_bytes_total", "Bytes of log lines of engines."),
 		logErrors: counter("log_errors_total", "Log lines or chunks that could not be written at once."),
 	}
-	m.registry.MustRegister(m.started, m.restarted, m.ended, m.reports, m.requests, m.sessions, m.logBytes, m.logErrors,
+	m.registry.MustRegister(m.started, m.restarted, m.reused, m.ended, m.reports, m.requests, m.sessions, m.logBytes, m.logErrors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

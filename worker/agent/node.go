@@ -93,7 +93,7 @@ func (n *node) wire(binary, sockets string) {
 	n.supervisor = newSupervisor(supervisorConfig{
 		binary: binary, env: environmentOf(os.Environ()), extra: cfg.EngineEnv, slots: n.me.GetSlots(),
 		scratch: a.path("scratch"), cache: a.path("cache"), room: cfg.DataCache, sockets: sockets,
-		limits: limits{grace: cfg.KillGrace, brief: memberGrace, hello: cfg.HelloTimeout, end: lingerTime, probe: cfg.ProbeInterval},
+		limits: limits{grace: cfg.KillGrace, brief: memberGrace, hello: cfg.HelloTimeout, end: lingerTime, idle: cfg.EngineIdle, probe: cfg.ProbeInterval},
 	}, spawner{n.children}, a.journal(), n.reports, n.logs, a.metrics, log)
 	n.reporter = &reporter{
 		node: n.me, queue: n.reports, coordinators: known, fence: n.supervisor.fence, log: log, metrics: a.metrics,

@@ -39,8 +39,10 @@ type engineView struct {
 	started time.Time // when its process was started
 	termed  time.Time // when it was sent SIGTERM
 	spoke   time.Time // when it reported that it ends; zero if it has not
+	idle    time.Time // when it asked for another task, all of the one before being over; zero if it has not
 	orders  orders    // what it was told last
 	trains  bool      // it is a member of an allocation, not a replica
+	job     string    // that it trains for; empty for other tasks
 }
 
 // verb is what is to be done with an engine.
@@ -48,13 +50,14 @@ type verb int
 
 const (
 	verbStart     verb = iota // start a process for task
+	verbHandOver              // give task to the process of from, whose own is over
 	verbTell                  // tell it the orders of task
 	verbTerminate             // SIGTERM
 	verbKill                  // SIGKILL
 	verbRefuse                // report that task cannot be done here
 )
 
-var verbNames = [...]string{"start", "tell", "terminate", "kill", "refuse"}
+var verbNames = [...]string{"start", "hand over", "tell", "terminate", "kill", "refuse"}
 
 func (v verb) String() string { return verbNames[v] }
 
@@ -62,8 +65,9 @@ func (v verb) String() string { return verbNames[v] }
 type action struct {
 	verb   verb
 	key    taskKey
-	task   *tandemv1.EngineTask // for verbStart, verbTell and verbRefuse
+	task   *tandemv1.EngineTask // for verbStart, verbHandOver, verbTell and verbRefuse
 	reason string
+	from   taskKey // for verbHandOver
 }
 
 // limits are the times an engine is given.
@@ -73,6 +77,7 @@ type limits struct {
 	brief time.Duration
 	hello time.Duration // between start and Hello
 	end   time.Duration // between its last word and its end
+	idle  time.Duration // between its last word and another task
 	probe time.Duration // between two questions whether it lives, and for each answer
 }
 
@@ -95,13 +100,17 @@ func reconcile(now time.Time, w world) (actions []action, wake time.Time) {
 		wanted[keyOf(t)] = t
 	}
 	busy := map[string]bool{}
+	idle := map[string]engineView{} // by slot
 	running := map[taskKey]bool{}
 	for _, e := range w.engines {
 		busy[e.slot] = true
 		running[e.key] = true
 		a, at := tend(now, w, e, wanted[e.key])
-		if a != nil {
+		switch {
+		case a != nil:
 			actions = append(actions, *a)
+		case !e.idle.IsZero() && e.phase < phaseTerminating:
+			idle[e.slot] = e
 		}
 		if !at.IsZero() && (wake.IsZero() || at.Before(wake)) {
 			wake = at
@@ -115,14 +124,26 @@ func reconcile(now time.Time, w world) (actions []action, wake time.Time) {
 		switch {
 		case running[key] || w.done[key]:
 		case !w.slots[t.GetSlotId()]:
-			actions = append(actions, action{verbRefuse, key, t, "this node has no slot " + t.GetSlotId()})
+			actions = append(actions, action{verb: verbRefuse, key: key, task: t, reason: "this node has no slot " + t.GetSlotId()})
+		case idle[t.GetSlotId()].slot != "":
+			actions = append(actions, succeed(idle[t.GetSlotId()], t))
+			delete(idle, t.GetSlotId())
 		case busy[t.GetSlotId()]: // its turn comes when the process there is gone
 		default:
 			busy[t.GetSlotId()] = true
-			actions = append(actions, action{verbStart, key, t, "wanted"})
+			actions = append(actions, action{verb: verbStart, key: key, task: t, reason: "wanted"})
 		}
 	}
 	return actions, wake
+}
+
+// succeed decides what comes after an engine without a task on a slot that t is to have. A process goes on within a job only: what a
+// job's model did to it is no other job's business.
+func succeed(e engineView, t *tandemv1.EngineTask) action {
+	if job := t.GetTrain().GetJobId(); job != "" && job == e.job {
+		return action{verb: verbHandOver, key: keyOf(t), task: t, reason: "wanted, and a process of its job has nothing to do", from: e.key}
+	}
+	return action{verb: verbTerminate, key: e.key, reason: "its slot is for another job"}
 }
 
 // tend decides about one process that is there; want is its task in the desired state, nil if it is not listed.
@@ -146,6 +167,11 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 		return do(verbKill, "did not end in time after SIGTERM")
 	case w.leaving:
 		return do(verbTerminate, reasonLeaving)
+	case !e.idle.IsZero():
+		if end := e.idle.Add(w.limits.idle); now.Before(end) {
+			return nil, end
+		}
+		return do(verbTerminate, "nothing more to do")
 	case !e.spoke.IsZero(): // the coordinator drops it as soon as it hears that; let it close what it has open
 		if end := e.spoke.Add(w.limits.end); now.Before(end) {
 			return nil, end
@@ -161,7 +187,7 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 	case e.hung:
 		return do(verbKill, reasonHung)
 	case want != nil && !ordersOf(want).equal(e.orders):
-		return &action{verbTell, e.key, want, "its orders have changed"}, time.Time{}
+		return &action{verb: verbTell, key: e.key, task: want, reason: "its orders have changed"}, time.Time{}
 	}
 	return nil, time.Time{}
 }

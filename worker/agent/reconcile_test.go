@@ -12,7 +12,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-var testLimits = limits{grace: 5 * time.Second, brief: 5 * time.Second, hello: time.Minute, end: 10 * time.Second, probe: 5 * time.Second}
+var testLimits = limits{grace: 5 * time.Second, brief: 5 * time.Second, hello: time.Minute, end: 10 * time.Second, idle: 20 * time.Second, probe: 5 * time.Second}
 
 func TestReconcile(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
@@ -31,7 +31,7 @@ func TestReconcile(t *testing.T) {
 	first, second, broken := grouped(1, false), grouped(2, false), grouped(2, true)
 	told := func(t *tandemv1.EngineTask) func(*engineView) { return func(v *engineView) { v.orders = ordersOf(t) } }
 	is := func(t *tandemv1.EngineTask, p phase, change ...func(*engineView)) engineView {
-		v := engineView{key: keyOf(t), slot: t.GetSlotId(), phase: p, started: ago(30)}
+		v := engineView{key: keyOf(t), slot: t.GetSlotId(), phase: p, started: ago(30), job: t.GetTrain().GetJobId()}
 		for _, f := range change {
 			f(&v)
 		}
@@ -41,6 +41,14 @@ func TestReconcile(t *testing.T) {
 	fenced := func(v *engineView) { v.fenced = true }
 	termed := func(s int) func(*engineView) { return func(v *engineView) { v.termed = ago(s) } }
 	spoke := func(s int) func(*engineView) { return func(v *engineView) { v.spoke = ago(s) } }
+	idle := func(s int) func(*engineView) { return func(v *engineView) { v.spoke, v.idle = ago(s), ago(s) } }
+	ofJob := func(t *tandemv1.EngineTask, job string) *tandemv1.EngineTask {
+		t.GetTrain().JobId = job
+		return t
+	}
+	b1, a1, b2 := ofJob(task("b", 1, 0), "1"), ofJob(task("a", 1, 0), "1"), ofJob(task("b", 1, 0), "2")
+	serves := serveTask("b", "m")
+	serves.SlotId = "cpu0"
 	started := func(s int) func(*engineView) { return func(v *engineView) { v.started = ago(s) } }
 	for _, tc := range []struct {
 		name string
@@ -85,6 +93,20 @@ func TestReconcile(t *testing.T) {
 		{
 			"does not end after it", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseReady, spoke(10))}},
 			[]string{"terminate alloc-a1/0"}, 0,
+		},
+		{"waits for another task", world{known: true, engines: []engineView{is(a1, phaseReady, idle(3))}}, nil, 17 * time.Second},
+		{"has waited long enough", world{known: true, engines: []engineView{is(a1, phaseReady, idle(20))}}, []string{"terminate alloc-a1/0"}, 0},
+		{"gets the next of its job", world{known: true, desired: []*tandemv1.EngineTask{b1}, engines: []engineView{is(a1, phaseReady, idle(3))}}, []string{"hand over alloc-b1/0"}, 17 * time.Second},
+		{"gets none of another job", world{known: true, desired: []*tandemv1.EngineTask{b2}, engines: []engineView{is(a1, phaseReady, idle(3))}}, []string{"terminate alloc-a1/0"}, 17 * time.Second},
+		{"gets nothing else", world{known: true, desired: []*tandemv1.EngineTask{serves}, engines: []engineView{is(a1, phaseReady, idle(3))}}, []string{"terminate alloc-a1/0"}, 17 * time.Second},
+		{"gets nothing while its task is not over", world{known: true, desired: []*tandemv1.EngineTask{b1}, engines: []engineView{is(a1, phaseReady, spoke(3))}}, nil, 7 * time.Second},
+		{
+			"gets nothing of an agent that leaves", world{known: true, leaving: true, desired: []*tandemv1.EngineTask{b1}, engines: []engineView{is(a1, phaseReady, idle(3))}},
+			[]string{"terminate alloc-a1/0"}, 0,
+		},
+		{
+			"gets nothing when it is ended", world{known: true, desired: []*tandemv1.EngineTask{b1}, engines: []engineView{is(a1, phaseTerminating, idle(3), termed(1))}},
+			nil, 4 * time.Second,
 		},
 		{
 			"the agent leaves", world{known: true, leaving: true, desired: []*tandemv1.EngineTask{a, b}, engines: []engineView{is(a, phaseReady)}},
@@ -144,7 +166,16 @@ func TestReconcileConverges(t *testing.T) {
 						}
 					}
 					started[a.key] = true
-					engines[a.key] = &engineView{key: a.key, slot: a.task.GetSlotId(), started: now}
+					engines[a.key] = &engineView{key: a.key, slot: a.task.GetSlotId(), started: now, job: a.task.GetTrain().GetJobId()}
+				case verbHandOver:
+					from := engines[a.from]
+					if started[a.key] || from == nil || from.idle.IsZero() || from.slot != a.task.GetSlotId() || from.phase >= phaseTerminating {
+						t.Fatalf("%v gets the process of %+v", a.key, from)
+					}
+					started[a.key] = true
+					delete(engines, a.from)
+					w.done[a.from] = true
+					engines[a.key] = &engineView{key: a.key, slot: a.task.GetSlotId(), started: now, job: a.task.GetTrain().GetJobId()}
 				case verbTerminate:
 					e.phase, e.termed = phaseTerminating, now
 				case verbKill:
@@ -163,19 +194,33 @@ func TestReconcileConverges(t *testing.T) {
 		}
 		generation := int64(0)
 		for range rapid.IntRange(1, 30).Draw(t, "events") {
-			switch rapid.SampledFrom([]string{"want", "hello", "die", "time", "pass"}).Draw(t, "event") {
+			switch rapid.SampledFrom([]string{"want", "hello", "finish", "rest", "die", "time", "pass"}).Draw(t, "event") {
 			case "want":
 				w.desired = nil
 				for slot := range 4 { // one slot more than there are
 					if rapid.Bool().Draw(t, "wanted") {
 						generation++
-						w.desired = append(w.desired, task("x", generation, int32(slot)))
+						next := task("x", generation, int32(slot))
+						next.GetTrain().JobId = rapid.SampledFrom([]string{"1", "1", "2"}).Draw(t, "job")
+						w.desired = append(w.desired, next)
 					}
 				}
 			case "hello":
 				for _, e := range engines {
 					if e.phase == phaseStarting {
 						e.phase = phaseUp
+					}
+				}
+			case "finish":
+				for _, e := range engines {
+					if e.phase == phaseUp && e.key.generation%2 == 0 && e.spoke.IsZero() {
+						e.spoke = now
+					}
+				}
+			case "rest":
+				for _, e := range engines {
+					if !e.spoke.IsZero() && e.phase == phaseUp && e.idle.IsZero() {
+						e.idle = now
 					}
 				}
 			case "die":

@@ -171,6 +171,13 @@ func (s *supervisor) act(ctx context.Context, now time.Time, a action) time.Time
 			return time.Time{}
 		}
 		return now.Add(s.cfg.limits.hello)
+	case verbHandOver:
+		if err := s.handOver(ctx, now, s.engines[a.from], a.task); err != nil {
+			s.end(a.task, "failed")
+			s.reports.pushNow(failure(a.task, err.Error()))
+			return time.Time{}
+		}
+		return now.Add(s.cfg.limits.hello)
 	case verbRefuse:
 		s.end(a.task, "failed")
 		s.reports.pushNow(failure(a.task, a.reason))
@@ -200,11 +207,34 @@ func (s *supervisor) blame(e *engine, reason string) {
 
 // start starts the process of a task. It needs mu.
 func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.EngineTask) error {
-	key := keyOf(task)
+	e, err := s.newEngine(ctx, now, task)
+	if err != nil {
+		return err
+	}
+	r := newRunner(e)
+	proc, err := s.starter.start(processSpec{
+		path:   s.cfg.binary,
+		args:   []string{"run", "--socket", filepath.Join(s.cfg.sockets, hostSocket), "--engine", task.GetId()},
+		env:    environment(s.cfg.env, s.cfg.extra, e.slot, e.threads, e.scratch),
+		dir:    e.scratch,
+		stdout: &r.stdout, stderr: &r.stderr,
+	})
+	if err != nil {
+		e.log.close()
+		return err
+	}
+	r.process = proc
+	s.begin(e)
+	go func() { s.bury(r, proc.wait()) }() // ends with the process; leave waits for it
+	return nil
+}
+
+// newEngine makes what a task needs besides a process. It needs mu.
+func (s *supervisor) newEngine(ctx context.Context, now time.Time, task *tandemv1.EngineTask) (*engine, error) {
 	e := &engine{
 		orders: ordersOf(task),
 		task:   task, started: now, told: make(chan struct{}), gone: make(chan struct{}),
-		scratch: filepath.Join(s.cfg.scratch, fileName(key)),
+		scratch: filepath.Join(s.cfg.scratch, fileName(keyOf(task))),
 	}
 	for _, slot := range s.cfg.slots {
 		if slot.GetId() == task.GetSlotId() {
@@ -214,47 +244,40 @@ func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.En
 	if isReplica(task) {
 		e.socket = filepath.Join(s.cfg.sockets, "s-"+task.GetSlotId()+".sock") // short: paths of sockets are limited
 		if err := removeSocket(e.socket); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := emptyFolder(e.scratch); err != nil {
-		return err
+		return nil, err
 	}
 	e.log = s.logs.of(ctx, task)
-	proc, err := s.starter.start(processSpec{
-		path:   s.cfg.binary,
-		args:   []string{"run", "--socket", filepath.Join(s.cfg.sockets, hostSocket), "--engine", task.GetId()},
-		env:    environment(s.cfg.env, s.cfg.extra, e.slot, e.threads, e.scratch),
-		dir:    e.scratch,
-		stdout: &e.log.stdout, stderr: &e.log.stderr,
-	})
-	if err != nil {
-		e.log.close()
-		return err
-	}
-	e.proc = proc
+	return e, nil
+}
+
+// begin takes note of an engine that has a process. It needs mu.
+func (s *supervisor) begin(e *engine) {
+	key := keyOf(e.task)
 	s.engines[key] = e
-	s.metrics.started.WithLabelValues(kindOf(task)).Inc()
-	if task.GetGeneration() > 1 {
+	s.metrics.started.WithLabelValues(kindOf(e.task)).Inc()
+	if e.task.GetGeneration() > 1 {
 		s.metrics.restarted.Inc()
 	}
-	if err := s.journal.record(key, isReplica(task), proc.pid()); err != nil {
+	if err := s.journal.record(key, isReplica(e.task), e.proc.pid()); err != nil {
 		// The parent-death signal still guards the process; only the next agent would not know of the task.
-		s.log.Error().Err(err).Str("engine", task.GetId()).Msg("cannot write the journal of engines; check the data folder")
+		s.log.Error().Err(err).Str("engine", e.task.GetId()).Msg("cannot write the journal of engines; check the data folder")
 	}
-	go func() { s.bury(e, proc.wait()) }() // ends with the process; leave waits for it
-	return nil
 }
 
 // bury takes note of a process that is gone.
-func (s *supervisor) bury(e *engine, x exit) {
+func (s *supervisor) bury(r *runner, x exit) {
+	s.mu.Lock()
+	r.dead = true // from here on it stays with this engine
+	e := r.engine
+	s.mu.Unlock()
 	e.log.close()
 	_ = emptyFolder(e.scratch) // it is emptied again before it is used
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := keyOf(e.task)
-	delete(s.engines, key)
-	close(e.gone)
 	outcome := e.outcome
 	if e.quiet && e.phase != phaseKilled && x.signal != 0 && x.signal != syscall.SIGTERM {
 		// The agent was about to end it, but that is not what it died of: the ranks that missed it were heard first.
@@ -270,9 +293,16 @@ func (s *supervisor) bury(e *engine, x exit) {
 		report.GetFailed().NodeStopping = e.reason == reasonLeaving
 		s.reports.pushNow(report)
 	}
-	s.end(e.task, outcome)
-	s.log.Info().Str("engine", key.id).Int64("gen", key.generation).Str("trial", trialOf(e.task)).
+	s.log.Info().Str("engine", e.task.GetId()).Int64("gen", e.task.GetGeneration()).Str("trial", trialOf(e.task)).
 		Stringer("exit", x).Str("outcome", outcome).Int64("dur_ms", time.Since(e.started).Milliseconds()).Msg("engine is gone")
+	s.leaveTask(e, outcome)
+}
+
+// leaveTask takes note that a process has left its task. It needs mu.
+func (s *supervisor) leaveTask(e *engine, outcome string) {
+	delete(s.engines, keyOf(e.task))
+	close(e.gone)
+	s.end(e.task, outcome)
 	s.wakeUp()
 }
 

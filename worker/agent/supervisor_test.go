@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"io"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +21,7 @@ import (
 
 // puppet is a process of a test: it dies of SIGKILL, and of SIGTERM unless it is stubborn.
 type puppet struct {
+	spec     processSpec
 	stubborn bool
 	once     sync.Once
 	ended    chan exit
@@ -59,7 +62,7 @@ func (s *stage) start(spec processSpec) (process, error) {
 		s.notes = append(s.notes, time.Since(s.began).String()+" "+id+" "+what)
 	}
 	note("started")
-	p := &puppet{stubborn: s.stubborn, ended: make(chan exit, 1), note: note}
+	p := &puppet{spec: spec, stubborn: s.stubborn, ended: make(chan exit, 1), note: note}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.puppets[id] = p
@@ -198,6 +201,116 @@ func TestLastWordThenEnd(t *testing.T) {
 		}
 		if len(s.done) != 0 {
 			t.Errorf("tasks that nobody wants are remembered: %v", s.done)
+		}
+	})
+}
+
+// trained makes the first engine of a test say hello and its last word.
+func trained(t *testing.T, s *supervisor, id, outcome string) *engine {
+	t.Helper()
+	e, err := s.hello(id)
+	must(t, err)
+	must(t, s.lastWord(&tandemv1.EngineReport{EngineId: id, Generation: 1, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}, outcome))
+	return e
+}
+
+// TestHandOver: a process gets the next task of its job, and what it writes goes to the task that it is at.
+func TestHandOver(t *testing.T) {
+	supervised(t, func(s *supervisor, st *stage) {
+		a, b := task("a", 1, 0), task("a", 2, 0)
+		s.want(1, []*tandemv1.EngineTask{a})
+		synctest.Wait()
+		first := trained(t, s, a.GetId(), "finished")
+		out, errs := st.puppets[a.GetId()].spec.stdout, st.puppets[a.GetId()].spec.stderr
+		next := make(chan string, 1)
+		go func() {
+			id, err := s.next(context.Background(), a.GetId())
+			if err != nil {
+				id = err.Error()
+			}
+			next <- id
+		}()
+		say := func(w io.Writer, text string) {
+			t.Helper()
+			_, err := io.WriteString(w, text)
+			must(t, err)
+		}
+		say(errs, "the first's\n"+first.log.mark+"\n")
+		s.want(2, []*tandemv1.EngineTask{b})
+		st.check(t, "0s alloc-a1/0 started") // what it wrote has not all come
+		say(out, "half a line"+first.log.mark+"\n")
+		st.check(t)
+		if id := <-next; id != b.GetId() {
+			t.Fatalf("it is to go on with %s", id)
+		}
+		if _, err := s.find(a.GetId()); err == nil {
+			t.Error("the task that is over may still act")
+		}
+		second, err := s.hello(b.GetId())
+		must(t, err)
+		say(errs, "the second's\n")
+		if d := cmp.Diff([]string{"the first's"}, first.log.last.last()); d != "" {
+			t.Error(d)
+		}
+		if d := cmp.Diff([]string{"the second's"}, second.log.last.last()); d != "" {
+			t.Error(d)
+		}
+		st.puppets[a.GetId()].end(exit{code: 3})
+		st.check(t, "0s alloc-a1/0 gone")
+		reports, err := s.reports.peek(t.Context(), 10)
+		must(t, err)
+		if len(reports) != 2 || reports[0].GetFinished() == nil || reports[1].GetEngineId() != b.GetId() ||
+			!strings.Contains(reports[1].GetFailed().GetMessage(), "exit code 3); its last lines:\nthe second's") {
+			t.Errorf("reports %v", reports)
+		}
+	})
+}
+
+// TestNothingToHandOver: who gets no other task in time ends, and who failed or has died is not asked to go on.
+func TestNothingToHandOver(t *testing.T) {
+	for outcome, want := range map[string]string{"stopped": "20s alloc-a1/0 terminated", "failed": "10s alloc-a1/0 terminated"} {
+		supervised(t, func(s *supervisor, st *stage) {
+			s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+			synctest.Wait()
+			e := trained(t, s, "alloc-a1/0", outcome)
+			st.check(t, "0s alloc-a1/0 started")
+			for _, w := range []io.Writer{st.puppets["alloc-a1/0"].spec.stdout, st.puppets["alloc-a1/0"].spec.stderr} {
+				_, err := io.WriteString(w, e.log.mark+"\n")
+				must(t, err)
+			}
+			s.want(2, nil)
+			began := time.Now()
+			if _, err := s.next(context.Background(), "alloc-a1/0"); !errors.Is(err, errOver) {
+				t.Errorf("%s: %v", outcome, err)
+			}
+			if outcome == "failed" && time.Since(began) != 0 {
+				t.Error("it waited for a task that it cannot get")
+			}
+			time.Sleep(20*time.Second - time.Since(began))
+			st.check(t, want, strings.Replace(want, "terminated", "gone", 1))
+		})
+	}
+	supervised(t, func(s *supervisor, st *stage) {
+		a, b := task("a", 1, 0), task("a", 2, 0)
+		s.want(1, []*tandemv1.EngineTask{a})
+		synctest.Wait()
+		e := trained(t, s, a.GetId(), "finished")
+		for _, w := range []io.Writer{st.puppets[a.GetId()].spec.stdout, st.puppets[a.GetId()].spec.stderr} {
+			_, err := io.WriteString(w, e.log.mark+"\n")
+			must(t, err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := s.next(context.Background(), a.GetId())
+			ended <- err
+		}()
+		synctest.Wait()
+		st.puppets[a.GetId()].end(exit{})
+		synctest.Wait()
+		s.want(2, []*tandemv1.EngineTask{b})
+		st.check(t, "0s alloc-a1/0 started", "0s alloc-a1/0 gone", "0s alloc-a2/0 started")
+		if err := <-ended; !errors.Is(err, errOver) {
+			t.Errorf("a process that is gone was to go on: %v", err)
 		}
 	})
 }

@@ -24,7 +24,7 @@ const (
 // EngineTask is one engine that should be there: all it needs to know.
 type EngineTask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Identity: "allocation/member" or that of the replica. One engine process has one task for its whole life.
+	// Identity: "allocation/member" or that of the replica. A task has one process for its whole life, which may do others of the same job after it.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// First generation its member may be in; 0 for a replica. It stays the same while the groups of the allocation change.
 	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
@@ -1495,7 +1495,9 @@ type HelloResponse struct {
 	// Bytes that all files in it may have together.
 	CacheBytes int64 `protobuf:"varint,6,opt,name=cache_bytes,json=cacheBytes,proto3" json:"cache_bytes,omitempty"`
 	// Node it runs on.
-	NodeId        string `protobuf:"bytes,7,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	NodeId string `protobuf:"bytes,7,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Line that it writes to its standard output and error before it asks for another task: what comes after is the next one's.
+	EndOfOutput   string `protobuf:"bytes,8,opt,name=end_of_output,json=endOfOutput,proto3" json:"end_of_output,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1579,6 +1581,105 @@ func (x *HelloResponse) GetNodeId() string {
 	return ""
 }
 
+func (x *HelloResponse) GetEndOfOutput() string {
+	if x != nil {
+		return x.EndOfOutput
+	}
+	return ""
+}
+
+// NextTaskRequest says which task is over.
+type NextTaskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of that task, of which the last word was said.
+	EngineId      string `protobuf:"bytes,1,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NextTaskRequest) Reset() {
+	*x = NextTaskRequest{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NextTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NextTaskRequest) ProtoMessage() {}
+
+func (x *NextTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NextTaskRequest.ProtoReflect.Descriptor instead.
+func (*NextTaskRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *NextTaskRequest) GetEngineId() string {
+	if x != nil {
+		return x.EngineId
+	}
+	return ""
+}
+
+// NextTaskResponse names another task.
+type NextTaskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the task.
+	EngineId      string `protobuf:"bytes,1,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NextTaskResponse) Reset() {
+	*x = NextTaskResponse{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NextTaskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NextTaskResponse) ProtoMessage() {}
+
+func (x *NextTaskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NextTaskResponse.ProtoReflect.Descriptor instead.
+func (*NextTaskResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *NextTaskResponse) GetEngineId() string {
+	if x != nil {
+		return x.EngineId
+	}
+	return ""
+}
+
 // ControlRequest introduces an engine.
 type ControlRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1590,7 +1691,7 @@ type ControlRequest struct {
 
 func (x *ControlRequest) Reset() {
 	*x = ControlRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1703,7 @@ func (x *ControlRequest) String() string {
 func (*ControlRequest) ProtoMessage() {}
 
 func (x *ControlRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1716,7 @@ func (x *ControlRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlRequest.ProtoReflect.Descriptor instead.
 func (*ControlRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ControlRequest) GetEngineId() string {
@@ -1642,7 +1743,7 @@ type ControlResponse struct {
 
 func (x *ControlResponse) Reset() {
 	*x = ControlResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1755,7 @@ func (x *ControlResponse) String() string {
 func (*ControlResponse) ProtoMessage() {}
 
 func (x *ControlResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1768,7 @@ func (x *ControlResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlResponse.ProtoReflect.Descriptor instead.
 func (*ControlResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ControlResponse) GetCommand() isControlResponse_Command {
@@ -1738,7 +1839,7 @@ type StopCommand struct {
 
 func (x *StopCommand) Reset() {
 	*x = StopCommand{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +1851,7 @@ func (x *StopCommand) String() string {
 func (*StopCommand) ProtoMessage() {}
 
 func (x *StopCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +1864,7 @@ func (x *StopCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCommand.ProtoReflect.Descriptor instead.
 func (*StopCommand) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
 }
 
 // BreakCommand names a process group that does not work any more.
@@ -1777,7 +1878,7 @@ type BreakCommand struct {
 
 func (x *BreakCommand) Reset() {
 	*x = BreakCommand{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +1890,7 @@ func (x *BreakCommand) String() string {
 func (*BreakCommand) ProtoMessage() {}
 
 func (x *BreakCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +1903,7 @@ func (x *BreakCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakCommand.ProtoReflect.Descriptor instead.
 func (*BreakCommand) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BreakCommand) GetGeneration() int64 {
@@ -1823,7 +1924,7 @@ type ReportEngineRequest struct {
 
 func (x *ReportEngineRequest) Reset() {
 	*x = ReportEngineRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +1936,7 @@ func (x *ReportEngineRequest) String() string {
 func (*ReportEngineRequest) ProtoMessage() {}
 
 func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +1949,7 @@ func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReportEngineRequest) GetReport() *EngineReport {
@@ -1867,7 +1968,7 @@ type ReportEngineResponse struct {
 
 func (x *ReportEngineResponse) Reset() {
 	*x = ReportEngineResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +1980,7 @@ func (x *ReportEngineResponse) String() string {
 func (*ReportEngineResponse) ProtoMessage() {}
 
 func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +1993,7 @@ func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{25}
 }
 
 // ReportEngineProgressRequest carries progress.
@@ -1908,7 +2009,7 @@ type ReportEngineProgressRequest struct {
 
 func (x *ReportEngineProgressRequest) Reset() {
 	*x = ReportEngineProgressRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[24]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2021,7 @@ func (x *ReportEngineProgressRequest) String() string {
 func (*ReportEngineProgressRequest) ProtoMessage() {}
 
 func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[24]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2034,7 @@ func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReportEngineProgressRequest) GetProgress() *Progress {
@@ -1959,7 +2060,7 @@ type ReportEngineProgressResponse struct {
 
 func (x *ReportEngineProgressResponse) Reset() {
 	*x = ReportEngineProgressResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[25]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1971,7 +2072,7 @@ func (x *ReportEngineProgressResponse) String() string {
 func (*ReportEngineProgressResponse) ProtoMessage() {}
 
 func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[25]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1984,7 +2085,7 @@ func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{27}
 }
 
 // EngineRendezvousSetRequest sets a value.
@@ -2004,7 +2105,7 @@ type EngineRendezvousSetRequest struct {
 
 func (x *EngineRendezvousSetRequest) Reset() {
 	*x = EngineRendezvousSetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[26]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2117,7 @@ func (x *EngineRendezvousSetRequest) String() string {
 func (*EngineRendezvousSetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[26]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2130,7 @@ func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EngineRendezvousSetRequest) GetEngineId() string {
@@ -2069,7 +2170,7 @@ type EngineRendezvousSetResponse struct {
 
 func (x *EngineRendezvousSetResponse) Reset() {
 	*x = EngineRendezvousSetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[27]
+	mi := &file_tandem_v1_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2081,7 +2182,7 @@ func (x *EngineRendezvousSetResponse) String() string {
 func (*EngineRendezvousSetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[27]
+	mi := &file_tandem_v1_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2094,7 +2195,7 @@ func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{29}
 }
 
 // EngineRendezvousGetRequest waits for a value.
@@ -2112,7 +2213,7 @@ type EngineRendezvousGetRequest struct {
 
 func (x *EngineRendezvousGetRequest) Reset() {
 	*x = EngineRendezvousGetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[28]
+	mi := &file_tandem_v1_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2225,7 @@ func (x *EngineRendezvousGetRequest) String() string {
 func (*EngineRendezvousGetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[28]
+	mi := &file_tandem_v1_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2238,7 @@ func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *EngineRendezvousGetRequest) GetEngineId() string {
@@ -2172,7 +2273,7 @@ type EngineRendezvousGetResponse struct {
 
 func (x *EngineRendezvousGetResponse) Reset() {
 	*x = EngineRendezvousGetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[29]
+	mi := &file_tandem_v1_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2285,7 @@ func (x *EngineRendezvousGetResponse) String() string {
 func (*EngineRendezvousGetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[29]
+	mi := &file_tandem_v1_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2298,7 @@ func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EngineRendezvousGetResponse) GetValue() []byte {
@@ -2336,7 +2437,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"=\n" +
 	"\fHelloRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
-	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xe1\x01\n" +
+	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\x85\x02\n" +
 	"\rHelloResponse\x12)\n" +
 	"\x04task\x18\x01 \x01(\v2\x15.tandem.v1.EngineTaskR\x04task\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\x05R\athreads\x12!\n" +
@@ -2345,7 +2446,12 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05cache\x18\x05 \x01(\tR\x05cache\x12\x1f\n" +
 	"\vcache_bytes\x18\x06 \x01(\x03R\n" +
 	"cacheBytes\x12\x17\n" +
-	"\anode_id\x18\a \x01(\tR\x06nodeId\"-\n" +
+	"\anode_id\x18\a \x01(\tR\x06nodeId\x12\"\n" +
+	"\rend_of_output\x18\b \x01(\tR\vendOfOutput\".\n" +
+	"\x0fNextTaskRequest\x12\x1b\n" +
+	"\tengine_id\x18\x01 \x01(\tR\bengineId\"/\n" +
+	"\x10NextTaskResponse\x12\x1b\n" +
+	"\tengine_id\x18\x01 \x01(\tR\bengineId\"-\n" +
 	"\x0eControlRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\"\xac\x01\n" +
 	"\x0fControlResponse\x12,\n" +
@@ -2380,14 +2486,15 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"generation\x18\x03 \x01(\x03R\n" +
 	"generation\"3\n" +
 	"\x1bEngineRendezvousGetResponse\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\fR\x05value2\x99\x04\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value2\xde\x04\n" +
 	"\x11EngineHostService\x12:\n" +
 	"\x05Hello\x12\x17.tandem.v1.HelloRequest\x1a\x18.tandem.v1.HelloResponse\x12B\n" +
 	"\aControl\x12\x19.tandem.v1.ControlRequest\x1a\x1a.tandem.v1.ControlResponse0\x01\x12O\n" +
 	"\fReportEngine\x12\x1e.tandem.v1.ReportEngineRequest\x1a\x1f.tandem.v1.ReportEngineResponse\x12g\n" +
 	"\x14ReportEngineProgress\x12&.tandem.v1.ReportEngineProgressRequest\x1a'.tandem.v1.ReportEngineProgressResponse\x12d\n" +
 	"\x13EngineRendezvousSet\x12%.tandem.v1.EngineRendezvousSetRequest\x1a&.tandem.v1.EngineRendezvousSetResponse\x12d\n" +
-	"\x13EngineRendezvousGet\x12%.tandem.v1.EngineRendezvousGetRequest\x1a&.tandem.v1.EngineRendezvousGetResponseB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x13EngineRendezvousGet\x12%.tandem.v1.EngineRendezvousGetRequest\x1a&.tandem.v1.EngineRendezvousGetResponse\x12C\n" +
+	"\bNextTask\x12\x1a.tandem.v1.NextTaskRequest\x1a\x1b.tandem.v1.NextTaskResponseB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_engine_proto_rawDescOnce sync.Once
@@ -2401,7 +2508,7 @@ func file_tandem_v1_engine_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_engine_proto_rawDescData
 }
 
-var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_tandem_v1_engine_proto_goTypes = []any{
 	(*EngineTask)(nil),                   // 0: tandem.v1.EngineTask
 	(*TrainTask)(nil),                    // 1: tandem.v1.TrainTask
@@ -2421,42 +2528,44 @@ var file_tandem_v1_engine_proto_goTypes = []any{
 	(*VersionSaved)(nil),                 // 15: tandem.v1.VersionSaved
 	(*HelloRequest)(nil),                 // 16: tandem.v1.HelloRequest
 	(*HelloResponse)(nil),                // 17: tandem.v1.HelloResponse
-	(*ControlRequest)(nil),               // 18: tandem.v1.ControlRequest
-	(*ControlResponse)(nil),              // 19: tandem.v1.ControlResponse
-	(*StopCommand)(nil),                  // 20: tandem.v1.StopCommand
-	(*BreakCommand)(nil),                 // 21: tandem.v1.BreakCommand
-	(*ReportEngineRequest)(nil),          // 22: tandem.v1.ReportEngineRequest
-	(*ReportEngineResponse)(nil),         // 23: tandem.v1.ReportEngineResponse
-	(*ReportEngineProgressRequest)(nil),  // 24: tandem.v1.ReportEngineProgressRequest
-	(*ReportEngineProgressResponse)(nil), // 25: tandem.v1.ReportEngineProgressResponse
-	(*EngineRendezvousSetRequest)(nil),   // 26: tandem.v1.EngineRendezvousSetRequest
-	(*EngineRendezvousSetResponse)(nil),  // 27: tandem.v1.EngineRendezvousSetResponse
-	(*EngineRendezvousGetRequest)(nil),   // 28: tandem.v1.EngineRendezvousGetRequest
-	(*EngineRendezvousGetResponse)(nil),  // 29: tandem.v1.EngineRendezvousGetResponse
-	nil,                                  // 30: tandem.v1.VersionSaved.MetricsEntry
-	(*StorageConfig)(nil),                // 31: tandem.v1.StorageConfig
-	(*JobSpec)(nil),                      // 32: tandem.v1.JobSpec
-	(*Checkpoint)(nil),                   // 33: tandem.v1.Checkpoint
-	(*Lineage)(nil),                      // 34: tandem.v1.Lineage
-	(*Evaluation)(nil),                   // 35: tandem.v1.Evaluation
-	(*ReplayOutcome)(nil),                // 36: tandem.v1.ReplayOutcome
-	(*Progress)(nil),                     // 37: tandem.v1.Progress
+	(*NextTaskRequest)(nil),              // 18: tandem.v1.NextTaskRequest
+	(*NextTaskResponse)(nil),             // 19: tandem.v1.NextTaskResponse
+	(*ControlRequest)(nil),               // 20: tandem.v1.ControlRequest
+	(*ControlResponse)(nil),              // 21: tandem.v1.ControlResponse
+	(*StopCommand)(nil),                  // 22: tandem.v1.StopCommand
+	(*BreakCommand)(nil),                 // 23: tandem.v1.BreakCommand
+	(*ReportEngineRequest)(nil),          // 24: tandem.v1.ReportEngineRequest
+	(*ReportEngineResponse)(nil),         // 25: tandem.v1.ReportEngineResponse
+	(*ReportEngineProgressRequest)(nil),  // 26: tandem.v1.ReportEngineProgressRequest
+	(*ReportEngineProgressResponse)(nil), // 27: tandem.v1.ReportEngineProgressResponse
+	(*EngineRendezvousSetRequest)(nil),   // 28: tandem.v1.EngineRendezvousSetRequest
+	(*EngineRendezvousSetResponse)(nil),  // 29: tandem.v1.EngineRendezvousSetResponse
+	(*EngineRendezvousGetRequest)(nil),   // 30: tandem.v1.EngineRendezvousGetRequest
+	(*EngineRendezvousGetResponse)(nil),  // 31: tandem.v1.EngineRendezvousGetResponse
+	nil,                                  // 32: tandem.v1.VersionSaved.MetricsEntry
+	(*StorageConfig)(nil),                // 33: tandem.v1.StorageConfig
+	(*JobSpec)(nil),                      // 34: tandem.v1.JobSpec
+	(*Checkpoint)(nil),                   // 35: tandem.v1.Checkpoint
+	(*Lineage)(nil),                      // 36: tandem.v1.Lineage
+	(*Evaluation)(nil),                   // 37: tandem.v1.Evaluation
+	(*ReplayOutcome)(nil),                // 38: tandem.v1.ReplayOutcome
+	(*Progress)(nil),                     // 39: tandem.v1.Progress
 }
 var file_tandem_v1_engine_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.EngineTask.train:type_name -> tandem.v1.TrainTask
 	4,  // 1: tandem.v1.EngineTask.publish:type_name -> tandem.v1.PublishTask
 	5,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
-	31, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
-	32, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
+	33, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
+	34, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
 	3,  // 5: tandem.v1.TrainTask.group:type_name -> tandem.v1.ProcessGroup
-	33, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
+	35, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
 	2,  // 7: tandem.v1.TrainTask.replay:type_name -> tandem.v1.ReplayTask
-	32, // 8: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
-	33, // 9: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
-	34, // 10: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
+	34, // 8: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
+	35, // 9: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
+	36, // 10: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
 	10, // 11: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
 	11, // 12: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
-	35, // 13: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
+	37, // 13: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
 	12, // 14: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
 	13, // 15: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
 	14, // 16: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
@@ -2464,29 +2573,31 @@ var file_tandem_v1_engine_proto_depIdxs = []int32{
 	7,  // 18: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
 	8,  // 19: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
 	9,  // 20: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
-	33, // 21: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
-	36, // 22: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
-	30, // 23: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
+	35, // 21: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
+	38, // 22: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
+	32, // 23: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
 	0,  // 24: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
-	20, // 25: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
+	22, // 25: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
 	3,  // 26: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
-	21, // 27: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
+	23, // 27: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
 	6,  // 28: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
-	37, // 29: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
+	39, // 29: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
 	16, // 30: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
-	18, // 31: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
-	22, // 32: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
-	24, // 33: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
-	26, // 34: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
-	28, // 35: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
-	17, // 36: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
-	19, // 37: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
-	23, // 38: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
-	25, // 39: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
-	27, // 40: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
-	29, // 41: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
-	36, // [36:42] is the sub-list for method output_type
-	30, // [30:36] is the sub-list for method input_type
+	20, // 31: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
+	24, // 32: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
+	26, // 33: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
+	28, // 34: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
+	30, // 35: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
+	18, // 36: tandem.v1.EngineHostService.NextTask:input_type -> tandem.v1.NextTaskRequest
+	17, // 37: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
+	21, // 38: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
+	25, // 39: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
+	27, // 40: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
+	29, // 41: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
+	31, // 42: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
+	19, // 43: tandem.v1.EngineHostService.NextTask:output_type -> tandem.v1.NextTaskResponse
+	37, // [37:44] is the sub-list for method output_type
+	30, // [30:37] is the sub-list for method input_type
 	30, // [30:30] is the sub-list for extension type_name
 	30, // [30:30] is the sub-list for extension extendee
 	0,  // [0:30] is the sub-list for field type_name
@@ -2520,7 +2631,7 @@ func file_tandem_v1_engine_proto_init() {
 		(*EngineReport_Broken)(nil),
 		(*EngineReport_Note)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[19].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[21].OneofWrappers = []any{
 		(*ControlResponse_Stop)(nil),
 		(*ControlResponse_Group)(nil),
 		(*ControlResponse_Break)(nil),
@@ -2531,7 +2642,7 @@ func file_tandem_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_engine_proto_rawDesc), len(file_tandem_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -50,6 +50,9 @@ const (
 	// EngineHostServiceEngineRendezvousGetProcedure is the fully-qualified name of the
 	// EngineHostService's EngineRendezvousGet RPC.
 	EngineHostServiceEngineRendezvousGetProcedure = "/tandem.v1.EngineHostService/EngineRendezvousGet"
+	// EngineHostServiceNextTaskProcedure is the fully-qualified name of the EngineHostService's
+	// NextTask RPC.
+	EngineHostServiceNextTaskProcedure = "/tandem.v1.EngineHostService/NextTask"
 )
 
 // EngineHostServiceClient is a client for the tandem.v1.EngineHostService service.
@@ -67,6 +70,9 @@ type EngineHostServiceClient interface {
 	EngineRendezvousSet(context.Context, *connect.Request[v1.EngineRendezvousSetRequest]) (*connect.Response[v1.EngineRendezvousSetResponse], error)
 	// Waits for a value set by a rank.
 	EngineRendezvousGet(context.Context, *connect.Request[v1.EngineRendezvousGetRequest]) (*connect.Response[v1.EngineRendezvousGetResponse], error)
+	// Waits for another task when the one of an engine is over: the next of the same job on its slot. Hello comes next, as after a start.
+	// FAILED_PRECONDITION: there is none, the engine must end.
+	NextTask(context.Context, *connect.Request[v1.NextTaskRequest]) (*connect.Response[v1.NextTaskResponse], error)
 }
 
 // NewEngineHostServiceClient constructs a client for the tandem.v1.EngineHostService service. By
@@ -116,6 +122,12 @@ func NewEngineHostServiceClient(httpClient connect.HTTPClient, baseURL string, o
 			connect.WithSchema(engineHostServiceMethods.ByName("EngineRendezvousGet")),
 			connect.WithClientOptions(opts...),
 		),
+		nextTask: connect.NewClient[v1.NextTaskRequest, v1.NextTaskResponse](
+			httpClient,
+			baseURL+EngineHostServiceNextTaskProcedure,
+			connect.WithSchema(engineHostServiceMethods.ByName("NextTask")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -127,6 +139,7 @@ type engineHostServiceClient struct {
 	reportEngineProgress *connect.Client[v1.ReportEngineProgressRequest, v1.ReportEngineProgressResponse]
 	engineRendezvousSet  *connect.Client[v1.EngineRendezvousSetRequest, v1.EngineRendezvousSetResponse]
 	engineRendezvousGet  *connect.Client[v1.EngineRendezvousGetRequest, v1.EngineRendezvousGetResponse]
+	nextTask             *connect.Client[v1.NextTaskRequest, v1.NextTaskResponse]
 }
 
 // Hello calls tandem.v1.EngineHostService.Hello.
@@ -159,6 +172,11 @@ func (c *engineHostServiceClient) EngineRendezvousGet(ctx context.Context, req *
 	return c.engineRendezvousGet.CallUnary(ctx, req)
 }
 
+// NextTask calls tandem.v1.EngineHostService.NextTask.
+func (c *engineHostServiceClient) NextTask(ctx context.Context, req *connect.Request[v1.NextTaskRequest]) (*connect.Response[v1.NextTaskResponse], error) {
+	return c.nextTask.CallUnary(ctx, req)
+}
+
 // EngineHostServiceHandler is an implementation of the tandem.v1.EngineHostService service.
 type EngineHostServiceHandler interface {
 	// Gets the engine's task. The first call of an engine.
@@ -174,6 +192,9 @@ type EngineHostServiceHandler interface {
 	EngineRendezvousSet(context.Context, *connect.Request[v1.EngineRendezvousSetRequest]) (*connect.Response[v1.EngineRendezvousSetResponse], error)
 	// Waits for a value set by a rank.
 	EngineRendezvousGet(context.Context, *connect.Request[v1.EngineRendezvousGetRequest]) (*connect.Response[v1.EngineRendezvousGetResponse], error)
+	// Waits for another task when the one of an engine is over: the next of the same job on its slot. Hello comes next, as after a start.
+	// FAILED_PRECONDITION: there is none, the engine must end.
+	NextTask(context.Context, *connect.Request[v1.NextTaskRequest]) (*connect.Response[v1.NextTaskResponse], error)
 }
 
 // NewEngineHostServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -219,6 +240,12 @@ func NewEngineHostServiceHandler(svc EngineHostServiceHandler, opts ...connect.H
 		connect.WithSchema(engineHostServiceMethods.ByName("EngineRendezvousGet")),
 		connect.WithHandlerOptions(opts...),
 	)
+	engineHostServiceNextTaskHandler := connect.NewUnaryHandler(
+		EngineHostServiceNextTaskProcedure,
+		svc.NextTask,
+		connect.WithSchema(engineHostServiceMethods.ByName("NextTask")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.EngineHostService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case EngineHostServiceHelloProcedure:
@@ -233,6 +260,8 @@ func NewEngineHostServiceHandler(svc EngineHostServiceHandler, opts ...connect.H
 			engineHostServiceEngineRendezvousSetHandler.ServeHTTP(w, r)
 		case EngineHostServiceEngineRendezvousGetProcedure:
 			engineHostServiceEngineRendezvousGetHandler.ServeHTTP(w, r)
+		case EngineHostServiceNextTaskProcedure:
+			engineHostServiceNextTaskHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -264,4 +293,8 @@ func (UnimplementedEngineHostServiceHandler) EngineRendezvousSet(context.Context
 
 func (UnimplementedEngineHostServiceHandler) EngineRendezvousGet(context.Context, *connect.Request[v1.EngineRendezvousGetRequest]) (*connect.Response[v1.EngineRendezvousGetResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.EngineHostService.EngineRendezvousGet is not implemented"))
+}
+
+func (UnimplementedEngineHostServiceHandler) NextTask(context.Context, *connect.Request[v1.NextTaskRequest]) (*connect.Response[v1.NextTaskResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.EngineHostService.NextTask is not implemented"))
 }

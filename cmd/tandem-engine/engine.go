@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
 		if err != nil || !again {
 			return err
 		}
+		debug.FreeOSMemory() // the next may need all that this one had, and others may while it waits
 		if c.EngineID, err = h.next(ctx, hello.GetEndOfOutput()); err != nil || c.EngineID == "" {
 			return err
 		}

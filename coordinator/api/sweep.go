@@ -13,6 +13,7 @@ import (
 	"tandem.dev/coordinator/state"
 	"tandem.dev/coordinator/sweep"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/scheduler/search"
 )
 
 type sweeps struct{ *API }
@@ -150,9 +151,12 @@ func (a sweeps) ListSweepEvents(ctx context.Context, req *connect.Request[tandem
 
 // ExtendSweep implements SweepService.
 func (a sweeps) ExtendSweep(ctx context.Context, req *connect.Request[tandemv1.ExtendSweepRequest]) (*connect.Response[tandemv1.ExtendSweepResponse], error) {
-	_, job, _, err := a.find(ctx, req.Msg.GetId())
+	_, job, s, err := a.find(ctx, req.Msg.GetId())
 	if err != nil {
 		return nil, err
+	}
+	if c := sweep.Config(job.GetSpec(), nil); c.Method.Name == search.Grid && int(s.GetMade()) >= c.Space.GridSize() {
+		return nil, precondition(fmt.Sprintf("the grid of sweep %s has %d points, and each has its trial; submit another sweep with a finer grid", job.GetId(), c.Space.GridSize()))
 	}
 	if req.Msg.GetMaxTrials() > sweep.MostTrials {
 		return nil, invalid(fmt.Sprintf("max_trials: must be at most %d", sweep.MostTrials))
@@ -163,7 +167,7 @@ func (a sweeps) ExtendSweep(ctx context.Context, req *connect.Request[tandemv1.E
 	if err != nil {
 		return nil, err
 	}
-	s, _ := after.Sweep(job.GetId())
+	s, _ = after.Sweep(job.GetId())
 	return connect.NewResponse(&tandemv1.ExtendSweepResponse{Sweep: s}), nil
 }
 

@@ -67,7 +67,7 @@ func (p *population) source(t *trial) *trial {
 	var from []*trial
 	for _, e := range of[:max(p.quantile(len(of)), min(1, len(of)))] {
 		o := p.search.trial(e.trial)
-		if o != t && o.state != over && !o.stopping && !worst(e.loss) {
+		if o != t && o.state != over && !o.stopping && o.share < 1 && !worst(e.loss) {
 			from = append(from, o)
 		}
 	}
@@ -77,10 +77,10 @@ func (p *population) source(t *trial) *trial {
 	return from[newRNG(uint64(p.search.cfg.Seed), forPopulation, uint64(len(p.search.trials))).intn(len(from))]
 }
 
-// copy makes a trial from another's checkpoint; it trains to where that one is to go.
+// copy makes a trial from another's checkpoint. It trains to where that one is to go, which may have got there and not said so yet.
 func (p *population) copy(from, replaces *trial, reason string) move {
 	level := from.level
-	if from.state == waiting {
+	if from.state == waiting || from.share >= p.milestone(level) {
 		level++
 	}
 	return move{until: p.milestone(level), level: level, x: p.explore(from.x), from: from, replaces: replaces, reason: reason}

@@ -26,7 +26,7 @@ func (k *Keeper) Restore(ctx context.Context, away func()) (*ckpt.Manifest, []sa
 		return nil, nil, err
 	}
 	if r.manifest != nil && k.inherits() {
-		r.manifest.Best = nil // of that trial
+		r.manifest.Best, r.manifest.Metrics = nil, nil // of that trial
 	}
 	return r.manifest, r.tensors, nil
 }

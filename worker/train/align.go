@@ -171,5 +171,9 @@ func (l *Loop) restore(ctx context.Context) error {
 	l.Record.Enter(metric.Other, l.Now())
 	st := stateOf(*m)
 	l.state, l.saved, l.torn = &st, m.Step, false
+	if st.Step >= l.Plan.Until && st.Metrics == nil {
+		// Another trial left it where this one is to end already: it was measured and kept for that trial alone.
+		st.Looked, l.saved = false, -1
+	}
 	return nil
 }

@@ -146,7 +146,7 @@ func (p *Plan) StopAt(share float64) {
 
 // evaluateAfter tells whether the validation split is evaluated at a state reached by a step.
 func (p Plan) evaluateAfter(st State) bool {
-	if st.Step == p.Until {
+	if st.Step >= p.Until {
 		return true
 	}
 	if p.EvaluateEvery > 0 {
@@ -157,5 +157,5 @@ func (p Plan) evaluateAfter(st State) bool {
 
 // checkpointAfter tells whether a state is kept besides those that are evaluated.
 func (p Plan) checkpointAfter(st State) bool {
-	return st.Step == p.Until || p.CheckpointEvery > 0 && st.Step%p.CheckpointEvery == 0
+	return st.Step >= p.Until || p.CheckpointEvery > 0 && st.Step%p.CheckpointEvery == 0
 }

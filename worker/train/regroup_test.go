@@ -461,10 +461,14 @@ func TestStopsAtItsShare(t *testing.T) {
 	whole := undisturbed(t, spec(), 2)
 	total := f.plan.Total // 28 steps, 7 an epoch
 	for i, c := range []struct {
-		share float64
-		step  int64
-	}{{1.0 / 3, 10}, {1.0 / 3, 10}, {0.5, 14}, {1, total}} {
+		share  float64
+		step   int64
+		others bool // the state is another trial's
+	}{{1.0 / 3, 10, false}, {1.0 / 3, 10, false}, {1.0 / 3, 10, true}, {0.25, 10, true}, {0.5, 14, false}, {1, total, false}} {
 		f.plan.Until = total
+		if c.others {
+			f.kept.manifest.Metrics = nil // as checkpoint.Keeper gives it
+		}
 		f.plan.StopAt(c.share)
 		a, b := f.hire(), f.hire()
 		want := train.Stopped

@@ -290,6 +290,16 @@ func TestSweepsInBatch(t *testing.T) {
 		t.Fatalf("%v after %d trials: %s", s.GetJob().GetState(), len(s.trials), s.GetJob().GetReason())
 	}
 	s.once(t)
+	h, urls := c.agentClient()
+	defer h.CloseIdleConnections()
+	reused := int64(0)
+	for _, url := range urls {
+		reused += readMetric(t.Context(), h, url, "tandem_agent_engine_reuses_total")
+	}
+	t.Logf("%d stints in the process of another", reused)
+	if reused == 0 {
+		t.Error("each stint had a process of its own")
+	}
 	if copies := s.decided(t); copies == 0 {
 		t.Error("no trial took over a checkpoint")
 	}

@@ -68,6 +68,7 @@ func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64
 	alloc.FormedStep = step
 	a.Put(alloc)
 	a.progressed(alloc.GetTrialId(), step, false)
+	a.reach(alloc)
 }
 
 // groupBroken takes the word of a rank that the committed group does not work any more for it; that of an older one is no news.
@@ -78,6 +79,9 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 	if len(state.MembersIn(alloc, finished)) > 0 {
 		a.memberEnds(alloc, m, finished) // it has passed the barrier at which all was done
 		return
+	}
+	for _, other := range b.GetUnreachable() {
+		a.part(alloc, n, other)
 	}
 	first := !alloc.GetBroken()
 	alloc = a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) {

@@ -245,8 +245,14 @@ func (p *play) engines(verb string, args []string) {
 			r.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100}}
 		case "formed":
 			r.Report = &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: step}}
-		case "broken", "hung":
-			r.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{Step: step, Message: "the connection broke", Hung: verb == "hung"}}
+		case "broken", "hung", "parted":
+			broken := &tandemv1.GroupBroken{Step: step, Message: "the connection broke", Hung: verb == "hung"}
+			for _, w := range args {
+				if nodes, ok := strings.CutPrefix(w, "from="); ok {
+					broken.Unreachable = strings.Split(nodes, ",")
+				}
+			}
+			r.Report = &tandemv1.EngineReport_Broken{Broken: broken}
 		case "killed":
 			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "killed by signal 9"}}
 		case "checkpoint":

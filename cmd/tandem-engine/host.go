@@ -134,7 +134,7 @@ func (h *host) Ready(ctx context.Context) error {
 func (h *host) Broken(ctx context.Context, b elastic.ReportBroken) error {
 	h.generation.Store(b.Generation)
 	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
-		Step: b.Step, Message: b.Message, Hung: b.Hung,
+		Step: b.Step, Message: b.Message, Hung: b.Hung, Unreachable: b.Unreachable,
 	}}})
 }
 

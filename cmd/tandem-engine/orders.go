@@ -42,6 +42,9 @@ func follow(o elastic.Orders, c *tandemv1.ControlResponse) elastic.Orders {
 			Generation: g.GetGeneration(), Rank: int(g.GetRank()), World: int(g.GetWorldSize()),
 			LocalRank: int(g.GetLocalRank()), Planned: g.GetPlanned(),
 		}
+		for _, p := range g.GetPeers() {
+			o.Group.Peers = append(o.Group.Peers, elastic.Peer{Node: p.GetNodeId(), Name: p.GetName(), Address: p.GetAddress()})
+		}
 	case *tandemv1.ControlResponse_Break:
 		o.Broken = o.Broken || command.Break.GetGeneration() == o.Group.Generation
 	case *tandemv1.ControlResponse_Stop:

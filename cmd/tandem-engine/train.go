@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -196,6 +197,9 @@ func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 }
 
 func (m *member) form(ctx context.Context, g elastic.Group) (*torch.Group, error) {
+	if missing := knock(ctx, g.Peers, (&net.Dialer{}).DialContext); len(missing) > 0 {
+		return nil, fmt.Errorf("%w: %w", elastic.ErrBroken, &elastic.UnreachableError{Peers: missing, Within: knockPatience})
+	}
 	formed, err := torch.NewGroup(ctx, torch.GroupConfig{
 		Rank: g.Rank, WorldSize: g.World, Rendezvous: meeting{m.host, g.Generation},
 		Prefix: "gen" + strconv.FormatInt(g.Generation, 10) + "/", BindAddress: m.task.GetBindHost(),

@@ -81,8 +81,9 @@ func runInside(t *testing.T) {
 
 // network is a bridge in this network namespace and hosts that are joined to it. A nil one is loopback.
 type network struct {
-	bridge *netlink.Bridge
-	hosts  []*host
+	bridge  *netlink.Bridge
+	nowhere *netlink.Bridge // of cables that are cut; without one, this machine would still take what comes out of them
+	hosts   []*host
 }
 
 // host is a machine of a network, while its program runs. A nil one is this machine.
@@ -96,13 +97,13 @@ type host struct {
 // newNetwork makes a bridge and plans hosts, which come into being when their programs start.
 func newNetwork(t *testing.T, hosts int) *network {
 	t.Helper()
-	n := &network{bridge: &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "switch"}}}
+	n := &network{bridge: bridge("switch"), nowhere: bridge("nowhere")}
 	for i := range hosts {
 		n.hosts = append(n.hosts, &host{network: n, number: i, address: fmt.Sprintf(addressOfHost, i+11)})
 	}
 	for what, err := range map[string]error{
 		"see only the processes of this namespace": ownProcesses(),
-		"make a bridge": netlink.LinkAdd(n.bridge),
+		"make a bridge": errors.Join(netlink.LinkAdd(n.bridge), netlink.LinkAdd(n.nowhere)),
 		"add a cable":   netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "probe"}, PeerName: "probed"}),
 	} {
 		if err != nil {
@@ -117,6 +118,10 @@ func newNetwork(t *testing.T, hosts int) *network {
 		t.Fatal(err)
 	}
 	return n
+}
+
+func bridge(name string) *netlink.Bridge {
+	return &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
 }
 
 // ownProcesses mounts /proc for the PID namespace of this process.
@@ -257,21 +262,17 @@ func (h *host) plugIn(pid int) error {
 func (h *host) port() string { return fmt.Sprint("port", h.number+1) }
 
 // unplug cuts the host off: what is sent is lost, and nobody is told.
-func (h *host) unplug() error {
-	port, err := netlink.LinkByName(h.port())
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetNoMaster(port)
-}
+func (h *host) unplug() error { return h.join(h.network.nowhere) }
 
 // replug undoes unplug.
-func (h *host) replug() error {
+func (h *host) replug() error { return h.join(h.network.bridge) }
+
+func (h *host) join(b *netlink.Bridge) error {
 	port, err := netlink.LinkByName(h.port())
 	if err != nil {
 		return err
 	}
-	return netlink.LinkSetMaster(port, h.network.bridge)
+	return netlink.LinkSetMaster(port, b)
 }
 
 // cut loses all that the host sends to another: it goes to a machine that is not there.

@@ -166,6 +166,11 @@ func (m *member) Prepare(ctx context.Context) error {
 	if written != nil {
 		deps.Ledger = written
 	}
+	// The others go on meanwhile: found out here, it costs them nothing.
+	for _, p := range knock(ctx, peersOf(m.task.GetPeers()), (&net.Dialer{}).DialContext) {
+		m.log.Warn().Str("node", p.Name).Str("address", p.Address).Msg("a node of the group is not reached")
+		m.host.unreachable = append(m.host.unreachable, p.Node)
+	}
 	m.loop = train.New(train.Config{Plan: plan}, deps)
 	m.record.Enter(metric.Waiting, time.Now())
 	return nil

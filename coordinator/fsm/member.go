@@ -36,10 +36,14 @@ func (a *applier) setMember(alloc *tandemv1.Allocation, number int32, edit func(
 	return alloc
 }
 
-func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, totalSteps int64) {
+func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r *tandemv1.EngineReady, n *tandemv1.Node) {
 	if m.GetState() != assigned {
 		return
 	}
+	for _, other := range r.GetUnreachable() {
+		a.part(alloc, n, other)
+	}
+	totalSteps := r.GetTotalSteps()
 	to, reason := ready, ""
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 		to, reason = running, "Runs on 1 rank." // it has no process group to wait for

@@ -17,8 +17,8 @@ const (
 	longestPartedTime = time.Hour
 )
 
-// part notes that ranks on a node do not reach another node of their group. Several ranks, and both sides, may find the same cut:
-// what is known already stays as it is.
+// part notes that ranks on a node do not reach another node of their group. Several ranks, and both sides, may find the same cut: the
+// first to say so counts.
 func (a *applier) part(alloc *tandemv1.Allocation, n *tandemv1.Node, other string) {
 	inGroup := func(m *tandemv1.Member) bool { return m.GetNodeId() == other && state.InGroup(m) }
 	o, ok := a.Node(other)
@@ -26,23 +26,21 @@ func (a *applier) part(alloc *tandemv1.Allocation, n *tandemv1.Node, other strin
 		return
 	}
 	n, _ = a.Node(n.GetId()) // as it is after the last of several
-	known := !state.Reach(n, o, a.now.AsTime())
+	if !state.Reach(n, o, a.now.AsTime()) {
+		return
+	}
+	times := max(unreachable(n, other).GetTimes(), unreachable(o, n.GetId()).GetTimes())
+	pause := min(firstPartedTime<<min(times, 20), longestPartedTime)
 	n = state.Clone(n)
 	u := unreachable(n, other)
 	if u == nil {
 		u = &tandemv1.Unreachable{NodeId: other}
 		n.Unreachable = append(n.Unreachable, u)
-	} else if u.GetUntil().AsTime().After(a.now.AsTime()) {
-		return
 	}
-	pause := min(firstPartedTime<<min(u.GetTimes(), 20), longestPartedTime)
-	u.Times++
-	u.Until = timestamppb.New(a.now.AsTime().Add(pause))
+	u.Times, u.Until = times+1, timestamppb.New(a.now.AsTime().Add(pause))
 	a.Put(n)
-	if !known {
-		a.event(warning, "node", n.GetId(), "", "Nodes %s and %s do not reach each other, though both reach the coordinators: no job has workers on both for %v; check the network between them.",
-			nodeName(n), nodeName(o), pause)
-	}
+	a.event(warning, "node", n.GetId(), "", "Nodes %s and %s do not reach each other, though both reach the coordinators: no job has workers on both for %v; check the network between them.",
+		nodeName(n), nodeName(o), pause)
 }
 
 // reach notes that the nodes of a group that was formed reach each other.

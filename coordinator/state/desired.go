@@ -68,6 +68,9 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 		CheckpointPrefix: CheckpointPrefix(a.GetTrialId()),
 		Stopping:         a.GetStopping(),
 	}
+	if m.GetState() == tandemv1.MemberState_MEMBER_STATE_ASSIGNED {
+		t.Peers = peersOf(v, a, m)
+	}
 	t.Broken = t.GetGroup() != nil && a.GetBroken()
 	if c, ok := v.Checkpoint(a.GetResumeCheckpointId()); ok {
 		t.Resume = c
@@ -85,21 +88,21 @@ func groupOf(v *View, a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.Proc
 	if !InGroup(m) && m.GetState() != tandemv1.MemberState_MEMBER_STATE_LEAVING {
 		return nil
 	}
-	return &tandemv1.ProcessGroup{
+	g := &tandemv1.ProcessGroup{
 		Generation: a.GetGeneration(),
 		Rank:       m.GetRank(),
 		WorldSize:  a.GetWorldSize(),
 		LocalRank:  m.GetLocalRank(),
 		Planned:    a.GetPlanned(),
-		Peers:      peersOf(v, a, m),
 	}
+	if InGroup(m) {
+		g.Peers = peersOf(v, a, m)
+	}
+	return g
 }
 
-// peersOf are the other nodes that have ranks in the committed group, in order of rank; none for a member that is not in it.
+// peersOf are the nodes that have ranks in the committed group, but for that of the member.
 func peersOf(v *View, a *tandemv1.Allocation, m *tandemv1.Member) []*tandemv1.PeerNode {
-	if !InGroup(m) {
-		return nil
-	}
 	var peers []*tandemv1.PeerNode
 	known := map[string]bool{m.GetNodeId(): true}
 	for _, o := range a.GetMembers() {

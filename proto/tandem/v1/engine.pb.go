@@ -193,7 +193,9 @@ type TrainTask struct {
 	// The training whose steps are done again; only for a job of kind replay, which keeps no checkpoints.
 	Replay *ReplayTask `protobuf:"bytes,15,opt,name=replay,proto3" json:"replay,omitempty"`
 	// Share of the whole training after which it evaluates, keeps a checkpoint, reports EngineStopped and ends; 0 and 1: none.
-	Until         float64 `protobuf:"fixed64,16,opt,name=until,proto3" json:"until,omitempty"`
+	Until float64 `protobuf:"fixed64,16,opt,name=until,proto3" json:"until,omitempty"`
+	// Nodes with ranks of the group that the member is to join later; it finds out first whether it reaches them.
+	Peers         []*PeerNode `protobuf:"bytes,17,rep,name=peers,proto3" json:"peers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -331,6 +333,13 @@ func (x *TrainTask) GetUntil() float64 {
 		return x.Until
 	}
 	return 0
+}
+
+func (x *TrainTask) GetPeers() []*PeerNode {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
 }
 
 // ReplayTask names the training that a replay is compared with. From which checkpoint and how many steps, its spec says.
@@ -1171,7 +1180,9 @@ func (x *EngineNote) GetWarning() bool {
 type EngineReady struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Steps a whole training takes; 0 for other tasks.
-	TotalSteps    int64 `protobuf:"varint,1,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
+	TotalSteps int64 `protobuf:"varint,1,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
+	// Nodes with ranks of the group it is to join that its node does not reach.
+	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1211,6 +1222,13 @@ func (x *EngineReady) GetTotalSteps() int64 {
 		return x.TotalSteps
 	}
 	return 0
+}
+
+func (x *EngineReady) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
 }
 
 // CheckpointSaved describes a checkpoint in the store.
@@ -2305,7 +2323,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\apublish\x18\x05 \x01(\v2\x16.tandem.v1.PublishTaskH\x00R\apublish\x12,\n" +
 	"\x05serve\x18\x06 \x01(\v2\x14.tandem.v1.ServeTaskH\x00R\x05serve\x122\n" +
 	"\astorage\x18\a \x01(\v2\x18.tandem.v1.StorageConfigR\astorageB\x06\n" +
-	"\x04task\"\x87\x04\n" +
+	"\x04task\"\xb2\x04\n" +
 	"\tTrainTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
@@ -2322,7 +2340,8 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x11checkpoint_prefix\x18\r \x01(\tR\x10checkpointPrefix\x12\x1a\n" +
 	"\bstopping\x18\x0e \x01(\bR\bstopping\x12-\n" +
 	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplayTaskR\x06replay\x12\x14\n" +
-	"\x05until\x18\x10 \x01(\x01R\x05until\"D\n" +
+	"\x05until\x18\x10 \x01(\x01R\x05until\x12)\n" +
+	"\x05peers\x18\x11 \x03(\v2\x13.tandem.v1.PeerNodeR\x05peers\"D\n" +
 	"\n" +
 	"ReplayTask\x12\x19\n" +
 	"\btrial_id\x18\x01 \x01(\tR\atrialId\x12\x1b\n" +
@@ -2395,10 +2414,11 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\n" +
 	"EngineNote\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x18\n" +
-	"\awarning\x18\x02 \x01(\bR\awarning\".\n" +
+	"\awarning\x18\x02 \x01(\bR\awarning\"P\n" +
 	"\vEngineReady\x12\x1f\n" +
 	"\vtotal_steps\x18\x01 \x01(\x03R\n" +
-	"totalSteps\"H\n" +
+	"totalSteps\x12 \n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"H\n" +
 	"\x0fCheckpointSaved\x125\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\v2\x15.tandem.v1.CheckpointR\n" +
@@ -2540,46 +2560,47 @@ var file_tandem_v1_engine_proto_depIdxs = []int32{
 	3,  // 5: tandem.v1.TrainTask.group:type_name -> tandem.v1.ProcessGroup
 	34, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
 	2,  // 7: tandem.v1.TrainTask.replay:type_name -> tandem.v1.ReplayTask
-	4,  // 8: tandem.v1.ProcessGroup.peers:type_name -> tandem.v1.PeerNode
-	33, // 9: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
-	34, // 10: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
-	35, // 11: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
-	11, // 12: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
-	12, // 13: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
-	36, // 14: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
-	13, // 15: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
-	14, // 16: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
-	15, // 17: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
-	16, // 18: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
-	8,  // 19: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
-	9,  // 20: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
-	10, // 21: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
-	34, // 22: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
-	37, // 23: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
-	31, // 24: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
-	0,  // 25: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
-	21, // 26: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
-	3,  // 27: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
-	22, // 28: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
-	7,  // 29: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
-	38, // 30: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
-	17, // 31: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
-	19, // 32: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
-	23, // 33: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
-	25, // 34: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
-	27, // 35: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
-	29, // 36: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
-	18, // 37: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
-	20, // 38: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
-	24, // 39: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
-	26, // 40: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
-	28, // 41: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
-	30, // 42: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
-	37, // [37:43] is the sub-list for method output_type
-	31, // [31:37] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	4,  // 8: tandem.v1.TrainTask.peers:type_name -> tandem.v1.PeerNode
+	4,  // 9: tandem.v1.ProcessGroup.peers:type_name -> tandem.v1.PeerNode
+	33, // 10: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
+	34, // 11: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
+	35, // 12: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
+	11, // 13: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
+	12, // 14: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
+	36, // 15: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
+	13, // 16: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
+	14, // 17: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
+	15, // 18: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
+	16, // 19: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
+	8,  // 20: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
+	9,  // 21: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
+	10, // 22: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
+	34, // 23: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
+	37, // 24: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
+	31, // 25: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
+	0,  // 26: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
+	21, // 27: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
+	3,  // 28: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
+	22, // 29: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
+	7,  // 30: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
+	38, // 31: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
+	17, // 32: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
+	19, // 33: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
+	23, // 34: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
+	25, // 35: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
+	27, // 36: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
+	29, // 37: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
+	18, // 38: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
+	20, // 39: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
+	24, // 40: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
+	26, // 41: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
+	28, // 42: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
+	30, // 43: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
+	38, // [38:44] is the sub-list for method output_type
+	32, // [32:38] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_engine_proto_init() }

@@ -10,6 +10,7 @@
 //   - Order: higher priority first, then age, then id. Within a pool a request that could be satisfied once all jobs have
 //     ended keeps its place: nothing behind it is granted before it, so nothing starves. A request that could not be
 //     satisfied even then does not hold up the others, and neither does one that is spare, which comes last of its priority.
+//   - Nodes that do not reach each other (Parted) never hold slots of one request, nor of what it belongs to (With).
 //   - Every request that is not granted has a reason.
 //   - Stable: Schedule of the cluster after its own plan grants nothing.
 //

@@ -13,6 +13,10 @@ func impossible(r Request, p *pool) string {
 	}
 	s := p.slots()
 	if r.least() <= s.available {
+		if near := together(p.nodes, r.With, available).slots().available; near < r.least() {
+			return fmt.Sprintf("wants %s, but of %d in pool %q only %d are on nodes that reach %s: check the network between them (tandem events says which), or add workers",
+				wanted(r), s.available, r.Pool, near, already(r))
+		}
 		return ""
 	}
 	var besides, advice []string
@@ -51,10 +55,14 @@ func outOfReach(p *pool) string {
 	return strings.Join(parts, ", ")
 }
 
-// busy says why the first request of a pool, or a spare one, waits.
-func busy(r Request, p *pool) string {
+// busy says why the first request of a pool, or a spare one, waits. Of the slots that are free, near are on nodes that
+// reach each other.
+func busy(r Request, p *pool, near int) string {
 	s := p.slots()
 	reason := fmt.Sprintf("wants %s, %d of %d in pool %q are free", wanted(r), s.free, s.available, r.Pool)
+	if near < s.free {
+		reason += fmt.Sprintf(", but only %d on nodes that reach %s", near, already(r))
+	}
 	if r.Spare {
 		return reason
 	}
@@ -67,6 +75,14 @@ func wanted(r Request) string {
 		return count(r.Slots, "slot")
 	}
 	return fmt.Sprintf("%s (%d are enough to begin)", count(r.Slots, "slot"), r.least())
+}
+
+// already names what a node has to reach so that the work can be there too.
+func already(r Request) string {
+	if len(r.With) == 0 {
+		return "each other"
+	}
+	return "those it is on"
 }
 
 // behind says why a request waits behind another.

@@ -60,7 +60,7 @@ type pool struct {
 
 func newPools(nodes []Node) map[string]*pool {
 	pools := map[string]*pool{}
-	for _, n := range nodes {
+	for _, n := range bothWays(nodes) {
 		if pools[n.Pool] == nil {
 			pools[n.Pool] = &pool{}
 		}

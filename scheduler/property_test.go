@@ -28,6 +28,16 @@ func TestInvariants(t *testing.T) {
 				}
 			}
 		}
+		for _, g := range plan.Grants {
+			r := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == g.ID })]
+			on := slices.Clone(r.With)
+			for _, at := range g.Placements {
+				if !reaches(c, at.Node, on) {
+					t.Fatalf("%s has slots on %v, and %s does not reach all of these", r.ID, on, at.Node)
+				}
+				on = append(on, at.Node)
+			}
+		}
 		waiting := map[string]bool{}
 		for _, w := range plan.Waiting {
 			if w.Reason == "" {
@@ -54,7 +64,7 @@ func TestInvariants(t *testing.T) {
 
 // shortOf: with so many slots more as a wait says, and no fewer, its request would have been granted.
 func shortOf(t *rapid.T, c Cluster, plan Plan, w Wait) {
-	if w.Short == 0 {
+	if w.Short == 0 || slices.ContainsFunc(c.Nodes, func(n Node) bool { return len(n.Parted) > 0 }) {
 		return
 	}
 	r := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == w.ID })]
@@ -65,13 +75,18 @@ func shortOf(t *rapid.T, c Cluster, plan Plan, w Wait) {
 		}
 	}
 	for _, g := range plan.Grants {
-		if of := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == g.ID })]; of.Pool == r.Pool && slices.Index(inOrder(c.Pending), of) < slices.Index(inOrder(c.Pending), r) {
+		if of := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == g.ID })]; of.Pool == r.Pool && placeOf(c, of) < placeOf(c, r) {
 			free -= len(g.Placements)
 		}
 	}
 	if free+w.Short != r.least() {
 		t.Fatalf("%s is short of %d slots; it needs %d, and %d are left for it", w.ID, w.Short, r.least(), free)
 	}
+}
+
+// placeOf is where a request stands in the queue.
+func placeOf(c Cluster, r Request) int {
+	return slices.IndexFunc(inOrder(c.Pending), func(o Request) bool { return o.ID == r.ID })
 }
 
 // noneOvertaken: who could be satisfied on an idle pool is not overtaken there.
@@ -82,16 +97,44 @@ func noneOvertaken(t *rapid.T, c Cluster, granted map[string]Grant) {
 		if first := blocked[r.Pool]; ok && first != "" {
 			t.Fatalf("%s overtook %s", r.ID, first)
 		}
-		capacity := 0
-		for _, n := range c.Nodes {
-			if n.Pool == r.Pool && n.Unavailable == "" {
-				capacity += n.Slots - n.Serving
-			}
-		}
+		capacity := mostTogether(c, r, func(n Node) int { return n.Slots - n.Serving })
 		if !ok && !r.Spare && r.least() <= capacity {
 			blocked[r.Pool] = r.ID
 		}
 	}
+}
+
+// mostTogether finds by trying all sets of nodes how many slots a request could get on nodes that reach each other.
+func mostTogether(c Cluster, r Request, slots func(Node) int) int {
+	best := 0
+	for set := range 1 << len(c.Nodes) {
+		total, fits := 0, true
+		var chosen []string
+		for i, n := range c.Nodes {
+			if set&(1<<i) == 0 {
+				continue
+			}
+			fits = fits && n.Pool == r.Pool && n.Unavailable == "" && reaches(c, n.ID, r.With) && reaches(c, n.ID, chosen)
+			chosen = append(chosen, n.ID)
+			total += slots(n)
+		}
+		if fits {
+			best = max(best, total)
+		}
+	}
+	return best
+}
+
+// reaches says whether a node and others reach each other.
+func reaches(c Cluster, id string, others []string) bool {
+	for _, n := range c.Nodes {
+		for _, o := range others {
+			if n.ID == id && slices.Contains(n.Parted, o) || n.ID == o && slices.Contains(n.Parted, id) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func clusters(t *rapid.T) Cluster {
@@ -110,6 +153,9 @@ func clusters(t *rapid.T) Cluster {
 				n.Serving++
 			}
 		}
+		if len(c.Nodes) > 0 && rapid.IntRange(0, 3).Draw(t, "parted") == 0 {
+			n.Parted = []string{rapid.SampledFrom(c.Nodes).Draw(t, "from").ID}
+		}
 		c.Nodes = append(c.Nodes, n)
 	}
 	for i := range rapid.IntRange(0, 8).Draw(t, "jobs") {
@@ -120,6 +166,7 @@ func clusters(t *rapid.T) Cluster {
 			Slots: wanted, Min: rapid.IntRange(0, wanted).Draw(t, "min"), Spare: rapid.IntRange(0, 3).Draw(t, "spare") == 0,
 			Priority:  rapid.IntRange(-1, 1).Draw(t, "priority"),
 			CreatedAt: time.Unix(int64(rapid.IntRange(0, 3).Draw(t, "created")), 0),
+			With:      rapid.SampledFrom([][]string{nil, nil, {"n0"}, {"n1", "n2"}}).Draw(t, "with"),
 		})
 	}
 	return c

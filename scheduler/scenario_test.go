@@ -48,8 +48,8 @@ func TestScenarios(t *testing.T) {
 
 // parse reads
 //
-//	node ID POOL SLOTS [free=a,b] [serving=N] [lost|cordoned]      all slots are free when free= is left out
-//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true]
+//	node ID POOL SLOTS [free=a,b] [serving=N] [parted=b,c] [lost|cordoned]      all slots are free when free= is left out
+//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b]
 func parse(t *testing.T, text string) Cluster {
 	t.Helper()
 	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -79,6 +79,8 @@ func parse(t *testing.T, text string) Cluster {
 					if n.Serving, err = strconv.Atoi(value); err != nil {
 						t.Fatalf("line %q: %v", lines.Text(), err)
 					}
+				case "parted":
+					n.Parted = strings.Split(value, ",")
 				default:
 					n.Unavailable = option
 				}
@@ -89,6 +91,10 @@ func parse(t *testing.T, text string) Cluster {
 			for _, option := range f[4:] {
 				key, value, _ := strings.Cut(option, "=")
 				switch key {
+				case "avoid":
+					r.Avoid = strings.Split(value, ",")
+				case "with":
+					r.With = strings.Split(value, ",")
 				case "priority":
 					r.Priority, err = strconv.Atoi(value)
 				case "min":

@@ -23,6 +23,8 @@ type Node struct {
 	Serving int
 	// Unavailable says why no work may be placed on the node ("lost", "cordoned"); empty: it may.
 	Unavailable string
+	// Parted lists the ids of nodes that it does not reach, or that do not reach it: no request gets slots on both.
+	Parted []string
 }
 
 // Request is work that waits for slots.
@@ -38,6 +40,10 @@ type Request struct {
 	Min int
 	// Spare work goes on without the slots: it takes what nobody of its priority waits for, and nobody waits behind it.
 	Spare bool
+	// With lists the nodes that the work has slots on already: it gets none on a node that does not reach them all.
+	With []string
+	// Avoid lists nodes that it gets slots on only when too few are free elsewhere: they may be out of reach.
+	Avoid []string
 	// Priority: higher goes first.
 	Priority int
 	// CreatedAt is the age: of two requests of one priority the older goes first.
@@ -70,7 +76,8 @@ type Wait struct {
 	ID string
 	// Reason is shown to the user word for word.
 	Reason string
-	// Short is how many more free slots would let the request begin; 0 when it stands behind another or can never begin.
+	// Short is how many more free slots would let the request begin; 0 when it stands behind another, can never begin, or
+	// when that depends on where they are.
 	Short int
 }
 
@@ -93,10 +100,17 @@ func Schedule(c Cluster) Plan {
 			plan.Waiting = append(plan.Waiting, Wait{ID: r.ID, Reason: behind(r, first)})
 			continue
 		}
-		free := pool.slots().free
-		placements, ok := Place(pool.nodes, min(r.Slots, free))
-		if !ok || free < r.least() {
-			wait := Wait{r.ID, busy(r, pool), r.least() - free}
+		near := together(pool.without(r.Avoid), r.With, free)
+		if near.slots().free < r.least() {
+			near = together(pool.nodes, r.With, free)
+		}
+		most := near.slots().free
+		placements, ok := Place(near.nodes, min(r.Slots, most))
+		if !ok || most < r.least() {
+			wait := Wait{r.ID, busy(r, pool, most), r.least() - most}
+			if most < pool.slots().free {
+				wait.Short = 0 // it depends on where they come free
+			}
 			if r.Spare {
 				wait.Short = 0
 			} else {

@@ -13,6 +13,13 @@ import (
 var programs struct{ tandem, engine, repository string }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(hostVariable) != "" {
+		fmt.Fprintln(os.Stderr, "e2e:", becomeHost())
+		os.Exit(1)
+	}
+	if insideNetwork() {
+		os.Exit(m.Run())
+	}
 	code, err := buildAndRun(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)

@@ -28,6 +28,7 @@ type cluster struct {
 	addresses    []string // of the coordinators
 	workers      []*process
 	env          []string // of the engines
+	network      *network // the workers are hosts of it; nil: all are on loopback
 	store        storage.Store
 	api          *client.Client
 	stderr       string // of the last CLI command
@@ -43,11 +44,17 @@ func newCluster(t *testing.T, coordinators, workers, slots int) *cluster {
 // newClusterWith is newCluster with variables for the environment of the engines.
 func newClusterWith(t *testing.T, coordinators, workers, slots int, env ...string) *cluster {
 	t.Helper()
+	return newClusterOn(t, nil, coordinators, workers, slots, env...)
+}
+
+// newClusterOn is newClusterWith on a network, or on loopback when that is nil.
+func newClusterOn(t *testing.T, on *network, coordinators, workers, slots int, env ...string) *cluster {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "e2e-") // short: unix sockets lie in it
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, dir: dir, env: env}
+	c := &cluster{t: t, dir: dir, env: env, network: on}
 	c.contexts = filepath.Join(c.dir, "contexts.yaml")
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	store := c.startStore()
@@ -88,16 +95,16 @@ func (c *cluster) startStore() *tandemv1.StorageConfig {
 		c.t.Fatal(err)
 	}
 	c.store = store
-	return &tandemv1.StorageConfig{Endpoint: server.Endpoint(), Bucket: "tandem", AccessKey: "test-access", SecretKey: "test-secret-key-of-32-characters"}
+	return &tandemv1.StorageConfig{Endpoint: c.network.reach(c.t, server.Endpoint()), Bucket: "tandem", AccessKey: "test-access", SecretKey: "test-secret-key-of-32-characters"}
 }
 
 // startCoordinator starts one; the first founds the cluster, the others join it.
 func (c *cluster) startCoordinator(i int, store *tandemv1.StorageConfig) {
 	c.t.Helper()
 	name := nameOf("coordinator", i)
-	address := freeAddress(c.t)
+	address := freeAddress(c.t, c.network.address())
 	p := &process{t: c.t, name: name, log: filepath.Join(c.dir, name+".log"), env: []string{"TANDEM_CONFIG=" + c.contexts}}
-	p.args = []string{"coordinator", "--data-dir", filepath.Join(c.dir, name), "--listen", address, "--gossip", freeAddress(c.t)}
+	p.args = []string{"coordinator", "--data-dir", filepath.Join(c.dir, name), "--listen", address, "--gossip", freeAddress(c.t, c.network.address())}
 	if i == 0 {
 		p.args = append(p.args, "--storage-endpoint", store.GetEndpoint(), "--storage-bucket", store.GetBucket(), "--write-context", "test")
 		p.env = append(p.env, "TANDEM_STORAGE_ACCESS_KEY="+store.GetAccessKey(), "TANDEM_STORAGE_SECRET_KEY="+store.GetSecretKey())
@@ -120,6 +127,10 @@ func (c *cluster) startWorker(i, slots int) {
 	p.args = []string{
 		"worker", "--data-dir", c.workerDir(i), "--name", name, "--join", c.addresses[0],
 		"--slots", fmt.Sprint(slots), "--cores", "1", "--engine", programs.engine,
+	}
+	if c.network != nil {
+		p.host = c.network.hosts[i]
+		p.args = append(p.args, "--listen", p.host.address+":0", "--gossip", p.host.address+":0")
 	}
 	for _, v := range c.env {
 		p.args = append(p.args, "--engine-env", v)
@@ -216,6 +227,16 @@ func (c *cluster) alive() int {
 	return n
 }
 
+// node is a worker as the cluster sees it.
+func (c *cluster) node(name string) *tandemv1.Node {
+	c.t.Helper()
+	res, err := c.api.Nodes.GetNode(c.t.Context(), connect.NewRequest(&tandemv1.GetNodeRequest{Id: name}))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return res.Msg.GetNode().GetNode()
+}
+
 // end stops everything, and shows the logs of a failed test. No process may be left.
 func (c *cluster) end() {
 	for _, p := range append(c.workers, c.coordinators...) {
@@ -231,10 +252,10 @@ func (c *cluster) end() {
 	}
 }
 
-// freeAddress is a loopback address whose port nobody has at the moment.
-func freeAddress(t *testing.T) string {
+// freeAddress is an address of this machine whose port nobody has at the moment.
+func freeAddress(t *testing.T, ip string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

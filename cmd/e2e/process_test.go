@@ -22,6 +22,7 @@ type process struct {
 	log  string
 	args []string
 	env  []string
+	host *host // it runs on; nil: this one
 	cmd  *exec.Cmd
 	done chan error
 }
@@ -38,7 +39,7 @@ func (p *process) start() {
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
+	if err := p.host.start(p.cmd); err != nil {
 		p.t.Fatalf("start %s: %v", p.name, err)
 	}
 	p.done = make(chan error, 1)

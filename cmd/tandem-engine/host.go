@@ -28,7 +28,9 @@ type host struct {
 	generation atomic.Int64 // of the group the engine is in, or of the task
 	trial      string       // of the task, if it is of one
 	totalSteps int64        // of the whole training, once it is known
-	latest     chan *tandemv1.Progress
+	// unreachable are nodes of the group to be joined that were not reached; set before the member is ready.
+	unreachable []string
+	latest      chan *tandemv1.Progress
 }
 
 func newHost(c Config, log zerolog.Logger) *host {
@@ -144,14 +146,16 @@ func (h *host) sendProgress(ctx context.Context) {
 
 // Ready implements elastic.Reporter.
 func (h *host) Ready(ctx context.Context) error {
-	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: h.totalSteps}}})
+	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{
+		TotalSteps: h.totalSteps, Unreachable: h.unreachable,
+	}}})
 }
 
 // Broken implements elastic.Reporter.
 func (h *host) Broken(ctx context.Context, b elastic.ReportBroken) error {
 	h.generation.Store(b.Generation)
 	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
-		Step: b.Step, Message: b.Message, Hung: b.Hung,
+		Step: b.Step, Message: b.Message, Hung: b.Hung, Unreachable: b.Unreachable,
 	}}})
 }
 

@@ -41,6 +41,7 @@ func follow(o elastic.Orders, c *tandemv1.ControlResponse) elastic.Orders {
 		o.Group = elastic.Group{
 			Generation: g.GetGeneration(), Rank: int(g.GetRank()), World: int(g.GetWorldSize()),
 			LocalRank: int(g.GetLocalRank()), Planned: g.GetPlanned(),
+			Peers: peersOf(g.GetPeers()),
 		}
 	case *tandemv1.ControlResponse_Break:
 		o.Broken = o.Broken || command.Break.GetGeneration() == o.Group.Generation
@@ -48,4 +49,12 @@ func follow(o elastic.Orders, c *tandemv1.ControlResponse) elastic.Orders {
 		o.Stop = true
 	}
 	return o
+}
+
+func peersOf(nodes []*tandemv1.PeerNode) []elastic.Peer {
+	var peers []elastic.Peer
+	for _, p := range nodes {
+		peers = append(peers, elastic.Peer{Node: p.GetNodeId(), Name: p.GetName(), Address: p.GetAddress()})
+	}
+	return peers
 }

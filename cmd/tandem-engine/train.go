@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -165,6 +166,11 @@ func (m *member) Prepare(ctx context.Context) error {
 	if written != nil {
 		deps.Ledger = written
 	}
+	// The others go on meanwhile: found out here, it costs them nothing.
+	for _, p := range knock(ctx, peersOf(m.task.GetPeers()), (&net.Dialer{}).DialContext) {
+		m.log.Warn().Str("node", p.Name).Str("address", p.Address).Msg("a node of the group is not reached")
+		m.host.unreachable = append(m.host.unreachable, p.Node)
+	}
 	m.loop = train.New(train.Config{Plan: plan}, deps)
 	m.record.Enter(metric.Waiting, time.Now())
 	return nil
@@ -196,6 +202,9 @@ func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 }
 
 func (m *member) form(ctx context.Context, g elastic.Group) (*torch.Group, error) {
+	if missing := knock(ctx, g.Peers, (&net.Dialer{}).DialContext); len(missing) > 0 {
+		return nil, fmt.Errorf("%w: %w", elastic.ErrBroken, &elastic.UnreachableError{Peers: missing, Within: knockPatience})
+	}
 	formed, err := torch.NewGroup(ctx, torch.GroupConfig{
 		Rank: g.Rank, WorldSize: g.World, Rendezvous: meeting{m.host, g.Generation},
 		Prefix: "gen" + strconv.FormatInt(g.Generation, 10) + "/", BindAddress: m.task.GetBindHost(),

@@ -36,10 +36,14 @@ func (a *applier) setMember(alloc *tandemv1.Allocation, number int32, edit func(
 	return alloc
 }
 
-func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, totalSteps int64) {
+func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r *tandemv1.EngineReady, n *tandemv1.Node) {
 	if m.GetState() != assigned {
 		return
 	}
+	for _, other := range r.GetUnreachable() {
+		a.part(alloc, n, other)
+	}
+	totalSteps := r.GetTotalSteps()
 	to, reason := ready, ""
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 		to, reason = running, "Runs on 1 rank." // it has no process group to wait for
@@ -68,6 +72,7 @@ func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64
 	alloc.FormedStep = step
 	a.Put(alloc)
 	a.progressed(alloc.GetTrialId(), step, false)
+	a.reach(alloc)
 }
 
 // groupBroken takes the word of a rank that the committed group does not work any more for it; that of an older one is no news.
@@ -78,6 +83,9 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 	if len(state.MembersIn(alloc, finished)) > 0 {
 		a.memberEnds(alloc, m, finished) // it has passed the barrier at which all was done
 		return
+	}
+	for _, other := range b.GetUnreachable() {
+		a.part(alloc, n, other)
 	}
 	first := !alloc.GetBroken()
 	alloc = a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) {

@@ -30,6 +30,7 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	n := state.Clone(seen)
 	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
 	n.Cordoned, n.Draining = old.GetCordoned(), old.GetDraining()
+	n.Unreachable = old.GetUnreachable() // what an agent says of itself is no news of the network
 	n.JoinedAt = old.GetJoinedAt()
 	n.StateChangedAt = old.GetStateChangedAt()
 	n.ModifiedIndex = old.GetModifiedIndex()

@@ -63,7 +63,7 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 	t, _ := a.Trial(alloc.GetTrialId())
 	switch body := r.GetReport().(type) {
 	case *tandemv1.EngineReport_Ready:
-		a.memberReady(alloc, m, body.Ready.GetTotalSteps())
+		a.memberReady(alloc, m, body.Ready, n)
 	case *tandemv1.EngineReport_Formed:
 		a.groupFormed(alloc, r.GetGeneration(), body.Formed.GetStep())
 	case *tandemv1.EngineReport_Broken:

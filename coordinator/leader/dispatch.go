@@ -19,7 +19,8 @@ func Dispatch(s *state.State, p Proposer, log zerolog.Logger) Loop {
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
 			plan := Plan(v, now, func() string { return id.New("alloc") })
 			if plan == nil {
-				return time.Time{}, nil
+				_, retry := state.Parted(v, now)
+				return retry, nil
 			}
 			res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
 			if err != nil {
@@ -65,9 +66,10 @@ func Plan(v *state.View, now time.Time, newID func() string) *tandemv1.ApplyPlan
 // Cluster is the state as the scheduler sees it.
 func Cluster(v *state.View, now time.Time) scheduler.Cluster {
 	var c scheduler.Cluster
+	parted, _ := state.Parted(v, now)
 	for _, n := range v.Nodes() {
 		held := state.UsageOf(v, n.GetId())
-		sn := scheduler.Node{ID: n.GetId(), Pool: n.GetPool(), Slots: len(n.GetSlots()), Unavailable: unavailable(n)}
+		sn := scheduler.Node{Parted: parted[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Slots: len(n.GetSlots()), Unavailable: unavailable(n)}
 		for _, s := range n.GetSlots() {
 			if held[s.GetId()] == "" {
 				sn.Free = append(sn.Free, s.GetId())
@@ -93,7 +95,7 @@ func Cluster(v *state.View, now time.Time) scheduler.Cluster {
 	for _, a := range v.Allocations() {
 		if g := newGroup(v, a, now); g != nil && g.want > 0 {
 			r := request(g.job, g.trial, a.GetId())
-			r.Slots, r.Min, r.Spare = g.want, g.least, g.spare
+			r.Slots, r.Min, r.Spare, r.With, r.Avoid = g.want, g.least, g.spare, g.nodes(), g.suspects()
 			c.Pending = append(c.Pending, r)
 		}
 	}

@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"slices"
 	"time"
 
 	"tandem.dev/coordinator/state"
@@ -27,6 +28,8 @@ type group struct {
 	leaving   []*tandemv1.Member // on their way out
 	ended     []*tandemv1.Member // stopped or finished
 
+	apart []parted // of those that could be in the next group: their nodes do not reach those of the others
+
 	givesTo string // the job of a higher priority that it gives slots to; empty: none
 
 	// What it wants of the queue: so many slots, at least so many at once; spare: it goes on without.
@@ -49,6 +52,7 @@ func newGroup(v *state.View, a *tandemv1.Allocation, now time.Time) *group {
 		to := g.list(m, n.GetDraining())
 		*to = append(*to, m)
 	}
+	g.apart = g.findApart(v)
 	g.wants()
 	return g
 }
@@ -114,6 +118,9 @@ func (g *group) able() []*tandemv1.Member {
 // wants finds out what it wants of the queue.
 func (g *group) wants() {
 	able := len(g.able()) + len(g.silent) // who has not answered yet may still do so
+	if g.overdue() {
+		able -= len(g.silent)
+	}
 	have := able + len(g.assigned)
 	switch {
 	case g.ends() || g.alloc.GetStopping() || have >= g.workers.Wanted:
@@ -121,8 +128,47 @@ func (g *group) wants() {
 		if !g.alloc.GetAddAfter().AsTime().After(g.now) {
 			g.want, g.least, g.spare = g.workers.Wanted-have, 1, true
 		}
-	case g.alloc.GetBroken() && (len(g.silent)+len(g.survivors) == 0 || able >= g.workers.Min):
+	case g.alloc.GetBroken() && (len(g.silent)+len(g.survivors) == 0 || g.overdue() && len(g.survivors) == 0):
+	case g.alloc.GetBroken() && able >= g.workers.Min:
+		// It goes on without; but now it is known whose slots to stay away from.
+		if g.overdue() && !g.alloc.GetAddAfter().AsTime().After(g.now) {
+			g.want, g.least, g.spare = g.workers.Wanted-have, 1, true
+		}
 	case have < g.workers.Min:
 		g.want, g.least = g.workers.Wanted-have, g.workers.Min-have
 	}
+}
+
+// answersBy is until when the ranks of a broken group have to say so.
+func (g *group) answersBy() time.Time {
+	if g.alloc.GetHung() {
+		return g.alloc.GetBrokenAt().AsTime().Add(hangTime)
+	}
+	return g.alloc.GetBrokenAt().AsTime().Add(answerTime)
+}
+
+// overdue says whether the ranks that are silent are taken for lost.
+func (g *group) overdue() bool {
+	return g.alloc.GetBroken() && len(g.silent) > 0 && !g.now.Before(g.answersBy())
+}
+
+// suspects are the nodes of ranks that did not answer in time: each of them hangs, or its machine is out of reach.
+func (g *group) suspects() []string {
+	if !g.overdue() {
+		return nil
+	}
+	return nodesOf(g.silent)
+}
+
+// nodes are those that a member more has to reach.
+func (g *group) nodes() []string { return nodesOf(slices.Concat(g.able(), g.assigned)) }
+
+func nodesOf(members []*tandemv1.Member) []string {
+	var ids []string
+	for _, m := range members {
+		if !slices.Contains(ids, m.GetNodeId()) {
+			ids = append(ids, m.GetNodeId())
+		}
+	}
+	return ids
 }

@@ -91,6 +91,7 @@ func Reform(v *state.View, now time.Time) (decided []*tandemv1.ReformAllocation,
 	}
 	cluster := Cluster(v, now)
 	plan := scheduler.Schedule(cluster)
+	_, wake = state.Parted(v, now) // then nodes that did not reach each other are tried again
 	giveWay(v, groups, cluster, plan)
 	for _, g := range groups {
 		d := &decision{group: g, command: &tandemv1.ReformAllocation{AllocationId: g.alloc.GetId(), Generation: g.alloc.GetGeneration()}}
@@ -143,6 +144,9 @@ func (d *decision) drop() bool {
 	for _, m := range d.drained {
 		d.lose(m, "its node is drained")
 	}
+	for _, a := range d.apart {
+		d.lose(a.member, a.why)
+	}
 	if !d.alloc.GetBroken() {
 		surplus := len(d.able()) + len(d.assigned) - d.workers.Wanted
 		for _, m := range slices.Backward(slices.Concat(d.ready, d.assigned)) {
@@ -167,18 +171,15 @@ func (d *decision) drop() bool {
 func (d *decision) rebuild() bool {
 	since := d.alloc.GetBrokenAt().AsTime()
 	if len(d.silent) > 0 {
-		grace := answerTime
-		if d.alloc.GetHung() {
-			grace = hangTime
-		}
-		if d.now.Before(since.Add(grace)) {
-			d.wakeAt(since.Add(grace))
+		if !d.overdue() {
+			d.wakeAt(d.answersBy())
 			d.command.Add = d.grant // it may prepare while the others answer
 			return len(d.grant) > 0
 		}
 		for _, m := range d.silent {
 			d.lose(m, fmt.Sprintf("rank %d did not answer when its group broke: it hangs or its machine is out of reach", m.GetRank()))
 		}
+		d.command.Add = d.grant // on other slots than theirs, for their machines may be gone
 		return true
 	}
 	able, have := len(d.able()), len(d.able())+len(d.assigned)

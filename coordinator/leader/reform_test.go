@@ -231,6 +231,16 @@ func (p *play) happen(line string) {
 	p.lead()
 }
 
+// unreached are the nodes of the word "from=a,b".
+func unreached(words []string) []string {
+	for _, w := range words {
+		if nodes, ok := strings.CutPrefix(w, "from="); ok {
+			return strings.Split(nodes, ",")
+		}
+	}
+	return nil
+}
+
 // engines lets engines report.
 func (p *play) engines(verb string, args []string) {
 	p.t.Helper()
@@ -242,11 +252,13 @@ func (p *play) engines(verb string, args []string) {
 		r := &tandemv1.EngineReport{Generation: int64(o["generation"])}
 		switch step := int64(o["step"]); verb {
 		case "ready":
-			r.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100}}
+			r.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100, Unreachable: unreached(args)}}
 		case "formed":
 			r.Report = &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: step}}
-		case "broken", "hung":
-			r.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{Step: step, Message: "the connection broke", Hung: verb == "hung"}}
+		case "broken", "hung", "parted":
+			r.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
+				Step: step, Message: "the connection broke", Hung: verb == "hung", Unreachable: unreached(args),
+			}}
 		case "killed":
 			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "killed by signal 9"}}
 		case "checkpoint":

@@ -62,11 +62,14 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 		SpecHash:         SpecHashOf(job, trial),
 		Until:            trial.GetUntil(),
 		Member:           m.GetNumber(),
-		Group:            groupOf(a, m),
+		Group:            groupOf(v, a, m),
 		BindHost:         host(node.GetAddress()),
 		DatasetPrefix:    dataset.GetPrefix(),
 		CheckpointPrefix: CheckpointPrefix(a.GetTrialId()),
 		Stopping:         a.GetStopping(),
+	}
+	if m.GetState() == tandemv1.MemberState_MEMBER_STATE_ASSIGNED {
+		t.Peers = peersOf(v, a, m)
 	}
 	t.Broken = t.GetGroup() != nil && a.GetBroken()
 	if c, ok := v.Checkpoint(a.GetResumeCheckpointId()); ok {
@@ -81,17 +84,34 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 }
 
 // groupOf is the committed process group as a member sees it; nil when it has no part in it and is not to leave.
-func groupOf(a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.ProcessGroup {
+func groupOf(v *View, a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.ProcessGroup {
 	if !InGroup(m) && m.GetState() != tandemv1.MemberState_MEMBER_STATE_LEAVING {
 		return nil
 	}
-	return &tandemv1.ProcessGroup{
+	g := &tandemv1.ProcessGroup{
 		Generation: a.GetGeneration(),
 		Rank:       m.GetRank(),
 		WorldSize:  a.GetWorldSize(),
 		LocalRank:  m.GetLocalRank(),
 		Planned:    a.GetPlanned(),
 	}
+	if InGroup(m) {
+		g.Peers = peersOf(v, a, m)
+	}
+	return g
+}
+
+// peersOf are the nodes that have ranks in the committed group, but for that of the member.
+func peersOf(v *View, a *tandemv1.Allocation, m *tandemv1.Member) []*tandemv1.PeerNode {
+	var peers []*tandemv1.PeerNode
+	known := map[string]bool{m.GetNodeId(): true}
+	for _, o := range a.GetMembers() {
+		if n, ok := v.Node(o.GetNodeId()); ok && InGroup(o) && !known[n.GetId()] {
+			known[n.GetId()] = true
+			peers = append(peers, &tandemv1.PeerNode{NodeId: n.GetId(), Name: n.GetName(), Address: n.GetAddress()})
+		}
+	}
+	return peers
 }
 
 func publishTask(v *View, a *tandemv1.Allocation) *tandemv1.PublishTask {

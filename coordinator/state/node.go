@@ -1,6 +1,11 @@
 package state
 
-import tandemv1 "tandem.dev/proto/tandem/v1"
+import (
+	"slices"
+	"time"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
 
 // Node returns a node.
 func (v *View) Node(id string) (*tandemv1.Node, bool) { return get[*tandemv1.Node](v, nodeTable, id) }
@@ -14,6 +19,39 @@ func (v *View) ResolveNode(ref string) (*tandemv1.Node, error) {
 	return resolve(v, nodeTable, "node", "node-", ref, func(name string) []*tandemv1.Node {
 		return list[*tandemv1.Node](v, nodeTable, "name", name)
 	})
+}
+
+// Parted returns for each node those that it did not reach of late, or that did not reach it: no process group can have ranks on
+// both. until is when the first of these is tried again; zero when there are none.
+func Parted(v *View, now time.Time) (from map[string][]string, until time.Time) {
+	from = map[string][]string{}
+	for _, n := range v.Nodes() {
+		for _, u := range n.GetUnreachable() {
+			end := u.GetUntil().AsTime()
+			if !end.After(now) {
+				continue
+			}
+			for _, ends := range [][2]string{{n.GetId(), u.GetNodeId()}, {u.GetNodeId(), n.GetId()}} {
+				if !slices.Contains(from[ends[0]], ends[1]) {
+					from[ends[0]] = append(from[ends[0]], ends[1])
+				}
+			}
+			if until.IsZero() || end.Before(until) {
+				until = end
+			}
+		}
+	}
+	return from, until
+}
+
+// Reach says whether two nodes count as ones that reach each other.
+func Reach(a, b *tandemv1.Node, now time.Time) bool {
+	unreached := func(of *tandemv1.Node, other string) bool {
+		return slices.ContainsFunc(of.GetUnreachable(), func(u *tandemv1.Unreachable) bool {
+			return u.GetNodeId() == other && u.GetUntil().AsTime().After(now)
+		})
+	}
+	return !unreached(a, b.GetId()) && !unreached(b, a.GetId())
 }
 
 // RemovedNode returns the record of a node, or a coordinator, that was removed from the cluster.

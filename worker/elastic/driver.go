@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -44,6 +46,21 @@ var ErrBroken = errors.New("the process group does not work any more")
 
 // ErrHung: a deadline passed; it comes with ErrBroken.
 var ErrHung = errors.New("a step took longer than its deadline, so a rank hangs")
+
+// UnreachableError says which nodes with ranks of the group were not reached; it comes with ErrBroken.
+type UnreachableError struct {
+	Peers  []Peer
+	Within time.Duration
+}
+
+// Error implements error.
+func (e *UnreachableError) Error() string {
+	var names []string
+	for _, p := range e.Peers {
+		names = append(names, fmt.Sprintf("%s (%s)", p.Name, p.Address))
+	}
+	return fmt.Sprintf("no connection to %s within %v: check the network between the nodes", strings.Join(names, ", "), e.Within)
+}
 
 // Reporter tells the coordinator. A call returns when the report is safe with the agent.
 type Reporter interface {
@@ -207,6 +224,13 @@ func (d *Driver) broke(ctx context.Context, err error) error {
 	if aborted != "" {
 		message = aborted
 	}
-	d.handle(Broke{d.Work.Step(), message, errors.Is(err, ErrHung)})
+	var cut *UnreachableError
+	var unreachable []string
+	if errors.As(err, &cut) {
+		for _, p := range cut.Peers {
+			unreachable = append(unreachable, p.Node)
+		}
+	}
+	d.handle(Broke{d.Work.Step(), message, errors.Is(err, ErrHung), unreachable})
 	return nil
 }

@@ -7,6 +7,14 @@ type Group struct {
 	World      int
 	LocalRank  int
 	Planned    bool // the group before works: its ranks go over at a step boundary
+	Peers      []Peer
+}
+
+// Peer is another node that has ranks in the group.
+type Peer struct {
+	Node    string // identity
+	Name    string // for people
+	Address string // host:port that answers when the machine can be reached
 }
 
 // Orders are what the coordinator wants, the whole of it each time.
@@ -43,6 +51,8 @@ type (
 		Step    int64
 		Message string
 		Hung    bool // a deadline passed
+		// Unreachable are nodes with ranks of the group that were not reached.
+		Unreachable []string
 	}
 	// Moved: all ranks let go of the group at the same step, to go over to the next.
 	Moved struct{ Step int64 }
@@ -71,6 +81,7 @@ type (
 		Generation, Step int64
 		Message          string
 		Hung             bool
+		Unreachable      []string
 	}
 	// Join joins a group.
 	Join struct{ Group Group }
@@ -135,7 +146,7 @@ func (m *Machine) Handle(e Event) []Action {
 	case Broke:
 		m.wait(e.Step)
 		m.answered = m.group.Generation
-		acts = append(acts, ReportBroken{m.group.Generation, e.Step, e.Message, e.Hung})
+		acts = append(acts, ReportBroken{m.group.Generation, e.Step, e.Message, e.Hung, e.Unreachable})
 	case Moved:
 		m.wait(e.Step)
 	case Done:
@@ -179,7 +190,7 @@ func (m *Machine) followWaiting() []Action {
 			return nil
 		}
 		m.answered = next.Generation
-		return []Action{ReportBroken{next.Generation, m.step, "the group broke before this member had joined it", false}}
+		return []Action{ReportBroken{Generation: next.Generation, Step: m.step, Message: "the group broke before this member had joined it"}}
 	}
 	m.phase, m.group = Joining, next
 	return []Action{Join{next}}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,7 +55,7 @@ func TestScenarios(t *testing.T) {
 
 // parseEvent reads
 //
-//	prepared | joined STEP | broke STEP [hung] | moved STEP | finished STEP | stopped STEP
+//	prepared | joined STEP | broke STEP [hung] [unreachable=NODE,...] | moved STEP | finished STEP | stopped STEP
 //	orders [group=GENERATION rank=R world=W [planned]] [broken] [stop]
 func parseEvent(t *testing.T, text string) Event {
 	t.Helper()
@@ -71,7 +72,13 @@ func parseEvent(t *testing.T, text string) Event {
 	case "joined":
 		return Joined{step()}
 	case "broke":
-		return Broke{step(), "reset by peer", len(f) > 2}
+		b := Broke{Step: step(), Message: "reset by peer", Hung: slices.Contains(f, "hung")}
+		for _, option := range f[2:] {
+			if nodes, ok := strings.CutPrefix(option, "unreachable="); ok {
+				b.Unreachable = strings.Split(nodes, ",")
+			}
+		}
+		return b
 	case "moved":
 		return Moved{step()}
 	case "finished", "stopped":
@@ -115,6 +122,9 @@ func formatAction(a Action) string {
 		hung := ""
 		if a.Hung {
 			hung = ", a rank hangs"
+		}
+		if len(a.Unreachable) > 0 {
+			hung += fmt.Sprintf(", nodes %v not reached", a.Unreachable)
 		}
 		return fmt.Sprintf("report broken, generation %d at step %d (%s)%s", a.Generation, a.Step, a.Message, hung)
 	case Join:

@@ -193,7 +193,9 @@ type TrainTask struct {
 	// The training whose steps are done again; only for a job of kind replay, which keeps no checkpoints.
 	Replay *ReplayTask `protobuf:"bytes,15,opt,name=replay,proto3" json:"replay,omitempty"`
 	// Share of the whole training after which it evaluates, keeps a checkpoint, reports EngineStopped and ends; 0 and 1: none.
-	Until         float64 `protobuf:"fixed64,16,opt,name=until,proto3" json:"until,omitempty"`
+	Until float64 `protobuf:"fixed64,16,opt,name=until,proto3" json:"until,omitempty"`
+	// Nodes with ranks of the group that the member is to join later; it finds out first whether it reaches them.
+	Peers         []*PeerNode `protobuf:"bytes,17,rep,name=peers,proto3" json:"peers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -333,6 +335,13 @@ func (x *TrainTask) GetUntil() float64 {
 	return 0
 }
 
+func (x *TrainTask) GetPeers() []*PeerNode {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
 // ReplayTask names the training that a replay is compared with. From which checkpoint and how many steps, its spec says.
 type ReplayTask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -400,7 +409,9 @@ type ProcessGroup struct {
 	// Position among the ranks of the node.
 	LocalRank int32 `protobuf:"varint,4,opt,name=local_rank,json=localRank,proto3" json:"local_rank,omitempty"`
 	// The group before still works: its ranks go over to this one at a step boundary they agree on. Else it is let go at once.
-	Planned       bool `protobuf:"varint,5,opt,name=planned,proto3" json:"planned,omitempty"`
+	Planned bool `protobuf:"varint,5,opt,name=planned,proto3" json:"planned,omitempty"`
+	// The other nodes that have ranks in the group, each once.
+	Peers         []*PeerNode `protobuf:"bytes,6,rep,name=peers,proto3" json:"peers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -470,6 +481,77 @@ func (x *ProcessGroup) GetPlanned() bool {
 	return false
 }
 
+func (x *ProcessGroup) GetPeers() []*PeerNode {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// PeerNode is a node that the ranks of another exchange values with.
+type PeerNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Its name, for people.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// host:port of its agent, which answers a connection whenever the machine can be reached.
+	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerNode) Reset() {
+	*x = PeerNode{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerNode) ProtoMessage() {}
+
+func (x *PeerNode) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerNode.ProtoReflect.Descriptor instead.
+func (*PeerNode) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PeerNode) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *PeerNode) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PeerNode) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 // PublishTask turns a checkpoint into a version.
 type PublishTask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -499,7 +581,7 @@ type PublishTask struct {
 
 func (x *PublishTask) Reset() {
 	*x = PublishTask{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[4]
+	mi := &file_tandem_v1_engine_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -511,7 +593,7 @@ func (x *PublishTask) String() string {
 func (*PublishTask) ProtoMessage() {}
 
 func (x *PublishTask) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[4]
+	mi := &file_tandem_v1_engine_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -524,7 +606,7 @@ func (x *PublishTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishTask.ProtoReflect.Descriptor instead.
 func (*PublishTask) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PublishTask) GetJobId() string {
@@ -616,7 +698,7 @@ type ServeTask struct {
 
 func (x *ServeTask) Reset() {
 	*x = ServeTask{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[5]
+	mi := &file_tandem_v1_engine_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +710,7 @@ func (x *ServeTask) String() string {
 func (*ServeTask) ProtoMessage() {}
 
 func (x *ServeTask) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[5]
+	mi := &file_tandem_v1_engine_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +723,7 @@ func (x *ServeTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeTask.ProtoReflect.Descriptor instead.
 func (*ServeTask) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ServeTask) GetReplicaId() string {
@@ -707,7 +789,7 @@ type EngineReport struct {
 
 func (x *EngineReport) Reset() {
 	*x = EngineReport{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	mi := &file_tandem_v1_engine_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +801,7 @@ func (x *EngineReport) String() string {
 func (*EngineReport) ProtoMessage() {}
 
 func (x *EngineReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	mi := &file_tandem_v1_engine_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +814,7 @@ func (x *EngineReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineReport.ProtoReflect.Descriptor instead.
 func (*EngineReport) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EngineReport) GetEngineId() string {
@@ -931,7 +1013,7 @@ type GroupFormed struct {
 
 func (x *GroupFormed) Reset() {
 	*x = GroupFormed{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	mi := &file_tandem_v1_engine_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1025,7 @@ func (x *GroupFormed) String() string {
 func (*GroupFormed) ProtoMessage() {}
 
 func (x *GroupFormed) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	mi := &file_tandem_v1_engine_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1038,7 @@ func (x *GroupFormed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupFormed.ProtoReflect.Descriptor instead.
 func (*GroupFormed) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GroupFormed) GetStep() int64 {
@@ -974,14 +1056,16 @@ type GroupBroken struct {
 	// What it noticed, for people.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// It gave up by the deadline of a step: some rank hangs. Else a connection broke, or it was told.
-	Hung          bool `protobuf:"varint,3,opt,name=hung,proto3" json:"hung,omitempty"`
+	Hung bool `protobuf:"varint,3,opt,name=hung,proto3" json:"hung,omitempty"`
+	// Nodes with ranks of the group that this member's node does not reach.
+	Unreachable   []string `protobuf:"bytes,4,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GroupBroken) Reset() {
 	*x = GroupBroken{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	mi := &file_tandem_v1_engine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1077,7 @@ func (x *GroupBroken) String() string {
 func (*GroupBroken) ProtoMessage() {}
 
 func (x *GroupBroken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	mi := &file_tandem_v1_engine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1090,7 @@ func (x *GroupBroken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupBroken.ProtoReflect.Descriptor instead.
 func (*GroupBroken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GroupBroken) GetStep() int64 {
@@ -1030,6 +1114,13 @@ func (x *GroupBroken) GetHung() bool {
 	return false
 }
 
+func (x *GroupBroken) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
 // EngineNote is a line for the job's events.
 type EngineNote struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1043,7 +1134,7 @@ type EngineNote struct {
 
 func (x *EngineNote) Reset() {
 	*x = EngineNote{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[9]
+	mi := &file_tandem_v1_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1146,7 @@ func (x *EngineNote) String() string {
 func (*EngineNote) ProtoMessage() {}
 
 func (x *EngineNote) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[9]
+	mi := &file_tandem_v1_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1159,7 @@ func (x *EngineNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineNote.ProtoReflect.Descriptor instead.
 func (*EngineNote) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EngineNote) GetMessage() string {
@@ -1089,14 +1180,16 @@ func (x *EngineNote) GetWarning() bool {
 type EngineReady struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Steps a whole training takes; 0 for other tasks.
-	TotalSteps    int64 `protobuf:"varint,1,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
+	TotalSteps int64 `protobuf:"varint,1,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
+	// Nodes with ranks of the group it is to join that its node does not reach.
+	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EngineReady) Reset() {
 	*x = EngineReady{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[10]
+	mi := &file_tandem_v1_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1201,7 @@ func (x *EngineReady) String() string {
 func (*EngineReady) ProtoMessage() {}
 
 func (x *EngineReady) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[10]
+	mi := &file_tandem_v1_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1214,7 @@ func (x *EngineReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineReady.ProtoReflect.Descriptor instead.
 func (*EngineReady) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EngineReady) GetTotalSteps() int64 {
@@ -1129,6 +1222,13 @@ func (x *EngineReady) GetTotalSteps() int64 {
 		return x.TotalSteps
 	}
 	return 0
+}
+
+func (x *EngineReady) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
 }
 
 // CheckpointSaved describes a checkpoint in the store.
@@ -1142,7 +1242,7 @@ type CheckpointSaved struct {
 
 func (x *CheckpointSaved) Reset() {
 	*x = CheckpointSaved{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[11]
+	mi := &file_tandem_v1_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1254,7 @@ func (x *CheckpointSaved) String() string {
 func (*CheckpointSaved) ProtoMessage() {}
 
 func (x *CheckpointSaved) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[11]
+	mi := &file_tandem_v1_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1267,7 @@ func (x *CheckpointSaved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSaved.ProtoReflect.Descriptor instead.
 func (*CheckpointSaved) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CheckpointSaved) GetCheckpoint() *Checkpoint {
@@ -1188,7 +1288,7 @@ type EngineFinished struct {
 
 func (x *EngineFinished) Reset() {
 	*x = EngineFinished{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[12]
+	mi := &file_tandem_v1_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1300,7 @@ func (x *EngineFinished) String() string {
 func (*EngineFinished) ProtoMessage() {}
 
 func (x *EngineFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[12]
+	mi := &file_tandem_v1_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1313,7 @@ func (x *EngineFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFinished.ProtoReflect.Descriptor instead.
 func (*EngineFinished) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EngineFinished) GetReplay() *ReplayOutcome {
@@ -1236,7 +1336,7 @@ type EngineStopped struct {
 
 func (x *EngineStopped) Reset() {
 	*x = EngineStopped{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[13]
+	mi := &file_tandem_v1_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1348,7 @@ func (x *EngineStopped) String() string {
 func (*EngineStopped) ProtoMessage() {}
 
 func (x *EngineStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[13]
+	mi := &file_tandem_v1_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1361,7 @@ func (x *EngineStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStopped.ProtoReflect.Descriptor instead.
 func (*EngineStopped) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EngineStopped) GetStep() int64 {
@@ -1295,7 +1395,7 @@ type EngineFailed struct {
 
 func (x *EngineFailed) Reset() {
 	*x = EngineFailed{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[14]
+	mi := &file_tandem_v1_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1407,7 @@ func (x *EngineFailed) String() string {
 func (*EngineFailed) ProtoMessage() {}
 
 func (x *EngineFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[14]
+	mi := &file_tandem_v1_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1420,7 @@ func (x *EngineFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFailed.ProtoReflect.Descriptor instead.
 func (*EngineFailed) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EngineFailed) GetMessage() string {
@@ -1368,7 +1468,7 @@ type VersionSaved struct {
 
 func (x *VersionSaved) Reset() {
 	*x = VersionSaved{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[15]
+	mi := &file_tandem_v1_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1480,7 @@ func (x *VersionSaved) String() string {
 func (*VersionSaved) ProtoMessage() {}
 
 func (x *VersionSaved) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[15]
+	mi := &file_tandem_v1_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1493,7 @@ func (x *VersionSaved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionSaved.ProtoReflect.Descriptor instead.
 func (*VersionSaved) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *VersionSaved) GetVersionId() string {
@@ -1437,7 +1537,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[16]
+	mi := &file_tandem_v1_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1549,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[16]
+	mi := &file_tandem_v1_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1562,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HelloRequest) GetEngineId() string {
@@ -1504,7 +1604,7 @@ type HelloResponse struct {
 
 func (x *HelloResponse) Reset() {
 	*x = HelloResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[17]
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1616,7 @@ func (x *HelloResponse) String() string {
 func (*HelloResponse) ProtoMessage() {}
 
 func (x *HelloResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[17]
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1629,7 @@ func (x *HelloResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloResponse.ProtoReflect.Descriptor instead.
 func (*HelloResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HelloResponse) GetTask() *EngineTask {
@@ -1599,7 +1699,7 @@ type NextTaskRequest struct {
 
 func (x *NextTaskRequest) Reset() {
 	*x = NextTaskRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1711,7 @@ func (x *NextTaskRequest) String() string {
 func (*NextTaskRequest) ProtoMessage() {}
 
 func (x *NextTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1724,7 @@ func (x *NextTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextTaskRequest.ProtoReflect.Descriptor instead.
 func (*NextTaskRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NextTaskRequest) GetEngineId() string {
@@ -1645,7 +1745,7 @@ type NextTaskResponse struct {
 
 func (x *NextTaskResponse) Reset() {
 	*x = NextTaskResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +1757,7 @@ func (x *NextTaskResponse) String() string {
 func (*NextTaskResponse) ProtoMessage() {}
 
 func (x *NextTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +1770,7 @@ func (x *NextTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextTaskResponse.ProtoReflect.Descriptor instead.
 func (*NextTaskResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *NextTaskResponse) GetEngineId() string {
@@ -1691,7 +1791,7 @@ type ControlRequest struct {
 
 func (x *ControlRequest) Reset() {
 	*x = ControlRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1803,7 @@ func (x *ControlRequest) String() string {
 func (*ControlRequest) ProtoMessage() {}
 
 func (x *ControlRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1816,7 @@ func (x *ControlRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlRequest.ProtoReflect.Descriptor instead.
 func (*ControlRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ControlRequest) GetEngineId() string {
@@ -1743,7 +1843,7 @@ type ControlResponse struct {
 
 func (x *ControlResponse) Reset() {
 	*x = ControlResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +1855,7 @@ func (x *ControlResponse) String() string {
 func (*ControlResponse) ProtoMessage() {}
 
 func (x *ControlResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +1868,7 @@ func (x *ControlResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlResponse.ProtoReflect.Descriptor instead.
 func (*ControlResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ControlResponse) GetCommand() isControlResponse_Command {
@@ -1839,7 +1939,7 @@ type StopCommand struct {
 
 func (x *StopCommand) Reset() {
 	*x = StopCommand{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +1951,7 @@ func (x *StopCommand) String() string {
 func (*StopCommand) ProtoMessage() {}
 
 func (x *StopCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +1964,7 @@ func (x *StopCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCommand.ProtoReflect.Descriptor instead.
 func (*StopCommand) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
 }
 
 // BreakCommand names a process group that does not work any more.
@@ -1878,7 +1978,7 @@ type BreakCommand struct {
 
 func (x *BreakCommand) Reset() {
 	*x = BreakCommand{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +1990,7 @@ func (x *BreakCommand) String() string {
 func (*BreakCommand) ProtoMessage() {}
 
 func (x *BreakCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +2003,7 @@ func (x *BreakCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakCommand.ProtoReflect.Descriptor instead.
 func (*BreakCommand) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *BreakCommand) GetGeneration() int64 {
@@ -1924,7 +2024,7 @@ type ReportEngineRequest struct {
 
 func (x *ReportEngineRequest) Reset() {
 	*x = ReportEngineRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[24]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2036,7 @@ func (x *ReportEngineRequest) String() string {
 func (*ReportEngineRequest) ProtoMessage() {}
 
 func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[24]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2049,7 @@ func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportEngineRequest) GetReport() *EngineReport {
@@ -1968,7 +2068,7 @@ type ReportEngineResponse struct {
 
 func (x *ReportEngineResponse) Reset() {
 	*x = ReportEngineResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[25]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2080,7 @@ func (x *ReportEngineResponse) String() string {
 func (*ReportEngineResponse) ProtoMessage() {}
 
 func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[25]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2093,7 @@ func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{26}
 }
 
 // ReportEngineProgressRequest carries progress.
@@ -2009,7 +2109,7 @@ type ReportEngineProgressRequest struct {
 
 func (x *ReportEngineProgressRequest) Reset() {
 	*x = ReportEngineProgressRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[26]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2121,7 @@ func (x *ReportEngineProgressRequest) String() string {
 func (*ReportEngineProgressRequest) ProtoMessage() {}
 
 func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[26]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2134,7 @@ func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReportEngineProgressRequest) GetProgress() *Progress {
@@ -2060,7 +2160,7 @@ type ReportEngineProgressResponse struct {
 
 func (x *ReportEngineProgressResponse) Reset() {
 	*x = ReportEngineProgressResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[27]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2172,7 @@ func (x *ReportEngineProgressResponse) String() string {
 func (*ReportEngineProgressResponse) ProtoMessage() {}
 
 func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[27]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2185,7 @@ func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{28}
 }
 
 // EngineRendezvousSetRequest sets a value.
@@ -2105,7 +2205,7 @@ type EngineRendezvousSetRequest struct {
 
 func (x *EngineRendezvousSetRequest) Reset() {
 	*x = EngineRendezvousSetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[28]
+	mi := &file_tandem_v1_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2117,7 +2217,7 @@ func (x *EngineRendezvousSetRequest) String() string {
 func (*EngineRendezvousSetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[28]
+	mi := &file_tandem_v1_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2130,7 +2230,7 @@ func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EngineRendezvousSetRequest) GetEngineId() string {
@@ -2170,7 +2270,7 @@ type EngineRendezvousSetResponse struct {
 
 func (x *EngineRendezvousSetResponse) Reset() {
 	*x = EngineRendezvousSetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[29]
+	mi := &file_tandem_v1_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2282,7 @@ func (x *EngineRendezvousSetResponse) String() string {
 func (*EngineRendezvousSetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[29]
+	mi := &file_tandem_v1_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2295,7 @@ func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{30}
 }
 
 // EngineRendezvousGetRequest waits for a value.
@@ -2213,7 +2313,7 @@ type EngineRendezvousGetRequest struct {
 
 func (x *EngineRendezvousGetRequest) Reset() {
 	*x = EngineRendezvousGetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[30]
+	mi := &file_tandem_v1_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2325,7 @@ func (x *EngineRendezvousGetRequest) String() string {
 func (*EngineRendezvousGetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[30]
+	mi := &file_tandem_v1_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2338,7 @@ func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EngineRendezvousGetRequest) GetEngineId() string {
@@ -2273,7 +2373,7 @@ type EngineRendezvousGetResponse struct {
 
 func (x *EngineRendezvousGetResponse) Reset() {
 	*x = EngineRendezvousGetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[31]
+	mi := &file_tandem_v1_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2285,7 +2385,7 @@ func (x *EngineRendezvousGetResponse) String() string {
 func (*EngineRendezvousGetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[31]
+	mi := &file_tandem_v1_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2298,7 +2398,7 @@ func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EngineRendezvousGetResponse) GetValue() []byte {
@@ -2324,7 +2424,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\apublish\x18\x05 \x01(\v2\x16.tandem.v1.PublishTaskH\x00R\apublish\x12,\n" +
 	"\x05serve\x18\x06 \x01(\v2\x14.tandem.v1.ServeTaskH\x00R\x05serve\x122\n" +
 	"\astorage\x18\a \x01(\v2\x18.tandem.v1.StorageConfigR\astorageB\x06\n" +
-	"\x04task\"\x87\x04\n" +
+	"\x04task\"\xb2\x04\n" +
 	"\tTrainTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
@@ -2341,11 +2441,12 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x11checkpoint_prefix\x18\r \x01(\tR\x10checkpointPrefix\x12\x1a\n" +
 	"\bstopping\x18\x0e \x01(\bR\bstopping\x12-\n" +
 	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplayTaskR\x06replay\x12\x14\n" +
-	"\x05until\x18\x10 \x01(\x01R\x05until\"D\n" +
+	"\x05until\x18\x10 \x01(\x01R\x05until\x12)\n" +
+	"\x05peers\x18\x11 \x03(\v2\x13.tandem.v1.PeerNodeR\x05peers\"D\n" +
 	"\n" +
 	"ReplayTask\x12\x19\n" +
 	"\btrial_id\x18\x01 \x01(\tR\atrialId\x12\x1b\n" +
-	"\tspec_hash\x18\x02 \x01(\tR\bspecHash\"\x9a\x01\n" +
+	"\tspec_hash\x18\x02 \x01(\tR\bspecHash\"\xc5\x01\n" +
 	"\fProcessGroup\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x03R\n" +
@@ -2355,7 +2456,12 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"world_size\x18\x03 \x01(\x05R\tworldSize\x12\x1d\n" +
 	"\n" +
 	"local_rank\x18\x04 \x01(\x05R\tlocalRank\x12\x18\n" +
-	"\aplanned\x18\x05 \x01(\bR\aplanned\"\xf4\x02\n" +
+	"\aplanned\x18\x05 \x01(\bR\aplanned\x12)\n" +
+	"\x05peers\x18\x06 \x03(\v2\x13.tandem.v1.PeerNodeR\x05peers\"Q\n" +
+	"\bPeerNode\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"\xf4\x02\n" +
 	"\vPublishTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
@@ -2400,18 +2506,20 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x04note\x18\f \x01(\v2\x15.tandem.v1.EngineNoteH\x00R\x04noteB\b\n" +
 	"\x06report\"!\n" +
 	"\vGroupFormed\x12\x12\n" +
-	"\x04step\x18\x01 \x01(\x03R\x04step\"O\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\"q\n" +
 	"\vGroupBroken\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
-	"\x04hung\x18\x03 \x01(\bR\x04hung\"@\n" +
+	"\x04hung\x18\x03 \x01(\bR\x04hung\x12 \n" +
+	"\vunreachable\x18\x04 \x03(\tR\vunreachable\"@\n" +
 	"\n" +
 	"EngineNote\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x18\n" +
-	"\awarning\x18\x02 \x01(\bR\awarning\".\n" +
+	"\awarning\x18\x02 \x01(\bR\awarning\"P\n" +
 	"\vEngineReady\x12\x1f\n" +
 	"\vtotal_steps\x18\x01 \x01(\x03R\n" +
-	"totalSteps\"H\n" +
+	"totalSteps\x12 \n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"H\n" +
 	"\x0fCheckpointSaved\x125\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\v2\x15.tandem.v1.CheckpointR\n" +
@@ -2508,99 +2616,102 @@ func file_tandem_v1_engine_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_engine_proto_rawDescData
 }
 
-var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_tandem_v1_engine_proto_goTypes = []any{
 	(*EngineTask)(nil),                   // 0: tandem.v1.EngineTask
 	(*TrainTask)(nil),                    // 1: tandem.v1.TrainTask
 	(*ReplayTask)(nil),                   // 2: tandem.v1.ReplayTask
 	(*ProcessGroup)(nil),                 // 3: tandem.v1.ProcessGroup
-	(*PublishTask)(nil),                  // 4: tandem.v1.PublishTask
-	(*ServeTask)(nil),                    // 5: tandem.v1.ServeTask
-	(*EngineReport)(nil),                 // 6: tandem.v1.EngineReport
-	(*GroupFormed)(nil),                  // 7: tandem.v1.GroupFormed
-	(*GroupBroken)(nil),                  // 8: tandem.v1.GroupBroken
-	(*EngineNote)(nil),                   // 9: tandem.v1.EngineNote
-	(*EngineReady)(nil),                  // 10: tandem.v1.EngineReady
-	(*CheckpointSaved)(nil),              // 11: tandem.v1.CheckpointSaved
-	(*EngineFinished)(nil),               // 12: tandem.v1.EngineFinished
-	(*EngineStopped)(nil),                // 13: tandem.v1.EngineStopped
-	(*EngineFailed)(nil),                 // 14: tandem.v1.EngineFailed
-	(*VersionSaved)(nil),                 // 15: tandem.v1.VersionSaved
-	(*HelloRequest)(nil),                 // 16: tandem.v1.HelloRequest
-	(*HelloResponse)(nil),                // 17: tandem.v1.HelloResponse
-	(*NextTaskRequest)(nil),              // 18: tandem.v1.NextTaskRequest
-	(*NextTaskResponse)(nil),             // 19: tandem.v1.NextTaskResponse
-	(*ControlRequest)(nil),               // 20: tandem.v1.ControlRequest
-	(*ControlResponse)(nil),              // 21: tandem.v1.ControlResponse
-	(*StopCommand)(nil),                  // 22: tandem.v1.StopCommand
-	(*BreakCommand)(nil),                 // 23: tandem.v1.BreakCommand
-	(*ReportEngineRequest)(nil),          // 24: tandem.v1.ReportEngineRequest
-	(*ReportEngineResponse)(nil),         // 25: tandem.v1.ReportEngineResponse
-	(*ReportEngineProgressRequest)(nil),  // 26: tandem.v1.ReportEngineProgressRequest
-	(*ReportEngineProgressResponse)(nil), // 27: tandem.v1.ReportEngineProgressResponse
-	(*EngineRendezvousSetRequest)(nil),   // 28: tandem.v1.EngineRendezvousSetRequest
-	(*EngineRendezvousSetResponse)(nil),  // 29: tandem.v1.EngineRendezvousSetResponse
-	(*EngineRendezvousGetRequest)(nil),   // 30: tandem.v1.EngineRendezvousGetRequest
-	(*EngineRendezvousGetResponse)(nil),  // 31: tandem.v1.EngineRendezvousGetResponse
-	nil,                                  // 32: tandem.v1.VersionSaved.MetricsEntry
-	(*StorageConfig)(nil),                // 33: tandem.v1.StorageConfig
-	(*JobSpec)(nil),                      // 34: tandem.v1.JobSpec
-	(*Checkpoint)(nil),                   // 35: tandem.v1.Checkpoint
-	(*Lineage)(nil),                      // 36: tandem.v1.Lineage
-	(*Evaluation)(nil),                   // 37: tandem.v1.Evaluation
-	(*ReplayOutcome)(nil),                // 38: tandem.v1.ReplayOutcome
-	(*Progress)(nil),                     // 39: tandem.v1.Progress
+	(*PeerNode)(nil),                     // 4: tandem.v1.PeerNode
+	(*PublishTask)(nil),                  // 5: tandem.v1.PublishTask
+	(*ServeTask)(nil),                    // 6: tandem.v1.ServeTask
+	(*EngineReport)(nil),                 // 7: tandem.v1.EngineReport
+	(*GroupFormed)(nil),                  // 8: tandem.v1.GroupFormed
+	(*GroupBroken)(nil),                  // 9: tandem.v1.GroupBroken
+	(*EngineNote)(nil),                   // 10: tandem.v1.EngineNote
+	(*EngineReady)(nil),                  // 11: tandem.v1.EngineReady
+	(*CheckpointSaved)(nil),              // 12: tandem.v1.CheckpointSaved
+	(*EngineFinished)(nil),               // 13: tandem.v1.EngineFinished
+	(*EngineStopped)(nil),                // 14: tandem.v1.EngineStopped
+	(*EngineFailed)(nil),                 // 15: tandem.v1.EngineFailed
+	(*VersionSaved)(nil),                 // 16: tandem.v1.VersionSaved
+	(*HelloRequest)(nil),                 // 17: tandem.v1.HelloRequest
+	(*HelloResponse)(nil),                // 18: tandem.v1.HelloResponse
+	(*NextTaskRequest)(nil),              // 19: tandem.v1.NextTaskRequest
+	(*NextTaskResponse)(nil),             // 20: tandem.v1.NextTaskResponse
+	(*ControlRequest)(nil),               // 21: tandem.v1.ControlRequest
+	(*ControlResponse)(nil),              // 22: tandem.v1.ControlResponse
+	(*StopCommand)(nil),                  // 23: tandem.v1.StopCommand
+	(*BreakCommand)(nil),                 // 24: tandem.v1.BreakCommand
+	(*ReportEngineRequest)(nil),          // 25: tandem.v1.ReportEngineRequest
+	(*ReportEngineResponse)(nil),         // 26: tandem.v1.ReportEngineResponse
+	(*ReportEngineProgressRequest)(nil),  // 27: tandem.v1.ReportEngineProgressRequest
+	(*ReportEngineProgressResponse)(nil), // 28: tandem.v1.ReportEngineProgressResponse
+	(*EngineRendezvousSetRequest)(nil),   // 29: tandem.v1.EngineRendezvousSetRequest
+	(*EngineRendezvousSetResponse)(nil),  // 30: tandem.v1.EngineRendezvousSetResponse
+	(*EngineRendezvousGetRequest)(nil),   // 31: tandem.v1.EngineRendezvousGetRequest
+	(*EngineRendezvousGetResponse)(nil),  // 32: tandem.v1.EngineRendezvousGetResponse
+	nil,                                  // 33: tandem.v1.VersionSaved.MetricsEntry
+	(*StorageConfig)(nil),                // 34: tandem.v1.StorageConfig
+	(*JobSpec)(nil),                      // 35: tandem.v1.JobSpec
+	(*Checkpoint)(nil),                   // 36: tandem.v1.Checkpoint
+	(*Lineage)(nil),                      // 37: tandem.v1.Lineage
+	(*Evaluation)(nil),                   // 38: tandem.v1.Evaluation
+	(*ReplayOutcome)(nil),                // 39: tandem.v1.ReplayOutcome
+	(*Progress)(nil),                     // 40: tandem.v1.Progress
 }
 var file_tandem_v1_engine_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.EngineTask.train:type_name -> tandem.v1.TrainTask
-	4,  // 1: tandem.v1.EngineTask.publish:type_name -> tandem.v1.PublishTask
-	5,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
-	33, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
-	34, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
+	5,  // 1: tandem.v1.EngineTask.publish:type_name -> tandem.v1.PublishTask
+	6,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
+	34, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
+	35, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
 	3,  // 5: tandem.v1.TrainTask.group:type_name -> tandem.v1.ProcessGroup
-	35, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
+	36, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
 	2,  // 7: tandem.v1.TrainTask.replay:type_name -> tandem.v1.ReplayTask
-	34, // 8: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
-	35, // 9: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
-	36, // 10: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
-	10, // 11: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
-	11, // 12: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
-	37, // 13: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
-	12, // 14: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
-	13, // 15: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
-	14, // 16: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
-	15, // 17: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
-	7,  // 18: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
-	8,  // 19: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
-	9,  // 20: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
-	35, // 21: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
-	38, // 22: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
-	32, // 23: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
-	0,  // 24: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
-	22, // 25: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
-	3,  // 26: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
-	23, // 27: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
-	6,  // 28: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
-	39, // 29: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
-	16, // 30: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
-	20, // 31: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
-	24, // 32: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
-	26, // 33: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
-	28, // 34: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
-	30, // 35: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
-	18, // 36: tandem.v1.EngineHostService.NextTask:input_type -> tandem.v1.NextTaskRequest
-	17, // 37: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
-	21, // 38: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
-	25, // 39: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
-	27, // 40: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
-	29, // 41: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
-	31, // 42: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
-	19, // 43: tandem.v1.EngineHostService.NextTask:output_type -> tandem.v1.NextTaskResponse
-	37, // [37:44] is the sub-list for method output_type
-	30, // [30:37] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	4,  // 8: tandem.v1.TrainTask.peers:type_name -> tandem.v1.PeerNode
+	4,  // 9: tandem.v1.ProcessGroup.peers:type_name -> tandem.v1.PeerNode
+	35, // 10: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
+	36, // 11: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
+	37, // 12: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
+	11, // 13: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
+	12, // 14: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
+	38, // 15: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
+	13, // 16: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
+	14, // 17: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
+	15, // 18: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
+	16, // 19: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
+	8,  // 20: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
+	9,  // 21: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
+	10, // 22: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
+	36, // 23: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
+	39, // 24: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
+	33, // 25: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
+	0,  // 26: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
+	23, // 27: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
+	3,  // 28: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
+	24, // 29: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
+	7,  // 30: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
+	40, // 31: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
+	17, // 32: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
+	21, // 33: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
+	25, // 34: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
+	27, // 35: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
+	29, // 36: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
+	31, // 37: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
+	19, // 38: tandem.v1.EngineHostService.NextTask:input_type -> tandem.v1.NextTaskRequest
+	18, // 39: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
+	22, // 40: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
+	26, // 41: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
+	28, // 42: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
+	30, // 43: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
+	32, // 44: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
+	20, // 45: tandem.v1.EngineHostService.NextTask:output_type -> tandem.v1.NextTaskResponse
+	39, // [39:46] is the sub-list for method output_type
+	32, // [32:39] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_engine_proto_init() }
@@ -2619,7 +2730,7 @@ func file_tandem_v1_engine_proto_init() {
 		(*EngineTask_Publish)(nil),
 		(*EngineTask_Serve)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[6].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[7].OneofWrappers = []any{
 		(*EngineReport_Ready)(nil),
 		(*EngineReport_Checkpoint)(nil),
 		(*EngineReport_Evaluation)(nil),
@@ -2631,7 +2742,7 @@ func file_tandem_v1_engine_proto_init() {
 		(*EngineReport_Broken)(nil),
 		(*EngineReport_Note)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[21].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[22].OneofWrappers = []any{
 		(*ControlResponse_Stop)(nil),
 		(*ControlResponse_Group)(nil),
 		(*ControlResponse_Break)(nil),
@@ -2642,7 +2753,7 @@ func file_tandem_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_engine_proto_rawDesc), len(file_tandem_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

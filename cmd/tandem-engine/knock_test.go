@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tandem.dev/worker/elastic"
+)
+
+// TestKnock dials machines that answer, refuse, come back, and are gone.
+func TestKnock(t *testing.T) {
+	for name, tc := range map[string]struct {
+		abort   time.Duration // the group is given up then; 0: it is not
+		takes   time.Duration
+		missing []string
+	}{
+		"to the end":    {0, knockPatience, []string{"lost", "route"}},
+		"given up late": {2 * time.Second, 2 * time.Second, []string{"lost", "route", "slow"}},
+		"given up soon": {time.Second, time.Second, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tc.abort > 0 {
+					time.AfterFunc(tc.abort, cancel)
+				}
+				began := time.Now()
+				dial := func(ctx context.Context, _, address string) (net.Conn, error) {
+					here, there := net.Pipe()
+					_ = there.Close()
+					switch {
+					case address == "there", address == "slow" && time.Since(began) >= 3*time.Second:
+						return here, nil
+					case address == "refuses":
+						return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+					case address == "unnamed":
+						return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host"}}
+					case address == "route", address == "slow":
+						return nil, &net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}
+					}
+					<-ctx.Done()
+					return nil, errors.Join(errors.New("dial"), ctx.Err())
+				}
+				var peers []elastic.Peer
+				for _, p := range []string{"there", "refuses", "unnamed", "lost", "route", "slow"} {
+					peers = append(peers, elastic.Peer{Node: p, Address: p})
+				}
+				var missing []string
+				for _, p := range knock(ctx, peers, dial) {
+					missing = append(missing, p.Node)
+				}
+				if took := time.Since(began); !slices.Equal(missing, tc.missing) || took != tc.takes {
+					t.Errorf("%v are missing after %v, want %v after %v", missing, took, tc.missing, tc.takes)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,77 @@
+package fsm
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// How long nothing is placed on two nodes that do not reach each other: nobody else finds out that they do again, so they are tried
+// again, after a time that doubles.
+const (
+	firstPartedTime   = time.Minute
+	longestPartedTime = time.Hour
+)
+
+// part notes that ranks on a node do not reach another node of their group. Several ranks, and both sides, may find the same cut: the
+// first to say so counts.
+func (a *applier) part(alloc *tandemv1.Allocation, n *tandemv1.Node, other string) {
+	inGroup := func(m *tandemv1.Member) bool { return m.GetNodeId() == other && state.InGroup(m) }
+	o, ok := a.Node(other)
+	if !ok || other == n.GetId() || !slices.ContainsFunc(alloc.GetMembers(), inGroup) {
+		return
+	}
+	n, _ = a.Node(n.GetId()) // as it is after the last of several
+	if !state.Reach(n, o, a.now.AsTime()) {
+		return
+	}
+	times := max(unreachable(n, other).GetTimes(), unreachable(o, n.GetId()).GetTimes())
+	pause := min(firstPartedTime<<min(times, 20), longestPartedTime)
+	n = state.Clone(n)
+	u := unreachable(n, other)
+	if u == nil {
+		u = &tandemv1.Unreachable{NodeId: other}
+		n.Unreachable = append(n.Unreachable, u)
+	}
+	u.Times, u.Until = times+1, timestamppb.New(a.now.AsTime().Add(pause))
+	a.Put(n)
+	a.event(warning, "node", n.GetId(), "", "Nodes %s and %s do not reach each other, though both reach the coordinators: no job has workers on both for %v; check the network between them.",
+		nodeName(n), nodeName(o), pause)
+}
+
+// reach notes that the nodes of a group that was formed reach each other.
+func (a *applier) reach(alloc *tandemv1.Allocation) {
+	together := map[string]bool{}
+	for _, m := range alloc.GetMembers() {
+		if state.InGroup(m) {
+			together[m.GetNodeId()] = true
+		}
+	}
+	for _, m := range alloc.GetMembers() {
+		n, ok := a.Node(m.GetNodeId())
+		if !ok || !together[n.GetId()] {
+			continue
+		}
+		reached := slices.DeleteFunc(slices.Clone(n.GetUnreachable()), func(u *tandemv1.Unreachable) bool { return together[u.GetNodeId()] })
+		if len(reached) == len(n.GetUnreachable()) {
+			continue
+		}
+		n = state.Clone(n)
+		n.Unreachable = reached
+		a.Put(n)
+		a.event(info, "node", n.GetId(), "", "Node %s reaches the other nodes of its job again.", nodeName(n))
+	}
+}
+
+// unreachable is what a node keeps of another that it did not reach; nil: nothing.
+func unreachable(n *tandemv1.Node, other string) *tandemv1.Unreachable {
+	i := slices.IndexFunc(n.GetUnreachable(), func(u *tandemv1.Unreachable) bool { return u.GetNodeId() == other })
+	if i < 0 {
+		return nil
+	}
+	return n.GetUnreachable()[i]
+}

@@ -1,0 +1,101 @@
+package leader
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// parted is a member that cannot be in a group with the others, and why.
+type parted struct {
+	member *tandemv1.Member
+	why    string
+}
+
+// site is a node with members that could be in the next group.
+type site struct {
+	node    *tandemv1.Node
+	members []*tandemv1.Member
+	stays   bool // it has ranks of a group that works
+	keep    int  // ranks there that have the state of the training
+}
+
+// findApart chooses who has to go where nodes do not reach each other, so that all that are left do. To form the same group again
+// would end in the same hang. The nodes that miss the most others go first, so that a node that is cut off from all goes and not the
+// rest; then those with the fewest ranks that have the state; then those with the fewest members; then those of the last ranks.
+func (g *group) findApart(v *state.View) []parted {
+	if len(g.silent) > 0 {
+		return nil // those that are not heard of may be the ones that are cut off
+	}
+	sites := g.sites(v)
+	var gone []parted
+	for {
+		worst, most := -1, 0
+		var from *tandemv1.Node
+		for i, s := range sites {
+			missed, other := s.misses(sites, g.now)
+			if s.stays || missed == 0 || worst >= 0 && cmp.Or(
+				cmp.Compare(missed, most),
+				cmp.Compare(sites[worst].keep, s.keep),
+				cmp.Compare(len(sites[worst].members), len(s.members)),
+			) < 0 {
+				continue
+			}
+			worst, most, from = i, missed, other
+		}
+		if worst < 0 {
+			return gone
+		}
+		name := nameOf(sites[worst].node)
+		why := fmt.Sprintf("nodes %s and %s do not reach each other, though both reach the coordinators: the job goes on without %s; check the network between them",
+			name, nameOf(from), name)
+		for _, m := range sites[worst].members {
+			gone = append(gone, parted{m, why})
+		}
+		sites = slices.Delete(sites, worst, worst+1)
+	}
+}
+
+// misses counts the others that a node does not reach, and returns one of them.
+func (s site) misses(all []site, now time.Time) (n int, one *tandemv1.Node) {
+	for _, o := range all {
+		if !state.Reach(s.node, o.node, now) {
+			n++
+			one = cmp.Or(one, o.node)
+		}
+	}
+	return n, one
+}
+
+// sites are the nodes of those that could be in the next group, in order of rank.
+func (g *group) sites(v *state.View) []site {
+	var all []site
+	for _, m := range g.able() {
+		i := slices.IndexFunc(all, func(s site) bool { return s.node.GetId() == m.GetNodeId() })
+		if i < 0 {
+			i = len(all)
+			n, _ := v.Node(m.GetNodeId())
+			all = append(all, site{node: n})
+		}
+		all[i].members = append(all[i].members, m)
+		if state.InGroup(m) {
+			all[i].keep++
+		}
+		if m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING {
+			all[i].stays = true
+		}
+	}
+	return all
+}
+
+// nameOf names a node for people.
+func nameOf(n *tandemv1.Node) string {
+	if n.GetName() == "" {
+		return n.GetId()
+	}
+	return n.GetName()
+}

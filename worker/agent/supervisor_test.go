@@ -237,7 +237,10 @@ func TestHandOver(t *testing.T) {
 		}
 		say(errs, "the first's\n"+first.log.mark+"\n")
 		s.want(2, []*tandemv1.EngineTask{b})
-		st.check(t, "0s alloc-a1/0 started") // what it wrote has not all come
+		st.check(t, "0s alloc-a1/0 started")
+		if _, err := s.find(b.GetId()); err == nil {
+			t.Error("it goes on, and what it wrote has not all come")
+		}
 		say(out, "half a line"+first.log.mark+"\n")
 		st.check(t)
 		if id := <-next; id != b.GetId() {

@@ -99,7 +99,7 @@ func runTask(ctx context.Context, h *host, hello *tandemv1.HelloResponse, broken
 		e.log.Info().Msg("ended by a signal")
 		return false, nil
 	}
-	return err == nil && e.task.GetTrain() != nil, err
+	return err == nil && e.task.GetTrain().GetInSweep(), err
 }
 
 func errOr(err, other error) error {

@@ -78,6 +78,7 @@ func TestNextTask(t *testing.T) {
 	var ranks []*process
 	for rank := range 2 {
 		first, second := before.task(t, rank), j.task(t, rank)
+		first.GetTrain().InSweep = true
 		a.next[first.GetId()] = second
 		ranks = append(ranks, a.start(first))
 	}

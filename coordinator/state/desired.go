@@ -61,6 +61,7 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 		Spec:             SpecOf(job, trial),
 		SpecHash:         SpecHashOf(job, trial),
 		Until:            trial.GetUntil(),
+		InSweep:          job.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP,
 		Member:           m.GetNumber(),
 		Group:            groupOf(v, a, m),
 		BindHost:         host(node.GetAddress()),

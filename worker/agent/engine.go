@@ -51,10 +51,10 @@ func (e *engine) view() engineView {
 	}
 }
 
-// mayGoOn tells whether its process may get another task: it trained, that is over, and nothing was wrong with it. It needs the
-// supervisor's lock.
+// mayGoOn tells whether its process may get another task: it trained for a sweep, that is over, and nothing was wrong with it. It needs
+// the supervisor's lock.
 func (e *engine) mayGoOn() bool {
-	return e.task.GetTrain() != nil && (e.outcome == "finished" || e.outcome == "stopped") && e.phase < phaseTerminating
+	return e.task.GetTrain().GetInSweep() && (e.outcome == "finished" || e.outcome == "stopped") && e.phase < phaseTerminating
 }
 
 // tell changes the orders. It needs the supervisor's lock.

@@ -214,10 +214,17 @@ func trained(t *testing.T, s *supervisor, id, outcome string) *engine {
 	return e
 }
 
+// trialTask is the n-th trial of a sweep.
+func trialTask(n int64) *tandemv1.EngineTask {
+	t := task("a", n, 0)
+	t.GetTrain().InSweep = true
+	return t
+}
+
 // TestHandOver: a process gets the next task of its job, and what it writes goes to the task that it is at.
 func TestHandOver(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
-		a, b := task("a", 1, 0), task("a", 2, 0)
+		a, b := trialTask(1), trialTask(2)
 		s.want(1, []*tandemv1.EngineTask{a})
 		synctest.Wait()
 		first := trained(t, s, a.GetId(), "finished")
@@ -273,7 +280,7 @@ func TestHandOver(t *testing.T) {
 func TestNothingToHandOver(t *testing.T) {
 	for outcome, want := range map[string]string{"stopped": "20s alloc-a1/0 terminated", "failed": "10s alloc-a1/0 terminated"} {
 		supervised(t, func(s *supervisor, st *stage) {
-			s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+			s.want(1, []*tandemv1.EngineTask{trialTask(1)})
 			synctest.Wait()
 			e := trained(t, s, "alloc-a1/0", outcome)
 			st.check(t, "0s alloc-a1/0 started")
@@ -294,7 +301,7 @@ func TestNothingToHandOver(t *testing.T) {
 		})
 	}
 	supervised(t, func(s *supervisor, st *stage) {
-		a, b := task("a", 1, 0), task("a", 2, 0)
+		a, b := trialTask(1), trialTask(2)
 		s.want(1, []*tandemv1.EngineTask{a})
 		synctest.Wait()
 		e := trained(t, s, a.GetId(), "finished")

@@ -194,6 +194,8 @@ type TrainTask struct {
 	Replay *ReplayTask `protobuf:"bytes,15,opt,name=replay,proto3" json:"replay,omitempty"`
 	// Share of the whole training after which it evaluates, keeps a checkpoint, reports EngineStopped and ends; 0 and 1: none.
 	Until float64 `protobuf:"fixed64,16,opt,name=until,proto3" json:"until,omitempty"`
+	// The job is a sweep: another of its trials may come after this one, in the same process.
+	InSweep bool `protobuf:"varint,18,opt,name=in_sweep,json=inSweep,proto3" json:"in_sweep,omitempty"`
 	// Nodes with ranks of the group that the member is to join later; it finds out first whether it reaches them.
 	Peers         []*PeerNode `protobuf:"bytes,17,rep,name=peers,proto3" json:"peers,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -333,6 +335,13 @@ func (x *TrainTask) GetUntil() float64 {
 		return x.Until
 	}
 	return 0
+}
+
+func (x *TrainTask) GetInSweep() bool {
+	if x != nil {
+		return x.InSweep
+	}
+	return false
 }
 
 func (x *TrainTask) GetPeers() []*PeerNode {
@@ -2424,7 +2433,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\apublish\x18\x05 \x01(\v2\x16.tandem.v1.PublishTaskH\x00R\apublish\x12,\n" +
 	"\x05serve\x18\x06 \x01(\v2\x14.tandem.v1.ServeTaskH\x00R\x05serve\x122\n" +
 	"\astorage\x18\a \x01(\v2\x18.tandem.v1.StorageConfigR\astorageB\x06\n" +
-	"\x04task\"\xb2\x04\n" +
+	"\x04task\"\xcd\x04\n" +
 	"\tTrainTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
@@ -2441,7 +2450,8 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x11checkpoint_prefix\x18\r \x01(\tR\x10checkpointPrefix\x12\x1a\n" +
 	"\bstopping\x18\x0e \x01(\bR\bstopping\x12-\n" +
 	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplayTaskR\x06replay\x12\x14\n" +
-	"\x05until\x18\x10 \x01(\x01R\x05until\x12)\n" +
+	"\x05until\x18\x10 \x01(\x01R\x05until\x12\x19\n" +
+	"\bin_sweep\x18\x12 \x01(\bR\ainSweep\x12)\n" +
 	"\x05peers\x18\x11 \x03(\v2\x13.tandem.v1.PeerNodeR\x05peers\"D\n" +
 	"\n" +
 	"ReplayTask\x12\x19\n" +

@@ -212,7 +212,8 @@ func (s searched) best(c *cluster) {
 	c.t.Helper()
 	trial, value := int32(0), math.Inf(-1)
 	for _, e := range s.events {
-		if m := e.GetMeasured(); m != nil && m.GetValue() > value {
+		m := e.GetMeasured()
+		if m != nil && (m.GetValue() > value || m.GetValue() == value && m.GetTrial() < trial) { // as good: the one made first
 			trial, value = m.GetTrial(), m.GetValue()
 		}
 	}

@@ -86,7 +86,7 @@ func (m mutant) test(dir string, flags []string) (noticed bool, err error) {
 		cgo = "CGO_ENABLED=1"
 	}
 	command := func(args ...string) *exec.Cmd {
-		cmd := exec.Command("go", args...) //nolint:gosec // the project's own list of mutants
+		cmd := exec.Command("go", args...)                        //nolint:gosec // the project's own list of mutants
 		cmd.Env = append(os.Environ(), cgo, "RAPID_NOFAILFILE=1") // what fails for a mutant is nothing to try again without it
 		return cmd
 	}

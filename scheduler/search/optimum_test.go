@@ -68,6 +68,29 @@ func TestOptima(t *testing.T) {
 	}
 }
 
+// TestSobolLeads: an even spread comes nearer than chance, by so little that 50 seeds do not show it and 500 do.
+func TestSobolLeads(t *testing.T) {
+	for _, p := range searchtest.All() {
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			budget := 100.0
+			if p.Table {
+				budget = 30
+			}
+			median := func(name string) float64 {
+				m, err := searchtest.Median(p, search.Method{Name: name}, budget, 1, 500)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			if even, chance := median(search.Sobol), median(search.Random); !(even < chance) {
+				t.Errorf("Sobol comes within %.4g of the optimum, random search within %.4g", even, chance)
+			}
+		})
+	}
+}
+
 // TestFunctions: the functions have their published optima where they are published to be.
 func TestFunctions(t *testing.T) {
 	point := func(x ...float64) search.Point {

@@ -47,7 +47,7 @@ func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
 			err = torch.Init(torch.Options{Threads: int(hello.GetThreads()), Deterministic: true})
 		}
 		if err == nil {
-			err = os.Setenv("TMPDIR", hello.GetScratch()) // each task has its own
+			err = errors.Join(os.Setenv("TMPDIR", hello.GetScratch()), os.Chdir(hello.GetScratch())) // each task has its own
 		}
 		again, err := runTask(ctx, h, hello, err, log)
 		if err != nil || !again {

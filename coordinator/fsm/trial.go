@@ -105,7 +105,7 @@ func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, message strin
 	}
 	if t.GetRestartsInRow() >= limit {
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
-			"%s The limit of restarts without getting on is used up (max_restarts: %d); see the logs with: tandem logs %s", sentence(message), limit, j.GetId()))
+			"%s The limit of restarts without getting on is used up (max_restarts: %d); see the logs with: tandem logs %s", sentence(message), limit, logsOf(j, t)))
 		return false
 	}
 	t = state.CopyTrial(t)
@@ -274,4 +274,12 @@ func (a *applier) evaluated(t *tandemv1.Trial, e *tandemv1.Evaluation) {
 			t.Evaluations = t.Evaluations[n-evaluationLimit:]
 		}
 	})
+}
+
+// logsOf is whose logs a user has to ask for: a job's are those of its trial, but a sweep has many.
+func logsOf(j *tandemv1.Job, t *tandemv1.Trial) string {
+	if j.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
+		return t.GetId()
+	}
+	return j.GetId()
 }

@@ -34,6 +34,7 @@ type engine struct {
 	spoke   time.Time // when it reported how it ends
 	outcome string    // what it reported then
 	idle    time.Time // when it asked for another task
+	handed  bool      // its process had another task before
 	next    string    // id of the task that its process went on to
 	quiet   bool      // nobody waits for a report of its end
 	reason  string    // why the agent ended it
@@ -47,7 +48,7 @@ func (e *engine) view() engineView {
 	return engineView{
 		key: keyOf(e.task), slot: e.task.GetSlotId(), phase: e.phase, fenced: e.fenced, hung: e.hung,
 		started: e.started, termed: e.termed, spoke: e.spoke, idle: idle, orders: e.orders, trains: !isReplica(e.task),
-		job: e.task.GetTrain().GetJobId(),
+		job: e.task.GetTrain().GetJobId(), handed: e.handed,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -89,6 +90,7 @@ func (s *supervisor) rest(ctx context.Context, id string) (*engine, error) {
 			return nil, fmt.Errorf("wait for the output of engine %q: %w", id, ctx.Err())
 		}
 	}
+	e.log.close() // nothing more comes, and somebody may wait to read it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.idle = time.Now()
@@ -102,8 +104,8 @@ func (s *supervisor) handOver(ctx context.Context, now time.Time, from *engine, 
 	if err != nil {
 		return err
 	}
-	from.log.close()
-	_ = emptyFolder(from.scratch) // as when it had ended
+	_ = os.RemoveAll(from.scratch) // as when it had ended
+	e.handed = true
 	from.proc.take(e)
 	from.next = task.GetId()
 	s.leaveTask(from, from.outcome)

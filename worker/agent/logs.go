@@ -76,6 +76,7 @@ type engineLog struct {
 	stdout, stderr lineWriter
 	last           tail // of stderr
 	done           chan struct{}
+	over           sync.Once // closes done
 	// mark is the line after which an output has nothing more of the task; the channel of that output is closed then.
 	mark                     string
 	stdoutEnded, stderrEnded chan struct{}
@@ -176,11 +177,11 @@ func (e *engineLog) seal(now time.Time) {
 	}
 }
 
-// close ends the log; what is left goes up in the background.
+// close ends the log, once; what is left goes up in the background.
 func (e *engineLog) close() {
 	e.stdout.flush()
 	e.stderr.flush()
-	close(e.done)
+	e.over.Do(func() { close(e.done) })
 }
 
 // upload puts chunks until the log is closed and empty, or ctx ends. A store that fails is asked again later.

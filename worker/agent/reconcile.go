@@ -43,6 +43,7 @@ type engineView struct {
 	orders  orders    // what it was told last
 	trains  bool      // it is a member of an allocation, not a replica
 	job     string    // that it trains for; empty for other tasks
+	handed  bool      // its process had another task before, so it has nothing to load
 }
 
 // verb is what is to be done with an engine.
@@ -143,7 +144,7 @@ func succeed(e engineView, t *tandemv1.EngineTask) action {
 	if job := t.GetTrain().GetJobId(); job != "" && job == e.job {
 		return action{verb: verbHandOver, key: keyOf(t), task: t, reason: "wanted, and a process of its job has nothing to do", from: e.key}
 	}
-	return action{verb: verbTerminate, key: e.key, reason: "its slot is for another job"}
+	return action{verb: verbKill, key: e.key, reason: "its slot is for another job"}
 }
 
 // tend decides about one process that is there; want is its task in the desired state, nil if it is not listed.
@@ -165,13 +166,13 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 			return nil, end
 		}
 		return do(verbKill, "did not end in time after SIGTERM")
-	case w.leaving:
+	case w.leaving && e.idle.IsZero():
 		return do(verbTerminate, reasonLeaving)
-	case !e.idle.IsZero():
-		if end := e.idle.Add(w.limits.idle); now.Before(end) {
+	case !e.idle.IsZero(): // it has nothing to close, and may hang
+		if end := e.idle.Add(w.limits.idle); !w.leaving && now.Before(end) {
 			return nil, end
 		}
-		return do(verbTerminate, "nothing more to do")
+		return do(verbKill, "nothing more to do")
 	case !e.spoke.IsZero(): // the coordinator drops it as soon as it hears that; let it close what it has open
 		if end := e.spoke.Add(w.limits.end); now.Before(end) {
 			return nil, end
@@ -180,7 +181,11 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 	case w.known && want == nil:
 		return do(verbTerminate, "no longer wanted")
 	case e.phase == phaseStarting:
-		if end := e.started.Add(w.limits.hello); now.Before(end) {
+		limit := w.limits.hello
+		if e.handed {
+			limit = min(limit, missLimit*w.limits.probe)
+		}
+		if end := e.started.Add(limit); now.Before(end) {
 			return nil, end
 		}
 		return do(verbKill, reasonNoHello)

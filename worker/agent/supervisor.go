@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -177,7 +178,6 @@ func (s *supervisor) act(ctx context.Context, now time.Time, a action) time.Time
 			s.reports.pushNow(failure(a.task, err.Error()))
 			return time.Time{}
 		}
-		return now.Add(s.cfg.limits.hello)
 	case verbRefuse:
 		s.end(a.task, "failed")
 		s.reports.pushNow(failure(a.task, a.reason))
@@ -275,7 +275,7 @@ func (s *supervisor) bury(r *runner, x exit) {
 	e := r.engine
 	s.mu.Unlock()
 	e.log.close()
-	_ = emptyFolder(e.scratch) // it is emptied again before it is used
+	_ = os.RemoveAll(e.scratch) // what is left goes when the agent starts
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	outcome := e.outcome

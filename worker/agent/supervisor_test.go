@@ -91,6 +91,9 @@ func supervised(t *testing.T, f func(*supervisor, *stage)) {
 		synctest.Wait()
 		f(s, st)
 		must(t, s.leave(ctx))
+		if left, _ := filepath.Glob(filepath.Join(dir, "scratch", "*")); len(left) > 0 {
+			t.Errorf("folders are left: %v", left)
+		}
 		cancel()
 		must(t, <-done)
 		l.uploads.Wait()
@@ -250,6 +253,11 @@ func TestHandOver(t *testing.T) {
 		}
 		say(out, "half a line"+first.log.mark+"\n")
 		st.check(t)
+		select {
+		case <-first.log.done:
+		default:
+			t.Error("its log is kept back")
+		}
 		if id := <-next; id != b.GetId() {
 			t.Fatalf("it is to go on with %s", id)
 		}
@@ -278,7 +286,7 @@ func TestHandOver(t *testing.T) {
 
 // TestNothingToHandOver: who gets no other task in time ends, and who failed or has died is not asked to go on.
 func TestNothingToHandOver(t *testing.T) {
-	for outcome, want := range map[string]string{"stopped": "20s alloc-a1/0 terminated", "failed": "10s alloc-a1/0 terminated"} {
+	for outcome, want := range map[string]string{"stopped": "20s alloc-a1/0 killed", "failed": "10s alloc-a1/0 terminated"} {
 		supervised(t, func(s *supervisor, st *stage) {
 			s.want(1, []*tandemv1.EngineTask{trialTask(1)})
 			synctest.Wait()
@@ -297,7 +305,7 @@ func TestNothingToHandOver(t *testing.T) {
 				t.Error("it waited for a task that it cannot get")
 			}
 			time.Sleep(20*time.Second - time.Since(began))
-			st.check(t, want, strings.Replace(want, "terminated", "gone", 1))
+			st.check(t, want, strings.NewReplacer("terminated", "gone", "killed", "gone").Replace(want))
 		})
 	}
 	supervised(t, func(s *supervisor, st *stage) {

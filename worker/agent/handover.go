@@ -11,8 +11,8 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// runner is a process and the engine that it is at the moment: one task after another of a job may have the same process, which saves each
-// the start of libtorch and on a device its context.
+// runner is a process and the engine that it is at the moment: the tasks of a sweep may have the same process, one after another, which
+// saves each the start of libtorch and on a device its context.
 type runner struct {
 	process
 	engine         *engine // the supervisor's lock guards this

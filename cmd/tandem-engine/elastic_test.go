@@ -148,3 +148,29 @@ func TestHungRankIsLeftBehind(t *testing.T) {
 		t.Errorf("the rank that was left behind committed %s", fmt.Sprint(a.checkpoints("alloc-1/1")))
 	}
 }
+
+// A rank hangs in the middle of giving its state to another, which finds that out as in a step, not after as long as a whole
+// state may take.
+func TestRankFallsSilentInTheMiddleOfItsState(t *testing.T) {
+	wide := `{name: w, dataset: d, model: {mlp: {hidden: [1024, 1024]}}, resources: {workers: 2}, training: {batch: 50, epochs: 100000, optimizer: {name: adam}}}`
+	j := training{trial: trial(t, ""), spec: parse(t, wide), generation: 1}
+	a := newAgent(t)
+	giver := a.start(j.task(t, 0), fault.Variable+"=transfer:3:stop")
+	victim := a.start(j.task(t, 1), fault.Variable+"=forward:5:kill")
+	if code := victim.wait(t); code != -1 {
+		t.Fatalf("the victim ended with %d", code)
+	}
+	a.await("alloc-1/0", "a broken group", isBroken(1))
+	taker := a.start(j.task(t, 2))
+	a.await("alloc-1/2", "that it is ready", isReady)
+	a.group(2, false, "alloc-1/0", "alloc-1/2")
+	if r := a.await("alloc-1/2", "a broken group", isBroken(2)); !r.GetBroken().GetHung() {
+		t.Errorf("it does not say that a rank hangs: %v", r)
+	}
+	for _, p := range []*process{giver, taker} {
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		p.wait(t)
+	}
+}

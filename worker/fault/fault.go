@@ -29,6 +29,7 @@ const (
 var points = map[string][]string{
 	"join":     {Kill, Stop},       // before the process group is formed
 	"sync":     {Kill, Stop},       // before the ranks agree on whose state counts
+	"transfer": {Kill, Stop},       // before the last piece of the state that one rank gives the others
 	"data":     {Kill, Stop},       // before a batch is put together
 	"forward":  {Kill, Stop},       // before the model sees the batch
 	"backward": {Kill, Stop},       // before the gradients are computed

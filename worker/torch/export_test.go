@@ -6,6 +6,9 @@ func (c TrainerConfig) WithForeach() TrainerConfig {
 	return c
 }
 
+// InPlace is how many bytes of gradients are reduced where they lie.
+func (g *Group) InPlace() int64 { return g.inPlace() }
+
 // Busy says whether a collective is going on.
 func (g *Group) Busy() bool {
 	if g.mu.TryLock() {
@@ -24,5 +27,11 @@ func (c GroupConfig) OnHost(name string) GroupConfig {
 // WithoutSegment makes the rank unable to share memory.
 func (c GroupConfig) WithoutSegment() GroupConfig {
 	c.noSegment = true
+	return c
+}
+
+// WithoutRoom makes the rank unable to share the memory of its gradients.
+func (c GroupConfig) WithoutRoom() GroupConfig {
+	c.noRoom = true
 	return c
 }

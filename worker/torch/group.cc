@@ -291,7 +291,8 @@ void Group::join(uintptr_t rendezvous, const tdm_group_config& config) {
   }
 #endif
   Place place;
-  auto shared = share(*store, config, place);
+  auto shared = shared_ = share(*store, config, place);
+  no_room_ = config.no_room;
   if (cuda) {
     transport_ += ", through the host's memory";
     // Gloo between all ranks is that between hosts of one rank each: whose tensors go through memory is then one place.
@@ -414,6 +415,14 @@ void Group::all_reduce(at::Tensor& values) {
   values.copy_(list[0]);
 }
 
+void Group::make_room(const std::vector<at::Tensor>& like) {
+  if (!shared_ || device_.is_cuda()) return;
+  size_t bytes = 0;
+  for (const auto& t : like) bytes += t.nbytes() + 64;
+  traffic_->wait();
+  collective([&] { shared_->lay_out(no_room_ ? 0 : bytes); });
+}
+
 void Group::broadcast(at::Tensor& values, int root) {
   if (values.numel() == 0) return;
   c10::OptionalDeviceGuard guard(device_);
@@ -443,6 +452,10 @@ const char* tdm_group_transport(const tdm_group* group) {
 }
 
 int64_t tdm_group_waiting_ns(const tdm_group* group) { return group->group->waiting().count(); }
+
+int64_t tdm_group_in_place(const tdm_group* group) {
+  return static_cast<int64_t>(group->group->in_place());
+}
 
 void tdm_group_abort(tdm_group* group, const char* why) { group->group->abort(why); }
 

@@ -45,7 +45,7 @@ func NewGroup(ctx context.Context, c GroupConfig) (*Group, error) {
 	release := context.AfterFunc(ctx, func() { g.Abort(context.Cause(ctx).Error()) })
 	cc := C.tdm_group_config{
 		bind_address: C.CString(c.BindAddress), timeout_ms: C.int64_t(c.Timeout.Milliseconds()),
-		host: C.CString(c.host), no_segment: cbool(c.noSegment),
+		host: C.CString(c.host), no_segment: cbool(c.noSegment), no_room: cbool(c.noRoom),
 	}
 	defer C.free(unsafe.Pointer(cc.bind_address))
 	defer C.free(unsafe.Pointer(cc.host))
@@ -116,6 +116,16 @@ func (g *Group) Waiting() time.Duration {
 		return 0
 	}
 	return time.Duration(C.tdm_group_waiting_ns(g.handle))
+}
+
+// inPlace is how many bytes of gradients are reduced where they lie, in memory that the ranks of this host share.
+func (g *Group) inPlace() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.handle == nil {
+		return 0
+	}
+	return int64(C.tdm_group_in_place(g.handle))
 }
 
 // Abort wakes a collective that waits, a Trainer's step included: it returns ErrAborted with why.

@@ -52,6 +52,9 @@ class Group {
 
   // Sums over the ranks, the same bits on each. The tensor is on the host.
   void all_reduce(at::Tensor& values);
+  // Makes room for gradients where all ranks of this host see them: one tensor
+  // for each of these, of as many bytes. Collective.
+  void make_room(const std::vector<at::Tensor>& like);
   // Everyone gets root's values. The tensor is on the host.
   void broadcast(at::Tensor& values, int root);
 
@@ -62,6 +65,8 @@ class Group {
   Traffic& traffic() { return *traffic_; }
   // How long this rank has been waiting for the others now; 0: it is not.
   std::chrono::nanoseconds waiting() const;
+  // Bytes of gradients that are reduced where they lie, without a copy.
+  size_t in_place() const { return shared_ ? shared_->taken() : 0; }
   // How values travel, and why not through shared memory.
   const std::string& transport() const { return transport_; }
 
@@ -90,9 +95,11 @@ class Group {
   std::atomic<bool> aborted_{false};
   std::mutex mutex_; // guards why_, signal_ and gate_
   std::string why_, transport_;
+  std::shared_ptr<Shared> shared_; // null where this rank shares no memory
   std::shared_ptr<Traffic> traffic_ = std::make_shared<Traffic>();
   c10::Device device_;
   int rank_, size_;
+  bool no_room_ = false; // for tests
 };
 
 } // namespace tandem

@@ -30,6 +30,7 @@ type GroupConfig struct {
 
 	host      string // for tests: ranks with another one are on another host
 	noSegment bool   // for tests: this rank cannot share memory
+	noRoom    bool   // for tests: it cannot share that of its gradients
 }
 
 func (c GroupConfig) validate() error {

@@ -77,6 +77,7 @@ class HostGroup : public Backend {
     const auto start = Traffic::Clock::now();
     traffic_->wait();
     for (auto& t : tensors) {
+      settle(t);
       poison(*traffic_, t);
       if (t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16) {
         auto wide = t.to(at::kFloat);
@@ -120,6 +121,22 @@ class HostGroup : public Backend {
     if (!here && shared_) shared_->broadcast(t.data_ptr(), t.nbytes(), 0);
   }
 
+  // Moves a bucket of gradients, when it first comes, to where all ranks of
+  // this host see it. Its views, the gradients, go with it.
+  void settle(const at::Tensor& t) {
+    const bool bucket = traffic_->step >= 0 && t.device().is_cpu();
+    if (!shared_ || !bucket || shared_->in_place(t.data_ptr())) return;
+    const auto& storage = t.storage();
+    if (t.storage_offset() != 0 || storage.nbytes() != t.nbytes()) return;
+    const auto memory = shared_->take(t.nbytes());
+    if (!memory) return;
+    std::memcpy(memory.get(), t.data_ptr(), t.nbytes());
+    using Held = std::shared_ptr<uint8_t>;
+    storage.set_data_ptr_noswap({memory.get(), new Held(memory),
+                                 [](void* held) { delete static_cast<Held*>(held); },
+                                 t.device()});
+  }
+
   static void whole(const at::Tensor& t) {
     if (!t.is_contiguous()) throw Failure(TDM_ERROR, "ranks exchange contiguous tensors only");
   }
@@ -154,8 +171,11 @@ class HostGroup : public Backend {
     auto put = [this] {
       if (traffic_->step >= 0) fault("reduce", traffic_->step);
     };
-    if (shared_)
-      shared_->all_reduce(t.data_ptr(), static_cast<size_t>(t.numel()), type, put);
+    const auto n = static_cast<size_t>(t.numel());
+    if (shared_ && shared_->in_place(t.data_ptr()))
+      shared_->all_reduce_in_place(t.data_ptr(), n, type, put);
+    else if (shared_)
+      shared_->all_reduce(t.data_ptr(), n, type, put);
     if (ranks_of_.size() == 1) return;
     if (between_) {
       std::vector<at::Tensor> list{t};

@@ -27,6 +27,7 @@ struct alignas(64) Shared::Line {
   std::atomic<uint32_t> round;    // meetings this member has come to; the kernel waits on it
   std::atomic<uint32_t> sleepers; // members that wait for it in the kernel
   std::atomic<uint32_t> gone;     // it comes to no more
+  std::atomic<uint32_t> short_of; // memory: it could not lay out its part
 
   // Meetings are counted modulo 2^32; nobody is half of that behind.
   bool reached(uint32_t wanted) const {
@@ -39,6 +40,18 @@ struct alignas(64) Shared::Line {
   }
 };
 
+// What lay_out gave: a part for each member. It is mapped as long as anybody
+// has taken of it.
+struct Shared::Space {
+  uint8_t* base;
+  size_t each; // bytes of a member
+  size_t members;
+  size_t taken = 0; // by this member
+
+  ~Space() { munmap(base, each * members); }
+  uint8_t* of(size_t member) const { return base + member * each; }
+};
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -48,6 +61,9 @@ using Clock = std::chrono::steady_clock;
 // a slot is free again at its turn.
 constexpr size_t kSlotBytes = 512 << 10;
 constexpr size_t kHeadBytes = kMaxSharing * 64;
+// What is added up at a time where parts lie in place: small enough to stay in
+// the nearest cache, until it is written to all.
+constexpr size_t kBlockBytes = 16 << 10;
 // Up to here everyone adds up everything; beyond, each member adds up a part.
 constexpr size_t kAllAdd = 3;
 
@@ -158,16 +174,21 @@ Shared::Shared(std::vector<Member> members, size_t index, std::chrono::milliseco
   void* base = MAP_FAILED;
   if (ftruncate(fd, static_cast<off_t>(bytes_)) == 0)
     base = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  const int error = errno;
-  close(fd);
-  errno = error;
-  if (base == MAP_FAILED) fail("map the shared memory", owner);
+  if (base == MAP_FAILED) {
+    const int error = errno;
+    close(fd);
+    errno = error;
+    fail("map the shared memory", owner);
+  }
   base_ = static_cast<uint8_t*>(base);
+  fd_ = fd;
+  file_bytes_ = bytes_;
 }
 
 Shared::~Shared() {
   leave();
   munmap(base_, bytes_);
+  close(fd_);
   for (int watch : watches_) close(watch);
 }
 
@@ -269,6 +290,64 @@ void Shared::all_reduce(void* data, size_t n, Element type, const std::function<
     turn_++;
     done += count;
   }
+}
+
+void Shared::lay_out(size_t bytes) {
+  space_.reset();
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), w = members_.size();
+  const size_t each = (bytes + page - 1) / page * page, from = file_bytes_;
+  file_bytes_ += each * w;
+  void* base = MAP_FAILED;
+  if (bytes > 0 && ftruncate(fd_, static_cast<off_t>(file_bytes_)) == 0)
+    base = mmap(nullptr, each * w, PROT_READ | PROT_WRITE, MAP_SHARED, fd_,
+                static_cast<off_t>(from));
+  if (base != MAP_FAILED)
+    space_.reset(new Space{static_cast<uint8_t*>(base), each, w});
+  // All or none, since all have to go the same way.
+  line(index_).short_of.store(space_ ? 0 : 1);
+  meet();
+  for (size_t m = 0; m < w; m++)
+    if (line(m).short_of.load()) space_.reset();
+  meet(); // nobody says anything new before all have looked
+}
+
+std::shared_ptr<uint8_t> Shared::take(size_t bytes) {
+  constexpr size_t line = 64;
+  const size_t whole = (bytes + line - 1) / line * line;
+  if (!space_ || whole > space_->each - space_->taken) return nullptr;
+  auto* at = space_->of(index_) + space_->taken;
+  space_->taken += whole;
+  return {space_, at};
+}
+
+size_t Shared::taken() const { return space_ ? space_->taken : 0; }
+
+bool Shared::in_place(const void* data) const {
+  if (!space_) return false;
+  auto* at = static_cast<const uint8_t*>(data);
+  return at >= space_->of(index_) && at < space_->of(index_) + space_->taken;
+}
+
+void Shared::all_reduce_in_place(void* data, size_t n, Element type,
+                                 const std::function<void()>& put) {
+  const size_t element = size_of(type), w = members_.size();
+  const size_t from = static_cast<size_t>(static_cast<uint8_t*>(data) - space_->of(index_));
+  if (put) put();
+  meet();
+  std::vector<uint8_t*> all(w);
+  for (size_t m = 0; m < w; m++) all[m] = space_->of(m) + from;
+  const std::vector<const uint8_t*> parts(all.begin(), all.end());
+  // Each adds up a part, of whole cache lines, and hands it to everyone. Nobody
+  // else reads or writes it there before the next meeting.
+  constexpr size_t block = kBlockBytes / 8;
+  auto begin = [&](size_t m) { return m == w ? n : n * m / w / 16 * 16; };
+  alignas(64) uint8_t sum[kBlockBytes];
+  for (size_t at = begin(index_); at < begin(index_ + 1); at += block) {
+    const size_t count = std::min(block, begin(index_ + 1) - at);
+    add(sum, parts, at, count, type);
+    for (auto* to : all) std::memcpy(to + at * element, sum, count * element);
+  }
+  meet();
 }
 
 void Shared::broadcast(void* data, size_t bytes, size_t from) {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,18 @@ class Shared {
   // Sums over the members, added in the order of their ranks: the same bits on
   // each. put is called when this rank's part can be seen and no result is there.
   void all_reduce(void* data, size_t n, Element type, const std::function<void()>& put);
+  // Gives each member so many bytes of memory that all of them see; all ask for
+  // the same. Where one asks for none, or cannot have them, nobody gets any. What
+  // was taken before stays as it is, and is no longer in place. Collective.
+  void lay_out(size_t bytes);
+  // The next of this member's bytes, null where they do not suffice. Members
+  // that take the same sizes in the same order get the same places.
+  std::shared_ptr<uint8_t> take(size_t bytes);
+  size_t taken() const;
+  // Whether data is of what this member took.
+  bool in_place(const void* data) const;
+  // all_reduce where data is in place on every member, without a copy.
+  void all_reduce_in_place(void* data, size_t n, Element type, const std::function<void()>& put);
   // Everyone gets the bytes of the member at place from.
   void broadcast(void* data, size_t bytes, size_t from);
 
@@ -52,6 +65,7 @@ class Shared {
 
  private:
   struct Line;
+  struct Space;
   uint8_t* slot(size_t member) const;
   void meet();
   Line& line(size_t member) const;
@@ -62,8 +76,11 @@ class Shared {
   std::vector<int> watches_; // a pidfd each
   size_t index_;
   std::chrono::milliseconds timeout_;
-  size_t bytes_ = 0;
+  int fd_ = -1;
+  size_t bytes_ = 0; // of the lines and slots
   uint8_t* base_ = nullptr;
+  size_t file_bytes_ = 0; // of the whole segment
+  std::shared_ptr<Space> space_; // null where no memory was laid out
   std::chrono::microseconds spin_;
   uint32_t round_ = 0; // meetings so far, modulo 2^32
   uint64_t turn_ = 0;  // slots used so far

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,15 +25,22 @@ import (
 	"tandem.dev/worker/torch"
 )
 
+// change alters how a rank joins.
+type change func(rank int, c torch.GroupConfig) torch.GroupConfig
+
 // placed runs body on one rank for each name of a host, in one group.
-func placed(t *testing.T, hosts []string, body func(rank int, g *torch.Group) error) {
+func placed(t *testing.T, hosts []string, body func(rank int, g *torch.Group) error, changes ...change) {
 	t.Helper()
 	b := newBoard()
 	var all errgroup.Group
 	for rank, host := range hosts {
 		all.Go(func() error {
 			runtime.LockOSThread()
-			g, err := torch.NewGroup(t.Context(), configOf(b, rank, len(hosts)).OnHost(host))
+			c := configOf(b, rank, len(hosts)).OnHost(host)
+			for _, change := range changes {
+				c = change(rank, c)
+			}
+			g, err := torch.NewGroup(t.Context(), c)
 			if err != nil {
 				return err
 			}
@@ -102,13 +110,14 @@ func TestCollectivesWhereverTheRanksAre(t *testing.T) {
 	}
 }
 
-// trainOn returns each rank's state after some steps with the ranks on these hosts.
-func trainOn(t *testing.T, hosts []string) [][]torch.Tensor {
+// trainOn returns each rank's state after some steps with the ranks on these hosts, and the bytes of gradients that each
+// reduced in place.
+func trainOn(t *testing.T, hosts []string, changes ...change) (states [][]torch.Tensor, inPlace []int64) {
 	t.Helper()
 	const steps = 6
 	// A large epsilon, since Adam makes much of what is next to nothing.
 	o := torch.OptimizerConfig{Kind: torch.AdamW, WeightDecay: 0.01, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-3}
-	states := make([][]torch.Tensor, len(hosts))
+	states, inPlace = make([][]torch.Tensor, len(hosts)), make([]int64, len(hosts))
 	placed(t, hosts, func(rank int, g *torch.Group) error {
 		m, err := model.Build(cnn, []int64{1, 8, 8}, 10, int64(rank))
 		if err != nil {
@@ -133,26 +142,51 @@ func trainOn(t *testing.T, hosts []string) [][]torch.Tensor {
 				t.Errorf("rank %d step %d: a part took no time: %+v", rank, s, r)
 			}
 		}
+		inPlace[rank] = g.InPlace()
 		states[rank], err = tr.State()
 		return err
-	})
+	}, changes...)
 	for rank := range states {
 		if diff := cmp.Diff(states[0], states[rank]); diff != "" {
 			t.Errorf("%v: rank %d differs from rank 0:\n%s", hosts, rank, diff)
 		}
 	}
-	return states
+	return states, inPlace
 }
 
 func TestSharedMemoryComputesWhatGlooDoes(t *testing.T) {
-	if diff := cmp.Diff(trainOn(t, []string{"a", "b"})[0], trainOn(t, []string{"a", "a"})[0]); diff != "" {
+	gloo, none := trainOn(t, []string{"a", "b"})
+	shared, some := trainOn(t, []string{"a", "a"})
+	if diff := cmp.Diff(gloo, shared); diff != "" {
 		t.Errorf("two ranks (-gloo +shared memory):\n%s", diff)
 	}
-	apart := trainOn(t, []string{"a", "b", "c", "d"})[0]
+	if none[0] != 0 || device == torch.CPU && (some[0] == 0 || some[1] != some[0]) {
+		t.Errorf("over gloo %d bytes of gradients are reduced in place, through shared memory %d", none, some)
+	}
+	apart, _ := trainOn(t, []string{"a", "b", "c", "d"})
 	for _, hosts := range [][]string{{"a", "a", "a", "a"}, {"a", "a", "b", "b"}, {"a", "b", "b", "a"}, {"a", "b", "b", "b"}} {
-		if d := furthest(t, apart, trainOn(t, hosts)[0]); d > 1e-4 {
+		states, _ := trainOn(t, hosts)
+		if d := furthest(t, apart[0], states[0]); d > 1e-4 {
 			t.Errorf("%v and gloo alone differ by %g", hosts, d)
 		}
+	}
+}
+
+// Where one rank has no room for gradients that the others see, all copy theirs, and the bits are the same.
+func TestNoRoomForGradientsOnOneRank(t *testing.T) {
+	hosts := []string{"a", "a", "a"}
+	want, _ := trainOn(t, hosts)
+	got, inPlace := trainOn(t, hosts, func(rank int, c torch.GroupConfig) torch.GroupConfig {
+		if rank == 1 {
+			return c.WithoutRoom()
+		}
+		return c
+	})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-in place +copied):\n%s", diff)
+	}
+	if slices.Max(inPlace) != 0 {
+		t.Errorf("%d bytes are reduced in place", inPlace)
 	}
 }
 

@@ -121,11 +121,14 @@ typedef struct {
   int64_t timeout_ms;
   const char *host;    // for tests: added to the name of this host
   int32_t no_segment;  // for tests: this rank cannot share memory
+  int32_t no_room;     // for tests: it cannot share that of its gradients
 } tdm_group_config;
 tdm_status tdm_group_join(tdm_group *group, uintptr_t rendezvous,
                           const tdm_group_config *config);
 // How values travel: "shared memory", "gloo", "gloo (why not shared memory)" ...
 const char *tdm_group_transport(const tdm_group *group);
+// Bytes of gradients that are reduced where they lie.
+int64_t tdm_group_in_place(const tdm_group *group);
 // How long this rank has been waiting for the others now; 0: it is not.
 int64_t tdm_group_waiting_ns(const tdm_group *group);
 void tdm_group_abort(tdm_group *group, const char *why);

@@ -22,22 +22,31 @@ int64_t nanoseconds(Clock::duration d) {
 
 int64_t since(Clock::time_point start) { return nanoseconds(Clock::now() - start); }
 
+// Bytes that travel at a time: so few that also a slow network moves them within
+// the deadline for a peer that is silent.
+constexpr int64_t kPieceBytes = 4 << 20;
+
 // All tensors become root's, at once, when all have come.
-void broadcast(Group& group, const std::vector<at::Tensor>& tensors, int root) {
+void broadcast(Group& group, const std::vector<at::Tensor>& tensors, int root,
+               const std::function<void()>& before_last = [] {}) {
   at::NoGradGuard no_grad;
-  size_t total = 0;
-  for (const auto& t : tensors) total += t.nbytes();
-  if (total == 0) return;
-  auto bytes = at::empty({static_cast<int64_t>(total)}, at::kByte);
+  int64_t total = 0;
+  for (const auto& t : tensors) total += static_cast<int64_t>(t.nbytes());
+  auto bytes = at::empty({total}, at::kByte);
   auto* at = bytes.data_ptr<uint8_t>();
-  if (group.rank() == root) {
-    for (const auto& tensor : tensors) {
-      auto t = tensor.detach().to(c10::kCPU).contiguous();
-      if (t.nbytes()) std::memcpy(at, t.data_ptr(), t.nbytes());
-      at += t.nbytes();
+  auto next = tensors.begin();
+  int64_t ready = 0; // bytes that root has put together: what others wait for is never all of them
+  for (int64_t from = 0; from < total; from += kPieceBytes) {
+    const auto count = std::min(kPieceBytes, total - from);
+    for (; group.rank() == root && ready < from + count; ++next) {
+      auto t = next->detach().to(c10::kCPU).contiguous();
+      if (t.nbytes()) std::memcpy(at + ready, t.data_ptr(), t.nbytes());
+      ready += static_cast<int64_t>(t.nbytes());
     }
+    if (from + count == total) before_last();
+    auto piece = bytes.narrow(0, from, count);
+    group.broadcast(piece, root);
   }
-  group.broadcast(bytes, root);
   if (group.rank() == root) return;
   for (const auto& tensor : tensors) {
     auto t = tensor.detach();
@@ -163,6 +172,7 @@ void Trainer::build_reducer() {
     names.push_back(p->first);
     params.push_back(p->second);
   }
+  group_->make_room(params);
   group_->collective([&] {
     reducer_ = new_reducer(params, names, group_->handle(), config_.first_bucket_bytes,
                            config_.bucket_bytes);
@@ -173,7 +183,8 @@ void Trainer::sync_state(int root) {
   if (!group_) return;
   if (root < 0 || root >= group_->size())
     throw Failure(TDM_ERROR, "there is no rank " + std::to_string(root));
-  broadcast(*group_, tensors_of(group_->rank() == root ? state() : live()), root);
+  broadcast(*group_, tensors_of(group_->rank() == root ? state() : live()), root,
+            [&] { fault("transfer", optimizer_->done()); });
   torn_ = false;
 }
 

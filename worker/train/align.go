@@ -119,7 +119,7 @@ func (l *Loop) takeOver(root int) error {
 			return fmt.Errorf("encode the state: %w", err)
 		}
 	}
-	err = l.guard(transferPatience, func() error {
+	err = l.transfer(func() error {
 		if b, err = l.gen.Group.Broadcast(root, b); err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func (l *Loop) restore(ctx context.Context) error {
 		}
 		// The ranks have built the same model from the same seed; a user's own file may draw numbers of its own.
 		if l.gen.World > 1 {
-			if err := l.guard(transferPatience, func() error { return l.Trainer.SyncState(0) }); err != nil {
+			if err := l.transfer(func() error { return l.Trainer.SyncState(0) }); err != nil {
 				return fmt.Errorf("begin with the weights of rank 0: %w", err)
 			}
 		}

@@ -15,8 +15,6 @@ const (
 	// firstPatience with the first steps of a process that is new: code is compiled, memory is faulted in.
 	firstPatience = 30 * time.Second
 	firstSteps    = 2
-	// transferPatience with the transfer of the whole state, of which one part follows the other.
-	transferPatience = 5 * time.Minute
 	// lookAgain is how often a rank that waits, or computes for long, is looked at.
 	lookAgain = 50 * time.Millisecond
 )
@@ -33,14 +31,29 @@ func (l *Loop) patience() time.Duration {
 // times what this rank did since the ranks last met, whichever is more. Only waiting counts: a rank that computes for long
 // keeps nobody from being found.
 func (l *Loop) guard(floor time.Duration, f func() error) error {
+	met := l.met
+	err := l.watch(floor, func(waited time.Duration) time.Duration {
+		return max(floor, deadlineFactor*(l.Now().Sub(met)-waited))
+	}, f)
+	l.met = l.Now()
+	return err
+}
+
+// transfer calls f, which sends the state of one rank to the others: piece by piece, and the deadline is that of a piece. To this
+// rank's next deadline its time counts as time of its own: who got the state may take as long to put it in place.
+func (l *Loop) transfer(f func() error) error {
+	return l.watch(shortestDeadline, func(time.Duration) time.Duration { return shortestDeadline }, f)
+}
+
+// watch calls f, and has the group aborted when this rank has waited for others as long as limit says, which is never less
+// than floor.
+func (l *Loop) watch(floor time.Duration, limit func(waited time.Duration) time.Duration, f func() error) error {
 	var late atomic.Int64 // what was waited when it was too long
-	met, group := l.met, l.gen.Group
+	group := l.gen.Group
 	done := make(chan struct{})
 	timer := time.AfterFunc(floor, func() {
 		for {
-			waited := group.Waiting()
-			own := l.Now().Sub(met) - waited
-			if waited > 0 && waited >= max(floor, deadlineFactor*own) {
+			if waited := group.Waiting(); waited > 0 && waited >= limit(waited) {
 				late.Store(int64(waited))
 				l.Abort(fmt.Sprintf("no answer from another rank within %v", waited.Round(100*time.Millisecond)))
 				return
@@ -58,6 +71,5 @@ func (l *Loop) guard(floor time.Duration, f func() error) error {
 	if waited := time.Duration(late.Load()); err != nil && waited > 0 && !IsPermanent(err) {
 		return fmt.Errorf("%w: %w: no answer within %v (%w)", ErrPeerLost, ErrHung, waited.Round(100*time.Millisecond), err)
 	}
-	l.met = l.Now()
 	return err
 }

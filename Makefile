@@ -59,8 +59,21 @@ check: setup $(BUILD)/tandem-check $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp $(
 	@echo "proto"; $(TOOLS)/buf lint; $(TOOLS)/buf format --path proto/tandem --diff --exit-code
 	@echo "generated code"; rm -rf $(BUILD)/generated; $(TOOLS)/buf generate --output $(BUILD)/generated; \
 	  $(BUILD)/tandem-check generated $(BUILD)/generated/proto proto
+	@$(MAKE) cuda-types
 	@echo "vet"; $(ENGINE_ENV) go vet ./...
 	@echo "lint"; $(ENGINE_ENV) $(TOOLS)/golangci-lint run ./...
+
+# Of the two files that know CUDA. The stand-ins for NVIDIA's headers are those that libtorch 1.13 wants; where CUDA's own are, the build
+# compiles the same code anyway.
+CUDA_FILES := worker/torch/group.cc worker/torch/core.cc
+.PHONY: cuda-types
+cuda-types: setup
+	@flags="$$(sed -n 's/^CGO_CXXFLAGS=//p' "$$(cat $(BUILD)/goenv)")"; \
+	if [[ "$$flags" == *TANDEM_CUDA* ]]; then echo "code for CUDA: compiled by the build"; \
+	elif echo '#include <torch/version.h>' | g++ $$flags -E -dM -x c++ - | grep 'TORCH_VERSION_MAJOR 1$$' >/dev/null; then \
+	  echo "code for CUDA: types only"; \
+	  for file in $(CUDA_FILES); do g++ $$flags -DTANDEM_CUDA -DUSE_C10D_NCCL -I.ci/cuda -fsyntax-only $$file; done; \
+	else echo "code for CUDA: not checked, which needs libtorch 1.13 or one with CUDA"; fi
 
 .PHONY: test
 test: build $(BUILD)/tandem-check ## Run all tests; ends with the counts

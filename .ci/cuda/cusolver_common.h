@@ -1,0 +1,3 @@
+// See stand_in.h.
+#pragma once
+#include <stand_in.h>

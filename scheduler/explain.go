@@ -22,7 +22,7 @@ func impossible(r Request, p *pool) string {
 	var besides, advice []string
 	if s.outOfReach > 0 {
 		besides = append(besides, fmt.Sprintf("%d on %s", s.outOfReach, outOfReach(p)))
-		advice = append(advice, "bring those back")
+		advice = append(advice, "bring those back (tandem node list shows them)")
 	}
 	if s.serving > 0 {
 		besides = append(besides, fmt.Sprintf("%d that serve models", s.serving))

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -84,6 +86,13 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestFullDiskIsTheNodesFault(t *testing.T) {
+	disk := fmt.Errorf("make cached shard: %w", &fs.PathError{Op: "open", Path: "/cache/x", Err: syscall.ENOSPC})
+	if !isNodeFault(disk) || isNodeFault(fmt.Errorf("keep a checkpoint: %w", storage.ErrFull)) {
+		t.Error("only the disk of the node is to count, not that of the store")
 	}
 }
 

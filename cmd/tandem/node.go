@@ -57,6 +57,8 @@ func nodeState(n *tandemv1.Node) string {
 		return stateName(n.GetState()) + ", draining"
 	case n.GetCordoned():
 		return stateName(n.GetState()) + ", cordoned"
+	case n.GetFault() != nil:
+		return stateName(n.GetState()) + ", faulty"
 	}
 	return stateName(n.GetState())
 }
@@ -89,7 +91,7 @@ func (a *app) nodeDescribeCommand() *cobra.Command {
 				{"Node", n.GetId()}, {"Name", n.GetName()}, {"Pool", n.GetPool()}, {"State", nodeState(n)},
 				{"Since", moment(n.GetStateChangedAt())}, {"Joined", moment(n.GetJoinedAt())}, {"Address", n.GetAddress()},
 				{"Agent", n.GetAgentVersion()}, {"libtorch", n.GetLibtorchVersion()},
-				{"Slots used", fmt.Sprintf("%d of %d", u.GetSlotsUsed(), len(n.GetSlots()))},
+				{"Fault", n.GetFault().GetCause()}, {"Slots used", fmt.Sprintf("%d of %d", u.GetSlotsUsed(), len(n.GetSlots()))},
 			}, slots, work)
 		}),
 	}

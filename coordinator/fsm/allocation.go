@@ -82,6 +82,8 @@ func (a *applier) checkSlot(nodeID, slotID, pool string) string {
 		return fmt.Sprintf("node %s is lost", nodeName(n))
 	case n.GetCordoned():
 		return fmt.Sprintf("node %s takes no new work", nodeName(n))
+	case state.Faulty(n, a.now.AsTime()):
+		return fmt.Sprintf("node %s could not run an engine: %s", nodeName(n), n.GetFault().GetCause())
 	case pool != "" && n.GetPool() != pool:
 		return fmt.Sprintf("node %s is not in pool %s", nodeName(n), pool)
 	case !state.HasSlot(n, slotID):

@@ -149,10 +149,14 @@ func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) stri
 		if replica.GetState() == tandemv1.ReplicaState_REPLICA_STATE_STARTING {
 			replica = state.Clone(replica)
 			replica.State = tandemv1.ReplicaState_REPLICA_STATE_READY
+			a.nodeRuns(n)
 			a.Put(replica)
 			a.event(info, "deployment", replica.GetDeployment(), "", "A replica of %s@%d on %s is ready.", replica.GetDeployment(), replica.GetVersion(), nodeName(n))
 		}
 	case *tandemv1.EngineReport_Failed:
+		if body.Failed.GetNodeFault() {
+			a.nodeFails(n, body.Failed.GetMessage())
+		}
 		a.failReplica(replica, body.Failed.GetMessage())
 	case *tandemv1.EngineReport_Finished, *tandemv1.EngineReport_Stopped:
 		a.failReplica(replica, "the engine ended")

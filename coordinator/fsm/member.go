@@ -40,6 +40,7 @@ func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r 
 	if m.GetState() != assigned {
 		return
 	}
+	a.nodeRuns(n)
 	for _, other := range r.GetUnreachable() {
 		a.part(alloc, n, other)
 	}
@@ -139,13 +140,22 @@ func (a *applier) reportBreak(alloc *tandemv1.Allocation, what, cause string) {
 	}
 }
 
-// loseMembers takes members away for one cause, and decides what that means for the rest. counted faults use up
-// max_restarts: those of the engines do, those of the machines and agents under them do not.
-func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause string, counted bool) {
+// fault is whose fault it is that members are lost, and so what limits how often that may happen.
+type fault int
+
+const (
+	ofEngine  fault = iota // uses up max_restarts
+	ofMachine              // of the machine, the agent or the network: limited by the generations without a step more
+	ofNode                 // of a node that could not run the engine: limited by the pauses in which it is avoided
+)
+
+// loseMembers takes members away for one cause, and decides what that means for the rest.
+func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause string, blame fault) {
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		a.losePublisher(alloc, cause, counted)
+		a.losePublisher(alloc, cause, blame)
 		return
 	}
+	counted := blame == ofEngine
 	if len(state.MembersIn(alloc, finished)) > 0 {
 		a.loseAfterEnd(alloc, numbers)
 		return
@@ -188,7 +198,7 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 	a.Put(alloc)
 	switch {
 	case len(alloc.GetMembers()) == 0 || a.over(alloc) && !alloc.GetStopping():
-		a.giveBack(alloc, cause)
+		a.giveBack(alloc, cause, blame)
 	case a.over(alloc):
 		a.membersEnded(alloc)
 	case ranks > 0:
@@ -235,30 +245,30 @@ func (a *applier) removeMember(alloc *tandemv1.Allocation, m *tandemv1.Member) {
 	a.Put(alloc)
 	switch {
 	case len(alloc.GetMembers()) == 0:
-		a.giveBack(alloc, "the engines stopped though nobody asked them to")
+		a.giveBack(alloc, "the engines stopped though nobody asked them to", ofEngine)
 	case a.over(alloc):
 		a.membersEnded(alloc)
 	}
 }
 
 // losePublisher takes the allocation of a trial away that publishes.
-func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause string, counted bool) {
+func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause string, blame fault) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
 	if _, published := a.Version(state.VersionID(alloc.GetId())); published {
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
 		return
 	}
-	if counted && !a.countRestart(t, j, cause) {
+	if blame == ofEngine && !a.countRestart(t, j, cause) {
 		return
 	}
-	a.giveBack(alloc, cause)
+	a.giveBack(alloc, cause, blame)
 }
 
 // giveBack ends an allocation that has lost its last member by a fault that another attempt may survive.
-func (a *applier) giveBack(alloc *tandemv1.Allocation, cause string) {
+func (a *applier) giveBack(alloc *tandemv1.Allocation, cause string, blame fault) {
 	j, _ := a.Job(alloc.GetJobId())
-	if !state.HasGroup(alloc) {
+	if !state.HasGroup(alloc) && blame != ofNode {
 		a.idles(alloc.GetTrialId()) // else it was counted when the group was committed
 	}
 	t, _ := a.Trial(alloc.GetTrialId())

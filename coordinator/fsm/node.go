@@ -31,6 +31,9 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
 	n.Cordoned, n.Draining = old.GetCordoned(), old.GetDraining()
 	n.Unreachable = old.GetUnreachable() // what an agent says of itself is no news of the network
+	if seen.GetIncarnation() == old.GetIncarnation() {
+		n.Fault = old.GetFault() // else it is tried again: whoever starts an agent may have mended what was wrong
+	}
 	n.JoinedAt = old.GetJoinedAt()
 	n.StateChangedAt = old.GetStateChangedAt()
 	n.ModifiedIndex = old.GetModifiedIndex()
@@ -102,7 +105,7 @@ func (a *applier) loseEngines(n *tandemv1.Node, why string) {
 				here = append(here, m.GetNumber())
 			}
 		}
-		a.loseMembers(alloc, here, why, false)
+		a.loseMembers(alloc, here, why, ofMachine)
 	}
 	for _, r := range a.ReplicasOn(n.GetId()) {
 		if state.ReplicaLive(r.GetState()) {
@@ -119,10 +122,14 @@ func (a *applier) cordonNode(c *tandemv1.CordonNode) *tandemv1.Result {
 	if c.GetDrain() && !c.GetCordoned() {
 		return refuse(invalid, "a node that is drained takes no new work: cordon it too")
 	}
-	if n.GetCordoned() == c.GetCordoned() && n.GetDraining() == c.GetDrain() {
+	tried := n.GetFault() != nil && !c.GetCordoned() // it is to take work, whatever is known against it
+	if n.GetCordoned() == c.GetCordoned() && n.GetDraining() == c.GetDrain() && !tried {
 		return done(n.GetId())
 	}
 	n = state.Clone(n)
+	if tried {
+		n.Fault = nil
+	}
 	n.Cordoned, n.Draining = c.GetCordoned(), c.GetDrain()
 	a.Put(n)
 	takes := "takes new work again"

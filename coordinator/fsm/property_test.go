@@ -218,6 +218,7 @@ func randomReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyRe
 	case 1:
 		report.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{
 			Message: "broke", Permanent: rapid.IntRange(0, 4).Draw(r, "permanent") < 2, Diverged: rapid.IntRange(0, 4).Draw(r, "diverged") == 0,
+			NodeFault: rapid.IntRange(0, 4).Draw(r, "node fault") == 0,
 		}}
 	case 9, 11:
 		report.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{

@@ -29,7 +29,7 @@ func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) *tandemv1.Resul
 		causes[l.GetReason()] = append(causes[l.GetReason()], l.GetNumber())
 	}
 	for _, cause := range slices.Sorted(maps.Keys(causes)) {
-		a.loseMembers(alloc, causes[cause], cause, alloc.GetBroken() && alloc.GetHung() && silent(alloc, causes[cause]))
+		a.loseMembers(alloc, causes[cause], cause, a.blame(alloc, causes[cause]))
 		if alloc, ok = a.Allocation(c.GetAllocationId()); !ok {
 			return done(c.GetAllocationId())
 		}
@@ -45,6 +45,18 @@ func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) *tandemv1.Resul
 		a.explain(t, sentence(c.GetReason()))
 	}
 	return done(c.GetAllocationId())
+}
+
+// blame is whose fault it is that the leader takes members for lost.
+func (a *applier) blame(alloc *tandemv1.Allocation, numbers []int32) fault {
+	faulty := func(n *tandemv1.Node) bool { return state.Faulty(n, a.now.AsTime()) }
+	switch {
+	case alloc.GetBroken() && alloc.GetHung() && silent(alloc, numbers):
+		return ofEngine
+	case !state.HasGroup(alloc) && slices.ContainsFunc(a.Nodes(), faulty):
+		return ofNode // the others of a member that could not be run there, which cannot begin without it
+	}
+	return ofMachine
 }
 
 // silent says whether members had part in a broken group and have not said what became of it.

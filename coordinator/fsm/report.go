@@ -134,6 +134,11 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 	}
 	message := failureText(m, n, f)
 	t, _ := a.Trial(alloc.GetTrialId())
+	if f.GetNodeFault() {
+		a.nodeFails(n, f.GetMessage())
+		a.loseMembers(alloc, []int32{m.GetNumber()}, message, ofNode)
+		return
+	}
 	diverged := f.GetDiverged() && t.GetNumber() > 0 // the search knows what to do then, better than another attempt
 	if (f.GetPermanent() || diverged) && len(state.MembersIn(alloc, finished)) == 0 {
 		if diverged {
@@ -143,7 +148,11 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(message))
 		return
 	}
-	a.loseMembers(alloc, []int32{m.GetNumber()}, message, !f.GetNodeStopping())
+	blame := ofEngine
+	if f.GetNodeStopping() {
+		blame = ofMachine
+	}
+	a.loseMembers(alloc, []int32{m.GetNumber()}, message, blame)
 }
 
 // failureText says for people which engine failed and how.

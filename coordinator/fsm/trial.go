@@ -158,7 +158,7 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 	switch {
 	case alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH:
 		if _, published := a.Version(state.VersionID(alloc.GetId())); !published {
-			a.losePublisher(alloc, "the engine ended without having published a version", true)
+			a.losePublisher(alloc, "the engine ended without having published a version", ofEngine)
 			return
 		}
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
@@ -175,7 +175,7 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 	default:
 		const cause = "the engines stopped though nobody asked them to"
 		if a.countRestart(t, j, cause) {
-			a.giveBack(alloc, cause)
+			a.giveBack(alloc, cause, ofEngine)
 		}
 	}
 }
@@ -209,7 +209,7 @@ func (a *applier) replayed(alloc *tandemv1.Allocation, j *tandemv1.Job, t *tande
 	switch found := j.GetReplay(); {
 	case found == nil:
 		if a.countRestart(t, j, cause) {
-			a.giveBack(alloc, cause)
+			a.giveBack(alloc, cause, ofEngine)
 		}
 	case found.GetSame() && found.GetSteps() > 0:
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, found.GetMessage())

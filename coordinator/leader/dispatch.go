@@ -19,8 +19,7 @@ func Dispatch(s *state.State, p Proposer, log zerolog.Logger) Loop {
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
 			plan := Plan(v, now, func() string { return id.New("alloc") })
 			if plan == nil {
-				_, retry := state.Parted(v, now)
-				return retry, nil
+				return state.TriedAgain(v, now), nil
 			}
 			res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
 			if err != nil {
@@ -66,10 +65,10 @@ func Plan(v *state.View, now time.Time, newID func() string) *tandemv1.ApplyPlan
 // Cluster is the state as the scheduler sees it.
 func Cluster(v *state.View, now time.Time) scheduler.Cluster {
 	var c scheduler.Cluster
-	parted, _ := state.Parted(v, now)
+	parted := state.Parted(v, now)
 	for _, n := range v.Nodes() {
 		held := state.UsageOf(v, n.GetId())
-		sn := scheduler.Node{Parted: parted[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Slots: len(n.GetSlots()), Unavailable: unavailable(n)}
+		sn := scheduler.Node{Parted: parted[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Slots: len(n.GetSlots()), Unavailable: unavailable(n, now)}
 		for _, s := range n.GetSlots() {
 			if held[s.GetId()] == "" {
 				sn.Free = append(sn.Free, s.GetId())
@@ -111,7 +110,7 @@ func request(j *tandemv1.Job, t *tandemv1.Trial, id string) scheduler.Request {
 }
 
 // unavailable says why no work may be placed on a node; empty: it may.
-func unavailable(n *tandemv1.Node) string {
+func unavailable(n *tandemv1.Node, now time.Time) string {
 	switch {
 	case n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE:
 		return "lost"
@@ -119,6 +118,8 @@ func unavailable(n *tandemv1.Node) string {
 		return "draining"
 	case n.GetCordoned():
 		return "cordoned"
+	case state.Faulty(n, now):
+		return "faulty"
 	}
 	return ""
 }

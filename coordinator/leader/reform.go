@@ -91,7 +91,7 @@ func Reform(v *state.View, now time.Time) (decided []*tandemv1.ReformAllocation,
 	}
 	cluster := Cluster(v, now)
 	plan := scheduler.Schedule(cluster)
-	_, wake = state.Parted(v, now) // then nodes that did not reach each other are tried again
+	wake = state.TriedAgain(v, now)
 	giveWay(v, groups, cluster, plan)
 	for _, g := range groups {
 		d := &decision{group: g, command: &tandemv1.ReformAllocation{AllocationId: g.alloc.GetId(), Generation: g.alloc.GetGeneration()}}
@@ -389,7 +389,7 @@ func outgoing(v *state.View, g *group) int {
 	}
 	n := 0
 	for _, m := range from {
-		if at, _ := v.Node(m.GetNodeId()); unavailable(at) == "" {
+		if at, _ := v.Node(m.GetNodeId()); unavailable(at, g.now) == "" {
 			n++
 		}
 	}

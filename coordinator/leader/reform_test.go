@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -261,6 +262,8 @@ func (p *play) engines(verb string, args []string) {
 			}}
 		case "killed":
 			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "killed by signal 9"}}
+		case "unrun":
+			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "the disk is full", NodeFault: true}}
 		case "checkpoint":
 			r.Report = &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: &tandemv1.Checkpoint{
 				TrialId: strings.Split(engine, "/")[0] + "-trial", Step: step, Prefix: "p", ManifestSha256: fmt.Sprint(step),
@@ -318,5 +321,42 @@ func TestReformScenarios(t *testing.T) {
 				t.Errorf("the leader decides otherwise; if it is right, run the test with -update (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestNodeFaultsEndNothing: however often a node cannot run an engine, that is no fault of the training, which waits without a limit.
+func TestNodeFaultsEndNothing(t *testing.T) {
+	for name, begins := range map[string]struct {
+		first []string
+		again []string
+	}{
+		"alone":       {[]string{"node b slots=1", "job j workers=1 restarts=0"}, []string{"unrun j/0"}},
+		"with others": {[]string{"node a slots=1", "node b slots=1", "job j workers=2 restarts=0"}, []string{"ready j/0", "unrun j/1"}},
+	} {
+		p := newPlay(t)
+		for _, line := range begins.first {
+			p.happen(line)
+		}
+		for i := range 30 {
+			if i > 0 {
+				p.happen("wait 5m")
+			}
+			for _, line := range begins.again {
+				p.happen(line)
+			}
+		}
+		j, trial := p.s.View().JobsByID()[0], p.s.View().TrialsOf("j")[0]
+		if state.JobFinal(j.GetState()) || trial.GetRestarts() != 0 {
+			t.Errorf("%s: %v\n%v", name, j, trial)
+		}
+		if n, _ := p.s.View().Node("b"); n.GetFault().GetTimes() != 30 || n.GetFault().GetUntil().AsTime().Sub(p.now) != 5*time.Minute {
+			t.Errorf("%s: %v", name, n)
+		}
+		told := slices.ContainsFunc(p.s.View().Events(1000), func(e *tandemv1.Event) bool {
+			return strings.Contains(e.GetMessage(), "Node b cannot run engines: The disk is full. Nothing is placed there for 10s")
+		})
+		if !told {
+			t.Errorf("%s: no event says which node, why, and for how long", name)
+		}
 	}
 }

@@ -28,7 +28,7 @@ func (w *world) step() (string, time.Time) {
 	w.t.Helper()
 	v := w.s.View()
 	d, _ := v.Deployment("m")
-	change, next := Replicas(w.now, d, v.ReplicasOf("m"), Places(v, d), w.id)
+	change, next := Replicas(w.now, d, v.ReplicasOf("m"), Places(v, d, w.now), w.id)
 	if change == nil {
 		return "", next
 	}

@@ -16,9 +16,9 @@ func Rollout(s *state.State, p Proposer, log zerolog.Logger) Loop {
 	const name = "rollout"
 	return Loop{name, func(ctx context.Context) error {
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
-			var next time.Time
+			next := state.TriedAgain(v, now)
 			for _, d := range v.Deployments() {
-				change, again := Replicas(now, d, v.ReplicasOf(d.GetName()), Places(v, d), func() string { return id.New("replica") })
+				change, again := Replicas(now, d, v.ReplicasOf(d.GetName()), Places(v, d, now), func() string { return id.New("replica") })
 				if !again.IsZero() && (next.IsZero() || again.Before(next)) {
 					next = again
 				}
@@ -45,14 +45,14 @@ func Rollout(s *state.State, p Proposer, log zerolog.Logger) Loop {
 }
 
 // Places are where replicas of a deployment may be and the slots that are free there.
-func Places(v *state.View, d *tandemv1.Deployment) []Place {
+func Places(v *state.View, d *tandemv1.Deployment, now time.Time) []Place {
 	var places []Place
 	for _, n := range v.Nodes() {
 		if n.GetPool() != d.GetPool() || n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
 			continue
 		}
 		p := Place{Node: n.GetId()}
-		if !n.GetCordoned() {
+		if unavailable(n, now) == "" {
 			held := state.UsageOf(v, n.GetId())
 			for _, s := range n.GetSlots() {
 				if held[s.GetId()] == "" {

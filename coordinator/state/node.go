@@ -21,14 +21,33 @@ func (v *View) ResolveNode(ref string) (*tandemv1.Node, error) {
 	})
 }
 
+// Faulty says whether nothing may be placed on a node yet because it could not run an engine.
+func Faulty(n *tandemv1.Node, now time.Time) bool { return n.GetFault().GetUntil().AsTime().After(now) }
+
+// TriedAgain is when the first node that is avoided because of a fault, or together with another that it did not reach, is tried
+// again; zero when there is none.
+func TriedAgain(v *View, now time.Time) (first time.Time) {
+	for _, n := range v.Nodes() {
+		ends := []time.Time{n.GetFault().GetUntil().AsTime()}
+		for _, u := range n.GetUnreachable() {
+			ends = append(ends, u.GetUntil().AsTime())
+		}
+		for _, end := range ends {
+			if end.After(now) && (first.IsZero() || end.Before(first)) {
+				first = end
+			}
+		}
+	}
+	return first
+}
+
 // Parted returns for each node those that it did not reach of late, or that did not reach it: no process group can have ranks on
-// both. until is when the first of these is tried again; zero when there are none.
-func Parted(v *View, now time.Time) (from map[string][]string, until time.Time) {
-	from = map[string][]string{}
+// both.
+func Parted(v *View, now time.Time) map[string][]string {
+	from := map[string][]string{}
 	for _, n := range v.Nodes() {
 		for _, u := range n.GetUnreachable() {
-			end := u.GetUntil().AsTime()
-			if !end.After(now) {
+			if !u.GetUntil().AsTime().After(now) {
 				continue
 			}
 			for _, ends := range [][2]string{{n.GetId(), u.GetNodeId()}, {u.GetNodeId(), n.GetId()}} {
@@ -36,12 +55,9 @@ func Parted(v *View, now time.Time) (from map[string][]string, until time.Time) 
 					from[ends[0]] = append(from[ends[0]], ends[1])
 				}
 			}
-			if until.IsZero() || end.Before(until) {
-				until = end
-			}
 		}
 	}
-	return from, until
+	return from
 }
 
 // Reach says whether two nodes count as ones that reach each other.

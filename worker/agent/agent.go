@@ -190,7 +190,7 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 		return nil, err
 	}
 	if err := emptyFolder(a.path("scratch")); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("empty the folder for temporary files: %w", err)
 	}
 	local, err := openRotating(a.path("logs", "engines.log"), 16<<20, 4)
 	if err != nil {

@@ -3,7 +3,6 @@ package agent
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,6 +26,7 @@ type engine struct {
 	proc    *runner
 	phase   phase
 	fenced  bool
+	greeted bool // it has asked for its task
 	hung    bool // it does not answer any more
 	heard   bool // it gave a sign of life since it was asked last
 	started time.Time
@@ -161,13 +161,10 @@ func environment(base, extra []string, slot *tandemv1.Slot, threads int, scratch
 	return append(env, extra...)
 }
 
-// emptyFolder makes dir and removes all that is in it.
+// emptyFolder makes dir and removes all that is in it. Its errors are those of os, which name the path.
 func emptyFolder(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("empty %s: %w", filepath.Base(dir), err)
+		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make %s: %w", filepath.Base(dir), err)
-	}
-	return nil
+	return os.MkdirAll(dir, 0o700)
 }

@@ -38,7 +38,7 @@ func (s *supervisor) hello(id string) (*engine, error) {
 		return nil, err
 	}
 	if e.phase == phaseStarting {
-		e.phase = phaseUp
+		e.phase, e.greeted = phaseUp, true
 		s.wakeUp() // it may have been asked to stop meanwhile
 		if !isReplica(e.task) {
 			go s.probe(e, s.listen(e)) // ends with the engine; leave waits for that

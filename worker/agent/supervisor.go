@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -167,20 +168,17 @@ func (s *supervisor) act(ctx context.Context, now time.Time, a action) time.Time
 	switch a.verb {
 	case verbStart:
 		if err := s.start(ctx, now, a.task); err != nil {
-			s.end(a.task, "failed")
-			s.reports.pushNow(failure(a.task, err.Error()))
+			s.cannotRun(a.task, err.Error())
 			return time.Time{}
 		}
 		return now.Add(s.cfg.limits.hello)
 	case verbHandOver:
 		if err := s.handOver(ctx, now, s.engines[a.from], a.task); err != nil {
-			s.end(a.task, "failed")
-			s.reports.pushNow(failure(a.task, err.Error()))
+			s.cannotRun(a.task, err.Error())
 			return time.Time{}
 		}
 	case verbRefuse:
-		s.end(a.task, "failed")
-		s.reports.pushNow(failure(a.task, a.reason))
+		s.cannotRun(a.task, a.reason)
 	case verbTell:
 		e.tell(ordersOf(a.task))
 	case verbTerminate:
@@ -194,6 +192,14 @@ func (s *supervisor) act(ctx context.Context, now time.Time, a action) time.Time
 		e.proc.signal(syscall.SIGKILL)
 	}
 	return time.Time{}
+}
+
+// cannotRun reports that this node cannot run a task, which is no fault of the task. It needs mu.
+func (s *supervisor) cannotRun(task *tandemv1.EngineTask, why string) {
+	s.end(task, "failed")
+	report := failure(task, why)
+	report.GetFailed().NodeFault = true
+	s.reports.pushNow(report)
 }
 
 // blame notes why the agent ends an engine, and whether the coordinator does not know that yet. It needs mu.
@@ -221,7 +227,8 @@ func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.En
 	})
 	if err != nil {
 		e.log.close()
-		return err
+		_ = os.RemoveAll(e.scratch)
+		return fmt.Errorf("%w; see that the program is there and may be executed, and that the node is not out of memory or processes", err)
 	}
 	r.process = proc
 	s.begin(e)
@@ -248,7 +255,7 @@ func (s *supervisor) newEngine(ctx context.Context, now time.Time, task *tandemv
 		}
 	}
 	if err := emptyFolder(e.scratch); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make the folder for temporary files: %w; see that the agent may write there, and that the disk is not full or read-only", err)
 	}
 	e.log = s.logs.of(ctx, task)
 	return e, nil
@@ -291,6 +298,8 @@ func (s *supervisor) bury(r *runner, x exit) {
 		outcome = "lost"
 		report := failure(e.task, obituary(x, e.reason, e.log.last.last()))
 		report.GetFailed().NodeStopping = e.reason == reasonLeaving
+		// A process that has not asked for its task cannot have failed for it; one that had another before may be ill from that.
+		report.GetFailed().NodeFault = !e.greeted && !e.handed && !s.leaving
 		s.reports.pushNow(report)
 	}
 	s.log.Info().Str("engine", e.task.GetId()).Int64("gen", e.task.GetGeneration()).Str("trial", trialOf(e.task)).

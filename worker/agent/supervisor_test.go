@@ -50,6 +50,7 @@ type stage struct {
 	mu       sync.Mutex
 	began    time.Time
 	stubborn bool
+	fails    error // of each start
 	notes    []string
 	puppets  map[string]*puppet
 }
@@ -60,6 +61,9 @@ func (s *stage) start(spec processSpec) (process, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.notes = append(s.notes, time.Since(s.began).String()+" "+id+" "+what)
+	}
+	if s.fails != nil {
+		return nil, s.fails
 	}
 	note("started")
 	p := &puppet{spec: spec, stubborn: s.stubborn, ended: make(chan exit, 1), note: note}
@@ -180,6 +184,50 @@ func TestHungEngine(t *testing.T) {
 			t.Errorf("reports %v", reports)
 		}
 	})
+}
+
+// TestNodeFault: what goes wrong before an engine has asked for its task is the fault of the node; what comes later may be the task's.
+func TestNodeFault(t *testing.T) {
+	const id = "alloc-a1/0"
+	for name, tc := range map[string]struct {
+		before func(*supervisor, *stage)
+		after  func(*supervisor, *stage)
+		node   bool
+		says   string
+	}{
+		"no scratch folder": {before: func(s *supervisor, _ *stage) { s.cfg.scratch = "/dev/null/scratch" }, node: true, says: "the disk is not full"},
+		"no program":        {before: func(_ *supervisor, st *stage) { st.fails = errors.New("start engine: not there") }, node: true, says: "not there; see that the program"},
+		"no slot":           {before: func(s *supervisor, _ *stage) { s.cfg.slots = nil }, node: true, says: "no slot"},
+		"ends before hello": {after: func(_ *supervisor, st *stage) { st.puppets[id].end(exit{code: 127}) }, node: true, says: "exit code 127"},
+		"no hello":          {after: func(*supervisor, *stage) { time.Sleep(testLimits.hello + time.Second) }, node: true, says: reasonNoHello},
+		"ends after hello": {after: func(s *supervisor, st *stage) {
+			_, err := s.hello(id)
+			must(t, err)
+			st.puppets[id].end(exit{code: 1})
+		}, says: "exit code 1"},
+	} {
+		supervised(t, func(s *supervisor, st *stage) {
+			s.mu.Lock()
+			if tc.before != nil {
+				tc.before(s, st)
+			}
+			s.mu.Unlock()
+			s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+			synctest.Wait()
+			if tc.after != nil {
+				tc.after(s, st)
+				synctest.Wait()
+			}
+			if s.reports.length() != 1 {
+				t.Fatalf("%s: %d reports", name, s.reports.length())
+			}
+			reports, err := s.reports.peek(t.Context(), 10)
+			must(t, err)
+			if f := reports[0].GetFailed(); f.GetNodeFault() != tc.node || !strings.Contains(f.GetMessage(), tc.says) {
+				t.Errorf("%s: %v", name, f)
+			}
+		})
+	}
 }
 
 func TestLastWordThenEnd(t *testing.T) {

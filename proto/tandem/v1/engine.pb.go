@@ -1397,7 +1397,9 @@ type EngineFailed struct {
 	// The agent ended the engine because it stops itself, or was started again: that does not count as a restart.
 	NodeStopping bool `protobuf:"varint,3,opt,name=node_stopping,json=nodeStopping,proto3" json:"node_stopping,omitempty"`
 	// The loss or a gradient was not a number any more.
-	Diverged      bool `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	Diverged bool `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	// It is the node's fault and not that of the task, which may go on elsewhere: that does not count as a restart, and the node is avoided for a while.
+	NodeFault     bool `protobuf:"varint,5,opt,name=node_fault,json=nodeFault,proto3" json:"node_fault,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1456,6 +1458,13 @@ func (x *EngineFailed) GetNodeStopping() bool {
 func (x *EngineFailed) GetDiverged() bool {
 	if x != nil {
 		return x.Diverged
+	}
+	return false
+}
+
+func (x *EngineFailed) GetNodeFault() bool {
+	if x != nil {
+		return x.NodeFault
 	}
 	return false
 }
@@ -2538,12 +2547,14 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x06replay\x18\x01 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"=\n" +
 	"\rEngineStopped\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x18\n" +
-	"\areached\x18\x02 \x01(\bR\areached\"\x87\x01\n" +
+	"\areached\x18\x02 \x01(\bR\areached\"\xa6\x01\n" +
 	"\fEngineFailed\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1c\n" +
 	"\tpermanent\x18\x02 \x01(\bR\tpermanent\x12#\n" +
 	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\x12\x1a\n" +
-	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"\xe8\x01\n" +
+	"\bdiverged\x18\x04 \x01(\bR\bdiverged\x12\x1d\n" +
+	"\n" +
+	"node_fault\x18\x05 \x01(\bR\tnodeFault\"\xe8\x01\n" +
 	"\fVersionSaved\x12\x1d\n" +
 	"\n" +
 	"version_id\x18\x01 \x01(\tR\tversionId\x12'\n" +

@@ -108,7 +108,9 @@ type Node struct {
 	// What trains there goes elsewhere at a step boundary; only when it is cordoned.
 	Draining bool `protobuf:"varint,14,opt,name=draining,proto3" json:"draining,omitempty"`
 	// Nodes that its ranks could not reach of late, each once.
-	Unreachable   []*Unreachable `protobuf:"bytes,15,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	Unreachable []*Unreachable `protobuf:"bytes,15,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	// Why its last engine could not be run; not set: nothing is known against it.
+	Fault         *NodeFault `protobuf:"bytes,16,opt,name=fault,proto3" json:"fault,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +250,77 @@ func (x *Node) GetUnreachable() []*Unreachable {
 	return nil
 }
 
+func (x *Node) GetFault() *NodeFault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+// NodeFault says that a node could not run an engine, whatever its task was: its disk is full, say, or the engine's program is not there.
+type NodeFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What went wrong and what to do next, for people.
+	Cause string `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Nothing is placed on the node before this time; then it is tried again.
+	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// How often this happened without one engine in between that was up: the time doubles with each.
+	Times         int32 `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeFault) Reset() {
+	*x = NodeFault{}
+	mi := &file_tandem_v1_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeFault) ProtoMessage() {}
+
+func (x *NodeFault) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeFault.ProtoReflect.Descriptor instead.
+func (*NodeFault) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *NodeFault) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *NodeFault) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *NodeFault) GetTimes() int32 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
 // Unreachable is a node that the ranks of another could not reach though both reach the coordinators: the network between the
 // two is cut, in one direction or in both.
 type Unreachable struct {
@@ -264,7 +337,7 @@ type Unreachable struct {
 
 func (x *Unreachable) Reset() {
 	*x = Unreachable{}
-	mi := &file_tandem_v1_node_proto_msgTypes[1]
+	mi := &file_tandem_v1_node_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -276,7 +349,7 @@ func (x *Unreachable) String() string {
 func (*Unreachable) ProtoMessage() {}
 
 func (x *Unreachable) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[1]
+	mi := &file_tandem_v1_node_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -289,7 +362,7 @@ func (x *Unreachable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unreachable.ProtoReflect.Descriptor instead.
 func (*Unreachable) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Unreachable) GetNodeId() string {
@@ -334,7 +407,7 @@ type Slot struct {
 
 func (x *Slot) Reset() {
 	*x = Slot{}
-	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	mi := &file_tandem_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +419,7 @@ func (x *Slot) String() string {
 func (*Slot) ProtoMessage() {}
 
 func (x *Slot) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	mi := &file_tandem_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +432,7 @@ func (x *Slot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Slot.ProtoReflect.Descriptor instead.
 func (*Slot) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Slot) GetId() string {
@@ -423,7 +496,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_tandem_v1_node_proto_msgTypes[3]
+	mi := &file_tandem_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +508,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[3]
+	mi := &file_tandem_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +521,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RemovedNode) GetId() string {
@@ -503,7 +576,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_tandem_v1_node_proto_msgTypes[4]
+	mi := &file_tandem_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +588,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[4]
+	mi := &file_tandem_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +601,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Pool) GetName() string {
@@ -576,7 +649,7 @@ type NodeUse struct {
 
 func (x *NodeUse) Reset() {
 	*x = NodeUse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[5]
+	mi := &file_tandem_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +661,7 @@ func (x *NodeUse) String() string {
 func (*NodeUse) ProtoMessage() {}
 
 func (x *NodeUse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[5]
+	mi := &file_tandem_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +674,7 @@ func (x *NodeUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUse.ProtoReflect.Descriptor instead.
 func (*NodeUse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *NodeUse) GetNode() *Node {
@@ -643,7 +716,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[6]
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +728,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[6]
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +741,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListNodesRequest) GetPool() string {
@@ -689,7 +762,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +774,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +787,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListNodesResponse) GetNodes() []*NodeUse {
@@ -735,7 +808,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +820,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +833,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -781,7 +854,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +866,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +879,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetNodeResponse) GetNode() *NodeUse {
@@ -833,7 +906,7 @@ type CordonNodeRequest struct {
 
 func (x *CordonNodeRequest) Reset() {
 	*x = CordonNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +918,7 @@ func (x *CordonNodeRequest) String() string {
 func (*CordonNodeRequest) ProtoMessage() {}
 
 func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +931,7 @@ func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*CordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CordonNodeRequest) GetId() string {
@@ -900,7 +973,7 @@ type CordonNodeResponse struct {
 
 func (x *CordonNodeResponse) Reset() {
 	*x = CordonNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +985,7 @@ func (x *CordonNodeResponse) String() string {
 func (*CordonNodeResponse) ProtoMessage() {}
 
 func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +998,7 @@ func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeResponse.ProtoReflect.Descriptor instead.
 func (*CordonNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CordonNodeResponse) GetNode() *Node {
@@ -948,7 +1021,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1033,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1046,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemoveNodeRequest) GetId() string {
@@ -999,7 +1072,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1084,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1097,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 // ListPoolsRequest is empty.
@@ -1036,7 +1109,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[14]
+	mi := &file_tandem_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1121,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[14]
+	mi := &file_tandem_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1134,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 // ListPoolsResponse returns pools.
@@ -1075,7 +1148,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	mi := &file_tandem_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1160,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	mi := &file_tandem_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1173,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListPoolsResponse) GetPools() []*Pool {
@@ -1114,7 +1187,7 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x04\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1131,7 +1204,12 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\vincarnation\x18\f \x01(\x03R\vincarnation\x12%\n" +
 	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x12\x1a\n" +
 	"\bdraining\x18\x0e \x01(\bR\bdraining\x128\n" +
-	"\vunreachable\x18\x0f \x03(\v2\x16.tandem.v1.UnreachableR\vunreachable\"n\n" +
+	"\vunreachable\x18\x0f \x03(\v2\x16.tandem.v1.UnreachableR\vunreachable\x12*\n" +
+	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\"i\n" +
+	"\tNodeFault\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
+	"\x05times\x18\x03 \x01(\x05R\x05times\"n\n" +
 	"\vUnreachable\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
@@ -1213,55 +1291,58 @@ func file_tandem_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_tandem_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: tandem.v1.NodeState
 	(*Node)(nil),                  // 1: tandem.v1.Node
-	(*Unreachable)(nil),           // 2: tandem.v1.Unreachable
-	(*Slot)(nil),                  // 3: tandem.v1.Slot
-	(*RemovedNode)(nil),           // 4: tandem.v1.RemovedNode
-	(*Pool)(nil),                  // 5: tandem.v1.Pool
-	(*NodeUse)(nil),               // 6: tandem.v1.NodeUse
-	(*ListNodesRequest)(nil),      // 7: tandem.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 8: tandem.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 9: tandem.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),       // 10: tandem.v1.GetNodeResponse
-	(*CordonNodeRequest)(nil),     // 11: tandem.v1.CordonNodeRequest
-	(*CordonNodeResponse)(nil),    // 12: tandem.v1.CordonNodeResponse
-	(*RemoveNodeRequest)(nil),     // 13: tandem.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),    // 14: tandem.v1.RemoveNodeResponse
-	(*ListPoolsRequest)(nil),      // 15: tandem.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 16: tandem.v1.ListPoolsResponse
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*NodeFault)(nil),             // 2: tandem.v1.NodeFault
+	(*Unreachable)(nil),           // 3: tandem.v1.Unreachable
+	(*Slot)(nil),                  // 4: tandem.v1.Slot
+	(*RemovedNode)(nil),           // 5: tandem.v1.RemovedNode
+	(*Pool)(nil),                  // 6: tandem.v1.Pool
+	(*NodeUse)(nil),               // 7: tandem.v1.NodeUse
+	(*ListNodesRequest)(nil),      // 8: tandem.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 9: tandem.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 10: tandem.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),       // 11: tandem.v1.GetNodeResponse
+	(*CordonNodeRequest)(nil),     // 12: tandem.v1.CordonNodeRequest
+	(*CordonNodeResponse)(nil),    // 13: tandem.v1.CordonNodeResponse
+	(*RemoveNodeRequest)(nil),     // 14: tandem.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),    // 15: tandem.v1.RemoveNodeResponse
+	(*ListPoolsRequest)(nil),      // 16: tandem.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 17: tandem.v1.ListPoolsResponse
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 }
 var file_tandem_v1_node_proto_depIdxs = []int32{
-	3,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
+	4,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
 	0,  // 1: tandem.v1.Node.state:type_name -> tandem.v1.NodeState
-	17, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
-	17, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
-	2,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
-	17, // 5: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
-	17, // 6: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
-	1,  // 7: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
-	6,  // 8: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
-	6,  // 9: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
-	1,  // 10: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
-	5,  // 11: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
-	7,  // 12: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
-	9,  // 13: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
-	11, // 14: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
-	13, // 15: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
-	15, // 16: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
-	8,  // 17: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
-	10, // 18: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
-	12, // 19: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
-	14, // 20: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
-	16, // 21: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
-	17, // [17:22] is the sub-list for method output_type
-	12, // [12:17] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	18, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
+	18, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
+	3,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
+	2,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
+	18, // 6: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
+	18, // 7: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
+	18, // 8: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
+	1,  // 9: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
+	7,  // 10: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
+	7,  // 11: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
+	1,  // 12: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
+	6,  // 13: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
+	8,  // 14: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
+	10, // 15: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
+	12, // 16: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
+	14, // 17: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
+	16, // 18: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
+	9,  // 19: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
+	11, // 20: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
+	13, // 21: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
+	15, // 22: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
+	17, // 23: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
+	19, // [19:24] is the sub-list for method output_type
+	14, // [14:19] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_node_proto_init() }
@@ -1275,7 +1356,7 @@ func file_tandem_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_node_proto_rawDesc), len(file_tandem_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

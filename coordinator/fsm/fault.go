@@ -1,0 +1,44 @@
+package fsm
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// How long nothing is placed on a node that could not run an engine. The time doubles with each that fails there, as between two
+// attempts of Kubernetes to start a container.
+const (
+	firstFaultTime   = 10 * time.Second
+	longestFaultTime = 5 * time.Minute
+)
+
+// nodeFails notes that a node could not run an engine, whatever its task was. Of several engines that fail at once the first counts.
+func (a *applier) nodeFails(n *tandemv1.Node, cause string) {
+	n, _ = a.Node(n.GetId()) // as it is after the last of several
+	if state.Faulty(n, a.now.AsTime()) {
+		return
+	}
+	times := n.GetFault().GetTimes()
+	pause := min(firstFaultTime<<min(times, 20), longestFaultTime)
+	n = state.Clone(n)
+	n.Fault = &tandemv1.NodeFault{Cause: sentence(cause), Until: timestamppb.New(a.now.AsTime().Add(pause)), Times: times + 1}
+	a.Put(n)
+	a.event(warning, "node", n.GetId(), "", "Node %s cannot run engines: %s Nothing is placed there for %v, and no job is charged a restart; when it is mended, let it take work at once with: tandem node uncordon %s",
+		nodeName(n), n.GetFault().GetCause(), pause, nodeName(n))
+}
+
+// nodeRuns notes that an engine on a node is up, which ends a fault once it was time to try the node again.
+func (a *applier) nodeRuns(n *tandemv1.Node) {
+	n, _ = a.Node(n.GetId())
+	if n.GetFault() == nil || state.Faulty(n, a.now.AsTime()) {
+		return // an engine that was there before the fault says nothing of it
+	}
+	n = state.Clone(n)
+	n.Fault = nil
+	a.Put(n)
+	a.event(info, "node", n.GetId(), "", "Node %s runs engines again.", nodeName(n))
+}

@@ -29,7 +29,7 @@ func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) *tandemv1.Resul
 		causes[l.GetReason()] = append(causes[l.GetReason()], l.GetNumber())
 	}
 	for _, cause := range slices.Sorted(maps.Keys(causes)) {
-		a.loseMembers(alloc, causes[cause], cause, a.blame(alloc, causes[cause]))
+		a.loseMembers(alloc, causes[cause], cause, a.blame(alloc))
 		if alloc, ok = a.Allocation(c.GetAllocationId()); !ok {
 			return done(c.GetAllocationId())
 		}
@@ -47,21 +47,14 @@ func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) *tandemv1.Resul
 	return done(c.GetAllocationId())
 }
 
-// blame is whose fault it is that the leader takes members for lost.
-func (a *applier) blame(alloc *tandemv1.Allocation, numbers []int32) fault {
+// blame is whose fault it is that the leader takes members for lost: never that of the training. One that is silent may hang, or its
+// machine has vanished, and nobody can tell in the time that the others wait.
+func (a *applier) blame(alloc *tandemv1.Allocation) fault {
 	faulty := func(n *tandemv1.Node) bool { return state.Faulty(n, a.now.AsTime()) }
-	switch {
-	case alloc.GetBroken() && alloc.GetHung() && silent(alloc, numbers):
-		return ofEngine
-	case !state.HasGroup(alloc) && slices.ContainsFunc(a.Nodes(), faulty):
+	if !state.HasGroup(alloc) && slices.ContainsFunc(a.Nodes(), faulty) {
 		return ofNode // the others of a member that could not be run there, which cannot begin without it
 	}
 	return ofMachine
-}
-
-// silent says whether members had part in a broken group and have not said what became of it.
-func silent(alloc *tandemv1.Allocation, numbers []int32) bool {
-	return !slices.ContainsFunc(numbers, func(number int32) bool { return state.Member(alloc, number).GetState() != running })
 }
 
 // checkLose says why members cannot be taken for lost; empty when they can.

@@ -130,7 +130,7 @@ func (c *cluster) startWorker(i, slots int) {
 	}
 	if c.network != nil {
 		p.host = c.network.hosts[i]
-		p.args = append(p.args, "--listen", p.host.address+":0", "--gossip", p.host.address+":0")
+		p.args = append(p.args, "--listen", p.host.address+":7071", "--gossip", p.host.address+":7072")
 	}
 	for _, v := range c.env {
 		p.args = append(p.args, "--engine-env", v)

@@ -286,3 +286,26 @@ func (h *host) cut(other *host) error {
 		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 99},
 	})
 }
+
+// The ports that the system gives to who asks for none in particular, as a rule.
+const firstFreePort, lastFreePort = 32768, 60999
+
+// filter loses what the host sends to another from such a port to such a port. Their agents have ports of their own.
+func (h *host) filter(other *host) error {
+	const table, nobody = 77, "10.77.0.250"
+	end, err := h.inside.LinkByName(cable)
+	if err != nil {
+		return err
+	}
+	rule := netlink.NewRule()
+	rule.Priority, rule.Table, rule.IPProto = table, table, unix.IPPROTO_TCP
+	rule.Dst = &net.IPNet{IP: net.ParseIP(other.address), Mask: net.CIDRMask(32, 32)}
+	rule.Sport, rule.Dport = netlink.NewRulePortRange(firstFreePort, lastFreePort), netlink.NewRulePortRange(firstFreePort, lastFreePort)
+	return errors.Join(
+		h.inside.NeighSet(&netlink.Neigh{
+			LinkIndex: end.Attrs().Index, State: netlink.NUD_PERMANENT, IP: net.ParseIP(nobody), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 99},
+		}),
+		h.inside.RouteAdd(&netlink.Route{Table: table, LinkIndex: end.Attrs().Index, Gw: net.ParseIP(nobody)}),
+		h.inside.RuleAdd(rule),
+	)
+}

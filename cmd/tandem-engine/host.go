@@ -28,8 +28,10 @@ type host struct {
 	generation atomic.Int64 // of the group the engine is in, or of the task
 	trial      string       // of the task, if it is of one
 	totalSteps int64        // of the whole training, once it is known
-	// unreachable are nodes of the group to be joined that were not reached; set before the member is ready.
-	unreachable []string
+	// What a member says of the network when it is ready: nodes of the group to be joined that were not reached, and where those of
+	// the others may try to reach it.
+	unreachable []elastic.Unreached
+	address     string
 	latest      chan *tandemv1.Progress
 }
 
@@ -146,17 +148,30 @@ func (h *host) sendProgress(ctx context.Context) {
 
 // Ready implements elastic.Reporter.
 func (h *host) Ready(ctx context.Context) error {
+	unreachable, filtered := nodesOf(h.unreachable)
 	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{
-		TotalSteps: h.totalSteps, Unreachable: h.unreachable,
+		TotalSteps: h.totalSteps, Unreachable: unreachable, Filtered: filtered, Address: h.address,
 	}}})
 }
 
 // Broken implements elastic.Reporter.
 func (h *host) Broken(ctx context.Context, b elastic.ReportBroken) error {
 	h.generation.Store(b.Generation)
+	unreachable, filtered := nodesOf(b.Unreachable)
 	return h.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
-		Step: b.Step, Message: b.Message, Hung: b.Hung, Unreachable: b.Unreachable,
+		Step: b.Step, Message: b.Message, Hung: b.Hung, Unreachable: unreachable, Filtered: filtered,
 	}}})
+}
+
+// nodesOf are the nodes that were not reached, and those of them whose agents answered.
+func nodesOf(unreached []elastic.Unreached) (all, filtered []string) {
+	for _, u := range unreached {
+		all = append(all, u.Node)
+		if u.Filtered {
+			filtered = append(filtered, u.Node)
+		}
+	}
+	return all, filtered
 }
 
 // meeting is where the ranks of one generation meet: the rendezvous of the coordinator.

@@ -25,24 +25,49 @@ const (
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // knock finds out, before ranks on several nodes connect with each other, which nodes this one does not reach. Libraries that
-// exchange values wait for them for minutes and do not say for whom. It returns when all have answered, had their time, or ctx ends.
-func knock(ctx context.Context, peers []elastic.Peer, dial dialer) (missing []elastic.Peer) {
-	silent := make([]bool, len(peers))
+// exchange values wait for them for minutes and do not say for whom. It asks at two doors of each: that of the agent, whose port
+// operators have opened, and that of an engine, whose port the system chose as it chooses those of the ranks. It returns when all have
+// answered, had their time, or ctx ends.
+func knock(ctx context.Context, peers []elastic.Peer, dial dialer) (missing []elastic.Unreached) {
+	agents, engines := make([]bool, len(peers)), make([]bool, len(peers))
 	var wg sync.WaitGroup
 	for i, p := range peers {
-		wg.Go(func() { silent[i] = !answers(ctx, p.Address, dial) })
+		wg.Go(func() { agents[i] = answers(ctx, p.Address, dial, true) })
+		wg.Go(func() { engines[i] = p.Engine == "" || answers(ctx, p.Engine, dial, false) })
 	}
 	wg.Wait()
 	for i, p := range peers {
-		if silent[i] {
-			missing = append(missing, p)
+		if !agents[i] || !engines[i] {
+			missing = append(missing, elastic.Unreached{Peer: p, Filtered: agents[i]})
 		}
 	}
 	return missing
 }
 
-// answers says whether a machine can be reached, as far as that is known when it returns.
-func answers(ctx context.Context, address string, dial dialer) bool {
+// door is where an engine answers those who knock, until it is closed. There is no more to it than that it can be connected with.
+func door(host string) (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return nil, err
+	}
+	go func() { // ends when the listener is closed
+		for {
+			conn, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				_ = conn.Close()
+			}
+		}
+	}()
+	return l, nil
+}
+
+// answers says whether a port can be reached, as far as that is known when it returns. refused: a machine that refuses is there too.
+// Else it counts as filtered when it still refuses at the end, for some firewalls refuse; an engine that has died refuses as well, but
+// then the group is given up before.
+func answers(ctx context.Context, address string, dial dialer, refused bool) bool {
 	began := time.Now()
 	within, cancel := context.WithTimeout(ctx, knockPatience)
 	defer cancel()
@@ -52,12 +77,13 @@ func answers(ctx context.Context, address string, dial dialer) bool {
 			_ = conn.Close()
 			return true
 		}
-		if within.Err() == nil && !cutOff(err) {
-			return true // a machine that refuses is there; another error is no news of the network
+		refuses := errors.Is(err, syscall.ECONNREFUSED)
+		if within.Err() == nil && !cutOff(err) && (refused || !refuses) {
+			return true // another error is no news of the network
 		}
 		select {
 		case <-within.Done():
-			return ctx.Err() != nil && time.Since(began) < knockDoubt
+			return ctx.Err() != nil && (refuses || time.Since(began) < knockDoubt)
 		case <-time.After(knockAgain):
 		}
 	}

@@ -20,8 +20,8 @@ func TestKnock(t *testing.T) {
 		takes   time.Duration
 		missing []string
 	}{
-		"to the end":    {0, knockPatience, []string{"lost", "route"}},
-		"given up late": {2 * time.Second, 2 * time.Second, []string{"lost", "route", "slow"}},
+		"to the end":    {0, knockPatience, []string{"lost", "route", "there, filtered", "there, filtered"}},
+		"given up late": {2 * time.Second, 2 * time.Second, []string{"lost", "route", "slow", "there, filtered"}},
 		"given up soon": {time.Second, time.Second, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -52,8 +52,14 @@ func TestKnock(t *testing.T) {
 				for _, p := range []string{"there", "refuses", "unnamed", "lost", "route", "slow"} {
 					peers = append(peers, elastic.Peer{Node: p, Address: p})
 				}
+				for _, engine := range []string{"there", "lost", "refuses"} { // a firewall drops, or refuses; so does an engine that has died
+					peers = append(peers, elastic.Peer{Node: "there", Address: "there", Engine: engine})
+				}
 				var missing []string
 				for _, p := range knock(ctx, peers, dial) {
+					if p.Filtered {
+						p.Node += ", filtered"
+					}
 					missing = append(missing, p.Node)
 				}
 				if took := time.Since(began); !slices.Equal(missing, tc.missing) || took != tc.takes {
@@ -61,5 +67,26 @@ func TestKnock(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestDoor: whoever knocks is answered, until the door is closed.
+func TestDoor(t *testing.T) {
+	l, err := door("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peers := []elastic.Peer{{Node: "a", Address: l.Addr().String(), Engine: l.Addr().String()}}
+	for range 3 {
+		if missing := knock(t.Context(), peers, (&net.Dialer{}).DialContext); len(missing) > 0 {
+			t.Errorf("not reached: %v", missing)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		_ = conn.Close()
+		t.Error("it answers, though it was closed")
 	}
 }

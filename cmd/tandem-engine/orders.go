@@ -54,7 +54,7 @@ func follow(o elastic.Orders, c *tandemv1.ControlResponse) elastic.Orders {
 func peersOf(nodes []*tandemv1.PeerNode) []elastic.Peer {
 	var peers []elastic.Peer
 	for _, p := range nodes {
-		peers = append(peers, elastic.Peer{Node: p.GetNodeId(), Name: p.GetName(), Address: p.GetAddress()})
+		peers = append(peers, elastic.Peer{Node: p.GetNodeId(), Name: p.GetName(), Address: p.GetAddress(), Engine: p.GetEngineAddress()})
 	}
 	return peers
 }

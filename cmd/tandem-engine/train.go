@@ -85,8 +85,9 @@ type member struct {
 	log   zerolog.Logger
 
 	record *train.Recorder
-	replay *replay // nil: this is no replay
-	rank   int     // in the process group
+	replay *replay      // nil: this is no replay
+	door   net.Listener // nil: it is never in a group with others
+	rank   int          // in the process group
 
 	device  torch.Device
 	module  *torch.Module
@@ -167,13 +168,27 @@ func (m *member) Prepare(ctx context.Context) error {
 		deps.Ledger = written
 	}
 	// The others go on meanwhile: found out here, it costs them nothing.
-	for _, p := range knock(ctx, peersOf(m.task.GetPeers()), (&net.Dialer{}).DialContext) {
-		m.log.Warn().Str("node", p.Name).Str("address", p.Address).Msg("a node of the group is not reached")
-		m.host.unreachable = append(m.host.unreachable, p.Node)
+	m.host.unreachable = knock(ctx, peersOf(m.task.GetPeers()), (&net.Dialer{}).DialContext)
+	for _, p := range m.host.unreachable {
+		m.log.Warn().Str("node", p.Name).Str("address", p.Address).Bool("filtered", p.Filtered).Msg("a node of the group is not reached")
 	}
+	m.openDoor()
 	m.loop = train.New(train.Config{Plan: plan}, deps)
 	m.record.Enter(metric.Waiting, time.Now())
 	return nil
+}
+
+// openDoor lets the other nodes of its groups find out whether they reach the ports of this one's engines.
+func (m *member) openDoor() {
+	if r := m.task.GetSpec().GetResources(); max(r.GetWorkers(), r.GetMax()) < 2 {
+		return
+	}
+	l, err := door(m.task.GetBindHost())
+	if err != nil { // the group, which listens there too, will say what is wrong
+		m.log.Warn().Err(err).Msg("the other nodes cannot find out whether they reach this engine")
+		return
+	}
+	m.door, m.host.address = l, l.Addr().String()
 }
 
 // Join forms the process group of a generation; there is none for a single rank.
@@ -334,6 +349,9 @@ func (m *member) failed(ctx context.Context, err error) error {
 }
 
 func (m *member) close() {
+	if m.door != nil {
+		_ = m.door.Close()
+	}
 	if m.feed != nil {
 		m.feed.Close()
 	}

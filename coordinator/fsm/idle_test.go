@@ -5,14 +5,16 @@ import (
 	"strings"
 	"testing"
 
+	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// TestFaultsThatDoNotCountEnd: groups that break for ever end the job, but not while steps or checkpoints come.
-func TestFaultsThatDoNotCountEnd(t *testing.T) {
+// applied is a state and what applies lines to it that must be taken.
+func applied(t *testing.T) (*state.State, func(line string)) {
 	s, m := machine(t)
 	index := uint64(0)
-	apply := func(line string) {
+	return s, func(line string) {
+		t.Helper()
 		cmd, err := parseCommand(line)
 		if err != nil {
 			t.Fatal(err)
@@ -22,6 +24,11 @@ func TestFaultsThatDoNotCountEnd(t *testing.T) {
 			t.Fatalf("%s: %v", line, res)
 		}
 	}
+}
+
+// TestFaultsThatDoNotCountEnd: groups that break for ever end the job, but not while steps or checkpoints come.
+func TestFaultsThatDoNotCountEnd(t *testing.T) {
+	s, apply := applied(t)
 	report := func(generation int, what string) {
 		apply(fmt.Sprintf(`3 node-a apply_reports {"node_id": "node-a", "incarnation": 1, "ids": ["ckpt-%d"], "reports": [{"engine_id": "alloc-1/0", "generation": %d, %s}]}`, generation, generation, what))
 	}

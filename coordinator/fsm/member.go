@@ -42,14 +42,14 @@ func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r 
 	}
 	a.nodeRuns(n)
 	for _, other := range r.GetUnreachable() {
-		a.part(alloc, n, other)
+		a.part(alloc, n, other, slices.Contains(r.GetFiltered(), other))
 	}
 	totalSteps := r.GetTotalSteps()
 	to, reason := ready, ""
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 		to, reason = running, "Runs on 1 rank." // it has no process group to wait for
 	}
-	a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) { m.State = to })
+	a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) { m.State, m.Address = to, r.GetAddress() })
 	t, _ := a.Trial(alloc.GetTrialId())
 	if totalSteps == 0 && reason == "" {
 		return
@@ -86,7 +86,7 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 		return
 	}
 	for _, other := range b.GetUnreachable() {
-		a.part(alloc, n, other)
+		a.part(alloc, n, other, slices.Contains(b.GetFiltered(), other))
 	}
 	first := !alloc.GetBroken()
 	alloc = a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) {

@@ -18,8 +18,8 @@ const (
 )
 
 // part notes that ranks on a node do not reach another node of their group. Several ranks, and both sides, may find the same cut: the
-// first to say so counts.
-func (a *applier) part(alloc *tandemv1.Allocation, n *tandemv1.Node, other string) {
+// first to say so counts. filtered: the agents of the two reach each other.
+func (a *applier) part(alloc *tandemv1.Allocation, n *tandemv1.Node, other string, filtered bool) {
 	inGroup := func(m *tandemv1.Member) bool { return m.GetNodeId() == other && state.InGroup(m) }
 	o, ok := a.Node(other)
 	if !ok || other == n.GetId() || !slices.ContainsFunc(alloc.GetMembers(), inGroup) {
@@ -37,10 +37,10 @@ func (a *applier) part(alloc *tandemv1.Allocation, n *tandemv1.Node, other strin
 		u = &tandemv1.Unreachable{NodeId: other}
 		n.Unreachable = append(n.Unreachable, u)
 	}
-	u.Times, u.Until = times+1, timestamppb.New(a.now.AsTime().Add(pause))
+	u.Times, u.Until, u.Filtered = times+1, timestamppb.New(a.now.AsTime().Add(pause)), filtered
 	a.Put(n)
-	a.event(warning, "node", n.GetId(), "", "Nodes %s and %s do not reach each other, though both reach the coordinators: no job has workers on both for %v; check the network between them.",
-		nodeName(n), nodeName(o), pause)
+	what, advice := state.Cut(n, o)
+	a.event(warning, "node", n.GetId(), "", "%s No job has workers on both for %v; %s.", sentence(what), pause, advice)
 }
 
 // reach notes that the nodes of a group that was formed reach each other.

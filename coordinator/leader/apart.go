@@ -50,9 +50,8 @@ func (g *group) findApart(v *state.View) []parted {
 		if worst < 0 {
 			return gone
 		}
-		name := nameOf(sites[worst].node)
-		why := fmt.Sprintf("nodes %s and %s do not reach each other, though both reach the coordinators: the job goes on without %s; check the network between them",
-			name, nameOf(from), name)
+		what, advice := state.Cut(sites[worst].node, from)
+		why := fmt.Sprintf("%s: the job goes on without %s; %s", what, cmp.Or(sites[worst].node.GetName(), sites[worst].node.GetId()), advice)
 		for _, m := range sites[worst].members {
 			gone = append(gone, parted{m, why})
 		}
@@ -90,12 +89,4 @@ func (g *group) sites(v *state.View) []site {
 		}
 	}
 	return all
-}
-
-// nameOf names a node for people.
-func nameOf(n *tandemv1.Node) string {
-	if n.GetName() == "" {
-		return n.GetId()
-	}
-	return n.GetName()
 }

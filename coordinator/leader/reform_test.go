@@ -246,6 +246,10 @@ func unreached(words []string) []string {
 func (p *play) engines(verb string, args []string) {
 	p.t.Helper()
 	o := options(args)
+	var filtered []string
+	if slices.Contains(args, "filtered") {
+		filtered = unreached(args)
+	}
 	for _, engine := range args {
 		if !strings.Contains(engine, "/") {
 			continue
@@ -253,12 +257,12 @@ func (p *play) engines(verb string, args []string) {
 		r := &tandemv1.EngineReport{Generation: int64(o["generation"])}
 		switch step := int64(o["step"]); verb {
 		case "ready":
-			r.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100, Unreachable: unreached(args)}}
+			r.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100, Unreachable: unreached(args), Filtered: filtered}}
 		case "formed":
 			r.Report = &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: step}}
 		case "broken", "hung", "parted":
 			r.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
-				Step: step, Message: "the connection broke", Hung: verb == "hung", Unreachable: unreached(args),
+				Step: step, Message: "the connection broke", Hung: verb == "hung", Unreachable: unreached(args), Filtered: filtered,
 			}}
 		case "killed":
 			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "killed by signal 9"}}

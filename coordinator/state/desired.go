@@ -109,7 +109,7 @@ func peersOf(v *View, a *tandemv1.Allocation, m *tandemv1.Member) []*tandemv1.Pe
 	for _, o := range a.GetMembers() {
 		if n, ok := v.Node(o.GetNodeId()); ok && InGroup(o) && !known[n.GetId()] {
 			known[n.GetId()] = true
-			peers = append(peers, &tandemv1.PeerNode{NodeId: n.GetId(), Name: n.GetName(), Address: n.GetAddress()})
+			peers = append(peers, &tandemv1.PeerNode{NodeId: n.GetId(), Name: n.GetName(), Address: n.GetAddress(), EngineAddress: o.GetAddress()})
 		}
 	}
 	return peers

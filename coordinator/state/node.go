@@ -1,6 +1,8 @@
 package state
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -58,6 +60,22 @@ func Parted(v *View, now time.Time) map[string][]string {
 		}
 	}
 	return from
+}
+
+// Cut says for people what is wrong between two nodes that do not reach each other, and what to do.
+func Cut(a, b *tandemv1.Node) (what, advice string) {
+	filtered := func(of, other *tandemv1.Node) bool {
+		return slices.ContainsFunc(of.GetUnreachable(), func(u *tandemv1.Unreachable) bool {
+			return u.GetNodeId() == other.GetId() && u.GetFiltered()
+		})
+	}
+	first, second := cmp.Or(a.GetName(), a.GetId()), cmp.Or(b.GetName(), b.GetId())
+	if filtered(a, b) || filtered(b, a) {
+		return fmt.Sprintf("nodes %s and %s reach each other's agents, but not each other's engines", first, second),
+			"let TCP through between them, both ways, on the ports that sysctl net.ipv4.ip_local_port_range shows there (32768 to 60999 unless somebody changed it)"
+	}
+	return fmt.Sprintf("nodes %s and %s do not reach each other, though both reach the coordinators", first, second),
+		"check the network between them"
 }
 
 // Reach says whether two nodes count as ones that reach each other.

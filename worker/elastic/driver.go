@@ -49,17 +49,23 @@ var ErrHung = errors.New("a step took longer than its deadline, so a rank hangs"
 
 // UnreachableError says which nodes with ranks of the group were not reached; it comes with ErrBroken.
 type UnreachableError struct {
-	Peers  []Peer
+	Peers  []Unreached
 	Within time.Duration
 }
 
 // Error implements error.
 func (e *UnreachableError) Error() string {
 	var names []string
+	advice := "check the network between the nodes"
 	for _, p := range e.Peers {
+		if p.Filtered {
+			names = append(names, fmt.Sprintf("the engine on %s (%s), whose agent answers", p.Name, p.Engine))
+			advice = "open the ports between the nodes that the system gives to engines"
+			continue
+		}
 		names = append(names, fmt.Sprintf("%s (%s)", p.Name, p.Address))
 	}
-	return fmt.Sprintf("no connection to %s within %v: check the network between the nodes", strings.Join(names, ", "), e.Within)
+	return fmt.Sprintf("no connection to %s within %v: %s", strings.Join(names, ", "), e.Within, advice)
 }
 
 // Reporter tells the coordinator. A call returns when the report is safe with the agent.
@@ -225,11 +231,9 @@ func (d *Driver) broke(ctx context.Context, err error) error {
 		message = aborted
 	}
 	var cut *UnreachableError
-	var unreachable []string
+	var unreachable []Unreached
 	if errors.As(err, &cut) {
-		for _, p := range cut.Peers {
-			unreachable = append(unreachable, p.Node)
-		}
+		unreachable = cut.Peers
 	}
 	d.handle(Broke{d.Work.Step(), message, errors.Is(err, ErrHung), unreachable})
 	return nil

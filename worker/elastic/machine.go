@@ -15,6 +15,13 @@ type Peer struct {
 	Node    string // identity
 	Name    string // for people
 	Address string // host:port that answers when the machine can be reached
+	Engine  string // host:port that answers when a process group gets through; empty: none is known
+}
+
+// Unreached is a node that was not reached.
+type Unreached struct {
+	Peer
+	Filtered bool // its agent answered, but not its engine
 }
 
 // Orders are what the coordinator wants, the whole of it each time.
@@ -52,7 +59,7 @@ type (
 		Message string
 		Hung    bool // a deadline passed
 		// Unreachable are nodes with ranks of the group that were not reached.
-		Unreachable []string
+		Unreachable []Unreached
 	}
 	// Moved: all ranks let go of the group at the same step, to go over to the next.
 	Moved struct{ Step int64 }
@@ -81,7 +88,7 @@ type (
 		Generation, Step int64
 		Message          string
 		Hung             bool
-		Unreachable      []string
+		Unreachable      []Unreached
 	}
 	// Join joins a group.
 	Join struct{ Group Group }

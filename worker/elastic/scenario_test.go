@@ -75,7 +75,9 @@ func parseEvent(t *testing.T, text string) Event {
 		b := Broke{Step: step(), Message: "reset by peer", Hung: slices.Contains(f, "hung")}
 		for _, option := range f[2:] {
 			if nodes, ok := strings.CutPrefix(option, "unreachable="); ok {
-				b.Unreachable = strings.Split(nodes, ",")
+				for node := range strings.SplitSeq(nodes, ",") {
+					b.Unreachable = append(b.Unreachable, Unreached{Peer: Peer{Node: node}})
+				}
 			}
 		}
 		return b
@@ -123,8 +125,8 @@ func formatAction(a Action) string {
 		if a.Hung {
 			hung = ", a rank hangs"
 		}
-		if len(a.Unreachable) > 0 {
-			hung += fmt.Sprintf(", nodes %v not reached", a.Unreachable)
+		for _, u := range a.Unreachable {
+			hung += fmt.Sprintf(", node %s not reached", u.Node)
 		}
 		return fmt.Sprintf("report broken, generation %d at step %d (%s)%s", a.Generation, a.Step, a.Message, hung)
 	case Join:

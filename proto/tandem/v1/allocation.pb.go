@@ -334,7 +334,9 @@ type Member struct {
 	// Optimizer steps it had done when its group broke.
 	Step int64 `protobuf:"varint,8,opt,name=step,proto3" json:"step,omitempty"`
 	// When it was granted its slot.
-	AddedAt       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=added_at,json=addedAt,proto3" json:"added_at,omitempty"`
+	AddedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=added_at,json=addedAt,proto3" json:"added_at,omitempty"`
+	// host:port on which its engine answers connections of the other ranks' nodes; empty: it does not.
+	Address       string `protobuf:"bytes,10,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +432,13 @@ func (x *Member) GetAddedAt() *timestamppb.Timestamp {
 		return x.AddedAt
 	}
 	return nil
+}
+
+func (x *Member) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
 }
 
 // RendezvousEntry is one value that the ranks of one generation exchange to form their process group.
@@ -529,7 +538,7 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\x0efailed_members\x18\x12 \x01(\x05R\rfailedMembers\x127\n" +
 	"\tadd_after\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\baddAfter\x12\x1d\n" +
 	"\n" +
-	"world_size\x18\x14 \x01(\x05R\tworldSize\"\x9e\x02\n" +
+	"world_size\x18\x14 \x01(\x05R\tworldSize\"\xb8\x02\n" +
 	"\x06Member\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x1d\n" +
@@ -542,7 +551,9 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"generation\x18\a \x01(\x03R\n" +
 	"generation\x12\x12\n" +
 	"\x04step\x18\b \x01(\x03R\x04step\x125\n" +
-	"\badded_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aaddedAt\"\\\n" +
+	"\badded_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aaddedAt\x12\x18\n" +
+	"\aaddress\x18\n" +
+	" \x01(\tR\aaddress\"\\\n" +
 	"\x0fRendezvousEntry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rallocation_id\x18\x02 \x01(\tR\fallocationId\x12\x14\n" +

@@ -505,7 +505,9 @@ type PeerNode struct {
 	// Its name, for people.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// host:port of its agent, which answers a connection whenever the machine can be reached.
-	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// host:port of one of its engines, which answers a connection whenever those of a process group get through; empty: none is known.
+	EngineAddress string `protobuf:"bytes,4,opt,name=engine_address,json=engineAddress,proto3" json:"engine_address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,6 +559,13 @@ func (x *PeerNode) GetName() string {
 func (x *PeerNode) GetAddress() string {
 	if x != nil {
 		return x.Address
+	}
+	return ""
+}
+
+func (x *PeerNode) GetEngineAddress() string {
+	if x != nil {
+		return x.EngineAddress
 	}
 	return ""
 }
@@ -1067,7 +1076,9 @@ type GroupBroken struct {
 	// It gave up by the deadline of a step: some rank hangs. Else a connection broke, or it was told.
 	Hung bool `protobuf:"varint,3,opt,name=hung,proto3" json:"hung,omitempty"`
 	// Nodes with ranks of the group that this member's node does not reach.
-	Unreachable   []string `protobuf:"bytes,4,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	Unreachable []string `protobuf:"bytes,4,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	// Those of them whose agents answer, but not their engines.
+	Filtered      []string `protobuf:"bytes,5,rep,name=filtered,proto3" json:"filtered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1126,6 +1137,13 @@ func (x *GroupBroken) GetHung() bool {
 func (x *GroupBroken) GetUnreachable() []string {
 	if x != nil {
 		return x.Unreachable
+	}
+	return nil
+}
+
+func (x *GroupBroken) GetFiltered() []string {
+	if x != nil {
+		return x.Filtered
 	}
 	return nil
 }
@@ -1191,7 +1209,11 @@ type EngineReady struct {
 	// Steps a whole training takes; 0 for other tasks.
 	TotalSteps int64 `protobuf:"varint,1,opt,name=total_steps,json=totalSteps,proto3" json:"total_steps,omitempty"`
 	// Nodes with ranks of the group it is to join that its node does not reach.
-	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	Unreachable []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	// Those of them whose agents answer, but not their engines.
+	Filtered []string `protobuf:"bytes,3,rep,name=filtered,proto3" json:"filtered,omitempty"`
+	// host:port on which it answers connections of the other ranks' nodes, which find out so whether a process group gets through; empty: none.
+	Address       string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1238,6 +1260,20 @@ func (x *EngineReady) GetUnreachable() []string {
 		return x.Unreachable
 	}
 	return nil
+}
+
+func (x *EngineReady) GetFiltered() []string {
+	if x != nil {
+		return x.Filtered
+	}
+	return nil
+}
+
+func (x *EngineReady) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
 }
 
 // CheckpointSaved describes a checkpoint in the store.
@@ -2476,11 +2512,12 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\n" +
 	"local_rank\x18\x04 \x01(\x05R\tlocalRank\x12\x18\n" +
 	"\aplanned\x18\x05 \x01(\bR\aplanned\x12)\n" +
-	"\x05peers\x18\x06 \x03(\v2\x13.tandem.v1.PeerNodeR\x05peers\"Q\n" +
+	"\x05peers\x18\x06 \x03(\v2\x13.tandem.v1.PeerNodeR\x05peers\"x\n" +
 	"\bPeerNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress\"\xf4\x02\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12%\n" +
+	"\x0eengine_address\x18\x04 \x01(\tR\rengineAddress\"\xf4\x02\n" +
 	"\vPublishTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
@@ -2525,20 +2562,23 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x04note\x18\f \x01(\v2\x15.tandem.v1.EngineNoteH\x00R\x04noteB\b\n" +
 	"\x06report\"!\n" +
 	"\vGroupFormed\x12\x12\n" +
-	"\x04step\x18\x01 \x01(\x03R\x04step\"q\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\"\x8d\x01\n" +
 	"\vGroupBroken\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
 	"\x04hung\x18\x03 \x01(\bR\x04hung\x12 \n" +
-	"\vunreachable\x18\x04 \x03(\tR\vunreachable\"@\n" +
+	"\vunreachable\x18\x04 \x03(\tR\vunreachable\x12\x1a\n" +
+	"\bfiltered\x18\x05 \x03(\tR\bfiltered\"@\n" +
 	"\n" +
 	"EngineNote\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x18\n" +
-	"\awarning\x18\x02 \x01(\bR\awarning\"P\n" +
+	"\awarning\x18\x02 \x01(\bR\awarning\"\x86\x01\n" +
 	"\vEngineReady\x12\x1f\n" +
 	"\vtotal_steps\x18\x01 \x01(\x03R\n" +
 	"totalSteps\x12 \n" +
-	"\vunreachable\x18\x02 \x03(\tR\vunreachable\"H\n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable\x12\x1a\n" +
+	"\bfiltered\x18\x03 \x03(\tR\bfiltered\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"H\n" +
 	"\x0fCheckpointSaved\x125\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\v2\x15.tandem.v1.CheckpointR\n" +

@@ -330,7 +330,9 @@ type Unreachable struct {
 	// Nothing is placed on both before this time; then it is tried again.
 	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
 	// How often it was found so, without one process group in between that reached over both: the time doubles with each.
-	Times         int32 `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"`
+	Times int32 `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"`
+	// Its agent was reached, but not the ports of its engines: something between the two filters ports.
+	Filtered      bool `protobuf:"varint,4,opt,name=filtered,proto3" json:"filtered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +386,13 @@ func (x *Unreachable) GetTimes() int32 {
 		return x.Times
 	}
 	return 0
+}
+
+func (x *Unreachable) GetFiltered() bool {
+	if x != nil {
+		return x.Filtered
+	}
+	return false
 }
 
 // Slot is one device.
@@ -1209,11 +1218,12 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\tNodeFault\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
-	"\x05times\x18\x03 \x01(\x05R\x05times\"n\n" +
+	"\x05times\x18\x03 \x01(\x05R\x05times\"\x8a\x01\n" +
 	"\vUnreachable\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
-	"\x05times\x18\x03 \x01(\x05R\x05times\"\x95\x01\n" +
+	"\x05times\x18\x03 \x01(\x05R\x05times\x12\x1a\n" +
+	"\bfiltered\x18\x04 \x01(\bR\bfiltered\"\x95\x01\n" +
 	"\x04Slot\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +

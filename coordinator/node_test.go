@@ -46,6 +46,25 @@ func TestRemovedNodeStaysOut(t *testing.T) {
 	anew.await(anew.session(t.Context(), anew.node(1)), 0)
 }
 
+// TestSessionSaysCordoned: an agent is told at once that no new work comes, so that what waits for some can end.
+func TestSessionSaysCordoned(t *testing.T) {
+	r := start(t, testConfig(t.TempDir()+"/c"), newStore())
+	a := newAgent(t, r)
+	s := a.session(t.Context(), a.node(1))
+	a.await(s, 0)
+	nodes := tandemv1connect.NewNodeServiceClient(r.admin(t), r.url())
+	for _, drained := range []bool{true, false} {
+		if _, err := nodes.CordonNode(t.Context(), connect.NewRequest(&tandemv1.CordonNodeRequest{Id: a.id, Cordoned: drained, Drain: drained})); err != nil {
+			t.Fatal(err)
+		}
+		for s.Msg().GetCordoned() != drained {
+			if !s.Receive() {
+				t.Fatal(s.Err())
+			}
+		}
+	}
+}
+
 // awaitNode waits until a node is in a state.
 func awaitNode(t *testing.T, r *running, node string, want tandemv1.NodeState) {
 	t.Helper()

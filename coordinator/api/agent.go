@@ -47,7 +47,10 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 		if err := a.superseded(v, node); err != nil {
 			return err
 		}
-		now := &tandemv1.SessionResponse{Index: v.Index(), Engines: state.Desired(v, node.GetId()), Coordinators: a.coordinators()}
+		registered, _ := v.Node(node.GetId())
+		now := &tandemv1.SessionResponse{
+			Index: v.Index(), Engines: state.Desired(v, node.GetId()), Coordinators: a.coordinators(), Cordoned: registered.GetCordoned(),
+		}
 		if last != nil && sameSession(last, now) {
 			beat, err := a.idle(ctx, v.Index(), sent.Add(a.cfg.Beat))
 			if err != nil {
@@ -80,7 +83,7 @@ func (a agents) idle(ctx context.Context, index uint64, due time.Time) (beat boo
 }
 
 func sameSession(a, b *tandemv1.SessionResponse) bool {
-	return slices.Equal(a.GetCoordinators(), b.GetCoordinators()) &&
+	return a.GetCordoned() == b.GetCordoned() && slices.Equal(a.GetCoordinators(), b.GetCoordinators()) &&
 		slices.EqualFunc(a.GetEngines(), b.GetEngines(), func(x, y *tandemv1.EngineTask) bool { return proto.Equal(x, y) })
 }
 

@@ -36,7 +36,7 @@ func TestHungReplica(t *testing.T) {
 			}
 			return nil
 		}
-		s.want(1, []*tandemv1.EngineTask{serveTask("replica-1", "digits")})
+		desire(s, 1, []*tandemv1.EngineTask{serveTask("replica-1", "digits")})
 		synctest.Wait()
 		_, err := s.hello("replica-1")
 		must(t, err)
@@ -65,7 +65,7 @@ func TestHungReplica(t *testing.T) {
 // else would notice it where it trains alone.
 func TestSilentMember(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
-		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		desire(s, 1, []*tandemv1.EngineTask{task("a", 1, 0)})
 		synctest.Wait()
 		_, err := s.hello("alloc-a1/0")
 		must(t, err)

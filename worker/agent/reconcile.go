@@ -84,13 +84,14 @@ type limits struct {
 
 // world is all that reconcile looks at.
 type world struct {
-	known   bool                   // a desired state was received; without one nothing is started or stopped for its sake
-	desired []*tandemv1.EngineTask // engines that should be there
-	engines []engineView           // processes there are
-	slots   map[string]bool        // slots of this node
-	done    map[taskKey]bool       // tasks whose process has ended
-	leaving bool                   // the agent is about to end: no engine may stay
-	limits  limits
+	known    bool                   // a desired state was received; without one nothing is started or stopped for its sake
+	desired  []*tandemv1.EngineTask // engines that should be there
+	engines  []engineView           // processes there are
+	slots    map[string]bool        // slots of this node
+	done     map[taskKey]bool       // tasks whose process has ended
+	cordoned bool                   // no new work comes to this node
+	leaving  bool                   // the agent is about to end: no engine may stay
+	limits   limits
 }
 
 // reconcile compares the engines wanted with the processes there are and says what to do now, and when to look again
@@ -169,7 +170,7 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 	case w.leaving && e.idle.IsZero():
 		return do(verbTerminate, reasonLeaving)
 	case !e.idle.IsZero(): // it has nothing to close, and may hang
-		if end := e.idle.Add(w.limits.idle); !w.leaving && now.Before(end) {
+		if end := e.idle.Add(w.limits.idle); !w.leaving && !w.cordoned && now.Before(end) {
 			return nil, end
 		}
 		return do(verbKill, "nothing more to do")

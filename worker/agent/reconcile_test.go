@@ -100,6 +100,8 @@ func TestReconcile(t *testing.T) {
 		},
 		{"waits for another task", world{known: true, engines: []engineView{is(a1, phaseReady, idle(3))}}, nil, 17 * time.Second},
 		{"has waited long enough", world{known: true, engines: []engineView{is(a1, phaseReady, idle(20))}}, []string{"kill alloc-a1/0"}, 0},
+		{"has nothing to wait for", world{known: true, cordoned: true, engines: []engineView{is(a1, phaseReady, idle(0))}}, []string{"kill alloc-a1/0"}, 0},
+		{"trains on a node that is cordoned", world{known: true, cordoned: true, desired: []*tandemv1.EngineTask{a1}, engines: []engineView{is(a1, phaseReady)}}, nil, 0},
 		{"gets the next of its job", world{known: true, desired: []*tandemv1.EngineTask{b1}, engines: []engineView{is(a1, phaseReady, idle(3))}}, []string{"hand over alloc-b1/0"}, 17 * time.Second},
 		{"gets none of another job", world{known: true, desired: []*tandemv1.EngineTask{b2}, engines: []engineView{is(a1, phaseReady, idle(3))}}, []string{"kill alloc-a1/0"}, 17 * time.Second},
 		{"gets nothing else", world{known: true, desired: []*tandemv1.EngineTask{serves}, engines: []engineView{is(a1, phaseReady, idle(3))}}, []string{"kill alloc-a1/0"}, 17 * time.Second},

@@ -20,7 +20,7 @@ const longestSilence = 16 * time.Second
 type session struct {
 	node         *tandemv1.Node
 	coordinators *coordinators
-	want         func(index uint64, tasks []*tandemv1.EngineTask) bool
+	want         func(*tandemv1.SessionResponse) bool
 	learned      func(coordinators []string) // the list has changed
 	silence      time.Duration               // a session that says nothing for so long is given up
 	log          zerolog.Logger
@@ -97,7 +97,7 @@ func cause(ctx context.Context, err error) error {
 }
 
 func (s *session) take(m *tandemv1.SessionResponse, first bool) {
-	if !s.want(m.GetIndex(), m.GetEngines()) {
+	if !s.want(m) {
 		s.log.Debug().Uint64("index", m.GetIndex()).Msg("desired state is older than one seen before; ignored")
 	}
 	if s.coordinators.learn(m.GetCoordinators()) {

@@ -48,9 +48,7 @@ type supervisor struct {
 	kick chan struct{} // something changed
 
 	mu      sync.Mutex
-	known   bool
-	index   uint64
-	desired []*tandemv1.EngineTask
+	desired *tandemv1.SessionResponse
 	engines map[taskKey]*engine
 	done    map[taskKey]bool
 	leaving bool
@@ -94,13 +92,13 @@ func (s *supervisor) wakeUp() {
 }
 
 // want takes a desired state; one with a smaller index than seen before is ignored.
-func (s *supervisor) want(index uint64, tasks []*tandemv1.EngineTask) bool {
+func (s *supervisor) want(desired *tandemv1.SessionResponse) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.known && index < s.index {
+	if desired.GetIndex() < s.desired.GetIndex() {
 		return false
 	}
-	s.known, s.index, s.desired = true, index, tasks
+	s.desired = desired
 	s.wakeUp()
 	return true
 }
@@ -135,7 +133,7 @@ func (s *supervisor) pass(ctx context.Context) time.Time {
 	defer s.mu.Unlock()
 	now := time.Now()
 	w := world{
-		known: s.known, desired: s.desired, done: s.done, leaving: s.leaving, limits: s.cfg.limits, slots: map[string]bool{},
+		known: s.desired != nil, desired: s.desired.GetEngines(), cordoned: s.desired.GetCordoned(), done: s.done, leaving: s.leaving, limits: s.cfg.limits, slots: map[string]bool{},
 	}
 	for _, slot := range s.cfg.slots {
 		w.slots[slot.GetId()] = true
@@ -323,11 +321,11 @@ func (s *supervisor) end(task *tandemv1.EngineTask, outcome string) {
 
 // trim forgets tasks that are no longer wanted. It needs mu.
 func (s *supervisor) trim() {
-	if !s.known {
+	if s.desired == nil {
 		return
 	}
 	wanted := map[taskKey]bool{}
-	for _, t := range s.desired {
+	for _, t := range s.desired.GetEngines() {
 		wanted[keyOf(t)] = true
 	}
 	for key := range s.done {

@@ -105,6 +105,11 @@ func supervised(t *testing.T, f func(*supervisor, *stage)) {
 	})
 }
 
+// desire gives a supervisor a desired state.
+func desire(s *supervisor, index uint64, tasks []*tandemv1.EngineTask) bool {
+	return s.want(&tandemv1.SessionResponse{Index: index, Engines: tasks})
+}
+
 func (s *stage) check(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -119,13 +124,13 @@ func (s *stage) check(t *testing.T, want ...string) {
 func TestSlotIsGivenOnWhenFree(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
 		st.stubborn = true
-		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		desire(s, 1, []*tandemv1.EngineTask{task("a", 1, 0)})
 		synctest.Wait()
 		_, err := s.hello("alloc-a1/0")
 		must(t, err)
 		st.check(t, "0s alloc-a1/0 started")
 		st.stubborn = false
-		s.want(2, []*tandemv1.EngineTask{task("b", 1, 0)})
+		desire(s, 2, []*tandemv1.EngineTask{task("b", 1, 0)})
 		st.check(t, "0s alloc-a1/0 terminated")
 		time.Sleep(4 * time.Second) // virtual
 		st.check(t)
@@ -141,11 +146,11 @@ func TestSlotIsGivenOnWhenFree(t *testing.T) {
 func TestKilledBeforeItIsEnded(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
 		st.stubborn = true
-		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		desire(s, 1, []*tandemv1.EngineTask{task("a", 1, 0)})
 		synctest.Wait()
 		_, err := s.hello("alloc-a1/0")
 		must(t, err)
-		s.want(2, nil)
+		desire(s, 2, nil)
 		st.check(t, "0s alloc-a1/0 started", "0s alloc-a1/0 terminated")
 		st.puppets["alloc-a1/0"].end(exit{signal: syscall.SIGKILL})
 		st.check(t, "0s alloc-a1/0 gone")
@@ -162,18 +167,18 @@ func TestKilledBeforeItIsEnded(t *testing.T) {
 
 func TestOlderIndexIsIgnored(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
-		if !s.want(5, []*tandemv1.EngineTask{task("a", 1, 0)}) || s.want(4, nil) || !s.want(5, []*tandemv1.EngineTask{task("a", 1, 0)}) {
+		if !desire(s, 5, []*tandemv1.EngineTask{task("a", 1, 0)}) || desire(s, 4, nil) || !desire(s, 5, []*tandemv1.EngineTask{task("a", 1, 0)}) {
 			t.Error("only a smaller index is to be ignored")
 		}
 		synctest.Wait()
-		s.want(3, nil)
+		desire(s, 3, nil)
 		st.check(t, "0s alloc-a1/0 started")
 	})
 }
 
 func TestHungEngine(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
-		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		desire(s, 1, []*tandemv1.EngineTask{task("a", 1, 0)})
 		time.Sleep(59 * time.Second)
 		st.check(t, "0s alloc-a1/0 started")
 		time.Sleep(2 * time.Second)
@@ -212,7 +217,7 @@ func TestNodeFault(t *testing.T) {
 				tc.before(s, st)
 			}
 			s.mu.Unlock()
-			s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+			desire(s, 1, []*tandemv1.EngineTask{task("a", 1, 0)})
 			synctest.Wait()
 			if tc.after != nil {
 				tc.after(s, st)
@@ -232,14 +237,14 @@ func TestNodeFault(t *testing.T) {
 
 func TestLastWordThenEnd(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
-		s.want(1, []*tandemv1.EngineTask{task("a", 1, 0)})
+		desire(s, 1, []*tandemv1.EngineTask{task("a", 1, 0)})
 		synctest.Wait()
 		_, err := s.hello("alloc-a1/0")
 		must(t, err)
 		word := &tandemv1.EngineReport{EngineId: "alloc-a1/0", Generation: 1, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}}
 		must(t, s.lastWord(word, "finished"))
 		must(t, s.lastWord(word, "finished")) // said again because the answer was lost
-		s.want(2, nil)                        // the coordinator has heard it
+		desire(s, 2, nil)                     // the coordinator has heard it
 		time.Sleep(9 * time.Second)
 		st.check(t, "0s alloc-a1/0 started")
 		time.Sleep(2 * time.Second)
@@ -276,7 +281,7 @@ func trialTask(n int64) *tandemv1.EngineTask {
 func TestHandOver(t *testing.T) {
 	supervised(t, func(s *supervisor, st *stage) {
 		a, b := trialTask(1), trialTask(2)
-		s.want(1, []*tandemv1.EngineTask{a})
+		desire(s, 1, []*tandemv1.EngineTask{a})
 		synctest.Wait()
 		first := trained(t, s, a.GetId(), "finished")
 		out, errs := st.puppets[a.GetId()].spec.stdout, st.puppets[a.GetId()].spec.stderr
@@ -294,7 +299,7 @@ func TestHandOver(t *testing.T) {
 			must(t, err)
 		}
 		say(errs, "the first's\n"+first.log.mark+"\n")
-		s.want(2, []*tandemv1.EngineTask{b})
+		desire(s, 2, []*tandemv1.EngineTask{b})
 		st.check(t, "0s alloc-a1/0 started")
 		if _, err := s.find(b.GetId()); err == nil {
 			t.Error("it goes on, and what it wrote has not all come")
@@ -336,7 +341,7 @@ func TestHandOver(t *testing.T) {
 func TestNothingToHandOver(t *testing.T) {
 	for outcome, want := range map[string]string{"stopped": "20s alloc-a1/0 killed", "failed": "10s alloc-a1/0 terminated"} {
 		supervised(t, func(s *supervisor, st *stage) {
-			s.want(1, []*tandemv1.EngineTask{trialTask(1)})
+			desire(s, 1, []*tandemv1.EngineTask{trialTask(1)})
 			synctest.Wait()
 			e := trained(t, s, "alloc-a1/0", outcome)
 			st.check(t, "0s alloc-a1/0 started")
@@ -344,7 +349,7 @@ func TestNothingToHandOver(t *testing.T) {
 				_, err := io.WriteString(w, e.log.mark+"\n")
 				must(t, err)
 			}
-			s.want(2, nil)
+			desire(s, 2, nil)
 			began := time.Now()
 			if _, err := s.next(context.Background(), "alloc-a1/0"); !errors.Is(err, errOver) {
 				t.Errorf("%s: %v", outcome, err)
@@ -358,7 +363,7 @@ func TestNothingToHandOver(t *testing.T) {
 	}
 	supervised(t, func(s *supervisor, st *stage) {
 		a, b := trialTask(1), trialTask(2)
-		s.want(1, []*tandemv1.EngineTask{a})
+		desire(s, 1, []*tandemv1.EngineTask{a})
 		synctest.Wait()
 		e := trained(t, s, a.GetId(), "finished")
 		for _, w := range []io.Writer{st.puppets[a.GetId()].spec.stdout, st.puppets[a.GetId()].spec.stderr} {
@@ -373,7 +378,7 @@ func TestNothingToHandOver(t *testing.T) {
 		synctest.Wait()
 		st.puppets[a.GetId()].end(exit{})
 		synctest.Wait()
-		s.want(2, []*tandemv1.EngineTask{b})
+		desire(s, 2, []*tandemv1.EngineTask{b})
 		st.check(t, "0s alloc-a1/0 started", "0s alloc-a1/0 gone", "0s alloc-a2/0 started")
 		if err := <-ended; !errors.Is(err, errOver) {
 			t.Errorf("a process that is gone was to go on: %v", err)

@@ -75,7 +75,9 @@ type SessionResponse struct {
 	// Engines that should be there; all others are to be stopped.
 	Engines []*EngineTask `protobuf:"bytes,2,rep,name=engines,proto3" json:"engines,omitempty"`
 	// host:port of the coordinators' API ports.
-	Coordinators  []string `protobuf:"bytes,3,rep,name=coordinators,proto3" json:"coordinators,omitempty"`
+	Coordinators []string `protobuf:"bytes,3,rep,name=coordinators,proto3" json:"coordinators,omitempty"`
+	// No new work comes to the node: an engine whose task is over has none to wait for.
+	Cordoned      bool `protobuf:"varint,4,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -129,6 +131,13 @@ func (x *SessionResponse) GetCoordinators() []string {
 		return x.Coordinators
 	}
 	return nil
+}
+
+func (x *SessionResponse) GetCordoned() bool {
+	if x != nil {
+		return x.Cordoned
+	}
+	return false
 }
 
 // ReportRequest carries reports.
@@ -578,11 +587,12 @@ const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x16tandem/v1/engine.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
 	"\x0eSessionRequest\x12#\n" +
-	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"|\n" +
+	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\x98\x01\n" +
 	"\x0fSessionResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12/\n" +
 	"\aengines\x18\x02 \x03(\v2\x15.tandem.v1.EngineTaskR\aengines\x12\"\n" +
-	"\fcoordinators\x18\x03 \x03(\tR\fcoordinators\"\x97\x01\n" +
+	"\fcoordinators\x18\x03 \x03(\tR\fcoordinators\x12\x1a\n" +
+	"\bcordoned\x18\x04 \x01(\bR\bcordoned\"\x97\x01\n" +
 	"\rReportRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\x121\n" +

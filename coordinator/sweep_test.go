@@ -187,7 +187,8 @@ func TestSweeps(t *testing.T) {
 	}
 }
 
-// TestGridIsUsedUp: a grid ends with its last point, and cannot go on after it.
+// TestGridIsUsedUp: a grid ends with its last point, and cannot go on after it. One that may not make all its trials is extended to them,
+// whatever more was asked for.
 func TestGridIsUsedUp(t *testing.T) {
 	r := startOne(t)
 	c := r.admin(t)
@@ -195,13 +196,20 @@ func TestGridIsUsedUp(t *testing.T) {
 	a := &trainer{agent: newAgent(t, r), done: map[string]bool{}}
 	go a.play(a.session(t.Context(), a.node(2)))
 	jobs, sweeps := tandemv1connect.NewJobServiceClient(c, r.url()), tandemv1connect.NewSweepServiceClient(c, r.url())
-	spec := sweepSpec(&tandemv1.MethodSpec{Name: "grid"}, 0)
+	spec := sweepSpec(&tandemv1.MethodSpec{Name: "grid"}, 3)
 	spec.Search.Space = map[string]*tandemv1.Domain{"training.optimizer.lr": {Log: []float64{1e-3, 1}, Count: 4}}
 	res, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: spec}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := res.Msg.GetJob().GetId()
+	checkSweep(t, r, awaitSweep(t, jobs, sweeps, id), 3)
+	for range 2 { // asked again because the answer was lost
+		extended, err := sweeps.ExtendSweep(t.Context(), connect.NewRequest(&tandemv1.ExtendSweepRequest{Id: id, MaxTrials: 16, RequestId: "more"}))
+		if err != nil || extended.Msg.GetSweep().GetMaxTrials() != 4 {
+			t.Fatalf("%v, %v", extended, err)
+		}
+	}
 	checkSweep(t, r, awaitSweep(t, jobs, sweeps, id), 4)
 	_, err = sweeps.ExtendSweep(t.Context(), connect.NewRequest(&tandemv1.ExtendSweepRequest{Id: id, MaxTrials: 8}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "the grid of sweep "+id+" has 4 points")

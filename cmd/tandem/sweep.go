@@ -382,8 +382,12 @@ func (a *app) sweepExtendCommand() *cobra.Command {
 				return err
 			}
 			s := res.Msg.GetSweep()
-			return a.show(res.Msg, text(fmt.Sprintf("%s may make %s trials now and has made %s; follow it with `tandem wait %s`",
-				s.GetId(), count(s.GetMaxTrials()), count(s.GetMade()), s.GetId())))
+			all := ""
+			if int64(s.GetMaxTrials()) < n {
+				all = ", for its grid has no more points"
+			}
+			return a.show(res.Msg, text(fmt.Sprintf("%s may make %s trials now%s, and has made %s; follow it with `tandem wait %s`",
+				s.GetId(), count(s.GetMaxTrials()), all, count(s.GetMade()), s.GetId())))
 		}),
 	}
 	c.Flags().StringVar(&trials, "max-trials", "", "trials it may make in all, or +N: so many more")

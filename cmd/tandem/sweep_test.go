@@ -34,6 +34,7 @@ type fakeSweep struct {
 	trials   []*tandemv1.Trial
 	pages    []int32
 	extended []*tandemv1.ExtendSweepRequest
+	points   int32 // of its grid; 0: it has none
 	stopped  []*tandemv1.StopSweepTrialRequest
 }
 
@@ -66,6 +67,9 @@ func (f *fake) ExtendSweep(_ context.Context, r *connect.Request[tandemv1.Extend
 	f.extended = append(f.extended, r.Msg)
 	s := proto.CloneOf(f.sweep.GetSweep())
 	s.MaxTrials = r.Msg.GetMaxTrials()
+	if f.points > 0 {
+		s.MaxTrials = min(s.MaxTrials, f.points)
+	}
 	return connect.NewResponse(&tandemv1.ExtendSweepResponse{Sweep: s}), nil
 }
 
@@ -281,8 +285,10 @@ func TestSweepExitCodes(t *testing.T) {
 
 func TestExtendAndStopTrial(t *testing.T) {
 	u, f := sweepUser(t, aSweep(t))
-	u.want(u.run("sweep", "extend", "digits-asha", "--max-trials", "40"), exitOK, "job-1 may make 40 trials now and has made 14")
+	u.want(u.run("sweep", "extend", "digits-asha", "--max-trials", "40"), exitOK, "job-1 may make 40 trials now, and has made 14")
 	u.want(u.run("sweep", "extend", "digits-asha", "--max-trials", "+16"), exitOK, "job-1 may make 32 trials now")
+	f.points = 18
+	u.want(u.run("sweep", "extend", "digits-asha", "--max-trials", "20"), exitOK, "job-1 may make 18 trials now, for its grid has no more points, and has made 14")
 	if f.extended[0].GetMaxTrials() != 40 || f.extended[1].GetMaxTrials() != 32 || f.extended[0].GetRequestId() == "" {
 		t.Errorf("asked for %v", f.extended)
 	}

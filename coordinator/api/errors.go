@@ -67,6 +67,12 @@ func codes() []struct {
 	}
 }
 
+// refusedAs says whether the state machine refused a command with a code.
+func refusedAs(err error, code connect.Code) bool {
+	re := (*refusal)(nil)
+	return errors.As(err, &re) && re.code == code
+}
+
 // connectError gives an error its code; what is in no table is internal.
 func connectError(err error) error {
 	if ce := (*connect.Error)(nil); errors.As(err, &ce) {

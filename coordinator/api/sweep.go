@@ -151,23 +151,29 @@ func (a sweeps) ListSweepEvents(ctx context.Context, req *connect.Request[tandem
 
 // ExtendSweep implements SweepService.
 func (a sweeps) ExtendSweep(ctx context.Context, req *connect.Request[tandemv1.ExtendSweepRequest]) (*connect.Response[tandemv1.ExtendSweepResponse], error) {
-	_, job, s, err := a.find(ctx, req.Msg.GetId())
+	_, job, _, err := a.find(ctx, req.Msg.GetId())
 	if err != nil {
 		return nil, err
 	}
-	if c := sweep.Config(job.GetSpec(), nil); c.Method.Name == search.Grid && int(s.GetMade()) >= c.Space.GridSize() {
-		return nil, precondition(fmt.Sprintf("the grid of sweep %s has %d points, and each has its trial; submit another sweep with a finer grid", job.GetId(), c.Space.GridSize()))
-	}
-	if req.Msg.GetMaxTrials() > sweep.MostTrials {
+	most := req.Msg.GetMaxTrials()
+	if most > sweep.MostTrials {
 		return nil, invalid(fmt.Sprintf("max_trials: must be at most %d", sweep.MostTrials))
 	}
+	c := sweep.Config(job.GetSpec(), nil)
+	grid := c.Method.Name == search.Grid
+	if grid { // no more than can come is promised
+		most = int32(min(int(most), c.Space.GridSize())) //nolint:gosec // at most what was asked for
+	}
 	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
-		Command: &tandemv1.Command_ExtendSweep{ExtendSweep: &tandemv1.ExtendSweep{SweepId: job.GetId(), MaxTrials: req.Msg.GetMaxTrials()}},
+		Command: &tandemv1.Command_ExtendSweep{ExtendSweep: &tandemv1.ExtendSweep{SweepId: job.GetId(), MaxTrials: most}},
 	})
-	if err != nil {
+	switch {
+	case grid && most < req.Msg.GetMaxTrials() && refusedAs(err, connect.CodeInvalidArgument):
+		return nil, precondition(fmt.Sprintf("the grid of sweep %s has %d points, and each has its trial or will get it; submit another sweep with a finer grid", job.GetId(), most))
+	case err != nil:
 		return nil, err
 	}
-	s, _ = after.Sweep(job.GetId())
+	s, _ := after.Sweep(job.GetId())
 	return connect.NewResponse(&tandemv1.ExtendSweepResponse{Sweep: s}), nil
 }
 

@@ -181,6 +181,8 @@ type replayedMethod struct {
 	MissedBy  *float64 `json:"missed_by"`
 	Stopped   []int    `json:"stopped_trials"`
 	Unknown   []int    `json:"unknown_trials"`
+
+	blind string // why it had nothing to compare, and what to do; empty: it had
 }
 
 func (o *replayOptions) replay(j *tandemv1.Job, trials []*tandemv1.Trial, methods []search.Method) (*replayed, error) {
@@ -209,6 +211,7 @@ func (o *replayOptions) replay(j *tandemv1.Job, trials []*tandemv1.Trial, method
 		out := replayedMethod{
 			Method: methodText(cfg.Complete().Method), Trained: res.Trained, Time: res.Time, BestTrial: res.Best.Trial,
 			Missed: res.Missed, Stopped: orEmpty(res.Stopped), Unknown: orEmpty(res.Unknown),
+			blind: blind(cfg.Complete().Method, curves, trials),
 		}
 		if res.Recorded > 0 {
 			out.Saved = 1 - res.Trained/res.Recorded
@@ -220,6 +223,38 @@ func (o *replayOptions) replay(j *tandemv1.Job, trials []*tandemv1.Trial, method
 		r.Methods = append(r.Methods, out)
 	}
 	return r, nil
+}
+
+// blind says why a method finds nothing to compare at its first rung, and what to do; empty when something was recorded by then.
+func blind(m search.Method, curves []search.Curve, trials []*tandemv1.Trial) string {
+	first, rung := 1.0, m.FirstRung()
+	for _, c := range curves {
+		if len(c.Samples) > 0 {
+			first = min(first, c.Samples[0].Share)
+		}
+	}
+	if rung >= first-1e-9 {
+		return ""
+	}
+	total := int64(math.MaxInt64) // of the shortest training
+	for _, t := range trials {
+		if t.GetTotalSteps() > 0 {
+			total = min(total, t.GetTotalSteps())
+		}
+	}
+	todo := "In the next sweep evaluate more often"
+	if steps := int64(rung * float64(total)); steps > 0 {
+		todo += fmt.Sprintf(" (evaluate.every_steps: %d or less)", steps)
+	}
+	fewer := m
+	for fewer.Rungs > 1 && fewer.FirstRung() < first-1e-9 {
+		fewer.Rungs--
+	}
+	if fewer.Rungs > 1 {
+		todo = fmt.Sprintf("Decide again with rungs=%d or fewer. ", fewer.Rungs) + todo
+	}
+	return fmt.Sprintf("%s compares trials first when %s of the training is done, and the first value was recorded at %s: there it had nothing to compare. %s.",
+		methodText(m), percent(rung), percent(first), todo)
 }
 
 // methodText is a complete method as --method takes it.
@@ -277,7 +312,7 @@ func (r *replayed) parts(spec *tandemv1.JobSpec) []part {
 	g.rows = append(g.rows, []string{
 		methodName(spec.GetSearch().GetMethod()) + " (as recorded)", fmt.Sprintf("%.3g", r.Recorded.Trained), "", "", fmt.Sprintf("%.4g", r.Recorded.BestValue), fmt.Sprint(r.Recorded.BestTrial), "", "", "",
 	})
-	unknown, blind := 0, false
+	unknown := 0
 	for _, m := range r.Methods {
 		best, trial, missed := "nothing measured", "", ""
 		if m.BestTrial > 0 {
@@ -286,7 +321,6 @@ func (r *replayed) parts(spec *tandemv1.JobSpec) []part {
 		if m.BestTrial > 0 && m.Missed {
 			missed = fmt.Sprintf("%.3g", *m.MissedBy)
 		}
-		blind = blind || m.BestTrial == 0
 		g.rows = append(g.rows, []string{
 			m.Method, fmt.Sprintf("%.3g", m.Trained), percent(m.Saved), fmt.Sprintf("%.3g", m.Time), best, trial,
 			missed, fmt.Sprint(len(m.Stopped)), fmt.Sprint(len(m.Unknown)),
@@ -297,8 +331,10 @@ func (r *replayed) parts(spec *tandemv1.JobSpec) []part {
 	if unknown > 0 {
 		note += "\nUnknown trials were to train beyond what was recorded: what they would have become is not in these figures."
 	}
-	if blind {
-		note += "\nA method that saw no value has its first rung before the first recorded one: use fewer --rungs, or evaluate more often in the next sweep."
+	for _, m := range r.Methods {
+		if m.blind != "" {
+			note += "\n" + m.blind
+		}
 	}
 	return []part{g, text(note)}
 }

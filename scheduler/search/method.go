@@ -134,6 +134,14 @@ func (m Method) milestones() []float64 {
 	return shares
 }
 
+// FirstRung is the share of the training at which trials are first compared; 1 where each trains to its end. The defaults must be filled in.
+func (m Method) FirstRung() float64 {
+	if !m.laddered() {
+		return 1
+	}
+	return m.milestones()[0]
+}
+
 // validate checks a method whose defaults are filled in.
 func (m Method) validate(wrong *problems) {
 	oneOf := func(path, v string, of []string) {

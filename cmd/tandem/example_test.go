@@ -7,6 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+
 	"tandem.dev/cmd/tandem/spec"
 	"tandem.dev/coordinator/api"
 	"tandem.dev/coordinator/sweep"
@@ -14,7 +18,8 @@ import (
 	"tandem.dev/scheduler/search"
 )
 
-// TestExamples: every example is a spec that a coordinator with its dataset takes.
+// TestExamples: every example is a spec that a coordinator with its dataset takes. Completed and written as --dry-run -o yaml writes it, it
+// is so again, and means the same.
 func TestExamples(t *testing.T) {
 	datasets := map[string]*tandemv1.Dataset{
 		"digits": {
@@ -37,16 +42,21 @@ func TestExamples(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		complete, err := api.CompleteSpec(s, func(ref string) (*tandemv1.Dataset, error) {
+		find := func(ref string) (*tandemv1.Dataset, error) {
 			name, _, _ := strings.Cut(ref, "@")
 			if datasets[name] == nil {
 				return nil, fmt.Errorf("no dataset %q", ref)
 			}
 			return datasets[name], nil
-		})
+		}
+		complete, err := api.CompleteSpec(s, find)
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue
+		}
+		again, err := api.CompleteSpec(written(t, complete), find)
+		if diff := cmp.Diff(complete, again, protocmp.Transform()); diff != "" || err != nil {
+			t.Errorf("%s: submitted again it is another (-want +got), %v:\n%s", file, err, diff)
 		}
 		if complete.GetKind() != "sweep" {
 			continue
@@ -58,4 +68,21 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
+}
+
+// written is a spec that was written as YAML and read again.
+func written(t *testing.T, s *tandemv1.JobSpec) *tandemv1.JobSpec {
+	t.Helper()
+	b, err := specJSON(s)
+	if err == nil {
+		b, err = yaml.JSONToYAML(b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := spec.Parse("written.yaml", b, nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	return read
 }

@@ -34,7 +34,8 @@ func (a *app) submitCommand() *cobra.Command {
 		Short: "Submit a job",
 		Long: `Submit a job. The spec is YAML or JSON; every key is in docs/spec.md.
 
-With --wait the job is followed to its end; Ctrl-C then detaches and the job goes on.`,
+With --wait the job is followed to its end; Ctrl-C then detaches and the job goes on. With --dry-run -o yaml or json the output is the
+complete spec, which submit takes as it is.`,
 		Example: `  tandem submit -f job.yaml --wait
   tandem submit -f job.yaml --set training.seed=2 --set resources.workers=4
   tandem submit -f job.yaml --dry-run -o yaml`,
@@ -100,7 +101,7 @@ func (a *app) submit(ctx context.Context, c *client.Client, s *tandemv1.JobSpec,
 	}
 	if o.dryRun {
 		a.say("The spec is fine. Nothing was submitted.")
-		return j, a.show(res.Msg, describeJob(&tandemv1.GetJobResponse{Job: j})...)
+		return j, a.showAs(func() ([]byte, error) { return specJSON(j.GetSpec()) }, describeJob(&tandemv1.GetJobResponse{Job: j}))
 	}
 	if !o.wait {
 		return j, a.show(res.Msg, text(j.GetId()+" submitted; follow it with `tandem wait "+j.GetId()+"`"))

@@ -254,6 +254,30 @@ func TestBestIsASpecToSubmit(t *testing.T) {
 	}
 }
 
+// TestDryRunIsASpecToSubmit: what --dry-run gives to programs is the complete spec, of a sweep too, and nothing else.
+func TestDryRunIsASpecToSubmit(t *testing.T) {
+	u, f := sweepUser(t, aSweep(t))
+	complete := f.sweep.GetJob().GetSpec()
+	var got *tandemv1.SubmitJobRequest
+	f.submit = func(r *tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error) {
+		got = r
+		return &tandemv1.SubmitJobResponse{Job: &tandemv1.Job{Id: "job-2", Spec: complete}, Notes: []string{"The space has 12 points."}}, nil
+	}
+	file := write(t, u.dir, "job.yaml", aSpec)
+	for _, form := range []string{"yaml", "json"} {
+		u.want(u.run("submit", "-f", file, "--dry-run", "-o", form), exitOK, "The space has 12 points.")
+		if !got.GetDryRun() {
+			t.Fatal("it was submitted")
+		}
+		u.in = u.out.String()
+		u.want(u.run("submit", "-f", "-"), exitOK)
+		if diff := cmp.Diff(complete, got.GetSpec(), protocmp.Transform()); diff != "" {
+			t.Errorf("%s: not the spec that was shown was submitted (-want +got):\n%s", form, diff)
+		}
+	}
+	u.want(u.run("submit", "-f", file, "--dry-run"), exitOK, "The spec is fine")
+}
+
 func TestSweepExitCodes(t *testing.T) {
 	s := aSweep(t)
 	u, f := sweepUser(t, s)

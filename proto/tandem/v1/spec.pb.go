@@ -48,7 +48,7 @@ type JobSpec struct {
 	Mode string `protobuf:"bytes,11,opt,name=mode,proto3" json:"mode,omitempty"`
 	// Higher goes first; 0 by default, -1000 to 1000.
 	Priority int32 `protobuf:"varint,12,opt,name=priority,proto3" json:"priority,omitempty"`
-	// How often a crashed, killed or hung process may be started again, with no step gained in between, before the job fails; 3 by default.
+	// How often a process that crashed or was killed may be started again, with no step gained in between, before the job fails; 3 by default.
 	MaxRestarts *int32 `protobuf:"varint,13,opt,name=max_restarts,json=maxRestarts,proto3,oneof" json:"max_restarts,omitempty"`
 	// Publish the best checkpoint when training is done; nothing is published without it.
 	Publish *PublishSpec `protobuf:"bytes,14,opt,name=publish,proto3" json:"publish,omitempty"`

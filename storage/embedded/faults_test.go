@@ -10,11 +10,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -93,6 +95,63 @@ func TestTLSAndCredentials(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode < 400 {
 			t.Errorf("plain http is answered with %s", resp.Status)
+		}
+	}
+}
+
+// severed stands between a client and a server and breaks off what the client says after so many bytes.
+func severed(t *testing.T, server string, after int64) (endpoint string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open sync.WaitGroup
+	open.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			open.Go(func() {
+				defer client.Close()
+				conn, err := net.Dial("tcp", server)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				_, _ = io.CopyN(conn, client, after)
+				_ = conn.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, conn) // until the server is done with it
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); open.Wait() })
+	return l.Addr().String()
+}
+
+// What a writer sent before it was lost is no object, however it was sent.
+func TestWriterIsLostInTheMiddle(t *testing.T) {
+	s := start(t, config(t.TempDir()))
+	st := client(t, s.ClientConfig())
+	b := bytes.Repeat([]byte("x"), 3<<20)
+	for name, put := range map[string]func(storage.Store) error{
+		"stream": func(st storage.Store) error {
+			return st.Put(t.Context(), "k", bytes.NewReader(b), int64(len(b)))
+		},
+		"section": func(st storage.Store) error {
+			return st.Put(t.Context(), "k", io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b))), int64(len(b)))
+		},
+		"commit": func(st storage.Store) error { return st.PutIfAbsent(t.Context(), "k", b) },
+	} {
+		cc := s.ClientConfig()
+		cc.Endpoint, cc.Tries = severed(t, s.Endpoint(), 1<<20), 1
+		if err := put(client(t, cc)); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if info, err := st.Head(t.Context(), "k"); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s: it left %+v, %v", name, info, err)
 		}
 	}
 }

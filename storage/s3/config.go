@@ -18,6 +18,8 @@ import (
 	"tandem.dev/storage"
 )
 
+const maxOnePut = 5 << 30 // bytes; S3 takes no more in one request
+
 // Config says where the objects are.
 type Config struct {
 	Endpoint  string // host or host:port, without a scheme
@@ -32,6 +34,7 @@ type Config struct {
 	Tries       int           // of each request; 0 means 5
 	IdleTimeout time.Duration // without a byte moving on a connection; 0 means 60 s
 	PartSize    int64         // bytes of a multipart upload's parts, at least 5 MiB; 0 means 16 MiB
+	OnePut      int64         // bytes up to which a body that can be read again goes in one request; 0 means 256 MiB
 	ListPage    int           // objects asked for at a time; 0 means the server's maximum
 }
 
@@ -84,8 +87,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.PartSize == 0 {
 		c.PartSize = 16 << 20
 	}
-	if c.PartSize < 5<<20 || c.Tries < 1 || c.IdleTimeout < 0 || c.ListPage < 0 {
-		return c, errors.New("parts must have at least 5 MiB, tries be positive, timeouts and pages not negative")
+	if c.OnePut == 0 {
+		c.OnePut = max(256<<20, c.PartSize)
+	}
+	if c.PartSize < 5<<20 || c.OnePut < c.PartSize || c.OnePut > maxOnePut {
+		return c, fmt.Errorf("parts must have at least 5 MiB, and one request at least a part and at most %d bytes", int64(maxOnePut))
+	}
+	if c.Tries < 1 || c.IdleTimeout < 0 || c.ListPage < 0 {
+		return c, errors.New("tries must be positive, timeouts and pages not negative")
 	}
 	return c, nil
 }

@@ -3,8 +3,10 @@ package s3
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"iter"
 	"math/rand/v2"
@@ -37,23 +39,26 @@ func (s *Store) name(key string) string {
 	return s.config.Prefix + "/" + key
 }
 
-// Put implements storage.Store. Objects longer than a part are uploaded in parts, each of
-// which is tried again by itself.
+// Put implements storage.Store. A body that is in memory, or an io.SectionReader at its beginning, goes in one request up to
+// Config.OnePut bytes, for a server may have to copy parts into one object in the end. All else goes in parts, each of which
+// is tried again by itself.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) error {
 	if err := storage.CheckKey(key); err != nil {
 		return err
 	}
 	body := io.Reader(&exactReader{r: r, left: size})
-	if section, ok := r.(*io.SectionReader); ok && section.Size() == size && size > s.config.PartSize {
-		body = section // its parts are read side by side, without a copy
-	}
-	if size <= s.config.PartSize {
-		// In memory, so that a failed try can begin again.
+	section, again := r.(*io.SectionReader)
+	again = again && section.Size() == size
+	switch {
+	case again:
+		body = section // each try begins again, and parts are read side by side, without a copy
+	case size <= s.config.PartSize:
 		b, err := io.ReadAll(body)
 		if err != nil {
 			return fmt.Errorf("put %s: %w", key, err)
 		}
-		body = bytes.NewReader(b)
+		section, again = io.NewSectionReader(bytes.NewReader(b), 0, size), true
+		body = section
 	}
 	opts := minio.PutObjectOptions{
 		PartSize:              uint64(s.config.PartSize),
@@ -64,6 +69,12 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) er
 		// checkpoint, a dataset or a version compares it with the SHA-256 in its manifest. One more over each chunk, on both sides,
 		// costs 1.5 s of a processor for 1 GiB.
 		DisableContentSha256: true,
+	}
+	if again && size <= s.config.OnePut {
+		opts.DisableMultipart = true
+		if err := announce(&opts, section, size); err != nil {
+			return fmt.Errorf("put %s: %w", key, err)
+		}
 	}
 	if _, err := s.core.Client.PutObject(ctx, s.config.Bucket, s.name(key), body, size, opts); err != nil {
 		return s.fail(ctx, "put", key, err)
@@ -86,6 +97,9 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, b []byte) error {
 		DisableContentSha256: len(b) == 0,
 	}
 	opts.SetMatchETagExcept("*") // If-None-Match
+	if err := announce(&opts, bytes.NewReader(b), int64(len(b))); err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
 	for try := 1; ; try++ {
 		_, err := s.core.Client.PutObject(ctx, s.config.Bucket, s.name(key), bytes.NewReader(b), int64(len(b)), opts)
 		switch {
@@ -102,6 +116,22 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, b []byte) error {
 			return s.fail(ctx, "put", key, err)
 		}
 	}
+}
+
+// announce sends a checksum of the body before it. A server then refuses a body that ends early because its sender did;
+// versitygw would take what came for the whole object. And it need not make one of its own, which may be slower than CRC32C.
+func announce(opts *minio.PutObjectOptions, body io.ReaderAt, size int64) error {
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	n, err := io.Copy(sum, io.NewSectionReader(body, 0, size))
+	if err != nil {
+		return err
+	}
+	if n < size {
+		return fmt.Errorf("%w: %d bytes fewer than announced", storage.ErrSize, size-n)
+	}
+	// With small letters minio-go would refuse the name, unless it may send checksums of its own behind all bodies.
+	opts.UserMetadata = map[string]string{"X-Amz-Checksum-Crc32c": base64.StdEncoding.EncodeToString(sum.Sum(nil))}
+	return nil
 }
 
 // compare decides about an object that was there before: our own bytes are no conflict, for

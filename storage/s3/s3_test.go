@@ -1,14 +1,18 @@
 package s3
 
 import (
+	"bytes"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -191,12 +195,91 @@ func TestConnectionErrors(t *testing.T) {
 		"ca":     func(c *Config) { c.CAPEM = "nonsense" },
 		"prefix": func(c *Config) { c.Prefix = "/x" },
 		"part":   func(c *Config) { c.PartSize = 1 },
+		"one":    func(c *Config) { c.OnePut = c.PartSize - 1 },
+		"large":  func(c *Config) { c.OnePut = maxOnePut + 1 },
 	} {
 		cfg := good
 		change(&cfg)
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// A body that can be read again goes in one request, of which a failed try begins again; a larger one in parts.
+func TestOnePut(t *testing.T) {
+	const limit = 8 << 20
+	content := make([]byte, limit+1)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(content) // never fails
+	for name, c := range map[string]struct {
+		size     int64
+		requests []string
+	}{
+		"one":   {limit, []string{"PUT", "PUT"}},
+		"parts": {limit + 1, []string{"POST", "PUT", "PUT", "PUT", "POST"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			var requests []string
+			busy := first(1, method("PUT"), func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
+				answer(503, "SlowDown")(w, r, next)
+			})
+			cfg := fake(t, func(next http.Handler) http.Handler {
+				next = busy(next)
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method == "PUT" || r.Method == "POST" {
+						mu.Lock()
+						requests = append(requests, r.Method)
+						mu.Unlock()
+					}
+					next.ServeHTTP(w, r)
+				})
+			})
+			cfg.OnePut = limit
+			s := open(t, cfg)
+			if err := s.Put(t.Context(), "k", io.NewSectionReader(bytes.NewReader(content), 0, c.size), c.size); err != nil {
+				t.Fatal(err)
+			}
+			got, err := storage.ReadAll(t.Context(), s, "k", limit+1)
+			if err != nil || !bytes.Equal(got, content[:c.size]) {
+				t.Errorf("%d bytes came back as %d, %v", c.size, len(got), err)
+			}
+			if !slices.Equal(requests, c.requests) {
+				t.Errorf("asked %v, want %v", requests, c.requests)
+			}
+		})
+	}
+}
+
+// What is sent in one request has its checksum in front, so that no server takes a part of it for the whole.
+func TestChecksumIsAnnounced(t *testing.T) {
+	var got []string
+	s := open(t, fake(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "PUT" {
+				got = append(got, r.Header.Get("x-amz-checksum-crc32c"))
+			}
+			next.ServeHTTP(w, r)
+		})
+	}))
+	const text = "123456789"
+	for _, err := range []error{
+		s.Put(t.Context(), "a", strings.NewReader(text), 9),
+		s.Put(t.Context(), "b", io.NewSectionReader(strings.NewReader("0"+text), 1, 9), 9),
+		s.PutIfAbsent(t.Context(), "c", []byte(text)),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = "4waSgw==" // 0xe3069283, the check value of CRC-32C
+	if !slices.Equal(got, []string{want, want, want}) {
+		t.Errorf("announced %q, want %q", got, want)
+	}
+	short := io.NewSectionReader(strings.NewReader(text), 0, 10)
+	if err := s.Put(t.Context(), "d", short, 10); !errors.Is(err, storage.ErrSize) || len(got) != 3 {
+		t.Errorf("a body that is shorter than it says: %v, after %d requests", err, len(got))
 	}
 }
 

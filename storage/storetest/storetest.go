@@ -103,6 +103,13 @@ func testPutGet(t *testing.T, s Suite, st storage.Store) {
 		if err := st.Put(t.Context(), key+"-stream", iotest.OneByteReader(bytes.NewReader(want[:min(n, 1000)])), min(n, 1000)); err != nil {
 			t.Errorf("put from a slow reader: %v", err)
 		}
+		section := io.NewSectionReader(bytes.NewReader(append([]byte("before"), want...)), 6, n)
+		if err := st.Put(t.Context(), key+"-section", section, n); err != nil {
+			t.Errorf("put a section: %v", err)
+		}
+		if got := get(t, st, key+"-section"); !bytes.Equal(got, want) {
+			t.Errorf("a section of %d bytes came back as %d others", n, len(got))
+		}
 	}
 	_, _, err := st.Get(t.Context(), dir+"/none")
 	wantErr(t, "get a key that is not there", err, storage.ErrNotFound)
@@ -117,6 +124,8 @@ func testPutSize(t *testing.T, s Suite, st storage.Store) {
 		for name, size := range map[string]int64{"fewer": n + 1, "more": n - 1} {
 			key := fmt.Sprintf("%s/%s-%d", dir, name, n)
 			wantErr(t, name+" bytes than announced", st.Put(t.Context(), key, bytes.NewReader(b), size), storage.ErrSize)
+			section := io.NewSectionReader(bytes.NewReader(b), 0, n)
+			wantErr(t, name+" bytes than announced in a section", st.Put(t.Context(), key, section, size), storage.ErrSize)
 			_, err := st.Head(t.Context(), key)
 			wantErr(t, "head after a failed put", err, storage.ErrNotFound)
 		}

@@ -15,10 +15,12 @@ const (
 	formatVersion = 1
 	manifestName  = "manifest.json"
 
-	maxManifest = 1 << 20 // bytes
-	maxShards   = 4096
+	maxManifest = 1 << 20  // bytes
 	maxShard    = 64 << 30 // bytes
 )
+
+// MaxShards is how many shards a checkpoint may have.
+const MaxShards = 4096
 
 // Errors of this package, matched with errors.Is.
 var (
@@ -121,8 +123,8 @@ func (m Manifest) check() error {
 	if m.Best != nil && (math.IsNaN(m.Best.Value) || math.IsInf(m.Best.Value, 0)) {
 		return fmt.Errorf("best metric %s is %v", m.Best.Metric, m.Best.Value)
 	}
-	if len(m.Shards) == 0 || len(m.Shards) > maxShards {
-		return fmt.Errorf("%d shards, must be 1 to %d", len(m.Shards), maxShards)
+	if len(m.Shards) == 0 || len(m.Shards) > MaxShards {
+		return fmt.Errorf("%d shards, must be 1 to %d", len(m.Shards), MaxShards)
 	}
 	for i, s := range m.Shards {
 		if err := s.check(i); err != nil {

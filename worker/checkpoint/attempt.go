@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
@@ -17,25 +19,43 @@ import (
 	"tandem.dev/storage/sealed"
 )
 
+// sideBySide is how many shards of a rank are hashed and sent at a time: while one is brought to the disk of the store, others
+// keep the processors busy.
+const sideBySide = 3
+
 // attempt is one rank's part in a checkpoint, from the copy of its share to the end.
 type attempt struct {
 	number int64 // counts the attempts of this process
 	m      ckpt.Manifest
 	prefix string
 	rank   int
-	layout string
+	layout string // id
 	begin  time.Time
 
 	// The share is in memory, or in a file, or in the store.
 	inMemory bool
-	tensors  []safetensors.Tensor
-	file     string // path; empty while it is not on disk
-	bytes    int64  // about; exact once it is described
-	stuck    bool   // in memory though the store is away, for the disk does not take it
+	tensors  [][]safetensors.Tensor // by shard
+	file     string                 // path; empty while it is not on disk. One shard follows the other
+	bytes    int64                  // of the tensors
+	stuck    bool                   // in memory though the store is away, for the disk does not take it
 	cancel   context.CancelFunc
 
-	shards   []ckpt.Shard  // by rank; Key is empty where it is not known
-	overtook time.Duration // the interval after which the next was due, before this one was done; 0: it was done by then
+	shards   [][]ckpt.Shard // by rank; Key is empty where it is not known
+	overtook time.Duration  // the interval after which the next was due, before this one was done; 0: it was done by then
+}
+
+// hold takes the copy of this rank's share, in the order of the layout.
+func (a *attempt) hold(tensors []safetensors.Tensor, l layout) {
+	a.inMemory = true
+	for _, t := range tensors {
+		a.bytes += int64(len(t.Data))
+	}
+	for _, names := range l.shards[a.rank] {
+		a.tensors, tensors = append(a.tensors, tensors[:len(names)]), tensors[len(names):]
+	}
+	for _, mine := range l.shards {
+		a.shards = append(a.shards, make([]ckpt.Shard, len(mine)))
+	}
 }
 
 // drop forgets this process's copy of the share.
@@ -47,45 +67,62 @@ func (a *attempt) drop() {
 	}
 }
 
+// first is the index of this rank's first shard.
+func (a *attempt) first() (n int) {
+	for _, before := range a.shards[:a.rank] {
+		n += len(before)
+	}
+	return n
+}
+
 // part is this rank's word on its share.
 func (a *attempt) part() ckpt.Part {
 	return ckpt.Part{
 		Trial: a.m.Trial, Step: a.m.Step, Generation: a.m.Generation,
-		Rank: a.rank, World: len(a.shards), Layout: a.layout, Shard: a.shards[a.rank],
+		Rank: a.rank, World: len(a.shards), Layout: a.layout, First: a.first(), Shards: a.shards[a.rank],
 	}
 }
 
-// describe hashes the share, once.
-func (a *attempt) describe() (*safetensors.File, error) {
-	if a.shards[a.rank].Key != "" {
-		return safetensors.NewFile(a.tensors, nil)
+// describe hashes this rank's shard i, which is in memory, once.
+func (a *attempt) describe(i int) (*safetensors.File, error) {
+	mine := a.shards[a.rank]
+	if mine[i].Key != "" {
+		return safetensors.NewFile(a.tensors[i], nil)
 	}
-	shard, f, err := ckpt.NewShard(a.rank, a.tensors)
+	shard, f, err := ckpt.NewShard(a.first()+i, a.tensors[i])
 	if err != nil {
 		return nil, err
 	}
-	a.shards[a.rank] = shard
+	mine[i] = shard
 	return f, nil
 }
 
 // put writes the share to the store, from where it is, and this rank's word on it.
 func (a *attempt) put(ctx context.Context, s storage.Store) error {
-	var body io.ReaderAt
-	if a.inMemory {
-		f, err := a.describe()
-		if err != nil {
-			return err
-		}
-		body = f
-	} else {
+	body := func(i int) (io.ReaderAt, error) { return a.describe(i) }
+	if !a.inMemory {
 		f, err := os.Open(a.file)
 		if err != nil {
 			return fmt.Errorf("a checkpoint that waited on disk: %w", err)
 		}
 		defer f.Close()
-		body = f
+		body = func(i int) (io.ReaderAt, error) { return a.section(f, i), nil }
 	}
-	if err := ckpt.PutShard(ctx, s, a.prefix, a.shards[a.rank], body); err != nil {
+	uploads, uploading := errgroup.WithContext(ctx)
+	uploads.SetLimit(sideBySide)
+	for i := range a.shards[a.rank] {
+		uploads.Go(func() error {
+			if err := uploading.Err(); err != nil {
+				return err // another failed, or it was given up
+			}
+			from, err := body(i)
+			if err != nil {
+				return err
+			}
+			return ckpt.PutShard(uploading, s, a.prefix, a.shards[a.rank][i], from)
+		})
+	}
+	if err := uploads.Wait(); err != nil {
 		return err
 	}
 	if a.rank == 0 {
@@ -94,12 +131,17 @@ func (a *attempt) put(ctx context.Context, s storage.Store) error {
 	return ckpt.PutPart(ctx, s, a.prefix, a.part())
 }
 
+// section is this rank's shard i in its file.
+func (a *attempt) section(file *os.File, i int) *io.SectionReader {
+	begin := int64(0)
+	for _, before := range a.shards[a.rank][:i] {
+		begin += before.Bytes
+	}
+	return io.NewSectionReader(file, begin, a.shards[a.rank][i].Bytes)
+}
+
 // toFile writes the share to local disk, for this process only: it need not outlive it.
 func (a *attempt) toFile(path string) error {
-	f, err := a.describe()
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -107,7 +149,12 @@ func (a *attempt) toFile(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteTo(out)
+	for i := 0; i < len(a.tensors) && err == nil; i++ {
+		var f *safetensors.File
+		if f, err = a.describe(i); err == nil {
+			_, err = f.WriteTo(out)
+		}
+	}
 	if end := out.Close(); err == nil {
 		err = end
 	}

@@ -11,7 +11,9 @@
 // waits for the others). The ranks decide alike which checkpoints they write: Busy is summed
 // over them in the loop's sync, and Free tells all at the same step that none is.
 //
-// Invariants: at most one upload is under way on a rank, and of a large state one copy in
+// A share is one shard or several, which go to the store side by side (lay).
+//
+// Invariants: at most one share is under way on a rank, and of a large state one copy in
 // memory. No call but Wait, Close and the last Save waits. What waits is the newest and the
 // best, no more. A checkpoint is reported after its manifest is committed, never before. What
 // is damaged is not loaded; the newest sound one that is not newer than the named one takes

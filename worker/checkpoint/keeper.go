@@ -38,6 +38,7 @@ type Config struct {
 	Resume     *tandemv1.Checkpoint // to start from, of this trial or another; nil: from the beginning
 	Spool      string               // folder for checkpoints that wait for the store; empty: only the newest waits, in memory
 	SpoolBytes int64                // of all that wait there; 0 means 8 GiB
+	ShardBytes int64                // that a shard has at most, if it is not a single tensor; the same on all ranks; 0 means 64 MiB
 }
 
 // Deps of a Keeper.
@@ -52,6 +53,8 @@ type Deps struct {
 }
 
 const (
+	// Shards are hashed, sent and brought to the store's disk side by side, and a request that fails has little to send again.
+	shardBytes = 64 << 20
 	// A share up to this many bytes may wait in memory for the one before.
 	queueBytes = 32 << 20
 	// Checkpoints of which other ranks' parts are missing; of more the oldest is given up.
@@ -102,6 +105,9 @@ func New(c Config, d Deps) *Keeper {
 	if c.SpoolBytes == 0 {
 		c.SpoolBytes = 8 << 30
 	}
+	if c.ShardBytes == 0 {
+		c.ShardBytes = shardBytes
+	}
 	k := &Keeper{Config: c, Deps: d, wake: make(chan struct{}, 1), changed: make(chan struct{})}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k
@@ -130,13 +136,13 @@ func (k *Keeper) Reserve(state ckpt.Source) error {
 	if err != nil {
 		return err
 	}
-	of, _ := shares(names, bytes, k.World)
+	tensors := slices.Concat(lay(names, bytes, k.World, k.ShardBytes).shards[k.Rank]...)
 	size := make(map[string]int64, len(names))
 	for i, name := range names {
 		size[name] = bytes[i]
 	}
 	mine := int64(0)
-	for _, name := range of[k.Rank] {
+	for _, name := range tensors {
 		mine += size[name]
 	}
 	k.mu.Lock()
@@ -148,7 +154,7 @@ func (k *Keeper) Reserve(state ckpt.Source) error {
 	}
 	go func() {
 		var spare []safetensors.Tensor
-		for _, name := range of[k.Rank] {
+		for _, name := range tensors {
 			if k.ctx.Err() != nil {
 				break
 			}
@@ -210,7 +216,7 @@ func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, l
 	if err != nil {
 		return err
 	}
-	of, layout := shares(names, bytes, k.World)
+	l := lay(names, bytes, k.World, k.ShardBytes)
 	begin := time.Now()
 	interval := begin.Sub(k.due)
 	k.due = begin
@@ -220,18 +226,16 @@ func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, l
 	}
 	m.Job, m.Trial, m.SpecHash, m.DatasetID, m.Generation = k.Job, k.Trial, k.SpecHash, k.DatasetID, k.Generation
 	m.SavedUnixMS = time.Now().UnixMilli()
-	a := &attempt{m: m, prefix: ckpt.Prefix(k.Prefix, m.Step, m.Generation), rank: k.Rank, layout: layout, begin: begin, shards: make([]ckpt.Shard, k.World)}
+	a := &attempt{m: m, prefix: ckpt.Prefix(k.Prefix, m.Step, m.Generation), rank: k.Rank, layout: l.id, begin: begin}
 	k.mu.Lock()
 	spare := k.spare
 	k.spare = nil
 	k.mu.Unlock()
-	if a.tensors, err = state.StateOf(of[k.Rank], spare); err != nil {
+	tensors, err := state.StateOf(slices.Concat(l.shards[k.Rank]...), spare)
+	if err != nil {
 		return err
 	}
-	a.inMemory = true
-	for _, t := range a.tensors {
-		a.bytes += int64(len(t.Data))
-	}
+	a.hold(tensors, l)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.count++

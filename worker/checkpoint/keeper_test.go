@@ -29,6 +29,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // state is a training state in which every byte is the same.
 type state byte
 
+// shardBytes are fewer than by default, for the speed of tests.
+const shardBytes = 40 << 20
+
 var tensorSizes = map[string]int64{"model.w": 30, "model.b": 3, "optim.w.exp_avg": 30, "optim.b.exp_avg": 3, "optim.step": 1}
 
 func (s state) StateSizes() ([]string, []int64, error) {
@@ -78,7 +81,7 @@ func newBench() *bench {
 }
 
 func (b *bench) keeper(change ...func(*checkpoint.Config, *checkpoint.Deps)) *checkpoint.Keeper {
-	c := checkpoint.Config{Job: "job-1", Trial: "trial-1", SpecHash: "hash", DatasetID: "data-1", Prefix: "trials/trial-1/ckpt", Generation: 1}
+	c := checkpoint.Config{Job: "job-1", Trial: "trial-1", SpecHash: "hash", DatasetID: "data-1", Prefix: "trials/trial-1/ckpt", Generation: 1, ShardBytes: shardBytes}
 	d := checkpoint.Deps{Store: b.store, Log: zerolog.Nop(), Report: func(_ context.Context, c *tandemv1.Checkpoint) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -117,14 +117,15 @@ func whole(s state) []safetensors.Tensor {
 	return sorted(all)
 }
 
-// What w ranks save, v ranks load, whatever the two are: more ranks than tensors, too.
+// What w ranks save, v ranks load, whatever the two are, more ranks than tensors, too, and however small the shards.
 func TestAnyWorldLoadsWhatAnyWorldSaved(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w, v := rapid.IntRange(1, 8).Draw(rt, "w"), rapid.IntRange(1, 8).Draw(rt, "v")
+		limit := rapid.Int64Range(1, 70).Draw(rt, "limit")
 		cursor := ckpt.Cursor{Epoch: 3, Position: rapid.Int64Range(0, 1<<40).Draw(rt, "position")}
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench()
-			all := b.ranks(w, 1)
+			all := b.ranks(w, 1, func(c *checkpoint.Config, _ *checkpoint.Deps) { c.ShardBytes = limit })
 			m := at(9)
 			m.Cursor = cursor
 			saveOn(t, all, m, true)
@@ -141,7 +142,7 @@ func TestAnyWorldLoadsWhatAnyWorldSaved(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					if diff := cmp.Diff(whole(9), sorted(got)); diff != "" || m.Cursor != cursor || len(m.Shards) != w {
+					if diff := cmp.Diff(whole(9), sorted(got)); diff != "" || m.Cursor != cursor || len(m.Shards) < w || w == 1 && limit < 67 && len(m.Shards) == 1 {
 						t.Errorf("%d ranks saved, %d load: %+v\n%s", w, v, m, diff)
 					}
 				})

@@ -6,19 +6,53 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+
+	"tandem.dev/storage/ckpt"
 )
 
-// shares parts the tensors of a state over the ranks, about evenly by their bytes, and names
-// the result: ranks of which one sees another state or world do not get the same layout. The
-// same arguments give the same shares, each in the order of the state.
-func shares(names []string, bytes []int64, world int) (of [][]string, layout string) {
-	bySize := make([]int, len(names))
+// layout says which tensors of a state are in which shard of a checkpoint, and which shards are whose.
+type layout struct {
+	shards [][][]string // names of tensors by rank and shard; a shard's index counts those of the ranks before, too
+	id     string       // sha256 of it
+}
+
+// lay parts the tensors of a state over the ranks, about evenly by their bytes, and those of each rank into shards of at most
+// limit bytes, or of one tensor that has more. The same arguments give the same layout; ranks of which one sees another state or
+// world do not get the same id. A rank's tensors are in the order of the state. It has at least one shard, which is empty if it
+// has none. Where a checkpoint would have too many shards, they are larger.
+func lay(names []string, bytes []int64, world int, limit int64) layout {
+	of := share(bytes, world)
+	for cuts(of, bytes, limit) > max(world, ckpt.MaxShards) {
+		limit *= 2
+	}
+	l := layout{shards: make([][][]string, world)}
+	h := sha256.New()
+	fmt.Fprintln(h, world)
+	index := 0
+	for rank, mine := range of {
+		for _, tensors := range cut(mine, bytes, limit) {
+			var shard []string
+			for _, i := range tensors {
+				shard = append(shard, names[i])
+				fmt.Fprintf(h, "%d %d %d %s\n", rank, index, bytes[i], names[i])
+			}
+			l.shards[rank] = append(l.shards[rank], shard)
+			index++
+		}
+	}
+	l.id = hex.EncodeToString(h.Sum(nil))
+	return l
+}
+
+// share returns which tensors are whose: the largest first, each to the rank that has the fewest bytes so far.
+func share(bytes []int64, world int) (of [][]int) {
+	bySize := make([]int, len(bytes))
 	for i := range bySize {
 		bySize[i] = i
 	}
 	slices.SortStableFunc(bySize, func(a, b int) int { return cmp.Compare(bytes[b], bytes[a]) })
 	load := make([]int64, world)
-	owner := make([]int, len(names))
+	of = make([][]int, world)
 	for _, i := range bySize {
 		least := 0
 		for rank := range load {
@@ -26,14 +60,32 @@ func shares(names []string, bytes []int64, world int) (of [][]string, layout str
 				least = rank
 			}
 		}
-		owner[i] = least
+		of[least] = append(of[least], i)
 		load[least] += bytes[i]
 	}
-	of = make([][]string, world)
-	h := sha256.New()
-	for i, name := range names {
-		of[owner[i]] = append(of[owner[i]], name)
-		fmt.Fprintf(h, "%d %d %s\n", owner[i], bytes[i], name)
+	for _, mine := range of {
+		slices.Sort(mine)
 	}
-	return of, hex.EncodeToString(h.Sum(nil))
+	return of
+}
+
+// cut parts a rank's tensors into shards: a new one begins where the one before would have more than limit bytes.
+func cut(mine []int, bytes []int64, limit int64) (shards [][]int) {
+	begin, size := 0, int64(0)
+	for at, i := range mine {
+		if at > begin && size+bytes[i] > limit {
+			shards = append(shards, mine[begin:at])
+			begin, size = at, 0
+		}
+		size += bytes[i]
+	}
+	return append(shards, mine[begin:])
+}
+
+// cuts counts the shards of all ranks.
+func cuts(of [][]int, bytes []int64, limit int64) (n int) {
+	for _, mine := range of {
+		n += len(cut(mine, bytes, limit))
+	}
+	return n
 }

@@ -116,7 +116,7 @@ func (k *Keeper) write() bool {
 	}
 	k.writing = without(k.writing, a)
 	if a.bytes > queueBytes && err == nil {
-		k.spare = a.tensors
+		k.spare = slices.Concat(a.tensors...)
 	}
 	a.drop()
 	switch {
@@ -189,7 +189,7 @@ func (k *Keeper) commit(a *attempt) (saved ckpt.Manifest, missing int, err error
 	if missing > 0 || err != nil {
 		return saved, missing, err
 	}
-	saved, err = ckpt.Commit(k.ctx, k.Store, a.prefix, a.m, a.shards)
+	saved, err = ckpt.Commit(k.ctx, k.Store, a.prefix, a.m, slices.Concat(a.shards...))
 	return saved, 0, err
 }
 
@@ -199,7 +199,7 @@ func (k *Keeper) report(a *attempt, saved ckpt.Manifest) error {
 	if err != nil {
 		return err
 	}
-	k.Log.Info().Int64("step", a.m.Step).Str("ckpt", a.prefix).Int64("bytes", c.GetBytes()).Int("shards", len(a.shards)).
+	k.Log.Info().Int64("step", a.m.Step).Str("ckpt", a.prefix).Int64("bytes", c.GetBytes()).Int("shards", len(saved.Shards)).
 		Int64("dur_ms", time.Since(a.begin).Milliseconds()).Msg("checkpoint committed")
 	if err := k.Report(k.ctx, c); err != nil {
 		return fmt.Errorf("report checkpoint %s: %w", a.prefix, err)

@@ -302,6 +302,7 @@ void Group::join(uintptr_t rendezvous, const tdm_group_config& config) {
   c10::intrusive_ptr<Backend> gloo_backend;
   // Gloo between all ranks, or between the first ranks of the hosts.
   const bool flat = !place.sharing && !cuda;
+  at_once_ = !flat;
   const auto& mine = place.ranks_of[place.host_of[rank]];
   const int places = flat ? size : static_cast<int>(place.hosts.size());
   const int my_place = flat ? rank : static_cast<int>(place.host_of[rank]);

@@ -67,6 +67,8 @@ class Group {
   std::chrono::nanoseconds waiting() const;
   // Bytes of gradients that are reduced where they lie, without a copy.
   size_t in_place() const { return shared_ ? shared_->taken() : 0; }
+  // Whether an all-reduce is over when it returns.
+  bool at_once() const { return at_once_; }
   // How values travel, and why not through shared memory.
   const std::string& transport() const { return transport_; }
 
@@ -99,6 +101,7 @@ class Group {
   std::shared_ptr<Traffic> traffic_ = std::make_shared<Traffic>();
   c10::Device device_;
   int rank_, size_;
+  bool at_once_ = false;
   bool no_room_ = false; // for tests
 };
 

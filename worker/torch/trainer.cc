@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
+#include <limits>
 #include <set>
 #include <unordered_map>
 
@@ -173,10 +174,14 @@ void Trainer::build_reducer() {
     params.push_back(p->second);
   }
   group_->make_room(params);
-  group_->collective([&] {
-    reducer_ = new_reducer(params, names, group_->handle(), config_.first_bucket_bytes,
-                           config_.bucket_bytes);
-  });
+  // Where an all-reduce is over when it returns, one that comes early hides no time,
+  // and each is a meeting at which the slower rank keeps the other waiting.
+  int64_t bytes = config_.bucket_bytes;
+  if (bytes == 0 && device_.is_cuda()) bytes = 25 << 20;
+  if (bytes == 0) bytes = group_->at_once() ? std::numeric_limits<int64_t>::max() : 1 << 20;
+  const int64_t first = group_->at_once() ? bytes : std::min<int64_t>(bytes, 1 << 20);
+  group_->collective(
+      [&] { reducer_ = new_reducer(params, names, group_->handle(), first, bytes); });
 }
 
 void Trainer::sync_state(int root) {

@@ -20,7 +20,8 @@ type TrainerConfig struct {
 	Optimizer OptimizerConfig
 	// ClipNorm bounds the Euclidean norm of all gradients; 0 does not.
 	ClipNorm float64
-	// BucketBytes is the size from which gradients are reduced while backward goes on; 0 means 1 MiB on the CPU, 25 MiB on CUDA.
+	// BucketBytes is the size from which gradients are reduced while backward goes on; 0 means 25 MiB on CUDA, 1 MiB over Gloo
+	// alone, and all at the end where ranks share memory.
 	BucketBytes int64
 
 	foreach bool // for tests: torch's list operators where own loops would do
@@ -48,16 +49,12 @@ func NewTrainer(c TrainerConfig) (*Trainer, error) {
 		return nil, fmt.Errorf("clip norm %g is negative", c.ClipNorm)
 	case c.BucketBytes < 0:
 		return nil, fmt.Errorf("bucket size %d is negative", c.BucketBytes)
-	case c.BucketBytes == 0 && c.Device.CUDA:
-		c.BucketBytes = 25 << 20
-	case c.BucketBytes == 0:
-		c.BucketBytes = 1 << 20
 	}
 	o := c.Optimizer
 	cc := C.tdm_trainer_config{
 		loss: C.TDM_CROSS_ENTROPY, optimizer: C.TDM_SGD, momentum: C.double(o.Momentum), weight_decay: C.double(o.WeightDecay),
 		beta1: C.double(o.Beta1), beta2: C.double(o.Beta2), eps: C.double(o.Epsilon), nesterov: cbool(o.Nesterov),
-		clip_norm: C.double(c.ClipNorm), bucket_bytes: C.int64_t(c.BucketBytes), first_bucket_bytes: C.int64_t(min(c.BucketBytes, 1<<20)),
+		clip_norm: C.double(c.ClipNorm), bucket_bytes: C.int64_t(c.BucketBytes),
 		foreach: cbool(c.foreach),
 	}
 	if c.Loss == MSE {

@@ -24,8 +24,6 @@ type Config struct {
 	Only []string
 	// Models names the models whose throughput to measure; empty: all.
 	Models []string
-	// BucketBytes is the size of our buckets of gradients; 0: the trainer's choice.
-	BucketBytes int64
 	// Out is the folder of the results.
 	Out string
 }
@@ -43,7 +41,6 @@ func main() {
 	flag.Float64Var(&c.Seconds, "seconds", 4, "seconds of one measurement of throughput")
 	flag.StringVar(&only, "only", "", "groups to measure, with commas between: throughput, cluster, input, checkpoint, recovery, accuracy, search")
 	flag.StringVar(&models, "models", "", "models whose throughput to measure, with commas between: mlp, resnet8, gpt")
-	flag.Int64Var(&c.BucketBytes, "bucket", 0, "bytes of a bucket of gradients on our side; 0: the trainer's choice")
 	flag.StringVar(&c.Out, "out", "bench/results", "folder of the results")
 	flag.Parse()
 	if only != "" {

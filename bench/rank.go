@@ -24,7 +24,6 @@ func rankMain(args []string) error {
 	name := flags.String("name", "", "name of the workload")
 	rank := flags.Int("rank", 0, "rank")
 	ranks := flags.Int("ranks", 1, "ranks in all")
-	bucket := flags.Int64("bucket", 0, "bytes of a bucket of gradients; 0: the trainer's choice")
 	seconds := flags.Float64("seconds", 4, "seconds to measure")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -60,7 +59,7 @@ func rankMain(args []string) error {
 	}
 	trainer, err := torch.NewTrainer(torch.TrainerConfig{
 		Module: module, Group: group, Loss: torch.CrossEntropy,
-		Optimizer: w.optimizer, BucketBytes: *bucket,
+		Optimizer: w.optimizer,
 	})
 	if err != nil {
 		return err

@@ -135,7 +135,7 @@ func oursOnce(ctx context.Context, c Config, w workload, ranks int, file string)
 	for rank := range ranks {
 		cmd := exec.CommandContext(ctx, self, "rank", "-socket", socket, "-model", file, "-name", w.model,
 			"-rank", strconv.Itoa(rank), "-ranks", strconv.Itoa(ranks),
-			"-bucket", strconv.FormatInt(c.BucketBytes, 10), "-seconds", fmt.Sprint(c.Seconds))
+			"-seconds", fmt.Sprint(c.Seconds))
 		cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1")
 		cmd.Stderr = os.Stderr
 		if rank == 0 {

@@ -121,11 +121,11 @@ class HostGroup : public Backend {
     if (!here && shared_) shared_->broadcast(t.data_ptr(), t.nbytes(), 0);
   }
 
-  // Moves a bucket of gradients, when it first comes, to where all ranks of
-  // this host see it. Its views, the gradients, go with it.
+  // Moves gradients that lie one after the other, when they first come, to where
+  // all ranks of this host see them. Views go with them.
   void settle(const at::Tensor& t) {
-    const bool bucket = traffic_->step >= 0 && t.device().is_cpu();
-    if (!shared_ || !bucket || shared_->in_place(t.data_ptr())) return;
+    const bool gradients = traffic_->step >= 0 && t.device().is_cpu();
+    if (!shared_ || !gradients || shared_->in_place(t.data_ptr())) return;
     const auto& storage = t.storage();
     if (t.storage_offset() != 0 || storage.nbytes() != t.nbytes()) return;
     const auto memory = shared_->take(t.nbytes());

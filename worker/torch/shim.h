@@ -147,7 +147,7 @@ typedef struct {
   double momentum, weight_decay, beta1, beta2, eps;
   int32_t nesterov;
   double clip_norm; // 0: no clipping
-  int64_t bucket_bytes; // 0: as suits the group
+  int64_t bucket_bytes; // 0: as suits the device
   int32_t foreach; // the _foreach_ ops even where an own loop would do
 } tdm_trainer_config;
 

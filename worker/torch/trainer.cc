@@ -1,14 +1,12 @@
 #include "trainer.h"
 #include "digest.h"
 #include "fault.h"
-#include "reducer.h"
 
 #include <ATen/Context.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
-#include <limits>
 #include <set>
 #include <unordered_map>
 
@@ -102,13 +100,12 @@ Trainer::Trainer(const torch::jit::Module& module, c10::Device device,
 }
 
 Trainer::~Trainer() {
-  drop_reducer();
+  drop_average();
   drop_gradients();
 }
 
-void Trainer::drop_reducer() {
-  auto old = std::move(reducer_);
-  reducer_.reset();
+void Trainer::drop_average() {
+  auto old = std::move(average_);
   try {
     old.reset();
   } catch (...) {
@@ -127,15 +124,15 @@ void Trainer::mode(bool training) {
 }
 
 void Trainer::set_group(std::shared_ptr<Group> group) {
-  drop_reducer();
-  drop_gradients(); // they are views of the old buckets
+  drop_average();
+  drop_gradients(); // they are views of memory that ranks share
   group_ = std::move(group);
   if (!group_) return;
   if (group_->device() != device_)
     throw Failure(TDM_DEVICE, "the group is on " + group_->device().str() + ", the model on " +
                                   device_.str());
   verify_group();
-  build_reducer();
+  average_ = new_average(*group_, params_, config_.bucket_bytes);
 }
 
 // Refuses, on all ranks, models that are not of one make.
@@ -163,25 +160,6 @@ void Trainer::verify_group() {
     return from >= s.size() ? std::string("nothing") : s.substr(from, s.find('\n', from) - from);
   };
   throw Failure(TDM_STATE, "this rank has " + line(mine) + " where rank 0 has " + line(first));
-}
-
-void Trainer::build_reducer() {
-  // Gradients come from the last layer back.
-  std::vector<at::Tensor> params;
-  std::vector<std::string> names;
-  for (auto p = params_.rbegin(); p != params_.rend(); ++p) {
-    names.push_back(p->first);
-    params.push_back(p->second);
-  }
-  group_->make_room(params);
-  // Where an all-reduce is over when it returns, one that comes early hides no time,
-  // and each is a meeting at which the slower rank keeps the other waiting.
-  int64_t bytes = config_.bucket_bytes;
-  if (bytes == 0 && device_.is_cuda()) bytes = 25 << 20;
-  if (bytes == 0) bytes = group_->at_once() ? std::numeric_limits<int64_t>::max() : 1 << 20;
-  const int64_t first = group_->at_once() ? bytes : std::min<int64_t>(bytes, 1 << 20);
-  group_->collective(
-      [&] { reducer_ = new_reducer(params, names, group_->handle(), first, bytes); });
 }
 
 void Trainer::sync_state(int root) {
@@ -291,15 +269,20 @@ void Trainer::backward(const at::Tensor& loss, double scale, bool reduce, tdm_st
   auto grad = at::full({}, scale, loss.options());
   auto run = [&] { torch::autograd::backward({loss}, {grad}); };
   const auto start = Clock::now();
-  if (!reducer_ || !reduce) {
+  if (!average_ || !reduce) {
     as(TDM_MODEL, run);
     out.backward_ns += since(start);
     return;
   }
   auto& traffic = group_->traffic();
   traffic.begin(optimizer_->done());
-  reducer_->prepare_for_backward({});
-  group_->collective(run, TDM_MODEL);
+  average_->before_backward();
+  group_->collective(
+      [&] {
+        run();
+        average_->after_backward();
+      },
+      TDM_MODEL);
   traffic.step = -1;
   int64_t exposed = nanoseconds(traffic.blocked);
   if (traffic.launched > start) exposed += since(traffic.launched);
@@ -342,10 +325,7 @@ double Trainer::forward_backward(const Batch& batch, double loss_scale, int64_t 
 std::vector<at::Tensor> Trainer::gradients() {
   std::vector<at::Tensor> grads;
   for (auto& p : params_) {
-    if (!p.second.grad().defined())
-      throw Failure(TDM_MODEL, "the parameter " + p.first +
-                                   " takes no part in the loss: remove it from the model or set "
-                                   "its requires_grad to False");
+    if (!p.second.grad().defined()) throw untrained(p.first);
     grads.push_back(p.second.grad());
   }
   return grads;
@@ -355,7 +335,7 @@ std::vector<at::Tensor> Trainer::gradients() {
 // that throws has not been applied.
 void Trainer::step(const Batch& batch, double loss_scale, int64_t micro_batches, double lr,
                    int64_t seed, tdm_step_result& out) {
-  if (group_ && !reducer_)
+  if (group_ && !average_)
     throw Failure(TDM_PEER_LOST, "the process group broke in an earlier step");
   if (torn_) state(); // throws
   c10::AutoGradMode grad_mode(true);
@@ -364,7 +344,7 @@ void Trainer::step(const Batch& batch, double loss_scale, int64_t micro_batches,
   at::manual_seed(static_cast<uint64_t>(seed));
   keep_buffers();
   drop_gradients();
-  if (reducer_) reducer_->prepare_for_forward();
+  if (average_) average_->before_forward();
 
   out.rows = batch.x_shape[0];
   const int64_t done = optimizer_->done();
@@ -386,7 +366,7 @@ void Trainer::step(const Batch& batch, double loss_scale, int64_t micro_batches,
       start += Clock::now() - begin;
     }
   } catch (...) {
-    drop_reducer(); // it may wait for gradients that will never come
+    drop_average(); // it may wait for gradients that will never come
     drop_gradients();
     restore_buffers();
     throw;

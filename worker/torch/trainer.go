@@ -20,8 +20,8 @@ type TrainerConfig struct {
 	Optimizer OptimizerConfig
 	// ClipNorm bounds the Euclidean norm of all gradients; 0 does not.
 	ClipNorm float64
-	// BucketBytes is the size from which gradients are reduced while backward goes on; 0 means 25 MiB on CUDA, 1 MiB over Gloo
-	// alone, and all at the end where ranks share memory.
+	// BucketBytes is the size from which gradients are reduced while backward goes on; 0 means 1 MiB on the CPU, 25 MiB on CUDA.
+	// Where ranks share memory all are reduced after it.
 	BucketBytes int64
 
 	foreach bool // for tests: torch's list operators where own loops would do

@@ -1,13 +1,10 @@
 // One rank's training of one module.
 #pragma once
 
+#include "average.h"
 #include "group.h"
 #include "module.h"
 #include "optimizer.h"
-
-namespace c10d {
-class Reducer;
-}
 
 namespace tandem {
 
@@ -61,8 +58,7 @@ class Trainer {
   void restore_buffers();
   void update(const std::vector<at::Tensor>& grads, double scale, double lr);
   void verify_group();
-  void build_reducer();
-  void drop_reducer();
+  void drop_average();
   void drop_gradients();
   void mode(bool training);
 
@@ -73,7 +69,7 @@ class Trainer {
   bool has_buffers_;
   std::unique_ptr<Optimizer> optimizer_;
   std::shared_ptr<Group> group_;
-  std::shared_ptr<c10d::Reducer> reducer_;
+  std::unique_ptr<Average> average_;
   at::Tensor x_space_, y_space_, x_host_, y_host_; // reused from step to step
   std::vector<at::Tensor> kept_buffers_;           // as they were before the step
   bool torn_ = false;                              // the state is of no step

@@ -24,7 +24,8 @@ checkpoint: {every_steps: 750}
 // lost, and connections stay open.
 //
 //  1. One of the two is cut off from everybody: the other goes on with the third. Then its cable comes back, and it ends its rank.
-//  2. The two are cut from each other, and both reach everybody else: one of them goes on with the third.
+//  2. The two are cut from each other, and both reach everybody else: one of them goes on with the third, when they have found that
+//     out, or sooner, when one of them did not let go of the group in time.
 //
 // Both times no step is lost or done twice but the one in flight, and the end is that of an undisturbed training, bit for bit.
 func TestCutNetwork(t *testing.T) {
@@ -70,7 +71,11 @@ func TestCutNetwork(t *testing.T) {
 		if got.GetGeneration() < 2 || got.GetGeneration() > 4 {
 			t.Errorf("%s: generation %d", what, got.GetGeneration())
 		}
-		return at[0], at[1], c.run(0, "events", "--job", id)
+		events = c.run(0, "events", "--job", id)
+		if strings.Contains(events, "did not answer") { // what it did is in its log
+			t.Logf("%s: %s\n%s", what, events, c.run(0, "logs", id))
+		}
+		return at[0], at[1], events
 	}
 
 	_, off, events := train("cut off from all", func(_, second *host) error { return second.unplug() })
@@ -90,7 +95,7 @@ func TestCutNetwork(t *testing.T) {
 	first, second, events := train("cut from each other", func(first, second *host) error {
 		return errors.Join(first.cut(second), second.cut(first))
 	})
-	if !strings.Contains(events, "do not reach each other") {
+	if !strings.Contains(events, "do not reach each other") && !strings.Contains(events, "did not answer") {
 		t.Errorf("the events do not say what happened:\n%s", events)
 	}
 	for _, i := range []int{first, second} {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
+	"runtime/pprof"
 	"sync"
 	"syscall"
 	"time"
@@ -35,6 +37,9 @@ var errOrphan = errors.New("the agent is gone")
 
 // lastWord is how long an engine that ends tries to say why.
 const lastWord = 5 * time.Second
+
+// tardy is an engine that has not ended so long after it was told to. Its agent kills it after 4 s.
+const tardy = 2 * time.Second
 
 // runEngine does one task after another, as long as the agent has one.
 func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
@@ -90,6 +95,9 @@ func runTask(ctx context.Context, h *host, hello *tandemv1.HelloResponse, broken
 			return false, cause
 		}
 		// A call into libtorch may not come back soon; a replica finishes what it took.
+		if e.task.GetServe() == nil {
+			defer time.AfterFunc(tardy, func() { confess(os.Stderr) }).Stop()
+		}
 		select {
 		case err = <-done:
 		case <-time.After(lastWord):
@@ -101,6 +109,12 @@ func runTask(ctx context.Context, h *host, hello *tandemv1.HelloResponse, broken
 		return false, nil
 	}
 	return err == nil && e.task.GetTrain().GetInSweep(), err
+}
+
+// confess writes what every goroutine does, for whoever has to find out why an engine does not end.
+func confess(w io.Writer) {
+	fmt.Fprintf(w, "the engine was told to end %v ago and does not; what it does:\n", tardy)
+	_ = pprof.Lookup("goroutine").WriteTo(w, 2) // nobody is left to be told
 }
 
 func errOr(err, other error) error {

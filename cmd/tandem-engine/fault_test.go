@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/dataset"
+	"tandem.dev/worker/fault"
 	"tandem.dev/worker/model"
 )
 
@@ -186,6 +188,33 @@ func TestSignalEndsTraining(t *testing.T) {
 	}
 	if took := time.Since(begin); took > 4*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// An engine that is in the middle of something long when it is told to end says what that is, before its agent kills it.
+func TestWhoDoesNotEndSaysWhatItDoes(t *testing.T) {
+	slow := `{name: s, dataset: d, model: {cnn: {channels: [768, 768, 768], hidden: [16]}}, training: {batch: 1000, epochs: 100}}`
+	a := newAgent(t)
+	p := a.start(training{trial: trial(t, ""), spec: parse(t, slow), generation: 1}.task(t, 0), fault.Variable+"=forward:0:stop")
+	for range time.Tick(10 * time.Millisecond) { // it stops in the middle of its first step
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(stat), ") T ") {
+			break
+		}
+	}
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} {
+		if err := p.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.wait(t)
+	for _, want := range []string{"was told to end 2s ago and does not", "torch.(*Trainer).Step"} {
+		if !strings.Contains(p.log.String(), want) {
+			t.Errorf("%q is not in its log", want)
+		}
 	}
 }
 

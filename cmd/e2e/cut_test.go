@@ -24,8 +24,7 @@ checkpoint: {every_steps: 750}
 // lost, and connections stay open.
 //
 //  1. One of the two is cut off from everybody: the other goes on with the third. Then its cable comes back, and it ends its rank.
-//  2. The two are cut from each other, and both reach everybody else: one of them goes on with the third, when they have found that
-//     out, or sooner, when one of them did not let go of the group in time.
+//  2. The two are cut from each other, and both reach everybody else: one of them goes on with the third.
 //
 // Both times no step is lost or done twice but the one in flight, and the end is that of an undisturbed training, bit for bit.
 func TestCutNetwork(t *testing.T) {
@@ -95,7 +94,7 @@ func TestCutNetwork(t *testing.T) {
 	first, second, events := train("cut from each other", func(first, second *host) error {
 		return errors.Join(first.cut(second), second.cut(first))
 	})
-	if !strings.Contains(events, "do not reach each other") && !strings.Contains(events, "did not answer") {
+	if !strings.Contains(events, "do not reach each other") {
 		t.Errorf("the events do not say what happened:\n%s", events)
 	}
 	for _, i := range []int{first, second} {

@@ -55,7 +55,8 @@ func client(t *testing.T, c s3.Config) storage.Store {
 	return st
 }
 
-func TestConformance(t *testing.T) {
+// eachMetadata runs a test with either place for metadata, in a new folder.
+func eachMetadata(t *testing.T, test func(t *testing.T, c Config)) {
 	for name, sidecar := range map[string]bool{"xattr": false, "sidecar": true} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -64,16 +65,22 @@ func TestConformance(t *testing.T) {
 			}
 			c := config(dir)
 			c.Sidecar = sidecar
-			s := start(t, c)
-			cc := s.ClientConfig()
-			cc.PartSize, cc.ListPage = 5<<20, 3
-			storetest.Run(t, storetest.Suite{
-				New:      func(t *testing.T) storage.Store { return client(t, cc) },
-				Large:    11 << 20,
-				ListPage: 3,
-			})
+			test(t, c)
 		})
 	}
+}
+
+func TestConformance(t *testing.T) {
+	eachMetadata(t, func(t *testing.T, c Config) {
+		s := start(t, c)
+		cc := s.ClientConfig()
+		cc.PartSize, cc.ListPage = 5<<20, 3
+		storetest.Run(t, storetest.Suite{
+			New:      func(t *testing.T) storage.Store { return client(t, cc) },
+			Large:    11 << 20,
+			ListPage: 3,
+		})
+	})
 }
 
 func TestRestartKeepsObjects(t *testing.T) {
@@ -105,52 +112,44 @@ func TestRestartKeepsObjects(t *testing.T) {
 
 // Objects that were put when ETags were MD5s stay what they are.
 func TestObjectsWithAnMD5AsETag(t *testing.T) {
-	for name, sidecar := range map[string]bool{"xattr": false, "sidecar": true} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			if !sidecar && !hasXattr(dir) {
-				t.Skip("the temporary folder has no extended attributes")
-			}
-			c := config(dir)
-			c.Sidecar = sidecar
-			s := start(t, c)
-			st := client(t, s.ClientConfig())
-			for _, key := range []string{"a/old", "a/new"} {
-				if err := st.PutIfAbsent(t.Context(), key, []byte("kept")); err != nil {
-					t.Fatal(err)
-				}
-			}
-			const md5 = `"7ca0d5a2c8f0a5e8f8a2ad1ca6f1ea4c"`
-			var err error
-			if sidecar {
-				err = os.WriteFile(filepath.Join(dir, "sidecar", "tandem", "a", "old", "meta", "etag"), []byte(md5), 0o600)
-			} else {
-				err = unix.Setxattr(filepath.Join(dir, "buckets", "tandem", "a", "old"), "user.etag", []byte(md5), unix.XATTR_REPLACE)
-			}
-			if err != nil {
+	eachMetadata(t, func(t *testing.T, c Config) {
+		s := start(t, c)
+		st := client(t, s.ClientConfig())
+		for _, key := range []string{"a/old", "a/new"} {
+			if err := st.PutIfAbsent(t.Context(), key, []byte("kept")); err != nil {
 				t.Fatal(err)
 			}
-			if b, err := storage.ReadAll(t.Context(), st, "a/old", 10); err != nil || string(b) != "kept" {
-				t.Errorf("get: %q, %v", b, err)
+		}
+		const md5 = `"7ca0d5a2c8f0a5e8f8a2ad1ca6f1ea4c"`
+		var err error
+		if c.Sidecar {
+			err = os.WriteFile(filepath.Join(c.Dir, "sidecar", "tandem", "a", "old", "meta", "etag"), []byte(md5), 0o600)
+		} else {
+			err = unix.Setxattr(filepath.Join(c.Dir, "buckets", "tandem", "a", "old"), "user.etag", []byte(md5), unix.XATTR_REPLACE)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := storage.ReadAll(t.Context(), st, "a/old", 10); err != nil || string(b) != "kept" {
+			t.Errorf("get: %q, %v", b, err)
+		}
+		if info, err := st.Head(t.Context(), "a/old"); err != nil || info.Size != 4 {
+			t.Errorf("head: %+v, %v", info, err)
+		}
+		found := 0
+		for info, err := range st.List(t.Context(), "a/") {
+			if err != nil || info.Size != 4 {
+				t.Errorf("list: %+v, %v", info, err)
 			}
-			if info, err := st.Head(t.Context(), "a/old"); err != nil || info.Size != 4 {
-				t.Errorf("head: %+v, %v", info, err)
-			}
-			found := 0
-			for info, err := range st.List(t.Context(), "a/") {
-				if err != nil || info.Size != 4 {
-					t.Errorf("list: %+v, %v", info, err)
-				}
-				found++
-			}
-			if found != 2 {
-				t.Errorf("%d are listed", found)
-			}
-			if err := st.PutIfAbsent(t.Context(), "a/old", []byte("other")); !errors.Is(err, storage.ErrExists) {
-				t.Errorf("commit over it: %v", err)
-			}
-		})
-	}
+			found++
+		}
+		if found != 2 {
+			t.Errorf("%d are listed", found)
+		}
+		if err := st.PutIfAbsent(t.Context(), "a/old", []byte("other")); !errors.Is(err, storage.ErrExists) {
+			t.Errorf("commit over it: %v", err)
+		}
+	})
 }
 
 func TestRefuses(t *testing.T) {

@@ -80,6 +80,18 @@ func newBench() *bench {
 	return b
 }
 
+// away makes the store unavailable for so long, and returns when it is back.
+func (b *bench) away(d time.Duration) (back time.Time) {
+	back = time.Now().Add(d)
+	b.hook = func(context.Context, memstore.Op) memstore.Fault {
+		if time.Now().Before(back) {
+			return memstore.Fault{Err: storage.ErrUnavailable}
+		}
+		return memstore.Fault{}
+	}
+	return back
+}
+
 func (b *bench) keeper(change ...func(*checkpoint.Config, *checkpoint.Deps)) *checkpoint.Keeper {
 	c := checkpoint.Config{Job: "job-1", Trial: "trial-1", SpecHash: "hash", DatasetID: "data-1", Prefix: "trials/trial-1/ckpt", Generation: 1, ShardBytes: shardBytes}
 	d := checkpoint.Deps{Store: b.store, Log: zerolog.Nop(), Report: func(_ context.Context, c *tandemv1.Checkpoint) error {
@@ -194,13 +206,7 @@ func TestStoreFaultIsNoReasonToRollBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench()
 		b.saveAll(t, 10, 20)
-		back := time.Now().Add(time.Hour)
-		b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
-			if time.Now().Before(back) {
-				return memstore.Fault{Err: storage.ErrUnavailable}
-			}
-			return memstore.Fault{}
-		}
+		b.away(time.Hour)
 		told := 0
 		m, _, err := b.keeper(resume(b.reported[1])).Restore(t.Context(), func() { told++ })
 		if err != nil || m.Step != 20 || told != 1 {

@@ -11,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
-	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/memstore"
 	"tandem.dev/worker/checkpoint"
@@ -116,13 +115,7 @@ func TestStaleGenerationEnds(t *testing.T) {
 func TestOutageWithoutSpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench()
-		back := time.Now().Add(time.Hour)
-		b.hook = func(context.Context, memstore.Op) memstore.Fault {
-			if time.Now().Before(back) {
-				return memstore.Fault{Err: storage.ErrUnavailable}
-			}
-			return memstore.Fault{}
-		}
+		back := b.away(time.Hour)
 		k := b.keeper()
 		for step := range int64(5) {
 			instant(t, k, evaluated(step, min(step, 2)))
@@ -139,7 +132,7 @@ func TestOutageWithoutSpool(t *testing.T) {
 			t.Errorf("kept %v, want the best and the newest", got)
 		}
 
-		back = time.Now().Add(time.Hour)
+		b.away(time.Hour)
 		instant(t, k, at(6))
 		stopped, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -136,13 +136,7 @@ func TestRankLostBetweenItsShards(t *testing.T) {
 func TestShardsWaitOnDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench()
-		back := time.Now().Add(time.Hour)
-		b.hook = func(context.Context, memstore.Op) memstore.Fault {
-			if time.Now().Before(back) {
-				return memstore.Fault{Err: storage.ErrUnavailable}
-			}
-			return memstore.Fault{}
-		}
+		b.away(time.Hour)
 		dir := t.TempDir()
 		all := b.ranks(2, 1, cut, func(c *checkpoint.Config, _ *checkpoint.Deps) { c.Spool = dir })
 		saveOn(t, all, at(1), false)

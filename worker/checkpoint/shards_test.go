@@ -74,12 +74,11 @@ func TestShardFails(t *testing.T) {
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench()
-				failed := false
+				var failed atomic.Bool // shards are put side by side
 				b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
-					if failed || !strings.Contains(op.Key, fmt.Sprintf("/shard-%05d", shard)) {
+					if !strings.Contains(op.Key, fmt.Sprintf("/shard-%05d", shard)) || failed.Swap(true) {
 						return memstore.Fault{}
 					}
-					failed = true
 					return memstore.Fault{Err: c.err}
 				}
 				k := b.keeper(cut)

@@ -124,7 +124,7 @@ func freePort(listen string) (string, error) {
 
 // prepare makes the folders and the backend over them.
 func (s *Server) prepare() error {
-	root, sidecar := filepath.Join(s.config.Dir, "buckets"), filepath.Join(s.config.Dir, "sidecar")
+	root, beside := filepath.Join(s.config.Dir, "buckets"), filepath.Join(s.config.Dir, "sidecar")
 	if err := os.MkdirAll(filepath.Join(root, s.config.Bucket), 0o700); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (s *Server) prepare() error {
 		return err
 	}
 	useSidecar := s.config.Sidecar || !hasXattr(root)
-	if _, err := os.Stat(sidecar); err == nil {
+	if _, err := os.Stat(beside); err == nil {
 		useSidecar = true // metadata written before must be found again
 	}
 	// An ETag of the checksum that there is anyhow, instead of an MD5, which costs 1.5 s of a processor for 1 GiB. Nobody compares
@@ -140,22 +140,22 @@ func (s *Server) prepare() error {
 	opts := posix.PosixOpts{DataIntegrityEtag: true}
 	var store meta.MetadataStorer = meta.XattrMeta{}
 	if useSidecar {
-		if err := os.MkdirAll(sidecar, 0o700); err != nil {
+		if err := os.MkdirAll(beside, 0o700); err != nil {
 			return err
 		}
-		sc, err := meta.NewSideCar(sidecar)
+		sc, err := meta.NewSideCar(beside)
 		if err != nil {
 			return err
 		}
-		store, opts.SideCarDir = sc, sidecar
+		store, opts.SideCarDir = sidecar{SideCar: sc, root: root}, beside
 	} else {
-		sidecar = ""
+		beside = ""
 	}
 	be, err := posix.New(root, store, opts)
 	if err != nil {
 		return err
 	}
-	s.backend = &durable{Backend: be, root: root, sidecar: sidecar}
+	s.backend = &durable{Backend: be, root: root, sidecar: beside}
 	return nil
 }
 

@@ -131,6 +131,36 @@ func severed(t *testing.T, server string, after int64) (endpoint string) {
 	return l.Addr().String()
 }
 
+// Metadata beside an object is not written together with it: what a kill in the middle of a put or of a deletion leaves.
+func TestObjectDecidesWhetherItIsThere(t *testing.T) {
+	c := config(t.TempDir())
+	c.Sidecar = true
+	st := client(t, start(t, c).ClientConfig())
+	put := func(key, text string) error { return st.PutIfAbsent(t.Context(), key, []byte(text)) }
+	for _, key := range []string{"a/metadata-only", "a/object-only"} {
+		if err := put(key, "first"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(c.Dir, "buckets", "tandem", "a", "metadata-only")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(c.Dir, "sidecar", "tandem", "a", "object-only", "meta")); err != nil {
+		t.Fatal(err)
+	}
+	if err := put("a/metadata-only", "second"); err != nil {
+		t.Errorf("commit where only metadata is left: %v", err)
+	}
+	if err := put("a/object-only", "second"); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("commit over an object without metadata: %v", err)
+	}
+	for key, want := range map[string]string{"a/metadata-only": "second", "a/object-only": "first"} {
+		if b, err := storage.ReadAll(t.Context(), st, key, 10); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v, want %q", key, b, err, want)
+		}
+	}
+}
+
 // What a writer sent before it was lost is no object, however it was sent.
 func TestWriterIsLostInTheMiddle(t *testing.T) {
 	s := start(t, config(t.TempDir()))

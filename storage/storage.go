@@ -43,7 +43,8 @@ type Info struct {
 type Store interface {
 	// Put stores the size bytes of r. An object is seen whole or not at all. Putting the
 	// same bytes again is harmless; putting other bytes under a used key is a fault of
-	// the caller. ErrSize if r is shorter or longer than size.
+	// the caller. ErrSize if r is shorter or longer than size. Once Put has returned, r and
+	// the memory below it are the caller's again.
 	Put(ctx context.Context, key string, r io.Reader, size int64) error
 
 	// PutIfAbsent stores a small object (at most MaxCommit bytes) if there is none: of

@@ -112,7 +112,7 @@ func New(c Config) (*Store, error) {
 	client, err := minio.New(c.Endpoint, &minio.Options{
 		Creds:      credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""),
 		Secure:     c.TLS,
-		Transport:  transport,
+		Transport:  lender{transport},
 		Region:     c.Region,
 		MaxRetries: c.Tries,
 	})

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -130,53 +128,6 @@ func (a *app) replay(ctx context.Context, c *client.Client, id string, steps int
 		return &silentError{fmt.Errorf("job %s %s: %s", job, stateName(j.GetState()), j.GetReason())}
 	}
 	return nil
-}
-
-func (a *app) checkpointDownloadCommand() *cobra.Command {
-	var to string
-	var weights bool
-	cmd := &cobra.Command{
-		Use:   "download CHECKPOINT --to FOLDER",
-		Short: "Download the files of a checkpoint, or the model's weights",
-		Long: "Downloads all files of a checkpoint, or with --weights-only the parameters and buffers of the model as one\n" +
-			"safetensors file, under the names that PyTorch has for them.",
-		Args:              want("CHECKPOINT"),
-		ValidArgsFunction: a.complete(checkpointNames),
-		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			res, err := c.Checkpoints.GetCheckpoint(ctx, connect.NewRequest(&tandemv1.GetCheckpointRequest{Id: args[0]}))
-			if err != nil {
-				return err
-			}
-			id := res.Msg.GetCheckpoint().GetId()
-			if to == "" {
-				to = id
-			}
-			if weights {
-				return a.downloadWeights(ctx, c, id, to)
-			}
-			return a.downloadAll(ctx, c, "checkpoint/"+id, to)
-		}),
-	}
-	cmd.Flags().BoolVar(&weights, "weights-only", false, "only the model's weights, as one safetensors file")
-	cmd.Flags().StringVar(&to, "to", "", "folder; by default one named like the checkpoint")
-	return cmd
-}
-
-// downloadWeights receives the weights of a checkpoint into a folder.
-func (a *app) downloadWeights(ctx context.Context, c *client.Client, id, dir string) error {
-	const name = "weights.safetensors"
-	path := filepath.Join(dir, name)
-	bar := a.transferBar("Downloading", 0)
-	defer bar.Close()
-	if err := a.download(ctx, c, "checkpoint/"+id, name, path, bar); err != nil {
-		return err
-	}
-	bar.Close()
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	return a.show(&tandemv1.Artifact{Name: path, Bytes: info.Size()}, text(fmt.Sprintf("the weights, %s, are in %s", size(info.Size()), path)))
 }
 
 func (a *app) checkpointDeleteCommand() *cobra.Command {

@@ -58,8 +58,10 @@ type fake struct {
 	jobs    []*tandemv1.Job
 	intents []*tandemv1.SetJobIntentRequest
 	cordons []*tandemv1.CordonNodeRequest
-	files   map[string][]byte // by name, or hash
-	pruned  int               // calls that were no dry runs
+	files   map[string][]byte                    // by name, or hash
+	fetch   func(name string) error              // before a file is downloaded
+	ckpt    func() (*tandemv1.Checkpoint, error) // whichever is asked for; nil: it is there
+	pruned  int                                  // calls that were no dry runs
 	created *tandemv1.CreateDatasetRequest
 	tokens  []*tandemv1.CreateTokenRequest
 	version *tandemv1.Version // of any model
@@ -151,11 +153,24 @@ func (f *fake) ListArtifacts(context.Context, *connect.Request[tandemv1.ListArti
 }
 
 func (f *fake) DownloadArtifact(_ context.Context, r *connect.Request[tandemv1.DownloadArtifactRequest], s *connect.ServerStream[tandemv1.DownloadArtifactResponse]) error {
-	return s.Send(&tandemv1.DownloadArtifactResponse{Chunk: f.files[r.Msg.GetName()]})
+	if f.fetch != nil {
+		if err := f.fetch(r.Msg.GetName()); err != nil {
+			return err
+		}
+	}
+	b, ok := f.files[r.Msg.GetName()]
+	if !ok {
+		return connect.NewError(connect.CodeNotFound, errors.New("file: not found"))
+	}
+	return s.Send(&tandemv1.DownloadArtifactResponse{Chunk: b})
 }
 
 func (f *fake) GetCheckpoint(context.Context, *connect.Request[tandemv1.GetCheckpointRequest]) (*connect.Response[tandemv1.GetCheckpointResponse], error) {
-	return connect.NewResponse(&tandemv1.GetCheckpointResponse{Checkpoint: &tandemv1.Checkpoint{Id: "ckpt-1234"}}), nil
+	k, err := &tandemv1.Checkpoint{Id: "ckpt-1234", JobId: "job-1"}, error(nil)
+	if f.ckpt != nil {
+		k, err = f.ckpt()
+	}
+	return connect.NewResponse(&tandemv1.GetCheckpointResponse{Checkpoint: k}), err
 }
 
 func (f *fake) PruneCheckpoints(_ context.Context, r *connect.Request[tandemv1.PruneCheckpointsRequest]) (*connect.Response[tandemv1.PruneCheckpointsResponse], error) {

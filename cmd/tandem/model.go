@@ -193,7 +193,12 @@ with which offset and scale under "normalization", and what a row is made of.`,
 			if to == "" {
 				to = fmt.Sprintf("%s-%d", v.GetModel(), v.GetNumber())
 			}
-			return a.downloadAll(ctx, c, fmt.Sprintf("version/%s/%d", v.GetModel(), v.GetNumber()), to, normalizedNote)
+			owner := fmt.Sprintf("version/%s/%d", v.GetModel(), v.GetNumber())
+			list, err := c.Artifacts.ListArtifacts(ctx, connect.NewRequest(&tandemv1.ListArtifactsRequest{Owner: owner}))
+			if err != nil {
+				return err
+			}
+			return a.downloadAll(ctx, c, owner, list.Msg, to, normalizedNote)
 		}),
 	}
 	cmd.Flags().StringVar(&to, "to", "", "folder; by default MODEL-VERSION")

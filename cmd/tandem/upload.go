@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"connectrpc.com/connect"
-
 	"tandem.dev/cmd/tandem/client"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -87,51 +85,6 @@ func send(ctx context.Context, c *client.Client, header *tandemv1.UploadArtifact
 	return err
 }
 
-// download receives one file, whole or not at all.
-func (a *app) download(ctx context.Context, c *client.Client, owner, name, path string, progress *transfer) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("download %s: %w", name, err)
-	}
-	part := path + ".part"
-	defer func() {
-		if err != nil {
-			_ = os.Remove(part)
-		}
-	}()
-	begun := progress.done
-	err = retryTransfer(ctx, c, "download "+name, func() error {
-		progress.set(begun)
-		return receive(ctx, c, owner, name, part, progress)
-	})
-	if err != nil {
-		return err
-	}
-	return os.Rename(part, path)
-}
-
-func receive(ctx context.Context, c *client.Client, owner, name, path string, progress io.Writer) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	stream, err := c.Artifacts.DownloadArtifact(ctx, connect.NewRequest(&tandemv1.DownloadArtifactRequest{Owner: owner, Name: name}))
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	for stream.Receive() {
-		if _, err := f.Write(stream.Msg().GetChunk()); err != nil {
-			return err
-		}
-		_, _ = progress.Write(stream.Msg().GetChunk())
-	}
-	if err := stream.Err(); err != nil {
-		return err
-	}
-	return f.Close()
-}
-
 // retryTransfer begins a transfer again when the coordinator is lost on the way.
 func retryTransfer(ctx context.Context, c *client.Client, what string, transfer func() error) error {
 	var err error
@@ -152,29 +105,4 @@ func retryTransfer(ctx context.Context, c *client.Client, what string, transfer 
 		}
 	}
 	return fmt.Errorf("%s: %w", what, c.Explain(err))
-}
-
-// downloadAll receives all files of an owner into a folder, and adds notes to what it says.
-func (a *app) downloadAll(ctx context.Context, c *client.Client, owner, dir string, notes ...part) error {
-	res, err := c.Artifacts.ListArtifacts(ctx, connect.NewRequest(&tandemv1.ListArtifactsRequest{Owner: owner}))
-	if err != nil {
-		return err
-	}
-	var total int64
-	for _, f := range res.Msg.GetArtifacts() {
-		total += f.GetBytes()
-	}
-	bar := a.transferBar("Downloading", total)
-	defer bar.Close()
-	for _, f := range res.Msg.GetArtifacts() {
-		if !filepath.IsLocal(f.GetName()) {
-			return fmt.Errorf("the cluster names a file %q, which lies outside the folder", f.GetName())
-		}
-		if err := a.download(ctx, c, owner, f.GetName(), filepath.Join(dir, f.GetName()), bar); err != nil {
-			return err
-		}
-	}
-	bar.Close()
-	said := text(fmt.Sprintf("%d files, %s, are in %s", len(res.Msg.GetArtifacts()), size(total), dir))
-	return a.show(res.Msg, append([]part{said}, notes...)...)
 }

@@ -178,6 +178,7 @@ func nodesOf(unreached []elastic.Unreached) (all, filtered []string) {
 type meeting struct {
 	host       *host
 	generation int64
+	patience   time.Duration // with each value; 0: no end
 }
 
 // Set implements torch.Rendezvous.
@@ -190,6 +191,11 @@ func (m meeting) Set(ctx context.Context, key string, value []byte) error {
 
 // Get implements torch.Rendezvous.
 func (m meeting) Get(ctx context.Context, key string) ([]byte, error) {
+	if m.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, m.patience)
+		defer cancel()
+	}
 	res, err := m.host.client.EngineRendezvousGet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousGetRequest{
 		EngineId: m.host.id, Generation: m.generation, Key: key,
 	}))

@@ -40,7 +40,7 @@ func follow(o elastic.Orders, c *tandemv1.ControlResponse) elastic.Orders {
 		o.Broken = o.Broken && g.GetGeneration() == o.Group.Generation
 		o.Group = elastic.Group{
 			Generation: g.GetGeneration(), Rank: int(g.GetRank()), World: int(g.GetWorldSize()),
-			LocalRank: int(g.GetLocalRank()), Planned: g.GetPlanned(),
+			LocalRank: int(g.GetLocalRank()), Planned: g.GetPlanned(), Formed: g.GetFormed(), Relay: g.GetRelay(),
 			Peers: peersOf(g.GetPeers()),
 		}
 	case *tandemv1.ControlResponse_Break:

@@ -28,6 +28,8 @@ import (
 const (
 	// collectiveTimeout is the backstop for a hung rank; the deadlines of package train come first.
 	collectiveTimeout = 2 * time.Minute
+	// meetPatience with a rank that could come at once, longer than it takes to find out that a node is not reached.
+	meetPatience = knockPatience + 2*time.Second
 	// uploadGrace is how long a failed training goes on with a checkpoint that was under way.
 	uploadGrace = 3 * time.Second
 )
@@ -193,15 +195,19 @@ func (m *member) openDoor() {
 
 // Join forms the process group of a generation; there is none for a single rank.
 func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
-	m.host.generation.Store(g.Generation)
+	fresh := m.host.generation.Swap(g.Generation) == 0
 	m.rank = g.Rank
 	if m.replay != nil {
 		m.loop.Forget() // who is rank 0 now may have had other rows before
 	}
 	fault.Point("join", m.Step())
-	now := train.Generation{Number: g.Generation, Rank: g.Rank, World: g.World}
+	now := train.Generation{Number: g.Generation, Rank: g.Rank, World: g.World, Relay: g.Relay}
 	if g.World > 1 {
-		formed, err := m.form(ctx, g)
+		patience := meetPatience
+		if g.Planned && fresh {
+			patience = 0 // the others come when they get to a step boundary
+		}
+		formed, err := m.form(ctx, g, patience)
 		if err != nil {
 			return 0, fmt.Errorf("meet the other ranks: %w", broken(err))
 		}
@@ -216,15 +222,20 @@ func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 	return step, broken(err)
 }
 
-func (m *member) form(ctx context.Context, g elastic.Group) (*torch.Group, error) {
+// form meets the other ranks, each of which has patience to come; 0: as long as it takes.
+func (m *member) form(ctx context.Context, g elastic.Group, patience time.Duration) (*torch.Group, error) {
 	if missing := knock(ctx, g.Peers, (&net.Dialer{}).DialContext); len(missing) > 0 {
 		return nil, fmt.Errorf("%w: %w", elastic.ErrBroken, &elastic.UnreachableError{Peers: missing, Within: knockPatience})
 	}
 	formed, err := torch.NewGroup(ctx, torch.GroupConfig{
-		Rank: g.Rank, WorldSize: g.World, Rendezvous: meeting{m.host, g.Generation},
+		Rank: g.Rank, WorldSize: g.World, Rendezvous: meeting{m.host, g.Generation, patience},
 		Prefix: "gen" + strconv.FormatInt(g.Generation, 10) + "/", BindAddress: m.task.GetBindHost(),
 		Timeout: collectiveTimeout, Device: m.device,
 	})
+	if errors.Is(err, torch.ErrTimeout) {
+		// No sign of who hangs: all others have to say that they do not.
+		return nil, fmt.Errorf("%w: a rank did not come to meet the others: %v", elastic.ErrBroken, err) //nolint:errorlint // a step that hangs is another matter
+	}
 	if err != nil {
 		return nil, err
 	}

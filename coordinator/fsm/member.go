@@ -70,15 +70,21 @@ func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64
 		return
 	}
 	alloc = state.Clone(alloc)
-	alloc.FormedStep = step
+	alloc.FormedStep, alloc.FormedAt = step, a.now
 	a.Put(alloc)
 	a.progressed(alloc.GetTrialId(), step, false)
 	a.reach(alloc)
 }
 
-// groupBroken takes the word of a rank that the committed group does not work any more for it; that of an older one is no news.
+// groupBroken takes the word of a rank that the committed group does not work any more for it. That of an older one is no news, but
+// for the one before a planned change, while nobody has gone over: whom that waits for, the committed one would wait for too.
 func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, generation int64, b *tandemv1.GroupBroken, n *tandemv1.Node) {
-	if generation != alloc.GetGeneration() || !state.InGroup(m) || state.MemberEnded(m.GetState()) {
+	if state.MemberEnded(m.GetState()) {
+		return
+	}
+	answers := generation == alloc.GetGeneration() && state.HoldsState(m)
+	before := generation == alloc.GetGeneration()-1 && alloc.GetPlanned() && alloc.GetFormedStep() < 0
+	if !answers && !before {
 		return
 	}
 	if len(state.MembersIn(alloc, finished)) > 0 {
@@ -89,24 +95,32 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 		a.part(alloc, n, other, slices.Contains(b.GetFiltered(), other))
 	}
 	first := !alloc.GetBroken()
-	alloc = a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) {
-		m.State = broken
-		m.Step = b.GetStep()
-	})
 	alloc = state.Clone(alloc)
-	alloc.Hung = alloc.GetHung() || b.GetHung()
 	a.breakGroup(alloc)
+	if answers { // else it will, as all others, when it is told that the committed one is broken
+		m := state.Member(alloc, m.GetNumber())
+		m.State, m.Step = broken, b.GetStep()
+		alloc.Hung = alloc.GetHung() || b.GetHung()
+	}
 	a.Put(alloc)
 	a.progressed(alloc.GetTrialId(), b.GetStep(), false)
 	if first {
-		a.reportBreak(alloc, "has a process group that broke", fmt.Sprintf("Rank %d on %s: %s", m.GetRank(), nodeName(n), b.GetMessage()))
+		a.reportBreak(alloc, "has a process group that broke", fmt.Sprintf("%s on %s: %s", memberText(m), nodeName(n), b.GetMessage()))
 	}
 }
 
-// breakGroup marks the committed group of an allocation, which is a copy already, as one that does not work any more.
+// breakGroup marks the committed group of an allocation, which is a copy already, as one that does not work any more. Who was to
+// leave when it was formed is needed still.
 func (a *applier) breakGroup(alloc *tandemv1.Allocation) {
-	if !alloc.GetBroken() {
-		alloc.Broken, alloc.BrokenAt = true, a.now
+	if alloc.GetBroken() {
+		return
+	}
+	alloc.Broken, alloc.BrokenAt = true, a.now
+	if alloc.GetFormedStep() >= 0 {
+		return
+	}
+	for _, m := range state.MembersIn(alloc, leaving) {
+		m.State = running
 	}
 }
 
@@ -172,7 +186,7 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 		gone = append(gone, m)
 		alloc.Members = slices.DeleteFunc(alloc.Members, func(m *tandemv1.Member) bool { return m.GetNumber() == number })
 		switch {
-		case state.InGroup(m):
+		case state.HoldsState(m):
 			ranks++
 			restart = counted
 		case m.GetState() == leaving:

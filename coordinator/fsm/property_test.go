@@ -396,7 +396,7 @@ func soundMembers(r *rapid.T, before *state.View, a *tandemv1.Allocation) {
 		if m.GetNumber() >= a.GetNextMember() || state.Member(old, m.GetNumber()) == nil && m.GetNumber() < old.GetNextMember() {
 			r.Fatalf("member %v of %v was there before", m, a)
 		}
-		grouped := m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING || m.GetState() == tandemv1.MemberState_MEMBER_STATE_BROKEN
+		grouped := state.HoldsState(m)
 		if state.InGroup(m) {
 			if ranks[m.GetRank()] || m.GetRank() >= max(1, a.GetWorldSize()) {
 				r.Fatalf("rank %d of %v is there twice, or too high", m.GetRank(), a)
@@ -409,7 +409,7 @@ func soundMembers(r *rapid.T, before *state.View, a *tandemv1.Allocation) {
 		case grouped || !state.HasGroup(a):
 			live++
 		}
-		if grouped && !state.InGroup(m) || m.GetState() == tandemv1.MemberState_MEMBER_STATE_BROKEN && !a.GetBroken() || !grouped && state.InGroup(m) && state.HasGroup(a) && !state.MemberEnded(m.GetState()) {
+		if grouped && !state.InGroup(m) && !a.GetBroken() || m.GetState() == tandemv1.MemberState_MEMBER_STATE_BROKEN && !a.GetBroken() || !grouped && state.InGroup(m) && state.HasGroup(a) && !state.MemberEnded(m.GetState()) {
 			r.Fatalf("member %v does not fit %v", m, a)
 		}
 	}

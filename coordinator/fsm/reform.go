@@ -90,7 +90,7 @@ func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 			return fmt.Sprintf("member %d of %s cannot have part in a process group now", number, alloc.GetId())
 		}
 		seen[number] = true
-		if state.InGroup(m) {
+		if state.HoldsState(m) {
 			survivors++
 		}
 	}
@@ -108,7 +108,11 @@ func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation, works bool, survivors int) string {
 	j, _ := a.Job(alloc.GetJobId())
 	workers, n := state.WorkersOf(j), len(c.GetForm())
-	same := works && survivors == n && len(state.MembersIn(alloc, running)) == n
+	same := works && survivors == n && len(state.MembersIn(alloc, running)) == n && alloc.GetRelay() == c.GetRelay()
+	most := workers.Max
+	if c.GetRelay() {
+		most++
+	}
 	switch {
 	case !alloc.GetBroken() && alloc.GetStopping():
 		return "it stops already"
@@ -120,7 +124,9 @@ func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 		return "nobody is left who has the state of the training"
 	case same:
 		return "the next group would be the committed one"
-	case n > workers.Max || n < workers.Min && !c.GetStop() && !alloc.GetStopping():
+	case c.GetRelay() && (!works || c.GetStop()):
+		return "only a group that works hands its state on"
+	case n > most || n < workers.Min && !c.GetStop() && !alloc.GetStopping():
 		return fmt.Sprintf("%d ranks are not between %d and %d", n, workers.Min, workers.Max)
 	}
 	return ""
@@ -164,7 +170,8 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 		ranks = append(ranks, m)
 	}
 	alloc.WorldSize = int32(len(ranks)) //nolint:gosec // bounded by the spec
-	alloc.FormedStep = -1
+	alloc.FormedStep, alloc.FormedAt = -1, nil
+	alloc.Relay = c.GetRelay()
 	alloc.CommittedAt = a.now
 	alloc.Broken, alloc.BrokenAt, alloc.Hung = false, nil, false
 	alloc.FailedMembers, alloc.AddAfter = 0, nil
@@ -176,7 +183,11 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 	}
 	a.change(t, false, func(t *tandemv1.Trial) {
 		t.Generation = alloc.GetGeneration()
-		if !alloc.GetStopping() {
+		switch {
+		case alloc.GetStopping():
+		case alloc.GetRelay():
+			t.Reason = "Hands the state of the training on to other nodes: " + c.GetReason() + "."
+		default:
 			t.Reason = fmt.Sprintf("Trains on %s.", count(len(ranks), "rank"))
 		}
 	})
@@ -184,7 +195,11 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 	if c.GetReason() != "" {
 		why = ": " + c.GetReason()
 	}
-	a.trialEvent(info, j, t, "trains on %s with %s (generation %d)%s", a.places(ranks), count(len(ranks), "rank"), alloc.GetGeneration(), why)
+	what := "trains"
+	if alloc.GetRelay() {
+		what = "hands its state on"
+	}
+	a.trialEvent(info, j, t, "%s on %s with %s (generation %d)%s", what, a.places(ranks), count(len(ranks), "rank"), alloc.GetGeneration(), why)
 	return true
 }
 

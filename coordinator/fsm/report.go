@@ -149,7 +149,7 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 		return
 	}
 	blame := ofEngine
-	if f.GetNodeStopping() {
+	if f.GetNodeStopping() || f.GetHung() && state.HasGroup(alloc) && alloc.GetWorldSize() > 1 {
 		blame = ofMachine
 	}
 	a.loseMembers(alloc, []int32{m.GetNumber()}, message, blame)
@@ -157,8 +157,13 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 
 // failureText says for people which engine failed and how.
 func failureText(m *tandemv1.Member, n *tandemv1.Node, f *tandemv1.EngineFailed) string {
+	return fmt.Sprintf("%s on %s: %s", memberText(m), nodeName(n), f.GetMessage())
+}
+
+// memberText says for people which member that is.
+func memberText(m *tandemv1.Member) string {
 	if !state.InGroup(m) {
-		return fmt.Sprintf("A worker on %s: %s", nodeName(n), f.GetMessage())
+		return "A worker"
 	}
-	return fmt.Sprintf("Rank %d on %s: %s", m.GetRank(), nodeName(n), f.GetMessage())
+	return fmt.Sprintf("Rank %d", m.GetRank())
 }

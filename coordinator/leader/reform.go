@@ -23,7 +23,7 @@ const (
 	hangTime = 100 * time.Millisecond
 	// replaceTime is how long the ranks that are left keep their slots while no slot is free for a replacement.
 	replaceTime = 30 * time.Second
-	// leaveTime is how long a member has to leave after the others have gone over to a group without it.
+	// leaveTime is how long a member has to leave after the others have formed a group without it.
 	leaveTime = 30 * time.Second
 	// refusedPause keeps decider and state machine from keeping each other busy should they ever disagree. It is short, for
 	// reports come between a decision and its entry all the time.
@@ -156,8 +156,8 @@ func (d *decision) drop() bool {
 			}
 		}
 	}
-	overdue := d.alloc.GetCommittedAt().AsTime().Add(leaveTime)
-	if len(d.leaving) > 0 && (d.settled() || d.alloc.GetBroken()) {
+	if len(d.leaving) > 0 && d.alloc.GetFormedAt() != nil {
+		overdue := d.alloc.GetFormedAt().AsTime().Add(leaveTime)
 		if d.now.Before(overdue) {
 			d.wakeAt(overdue)
 		} else {
@@ -177,7 +177,11 @@ func (d *decision) rebuild() bool {
 			return len(d.grant) > 0
 		}
 		for _, m := range d.silent {
-			d.lose(m, fmt.Sprintf("rank %d did not answer when its group broke: it hangs or its machine is out of reach", m.GetRank()))
+			who := fmt.Sprintf("rank %d", m.GetRank())
+			if !state.InGroup(m) {
+				who = "a worker that was to leave"
+			}
+			d.lose(m, who+" did not answer when its group broke: it hangs or its machine is out of reach")
 		}
 		d.command.Add = d.grant // on other slots than theirs, for their machines may be gone
 		return true
@@ -226,6 +230,8 @@ func (d *decision) adapt() bool {
 	}
 	able, assigned := len(d.able()), len(d.assigned)
 	switch {
+	case d.alloc.GetRelay():
+		return d.settled() && d.relayed()
 	case len(d.going) > 0:
 		return d.drain(able, assigned)
 	case len(d.staying) > d.workers.Wanted:
@@ -239,19 +245,19 @@ func (d *decision) adapt() bool {
 	return d.explain(d.headline())
 }
 
+const drained = "a node is drained"
+
 // drain takes the ranks off nodes that are drained.
 func (d *decision) drain(able, assigned int) bool {
-	const why = "a node is drained"
 	form := func() bool {
 		if len(d.staying) > 0 {
-			return d.settled() && d.form(d.able(), d.workers.Wanted, why)
+			return d.settled() && d.form(d.able(), d.workers.Wanted, drained)
 		}
-		// One of those that go has to hand over the state of the training, and goes when that is done.
-		carrier := slices.Concat(d.going[:1], d.ready)
-		return d.settled() && d.form(carrier, d.workers.Max, why)
+		// One of those that go has to hand the state of the training on, and goes when that is done.
+		d.command.Relay = d.settled()
+		return d.settled() && d.form(slices.Concat(d.going[:1], d.ready), d.workers.Wanted+1, drained)
 	}
 	switch {
-	case len(d.staying) == 0 && d.workers.Max < 2: // nobody else can have the state: it goes through a checkpoint
 	case able >= d.workers.Wanted:
 		return form()
 	case len(d.grant) > 0:
@@ -263,8 +269,16 @@ func (d *decision) drain(able, assigned int) bool {
 		return form()
 	}
 	d.command.Stop = true
-	d.command.Reason = "a node is drained, and no slot is free elsewhere"
+	d.command.Reason = drained + ", and no slot is free elsewhere"
 	return true
+}
+
+// relayed makes the group that goes on training where the committed one has only handed the state on.
+func (d *decision) relayed() bool {
+	if len(d.staying) > 0 {
+		return d.form(d.able(), d.workers.Wanted, drained)
+	}
+	return d.form(d.going, d.workers.Wanted, "all its nodes are drained") // what becomes of them is decided next
 }
 
 // headline says how a group trains, and why not with more.

@@ -2,6 +2,7 @@ package leader
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,7 @@ type cluster struct {
 	engines map[string]*engine // of all that ever were, by id
 	order   []string
 	reached map[string]int
+	slow    bool // the deadline of a hang takes a while
 }
 
 // engine is one process.
@@ -56,6 +58,10 @@ func (c *cluster) happens(line string) {
 	before := c.s.View()
 	c.happen(line)
 	c.check(before)
+	// Nodes that are lost or begin anew take their engines with them, and in time those that do not answer are taken for lost.
+	if verb, _, _ := strings.Cut(line, " "); verb != "wait" && verb != "lose" && verb != "back" {
+		c.checkKept(before)
+	}
 	c.follow()
 }
 
@@ -105,7 +111,7 @@ func (c *cluster) tick(e *engine) bool {
 	}
 	g := task.GetGroup()
 	switch {
-	case !e.ready && task.GetStopping(), g != nil && g.GetRank() < 0, e.ready && g == nil && task.GetStopping():
+	case !e.ready && task.GetStopping(), g.GetRank() < 0 && g.GetFormed() && !task.GetBroken(), e.ready && g == nil && task.GetStopping():
 		c.happens("stopped " + e.id)
 	case !e.ready:
 		e.ready, e.step = true, task.GetResume().GetStep()
@@ -116,14 +122,29 @@ func (c *cluster) tick(e *engine) bool {
 		if e.broke == g.GetGeneration() {
 			return false
 		}
+		if g.GetRank() < 0 {
+			c.reached["called back"]++
+		}
 		e.broke, e.generation = g.GetGeneration(), 0
 		c.happens(fmt.Sprintf("broken %s step=%d generation=%d", e.id, e.step, g.GetGeneration()))
+	case g.GetPlanned() && e.generation > 0 && e.generation < g.GetGeneration() && c.waitsForHung(e):
+		c.reached["hang before the change"]++
+		e.broke = e.generation
+		c.happens(fmt.Sprintf("hung %s step=%d generation=%d", e.id, e.step, e.generation))
+		e.generation = 0
+	case g.GetRank() < 0:
+		return false // its state may be needed still
 	case e.generation < g.GetGeneration():
 		return c.join(e, g)
 	default:
 		return c.train(e, task)
 	}
 	return true
+}
+
+// waitsForHung says whether a rank of the group that an engine is in hangs, so that they do not come to the step boundary.
+func (c *cluster) waitsForHung(e *engine) bool {
+	return slices.ContainsFunc(c.live(), func(o *engine) bool { return o.hangs && c.of(o) == c.of(e) && o.generation == e.generation })
 }
 
 // join goes over to the committed group; the last one to do so forms it, with the newest state of all.
@@ -142,6 +163,11 @@ func (c *cluster) join(e *engine, g *tandemv1.ProcessGroup) bool {
 	}
 	if latest, _ := c.s.View().Checkpoint(c.trial(e).GetLatestCheckpointId()); newest < latest.GetStep() {
 		c.r.Fatalf("the group goes on from step %d, but there is a checkpoint at step %d", newest, latest.GetStep())
+	}
+	for _, o := range c.live() {
+		if c.of(o) == c.of(e) && !o.hangs && c.task(o).GetGroup() != nil && o.step > newest {
+			c.r.Fatalf("the group goes on from step %d, but %s has done %d\n%s", newest, o.id, o.step, last(c.out.String(), 3000))
+		}
 	}
 	for _, o := range ranks {
 		o.step = newest
@@ -165,6 +191,9 @@ func (c *cluster) train(e *engine, task *tandemv1.TrainTask) bool {
 		word := "broken"
 		for _, o := range c.live() {
 			if o.hangs && c.of(o) == c.of(e) {
+				if c.slow && rapid.IntRange(0, 14).Draw(c.r, "deadline") > 0 {
+					return false // it has not passed yet
+				}
 				word = "hung"
 				c.reached["hang"]++
 			}
@@ -177,6 +206,8 @@ func (c *cluster) train(e *engine, task *tandemv1.TrainTask) bool {
 		return false
 	}
 	switch {
+	case g.GetRelay() && !task.GetStopping():
+		return false
 	case task.GetStopping():
 		c.happens(fmt.Sprintf("checkpoint %s step=%d", e.id, e.step))
 		for _, o := range ranks {
@@ -230,8 +261,13 @@ func (c *cluster) check(before *state.View) {
 		}
 		j, _ := after.Job(a.GetJobId())
 		workers := state.WorkersOf(j)
-		if n := int(a.GetWorldSize()); a.GetGeneration() > old.GetGeneration() && state.HasGroup(a) && (n > workers.Max || n < workers.Min && !a.GetStopping()) {
-			c.r.Fatalf("%d ranks are not between %d and %d", n, workers.Min, workers.Max)
+		most := workers.Max
+		if a.GetRelay() {
+			most++
+			c.reached["relay"]++
+		}
+		if n := int(a.GetWorldSize()); a.GetGeneration() > old.GetGeneration() && state.HasGroup(a) && (n > most || n < workers.Min && !a.GetStopping()) {
+			c.r.Fatalf("%d ranks are not between %d and %d", n, workers.Min, most)
 		}
 		if a.GetPlanned() {
 			c.reached["planned"]++
@@ -243,6 +279,24 @@ func (c *cluster) check(before *state.View) {
 	for _, t := range after.Trials() {
 		if t.GetReason() == "" {
 			c.r.Fatalf("the trial has no reason: %v", t)
+		}
+	}
+}
+
+// checkKept: no allocation is given back while an engine that answers has steps that no checkpoint has, as long as its group is not
+// formed and it is not on its way out.
+func (c *cluster) checkKept(before *state.View) {
+	after := c.s.View()
+	for _, a := range before.Allocations() {
+		if _, there := after.Allocation(a.GetId()); there || a.GetFormedStep() >= 0 || a.GetStopping() {
+			continue
+		}
+		t, _ := after.Trial(a.GetTrialId())
+		latest, _ := after.Checkpoint(t.GetLatestCheckpointId())
+		for _, e := range c.live() {
+			if c.of(e) == a.GetId() && !e.hangs && e.step > latest.GetStep() {
+				c.r.Fatalf("%s is well and has done %d steps, but its allocation was given back:\n%s", e.id, e.step, last(c.out.String(), 3000))
+			}
 		}
 	}
 }
@@ -283,11 +337,15 @@ func (c *cluster) fault() {
 	n, _ := c.s.View().Node(nodeName)
 	alive := n.GetState() == tandemv1.NodeState_NODE_STATE_ALIVE
 	live := c.live()
-	switch kind := rapid.IntRange(0, 10).Draw(c.r, "fault"); {
+	switch kind := rapid.IntRange(0, 12).Draw(c.r, "fault"); {
 	case kind <= 3 && len(live) > 0:
 		e := live[rapid.IntRange(0, len(live)-1).Draw(c.r, "which")]
-		if kind == 3 {
-			e.hangs = true
+		e.hangs = kind >= 2
+		if rapid.Bool().Draw(c.r, "planned change") { // the window between a change and its group
+			a, _ := c.s.View().Allocation(c.of(e))
+			c.scale(a.GetJobId(), max(1, a.GetWorldSize()-1))
+		}
+		if e.hangs || e.dead {
 			return
 		}
 		e.dead = true
@@ -300,9 +358,11 @@ func (c *cluster) fault() {
 	case kind == 6:
 		c.happens(rapid.SampledFrom([]string{"uncordon ", "drain ", "cordon "}).Draw(c.r, "what") + nodeName)
 	case kind == 7:
-		c.happens(fmt.Sprintf("scale %s workers=%d", rapid.SampledFrom(jobs()).Draw(c.r, "job"), rapid.IntRange(1, 5).Draw(c.r, "workers")))
+		c.scale(rapid.SampledFrom(jobs()).Draw(c.r, "job"), rapid.Int32Range(1, 5).Draw(c.r, "workers"))
 	case kind == 8:
 		c.happens(rapid.SampledFrom([]string{"resume", "pause"}).Draw(c.r, "intent") + " " + rapid.SampledFrom(jobs()).Draw(c.r, "job"))
+	case kind >= 11:
+		c.happens("drain " + nodeName)
 	case kind == 9:
 		c.happens("wait " + rapid.SampledFrom([]string{"100ms", "2s", "31s"}).Draw(c.r, "time"))
 	default:
@@ -310,23 +370,31 @@ func (c *cluster) fault() {
 	}
 }
 
+func (c *cluster) scale(job string, workers int32) {
+	c.happens(fmt.Sprintf("scale %s workers=%d", job, workers))
+}
+
 // TestReformAlwaysGetsOn drives state machine, decider and engines through faults in any order. Whatever has happened: when
 // nothing more goes wrong, the jobs come to their ends.
 func TestReformAlwaysGetsOn(t *testing.T) {
 	reached := map[string]int{}
-	rapid.Check(t, func(r *rapid.T) {
-		c := newCluster(t, r, reached)
-		for range rapid.IntRange(0, 60).Draw(r, "things") {
-			if live := c.live(); len(live) > 0 && rapid.IntRange(0, 4).Draw(r, "work") < 4 {
-				c.tick(live[rapid.IntRange(0, len(live)-1).Draw(r, "engine")])
-				continue
+	for range 10 { // rapid does a hundred at a time
+		rapid.Check(t, func(r *rapid.T) {
+			c := newCluster(t, r, reached)
+			c.slow = true
+			for range rapid.IntRange(0, 60).Draw(r, "things") {
+				if live := c.live(); len(live) > 0 && rapid.IntRange(0, 4).Draw(r, "work") < 4 {
+					c.tick(live[rapid.IntRange(0, len(live)-1).Draw(r, "engine")])
+					continue
+				}
+				c.fault()
 			}
-			c.fault()
-		}
-		c.getsOn()
-	})
+			c.slow = false
+			c.getsOn()
+		})
+	}
 	t.Logf("reached: %v", reached)
-	for _, want := range []string{"killed", "hang", "planned", "stopping", "finished", "late"} {
+	for _, want := range []string{"killed", "hang", "planned", "stopping", "finished", "late", "relay", "called back", "hang before the change"} {
 		if reached[want] == 0 {
 			t.Errorf("nothing reached %q: the faults are too random to show anything", want)
 		}

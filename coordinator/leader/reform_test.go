@@ -266,6 +266,8 @@ func (p *play) engines(verb string, args []string) {
 			}}
 		case "killed":
 			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "killed by signal 9"}}
+		case "silent":
+			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "it hangs", Hung: true}}
 		case "unrun":
 			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "the disk is full", NodeFault: true}}
 		case "checkpoint":

@@ -64,6 +64,12 @@ func MemberEnded(s tandemv1.MemberState) bool {
 // InGroup says whether a member has, or had to its end, a part in the committed process group.
 func InGroup(m *tandemv1.Member) bool { return m.GetRank() >= 0 }
 
+// HoldsState says whether a member that trains has a part in what becomes of the state of the training: it is in the committed group, or
+// was in the one before and the committed one broke before it was formed.
+func HoldsState(m *tandemv1.Member) bool {
+	return m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING || m.GetState() == tandemv1.MemberState_MEMBER_STATE_BROKEN
+}
+
 // HasGroup says whether a process group was ever committed for an allocation.
 func HasGroup(a *tandemv1.Allocation) bool { return a.GetCommittedAt() != nil }
 

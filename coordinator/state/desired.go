@@ -86,7 +86,8 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 
 // groupOf is the committed process group as a member sees it; nil when it has no part in it and is not to leave.
 func groupOf(v *View, a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.ProcessGroup {
-	if !InGroup(m) && m.GetState() != tandemv1.MemberState_MEMBER_STATE_LEAVING {
+	leaves := !InGroup(m) && (m.GetState() == tandemv1.MemberState_MEMBER_STATE_LEAVING || HoldsState(m))
+	if !InGroup(m) && !leaves {
 		return nil
 	}
 	g := &tandemv1.ProcessGroup{
@@ -95,6 +96,8 @@ func groupOf(v *View, a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.Proc
 		WorldSize:  a.GetWorldSize(),
 		LocalRank:  m.GetLocalRank(),
 		Planned:    a.GetPlanned(),
+		Formed:     leaves && a.GetFormedStep() >= 0,
+		Relay:      a.GetRelay(),
 	}
 	if InGroup(m) {
 		g.Peers = peersOf(v, a, m)

@@ -80,7 +80,7 @@ func TestSilentMember(t *testing.T) {
 		st.check(t, "1m20s alloc-a1/0 killed", "1m20s alloc-a1/0 gone")
 		reports, err := s.reports.peek(t.Context(), 10)
 		must(t, err)
-		if last := reports[len(reports)-1]; last.GetEngineId() != "alloc-a1/0" || !strings.Contains(last.GetFailed().GetMessage(), "hangs") {
+		if last := reports[len(reports)-1]; last.GetEngineId() != "alloc-a1/0" || !strings.Contains(last.GetFailed().GetMessage(), "hangs") || !last.GetFailed().GetHung() {
 			t.Errorf("reports %v", reports)
 		}
 	})

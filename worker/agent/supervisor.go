@@ -296,6 +296,7 @@ func (s *supervisor) bury(r *runner, x exit) {
 		outcome = "lost"
 		report := failure(e.task, obituary(x, e.reason, e.log.last.last()))
 		report.GetFailed().NodeStopping = e.reason == reasonLeaving
+		report.GetFailed().Hung = e.reason == reasonHung
 		// A process that has not asked for its task cannot have failed for it; one that had another before may be ill from that.
 		report.GetFailed().NodeFault = !e.greeted && !e.handed && !s.leaving
 		s.reports.pushNow(report)

@@ -7,6 +7,7 @@
 //
 // Invariants: a group is joined only after it was ordered, each generation at most once, and generations only grow. A
 // member that was told that its group is broken, or noticed it, lets go of it and says so, once for each generation that
-// it had part in; it joins the next one with the state that it has. Nothing here decides who is in a group: the
+// it had part in; it joins the next one with the state that it has. A member that is not in the next group ends when the
+// others have formed that, for until then its state may be needed. Nothing here decides who is in a group: the
 // coordinator does, and has committed it before anybody hears of it.
 package elastic

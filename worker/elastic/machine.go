@@ -3,10 +3,12 @@ package elastic
 // Group is one generation of an allocation as this member sees it.
 type Group struct {
 	Generation int64 // 0: none
-	Rank       int   // -1: this member is not in it and leaves
+	Rank       int   // -1: this member is not in it and leaves when it is formed
 	World      int
 	LocalRank  int
 	Planned    bool // the group before works: its ranks go over at a step boundary
+	Formed     bool // its ranks have formed it; only known to a member that leaves
+	Relay      bool // it hands the state of the training on and does no step
 	Peers      []Peer
 }
 
@@ -188,16 +190,21 @@ func (m *Machine) followWaiting() []Action {
 		return []Action{End{m.step, true}}
 	case next.Generation <= m.group.Generation:
 		return nil
-	case next.Rank < 0:
-		m.phase = Ended
-		return []Action{End{m.step, true}}
 	case m.orders.Broken:
-		// It broke before this member could join. The coordinator waits for the answer of all.
+		// It broke before this member could join, or before it had the state that a member that leaves still has. The
+		// coordinator waits for the answer of all.
 		if m.answered >= next.Generation {
 			return nil
 		}
 		m.answered = next.Generation
 		return []Action{ReportBroken{Generation: next.Generation, Step: m.step, Message: "the group broke before this member had joined it"}}
+	}
+	if next.Rank < 0 {
+		if !next.Formed {
+			return nil // until the others have the state for certain
+		}
+		m.phase = Ended
+		return []Action{End{m.step, true}}
 	}
 	m.phase, m.group = Joining, next
 	return []Action{Join{next}}

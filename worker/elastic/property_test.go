@@ -72,6 +72,7 @@ type simulation struct {
 	members  []int // of the committed generation
 	ready    []int
 	broken   bool
+	formed   bool
 	planned  bool
 	answered map[int]bool
 	leaving  []int
@@ -162,9 +163,17 @@ func (s *simulation) kill(p *peer) {
 	s.leaving = slices.DeleteFunc(s.leaving, func(n int) bool { return n == p.number })
 	if slices.Contains(s.members, p.number) {
 		s.members = slices.DeleteFunc(slices.Clone(s.members), func(n int) bool { return n == p.number })
-		s.broken = true
-		s.publish()
+		s.breaks()
 	}
+}
+
+// breaks tells all that the committed generation does not work; who was to leave when it was formed is needed still.
+func (s *simulation) breaks() {
+	s.broken = true
+	if !s.formed {
+		s.members, s.leaving = append(slices.Clone(s.members), s.leaving...), nil
+	}
+	s.publish()
 }
 
 // publish makes new orders out of what is committed.
@@ -175,7 +184,7 @@ func (s *simulation) publish() {
 		return
 	}
 	for _, n := range append(slices.Clone(s.members), s.leaving...) {
-		orders[n] = Orders{Group: Group{Generation: s.gen, Rank: slices.Index(g.members, n), World: len(g.members), Planned: s.planned}, Broken: s.broken}
+		orders[n] = Orders{Group: Group{Generation: s.gen, Formed: s.formed, Rank: slices.Index(g.members, n), World: len(g.members), Planned: s.planned}, Broken: s.broken}
 	}
 	s.log = append(s.log, orders)
 }
@@ -216,7 +225,7 @@ func (s *simulation) decide(leave bool) {
 	s.planned = s.gen > 0 && !s.broken
 	s.gen++
 	s.groups[s.gen] = &simGroup{gen: s.gen, members: form, arrived: map[int]bool{}, reduced: map[int]bool{}, moved: map[int]bool{}}
-	s.members, s.ready, s.broken, s.answered = form, nil, false, map[int]bool{}
+	s.members, s.ready, s.broken, s.formed, s.answered = form, nil, false, false, map[int]bool{}
 	s.leaving = append(s.leaving, leaving...)
 	s.publish()
 }
@@ -236,8 +245,7 @@ func (s *simulation) act(p *peer) {
 		if act.Generation == s.gen && slices.Contains(s.members, p.number) {
 			s.answered[p.number] = true
 			if !s.broken {
-				s.broken = true
-				s.publish()
+				s.breaks()
 			}
 		}
 	case Join:
@@ -292,9 +300,9 @@ func (s *simulation) join(p *peer, g *simGroup, leave func(Event)) {
 		if g.root >= 0 {
 			g.base = s.peers[g.root].step
 		}
-		for _, n := range g.members {
-			if q := s.peers[n]; q.has && q.step > g.base {
-				s.t.Fatalf("generation %d begins at step %d, member %d has done %d", g.gen, g.base, n, q.step)
+		for _, q := range s.alive() { // in the group or about to leave
+			if q.has && q.step > g.base && g.gen == s.gen {
+				s.t.Fatalf("generation %d begins at step %d, member %d has done %d", g.gen, g.base, q.number, q.step)
 			}
 		}
 	}
@@ -332,6 +340,10 @@ func (s *simulation) train(p *peer, g *simGroup, leave func(Event)) {
 	case g.broken:
 		leave(Broke{Step: int64(p.step), Message: "reset"})
 	case same():
+		if g.gen == s.gen && !s.formed && !s.broken {
+			s.formed = true
+			s.publish()
+		}
 		for _, n := range g.members {
 			if s.peers[n].moving {
 				g.moved[p.step] = true

@@ -56,7 +56,7 @@ func TestScenarios(t *testing.T) {
 // parseEvent reads
 //
 //	prepared | joined STEP | broke STEP [hung] [unreachable=NODE,...] | moved STEP | finished STEP | stopped STEP
-//	orders [group=GENERATION rank=R world=W [planned]] [broken] [stop]
+//	orders [group=GENERATION rank=R world=W [planned] [formed] [relay]] [broken] [stop]
 func parseEvent(t *testing.T, text string) Event {
 	t.Helper()
 	f := strings.Fields(text)
@@ -99,6 +99,10 @@ func parseEvent(t *testing.T, text string) Event {
 				_, err = fmt.Sscan(value, &o.Group.World)
 			case "planned":
 				o.Group.Planned = true
+			case "formed":
+				o.Group.Formed = true
+			case "relay":
+				o.Group.Relay = true
 			case "broken":
 				o.Broken = true
 			case "stop":

@@ -13,11 +13,12 @@ import (
 type standing struct {
 	done        int64 // steps done + 1; 0: it has no state
 	looked      bool
+	warm        bool // its process has done a step
 	fingerprint uint64
 }
 
 // slots of a standing in the vector that the ranks add up: each writes into its own only.
-const standingSlots = 4
+const standingSlots = 5
 
 func (s standing) put(v []float64) {
 	v[0] = float64(s.done)
@@ -26,10 +27,13 @@ func (s standing) put(v []float64) {
 	}
 	// Halves: a float64 holds integers up to 2^53.
 	v[2], v[3] = float64(s.fingerprint>>32), float64(s.fingerprint&0xffffffff)
+	if s.warm {
+		v[4] = 1
+	}
 }
 
 func standingOf(v []float64) standing {
-	return standing{int64(v[0]), v[1] > 0, uint64(v[2])<<32 | uint64(v[3])}
+	return standing{done: int64(v[0]), looked: v[1] > 0, fingerprint: uint64(v[2])<<32 | uint64(v[3]), warm: v[4] > 0}
 }
 
 // source decides whose state all ranks go on with: that of the one who is furthest, since a
@@ -66,7 +70,7 @@ func (l *Loop) align(ctx context.Context) error {
 		return err
 	}
 	for _, s := range all {
-		if s.done == 0 {
+		if !s.warm {
 			l.first = firstSteps
 		}
 	}
@@ -90,13 +94,13 @@ func (l *Loop) align(ctx context.Context) error {
 }
 
 func (l *Loop) standings() ([]standing, error) {
-	var mine standing
+	mine := standing{warm: l.warm}
 	if l.state != nil {
 		print, err := l.Trainer.Fingerprint()
 		if err != nil {
 			return nil, fmt.Errorf("hash the state: %w", err)
 		}
-		mine = standing{l.state.Step + 1, l.state.Looked, print}
+		mine.done, mine.looked, mine.fingerprint = l.state.Step+1, l.state.Looked, print
 	}
 	v := make([]float64, standingSlots*l.gen.World)
 	mine.put(v[standingSlots*l.gen.Rank:])

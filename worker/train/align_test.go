@@ -23,7 +23,7 @@ func TestSourceIsTheFurthest(t *testing.T) {
 }
 
 func TestStandingSurvivesTheSum(t *testing.T) {
-	for _, s := range []standing{{}, {done: 1 << 40, looked: true, fingerprint: 0xfedcba9876543210}, {done: 3, fingerprint: 1}} {
+	for _, s := range []standing{{}, {done: 1 << 40, looked: true, fingerprint: 0xfedcba9876543210}, {done: 3, fingerprint: 1, warm: true}} {
 		v := make([]float64, standingSlots)
 		s.put(v)
 		if got := standingOf(v); got != s {

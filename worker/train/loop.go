@@ -27,6 +27,7 @@ type Generation struct {
 	Number      int64
 	Rank, World int
 	Group       Group // nil for a single process
+	Relay       bool  // the state is only handed on: no step is done
 }
 
 // Config of a Loop.
@@ -60,6 +61,7 @@ type Loop struct {
 	gen   Generation
 	state *State // nil: this rank has none yet
 	torn  bool   // the tensors are those of two states
+	warm  bool   // this process has done a step
 	saved int64  // step of the newest checkpoint; -1: none
 	beat  pulse
 	sum   agreement
@@ -133,6 +135,9 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 // Train trains in the group that was joined: to the end, until the ranks stop or move as
 // asked, or until the group breaks. It returns when the last checkpoint is committed.
 func (l *Loop) Train(ctx context.Context) (Outcome, error) {
+	if l.gen.Relay && l.state.Step < l.Plan.Until { // else there is nothing left to do but to end
+		return l.relay(ctx)
+	}
 	for fresh := true; ; fresh = false {
 		if err := ctx.Err(); err != nil {
 			return 0, context.Cause(ctx)
@@ -197,7 +202,7 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 		if err != nil {
 			return 0, fmt.Errorf("step %d: %w", st.Step+1, err)
 		}
-		l.retried = false
+		l.retried, l.warm = false, true
 		l.first = max(0, l.first-1)
 	}
 }

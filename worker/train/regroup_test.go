@@ -34,6 +34,7 @@ type fleet struct {
 	mu      sync.Mutex
 	ledger  map[int64][]line // by step
 	numbers int
+	relay   bool // groups only hand the state on
 }
 
 // line is what one rank brought to a step that it applied.
@@ -171,7 +172,7 @@ func (f *fleet) generation(ctx context.Context, number int64, members ...*worker
 		w.model.group, w.model.world = member{ring, rank}, len(members)
 		wg.Go(func() {
 			r := &results[rank]
-			_, r.err = w.loop.Join(ctx, train.Generation{Number: number, Rank: rank, World: len(members), Group: member{ring, rank}})
+			_, r.err = w.loop.Join(ctx, train.Generation{Number: number, Rank: rank, World: len(members), Group: member{ring, rank}, Relay: f.relay})
 			if r.err == nil {
 				r.outcome, r.err = w.loop.Train(ctx)
 			}

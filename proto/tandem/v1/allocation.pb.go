@@ -32,11 +32,11 @@ const (
 	MemberState_MEMBER_STATE_ASSIGNED MemberState = 1
 	// Its engine has prepared all it needs and can be taken into a process group.
 	MemberState_MEMBER_STATE_READY MemberState = 2
-	// It is in the committed process group (or publishes).
+	// It is in the committed process group, or was to leave when that broke before it was formed (or publishes).
 	MemberState_MEMBER_STATE_RUNNING MemberState = 3
 	// It is in the committed process group, which does not work any more for it; it waits for the next.
 	MemberState_MEMBER_STATE_BROKEN MemberState = 4
-	// It is not in the committed process group any more and leaves at the step boundary at which the others go over to that.
+	// It is not in the committed process group any more and leaves when that is formed. When it breaks before, the member is asked as all others are.
 	MemberState_MEMBER_STATE_LEAVING MemberState = 5
 	// Its engine ended with its work done.
 	MemberState_MEMBER_STATE_FINISHED MemberState = 6
@@ -128,7 +128,7 @@ type Allocation struct {
 	BrokenAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=broken_at,json=brokenAt,proto3" json:"broken_at,omitempty"`
 	// It was given up by a deadline, so that a member hangs, and not because a connection broke.
 	Hung bool `protobuf:"varint,14,opt,name=hung,proto3" json:"hung,omitempty"`
-	// Step at which the committed group began; -1 until it has said so.
+	// Step at which the committed group began; -1 until it has said so, and until then who leaves keeps the state of the training.
 	FormedStep int64 `protobuf:"varint,15,opt,name=formed_step,json=formedStep,proto3" json:"formed_step,omitempty"`
 	// When the committed group was committed; not set before the first.
 	CommittedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=committed_at,json=committedAt,proto3" json:"committed_at,omitempty"`
@@ -139,7 +139,11 @@ type Allocation struct {
 	// No member is added to a group that works before this time, for the last ones have failed; not set: at once.
 	AddAfter *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=add_after,json=addAfter,proto3" json:"add_after,omitempty"`
 	// Ranks in the committed group, also those that were lost since.
-	WorldSize     int32 `protobuf:"varint,20,opt,name=world_size,json=worldSize,proto3" json:"world_size,omitempty"`
+	WorldSize int32 `protobuf:"varint,20,opt,name=world_size,json=worldSize,proto3" json:"world_size,omitempty"`
+	// When the committed group said that it had begun; not set before.
+	FormedAt *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=formed_at,json=formedAt,proto3" json:"formed_at,omitempty"`
+	// The committed group only hands the state of the training on, from a rank that goes to those that stay: it does no step.
+	Relay         bool `protobuf:"varint,22,opt,name=relay,proto3" json:"relay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -312,6 +316,20 @@ func (x *Allocation) GetWorldSize() int32 {
 		return x.WorldSize
 	}
 	return 0
+}
+
+func (x *Allocation) GetFormedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FormedAt
+	}
+	return nil
+}
+
+func (x *Allocation) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
 }
 
 // Member is one process of an allocation, for its whole life; its rank changes with the generation.
@@ -509,7 +527,7 @@ var File_tandem_v1_allocation_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xf7\x05\n" +
+	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xc6\x06\n" +
 	"\n" +
 	"Allocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -538,7 +556,9 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\x0efailed_members\x18\x12 \x01(\x05R\rfailedMembers\x127\n" +
 	"\tadd_after\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\baddAfter\x12\x1d\n" +
 	"\n" +
-	"world_size\x18\x14 \x01(\x05R\tworldSize\"\xb8\x02\n" +
+	"world_size\x18\x14 \x01(\x05R\tworldSize\x127\n" +
+	"\tformed_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bformedAt\x12\x14\n" +
+	"\x05relay\x18\x16 \x01(\bR\x05relay\"\xb8\x02\n" +
 	"\x06Member\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x1d\n" +
@@ -597,13 +617,14 @@ var file_tandem_v1_allocation_proto_depIdxs = []int32{
 	5, // 3: tandem.v1.Allocation.broken_at:type_name -> google.protobuf.Timestamp
 	5, // 4: tandem.v1.Allocation.committed_at:type_name -> google.protobuf.Timestamp
 	5, // 5: tandem.v1.Allocation.add_after:type_name -> google.protobuf.Timestamp
-	0, // 6: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
-	5, // 7: tandem.v1.Member.added_at:type_name -> google.protobuf.Timestamp
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	5, // 6: tandem.v1.Allocation.formed_at:type_name -> google.protobuf.Timestamp
+	0, // 7: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
+	5, // 8: tandem.v1.Member.added_at:type_name -> google.protobuf.Timestamp
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_allocation_proto_init() }

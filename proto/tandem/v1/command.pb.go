@@ -1109,13 +1109,15 @@ type ReformAllocation struct {
 	// Members that are taken for lost, or are not needed. When none is left the trial waits for slots again.
 	Lose []*LostMember `protobuf:"bytes,4,rep,name=lose,proto3" json:"lose,omitempty"`
 	// Members of the next generation in order of rank, by number; empty: no new generation yet. Members of the group before that
-	// are not named leave at its step boundary.
+	// are not named leave when it is formed.
 	Form []int32 `protobuf:"varint,5,rep,packed,name=form,proto3" json:"form,omitempty"`
 	// The next generation, or the committed one when there is no next, only keeps a checkpoint and stops; the trial waits for slots
 	// again.
 	Stop bool `protobuf:"varint,6,opt,name=stop,proto3" json:"stop,omitempty"`
 	// Why, for people.
-	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The next generation only hands the state of the training on. It may have a rank more than the job has workers.
+	Relay         bool `protobuf:"varint,8,opt,name=relay,proto3" json:"relay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1197,6 +1199,13 @@ func (x *ReformAllocation) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *ReformAllocation) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
 }
 
 // LostMember is a member that is taken for lost.
@@ -2733,7 +2742,7 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"CordonNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +
 	"\bcordoned\x18\x02 \x01(\bR\bcordoned\x12\x14\n" +
-	"\x05drain\x18\x03 \x01(\bR\x05drain\"\xe7\x01\n" +
+	"\x05drain\x18\x03 \x01(\bR\x05drain\"\xfd\x01\n" +
 	"\x10ReformAllocation\x12#\n" +
 	"\rallocation_id\x18\x01 \x01(\tR\fallocationId\x12\x1e\n" +
 	"\n" +
@@ -2743,7 +2752,8 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x04lose\x18\x04 \x03(\v2\x15.tandem.v1.LostMemberR\x04lose\x12\x12\n" +
 	"\x04form\x18\x05 \x03(\x05R\x04form\x12\x12\n" +
 	"\x04stop\x18\x06 \x01(\bR\x04stop\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"<\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x14\n" +
+	"\x05relay\x18\b \x01(\bR\x05relay\"<\n" +
 	"\n" +
 	"LostMember\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x16\n" +

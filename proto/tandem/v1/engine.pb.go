@@ -411,7 +411,7 @@ type ProcessGroup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Fencing counter.
 	Generation int64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
-	// Position in the group; -1: the member is not in it, and leaves at the step boundary at which the others go over to it.
+	// Position in the group; -1: the member is not in it, lets go at the step boundary at which the others go over to it, and ends when they have formed it.
 	Rank int32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
 	// Ranks in the group.
 	WorldSize int32 `protobuf:"varint,3,opt,name=world_size,json=worldSize,proto3" json:"world_size,omitempty"`
@@ -420,7 +420,11 @@ type ProcessGroup struct {
 	// The group before still works: its ranks go over to this one at a step boundary they agree on. Else it is let go at once.
 	Planned bool `protobuf:"varint,5,opt,name=planned,proto3" json:"planned,omitempty"`
 	// The other nodes that have ranks in the group, each once.
-	Peers         []*PeerNode `protobuf:"bytes,6,rep,name=peers,proto3" json:"peers,omitempty"`
+	Peers []*PeerNode `protobuf:"bytes,6,rep,name=peers,proto3" json:"peers,omitempty"`
+	// Its ranks have formed it; said only to members that are not in it.
+	Formed bool `protobuf:"varint,7,opt,name=formed,proto3" json:"formed,omitempty"`
+	// It only hands the state of the training on and does no step.
+	Relay         bool `protobuf:"varint,8,opt,name=relay,proto3" json:"relay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -495,6 +499,20 @@ func (x *ProcessGroup) GetPeers() []*PeerNode {
 		return x.Peers
 	}
 	return nil
+}
+
+func (x *ProcessGroup) GetFormed() bool {
+	if x != nil {
+		return x.Formed
+	}
+	return false
+}
+
+func (x *ProcessGroup) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
 }
 
 // PeerNode is a node that the ranks of another exchange values with.
@@ -1435,7 +1453,9 @@ type EngineFailed struct {
 	// The loss or a gradient was not a number any more.
 	Diverged bool `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"`
 	// It is the node's fault and not that of the task, which may go on elsewhere: that does not count as a restart, and the node is avoided for a while.
-	NodeFault     bool `protobuf:"varint,5,opt,name=node_fault,json=nodeFault,proto3" json:"node_fault,omitempty"`
+	NodeFault bool `protobuf:"varint,5,opt,name=node_fault,json=nodeFault,proto3" json:"node_fault,omitempty"`
+	// The agent ended the engine because it gave no sign of life: where other ranks would find that out too, it does not count as a restart.
+	Hung          bool `protobuf:"varint,6,opt,name=hung,proto3" json:"hung,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1501,6 +1521,13 @@ func (x *EngineFailed) GetDiverged() bool {
 func (x *EngineFailed) GetNodeFault() bool {
 	if x != nil {
 		return x.NodeFault
+	}
+	return false
+}
+
+func (x *EngineFailed) GetHung() bool {
+	if x != nil {
+		return x.Hung
 	}
 	return false
 }
@@ -2501,7 +2528,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\n" +
 	"ReplayTask\x12\x19\n" +
 	"\btrial_id\x18\x01 \x01(\tR\atrialId\x12\x1b\n" +
-	"\tspec_hash\x18\x02 \x01(\tR\bspecHash\"\xc5\x01\n" +
+	"\tspec_hash\x18\x02 \x01(\tR\bspecHash\"\xf3\x01\n" +
 	"\fProcessGroup\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x03R\n" +
@@ -2512,7 +2539,9 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\n" +
 	"local_rank\x18\x04 \x01(\x05R\tlocalRank\x12\x18\n" +
 	"\aplanned\x18\x05 \x01(\bR\aplanned\x12)\n" +
-	"\x05peers\x18\x06 \x03(\v2\x13.tandem.v1.PeerNodeR\x05peers\"x\n" +
+	"\x05peers\x18\x06 \x03(\v2\x13.tandem.v1.PeerNodeR\x05peers\x12\x16\n" +
+	"\x06formed\x18\a \x01(\bR\x06formed\x12\x14\n" +
+	"\x05relay\x18\b \x01(\bR\x05relay\"x\n" +
 	"\bPeerNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -2587,14 +2616,15 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x06replay\x18\x01 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"=\n" +
 	"\rEngineStopped\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x18\n" +
-	"\areached\x18\x02 \x01(\bR\areached\"\xa6\x01\n" +
+	"\areached\x18\x02 \x01(\bR\areached\"\xba\x01\n" +
 	"\fEngineFailed\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1c\n" +
 	"\tpermanent\x18\x02 \x01(\bR\tpermanent\x12#\n" +
 	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\x12\x1a\n" +
 	"\bdiverged\x18\x04 \x01(\bR\bdiverged\x12\x1d\n" +
 	"\n" +
-	"node_fault\x18\x05 \x01(\bR\tnodeFault\"\xe8\x01\n" +
+	"node_fault\x18\x05 \x01(\bR\tnodeFault\x12\x12\n" +
+	"\x04hung\x18\x06 \x01(\bR\x04hung\"\xe8\x01\n" +
 	"\fVersionSaved\x12\x1d\n" +
 	"\n" +
 	"version_id\x18\x01 \x01(\tR\tversionId\x12'\n" +

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -54,7 +55,7 @@ checkpoint: {every_steps: 45}
 }
 
 // TestChaos breaks processes at random places while they train: they are killed or stopped at named points of a step, and
-// stopped and continued from outside. Each time the world size comes back, and the end is that of an undisturbed
+// stopped and continued from outside, while nodes are drained and come back. Each time the world size comes back, and the end is that of an undisturbed
 // training, bit for bit; every row was used once. TANDEM_CHAOS=200 is the long form (make chaos).
 func TestChaos(t *testing.T) {
 	faults, seed := 9, uint64(1)
@@ -83,11 +84,11 @@ func TestChaos(t *testing.T) {
 	if err := os.Mkdir(ledger, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	// Some processes end before their fault comes: those that all others have left, those that are taken for lost.
-	planted := faults * 3 / 2
+	// Some processes end before their fault comes: those that all others have left, are taken for lost, or are on nodes that are drained.
+	planted := faults * 2
 	steps := chaosGap * (planted + 3)
 
-	c := newClusterWith(t, 1, 2, 1, fault.Variable+"=@"+dir, "TANDEM_LEDGER="+ledger)
+	c := newClusterWith(t, 1, 3, 1, fault.Variable+"=@"+dir, "TANDEM_LEDGER="+ledger)
 	c.digits()
 	path := c.spec("chaos", chaosJob("chaos", steps))
 	_, want := c.completed(c.submit(path), 5*time.Minute)
@@ -98,15 +99,15 @@ func TestChaos(t *testing.T) {
 	before := c.held()
 	kinds := plantFaults(t, dir, random, planted)
 	id := c.submit(path)
-	stops := c.stopAndContinue(id, random)
+	stops, drains := c.stopAndContinue(seed), c.drainAndReturn(seed)
 	_, got := c.completed(id, time.Duration(planted)*20*time.Second+2*time.Minute)
 
 	fired, err := filepath.Glob(filepath.Join(dir, "*"+fault.Fired))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("seed %d: %d faults planted, %d of them fired, %v; %d times stopped and continued; %d generations, %d restarts",
-		seed, planted, len(fired), kinds, stops(), got.GetGeneration(), got.GetRestarts())
+	t.Logf("seed %d: %d faults planted, %d of them fired, %v; %d times stopped and continued, %d nodes drained; %d generations, %d restarts",
+		seed, planted, len(fired), kinds, stops(), drains(), got.GetGeneration(), got.GetRestarts())
 	if len(fired) < faults {
 		t.Errorf("only %d faults fired, want %d", len(fired), faults)
 	}
@@ -149,14 +150,59 @@ func plantFaults(t *testing.T, dir string, random *rand.Rand, n int) map[string]
 	return kinds
 }
 
-// stopAndContinue stops a random engine for a moment, now and then, until the job ends; that is no fault.
-func (c *cluster) stopAndContinue(id string, random *rand.Rand) (times func() int) {
+// stopAndContinue stops a random engine for a moment, now and then; that is no fault.
+func (c *cluster) stopAndContinue(seed uint64) (times func() int) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	return c.meanwhile(3*time.Second, func(pause func(time.Duration)) bool {
+		engines := under(c.dir)
+		if len(engines) == 0 {
+			return false
+		}
+		pid := engines[random.IntN(len(engines))].pid
+		if stopped(pid) || syscall.Kill(pid, syscall.SIGSTOP) != nil {
+			return false // it is gone, or a planted fault has stopped it, which must stay so
+		}
+		pause(200 * time.Millisecond)
+		_ = syscall.Kill(pid, syscall.SIGCONT) // it may be gone meanwhile
+		return true
+	})
+}
+
+// drainAndReturn drains a random node, now and then, and takes it back before all may have gone elsewhere.
+func (c *cluster) drainAndReturn(seed uint64) (times func() int) {
+	random := rand.New(rand.NewPCG(seed, 2))
+	cordon := func(node string, on bool) bool {
+		_, err := c.api.Nodes.CordonNode(context.Background(), connect.NewRequest(&tandemv1.CordonNodeRequest{Id: node, Cordoned: on, Drain: on}))
+		if err != nil {
+			c.t.Errorf("drain or uncordon %s: %v", node, err)
+		}
+		return err == nil
+	}
+	return c.meanwhile(7*time.Second, func(pause func(time.Duration)) bool {
+		node := nameOf("worker", random.IntN(len(c.workers)))
+		if !cordon(node, true) {
+			return false
+		}
+		pause(time.Duration(random.IntN(4000)) * time.Millisecond)
+		return cordon(node, false)
+	})
+}
+
+// meanwhile does something from time to time until the function that it returns is called, which says how often it was done. The pauses
+// in it end then too.
+func (c *cluster) meanwhile(every time.Duration, act func(pause func(time.Duration)) bool) (times func() int) {
 	c.t.Helper()
 	done, n := make(chan struct{}), 0
 	ended := make(chan struct{})
+	pause := func(d time.Duration) {
+		select {
+		case <-time.After(d):
+		case <-done:
+		}
+	}
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(3 * time.Second)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {
@@ -164,20 +210,9 @@ func (c *cluster) stopAndContinue(id string, random *rand.Rand) (times func() in
 				return
 			case <-tick.C:
 			}
-			engines := under(c.dir)
-			if len(engines) == 0 {
-				continue
+			if act(pause) {
+				n++
 			}
-			pid := engines[random.IntN(len(engines))].pid
-			if stopped(pid) || syscall.Kill(pid, syscall.SIGSTOP) != nil {
-				continue // it is gone, or a planted fault has stopped it, which must stay so
-			}
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-done:
-			}
-			_ = syscall.Kill(pid, syscall.SIGCONT) // it may be gone meanwhile
-			n++
 		}
 	}()
 	stop := func() int {

@@ -7,6 +7,7 @@
 #define TANDEM_GLOO
 #include <gloo/common/error.h>
 #include <gloo/context.h>
+#include <gloo/transport/tcp/pair.h>
 #if __has_include(<torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>)
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #else
@@ -36,24 +37,60 @@ namespace tandem {
 namespace {
 
 #ifdef TANDEM_GLOO
-// gloo::Context keeps its transport to itself; a derived class may name it.
+// What gloo's classes keep to themselves; a derived class may name it.
 struct TransportOf : gloo::Context {
   static std::shared_ptr<gloo::transport::Context>& get(gloo::Context& c) {
     return c.*(&TransportOf::transportContext_);
   }
 };
+struct PairsOf : gloo::transport::Context {
+  static std::vector<std::unique_ptr<gloo::transport::Pair>>& get(gloo::transport::Context& c) {
+    return c.*(&PairsOf::pairs_);
+  }
+};
+struct PairOf : gloo::transport::tcp::Pair {
+  using Buffer = gloo::transport::tcp::UnboundBuffer;
+
+  // Calls f for the buffer of each message that has been sent or received in part.
+  template <typename F>
+  static void under_way(gloo::transport::tcp::Pair& pair, F f) {
+    auto call = [&](const gloo::transport::tcp::Op& op) {
+      // A class around a weak_ptr, whose name depends on which header stands for it.
+      using Weak = std::weak_ptr<Buffer>;
+      static_assert(sizeof(op.ubuf) == sizeof(Weak), "gloo refers to buffers in another way");
+      if (auto buffer = reinterpret_cast<const Weak&>(op.ubuf).lock()) f(buffer.get());
+    };
+    std::lock_guard<std::mutex> lock(pair.*(&PairOf::m_));
+    call(pair.*(&PairOf::rx_));
+    for (const auto& op : pair.*(&PairOf::tx_)) call(op);
+  }
+};
+
+// Found by name at run time, since a libtorch with gloo inside may not export it.
+template <typename Function>
+Function* exported(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
+}
 
 // What gloo calls itself when a wait times out: every pair of the context gets
-// an exception and is closed. Closing connections alone wakes nobody. Found by
-// name at run time, since a libtorch with gloo inside may not export it; then
-// the group's timeout is what ends a stuck collective.
+// an exception and is closed. Closing connections alone wakes nobody. Where it
+// is not exported, the group's timeout is what ends a stuck collective.
 void signal_exception(gloo::transport::Context* transport, const std::string& why) {
-  using Function = void (*)(void*, const std::string&);
-  static const auto function = reinterpret_cast<Function>(dlsym(
-      RTLD_DEFAULT,
+  static const auto close_pairs = exported<void(void*, const std::string&)>(
       "_ZN4gloo9transport3tcp7Context15signalExceptionERKNSt7__cxx1112basic_stringIcSt11char_"
-      "traitsIcESaIcEEE"));
-  if (function) function(transport, why);
+      "traitsIcESaIcEEE");
+  if (close_pairs) close_pairs(transport, why);
+  // Whether it was this call that closed a pair or an error before it: gloo does
+  // not wake who waits for a message that was under way, on either side.
+  static const auto wake = exported<void(void*, std::exception_ptr)>(
+      "_ZN4gloo9transport3tcp13UnboundBuffer15signalExceptionENSt15__exception_ptr13exception_"
+      "ptrE");
+  if (!close_pairs || !wake) return;
+  const auto error = std::make_exception_ptr(gloo::IoException(why));
+  for (auto& pair : PairsOf::get(*transport))
+    if (pair)
+      PairOf::under_way(static_cast<gloo::transport::tcp::Pair&>(*pair),
+                        [&](PairOf::Buffer* buffer) { wake(buffer, error); });
 }
 
 class AbortableGloo : public c10d::ProcessGroupGloo {

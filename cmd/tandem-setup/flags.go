@@ -63,6 +63,9 @@ func defines(t Libtorch) []string {
 	if t.OldABI {
 		d = append(d, "-D_GLIBCXX_USE_CXX11_ABI=0")
 	}
+	if t.GlooForeign {
+		d = append(d, "-DTANDEM_GLOO_FOREIGN")
+	}
 	if t.CUDA && t.CUDAHeaders {
 		d = append(d, "-DTANDEM_CUDA")
 		if t.NCCL {

@@ -23,10 +23,11 @@ type Libtorch struct {
 	CUDA         bool     `json:"cuda"`          // libtorch_cuda.so is there
 	CUDAIncludes []string `json:"cuda_includes"` // folders with CUDA's own headers; empty when they are in /usr/include
 	CUDAHeaders  bool     `json:"cuda_headers"`
-	CUDALibs     []string `json:"cuda_libs"` // folders with libcudart and the others, besides the linker's own
-	NCCL         bool     `json:"nccl"`      // nccl.h is there
-	Gloo         bool     `json:"gloo"`      // gloo's headers are there
-	GlooLib      bool     `json:"gloo_lib"`  // libgloo.so is there to link
+	CUDALibs     []string `json:"cuda_libs"`    // folders with libcudart and the others, besides the linker's own
+	NCCL         bool     `json:"nccl"`         // nccl.h is there
+	Gloo         bool     `json:"gloo"`         // gloo's headers are there
+	GlooForeign  bool     `json:"gloo_foreign"` // they are the system's, and libtorch with its gloo is not
+	GlooLib      bool     `json:"gloo_lib"`     // libgloo.so is there to link
 }
 
 // errNoLibtorch says that the machine has no libtorch at all; an unusable one is another error.
@@ -94,7 +95,9 @@ func (f finder) describe(source, include, lib string) (Libtorch, error) {
 		return Libtorch{}, err
 	}
 	sys := filepath.Join(f.root, "usr/include")
-	t.Gloo = exists(include, "gloo/algorithm.h") || exists(sys, "gloo/algorithm.h")
+	own := exists(include, "gloo/algorithm.h")
+	t.Gloo = own || exists(sys, "gloo/algorithm.h")
+	t.GlooForeign = t.Gloo && !own
 	t.GlooLib = slices.ContainsFunc(append([]string{lib}, f.linkPaths...), func(d string) bool { return exists(d, "libgloo.so") })
 	if t.CUDA = exists(lib, "libtorch_cuda.so"); t.CUDA {
 		f.describeCUDA(&t)

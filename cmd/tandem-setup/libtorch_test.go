@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,32 @@ func TestFindCUDAOfAWheel(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Gloo's headers tell what its classes look like inside only where they come with the library.
+func TestForeignGloo(t *testing.T) {
+	root, own := t.TempDir(), t.TempDir()
+	plant(t, filepath.Join(own, "include"), filepath.Join(own, "lib"), "2.6.0")
+	f := finder{root: root, libtorch: own, pyTorch: noPython}
+	for _, step := range []struct {
+		dir           string
+		gloo, foreign bool
+	}{
+		{"", false, false},
+		{filepath.Join(root, "usr/include"), true, true},
+		{filepath.Join(own, "include"), true, false},
+	} {
+		if step.dir != "" {
+			write(t, step.dir, "gloo/algorithm.h", "")
+		}
+		got, err := f.find()
+		if err != nil || got.Gloo != step.gloo || got.GlooForeign != step.foreign {
+			t.Errorf("with headers in %q: %+v, %v", step.dir, got, err)
+		}
+		if slices.Contains(defines(got), "-DTANDEM_GLOO_FOREIGN") != step.foreign {
+			t.Errorf("with headers in %q: %v", step.dir, defines(got))
+		}
 	}
 }
 

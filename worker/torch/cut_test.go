@@ -77,6 +77,9 @@ func (c *cable) leadTo(port uint16) uint16 {
 
 // An abort wakes also who has sent or received a part of a message when the network is cut or the connection ends.
 func TestAbortInTheMiddleOfAMessage(t *testing.T) {
+	if !torch.WakesUnderWay() {
+		t.Skip("Gloo's headers are not those that libtorch was built with, so its pairs cannot be looked into")
+	}
 	for name, ends := range map[string]bool{"packets are lost": false, "the connection ends": true} {
 		t.Run(name, func(t *testing.T) { abortInTheMiddle(t, ends) })
 	}

@@ -35,3 +35,6 @@ func (c GroupConfig) WithoutRoom() GroupConfig {
 	c.noRoom = true
 	return c
 }
+
+// WakesUnderWay says whether Abort wakes also who has sent or received a part of a message over Gloo.
+func WakesUnderWay() bool { return wakesUnderWay() }

@@ -7,7 +7,9 @@
 #define TANDEM_GLOO
 #include <gloo/common/error.h>
 #include <gloo/context.h>
+#ifndef TANDEM_GLOO_FOREIGN
 #include <gloo/transport/tcp/pair.h>
+#endif
 #if __has_include(<torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>)
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #else
@@ -43,6 +45,18 @@ struct TransportOf : gloo::Context {
     return c.*(&TransportOf::transportContext_);
   }
 };
+
+// Found by name at run time, since a libtorch with gloo inside may not export it.
+template <typename Function>
+Function* exported(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
+}
+
+#ifdef TANDEM_GLOO_FOREIGN
+// What pairs look like inside is not known: who waits for a message that is under
+// way waits for the group's timeout.
+void wake_under_way(gloo::transport::Context*, const std::string&) {}
+#else
 struct PairsOf : gloo::transport::Context {
   static std::vector<std::unique_ptr<gloo::transport::Pair>>& get(gloo::transport::Context& c) {
     return c.*(&PairsOf::pairs_);
@@ -66,11 +80,20 @@ struct PairOf : gloo::transport::tcp::Pair {
   }
 };
 
-// Found by name at run time, since a libtorch with gloo inside may not export it.
-template <typename Function>
-Function* exported(const char* name) {
-  return reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
+// Wakes who waits for a message that was under way, on either side, when its pair
+// was closed. gloo does not, whether this rank closed it or an error before.
+void wake_under_way(gloo::transport::Context* transport, const std::string& why) {
+  static const auto wake = exported<void(void*, std::exception_ptr)>(
+      "_ZN4gloo9transport3tcp13UnboundBuffer15signalExceptionENSt15__exception_ptr13exception_"
+      "ptrE");
+  if (!wake) return;
+  const auto error = std::make_exception_ptr(gloo::IoException(why));
+  for (auto& pair : PairsOf::get(*transport))
+    if (pair)
+      PairOf::under_way(static_cast<gloo::transport::tcp::Pair&>(*pair),
+                        [&](PairOf::Buffer* buffer) { wake(buffer, error); });
 }
+#endif
 
 // What gloo calls itself when a wait times out: every pair of the context gets
 // an exception and is closed. Closing connections alone wakes nobody. Where it
@@ -79,18 +102,9 @@ void signal_exception(gloo::transport::Context* transport, const std::string& wh
   static const auto close_pairs = exported<void(void*, const std::string&)>(
       "_ZN4gloo9transport3tcp7Context15signalExceptionERKNSt7__cxx1112basic_stringIcSt11char_"
       "traitsIcESaIcEEE");
-  if (close_pairs) close_pairs(transport, why);
-  // Whether it was this call that closed a pair or an error before it: gloo does
-  // not wake who waits for a message that was under way, on either side.
-  static const auto wake = exported<void(void*, std::exception_ptr)>(
-      "_ZN4gloo9transport3tcp13UnboundBuffer15signalExceptionENSt15__exception_ptr13exception_"
-      "ptrE");
-  if (!close_pairs || !wake) return;
-  const auto error = std::make_exception_ptr(gloo::IoException(why));
-  for (auto& pair : PairsOf::get(*transport))
-    if (pair)
-      PairOf::under_way(static_cast<gloo::transport::tcp::Pair&>(*pair),
-                        [&](PairOf::Buffer* buffer) { wake(buffer, error); });
+  if (!close_pairs) return;
+  close_pairs(transport, why);
+  wake_under_way(transport, why);
 }
 
 class AbortableGloo : public c10d::ProcessGroupGloo {
@@ -496,6 +510,14 @@ int64_t tdm_group_in_place(const tdm_group* group) {
 }
 
 void tdm_group_abort(tdm_group* group, const char* why) { group->group->abort(why); }
+
+int32_t tdm_wakes_under_way(void) {
+#if defined(TANDEM_GLOO) && !defined(TANDEM_GLOO_FOREIGN)
+  return 1;
+#else
+  return 0;
+#endif
+}
 
 void tdm_group_free(tdm_group* group) {
   try {

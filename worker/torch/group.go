@@ -128,6 +128,9 @@ func (g *Group) inPlace() int64 {
 	return int64(C.tdm_group_in_place(g.handle))
 }
 
+// wakesUnderWay says whether Abort wakes also who has sent or received a part of a message over Gloo, whose classes have to be known for that.
+func wakesUnderWay() bool { return C.tdm_wakes_under_way() != 0 }
+
 // Abort wakes a collective that waits, a Trainer's step included: it returns ErrAborted with why.
 // The other ranks see ErrPeerLost. Any goroutine may call it, also after Close.
 func (g *Group) Abort(why string) {

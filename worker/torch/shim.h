@@ -132,6 +132,8 @@ int64_t tdm_group_in_place(const tdm_group *group);
 // How long this rank has been waiting for the others now; 0: it is not.
 int64_t tdm_group_waiting_ns(const tdm_group *group);
 void tdm_group_abort(tdm_group *group, const char *why);
+// Whether an abort wakes also who has sent or received a part of a message over gloo.
+int32_t tdm_wakes_under_way(void);
 void tdm_group_free(tdm_group *group);
 tdm_status tdm_group_all_reduce(tdm_group *group, double *values, size_t n);
 // Everyone gets root's bytes: free *out with tdm_bytes_free.

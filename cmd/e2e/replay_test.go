@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func TestReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := list.Msg.GetCheckpoints() // newest first
-	first, last := all[len(all)-1], all[0]
+	first, before, last := all[len(all)-1], all[1], all[0]
 	if first.GetStep() > 100 || last.GetStep() != 120 {
 		t.Fatalf("checkpoints %v", all)
 	}
@@ -40,5 +41,13 @@ func TestReplay(t *testing.T) {
 	if !shown.Job.Replay.Same || shown.Job.Replay.Steps != "3" {
 		t.Errorf("the replay is shown as %+v", shown)
 	}
-	c.run(9, "checkpoint", "verify", last.GetId(), "--replay", "20")
+	// Near the end there are fewer steps than asked for, which is no failure, and is said.
+	rest := 120 - before.GetStep()
+	want := fmt.Sprintf("%d of %d steps from step %d gave the same bits as then. The training ends at step 120.", rest, rest+2, before.GetStep())
+	if out := c.run(0, "checkpoint", "verify", before.GetId(), "--replay", fmt.Sprint(rest+2)); !strings.Contains(out, want) {
+		t.Errorf("the replay near the end says %s", out)
+	}
+	if c.run(9, "checkpoint", "verify", last.GetId(), "--replay", "20"); !strings.Contains(c.stderr, "take an earlier one") {
+		t.Errorf("a replay of nothing says %s", c.stderr)
+	}
 }

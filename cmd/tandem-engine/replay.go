@@ -65,7 +65,9 @@ func (unevaluated) Read(context.Context, int, int, func()) (data.Batch, error) {
 
 // compare says what the steps up to the last one gave, against what was recorded then.
 func (r *replay) compare(ctx context.Context, store storage.Store, last int64) (*tandemv1.ReplayOutcome, error) {
-	stretch := train.Replay{Step: r.from.Step, Last: last, Generation: r.from.Generation, World: r.from.WorldSize}
+	stretch := train.Replay{
+		Step: r.from.Step, Last: last, Asked: r.task.GetSpec().GetReplay().GetSteps(), Generation: r.from.Generation, World: r.from.WorldSize,
+	}
 	then, err := stepsThen(ctx, store, r.task.GetReplay().GetTrialId(), stretch)
 	if err != nil {
 		return nil, fmt.Errorf("read what was recorded then: %w", err)

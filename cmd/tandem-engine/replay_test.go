@@ -84,7 +84,7 @@ func TestReplay(t *testing.T) {
 				t.Fatalf("no early checkpoint: %v", kept)
 			}
 			// No more than the training did.
-			if got, failed := j.again(t, from, 1000); !got.GetSame() || got.GetSteps() != 24-from.GetStep() {
+			if got, failed := j.again(t, from, 1000); !got.GetSame() || got.GetSteps() != 24-from.GetStep() || !strings.Contains(got.GetMessage(), "of 1000 steps") {
 				t.Errorf("%v, %s", got, failed)
 			}
 			j.forge(t, func(r *metric.Run) {

@@ -153,7 +153,7 @@ func (m *member) Prepare(ctx context.Context) error {
 	m.keeper = checkpoint.New(checkpoint.Config{
 		Job: m.task.GetJobId(), Trial: trial, SpecHash: hash, DatasetID: spec.GetDatasetId(),
 		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(m.hello.GetScratch(), "spool"),
-	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint, Warn: m.warn})
+	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint, Tell: m.tell})
 	deps := train.Deps{
 		Trainer: trainer{m.trainer}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Source(data.Validation)),
 		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Record: m.record, Now: time.Now, Log: m.log,
@@ -341,9 +341,9 @@ func (m *member) reportCheckpoint(ctx context.Context, c *tandemv1.Checkpoint) e
 	return m.host.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Checkpoint{Checkpoint: &tandemv1.CheckpointSaved{Checkpoint: c}}})
 }
 
-// warn puts a line into the job's events.
-func (m *member) warn(ctx context.Context, message string) {
-	err := m.host.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Note{Note: &tandemv1.EngineNote{Message: message, Warning: true}}})
+// tell puts a line into the job's events.
+func (m *member) tell(ctx context.Context, warning bool, message string) {
+	err := m.host.Report(ctx, &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Note{Note: &tandemv1.EngineNote{Message: message, Warning: warning}}})
 	if err != nil {
 		m.log.Warn().Err(err).Str("event", message).Msg("an event was not taken")
 	}

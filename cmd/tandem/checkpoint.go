@@ -80,7 +80,8 @@ func (a *app) checkpointVerifyCommand() *cobra.Command {
 		Short: "Read every byte of a checkpoint and compare it with its hashes; with --replay, train from it again and compare",
 		Long: "Reads every byte of a checkpoint and compares it with its hashes. With --replay N a job then does the N steps after it\n" +
 			"again, with as many workers as then, and compares the gradient norm and the loss of each step with those recorded then,\n" +
-			"bit for bit. It waits for the job: exit code 0 only if steps were compared and all had the same bits, else 1.",
+			"bit for bit. It waits for the job: exit code 0 only if steps were compared and all had the same bits, else 1.\n" +
+			"Where the training ends before N steps it compares those there are, and says so.",
 		Example:           "  tandem checkpoint verify ckpt-01k3 --replay 20",
 		Args:              want("CHECKPOINT"),
 		ValidArgsFunction: a.complete(checkpointNames),

@@ -20,9 +20,9 @@ type Life struct {
 type Goodput struct {
 	Total    time.Duration
 	Useful   time.Duration // steps done for the first time, and evaluation
-	Redone   time.Duration // steps done again, steps that were not committed, and work of which no record is left
+	Redone   time.Duration // steps done again, and work that came to nothing: of steps that were not committed, or that nobody has any more
 	Stalled  time.Duration // waiting for data, the copy of a checkpoint, or the store
-	Waiting  time.Duration // for other ranks
+	Waiting  time.Duration // for other ranks: to form a group, or for one that does not answer
 	Starting time.Duration
 	Idle     time.Duration // nothing ran
 	Until    time.Time     // what Total counts to
@@ -34,25 +34,48 @@ type Stretch struct{ From, To int64 }
 // ComputeGoodput makes the ledger of a trial. An instant of which several members tell is told by the lowest rank of the newest
 // generation. One of which none tells is, in this order:
 //   - useful, when the member that told of the time before also tells of the time after: only the records were lost;
-//   - redone, after the last record of a member that did not say that it ends, for as long as its next record was due: it was
-//     killed, and what it did since nobody has;
+//   - after the last record of a member that did not say that it ends, for as long as its next record was due: it was killed.
+//     When it trained, useful as long as the steps took that the trial goes on after, though no record has them: they were
+//     kept. The rest is redone. When it did not train, it went on with what it did: to start, to wait;
 //   - idle.
 func ComputeGoodput(segments []metric.Segment, life Life) Goodput {
 	from := life.Created.UnixNano()
 	to := end(segments, life)
 	g := Goodput{Until: time.Unix(0, to), Total: time.Duration(to - from)}
 	at, reached := from, 0.0
+	perStep := 0.0 // nanoseconds that a step took at last
 	lives := livesOf(segments)
-	for _, p := range append(tile(segments, from, to), piece{from: to, to: to}) {
-		useful, lost := unrecorded(Stretch{at, p.from}, lives)
+	pieces := append(tile(segments, from, to), piece{from: to, to: to})
+	for i, p := range pieces {
+		useful, lost, doing := unrecorded(Stretch{at, p.from}, lives)
 		g.Useful += useful
-		g.Redone += lost
 		g.Idle += time.Duration(p.from-at) - useful - lost
+		if lost > 0 && doing == metric.Lost {
+			next := goesOn(pieces[i:])
+			kept := min(lost, time.Duration(max(0, next-reached)*perStep))
+			g.Useful += kept
+			lost -= kept
+			reached = max(reached, next)
+		}
+		g.spend(doing, lost)
 		at = p.to
 		g.take(p, reached)
 		reached = max(reached, p.step)
+		if p.step > p.first {
+			perStep = float64(p.to-p.from) / (p.step - p.first)
+		}
 	}
 	return g
+}
+
+// goesOn is the step after which the next steps of a trial are done; 0: none are.
+func goesOn(pieces []piece) float64 {
+	for _, p := range pieces {
+		if p.step > p.first {
+			return p.first
+		}
+	}
+	return 0
 }
 
 // Gaps are the stretches in which a member ran of which no segment tells; those of other ranks may.
@@ -62,7 +85,7 @@ func Gaps(segments []metric.Segment, life Life) []Stretch {
 	at := from
 	lives := livesOf(segments)
 	for _, p := range append(tile(segments, from, to), piece{from: to, to: to}) {
-		if useful, lost := unrecorded(Stretch{at, p.from}, lives); useful+lost > 0 {
+		if useful, lost, _ := unrecorded(Stretch{at, p.from}, lives); useful+lost > 0 {
 			gaps = append(gaps, Stretch{at, p.from})
 		}
 		at = p.to
@@ -85,24 +108,39 @@ func (g *Goodput) take(p piece, reached float64) {
 	for c, d := range p.times {
 		d := min(time.Duration(float64(d)*share), left)
 		left -= d
-		switch metric.Category(c) {
-		case metric.Starting:
-			g.Starting += d
-		case metric.Waiting:
-			g.Waiting += d
-		case metric.Storage, metric.Data, metric.Checkpoint:
-			g.Stalled += d
-		case metric.Lost:
-			g.Redone += d
-		case metric.Evaluate:
-			g.Useful += d
-		default:
+		if ofStep(metric.Category(c)) {
 			redone := time.Duration(float64(d) * again)
 			g.Redone += redone
-			g.Useful += d - redone
+			d -= redone
 		}
+		g.spend(metric.Category(c), d)
 	}
 	g.Useful += left // what rounding left over, a few nanoseconds
+}
+
+// spend gives time of a category to its part.
+func (g *Goodput) spend(of metric.Category, d time.Duration) {
+	switch of {
+	case metric.Starting:
+		g.Starting += d
+	case metric.Waiting:
+		g.Waiting += d
+	case metric.Storage, metric.Data, metric.Checkpoint:
+		g.Stalled += d
+	case metric.Lost:
+		g.Redone += d
+	default:
+		g.Useful += d
+	}
+}
+
+// ofStep tells whether time of a category is work at a step.
+func ofStep(c metric.Category) bool {
+	switch c {
+	case metric.Forward, metric.Backward, metric.Communication, metric.Optimizer, metric.Other:
+		return true
+	}
+	return false
 }
 
 // piece is a beat, or the part of one that no better told one covers.
@@ -177,7 +215,22 @@ func cut(b metric.Beat, lo, hi int64) piece {
 type memberLife struct {
 	from, told int64 // its first and its last record
 	due        time.Duration
-	last       bool // it said that it ends
+	doing      metric.Category // that its time after its last record goes to, had it gone on: Lost for work
+	last       bool            // it said that it ends
+}
+
+// doing is what a member was at in its last record.
+func doing(b metric.Beat) metric.Category {
+	longest := metric.Category(0)
+	for c, d := range b.Times {
+		if d > b.Times[longest] {
+			longest = metric.Category(c)
+		}
+	}
+	if b.Step > b.First || longest == metric.Evaluate || ofStep(longest) {
+		return metric.Lost
+	}
+	return longest
 }
 
 func livesOf(segments []metric.Segment) map[string]memberLife {
@@ -197,7 +250,7 @@ func livesOf(segments []metric.Segment) map[string]memberLife {
 			l.from = from
 		}
 		if told >= l.told {
-			l.told, l.due = told, s.Due
+			l.told, l.due, l.doing = told, s.Due, doing(s.Beats[len(s.Beats)-1])
 		}
 		l.last = l.last || s.Last
 		lives[s.Member] = l
@@ -206,10 +259,10 @@ func livesOf(segments []metric.Segment) map[string]memberLife {
 }
 
 // unrecorded says how much of a stretch, of which no beat tells, lies within the life of a member that went on to tell, and
-// how much else after the last word of one that was killed.
-func unrecorded(s Stretch, lives map[string]memberLife) (useful, lost time.Duration) {
+// how much else after the last word of one that was killed, and what that one was at.
+func unrecorded(s Stretch, lives map[string]memberLife) (useful, lost time.Duration, doing metric.Category) {
 	if s.To <= s.From {
-		return 0, 0
+		return 0, 0, 0
 	}
 	within, killed := s.From, s.From
 	for _, l := range lives {
@@ -218,10 +271,11 @@ func unrecorded(s Stretch, lives map[string]memberLife) (useful, lost time.Durat
 		}
 		if until := l.told + int64(l.due); !l.last && l.told <= s.From && until > s.From {
 			killed = max(killed, min(until, s.To))
+			doing = max(doing, l.doing) // who worked counts: Lost is the last category
 		}
 	}
 	useful = time.Duration(within - s.From)
-	return useful, max(0, time.Duration(killed-s.From)-useful)
+	return useful, max(0, time.Duration(killed-s.From)-useful), doing
 }
 
 // end is what the ledger counts to: the end of the trial, or of what is told of one that runs.

@@ -77,6 +77,46 @@ func TestGoodput(t *testing.T) {
 			},
 			end: 20, want: Goodput{Useful: 17, Redone: 1, Waiting: 2},
 		},
+		"killed after a checkpoint that no record tells of": {
+			segments: []metric.Segment{
+				segment("a", 1, 0, beat(0, 0, 10, forward(10))),
+				segment("b", 2, -1, beat(13, 0, 0, part(metric.Starting, second))),
+				last(segment("b", 2, 0, beat(14, 12, 20, forward(8)))),
+			},
+			// The steps to 12 were kept; no step is done again but what came after them.
+			end: 22, want: Goodput{Useful: 10 + 2 + 8, Redone: 1, Starting: 1},
+		},
+		"killed, and goes on no more": {
+			segments: []metric.Segment{segment("a", 1, 0, beat(0, 0, 10, forward(10)))},
+			end:      20, want: Goodput{Useful: 10, Redone: 4, Idle: 6},
+		},
+		"killed while it waited": {
+			segments: []metric.Segment{
+				segment("a", 1, 0, beat(0, 0, 10, forward(10)), beat(10, 10, 10, part(metric.Waiting, 2*second))),
+				last(segment("b", 2, 0, beat(20, 10, 20, forward(10)))),
+			},
+			end: 30, want: Goodput{Useful: 20, Waiting: 2 + 4, Idle: 4},
+		},
+		"killed while it started": {
+			segments: []metric.Segment{
+				segment("a", 1, -1, beat(0, 0, 0, part(metric.Starting, 2*second))),
+				segment("b", 2, -1, beat(3, 0, 0, part(metric.Starting, 2*second))),
+				last(segment("b", 2, 0, beat(5, 0, 5, forward(5)))),
+			},
+			end: 10, want: Goodput{Useful: 5, Starting: 5},
+		},
+		"killed while it waited for the store": {
+			segments: []metric.Segment{segment("a", 1, -1, beat(0, 0, 0, part(metric.Storage, 2*second)))},
+			end:      10, want: Goodput{Stalled: 6, Idle: 4},
+		},
+		"a rank hung, told by rank 1": {
+			segments: []metric.Segment{
+				segment("a", 1, 0, beat(0, 0, 10, forward(10))),
+				segment("b", 1, 1, beat(0, 0, 10, forward(10)), beat(10, 10, 10, metric.Times{metric.Lost: second, metric.Waiting: 5 * second})),
+				last(segment("b", 2, 0, beat(16, 10, 14, forward(4)))),
+			},
+			end: 20, want: Goodput{Useful: 14, Redone: 1, Waiting: 5},
+		},
 		"a spare starts while others train": {
 			segments: []metric.Segment{
 				last(segment("a", 1, 0, beat(0, 0, 10, forward(10)))),

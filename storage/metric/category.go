@@ -12,7 +12,7 @@ type Category int
 // The categories.
 const (
 	Starting      Category = iota // loads the dataset, builds the model, restores a checkpoint
-	Waiting                       // for the other ranks: a process group is to be formed
+	Waiting                       // for the other ranks: a process group is to be formed, or one does not answer
 	Storage                       // waits for a store that is unavailable
 	Data                          // waits for the rows of a batch
 	Forward                       // forward pass and loss
@@ -22,7 +22,7 @@ const (
 	Other                         // belongs to a step, and is none of the above
 	Checkpoint                    // waits for the copy of a checkpoint, or at the end for its commit
 	Evaluate                      // measures the validation split, or publishes
-	Lost                          // a step that was not committed
+	Lost                          // work at a step that was not committed, or at an evaluation that was cut off
 	Categories                    // how many there are
 )
 

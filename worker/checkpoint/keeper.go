@@ -47,8 +47,8 @@ type Deps struct {
 	Group Group // nil for a single process
 	// Report delivers a committed checkpoint. ErrStale ends the training.
 	Report func(context.Context, *tandemv1.Checkpoint) error
-	// Warn tells people that checkpoints are slow; rank 0 does. nil: only the log says so.
-	Warn func(ctx context.Context, message string)
+	// Tell tells people that checkpoints are slow, or that the store is away; rank 0 does. nil: only the log says so.
+	Tell func(ctx context.Context, warning bool, message string)
 	Log  zerolog.Logger
 }
 
@@ -83,6 +83,7 @@ type Keeper struct {
 	spare     []safetensors.Tensor // memory of the last large share, for the next: new memory costs as much as the copy
 	free      bool                 // no rank is busy, and nothing was begun since
 	away      bool                 // the store is unavailable
+	toldAway  bool                 // people know
 	slow      bool                 // as it was said
 	say       string               // to people
 	count     int64                // attempts

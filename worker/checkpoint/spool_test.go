@@ -3,6 +3,7 @@ package checkpoint_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,7 +82,15 @@ func TestOutageOf30Minutes(t *testing.T) {
 				return memstore.Fault{}
 			}
 			dir := filepath.Join(t.TempDir(), "spool")
-			all := b.ranks(world, 1, func(c *checkpoint.Config, _ *checkpoint.Deps) { c.Spool = dir })
+			var told []string
+			all := b.ranks(world, 1, func(c *checkpoint.Config, d *checkpoint.Deps) {
+				c.Spool = dir
+				d.Tell = func(_ context.Context, warning bool, message string) {
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					told = append(told, fmt.Sprintf("%v %.23s", warning, message))
+				}
+			})
 			saveOn(t, all, evaluated(1, 1), false)
 			time.Sleep(time.Minute)
 			away.Store(true)
@@ -100,6 +109,11 @@ func TestOutageOf30Minutes(t *testing.T) {
 			if n, _ := spooled(t, dir); n != 0 {
 				t.Errorf("%d files are left", n)
 			}
+			b.mu.Lock()
+			if want := []string{"true the store does not answ", "false the store answers again"}; !slices.Equal(told, want) {
+				t.Errorf("people are told %q, want %q", told, want)
+			}
+			b.mu.Unlock()
 			saveOn(t, all, evaluated(32, 7), true)
 			waitAll(t, all)
 			if got := b.steps(); got[len(got)-1] != 32 {
@@ -187,7 +201,7 @@ func TestLargeStateIsLeftOutWhileBusy(t *testing.T) {
 		var log strings.Builder
 		var warned []string
 		k := b.keeper(logTo(&log), func(_ *checkpoint.Config, d *checkpoint.Deps) {
-			d.Warn = func(_ context.Context, message string) { warned = append(warned, message) }
+			d.Tell = func(_ context.Context, _ bool, message string) { warned = append(warned, message) }
 		})
 		state := newLarge()
 		for step := int64(1); step <= 9; step++ {

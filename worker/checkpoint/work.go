@@ -53,6 +53,7 @@ func (k *Keeper) worker() {
 		if away {
 			k.spool()
 			away = !k.answers()
+			k.tellOutage(away)
 		}
 		moved := false
 		if !away {
@@ -151,6 +152,22 @@ func (k *Keeper) unavailable(err error) bool {
 	return k.away
 }
 
+// tellOutage tells people of an outage that a second look confirms, and of its end.
+func (k *Keeper) tellOutage(away bool) {
+	k.mu.Lock()
+	told := k.toldAway
+	k.toldAway = away
+	tell := k.Rank == 0 && k.Tell != nil && told != away
+	k.mu.Unlock()
+	switch {
+	case !tell:
+	case away:
+		k.Tell(k.ctx, true, "the store does not answer: steps go on, and the newest and the best checkpoint wait on the node's disk until it does; look whether it is up, and whether this node reaches it")
+	default:
+		k.Tell(k.ctx, false, "the store answers again; the checkpoints that waited go there now")
+	}
+}
+
 // collect commits what all ranks have written, oldest first. It tells whether anything was.
 func (k *Keeper) collect() (moved bool) {
 	k.mu.Lock()
@@ -175,8 +192,8 @@ func (k *Keeper) collect() (moved bool) {
 		say := k.say
 		k.say = ""
 		k.mu.Unlock()
-		if say != "" && k.Warn != nil {
-			k.Warn(k.ctx, say)
+		if say != "" && k.Tell != nil {
+			k.Tell(k.ctx, true, say)
 		}
 		moved = true
 	}

@@ -68,7 +68,8 @@ func (l *Loop) watch(floor time.Duration, limit func(waited time.Duration) time.
 	err := f()
 	close(done)
 	timer.Stop()
-	if waited := time.Duration(late.Load()); err != nil && waited > 0 && !IsPermanent(err) {
+	l.hung = time.Duration(late.Load())
+	if waited := l.hung; err != nil && waited > 0 && !IsPermanent(err) {
 		return fmt.Errorf("%w: %w: no answer within %v (%w)", ErrPeerLost, ErrHung, waited.Round(100*time.Millisecond), err)
 	}
 	return err

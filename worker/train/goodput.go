@@ -1,6 +1,7 @@
 package train
 
 import (
+	"slices"
 	"time"
 
 	"tandem.dev/storage/metric"
@@ -75,9 +76,54 @@ func (l *ledger) step(s StepTimes) metric.Times {
 	return parts
 }
 
+// broken takes a step that another rank was lost in, which is to be done again. Of the time after the wait for its batch, no more
+// is work than a step usually takes (0: that is not known), and none that this rank is known to have waited for the others: in
+// the rest it waited for one that does not answer.
+func (l *ledger) broken(s StepTimes, usual, waited time.Duration) {
+	l.enter(metric.Other, s.Begin)
+	l.spend(metric.Data, s.Begin.Add(min(s.Data, s.End.Sub(s.Begin))))
+	work := max(0, s.End.Sub(l.mark)-waited)
+	if usual > 0 {
+		work = min(work, usual)
+	}
+	l.spend(metric.Lost, l.mark.Add(work))
+	l.spend(metric.Waiting, s.End)
+}
+
+// stranded takes a collective beside the steps, from a time on, that another rank was lost in. All of it is waiting; an
+// evaluation that it was the end of is done again.
+func (l *ledger) stranded(from, now time.Time) {
+	was := l.in
+	if was == metric.Evaluate {
+		was = metric.Lost
+	}
+	l.spend(was, from)
+	l.spend(metric.Waiting, now)
+}
+
 // cut returns the times since the last cut and where they begin.
 func (l *ledger) cut() (from time.Time, times metric.Times) {
 	from, times = l.since, l.times
 	l.since, l.times = l.mark, metric.Times{}
 	return from, times
+}
+
+// lately is how long the last steps took, without the wait for their batches.
+type lately struct {
+	took  [15]time.Duration
+	steps int
+}
+
+func (u *lately) add(parts metric.Times) {
+	u.took[u.steps%len(u.took)] = parts.Total() - parts[metric.Data]
+	u.steps++
+}
+
+// median is 0 when there were none.
+func (u *lately) median() time.Duration {
+	if u.steps == 0 {
+		return 0
+	}
+	took := slices.Sorted(slices.Values(u.took[:min(u.steps, len(u.took))]))
+	return took[len(took)/2]
 }

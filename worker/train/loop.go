@@ -65,9 +65,10 @@ type Loop struct {
 	saved int64  // step of the newest checkpoint; -1: none
 	beat  pulse
 	sum   agreement
-	met   time.Time // when the ranks last met in a collective
-	first int       // steps of the group that may take long, for some process is new
-	check int64     // step at which the ranks last compared their states
+	met   time.Time     // when the ranks last met in a collective
+	hung  time.Duration // that the last guarded call waited for a rank that did not answer; 0: all did
+	first int           // steps of the group that may take long, for some process is new
+	check int64         // step at which the ranks last compared their states
 
 	stragglers Stragglers
 
@@ -113,7 +114,7 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 	l.Record.Join(g.Number, g.Rank, g.World, l.Now())
 	l.stop.Store(false)
 	l.move.Store(false)
-	l.met, l.first = l.Now(), 0
+	l.met, l.hung, l.first = l.Now(), 0, 0
 	if err := l.align(ctx); err != nil {
 		return 0, err
 	}
@@ -179,7 +180,10 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 			Seed:         StepSeed(l.Plan.Seed, st.Step, l.gen.Rank),
 		})
 		end := l.Now()
-		if !res.Applied {
+		switch {
+		case err != nil && !res.Applied:
+			l.Record.Broken(StepTimes{Begin: begin, End: end, Data: piece.Wait}, l.hung)
+		case !res.Applied:
 			l.Record.Abandon(end)
 		}
 		if err == nil && !res.Finite {
@@ -224,7 +228,12 @@ func (l *Loop) allReduce(v []float64) error {
 	if l.gen.World == 1 {
 		return nil
 	}
-	return l.guard(l.patience(), func() error { return l.gen.Group.AllReduceSum(v) })
+	begin := l.Now()
+	err := l.guard(l.patience(), func() error { return l.gen.Group.AllReduceSum(v) })
+	if err != nil {
+		l.Record.Stranded(begin, l.Now())
+	}
+	return err
 }
 
 // report tells the coordinator.

@@ -27,6 +27,7 @@ type Recorder struct {
 
 	mu       sync.Mutex
 	ledger   ledger
+	lately   lately
 	head     metric.Header // of the group: generation, rank, world
 	open     metric.Beat   // grows until the next sync
 	stepped  bool          // a step was done in the open beat
@@ -96,7 +97,7 @@ func (r *Recorder) Enter(in metric.Category, now time.Time) {
 }
 
 // Abandon says that the work since the last Step or Enter came to nothing: its step was not
-// committed.
+// committed, and is done again or left out.
 func (r *Recorder) Abandon(now time.Time) {
 	if r == nil {
 		return
@@ -104,6 +105,27 @@ func (r *Recorder) Abandon(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ledger.spend(metric.Lost, now)
+}
+
+// Broken takes a step that was not committed, for another rank was lost. waited is how long this one
+// waited for the others until that was found out, where it is known: most of a hang is no work.
+func (r *Recorder) Broken(s StepTimes, waited time.Duration) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ledger.broken(s, r.lately.median(), waited)
+}
+
+// Stranded says that another rank was lost in a collective, beside the steps, that began at a time.
+func (r *Recorder) Stranded(begin, now time.Time) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ledger.stranded(begin, now)
 }
 
 // Restored says that the next step follows on this one: a state was loaded.
@@ -131,6 +153,7 @@ func (r *Recorder) Step(s StepTimes) {
 		r.open.First, r.shownAt = s.Step-1, s.Step-1
 	}
 	parts := r.ledger.step(s)
+	r.lately.add(parts)
 	end := r.ledger.mark
 	r.open.Step, r.stepped, r.open.LR, r.open.Norm = s.Step, true, s.LR, number(s.Norm)
 	if r.window.wants(s.Step, end.Sub(r.start)) {

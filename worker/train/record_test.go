@@ -58,7 +58,7 @@ func TestLedgerTiles(t *testing.T) {
 		for range rapid.IntRange(0, 50).Draw(t, "acts") {
 			now = now.Add(time.Duration(rapid.Int64Range(-int64(ms), int64(time.Second)).Draw(t, "passes")))
 			category := metric.Category(rapid.IntRange(0, int(metric.Categories)-1).Draw(t, "category"))
-			switch rapid.IntRange(0, 3).Draw(t, "act") {
+			switch rapid.IntRange(0, 5).Draw(t, "act") {
 			case 0:
 				l.enter(category, now)
 			case 1:
@@ -70,6 +70,13 @@ func TestLedgerTiles(t *testing.T) {
 				begin := now.Add(-max(0, part("length")))
 				l.step(StepTimes{Begin: begin, End: now, Data: part("data"), Forward: part("forward"), Backward: part("backward"), Optimizer: part("optimizer")})
 			case 3:
+				span := func(name string) time.Duration {
+					return time.Duration(rapid.Int64Range(0, int64(2*time.Second)).Draw(t, name))
+				}
+				l.broken(StepTimes{Begin: now.Add(-span("length")), End: now, Data: span("data")}, span("usual"), span("waited"))
+			case 4:
+				l.stranded(now.Add(-time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "length"))), now)
+			case 5:
 				from, times := l.cut()
 				if !from.Equal(begun.Add(sum)) {
 					t.Fatalf("from %s, want %s", from, begun.Add(sum))
@@ -94,6 +101,63 @@ func TestLedgerTiles(t *testing.T) {
 			t.Fatalf("%s given of %s", got, l.mark.Sub(begun))
 		}
 	})
+}
+
+// TestBrokenStep: of a step in which another rank was lost no more is work to be done again than a step takes.
+func TestBrokenStep(t *testing.T) {
+	for name, c := range map[string]struct {
+		steps  int // of 10 ms, 1 of them for the data, before it
+		data   time.Duration
+		took   int           // ms; after the data
+		waited time.Duration // as the deadline says
+		want   metric.Times
+	}{
+		"a hang, found by this rank":            {20, 0, 5008, 5000 * ms, metric.Times{metric.Lost: 8 * ms, metric.Waiting: 5000 * ms}},
+		"a hang, found by another":              {20, 0, 5008, 0, metric.Times{metric.Lost: 9 * ms, metric.Waiting: 4999 * ms}},
+		"a hang in the first step":              {0, 0, 30_800, 30_000 * ms, metric.Times{metric.Lost: 800 * ms, metric.Waiting: 30_000 * ms}},
+		"a kill, seen at once":                  {20, 0, 6, 0, metric.Times{metric.Lost: 6 * ms}},
+		"a kill in the first step":              {0, 0, 600, 0, metric.Times{metric.Lost: 600 * ms}},
+		"a batch was waited for before":         {20, 70 * ms, 100, 0, metric.Times{metric.Data: 70 * ms, metric.Lost: 9 * ms, metric.Waiting: 91 * ms}},
+		"a rank computes longer than it waited": {20, 0, 5030, 5000 * ms, metric.Times{metric.Lost: 9 * ms, metric.Waiting: 5021 * ms}},
+	} {
+		r := recorder()
+		r.Join(1, 0, 2, begun)
+		r.Enter(metric.Other, begun)
+		for n := range c.steps {
+			step(r, int64(n+1), 10*(n+1))
+		}
+		r.Sync(0, 1, 1)
+		begin := at(10 * c.steps)
+		end := begin.Add(c.data + time.Duration(c.took)*ms)
+		r.Broken(StepTimes{Begin: begin, End: end, Data: c.data}, c.waited)
+		r.Enter(metric.Waiting, end)
+		var times metric.Times
+		for _, s := range r.Take(end, time.Second, true) {
+			for _, b := range s.Beats {
+				if b.Step == b.First {
+					times.Add(b.Times)
+				}
+			}
+		}
+		if d := cmp.Diff(c.want, times); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
+// TestStranded: a rank that is lost while the others agree is waited for, and an evaluation it was lost in is done again.
+func TestStranded(t *testing.T) {
+	for in, want := range map[metric.Category]metric.Times{
+		metric.Communication: {metric.Communication: 2 * ms, metric.Waiting: 5000 * ms},
+		metric.Evaluate:      {metric.Lost: 2 * ms, metric.Waiting: 5000 * ms},
+		metric.Checkpoint:    {metric.Checkpoint: 2 * ms, metric.Waiting: 5000 * ms},
+	} {
+		l := newLedger(in, begun)
+		l.stranded(at(2), at(5002))
+		if _, times := l.cut(); times != want {
+			t.Errorf("%s: %v", in, times)
+		}
+	}
 }
 
 func recorder() *Recorder {
@@ -290,6 +354,8 @@ func TestRecorderNil(t *testing.T) {
 	r.Join(1, 0, 1, begun)
 	r.Enter(metric.Waiting, begun)
 	r.Abandon(begun)
+	r.Broken(StepTimes{}, 0)
+	r.Stranded(begun, begun)
 	r.Restored(3)
 	step(r, 1, 10)
 	r.Sync(0, math.NaN(), 1)

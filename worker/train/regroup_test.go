@@ -18,6 +18,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/metric"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/train"
@@ -661,6 +662,8 @@ func TestHungRankIsFound(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFleet(t, spec(func(s *tandemv1.JobSpec) { s.Training.Epochs = 10 }))
 				a, b := f.hire(), f.hire()
+				record := train.NewRecorder(train.RecorderConfig{Trial: "trial-1", Member: "a"}, time.Now())
+				a.loop.Record = record
 				if c.survived {
 					a.loop.Trainer = &alarm{Trainer: a.loop.Trainer, at: 10, ring: a.loop.Move}
 					for rank, r := range f.generation(t.Context(), 1, a, b) {
@@ -700,6 +703,18 @@ func TestHungRankIsFound(t *testing.T) {
 				}
 				if after := time.Duration(found.Load()); after < c.want || after > c.want+200*time.Millisecond {
 					t.Errorf("found after %v, want %v and at most 200 ms more", after, c.want)
+				}
+				var times metric.Times
+				for _, s := range record.Take(time.Now(), time.Second, true) {
+					for _, b := range s.Beats {
+						times.Add(b.Times)
+					}
+				}
+				if lost := times[metric.Lost]; lost < c.each || lost > c.each+200*time.Millisecond {
+					t.Errorf("%v of work was lost, a step takes %v", lost, c.each)
+				}
+				if waited := times[metric.Waiting]; waited < c.want-c.each || waited > c.want+2*time.Second {
+					t.Errorf("it is said to have waited %v, it did %v", waited, c.want)
 				}
 			})
 		})

@@ -15,12 +15,12 @@ const relayEvery = 10 * time.Millisecond
 func (l *Loop) relay(ctx context.Context) (Outcome, error) {
 	tick := time.NewTicker(relayEvery)
 	defer tick.Stop()
-	l.Record.Enter(metric.Waiting, l.Now())
 	for begins := true; ; begins = false {
 		asked, err := l.sync(ctx, 1, false)
 		if err != nil {
 			return 0, fmt.Errorf("hand the state of step %d on: %w", l.state.Step, err)
 		}
+		l.Record.Enter(metric.Waiting, l.Now())
 		if begins {
 			if err := l.formed(ctx); err != nil {
 				return 0, err

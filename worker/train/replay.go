@@ -14,6 +14,7 @@ import (
 type Replay struct {
 	Step       int64 // steps done at the checkpoint
 	Last       int64 // steps done at the end
+	Asked      int64 // steps that were to be done; more than there are where the training ends before
 	Generation int64 // that wrote the checkpoint
 	World      int   // its ranks
 }
@@ -79,11 +80,18 @@ func (r Replay) take(into map[int64]figures, s metric.Segment) {
 
 // outcome is that of steps none of which differs.
 func (r Replay) outcome(same int64) *tandemv1.ReplayOutcome {
+	if r.Last <= r.Step {
+		return &tandemv1.ReplayOutcome{Message: fmt.Sprintf("Nothing was compared: the training ends at step %d, which is that of this checkpoint. Take an earlier one; tandem checkpoint list shows those there are.", r.Step)}
+	}
 	if same == 0 {
 		return &tandemv1.ReplayOutcome{Message: fmt.Sprintf("Nothing was compared: there is no record of step %d as it was done after this checkpoint with a world size of %d. "+
-			"It was lost in a fault, or is not written yet (a job that trains writes its records every half minute or sooner), or the job went on with another number of workers.", r.Step+1, r.World)}
+			"It was lost in a fault, or is not written yet (a job that trains writes its records every half minute or sooner), or the job went on with another number of workers, or no further.", r.Step+1, r.World)}
 	}
-	message := fmt.Sprintf("%s from step %d gave the same bits as then.", steps(same), r.Step)
+	compared, ends := steps(same), ""
+	if r.Asked > r.Last-r.Step {
+		compared, ends = fmt.Sprintf("%d of %s", same, steps(r.Asked)), fmt.Sprintf(" The training ends at step %d.", r.Last)
+	}
+	message := fmt.Sprintf("%s from step %d gave the same bits as then.%s", compared, r.Step, ends)
 	if last := r.Step + same; last < r.Last {
 		message += fmt.Sprintf(" Not all up to step %d were compared: not all are recorded as done after this checkpoint with a world size of %d.", r.Last, r.World)
 	}

@@ -29,11 +29,15 @@ func TestReplayCompare(t *testing.T) {
 	for name, c := range map[string]struct {
 		then  []metric.Segment
 		now   []metric.Segment
+		asked int64
 		same  bool
 		steps int64
 		words string
 	}{
 		"all the same":            {then: []metric.Segment{stepsOf(5, 2, 0, 9, 9, 9, 0.1, 0.2, 0.3, 0.4, 0.5)}, same: true, steps: 4, words: "4 steps from step 10 gave the same bits as then."},
+		"as many as asked for":    {then: []metric.Segment{stepsOf(5, 2, 0, 11, 0.1, 0.2, 0.3, 0.4)}, asked: 4, same: true, steps: 4, words: "4 steps from step 10 gave the same bits as then."},
+		"the training ends":       {then: []metric.Segment{stepsOf(5, 2, 0, 11, 0.1, 0.2, 0.3, 0.4)}, asked: 20, same: true, steps: 4, words: "4 of 20 steps from step 10 gave the same bits as then. The training ends at step 14."},
+		"it ends, not all known":  {then: []metric.Segment{stepsOf(5, 2, 0, 11, 0.1, 0.2)}, asked: 20, same: true, steps: 2, words: "2 of 20 steps from step 10 gave the same bits as then. The training ends at step 14. Not all up to step 14"},
 		"a bit of the loss":       {then: []metric.Segment{stepsOf(5, 2, 0, 11, 0.1, 0.2, next, 0.4)}, steps: 2, words: "Step 13 differs"},
 		"a bit of the norm":       {then: []metric.Segment{norm}, steps: 1, words: "gradient norm 0.4 now, 0.39999999999999997 then"},
 		"nothing recorded":        {words: "Nothing was compared"},
@@ -57,10 +61,18 @@ func TestReplayCompare(t *testing.T) {
 			if c.now == nil {
 				c.now = now
 			}
-			got := Replay{Step: 10, Last: 14, Generation: 5, World: 2}.Compare(c.then, c.now)
+			got := Replay{Step: 10, Last: 14, Asked: c.asked, Generation: 5, World: 2}.Compare(c.then, c.now)
 			if got.GetSame() != c.same || got.GetSteps() != c.steps || !strings.Contains(got.GetMessage(), c.words) {
 				t.Errorf("got %v", got)
 			}
 		})
+	}
+}
+
+// TestReplayOfNoSteps: what can be done about a checkpoint of the last step is said.
+func TestReplayOfNoSteps(t *testing.T) {
+	got := Replay{Step: 10, Last: 10, Asked: 20, Generation: 5, World: 2}.Compare(nil, nil)
+	if got.GetSame() || got.GetSteps() != 0 || !strings.Contains(got.GetMessage(), "ends at step 10") || !strings.Contains(got.GetMessage(), "Take an earlier one") {
+		t.Errorf("got %v", got)
 	}
 }

@@ -405,7 +405,7 @@ type ReplayOutcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At least one step was compared, and all that were gave the same bits as then.
 	Same bool `protobuf:"varint,1,opt,name=same,proto3" json:"same,omitempty"`
-	// Steps that were compared and gave the same bits, from the checkpoint on.
+	// Steps that were compared and gave the same bits, from the checkpoint on; fewer than asked for where the training ends before.
 	Steps int64 `protobuf:"varint,2,opt,name=steps,proto3" json:"steps,omitempty"`
 	// The same for people: what was compared, or what differs and what may be the cause.
 	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`

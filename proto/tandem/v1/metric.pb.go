@@ -104,11 +104,12 @@ type Goodput struct {
 	Total float64 `protobuf:"fixed64,1,opt,name=total,proto3" json:"total,omitempty"`
 	// Steps done for the first time, and evaluation.
 	Useful float64 `protobuf:"fixed64,2,opt,name=useful,proto3" json:"useful,omitempty"`
-	// Steps done again after a fault, steps that were not committed, and work of which no record is left.
+	// Steps done again after a fault, and work that came to nothing: of steps that were not committed, no more than a step takes, and of
+	// the last seconds of ranks that were killed.
 	Redone float64 `protobuf:"fixed64,3,opt,name=redone,proto3" json:"redone,omitempty"`
 	// Waiting for data, for the copy of a checkpoint, or for the store.
 	Stalled float64 `protobuf:"fixed64,4,opt,name=stalled,proto3" json:"stalled,omitempty"`
-	// Waiting for other ranks to form a process group.
+	// Waiting for other ranks: to form a process group, or for one that does not answer any more.
 	Waiting float64 `protobuf:"fixed64,5,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	// Processes begin: the dataset and the model are loaded.
 	Starting float64 `protobuf:"fixed64,6,opt,name=starting,proto3" json:"starting,omitempty"`

@@ -81,7 +81,7 @@ func (g *group) sites(v *state.View) []site {
 			all = append(all, site{node: n})
 		}
 		all[i].members = append(all[i].members, m)
-		if state.InGroup(m) {
+		if state.HoldsState(m) {
 			all[i].keep++
 		}
 		if m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING {

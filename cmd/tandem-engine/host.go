@@ -214,6 +214,8 @@ func passed(ctx context.Context, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case connect.CodeOf(err) == connect.CodeDeadlineExceeded: // the agent knows the deadline too, and may be the first to see it pass
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	case connect.CodeOf(err) == connect.CodeFailedPrecondition:
 		return fmt.Errorf("%w: %w", errPassed, err)
 	}

@@ -98,7 +98,7 @@ func TestDrainIsExact(t *testing.T) {
 			}
 		}
 		events := c.run(0, "events", "--job", id)
-		if got.GetRestarts() != 0 || !strings.Contains(events, "hands its state on") || strings.Contains(events, "stops with a checkpoint") {
+		if got.GetRestarts() != 0 || !strings.Contains(events, "passes its state along") || strings.Contains(events, "stops with a checkpoint") {
 			t.Errorf("%s: %d restarts:\n%s", name, got.GetRestarts(), events)
 		}
 	}

@@ -227,16 +227,13 @@ func isNodeFault(err error) bool {
 }
 
 // persist does what needs the store, and waits for one that is unavailable: an attempt that
-// failed for it would only be followed by another that does. waiting is what is shown then;
-// nil for nothing.
-func (e *engine) persist(ctx context.Context, waiting *tandemv1.Progress, act func() error) error {
+// failed for it would only be followed by another that does. tell tells people then.
+func (e *engine) persist(ctx context.Context, tell func(), act func() error) error {
 	var since time.Time
 	err := storage.Persist(ctx, act, func(err error) {
 		since = time.Now()
 		e.log.Warn().Err(err).Msg("storage is unavailable; the task waits for it")
-		if waiting != nil {
-			e.host.Progress(waiting)
-		}
+		tell()
 	})
 	if err == nil && !since.IsZero() {
 		e.log.Info().Int64("dur_ms", time.Since(since).Milliseconds()).Msg("storage answers again")

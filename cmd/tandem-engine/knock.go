@@ -26,14 +26,15 @@ type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // knock finds out, before ranks on several nodes connect with each other, which nodes this one does not reach. Libraries that
 // exchange values wait for them for minutes and do not say for whom. It asks at two doors of each: that of the agent, whose port
-// operators have opened, and that of an engine, whose port the system chose as it chooses those of the ranks. It returns when all have
-// answered, had their time, or ctx ends.
-func knock(ctx context.Context, peers []elastic.Peer, dial dialer) (missing []elastic.Unreached) {
+// operators have opened, and that of an engine, whose port the system chose as it chooses those of the ranks. lives: those engines are
+// there, as far as the coordinator knows, so that one that refuses is behind a firewall that refuses. It returns when all have answered,
+// had their time, or ctx ends.
+func knock(ctx context.Context, peers []elastic.Peer, dial dialer, lives bool) (missing []elastic.Unreached) {
 	agents, engines := make([]bool, len(peers)), make([]bool, len(peers))
 	var wg sync.WaitGroup
 	for i, p := range peers {
 		wg.Go(func() { agents[i] = answers(ctx, p.Address, dial, true) })
-		wg.Go(func() { engines[i] = p.Engine == "" || answers(ctx, p.Engine, dial, false) })
+		wg.Go(func() { engines[i] = p.Engine == "" || answers(ctx, p.Engine, dial, !lives) })
 	}
 	wg.Wait()
 	for i, p := range peers {
@@ -66,7 +67,7 @@ func door(host string) (net.Listener, error) {
 
 // answers says whether a port can be reached, as far as that is known when it returns. refused: a machine that refuses is there too.
 // Else it counts as filtered when it still refuses at the end, for some firewalls refuse; an engine that has died refuses as well, but
-// then the group is given up before.
+// then the group that it was to be in is given up before.
 func answers(ctx context.Context, address string, dial dialer, refused bool) bool {
 	began := time.Now()
 	within, cancel := context.WithTimeout(ctx, knockPatience)

@@ -18,11 +18,13 @@ func TestKnock(t *testing.T) {
 	for name, tc := range map[string]struct {
 		abort   time.Duration // the group is given up then; 0: it is not
 		takes   time.Duration
+		lives   bool // the engines are there
 		missing []string
 	}{
-		"to the end":    {0, knockPatience, []string{"lost", "route", "there, filtered", "there, filtered"}},
-		"given up late": {2 * time.Second, 2 * time.Second, []string{"lost", "route", "slow", "there, filtered"}},
-		"given up soon": {time.Second, time.Second, nil},
+		"to the end":        {0, knockPatience, true, []string{"lost", "route", "there, filtered", "there, filtered"}},
+		"given up late":     {2 * time.Second, 2 * time.Second, true, []string{"lost", "route", "slow", "there, filtered"}},
+		"given up soon":     {time.Second, time.Second, true, nil},
+		"one may have died": {0, knockPatience, false, []string{"lost", "route", "there, filtered"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,7 +58,7 @@ func TestKnock(t *testing.T) {
 					peers = append(peers, elastic.Peer{Node: "there", Address: "there", Engine: engine})
 				}
 				var missing []string
-				for _, p := range knock(ctx, peers, dial) {
+				for _, p := range knock(ctx, peers, dial, tc.lives) {
 					if p.Filtered {
 						p.Node += ", filtered"
 					}
@@ -78,7 +80,7 @@ func TestDoor(t *testing.T) {
 	}
 	peers := []elastic.Peer{{Node: "a", Address: l.Addr().String(), Engine: l.Addr().String()}}
 	for range 3 {
-		if missing := knock(t.Context(), peers, (&net.Dialer{}).DialContext); len(missing) > 0 {
+		if missing := knock(t.Context(), peers, (&net.Dialer{}).DialContext, true); len(missing) > 0 {
 			t.Errorf("not reached: %v", missing)
 		}
 	}

@@ -68,7 +68,7 @@ func (e *engine) train(ctx context.Context, store storage.Store) (*tandemv1.Engi
 	}
 	finished := &tandemv1.EngineFinished{}
 	if m.replay != nil && m.rank == 0 {
-		err := m.persist(ctx, m.waiting(), func() (err error) {
+		err := m.persist(ctx, func() { m.tellAway(ctx) }, func() (err error) {
 			finished.Replay, err = m.replay.compare(ctx, store, m.Step())
 			return err
 		})
@@ -90,6 +90,7 @@ type member struct {
 	replay *replay      // nil: this is no replay
 	door   net.Listener // nil: it is never in a group with others
 	rank   int          // in the process group
+	joined bool         // it was in one before
 
 	device  torch.Device
 	module  *torch.Module
@@ -107,7 +108,7 @@ type member struct {
 // Prepare checks all that can be wrong with the task and puts together what does not depend on the group.
 func (m *member) Prepare(ctx context.Context) error {
 	spec := m.task.GetSpec()
-	err := m.persist(ctx, m.waiting(), func() (err error) {
+	err := m.persist(ctx, func() { m.tellAway(ctx) }, func() (err error) {
 		m.set, err = data.Load(ctx, m.store, m.task.GetDatasetPrefix(), m.reading())
 		return err
 	})
@@ -133,7 +134,7 @@ func (m *member) Prepare(ctx context.Context) error {
 	if m.device, err = bestDevice(); err != nil {
 		return err
 	}
-	err = m.persist(ctx, m.waiting(), func() (err error) {
+	err = m.persist(ctx, func() { m.tellAway(ctx) }, func() (err error) {
 		m.module, err = buildModel(ctx, m.store, spec, set.Manifest.Shape, set.Manifest.Outputs())
 		return err
 	})
@@ -169,8 +170,8 @@ func (m *member) Prepare(ctx context.Context) error {
 	if written != nil {
 		deps.Ledger = written
 	}
-	// The others go on meanwhile: found out here, it costs them nothing.
-	m.host.unreachable = knock(ctx, peersOf(m.task.GetPeers()), (&net.Dialer{}).DialContext)
+	// The others go on meanwhile: found out here, it costs them nothing. Some may have died since the task was made.
+	m.host.unreachable = knock(ctx, peersOf(m.task.GetPeers()), (&net.Dialer{}).DialContext, false)
 	for _, p := range m.host.unreachable {
 		m.log.Warn().Str("node", p.Name).Str("address", p.Address).Bool("filtered", p.Filtered).Msg("a node of the group is not reached")
 	}
@@ -195,7 +196,7 @@ func (m *member) openDoor() {
 
 // Join forms the process group of a generation; there is none for a single rank.
 func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
-	fresh := m.host.generation.Swap(g.Generation) == 0
+	m.host.generation.Store(g.Generation)
 	m.rank = g.Rank
 	if m.replay != nil {
 		m.loop.Forget() // who is rank 0 now may have had other rows before
@@ -204,9 +205,10 @@ func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 	now := train.Generation{Number: g.Generation, Rank: g.Rank, World: g.World, Relay: g.Relay}
 	if g.World > 1 {
 		patience := meetPatience
-		if g.Planned && fresh {
+		if g.Planned && !m.joined {
 			patience = 0 // the others come when they get to a step boundary
 		}
+		m.joined = true
 		formed, err := m.form(ctx, g, patience)
 		if err != nil {
 			return 0, fmt.Errorf("meet the other ranks: %w", broken(err))
@@ -224,7 +226,7 @@ func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 
 // form meets the other ranks, each of which has patience to come; 0: as long as it takes.
 func (m *member) form(ctx context.Context, g elastic.Group, patience time.Duration) (*torch.Group, error) {
-	if missing := knock(ctx, g.Peers, (&net.Dialer{}).DialContext); len(missing) > 0 {
+	if missing := knock(ctx, g.Peers, (&net.Dialer{}).DialContext, true); len(missing) > 0 {
 		return nil, fmt.Errorf("%w: %w", elastic.ErrBroken, &elastic.UnreachableError{Peers: missing, Within: knockPatience})
 	}
 	formed, err := torch.NewGroup(ctx, torch.GroupConfig{
@@ -304,15 +306,22 @@ func (m *member) Step() int64 {
 func broken(err error) error {
 	for _, kind := range []error{torch.ErrPeerLost, torch.ErrTimeout, torch.ErrAborted, train.ErrPeerLost, errPassed} {
 		if errors.Is(err, kind) {
-			marked := fmt.Errorf("%w: %w", elastic.ErrBroken, err)
 			if errors.Is(err, train.ErrHung) || errors.Is(err, torch.ErrTimeout) {
-				return fmt.Errorf("%w: %w", elastic.ErrHung, marked)
+				return marked{err, []error{elastic.ErrBroken, elastic.ErrHung}}
 			}
-			return marked
+			return marked{err, []error{elastic.ErrBroken}}
 		}
 	}
 	return err
 }
+
+// marked is an error that is others as well, and does not say so to people.
+type marked struct {
+	error
+	as []error
+}
+
+func (m marked) Unwrap() []error { return append([]error{m.error}, m.as...) }
 
 // splitMemory is how many bytes a split may take in memory; a larger one is streamed.
 const splitMemory = 256 << 20
@@ -329,12 +338,14 @@ func (m *member) reading() data.Options {
 	}
 }
 
-// waiting is what a member shows while it cannot begin without the store; nil for nothing.
-func (m *member) waiting() *tandemv1.Progress {
+// tellAway says that a member cannot begin, or come to its end, without the store: the first one as the progress of the trial, which the
+// others have none of.
+func (m *member) tellAway(ctx context.Context) {
 	if m.task.GetMember() != 0 {
-		return nil
+		m.tell(ctx, true, "a worker waits for the store, which does not answer")
+		return
 	}
-	return &tandemv1.Progress{Step: m.task.GetResume().GetStep(), Phase: train.PhaseStorage}
+	m.host.Progress(&tandemv1.Progress{Step: m.task.GetResume().GetStep(), Phase: train.PhaseStorage})
 }
 
 func (m *member) reportCheckpoint(ctx context.Context, c *tandemv1.Checkpoint) error {

@@ -69,9 +69,11 @@ func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64
 	if generation != alloc.GetGeneration() || alloc.GetFormedStep() >= 0 {
 		return
 	}
-	alloc = state.Clone(alloc)
-	alloc.FormedStep, alloc.FormedAt = step, a.now
-	a.Put(alloc)
+	if !alloc.GetBroken() { // else who was to leave when it was formed has been asked for its state, and is waited for
+		alloc = state.Clone(alloc)
+		alloc.FormedStep, alloc.FormedAt = step, a.now
+		a.Put(alloc)
+	}
 	a.progressed(alloc.GetTrialId(), step, false)
 	a.reach(alloc)
 }

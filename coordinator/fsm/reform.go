@@ -197,7 +197,7 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 	}
 	what := "trains"
 	if alloc.GetRelay() {
-		what = "hands its state on"
+		what = "passes its state along"
 	}
 	a.trialEvent(info, j, t, "%s on %s with %s (generation %d)%s", what, a.places(ranks), count(len(ranks), "rank"), alloc.GetGeneration(), why)
 	return true

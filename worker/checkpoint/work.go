@@ -162,7 +162,7 @@ func (k *Keeper) tellOutage(away bool) {
 	switch {
 	case !tell:
 	case away:
-		k.Tell(k.ctx, true, "the store does not answer: steps go on, and the newest and the best checkpoint wait on the node's disk until it does; look whether it is up, and whether this node reaches it")
+		k.Tell(k.ctx, true, "the store does not answer: the newest and the best checkpoint wait on the node's disk until it does, and what trains goes on; look whether it is up, and whether this node reaches it")
 	default:
 		k.Tell(k.ctx, false, "the store answers again; the checkpoints that waited go there now")
 	}

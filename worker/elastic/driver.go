@@ -45,7 +45,7 @@ type Work interface {
 var ErrBroken = errors.New("the process group does not work any more")
 
 // ErrHung: a deadline passed; it comes with ErrBroken.
-var ErrHung = errors.New("a step took longer than its deadline, so a rank hangs")
+var ErrHung = errors.New("a rank hangs")
 
 // UnreachableError says which nodes with ranks of the group were not reached; it comes with ErrBroken.
 type UnreachableError struct {

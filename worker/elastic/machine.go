@@ -190,6 +190,9 @@ func (m *Machine) followWaiting() []Action {
 		return []Action{End{m.step, true}}
 	case next.Generation <= m.group.Generation:
 		return nil
+	case next.Rank < 0 && next.Formed: // the others have the state, whatever becomes of them
+		m.phase = Ended
+		return []Action{End{m.step, true}}
 	case m.orders.Broken:
 		// It broke before this member could join, or before it had the state that a member that leaves still has. The
 		// coordinator waits for the answer of all.
@@ -200,11 +203,7 @@ func (m *Machine) followWaiting() []Action {
 		return []Action{ReportBroken{Generation: next.Generation, Step: m.step, Message: "the group broke before this member had joined it"}}
 	}
 	if next.Rank < 0 {
-		if !next.Formed {
-			return nil // until the others have the state for certain
-		}
-		m.phase = Ended
-		return []Action{End{m.step, true}}
+		return nil // until the others have the state for certain
 	}
 	m.phase, m.group = Joining, next
 	return []Action{Join{next}}

@@ -70,7 +70,7 @@ func (l *Loop) watch(floor time.Duration, limit func(waited time.Duration) time.
 	timer.Stop()
 	l.hung = time.Duration(late.Load())
 	if waited := l.hung; err != nil && waited > 0 && !IsPermanent(err) {
-		return fmt.Errorf("%w: %w: no answer within %v (%w)", ErrPeerLost, ErrHung, waited.Round(100*time.Millisecond), err)
+		return hang{waited, err}
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrPeerLost: a collective failed because another rank is gone or hangs, or because the
@@ -11,6 +12,18 @@ var ErrPeerLost = errors.New("another rank of the process group is gone")
 
 // ErrHung: a collective took longer than its deadline. It comes with ErrPeerLost.
 var ErrHung = errors.New("a rank hangs")
+
+// hang is the error of a call that waited too long for another rank: ErrPeerLost and ErrHung, and what the call said when it was ended.
+type hang struct {
+	waited time.Duration
+	ended  error
+}
+
+func (h hang) Error() string {
+	return fmt.Sprintf("%v: no answer within %v", ErrHung, h.waited.Round(100*time.Millisecond))
+}
+
+func (h hang) Unwrap() []error { return []error{ErrPeerLost, ErrHung, h.ended} }
 
 // ErrDiverged: the loss or a gradient is not a number any more. It is permanent.
 var ErrDiverged = errors.New("training diverged")

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -159,4 +160,22 @@ func TestSignalEndsTheWaitForTheStore(t *testing.T) {
 	if took := time.Since(begin); took > 4*time.Second {
 		t.Errorf("it took %v", took)
 	}
+}
+
+// A worker that joins later, or takes the place of one that was lost, says in an event what it waits for: the trial's progress is not its own.
+func TestLaterWorkerSaysThatItWaitsForTheStore(t *testing.T) {
+	road := newRoad(t)
+	a := newAgent(t)
+	task := training{trial: trial(t, ""), spec: parse(t, pair), generation: 1}.task(t, 1)
+	task.Storage = road.config()
+	p := a.start(task)
+	a.await("alloc-1/1", "what it waits for", func(r *tandemv1.EngineReport) bool {
+		return r.GetNote().GetWarning() && strings.Contains(r.GetNote().GetMessage(), "a worker waits for the store")
+	})
+	road.open()
+	a.await("alloc-1/1", "that it is ready", isReady)
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.wait(t)
 }

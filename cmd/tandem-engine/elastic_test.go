@@ -124,6 +124,28 @@ func TestGroupGrowsAndShrinks(t *testing.T) {
 	}
 }
 
+// A newcomer hangs on its way to the group that a rank which trained alone grows into: that one waits for it no longer than others would.
+func TestNewcomerDoesNotCome(t *testing.T) {
+	a := newAgent(t)
+	j := training{trial: trial(t, ""), spec: parse(t, strings.Replace(endless, "workers: 2", "workers: 1, max: 2", 1)), generation: 1}
+	first := a.start(j.task(t, 0))
+	a.await("alloc-1/0", "a group of its own", func(r *tandemv1.EngineReport) bool { return r.GetFormed() != nil })
+	second := a.start(j.task(t, 1), fault.Variable+"=join:0:stop")
+	a.await("alloc-1/1", "that it is ready", isReady)
+	a.group(2, true, "alloc-1/0", "alloc-1/1")
+	if b := a.await("alloc-1/0", "a broken group", isBroken(2)).GetBroken(); b.GetHung() || b.GetStep() == 0 {
+		t.Errorf("it says %v", b)
+	}
+	_ = second.cmd.Process.Kill() // as its agent does
+	second.wait(t)
+	a.group(3, false, "alloc-1/0")
+	a.await("alloc-1/0", "a group of its own again", func(r *tandemv1.EngineReport) bool { return r.GetFormed() != nil && r.GetGeneration() == 3 })
+	a.stop("alloc-1/0")
+	if code := first.wait(t); code != 0 {
+		t.Errorf("it ended with %d: %v", code, a.last("alloc-1/0"))
+	}
+}
+
 // The deadline of a step finds a rank that hangs; the others do not wait for its end.
 func TestHungRankIsLeftBehind(t *testing.T) {
 	a, ranks := running(t)

@@ -90,7 +90,7 @@ type member struct {
 	replay *replay      // nil: this is no replay
 	door   net.Listener // nil: it is never in a group with others
 	rank   int          // in the process group
-	joined bool         // it was in one before
+	joined bool         // it was in a group before, be it alone
 
 	device  torch.Device
 	module  *torch.Module
@@ -203,12 +203,12 @@ func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 	}
 	fault.Point("join", m.Step())
 	now := train.Generation{Number: g.Generation, Rank: g.Rank, World: g.World, Relay: g.Relay}
+	patience := meetPatience
+	if g.Planned && !m.joined {
+		patience = 0 // the others come when they get to a step boundary
+	}
+	m.joined = true
 	if g.World > 1 {
-		patience := meetPatience
-		if g.Planned && !m.joined {
-			patience = 0 // the others come when they get to a step boundary
-		}
-		m.joined = true
 		formed, err := m.form(ctx, g, patience)
 		if err != nil {
 			return 0, fmt.Errorf("meet the other ranks: %w", broken(err))
@@ -236,7 +236,7 @@ func (m *member) form(ctx context.Context, g elastic.Group, patience time.Durati
 	})
 	if errors.Is(err, torch.ErrTimeout) {
 		// No sign of who hangs: all others have to say that they do not.
-		return nil, fmt.Errorf("%w: a rank did not come to meet the others: %v", elastic.ErrBroken, err) //nolint:errorlint // a step that hangs is another matter
+		return nil, marked{fmt.Errorf("a rank did not come: %v", err), []error{elastic.ErrBroken}} //nolint:errorlint // a step that hangs is another matter
 	}
 	if err != nil {
 		return nil, err

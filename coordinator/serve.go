@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/coordinator/api"
+	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/gateway"
 )
 
@@ -25,7 +26,6 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 	if err != nil {
 		return nil, err
 	}
-	looking := func(h http.Handler) http.Handler { return a.Authenticate(api.RequireViewer(h)) }
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -35,11 +35,11 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 		}
 		say(w, http.StatusOK, "ok")
 	})
-	mux.Handle("GET /metrics", looking(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
-	mux.Handle("/v2", looking(g))
-	mux.Handle("/v2/", looking(g))
-	mux.Handle("/", a.Authenticate(services))
-	return mux, nil
+	mux.Handle("GET /metrics", a.Viewers(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	mux.Handle("/v2", a.Viewers(g))
+	mux.Handle("/v2/", a.Viewers(g))
+	mux.Handle("/", services)
+	return door.Timed(mux, api.DefaultConfig().Pace), nil
 }
 
 func say(w http.ResponseWriter, status int, text string) {

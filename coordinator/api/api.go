@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/vanguard"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 
 	"tandem.dev/coordinator/consensus"
+	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/pki"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/gossip"
@@ -47,8 +48,14 @@ type Config struct {
 	Version string
 	// MaxArtifact is the largest file a client may upload, in bytes.
 	MaxArtifact int64
-	// MaxMessage is the largest message, in bytes.
+	// MaxMessage is the largest message, in bytes, after it was unpacked.
 	MaxMessage int
+	// MaxJoin is the largest request of a caller that is not known yet, in bytes.
+	MaxJoin int64
+	// Joins is how many of those are served at once.
+	Joins int
+	// Pace is the slowest body that is read.
+	Pace door.Pace
 	// Beat is the longest time between two messages of a session.
 	Beat time.Duration
 	// LogPoll is the time between looks for new log lines of a job that is followed.
@@ -59,12 +66,16 @@ type Config struct {
 
 // DefaultConfig is what a coordinator takes.
 func DefaultConfig() Config {
-	return Config{MaxArtifact: 16 << 30, MaxMessage: 8 << 20, Beat: 4 * time.Second, LogPoll: time.Second, LogSweep: 30 * time.Second}
+	return Config{
+		MaxArtifact: 16 << 30, MaxMessage: 8 << 20, MaxJoin: 16 << 10, Joins: 16,
+		Pace: door.Pace{Grace: 15 * time.Second, Rate: 4 << 10},
+		Beat: 4 * time.Second, LogPoll: time.Second, LogSweep: 30 * time.Second,
+	}
 }
 
 // Validate says what is wrong.
 func (c Config) Validate() error {
-	if c.MaxArtifact <= 0 || c.MaxMessage <= 0 || c.Beat <= 0 || c.LogPoll <= 0 || c.LogSweep <= 0 {
+	if c.MaxArtifact <= 0 || c.MaxMessage <= 0 || c.MaxJoin <= 0 || c.Joins <= 0 || c.Pace.Grace <= 0 || c.Pace.Rate <= 0 || c.Beat <= 0 || c.LogPoll <= 0 || c.LogSweep <= 0 {
 		return errors.New("api: limits and times must be greater than 0")
 	}
 	return nil
@@ -93,7 +104,9 @@ type Deps struct {
 type API struct {
 	cfg    Config
 	deps   Deps
-	adding sync.Mutex // coordinators join and leave one at a time
+	router *router
+	joins  *semaphore.Weighted // calls of those who are not known yet
+	adding sync.Mutex          // coordinators join and leave one at a time
 }
 
 // compressFrom is how many bytes an answer has at least that is compressed: for a small one, such as that to a report, it costs more
@@ -105,11 +118,15 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &API{cfg: cfg, deps: deps}, nil
+	routes, err := newRouter()
+	if err != nil {
+		return nil, err
+	}
+	return &API{cfg: cfg, deps: deps, router: routes, joins: semaphore.NewWeighted(int64(cfg.Joins))}, nil
 }
 
-// Handler serves all services: Connect, gRPC and gRPC-Web at /tandem.v1.<Service>/<Method>, REST at /v1/... . It
-// finds out who asks; what they may do is looked up procedure by procedure.
+// Handler serves all services: Connect, gRPC and gRPC-Web at /tandem.v1.<Service>/<Method>, REST at /v1/... . Who asks, and whether
+// they may, is found out before anything of a body is read.
 func (a *API) Handler() (http.Handler, error) {
 	opts := []connect.HandlerOption{
 		connect.WithInterceptors(&guard{a}),
@@ -137,24 +154,12 @@ func (a *API) Handler() (http.Handler, error) {
 		vanguard.WithDefaultServiceOptions(
 			vanguard.WithMaxMessageBufferBytes(uint32(a.cfg.MaxMessage)), //nolint:gosec // far below 4 GiB
 			vanguard.WithTargetCodecs(vanguard.CodecProto)),              // or JSON would pass by the strict codec
-		vanguard.WithCodec(newStrictJSON))
+		vanguard.WithCodec(newStrictJSON),
+		vanguard.WithCompression(vanguard.CompressionGzip, newGzip, a.newGunzip))
 	if err != nil {
 		return nil, fmt.Errorf("serve the API: %w", err)
 	}
-	return a.sized(t), nil
-}
-
-// sized refuses a REST request whose body says that it is larger than a message may be. The transcoder does so too, but its
-// status, 429, invites to try again.
-func (a *API) sized(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/v1/") && r.ContentLength > int64(a.cfg.MaxMessage) {
-			message := fmt.Sprintf("the body of the request has %d bytes, the limit is %d", r.ContentLength, a.cfg.MaxMessage)
-			writeError(w, http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, message)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	return a.admit(t, a.callOf), nil
 }
 
 // recovered answers a request whose handler panicked; the others go on.

@@ -33,46 +33,10 @@ type Principal struct {
 
 type principalKey struct{}
 
-// From is who asks in a request that Authenticate let through.
+// From is who asks in a request that was let in.
 func From(ctx context.Context) Principal {
 	p, _ := ctx.Value(principalKey{}).(Principal)
 	return p
-}
-
-// Authenticate finds out who asks, by the connection's certificate or the bearer token, and passes the request on with it,
-// or without when there is neither. Those it knows are told where all coordinators are. It refuses a token that is not valid, and the certificate of a node that was removed.
-func (a *API) Authenticate(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, err := a.principal(r)
-		if err != nil {
-			err = connectError(err)
-			if ew := connect.NewErrorWriter(); ew.IsSupported(r) {
-				_ = ew.Write(w, r, err) // the client is gone: nobody to tell
-				return
-			}
-			WriteError(w, err)
-			return
-		}
-		if p.Role != "" {
-			w.Header().Set(identity.CoordinatorsHeader, strings.Join(a.coordinators(), ","))
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
-	})
-}
-
-// RequireViewer refuses who may not even look. Nodes may.
-func RequireViewer(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := From(r.Context())
-		switch {
-		case p.Role == "":
-			WriteError(w, connectError(ErrUnauthenticated))
-		case p.may(viewer) || p.Node != "":
-			next.ServeHTTP(w, r)
-		default:
-			WriteError(w, connectError(ErrDenied))
-		}
-	})
 }
 
 func (a *API) principal(r *http.Request) (Principal, error) {
@@ -122,13 +86,10 @@ func tokenEnded(t *tandemv1.Token, now time.Time) bool {
 	return t.GetExpiresAt() != nil && !now.Before(t.GetExpiresAt().AsTime())
 }
 
-// guard lets through who may call a procedure, and turns plain errors into those of Connect.
-type guard struct{ a *API }
-
-func (g *guard) allow(ctx context.Context, procedure string) error {
-	l, p := accessTo(procedure), From(ctx)
+// allowed says why p may not call a procedure; nil: it may.
+func (p Principal) allowed(procedure string) error {
 	switch {
-	case p.may(l):
+	case p.may(accessTo(procedure)):
 		return nil
 	case p.Role == "":
 		return ErrUnauthenticated
@@ -136,9 +97,13 @@ func (g *guard) allow(ctx context.Context, procedure string) error {
 	return fmt.Errorf("%w: a %s may not call %s", ErrDenied, p.Role, procedure[strings.LastIndex(procedure, "/")+1:])
 }
 
+// guard turns plain errors into those of Connect. It asks once more who may call a procedure: the entry has asked for the one that
+// the path names, and this is the one that is called.
+type guard struct{ a *API }
+
 func (g *guard) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		if err := g.allow(ctx, req.Spec().Procedure); err != nil {
+		if err := From(ctx).allowed(req.Spec().Procedure); err != nil {
 			return nil, connectError(err)
 		}
 		res, err := next(ctx, req)
@@ -151,7 +116,7 @@ func (g *guard) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 
 func (g *guard) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		err := g.allow(ctx, conn.Spec().Procedure)
+		err := From(ctx).allowed(conn.Spec().Procedure)
 		if err == nil {
 			err = next(ctx, conn)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -120,20 +121,27 @@ func refused(res *tandemv1.Result) error {
 	return &refusal{connect.CodeInternal, res.GetMessage()}
 }
 
-// WriteError answers a plain HTTP request as REST does: {"error": message, "code": code}.
-func WriteError(w http.ResponseWriter, err error) {
-	code := connect.CodeOf(err)
-	message := err.Error()
-	if ce := (*connect.Error)(nil); errors.As(err, &ce) {
-		message = ce.Message()
+// writeError answers a request as its protocol does: a call of a procedure as Connect or gRPC, anything else with
+// {"error": message, "code": code, "message": message}, which clients of REST and of the inference protocol understand alike.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	ce := (*connect.Error)(nil)
+	if err = connectError(err); !errors.As(err, &ce) {
+		return // it is one
 	}
-	writeError(w, httpStatus(code), code, message)
+	if ce.Code() == connect.CodeUnauthenticated {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="tandem"`)
+	}
+	if ew := connect.NewErrorWriter(); strings.HasPrefix(r.URL.Path, procedurePrefix) && ew.IsSupported(r) {
+		_ = ew.Write(w, r, err) // the client is gone: nobody to tell
+		return
+	}
+	writeStatus(w, httpStatus(ce.Code()), ce.Code(), ce.Message())
 }
 
-func writeError(w http.ResponseWriter, status int, code connect.Code, message string) {
+func writeStatus(w http.ResponseWriter, status int, code connect.Code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": message, "code": code.String()}) // the client is gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": message, "code": code.String(), "message": message}) // the client is gone: nobody to tell
 }
 
 func httpStatus(c connect.Code) int {

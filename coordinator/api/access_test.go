@@ -6,48 +6,56 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// procedures are all procedures of all services but that of the agent's own socket.
-func procedures() []string {
-	var all []string
-	for _, file := range []protoreflect.FileDescriptor{
-		tandemv1.File_tandem_v1_job_proto, tandemv1.File_tandem_v1_dataset_proto, tandemv1.File_tandem_v1_artifact_proto,
-		tandemv1.File_tandem_v1_checkpoint_proto, tandemv1.File_tandem_v1_model_proto, tandemv1.File_tandem_v1_deployment_proto,
-		tandemv1.File_tandem_v1_node_proto, tandemv1.File_tandem_v1_event_proto, tandemv1.File_tandem_v1_token_proto,
-		tandemv1.File_tandem_v1_cluster_proto, tandemv1.File_tandem_v1_agent_proto, tandemv1.File_tandem_v1_command_proto,
-	} {
-		for i := range file.Services().Len() {
-			s := file.Services().Get(i)
-			for j := range s.Methods().Len() {
-				all = append(all, "/"+string(s.FullName())+"/"+string(s.Methods().Get(j).Name()))
-			}
+// methods are all methods of all services.
+func methods() []protoreflect.MethodDescriptor {
+	var all []protoreflect.MethodDescriptor
+	for _, s := range schema.Services() {
+		for i := range s.Methods().Len() {
+			all = append(all, s.Methods().Get(i))
 		}
 	}
 	return all
 }
 
-func TestEveryProcedureHasALevel(t *testing.T) {
-	for _, p := range procedures() {
-		l := accessTo(p)
-		if l == closed {
-			t.Errorf("%s is not in the access table", p)
+func TestEveryProcedureSaysWhoMayCallIt(t *testing.T) {
+	for _, m := range methods() {
+		access, service, name := schema.Access(schema.Procedure(m)), m.Parent().Name(), string(m.Name())
+		if access == tandemv1.Access_ACCESS_UNSPECIFIED {
+			t.Errorf("%s does not say who may call it: set the option (tandem.v1.access)", m.FullName())
 		}
-		name := p[strings.LastIndex(p, "/")+1:]
+		var nodes tandemv1.Access
+		switch service {
+		case "AgentService":
+			nodes = worker
+		case "PeerService":
+			nodes = coordinator
+		case "EngineHostService":
+			nodes = tandemv1.Access_ACCESS_ENGINE
+		}
+		if nodes != 0 {
+			if access != nodes {
+				t.Errorf("%s has access %v, want %v", m.FullName(), access, nodes)
+			}
+			continue
+		}
 		reads := strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List") || strings.HasPrefix(name, "Watch")
-		if reads != (l == viewer) && name != "StreamLogs" && name != "DownloadArtifact" && name != "ListTokens" {
-			t.Errorf("%s has level %v", p, l)
+		if reads != (access == viewer) && name != "StreamLogs" && name != "DownloadArtifact" && name != "ListTokens" {
+			t.Errorf("%s has access %v", m.FullName(), access)
 		}
-		if (l == worker) != strings.Contains(p, "AgentService") || (l == coordinator) != strings.Contains(p, "PeerService") {
-			t.Errorf("%s has level %v", p, l)
-		}
-		if (l == open) != (name == "JoinCluster") {
-			t.Errorf("%s has level %v", p, l)
+		if access == worker || access == coordinator || (access == open) != (name == "JoinCluster") {
+			t.Errorf("%s has access %v", m.FullName(), access)
 		}
 	}
-	if accessTo("/tandem.v1.JobService/Made") != closed {
-		t.Error("a procedure that is not there is open")
+	for _, procedure := range []string{"/tandem.v1.JobService/Made", "/tandem.v1.JobService", "/tandem.v1.Job", ""} {
+		for _, role := range []string{"", "viewer", "user", "admin", "worker", "coordinator"} {
+			if (Principal{Role: role}).allowed(procedure) == nil {
+				t.Errorf("role %q may call %q, which does not exist", role, procedure)
+			}
+		}
 	}
 }
 
@@ -62,9 +70,9 @@ func TestRoles(t *testing.T) {
 		"root":        "open",
 	} {
 		var got []string
-		for l, name := range []string{"closed", "open", "viewer", "user", "admin", "worker", "coordinator", "operator"} {
-			if (Principal{Role: role}).may(level(l)) {
-				got = append(got, name)
+		for a := range int32(len(tandemv1.Access_name)) {
+			if (Principal{Role: role}).may(tandemv1.Access(a)) {
+				got = append(got, strings.ToLower(strings.TrimPrefix(tandemv1.Access(a).String(), "ACCESS_")))
 			}
 		}
 		if strings.Join(got, " ") != want {

@@ -19,6 +19,7 @@ import (
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 	"tandem.dev/storage"
@@ -129,7 +130,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 // they may, is found out before anything of a body is read.
 func (a *API) Handler() (http.Handler, error) {
 	opts := []connect.HandlerOption{
-		connect.WithInterceptors(&guard{a}),
+		connect.WithInterceptors(&guard{a}, schema.Strict()),
 		connect.WithReadMaxBytes(a.cfg.MaxMessage),
 		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRecover(a.recovered),

@@ -12,6 +12,7 @@ import (
 
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -89,7 +90,7 @@ func tokenEnded(t *tandemv1.Token, now time.Time) bool {
 // allowed says why p may not call a procedure; nil: it may.
 func (p Principal) allowed(procedure string) error {
 	switch {
-	case p.may(accessTo(procedure)):
+	case p.may(schema.Access(procedure)):
 		return nil
 	case p.Role == "":
 		return ErrUnauthenticated

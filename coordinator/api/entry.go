@@ -15,6 +15,7 @@ import (
 
 	"tandem.dev/coordinator/door"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/schema"
 )
 
 // call is what is known of a request before it is let in.
@@ -33,7 +34,7 @@ func (a *API) callOf(r *http.Request) call {
 		return call{name: r.URL.Path, allowed: mayLook, limit: int64(a.cfg.MaxMessage)}
 	}
 	c := call{
-		name: name, open: accessTo(name) == open, limit: int64(a.cfg.MaxMessage), whole: r.URL.Path != name,
+		name: name, open: schema.Access(name) == open, limit: int64(a.cfg.MaxMessage), whole: r.URL.Path != name,
 		allowed: func(p Principal) error { return p.allowed(name) },
 	}
 	switch {

@@ -54,7 +54,7 @@ func codes() []struct {
 		{consensus.ErrNotLeader, connect.CodeUnavailable},
 		{consensus.ErrNoLeader, connect.CodeUnavailable},
 		{consensus.ErrUncertain, connect.CodeAborted},
-		{consensus.ErrTooLarge, connect.CodeInvalidArgument},
+		{consensus.ErrInvalid, connect.CodeInvalidArgument},
 		{ckpt.ErrCorrupt, connect.CodeDataLoss},
 		{ckpt.ErrForeign, connect.CodeDataLoss},
 		{dataset.ErrCorrupt, connect.CodeDataLoss},

@@ -48,7 +48,7 @@ func peerError(err error) error {
 		case ce.Meta().Get(notLeaderHeader) != "":
 			return errors.Join(consensus.ErrNotLeader, err)
 		case ce.Code() == connect.CodeInvalidArgument:
-			return errors.Join(consensus.ErrTooLarge, err)
+			return errors.Join(consensus.ErrInvalid, err)
 		}
 	}
 	// A connection that was never made carried no command.

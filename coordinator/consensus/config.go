@@ -23,8 +23,9 @@ var ErrNoLeader = errors.New("the coordinators have no leader: check that a majo
 // ErrUncertain says that a command may or may not have been applied.
 var ErrUncertain = errors.New("the outcome is not known: look at the state before trying again, or use a request id")
 
-// ErrTooLarge says that a command is larger than the log takes.
-var ErrTooLarge = errors.New("the request is too large for the log")
+// ErrInvalid says that a command cannot be applied whatever the state: it is too large, or has something in it that this
+// version does not know. Nothing was proposed.
+var ErrInvalid = errors.New("the command is not valid")
 
 // Config is what a Node is told at its start.
 type Config struct {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/fsm"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -22,25 +23,9 @@ const (
 	longestPause   = 200 * time.Millisecond
 )
 
-// Repeatable says whether proposing a command twice is the same as proposing it once: clients' commands with a
-// request id, and those of loops and agents, which are fenced by generations, revisions and identities.
-func Repeatable(cmd *tandemv1.Command) bool {
-	if cmd.GetRequestId() != "" {
-		return true
-	}
-	switch cmd.GetCommand().(type) {
-	case *tandemv1.Command_CreateCluster, *tandemv1.Command_ApplyPlan, *tandemv1.Command_ApplyReports,
-		*tandemv1.Command_RegisterNode, *tandemv1.Command_LoseNode, *tandemv1.Command_MarkCheckpoints,
-		*tandemv1.Command_ForgetCheckpoints, *tandemv1.Command_ApplyRollout, *tandemv1.Command_PutRendezvous,
-		*tandemv1.Command_Expire:
-		return true
-	}
-	return false
-}
-
 // Propose has the leader apply a command, wherever it is, and returns its result; a refusal is a result. It looks for
-// a leader until ctx or Config.Patience ends. A command that is Repeatable is tried again when its outcome is unknown.
-// Errors: ErrNoLeader (not proposed), ErrUncertain, ErrTooLarge, and that of ctx.
+// a leader until ctx or Config.Patience ends. A command that is repeatable (schema.Repeatable) is tried again when its outcome is unknown.
+// Errors: ErrNoLeader (not proposed), ErrUncertain, ErrInvalid (not proposed), and that of ctx.
 func (n *Node) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	patience, cancel := context.WithTimeout(ctx, n.cfg.Patience)
 	defer cancel()
@@ -50,11 +35,11 @@ func (n *Node) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Re
 		switch {
 		case err == nil:
 			return result, nil
-		case errors.Is(err, ErrTooLarge):
+		case errors.Is(err, ErrInvalid):
 			return nil, err
 		case !errors.Is(err, ErrNotLeader):
 			kind = ErrUncertain
-			if !Repeatable(cmd) {
+			if !schema.Repeatable(cmd) {
 				return nil, fmt.Errorf("propose: %w: %w", ErrUncertain, err)
 			}
 		}
@@ -77,20 +62,25 @@ func (n *Node) proposeOnce(ctx context.Context, cmd *tandemv1.Command) (*tandemv
 	return n.forward.Propose(attempt, address, cmd)
 }
 
-// ProposeLocal stamps the time, applies the command as leader and returns its result. Errors: ErrNotLeader (not
-// proposed), ErrTooLarge (not proposed), ErrUncertain, and that of ctx, which leaves the outcome open too.
+// ProposeLocal stamps the time, checks that the command can be applied, applies it as leader and returns its result. Errors:
+// ErrNotLeader (not proposed), ErrInvalid (not proposed), ErrUncertain, and that of ctx, which leaves the outcome open too.
 func (n *Node) ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
-	data, err := proto.Marshal(&tandemv1.Command{
-		Time:      timestamppb.Now(),
-		RequestId: cmd.GetRequestId(),
-		Actor:     cmd.GetActor(),
-		Command:   cmd.GetCommand(),
-	})
+	if !n.IsLeader() {
+		return nil, ErrNotLeader
+	}
+	stamped := &tandemv1.Command{}
+	proto.Merge(stamped, cmd) // with what is unknown in it, so that the check finds it
+	stamped.Time = timestamppb.Now()
+	data, err := proto.Marshal(stamped)
 	if err != nil {
 		return nil, fmt.Errorf("encode a command: %w", err)
 	}
-	if len(data) > fsm.CommandLimit {
-		return nil, fmt.Errorf("%w: it has %d bytes, the limit is %d", ErrTooLarge, len(data), fsm.CommandLimit)
+	// Here, where the bytes are those of the log: an entry that cannot be applied would end all coordinators.
+	if err := fsm.Check(n.state, data); err != nil {
+		if p := (*fsm.Panic)(nil); errors.As(err, &p) {
+			n.log.Error().Err(err).Str("stack", string(p.Stack)).Msg("a command was refused since applying it fails: this is a bug")
+		}
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	future := n.raft.ApplyLog(raft.Log{Data: data}, enqueueTimeout)
 	if err := await(ctx, future); err != nil {

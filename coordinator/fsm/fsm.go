@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -17,7 +18,17 @@ import (
 const CommandLimit = 8 << 20
 
 // ErrCorrupt says that an entry of the log or a record of a snapshot cannot be what a coordinator of this version wrote.
-var ErrCorrupt = errors.New("corrupt or unknown entry; run the same version on all coordinators, or empty this one's data folder and let it join again")
+var ErrCorrupt = errors.New("corrupt or unknown entry")
+
+// Panic is the error of a command whose handler panicked, which is a bug.
+type Panic struct {
+	// Value is what it panicked with.
+	Value any
+	// Stack is where.
+	Stack []byte
+}
+
+func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
 // FSM feeds Raft's entries to Apply. It implements raft.BatchingFSM.
 type FSM struct {
@@ -71,12 +82,20 @@ func (f *FSM) applyAll(entries []*raft.Log, answers []any) error {
 	return nil
 }
 
-func applyEntry(tx *state.Tx, index uint64, data []byte) (*tandemv1.Result, error) {
+// applyEntry applies one entry. A handler that panics has a bug, which is an error like any other: whoever started the
+// process must learn which entry it was and what to do.
+func applyEntry(tx *state.Tx, index uint64, data []byte) (_ *tandemv1.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Panic{Value: p, Stack: debug.Stack()}
+		}
+	}()
 	cmd, err := Decode(data)
 	if err != nil {
 		return nil, err
 	}
-	return Apply(tx, index, cmd)
+	result, err := Apply(tx, index, cmd)
+	return result, errors.Join(err, tx.Err())
 }
 
 // Decode reads a command. It fails with ErrCorrupt when it is too large, torn, of an unknown kind, or has fields that
@@ -92,40 +111,13 @@ func Decode(data []byte) (*tandemv1.Command, error) {
 	if cmd.GetTime() == nil || !cmd.GetTime().IsValid() {
 		return nil, fmt.Errorf("%w: a command without a time", ErrCorrupt)
 	}
-	if name := unknownFields(cmd.ProtoReflect()); name != "" {
-		return nil, fmt.Errorf("%w: unknown fields in %s", ErrCorrupt, name)
+	if what := schema.UnknownField(cmd); what != "" {
+		return nil, fmt.Errorf("%w: unknown %s", ErrCorrupt, what)
 	}
 	if cmd.GetCommand() == nil {
 		return nil, fmt.Errorf("%w: a command of no kind", ErrCorrupt)
 	}
 	return cmd, nil
-}
-
-// unknownFields returns the name of a message in m that has any, else "".
-func unknownFields(m protoreflect.Message) (name string) {
-	if len(m.GetUnknown()) > 0 {
-		return string(m.Descriptor().Name())
-	}
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.IsMap():
-			if f.MapValue().Message() != nil {
-				v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-					name = unknownFields(v.Message())
-					return name == ""
-				})
-			}
-		case f.Message() == nil:
-		case f.IsList():
-			for i := 0; i < v.List().Len() && name == ""; i++ {
-				name = unknownFields(v.List().Get(i).Message())
-			}
-		default:
-			name = unknownFields(v.Message())
-		}
-		return name == ""
-	})
-	return name
 }
 
 // Snapshot captures the state; writing it out happens beside Apply.

@@ -8,8 +8,10 @@ import (
 	"io"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -25,59 +27,12 @@ func Write(w io.Writer, v *state.View) error {
 	s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Header{
 		Header: &tandemv1.SnapshotHeader{Format: snapshotFormat, Index: v.Index()},
 	}})
-	if c, ok := v.Cluster(); ok {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Cluster{Cluster: c}})
-	}
-	for _, r := range v.Nodes() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Node{Node: r}})
-	}
-	for _, r := range v.JobsByID() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Job{Job: r}})
-	}
-	for _, r := range v.Trials() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Trial{Trial: r}})
-	}
-	for _, r := range v.Allocations() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Allocation{Allocation: r}})
-	}
-	for _, r := range v.AllRendezvous() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Rendezvous{Rendezvous: r}})
-	}
-	for _, r := range v.CheckpointsByID() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Checkpoint{Checkpoint: r}})
-	}
-	for _, r := range v.AllDatasets() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Dataset{Dataset: r}})
-	}
-	for _, r := range v.Models() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Model{Model: r}})
-	}
-	for _, r := range v.Versions() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Version{Version: r}})
-	}
-	for _, r := range v.Deployments() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Deployment{Deployment: r}})
-	}
-	for _, r := range v.Replicas() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Replica{Replica: r}})
-	}
-	for _, r := range v.AllTokens() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Token{Token: r}})
-	}
-	for _, r := range v.Events(0) {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Event{Event: r}})
-	}
-	for _, r := range v.Requests() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Request{Request: r}})
-	}
-	for _, r := range v.RemovedNodes() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_RemovedNode{RemovedNode: r}})
-	}
-	for _, r := range v.Sweeps() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Sweep{Sweep: r}})
-	}
-	for _, r := range v.AllSweepEvents() {
-		s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_SweepEvent{SweepEvent: r}})
+	for _, row := range schema.Rows() {
+		for _, r := range v.Rows(row) {
+			rec := &tandemv1.SnapshotRecord{}
+			rec.ProtoReflect().Set(row.Record, protoreflect.ValueOfMessage(r.ProtoReflect()))
+			s.put(rec)
+		}
 	}
 	s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_End{End: &tandemv1.SnapshotEnd{Records: s.records}}})
 	if s.err == nil {
@@ -202,8 +157,11 @@ func readRecord(r *bufio.Reader) (*tandemv1.SnapshotRecord, error) {
 	if err := proto.Unmarshal(buf, rec); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if rec.GetRecord() == nil || unknownFields(rec.ProtoReflect()) != "" {
-		return nil, fmt.Errorf("%w: a record of an unknown kind or with unknown fields", ErrCorrupt)
+	if what := schema.UnknownField(rec); what != "" {
+		return nil, fmt.Errorf("%w: unknown %s", ErrCorrupt, what)
+	}
+	if rec.GetRecord() == nil {
+		return nil, fmt.Errorf("%w: a record of no kind", ErrCorrupt)
 	}
 	return rec, nil
 }

@@ -28,7 +28,7 @@ func New() *State {
 }
 
 func newDB() *memdb.MemDB {
-	db, err := memdb.NewMemDB(schema())
+	db, err := memdb.NewMemDB(tables())
 	if err != nil {
 		panic(fmt.Sprintf("state: the schema of the tables is wrong: %v", err)) // a mistake in table.go, found by any test
 	}
@@ -82,6 +82,17 @@ func (s *State) Begin() *Tx {
 func (s *State) Replace() *Tx {
 	db := newDB()
 	return &Tx{View: View{txn: db.Txn(true)}, state: s, replace: db}
+}
+
+// Rehearse is Begin on a copy of the state: what is written there is seen by nobody else, and must be dropped with Abort.
+// It waits for no other writer.
+func (s *State) Rehearse() *Tx {
+	s.mu.Lock()
+	db := s.db
+	s.mu.Unlock()
+	tx := &Tx{View: View{txn: db.Snapshot().Txn(true)}}
+	tx.meta = *tx.View.meta()
+	return tx
 }
 
 // View is the state at one index. It is safe for concurrent use and never changes.
@@ -172,6 +183,9 @@ func (t *Tx) trimEvents() {
 		t.Delete(raw.(proto.Message))
 	}
 }
+
+// Err returns the first failure of a Put or Delete, which Commit will return.
+func (t *Tx) Err() error { return t.err }
 
 func (t *Tx) fail(err error) {
 	if t.err == nil && err != nil {

@@ -4,14 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/go-memdb"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// Names of the tables.
+// Names of the tables: those of the fields of SnapshotRecord.
 const (
 	metaTable       = "meta"
 	clusterTable    = "cluster"
@@ -34,104 +37,82 @@ const (
 	sweepEventTable = "sweep_event"
 )
 
-// schema lists every table and index. Each "id" is RowID.
-func schema() *memdb.DBSchema {
-	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
-		metaTable:    table(metaTable, func(*meta) string { return "" }),
-		clusterTable: table(clusterTable, (*tandemv1.Cluster).GetId),
-		nodeTable: table(nodeTable, (*tandemv1.Node).GetId,
-			index("name", func(n *tandemv1.Node) []string { return []string{n.GetName()} })),
-		jobTable: table(jobTable, (*tandemv1.Job).GetId,
+// tables makes a table of each kind of row, with the identity (RowID) as index "id" and what else rows are found by.
+func tables() *memdb.DBSchema {
+	others := lookups()
+	all := map[string]*memdb.TableSchema{metaTable: table(metaTable, func(*meta) string { return "" })}
+	for _, kind := range kinds() {
+		name := string(kind.Record.Name())
+		all[name] = table(name, RowID, others[name]...)
+	}
+	return &memdb.DBSchema{Tables: all}
+}
+
+// lookups are the ways to find rows by other keys than their identity.
+func lookups() map[string][]*memdb.IndexSchema {
+	return map[string][]*memdb.IndexSchema{
+		nodeTable: {index("name", func(n *tandemv1.Node) []string { return []string{n.GetName()} })},
+		jobTable: {
 			index("name", func(j *tandemv1.Job) []string { return []string{j.GetName()} }),
-			index("created", func(j *tandemv1.Job) []string { return []string{timeKey(j.GetCreatedAt())} })),
-		trialTable: table(trialTable, (*tandemv1.Trial).GetId,
+			index("created", func(j *tandemv1.Job) []string { return []string{timeKey(j.GetCreatedAt())} }),
+		},
+		trialTable: {
 			index("job", func(t *tandemv1.Trial) []string { return []string{t.GetJobId()} }),
 			index("state", openTrial),
 			index("number", numbered),
-			index("start", startOf)),
-		allocationTable: table(allocationTable, (*tandemv1.Allocation).GetId,
-			index("node", allocationNodes)),
-		rendezvousTable: table(rendezvousTable, (*tandemv1.RendezvousEntry).GetId,
-			index("allocation", func(e *tandemv1.RendezvousEntry) []string { return []string{e.GetAllocationId()} })),
-		checkpointTable: table(checkpointTable, (*tandemv1.Checkpoint).GetId,
+			index("start", startOf),
+		},
+		allocationTable: {index("node", allocationNodes)},
+		rendezvousTable: {index("allocation", func(e *tandemv1.RendezvousEntry) []string { return []string{e.GetAllocationId()} })},
+		checkpointTable: {
 			index("trial", func(c *tandemv1.Checkpoint) []string { return []string{c.GetTrialId()} }),
-			index("created", func(c *tandemv1.Checkpoint) []string { return []string{timeKey(c.GetCreatedAt())} })),
-		datasetTable: table(datasetTable, (*tandemv1.Dataset).GetId,
-			index("name", func(d *tandemv1.Dataset) []string { return []string{join(d.GetName(), number(d.GetVersion()))} })),
-		modelTable: table(modelTable, (*tandemv1.Model).GetName),
-		versionTable: table(versionTable, (*tandemv1.Version).GetId,
-			index("model", func(v *tandemv1.Version) []string { return []string{join(v.GetModel(), number(v.GetNumber()))} })),
-		deploymentTable: table(deploymentTable, (*tandemv1.Deployment).GetName),
-		replicaTable: table(replicaTable, (*tandemv1.Replica).GetId,
+			index("created", func(c *tandemv1.Checkpoint) []string { return []string{timeKey(c.GetCreatedAt())} }),
+		},
+		datasetTable: {index("name", func(d *tandemv1.Dataset) []string { return []string{join(d.GetName(), number(d.GetVersion()))} })},
+		versionTable: {index("model", func(v *tandemv1.Version) []string { return []string{join(v.GetModel(), number(v.GetNumber()))} })},
+		replicaTable: {
 			index("deployment", func(r *tandemv1.Replica) []string { return []string{r.GetDeployment()} }),
-			index("node", func(r *tandemv1.Replica) []string { return []string{r.GetNodeId()} })),
-		tokenTable: table(tokenTable, (*tandemv1.Token).GetId,
+			index("node", func(r *tandemv1.Replica) []string { return []string{r.GetNodeId()} }),
+		},
+		tokenTable: {
 			index("name", func(t *tandemv1.Token) []string { return []string{t.GetName()} }),
-			index("sha256", func(t *tandemv1.Token) []string { return []string{t.GetSha256()} })),
-		eventTable: table(eventTable, (*tandemv1.Event).GetId,
-			index("job", func(e *tandemv1.Event) []string { return []string{e.GetJobId()} })),
-		requestTable: table(requestTable, (*tandemv1.RequestRecord).GetRequestId),
-		removedTable: table(removedTable, (*tandemv1.RemovedNode).GetId),
-		sweepTable:   table(sweepTable, (*tandemv1.Sweep).GetId),
-		sweepEventTable: table(sweepEventTable, (*tandemv1.SweepEvent).GetId,
-			index("allocation", func(e *tandemv1.SweepEvent) []string { return []string{e.GetEnded().GetAllocationId()} })),
-	}}
+			index("sha256", func(t *tandemv1.Token) []string { return []string{t.GetSha256()} }),
+		},
+		eventTable:      {index("job", func(e *tandemv1.Event) []string { return []string{e.GetJobId()} })},
+		sweepEventTable: {index("allocation", func(e *tandemv1.SweepEvent) []string { return []string{e.GetEnded().GetAllocationId()} })},
+	}
 }
+
+// kinds are the rows of the state by the name of their message. They stand in snapshot.proto.
+var kinds = sync.OnceValue(func() map[protoreflect.FullName]schema.Row {
+	all := map[protoreflect.FullName]schema.Row{}
+	for _, r := range schema.Rows() {
+		all[r.Record.Message().FullName()] = r
+	}
+	return all
+})
 
 // tableOf returns the table of a row.
 func tableOf(row proto.Message) (string, bool) {
-	switch row.(type) {
-	case *tandemv1.Cluster:
-		return clusterTable, true
-	case *tandemv1.Node:
-		return nodeTable, true
-	case *tandemv1.Job:
-		return jobTable, true
-	case *tandemv1.Trial:
-		return trialTable, true
-	case *tandemv1.Allocation:
-		return allocationTable, true
-	case *tandemv1.RendezvousEntry:
-		return rendezvousTable, true
-	case *tandemv1.Checkpoint:
-		return checkpointTable, true
-	case *tandemv1.Dataset:
-		return datasetTable, true
-	case *tandemv1.Model:
-		return modelTable, true
-	case *tandemv1.Version:
-		return versionTable, true
-	case *tandemv1.Deployment:
-		return deploymentTable, true
-	case *tandemv1.Replica:
-		return replicaTable, true
-	case *tandemv1.Token:
-		return tokenTable, true
-	case *tandemv1.Event:
-		return eventTable, true
-	case *tandemv1.RequestRecord:
-		return requestTable, true
-	case *tandemv1.RemovedNode:
-		return removedTable, true
-	case *tandemv1.Sweep:
-		return sweepTable, true
-	case *tandemv1.SweepEvent:
-		return sweepEventTable, true
+	kind, ok := kinds()[row.ProtoReflect().Descriptor().FullName()]
+	if !ok {
+		return "", false
 	}
-	return "", false
+	return string(kind.Record.Name()), true
 }
 
-// RowID returns the identity of a row, by which its table is ordered.
+// RowID returns the identity of a row, by which its table is ordered; empty for a message that is no row.
 func RowID(row proto.Message) string {
-	switch r := row.(type) {
-	case *tandemv1.RequestRecord:
-		return r.GetRequestId()
-	case interface{ GetId() string }:
-		return r.GetId()
-	case interface{ GetName() string }:
-		return r.GetName()
+	kind, ok := kinds()[row.ProtoReflect().Descriptor().FullName()]
+	if !ok {
+		return ""
 	}
-	return ""
+	return row.ProtoReflect().Get(kind.Key).String()
+}
+
+// Rows returns all rows of a kind by identity.
+func (v *View) Rows(kind schema.Row) []proto.Message {
+	return all[proto.Message](v, string(kind.Record.Name()))
 }
 
 // setModifiedIndex writes modified_index where the row has one.

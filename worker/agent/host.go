@@ -7,6 +7,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -33,7 +34,7 @@ var _ tandemv1connect.EngineHostServiceHandler = (*host)(nil)
 
 func (h *host) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(tandemv1connect.NewEngineHostServiceHandler(h, connect.WithReadMaxBytes(maxEngineMessage)))
+	mux.Handle(tandemv1connect.NewEngineHostServiceHandler(h, connect.WithReadMaxBytes(maxEngineMessage), connect.WithInterceptors(schema.Strict())))
 	return mux
 }
 

@@ -585,7 +585,7 @@ var File_tandem_v1_agent_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x16tandem/v1/engine.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
+	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x16tandem/v1/engine.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
 	"\x0eSessionRequest\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\x98\x01\n" +
 	"\x0fSessionResponse\x12\x14\n" +
@@ -620,13 +620,13 @@ const file_tandem_v1_agent_proto_rawDesc = "" +
 	"generation\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\"-\n" +
 	"\x15RendezvousGetResponse\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\fR\x05value2\x90\x03\n" +
-	"\fAgentService\x12B\n" +
-	"\aSession\x12\x19.tandem.v1.SessionRequest\x1a\x1a.tandem.v1.SessionResponse0\x01\x12=\n" +
-	"\x06Report\x12\x18.tandem.v1.ReportRequest\x1a\x19.tandem.v1.ReportResponse\x12U\n" +
-	"\x0eReportProgress\x12 .tandem.v1.ReportProgressRequest\x1a!.tandem.v1.ReportProgressResponse\x12R\n" +
-	"\rRendezvousSet\x12\x1f.tandem.v1.RendezvousSetRequest\x1a .tandem.v1.RendezvousSetResponse\x12R\n" +
-	"\rRendezvousGet\x12\x1f.tandem.v1.RendezvousGetRequest\x1a .tandem.v1.RendezvousGetResponseB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x05value\x18\x01 \x01(\fR\x05value2\xae\x03\n" +
+	"\fAgentService\x12H\n" +
+	"\aSession\x12\x19.tandem.v1.SessionRequest\x1a\x1a.tandem.v1.SessionResponse\"\x04\xa0\xbb\x18\x050\x01\x12C\n" +
+	"\x06Report\x12\x18.tandem.v1.ReportRequest\x1a\x19.tandem.v1.ReportResponse\"\x04\xa0\xbb\x18\x05\x12[\n" +
+	"\x0eReportProgress\x12 .tandem.v1.ReportProgressRequest\x1a!.tandem.v1.ReportProgressResponse\"\x04\xa0\xbb\x18\x05\x12X\n" +
+	"\rRendezvousSet\x12\x1f.tandem.v1.RendezvousSetRequest\x1a .tandem.v1.RendezvousSetResponse\"\x04\xa0\xbb\x18\x05\x12X\n" +
+	"\rRendezvousGet\x12\x1f.tandem.v1.RendezvousGetRequest\x1a .tandem.v1.RendezvousGetResponse\"\x04\xa0\xbb\x18\x05B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_agent_proto_rawDescOnce sync.Once
@@ -686,6 +686,7 @@ func file_tandem_v1_agent_proto_init() {
 	}
 	file_tandem_v1_engine_proto_init()
 	file_tandem_v1_node_proto_init()
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_trial_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -479,7 +479,7 @@ var File_tandem_v1_artifact_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_artifact_proto_rawDesc = "" +
 	"\n" +
-	"\x18tandem/v1/artifact.proto\x12\ttandem.v1\"u\n" +
+	"\x18tandem/v1/artifact.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"u\n" +
 	"\x14UploadArtifactHeader\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x1d\n" +
@@ -503,11 +503,11 @@ const file_tandem_v1_artifact_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"J\n" +
 	"\x15ListArtifactsResponse\x121\n" +
-	"\tartifacts\x18\x01 \x03(\v2\x13.tandem.v1.ArtifactR\tartifacts2\x9d\x02\n" +
-	"\x0fArtifactService\x12W\n" +
-	"\x0eUploadArtifact\x12 .tandem.v1.UploadArtifactRequest\x1a!.tandem.v1.UploadArtifactResponse(\x01\x12]\n" +
-	"\x10DownloadArtifact\x12\".tandem.v1.DownloadArtifactRequest\x1a#.tandem.v1.DownloadArtifactResponse0\x01\x12R\n" +
-	"\rListArtifacts\x12\x1f.tandem.v1.ListArtifactsRequest\x1a .tandem.v1.ListArtifactsResponseB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\tartifacts\x18\x01 \x03(\v2\x13.tandem.v1.ArtifactR\tartifacts2\xaf\x02\n" +
+	"\x0fArtifactService\x12]\n" +
+	"\x0eUploadArtifact\x12 .tandem.v1.UploadArtifactRequest\x1a!.tandem.v1.UploadArtifactResponse\"\x04\xa0\xbb\x18\x03(\x01\x12c\n" +
+	"\x10DownloadArtifact\x12\".tandem.v1.DownloadArtifactRequest\x1a#.tandem.v1.DownloadArtifactResponse\"\x04\xa0\xbb\x18\x020\x01\x12X\n" +
+	"\rListArtifacts\x12\x1f.tandem.v1.ListArtifactsRequest\x1a .tandem.v1.ListArtifactsResponse\"\x04\xa0\xbb\x18\x02B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_artifact_proto_rawDescOnce sync.Once
@@ -553,6 +553,7 @@ func file_tandem_v1_artifact_proto_init() {
 	if File_tandem_v1_artifact_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_artifact_proto_msgTypes[1].OneofWrappers = []any{
 		(*UploadArtifactRequest_Header)(nil),
 		(*UploadArtifactRequest_Chunk)(nil),

@@ -714,7 +714,7 @@ var File_tandem_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/checkpoint.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x03\n" +
+	"\x1atandem/v1/checkpoint.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xe7\x03\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -767,13 +767,13 @@ const file_tandem_v1_checkpoint_proto_rawDesc = "" +
 	"checkpoint\x18\x01 \x01(\v2\x15.tandem.v1.CheckpointR\n" +
 	"checkpoint\x12\x12\n" +
 	"\x04keep\x18\x02 \x01(\bR\x04keep\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason2\xf8\x04\n" +
-	"\x11CheckpointService\x12q\n" +
-	"\x0fListCheckpoints\x12!.tandem.v1.ListCheckpointsRequest\x1a\".tandem.v1.ListCheckpointsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/checkpoints\x12p\n" +
-	"\rGetCheckpoint\x12\x1f.tandem.v1.GetCheckpointRequest\x1a .tandem.v1.GetCheckpointResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/checkpoints/{id}\x12\x83\x01\n" +
-	"\x10VerifyCheckpoint\x12\".tandem.v1.VerifyCheckpointRequest\x1a#.tandem.v1.VerifyCheckpointResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/checkpoints/{id}/verify\x12y\n" +
-	"\x10DeleteCheckpoint\x12\".tandem.v1.DeleteCheckpointRequest\x1a#.tandem.v1.DeleteCheckpointResponse\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/v1/checkpoints/{id}\x12}\n" +
-	"\x10PruneCheckpoints\x12\".tandem.v1.PruneCheckpointsRequest\x1a#.tandem.v1.PruneCheckpointsResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/checkpoints/pruneB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x06reason\x18\x03 \x01(\tR\x06reason2\x8d\x05\n" +
+	"\x11CheckpointService\x12u\n" +
+	"\x0fListCheckpoints\x12!.tandem.v1.ListCheckpointsRequest\x1a\".tandem.v1.ListCheckpointsResponse\"\x1b\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/checkpoints\x12t\n" +
+	"\rGetCheckpoint\x12\x1f.tandem.v1.GetCheckpointRequest\x1a .tandem.v1.GetCheckpointResponse\" \xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/checkpoints/{id}\x12\x87\x01\n" +
+	"\x10VerifyCheckpoint\x12\".tandem.v1.VerifyCheckpointRequest\x1a#.tandem.v1.VerifyCheckpointResponse\"*\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/checkpoints/{id}/verify\x12}\n" +
+	"\x10DeleteCheckpoint\x12\".tandem.v1.DeleteCheckpointRequest\x1a#.tandem.v1.DeleteCheckpointResponse\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16*\x14/v1/checkpoints/{id}\x12\x81\x01\n" +
+	"\x10PruneCheckpoints\x12\".tandem.v1.PruneCheckpointsRequest\x1a#.tandem.v1.PruneCheckpointsResponse\"$\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/checkpoints/pruneB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_checkpoint_proto_rawDescOnce sync.Once
@@ -833,6 +833,7 @@ func file_tandem_v1_checkpoint_proto_init() {
 	if File_tandem_v1_checkpoint_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

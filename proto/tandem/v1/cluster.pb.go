@@ -748,7 +748,7 @@ var File_tandem_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\"t\n" +
+	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x16tandem/v1/option.proto\"t\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\astorage\x18\x02 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\x12%\n" +
@@ -798,14 +798,14 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x0fAddPeerResponse\"#\n" +
 	"\x11RemovePeerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x14\n" +
-	"\x12RemovePeerResponse2\xeb\x02\n" +
-	"\x0eClusterService\x12^\n" +
+	"\x12RemovePeerResponse2\xff\x02\n" +
+	"\x0eClusterService\x12b\n" +
 	"\n" +
-	"GetCluster\x12\x1c.tandem.v1.GetClusterRequest\x1a\x1d.tandem.v1.GetClusterResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/cluster\x12L\n" +
-	"\vJoinCluster\x12\x1d.tandem.v1.JoinClusterRequest\x1a\x1e.tandem.v1.JoinClusterResponse\x12@\n" +
-	"\aAddPeer\x12\x19.tandem.v1.AddPeerRequest\x1a\x1a.tandem.v1.AddPeerResponse\x12i\n" +
+	"GetCluster\x12\x1c.tandem.v1.GetClusterRequest\x1a\x1d.tandem.v1.GetClusterResponse\"\x17\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\r\x12\v/v1/cluster\x12R\n" +
+	"\vJoinCluster\x12\x1d.tandem.v1.JoinClusterRequest\x1a\x1e.tandem.v1.JoinClusterResponse\"\x04\xa0\xbb\x18\x01\x12F\n" +
+	"\aAddPeer\x12\x19.tandem.v1.AddPeerRequest\x1a\x1a.tandem.v1.AddPeerResponse\"\x04\xa0\xbb\x18\a\x12m\n" +
 	"\n" +
-	"RemovePeer\x12\x1c.tandem.v1.RemovePeerRequest\x1a\x1d.tandem.v1.RemovePeerResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/cluster/peers/{id}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"RemovePeer\x12\x1c.tandem.v1.RemovePeerRequest\x1a\x1d.tandem.v1.RemovePeerResponse\"\"\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\x18*\x16/v1/cluster/peers/{id}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_cluster_proto_rawDescOnce sync.Once
@@ -856,6 +856,7 @@ func file_tandem_v1_cluster_proto_init() {
 	if File_tandem_v1_cluster_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -2670,45 +2670,45 @@ var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x99\x0e\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xe7\x0e\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x14\n" +
-	"\x05actor\x18\x03 \x01(\tR\x05actor\x12A\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12G\n" +
 	"\x0ecreate_cluster\x18\n" +
-	" \x01(\v2\x18.tandem.v1.CreateClusterH\x00R\rcreateCluster\x125\n" +
+	" \x01(\v2\x18.tandem.v1.CreateClusterB\x04\xa8\xbb\x18\x01H\x00R\rcreateCluster\x125\n" +
 	"\n" +
 	"create_job\x18\v \x01(\v2\x14.tandem.v1.CreateJobH\x00R\tcreateJob\x12?\n" +
-	"\x0eset_job_intent\x18\f \x01(\v2\x17.tandem.v1.SetJobIntentH\x00R\fsetJobIntent\x125\n" +
+	"\x0eset_job_intent\x18\f \x01(\v2\x17.tandem.v1.SetJobIntentH\x00R\fsetJobIntent\x12;\n" +
 	"\n" +
-	"apply_plan\x18\r \x01(\v2\x14.tandem.v1.ApplyPlanH\x00R\tapplyPlan\x12>\n" +
-	"\rapply_reports\x18\x0e \x01(\v2\x17.tandem.v1.ApplyReportsH\x00R\fapplyReports\x12>\n" +
-	"\rregister_node\x18\x0f \x01(\v2\x17.tandem.v1.RegisterNodeH\x00R\fregisterNode\x122\n" +
-	"\tlose_node\x18\x10 \x01(\v2\x13.tandem.v1.LoseNodeH\x00R\bloseNode\x128\n" +
+	"apply_plan\x18\r \x01(\v2\x14.tandem.v1.ApplyPlanB\x04\xa8\xbb\x18\x01H\x00R\tapplyPlan\x12D\n" +
+	"\rapply_reports\x18\x0e \x01(\v2\x17.tandem.v1.ApplyReportsB\x04\xa8\xbb\x18\x01H\x00R\fapplyReports\x12D\n" +
+	"\rregister_node\x18\x0f \x01(\v2\x17.tandem.v1.RegisterNodeB\x04\xa8\xbb\x18\x01H\x00R\fregisterNode\x128\n" +
+	"\tlose_node\x18\x10 \x01(\v2\x13.tandem.v1.LoseNodeB\x04\xa8\xbb\x18\x01H\x00R\bloseNode\x128\n" +
 	"\vcordon_node\x18\x11 \x01(\v2\x15.tandem.v1.CordonNodeH\x00R\n" +
 	"cordonNode\x128\n" +
 	"\vremove_node\x18\x12 \x01(\v2\x15.tandem.v1.RemoveNodeH\x00R\n" +
 	"removeNode\x12A\n" +
-	"\x0ecreate_dataset\x18\x13 \x01(\v2\x18.tandem.v1.CreateDatasetH\x00R\rcreateDataset\x12G\n" +
-	"\x10mark_checkpoints\x18\x14 \x01(\v2\x1a.tandem.v1.MarkCheckpointsH\x00R\x0fmarkCheckpoints\x12M\n" +
-	"\x12forget_checkpoints\x18\x15 \x01(\v2\x1c.tandem.v1.ForgetCheckpointsH\x00R\x11forgetCheckpoints\x125\n" +
+	"\x0ecreate_dataset\x18\x13 \x01(\v2\x18.tandem.v1.CreateDatasetH\x00R\rcreateDataset\x12M\n" +
+	"\x10mark_checkpoints\x18\x14 \x01(\v2\x1a.tandem.v1.MarkCheckpointsB\x04\xa8\xbb\x18\x01H\x00R\x0fmarkCheckpoints\x12S\n" +
+	"\x12forget_checkpoints\x18\x15 \x01(\v2\x1c.tandem.v1.ForgetCheckpointsB\x04\xa8\xbb\x18\x01H\x00R\x11forgetCheckpoints\x125\n" +
 	"\n" +
 	"move_alias\x18\x16 \x01(\v2\x14.tandem.v1.MoveAliasH\x00R\tmoveAlias\x12A\n" +
 	"\x0eput_deployment\x18\x17 \x01(\v2\x18.tandem.v1.PutDeploymentH\x00R\rputDeployment\x12D\n" +
-	"\x0fdrop_deployment\x18\x18 \x01(\v2\x19.tandem.v1.DropDeploymentH\x00R\x0edropDeployment\x12>\n" +
-	"\rapply_rollout\x18\x19 \x01(\v2\x17.tandem.v1.ApplyRolloutH\x00R\fapplyRollout\x122\n" +
+	"\x0fdrop_deployment\x18\x18 \x01(\v2\x19.tandem.v1.DropDeploymentH\x00R\x0edropDeployment\x12D\n" +
+	"\rapply_rollout\x18\x19 \x01(\v2\x17.tandem.v1.ApplyRolloutB\x04\xa8\xbb\x18\x01H\x00R\fapplyRollout\x122\n" +
 	"\tput_token\x18\x1a \x01(\v2\x13.tandem.v1.PutTokenH\x00R\bputToken\x125\n" +
 	"\n" +
-	"drop_token\x18\x1b \x01(\v2\x14.tandem.v1.DropTokenH\x00R\tdropToken\x12A\n" +
-	"\x0eput_rendezvous\x18\x1c \x01(\v2\x18.tandem.v1.PutRendezvousH\x00R\rputRendezvous\x12+\n" +
-	"\x06expire\x18\x1d \x01(\v2\x11.tandem.v1.ExpireH\x00R\x06expire\x128\n" +
+	"drop_token\x18\x1b \x01(\v2\x14.tandem.v1.DropTokenH\x00R\tdropToken\x12G\n" +
+	"\x0eput_rendezvous\x18\x1c \x01(\v2\x18.tandem.v1.PutRendezvousB\x04\xa8\xbb\x18\x01H\x00R\rputRendezvous\x121\n" +
+	"\x06expire\x18\x1d \x01(\v2\x11.tandem.v1.ExpireB\x04\xa8\xbb\x18\x01H\x00R\x06expire\x128\n" +
 	"\vremove_peer\x18\x1e \x01(\v2\x15.tandem.v1.RemovePeerH\x00R\n" +
-	"removePeer\x12J\n" +
-	"\x11reform_allocation\x18\x1f \x01(\v2\x1b.tandem.v1.ReformAllocationH\x00R\x10reformAllocation\x122\n" +
-	"\tscale_job\x18  \x01(\v2\x13.tandem.v1.ScaleJobH\x00R\bscaleJob\x12;\n" +
-	"\fdecide_sweep\x18! \x01(\v2\x16.tandem.v1.DecideSweepH\x00R\vdecideSweep\x12>\n" +
-	"\rexhaust_sweep\x18\" \x01(\v2\x17.tandem.v1.ExhaustSweepH\x00R\fexhaustSweep\x12;\n" +
+	"removePeer\x12P\n" +
+	"\x11reform_allocation\x18\x1f \x01(\v2\x1b.tandem.v1.ReformAllocationB\x04\xa8\xbb\x18\x01H\x00R\x10reformAllocation\x122\n" +
+	"\tscale_job\x18  \x01(\v2\x13.tandem.v1.ScaleJobH\x00R\bscaleJob\x12A\n" +
+	"\fdecide_sweep\x18! \x01(\v2\x16.tandem.v1.DecideSweepB\x04\xa8\xbb\x18\x01H\x00R\vdecideSweep\x12D\n" +
+	"\rexhaust_sweep\x18\" \x01(\v2\x17.tandem.v1.ExhaustSweepB\x04\xa8\xbb\x18\x01H\x00R\fexhaustSweep\x12;\n" +
 	"\fextend_sweep\x18# \x01(\v2\x16.tandem.v1.ExtendSweepH\x00R\vextendSweep\x12E\n" +
 	"\x10stop_sweep_trial\x18$ \x01(\v2\x19.tandem.v1.StopSweepTrialH\x00R\x0estopSweepTrialB\t\n" +
 	"\acommandJ\x04\b\x04\x10\x05R\rdecided_index\"=\n" +
@@ -2847,11 +2847,11 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x1bREFUSAL_CODE_ALREADY_EXISTS\x10\x02\x12$\n" +
 	" REFUSAL_CODE_FAILED_PRECONDITION\x10\x03\x12\x16\n" +
 	"\x12REFUSAL_CODE_STALE\x10\x04\x12\x18\n" +
-	"\x14REFUSAL_CODE_INVALID\x10\x052\xd3\x01\n" +
-	"\vPeerService\x12@\n" +
-	"\aPropose\x12\x19.tandem.v1.ProposeRequest\x1a\x1a.tandem.v1.ProposeResponse\x12F\n" +
-	"\tReadIndex\x12\x1b.tandem.v1.ReadIndexRequest\x1a\x1c.tandem.v1.ReadIndexResponse\x12:\n" +
-	"\x05Share\x12\x17.tandem.v1.ShareRequest\x1a\x18.tandem.v1.ShareResponseB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x14REFUSAL_CODE_INVALID\x10\x052\xe5\x01\n" +
+	"\vPeerService\x12F\n" +
+	"\aPropose\x12\x19.tandem.v1.ProposeRequest\x1a\x1a.tandem.v1.ProposeResponse\"\x04\xa0\xbb\x18\x06\x12L\n" +
+	"\tReadIndex\x12\x1b.tandem.v1.ReadIndexRequest\x1a\x1c.tandem.v1.ReadIndexResponse\"\x04\xa0\xbb\x18\x06\x12@\n" +
+	"\x05Share\x12\x17.tandem.v1.ShareRequest\x1a\x18.tandem.v1.ShareResponse\"\x04\xa0\xbb\x18\x06B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_command_proto_rawDescOnce sync.Once
@@ -3002,6 +3002,7 @@ func file_tandem_v1_command_proto_init() {
 	file_tandem_v1_engine_proto_init()
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_node_proto_init()
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_sweep_proto_init()
 	file_tandem_v1_token_proto_init()
 	file_tandem_v1_trial_proto_init()

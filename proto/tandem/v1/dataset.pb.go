@@ -576,7 +576,7 @@ var File_tandem_v1_dataset_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_dataset_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/dataset.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x03\n" +
+	"\x17tandem/v1/dataset.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xce\x03\n" +
 	"\aDataset\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -616,13 +616,13 @@ const file_tandem_v1_dataset_proto_rawDesc = "" +
 	"\adataset\x18\x01 \x01(\tR\adataset\"g\n" +
 	"\x12GetDatasetResponse\x12,\n" +
 	"\adataset\x18\x01 \x01(\v2\x12.tandem.v1.DatasetR\adataset\x12#\n" +
-	"\rmanifest_json\x18\x02 \x01(\tR\fmanifestJson2\xa0\x03\n" +
-	"\x0eDatasetService\x12O\n" +
-	"\fBeginDataset\x12\x1e.tandem.v1.BeginDatasetRequest\x1a\x1f.tandem.v1.BeginDatasetResponse\x12k\n" +
-	"\rCreateDataset\x12\x1f.tandem.v1.CreateDatasetRequest\x1a .tandem.v1.CreateDatasetResponse\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/datasets\x12e\n" +
-	"\fListDatasets\x12\x1e.tandem.v1.ListDatasetsRequest\x1a\x1f.tandem.v1.ListDatasetsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/datasets\x12i\n" +
+	"\rmanifest_json\x18\x02 \x01(\tR\fmanifestJson2\xb2\x03\n" +
+	"\x0eDatasetService\x12U\n" +
+	"\fBeginDataset\x12\x1e.tandem.v1.BeginDatasetRequest\x1a\x1f.tandem.v1.BeginDatasetResponse\"\x04\xa0\xbb\x18\x03\x12o\n" +
+	"\rCreateDataset\x12\x1f.tandem.v1.CreateDatasetRequest\x1a .tandem.v1.CreateDatasetResponse\"\x1b\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/datasets\x12i\n" +
+	"\fListDatasets\x12\x1e.tandem.v1.ListDatasetsRequest\x1a\x1f.tandem.v1.ListDatasetsResponse\"\x18\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/datasets\x12m\n" +
 	"\n" +
-	"GetDataset\x12\x1c.tandem.v1.GetDatasetRequest\x1a\x1d.tandem.v1.GetDatasetResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/datasets/{dataset}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"GetDataset\x12\x1c.tandem.v1.GetDatasetRequest\x1a\x1d.tandem.v1.GetDatasetResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/datasets/{dataset}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_dataset_proto_rawDescOnce sync.Once
@@ -676,6 +676,7 @@ func file_tandem_v1_dataset_proto_init() {
 	if File_tandem_v1_dataset_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -861,7 +861,7 @@ var File_tandem_v1_deployment_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x02\n" +
+	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xf2\x02\n" +
 	"\n" +
 	"Deployment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -933,13 +933,13 @@ const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REPLICA_STATE_STARTING\x10\x01\x12\x17\n" +
 	"\x13REPLICA_STATE_READY\x10\x02\x12\x18\n" +
-	"\x14REPLICA_STATE_FAILED\x10\x032\xc9\x04\n" +
-	"\x11DeploymentService\x12t\n" +
-	"\x0fApplyDeployment\x12!.tandem.v1.ApplyDeploymentRequest\x1a\".tandem.v1.ApplyDeploymentResponse\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/deployments\x12q\n" +
-	"\x0fListDeployments\x12!.tandem.v1.ListDeploymentsRequest\x1a\".tandem.v1.ListDeploymentsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/deployments\x12r\n" +
-	"\rGetDeployment\x12\x1f.tandem.v1.GetDeploymentRequest\x1a .tandem.v1.GetDeploymentResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/deployments/{name}\x12{\n" +
-	"\x10DeleteDeployment\x12\".tandem.v1.DeleteDeploymentRequest\x1a#.tandem.v1.DeleteDeploymentResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/deployments/{name}\x12Z\n" +
-	"\x0fWatchDeployment\x12!.tandem.v1.WatchDeploymentRequest\x1a\".tandem.v1.WatchDeploymentResponse0\x01B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x14REPLICA_STATE_FAILED\x10\x032\xdf\x04\n" +
+	"\x11DeploymentService\x12x\n" +
+	"\x0fApplyDeployment\x12!.tandem.v1.ApplyDeploymentRequest\x1a\".tandem.v1.ApplyDeploymentResponse\"\x1e\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/deployments\x12u\n" +
+	"\x0fListDeployments\x12!.tandem.v1.ListDeploymentsRequest\x1a\".tandem.v1.ListDeploymentsResponse\"\x1b\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/deployments\x12v\n" +
+	"\rGetDeployment\x12\x1f.tandem.v1.GetDeploymentRequest\x1a .tandem.v1.GetDeploymentResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/deployments/{name}\x12\x7f\n" +
+	"\x10DeleteDeployment\x12\".tandem.v1.DeleteDeploymentRequest\x1a#.tandem.v1.DeleteDeploymentResponse\"\"\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x18*\x16/v1/deployments/{name}\x12`\n" +
+	"\x0fWatchDeployment\x12!.tandem.v1.WatchDeploymentRequest\x1a\".tandem.v1.WatchDeploymentResponse\"\x04\xa0\xbb\x18\x020\x01B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_deployment_proto_rawDescOnce sync.Once
@@ -1005,6 +1005,7 @@ func file_tandem_v1_deployment_proto_init() {
 	if File_tandem_v1_deployment_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

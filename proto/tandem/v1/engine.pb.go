@@ -2493,7 +2493,7 @@ var File_tandem_v1_engine_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/engine.proto\x12\ttandem.v1\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xa1\x02\n" +
+	"\x16tandem/v1/engine.proto\x12\ttandem.v1\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x16tandem/v1/option.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xa1\x02\n" +
 	"\n" +
 	"EngineTask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
@@ -2685,15 +2685,15 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"generation\x18\x03 \x01(\x03R\n" +
 	"generation\"3\n" +
 	"\x1bEngineRendezvousGetResponse\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\fR\x05value2\xde\x04\n" +
-	"\x11EngineHostService\x12:\n" +
-	"\x05Hello\x12\x17.tandem.v1.HelloRequest\x1a\x18.tandem.v1.HelloResponse\x12B\n" +
-	"\aControl\x12\x19.tandem.v1.ControlRequest\x1a\x1a.tandem.v1.ControlResponse0\x01\x12O\n" +
-	"\fReportEngine\x12\x1e.tandem.v1.ReportEngineRequest\x1a\x1f.tandem.v1.ReportEngineResponse\x12g\n" +
-	"\x14ReportEngineProgress\x12&.tandem.v1.ReportEngineProgressRequest\x1a'.tandem.v1.ReportEngineProgressResponse\x12d\n" +
-	"\x13EngineRendezvousSet\x12%.tandem.v1.EngineRendezvousSetRequest\x1a&.tandem.v1.EngineRendezvousSetResponse\x12d\n" +
-	"\x13EngineRendezvousGet\x12%.tandem.v1.EngineRendezvousGetRequest\x1a&.tandem.v1.EngineRendezvousGetResponse\x12C\n" +
-	"\bNextTask\x12\x1a.tandem.v1.NextTaskRequest\x1a\x1b.tandem.v1.NextTaskResponseB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x05value\x18\x01 \x01(\fR\x05value2\x88\x05\n" +
+	"\x11EngineHostService\x12@\n" +
+	"\x05Hello\x12\x17.tandem.v1.HelloRequest\x1a\x18.tandem.v1.HelloResponse\"\x04\xa0\xbb\x18\b\x12H\n" +
+	"\aControl\x12\x19.tandem.v1.ControlRequest\x1a\x1a.tandem.v1.ControlResponse\"\x04\xa0\xbb\x18\b0\x01\x12U\n" +
+	"\fReportEngine\x12\x1e.tandem.v1.ReportEngineRequest\x1a\x1f.tandem.v1.ReportEngineResponse\"\x04\xa0\xbb\x18\b\x12m\n" +
+	"\x14ReportEngineProgress\x12&.tandem.v1.ReportEngineProgressRequest\x1a'.tandem.v1.ReportEngineProgressResponse\"\x04\xa0\xbb\x18\b\x12j\n" +
+	"\x13EngineRendezvousSet\x12%.tandem.v1.EngineRendezvousSetRequest\x1a&.tandem.v1.EngineRendezvousSetResponse\"\x04\xa0\xbb\x18\b\x12j\n" +
+	"\x13EngineRendezvousGet\x12%.tandem.v1.EngineRendezvousGetRequest\x1a&.tandem.v1.EngineRendezvousGetResponse\"\x04\xa0\xbb\x18\b\x12I\n" +
+	"\bNextTask\x12\x1a.tandem.v1.NextTaskRequest\x1a\x1b.tandem.v1.NextTaskResponse\"\x04\xa0\xbb\x18\bB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_engine_proto_rawDescOnce sync.Once
@@ -2814,6 +2814,7 @@ func file_tandem_v1_engine_proto_init() {
 	file_tandem_v1_cluster_proto_init()
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_model_proto_init()
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
 	file_tandem_v1_engine_proto_msgTypes[0].OneofWrappers = []any{

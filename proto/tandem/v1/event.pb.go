@@ -228,7 +228,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x01\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xbc\x01\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -241,10 +241,10 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\">\n" +
 	"\x12ListEventsResponse\x12(\n" +
-	"\x06events\x18\x01 \x03(\v2\x10.tandem.v1.EventR\x06events2m\n" +
-	"\fEventService\x12]\n" +
+	"\x06events\x18\x01 \x03(\v2\x10.tandem.v1.EventR\x06events2q\n" +
+	"\fEventService\x12a\n" +
 	"\n" +
-	"ListEvents\x12\x1c.tandem.v1.ListEventsRequest\x1a\x1d.tandem.v1.ListEventsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"ListEvents\x12\x1c.tandem.v1.ListEventsRequest\x1a\x1d.tandem.v1.ListEventsResponse\"\x16\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/eventsB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
@@ -283,6 +283,7 @@ func file_tandem_v1_event_proto_init() {
 	if File_tandem_v1_event_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1274,7 +1274,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x9a\x05\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x9a\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1370,18 +1370,18 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x16JOB_INTENT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_INTENT_RUN\x10\x01\x12\x14\n" +
 	"\x10JOB_INTENT_PAUSE\x10\x02\x12\x15\n" +
-	"\x11JOB_INTENT_CANCEL\x10\x032\x81\x05\n" +
+	"\x11JOB_INTENT_CANCEL\x10\x032\xa1\x05\n" +
 	"\n" +
-	"JobService\x12[\n" +
-	"\tSubmitJob\x12\x1b.tandem.v1.SubmitJobRequest\x1a\x1c.tandem.v1.SubmitJobResponse\"\x13\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/jobs\x12T\n" +
-	"\x06GetJob\x12\x18.tandem.v1.GetJobRequest\x1a\x19.tandem.v1.GetJobResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/jobs/{id}\x12U\n" +
-	"\bListJobs\x12\x1a.tandem.v1.ListJobsRequest\x1a\x1b.tandem.v1.ListJobsResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
-	"\x12\b/v1/jobs\x12p\n" +
-	"\fSetJobIntent\x12\x1e.tandem.v1.SetJobIntentRequest\x1a\x1f.tandem.v1.SetJobIntentResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}/intent\x12c\n" +
-	"\bScaleJob\x12\x1a.tandem.v1.ScaleJobRequest\x1a\x1b.tandem.v1.ScaleJobResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/jobs/{id}/scale\x12E\n" +
-	"\bWatchJob\x12\x1a.tandem.v1.WatchJobRequest\x1a\x1b.tandem.v1.WatchJobResponse0\x01\x12K\n" +
+	"JobService\x12_\n" +
+	"\tSubmitJob\x12\x1b.tandem.v1.SubmitJobRequest\x1a\x1c.tandem.v1.SubmitJobResponse\"\x17\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/jobs\x12X\n" +
+	"\x06GetJob\x12\x18.tandem.v1.GetJobRequest\x1a\x19.tandem.v1.GetJobResponse\"\x19\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/jobs/{id}\x12Y\n" +
+	"\bListJobs\x12\x1a.tandem.v1.ListJobsRequest\x1a\x1b.tandem.v1.ListJobsResponse\"\x14\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\n" +
+	"\x12\b/v1/jobs\x12t\n" +
+	"\fSetJobIntent\x12\x1e.tandem.v1.SetJobIntentRequest\x1a\x1f.tandem.v1.SetJobIntentResponse\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}/intent\x12g\n" +
+	"\bScaleJob\x12\x1a.tandem.v1.ScaleJobRequest\x1a\x1b.tandem.v1.ScaleJobResponse\"\"\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/jobs/{id}/scale\x12K\n" +
+	"\bWatchJob\x12\x1a.tandem.v1.WatchJobRequest\x1a\x1b.tandem.v1.WatchJobResponse\"\x04\xa0\xbb\x18\x020\x01\x12Q\n" +
 	"\n" +
-	"StreamLogs\x12\x1c.tandem.v1.StreamLogsRequest\x1a\x1d.tandem.v1.StreamLogsResponse0\x01B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"StreamLogs\x12\x1c.tandem.v1.StreamLogsRequest\x1a\x1d.tandem.v1.StreamLogsResponse\"\x04\xa0\xbb\x18\x020\x01B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_job_proto_rawDescOnce sync.Once
@@ -1471,6 +1471,7 @@ func file_tandem_v1_job_proto_init() {
 	if File_tandem_v1_job_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
 	type x struct{}

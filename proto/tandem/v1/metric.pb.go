@@ -658,7 +658,7 @@ var File_tandem_v1_metric_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_metric_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/metric.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"d\n" +
+	"\x16tandem/v1/metric.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"d\n" +
 	"\x06Series\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05steps\x18\x02 \x03(\x03R\x05steps\x12\x16\n" +
@@ -707,11 +707,11 @@ const file_tandem_v1_metric_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x03 \x01(\x03R\n" +
 	"generation\x12*\n" +
-	"\x05ranks\x18\x04 \x03(\v2\x14.tandem.v1.RankTraceR\x05ranks2\xdb\x01\n" +
-	"\rMetricService\x12h\n" +
+	"\x05ranks\x18\x04 \x03(\v2\x14.tandem.v1.RankTraceR\x05ranks2\xe3\x01\n" +
+	"\rMetricService\x12l\n" +
 	"\n" +
-	"GetMetrics\x12\x1c.tandem.v1.GetMetricsRequest\x1a\x1d.tandem.v1.GetMetricsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/jobs/{id}/metrics\x12`\n" +
-	"\bGetTrace\x12\x1a.tandem.v1.GetTraceRequest\x1a\x1b.tandem.v1.GetTraceResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/jobs/{id}/traceB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"GetMetrics\x12\x1c.tandem.v1.GetMetricsRequest\x1a\x1d.tandem.v1.GetMetricsResponse\"!\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/jobs/{id}/metrics\x12d\n" +
+	"\bGetTrace\x12\x1a.tandem.v1.GetTraceRequest\x1a\x1b.tandem.v1.GetTraceResponse\"\x1f\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/jobs/{id}/traceB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_metric_proto_rawDescOnce sync.Once
@@ -761,6 +761,7 @@ func file_tandem_v1_metric_proto_init() {
 	if File_tandem_v1_metric_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_trial_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

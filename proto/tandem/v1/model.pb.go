@@ -822,7 +822,7 @@ var File_tandem_v1_model_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_model_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/model.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x01\n" +
+	"\x15tandem/v1/model.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xd0\x01\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\x0elatest_version\x18\x02 \x01(\x03R\rlatestVersion\x129\n" +
@@ -881,15 +881,15 @@ const file_tandem_v1_model_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\":\n" +
 	"\x10SetAliasResponse\x12&\n" +
-	"\x05model\x18\x01 \x01(\v2\x10.tandem.v1.ModelR\x05model2\xa4\x03\n" +
-	"\fModelService\x12]\n" +
+	"\x05model\x18\x01 \x01(\v2\x10.tandem.v1.ModelR\x05model2\xb4\x03\n" +
+	"\fModelService\x12a\n" +
 	"\n" +
-	"ListModels\x12\x1c.tandem.v1.ListModelsRequest\x1a\x1d.tandem.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/models\x12^\n" +
-	"\bGetModel\x12\x1a.tandem.v1.GetModelRequest\x1a\x1b.tandem.v1.GetModelResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}\x12i\n" +
+	"ListModels\x12\x1c.tandem.v1.ListModelsRequest\x1a\x1d.tandem.v1.ListModelsResponse\"\x16\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/models\x12b\n" +
+	"\bGetModel\x12\x1a.tandem.v1.GetModelRequest\x1a\x1b.tandem.v1.GetModelResponse\"\x1d\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}\x12m\n" +
 	"\n" +
-	"GetVersion\x12\x1c.tandem.v1.GetVersionRequest\x1a\x1d.tandem.v1.GetVersionResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/versions/{version}\x12j\n" +
-	"\bSetAlias\x12\x1a.tandem.v1.SetAliasRequest\x1a\x1b.tandem.v1.SetAliasResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/models/{model}/aliasesB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"GetVersion\x12\x1c.tandem.v1.GetVersionRequest\x1a\x1d.tandem.v1.GetVersionResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/versions/{version}\x12n\n" +
+	"\bSetAlias\x12\x1a.tandem.v1.SetAliasRequest\x1a\x1b.tandem.v1.SetAliasResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/models/{model}/aliasesB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_model_proto_rawDescOnce sync.Once
@@ -952,6 +952,7 @@ func file_tandem_v1_model_proto_init() {
 	if File_tandem_v1_model_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

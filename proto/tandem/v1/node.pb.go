@@ -1196,7 +1196,7 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x04\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xe1\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1278,15 +1278,15 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\tNodeState\x12\x1a\n" +
 	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_STATE_ALIVE\x10\x01\x12\x13\n" +
-	"\x0fNODE_STATE_LOST\x10\x022\xed\x03\n" +
-	"\vNodeService\x12Y\n" +
-	"\tListNodes\x12\x1b.tandem.v1.ListNodesRequest\x1a\x1c.tandem.v1.ListNodesResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/nodes\x12X\n" +
-	"\aGetNode\x12\x19.tandem.v1.GetNodeRequest\x1a\x1a.tandem.v1.GetNodeResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/nodes/{id}\x12k\n" +
+	"\x0fNODE_STATE_LOST\x10\x022\x81\x04\n" +
+	"\vNodeService\x12]\n" +
+	"\tListNodes\x12\x1b.tandem.v1.ListNodesRequest\x1a\x1c.tandem.v1.ListNodesResponse\"\x15\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/nodes\x12\\\n" +
+	"\aGetNode\x12\x19.tandem.v1.GetNodeRequest\x1a\x1a.tandem.v1.GetNodeResponse\"\x1a\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/nodes/{id}\x12o\n" +
 	"\n" +
-	"CordonNode\x12\x1c.tandem.v1.CordonNodeRequest\x1a\x1d.tandem.v1.CordonNodeResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/nodes/{id}/cordon\x12a\n" +
+	"CordonNode\x12\x1c.tandem.v1.CordonNodeRequest\x1a\x1d.tandem.v1.CordonNodeResponse\"$\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/nodes/{id}/cordon\x12e\n" +
 	"\n" +
-	"RemoveNode\x12\x1c.tandem.v1.RemoveNodeRequest\x1a\x1d.tandem.v1.RemoveNodeResponse\"\x16\x82\xd3\xe4\x93\x02\x10*\x0e/v1/nodes/{id}\x12Y\n" +
-	"\tListPools\x12\x1b.tandem.v1.ListPoolsRequest\x1a\x1c.tandem.v1.ListPoolsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/poolsB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"RemoveNode\x12\x1c.tandem.v1.RemoveNodeRequest\x1a\x1d.tandem.v1.RemoveNodeResponse\"\x1a\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x10*\x0e/v1/nodes/{id}\x12]\n" +
+	"\tListPools\x12\x1b.tandem.v1.ListPoolsRequest\x1a\x1c.tandem.v1.ListPoolsResponse\"\x15\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/poolsB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_node_proto_rawDescOnce sync.Once
@@ -1360,6 +1360,7 @@ func file_tandem_v1_node_proto_init() {
 	if File_tandem_v1_node_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

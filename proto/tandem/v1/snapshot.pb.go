@@ -520,40 +520,41 @@ var File_tandem_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\">\n" +
+	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\">\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x04R\x05index\"\xee\a\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"\x8a\t\n" +
 	"\x0eSnapshotRecord\x123\n" +
-	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x12.\n" +
-	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterH\x00R\acluster\x12%\n" +
-	"\x04node\x18\x03 \x01(\v2\x0f.tandem.v1.NodeH\x00R\x04node\x12\"\n" +
-	"\x03job\x18\x04 \x01(\v2\x0e.tandem.v1.JobH\x00R\x03job\x12(\n" +
-	"\x05trial\x18\x05 \x01(\v2\x10.tandem.v1.TrialH\x00R\x05trial\x127\n" +
+	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
+	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterB\x06\xb2\xbb\x18\x02idH\x00R\acluster\x12-\n" +
+	"\x04node\x18\x03 \x01(\v2\x0f.tandem.v1.NodeB\x06\xb2\xbb\x18\x02idH\x00R\x04node\x12*\n" +
+	"\x03job\x18\x04 \x01(\v2\x0e.tandem.v1.JobB\x06\xb2\xbb\x18\x02idH\x00R\x03job\x120\n" +
+	"\x05trial\x18\x05 \x01(\v2\x10.tandem.v1.TrialB\x06\xb2\xbb\x18\x02idH\x00R\x05trial\x12?\n" +
 	"\n" +
-	"allocation\x18\x06 \x01(\v2\x15.tandem.v1.AllocationH\x00R\n" +
-	"allocation\x12<\n" +
+	"allocation\x18\x06 \x01(\v2\x15.tandem.v1.AllocationB\x06\xb2\xbb\x18\x02idH\x00R\n" +
+	"allocation\x12D\n" +
 	"\n" +
-	"rendezvous\x18\a \x01(\v2\x1a.tandem.v1.RendezvousEntryH\x00R\n" +
-	"rendezvous\x127\n" +
+	"rendezvous\x18\a \x01(\v2\x1a.tandem.v1.RendezvousEntryB\x06\xb2\xbb\x18\x02idH\x00R\n" +
+	"rendezvous\x12?\n" +
 	"\n" +
-	"checkpoint\x18\b \x01(\v2\x15.tandem.v1.CheckpointH\x00R\n" +
-	"checkpoint\x12.\n" +
-	"\adataset\x18\t \x01(\v2\x12.tandem.v1.DatasetH\x00R\adataset\x12(\n" +
+	"checkpoint\x18\b \x01(\v2\x15.tandem.v1.CheckpointB\x06\xb2\xbb\x18\x02idH\x00R\n" +
+	"checkpoint\x126\n" +
+	"\adataset\x18\t \x01(\v2\x12.tandem.v1.DatasetB\x06\xb2\xbb\x18\x02idH\x00R\adataset\x122\n" +
 	"\x05model\x18\n" +
-	" \x01(\v2\x10.tandem.v1.ModelH\x00R\x05model\x12.\n" +
-	"\aversion\x18\v \x01(\v2\x12.tandem.v1.VersionH\x00R\aversion\x127\n" +
+	" \x01(\v2\x10.tandem.v1.ModelB\b\xb2\xbb\x18\x04nameH\x00R\x05model\x126\n" +
+	"\aversion\x18\v \x01(\v2\x12.tandem.v1.VersionB\x06\xb2\xbb\x18\x02idH\x00R\aversion\x12A\n" +
 	"\n" +
-	"deployment\x18\f \x01(\v2\x15.tandem.v1.DeploymentH\x00R\n" +
-	"deployment\x12.\n" +
-	"\areplica\x18\r \x01(\v2\x12.tandem.v1.ReplicaH\x00R\areplica\x12(\n" +
-	"\x05token\x18\x0e \x01(\v2\x10.tandem.v1.TokenH\x00R\x05token\x12(\n" +
-	"\x05event\x18\x0f \x01(\v2\x10.tandem.v1.EventH\x00R\x05event\x124\n" +
-	"\arequest\x18\x10 \x01(\v2\x18.tandem.v1.RequestRecordH\x00R\arequest\x12*\n" +
-	"\x03end\x18\x11 \x01(\v2\x16.tandem.v1.SnapshotEndH\x00R\x03end\x12;\n" +
-	"\fremoved_node\x18\x12 \x01(\v2\x16.tandem.v1.RemovedNodeH\x00R\vremovedNode\x12(\n" +
-	"\x05sweep\x18\x13 \x01(\v2\x10.tandem.v1.SweepH\x00R\x05sweep\x128\n" +
-	"\vsweep_event\x18\x14 \x01(\v2\x15.tandem.v1.SweepEventH\x00R\n" +
+	"deployment\x18\f \x01(\v2\x15.tandem.v1.DeploymentB\b\xb2\xbb\x18\x04nameH\x00R\n" +
+	"deployment\x126\n" +
+	"\areplica\x18\r \x01(\v2\x12.tandem.v1.ReplicaB\x06\xb2\xbb\x18\x02idH\x00R\areplica\x120\n" +
+	"\x05token\x18\x0e \x01(\v2\x10.tandem.v1.TokenB\x06\xb2\xbb\x18\x02idH\x00R\x05token\x120\n" +
+	"\x05event\x18\x0f \x01(\v2\x10.tandem.v1.EventB\x06\xb2\xbb\x18\x02idH\x00R\x05event\x12D\n" +
+	"\arequest\x18\x10 \x01(\v2\x18.tandem.v1.RequestRecordB\x0e\xb2\xbb\x18\n" +
+	"request_idH\x00R\arequest\x12*\n" +
+	"\x03end\x18\x11 \x01(\v2\x16.tandem.v1.SnapshotEndH\x00R\x03end\x12C\n" +
+	"\fremoved_node\x18\x12 \x01(\v2\x16.tandem.v1.RemovedNodeB\x06\xb2\xbb\x18\x02idH\x00R\vremovedNode\x120\n" +
+	"\x05sweep\x18\x13 \x01(\v2\x10.tandem.v1.SweepB\x06\xb2\xbb\x18\x02idH\x00R\x05sweep\x12@\n" +
+	"\vsweep_event\x18\x14 \x01(\v2\x15.tandem.v1.SweepEventB\x06\xb2\xbb\x18\x02idH\x00R\n" +
 	"sweepEventB\b\n" +
 	"\x06record\"'\n" +
 	"\vSnapshotEnd\x12\x18\n" +
@@ -638,6 +639,7 @@ func file_tandem_v1_snapshot_proto_init() {
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_model_proto_init()
 	file_tandem_v1_node_proto_init()
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_sweep_proto_init()
 	file_tandem_v1_token_proto_init()
 	file_tandem_v1_trial_proto_init()

@@ -1723,7 +1723,7 @@ var File_tandem_v1_sweep_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x89\x05\n" +
+	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x16tandem/v1/option.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x89\x05\n" +
 	"\x05Sweep\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tevent_seq\x18\x02 \x01(\x03R\beventSeq\x12\x1f\n" +
@@ -1853,14 +1853,14 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\x17TRIAL_OUTCOME_COMPLETED\x10\x02\x12\x18\n" +
 	"\x14TRIAL_OUTCOME_FAILED\x10\x03\x12\x1a\n" +
 	"\x16TRIAL_OUTCOME_DIVERGED\x10\x04\x12\x19\n" +
-	"\x15TRIAL_OUTCOME_STOPPED\x10\x052\xca\x04\n" +
-	"\fSweepService\x12\\\n" +
-	"\bGetSweep\x12\x1a.tandem.v1.GetSweepRequest\x1a\x1b.tandem.v1.GetSweepResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/sweeps/{id}\x12i\n" +
+	"\x15TRIAL_OUTCOME_STOPPED\x10\x052\xde\x04\n" +
+	"\fSweepService\x12`\n" +
+	"\bGetSweep\x12\x1a.tandem.v1.GetSweepRequest\x1a\x1b.tandem.v1.GetSweepResponse\"\x1b\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/sweeps/{id}\x12m\n" +
 	"\n" +
-	"ListTrials\x12\x1c.tandem.v1.ListTrialsRequest\x1a\x1d.tandem.v1.ListTrialsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/sweeps/{id}/trials\x12x\n" +
-	"\x0fListSweepEvents\x12!.tandem.v1.ListSweepEventsRequest\x1a\".tandem.v1.ListSweepEventsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/sweeps/{id}/events\x12o\n" +
-	"\vExtendSweep\x12\x1d.tandem.v1.ExtendSweepRequest\x1a\x1e.tandem.v1.ExtendSweepResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/sweeps/{id}/extend\x12\x85\x01\n" +
-	"\x0eStopSweepTrial\x12 .tandem.v1.StopSweepTrialRequest\x1a!.tandem.v1.StopSweepTrialResponse\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/sweeps/{id}/trials/{trial}/stopB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"ListTrials\x12\x1c.tandem.v1.ListTrialsRequest\x1a\x1d.tandem.v1.ListTrialsResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/sweeps/{id}/trials\x12|\n" +
+	"\x0fListSweepEvents\x12!.tandem.v1.ListSweepEventsRequest\x1a\".tandem.v1.ListSweepEventsResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/sweeps/{id}/events\x12s\n" +
+	"\vExtendSweep\x12\x1d.tandem.v1.ExtendSweepRequest\x1a\x1e.tandem.v1.ExtendSweepResponse\"%\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/sweeps/{id}/extend\x12\x89\x01\n" +
+	"\x0eStopSweepTrial\x12 .tandem.v1.StopSweepTrialRequest\x1a!.tandem.v1.StopSweepTrialResponse\"2\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/sweeps/{id}/trials/{trial}/stopB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_sweep_proto_rawDescOnce sync.Once
@@ -1958,6 +1958,7 @@ func file_tandem_v1_sweep_proto_init() {
 		return
 	}
 	file_tandem_v1_job_proto_init()
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
 	file_tandem_v1_sweep_proto_msgTypes[0].OneofWrappers = []any{}

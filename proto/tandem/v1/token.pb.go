@@ -430,7 +430,7 @@ var File_tandem_v1_token_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_token_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/token.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x02\n" +
+	"\x15tandem/v1/token.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\x88\x02\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -456,14 +456,14 @@ const file_tandem_v1_token_proto_rawDesc = "" +
 	"\x06tokens\x18\x01 \x03(\v2\x10.tandem.v1.TokenR\x06tokens\"$\n" +
 	"\x12RevokeTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x15\n" +
-	"\x13RevokeTokenResponse2\xb9\x02\n" +
-	"\fTokenService\x12c\n" +
-	"\vCreateToken\x12\x1d.tandem.v1.CreateTokenRequest\x1a\x1e.tandem.v1.CreateTokenResponse\"\x15\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
-	"/v1/tokens\x12]\n" +
+	"\x13RevokeTokenResponse2\xc5\x02\n" +
+	"\fTokenService\x12g\n" +
+	"\vCreateToken\x12\x1d.tandem.v1.CreateTokenRequest\x1a\x1e.tandem.v1.CreateTokenResponse\"\x19\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
+	"/v1/tokens\x12a\n" +
 	"\n" +
-	"ListTokens\x12\x1c.tandem.v1.ListTokensRequest\x1a\x1d.tandem.v1.ListTokensResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/tokens\x12e\n" +
-	"\vRevokeToken\x12\x1d.tandem.v1.RevokeTokenRequest\x1a\x1e.tandem.v1.RevokeTokenResponse\"\x17\x82\xd3\xe4\x93\x02\x11*\x0f/v1/tokens/{id}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"ListTokens\x12\x1c.tandem.v1.ListTokensRequest\x1a\x1d.tandem.v1.ListTokensResponse\"\x16\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/tokens\x12i\n" +
+	"\vRevokeToken\x12\x1d.tandem.v1.RevokeTokenRequest\x1a\x1e.tandem.v1.RevokeTokenResponse\"\x1b\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x11*\x0f/v1/tokens/{id}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_token_proto_rawDescOnce sync.Once
@@ -511,6 +511,7 @@ func file_tandem_v1_token_proto_init() {
 	if File_tandem_v1_token_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -12,6 +12,7 @@ import (
 
 	"tandem.dev/coordinator/pki"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -113,7 +114,7 @@ func (c *Coordinator) askToJoin(ctx context.Context, learner bool) (bool, error)
 		case err == nil:
 			return true, nil
 		case connect.CodeOf(err) == connect.CodePermissionDenied:
-			return false, fmt.Errorf("become a peer of %s: %w", address, err)
+			return false, fmt.Errorf("become a peer of %s: %w", address, say.Advised(err, say.CLI))
 		}
 		c.log.Warn().Err(err).Str("coordinator", address).Bool("learner", learner).Msg("could not become a peer yet")
 	}

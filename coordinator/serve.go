@@ -27,13 +27,13 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := c.readiness(); err != nil {
-			say(w, http.StatusServiceUnavailable, err.Error())
+			plain(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		say(w, http.StatusOK, "ok")
+		plain(w, http.StatusOK, "ok")
 	})
 	mux.Handle("GET /metrics", a.Viewers(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
 	mux.Handle("/v2", a.Viewers(g))
@@ -42,7 +42,7 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 	return door.Timed(mux, api.DefaultConfig().Pace), nil
 }
 
-func say(w http.ResponseWriter, status int, text string) {
+func plain(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = fmt.Fprintln(w, text) // the client is gone: nobody to tell

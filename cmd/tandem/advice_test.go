@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// advice is a command line in a text for people: quoted, or a line of its own.
-var advice = regexp.MustCompile("(?m)(?:[`\"]|^)tandem ([a-z][a-z-]*(?: [a-z][a-z-]*)*)")
+// advice is a command line in a text for people: quoted, after a colon, or a line of its own.
+var advice = regexp.MustCompile("(?m)(?:[`\"]|: |^)tandem ([a-z][a-z-]*(?: [a-z][a-z-]*)*)")
 
 // TestAdviceNamesCommandsThatExist looks at every text in the programs' sources and in the pages for users.
 func TestAdviceNamesCommandsThatExist(t *testing.T) {

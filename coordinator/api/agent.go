@@ -91,7 +91,7 @@ func sameSession(a, b *tandemv1.SessionResponse) bool {
 // session was open registers again.
 func (a agents) superseded(v *state.View, node *tandemv1.Node) error {
 	if removed, ok := v.RemovedNode(node.GetId()); ok {
-		return &plainError{ErrDenied, state.RemovedAdvice(removed)}
+		return &refusal{connect.CodePermissionDenied, state.WhyRemoved(removed)}
 	}
 	n, _ := v.Node(node.GetId())
 	switch {

@@ -135,6 +135,8 @@ func (a *API) Handler() (http.Handler, error) {
 		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRecover(a.recovered),
 	}
+	between := opts[:len(opts):len(opts)] // coordinators want codes only
+	opts = append(opts, connect.WithInterceptors(speaker{}))
 	var services []*vanguard.Service
 	mount := func(path string, h http.Handler) { services = append(services, vanguard.NewService(path, h)) }
 	mount(tandemv1connect.NewJobServiceHandler(jobs{a}, opts...))
@@ -150,7 +152,7 @@ func (a *API) Handler() (http.Handler, error) {
 	mount(tandemv1connect.NewTokenServiceHandler(tokens{a}, opts...))
 	mount(tandemv1connect.NewClusterServiceHandler(cluster{a}, opts...))
 	mount(tandemv1connect.NewAgentServiceHandler(agents{a}, opts...))
-	mount(tandemv1connect.NewPeerServiceHandler(peers{a}, opts...))
+	mount(tandemv1connect.NewPeerServiceHandler(peers{a}, between...))
 	t, err := vanguard.NewTranscoder(services,
 		vanguard.WithDefaultServiceOptions(
 			vanguard.WithMaxMessageBufferBytes(uint32(a.cfg.MaxMessage)), //nolint:gosec // far below 4 GiB

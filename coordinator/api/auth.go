@@ -43,7 +43,7 @@ func From(ctx context.Context) Principal {
 func (a *API) principal(r *http.Request) (Principal, error) {
 	if id, ok := identity.Peer(r.TLS); ok && id.Cluster == a.deps.Self.Identity.Cluster {
 		if removed, ok := a.deps.State.View().RemovedNode(id.Node); ok {
-			return Principal{}, &plainError{ErrDenied, state.RemovedAdvice(removed)}
+			return Principal{}, &refusal{connect.CodePermissionDenied, state.WhyRemoved(removed)}
 		}
 		return Principal{Name: id.Node, Role: string(id.Role), Node: id.Node}, nil
 	}

@@ -148,7 +148,7 @@ func (a cluster) admit(ctx context.Context, m *tandemv1.AddPeerRequest) error {
 	a.adding.Lock()
 	defer a.adding.Unlock()
 	if removed, ok := a.deps.State.View().RemovedNode(m.GetId()); ok {
-		return precondition(state.RemovedAdvice(removed))
+		return &refusal{connect.CodeFailedPrecondition, state.WhyRemoved(removed)}
 	}
 	known, joining := false, ""
 	for _, p := range a.deps.Voters.Peers() {

@@ -11,6 +11,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
@@ -83,7 +84,7 @@ func connectError(err error) error {
 		return connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	if re := (*refusal)(nil); errors.As(err, &re) {
-		return connect.NewError(re.code, err)
+		return say.Error(re.code, re.why, err)
 	}
 	for _, c := range codes() {
 		if errors.Is(err, c.err) {
@@ -99,26 +100,35 @@ func connectError(err error) error {
 
 // refusal is the answer of the state machine to a command that it did not apply.
 type refusal struct {
-	code    connect.Code
-	message string
+	code connect.Code
+	why  *tandemv1.Reason
 }
 
-func (r *refusal) Error() string { return r.message }
+func (r *refusal) Error() string { return say.Clause(r.why, say.Plain) }
 
 func refused(res *tandemv1.Result) error {
+	why := res.GetWhy()
+	if why.GetCode() == tandemv1.Reason_CODE_UNSPECIFIED {
+		why = textOnly(res.GetMessage())
+	}
 	switch res.GetRefusal() {
 	case tandemv1.RefusalCode_REFUSAL_CODE_UNSPECIFIED:
 		return nil
 	case tandemv1.RefusalCode_REFUSAL_CODE_NOT_FOUND:
-		return &refusal{connect.CodeNotFound, res.GetMessage()}
+		return &refusal{connect.CodeNotFound, why}
 	case tandemv1.RefusalCode_REFUSAL_CODE_ALREADY_EXISTS:
-		return &refusal{connect.CodeAlreadyExists, res.GetMessage()}
+		return &refusal{connect.CodeAlreadyExists, why}
 	case tandemv1.RefusalCode_REFUSAL_CODE_FAILED_PRECONDITION, tandemv1.RefusalCode_REFUSAL_CODE_STALE:
-		return &refusal{connect.CodeFailedPrecondition, res.GetMessage()}
+		return &refusal{connect.CodeFailedPrecondition, why}
 	case tandemv1.RefusalCode_REFUSAL_CODE_INVALID:
-		return &refusal{connect.CodeInvalidArgument, res.GetMessage()}
+		return &refusal{connect.CodeInvalidArgument, why}
 	}
-	return &refusal{connect.CodeInternal, res.GetMessage()}
+	return &refusal{connect.CodeInternal, why}
+}
+
+// textOnly is the reason of a result of the time before codes.
+func textOnly(text string) *tandemv1.Reason {
+	return &tandemv1.Reason{Code: tandemv1.Reason_CODE_TEXT, Args: map[string]string{"text": text}}
 }
 
 // writeError answers a request as its protocol does: a call of a procedure as Connect or gRPC, anything else with

@@ -13,6 +13,43 @@ const (
 	eventsOfCommand = 1000
 )
 
+// subject is what an event is about.
+type subject struct{ noun, id, name, job string }
+
+func aboutNode(n *tandemv1.Node) subject {
+	return subject{noun: "node", id: n.GetId(), name: nodeName(n)}
+}
+
+func aboutModel(m *tandemv1.Model, job string) subject {
+	return subject{noun: "model", id: m.GetName(), name: m.GetName(), job: job}
+}
+
+func aboutDeployment(name string) subject { return subject{noun: "deployment", id: name, name: name} }
+
+func aboutToken(t *tandemv1.Token) subject {
+	return subject{noun: "token", id: t.GetId(), name: t.GetName()}
+}
+
+// record makes an event: what happened to what, what that follows from (nil: nothing else), and its arguments as pairs of name and value.
+func (a *applier) record(level string, what tandemv1.Event_Type, about subject, cause *tandemv1.Reason, pairs ...any) {
+	if a.events == eventsOfCommand {
+		return
+	}
+	a.Put(&tandemv1.Event{
+		Id:      fmt.Sprintf("%020d.%03d", a.Index(), a.events),
+		Time:    a.now,
+		Level:   level,
+		Noun:    about.noun,
+		Subject: about.id,
+		Name:    about.name,
+		JobId:   about.job,
+		Type:    what,
+		Args:    args(pairs...),
+		Cause:   cause,
+	})
+	a.events++
+}
+
 // event records what happened, in one sentence. jobID may be empty.
 func (a *applier) event(level, noun, subject, jobID, format string, args ...any) {
 	if a.events == eventsOfCommand {

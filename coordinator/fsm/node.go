@@ -17,15 +17,18 @@ func nodeName(n *tandemv1.Node) string {
 
 func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	seen := c.GetNode()
-	if seen.GetId() == "" || seen.GetIncarnation() < 1 {
-		return refuse(invalid, "a node needs an id and an incarnation from 1 on")
+	switch {
+	case seen.GetId() == "":
+		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "id")
+	case seen.GetIncarnation() < 1:
+		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "incarnation")
 	}
 	if removed, ok := a.RemovedNode(seen.GetId()); ok {
-		return refuse(precondition, "%s", state.RemovedAdvice(removed))
+		return &tandemv1.Result{Refusal: precondition, Why: state.WhyRemoved(removed)}
 	}
 	old, known := a.Node(seen.GetId())
 	if known && seen.GetIncarnation() < old.GetIncarnation() {
-		return refuse(stale, "node %s has a newer session (incarnation %d, this is %d); end this agent", nodeName(old), old.GetIncarnation(), seen.GetIncarnation())
+		return refuseFor(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(old), "current", old.GetIncarnation(), "given", seen.GetIncarnation())
 	}
 	n := state.Clone(seen)
 	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
@@ -53,11 +56,11 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	}
 	switch {
 	case !known:
-		a.event(info, "node", n.GetId(), "", "Node %s joined pool %s with %s.", nodeName(n), n.GetPool(), count(len(n.GetSlots()), "slot"))
+		a.record(info, tandemv1.Event_TYPE_NODE_JOINED, aboutNode(n), nil, "pool", n.GetPool(), "slots", len(n.GetSlots()))
 	case old.GetState() != n.GetState():
-		a.event(info, "node", n.GetId(), "", "Node %s is back.", nodeName(n))
+		a.record(info, tandemv1.Event_TYPE_NODE_BACK, aboutNode(n), nil)
 	case n.GetIncarnation() > old.GetIncarnation():
-		a.event(info, "node", n.GetId(), "", "The agent of node %s was started again.", nodeName(n))
+		a.record(info, tandemv1.Event_TYPE_AGENT_RESTARTED, aboutNode(n), nil)
 	}
 	return done(n.GetId())
 }
@@ -65,15 +68,15 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 func (a *applier) loseNode(c *tandemv1.LoseNode) *tandemv1.Result {
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, "node %q is not there", c.GetNodeId())
+		return refuseFor(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if c.GetIncarnation() != n.GetIncarnation() {
-		return refuse(stale, "node %s is at incarnation %d, not %d", nodeName(n), n.GetIncarnation(), c.GetIncarnation())
+		return refuseFor(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(n), "current", n.GetIncarnation(), "given", c.GetIncarnation())
 	}
 	if n.GetState() == tandemv1.NodeState_NODE_STATE_LOST {
 		return done(n.GetId())
 	}
-	a.event(warning, "node", n.GetId(), "", "Node %s was lost; its work is placed elsewhere.", nodeName(n))
+	a.record(warning, tandemv1.Event_TYPE_NODE_LOST, aboutNode(n), nil)
 	a.takeAway(n, "node "+nodeName(n)+" was lost")
 	return done(n.GetId())
 }
@@ -83,7 +86,7 @@ func (a *applier) leaveNode(n *tandemv1.Node) {
 	if n.GetState() == tandemv1.NodeState_NODE_STATE_LOST {
 		return
 	}
-	a.event(info, "node", n.GetId(), "", "The agent of node %s was stopped; its work is placed elsewhere.", nodeName(n))
+	a.record(info, tandemv1.Event_TYPE_AGENT_STOPPED, aboutNode(n), nil)
 	a.takeAway(n, "the agent of node "+nodeName(n)+" was stopped")
 }
 
@@ -117,10 +120,10 @@ func (a *applier) loseEngines(n *tandemv1.Node, why string) {
 func (a *applier) cordonNode(c *tandemv1.CordonNode) *tandemv1.Result {
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, "node %q is not there; see what is with: tandem node list", c.GetNodeId())
+		return refuseFor(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if c.GetDrain() && !c.GetCordoned() {
-		return refuse(invalid, "a node that is drained takes no new work: cordon it too")
+		return refuseFor(invalid, tandemv1.Reason_CODE_DRAIN_WITHOUT_CORDON)
 	}
 	tried := n.GetFault() != nil && !c.GetCordoned() // it is to take work, whatever is known against it
 	if n.GetCordoned() == c.GetCordoned() && n.GetDraining() == c.GetDrain() && !tried {
@@ -132,43 +135,43 @@ func (a *applier) cordonNode(c *tandemv1.CordonNode) *tandemv1.Result {
 	}
 	n.Cordoned, n.Draining = c.GetCordoned(), c.GetDrain()
 	a.Put(n)
-	takes := "takes new work again"
+	what := tandemv1.Event_TYPE_NODE_UNCORDONED
 	switch {
 	case n.GetDraining():
-		takes = "takes no new work, and what trains there goes elsewhere"
+		what = tandemv1.Event_TYPE_NODE_DRAINED
 	case n.GetCordoned():
-		takes = "takes no new work"
+		what = tandemv1.Event_TYPE_NODE_CORDONED
 	}
-	a.event(info, "node", n.GetId(), "", "Node %s %s, as %s asked.", nodeName(n), takes, a.who())
+	a.record(info, what, aboutNode(n), nil, "by", a.actor)
 	return done(n.GetId())
 }
 
 func (a *applier) removeNode(c *tandemv1.RemoveNode) *tandemv1.Result {
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, "node %q is not there; see what is with: tandem node list", c.GetNodeId())
+		return refuseFor(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if n.GetState() != tandemv1.NodeState_NODE_STATE_LOST {
-		return refuse(precondition, "node %s is alive; stop its agent, wait until the node is lost, then remove it", nodeName(n))
+		return refuseFor(precondition, tandemv1.Reason_CODE_NODE_ALIVE, "node", nodeName(n))
 	}
 	a.Delete(n)
 	a.Put(&tandemv1.RemovedNode{Id: n.GetId(), Name: n.GetName(), RemovedAt: a.now})
-	a.event(info, "node", n.GetId(), "", "Node %s was removed by %s.", nodeName(n), a.who())
+	a.record(info, tandemv1.Event_TYPE_NODE_REMOVED, aboutNode(n), nil, "by", a.actor)
 	return done(n.GetId())
 }
 
 func (a *applier) removePeer(c *tandemv1.RemovePeer) *tandemv1.Result {
 	id := c.GetPeerId()
 	if id == "" {
-		return refuse(invalid, "a coordinator needs an id")
+		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "coordinator", "field", "id")
 	}
 	if n, ok := a.Node(id); ok {
-		return refuse(precondition, "%s is the node %s, not a coordinator: remove it with: tandem node remove %s", id, nodeName(n), id)
+		return refuseFor(precondition, tandemv1.Reason_CODE_NOT_A_COORDINATOR, "id", id, "node", nodeName(n))
 	}
 	if _, ok := a.RemovedNode(id); ok {
 		return done(id)
 	}
 	a.Put(&tandemv1.RemovedNode{Id: id, RemovedAt: a.now, Coordinator: true})
-	a.event(info, "coordinator", id, "", "Coordinator %s was removed by %s.", id, a.who())
+	a.record(info, tandemv1.Event_TYPE_COORDINATOR_REMOVED, subject{noun: "coordinator", id: id, name: id}, nil, "by", a.actor)
 	return done(id)
 }

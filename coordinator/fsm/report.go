@@ -13,7 +13,7 @@ const Over = "the engine is not wanted any more; end it"
 
 func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 	if removed, ok := a.RemovedNode(c.GetNodeId()); ok {
-		return refuse(precondition, "%s", state.RemovedAdvice(removed))
+		return &tandemv1.Result{Refusal: precondition, Why: state.WhyRemoved(removed)}
 	}
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {

@@ -98,14 +98,10 @@ func (v *View) RemovedNodes() []*tandemv1.RemovedNode {
 	return all[*tandemv1.RemovedNode](v, removedTable)
 }
 
-// RemovedAdvice says to people that a node was removed, and what to do next.
-func RemovedAdvice(n *tandemv1.RemovedNode) string {
+// WhyRemoved says that a node, or a coordinator, was removed.
+func WhyRemoved(n *tandemv1.RemovedNode) *tandemv1.Reason {
 	if n.GetCoordinator() {
-		return "coordinator " + n.GetId() + " was removed from the cluster: to use the machine again, empty its data folder and join with a new token (tandem token create --join --role coordinator)"
+		return &tandemv1.Reason{Code: tandemv1.Reason_CODE_COORDINATOR_REMOVED, Args: map[string]string{"coordinator": n.GetId()}}
 	}
-	name := n.GetName()
-	if name == "" {
-		name = n.GetId()
-	}
-	return "node " + name + " was removed from the cluster: to use the machine again, empty the data folder of its agent and join with a new token (tandem token create --join --role worker)"
+	return &tandemv1.Reason{Code: tandemv1.Reason_CODE_NODE_REMOVED, Args: map[string]string{"node": cmp.Or(n.GetName(), n.GetId()), "node_id": n.GetId()}}
 }

@@ -64,7 +64,7 @@ func stored(t *testing.T, store *memstore.Store) []string {
 	return lines
 }
 
-func say(t *testing.T, e *engineLog, format string, args ...any) {
+func emit(t *testing.T, e *engineLog, format string, args ...any) {
 	t.Helper()
 	_, err := fmt.Fprintf(&e.stdout, format+"\n", args...)
 	must(t, err)
@@ -72,9 +72,9 @@ func say(t *testing.T, e *engineLog, format string, args ...any) {
 
 func TestLogFlush(t *testing.T) {
 	logged(t, task("a", 3, 1), nil, func(e *engineLog, store *memstore.Store) {
-		say(t, e, "one")
+		emit(t, e, "one")
 		time.Sleep(time.Second)
-		say(t, e, "two")
+		emit(t, e, "two")
 		if n := len(store.Keys()); n != 0 {
 			t.Errorf("%d chunks at once", n)
 		}
@@ -87,7 +87,7 @@ func TestLogFlush(t *testing.T) {
 		if n := len(store.Keys()); n != 1 {
 			t.Errorf("%d chunks of two lines", n)
 		}
-		say(t, e, "last") // without an end of its own it counts as well
+		emit(t, e, "last") // without an end of its own it counts as well
 		_, err := e.stderr.Write([]byte("no end"))
 		must(t, err)
 		e.close()
@@ -109,7 +109,7 @@ func TestLogFlush(t *testing.T) {
 func TestLogChunkWhenFull(t *testing.T) {
 	logged(t, task("a", 1, 0), nil, func(e *engineLog, store *memstore.Store) {
 		for i := range 400 {
-			say(t, e, "%04d %s", i, strings.Repeat("x", 2000)) // 800 KB within one instant
+			emit(t, e, "%04d %s", i, strings.Repeat("x", 2000)) // 800 KB within one instant
 		}
 		synctest.Wait()
 		if n := len(store.Keys()); n < 3 {
@@ -128,9 +128,9 @@ func TestLogKeepsLinesWhileTheStoreFails(t *testing.T) {
 	var broken atomic.Bool
 	broken.Store(true)
 	logged(t, task("a", 1, 0), &broken, func(e *engineLog, store *memstore.Store) {
-		say(t, e, "one")
+		emit(t, e, "one")
 		time.Sleep(time.Minute)
-		say(t, e, "two")
+		emit(t, e, "two")
 		time.Sleep(time.Minute)
 		broken.Store(false)
 		time.Sleep(time.Minute)
@@ -148,7 +148,7 @@ func TestLogBacklogIsBounded(t *testing.T) {
 	logged(t, task("a", 1, 0), &broken, func(e *engineLog, store *memstore.Store) {
 		const lines = 10_000 // of 1 KB: more than twice the backlog
 		for i := range lines {
-			say(t, e, "%05d %s", i, strings.Repeat("x", 1000))
+			emit(t, e, "%05d %s", i, strings.Repeat("x", 1000))
 		}
 		synctest.Wait()
 		e.mu.Lock()
@@ -183,7 +183,7 @@ func TestLogBacklogIsBounded(t *testing.T) {
 func TestReplicaLogsStayHere(t *testing.T) {
 	replica := &tandemv1.EngineTask{Id: "replica-1", Task: &tandemv1.EngineTask_Serve{Serve: &tandemv1.ServeTask{ReplicaId: "replica-1"}}}
 	logged(t, replica, nil, func(e *engineLog, store *memstore.Store) {
-		say(t, e, "hello")
+		emit(t, e, "hello")
 		e.close()
 		time.Sleep(time.Minute)
 		if store.Ops() != 0 {

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/rs/zerolog"
 
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -42,7 +43,7 @@ func (s *session) run(ctx context.Context) error {
 			return nil
 		}
 		if connect.CodeOf(err) == connect.CodePermissionDenied {
-			return fmt.Errorf("the cluster keeps this node out: %w", err)
+			return fmt.Errorf("the cluster keeps this node out: %w", say.Advised(err, say.CLI))
 		}
 		s.coordinators.failed(address)
 		if heard {

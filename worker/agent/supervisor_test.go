@@ -293,18 +293,18 @@ func TestHandOver(t *testing.T) {
 			}
 			next <- id
 		}()
-		say := func(w io.Writer, text string) {
+		emit := func(w io.Writer, text string) {
 			t.Helper()
 			_, err := io.WriteString(w, text)
 			must(t, err)
 		}
-		say(errs, "the first's\n"+first.log.mark+"\n")
+		emit(errs, "the first's\n"+first.log.mark+"\n")
 		desire(s, 2, []*tandemv1.EngineTask{b})
 		st.check(t, "0s alloc-a1/0 started")
 		if _, err := s.find(b.GetId()); err == nil {
 			t.Error("it goes on, and what it wrote has not all come")
 		}
-		say(out, "half a line"+first.log.mark+"\n")
+		emit(out, "half a line"+first.log.mark+"\n")
 		st.check(t)
 		select {
 		case <-first.log.done:
@@ -319,7 +319,7 @@ func TestHandOver(t *testing.T) {
 		}
 		second, err := s.hello(b.GetId())
 		must(t, err)
-		say(errs, "the second's\n")
+		emit(errs, "the second's\n")
 		if d := cmp.Diff([]string{"the first's"}, first.log.last.last()); d != "" {
 			t.Error(d)
 		}

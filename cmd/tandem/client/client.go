@@ -81,7 +81,7 @@ func New(c Context, p Patience, userAgent string) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the coordinator sends elsewhere") },
 	}
 	cl := &Client{HTTP: h, Context: c, Patience: p}
-	opts := connect.WithInterceptors(connect.UnaryInterceptorFunc(cl.persist))
+	opts := connect.WithInterceptors(speaker{}, connect.UnaryInterceptorFunc(cl.persist))
 	cl.Jobs = tandemv1connect.NewJobServiceClient(h, BaseURL, opts)
 	cl.Metrics = tandemv1connect.NewMetricServiceClient(h, BaseURL, opts)
 	cl.Sweeps = tandemv1connect.NewSweepServiceClient(h, BaseURL, opts)

@@ -1114,10 +1114,12 @@ type ReformAllocation struct {
 	// The next generation, or the committed one when there is no next, only keeps a checkpoint and stops; the trial waits for slots
 	// again.
 	Stop bool `protobuf:"varint,6,opt,name=stop,proto3" json:"stop,omitempty"`
-	// Why, for people.
+	// Why, for people; only leaders of the time before codes write it.
 	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The next generation only hands the state of the training on. It may have a rank more than the job has workers.
-	Relay         bool `protobuf:"varint,8,opt,name=relay,proto3" json:"relay,omitempty"`
+	Relay bool `protobuf:"varint,8,opt,name=relay,proto3" json:"relay,omitempty"`
+	// Why.
+	Why           *Reason `protobuf:"bytes,9,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1208,13 +1210,22 @@ func (x *ReformAllocation) GetRelay() bool {
 	return false
 }
 
+func (x *ReformAllocation) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
 // LostMember is a member that is taken for lost.
 type LostMember struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its number.
 	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	// Why, for people.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why, for people; only leaders of the time before codes write it.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why.
+	Why           *Reason `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1261,6 +1272,13 @@ func (x *LostMember) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *LostMember) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
 }
 
 // ScaleJob changes how many workers a job should have.
@@ -1396,8 +1414,10 @@ type ExhaustSweep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sweep.
 	SweepId string `protobuf:"bytes,1,opt,name=sweep_id,json=sweepId,proto3" json:"sweep_id,omitempty"`
-	// Which limit, for people.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Which limit, for people; only leaders of the time before codes write it.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Which limit.
+	Why           *Reason `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1444,6 +1464,13 @@ func (x *ExhaustSweep) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *ExhaustSweep) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
 }
 
 // ExtendSweep changes the limits of a sweep.
@@ -1951,8 +1978,10 @@ type ApplyRollout struct {
 	Place []*Replica `protobuf:"bytes,2,rep,name=place,proto3" json:"place,omitempty"`
 	// Replicas to remove, by id.
 	Remove []string `protobuf:"bytes,3,rep,name=remove,proto3" json:"remove,omitempty"`
+	// Why fewer replicas than wanted are there, for people; only leaders of the time before codes write it.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Why fewer replicas than wanted are there.
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Why           *Reason `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2013,6 +2042,13 @@ func (x *ApplyRollout) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *ApplyRollout) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
 }
 
 // PutToken makes a token.
@@ -2242,14 +2278,18 @@ type Result struct {
 	Index uint64 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	// Which kind of refusal; unspecified: it was applied.
 	Refusal RefusalCode `protobuf:"varint,2,opt,name=refusal,proto3,enum=tandem.v1.RefusalCode" json:"refusal,omitempty"`
-	// Why it was refused and what to do next, for people.
+	// Why it was refused and what to do next, for people; only results of the time before codes have it.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// Identity of what was made or changed.
 	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
-	// For commands of several parts: empty, or why that part was refused.
+	// For commands of several parts: empty, or why that part was refused, for people; only results of the time before codes have it.
 	PartRefusals []string `protobuf:"bytes,5,rep,name=part_refusals,json=partRefusals,proto3" json:"part_refusals,omitempty"`
 	// For reports: sequence number of the event of a sweep that each of them made, 0 for none.
-	Seqs          []int64 `protobuf:"varint,6,rep,packed,name=seqs,proto3" json:"seqs,omitempty"`
+	Seqs []int64 `protobuf:"varint,6,rep,packed,name=seqs,proto3" json:"seqs,omitempty"`
+	// Why it was refused.
+	Why *Reason `protobuf:"bytes,7,opt,name=why,proto3" json:"why,omitempty"`
+	// For commands of several parts: why that part was refused; of no code: it was not.
+	PartWhys      []*Reason `protobuf:"bytes,8,rep,name=part_whys,json=partWhys,proto3" json:"part_whys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2322,6 +2362,20 @@ func (x *Result) GetPartRefusals() []string {
 func (x *Result) GetSeqs() []int64 {
 	if x != nil {
 		return x.Seqs
+	}
+	return nil
+}
+
+func (x *Result) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
+func (x *Result) GetPartWhys() []*Reason {
+	if x != nil {
+		return x.PartWhys
 	}
 	return nil
 }
@@ -2670,7 +2724,7 @@ var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xe7\x0e\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xe7\x0e\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -2742,7 +2796,7 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"CordonNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +
 	"\bcordoned\x18\x02 \x01(\bR\bcordoned\x12\x14\n" +
-	"\x05drain\x18\x03 \x01(\bR\x05drain\"\xfd\x01\n" +
+	"\x05drain\x18\x03 \x01(\bR\x05drain\"\xa2\x02\n" +
 	"\x10ReformAllocation\x12#\n" +
 	"\rallocation_id\x18\x01 \x01(\tR\fallocationId\x12\x1e\n" +
 	"\n" +
@@ -2753,11 +2807,13 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x04form\x18\x05 \x03(\x05R\x04form\x12\x12\n" +
 	"\x04stop\x18\x06 \x01(\bR\x04stop\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x12\x14\n" +
-	"\x05relay\x18\b \x01(\bR\x05relay\"<\n" +
+	"\x05relay\x18\b \x01(\bR\x05relay\x12#\n" +
+	"\x03why\x18\t \x01(\v2\x11.tandem.v1.ReasonR\x03why\"a\n" +
 	"\n" +
 	"LostMember\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\";\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12#\n" +
+	"\x03why\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x03why\";\n" +
 	"\bScaleJob\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aworkers\x18\x02 \x01(\x05R\aworkers\"\x90\x01\n" +
@@ -2765,10 +2821,11 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x03R\x05after\x12\x18\n" +
 	"\athrough\x18\x03 \x01(\x03R\athrough\x126\n" +
-	"\tdecisions\x18\x04 \x03(\v2\x18.tandem.v1.SweepDecisionR\tdecisions\"A\n" +
+	"\tdecisions\x18\x04 \x03(\v2\x18.tandem.v1.SweepDecisionR\tdecisions\"f\n" +
 	"\fExhaustSweep\x12\x19\n" +
 	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"G\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12#\n" +
+	"\x03why\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x03why\"G\n" +
 	"\vExtendSweep\x12\x19\n" +
 	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x1d\n" +
 	"\n" +
@@ -2797,12 +2854,13 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"deployment\x18\x01 \x01(\v2\x15.tandem.v1.DeploymentR\n" +
 	"deployment\"$\n" +
 	"\x0eDropDeployment\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"|\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xa1\x01\n" +
 	"\fApplyRollout\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
 	"\x05place\x18\x02 \x03(\v2\x12.tandem.v1.ReplicaR\x05place\x12\x16\n" +
 	"\x06remove\x18\x03 \x03(\tR\x06remove\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"2\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12#\n" +
+	"\x03why\x18\x05 \x01(\v2\x11.tandem.v1.ReasonR\x03why\"2\n" +
 	"\bPutToken\x12&\n" +
 	"\x05token\x18\x01 \x01(\v2\x10.tandem.v1.TokenR\x05token\"&\n" +
 	"\tDropToken\x12\x19\n" +
@@ -2816,14 +2874,16 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x05value\x18\x04 \x01(\fR\x05value\"\x8e\x01\n" +
 	"\x06Expire\x12C\n" +
 	"\x0frequests_before\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0erequestsBefore\x12?\n" +
-	"\rtokens_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ftokensBefore\"\xb3\x01\n" +
+	"\rtokens_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ftokensBefore\"\x88\x02\n" +
 	"\x06Result\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x120\n" +
 	"\arefusal\x18\x02 \x01(\x0e2\x16.tandem.v1.RefusalCodeR\arefusal\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x0e\n" +
 	"\x02id\x18\x04 \x01(\tR\x02id\x12#\n" +
 	"\rpart_refusals\x18\x05 \x03(\tR\fpartRefusals\x12\x12\n" +
-	"\x04seqs\x18\x06 \x03(\x03R\x04seqs\"\xa3\x01\n" +
+	"\x04seqs\x18\x06 \x03(\x03R\x04seqs\x12#\n" +
+	"\x03why\x18\a \x01(\v2\x11.tandem.v1.ReasonR\x03why\x12.\n" +
+	"\tpart_whys\x18\b \x03(\v2\x11.tandem.v1.ReasonR\bpartWhys\"\xa3\x01\n" +
 	"\rRequestRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12)\n" +
@@ -2917,12 +2977,13 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*EngineReport)(nil),          // 46: tandem.v1.EngineReport
 	(*Node)(nil),                  // 47: tandem.v1.Node
 	(*Member)(nil),                // 48: tandem.v1.Member
-	(*SweepDecision)(nil),         // 49: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 50: tandem.v1.Dataset
-	(*Deployment)(nil),            // 51: tandem.v1.Deployment
-	(*Replica)(nil),               // 52: tandem.v1.Replica
-	(*Token)(nil),                 // 53: tandem.v1.Token
-	(*Progress)(nil),              // 54: tandem.v1.Progress
+	(*Reason)(nil),                // 49: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 50: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 51: tandem.v1.Dataset
+	(*Deployment)(nil),            // 52: tandem.v1.Deployment
+	(*Replica)(nil),               // 53: tandem.v1.Replica
+	(*Token)(nil),                 // 54: tandem.v1.Token
+	(*Progress)(nil),              // 55: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
 	39, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
@@ -2964,30 +3025,36 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	47, // 36: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
 	48, // 37: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
 	11, // 38: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	49, // 39: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	50, // 40: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	51, // 41: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	52, // 42: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	53, // 43: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	39, // 44: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	39, // 45: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	0,  // 46: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	30, // 47: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	39, // 48: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 49: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	30, // 50: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	54, // 51: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	32, // 52: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	34, // 53: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	36, // 54: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	33, // 55: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	35, // 56: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	37, // 57: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	55, // [55:58] is the sub-list for method output_type
-	52, // [52:55] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	49, // 39: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	49, // 40: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	50, // 41: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	49, // 42: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	51, // 43: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	52, // 44: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	53, // 45: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	49, // 46: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	54, // 47: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	39, // 48: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	39, // 49: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	0,  // 50: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	49, // 51: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	49, // 52: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	30, // 53: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	39, // 54: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 55: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	30, // 56: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	55, // 57: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	32, // 58: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	34, // 59: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	36, // 60: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	33, // 61: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	35, // 62: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	37, // 63: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	61, // [61:64] is the sub-list for method output_type
+	58, // [58:61] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -3003,6 +3070,7 @@ func file_tandem_v1_command_proto_init() {
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_node_proto_init()
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_sweep_proto_init()
 	file_tandem_v1_token_proto_init()
 	file_tandem_v1_trial_proto_init()

@@ -101,10 +101,13 @@ type Deployment struct {
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// When it was last changed.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	// Why fewer replicas than wanted are there, for people; empty when all is well.
+	// Why fewer replicas than wanted are there, for people; empty when all is well. It is filled on the way out from why; only rows of
+	// the time before codes store it.
 	Reason string `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,11,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// Why fewer replicas than wanted are there; not set when all is well.
+	Why           *Reason `protobuf:"bytes,12,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +219,13 @@ func (x *Deployment) GetModifiedIndex() uint64 {
 	return 0
 }
 
+func (x *Deployment) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
 // Replica is one serving copy of a version.
 type Replica struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -235,12 +245,14 @@ type Replica struct {
 	SlotId string `protobuf:"bytes,7,opt,name=slot_id,json=slotId,proto3" json:"slot_id,omitempty"`
 	// Where it is in its life.
 	State ReplicaState `protobuf:"varint,8,opt,name=state,proto3,enum=tandem.v1.ReplicaState" json:"state,omitempty"`
-	// Why it failed, for people.
+	// Why it failed, for people: filled on the way out from why; only rows of the time before codes store it.
 	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
 	// When it was placed.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,11,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// Why it failed.
+	Why           *Reason `protobuf:"bytes,12,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +362,13 @@ func (x *Replica) GetModifiedIndex() uint64 {
 		return x.ModifiedIndex
 	}
 	return 0
+}
+
+func (x *Replica) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
 }
 
 // ApplyDeploymentRequest says what to serve.
@@ -861,7 +880,7 @@ var File_tandem_v1_deployment_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xf2\x02\n" +
+	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x97\x03\n" +
 	"\n" +
 	"Deployment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -878,7 +897,8 @@ const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"updated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x16\n" +
 	"\x06reason\x18\n" +
 	" \x01(\tR\x06reason\x12%\n" +
-	"\x0emodified_index\x18\v \x01(\x04R\rmodifiedIndex\"\xe9\x02\n" +
+	"\x0emodified_index\x18\v \x01(\x04R\rmodifiedIndex\x12#\n" +
+	"\x03why\x18\f \x01(\v2\x11.tandem.v1.ReasonR\x03why\"\x8e\x03\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -895,7 +915,8 @@ const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
-	"\x0emodified_index\x18\v \x01(\x04R\rmodifiedIndex\"}\n" +
+	"\x0emodified_index\x18\v \x01(\x04R\rmodifiedIndex\x12#\n" +
+	"\x03why\x18\f \x01(\v2\x11.tandem.v1.ReasonR\x03why\"}\n" +
 	"\x16ApplyDeploymentRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1a\n" +
 	"\breplicas\x18\x02 \x01(\x05R\breplicas\x12\x12\n" +
@@ -970,34 +991,37 @@ var file_tandem_v1_deployment_proto_goTypes = []any{
 	(*WatchDeploymentRequest)(nil),   // 11: tandem.v1.WatchDeploymentRequest
 	(*WatchDeploymentResponse)(nil),  // 12: tandem.v1.WatchDeploymentResponse
 	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
+	(*Reason)(nil),                   // 14: tandem.v1.Reason
 }
 var file_tandem_v1_deployment_proto_depIdxs = []int32{
 	13, // 0: tandem.v1.Deployment.created_at:type_name -> google.protobuf.Timestamp
 	13, // 1: tandem.v1.Deployment.updated_at:type_name -> google.protobuf.Timestamp
-	0,  // 2: tandem.v1.Replica.state:type_name -> tandem.v1.ReplicaState
-	13, // 3: tandem.v1.Replica.created_at:type_name -> google.protobuf.Timestamp
-	1,  // 4: tandem.v1.ApplyDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
-	1,  // 5: tandem.v1.ListDeploymentsResponse.deployments:type_name -> tandem.v1.Deployment
-	2,  // 6: tandem.v1.ListDeploymentsResponse.replicas:type_name -> tandem.v1.Replica
-	1,  // 7: tandem.v1.GetDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
-	2,  // 8: tandem.v1.GetDeploymentResponse.replicas:type_name -> tandem.v1.Replica
-	1,  // 9: tandem.v1.WatchDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
-	2,  // 10: tandem.v1.WatchDeploymentResponse.replicas:type_name -> tandem.v1.Replica
-	3,  // 11: tandem.v1.DeploymentService.ApplyDeployment:input_type -> tandem.v1.ApplyDeploymentRequest
-	5,  // 12: tandem.v1.DeploymentService.ListDeployments:input_type -> tandem.v1.ListDeploymentsRequest
-	7,  // 13: tandem.v1.DeploymentService.GetDeployment:input_type -> tandem.v1.GetDeploymentRequest
-	9,  // 14: tandem.v1.DeploymentService.DeleteDeployment:input_type -> tandem.v1.DeleteDeploymentRequest
-	11, // 15: tandem.v1.DeploymentService.WatchDeployment:input_type -> tandem.v1.WatchDeploymentRequest
-	4,  // 16: tandem.v1.DeploymentService.ApplyDeployment:output_type -> tandem.v1.ApplyDeploymentResponse
-	6,  // 17: tandem.v1.DeploymentService.ListDeployments:output_type -> tandem.v1.ListDeploymentsResponse
-	8,  // 18: tandem.v1.DeploymentService.GetDeployment:output_type -> tandem.v1.GetDeploymentResponse
-	10, // 19: tandem.v1.DeploymentService.DeleteDeployment:output_type -> tandem.v1.DeleteDeploymentResponse
-	12, // 20: tandem.v1.DeploymentService.WatchDeployment:output_type -> tandem.v1.WatchDeploymentResponse
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	14, // 2: tandem.v1.Deployment.why:type_name -> tandem.v1.Reason
+	0,  // 3: tandem.v1.Replica.state:type_name -> tandem.v1.ReplicaState
+	13, // 4: tandem.v1.Replica.created_at:type_name -> google.protobuf.Timestamp
+	14, // 5: tandem.v1.Replica.why:type_name -> tandem.v1.Reason
+	1,  // 6: tandem.v1.ApplyDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
+	1,  // 7: tandem.v1.ListDeploymentsResponse.deployments:type_name -> tandem.v1.Deployment
+	2,  // 8: tandem.v1.ListDeploymentsResponse.replicas:type_name -> tandem.v1.Replica
+	1,  // 9: tandem.v1.GetDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
+	2,  // 10: tandem.v1.GetDeploymentResponse.replicas:type_name -> tandem.v1.Replica
+	1,  // 11: tandem.v1.WatchDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
+	2,  // 12: tandem.v1.WatchDeploymentResponse.replicas:type_name -> tandem.v1.Replica
+	3,  // 13: tandem.v1.DeploymentService.ApplyDeployment:input_type -> tandem.v1.ApplyDeploymentRequest
+	5,  // 14: tandem.v1.DeploymentService.ListDeployments:input_type -> tandem.v1.ListDeploymentsRequest
+	7,  // 15: tandem.v1.DeploymentService.GetDeployment:input_type -> tandem.v1.GetDeploymentRequest
+	9,  // 16: tandem.v1.DeploymentService.DeleteDeployment:input_type -> tandem.v1.DeleteDeploymentRequest
+	11, // 17: tandem.v1.DeploymentService.WatchDeployment:input_type -> tandem.v1.WatchDeploymentRequest
+	4,  // 18: tandem.v1.DeploymentService.ApplyDeployment:output_type -> tandem.v1.ApplyDeploymentResponse
+	6,  // 19: tandem.v1.DeploymentService.ListDeployments:output_type -> tandem.v1.ListDeploymentsResponse
+	8,  // 20: tandem.v1.DeploymentService.GetDeployment:output_type -> tandem.v1.GetDeploymentResponse
+	10, // 21: tandem.v1.DeploymentService.DeleteDeployment:output_type -> tandem.v1.DeleteDeploymentResponse
+	12, // 22: tandem.v1.DeploymentService.WatchDeployment:output_type -> tandem.v1.WatchDeploymentResponse
+	18, // [18:23] is the sub-list for method output_type
+	13, // [13:18] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_deployment_proto_init() }
@@ -1006,6 +1030,7 @@ func file_tandem_v1_deployment_proto_init() {
 		return
 	}
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_reason_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

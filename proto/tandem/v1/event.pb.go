@@ -23,7 +23,272 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Event is something that happened, for people. The newest 10,000 are kept.
+// Type is what happened. The arguments of each are those that its text in proto/say names.
+type Event_Type int32
+
+const (
+	// An event of the time before types: its message says all.
+	Event_TYPE_UNSPECIFIED Event_Type = 0
+	// A job was accepted.
+	Event_TYPE_JOB_SUBMITTED Event_Type = 100
+	// A user wants a job that runs to stop with a checkpoint.
+	Event_TYPE_JOB_PAUSING Event_Type = 101
+	// A job is paused.
+	Event_TYPE_JOB_PAUSED Event_Type = 102
+	// A user wants a job to go on.
+	Event_TYPE_JOB_RESUMED Event_Type = 103
+	// A user has changed how many workers a job should have.
+	Event_TYPE_JOB_SCALED Event_Type = 104
+	// A job ended with its work done.
+	Event_TYPE_JOB_COMPLETED Event_Type = 105
+	// A job ended with an error.
+	Event_TYPE_JOB_FAILED Event_Type = 106
+	// A user ended a job.
+	Event_TYPE_JOB_CANCELLED Event_Type = 107
+	// A job was given slots to train on.
+	Event_TYPE_JOB_STARTED Event_Type = 108
+	// A job was given a slot to publish on.
+	Event_TYPE_JOB_PUBLISHING Event_Type = 109
+	// A job is trained and waits to publish.
+	Event_TYPE_JOB_TRAINED Event_Type = 110
+	// A job has no checkpoint, so nothing is published.
+	Event_TYPE_JOB_NOT_PUBLISHED Event_Type = 111
+	// An engine has something to say about its job.
+	Event_TYPE_JOB_NOTE Event_Type = 112
+	// A process group was committed: so many ranks train.
+	Event_TYPE_GROUP_COMMITTED Event_Type = 200
+	// A process group was committed that hands the state of the training on.
+	Event_TYPE_GROUP_RELAYING Event_Type = 201
+	// A process group does not work any more; the ranks that are left form another.
+	Event_TYPE_GROUP_BROKEN Event_Type = 202
+	// Ranks of a process group were lost; those that are left form another.
+	Event_TYPE_RANKS_LOST Event_Type = 203
+	// Workers were lost that had no rank yet.
+	Event_TYPE_WORKERS_LOST Event_Type = 204
+	// All workers of a job were lost; it waits for slots again.
+	Event_TYPE_ALL_RANKS_LOST Event_Type = 205
+	// Workers were added and prepare.
+	Event_TYPE_WORKERS_ADDED Event_Type = 206
+	// A process group keeps a checkpoint and stops; the job waits for slots again.
+	Event_TYPE_GROUP_STOPPING Event_Type = 207
+	// A trial of a sweep failed.
+	Event_TYPE_TRIAL_FAILED Event_Type = 300
+	// A search is over.
+	Event_TYPE_SEARCH_FINISHED Event_Type = 301
+	// A sweep has reached one of its limits.
+	Event_TYPE_SWEEP_EXHAUSTED Event_Type = 302
+	// A user has changed how many trials a sweep may make.
+	Event_TYPE_SWEEP_EXTENDED Event_Type = 303
+	// A sweep waits to publish the best checkpoint of its best trial.
+	Event_TYPE_SWEEP_PUBLISHING Event_Type = 304
+	// A node joined the cluster.
+	Event_TYPE_NODE_JOINED Event_Type = 400
+	// A node that was lost is back.
+	Event_TYPE_NODE_BACK Event_Type = 401
+	// The agent of a node was started again.
+	Event_TYPE_AGENT_RESTARTED Event_Type = 402
+	// A node was lost.
+	Event_TYPE_NODE_LOST Event_Type = 403
+	// The agent of a node was stopped.
+	Event_TYPE_AGENT_STOPPED Event_Type = 404
+	// A node takes no new work.
+	Event_TYPE_NODE_CORDONED Event_Type = 405
+	// A node takes no new work, and what trains there goes elsewhere.
+	Event_TYPE_NODE_DRAINED Event_Type = 406
+	// A node takes new work again.
+	Event_TYPE_NODE_UNCORDONED Event_Type = 407
+	// An operator removed a node.
+	Event_TYPE_NODE_REMOVED Event_Type = 408
+	// A node cannot run engines; nothing is placed there for a while.
+	Event_TYPE_NODE_FAULTY Event_Type = 409
+	// A node that could not run engines does again.
+	Event_TYPE_NODE_RECOVERED Event_Type = 410
+	// Two nodes do not reach each other; no job has workers on both for a while.
+	Event_TYPE_NODES_PARTED Event_Type = 411
+	// A node reaches the other nodes of its job again.
+	Event_TYPE_NODES_REACHED Event_Type = 412
+	// An operator removed a coordinator.
+	Event_TYPE_COORDINATOR_REMOVED Event_Type = 500
+	// A checkpoint is in the store.
+	Event_TYPE_CHECKPOINT_COMMITTED Event_Type = 600
+	// A checkpoint was deleted.
+	Event_TYPE_CHECKPOINT_DELETED Event_Type = 601
+	// A job published a version of a model.
+	Event_TYPE_VERSION_PUBLISHED Event_Type = 700
+	// An alias was moved to a version.
+	Event_TYPE_ALIAS_MOVED Event_Type = 701
+	// An alias was removed.
+	Event_TYPE_ALIAS_REMOVED Event_Type = 702
+	// A dataset was created.
+	Event_TYPE_DATASET_CREATED Event_Type = 800
+	// A user has changed what is served.
+	Event_TYPE_DEPLOYMENT_CHANGED Event_Type = 900
+	// A deployment follows its alias to another version.
+	Event_TYPE_DEPLOYMENT_FOLLOWED Event_Type = 901
+	// A user has ended serving.
+	Event_TYPE_DEPLOYMENT_REMOVED Event_Type = 902
+	// A replica was placed.
+	Event_TYPE_REPLICA_PLACED Event_Type = 903
+	// A replica answers requests.
+	Event_TYPE_REPLICA_READY Event_Type = 904
+	// A replica failed.
+	Event_TYPE_REPLICA_FAILED Event_Type = 905
+	// A token was made.
+	Event_TYPE_TOKEN_CREATED Event_Type = 1000
+	// A token was revoked.
+	Event_TYPE_TOKEN_REVOKED Event_Type = 1001
+	// A token has ended.
+	Event_TYPE_TOKEN_EXPIRED Event_Type = 1002
+)
+
+// Enum value maps for Event_Type.
+var (
+	Event_Type_name = map[int32]string{
+		0:    "TYPE_UNSPECIFIED",
+		100:  "TYPE_JOB_SUBMITTED",
+		101:  "TYPE_JOB_PAUSING",
+		102:  "TYPE_JOB_PAUSED",
+		103:  "TYPE_JOB_RESUMED",
+		104:  "TYPE_JOB_SCALED",
+		105:  "TYPE_JOB_COMPLETED",
+		106:  "TYPE_JOB_FAILED",
+		107:  "TYPE_JOB_CANCELLED",
+		108:  "TYPE_JOB_STARTED",
+		109:  "TYPE_JOB_PUBLISHING",
+		110:  "TYPE_JOB_TRAINED",
+		111:  "TYPE_JOB_NOT_PUBLISHED",
+		112:  "TYPE_JOB_NOTE",
+		200:  "TYPE_GROUP_COMMITTED",
+		201:  "TYPE_GROUP_RELAYING",
+		202:  "TYPE_GROUP_BROKEN",
+		203:  "TYPE_RANKS_LOST",
+		204:  "TYPE_WORKERS_LOST",
+		205:  "TYPE_ALL_RANKS_LOST",
+		206:  "TYPE_WORKERS_ADDED",
+		207:  "TYPE_GROUP_STOPPING",
+		300:  "TYPE_TRIAL_FAILED",
+		301:  "TYPE_SEARCH_FINISHED",
+		302:  "TYPE_SWEEP_EXHAUSTED",
+		303:  "TYPE_SWEEP_EXTENDED",
+		304:  "TYPE_SWEEP_PUBLISHING",
+		400:  "TYPE_NODE_JOINED",
+		401:  "TYPE_NODE_BACK",
+		402:  "TYPE_AGENT_RESTARTED",
+		403:  "TYPE_NODE_LOST",
+		404:  "TYPE_AGENT_STOPPED",
+		405:  "TYPE_NODE_CORDONED",
+		406:  "TYPE_NODE_DRAINED",
+		407:  "TYPE_NODE_UNCORDONED",
+		408:  "TYPE_NODE_REMOVED",
+		409:  "TYPE_NODE_FAULTY",
+		410:  "TYPE_NODE_RECOVERED",
+		411:  "TYPE_NODES_PARTED",
+		412:  "TYPE_NODES_REACHED",
+		500:  "TYPE_COORDINATOR_REMOVED",
+		600:  "TYPE_CHECKPOINT_COMMITTED",
+		601:  "TYPE_CHECKPOINT_DELETED",
+		700:  "TYPE_VERSION_PUBLISHED",
+		701:  "TYPE_ALIAS_MOVED",
+		702:  "TYPE_ALIAS_REMOVED",
+		800:  "TYPE_DATASET_CREATED",
+		900:  "TYPE_DEPLOYMENT_CHANGED",
+		901:  "TYPE_DEPLOYMENT_FOLLOWED",
+		902:  "TYPE_DEPLOYMENT_REMOVED",
+		903:  "TYPE_REPLICA_PLACED",
+		904:  "TYPE_REPLICA_READY",
+		905:  "TYPE_REPLICA_FAILED",
+		1000: "TYPE_TOKEN_CREATED",
+		1001: "TYPE_TOKEN_REVOKED",
+		1002: "TYPE_TOKEN_EXPIRED",
+	}
+	Event_Type_value = map[string]int32{
+		"TYPE_UNSPECIFIED":          0,
+		"TYPE_JOB_SUBMITTED":        100,
+		"TYPE_JOB_PAUSING":          101,
+		"TYPE_JOB_PAUSED":           102,
+		"TYPE_JOB_RESUMED":          103,
+		"TYPE_JOB_SCALED":           104,
+		"TYPE_JOB_COMPLETED":        105,
+		"TYPE_JOB_FAILED":           106,
+		"TYPE_JOB_CANCELLED":        107,
+		"TYPE_JOB_STARTED":          108,
+		"TYPE_JOB_PUBLISHING":       109,
+		"TYPE_JOB_TRAINED":          110,
+		"TYPE_JOB_NOT_PUBLISHED":    111,
+		"TYPE_JOB_NOTE":             112,
+		"TYPE_GROUP_COMMITTED":      200,
+		"TYPE_GROUP_RELAYING":       201,
+		"TYPE_GROUP_BROKEN":         202,
+		"TYPE_RANKS_LOST":           203,
+		"TYPE_WORKERS_LOST":         204,
+		"TYPE_ALL_RANKS_LOST":       205,
+		"TYPE_WORKERS_ADDED":        206,
+		"TYPE_GROUP_STOPPING":       207,
+		"TYPE_TRIAL_FAILED":         300,
+		"TYPE_SEARCH_FINISHED":      301,
+		"TYPE_SWEEP_EXHAUSTED":      302,
+		"TYPE_SWEEP_EXTENDED":       303,
+		"TYPE_SWEEP_PUBLISHING":     304,
+		"TYPE_NODE_JOINED":          400,
+		"TYPE_NODE_BACK":            401,
+		"TYPE_AGENT_RESTARTED":      402,
+		"TYPE_NODE_LOST":            403,
+		"TYPE_AGENT_STOPPED":        404,
+		"TYPE_NODE_CORDONED":        405,
+		"TYPE_NODE_DRAINED":         406,
+		"TYPE_NODE_UNCORDONED":      407,
+		"TYPE_NODE_REMOVED":         408,
+		"TYPE_NODE_FAULTY":          409,
+		"TYPE_NODE_RECOVERED":       410,
+		"TYPE_NODES_PARTED":         411,
+		"TYPE_NODES_REACHED":        412,
+		"TYPE_COORDINATOR_REMOVED":  500,
+		"TYPE_CHECKPOINT_COMMITTED": 600,
+		"TYPE_CHECKPOINT_DELETED":   601,
+		"TYPE_VERSION_PUBLISHED":    700,
+		"TYPE_ALIAS_MOVED":          701,
+		"TYPE_ALIAS_REMOVED":        702,
+		"TYPE_DATASET_CREATED":      800,
+		"TYPE_DEPLOYMENT_CHANGED":   900,
+		"TYPE_DEPLOYMENT_FOLLOWED":  901,
+		"TYPE_DEPLOYMENT_REMOVED":   902,
+		"TYPE_REPLICA_PLACED":       903,
+		"TYPE_REPLICA_READY":        904,
+		"TYPE_REPLICA_FAILED":       905,
+		"TYPE_TOKEN_CREATED":        1000,
+		"TYPE_TOKEN_REVOKED":        1001,
+		"TYPE_TOKEN_EXPIRED":        1002,
+	}
+)
+
+func (x Event_Type) Enum() *Event_Type {
+	p := new(Event_Type)
+	*p = x
+	return p
+}
+
+func (x Event_Type) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Event_Type) Descriptor() protoreflect.EnumDescriptor {
+	return file_tandem_v1_event_proto_enumTypes[0].Descriptor()
+}
+
+func (Event_Type) Type() protoreflect.EnumType {
+	return &file_tandem_v1_event_proto_enumTypes[0]
+}
+
+func (x Event_Type) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Event_Type.Descriptor instead.
+func (Event_Type) EnumDescriptor() ([]byte, []int) {
+	return file_tandem_v1_event_proto_rawDescGZIP(), []int{0, 0}
+}
+
+// Event is something that happened. The newest 10,000 are kept.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Raft index it happened at, and a number within that: "00000000000000000042.000".
@@ -38,8 +303,16 @@ type Event struct {
 	Subject string `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Job it belongs to; empty if none.
 	JobId string `protobuf:"bytes,6,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// What happened, one sentence.
-	Message       string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	// What happened, one sentence: filled on the way out from the fields below; only events of the time before types store it.
+	Message string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	// What happened.
+	Type Event_Type `protobuf:"varint,8,opt,name=type,proto3,enum=tandem.v1.Event_Type" json:"type,omitempty"`
+	// Name of what it is about, for people; its identity where it has none.
+	Name string `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
+	// Arguments of the type: names and identities as they are, numbers in decimal, times in seconds.
+	Args map[string]string `protobuf:"bytes,10,rep,name=args,proto3" json:"args,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What it follows from.
+	Cause         *Reason `protobuf:"bytes,11,opt,name=cause,proto3" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +394,34 @@ func (x *Event) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *Event) GetType() Event_Type {
+	if x != nil {
+		return x.Type
+	}
+	return Event_TYPE_UNSPECIFIED
+}
+
+func (x *Event) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Event) GetArgs() map[string]string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *Event) GetCause() *Reason {
+	if x != nil {
+		return x.Cause
+	}
+	return nil
 }
 
 // ListEventsRequest filters events.
@@ -228,7 +529,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xbc\x01\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x92\x0e\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -236,7 +537,72 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x04noun\x18\x04 \x01(\tR\x04noun\x12\x18\n" +
 	"\asubject\x18\x05 \x01(\tR\asubject\x12\x15\n" +
 	"\x06job_id\x18\x06 \x01(\tR\x05jobId\x12\x18\n" +
-	"\amessage\x18\a \x01(\tR\amessage\"@\n" +
+	"\amessage\x18\a \x01(\tR\amessage\x12)\n" +
+	"\x04type\x18\b \x01(\x0e2\x15.tandem.v1.Event.TypeR\x04type\x12\x12\n" +
+	"\x04name\x18\t \x01(\tR\x04name\x12.\n" +
+	"\x04args\x18\n" +
+	" \x03(\v2\x1a.tandem.v1.Event.ArgsEntryR\x04args\x12'\n" +
+	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
+	"\tArgsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\v\n" +
+	"\x04Type\x12\x14\n" +
+	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
+	"\x10TYPE_JOB_PAUSING\x10e\x12\x13\n" +
+	"\x0fTYPE_JOB_PAUSED\x10f\x12\x14\n" +
+	"\x10TYPE_JOB_RESUMED\x10g\x12\x13\n" +
+	"\x0fTYPE_JOB_SCALED\x10h\x12\x16\n" +
+	"\x12TYPE_JOB_COMPLETED\x10i\x12\x13\n" +
+	"\x0fTYPE_JOB_FAILED\x10j\x12\x16\n" +
+	"\x12TYPE_JOB_CANCELLED\x10k\x12\x14\n" +
+	"\x10TYPE_JOB_STARTED\x10l\x12\x17\n" +
+	"\x13TYPE_JOB_PUBLISHING\x10m\x12\x14\n" +
+	"\x10TYPE_JOB_TRAINED\x10n\x12\x1a\n" +
+	"\x16TYPE_JOB_NOT_PUBLISHED\x10o\x12\x11\n" +
+	"\rTYPE_JOB_NOTE\x10p\x12\x19\n" +
+	"\x14TYPE_GROUP_COMMITTED\x10\xc8\x01\x12\x18\n" +
+	"\x13TYPE_GROUP_RELAYING\x10\xc9\x01\x12\x16\n" +
+	"\x11TYPE_GROUP_BROKEN\x10\xca\x01\x12\x14\n" +
+	"\x0fTYPE_RANKS_LOST\x10\xcb\x01\x12\x16\n" +
+	"\x11TYPE_WORKERS_LOST\x10\xcc\x01\x12\x18\n" +
+	"\x13TYPE_ALL_RANKS_LOST\x10\xcd\x01\x12\x17\n" +
+	"\x12TYPE_WORKERS_ADDED\x10\xce\x01\x12\x18\n" +
+	"\x13TYPE_GROUP_STOPPING\x10\xcf\x01\x12\x16\n" +
+	"\x11TYPE_TRIAL_FAILED\x10\xac\x02\x12\x19\n" +
+	"\x14TYPE_SEARCH_FINISHED\x10\xad\x02\x12\x19\n" +
+	"\x14TYPE_SWEEP_EXHAUSTED\x10\xae\x02\x12\x18\n" +
+	"\x13TYPE_SWEEP_EXTENDED\x10\xaf\x02\x12\x1a\n" +
+	"\x15TYPE_SWEEP_PUBLISHING\x10\xb0\x02\x12\x15\n" +
+	"\x10TYPE_NODE_JOINED\x10\x90\x03\x12\x13\n" +
+	"\x0eTYPE_NODE_BACK\x10\x91\x03\x12\x19\n" +
+	"\x14TYPE_AGENT_RESTARTED\x10\x92\x03\x12\x13\n" +
+	"\x0eTYPE_NODE_LOST\x10\x93\x03\x12\x17\n" +
+	"\x12TYPE_AGENT_STOPPED\x10\x94\x03\x12\x17\n" +
+	"\x12TYPE_NODE_CORDONED\x10\x95\x03\x12\x16\n" +
+	"\x11TYPE_NODE_DRAINED\x10\x96\x03\x12\x19\n" +
+	"\x14TYPE_NODE_UNCORDONED\x10\x97\x03\x12\x16\n" +
+	"\x11TYPE_NODE_REMOVED\x10\x98\x03\x12\x15\n" +
+	"\x10TYPE_NODE_FAULTY\x10\x99\x03\x12\x18\n" +
+	"\x13TYPE_NODE_RECOVERED\x10\x9a\x03\x12\x16\n" +
+	"\x11TYPE_NODES_PARTED\x10\x9b\x03\x12\x17\n" +
+	"\x12TYPE_NODES_REACHED\x10\x9c\x03\x12\x1d\n" +
+	"\x18TYPE_COORDINATOR_REMOVED\x10\xf4\x03\x12\x1e\n" +
+	"\x19TYPE_CHECKPOINT_COMMITTED\x10\xd8\x04\x12\x1c\n" +
+	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x12\x1b\n" +
+	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +
+	"\x10TYPE_ALIAS_MOVED\x10\xbd\x05\x12\x17\n" +
+	"\x12TYPE_ALIAS_REMOVED\x10\xbe\x05\x12\x19\n" +
+	"\x14TYPE_DATASET_CREATED\x10\xa0\x06\x12\x1c\n" +
+	"\x17TYPE_DEPLOYMENT_CHANGED\x10\x84\a\x12\x1d\n" +
+	"\x18TYPE_DEPLOYMENT_FOLLOWED\x10\x85\a\x12\x1c\n" +
+	"\x17TYPE_DEPLOYMENT_REMOVED\x10\x86\a\x12\x18\n" +
+	"\x13TYPE_REPLICA_PLACED\x10\x87\a\x12\x17\n" +
+	"\x12TYPE_REPLICA_READY\x10\x88\a\x12\x18\n" +
+	"\x13TYPE_REPLICA_FAILED\x10\x89\a\x12\x17\n" +
+	"\x12TYPE_TOKEN_CREATED\x10\xe8\a\x12\x17\n" +
+	"\x12TYPE_TOKEN_REVOKED\x10\xe9\a\x12\x17\n" +
+	"\x12TYPE_TOKEN_EXPIRED\x10\xea\a\"@\n" +
 	"\x11ListEventsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\">\n" +
@@ -259,23 +625,30 @@ func file_tandem_v1_event_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_event_proto_rawDescData
 }
 
-var file_tandem_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_tandem_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tandem_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_tandem_v1_event_proto_goTypes = []any{
-	(*Event)(nil),                 // 0: tandem.v1.Event
-	(*ListEventsRequest)(nil),     // 1: tandem.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 2: tandem.v1.ListEventsResponse
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(Event_Type)(0),               // 0: tandem.v1.Event.Type
+	(*Event)(nil),                 // 1: tandem.v1.Event
+	(*ListEventsRequest)(nil),     // 2: tandem.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 3: tandem.v1.ListEventsResponse
+	nil,                           // 4: tandem.v1.Event.ArgsEntry
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*Reason)(nil),                // 6: tandem.v1.Reason
 }
 var file_tandem_v1_event_proto_depIdxs = []int32{
-	3, // 0: tandem.v1.Event.time:type_name -> google.protobuf.Timestamp
-	0, // 1: tandem.v1.ListEventsResponse.events:type_name -> tandem.v1.Event
-	1, // 2: tandem.v1.EventService.ListEvents:input_type -> tandem.v1.ListEventsRequest
-	2, // 3: tandem.v1.EventService.ListEvents:output_type -> tandem.v1.ListEventsResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: tandem.v1.Event.time:type_name -> google.protobuf.Timestamp
+	0, // 1: tandem.v1.Event.type:type_name -> tandem.v1.Event.Type
+	4, // 2: tandem.v1.Event.args:type_name -> tandem.v1.Event.ArgsEntry
+	6, // 3: tandem.v1.Event.cause:type_name -> tandem.v1.Reason
+	1, // 4: tandem.v1.ListEventsResponse.events:type_name -> tandem.v1.Event
+	2, // 5: tandem.v1.EventService.ListEvents:input_type -> tandem.v1.ListEventsRequest
+	3, // 6: tandem.v1.EventService.ListEvents:output_type -> tandem.v1.ListEventsResponse
+	6, // [6:7] is the sub-list for method output_type
+	5, // [5:6] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_event_proto_init() }
@@ -284,18 +657,20 @@ func file_tandem_v1_event_proto_init() {
 		return
 	}
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_reason_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_event_proto_rawDesc), len(file_tandem_v1_event_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   3,
+			NumEnums:      1,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_tandem_v1_event_proto_goTypes,
 		DependencyIndexes: file_tandem_v1_event_proto_depIdxs,
+		EnumInfos:         file_tandem_v1_event_proto_enumTypes,
 		MessageInfos:      file_tandem_v1_event_proto_msgTypes,
 	}.Build()
 	File_tandem_v1_event_proto = out.File

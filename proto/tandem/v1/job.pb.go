@@ -227,7 +227,8 @@ type Job struct {
 	State JobState `protobuf:"varint,6,opt,name=state,proto3,enum=tandem.v1.JobState" json:"state,omitempty"`
 	// What the user wants.
 	Intent JobIntent `protobuf:"varint,7,opt,name=intent,proto3,enum=tandem.v1.JobIntent" json:"intent,omitempty"`
-	// Why the job is where it is, for people: the reason it waits, or the error that ended it.
+	// Why the job is where it is, for people: the reason it waits, or the error that ended it. It is filled on the way out from why;
+	// only rows of the time before codes store it.
 	Reason string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Trials of the job, in order of creation; empty for a sweep, see SweepService.
 	TrialIds []string `protobuf:"bytes,9,rep,name=trial_ids,json=trialIds,proto3" json:"trial_ids,omitempty"`
@@ -246,7 +247,9 @@ type Job struct {
 	// Workers it should have now; 0 stands for those of its spec.
 	Workers int32 `protobuf:"varint,16,opt,name=workers,proto3" json:"workers,omitempty"`
 	// What a replay found; not set before it has ended, and for other kinds.
-	Replay        *ReplayOutcome `protobuf:"bytes,17,opt,name=replay,proto3" json:"replay,omitempty"`
+	Replay *ReplayOutcome `protobuf:"bytes,17,opt,name=replay,proto3" json:"replay,omitempty"`
+	// Why the job is where it is.
+	Why           *Reason `protobuf:"bytes,18,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +399,13 @@ func (x *Job) GetWorkers() int32 {
 func (x *Job) GetReplay() *ReplayOutcome {
 	if x != nil {
 		return x.Replay
+	}
+	return nil
+}
+
+func (x *Job) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
 	}
 	return nil
 }
@@ -1274,7 +1284,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x9a\x05\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xbf\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1296,7 +1306,8 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x11published_version\x18\x0e \x01(\tR\x10publishedVersion\x12%\n" +
 	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\x12\x18\n" +
 	"\aworkers\x18\x10 \x01(\x05R\aworkers\x120\n" +
-	"\x06replay\x18\x11 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"S\n" +
+	"\x06replay\x18\x11 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\x12#\n" +
+	"\x03why\x18\x12 \x01(\v2\x11.tandem.v1.ReasonR\x03why\"S\n" +
 	"\rReplayOutcome\x12\x12\n" +
 	"\x04same\x18\x01 \x01(\bR\x04same\x12\x14\n" +
 	"\x05steps\x18\x02 \x01(\x03R\x05steps\x12\x18\n" +
@@ -1419,8 +1430,9 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*StreamLogsResponse)(nil),    // 18: tandem.v1.StreamLogsResponse
 	(*JobSpec)(nil),               // 19: tandem.v1.JobSpec
 	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*Trial)(nil),                 // 21: tandem.v1.Trial
-	(*Progress)(nil),              // 22: tandem.v1.Progress
+	(*Reason)(nil),                // 21: tandem.v1.Reason
+	(*Trial)(nil),                 // 22: tandem.v1.Trial
+	(*Progress)(nil),              // 23: tandem.v1.Progress
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
@@ -1431,39 +1443,40 @@ var file_tandem_v1_job_proto_depIdxs = []int32{
 	20, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
 	20, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
 	4,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
-	19, // 8: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
-	3,  // 9: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 10: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	21, // 11: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	22, // 12: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	1,  // 13: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
-	3,  // 14: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
-	2,  // 15: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
-	3,  // 16: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 17: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 18: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	21, // 19: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	22, // 20: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	20, // 21: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	5,  // 22: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	7,  // 23: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	9,  // 24: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	11, // 25: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	13, // 26: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	15, // 27: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	17, // 28: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	6,  // 29: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	8,  // 30: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	10, // 31: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	12, // 32: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	14, // 33: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	16, // 34: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	18, // 35: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	29, // [29:36] is the sub-list for method output_type
-	22, // [22:29] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	21, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
+	19, // 9: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	3,  // 10: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 11: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
+	22, // 12: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	23, // 13: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	1,  // 14: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
+	3,  // 15: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
+	2,  // 16: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
+	3,  // 17: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
+	3,  // 18: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 19: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	22, // 20: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	23, // 21: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	20, // 22: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	5,  // 23: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	7,  // 24: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	9,  // 25: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	11, // 26: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	13, // 27: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	15, // 28: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	17, // 29: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	6,  // 30: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	8,  // 31: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	10, // 32: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	12, // 33: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	14, // 34: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	16, // 35: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	18, // 36: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	30, // [30:37] is the sub-list for method output_type
+	23, // [23:30] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -1472,6 +1485,7 @@ func file_tandem_v1_job_proto_init() {
 		return
 	}
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
 	type x struct{}

@@ -260,12 +260,14 @@ func (x *Node) GetFault() *NodeFault {
 // NodeFault says that a node could not run an engine, whatever its task was: its disk is full, say, or the engine's program is not there.
 type NodeFault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What went wrong and what to do next, for people.
+	// What went wrong and what to do next, for people: filled on the way out from why; only rows of the time before codes store it.
 	Cause string `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
 	// Nothing is placed on the node before this time; then it is tried again.
 	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
 	// How often this happened without one engine in between that was up: the time doubles with each.
-	Times         int32 `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"`
+	Times int32 `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"`
+	// What went wrong.
+	Why           *Reason `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -319,6 +321,13 @@ func (x *NodeFault) GetTimes() int32 {
 		return x.Times
 	}
 	return 0
+}
+
+func (x *NodeFault) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
 }
 
 // Unreachable is a node that the ranks of another could not reach though both reach the coordinators: the network between the
@@ -1196,7 +1205,7 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xe1\x04\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xe1\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1214,11 +1223,12 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x12\x1a\n" +
 	"\bdraining\x18\x0e \x01(\bR\bdraining\x128\n" +
 	"\vunreachable\x18\x0f \x03(\v2\x16.tandem.v1.UnreachableR\vunreachable\x12*\n" +
-	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\"i\n" +
+	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\"\x8e\x01\n" +
 	"\tNodeFault\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
-	"\x05times\x18\x03 \x01(\x05R\x05times\"\x8a\x01\n" +
+	"\x05times\x18\x03 \x01(\x05R\x05times\x12#\n" +
+	"\x03why\x18\x04 \x01(\v2\x11.tandem.v1.ReasonR\x03why\"\x8a\x01\n" +
 	"\vUnreachable\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
@@ -1322,6 +1332,7 @@ var file_tandem_v1_node_proto_goTypes = []any{
 	(*ListPoolsRequest)(nil),      // 16: tandem.v1.ListPoolsRequest
 	(*ListPoolsResponse)(nil),     // 17: tandem.v1.ListPoolsResponse
 	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*Reason)(nil),                // 19: tandem.v1.Reason
 }
 var file_tandem_v1_node_proto_depIdxs = []int32{
 	4,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
@@ -1331,28 +1342,29 @@ var file_tandem_v1_node_proto_depIdxs = []int32{
 	3,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
 	2,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
 	18, // 6: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
-	18, // 7: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
-	18, // 8: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
-	1,  // 9: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
-	7,  // 10: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
-	7,  // 11: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
-	1,  // 12: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
-	6,  // 13: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
-	8,  // 14: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
-	10, // 15: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
-	12, // 16: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
-	14, // 17: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
-	16, // 18: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
-	9,  // 19: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
-	11, // 20: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
-	13, // 21: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
-	15, // 22: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
-	17, // 23: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
-	19, // [19:24] is the sub-list for method output_type
-	14, // [14:19] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	19, // 7: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
+	18, // 8: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
+	18, // 9: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
+	1,  // 10: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
+	7,  // 11: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
+	7,  // 12: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
+	1,  // 13: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
+	6,  // 14: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
+	8,  // 15: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
+	10, // 16: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
+	12, // 17: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
+	14, // 18: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
+	16, // 19: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
+	9,  // 20: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
+	11, // 21: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
+	13, // 22: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
+	15, // 23: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
+	17, // 24: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_node_proto_init() }
@@ -1361,6 +1373,7 @@ func file_tandem_v1_node_proto_init() {
 		return
 	}
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_reason_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

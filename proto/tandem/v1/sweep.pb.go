@@ -102,7 +102,7 @@ type Sweep struct {
 	MaxTrials int32 `protobuf:"varint,4,opt,name=max_trials,json=maxTrials,proto3" json:"max_trials,omitempty"`
 	// No more trials will be made or go on.
 	Finished bool `protobuf:"varint,5,opt,name=finished,proto3" json:"finished,omitempty"`
-	// Why it finished, for people.
+	// Why it finished, for people: filled on the way out from why; only rows of the time before codes store it.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Number of trials by the name of their state.
 	Trials map[string]int32 `protobuf:"bytes,7,rep,name=trials,proto3" json:"trials,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
@@ -125,7 +125,9 @@ type Sweep struct {
 	// Trials that were made.
 	Made int32 `protobuf:"varint,16,opt,name=made,proto3" json:"made,omitempty"`
 	// It gave up, for too many trials have failed.
-	Failed        bool `protobuf:"varint,17,opt,name=failed,proto3" json:"failed,omitempty"`
+	Failed bool `protobuf:"varint,17,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Why it finished.
+	Why           *Reason `protobuf:"bytes,18,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -277,6 +279,13 @@ func (x *Sweep) GetFailed() bool {
 		return x.Failed
 	}
 	return false
+}
+
+func (x *Sweep) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
 }
 
 // PriorTrial is what an earlier sweep found out about a point.
@@ -1723,7 +1732,7 @@ var File_tandem_v1_sweep_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x16tandem/v1/option.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x89\x05\n" +
+	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xae\x05\n" +
 	"\x05Sweep\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tevent_seq\x18\x02 \x01(\x03R\beventSeq\x12\x1f\n" +
@@ -1747,7 +1756,8 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"parameters\x12\x1c\n" +
 	"\texhausted\x18\x0f \x01(\bR\texhausted\x12\x12\n" +
 	"\x04made\x18\x10 \x01(\x05R\x04made\x12\x16\n" +
-	"\x06failed\x18\x11 \x01(\bR\x06failed\x1a9\n" +
+	"\x06failed\x18\x11 \x01(\bR\x06failed\x12#\n" +
+	"\x03why\x18\x12 \x01(\v2\x11.tandem.v1.ReasonR\x03why\x1a9\n" +
 	"\vTrialsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01B\r\n" +
@@ -1903,53 +1913,55 @@ var file_tandem_v1_sweep_proto_goTypes = []any{
 	(*StopSweepTrialResponse)(nil),  // 23: tandem.v1.StopSweepTrialResponse
 	nil,                             // 24: tandem.v1.Sweep.TrialsEntry
 	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),         // 26: google.protobuf.Struct
-	(*JobSpec)(nil),                 // 27: tandem.v1.JobSpec
-	(*Job)(nil),                     // 28: tandem.v1.Job
-	(*Trial)(nil),                   // 29: tandem.v1.Trial
-	(*Progress)(nil),                // 30: tandem.v1.Progress
+	(*Reason)(nil),                  // 26: tandem.v1.Reason
+	(*structpb.Struct)(nil),         // 27: google.protobuf.Struct
+	(*JobSpec)(nil),                 // 28: tandem.v1.JobSpec
+	(*Job)(nil),                     // 29: tandem.v1.Job
+	(*Trial)(nil),                   // 30: tandem.v1.Trial
+	(*Progress)(nil),                // 31: tandem.v1.Progress
 }
 var file_tandem_v1_sweep_proto_depIdxs = []int32{
 	24, // 0: tandem.v1.Sweep.trials:type_name -> tandem.v1.Sweep.TrialsEntry
 	25, // 1: tandem.v1.Sweep.deadline:type_name -> google.protobuf.Timestamp
 	2,  // 2: tandem.v1.Sweep.prior:type_name -> tandem.v1.PriorTrial
-	26, // 3: tandem.v1.PriorTrial.parameters:type_name -> google.protobuf.Struct
-	25, // 4: tandem.v1.SweepEvent.time:type_name -> google.protobuf.Timestamp
-	4,  // 5: tandem.v1.SweepEvent.begun:type_name -> tandem.v1.SweepBegun
-	5,  // 6: tandem.v1.SweepEvent.measured:type_name -> tandem.v1.TrialMeasured
-	6,  // 7: tandem.v1.SweepEvent.ended:type_name -> tandem.v1.TrialEnded
-	7,  // 8: tandem.v1.SweepEvent.extended:type_name -> tandem.v1.SweepExtended
-	8,  // 9: tandem.v1.SweepEvent.exhausted:type_name -> tandem.v1.SweepExhausted
-	0,  // 10: tandem.v1.TrialEnded.outcome:type_name -> tandem.v1.TrialOutcome
-	10, // 11: tandem.v1.SweepDecision.create:type_name -> tandem.v1.CreateTrial
-	11, // 12: tandem.v1.SweepDecision.continue:type_name -> tandem.v1.ContinueTrial
-	12, // 13: tandem.v1.SweepDecision.stop:type_name -> tandem.v1.StopTrial
-	13, // 14: tandem.v1.SweepDecision.finish:type_name -> tandem.v1.FinishSweep
-	26, // 15: tandem.v1.CreateTrial.parameters:type_name -> google.protobuf.Struct
-	27, // 16: tandem.v1.CreateTrial.spec:type_name -> tandem.v1.JobSpec
-	28, // 17: tandem.v1.GetSweepResponse.job:type_name -> tandem.v1.Job
-	1,  // 18: tandem.v1.GetSweepResponse.sweep:type_name -> tandem.v1.Sweep
-	29, // 19: tandem.v1.GetSweepResponse.best:type_name -> tandem.v1.Trial
-	30, // 20: tandem.v1.GetSweepResponse.progress:type_name -> tandem.v1.Progress
-	29, // 21: tandem.v1.ListTrialsResponse.trials:type_name -> tandem.v1.Trial
-	3,  // 22: tandem.v1.ListSweepEventsResponse.events:type_name -> tandem.v1.SweepEvent
-	1,  // 23: tandem.v1.ExtendSweepResponse.sweep:type_name -> tandem.v1.Sweep
-	29, // 24: tandem.v1.StopSweepTrialResponse.trial:type_name -> tandem.v1.Trial
-	14, // 25: tandem.v1.SweepService.GetSweep:input_type -> tandem.v1.GetSweepRequest
-	16, // 26: tandem.v1.SweepService.ListTrials:input_type -> tandem.v1.ListTrialsRequest
-	18, // 27: tandem.v1.SweepService.ListSweepEvents:input_type -> tandem.v1.ListSweepEventsRequest
-	20, // 28: tandem.v1.SweepService.ExtendSweep:input_type -> tandem.v1.ExtendSweepRequest
-	22, // 29: tandem.v1.SweepService.StopSweepTrial:input_type -> tandem.v1.StopSweepTrialRequest
-	15, // 30: tandem.v1.SweepService.GetSweep:output_type -> tandem.v1.GetSweepResponse
-	17, // 31: tandem.v1.SweepService.ListTrials:output_type -> tandem.v1.ListTrialsResponse
-	19, // 32: tandem.v1.SweepService.ListSweepEvents:output_type -> tandem.v1.ListSweepEventsResponse
-	21, // 33: tandem.v1.SweepService.ExtendSweep:output_type -> tandem.v1.ExtendSweepResponse
-	23, // 34: tandem.v1.SweepService.StopSweepTrial:output_type -> tandem.v1.StopSweepTrialResponse
-	30, // [30:35] is the sub-list for method output_type
-	25, // [25:30] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	26, // 3: tandem.v1.Sweep.why:type_name -> tandem.v1.Reason
+	27, // 4: tandem.v1.PriorTrial.parameters:type_name -> google.protobuf.Struct
+	25, // 5: tandem.v1.SweepEvent.time:type_name -> google.protobuf.Timestamp
+	4,  // 6: tandem.v1.SweepEvent.begun:type_name -> tandem.v1.SweepBegun
+	5,  // 7: tandem.v1.SweepEvent.measured:type_name -> tandem.v1.TrialMeasured
+	6,  // 8: tandem.v1.SweepEvent.ended:type_name -> tandem.v1.TrialEnded
+	7,  // 9: tandem.v1.SweepEvent.extended:type_name -> tandem.v1.SweepExtended
+	8,  // 10: tandem.v1.SweepEvent.exhausted:type_name -> tandem.v1.SweepExhausted
+	0,  // 11: tandem.v1.TrialEnded.outcome:type_name -> tandem.v1.TrialOutcome
+	10, // 12: tandem.v1.SweepDecision.create:type_name -> tandem.v1.CreateTrial
+	11, // 13: tandem.v1.SweepDecision.continue:type_name -> tandem.v1.ContinueTrial
+	12, // 14: tandem.v1.SweepDecision.stop:type_name -> tandem.v1.StopTrial
+	13, // 15: tandem.v1.SweepDecision.finish:type_name -> tandem.v1.FinishSweep
+	27, // 16: tandem.v1.CreateTrial.parameters:type_name -> google.protobuf.Struct
+	28, // 17: tandem.v1.CreateTrial.spec:type_name -> tandem.v1.JobSpec
+	29, // 18: tandem.v1.GetSweepResponse.job:type_name -> tandem.v1.Job
+	1,  // 19: tandem.v1.GetSweepResponse.sweep:type_name -> tandem.v1.Sweep
+	30, // 20: tandem.v1.GetSweepResponse.best:type_name -> tandem.v1.Trial
+	31, // 21: tandem.v1.GetSweepResponse.progress:type_name -> tandem.v1.Progress
+	30, // 22: tandem.v1.ListTrialsResponse.trials:type_name -> tandem.v1.Trial
+	3,  // 23: tandem.v1.ListSweepEventsResponse.events:type_name -> tandem.v1.SweepEvent
+	1,  // 24: tandem.v1.ExtendSweepResponse.sweep:type_name -> tandem.v1.Sweep
+	30, // 25: tandem.v1.StopSweepTrialResponse.trial:type_name -> tandem.v1.Trial
+	14, // 26: tandem.v1.SweepService.GetSweep:input_type -> tandem.v1.GetSweepRequest
+	16, // 27: tandem.v1.SweepService.ListTrials:input_type -> tandem.v1.ListTrialsRequest
+	18, // 28: tandem.v1.SweepService.ListSweepEvents:input_type -> tandem.v1.ListSweepEventsRequest
+	20, // 29: tandem.v1.SweepService.ExtendSweep:input_type -> tandem.v1.ExtendSweepRequest
+	22, // 30: tandem.v1.SweepService.StopSweepTrial:input_type -> tandem.v1.StopSweepTrialRequest
+	15, // 31: tandem.v1.SweepService.GetSweep:output_type -> tandem.v1.GetSweepResponse
+	17, // 32: tandem.v1.SweepService.ListTrials:output_type -> tandem.v1.ListTrialsResponse
+	19, // 33: tandem.v1.SweepService.ListSweepEvents:output_type -> tandem.v1.ListSweepEventsResponse
+	21, // 34: tandem.v1.SweepService.ExtendSweep:output_type -> tandem.v1.ExtendSweepResponse
+	23, // 35: tandem.v1.SweepService.StopSweepTrial:output_type -> tandem.v1.StopSweepTrialResponse
+	31, // [31:36] is the sub-list for method output_type
+	26, // [26:31] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sweep_proto_init() }
@@ -1959,6 +1971,7 @@ func file_tandem_v1_sweep_proto_init() {
 	}
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
 	file_tandem_v1_sweep_proto_msgTypes[0].OneofWrappers = []any{}

@@ -160,7 +160,7 @@ type Trial struct {
 	State TrialState `protobuf:"varint,3,opt,name=state,proto3,enum=tandem.v1.TrialState" json:"state,omitempty"`
 	// The part of the work that is next.
 	Stage TrialStage `protobuf:"varint,4,opt,name=stage,proto3,enum=tandem.v1.TrialStage" json:"stage,omitempty"`
-	// Why it is where it is, for people.
+	// Why it is where it is, for people: filled on the way out from why; only rows of the time before codes store it.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Generation of its last process group; 0 before the first.
 	Generation int64 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
@@ -203,7 +203,9 @@ type Trial struct {
 	// Checkpoint of another trial that it begins from; empty: from the beginning.
 	StartCheckpointId string `protobuf:"bytes,26,opt,name=start_checkpoint_id,json=startCheckpointId,proto3" json:"start_checkpoint_id,omitempty"`
 	// Its loss was not a number any more.
-	Diverged      bool `protobuf:"varint,27,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	Diverged bool `protobuf:"varint,27,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	// Why it is where it is.
+	Why           *Reason `protobuf:"bytes,28,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -418,6 +420,13 @@ func (x *Trial) GetDiverged() bool {
 		return x.Diverged
 	}
 	return false
+}
+
+func (x *Trial) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
 }
 
 // Evaluation is the result of one pass over a split.
@@ -769,7 +778,7 @@ var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tandem/v1/spec.proto\"\xff\a\n" +
+	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\"\xa4\b\n" +
 	"\x05Trial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12+\n" +
@@ -805,7 +814,8 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\x05until\x18\x18 \x01(\x01R\x05until\x12\x18\n" +
 	"\areached\x18\x19 \x01(\bR\areached\x12.\n" +
 	"\x13start_checkpoint_id\x18\x1a \x01(\tR\x11startCheckpointId\x12\x1a\n" +
-	"\bdiverged\x18\x1b \x01(\bR\bdivergedJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xf2\x01\n" +
+	"\bdiverged\x18\x1b \x01(\bR\bdiverged\x12#\n" +
+	"\x03why\x18\x1c \x01(\v2\x11.tandem.v1.ReasonR\x03whyJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xf2\x01\n" +
 	"\n" +
 	"Evaluation\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +
@@ -887,6 +897,7 @@ var file_tandem_v1_trial_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 	(*JobSpec)(nil),               // 8: tandem.v1.JobSpec
 	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
+	(*Reason)(nil),                // 10: tandem.v1.Reason
 }
 var file_tandem_v1_trial_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Trial.state:type_name -> tandem.v1.TrialState
@@ -896,15 +907,16 @@ var file_tandem_v1_trial_proto_depIdxs = []int32{
 	7,  // 4: tandem.v1.Trial.finished_at:type_name -> google.protobuf.Timestamp
 	8,  // 5: tandem.v1.Trial.spec:type_name -> tandem.v1.JobSpec
 	9,  // 6: tandem.v1.Trial.parameters:type_name -> google.protobuf.Struct
-	6,  // 7: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
-	7,  // 8: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
-	7,  // 9: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
-	5,  // 10: tandem.v1.Progress.step_time:type_name -> tandem.v1.StepTime
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	10, // 7: tandem.v1.Trial.why:type_name -> tandem.v1.Reason
+	6,  // 8: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
+	7,  // 9: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
+	7,  // 10: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
+	5,  // 11: tandem.v1.Progress.step_time:type_name -> tandem.v1.StepTime
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_trial_proto_init() }
@@ -912,6 +924,7 @@ func file_tandem_v1_trial_proto_init() {
 	if File_tandem_v1_trial_proto != nil {
 		return
 	}
+	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_spec_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -1,0 +1,34 @@
+package say
+
+import (
+	"errors"
+
+	"connectrpc.com/connect"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// Error is the error of an API that refuses something for a reason: its text, and the code and arguments as a detail. err is what it
+// wraps.
+func Error(code connect.Code, r *tandemv1.Reason, err error) *connect.Error {
+	ce := connect.NewError(code, err)
+	if detail, err := connect.NewErrorDetail(r); err == nil {
+		ce.AddDetail(detail)
+	}
+	return ce
+}
+
+// Advised is an error of an API as a face tells it, if it came with a reason; all others, and nil, are passed on.
+func Advised(err error, f Face) error {
+	ce := (*connect.Error)(nil)
+	if !errors.As(err, &ce) {
+		return err
+	}
+	for _, d := range ce.Details() {
+		m, bad := d.Value()
+		if r, ok := m.(*tandemv1.Reason); bad == nil && ok {
+			return Error(ce.Code(), r, errors.New(Clause(r, f)))
+		}
+	}
+	return err
+}

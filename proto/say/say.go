@@ -1,0 +1,201 @@
+package say
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"text/template"
+	"time"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// Face is for whom a text is: which commands its advice names.
+type Face int
+
+const (
+	// Plain is for all clients: it names no commands.
+	Plain Face = iota
+	// CLI is for users of the command line.
+	CLI
+)
+
+// phrase is the text of one code. Both parts are templates over the arguments, without a full stop. An argument that may be missing is
+// named by if, with or or only.
+type phrase struct {
+	text string
+	// cli is what to do next on the command line.
+	cli string
+}
+
+// parsed is a phrase that is ready for use.
+type parsed struct{ text, cli *template.Template }
+
+// phrases are the tables, ready for use.
+var phrases = sync.OnceValue(func() (all struct {
+	reasons map[tandemv1.Reason_Code]parsed
+	events  map[tandemv1.Event_Type]parsed
+}) {
+	all.reasons, all.events = map[tandemv1.Reason_Code]parsed{}, map[tandemv1.Event_Type]parsed{}
+	for code, p := range reasonPhrases() {
+		all.reasons[code] = p.parse(code.String())
+	}
+	for code, p := range eventPhrases() {
+		all.events[code] = p.parse(code.String())
+	}
+	return all
+})
+
+func (p phrase) parse(name string) parsed {
+	return parsed{text: parse(name, p.text), cli: parse(name, p.cli)}
+}
+
+func parse(name, text string) *template.Template {
+	if text == "" {
+		return nil
+	}
+	return template.Must(template.New(name).Option("missingkey=zero").Funcs(template.FuncMap{
+		"count": count, "from": from, "sentence": Sentence, "seconds": seconds, "lookup": lookup, "figure": figure, "plural": plural,
+	}).Parse(text))
+}
+
+// Reason is the text of a reason: one or more sentences, "" for one without a code.
+func Reason(r *tandemv1.Reason, f Face) string {
+	if r.GetCode() == tandemv1.Reason_CODE_UNSPECIFIED {
+		return ""
+	}
+	return Sentence(clause(r, f))
+}
+
+// Clause is Reason without the full stop and with the first letter as it comes: what can follow a colon.
+func Clause(r *tandemv1.Reason, f Face) string { return clause(r, f) }
+
+func clause(r *tandemv1.Reason, f Face) string {
+	p, known := phrases().reasons[r.GetCode()]
+	if !known {
+		return unknown(r.GetCode().String(), r.GetArgs(), r.GetCause(), f)
+	}
+	return p.say(arguments(r.GetArgs(), r.GetCause(), f), f)
+}
+
+// Event is the text of an event: one or more sentences. That of one without a type is the message it was stored with.
+func Event(e *tandemv1.Event, f Face) string {
+	if e.GetType() == tandemv1.Event_TYPE_UNSPECIFIED {
+		return e.GetMessage()
+	}
+	p, known := phrases().events[e.GetType()]
+	if !known {
+		return Sentence(unknown(e.GetType().String(), e.GetArgs(), e.GetCause(), f))
+	}
+	args := arguments(e.GetArgs(), e.GetCause(), f)
+	args["name"], args["subject"], args["job"] = e.GetName(), e.GetSubject(), e.GetJobId()
+	return Sentence(p.say(args, f))
+}
+
+// arguments are what a template is filled with. The cause is a clause.
+func arguments(given map[string]string, cause *tandemv1.Reason, f Face) map[string]string {
+	args := maps.Clone(given)
+	if args == nil {
+		args = map[string]string{}
+	}
+	if cause.GetCode() != tandemv1.Reason_CODE_UNSPECIFIED {
+		args["cause"] = strings.TrimSuffix(clause(cause, f), ".")
+	}
+	return args
+}
+
+func (p parsed) say(args map[string]string, f Face) string {
+	text := fill(p.text, args)
+	if p.cli != nil && f == CLI {
+		text = strings.TrimSuffix(text, ".") + "; " + fill(p.cli, args)
+	}
+	return text
+}
+
+// fill fills a template; TestEveryCodeCanBeSaid has seen that it can be.
+func fill(t *template.Template, args map[string]string) string {
+	var b strings.Builder
+	if err := t.Execute(&b, args); err != nil {
+		return fmt.Sprintf("%s %v", t.Name(), args)
+	}
+	return b.String()
+}
+
+// unknown shows a code of a newer program as it is.
+func unknown(code string, args map[string]string, cause *tandemv1.Reason, f Face) string {
+	text := code
+	for _, k := range sorted(args) {
+		text += fmt.Sprintf(" %s=%q", k, args[k])
+	}
+	if cause.GetCode() != tandemv1.Reason_CODE_UNSPECIFIED {
+		text += ": " + clause(cause, f)
+	}
+	return text
+}
+
+// Sentence makes a sentence of a clause.
+func Sentence(s string) string {
+	if s == "" {
+		return "No reason was given."
+	}
+	s = strings.ToUpper(s[:1]) + s[1:]
+	if last := s[len(s)-1]; last != '.' && last != '!' && last != '?' {
+		s += "."
+	}
+	return s
+}
+
+// count writes a number of things: "1 slot", "2 slots".
+func count(n, noun string) string {
+	if n == "1" {
+		return "1 " + noun
+	}
+	return n + " " + noun + "s"
+}
+
+// plural chooses between two words by a number.
+func plural(n, one, many string) string {
+	if n == "1" {
+		return one
+	}
+	return many
+}
+
+// from says where a training goes on.
+func from(step string) string {
+	if step == "" || step == "0" {
+		return "the beginning"
+	}
+	return "step " + step
+}
+
+// seconds writes a time as people do: "1m30s".
+func seconds(s string) string {
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return s + "s"
+	}
+	return time.Duration(n * float64(time.Second)).String()
+}
+
+// figure writes a measured value with six digits.
+func figure(s string) string {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return s
+	}
+	return strconv.FormatFloat(v, 'g', 6, 64)
+}
+
+// lookup is the command that lists what there is of a noun.
+func lookup(noun string) string {
+	switch noun {
+	case "job", "sweep":
+		return "tandem list"
+	case "deployment":
+		return "tandem serve list"
+	}
+	return "tandem " + noun + " list"
+}

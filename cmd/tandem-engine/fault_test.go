@@ -36,6 +36,16 @@ func upload(t *testing.T, b []byte) string {
 	return name
 }
 
+// swapped is the name of a file whose bytes in the store are another's.
+func swapped(t *testing.T, b, other []byte) string {
+	t.Helper()
+	name := upload(t, b)
+	if err := shared.store.Put(t.Context(), "artifacts/"+name, bytes.NewReader(other), int64(len(other))); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
 func own(artifact string) func(*tandemv1.JobSpec) {
 	return func(s *tandemv1.JobSpec) {
 		s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Torchscript{Torchscript: &tandemv1.TorchScriptSpec{Artifact: artifact}}}
@@ -52,6 +62,15 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ten, err := model.Build(parse(t, mlp).GetModel(), []int64{1, 8, 8}, 10, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ten.Close()
+	fits, err := ten.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
 	damaged := damagedDigits(t)
 	for name, c := range map[string]struct {
 		change  func(*tandemv1.JobSpec)
@@ -63,6 +82,7 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 		"outputs for seven classes":   {change: own(upload(t, file)), want: []string{"[2 7]", "[2 10]"}},
 		"a file that is no model":     {change: own(upload(t, []byte("no model"))), want: []string{"not a TorchScript file"}},
 		"a model that is not there":   {change: own(strings.Repeat("0", 64)), want: []string{"not in the store", "model.torchscript.file"}},
+		"a model with other bytes":    {change: own(swapped(t, file, fits)), want: []string{"other bytes in the store than were uploaded"}},
 		"a dataset that is damaged":   {dataset: damaged, want: []string{"corrupt data set", "train-00000.arrow"}},
 		"a dataset that is not there": {dataset: "datasets/none", want: []string{"not found"}},
 		"a cnn of flat kernels":       {change: func(s *tandemv1.JobSpec) { s.Model = parse(t, cnn).Model; s.Model.GetCnn().Kernel = 4 }, want: []string{"kernel"}},

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -54,6 +56,9 @@ func buildModel(ctx context.Context, store storage.Store, spec *tandemv1.JobSpec
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the model file: %w", err)
+	}
+	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != own.GetArtifact() {
+		return nil, train.Permanent(fmt.Errorf("the model file %s has other bytes in the store than were uploaded (their SHA-256 is %x): find out who may write to the store, and submit the job again with model.torchscript.file", own.GetArtifact(), sum))
 	}
 	m, err := torch.LoadModule(b, torch.CPU)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"connectrpc.com/connect"
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
@@ -101,16 +100,7 @@ func (a *app) writeAnswer(answer []byte) error {
 		return err
 	}
 	out.WriteByte('\n')
-	if a.output == "yaml" {
-		b, err := yaml.JSONToYAML(out.Bytes())
-		if err != nil {
-			return fmt.Errorf("encode as YAML: %w", err)
-		}
-		_, err = a.out.Write(b)
-		return err
-	}
-	_, err := a.out.Write(out.Bytes())
-	return err
+	return a.writeJSON(out.Bytes())
 }
 
 // services are all services a client may call.

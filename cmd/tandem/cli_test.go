@@ -324,6 +324,38 @@ func TestSubmitUploadsTheModel(t *testing.T) {
 	}
 }
 
+// TestSpecTakesFilesOfItsFolderOnly: a spec of somebody else cannot take a file of whoever submits it.
+func TestSpecTakesFilesOfItsFolderOnly(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{submit: func(*tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error) {
+		return &tandemv1.SubmitJobResponse{Job: &tandemv1.Job{Id: "job-1"}}, nil
+	}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	write(t, u.dir, "secret", "key")
+	folder := filepath.Join(u.dir, "project")
+	if err := os.MkdirAll(filepath.Join(folder, "models"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, folder, "models/net.pt", "net")
+	for link, to := range map[string]string{"link.pt": "../secret", "absolute.pt": filepath.Join(u.dir, "secret"), "up": "..", "inside.pt": "models/net.pt"} {
+		if err := os.Symlink(to, filepath.Join(folder, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, fine := range map[string]bool{
+		"../secret": false, filepath.Join(u.dir, "secret"): false, "/etc/shadow": false, "models/../../secret": false, "link.pt": false, "absolute.pt": false, "up/secret": false,
+		"models": false, "models/net.pt": true, "models/../models/net.pt": true, "inside.pt": true, filepath.Join(folder, "models/net.pt"): true,
+	} {
+		clear(f.files)
+		spec := write(t, folder, "job.yaml", "name: own\nmodel:\n  torchscript:\n    file: "+name+"\n")
+		code := u.run("submit", "-f", spec)
+		if fine != (code == exitOK) || fine != (len(f.files) == 1) {
+			t.Errorf("%s: exit code %d, %d files uploaded: %s", name, code, len(f.files), u.err.String())
+		}
+	}
+	u.want(u.run("submit", "-f", write(t, folder, "job.yaml", "model: {torchscript: {file: ../secret}}")), exitUsage, "in the folder of the spec")
+}
+
 func TestSpecErrorsNameTheirPlace(t *testing.T) {
 	u := newUser(t, "", "127.0.0.1:1")
 	path := write(t, u.dir, "job.yaml", "name: x\ntrainnig: {}\n")
@@ -583,7 +615,7 @@ func TestUploadCountsOnce(t *testing.T) {
 	defer c.Close()
 	bar := a.transferBar("Uploading", 2000)
 	for _, name := range []string{"one", "two"} {
-		if _, err := a.upload(t.Context(), c, upload{path: write(t, u.dir, name, strings.Repeat("x", 1000)), name: name, progress: bar}); err != nil {
+		if _, err := a.uploadPath(t.Context(), c, write(t, u.dir, name, strings.Repeat("x", 1000)), upload{name: name, progress: bar}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -172,7 +172,7 @@ func (a *app) makeDataset(ctx context.Context, c *client.Client, src datasetSour
 	defer bar.Close()
 	manifest := ""
 	for _, name := range files {
-		sum, err := a.upload(ctx, c, upload{path: filepath.Join(dir, name), datasetID: begun.Msg.GetId(), name: name, progress: bar})
+		sum, err := a.uploadPath(ctx, c, filepath.Join(dir, name), upload{datasetID: begun.Msg.GetId(), name: name, progress: bar})
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -75,7 +74,7 @@ func written(t *testing.T, s *tandemv1.JobSpec) *tandemv1.JobSpec {
 	t.Helper()
 	b, err := specJSON(s)
 	if err == nil {
-		b, err = yaml.JSONToYAML(b)
+		b, err = encodeYAML(b)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -67,13 +66,24 @@ func (a *app) showAs(encode func() ([]byte, error), parts []part) error {
 		return nil
 	}
 	b, err := encode()
-	if err == nil && a.output == "yaml" {
-		if b, err = yaml.JSONToYAML(b); err != nil {
-			err = fmt.Errorf("encode as YAML: %w", err)
-		}
-	}
 	if err != nil {
 		return err
+	}
+	return a.writeJSON(b)
+}
+
+// writeJSON writes JSON as it is, or as YAML, of which each value after the first is another document. Neither steers a terminal.
+func (a *app) writeJSON(b []byte) error {
+	if a.output != "yaml" {
+		_, err := a.out.Write(escaped(b, jsonEscape))
+		return err
+	}
+	b, err := encodeYAML(b)
+	if err != nil {
+		return err
+	}
+	if a.documents++; a.documents > 1 {
+		b = append([]byte("---\n"), b...)
 	}
 	_, err = a.out.Write(b)
 	return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"strings"
 
 	"connectrpc.com/connect"
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
@@ -122,17 +122,8 @@ func (a *app) curl(c *client.Client, path string, body []byte) string {
 }
 
 func (a *app) showPrediction(answer []byte, r *inferInput, curl string) error {
-	switch a.output {
-	case "json":
-		_, err := fmt.Fprintf(a.out, "%s\n", strings.TrimSpace(string(answer)))
-		return err
-	case "yaml":
-		b, err := yaml.JSONToYAML(answer)
-		if err != nil {
-			return fmt.Errorf("read the prediction: %w", err)
-		}
-		_, err = a.out.Write(b)
-		return err
+	if a.output == "json" || a.output == "yaml" {
+		return a.writeJSON(append(bytes.TrimSpace(answer), '\n'))
 	}
 	var p prediction
 	if err := json.Unmarshal(answer, &p); err != nil {

@@ -27,7 +27,8 @@ type app struct {
 	output  string // --output
 	yes     bool   // --yes
 
-	started bool // a command has begun: what fails from now on is no mistake of usage
+	documents int  // of YAML, that were written
+	started   bool // a command has begun: what fails from now on is no mistake of usage
 }
 
 // execute runs one command line and returns its exit code.

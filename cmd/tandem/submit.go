@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -67,13 +69,16 @@ complete spec, which submit takes as it is.`,
 }
 
 func (a *app) loadSpec(file string, sets []string) (*tandemv1.JobSpec, error) {
-	var b []byte
-	var err error
-	if file == "-" {
-		b, err = io.ReadAll(io.LimitReader(a.in, spec.MaxBytes+1))
-	} else {
-		b, err = os.ReadFile(file)
+	from := a.in
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("read spec: %w", err)}
+		}
+		defer f.Close()
+		from = f
 	}
+	b, err := io.ReadAll(io.LimitReader(from, spec.MaxBytes+1))
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("read spec: %w", err)}
 	}
@@ -118,21 +123,44 @@ func (a *app) uploadModel(ctx context.Context, c *client.Client, s *tandemv1.Job
 	if t.GetArtifact() != "" {
 		return &usageError{fmt.Errorf("model.torchscript: file and artifact exclude each other: keep one")}
 	}
-	path := t.GetFile()
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	info, err := os.Stat(path)
+	f, err := openBeside(dir, t.GetFile())
 	if err != nil {
-		return &usageError{fmt.Errorf("model.torchscript.file: %w (the path is relative to the spec)", err)}
+		return &usageError{fmt.Errorf("model.torchscript.file: %w", err)}
 	}
-	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return &usageError{fmt.Errorf("model.torchscript.file: %s is no file with anything in it", path)}
-	}
-	artifact, err := a.upload(ctx, c, upload{path: path})
+	defer f.Close()
+	artifact, err := a.upload(ctx, c, upload{file: f})
 	if err != nil {
 		return err
 	}
 	t.Artifact, t.File = artifact, ""
 	return nil
+}
+
+// openBeside opens a file that a spec names, which must lie in the folder of the spec or below it, links followed: whoever wrote the spec
+// may not take any other file of whoever submits it.
+func openBeside(dir, name string) (*os.File, error) {
+	whole, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if filepath.IsAbs(name) {
+		if name, err = filepath.Rel(whole, name); err != nil {
+			return nil, err
+		}
+	}
+	root, err := os.OpenRoot(whole)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	info, err := root.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w (the path is relative to the spec)", err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: the file must lie in the folder of the spec (%s) or below it, links included: copy it there", err, dir)
+	case !info.Mode().IsRegular() || info.Size() == 0:
+		return nil, fmt.Errorf("%s is empty, or not a regular file", name)
+	}
+	return root.Open(name)
 }

@@ -56,7 +56,7 @@ func (a *app) writeTrace(m *tandemv1.GetTraceResponse, nodes map[string]string, 
 	}
 	b = append(b, '\n')
 	if path == "-" {
-		_, err := a.out.Write(b)
+		_, err := a.out.Write(escaped(b, jsonEscape))
 		return err
 	}
 	if path == "" {

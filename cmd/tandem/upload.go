@@ -22,37 +22,44 @@ const (
 
 // upload is one file on its way to the store.
 type upload struct {
-	path      string
+	file      *os.File
 	datasetID string    // with name: a file of a dataset; both empty: a file of its own
 	name      string    // in the dataset
 	progress  *transfer // counts what is sent; nil: one of its own
 }
 
-// upload sends one file and returns its SHA-256. It begins again when the coordinator is lost on the way.
-func (a *app) upload(ctx context.Context, c *client.Client, u upload) (string, error) {
-	f, err := os.Open(u.path)
+// uploadPath is upload for a file that this program made itself.
+func (a *app) uploadPath(ctx context.Context, c *client.Client, path string, u upload) (string, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("upload: %w", err)
 	}
 	defer f.Close()
+	u.file = f
+	return a.upload(ctx, c, u)
+}
+
+// upload sends one file and returns its SHA-256. It begins again when the coordinator is lost on the way.
+func (a *app) upload(ctx context.Context, c *client.Client, u upload) (string, error) {
 	sum := sha256.New()
-	n, err := io.Copy(sum, f)
+	n, err := io.Copy(sum, u.file)
 	if err != nil {
-		return "", fmt.Errorf("read %s: %w", u.path, err)
+		return "", fmt.Errorf("read %s: %w", u.file.Name(), err)
 	}
+	name := filepath.Base(u.file.Name())
 	header := &tandemv1.UploadArtifactHeader{Size: n, Sha256: hex.EncodeToString(sum.Sum(nil)), DatasetId: u.datasetID, Name: u.name}
 	if u.progress == nil {
-		bar := a.transferBar("Uploading "+filepath.Base(u.path), n)
+		bar := a.transferBar("Uploading "+name, n)
 		defer bar.Close()
 		u.progress = bar
 	}
 	begun := u.progress.done
-	return header.GetSha256(), retryTransfer(ctx, c, "upload "+filepath.Base(u.path), func() error {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
+	return header.GetSha256(), retryTransfer(ctx, c, "upload "+name, func() error {
+		if _, err := u.file.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
 		u.progress.set(begun)
-		return send(ctx, c, header, f, u.progress)
+		return send(ctx, c, header, u.file, u.progress)
 	})
 }
 

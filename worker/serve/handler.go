@@ -78,6 +78,10 @@ func (r *Replica) infer(w http.ResponseWriter, req *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
+	if n := answerBytes(in, r.manifest); n > r.MaxAnswer {
+		fail(w, http.StatusBadRequest, fmt.Errorf("the answer could have %d bytes, more than the %d that are allowed; send fewer rows at a time, or name the outputs that you need", n, r.MaxAnswer))
+		return
+	}
 	out, err := r.answer(req.Context(), in.Raw, in.Rows)
 	switch {
 	case errors.Is(err, errBusy):
@@ -91,7 +95,7 @@ func (r *Replica) infer(w http.ResponseWriter, req *http.Request) {
 	}
 	tensors, err := r.outputs(in, out)
 	if err != nil {
-		fail(w, http.StatusInternalServerError, err)
+		fail(w, http.StatusBadRequest, err) // of a sound model: its numbers were finite on the test split
 		return
 	}
 	response := map[string]any{"model_name": r.Model, "model_version": r.Version, "outputs": tensors}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -129,7 +130,13 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": [1,2,3,4]}], "outputs": [{"name": "y"}]}`, `name is \"y\"`, 400},
 		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "parameters": {"binary_data_size": 16}}]}`, "binary", 400},
 		{strings.Repeat(" ", 3000), "more than 2000 bytes", 413},
-		{input("input", "FP32", "[1,4]", "[3e38,3e38,3e38,3e38]"), "not finite", 500},
+		{input("input", "FP32", "[1,4]", "[3e38,3e38,3e38,3e38]"), "not finite", 400},
+		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": [1,2,3,4]}], "outputs": [{"name": "label"}, {"name": "output"}, {"name": "label"}]}`,
+			`outputs[2].name is \"label\" once more`, 400},
+		{`{"id": "` + strings.Repeat("x", maxID+1) + `", "inputs": []}`, "id has 1025 bytes", 400},
+		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [` + strings.Repeat("1,", 16) + `4]}]}`, "at most 16 elements", 400},
+		{`{"inputs": [` + strings.Repeat("{},", 16) + `{}]}`, "at most 16 elements", 400},
+		{`{"inputs": {}}`, "must be arrays", 400},
 	} {
 		code, got := call(h, "POST", "/v2/models/signs/infer", c.body)
 		var e struct{ Error string }
@@ -138,6 +145,55 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		}
 		if code != c.code || !strings.Contains(got, c.want) {
 			t.Errorf("%.100s: %d %s; want %d with %q", c.body, code, got, c.code, c.want)
+		}
+	}
+}
+
+// TestAnswerIsBounded: an answer that could be larger than allowed is refused before the model is asked; no answer is larger than reckoned.
+func TestAnswerIsBounded(t *testing.T) {
+	asked := 0
+	r := replica(sums{before: func() { asked++ }}, func(c *Config) { c.MaxAnswer = 6000 })
+	r.manifest.ClassNames = []string{"up", strings.Repeat("\x01", 40)}
+	body := func(rows int, outputs string) string {
+		return fmt.Sprintf(`{"id": "\u0001", "inputs": [{"name": "input", "datatype": "FP32", "shape": [%d, 4], "data": [%s]}]%s}`, rows, strings.TrimSuffix(strings.Repeat("-1e-30,", 4*rows), ","), outputs)
+	}
+	for _, tc := range []struct {
+		rows    int
+		outputs string
+		code    int
+	}{
+		{4, `, "outputs": [{"name": "output"}, {"name": "probabilities"}]`, 200}, {4, "", 200}, {1, "", 200},
+	} {
+		code, got := call(r.Handler(), "POST", "/v2/models/signs/infer", body(tc.rows, tc.outputs))
+		in, err := Decode([]byte(body(tc.rows, tc.outputs)), r.manifest, 4)
+		if err != nil || code != tc.code || int64(len(got)) > answerBytes(in, r.manifest) {
+			t.Errorf("%d rows%s: %v, %d, %d bytes, reckoned %d: %s", tc.rows, tc.outputs, err, code, len(got), answerBytes(in, r.manifest), got)
+		}
+	}
+	asked = 0
+	r.MaxAnswer = 5000
+	if code, got := call(r.Handler(), "POST", "/v2/models/signs/infer", body(4, "")); code != 400 || !strings.Contains(got, "fewer rows") || asked != 0 {
+		t.Errorf("%d %s; the model was asked %d times", code, got, asked)
+	}
+	if code, got := call(r.Handler(), "POST", "/v2/models/signs/infer", body(4, `, "outputs": [{"name": "output"}]`)); code != 200 {
+		t.Errorf("only the outputs: %d %s", code, got)
+	}
+}
+
+// TestRequestIsReadWithinItsBounds: what repeats in a request does not take many times its bytes in memory.
+func TestRequestIsReadWithinItsBounds(t *testing.T) {
+	const size = 1 << 20
+	for name, unit := range map[string][3]string{
+		"inputs": {`{"inputs":[`, "{},", "{}]}"}, "outputs": {`{"outputs":[`, "{},", "{}]}"}, "shape": {`{"inputs":[{"shape":[`, "1,", "1]}]}"},
+		"parameters": {`{"inputs":[{"parameters":{"a":1`, `,"b":1`, "}}]}"},
+	} {
+		text := []byte(unit[0] + strings.Repeat(unit[1], size/len(unit[1])) + unit[2])
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Decode(text, manifest(), 4)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > 6*size {
+			t.Errorf("%s: %v, %d bytes for %d", name, err, took, len(text))
 		}
 	}
 }

@@ -21,6 +21,7 @@ type Config struct {
 	Version       string // number that requests use
 	MaxBytes      int64  // of a request's body
 	MaxRows       int    // of a request
+	MaxAnswer     int64  // bytes of an answer's body, reckoned before it is made
 	Concurrency   int    // requests computed at a time
 	Queue         int    // requests that wait for that
 	ShutdownGrace time.Duration
@@ -28,7 +29,7 @@ type Config struct {
 
 // DefaultConfig returns the limits of a replica that computes with one request at a time.
 func DefaultConfig() Config {
-	return Config{MaxBytes: 32 << 20, MaxRows: 4096, Concurrency: 1, Queue: 64, ShutdownGrace: 4 * time.Second}
+	return Config{MaxBytes: 32 << 20, MaxRows: 4096, MaxAnswer: 64 << 20, Concurrency: 1, Queue: 64, ShutdownGrace: 4 * time.Second}
 }
 
 // Replica answers requests for one version.

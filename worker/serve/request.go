@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,23 +20,67 @@ type Request struct {
 	Outputs []string  // names of the outputs wanted, in order
 }
 
+// Bounds of what a request may repeat: a few bytes of each cost hundreds in memory.
+const (
+	maxID         = 1 << 10 // bytes
+	maxTensors    = 16      // and dimensions
+	maxParameters = 4 << 10 // bytes, of one tensor or output
+)
+
 type inferRequest struct {
-	ID      string          `json:"id"`
-	Inputs  []inputTensor   `json:"inputs"`
-	Outputs []requestOutput `json:"outputs"`
+	ID      string             `json:"id"`
+	Inputs  few[inputTensor]   `json:"inputs"`
+	Outputs few[requestOutput] `json:"outputs"`
 }
 
 type inputTensor struct {
-	Name       string                     `json:"name"`
-	Datatype   string                     `json:"datatype"`
-	Shape      []int64                    `json:"shape"`
-	Parameters map[string]json.RawMessage `json:"parameters"`
-	Data       json.RawMessage            `json:"data"`
+	Name       string          `json:"name"`
+	Datatype   string          `json:"datatype"`
+	Shape      few[int64]      `json:"shape"`
+	Parameters parameters      `json:"parameters"`
+	Data       json.RawMessage `json:"data"`
 }
 
 type requestOutput struct {
-	Name       string                     `json:"name"`
-	Parameters map[string]json.RawMessage `json:"parameters"`
+	Name       string     `json:"name"`
+	Parameters parameters `json:"parameters"`
+}
+
+// few is a short list of a request. It is counted before it is read.
+type few[T any] []T
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *few[T]) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	t, err := d.Token()
+	if t == nil && err == nil { // null
+		return nil
+	}
+	if err != nil || t != json.Delim('[') {
+		return errors.New("inputs, outputs and shape must be arrays")
+	}
+	for d.More() {
+		if len(*l) == maxTensors {
+			return fmt.Errorf("inputs, outputs and shape may have at most %d elements each", maxTensors)
+		}
+		var v T
+		if err := d.Decode(&v); err != nil {
+			return err
+		}
+		*l = append(*l, v)
+	}
+	return nil
+}
+
+// parameters are those of a tensor; they are short.
+type parameters map[string]json.RawMessage
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *parameters) UnmarshalJSON(text []byte) error {
+	if len(text) > maxParameters {
+		return fmt.Errorf("parameters may have at most %d bytes", maxParameters)
+	}
+	return json.Unmarshal(text, (*map[string]json.RawMessage)(p))
 }
 
 // Decode reads the body of an inference request for a version. Its errors tell the client
@@ -44,6 +89,9 @@ func Decode(body []byte, m publish.Manifest, maxRows int) (Request, error) {
 	var in inferRequest
 	if err := json.Unmarshal(body, &in); err != nil {
 		return Request{}, fmt.Errorf("the body is no inference request: %w", err)
+	}
+	if len(in.ID) > maxID {
+		return Request{}, fmt.Errorf("id has %d bytes; at most %d are allowed", len(in.ID), maxID)
 	}
 	want := m.Input
 	if len(in.Inputs) != 1 {
@@ -77,10 +125,38 @@ func Decode(body []byte, m publish.Manifest, maxRows int) (Request, error) {
 			if !slices.Contains(known, o.Name) {
 				return Request{}, fmt.Errorf("outputs[%d].name is %q; the model gives %q", i, o.Name, known)
 			}
+			if slices.Contains(req.Outputs, o.Name) {
+				return Request{}, fmt.Errorf("outputs[%d].name is %q once more: ask for each output once", i, o.Name)
+			}
 			req.Outputs = append(req.Outputs, o.Name)
 		}
 	}
 	return req, nil
+}
+
+// answerBytes bounds the JSON of an answer from above, before any of it is made.
+func answerBytes(in Request, m publish.Manifest) int64 {
+	const (
+		number = 16 // bytes of a float32 with its comma, such as -1.1754944e-38
+		frame  = 4 << 10
+	)
+	perRow := int64(0)
+	for _, s := range m.Outputs {
+		if !slices.Contains(in.Outputs, s.Name) {
+			continue
+		}
+		each, values := int64(number), int64(1)
+		for _, d := range s.Shape[1:] {
+			values *= d
+		}
+		if s.Name == "label" {
+			for _, name := range m.ClassNames {
+				each = max(each, 6*int64(len(name))+3) // a byte can become \u00xx
+			}
+		}
+		perRow += each * values
+	}
+	return int64(len(in.ID))*6 + frame + int64(in.Rows)*perRow
 }
 
 // rowsOf takes [n, *row shape] and [n, features].

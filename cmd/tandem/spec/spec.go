@@ -54,6 +54,9 @@ func unprintable(r rune) bool {
 
 // parse reads the one document of a text; nil if it is empty.
 func parse(text []byte) (ast.Node, error) {
+	if err := bounded(string(text)); err != nil {
+		return nil, err
+	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		return nil, err

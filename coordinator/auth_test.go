@@ -226,7 +226,7 @@ func TestREST(t *testing.T) {
 		{"POST", "/v1/jobs", `{"spec":{"name":"toy","dataset":"toy","training":{"batch":81,"epochs":1}}}`, 400, "training.batch: 81 is more than the 80 rows"},
 		{"POST", "/v1/jobs", `{"spec":{"nme":"toy"}}`, 400, "nme"},
 		{"POST", "/v1/jobs", `{`, 400, ""},
-		{"POST", "/v1/jobs", strings.Repeat(" ", 9<<20), 413, "the limit is 8388608"},
+		{"POST", "/v1/jobs", strings.Repeat(" ", 9<<20), 413, "the limit is 1114112"},
 		{"POST", "/v1/jobs/" + res.Job.ID + "/intent", `{"intent":"JOB_INTENT_PAUSE"}`, 200, "JOB_STATE_PAUSED"},
 		{"POST", "/v1/jobs/" + res.Job.ID + "/intent", `{"intent":"JOB_INTENT_CANCEL"}`, 200, "JOB_STATE_CANCELLED"},
 		{"POST", "/v1/jobs/" + res.Job.ID + "/intent", `{"intent":"JOB_INTENT_RUN"}`, 400, "has ended"},

@@ -4,16 +4,23 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
 
@@ -195,17 +202,55 @@ func TestPackedBodies(t *testing.T) {
 		want                        string
 	}{
 		{"/v1/jobs", "application/json", "gzip", packed(t, 10), 400, "spec: is missing"}, // it was read: the spec has no name
-		{"/v1/jobs", "application/json", "gzip", packed(t, 64<<20), 413, "limit is 8388608"},
+		{"/v1/jobs", "application/json", "gzip", packed(t, 64<<20), 413, "limit is 1114112"},
 		{"/v1/jobs", "application/json", "gzip", []byte("{}"), 400, "is not gzip"},
 		{"/v1/jobs", "application/json", "br", []byte("{}"), 415, "is not supported"},
 		{submit, "application/json", "gzip", packed(t, 10), 400, "spec: is missing"},
-		{submit, "application/json", "gzip", packed(t, 64<<20), 429, "limit is 8388608"},
-		{submit, "application/proto", "gzip", packed(t, 64<<20), 429, "8388608"},
+		{submit, "application/json", "gzip", packed(t, 64<<20), 429, "limit is 1114112"},
+		{submit, "application/proto", "gzip", packed(t, 64<<20), 429, "limit is 1114112"},
 		{submit, "application/grpc+json", "gzip", packed(t, 64<<20), 200, "limit is 8388608"},
-		{submit, "application/grpc+proto", "gzip", packed(t, 64<<20), 200, "8388608"},
+		{submit, "application/grpc+proto", "gzip", packed(t, 64<<20), 200, "1114112"},
 	} {
 		if status, body := send(tc.path, tc.contentType, tc.encoding, tc.body); status != tc.status || !strings.Contains(body, tc.want) {
 			t.Errorf("%s %s, %d bytes: %d %s, want %d with %s", tc.path, tc.contentType, len(tc.body), status, body, tc.status, tc.want)
 		}
 	}
+}
+
+// TestSizesOfRequests: a string or a list that holds too much is refused by its name, in every protocol, in streams and from nodes too.
+func TestSizesOfRequests(t *testing.T) {
+	r := startOne(t)
+	admin := r.admin(t)
+	long := strings.Repeat("x", 200)
+	jobs := tandemv1connect.NewJobServiceClient(admin, r.url())
+	_, err := jobs.SetJobIntent(t.Context(), connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: "j", RequestId: long}))
+	wantCode(t, err, connect.CodeInvalidArgument, "request_id: has 200 bytes, at most 128 are allowed")
+	if status, body := do(t, admin, "POST", r.url()+"/v1/jobs/j/intent", `{"requestId":"`+long+`"}`); status != 400 || !strings.Contains(body, "request_id: has 200 bytes") {
+		t.Errorf("REST: %d %s", status, body)
+	}
+	_, err = jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: &tandemv1.JobSpec{
+		Publish: &tandemv1.PublishSpec{Aliases: slices.Repeat([]string{"a"}, 2000)},
+	}}))
+	wantCode(t, err, connect.CodeInvalidArgument, "spec.publish.aliases: has 2000 entries")
+	watch, err := jobs.WatchJob(t.Context(), connect.NewRequest(&tandemv1.WatchJobRequest{Id: strings.Repeat("x", 5000)}))
+	if err == nil {
+		watch.Receive()
+		err = watch.Err()
+	}
+	wantCode(t, err, connect.CodeInvalidArgument, "id: has 5000 bytes")
+	upload := tandemv1connect.NewArtifactServiceClient(admin, r.url()).UploadArtifact(t.Context())
+	sum := sha256.Sum256(nil)
+	for _, m := range []*tandemv1.UploadArtifactRequest{
+		{Part: &tandemv1.UploadArtifactRequest_Header{Header: &tandemv1.UploadArtifactHeader{Sha256: hex.EncodeToString(sum[:]), Size: 2 << 20}}},
+		{Part: &tandemv1.UploadArtifactRequest_Chunk{Chunk: make([]byte, 1<<20+1)}},
+	} {
+		if err := upload.Send(m); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+	}
+	_, err = upload.CloseAndReceive()
+	wantCode(t, err, connect.CodeInvalidArgument, "chunk: has 1048577 bytes")
+	node := newAgent(t, r)
+	_, err = node.api.RendezvousSet(t.Context(), connect.NewRequest(&tandemv1.RendezvousSetRequest{Key: strings.Repeat("k", 300)}))
+	wantCode(t, err, connect.CodeInvalidArgument, "key: has 300 bytes")
 }

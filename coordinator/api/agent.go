@@ -19,11 +19,6 @@ import (
 
 type agents struct{ *API }
 
-const (
-	maxSlots   = 256
-	maxReports = 1000
-)
-
 // Session implements AgentService.
 func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.SessionRequest], stream *connect.ServerStream[tandemv1.SessionResponse]) error {
 	node := req.Msg.GetNode()
@@ -114,9 +109,6 @@ func checkNode(ctx context.Context, n *tandemv1.Node) error {
 	if !nameRE.MatchString(n.GetPool()) {
 		return invalid("node.pool: " + nameRule)
 	}
-	if len(n.GetSlots()) > maxSlots {
-		return invalid(fmt.Sprintf("node.slots: at most %d are allowed", maxSlots))
-	}
 	seen := map[string]bool{}
 	for _, s := range n.GetSlots() {
 		if s.GetId() == "" || seen[s.GetId()] {
@@ -139,9 +131,6 @@ func (a agents) Report(ctx context.Context, req *connect.Request[tandemv1.Report
 	m := req.Msg
 	if err := checkSender(ctx, m.GetNodeId()); err != nil {
 		return nil, err
-	}
-	if len(m.GetReports()) > maxReports {
-		return nil, invalid(fmt.Sprintf("reports: at most %d at once", maxReports))
 	}
 	if len(m.GetReports()) == 0 && !m.GetLeaving() {
 		return connect.NewResponse(&tandemv1.ReportResponse{}), nil

@@ -49,8 +49,10 @@ type Config struct {
 	Version string
 	// MaxArtifact is the largest file a client may upload, in bytes.
 	MaxArtifact int64
-	// MaxMessage is the largest message, in bytes, after it was unpacked.
+	// MaxMessage is the largest message of a coordinator, and the largest answer, in bytes.
 	MaxMessage int
+	// MaxRequest is the largest message of a client or an agent, in bytes, after it was unpacked.
+	MaxRequest int
 	// MaxJoin is the largest request of a caller that is not known yet, in bytes.
 	MaxJoin int64
 	// Joins is how many of those are served at once.
@@ -68,7 +70,7 @@ type Config struct {
 // DefaultConfig is what a coordinator takes.
 func DefaultConfig() Config {
 	return Config{
-		MaxArtifact: 16 << 30, MaxMessage: 8 << 20, MaxJoin: 16 << 10, Joins: 16,
+		MaxArtifact: 16 << 30, MaxMessage: 8 << 20, MaxRequest: 1<<20 + 64<<10, MaxJoin: 16 << 10, Joins: 16,
 		Pace: door.Pace{Grace: 15 * time.Second, Rate: 4 << 10},
 		Beat: 4 * time.Second, LogPoll: time.Second, LogSweep: 30 * time.Second,
 	}
@@ -76,7 +78,7 @@ func DefaultConfig() Config {
 
 // Validate says what is wrong.
 func (c Config) Validate() error {
-	if c.MaxArtifact <= 0 || c.MaxMessage <= 0 || c.MaxJoin <= 0 || c.Joins <= 0 || c.Pace.Grace <= 0 || c.Pace.Rate <= 0 || c.Beat <= 0 || c.LogPoll <= 0 || c.LogSweep <= 0 {
+	if c.MaxArtifact <= 0 || c.MaxMessage <= 0 || c.MaxRequest <= 0 || c.MaxJoin <= 0 || c.Joins <= 0 || c.Pace.Grace <= 0 || c.Pace.Rate <= 0 || c.Beat <= 0 || c.LogPoll <= 0 || c.LogSweep <= 0 {
 		return errors.New("api: limits and times must be greater than 0")
 	}
 	return nil
@@ -130,8 +132,8 @@ func New(cfg Config, deps Deps) (*API, error) {
 // they may, is found out before anything of a body is read.
 func (a *API) Handler() (http.Handler, error) {
 	opts := []connect.HandlerOption{
-		connect.WithInterceptors(&guard{a}, schema.Strict()),
-		connect.WithReadMaxBytes(a.cfg.MaxMessage),
+		connect.WithInterceptors(&guard{a}, sizes{}, schema.Strict()),
+		connect.WithReadMaxBytes(a.cfg.MaxRequest),
 		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRecover(a.recovered),
 	}
@@ -152,7 +154,7 @@ func (a *API) Handler() (http.Handler, error) {
 	mount(tandemv1connect.NewTokenServiceHandler(tokens{a}, opts...))
 	mount(tandemv1connect.NewClusterServiceHandler(cluster{a}, opts...))
 	mount(tandemv1connect.NewAgentServiceHandler(agents{a}, opts...))
-	mount(tandemv1connect.NewPeerServiceHandler(peers{a}, between...))
+	mount(tandemv1connect.NewPeerServiceHandler(peers{a}, append(between, connect.WithReadMaxBytes(a.cfg.MaxMessage))...))
 	t, err := vanguard.NewTranscoder(services,
 		vanguard.WithDefaultServiceOptions(
 			vanguard.WithMaxMessageBufferBytes(uint32(a.cfg.MaxMessage)), //nolint:gosec // far below 4 GiB

@@ -19,10 +19,7 @@ import (
 
 type artifacts struct{ *API }
 
-const (
-	maxChunk      = 1 << 20
-	downloadChunk = 256 << 10
-)
+const downloadChunk = 256 << 10
 
 // artifactKey is where a user's file is: under its own hash.
 func artifactKey(sha string) string { return "artifacts/" + sha }
@@ -120,8 +117,6 @@ func (u *upload) receive() error {
 	u.read += int64(len(u.chunk))
 	_, _ = u.hash.Write(u.chunk) // never fails
 	switch {
-	case len(u.chunk) > maxChunk:
-		return invalid(fmt.Sprintf("a chunk has %d bytes, at most %d are allowed", len(u.chunk), maxChunk))
 	case u.read > u.size:
 		return invalid(fmt.Sprintf("the upload has more than the %d bytes of its header", u.size))
 	case u.read < u.size:

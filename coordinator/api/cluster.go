@@ -24,8 +24,6 @@ var (
 	hostNameRE = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
 )
 
-const maxHosts = 16
-
 // forwardedHeader marks a call that another coordinator passed on, so that it goes no further.
 const forwardedHeader = "Tandem-Forwarded"
 
@@ -95,9 +93,6 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 
 // checkHosts looks at what is to stand in a certificate: it must not be a name by which nodes verify each other.
 func checkHosts(hosts []string) error {
-	if len(hosts) > maxHosts {
-		return invalid(fmt.Sprintf("hosts: at most %d are allowed", maxHosts))
-	}
 	for _, h := range hosts {
 		if net.ParseIP(h) == nil && !hostNameRE.MatchString(h) {
 			return invalid(fmt.Sprintf("hosts: %q is neither an address nor the name of a host", h))

@@ -39,7 +39,7 @@ func (a datasets) BeginDataset(_ context.Context, req *connect.Request[tandemv1.
 
 // CreateDataset implements DatasetService.
 func (a datasets) CreateDataset(ctx context.Context, req *connect.Request[tandemv1.CreateDatasetRequest]) (*connect.Response[tandemv1.CreateDatasetResponse], error) {
-	if err := errors.Join(checkRequestID(req.Msg.GetRequestId()), checkDataset(req.Msg)); err != nil {
+	if err := checkDataset(req.Msg); err != nil {
 		return nil, err
 	}
 	store, err := a.deps.Store()

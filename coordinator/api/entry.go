@@ -24,22 +24,24 @@ type call struct {
 	allowed func(Principal) error // why somebody may not make it; nil: they may
 	open    bool                  // anybody may make it, known or not
 	limit   int64                 // of its body, in bytes; 0: none
-	whole   bool                  // the body is read before the call is passed on
+	whole   bool                  // the body is one message, which is read and unpacked before the call is passed on
 }
 
 // callOf finds out what a request to the services means. A path that means nothing is for viewers: they are told so.
 func (a *API) callOf(r *http.Request) call {
 	name := a.router.find(r)
 	if name == "" {
-		return call{name: r.URL.Path, allowed: mayLook, limit: int64(a.cfg.MaxMessage)}
+		return call{name: r.URL.Path, allowed: mayLook, limit: int64(a.cfg.MaxRequest)}
 	}
 	c := call{
-		name: name, open: schema.Access(name) == open, limit: int64(a.cfg.MaxMessage), whole: r.URL.Path != name,
+		name: name, open: schema.Access(name) == open, limit: int64(a.cfg.MaxRequest), whole: r.URL.Path != name || r.Header.Get("Content-Encoding") != "",
 		allowed: func(p Principal) error { return p.allowed(name) },
 	}
 	switch {
 	case c.open:
 		c.limit = a.cfg.MaxJoin
+	case schema.Access(name) == coordinator:
+		c.limit = int64(a.cfg.MaxMessage)
 	case a.router.uploads(name):
 		c.limit = 0
 	}
@@ -100,12 +102,16 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 	})
 }
 
-// readWhole reads the body of a REST request, which is one message, and unpacks it: the transcoder has no limits of its own that
-// it could answer with the right status. It answers itself and returns false when the body is not within them.
+// readWhole reads a body that is one message, and unpacks it: what it becomes is what has a limit, and REST's statuses for that are
+// none that the transcoder knows. It answers itself and returns false when the body is not within its limits.
 func (a *API) readWhole(w http.ResponseWriter, r *http.Request, limit int64) bool {
 	refuse := func(status int, code connect.Code, message string) bool {
 		door.Unread(w, r)
-		writeStatus(w, status, code, message)
+		if strings.HasPrefix(r.URL.Path, procedurePrefix) {
+			writeError(w, r, connect.NewError(code, errors.New(message)))
+		} else {
+			writeStatus(w, status, code, message)
+		}
 		return false
 	}
 	var src io.Reader = r.Body

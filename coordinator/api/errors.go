@@ -11,6 +11,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/limit"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -49,6 +50,7 @@ func codes() []struct {
 		{ErrUnauthenticated, connect.CodeUnauthenticated},
 		{ErrDenied, connect.CodePermissionDenied},
 		{errInvalid, connect.CodeInvalidArgument},
+		{limit.ErrLimit, connect.CodeInvalidArgument},
 		{errPrecondition, connect.CodeFailedPrecondition},
 		{state.ErrNotFound, connect.CodeNotFound},
 		{state.ErrAmbiguous, connect.CodeInvalidArgument},

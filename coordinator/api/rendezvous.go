@@ -11,19 +11,11 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-const (
-	maxRendezvousKey   = 256
-	maxRendezvousValue = 64 << 10
-)
-
 // RendezvousSet implements AgentService.
 func (a agents) RendezvousSet(ctx context.Context, req *connect.Request[tandemv1.RendezvousSetRequest]) (*connect.Response[tandemv1.RendezvousSetResponse], error) {
 	m := req.Msg
-	if n := len(m.GetKey()); n == 0 || n > maxRendezvousKey {
-		return nil, invalid(fmt.Sprintf("key: must have 1 to %d bytes", maxRendezvousKey))
-	}
-	if len(m.GetValue()) > maxRendezvousValue {
-		return nil, invalid(fmt.Sprintf("value: must have at most %d bytes", maxRendezvousValue))
+	if m.GetKey() == "" {
+		return nil, invalid("key: must not be empty")
 	}
 	if err := a.takesPart(ctx, m.GetAllocationId(), m.GetGeneration()); err != nil {
 		return nil, err

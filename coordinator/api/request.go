@@ -14,12 +14,3 @@ func requestKey(ctx context.Context, requestID string) string {
 	}
 	return From(ctx).Name + "/" + requestID
 }
-
-const maxRequestID = 128
-
-func checkRequestID(s string) error {
-	if len(s) > maxRequestID {
-		return invalid("request_id: must have at most 128 bytes")
-	}
-	return nil
-}

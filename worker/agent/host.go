@@ -7,6 +7,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/proto/limit"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
@@ -108,6 +109,9 @@ func (h *host) ReportEngine(ctx context.Context, req *connect.Request[tandemv1.R
 		}
 		return connect.NewResponse(&tandemv1.ReportEngineResponse{}), nil
 	}
+	if limit.Cut(r); limit.Check(r) != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, limit.Check(r))
+	}
 	if err := h.reports.push(ctx, r); err != nil {
 		return nil, err
 	}
@@ -121,6 +125,9 @@ func (h *host) ReportEngine(ctx context.Context, req *connect.Request[tandemv1.R
 func (h *host) ReportEngineProgress(_ context.Context, req *connect.Request[tandemv1.ReportEngineProgressRequest]) (*connect.Response[tandemv1.ReportEngineProgressResponse], error) {
 	h.supervisor.heard(req.Msg.GetEngineId())
 	if p := req.Msg.GetProgress(); p != nil {
+		if err := limit.Check(p); err != nil {
+			return nil, connect.NewError(connect.CodeInvalidArgument, err)
+		}
 		h.progress.put(p)
 	}
 	return connect.NewResponse(&tandemv1.ReportEngineProgressResponse{}), nil

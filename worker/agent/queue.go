@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"tandem.dev/proto/limit"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -48,6 +49,7 @@ func (q *reportQueue) pushNow(r *tandemv1.EngineReport) {
 
 // add needs mu.
 func (q *reportQueue) add(r *tandemv1.EngineReport) {
+	limit.Cut(r) // an engine's words may be long, and one that coordinators refuse would hold up all after it
 	q.reports = append(q.reports, r)
 	q.signal()
 }

@@ -368,9 +368,9 @@ type RendezvousSetRequest struct {
 	AllocationId string `protobuf:"bytes,1,opt,name=allocation_id,json=allocationId,proto3" json:"allocation_id,omitempty"`
 	// Its generation; an older one is refused with FAILED_PRECONDITION.
 	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	// Key, at most 256 bytes.
+	// Key, at least 1 byte.
 	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	// Value, at most 64 KiB.
+	// Value.
 	Value         []byte `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -585,7 +585,7 @@ var File_tandem_v1_agent_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x16tandem/v1/engine.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
+	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x16tandem/v1/engine.proto\x1a\x15tandem/v1/limit.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
 	"\x0eSessionRequest\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\x98\x01\n" +
 	"\x0fSessionResponse\x12\x14\n" +
@@ -604,14 +604,14 @@ const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\x04seqs\x18\x03 \x03(\x03R\x04seqs\"H\n" +
 	"\x15ReportProgressRequest\x12/\n" +
 	"\bprogress\x18\x01 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\"\x18\n" +
-	"\x16ReportProgressResponse\"\x83\x01\n" +
+	"\x16ReportProgressResponse\"\x92\x01\n" +
 	"\x14RendezvousSetRequest\x12#\n" +
 	"\rallocation_id\x18\x01 \x01(\tR\fallocationId\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x03R\n" +
-	"generation\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x04 \x01(\fR\x05value\"\x17\n" +
+	"generation\x12\x17\n" +
+	"\x03key\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x02R\x03key\x12\x1c\n" +
+	"\x05value\x18\x04 \x01(\fB\x06\xf0\xbb\x18\x80\x80\x04R\x05value\"\x17\n" +
 	"\x15RendezvousSetResponse\"m\n" +
 	"\x14RendezvousGetRequest\x12#\n" +
 	"\rallocation_id\x18\x01 \x01(\tR\fallocationId\x12\x1e\n" +
@@ -685,6 +685,7 @@ func file_tandem_v1_agent_proto_init() {
 		return
 	}
 	file_tandem_v1_engine_proto_init()
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_node_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_trial_proto_init()

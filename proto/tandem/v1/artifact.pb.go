@@ -479,16 +479,16 @@ var File_tandem_v1_artifact_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_artifact_proto_rawDesc = "" +
 	"\n" +
-	"\x18tandem/v1/artifact.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"u\n" +
+	"\x18tandem/v1/artifact.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"u\n" +
 	"\x14UploadArtifactHeader\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
 	"dataset_id\x18\x03 \x01(\tR\tdatasetId\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name\"r\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"z\n" +
 	"\x15UploadArtifactRequest\x129\n" +
-	"\x06header\x18\x01 \x01(\v2\x1f.tandem.v1.UploadArtifactHeaderH\x00R\x06header\x12\x16\n" +
-	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunkB\x06\n" +
+	"\x06header\x18\x01 \x01(\v2\x1f.tandem.v1.UploadArtifactHeaderH\x00R\x06header\x12\x1e\n" +
+	"\x05chunk\x18\x02 \x01(\fB\x06\xf0\xbb\x18\x80\x80@H\x00R\x05chunkB\x06\n" +
 	"\x04part\"4\n" +
 	"\x16UploadArtifactResponse\x12\x1a\n" +
 	"\bartifact\x18\x01 \x01(\tR\bartifact\"C\n" +
@@ -553,6 +553,7 @@ func file_tandem_v1_artifact_proto_init() {
 	if File_tandem_v1_artifact_proto != nil {
 		return
 	}
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_artifact_proto_msgTypes[1].OneofWrappers = []any{
 		(*UploadArtifactRequest_Header)(nil),

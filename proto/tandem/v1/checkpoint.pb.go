@@ -714,7 +714,7 @@ var File_tandem_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/checkpoint.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xe7\x03\n" +
+	"\x1atandem/v1/checkpoint.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xe7\x03\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -749,17 +749,17 @@ const file_tandem_v1_checkpoint_proto_rawDesc = "" +
 	"checkpoint\")\n" +
 	"\x17VerifyCheckpointRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1a\n" +
-	"\x18VerifyCheckpointResponse\"H\n" +
+	"\x18VerifyCheckpointResponse\"O\n" +
 	"\x17DeleteCheckpointRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"\x1a\n" +
-	"\x18DeleteCheckpointResponse\"h\n" +
+	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"\x1a\n" +
+	"\x18DeleteCheckpointResponse\"o\n" +
 	"\x17PruneCheckpointsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x17\n" +
-	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x1d\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12$\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"N\n" +
+	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"N\n" +
 	"\x18PruneCheckpointsResponse\x122\n" +
 	"\tretention\x18\x01 \x03(\v2\x14.tandem.v1.RetentionR\tretention\"n\n" +
 	"\tRetention\x125\n" +
@@ -833,6 +833,7 @@ func file_tandem_v1_checkpoint_proto_init() {
 	if File_tandem_v1_checkpoint_proto != nil {
 		return
 	}
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -748,7 +748,7 @@ var File_tandem_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x16tandem/v1/option.proto\"t\n" +
+	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"t\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\astorage\x18\x02 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\x12%\n" +
@@ -775,11 +775,11 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x05peers\x18\x02 \x03(\v2\x0f.tandem.v1.PeerR\x05peers\x12#\n" +
 	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\"a\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\"g\n" +
 	"\x12JoinClusterRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
-	"\x03csr\x18\x02 \x01(\fR\x03csr\x12\x14\n" +
-	"\x05hosts\x18\x03 \x03(\tR\x05hostsJ\x04\b\x04\x10\x05R\anode_id\"\x88\x02\n" +
+	"\x03csr\x18\x02 \x01(\fR\x03csr\x12\x1a\n" +
+	"\x05hosts\x18\x03 \x03(\tB\x04\xf8\xbb\x18\x10R\x05hostsJ\x04\b\x04\x10\x05R\anode_id\"\x88\x02\n" +
 	"\x13JoinClusterResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\n" +
@@ -856,6 +856,7 @@ func file_tandem_v1_cluster_proto_init() {
 	if File_tandem_v1_cluster_proto != nil {
 		return
 	}
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

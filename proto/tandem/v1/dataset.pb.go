@@ -576,7 +576,7 @@ var File_tandem_v1_dataset_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_dataset_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/dataset.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xce\x03\n" +
+	"\x17tandem/v1/dataset.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xce\x03\n" +
 	"\aDataset\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -600,13 +600,13 @@ const file_tandem_v1_dataset_proto_rawDesc = "" +
 	"\x13BeginDatasetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"&\n" +
 	"\x14BeginDatasetResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x82\x01\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x89\x01\n" +
 	"\x14CreateDatasetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12'\n" +
-	"\x0fmanifest_sha256\x18\x03 \x01(\tR\x0emanifestSha256\x12\x1d\n" +
+	"\x0fmanifest_sha256\x18\x03 \x01(\tR\x0emanifestSha256\x12$\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"E\n" +
+	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"E\n" +
 	"\x15CreateDatasetResponse\x12,\n" +
 	"\adataset\x18\x01 \x01(\v2\x12.tandem.v1.DatasetR\adataset\"\x15\n" +
 	"\x13ListDatasetsRequest\"F\n" +
@@ -676,6 +676,7 @@ func file_tandem_v1_dataset_proto_init() {
 	if File_tandem_v1_dataset_proto != nil {
 		return
 	}
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -880,7 +880,7 @@ var File_tandem_v1_deployment_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x97\x03\n" +
+	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x97\x03\n" +
 	"\n" +
 	"Deployment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -916,13 +916,13 @@ const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"created_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
 	"\x0emodified_index\x18\v \x01(\x04R\rmodifiedIndex\x12#\n" +
-	"\x03why\x18\f \x01(\v2\x11.tandem.v1.ReasonR\x03why\"}\n" +
+	"\x03why\x18\f \x01(\v2\x11.tandem.v1.ReasonR\x03why\"\x84\x01\n" +
 	"\x16ApplyDeploymentRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1a\n" +
 	"\breplicas\x18\x02 \x01(\x05R\breplicas\x12\x12\n" +
-	"\x04pool\x18\x03 \x01(\tR\x04pool\x12\x1d\n" +
+	"\x04pool\x18\x03 \x01(\tR\x04pool\x12$\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"P\n" +
+	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"P\n" +
 	"\x17ApplyDeploymentResponse\x125\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\v2\x15.tandem.v1.DeploymentR\n" +
@@ -937,11 +937,11 @@ const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\n" +
 	"deployment\x18\x01 \x01(\v2\x15.tandem.v1.DeploymentR\n" +
 	"deployment\x12.\n" +
-	"\breplicas\x18\x02 \x03(\v2\x12.tandem.v1.ReplicaR\breplicas\"L\n" +
+	"\breplicas\x18\x02 \x03(\v2\x12.tandem.v1.ReplicaR\breplicas\"S\n" +
 	"\x17DeleteDeploymentRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12$\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"\x1a\n" +
+	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"\x1a\n" +
 	"\x18DeleteDeploymentResponse\",\n" +
 	"\x16WatchDeploymentRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x80\x01\n" +
@@ -1029,6 +1029,7 @@ func file_tandem_v1_deployment_proto_init() {
 	if File_tandem_v1_deployment_proto != nil {
 		return
 	}
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_reason_proto_init()
 	type x struct{}

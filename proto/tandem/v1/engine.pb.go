@@ -2493,7 +2493,7 @@ var File_tandem_v1_engine_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/engine.proto\x12\ttandem.v1\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x16tandem/v1/option.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xa1\x02\n" +
+	"\x16tandem/v1/engine.proto\x12\ttandem.v1\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/limit.proto\x1a\x15tandem/v1/model.proto\x1a\x16tandem/v1/option.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xa1\x02\n" +
 	"\n" +
 	"EngineTask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
@@ -2591,16 +2591,16 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x04note\x18\f \x01(\v2\x15.tandem.v1.EngineNoteH\x00R\x04noteB\b\n" +
 	"\x06report\"!\n" +
 	"\vGroupFormed\x12\x12\n" +
-	"\x04step\x18\x01 \x01(\x03R\x04step\"\x8d\x01\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\"\x94\x01\n" +
 	"\vGroupBroken\x12\x12\n" +
-	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x1f\n" +
+	"\amessage\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80 R\amessage\x12\x12\n" +
 	"\x04hung\x18\x03 \x01(\bR\x04hung\x12 \n" +
 	"\vunreachable\x18\x04 \x03(\tR\vunreachable\x12\x1a\n" +
-	"\bfiltered\x18\x05 \x03(\tR\bfiltered\"@\n" +
+	"\bfiltered\x18\x05 \x03(\tR\bfiltered\"G\n" +
 	"\n" +
-	"EngineNote\x12\x18\n" +
-	"\amessage\x18\x01 \x01(\tR\amessage\x12\x18\n" +
+	"EngineNote\x12\x1f\n" +
+	"\amessage\x18\x01 \x01(\tB\x05\xf0\xbb\x18\x80 R\amessage\x12\x18\n" +
 	"\awarning\x18\x02 \x01(\bR\awarning\"\x86\x01\n" +
 	"\vEngineReady\x12\x1f\n" +
 	"\vtotal_steps\x18\x01 \x01(\x03R\n" +
@@ -2616,9 +2616,9 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x06replay\x18\x01 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\"=\n" +
 	"\rEngineStopped\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x18\n" +
-	"\areached\x18\x02 \x01(\bR\areached\"\xba\x01\n" +
-	"\fEngineFailed\x12\x18\n" +
-	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1c\n" +
+	"\areached\x18\x02 \x01(\bR\areached\"\xc1\x01\n" +
+	"\fEngineFailed\x12\x1f\n" +
+	"\amessage\x18\x01 \x01(\tB\x05\xf0\xbb\x18\x80 R\amessage\x12\x1c\n" +
 	"\tpermanent\x18\x02 \x01(\bR\tpermanent\x12#\n" +
 	"\rnode_stopping\x18\x03 \x01(\bR\fnodeStopping\x12\x1a\n" +
 	"\bdiverged\x18\x04 \x01(\bR\bdiverged\x12\x1d\n" +
@@ -2813,6 +2813,7 @@ func file_tandem_v1_engine_proto_init() {
 	file_tandem_v1_checkpoint_proto_init()
 	file_tandem_v1_cluster_proto_init()
 	file_tandem_v1_job_proto_init()
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_model_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_spec_proto_init()

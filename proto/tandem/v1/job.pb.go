@@ -1284,7 +1284,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xbf\x05\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xbf\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1311,11 +1311,11 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\rReplayOutcome\x12\x12\n" +
 	"\x04same\x18\x01 \x01(\bR\x04same\x12\x14\n" +
 	"\x05steps\x18\x02 \x01(\x03R\x05steps\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"r\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"y\n" +
 	"\x10SubmitJobRequest\x12&\n" +
-	"\x04spec\x18\x01 \x01(\v2\x12.tandem.v1.JobSpecR\x04spec\x12\x1d\n" +
+	"\x04spec\x18\x01 \x01(\v2\x12.tandem.v1.JobSpecR\x04spec\x12$\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\x12\x17\n" +
+	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"K\n" +
 	"\x11SubmitJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12\x14\n" +
@@ -1330,19 +1330,19 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x06states\x18\x01 \x03(\x0e2\x13.tandem.v1.JobStateR\x06states\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\"6\n" +
 	"\x10ListJobsResponse\x12\"\n" +
-	"\x04jobs\x18\x01 \x03(\v2\x0e.tandem.v1.JobR\x04jobs\"r\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x0e.tandem.v1.JobR\x04jobs\"y\n" +
 	"\x13SetJobIntentRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
-	"\x06intent\x18\x02 \x01(\x0e2\x14.tandem.v1.JobIntentR\x06intent\x12\x1d\n" +
+	"\x06intent\x18\x02 \x01(\x0e2\x14.tandem.v1.JobIntentR\x06intent\x12$\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"8\n" +
+	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"8\n" +
 	"\x14SetJobIntentResponse\x12 \n" +
-	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"Z\n" +
+	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"a\n" +
 	"\x0fScaleJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
-	"\aworkers\x18\x02 \x01(\x05R\aworkers\x12\x1d\n" +
+	"\aworkers\x18\x02 \x01(\x05R\aworkers\x12$\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"4\n" +
+	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"4\n" +
 	"\x10ScaleJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"!\n" +
 	"\x0fWatchJobRequest\x12\x0e\n" +
@@ -1484,6 +1484,7 @@ func file_tandem_v1_job_proto_init() {
 	if File_tandem_v1_job_proto != nil {
 		return
 	}
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_spec_proto_init()

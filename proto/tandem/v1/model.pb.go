@@ -822,7 +822,7 @@ var File_tandem_v1_model_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_model_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/model.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xd0\x01\n" +
+	"\x15tandem/v1/model.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xd0\x01\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\x0elatest_version\x18\x02 \x01(\x03R\rlatestVersion\x129\n" +
@@ -873,13 +873,13 @@ const file_tandem_v1_model_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\"g\n" +
 	"\x12GetVersionResponse\x12,\n" +
 	"\aversion\x18\x01 \x01(\v2\x12.tandem.v1.VersionR\aversion\x12#\n" +
-	"\rmanifest_json\x18\x02 \x01(\tR\fmanifestJson\"v\n" +
+	"\rmanifest_json\x18\x02 \x01(\tR\fmanifestJson\"}\n" +
 	"\x0fSetAliasRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
 	"\x05alias\x18\x02 \x01(\tR\x05alias\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x1d\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12$\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\":\n" +
+	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\":\n" +
 	"\x10SetAliasResponse\x12&\n" +
 	"\x05model\x18\x01 \x01(\v2\x10.tandem.v1.ModelR\x05model2\xb4\x03\n" +
 	"\fModelService\x12a\n" +
@@ -952,6 +952,7 @@ func file_tandem_v1_model_proto_init() {
 	if File_tandem_v1_model_proto != nil {
 		return
 	}
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -1205,13 +1205,13 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xe1\x04\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xe8\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04pool\x18\x03 \x01(\tR\x04pool\x12\x18\n" +
-	"\aaddress\x18\x04 \x01(\tR\aaddress\x12%\n" +
-	"\x05slots\x18\x05 \x03(\v2\x0f.tandem.v1.SlotR\x05slots\x12*\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\x12,\n" +
+	"\x05slots\x18\x05 \x03(\v2\x0f.tandem.v1.SlotB\x05\xf8\xbb\x18\x80\x02R\x05slots\x12*\n" +
 	"\x05state\x18\x06 \x01(\x0e2\x14.tandem.v1.NodeStateR\x05state\x12\x1a\n" +
 	"\bcordoned\x18\a \x01(\bR\bcordoned\x12#\n" +
 	"\ragent_version\x18\b \x01(\tR\fagentVersion\x12)\n" +
@@ -1268,19 +1268,19 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x0eGetNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"9\n" +
 	"\x0fGetNodeResponse\x12&\n" +
-	"\x04node\x18\x01 \x01(\v2\x12.tandem.v1.NodeUseR\x04node\"t\n" +
+	"\x04node\x18\x01 \x01(\v2\x12.tandem.v1.NodeUseR\x04node\"{\n" +
 	"\x11CordonNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
-	"\bcordoned\x18\x02 \x01(\bR\bcordoned\x12\x1d\n" +
+	"\bcordoned\x18\x02 \x01(\bR\bcordoned\x12$\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\x12\x14\n" +
+	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\x12\x14\n" +
 	"\x05drain\x18\x04 \x01(\bR\x05drain\"9\n" +
 	"\x12CordonNodeResponse\x12#\n" +
-	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"B\n" +
+	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"I\n" +
 	"\x11RemoveNodeRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"\x14\n" +
+	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"\x14\n" +
 	"\x12RemoveNodeResponse\"\x12\n" +
 	"\x10ListPoolsRequest\":\n" +
 	"\x11ListPoolsResponse\x12%\n" +
@@ -1372,6 +1372,7 @@ func file_tandem_v1_node_proto_init() {
 	if File_tandem_v1_node_proto != nil {
 		return
 	}
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_reason_proto_init()
 	type x struct{}

@@ -1358,7 +1358,7 @@ var File_tandem_v1_spec_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x16tandem/v1/search.proto\"\x83\x05\n" +
+	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/search.proto\"\x83\x05\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -1458,10 +1458,10 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\x04keep\x18\x02 \x01(\v2\x13.tandem.v1.KeepSpecR\x04keep\"6\n" +
 	"\bKeepSpec\x12\x12\n" +
 	"\x04best\x18\x01 \x01(\x05R\x04best\x12\x16\n" +
-	"\x06latest\x18\x02 \x01(\x05R\x06latest\"b\n" +
+	"\x06latest\x18\x02 \x01(\x05R\x06latest\"h\n" +
 	"\vPublishSpec\x12\x14\n" +
-	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
-	"\aaliases\x18\x02 \x03(\tR\aaliases\x12#\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1e\n" +
+	"\aaliases\x18\x02 \x03(\tB\x04\xf8\xbb\x18@R\aaliases\x12#\n" +
 	"\rcheckpoint_id\x18\x03 \x01(\tR\fcheckpointId\"G\n" +
 	"\n" +
 	"ReplaySpec\x12#\n" +
@@ -1529,6 +1529,7 @@ func file_tandem_v1_spec_proto_init() {
 	if File_tandem_v1_spec_proto != nil {
 		return
 	}
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_search_proto_init()
 	file_tandem_v1_spec_proto_msgTypes[0].OneofWrappers = []any{}
 	file_tandem_v1_spec_proto_msgTypes[1].OneofWrappers = []any{

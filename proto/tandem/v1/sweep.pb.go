@@ -1732,7 +1732,7 @@ var File_tandem_v1_sweep_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xae\x05\n" +
+	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xae\x05\n" +
 	"\x05Sweep\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tevent_seq\x18\x02 \x01(\x03R\beventSeq\x12\x1f\n" +
@@ -1841,20 +1841,20 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\x05after\x18\x02 \x01(\x03R\x05after\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x05R\x05limit\"H\n" +
 	"\x17ListSweepEventsResponse\x12-\n" +
-	"\x06events\x18\x01 \x03(\v2\x15.tandem.v1.SweepEventR\x06events\"b\n" +
+	"\x06events\x18\x01 \x03(\v2\x15.tandem.v1.SweepEventR\x06events\"i\n" +
 	"\x12ExtendSweepRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
-	"max_trials\x18\x02 \x01(\x05R\tmaxTrials\x12\x1d\n" +
+	"max_trials\x18\x02 \x01(\x05R\tmaxTrials\x12$\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"=\n" +
+	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"=\n" +
 	"\x13ExtendSweepResponse\x12&\n" +
-	"\x05sweep\x18\x01 \x01(\v2\x10.tandem.v1.SweepR\x05sweep\"\\\n" +
+	"\x05sweep\x18\x01 \x01(\v2\x10.tandem.v1.SweepR\x05sweep\"c\n" +
 	"\x15StopSweepTrialRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
-	"\x05trial\x18\x02 \x01(\x05R\x05trial\x12\x1d\n" +
+	"\x05trial\x18\x02 \x01(\x05R\x05trial\x12$\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"@\n" +
+	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"@\n" +
 	"\x16StopSweepTrialResponse\x12&\n" +
 	"\x05trial\x18\x01 \x01(\v2\x10.tandem.v1.TrialR\x05trial*\xb6\x01\n" +
 	"\fTrialOutcome\x12\x1d\n" +
@@ -1970,6 +1970,7 @@ func file_tandem_v1_sweep_proto_init() {
 		return
 	}
 	file_tandem_v1_job_proto_init()
+	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_spec_proto_init()

@@ -20,7 +20,7 @@ TEST_PARALLEL ?= 2
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(BUILD)/tandem-setup ## Find or install libtorch and make the compiler's flags for it
@@ -104,6 +104,11 @@ gpu: build $(BUILD)/tandem-check ## Run the engine's tests on a CUDA device; wit
 	  echo "There is no CUDA device here, or libtorch was built without CUDA (see: bin/tandem-engine devices). Not run on CUDA:"; \
 	  $(ENGINE_ENV) go test -list '^Test' $(GPU_PACKAGES) | grep '^Test' | sed 's/^/  /'; \
 	fi
+
+# Not part of test, for it needs root, a Debian mirror and some 20 minutes. Run it before a change of worker/torch is called done.
+.PHONY: libtorch2
+libtorch2: ## Run the tests on libtorch 2 (SUITE=trixie or sid, CUDA=1 to link with CUDA, COMMAND='make build')
+	@.ci/libtorch2 $(COMMAND)
 
 .PHONY: mutants
 mutants: setup $(BUILD)/tandem-check ## Plant a fault for each promise: the tests must notice it (takes some 10 minutes)

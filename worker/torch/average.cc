@@ -61,7 +61,7 @@ class AtOnce : public Average {
   }
 
   void after_backward() override {
-    at::NoGradGuard no_grad;
+    c10::NoGradGuard no_grad;
     const auto share = at::native::wrapped_scalar_tensor(1.0 / group_.size());
     for (size_t i = 0; i < parts_.size(); i++) {
       const auto& grad = params_[i].second.grad();

@@ -119,7 +119,7 @@ void load_strict(const NamedTensors& into, const NamedTensors& from) {
     for (const auto& t : from)
       if (!wanted.count(t.first)) throw Failure(TDM_STATE, t.first + " is not known here");
   }
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   for (const auto& t : into) t.second.detach().copy_(given[t.first]);
 }
 
@@ -222,7 +222,7 @@ tdm_status tdm_device_get(int32_t index, tdm_device_info* out) {
 
 tdm_status tdm_matmul_seconds(int32_t n, double* seconds) {
   return guarded([&] {
-    at::NoGradGuard no_grad;
+    c10::NoGradGuard no_grad;
     auto a = at::ones({n, n}), b = at::ones({n, n});
     *seconds = 1e9;
     for (int i = 0; i < 3; i++) {

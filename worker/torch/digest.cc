@@ -59,7 +59,7 @@ bool finite(const float* data, int64_t n) {
 } // namespace
 
 uint64_t digest(const NamedTensors& state) {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   uint64_t h = state.size();
   for (const auto& entry : state) {
     auto t = entry.second.detach();
@@ -75,7 +75,7 @@ uint64_t digest(const NamedTensors& state) {
 }
 
 bool all_finite(const NamedTensors& state) {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   for (const auto& entry : state) {
     auto t = entry.second.detach();
     if (!t.is_floating_point() || t.numel() == 0) continue;

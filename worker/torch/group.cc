@@ -150,21 +150,22 @@ void abort_nccl(T&, long) {}
 #endif
 
 #if TORCH_VERSION_MAJOR >= 2
-// Since 2.0 a ProcessGroup is a front for one Backend per device type.
-template <typename B>
+// Since 2.0 a ProcessGroup is a front for one Backend per device type. PG is always c10d's: as a parameter, for the options that
+// its constructor wanted at first are gone from later headers.
+template <typename B, typename PG = c10d::ProcessGroup>
 c10::intrusive_ptr<c10d::ProcessGroup> front(const c10::intrusive_ptr<c10d::Store>& store,
                                              int rank, int size, c10::DeviceType device,
                                              c10d::ProcessGroup::BackendType type,
                                              const c10::intrusive_ptr<B>& backend) {
-  using PG = c10d::ProcessGroup;
   c10::intrusive_ptr<PG> pg;
-  if constexpr (std::is_constructible_v<PG, const c10::intrusive_ptr<c10d::Store>&, int, int>)
+  if constexpr (std::is_constructible_v<PG, const c10::intrusive_ptr<c10d::Store>&, int, int>) {
     pg = c10::make_intrusive<PG>(store, rank, size);
-  else
-    pg = c10::make_intrusive<PG>(store, rank, size, PG::Options::create("undefined"));
-  pg->setBackend(device, type, backend);
-  if constexpr (std::is_constructible_v<PG, const c10::intrusive_ptr<c10d::Store>&, int, int>)
+    pg->setBackend(device, type, backend);
     pg->setDefaultBackend(type);
+  } else {
+    pg = c10::make_intrusive<PG>(store, rank, size, PG::Options::create("undefined"));
+    pg->setBackend(device, type, backend);
+  }
   return pg;
 }
 #endif

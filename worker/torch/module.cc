@@ -99,7 +99,7 @@ tdm_status tdm_module_to(tdm_module m, tdm_device device) {
 
 tdm_status tdm_module_double(tdm_module m) {
   return guarded([&] {
-    at::NoGradGuard no_grad;
+    c10::NoGradGuard no_grad;
     for (const auto& list : {parameters_of(as_module(m)), buffers_of(as_module(m))})
       for (const auto& t : list)
         if (t.second.is_floating_point()) t.second.set_data(t.second.to(at::kDouble));
@@ -146,7 +146,7 @@ tdm_status tdm_module_load(tdm_module m, const tdm_tensors* list) {
 
 tdm_status tdm_module_forward(tdm_module m, tdm_tensor in, tdm_tensor* out) {
   return guarded([&] {
-    at::NoGradGuard no_grad;
+    c10::NoGradGuard no_grad;
     const auto& x = *static_cast<at::Tensor*>(in);
     c10::OptionalDeviceGuard device(x.device());
     *out = new at::Tensor(forward(as_module(m), x));

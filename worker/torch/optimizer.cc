@@ -124,7 +124,7 @@ Optimizer::Optimizer(const tdm_trainer_config& config, std::vector<at::Tensor> p
 }
 
 void Optimizer::step(const std::vector<at::Tensor>& grads, double scale, double lr) {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   const int64_t t = *steps_.data_ptr<int64_t>() += 1;
   Coefficients c{scale, lr, 1 - std::pow(config_.beta1, t), 1 - std::pow(config_.beta2, t)};
   std::vector<at::Tensor> params, rest;

@@ -3,7 +3,6 @@
 #include "fault.h"
 
 #include <ATen/Context.h>
-#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
@@ -28,7 +27,7 @@ constexpr int64_t kPieceBytes = 4 << 20;
 // All tensors become root's, at once, when all have come.
 void broadcast(Group& group, const std::vector<at::Tensor>& tensors, int root,
                const std::function<void()>& before_last = [] {}) {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   int64_t total = 0;
   for (const auto& t : tensors) total += static_cast<int64_t>(t.nbytes());
   auto bytes = at::empty({total}, at::kByte);
@@ -191,7 +190,7 @@ void Trainer::keep_buffers() {
 }
 
 void Trainer::restore_buffers() {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   auto now = buffers();
   for (size_t i = 0; i < now.size(); i++) now[i].detach().copy_(kept_buffers_[i]);
 }
@@ -392,7 +391,7 @@ void Trainer::update(const std::vector<at::Tensor>& grads, double scale, double 
 }
 
 tdm_eval_result Trainer::evaluate(const Batch& batch) {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   c10::OptionalDeviceGuard guard(device_);
   tdm_eval_result result{};
   result.rows = batch.x_shape[0];

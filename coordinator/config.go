@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"tandem.dev/coordinator/door"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/s3"
@@ -38,13 +39,15 @@ type Config struct {
 	NodeTimeout time.Duration
 	// Version of the program, as clients see it.
 	Version string
+	// Limits of what is served at once, and to whom.
+	Limits door.Limits
 }
 
 // DefaultConfig is for one machine; DataDir and Storage are the caller's.
 func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:7070", GossipListen: "127.0.0.1:7071",
-		Heartbeat: 500 * time.Millisecond, NodeTimeout: 10 * time.Second, Version: "dev",
+		Heartbeat: 500 * time.Millisecond, NodeTimeout: 10 * time.Second, Version: "dev", Limits: door.DefaultLimits(),
 	}
 }
 
@@ -61,7 +64,7 @@ func (c Config) Validate() error {
 	if c.Heartbeat < 10*time.Millisecond || c.NodeTimeout < time.Second {
 		return errors.New("coordinator: the heartbeat must be at least 10ms and the node time-out at least 1s")
 	}
-	return nil
+	return c.Limits.Validate()
 }
 
 func (c Config) pkiDir() string  { return filepath.Join(c.DataDir, "pki") }

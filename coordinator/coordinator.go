@@ -15,6 +15,7 @@ import (
 
 	"tandem.dev/coordinator/api"
 	"tandem.dev/coordinator/consensus"
+	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/gateway"
 	"tandem.dev/coordinator/leader"
 	"tandem.dev/coordinator/pki"
@@ -36,15 +37,18 @@ type Coordinator struct {
 	state   *state.State
 	board   *api.Board
 	objects *objects
+	crowd   *door.Crowd
 	port    *port
 	gossip  *gossip.Gossip
 	node    *consensus.Node
 	handler http.Handler
+	held    func() int64 // bytes of requests held now
 	loops   []leader.Loop
 
 	coordinators *http.Client // proves to be a coordinator
 	agents       clients
 
+	waits atomic.Pointer[string] // what has to come before the coordinator is ready
 	ready chan struct{}
 }
 
@@ -79,7 +83,8 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 	c.objects = &objects{state: c.state, open: deps.OpenStore}
 	c.coordinators = c.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
 	c.agents = clients{creds: c.creds, byNode: map[string]*http.Client{}}
-	c.port = newPort(listener, address, c.creds, c.removed, deps.Log)
+	c.crowd = door.NewCrowd(listener, cfg.Limits, c.crowded)
+	c.port = newPort(c.crowd, address, c.creds, c.removed, deps.Log)
 	if err := c.openGossip(address); err != nil {
 		return nil, err
 	}
@@ -138,7 +143,7 @@ func (c *Coordinator) wire() error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&collector{c})
 	apiCfg := api.DefaultConfig()
-	apiCfg.Version = c.cfg.Version
+	apiCfg.Version, apiCfg.Limits = c.cfg.Version, c.cfg.Limits
 	a, err := api.New(apiCfg, api.Deps{
 		Consensus: c.node, Voters: c.node, State: c.state, Board: c.board, Store: c.objects.get, Members: c.gossip.Members,
 		CA: c.ca, Self: c.creds, Peer: c.clusterClient, Log: c.log,
@@ -146,6 +151,7 @@ func (c *Coordinator) wire() error {
 	if err != nil {
 		return err
 	}
+	c.held = a.Held
 	gatewayCfg := gateway.DefaultConfig()
 	gatewayCfg.Version = c.cfg.Version
 	g, err := gateway.New(gatewayCfg, gateway.Deps{
@@ -194,8 +200,11 @@ func (c *Coordinator) Run(ctx context.Context) error {
 
 // prepare does what must be done before the coordinator is ready.
 func (c *Coordinator) prepare(ctx context.Context) error {
+	joining, probing := "the coordinator is starting: it waits for the others to make it a voter", "the coordinator is starting: it waits for the object store to answer"
+	c.waits.Store(&joining)
 	err := c.enlist(ctx)
 	if err == nil {
+		c.waits.Store(&probing)
 		err = c.probe(ctx)
 	}
 	if ctx.Err() != nil {
@@ -220,6 +229,9 @@ func (c *Coordinator) readiness() error {
 	select {
 	case <-c.ready:
 	default:
+		if why := c.waits.Load(); why != nil {
+			return errors.New(*why)
+		}
 		return errors.New("the coordinator is starting")
 	}
 	if _, address := c.node.Leader(); address == "" {

@@ -30,6 +30,8 @@ func (m *collector) Collect(out chan<- prometheus.Metric) {
 	m.jobs(v, emit)
 	m.nodes(v, emit)
 	m.raft(emit)
+	emit(gauge("connections", "Connections that are open to this coordinator."), float64(m.c.crowd.Open()))
+	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.held()))
 }
 
 type emitter func(d *prometheus.Desc, value float64, labels ...string)

@@ -39,7 +39,7 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 	mux.Handle("/v2", a.Viewers(g))
 	mux.Handle("/v2/", a.Viewers(g))
 	mux.Handle("/", services)
-	return door.Timed(mux, api.DefaultConfig().Pace), nil
+	return door.Timed(mux, c.cfg.Limits.Pace), nil
 }
 
 func plain(w http.ResponseWriter, status int, text string) {
@@ -58,7 +58,7 @@ func (c *Coordinator) serve(ctx context.Context) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          log.New(quiet{c.log}, "", 0),
 		// An agent whose machine is gone must not look as if it had a session.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -75,6 +75,11 @@ func (c *Coordinator) serve(ctx context.Context) error {
 	}
 	<-stopped
 	return nil
+}
+
+// crowded is told of connections beyond the limits.
+func (c *Coordinator) crowded(from string) {
+	c.log.Debug().Str("from", from).Msg("connection closed: too many are open, see --max-connections")
 }
 
 // quiet passes the server's own log on: it is about clients that misbehave.

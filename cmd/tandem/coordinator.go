@@ -9,9 +9,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/coordinator"
+	"tandem.dev/coordinator/door"
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -23,6 +25,8 @@ type coordinatorOptions struct {
 	context   string
 	secretKey string // file
 	storageCA string // file
+	heldMiB   int64  // of one token
+	allMiB    int64  // of all of them
 	logs      logOptions
 }
 
@@ -55,6 +59,7 @@ or TANDEM_JOIN_TOKEN). Later starts need none of this; the store is fixed when t
 	f.StringSliceVar(&cfg.Hosts, "host", nil, "more names and addresses for the certificate")
 	f.DurationVar(&cfg.Heartbeat, "heartbeat", cfg.Heartbeat, "how long a follower waits for its leader; 250ms on a fast network")
 	f.DurationVar(&cfg.NodeTimeout, "node-timeout", cfg.NodeTimeout, "how long nothing may be heard of a node before it is lost")
+	limitFlags(f, &cfg.Limits, &o)
 	f.StringSliceVar(&o.join, "join", nil, "host:port of coordinators of the cluster to join")
 	f.StringVar(&o.tokenFile, "token-file", "", "file with the join token")
 	f.StringVar(&o.context, "write-context", "", "write a context of this name for the administrator; only where the cluster was founded")
@@ -70,6 +75,18 @@ or TANDEM_JOIN_TOKEN). Later starts need none of this; the store is fixed when t
 	return cmd
 }
 
+// limitFlags are the limits of what is served, docs/operations.md.
+func limitFlags(f *pflag.FlagSet, l *door.Limits, o *coordinatorOptions) {
+	f.IntVar(&l.Connections, "max-connections", l.Connections, "connections open at once")
+	f.IntVar(&l.PerAddress, "max-connections-per-address", l.PerAddress, "connections open at once from one address; 0: no limit of its own, for a coordinator behind a proxy")
+	f.Float64Var(&l.Rate, "token-rate", l.Rate, "calls a second of one token on average; a node four times as many")
+	f.IntVar(&l.Burst, "token-burst", l.Burst, "calls of one token at once before the rate counts")
+	f.IntVar(&l.Calls, "token-calls", l.Calls, "calls of one token served at once; more wait for their turn")
+	f.IntVar(&l.Streams, "token-streams", l.Streams, "streams, uploads and inference requests of one token open at once")
+	f.Int64Var(&o.heldMiB, "token-held-mib", l.Held>>20, "MiB of requests of one token held in memory at once")
+	f.Int64Var(&o.allMiB, "max-held-mib", l.HeldAll>>20, "MiB of requests of all tokens and nodes held in memory at once")
+}
+
 func (a *app) coordinate(ctx context.Context, cfg coordinator.Config, o coordinatorOptions) error {
 	log, err := a.logger(o.logs)
 	if err != nil {
@@ -78,9 +95,11 @@ func (a *app) coordinate(ctx context.Context, cfg coordinator.Config, o coordina
 	if err := a.storageSecrets(cfg.Storage, o); err != nil {
 		return err
 	}
+	cfg.Limits.Held, cfg.Limits.HeldAll = o.heldMiB<<20, o.allMiB<<20
 	if err := cfg.Validate(); err != nil {
 		return &usageError{err}
 	}
+	go door.KeepMemory(ctx)
 	if len(o.join) > 0 {
 		// A folder that has joined already needs no token: a service can keep its command line.
 		_, err := identity.Load(filepath.Join(cfg.DataDir, "pki"))

@@ -57,8 +57,8 @@ type Config struct {
 	MaxJoin int64
 	// Joins is how many of those are served at once.
 	Joins int
-	// Pace is the slowest body that is read.
-	Pace door.Pace
+	// Limits of what is served at once, and to whom.
+	Limits door.Limits
 	// Beat is the longest time between two messages of a session.
 	Beat time.Duration
 	// LogPoll is the time between looks for new log lines of a job that is followed.
@@ -71,17 +71,17 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		MaxArtifact: 16 << 30, MaxMessage: 8 << 20, MaxRequest: 1<<20 + 64<<10, MaxJoin: 16 << 10, Joins: 16,
-		Pace: door.Pace{Grace: 15 * time.Second, Rate: 4 << 10},
-		Beat: 4 * time.Second, LogPoll: time.Second, LogSweep: 30 * time.Second,
+		Limits: door.DefaultLimits(),
+		Beat:   4 * time.Second, LogPoll: time.Second, LogSweep: 30 * time.Second,
 	}
 }
 
 // Validate says what is wrong.
 func (c Config) Validate() error {
-	if c.MaxArtifact <= 0 || c.MaxMessage <= 0 || c.MaxRequest <= 0 || c.MaxJoin <= 0 || c.Joins <= 0 || c.Pace.Grace <= 0 || c.Pace.Rate <= 0 || c.Beat <= 0 || c.LogPoll <= 0 || c.LogSweep <= 0 {
+	if c.MaxArtifact <= 0 || c.MaxMessage <= 0 || c.MaxRequest <= 0 || c.MaxJoin <= 0 || c.Joins <= 0 || c.Beat <= 0 || c.LogPoll <= 0 || c.LogSweep <= 0 {
 		return errors.New("api: limits and times must be greater than 0")
 	}
-	return nil
+	return c.Limits.Validate()
 }
 
 // Deps of the API.
@@ -109,7 +109,10 @@ type API struct {
 	deps   Deps
 	router *router
 	joins  *semaphore.Weighted // calls of those who are not known yet
-	adding sync.Mutex          // coordinators join and leave one at a time
+	// verify lets one data set be read at a time: a shard of it is in memory three times.
+	verify  *semaphore.Weighted
+	callers *door.Callers
+	adding  sync.Mutex // coordinators join and leave one at a time
 }
 
 // compressFrom is how many bytes an answer has at least that is compressed: for a small one, such as that to a report, it costs more
@@ -125,7 +128,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &API{cfg: cfg, deps: deps, router: routes, joins: semaphore.NewWeighted(int64(cfg.Joins))}, nil
+	return &API{cfg: cfg, deps: deps, router: routes, joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1), callers: door.NewCallers(cfg.Limits)}, nil
 }
 
 // Handler serves all services: Connect, gRPC and gRPC-Web at /tandem.v1.<Service>/<Method>, REST at /v1/... . Who asks, and whether

@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/schema"
@@ -30,6 +31,10 @@ type Principal struct {
 	Role string
 	// Node is the id of the node; empty for a token.
 	Node string
+	// Token is the id of the token; empty for a node.
+	Token string
+	// Address it asks from, without the port.
+	Address string
 }
 
 type principalKey struct{}
@@ -41,36 +46,41 @@ func From(ctx context.Context) Principal {
 }
 
 func (a *API) principal(r *http.Request) (Principal, error) {
+	address := door.Address(r.RemoteAddr)
 	if id, ok := identity.Peer(r.TLS); ok && id.Cluster == a.deps.Self.Identity.Cluster {
 		if removed, ok := a.deps.State.View().RemovedNode(id.Node); ok {
 			return Principal{}, &refusal{connect.CodePermissionDenied, state.WhyRemoved(removed)}
 		}
-		return Principal{Name: id.Node, Role: string(id.Role), Node: id.Node}, nil
+		return Principal{Name: id.Node, Role: string(id.Role), Node: id.Node, Address: address}, nil
 	}
 	header := r.Header.Get("Authorization")
 	if header == "" {
-		return Principal{}, nil
+		return Principal{Address: address}, nil
 	}
 	scheme, secret, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return Principal{}, ErrUnauthenticated
 	}
-	t, err := a.token(r.Context(), strings.TrimSpace(secret))
+	t, err := a.token(r.Context(), address, strings.TrimSpace(secret))
 	if err != nil {
 		return Principal{}, err
 	}
 	if t == nil || t.GetJoin() {
 		return Principal{}, ErrUnauthenticated
 	}
-	return Principal{Name: t.GetName(), Role: t.GetRole()}, nil
+	return Principal{Name: t.GetName(), Role: t.GetRole(), Token: t.GetId(), Address: address}, nil
 }
 
 // token finds the token of a secret; nil when there is none that is valid. A token made a moment ago on another
-// coordinator may not be here yet, so one that is not found is looked up once more in the state as it is.
-func (a *API) token(ctx context.Context, secret string) (*tandemv1.Token, error) {
+// coordinator may not be here yet, so one that is not found is looked up once more in the state as it is: that asks the leader, and
+// is done for an address so many times only.
+func (a *API) token(ctx context.Context, address, secret string) (*tandemv1.Token, error) {
 	hash := identity.HashToken(secret)
 	t, ok := a.deps.State.View().TokenBySHA256(hash)
 	if !ok {
+		if err := a.callers.Stranger(address); err != nil {
+			return nil, err
+		}
 		v, err := a.view(ctx)
 		if err != nil {
 			return nil, err

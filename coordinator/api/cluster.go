@@ -57,7 +57,7 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 	if err != nil {
 		return nil, &plainError{ErrUnauthenticated, err.Error()}
 	}
-	row, err := a.token(ctx, token.String())
+	row, err := a.token(ctx, From(ctx).Address, token.String())
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,11 @@ var (
 	datasetFileRE = regexp.MustCompile(`^(manifest\.json|[a-z]+-[0-9]{5}\.arrow)$`)
 )
 
-const maxDatasetManifest = 32 << 20
+const (
+	maxDatasetManifest = 32 << 20
+	// maxShard is the largest shard that is verified here, in bytes: those that the CLI makes have 64 MiB of numbers.
+	maxShard = 72 << 20
+)
 
 // datasetPrefix is where the objects of a dataset are.
 func datasetPrefix(datasetID string) string { return "datasets/" + datasetID }
@@ -46,7 +50,11 @@ func (a datasets) CreateDataset(ctx context.Context, req *connect.Request[tandem
 	if err != nil {
 		return nil, err
 	}
+	if err := a.verify.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("wait for another data set to be verified: %w", err)
+	}
 	row, err := uploaded(ctx, store, req.Msg)
+	a.verify.Release(1)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +97,17 @@ func uploaded(ctx context.Context, store storage.Store, req *tandemv1.CreateData
 	sum := sha256.Sum256(raw)
 	if got := hex.EncodeToString(sum[:]); got != req.GetManifestSha256() {
 		return nil, precondition(fmt.Sprintf("the uploaded manifest has SHA-256 %s, not %s: upload it again", got, req.GetManifestSha256()))
+	}
+	opened, err := dataset.Open(ctx, store, prefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, split := range opened.Manifest.Splits {
+		for _, sh := range split.Shards {
+			if sh.Bytes > maxShard {
+				return nil, invalid(fmt.Sprintf("shard %s has %d bytes, at most %d are allowed: make smaller ones, as tandem dataset create does", sh.Key, sh.Bytes, maxShard))
+			}
+		}
 	}
 	m, err := dataset.Verify(ctx, store, prefix)
 	if err != nil {

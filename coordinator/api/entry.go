@@ -25,17 +25,22 @@ type call struct {
 	open    bool                  // anybody may make it, known or not
 	limit   int64                 // of its body, in bytes; 0: none
 	whole   bool                  // the body is one message, which is read and unpacked before the call is passed on
+	kind    door.Kind
+	weight  int64 // bytes of memory for each byte of the body
 }
 
 // callOf finds out what a request to the services means. A path that means nothing is for viewers: they are told so.
 func (a *API) callOf(r *http.Request) call {
 	name := a.router.find(r)
 	if name == "" {
-		return call{name: r.URL.Path, allowed: mayLook, limit: int64(a.cfg.MaxRequest)}
+		return call{name: r.URL.Path, allowed: mayLook, limit: int64(a.cfg.MaxRequest), weight: door.MessageWeight}
 	}
 	c := call{
 		name: name, open: schema.Access(name) == open, limit: int64(a.cfg.MaxRequest), whole: r.URL.Path != name || r.Header.Get("Content-Encoding") != "",
-		allowed: func(p Principal) error { return p.allowed(name) },
+		allowed: func(p Principal) error { return p.allowed(name) }, weight: door.MessageWeight,
+	}
+	if a.router.streams(name) {
+		c.kind = door.Stream
 	}
 	switch {
 	case c.open:
@@ -43,7 +48,7 @@ func (a *API) callOf(r *http.Request) call {
 	case schema.Access(name) == coordinator:
 		c.limit = int64(a.cfg.MaxMessage)
 	case a.router.uploads(name):
-		c.limit = 0
+		c.limit, c.weight = 0, 0
 	}
 	return c
 }
@@ -61,7 +66,9 @@ func mayLook(p Principal) error {
 
 // Viewers lets in who may look, nodes among them, to what is not a service. The body is limited in time, not in size.
 func (a *API) Viewers(next http.Handler) http.Handler {
-	return a.admit(next, func(r *http.Request) call { return call{name: r.URL.Path, allowed: mayLook} })
+	return a.admit(next, func(r *http.Request) call {
+		return call{name: r.URL.Path, allowed: mayLook, kind: door.Stream, weight: 1} // an answer of a model may take a minute
+	})
 }
 
 // admit lets a request in when its caller may make it. That is found out from the connection's certificate or the bearer token, the
@@ -82,19 +89,22 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 		if p.Role != "" {
 			w.Header().Set(identity.CoordinatorsHeader, strings.Join(a.coordinators(), ","))
 		}
-		if c.open {
-			if !a.joins.TryAcquire(1) {
-				door.Unread(w, r)
-				w.Header().Set("Retry-After", "1")
-				writeError(w, r, connect.NewError(connect.CodeResourceExhausted, errors.New("too many nodes join at once: try again in a moment")))
-				return
-			}
-			defer a.joins.Release(1)
+		leave, hold, err := a.enter(r.Context(), p, c)
+		if err != nil {
+			door.Unread(w, r)
+			writeError(w, r, err)
+			return
 		}
+		defer leave()
 		r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = door.NewBody(w, r, a.cfg.Pace, c.limit)
-			if c.whole && !a.readWhole(w, r, c.limit) {
+			if err := hold(reserved(r, c)); err != nil {
+				door.Unread(w, r)
+				writeError(w, r, err)
+				return
+			}
+			r.Body = door.NewBody(w, r, a.cfg.Limits.Pace, c.limit, func(n int64) error { return hold(n * c.weight) })
+			if c.whole && !a.readWhole(w, r, c.limit, func(n int64) error { return hold(n * c.weight) }) {
 				return
 			}
 		}
@@ -102,9 +112,47 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 	})
 }
 
+// enter counts a call of who is known among its own; those who are not may make few at once, all together. Coordinators are not
+// counted: they speak for all others.
+func (a *API) enter(ctx context.Context, p Principal, c call) (leave func(), hold func(int64) error, err error) {
+	switch {
+	case p.Role == "":
+		if !a.joins.TryAcquire(1) {
+			return nil, nil, fmt.Errorf("too many nodes join at once: %w", door.ErrBusy)
+		}
+		return func() { a.joins.Release(1) }, free, nil
+	case p.Role == string(identity.RoleCoordinator):
+		return func() {}, free, nil
+	}
+	visit, err := a.callers.Enter(ctx, p.Token+p.Node, p.Node != "", c.kind)
+	if err != nil {
+		return nil, nil, err
+	}
+	return visit.Leave, visit.Hold, nil
+}
+
+func free(int64) error { return nil }
+
+// Held is how many bytes of requests are held in memory now, as they count.
+func (a *API) Held() int64 { return a.callers.Held() }
+
+// reserved is what a body may take beyond the bytes that are counted as they are read: nobody knows what packed messages of a stream
+// become, and an upload is never held whole.
+func reserved(r *http.Request, c call) int64 {
+	if c.weight == 0 {
+		return 2 << 20
+	}
+	for _, h := range []string{"Grpc-Encoding", "Connect-Content-Encoding"} {
+		if v := r.Header.Get(h); v != "" && v != "identity" {
+			return c.limit * c.weight / 2
+		}
+	}
+	return 0
+}
+
 // readWhole reads a body that is one message, and unpacks it: what it becomes is what has a limit, and REST's statuses for that are
 // none that the transcoder knows. It answers itself and returns false when the body is not within its limits.
-func (a *API) readWhole(w http.ResponseWriter, r *http.Request, limit int64) bool {
+func (a *API) readWhole(w http.ResponseWriter, r *http.Request, limit int64, hold func(int64) error) bool {
 	refuse := func(status int, code connect.Code, message string) bool {
 		door.Unread(w, r)
 		if strings.HasPrefix(r.URL.Path, procedurePrefix) {
@@ -114,6 +162,7 @@ func (a *API) readWhole(w http.ResponseWriter, r *http.Request, limit int64) boo
 		}
 		return false
 	}
+	packed := false
 	var src io.Reader = r.Body
 	switch encoding := r.Header.Get("Content-Encoding"); encoding {
 	case "", "identity":
@@ -122,7 +171,7 @@ func (a *API) readWhole(w http.ResponseWriter, r *http.Request, limit int64) boo
 		if err != nil {
 			return refuse(http.StatusBadRequest, connect.CodeInvalidArgument, "the body of the request is not gzip, as its Content-Encoding says")
 		}
-		src = unpacked
+		src, packed = unpacked, true
 	default:
 		return refuse(http.StatusUnsupportedMediaType, connect.CodeUnimplemented, fmt.Sprintf("Content-Encoding %q is not supported: send the body as it is, or as gzip", encoding))
 	}
@@ -130,6 +179,9 @@ func (a *API) readWhole(w http.ResponseWriter, r *http.Request, limit int64) boo
 	switch {
 	case errors.Is(err, door.ErrTooLarge) || int64(len(body)) > limit:
 		return refuse(http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, fmt.Sprintf("the body of the request is too large: the limit is %d bytes", limit))
+	case errors.Is(err, door.ErrBusy) || packed && hold(int64(len(body))) != nil:
+		w.Header().Set("Retry-After", "1")
+		return refuse(http.StatusTooManyRequests, connect.CodeResourceExhausted, "too many requests are held at once: try again in a moment")
 	case errors.Is(err, door.ErrTooSlow):
 		return refuse(http.StatusRequestTimeout, connect.CodeDeadlineExceeded, err.Error())
 	case err != nil:

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem.dev/coordinator/consensus"
+	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/limit"
 	"tandem.dev/proto/say"
@@ -51,6 +52,7 @@ func codes() []struct {
 		{ErrDenied, connect.CodePermissionDenied},
 		{errInvalid, connect.CodeInvalidArgument},
 		{limit.ErrLimit, connect.CodeInvalidArgument},
+		{door.ErrBusy, connect.CodeResourceExhausted},
 		{errPrecondition, connect.CodeFailedPrecondition},
 		{state.ErrNotFound, connect.CodeNotFound},
 		{state.ErrAmbiguous, connect.CodeInvalidArgument},
@@ -142,6 +144,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if ce.Code() == connect.CodeUnauthenticated {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="tandem"`)
+	}
+	if errors.Is(err, door.ErrBusy) {
+		w.Header().Set("Retry-After", "1")
 	}
 	if ew := connect.NewErrorWriter(); strings.HasPrefix(r.URL.Path, procedurePrefix) && ew.IsSupported(r) {
 		_ = ew.Write(w, r, err) // the client is gone: nobody to tell

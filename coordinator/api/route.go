@@ -88,6 +88,12 @@ func (t *router) find(r *http.Request) string {
 	return string(name)
 }
 
+// streams tells whether a procedure stays open.
+func (t *router) streams(procedure string) bool {
+	m, ok := t.methods[procedure]
+	return ok && (m.IsStreamingClient() || m.IsStreamingServer())
+}
+
 // uploads tells whether a procedure takes a stream of messages, whose sum has no limit.
 func (t *router) uploads(procedure string) bool {
 	m, ok := t.methods[procedure]

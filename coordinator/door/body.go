@@ -33,13 +33,15 @@ type Body struct {
 	pace   Pace
 	limit  int64
 	left   int64
-	credit time.Duration // how long the client may keep the reader waiting now
+	hold   func(int64) error // counts what was read
+	credit time.Duration     // how long the client may keep the reader waiting now
 	ended  error
 }
 
-// NewBody puts the body of r under limits: at most limit bytes; no limit when it is 0. w is the writer that the server made.
-func NewBody(w http.ResponseWriter, r *http.Request, pace Pace, limit int64) *Body {
-	return &Body{body: r.Body, conn: http.NewResponseController(w), pace: pace, limit: limit, left: limit, credit: pace.Grace}
+// NewBody puts the body of r under limits: at most limit bytes; no limit when it is 0. hold counts what is read, and may refuse more
+// with ErrBusy. w is the writer that the server made.
+func NewBody(w http.ResponseWriter, r *http.Request, pace Pace, limit int64, hold func(int64) error) *Body {
+	return &Body{body: r.Body, conn: http.NewResponseController(w), pace: pace, limit: limit, left: limit, credit: pace.Grace, hold: hold}
 }
 
 // Read implements io.Reader.
@@ -61,6 +63,9 @@ func (b *Body) Read(p []byte) (int, error) {
 			return 0, b.end(connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("%w: the limit is %d bytes", ErrTooLarge, b.limit)))
 		}
 	}
+	if held := b.hold(int64(n)); held != nil {
+		return 0, b.end(Refusal(held))
+	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), err == nil && b.credit <= 0:
 		return n, b.end(connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("%w: it must come with at least %d bytes a second", ErrTooSlow, b.pace.Rate)))
@@ -70,6 +75,13 @@ func (b *Body) Read(p []byte) (int, error) {
 		return n, b.end(err)
 	}
 	return n, nil
+}
+
+// Refusal is the Connect error of an ErrBusy.
+func Refusal(err error) *connect.Error {
+	ce := connect.NewError(connect.CodeResourceExhausted, err)
+	ce.Meta().Set("Retry-After", "1")
+	return ce
 }
 
 func (b *Body) end(err error) error {

@@ -35,6 +35,9 @@ func post(t *testing.T, s *httptest.Server, body io.Reader) int {
 	return res.StatusCode
 }
 
+// free lets everything be held.
+func free(int64) error { return nil }
+
 // each runs a test over HTTP/1.1 and over HTTP/2.
 func each(t *testing.T, test func(t *testing.T, h2 bool)) {
 	t.Run("h1", func(t *testing.T) { test(t, false) })
@@ -46,7 +49,7 @@ func TestBodyThatNeverEnds(t *testing.T) {
 	each(t, func(t *testing.T, h2 bool) {
 		got := make(chan string, 1)
 		s := serve(t, h2, func(w http.ResponseWriter, r *http.Request) {
-			b, err := io.ReadAll(NewBody(w, r, Pace{Grace: 50 * time.Millisecond, Rate: 1 << 20}, 1000))
+			b, err := io.ReadAll(NewBody(w, r, Pace{Grace: 50 * time.Millisecond, Rate: 1 << 20}, 1000, free))
 			if !errors.Is(err, ErrTooSlow) {
 				t.Errorf("the body ended with %v", err)
 			}
@@ -69,7 +72,7 @@ func TestTrickle(t *testing.T) {
 		ended := make(chan struct{})
 		s := serve(t, h2, func(w http.ResponseWriter, r *http.Request) {
 			defer close(ended)
-			if _, err := io.ReadAll(NewBody(w, r, Pace{Grace: 200 * time.Millisecond, Rate: 1000}, 0)); !errors.Is(err, ErrTooSlow) {
+			if _, err := io.ReadAll(NewBody(w, r, Pace{Grace: 200 * time.Millisecond, Rate: 1000}, 0, free)); !errors.Is(err, ErrTooSlow) {
 				t.Errorf("the body ended with %v", err)
 			}
 		})
@@ -98,7 +101,7 @@ func TestTimeOfTheServerDoesNotCount(t *testing.T) {
 	each(t, func(t *testing.T, h2 bool) {
 		const grace = 300 * time.Millisecond
 		s := serve(t, h2, func(w http.ResponseWriter, r *http.Request) {
-			b, buf := NewBody(w, r, Pace{Grace: grace, Rate: 1}, 0), make([]byte, 1)
+			b, buf := NewBody(w, r, Pace{Grace: grace, Rate: 1}, 0, free), make([]byte, 1)
 			for range 3 {
 				if _, err := io.ReadFull(b, buf); err != nil {
 					t.Errorf("read: %v", err)
@@ -118,7 +121,7 @@ func TestTimeOfTheServerDoesNotCount(t *testing.T) {
 func TestSizeOfABody(t *testing.T) {
 	each(t, func(t *testing.T, h2 bool) {
 		s := serve(t, h2, func(w http.ResponseWriter, r *http.Request) {
-			b, err := io.ReadAll(NewBody(w, r, Pace{Grace: time.Minute, Rate: 1}, 10))
+			b, err := io.ReadAll(NewBody(w, r, Pace{Grace: time.Minute, Rate: 1}, 10, free))
 			switch {
 			case errors.Is(err, ErrTooLarge) && len(b) <= 10:
 				w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -139,7 +142,7 @@ func TestConnectionGoesOn(t *testing.T) {
 	each(t, func(t *testing.T, h2 bool) {
 		const grace = 100 * time.Millisecond
 		s := serve(t, h2, func(w http.ResponseWriter, r *http.Request) {
-			if _, err := io.ReadAll(NewBody(w, r, Pace{Grace: grace, Rate: 1}, 0)); err != nil {
+			if _, err := io.ReadAll(NewBody(w, r, Pace{Grace: grace, Rate: 1}, 0, free)); err != nil {
 				t.Errorf("read: %v", err)
 			}
 			select {

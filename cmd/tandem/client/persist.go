@@ -74,14 +74,20 @@ func (c *Client) again(ctx context.Context, req connect.AnyRequest, err error) b
 	if ctx.Err() != nil || !Lost(err) {
 		return false
 	}
-	return refused(err) || harmless(req)
+	return refused(err) || turnedAway(err) || harmless(req)
 }
 
 // Lost tells whether an error means that the coordinator, not the request, is the trouble, so that another coordinator
 // or a later moment may serve.
 func Lost(err error) bool {
 	var cert *tls.CertificateVerificationError
-	return refused(err) || connect.CodeOf(err) == connect.CodeUnavailable && !errors.As(err, &cert)
+	return refused(err) || turnedAway(err) || connect.CodeOf(err) == connect.CodeUnavailable && !errors.As(err, &cert)
+}
+
+// turnedAway tells whether a coordinator turned a call away because the token has too many of them: nothing was done.
+func turnedAway(err error) bool {
+	ce := (*connect.Error)(nil)
+	return errors.As(err, &ce) && ce.Code() == connect.CodeResourceExhausted && ce.Meta().Get("Retry-After") != ""
 }
 
 // refused tells whether a call never left, for lack of somebody to take it.

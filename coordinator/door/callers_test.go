@@ -1,0 +1,136 @@
+package door
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func testLimits() Limits {
+	l := DefaultLimits()
+	l.Rate, l.Burst, l.Calls, l.Wait, l.Streams, l.Held, l.HeldAll, l.Strangers = 10, 5, 2, time.Second, 3, 100, 150, 1
+	return l
+}
+
+func enter(t *testing.T, c *Callers, key string, kind Kind) *Visit {
+	t.Helper()
+	v, err := c.Enter(t.Context(), key, false, kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func isBusy(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, ErrBusy) {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewCallers(testLimits())
+		for range 5 {
+			enter(t, c, "a", Call).Leave()
+		}
+		_, err := c.Enter(t.Context(), "a", false, Call)
+		isBusy(t, "the sixth at once", err)
+		enter(t, c, "b", Call).Leave() // another one has a budget of its own
+		time.Sleep(100 * time.Millisecond)
+		enter(t, c, "a", Call).Leave()
+		for i := range 20 {
+			if _, err := c.Enter(t.Context(), "n", true, Call); err != nil {
+				if i < 3 { // all that a node does stays open here
+					t.Errorf("call %d of a node: %v", i, err)
+				}
+				break
+			}
+		}
+		for range 10 {
+			if err := c.Stranger("192.0.2.1"); err != nil {
+				t.Error(err)
+			}
+		}
+		isBusy(t, "an unknown token too many", c.Stranger("192.0.2.1"))
+		if err := c.Stranger("192.0.2.2"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestCallsWaitForTheirTurn: beyond those that are served at once a call waits, and is turned away after the wait.
+func TestCallsWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewCallers(testLimits())
+		first, second := enter(t, c, "a", Call), enter(t, c, "a", Call)
+		defer second.Leave()
+		begin := time.Now()
+		_, err := c.Enter(t.Context(), "a", false, Call)
+		if isBusy(t, "the third", err); time.Since(begin) != time.Second {
+			t.Errorf("it waited %s", time.Since(begin))
+		}
+		time.AfterFunc(500*time.Millisecond, first.Leave)
+		enter(t, c, "a", Call).Leave()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		third := enter(t, c, "a", Call)
+		defer third.Leave()
+		_, err = c.Enter(ctx, "a", false, Call)
+		isBusy(t, "a caller that is gone", err)
+	})
+}
+
+func TestStreams(t *testing.T) {
+	c := NewCallers(testLimits())
+	v := enter(t, c, "a", Stream)
+	enter(t, c, "a", Stream)
+	enter(t, c, "a", Stream)
+	_, err := c.Enter(t.Context(), "a", false, Stream)
+	isBusy(t, "the fourth", err)
+	v.Leave()
+	enter(t, c, "a", Stream)
+}
+
+func TestHeld(t *testing.T) {
+	c := NewCallers(testLimits())
+	a, b := enter(t, c, "a", Call), enter(t, c, "b", Call)
+	if err := errors.Join(a.Hold(60), a.Hold(40), b.Hold(50)); err != nil {
+		t.Error(err)
+	}
+	isBusy(t, "more than one may", a.Hold(1))
+	isBusy(t, "more than all may", b.Hold(1))
+	a.Leave()
+	if got := c.Held(); got != 51 {
+		t.Errorf("%d bytes are held", got)
+	}
+	if err := b.Hold(40); err != nil {
+		t.Error(err)
+	}
+	b.Leave()
+	if got := c.Held(); got != 0 {
+		t.Errorf("%d bytes are held", got)
+	}
+}
+
+// TestCallersAreForgotten: addresses that come and go leave nothing.
+func TestCallersAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewCallers(testLimits())
+		open := enter(t, c, "a", Stream)
+		for i := range 3 * keep {
+			_ = c.Stranger(string(rune(i)))
+			if i%keep == 0 {
+				time.Sleep(time.Minute)
+			}
+		}
+		if n := len(c.callers); n > keep+1 {
+			t.Errorf("%d callers are kept", n)
+		}
+		if c.callers["a"] != open.who {
+			t.Error("a caller with an open stream was forgotten")
+		}
+	})
+}

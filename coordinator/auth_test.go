@@ -1,12 +1,15 @@
 package coordinator
 
 import (
+	"crypto/ecdsa"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -165,6 +168,52 @@ func TestJoinIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestJoinTokenIsGoodForOneNode: of nodes that come at the same time with a token one is let in, by the count in the log; and who
+// comes back with the same key, since the answer was lost, is the node that it was.
+func TestJoinTokenIsGoodForOneNode(t *testing.T) {
+	r := startOne(t)
+	res, err := tandemv1connect.NewTokenServiceClient(r.admin(t), r.url()).CreateToken(t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: "w", Role: "worker", Join: true}))
+	if err != nil || res.Msg.GetToken().GetUses() != 1 {
+		t.Fatalf("%v, %v", res, err)
+	}
+	cfg := identity.JoinConfig{Coordinators: []string{r.Address()}, Token: res.Msg.GetSecret(), Role: identity.RoleWorker}
+	const nodes = 8
+	joined, failed := make([]*identity.Joined, nodes), make([]error, nodes)
+	keys := make([]*ecdsa.PrivateKey, nodes)
+	var wg sync.WaitGroup
+	for i := range nodes {
+		if keys[i], err = identity.NewKey(); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			own := cfg
+			own.Key = keys[i]
+			joined[i], failed[i] = identity.Join(t.Context(), own)
+		})
+	}
+	wg.Wait()
+	in := slices.IndexFunc(joined, func(j *identity.Joined) bool { return j != nil })
+	for i := range nodes {
+		switch {
+		case i == in:
+		case failed[i] == nil:
+			t.Errorf("nodes %d and %d joined with a token for one", in, i)
+		default:
+			wantCode(t, failed[i], connect.CodeFailedPrecondition, "was used for 1 node")
+		}
+	}
+	if in < 0 {
+		t.Fatalf("nobody joined: %v", failed)
+	}
+	cfg.Key = keys[in]
+	again, err := identity.Join(t.Context(), cfg)
+	if err != nil || again.Credentials.Identity != joined[in].Credentials.Identity {
+		t.Errorf("again with the same key: %v, %v", again, err)
+	}
+	// Its name can be given again at once.
+	r.mint(t, r.admin(t), "w", "worker", true)
 }
 
 // TestRaftPort: only coordinators get through to Raft.

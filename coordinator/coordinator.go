@@ -168,6 +168,7 @@ func (c *Coordinator) wire() error {
 		leader.Dispatch(c.state, c.node, c.log),
 		leader.Reformer(c.state, c.node, c.log),
 		leader.Search(c.state, c.node, api.TrialSpec, c.log),
+		leader.Coordinators(c.state, c.node, c.node),
 		leader.Nodes(c.state, c.node, liveness{c}, c.cfg.NodeTimeout, c.log),
 		leader.Rollout(c.state, c.node, c.log),
 		leader.GC(c.state, c.node, c.objects.get, c.log),
@@ -186,7 +187,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	sharer := api.NewSharer(api.SharerDeps{Board: c.board, State: c.state, Others: c.others, Peer: c.peerClient, Log: c.log})
 	for _, run := range []func(context.Context) error{
-		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, sharer.Run,
+		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.wanted, sharer.Run,
 		leader.NewSupervisor(c.node, c.loops, c.log).Run,
 	} {
 		g.Go(func() error { return run(ctx) })

@@ -28,6 +28,21 @@ type running struct {
 	cfg   Config
 	store storage.Store
 	stop  func()
+	done  chan error // what Run returned
+}
+
+// awaitEnd waits until the coordinator has ended by itself, with an error that says want.
+func (r *running) awaitEnd(t *testing.T, want string) {
+	t.Helper()
+	select {
+	case err := <-r.done:
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the coordinator ended with %v, want %q", err, want)
+		}
+		r.done <- nil // for stop
+	case <-time.After(30 * time.Second):
+		t.Fatal("the coordinator runs on for 30 s")
+	}
 }
 
 func testConfig(dir string) Config {
@@ -53,6 +68,7 @@ func start(t *testing.T, cfg Config, store storage.Store) *running {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
+	r.done = done
 	go func() { done <- r.Run(ctx) }()
 	r.stop = func() {
 		cancel()
@@ -109,10 +125,10 @@ func (r *running) admin(t *testing.T) *http.Client {
 	return c
 }
 
-// mint makes a token.
+// mint makes a token; a join token is good for any number of nodes.
 func (r *running) mint(t *testing.T, via *http.Client, name, role string, join bool) string {
 	t.Helper()
-	res, err := tandemv1connect.NewTokenServiceClient(via, r.url()).CreateToken(t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: name, Role: role, Join: join}))
+	res, err := tandemv1connect.NewTokenServiceClient(via, r.url()).CreateToken(t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: name, Role: role, Join: join, Uses: map[bool]int32{true: -1}[join]}))
 	if err != nil {
 		t.Fatal(err)
 	}

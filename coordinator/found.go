@@ -45,7 +45,7 @@ func found(cfg Config, address string, now time.Time) (*identity.Credentials, *p
 	return creds, ca, nil
 }
 
-// open reads the identity of a coordinator, and signs its certificate anew when that is about to end or lacks a host.
+// open reads the identity of a coordinator, and signs its certificate anew when it should be, see pki.Stale.
 func open(cfg Config, address string, now time.Time) (*identity.Credentials, *pki.CA, error) {
 	creds, err := identity.Load(cfg.pkiDir())
 	if err != nil {
@@ -62,7 +62,10 @@ func open(cfg Config, address string, now time.Time) (*identity.Credentials, *pk
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the coordinator's certificate: %w", err)
 	}
-	if !pki.Stale(leaf, cfg.hosts(address), now) {
+	if now.Before(creds.CA.NotBefore) || now.After(creds.CA.NotAfter) {
+		return nil, nil, fmt.Errorf("the clock of this machine says %s, but the CA of the cluster is valid from %s to %s: set the clock and start again", stamp(now), stamp(creds.CA.NotBefore), stamp(creds.CA.NotAfter))
+	}
+	if !pki.Stale(leaf, creds.Identity.Role, cfg.hosts(address), now) {
 		return creds, ca, nil
 	}
 	fresh, err := ca.Issue(creds.Identity, cfg.hosts(address), creds.GossipKey, now)
@@ -72,6 +75,9 @@ func open(cfg Config, address string, now time.Time) (*identity.Credentials, *pk
 	fresh.Peers = creds.Peers
 	return fresh, ca, fresh.Save(cfg.pkiDir())
 }
+
+// stamp writes a time for people who compare clocks.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // adminToken reads the first admin token; empty when this coordinator did not found the cluster.
 func adminToken(cfg Config) (string, error) {

@@ -29,7 +29,7 @@ func (m *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	m.jobs(v, emit)
 	m.nodes(v, emit)
-	m.raft(emit)
+	m.raft(v, emit)
 	emit(gauge("connections", "Connections that are open to this coordinator."), float64(m.c.crowd.Open()))
 	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.held()))
 }
@@ -84,7 +84,7 @@ func (m *collector) nodes(v *state.View, emit emitter) {
 	each(used, gauge("slots_used", "Slots in use, by pool.", "pool"), emit)
 }
 
-func (m *collector) raft(emit emitter) {
+func (m *collector) raft(v *state.View, emit emitter) {
 	n := m.c.node
 	leads := 0.0
 	if n.IsLeader() {
@@ -94,6 +94,13 @@ func (m *collector) raft(emit emitter) {
 	emit(gauge("raft_applied_index", "Index of the last command applied."), float64(n.AppliedIndex()))
 	emit(gauge("raft_term", "Term of Raft."), float64(n.Term()))
 	emit(gauge("raft_peers", "Coordinators in the Raft cluster."), float64(len(n.Peers())))
+	alive := 0.0
+	for _, c := range v.Coordinators() {
+		if c.GetAlive() {
+			alive++
+		}
+	}
+	emit(gauge("raft_peers_alive", "Coordinators that answered the leader when it looked last."), alive)
 }
 
 func each(values map[string]float64, d *prometheus.Desc, emit emitter) {

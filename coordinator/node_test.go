@@ -14,9 +14,12 @@ import (
 	"connectrpc.com/connect"
 	"github.com/hashicorp/raft"
 
+	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/storage"
 )
 
 // TestRemovedNodeStaysOut: the certificate of a node that an operator removed is refused; its machine joins as a new node.
@@ -92,7 +95,9 @@ func TestRemovedCoordinatorStaysOut(t *testing.T) {
 	}
 	second := start(t, cfg, first.store)
 	raftPort := func() error {
-		conn, err := second.port.Dial(raft.ServerAddress(first.Address()), 5*time.Second)
+		p := &port{creds: second.creds, bound: make(chan struct{})} // second's own goes with it
+		p.bind(first.node.Peers)
+		conn, err := p.Dial(raft.ServerAddress(first.Address()), 5*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,6 +126,114 @@ func TestRemovedCoordinatorStaysOut(t *testing.T) {
 	if _, err := second.askToJoin(t.Context(), true); err == nil || !strings.Contains(err.Error(), "join with a new token") {
 		t.Errorf("a removed coordinator asks on: %v", err)
 	}
+	second.awaitEnd(t, "coordinator "+id+" was removed from the cluster: to use the machine again, empty its data folder and join with a new token")
+}
+
+// TestRemovedWhileDown: a coordinator that was down when it was removed has a log in which it still has a vote. At its next start it
+// learns from the others that it is not wanted, and ends with what to do.
+func TestRemovedWhileDown(t *testing.T) {
+	first := startOne(t)
+	token := first.mint(t, first.admin(t), "join", "coordinator", true)
+	var last *running
+	for range 2 {
+		cfg := testConfig(filepath.Join(t.TempDir(), "x"))
+		if err := Join(t.Context(), cfg, token, []string{first.Address()}); err != nil {
+			t.Fatal(err)
+		}
+		last = start(t, cfg, first.store)
+	}
+	last.stop()
+	api := tandemv1connect.NewClusterServiceClient(first.admin(t), first.url())
+	id := last.creds.Identity.Node
+	if _, err := api.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: id})); err != nil {
+		t.Fatal(err)
+	}
+	again, err := New(last.cfg, Deps{OpenStore: func(*tandemv1.StorageConfig) (storage.Store, error) { return first.store, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := again.Run(ctx); err == nil || !strings.Contains(err.Error(), "coordinator "+id+" was removed from the cluster") {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// TestWhatBecomesOfCoordinators: joining, loss, return and removal are in the events and in what is told of the cluster; and one
+// whose going would leave no majority is kept from the moment on in which another one is gone.
+func TestWhatBecomesOfCoordinators(t *testing.T) {
+	first := startOne(t)
+	token := first.mint(t, first.admin(t), "join", "coordinator", true)
+	var others []*running
+	for range 2 {
+		cfg := testConfig(filepath.Join(t.TempDir(), "x"))
+		if err := Join(t.Context(), cfg, token, []string{first.Address()}); err != nil {
+			t.Fatal(err)
+		}
+		others = append(others, start(t, cfg, first.store))
+	}
+	lost, other := others[0], others[1]
+	api := tandemv1connect.NewClusterServiceClient(first.admin(t), first.url())
+	describe := func(r *running, want func(*tandemv1.Peer) bool) {
+		t.Helper()
+		awaitState(t, first, func(*state.View) bool {
+			res, err := api.GetCluster(t.Context(), connect.NewRequest(&tandemv1.GetClusterRequest{}))
+			return err == nil && slices.ContainsFunc(res.Msg.GetPeers(), func(p *tandemv1.Peer) bool { return p.GetId() == r.creds.Identity.Node && want(p) })
+		})
+	}
+	describe(lost, func(p *tandemv1.Peer) bool { return p.GetAlive() && !p.GetLearner() })
+	lost.stop()
+	leader := first
+	awaitState(t, first, func(v *state.View) bool {
+		if id, _ := first.node.Leader(); id == other.creds.Identity.Node {
+			leader = other
+		}
+		_, silent := leader.node.Silent()[lost.creds.Identity.Node]
+		return silent
+	})
+	_, err := api.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: other.creds.Identity.Node}))
+	wantCode(t, err, connect.CodeFailedPrecondition, "do not answer ("+lost.creds.Identity.Node+")")
+	describe(lost, func(p *tandemv1.Peer) bool { return !p.GetAlive() })
+	back := start(t, lost.cfg, first.store)
+	describe(back, func(p *tandemv1.Peer) bool { return p.GetAlive() })
+	if _, err := api.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: back.creds.Identity.Node})); err != nil {
+		t.Fatal(err)
+	}
+	back.awaitEnd(t, "was removed from the cluster")
+	awaitState(t, first, func(v *state.View) bool { return len(v.Coordinators()) == 2 })
+	var said []string
+	for _, e := range first.state.View().Events(0) {
+		if e.GetSubject() == back.creds.Identity.Node {
+			said = append(said, say.Event(e, say.Plain))
+		}
+	}
+	at := 0 // how much of the joining is seen is a matter of time
+	for _, want := range []string{"at " + lost.Address(), "does not answer", "is back", "was removed"} {
+		i := slices.IndexFunc(said[at:], func(s string) bool { return strings.Contains(s, want) })
+		if i < 0 {
+			t.Fatalf("no event says that the coordinator %s, in this order: %q", want, said)
+		}
+		at += i
+	}
+}
+
+// awaitState waits until what is looked at when the state changes, and now and then, is so.
+func awaitState(t *testing.T, r *running, is func(*state.View) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		v := r.state.View()
+		if is(v) {
+			return
+		}
+		waiting, stop := context.WithTimeout(ctx, 100*time.Millisecond)
+		_ = r.state.Wait(waiting, v.Index())
+		stop()
+		if ctx.Err() != nil {
+			t.Fatal("it is not so after 30 s")
+		}
+	}
 }
 
 // TestLeaderIsRemoved: also the leader can be removed, and the others go on without it.
@@ -148,6 +261,8 @@ func TestLeaderIsRemoved(t *testing.T) {
 	if err != nil || len(res.Msg.GetPeers()) != 2 {
 		t.Errorf("peers %v, %v", res, err)
 	}
+	removed := all[slices.IndexFunc(all, func(r *running) bool { return r.creds.Identity.Node == leader })]
+	removed.awaitEnd(t, "was removed from the cluster")
 }
 
 // TestAgentLeaves: a node whose agent says that it stops is given no work from then on, whatever is still heard of it.

@@ -114,7 +114,7 @@ func (cl *cluster) url(i int) string { return "https://" + cl.all[i%len(cl.all)]
 
 func (cl *cluster) token(name, role string) (string, error) {
 	res, err := tandemv1connect.NewTokenServiceClient(cl.admin, cl.url(0)).CreateToken(cl.ctx,
-		connect.NewRequest(&tandemv1.CreateTokenRequest{Name: name, Role: role, Join: true}))
+		connect.NewRequest(&tandemv1.CreateTokenRequest{Name: name, Role: role, Join: true, Uses: -1}))
 	if err != nil {
 		return "", fmt.Errorf("make a token: %w", err)
 	}

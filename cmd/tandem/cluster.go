@@ -23,9 +23,9 @@ func (a *app) clusterCommand() *cobra.Command {
 					return err
 				}
 				m := res.Msg
-				g := grid{title: "Coordinators", header: []string{"ID", "ADDRESS", "LEADER", "ALIVE"}}
+				g := grid{title: "Coordinators", header: []string{"ID", "ADDRESS", "ROLE", "ALIVE"}}
 				for _, p := range m.GetPeers() {
-					g.rows = append(g.rows, []string{p.GetId(), p.GetAddress(), yesNo(p.GetLeader()), yesNo(p.GetAlive())})
+					g.rows = append(g.rows, []string{p.GetId(), p.GetAddress(), peerRole(p), yesNo(p.GetAlive())})
 				}
 				return a.show(m, fields{
 					{"Cluster", m.GetId()}, {"Asked", c.Endpoint()}, {"Version", m.GetVersion()}, {"Applied index", number(m.GetAppliedIndex())},
@@ -47,4 +47,15 @@ func (a *app) clusterCommand() *cobra.Command {
 				return a.show(res.Msg, text(args[0]+" is removed"))
 			}),
 		})
+}
+
+// peerRole is the part that a coordinator has in Raft.
+func peerRole(p *tandemv1.Peer) string {
+	switch {
+	case p.GetLeader():
+		return "leader"
+	case p.GetLearner():
+		return "learner" // it has no vote yet
+	}
+	return "voter"
 }

@@ -49,27 +49,28 @@ type fake struct {
 	tandemv1connect.UnimplementedSweepServiceHandler
 	fakeSweep
 
-	submit  func(*tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error)
-	get     func(id string) (*tandemv1.GetJobResponse, error)
-	watch   func(ctx context.Context, id string, send func(*tandemv1.WatchJobResponse) error) error
-	logs    func(send func(*tandemv1.StreamLogsResponse) error) error
-	rest    http.HandlerFunc
-	mu      sync.Mutex
-	jobs    []*tandemv1.Job
-	intents []*tandemv1.SetJobIntentRequest
-	cordons []*tandemv1.CordonNodeRequest
-	files   map[string][]byte                    // by name, or hash
-	fetch   func(name string) error              // before a file is downloaded
-	ckpt    func() (*tandemv1.Checkpoint, error) // whichever is asked for; nil: it is there
-	pruned  int                                  // calls that were no dry runs
-	created *tandemv1.CreateDatasetRequest
-	tokens  []*tandemv1.CreateTokenRequest
-	version *tandemv1.Version // of any model
-	lose    int               // so many uploads are lost with their coordinator
-	named   func() string     // what it says of all coordinators
-	metrics *tandemv1.GetMetricsResponse
-	trace   *tandemv1.GetTraceResponse
-	down    bool // tokens are made, but nobody hears of it
+	submit     func(*tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error)
+	get        func(id string) (*tandemv1.GetJobResponse, error)
+	watch      func(ctx context.Context, id string, send func(*tandemv1.WatchJobResponse) error) error
+	logs       func(send func(*tandemv1.StreamLogsResponse) error) error
+	rest       http.HandlerFunc
+	mu         sync.Mutex
+	jobs       []*tandemv1.Job
+	intents    []*tandemv1.SetJobIntentRequest
+	cordons    []*tandemv1.CordonNodeRequest
+	files      map[string][]byte                    // by name, or hash
+	fetch      func(name string) error              // before a file is downloaded
+	ckpt       func() (*tandemv1.Checkpoint, error) // whichever is asked for; nil: it is there
+	pruned     int                                  // calls that were no dry runs
+	created    *tandemv1.CreateDatasetRequest
+	tokens     []*tandemv1.CreateTokenRequest
+	version    *tandemv1.Version // of any model
+	lose       int               // so many uploads are lost with their coordinator
+	named      func() string     // what it says of all coordinators
+	metrics    *tandemv1.GetMetricsResponse
+	trace      *tandemv1.GetTraceResponse
+	down       bool // tokens are made, but nobody hears of it
+	leaderless bool // no tokens are made, and that is said
 }
 
 func (f *fake) SubmitJob(_ context.Context, r *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
@@ -225,6 +226,11 @@ func (f *fake) CreateToken(_ context.Context, r *connect.Request[tandemv1.Create
 	f.tokens = append(f.tokens, r.Msg)
 	if f.down {
 		return nil, connect.NewError(connect.CodeUnavailable, errors.New("going down"))
+	}
+	if f.leaderless {
+		err := connect.NewError(connect.CodeUnavailable, errors.New("the coordinators have no leader"))
+		err.Meta().Set(identity.NothingProposed, "1")
+		return nil, err
 	}
 	return connect.NewResponse(&tandemv1.CreateTokenResponse{Token: &tandemv1.Token{Name: r.Msg.GetName(), Role: r.Msg.GetRole()}, Secret: "tdm_new"}), nil
 }

@@ -68,8 +68,33 @@ func TestCoordinatorsAreRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.want(u.run("list"), exitOK, "inherited")
+	c.Answered = heir // and nothing else changes by an answer that names nobody
 	if diff := cmp.Diff(c, u.known()); diff != "" {
-		t.Errorf("an answer that names nobody changed the context (-want +got):\n%s", diff)
+		t.Errorf("the context (-want +got):\n%s", diff)
+	}
+}
+
+// TestLeaderlessCoordinator: the first coordinator of the context has no leader. What it says that it has not done is asked of the
+// next one, whatever it is, and from then on that one is asked first.
+func TestLeaderlessCoordinator(t *testing.T) {
+	ca := newAuthority(t)
+	cutOff, fine := &fake{leaderless: true}, &fake{}
+	first, second := ca.serve(t, cutOff), ca.serve(t, fine)
+	u := newUser(t, ca.pem, first, second)
+	u.want(u.run("token", "create", "ann"), exitOK, "tdm_new")
+	if len(cutOff.tokens) != 1 || len(fine.tokens) != 1 {
+		t.Fatalf("asked %d and %d times", len(cutOff.tokens), len(fine.tokens))
+	}
+	u.want(u.run("token", "create", "bob"), exitOK)
+	if len(cutOff.tokens) != 1 {
+		t.Error("the one without a leader is asked first again")
+	}
+	// The other one is gone, and a third never was there: it is said that one answers, and what is wrong with it.
+	lost := newUser(t, ca.pem, "127.0.0.1:1", first, "127.0.0.1:2")
+	lost.patience.Leading = 0
+	lost.want(lost.run("token", "create", "eve"), exitUnreachable, "1 of 3 coordinators of context", "answers, and cannot serve without the others (the coordinators have no leader)", "start another one of 127.0.0.1:1")
+	if strings.Contains(lost.err.String(), "no coordinator answers") {
+		t.Errorf("one does:\n%s", lost.err.String())
 	}
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,19 +24,28 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 	var role string
 	var join bool
 	var ttl time.Duration
+	var uses int32
 	cmd := &cobra.Command{
 		Use:   "create [NAME]",
 		Short: "Make a token; its secret is shown this once",
 		Long: `Make a token. Its secret goes to standard output and is shown this once.
 
 For a client (--role admin, user or viewer) it never ends unless --ttl is given; for a node that joins (--join --role
-worker or coordinator) it ends after an hour and lets nodes of that role in until then.`,
+worker or coordinator) it ends after an hour and lets one node of that role in until then, or as many as --uses says.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			if role == "" {
 				role = map[bool]string{false: "user", true: "worker"}[join]
 			}
 			req := &tandemv1.CreateTokenRequest{Role: role, Join: join, TtlSeconds: int64(ttl.Seconds())}
+			switch {
+			case join && uses == 0:
+				req.Uses = -1
+			case join:
+				req.Uses = uses
+			case uses != 1:
+				return &usageError{errors.New("--uses is for tokens that let nodes join: add --join")}
+			}
 			if len(args) > 0 {
 				req.Name = args[0]
 			} else {
@@ -58,6 +69,7 @@ worker or coordinator) it ends after an hour and lets nodes of that role in unti
 			}
 			a.say("Token %s (%s) %s. It is not shown again; revoke it with `tandem token revoke %s`.", t.GetName(), t.GetRole(), until, t.GetName())
 			if join {
+				a.say("It is good for %s.", joins(t.GetUses()))
 				a.say("On the machine: tandem %s --data-dir FOLDER --join %s --token-file FILE_WITH_THE_TOKEN", role, strings.Join(c.Context.Endpoints, ","))
 			}
 			return nil
@@ -65,8 +77,20 @@ worker or coordinator) it ends after an hour and lets nodes of that role in unti
 	}
 	cmd.Flags().StringVar(&role, "role", "", "admin, user (the default) or viewer; with --join worker (the default) or coordinator")
 	cmd.Flags().BoolVar(&join, "join", false, "the token lets a node join")
+	cmd.Flags().Int32Var(&uses, "uses", 1, "with --join: how many nodes may join with it; 0: any number")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it is good, such as 24h")
 	return cmd
+}
+
+// joins is how often a join token is good for people.
+func joins(uses int32) string {
+	switch uses {
+	case 0:
+		return "any number of nodes"
+	case 1:
+		return "one node"
+	}
+	return fmt.Sprintf("%d nodes", uses)
 }
 
 func roleFits(role string, join bool) error {
@@ -97,11 +121,14 @@ func (a *app) tokenListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			g := grid{header: []string{"NAME", "ROLE", "FOR", "AGE", "ENDS", "ID"}, wide: 1, empty: "No tokens."}
+			g := grid{header: []string{"NAME", "ROLE", "FOR", "USED", "AGE", "ENDS", "ID"}, wide: 1, empty: "No tokens."}
 			for _, t := range res.Msg.GetTokens() {
-				use, ends := "clients", "never"
+				use, used, ends := "clients", "", "never"
 				if t.GetJoin() {
-					use = "joining"
+					use, used = "joining", fmt.Sprintf("%d of %d", t.GetUsed(), t.GetUses())
+				}
+				if t.GetJoin() && t.GetUses() == 0 {
+					used = strconv.Itoa(int(t.GetUsed()))
 				}
 				if at := t.GetExpiresAt(); at != nil {
 					ends = "ended"
@@ -109,7 +136,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 						ends = "in " + duration(left)
 					}
 				}
-				g.rows = append(g.rows, []string{t.GetName(), t.GetRole(), use, age(t.GetCreatedAt()), ends, t.GetId()})
+				g.rows = append(g.rows, []string{t.GetName(), t.GetRole(), use, used, age(t.GetCreatedAt()), ends, t.GetId()})
 			}
 			return a.show(res.Msg, g)
 		}),

@@ -99,7 +99,7 @@ func (cl *localCluster) startWorkers(ctx context.Context, o upOptions) error {
 			continue
 		}
 		res, err := api.Tokens.CreateToken(ctx, connect.NewRequest(&tandemv1.CreateTokenRequest{
-			Name: "up-" + strconv.FormatInt(time.Now().UnixNano(), 36), Role: "worker", Join: true, TtlSeconds: 120,
+			Name: "up-" + strconv.FormatInt(time.Now().UnixNano(), 36), Role: "worker", Join: true, TtlSeconds: 120, Uses: int32(o.workers),
 		}))
 		if err != nil {
 			return fmt.Errorf("make a join token for the workers: %w", err)

@@ -2,6 +2,10 @@ package api
 
 import (
 	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"regexp"
@@ -12,6 +16,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/pki"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -33,7 +38,7 @@ func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.Get
 	if err != nil {
 		return nil, err
 	}
-	alive := a.alive()
+	alive := a.alive(v)
 	res := &tandemv1.GetClusterResponse{Id: a.deps.Self.Identity.Cluster, AppliedIndex: v.Index(), Version: a.cfg.Version}
 	for _, p := range a.deps.Voters.Peers() {
 		res.Peers = append(res.Peers, &tandemv1.Peer{Id: p.ID, Address: p.Address, Leader: p.Leader, Alive: alive[p.ID], Learner: !p.Voter})
@@ -41,11 +46,12 @@ func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.Get
 	return connect.NewResponse(res), nil
 }
 
-// alive are the nodes that are heard of, this one among them.
-func (a cluster) alive() map[string]bool {
-	alive := map[string]bool{a.deps.Self.Identity.Node: true}
-	for _, m := range a.deps.Members() {
-		alive[m.ID] = true
+// alive are the coordinators that are there: those that the leader has heard of when it looked last, itself, and this one.
+func (a cluster) alive(v *state.View) map[string]bool {
+	leader, _ := a.deps.Voters.Leader()
+	alive := map[string]bool{a.deps.Self.Identity.Node: true, leader: true}
+	for _, c := range v.Coordinators() {
+		alive[c.GetId()] = alive[c.GetId()] || c.GetAlive()
 	}
 	return alive
 }
@@ -67,11 +73,18 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 	if err := checkHosts(m.GetHosts()); err != nil {
 		return nil, err
 	}
-	node := id.New("node") // never one that was: an identity is proved by its key, not by a join token
-	who := identity.Identity{Cluster: a.deps.Self.Identity.Cluster, Role: token.Role, Node: node}
-	cert, err := a.deps.CA.SignRequest(who, m.GetCsr(), m.GetHosts(), time.Now())
+	key, err := pki.CheckRequest(m.GetCsr())
 	if err != nil {
 		return nil, &plainError{errInvalid, err.Error()}
+	}
+	node, err := a.admitNode(ctx, row, key)
+	if err != nil {
+		return nil, err
+	}
+	who := identity.Identity{Cluster: a.deps.Self.Identity.Cluster, Role: token.Role, Node: node}
+	cert, err := a.deps.CA.Sign(who, key, m.GetHosts(), time.Now())
+	if err != nil {
+		return nil, err
 	}
 	res := &tandemv1.JoinClusterResponse{
 		NodeId: node, ClusterId: who.Cluster, Certificate: cert, CaCertificate: a.deps.Self.CA.Raw,
@@ -89,6 +102,25 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 	}
 	a.deps.Log.Info().Str("node", node).Str("role", string(token.Role)).Str("token", row.GetName()).Msg("node joined")
 	return connect.NewResponse(res), nil
+}
+
+// admitNode uses a join token for the node whose key it is, and returns the identity that the node has from then on: never
+// one that was, for an identity is proved by its key, not by a join token. Who asks again with the same key, since the answer
+// was lost, is told the same and uses the token once.
+func (a cluster) admitNode(ctx context.Context, token *tandemv1.Token, key crypto.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return "", invalid("csr: its key is of a kind that is not known")
+	}
+	sum := sha256.Sum256(der)
+	res, err := a.deps.Consensus.Propose(ctx, &tandemv1.Command{
+		RequestId: "join " + token.GetId() + " " + hex.EncodeToString(sum[:]), Actor: token.GetName(),
+		Command: &tandemv1.Command_AdmitNode{AdmitNode: &tandemv1.AdmitNode{TokenId: token.GetId(), NodeId: id.New("node")}},
+	})
+	if err != nil {
+		return "", err
+	}
+	return res.GetId(), refused(res)
 }
 
 // checkHosts looks at what is to stand in a certificate: it must not be a name by which nodes verify each other.
@@ -124,7 +156,7 @@ func (a cluster) AddPeer(ctx context.Context, req *connect.Request[tandemv1.AddP
 	if !nodeIDRE.MatchString(req.Msg.GetId()) {
 		return nil, invalid("id: is not the id of a node")
 	}
-	if address, err := a.elsewhere(req.Header().Get(forwardedHeader) != ""); err != nil {
+	if address, err := a.elsewhere(ctx, req.Header().Get(forwardedHeader) != ""); err != nil {
 		return nil, err
 	} else if address != "" {
 		on := connect.NewRequest(req.Msg)
@@ -185,7 +217,7 @@ func addressTaken(p consensus.Peer) string {
 
 // RemovePeer implements ClusterService.
 func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.RemovePeerRequest]) (*connect.Response[tandemv1.RemovePeerResponse], error) {
-	if address, err := a.elsewhere(req.Header().Get(forwardedHeader) != ""); err != nil {
+	if address, err := a.elsewhere(ctx, req.Header().Get(forwardedHeader) != ""); err != nil {
 		return nil, err
 	} else if address != "" {
 		on := connect.NewRequest(req.Msg)
@@ -203,7 +235,7 @@ func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.R
 func (a cluster) dismiss(ctx context.Context, peer string) error {
 	a.adding.Lock()
 	defer a.adding.Unlock()
-	alive := a.alive()
+	quiet := a.deps.Voters.Silent() // as of this moment: what gossip says is seconds old
 	known, voter, rest, silent := false, false, 0, []string(nil)
 	for _, p := range a.deps.Voters.Peers() {
 		switch {
@@ -211,7 +243,7 @@ func (a cluster) dismiss(ctx context.Context, peer string) error {
 			known, voter = true, p.Voter
 		case p.Voter:
 			rest++
-			if !alive[p.ID] {
+			if _, ok := quiet[p.ID]; ok {
 				silent = append(silent, p.ID)
 			}
 		}
@@ -235,14 +267,23 @@ func (a cluster) dismiss(ctx context.Context, peer string) error {
 	return nil
 }
 
-// elsewhere is the address of the leader when that is another coordinator.
-func (a *API) elsewhere(forwarded bool) (string, error) {
+// elsewhere is the address of the leader when that is another coordinator. While one is elected it is waited for.
+func (a *API) elsewhere(ctx context.Context, forwarded bool) (string, error) {
+	if a.deps.Voters.IsLeader() {
+		return "", nil
+	}
+	if forwarded {
+		return "", consensus.ErrNotLeader
+	}
+	if _, err := a.view(ctx); err != nil {
+		return "", err
+	}
 	if a.deps.Voters.IsLeader() {
 		return "", nil
 	}
 	_, address := a.deps.Voters.Leader()
-	if forwarded || address == "" {
-		return "", consensus.ErrNotLeader
+	if address == "" {
+		return "", consensus.ErrNoLeader
 	}
 	return address, nil
 }

@@ -12,6 +12,7 @@ import (
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/identity"
 	"tandem.dev/proto/limit"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -93,8 +94,8 @@ func connectError(err error) error {
 	for _, c := range codes() {
 		if errors.Is(err, c.err) {
 			ce := connect.NewError(c.code, err)
-			if errors.Is(c.err, consensus.ErrNotLeader) {
-				ce.Meta().Set(notLeaderHeader, "1")
+			if errors.Is(c.err, consensus.ErrNotLeader) || errors.Is(c.err, consensus.ErrNoLeader) {
+				ce.Meta().Set(identity.NothingProposed, "1")
 			}
 			return ce
 		}

@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem.dev/coordinator/consensus"
+	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -37,15 +38,12 @@ func (f Forward) ReadIndex(ctx context.Context, address string) (uint64, error) 
 	return res.Msg.GetIndex(), nil
 }
 
-// notLeaderHeader is on the answer of a coordinator that does not lead: nothing was proposed there.
-const notLeaderHeader = "Tandem-Not-Leader"
-
 // peerError turns the answer of a coordinator back into the sentinels of consensus.
 func peerError(err error) error {
 	var ce *connect.Error
 	if errors.As(err, &ce) {
 		switch {
-		case ce.Meta().Get(notLeaderHeader) != "":
+		case ce.Meta().Get(identity.NothingProposed) != "":
 			return errors.Join(consensus.ErrNotLeader, err)
 		case ce.Code() == connect.CodeInvalidArgument:
 			return errors.Join(consensus.ErrInvalid, err)

@@ -32,6 +32,7 @@ func (a tokens) CreateToken(ctx context.Context, req *connect.Request[tandemv1.C
 	if m.GetJoin() {
 		secret = identity.NewJoinToken(identity.Role(m.GetRole()), a.deps.Self.CA).String()
 		ttl = or(ttl, joinLife)
+		t.Uses = max(0, or(m.GetUses(), 1))
 	}
 	t.Sha256 = identity.HashToken(secret)
 	if ttl > 0 {
@@ -58,6 +59,10 @@ func checkToken(m *tandemv1.CreateTokenRequest) error {
 		return invalid(fmt.Sprintf("role: %q is not known, must be %s", m.GetRole(), oneOfText(roles)))
 	case m.GetTtlSeconds() < 0 || m.GetTtlSeconds() > math.MaxInt32:
 		return invalid("ttl_seconds: must be 0 or more")
+	case !m.GetJoin() && m.GetUses() != 0:
+		return invalid("uses: only a join token counts them")
+	case m.GetUses() < -1:
+		return invalid("uses: must be 1 or more; 0 means 1, and -1 any number")
 	}
 	return nil
 }

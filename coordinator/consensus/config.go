@@ -41,7 +41,8 @@ type Config struct {
 	Heartbeat time.Duration
 	// DiskTimeout is how long a write of the log may take before the process ends.
 	DiskTimeout time.Duration
-	// Patience is how long Propose and View look for a leader when the caller's context does not end before.
+	// Patience is how long after the last leader was lost Propose and View look for a new one, when the caller's context does not
+	// end before. Elections are over long before; a node that is cut off answers at once from then on.
 	Patience time.Duration
 	// SnapshotThreshold is how many entries are applied between snapshots.
 	SnapshotThreshold uint64
@@ -56,7 +57,7 @@ func DefaultConfig() Config {
 	return Config{
 		Heartbeat:         500 * time.Millisecond,
 		DiskTimeout:       time.Second,
-		Patience:          15 * time.Second,
+		Patience:          5 * time.Second,
 		SnapshotThreshold: 8192,
 		SnapshotInterval:  2 * time.Minute,
 		TrailingLogs:      10240,

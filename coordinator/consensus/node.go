@@ -40,6 +40,8 @@ type Node struct {
 	log     zerolog.Logger
 	closers []io.Closer
 
+	seen observed
+
 	barrierTerm atomic.Uint64 // last term in which everything of earlier terms is known to be applied here
 
 	mu    sync.Mutex
@@ -56,6 +58,7 @@ func New(cfg Config, deps Deps) (*Node, error) {
 		return nil, errors.New("consensus: State, Forward, Fatal and one of StreamLayer and Transport must be set")
 	}
 	n := &Node{cfg: cfg, state: deps.State, forward: deps.Forward, log: deps.Log, leads: make(chan struct{})}
+	n.seen.leaderless = time.Now()
 	if err := n.openSafely(deps); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
@@ -176,7 +179,10 @@ func (n *Node) Run(ctx context.Context) error {
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(watched)
+		var wg sync.WaitGroup
+		wg.Go(func() { n.observe(watch) })
 		n.watchLeadership(watch)
+		wg.Wait()
 	}()
 	<-ctx.Done()
 	if n.IsLeader() && n.otherVoters() {

@@ -27,7 +27,7 @@ const (
 // a leader until ctx or Config.Patience ends. A command that is repeatable (schema.Repeatable) is tried again when its outcome is unknown.
 // Errors: ErrNoLeader (not proposed), ErrUncertain, ErrInvalid (not proposed), and that of ctx.
 func (n *Node) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
-	patience, cancel := context.WithTimeout(ctx, n.cfg.Patience)
+	patience, cancel := n.patience(ctx)
 	defer cancel()
 	kind := ErrNoLeader
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {

@@ -11,7 +11,7 @@ import (
 // View returns a linearizable read: it shows every command whose result was returned anywhere before View was called.
 // It looks for a leader until ctx or Config.Patience ends, then fails with ErrNoLeader.
 func (n *Node) View(ctx context.Context) (*state.View, error) {
-	patience, cancel := context.WithTimeout(ctx, n.cfg.Patience)
+	patience, cancel := n.patience(ctx)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		index, err := n.readIndex(patience)

@@ -87,6 +87,10 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.putToken(c.PutToken), nil
 	case *tandemv1.Command_DropToken:
 		return a.dropToken(c.DropToken), nil
+	case *tandemv1.Command_ObserveCoordinators:
+		return a.observeCoordinators(c.ObserveCoordinators), nil
+	case *tandemv1.Command_AdmitNode:
+		return a.admitNode(c.AdmitNode), nil
 	case *tandemv1.Command_PutRendezvous:
 		return a.putRendezvous(c.PutRendezvous), nil
 	case *tandemv1.Command_DecideSweep:

@@ -20,6 +20,8 @@ func aboutNode(n *tandemv1.Node) subject {
 	return subject{noun: "node", id: n.GetId(), name: nodeName(n)}
 }
 
+func aboutCoordinator(id string) subject { return subject{noun: "coordinator", id: id, name: id} }
+
 func aboutModel(m *tandemv1.Model, job string) subject {
 	return subject{noun: "model", id: m.GetName(), name: m.GetName(), job: job}
 }

@@ -15,7 +15,9 @@ func (a *applier) putToken(c *tandemv1.PutToken) *tandemv1.Result {
 	if _, ok := a.Token(want.GetId()); ok {
 		return refuse(exists, "token %s is there already", want.GetId())
 	}
-	if _, ok := a.TokenNamed(want.GetName()); ok {
+	if former, ok := a.TokenNamed(want.GetName()); ok && a.spent(former) {
+		a.Delete(former) // nobody can use it any more: its name is free
+	} else if ok {
 		return refuse(exists, "a token named %q is there already; choose another name or revoke it first", want.GetName())
 	}
 	if _, ok := a.TokenBySHA256(want.GetSha256()); ok {
@@ -39,6 +41,32 @@ func (a *applier) dropToken(c *tandemv1.DropToken) *tandemv1.Result {
 	a.Delete(t)
 	a.event(info, "token", t.GetId(), "", "Token %s was revoked by %s.", t.GetName(), a.who())
 	return done(t.GetId())
+}
+
+// admitNode counts a node that joins. The count is part of the decision: of two nodes that come with the last use of a token
+// one is let in.
+func (a *applier) admitNode(c *tandemv1.AdmitNode) *tandemv1.Result {
+	t, ok := a.Token(c.GetTokenId())
+	switch {
+	case c.GetNodeId() == "":
+		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "id")
+	case !ok || !t.GetJoin():
+		return refuseFor(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "token", "name", c.GetTokenId())
+	case ended(t.GetExpiresAt(), a.now):
+		return refuseFor(precondition, tandemv1.Reason_CODE_TOKEN_ENDED, "token", t.GetName(), "role", t.GetRole())
+	case a.spent(t):
+		return refuseFor(precondition, tandemv1.Reason_CODE_TOKEN_USED_UP, "token", t.GetName(), "role", t.GetRole(), "nodes", t.GetUsed())
+	}
+	t = state.Clone(t)
+	t.Used++
+	a.Put(t)
+	a.record(info, tandemv1.Event_TYPE_TOKEN_USED, aboutToken(t), nil, "role", t.GetRole(), "node", c.GetNodeId())
+	return done(c.GetNodeId())
+}
+
+// spent says whether a token is of no use to anybody any more: its time is over, or as many nodes have joined with it as may.
+func (a *applier) spent(t *tandemv1.Token) bool {
+	return ended(t.GetExpiresAt(), a.now) || t.GetUses() > 0 && t.GetUsed() >= t.GetUses()
 }
 
 // lasting says whether a token keeps an administrator from being locked out.

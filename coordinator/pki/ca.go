@@ -111,7 +111,7 @@ func (ca *CA) KeyDER() ([]byte, error) {
 }
 
 // Sign signs the certificate (DER) of a node for a public key. Hosts are the names and addresses that clients which are
-// no nodes verify; loopback is always among them, so that a port forwarded to a user's machine works.
+// not nodes verify; only a coordinator gets them, see names.
 func (ca *CA) Sign(node identity.Identity, public crypto.PublicKey, hosts []string, now time.Time) ([]byte, error) {
 	serial, err := newSerial()
 	if err != nil {
@@ -127,7 +127,7 @@ func (ca *CA) Sign(node identity.Identity, public crypto.PublicKey, hosts []stri
 		DNSNames:     node.DNSNames(),
 	}
 	template.URIs = append(template.URIs, node.URI())
-	for _, h := range AllHosts(hosts) {
+	for _, h := range names(node.Role, hosts) {
 		if ip := net.ParseIP(h); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		} else {
@@ -141,8 +141,9 @@ func (ca *CA) Sign(node identity.Identity, public crypto.PublicKey, hosts []stri
 	return der, nil
 }
 
-// SignRequest checks a certificate request (DER) and signs its key. Nothing else of the request is believed.
-func (ca *CA) SignRequest(node identity.Identity, csrDER []byte, hosts []string, now time.Time) ([]byte, error) {
+// CheckRequest returns the key of a certificate request (DER), which its sender has proved to hold. Nothing else of the
+// request is believed.
+func CheckRequest(csrDER []byte) (crypto.PublicKey, error) {
 	csr, err := x509.ParseCertificateRequest(csrDER)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate request: %w", err)
@@ -150,7 +151,7 @@ func (ca *CA) SignRequest(node identity.Identity, csrDER []byte, hosts []string,
 	if err := csr.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("check the certificate request: %w", err)
 	}
-	return ca.Sign(node, csr.PublicKey, hosts, now)
+	return csr.PublicKey, nil
 }
 
 // Issue makes a key and signs it: the credentials of the coordinator that holds the CA.
@@ -168,12 +169,32 @@ func (ca *CA) Issue(node identity.Identity, hosts []string, gossipKey []byte, no
 	}, nil
 }
 
-// Stale tells whether a coordinator should sign its certificate anew: a third of its life is left, or it lacks a host.
-func Stale(leaf *x509.Certificate, hosts []string, now time.Time) bool {
-	if leaf.NotAfter.Sub(now) < nodeLife/3 {
+// Stale tells whether a node's certificate should be signed anew: two thirds of its life are over; it is not valid yet, since
+// it was signed when a clock was ahead; or it does not carry exactly the names that a node of its role with these hosts gets.
+func Stale(leaf *x509.Certificate, role identity.Role, hosts []string, now time.Time) bool {
+	if now.Before(leaf.NotBefore) || !now.Before(Due(leaf)) {
 		return true
 	}
-	return slices.ContainsFunc(AllHosts(hosts), func(h string) bool { return leaf.VerifyHostname(h) != nil })
+	want := names(role, hosts)
+	if len(want) == 0 { // a certificate of an earlier release may carry names that clients dial
+		return len(leaf.IPAddresses) > 0 || slices.ContainsFunc(leaf.DNSNames, func(h string) bool { return !identity.Reserved(h) })
+	}
+	return slices.ContainsFunc(want, func(h string) bool { return leaf.VerifyHostname(h) != nil })
+}
+
+// Due is when a certificate should be signed anew: when two thirds of its life are over.
+func Due(leaf *x509.Certificate) time.Time {
+	return leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 3 * 2)
+}
+
+// names are those that clients dial. A coordinator has its hosts, and loopback, so that a port forwarded to a user's machine
+// works. Nobody but nodes dials a worker, and they verify it by its names in the cluster: with a name of a host, a stolen
+// worker's key would pass for a coordinator there with every client that knows only the CA.
+func names(role identity.Role, hosts []string) []string {
+	if role != identity.RoleCoordinator {
+		return nil
+	}
+	return AllHosts(hosts)
 }
 
 // AllHosts adds loopback to hosts and removes what is empty, a wildcard, or there twice.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -147,12 +148,42 @@ func TestStale(t *testing.T) {
 		want  bool
 	}{
 		{[]string{"a.example"}, 0, false},
+		{[]string{"a.example"}, -skew, false},
+		{[]string{"a.example"}, -skew - time.Second, true}, // signed by a clock that was ahead
 		{[]string{"a.example", "0.0.0.0"}, nodeLife / 2, false},
 		{[]string{"b.example"}, 0, true},
-		{[]string{"a.example"}, nodeLife * 3 / 4, true},
+		{[]string{"a.example"}, nodeLife*2/3 - skew, false},
+		{[]string{"a.example"}, nodeLife * 2 / 3, true},
 	} {
-		if got := Stale(leaf, tc.hosts, now.Add(tc.after)); got != tc.want {
+		if got := Stale(leaf, identity.RoleCoordinator, tc.hosts, now.Add(tc.after)); got != tc.want {
 			t.Errorf("Stale(%v, +%v) = %v", tc.hosts, tc.after, got)
+		}
+	}
+	// The same names in a worker's certificate are too many.
+	if !Stale(leaf, identity.RoleWorker, nil, now) {
+		t.Error("a worker keeps a certificate with the name of a host")
+	}
+}
+
+// TestWorkerHasNoNameThatClientsDial: whatever is asked for, a worker's certificate carries its names in the cluster alone, and
+// is no reason to sign it anew.
+func TestWorkerHasNoNameThatClientsDial(t *testing.T) {
+	ca := newCA(t)
+	who := node(identity.RoleWorker, "node-2")
+	leaf, err := issue(t, ca, who).Leaf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(leaf.DNSNames, who.DNSNames()) || len(leaf.IPAddresses) != 0 {
+		t.Errorf("names %v and addresses %v, want %v alone", leaf.DNSNames, leaf.IPAddresses, who.DNSNames())
+	}
+	if Stale(leaf, identity.RoleWorker, []string{"db1.example"}, time.Now()) {
+		t.Error("a fresh certificate of a worker is stale")
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "db1.example", "10.0.0.7"} {
+		client := &tls.Config{RootCAs: issue(t, ca, who).Pool(), ServerName: host}
+		if _, err := handshake(t, issue(t, ca, who).ServerConfig(true), client); err == nil {
+			t.Errorf("a client that dials %s takes a worker for it", host)
 		}
 	}
 }

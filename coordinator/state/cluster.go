@@ -2,6 +2,16 @@ package state
 
 import tandemv1 "tandem.dev/proto/tandem/v1"
 
+// Coordinators returns what the leader saw last of the coordinators, by id.
+func (v *View) Coordinators() []*tandemv1.Coordinator {
+	return all[*tandemv1.Coordinator](v, coordinatorTable)
+}
+
+// Coordinator returns what the leader saw last of one coordinator.
+func (v *View) Coordinator(id string) (*tandemv1.Coordinator, bool) {
+	return get[*tandemv1.Coordinator](v, coordinatorTable, id)
+}
+
 // Cluster returns the cluster; false before it was created.
 func (v *View) Cluster() (*tandemv1.Cluster, bool) {
 	rows := all[*tandemv1.Cluster](v, clusterTable)
@@ -9,4 +19,9 @@ func (v *View) Cluster() (*tandemv1.Cluster, bool) {
 		return nil, false
 	}
 	return rows[0], true
+}
+
+// SameCoordinator says whether nothing has changed between two looks at a coordinator.
+func SameCoordinator(a, b *tandemv1.Coordinator) bool {
+	return a.GetAddress() == b.GetAddress() && a.GetVoter() == b.GetVoter() && a.GetAlive() == b.GetAlive() && a.GetLeader() == b.GetLeader()
 }

@@ -23,13 +23,25 @@ type JoinConfig struct {
 	Coordinators []string // host:port of API ports; tried in turn
 	Token        string   // join token
 	Role         Role     // role the node wants; must be the token's
-	Hosts        []string // hosts and addresses others reach the node by
+	Hosts        []string // hosts and addresses clients reach a coordinator by
+	// Key is the node's own, for an attempt that follows on another with an unknown outcome: the join token counts one node for
+	// one key. Nil: a new one.
+	Key *ecdsa.PrivateKey
 }
 
 // Joined is what a cluster gives to a node that joins.
 type Joined struct {
 	Credentials *Credentials
 	CAKey       []byte // PKCS #8 DER; only for coordinators
+}
+
+// NewKey makes the key of a node.
+func NewKey() (*ecdsa.PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make the node's key: %w", err)
+	}
+	return key, nil
 }
 
 // Join makes a key, has its certificate signed by the cluster that the token is bound to, and returns the credentials.
@@ -42,9 +54,11 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 	if token.Role != cfg.Role {
 		return nil, fmt.Errorf("join token is for a %s, not for a %s: make one with \"tandem token create --join --role %s\"", token.Role, cfg.Role, cfg.Role)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make the node's key: %w", err)
+	key := cfg.Key
+	if key == nil {
+		if key, err = NewKey(); err != nil {
+			return nil, err
+		}
 	}
 	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "tandem node"}}, key)
 	if err != nil {

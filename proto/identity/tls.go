@@ -58,6 +58,10 @@ func (c *Credentials) HTTPClient(verifyName string) *http.Client {
 // CoordinatorsHeader is on what a coordinator answers those it knows: host:port of all coordinators, parted by commas.
 const CoordinatorsHeader = "Tandem-Coordinators"
 
+// NothingProposed is on the answer of a coordinator that knows no leader, or was taken for the leader and is not: what was asked
+// was not done, and may be asked of another one whatever it is.
+const NothingProposed = "Tandem-Nothing-Proposed"
+
 // Transport is the http.Transport that nodes and clients use: HTTP/2, dead connections noticed by pings.
 func Transport(cfg *tls.Config) *http.Transport {
 	return &http.Transport{

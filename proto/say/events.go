@@ -2,13 +2,15 @@ package say
 
 import tandemv1 "tandem.dev/proto/tandem/v1"
 
+// Parts of many texts: which job, and who is behind an event.
+const (
+	job   = `job {{.name}}{{with .trial}}, trial {{.}}{{end}} `
+	asked = `, as {{or .by "a user"}} asked`
+	by    = ` by {{or .by "a user"}}`
+)
+
 // eventPhrases is the text of each event. Beside the arguments there are name and subject, of what the event is about, and job.
 func eventPhrases() map[tandemv1.Event_Type]phrase {
-	const (
-		job   = `job {{.name}}{{with .trial}}, trial {{.}}{{end}} `
-		asked = `, as {{or .by "a user"}} asked`
-		by    = ` by {{or .by "a user"}}`
-	)
 	return map[tandemv1.Event_Type]phrase{
 		tandemv1.Event_TYPE_JOB_SUBMITTED:     {text: job + `was submitted` + by},
 		tandemv1.Event_TYPE_JOB_PAUSING:       {text: job + `stops with a checkpoint` + asked},
@@ -56,8 +58,6 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 		tandemv1.Event_TYPE_NODES_PARTED:   {text: `{{sentence .cause}} No job has workers on both for {{seconds .pause}}`},
 		tandemv1.Event_TYPE_NODES_REACHED:  {text: `node {{.name}} reaches the other nodes of its job again`},
 
-		tandemv1.Event_TYPE_COORDINATOR_REMOVED: {text: `coordinator {{.name}} was removed` + by},
-
 		tandemv1.Event_TYPE_CHECKPOINT_COMMITTED: {text: `checkpoint at step {{.step}}{{if .best}}, the best so far{{end}}`},
 		tandemv1.Event_TYPE_CHECKPOINT_DELETED:   {text: `the checkpoint at step {{.step}} was deleted`},
 
@@ -73,9 +73,5 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 		tandemv1.Event_TYPE_REPLICA_PLACED:      {text: `a replica of {{.name}}@{{.version}} starts on {{.node}}`},
 		tandemv1.Event_TYPE_REPLICA_READY:       {text: `a replica of {{.name}}@{{.version}} on {{.node}} is ready`},
 		tandemv1.Event_TYPE_REPLICA_FAILED:      {text: `a replica of {{.name}}@{{.version}} on {{.node}} failed: {{sentence .cause}}`},
-
-		tandemv1.Event_TYPE_TOKEN_CREATED: {text: `token {{.name}} with role {{.role}} was created` + by},
-		tandemv1.Event_TYPE_TOKEN_REVOKED: {text: `token {{.name}} was revoked` + by},
-		tandemv1.Event_TYPE_TOKEN_EXPIRED: {text: `token {{.name}} has ended`},
 	}
 }

@@ -22,6 +22,14 @@ func reasonPhrases() map[tandemv1.Reason_Code]phrase {
 			text: `node {{.node}} was removed from the cluster: to use the machine again, empty the data folder of its agent and join with a new token`,
 			cli:  `make one with: tandem token create --join --role worker`,
 		},
+		tandemv1.Reason_CODE_TOKEN_ENDED: {
+			text: `the time of join token {{.token}} is over`,
+			cli:  `make a new one with: tandem token create --join --role {{.role}}`,
+		},
+		tandemv1.Reason_CODE_TOKEN_USED_UP: {
+			text: `join token {{.token}} was used for {{count .nodes "node"}}, as often as it is good for`,
+			cli:  `make a new one with: tandem token create --join --role {{.role}} (--uses N for several nodes)`,
+		},
 		tandemv1.Reason_CODE_COORDINATOR_REMOVED: {
 			text: `coordinator {{.coordinator}} was removed from the cluster: to use the machine again, empty its data folder and join with a new token`,
 			cli:  `make one with: tandem token create --join --role coordinator`,

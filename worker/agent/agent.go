@@ -154,9 +154,13 @@ func (a *Agent) credentials(ctx context.Context) (*identity.Credentials, error) 
 func (a *Agent) join(ctx context.Context) (*identity.Joined, error) {
 	const patience = 30 * time.Second
 	wait, end := newBackoff(), time.Now().Add(patience)
+	key, err := identity.NewKey()
+	if err != nil {
+		return nil, err
+	}
 	for {
 		joined, err := identity.Join(ctx, identity.JoinConfig{
-			Coordinators: a.cfg.Join, Token: a.cfg.JoinToken, Role: identity.RoleWorker, Hosts: []string{a.cfg.advertiseHost()},
+			Coordinators: a.cfg.Join, Token: a.cfg.JoinToken, Role: identity.RoleWorker, Key: key,
 		})
 		if err == nil {
 			return joined, nil

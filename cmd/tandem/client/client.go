@@ -108,6 +108,8 @@ type rotating struct {
 	learns  bool                    // see Client.Learn
 	reach   atomic.Pointer[Context] // who is asked
 	current atomic.Uint32
+	// answered is the endpoint that served last; see Client.Learned.
+	answered atomic.Pointer[string]
 }
 
 func newRotating(base *http.Transport, c Context, agent string) *rotating {
@@ -138,6 +140,9 @@ func (t *rotating) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := t.base.RoundTrip(r)
 	if err != nil && req.Context().Err() == nil || err == nil && res.StatusCode == http.StatusServiceUnavailable {
 		t.current.CompareAndSwap(i, i+1)
+	}
+	if err == nil && res.StatusCode < http.StatusInternalServerError {
+		t.answered.Store(&r.URL.Host)
 	}
 	if err == nil && t.learns {
 		t.learn(res.Header)

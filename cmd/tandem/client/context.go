@@ -24,6 +24,8 @@ type Context struct {
 	Token     string   `yaml:"token"`
 	// Coordinators are host:port of the cluster's other coordinators, as they last named themselves; see Client.Learn.
 	Coordinators []string `yaml:"coordinators,omitempty"`
+	// Answered is the one of them that served last, where it is not the first: it is asked first the next time.
+	Answered string `yaml:"answered,omitempty"`
 }
 
 // File is the contexts of a user.
@@ -175,7 +177,7 @@ func (f *File) Put(c Context) {
 		f.Contexts = append(f.Contexts, c)
 	} else {
 		if old := f.Contexts[i]; c.CA == old.CA && len(c.Coordinators) == 0 {
-			c.Coordinators = old.Coordinators
+			c.Coordinators, c.Answered = old.Coordinators, old.Answered
 		}
 		f.Contexts[i] = c
 	}

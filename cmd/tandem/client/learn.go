@@ -20,13 +20,20 @@ func (c *Client) Learn() {
 	}
 }
 
-// Learned is the client's context with the coordinators as they last named themselves, and whether that is news.
+// Learned is the client's context with the coordinators as they last named themselves and the one that served, and whether
+// that is news.
 func (c *Client) Learned() (Context, bool) {
 	now := c.Context
 	if t, ok := c.HTTP.Transport.(*rotating); ok {
 		now.Coordinators = t.reach.Load().Coordinators
+		if at := t.answered.Load(); at != nil && *at != c.Context.Reach()[0] {
+			now.Answered = *at
+		}
 	}
-	return now, !slices.Equal(now.Coordinators, c.Context.Coordinators)
+	if now.Answered == now.Endpoints[0] {
+		now.Answered = "" // it is the first anyway
+	}
+	return now, now.Answered != c.Context.Answered || !slices.Equal(now.Coordinators, c.Context.Coordinators)
 }
 
 // reach is all endpoints the client asks now.
@@ -37,9 +44,17 @@ func (c *Client) reach() []string {
 	return c.Context.Reach()
 }
 
-// Reach is all endpoints of a context, those the user gave first.
+// Reach is all endpoints of a context: the one that served last, those the user gave, all others.
 func (c Context) Reach() []string {
-	all := slices.Clone(c.Endpoints)
+	var all []string
+	if slices.Contains(c.Endpoints, c.Answered) || slices.Contains(c.Coordinators, c.Answered) {
+		all = append(all, c.Answered)
+	}
+	for _, e := range c.Endpoints {
+		if e != c.Answered {
+			all = append(all, e)
+		}
+	}
 	for _, e := range c.Coordinators {
 		if !slices.Contains(all, e) {
 			all = append(all, e)
@@ -90,6 +105,6 @@ func Remember(path string, c Context) error {
 	if i < 0 {
 		return nil
 	}
-	f.Contexts[i].Coordinators = c.Coordinators
+	f.Contexts[i].Coordinators, f.Contexts[i].Answered = c.Coordinators, c.Answered
 	return f.Save()
 }

@@ -11,6 +11,8 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
+
+	"tandem.dev/proto/identity"
 )
 
 // ErrUnreachable means that no coordinator answered, or none that could serve.
@@ -27,24 +29,40 @@ func (c *Client) persist(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		start := time.Now()
 		for {
-			var res connect.AnyResponse
-			var err error
+			var all round
 			for range c.reach() {
-				res, err = next(ctx, req)
+				res, err := next(ctx, req)
 				if over(ctx, err) {
 					return nil, ended(ctx, err)
 				}
 				if err == nil || !c.again(ctx, req, err) {
 					return res, c.Explain(err)
 				}
+				all.add(err)
 			}
-			if time.Since(start)+c.Patience.Pause > c.Patience.With(err) {
-				return nil, c.Explain(err)
+			if time.Since(start)+c.Patience.Pause > c.Patience.With(all.telling) {
+				return nil, c.explain(all)
 			}
 			if Sleep(ctx, c.Patience.Pause) != nil {
-				return nil, ended(ctx, err)
+				return nil, ended(ctx, all.telling)
 			}
 		}
+	}
+}
+
+// round is what came of asking each coordinator once.
+type round struct {
+	asked, silent int
+	telling       error // of one that answered, if any did
+}
+
+func (r *round) add(err error) {
+	r.asked++
+	if refused(err) {
+		r.silent++
+	}
+	if r.telling == nil || !refused(err) {
+		r.telling = err
 	}
 }
 
@@ -74,7 +92,13 @@ func (c *Client) again(ctx context.Context, req connect.AnyRequest, err error) b
 	if ctx.Err() != nil || !Lost(err) {
 		return false
 	}
-	return refused(err) || turnedAway(err) || harmless(req)
+	return refused(err) || turnedAway(err) || notProposed(err) || harmless(req)
+}
+
+// notProposed tells whether a coordinator says that it has not done what was asked, so that another one may be asked to.
+func notProposed(err error) bool {
+	var ce *connect.Error
+	return errors.As(err, &ce) && ce.Meta().Get(identity.NothingProposed) != ""
 }
 
 // Lost tells whether an error means that the coordinator, not the request, is the trouble, so that another coordinator
@@ -110,6 +134,20 @@ func harmless(req connect.AnyRequest) bool {
 	}
 	f := m.ProtoReflect().Descriptor().Fields().ByName("request_id")
 	return f != nil && m.ProtoReflect().Get(f).String() != ""
+}
+
+// explain is Explain for what came of asking all coordinators. That some of them answered must not be lost behind those that did
+// not: it is another trouble, with another remedy.
+func (c *Client) explain(r round) error {
+	if r.silent == 0 || r.silent == r.asked || connect.CodeOf(r.telling) != connect.CodeUnavailable {
+		return c.Explain(r.telling)
+	}
+	answers := "answer"
+	if r.asked-r.silent == 1 {
+		answers = "answers"
+	}
+	return &unavailable{fmt.Sprintf("%d of %d coordinators of context %q %s, and cannot serve without the others (%s): start another one of %s",
+		r.asked-r.silent, r.asked, c.Context.Name, answers, Message(r.telling), strings.Join(c.reach(), ", "))}
 }
 
 // Explain turns what a user can mend into words that say how. It passes everything else, and nil, on.

@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -204,7 +205,7 @@ type Peer struct {
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// It leads now.
 	Leader bool `protobuf:"varint,3,opt,name=leader,proto3" json:"leader,omitempty"`
-	// Gossip hears of it.
+	// It answers the leader.
 	Alive bool `protobuf:"varint,4,opt,name=alive,proto3" json:"alive,omitempty"`
 	// It is joining: it is sent the log and has no vote yet.
 	Learner       bool `protobuf:"varint,5,opt,name=learner,proto3" json:"learner,omitempty"`
@@ -277,6 +278,106 @@ func (x *Peer) GetLearner() bool {
 	return false
 }
 
+// Coordinator is what the leader saw last of one coordinator.
+type Coordinator struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the node.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// host:port of its API and Raft port.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// It has a vote.
+	Voter bool `protobuf:"varint,3,opt,name=voter,proto3" json:"voter,omitempty"`
+	// It answers the leader.
+	Alive bool `protobuf:"varint,4,opt,name=alive,proto3" json:"alive,omitempty"`
+	// It leads.
+	Leader bool `protobuf:"varint,5,opt,name=leader,proto3" json:"leader,omitempty"`
+	// When one of these changed last.
+	ChangedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
+	// Raft index of the last change.
+	ModifiedIndex uint64 `protobuf:"varint,7,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Coordinator) Reset() {
+	*x = Coordinator{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Coordinator) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Coordinator) ProtoMessage() {}
+
+func (x *Coordinator) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Coordinator.ProtoReflect.Descriptor instead.
+func (*Coordinator) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Coordinator) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Coordinator) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Coordinator) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
+}
+
+func (x *Coordinator) GetAlive() bool {
+	if x != nil {
+		return x.Alive
+	}
+	return false
+}
+
+func (x *Coordinator) GetLeader() bool {
+	if x != nil {
+		return x.Leader
+	}
+	return false
+}
+
+func (x *Coordinator) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
+}
+
+func (x *Coordinator) GetModifiedIndex() uint64 {
+	if x != nil {
+		return x.ModifiedIndex
+	}
+	return 0
+}
+
 // GetClusterRequest is empty.
 type GetClusterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -286,7 +387,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +399,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +412,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 // GetClusterResponse describes the cluster.
@@ -331,7 +432,7 @@ type GetClusterResponse struct {
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +444,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +457,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetClusterResponse) GetId() string {
@@ -394,7 +495,7 @@ type JoinClusterRequest struct {
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// PKCS #10 certificate request, DER.
 	Csr []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
-	// Hosts and addresses others reach the node by.
+	// Hosts and addresses clients reach a coordinator by, for its certificate; that of a worker has none.
 	Hosts         []string `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -402,7 +503,7 @@ type JoinClusterRequest struct {
 
 func (x *JoinClusterRequest) Reset() {
 	*x = JoinClusterRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +515,7 @@ func (x *JoinClusterRequest) String() string {
 func (*JoinClusterRequest) ProtoMessage() {}
 
 func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +528,7 @@ func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterRequest.ProtoReflect.Descriptor instead.
 func (*JoinClusterRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *JoinClusterRequest) GetToken() string {
@@ -476,7 +577,7 @@ type JoinClusterResponse struct {
 
 func (x *JoinClusterResponse) Reset() {
 	*x = JoinClusterResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +589,7 @@ func (x *JoinClusterResponse) String() string {
 func (*JoinClusterResponse) ProtoMessage() {}
 
 func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +602,7 @@ func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterResponse.ProtoReflect.Descriptor instead.
 func (*JoinClusterResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *JoinClusterResponse) GetNodeId() string {
@@ -575,7 +676,7 @@ type AddPeerRequest struct {
 
 func (x *AddPeerRequest) Reset() {
 	*x = AddPeerRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +688,7 @@ func (x *AddPeerRequest) String() string {
 func (*AddPeerRequest) ProtoMessage() {}
 
 func (x *AddPeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +701,7 @@ func (x *AddPeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPeerRequest.ProtoReflect.Descriptor instead.
 func (*AddPeerRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AddPeerRequest) GetId() string {
@@ -633,7 +734,7 @@ type AddPeerResponse struct {
 
 func (x *AddPeerResponse) Reset() {
 	*x = AddPeerResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +746,7 @@ func (x *AddPeerResponse) String() string {
 func (*AddPeerResponse) ProtoMessage() {}
 
 func (x *AddPeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +759,7 @@ func (x *AddPeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPeerResponse.ProtoReflect.Descriptor instead.
 func (*AddPeerResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 // RemovePeerRequest names a coordinator.
@@ -672,7 +773,7 @@ type RemovePeerRequest struct {
 
 func (x *RemovePeerRequest) Reset() {
 	*x = RemovePeerRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -684,7 +785,7 @@ func (x *RemovePeerRequest) String() string {
 func (*RemovePeerRequest) ProtoMessage() {}
 
 func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -697,7 +798,7 @@ func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerRequest.ProtoReflect.Descriptor instead.
 func (*RemovePeerRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemovePeerRequest) GetId() string {
@@ -716,7 +817,7 @@ type RemovePeerResponse struct {
 
 func (x *RemovePeerResponse) Reset() {
 	*x = RemovePeerResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +829,7 @@ func (x *RemovePeerResponse) String() string {
 func (*RemovePeerResponse) ProtoMessage() {}
 
 func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,14 +842,14 @@ func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerResponse.ProtoReflect.Descriptor instead.
 func (*RemovePeerResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 var File_tandem_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"t\n" +
+	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"t\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\astorage\x18\x02 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\x12%\n" +
@@ -769,7 +870,16 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06leader\x18\x03 \x01(\bR\x06leader\x12\x14\n" +
 	"\x05alive\x18\x04 \x01(\bR\x05alive\x12\x18\n" +
-	"\alearner\x18\x05 \x01(\bR\alearner\"\x13\n" +
+	"\alearner\x18\x05 \x01(\bR\alearner\"\xdd\x01\n" +
+	"\vCoordinator\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\x12\x14\n" +
+	"\x05alive\x18\x04 \x01(\bR\x05alive\x12\x16\n" +
+	"\x06leader\x18\x05 \x01(\bR\x06leader\x129\n" +
+	"\n" +
+	"changed_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12%\n" +
+	"\x0emodified_index\x18\a \x01(\x04R\rmodifiedIndex\"\x13\n" +
 	"\x11GetClusterRequest\"\x8a\x01\n" +
 	"\x12GetClusterResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
@@ -819,36 +929,39 @@ func file_tandem_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_cluster_proto_rawDescData
 }
 
-var file_tandem_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_tandem_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tandem_v1_cluster_proto_goTypes = []any{
-	(*Cluster)(nil),             // 0: tandem.v1.Cluster
-	(*StorageConfig)(nil),       // 1: tandem.v1.StorageConfig
-	(*Peer)(nil),                // 2: tandem.v1.Peer
-	(*GetClusterRequest)(nil),   // 3: tandem.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),  // 4: tandem.v1.GetClusterResponse
-	(*JoinClusterRequest)(nil),  // 5: tandem.v1.JoinClusterRequest
-	(*JoinClusterResponse)(nil), // 6: tandem.v1.JoinClusterResponse
-	(*AddPeerRequest)(nil),      // 7: tandem.v1.AddPeerRequest
-	(*AddPeerResponse)(nil),     // 8: tandem.v1.AddPeerResponse
-	(*RemovePeerRequest)(nil),   // 9: tandem.v1.RemovePeerRequest
-	(*RemovePeerResponse)(nil),  // 10: tandem.v1.RemovePeerResponse
+	(*Cluster)(nil),               // 0: tandem.v1.Cluster
+	(*StorageConfig)(nil),         // 1: tandem.v1.StorageConfig
+	(*Peer)(nil),                  // 2: tandem.v1.Peer
+	(*Coordinator)(nil),           // 3: tandem.v1.Coordinator
+	(*GetClusterRequest)(nil),     // 4: tandem.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),    // 5: tandem.v1.GetClusterResponse
+	(*JoinClusterRequest)(nil),    // 6: tandem.v1.JoinClusterRequest
+	(*JoinClusterResponse)(nil),   // 7: tandem.v1.JoinClusterResponse
+	(*AddPeerRequest)(nil),        // 8: tandem.v1.AddPeerRequest
+	(*AddPeerResponse)(nil),       // 9: tandem.v1.AddPeerResponse
+	(*RemovePeerRequest)(nil),     // 10: tandem.v1.RemovePeerRequest
+	(*RemovePeerResponse)(nil),    // 11: tandem.v1.RemovePeerResponse
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_tandem_v1_cluster_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.Cluster.storage:type_name -> tandem.v1.StorageConfig
-	2,  // 1: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
-	3,  // 2: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
-	5,  // 3: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
-	7,  // 4: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
-	9,  // 5: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
-	4,  // 6: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
-	6,  // 7: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
-	8,  // 8: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
-	10, // 9: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
-	6,  // [6:10] is the sub-list for method output_type
-	2,  // [2:6] is the sub-list for method input_type
-	2,  // [2:2] is the sub-list for extension type_name
-	2,  // [2:2] is the sub-list for extension extendee
-	0,  // [0:2] is the sub-list for field type_name
+	12, // 1: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
+	2,  // 2: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
+	4,  // 3: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
+	6,  // 4: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
+	8,  // 5: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
+	10, // 6: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
+	5,  // 7: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
+	7,  // 8: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
+	9,  // 9: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
+	11, // 10: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
+	7,  // [7:11] is the sub-list for method output_type
+	3,  // [3:7] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_cluster_proto_init() }
@@ -864,7 +977,7 @@ func file_tandem_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_cluster_proto_rawDesc), len(file_tandem_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

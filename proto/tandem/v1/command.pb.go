@@ -130,6 +130,8 @@ type Command struct {
 	//	*Command_ExhaustSweep
 	//	*Command_ExtendSweep
 	//	*Command_StopSweepTrial
+	//	*Command_AdmitNode
+	//	*Command_ObserveCoordinators
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -436,6 +438,24 @@ func (x *Command) GetStopSweepTrial() *StopSweepTrial {
 	return nil
 }
 
+func (x *Command) GetAdmitNode() *AdmitNode {
+	if x != nil {
+		if x, ok := x.Command.(*Command_AdmitNode); ok {
+			return x.AdmitNode
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetObserveCoordinators() *ObserveCoordinators {
+	if x != nil {
+		if x, ok := x.Command.(*Command_ObserveCoordinators); ok {
+			return x.ObserveCoordinators
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -575,6 +595,16 @@ type Command_StopSweepTrial struct {
 	StopSweepTrial *StopSweepTrial `protobuf:"bytes,36,opt,name=stop_sweep_trial,json=stopSweepTrial,proto3,oneof"`
 }
 
+type Command_AdmitNode struct {
+	// Lets a node in by a join token.
+	AdmitNode *AdmitNode `protobuf:"bytes,50,opt,name=admit_node,json=admitNode,proto3,oneof"`
+}
+
+type Command_ObserveCoordinators struct {
+	// Notes what the leader sees of the coordinators.
+	ObserveCoordinators *ObserveCoordinators `protobuf:"bytes,51,opt,name=observe_coordinators,json=observeCoordinators,proto3,oneof"`
+}
+
 func (*Command_CreateCluster) isCommand_Command() {}
 
 func (*Command_CreateJob) isCommand_Command() {}
@@ -628,6 +658,10 @@ func (*Command_ExhaustSweep) isCommand_Command() {}
 func (*Command_ExtendSweep) isCommand_Command() {}
 
 func (*Command_StopSweepTrial) isCommand_Command() {}
+
+func (*Command_AdmitNode) isCommand_Command() {}
+
+func (*Command_ObserveCoordinators) isCommand_Command() {}
 
 // CreateCluster writes the cluster's identity.
 type CreateCluster struct {
@@ -2143,6 +2177,107 @@ func (x *DropToken) GetTokenId() string {
 	return ""
 }
 
+// AdmitNode lets a node in by a join token, which is good for one more node or refused. Its result has the identity of the node.
+type AdmitNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token's identity.
+	TokenId string `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	// Identity for the node.
+	NodeId        string `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitNode) Reset() {
+	*x = AdmitNode{}
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitNode) ProtoMessage() {}
+
+func (x *AdmitNode) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
+func (*AdmitNode) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AdmitNode) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *AdmitNode) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+// ObserveCoordinators notes what the leader sees of all coordinators; one that is not named is no coordinator any more.
+type ObserveCoordinators struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The coordinators, by identity.
+	Coordinators  []*Coordinator `protobuf:"bytes,1,rep,name=coordinators,proto3" json:"coordinators,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveCoordinators) Reset() {
+	*x = ObserveCoordinators{}
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveCoordinators) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveCoordinators) ProtoMessage() {}
+
+func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveCoordinators.ProtoReflect.Descriptor instead.
+func (*ObserveCoordinators) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
+	if x != nil {
+		return x.Coordinators
+	}
+	return nil
+}
+
 // PutRendezvous sets a value.
 type PutRendezvous struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2160,7 +2295,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2172,7 +2307,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2185,7 +2320,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -2229,7 +2364,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2376,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +2389,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -2296,7 +2431,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2443,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2456,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -2397,7 +2532,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2544,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2557,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -2464,7 +2599,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +2611,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +2624,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -2510,7 +2645,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +2657,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +2670,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -2554,7 +2689,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2701,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2714,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 // ReadIndexResponse carries an index.
@@ -2593,7 +2728,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2740,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2753,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -2641,7 +2776,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2653,7 +2788,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2666,7 +2801,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -2692,7 +2827,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2704,7 +2839,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2717,14 +2852,14 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xe7\x0e\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xf9\x0f\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -2764,7 +2899,10 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\fdecide_sweep\x18! \x01(\v2\x16.tandem.v1.DecideSweepB\x04\xa8\xbb\x18\x01H\x00R\vdecideSweep\x12D\n" +
 	"\rexhaust_sweep\x18\" \x01(\v2\x17.tandem.v1.ExhaustSweepB\x04\xa8\xbb\x18\x01H\x00R\fexhaustSweep\x12;\n" +
 	"\fextend_sweep\x18# \x01(\v2\x16.tandem.v1.ExtendSweepH\x00R\vextendSweep\x12E\n" +
-	"\x10stop_sweep_trial\x18$ \x01(\v2\x19.tandem.v1.StopSweepTrialH\x00R\x0estopSweepTrialB\t\n" +
+	"\x10stop_sweep_trial\x18$ \x01(\v2\x19.tandem.v1.StopSweepTrialH\x00R\x0estopSweepTrial\x125\n" +
+	"\n" +
+	"admit_node\x182 \x01(\v2\x14.tandem.v1.AdmitNodeH\x00R\tadmitNode\x12Y\n" +
+	"\x14observe_coordinators\x183 \x01(\v2\x1e.tandem.v1.ObserveCoordinatorsB\x04\xa8\xbb\x18\x01H\x00R\x13observeCoordinatorsB\t\n" +
 	"\acommandJ\x04\b\x04\x10\x05R\rdecided_index\"=\n" +
 	"\rCreateCluster\x12,\n" +
 	"\acluster\x18\x01 \x01(\v2\x12.tandem.v1.ClusterR\acluster\"}\n" +
@@ -2864,7 +3002,12 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\bPutToken\x12&\n" +
 	"\x05token\x18\x01 \x01(\v2\x10.tandem.v1.TokenR\x05token\"&\n" +
 	"\tDropToken\x12\x19\n" +
-	"\btoken_id\x18\x01 \x01(\tR\atokenId\"|\n" +
+	"\btoken_id\x18\x01 \x01(\tR\atokenId\"?\n" +
+	"\tAdmitNode\x12\x19\n" +
+	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\tR\x06nodeId\"Q\n" +
+	"\x13ObserveCoordinators\x12:\n" +
+	"\fcoordinators\x18\x01 \x03(\v2\x16.tandem.v1.CoordinatorR\fcoordinators\"|\n" +
 	"\rPutRendezvous\x12#\n" +
 	"\rallocation_id\x18\x01 \x01(\tR\fallocationId\x12\x1e\n" +
 	"\n" +
@@ -2926,7 +3069,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -2956,37 +3099,40 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*ApplyRollout)(nil),          // 25: tandem.v1.ApplyRollout
 	(*PutToken)(nil),              // 26: tandem.v1.PutToken
 	(*DropToken)(nil),             // 27: tandem.v1.DropToken
-	(*PutRendezvous)(nil),         // 28: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 29: tandem.v1.Expire
-	(*Result)(nil),                // 30: tandem.v1.Result
-	(*RequestRecord)(nil),         // 31: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 32: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 33: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 34: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 35: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 36: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 37: tandem.v1.ShareResponse
-	nil,                           // 38: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 40: tandem.v1.Cluster
-	(*Job)(nil),                   // 41: tandem.v1.Job
-	(*Trial)(nil),                 // 42: tandem.v1.Trial
-	(*Sweep)(nil),                 // 43: tandem.v1.Sweep
-	(JobIntent)(0),                // 44: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 45: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 46: tandem.v1.EngineReport
-	(*Node)(nil),                  // 47: tandem.v1.Node
-	(*Member)(nil),                // 48: tandem.v1.Member
-	(*Reason)(nil),                // 49: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 50: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 51: tandem.v1.Dataset
-	(*Deployment)(nil),            // 52: tandem.v1.Deployment
-	(*Replica)(nil),               // 53: tandem.v1.Replica
-	(*Token)(nil),                 // 54: tandem.v1.Token
-	(*Progress)(nil),              // 55: tandem.v1.Progress
+	(*AdmitNode)(nil),             // 28: tandem.v1.AdmitNode
+	(*ObserveCoordinators)(nil),   // 29: tandem.v1.ObserveCoordinators
+	(*PutRendezvous)(nil),         // 30: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 31: tandem.v1.Expire
+	(*Result)(nil),                // 32: tandem.v1.Result
+	(*RequestRecord)(nil),         // 33: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 34: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 35: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 36: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 37: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 38: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 39: tandem.v1.ShareResponse
+	nil,                           // 40: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 42: tandem.v1.Cluster
+	(*Job)(nil),                   // 43: tandem.v1.Job
+	(*Trial)(nil),                 // 44: tandem.v1.Trial
+	(*Sweep)(nil),                 // 45: tandem.v1.Sweep
+	(JobIntent)(0),                // 46: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 47: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 48: tandem.v1.EngineReport
+	(*Node)(nil),                  // 49: tandem.v1.Node
+	(*Member)(nil),                // 50: tandem.v1.Member
+	(*Reason)(nil),                // 51: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 52: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 53: tandem.v1.Dataset
+	(*Deployment)(nil),            // 54: tandem.v1.Deployment
+	(*Replica)(nil),               // 55: tandem.v1.Replica
+	(*Token)(nil),                 // 56: tandem.v1.Token
+	(*Coordinator)(nil),           // 57: tandem.v1.Coordinator
+	(*Progress)(nil),              // 58: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	39, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	41, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -3005,8 +3151,8 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	25, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
 	26, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
 	27, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	28, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	29, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	30, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	31, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
 	18, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
@@ -3014,47 +3160,50 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	14, // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
 	15, // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
 	16, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
-	40, // 28: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	41, // 29: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	42, // 30: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	43, // 31: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	44, // 32: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	45, // 33: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	38, // 34: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	46, // 35: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	47, // 36: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	48, // 37: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 38: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	49, // 39: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	49, // 40: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	50, // 41: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	49, // 42: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	51, // 43: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	52, // 44: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	53, // 45: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	49, // 46: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	54, // 47: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	39, // 48: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	39, // 49: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	0,  // 50: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	49, // 51: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	49, // 52: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	30, // 53: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	39, // 54: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 55: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	30, // 56: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	55, // 57: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	32, // 58: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	34, // 59: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	36, // 60: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	33, // 61: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	35, // 62: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	37, // 63: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	61, // [61:64] is the sub-list for method output_type
-	58, // [58:61] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	28, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
+	29, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
+	42, // 30: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	43, // 31: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	44, // 32: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	45, // 33: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	46, // 34: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	47, // 35: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	40, // 36: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	48, // 37: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	49, // 38: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	50, // 39: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 40: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	51, // 41: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	51, // 42: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	52, // 43: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	51, // 44: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	53, // 45: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	54, // 46: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	55, // 47: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	51, // 48: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	56, // 49: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	57, // 50: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	41, // 51: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	41, // 52: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	0,  // 53: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	51, // 54: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	51, // 55: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	32, // 56: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	41, // 57: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 58: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	32, // 59: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	58, // 60: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	34, // 61: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	36, // 62: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	38, // 63: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	35, // 64: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	37, // 65: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	39, // 66: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	64, // [64:67] is the sub-list for method output_type
+	61, // [61:64] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -3102,6 +3251,8 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_ExhaustSweep)(nil),
 		(*Command_ExtendSweep)(nil),
 		(*Command_StopSweepTrial)(nil),
+		(*Command_AdmitNode)(nil),
+		(*Command_ObserveCoordinators)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3109,7 +3260,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -109,6 +109,18 @@ const (
 	Event_TYPE_NODES_REACHED Event_Type = 412
 	// An operator removed a coordinator.
 	Event_TYPE_COORDINATOR_REMOVED Event_Type = 500
+	// A coordinator joins: it is sent the log and has no vote yet.
+	Event_TYPE_COORDINATOR_JOINS Event_Type = 501
+	// A coordinator has a vote.
+	Event_TYPE_COORDINATOR_JOINED Event_Type = 502
+	// A coordinator has another address.
+	Event_TYPE_COORDINATOR_MOVED Event_Type = 503
+	// A coordinator does not answer the leader.
+	Event_TYPE_COORDINATOR_LOST Event_Type = 504
+	// A coordinator answers the leader again.
+	Event_TYPE_COORDINATOR_BACK Event_Type = 505
+	// A coordinator leads from now on.
+	Event_TYPE_COORDINATOR_LEADS Event_Type = 506
 	// A checkpoint is in the store.
 	Event_TYPE_CHECKPOINT_COMMITTED Event_Type = 600
 	// A checkpoint was deleted.
@@ -139,6 +151,8 @@ const (
 	Event_TYPE_TOKEN_REVOKED Event_Type = 1001
 	// A token has ended.
 	Event_TYPE_TOKEN_EXPIRED Event_Type = 1002
+	// A node joins with a token.
+	Event_TYPE_TOKEN_USED Event_Type = 1003
 )
 
 // Enum value maps for Event_Type.
@@ -185,6 +199,12 @@ var (
 		411:  "TYPE_NODES_PARTED",
 		412:  "TYPE_NODES_REACHED",
 		500:  "TYPE_COORDINATOR_REMOVED",
+		501:  "TYPE_COORDINATOR_JOINS",
+		502:  "TYPE_COORDINATOR_JOINED",
+		503:  "TYPE_COORDINATOR_MOVED",
+		504:  "TYPE_COORDINATOR_LOST",
+		505:  "TYPE_COORDINATOR_BACK",
+		506:  "TYPE_COORDINATOR_LEADS",
 		600:  "TYPE_CHECKPOINT_COMMITTED",
 		601:  "TYPE_CHECKPOINT_DELETED",
 		700:  "TYPE_VERSION_PUBLISHED",
@@ -200,6 +220,7 @@ var (
 		1000: "TYPE_TOKEN_CREATED",
 		1001: "TYPE_TOKEN_REVOKED",
 		1002: "TYPE_TOKEN_EXPIRED",
+		1003: "TYPE_TOKEN_USED",
 	}
 	Event_Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED":          0,
@@ -243,6 +264,12 @@ var (
 		"TYPE_NODES_PARTED":         411,
 		"TYPE_NODES_REACHED":        412,
 		"TYPE_COORDINATOR_REMOVED":  500,
+		"TYPE_COORDINATOR_JOINS":    501,
+		"TYPE_COORDINATOR_JOINED":   502,
+		"TYPE_COORDINATOR_MOVED":    503,
+		"TYPE_COORDINATOR_LOST":     504,
+		"TYPE_COORDINATOR_BACK":     505,
+		"TYPE_COORDINATOR_LEADS":    506,
 		"TYPE_CHECKPOINT_COMMITTED": 600,
 		"TYPE_CHECKPOINT_DELETED":   601,
 		"TYPE_VERSION_PUBLISHED":    700,
@@ -258,6 +285,7 @@ var (
 		"TYPE_TOKEN_CREATED":        1000,
 		"TYPE_TOKEN_REVOKED":        1001,
 		"TYPE_TOKEN_EXPIRED":        1002,
+		"TYPE_TOKEN_USED":           1003,
 	}
 )
 
@@ -529,7 +557,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x92\x0e\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xd5\x0f\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -545,7 +573,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\v\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\f\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -587,7 +615,13 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x13TYPE_NODE_RECOVERED\x10\x9a\x03\x12\x16\n" +
 	"\x11TYPE_NODES_PARTED\x10\x9b\x03\x12\x17\n" +
 	"\x12TYPE_NODES_REACHED\x10\x9c\x03\x12\x1d\n" +
-	"\x18TYPE_COORDINATOR_REMOVED\x10\xf4\x03\x12\x1e\n" +
+	"\x18TYPE_COORDINATOR_REMOVED\x10\xf4\x03\x12\x1b\n" +
+	"\x16TYPE_COORDINATOR_JOINS\x10\xf5\x03\x12\x1c\n" +
+	"\x17TYPE_COORDINATOR_JOINED\x10\xf6\x03\x12\x1b\n" +
+	"\x16TYPE_COORDINATOR_MOVED\x10\xf7\x03\x12\x1a\n" +
+	"\x15TYPE_COORDINATOR_LOST\x10\xf8\x03\x12\x1a\n" +
+	"\x15TYPE_COORDINATOR_BACK\x10\xf9\x03\x12\x1b\n" +
+	"\x16TYPE_COORDINATOR_LEADS\x10\xfa\x03\x12\x1e\n" +
 	"\x19TYPE_CHECKPOINT_COMMITTED\x10\xd8\x04\x12\x1c\n" +
 	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x12\x1b\n" +
 	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +
@@ -602,7 +636,8 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x13TYPE_REPLICA_FAILED\x10\x89\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_CREATED\x10\xe8\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_REVOKED\x10\xe9\a\x12\x17\n" +
-	"\x12TYPE_TOKEN_EXPIRED\x10\xea\a\"@\n" +
+	"\x12TYPE_TOKEN_EXPIRED\x10\xea\a\x12\x14\n" +
+	"\x0fTYPE_TOKEN_USED\x10\xeb\a\"@\n" +
 	"\x11ListEventsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\">\n" +

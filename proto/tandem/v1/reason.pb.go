@@ -53,6 +53,10 @@ const (
 	Reason_CODE_DRAIN_WITHOUT_CORDON Reason_Code = 107
 	// What is named as a coordinator is a node.
 	Reason_CODE_NOT_A_COORDINATOR Reason_Code = 108
+	// The time of a join token is over.
+	Reason_CODE_TOKEN_ENDED Reason_Code = 120
+	// As many nodes have joined with a token as may.
+	Reason_CODE_TOKEN_USED_UP Reason_Code = 121
 )
 
 // Enum value maps for Reason_Code.
@@ -72,6 +76,8 @@ var (
 		106: "CODE_COORDINATOR_REMOVED",
 		107: "CODE_DRAIN_WITHOUT_CORDON",
 		108: "CODE_NOT_A_COORDINATOR",
+		120: "CODE_TOKEN_ENDED",
+		121: "CODE_TOKEN_USED_UP",
 	}
 	Reason_Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":          0,
@@ -88,6 +94,8 @@ var (
 		"CODE_COORDINATOR_REMOVED":  106,
 		"CODE_DRAIN_WITHOUT_CORDON": 107,
 		"CODE_NOT_A_COORDINATOR":    108,
+		"CODE_TOKEN_ENDED":          120,
+		"CODE_TOKEN_USED_UP":        121,
 	}
 )
 
@@ -187,14 +195,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xa0\x04\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xce\x04\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd6\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x03\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -210,7 +218,9 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x11CODE_NODE_REMOVED\x10i\x12\x1c\n" +
 	"\x18CODE_COORDINATOR_REMOVED\x10j\x12\x1d\n" +
 	"\x19CODE_DRAIN_WITHOUT_CORDON\x10k\x12\x1a\n" +
-	"\x16CODE_NOT_A_COORDINATOR\x10lB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x16CODE_NOT_A_COORDINATOR\x10l\x12\x14\n" +
+	"\x10CODE_TOKEN_ENDED\x10x\x12\x16\n" +
+	"\x12CODE_TOKEN_USED_UP\x10yB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_reason_proto_rawDescOnce sync.Once

@@ -104,6 +104,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_RemovedNode
 	//	*SnapshotRecord_Sweep
 	//	*SnapshotRecord_SweepEvent
+	//	*SnapshotRecord_Coordinator
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -326,6 +327,15 @@ func (x *SnapshotRecord) GetSweepEvent() *SweepEvent {
 	return nil
 }
 
+func (x *SnapshotRecord) GetCoordinator() *Coordinator {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Coordinator); ok {
+			return x.Coordinator
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -430,6 +440,11 @@ type SnapshotRecord_SweepEvent struct {
 	SweepEvent *SweepEvent `protobuf:"bytes,20,opt,name=sweep_event,json=sweepEvent,proto3,oneof"`
 }
 
+type SnapshotRecord_Coordinator struct {
+	// A coordinator.
+	Coordinator *Coordinator `protobuf:"bytes,40,opt,name=coordinator,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Cluster) isSnapshotRecord_Record() {}
@@ -469,6 +484,8 @@ func (*SnapshotRecord_RemovedNode) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_Sweep) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_SweepEvent) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Coordinator) isSnapshotRecord_Record() {}
 
 // SnapshotEnd closes a snapshot; one without it is torn.
 type SnapshotEnd struct {
@@ -523,7 +540,7 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\">\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x04R\x05index\"\x8a\t\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"\xce\t\n" +
 	"\x0eSnapshotRecord\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
 	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterB\x06\xb2\xbb\x18\x02idH\x00R\acluster\x12-\n" +
@@ -555,7 +572,8 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\fremoved_node\x18\x12 \x01(\v2\x16.tandem.v1.RemovedNodeB\x06\xb2\xbb\x18\x02idH\x00R\vremovedNode\x120\n" +
 	"\x05sweep\x18\x13 \x01(\v2\x10.tandem.v1.SweepB\x06\xb2\xbb\x18\x02idH\x00R\x05sweep\x12@\n" +
 	"\vsweep_event\x18\x14 \x01(\v2\x15.tandem.v1.SweepEventB\x06\xb2\xbb\x18\x02idH\x00R\n" +
-	"sweepEventB\b\n" +
+	"sweepEvent\x12B\n" +
+	"\vcoordinator\x18( \x01(\v2\x16.tandem.v1.CoordinatorB\x06\xb2\xbb\x18\x02idH\x00R\vcoordinatorB\b\n" +
 	"\x06record\"'\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecordsB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
@@ -595,6 +613,7 @@ var file_tandem_v1_snapshot_proto_goTypes = []any{
 	(*RemovedNode)(nil),     // 18: tandem.v1.RemovedNode
 	(*Sweep)(nil),           // 19: tandem.v1.Sweep
 	(*SweepEvent)(nil),      // 20: tandem.v1.SweepEvent
+	(*Coordinator)(nil),     // 21: tandem.v1.Coordinator
 }
 var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.SnapshotRecord.header:type_name -> tandem.v1.SnapshotHeader
@@ -617,11 +636,12 @@ var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	18, // 17: tandem.v1.SnapshotRecord.removed_node:type_name -> tandem.v1.RemovedNode
 	19, // 18: tandem.v1.SnapshotRecord.sweep:type_name -> tandem.v1.Sweep
 	20, // 19: tandem.v1.SnapshotRecord.sweep_event:type_name -> tandem.v1.SweepEvent
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	21, // 20: tandem.v1.SnapshotRecord.coordinator:type_name -> tandem.v1.Coordinator
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_snapshot_proto_init() }
@@ -664,6 +684,7 @@ func file_tandem_v1_snapshot_proto_init() {
 		(*SnapshotRecord_RemovedNode)(nil),
 		(*SnapshotRecord_Sweep)(nil),
 		(*SnapshotRecord_SweepEvent)(nil),
+		(*SnapshotRecord_Coordinator)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -28,7 +28,7 @@ type Token struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identity: "token-" and a ULID in lower case.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Name for people; unique.
+	// Name for people; unique among those that are good.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// SHA-256 of the secret, in hexadecimal.
 	Sha256 string `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
@@ -42,6 +42,10 @@ type Token struct {
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,8,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// How many nodes it lets join; 0: any number. Only of a join token.
+	Uses int32 `protobuf:"varint,9,opt,name=uses,proto3" json:"uses,omitempty"`
+	// How many nodes have joined with it.
+	Used          int32 `protobuf:"varint,10,opt,name=used,proto3" json:"used,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +136,20 @@ func (x *Token) GetModifiedIndex() uint64 {
 	return 0
 }
 
+func (x *Token) GetUses() int32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *Token) GetUsed() int32 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
 // CreateTokenRequest describes a token.
 type CreateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -142,7 +160,9 @@ type CreateTokenRequest struct {
 	// Lets a node join instead of a client in.
 	Join bool `protobuf:"varint,3,opt,name=join,proto3" json:"join,omitempty"`
 	// Seconds until it ends; 0: never for a client, an hour for a node.
-	TtlSeconds    int64 `protobuf:"varint,4,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	TtlSeconds int64 `protobuf:"varint,4,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	// How many nodes may join with it; 0: one, -1: any number. Only for a join token.
+	Uses          int32 `protobuf:"varint,5,opt,name=uses,proto3" json:"uses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -201,6 +221,13 @@ func (x *CreateTokenRequest) GetJoin() bool {
 func (x *CreateTokenRequest) GetTtlSeconds() int64 {
 	if x != nil {
 		return x.TtlSeconds
+	}
+	return 0
+}
+
+func (x *CreateTokenRequest) GetUses() int32 {
+	if x != nil {
+		return x.Uses
 	}
 	return 0
 }
@@ -430,7 +457,7 @@ var File_tandem_v1_token_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_token_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/token.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\x88\x02\n" +
+	"\x15tandem/v1/token.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xb0\x02\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -441,13 +468,17 @@ const file_tandem_v1_token_proto_rawDesc = "" +
 	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12%\n" +
-	"\x0emodified_index\x18\b \x01(\x04R\rmodifiedIndex\"q\n" +
+	"\x0emodified_index\x18\b \x01(\x04R\rmodifiedIndex\x12\x12\n" +
+	"\x04uses\x18\t \x01(\x05R\x04uses\x12\x12\n" +
+	"\x04used\x18\n" +
+	" \x01(\x05R\x04used\"\x85\x01\n" +
 	"\x12CreateTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x12\n" +
 	"\x04join\x18\x03 \x01(\bR\x04join\x12\x1f\n" +
 	"\vttl_seconds\x18\x04 \x01(\x03R\n" +
-	"ttlSeconds\"U\n" +
+	"ttlSeconds\x12\x12\n" +
+	"\x04uses\x18\x05 \x01(\x05R\x04uses\"U\n" +
 	"\x13CreateTokenResponse\x12&\n" +
 	"\x05token\x18\x01 \x01(\v2\x10.tandem.v1.TokenR\x05token\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x13\n" +

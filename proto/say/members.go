@@ -1,0 +1,23 @@
+package say
+
+import tandemv1 "tandem.dev/proto/tandem/v1"
+
+// memberPhrases is the text of each type of event about who belongs to the cluster.
+func memberPhrases() map[tandemv1.Event_Type]phrase {
+	return map[tandemv1.Event_Type]phrase{
+		tandemv1.Event_TYPE_COORDINATOR_REMOVED: {text: `coordinator {{.name}} was removed` + by},
+		tandemv1.Event_TYPE_COORDINATOR_JOINS:   {text: `coordinator {{.name}} at {{.address}} joins: it is sent the log and has no vote yet`},
+		tandemv1.Event_TYPE_COORDINATOR_JOINED:  {text: `coordinator {{.name}} at {{.address}} has joined and has a vote`},
+		tandemv1.Event_TYPE_COORDINATOR_MOVED:   {text: `coordinator {{.name}} has moved from {{.former}} to {{.address}}`},
+		tandemv1.Event_TYPE_COORDINATOR_LOST: {
+			text: `coordinator {{.name}} at {{.address}} does not answer the leader`,
+			cli:  `start it again, or take it out with: tandem cluster remove-peer {{.name}}`,
+		},
+		tandemv1.Event_TYPE_COORDINATOR_BACK:  {text: `coordinator {{.name}} at {{.address}} is back`},
+		tandemv1.Event_TYPE_COORDINATOR_LEADS: {text: `coordinator {{.name}} at {{.address}} leads now`},
+		tandemv1.Event_TYPE_TOKEN_CREATED:     {text: `token {{.name}} with role {{.role}} was created` + by},
+		tandemv1.Event_TYPE_TOKEN_REVOKED:     {text: `token {{.name}} was revoked` + by},
+		tandemv1.Event_TYPE_TOKEN_EXPIRED:     {text: `token {{.name}} has ended`},
+		tandemv1.Event_TYPE_TOKEN_USED:        {text: `a {{.role}}, {{.node}}, joins with token {{.name}}`},
+	}
+}

@@ -48,7 +48,7 @@ func TestBudgets(t *testing.T) {
 			t.Errorf("call %d of another token: %d %s", i, status, body)
 		}
 	}
-	if held := r.held(); held != 0 {
+	if held := r.api.Held(); held != 0 {
 		t.Errorf("%d bytes are held by nobody", held)
 	}
 	unknown := map[int]int{}

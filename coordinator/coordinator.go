@@ -42,7 +42,7 @@ type Coordinator struct {
 	gossip  *gossip.Gossip
 	node    *consensus.Node
 	handler http.Handler
-	held    func() int64 // bytes of requests held now
+	api     *api.API
 	loops   []leader.Loop
 
 	coordinators *http.Client // proves to be a coordinator
@@ -151,7 +151,7 @@ func (c *Coordinator) wire() error {
 	if err != nil {
 		return err
 	}
-	c.held = a.Held
+	c.api = a
 	gatewayCfg := gateway.DefaultConfig()
 	gatewayCfg.Version = c.cfg.Version
 	g, err := gateway.New(gatewayCfg, gateway.Deps{
@@ -187,7 +187,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	sharer := api.NewSharer(api.SharerDeps{Board: c.board, State: c.state, Others: c.others, Peer: c.peerClient, Log: c.log})
 	for _, run := range []func(context.Context) error{
-		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.wanted, sharer.Run,
+		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.wanted, c.expel, c.api.Run, sharer.Run,
 		leader.NewSupervisor(c.node, c.loops, c.log).Run,
 	} {
 		g.Go(func() error { return run(ctx) })

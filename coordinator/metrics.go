@@ -31,7 +31,7 @@ func (m *collector) Collect(out chan<- prometheus.Metric) {
 	m.nodes(v, emit)
 	m.raft(v, emit)
 	emit(gauge("connections", "Connections that are open to this coordinator."), float64(m.c.crowd.Open()))
-	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.held()))
+	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.api.Held()))
 }
 
 type emitter func(d *prometheus.Desc, value float64, labels ...string)

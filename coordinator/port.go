@@ -32,6 +32,8 @@ type port struct {
 	http     *queue
 	raft     *queue
 
+	mu    sync.Mutex
+	peer  map[net.Conn]string     // whose connections of Raft are open here, by node
 	bound chan struct{}           // closed when peers is set
 	peers func() []consensus.Peer // Raft's present configuration
 }
@@ -51,7 +53,7 @@ func listen(cfg Config) (net.Listener, string, error) {
 func newPort(l net.Listener, address string, creds *identity.Credentials, removed func(node string) bool, log zerolog.Logger) *port {
 	return &port{
 		listener: l, address: address, creds: creds, removed: removed, log: log,
-		http: newQueue(l.Addr()), raft: newQueue(hostPort(address)), bound: make(chan struct{}),
+		http: newQueue(l.Addr()), raft: newQueue(hostPort(address)), bound: make(chan struct{}), peer: map[net.Conn]string{},
 	}
 }
 
@@ -104,14 +106,46 @@ func (p *port) sort(ctx context.Context, conn *tls.Conn) {
 		p.http.put(conn)
 		return
 	}
-	if id, ok := identity.Peer(&state); !ok || id.Role != identity.RoleCoordinator || id.Cluster != p.creds.Identity.Cluster || p.removed(id.Node) {
+	id, ok := identity.Peer(&state)
+	if !ok || id.Role != identity.RoleCoordinator || id.Cluster != p.creds.Identity.Cluster || p.removed(id.Node) {
 		p.log.Warn().Str("from", conn.RemoteAddr().String()).Str("node", id.Node).Msg("raft connection refused: not a coordinator of this cluster, or not any more")
 		_ = conn.Close()
 		return
 	}
 	// A coordinator that this one does not know yet may be the leader, chosen while this one was away: it passes. Raft itself
 	// gives no vote to one that its configuration lacks.
-	p.raft.put(conn)
+	p.mu.Lock()
+	p.peer[conn] = id.Node
+	p.mu.Unlock()
+	p.raft.put(&raftConn{conn, p})
+}
+
+// raftConn is a connection of another coordinator.
+type raftConn struct {
+	*tls.Conn
+	port *port
+}
+
+// Close implements net.Conn.
+func (c *raftConn) Close() error {
+	c.port.mu.Lock()
+	delete(c.port.peer, c.Conn)
+	c.port.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// expel closes the connections of those that were removed. One that Raft's configuration still has, such as a leader that removes
+// itself, keeps them until that has changed.
+func (p *port) expel() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	peers := p.peers()
+	for conn, node := range p.peer {
+		if p.removed(node) && !slices.ContainsFunc(peers, func(peer consensus.Peer) bool { return peer.ID == node }) {
+			p.log.Info().Str("node", node).Msg("raft connection closed: the coordinator was removed")
+			_ = conn.Close() // Raft sees that it is gone
+		}
+	}
 }
 
 // Accept implements raft.StreamLayer.

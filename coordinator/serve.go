@@ -82,6 +82,20 @@ func (c *Coordinator) crowded(from string) {
 	c.log.Debug().Str("from", from).Msg("connection closed: too many are open, see --max-connections")
 }
 
+// expel closes connections of coordinators that were removed, until ctx ends.
+func (c *Coordinator) expel(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			c.port.expel()
+		}
+	}
+}
+
 // quiet passes the server's own log on: it is about clients that misbehave.
 type quiet struct{ log zerolog.Logger }
 

@@ -36,6 +36,7 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 		return err
 	}
 	var last *tandemv1.SessionResponse
+	var removed []string // that the agent knows of
 	var sent time.Time
 	for {
 		v := a.deps.State.View()
@@ -46,7 +47,10 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 		now := &tandemv1.SessionResponse{
 			Index: v.Index(), Engines: state.Desired(v, node.GetId()), Coordinators: a.coordinators(), Cordoned: registered.GetCordoned(),
 		}
-		if last != nil && sameSession(last, now) {
+		if ids := removedIDs(v); last == nil || !slices.Equal(ids, removed) {
+			removed, now.Removed = ids, &tandemv1.Removed{NodeIds: ids}
+		}
+		if last != nil && now.GetRemoved() == nil && sameSession(last, now) {
 			beat, err := a.idle(ctx, v.Index(), sent.Add(a.cfg.Beat))
 			if err != nil {
 				return err
@@ -60,6 +64,14 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 		}
 		last, sent = now, time.Now()
 	}
+}
+
+func removedIDs(v *state.View) []string {
+	var ids []string
+	for _, n := range v.RemovedNodes() {
+		ids = append(ids, n.GetId())
+	}
+	return ids
 }
 
 // idle waits for a change of the state, or for the time due of a sign of life, which it returns true for. The state may

@@ -114,7 +114,9 @@ type API struct {
 	// verify lets one data set be read at a time: a shard of it is in memory three times.
 	verify  *semaphore.Weighted
 	callers *door.Callers
-	adding  sync.Mutex // coordinators join and leave one at a time
+	// standing is who has a stream open.
+	standing *standing
+	adding   sync.Mutex // coordinators join and leave one at a time
 }
 
 // compressFrom is how many bytes an answer has at least that is compressed: for a small one, such as that to a report, it costs more
@@ -130,7 +132,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &API{cfg: cfg, deps: deps, router: routes, joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1), callers: door.NewCallers(cfg.Limits)}, nil
+	return &API{cfg: cfg, deps: deps, router: routes, joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1), callers: door.NewCallers(cfg.Limits), standing: &standing{open: map[*guest]bool{}}}, nil
 }
 
 // Handler serves all services: Connect, gRPC and gRPC-Web at /tandem.v1.<Service>/<Method>, REST at /v1/... . Who asks, and whether

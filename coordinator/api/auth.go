@@ -131,6 +131,9 @@ func (g *guard) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.
 		if err == nil {
 			err = next(ctx, conn)
 		}
+		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+			err = cause // who called may be here no longer
+		}
 		if err != nil {
 			return g.answer(conn.Spec().Procedure, err)
 		}

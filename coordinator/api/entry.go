@@ -26,6 +26,7 @@ type call struct {
 	limit   int64                 // of its body, in bytes; 0: none
 	whole   bool                  // the body is one message, which is read and unpacked before the call is passed on
 	kind    door.Kind
+	stays   bool  // it is a stream of a service, which ends when its caller may be here no longer
 	weight  int64 // bytes of memory for each byte of the body
 }
 
@@ -40,7 +41,7 @@ func (a *API) callOf(r *http.Request) call {
 		allowed: func(p Principal) error { return p.allowed(name) }, weight: door.MessageWeight,
 	}
 	if a.router.streams(name) {
-		c.kind = door.Stream
+		c.kind, c.stays = door.Stream, true
 	}
 	switch {
 	case c.open:
@@ -96,14 +97,20 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 			return
 		}
 		defer leave()
-		r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+		ctx := context.WithValue(r.Context(), principalKey{}, p)
+		if c.stays {
+			var end func()
+			ctx, end = a.standing.stay(ctx, p)
+			defer end()
+		}
+		r = r.WithContext(ctx)
 		if r.Body != nil && r.Body != http.NoBody {
 			if err := hold(reserved(r, c)); err != nil {
 				door.Unread(w, r)
 				writeError(w, r, err)
 				return
 			}
-			r.Body = door.NewBody(w, r, a.cfg.Limits.Pace, c.limit, func(n int64) error { return hold(n * c.weight) })
+			r.Body = door.NewBody(w, r, a.cfg.Limits.Pace, c.limit, func(n int64) error { return errors.Join(context.Cause(ctx), hold(n*c.weight)) })
 			if c.whole && !a.readWhole(w, r, c.limit, func(n int64) error { return hold(n * c.weight) }) {
 				return
 			}

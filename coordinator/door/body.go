@@ -38,8 +38,8 @@ type Body struct {
 	ended  error
 }
 
-// NewBody puts the body of r under limits: at most limit bytes; no limit when it is 0. hold counts what is read, and may refuse more
-// with ErrBusy. w is the writer that the server made.
+// NewBody puts the body of r under limits: at most limit bytes; no limit when it is 0. hold counts what is read, and may refuse more,
+// with ErrBusy for example. w is the writer that the server made.
 func NewBody(w http.ResponseWriter, r *http.Request, pace Pace, limit int64, hold func(int64) error) *Body {
 	return &Body{body: r.Body, conn: http.NewResponseController(w), pace: pace, limit: limit, left: limit, credit: pace.Grace, hold: hold}
 }
@@ -63,8 +63,10 @@ func (b *Body) Read(p []byte) (int, error) {
 			return 0, b.end(connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("%w: the limit is %d bytes", ErrTooLarge, b.limit)))
 		}
 	}
-	if held := b.hold(int64(n)); held != nil {
+	if held := b.hold(int64(n)); errors.Is(held, ErrBusy) {
 		return 0, b.end(Refusal(held))
+	} else if held != nil {
+		return 0, b.end(held)
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), err == nil && b.credit <= 0:

@@ -12,6 +12,19 @@ func (v *View) Tokens() []*tandemv1.Token {
 	return list[*tandemv1.Token](v, tokenTable, "name_prefix", "")
 }
 
+// AccessChanged returns channels that are closed when a token, or who was removed, has changed since the view was made. Where the
+// state is replaced by a snapshot they may stay open.
+func (v *View) AccessChanged() (tokens, removed <-chan struct{}) {
+	watch := func(table string) <-chan struct{} {
+		it, err := v.txn.Get(table, "id_prefix", "")
+		if err != nil {
+			return nil // only a wrong name of a table or index, found by any test
+		}
+		return it.WatchCh()
+	}
+	return watch(tokenTable), watch(removedTable)
+}
+
 // AllTokens returns all tokens by id.
 func (v *View) AllTokens() []*tandemv1.Token { return all[*tandemv1.Token](v, tokenTable) }
 

@@ -475,7 +475,7 @@ func TestSilentSession(t *testing.T) {
 	defer client.CloseIdleConnections()
 	s := session{
 		node: &tandemv1.Node{Id: "node-1"}, coordinators: newCoordinators(client, c.members), silence: 100 * time.Millisecond,
-		want: func(*tandemv1.SessionResponse) bool { return true }, learned: func([]string) {},
+		want: func(*tandemv1.SessionResponse) bool { return true }, learned: func([]string) {}, exiles: &exiles{},
 		metrics: newMetrics(), first: make(chan struct{}), log: zerolog.Nop(),
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -46,9 +46,10 @@ type cluster struct {
 	values   map[string][]byte
 	members  []string
 	gossip   []string
-	mute     bool // sessions say nothing more
-	left     int  // reports there were when the agent said that it stops; -1: it has not
-	removed  bool // the node was removed from the cluster
+	mute     bool     // sessions say nothing more
+	left     int      // reports there were when the agent said that it stops; -1: it has not
+	removed  bool     // the node was removed from the cluster
+	exiles   []string // nodes that were removed
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -260,7 +261,7 @@ func (c *cluster) Session(ctx context.Context, req *connect.Request[tandemv1.Ses
 	defer c.change(func() { c.sessions-- })
 	for {
 		c.mu.Lock()
-		m := &tandemv1.SessionResponse{Index: c.index, Engines: c.desired, Coordinators: c.members}
+		m := &tandemv1.SessionResponse{Index: c.index, Engines: c.desired, Coordinators: c.members, Removed: &tandemv1.Removed{NodeIds: c.exiles}}
 		changed, mute, removed := c.changed, c.mute, c.removed
 		c.mu.Unlock()
 		if removed {

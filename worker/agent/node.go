@@ -99,12 +99,13 @@ func (n *node) wire(binary, sockets string) {
 		node: n.me, queue: n.reports, coordinators: known, fence: n.supervisor.fence, log: log, metrics: a.metrics,
 	}
 	n.progress = newProgress(cfg.ProgressInterval, known.progress, n.supervisor.trials)
+	removed := &exiles{}
 	n.session = &session{
-		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, silence: longestSilence,
+		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, exiles: removed, silence: longestSilence,
 		log: log, metrics: a.metrics, first: a.ready,
 	}
 	n.host = &host{node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known}
-	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, log)
+	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, log)
 	a.metrics.observe(counts{
 		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,
 		progress: n.progress.speed, steps: n.progress.steps, parts: n.progress.parts, session: n.session.open.Load,

@@ -24,14 +24,15 @@ type server struct {
 	sockets func(replica string) (string, bool)
 	metrics *metrics
 	ready   func() error
+	exiles  *exiles
 	log     zerolog.Logger
 	dials   *http.Transport // to replicas, by socket
 }
 
-func newServer(sockets func(string) (string, bool), m *metrics, ready func() error, log zerolog.Logger) *server {
+func newServer(sockets func(string) (string, bool), m *metrics, ready func() error, removed *exiles, log zerolog.Logger) *server {
 	dialer := net.Dialer{Timeout: 2 * time.Second}
 	return &server{
-		sockets: sockets, metrics: m, ready: ready, log: log,
+		sockets: sockets, metrics: m, ready: ready, exiles: removed, log: log,
 		dials: &http.Transport{
 			// The host of a request to a replica is the replica's id, so that connections are kept by replica.
 			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
@@ -63,17 +64,21 @@ func (s *server) handler() http.Handler {
 		_, _ = io.WriteString(w, "ok\n")
 	})
 	figures := promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})
-	mux.Handle("GET /metrics", only(figures, identity.RoleCoordinator, identity.RoleWorker))
-	mux.Handle(inference.Replicas+"{id}/", only(http.HandlerFunc(s.replica), identity.RoleCoordinator))
+	mux.Handle("GET /metrics", s.only(figures, identity.RoleCoordinator, identity.RoleWorker))
+	mux.Handle(inference.Replicas+"{id}/", s.only(http.HandlerFunc(s.replica), identity.RoleCoordinator))
 	return mux
 }
 
-// only lets in nodes of the cluster that have one of the roles.
-func only(next http.Handler, roles ...identity.Role) http.Handler {
+// only lets in nodes of the cluster that have one of the roles and were not removed.
+func (s *server) only(next http.Handler, roles ...identity.Role) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, ok := identity.Peer(r.TLS)
 		if !ok {
 			refuse(w, http.StatusUnauthorized, inference.Refused, "this needs a certificate of the cluster")
+			return
+		}
+		if s.exiles.has(peer.Node) {
+			refuse(w, http.StatusForbidden, inference.Refused, "this node was removed from the cluster")
 			return
 		}
 		for _, role := range roles {

@@ -89,6 +89,19 @@ func TestServer(t *testing.T) {
 		}
 	}
 
+	// The certificate of a node that was removed is valid for years, and refused as soon as the agent hears of it.
+	c.change(func() { c.exiles = []string{"node-2"} })
+	for status := 0; status != http.StatusForbidden; status, _ = get(worker, "/metrics") {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the agent does not hear of a node that was removed")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if status, _ := get(coordinator, "/metrics"); status != http.StatusOK {
+		t.Errorf("metrics for a coordinator that was not removed: %d", status)
+	}
+
 	// Without a coordinator the node is not ready, but it lives and serves. That the agent tries again shows that it knows.
 	c.change(func() { c.mute = true })
 	m.close()
@@ -106,7 +119,7 @@ func TestServer(t *testing.T) {
 // TestReplicaSocket: what an agent says for a replica that takes no connections bears its mark, and nothing else does.
 func TestReplicaSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	s := newServer(func(string) (string, bool) { return socket, true }, newMetrics(), nil, zerolog.Nop())
+	s := newServer(func(string) (string, bool) { return socket, true }, newMetrics(), nil, &exiles{}, zerolog.Nop())
 	t.Cleanup(s.dials.CloseIdleConnections)
 	ask := func() *httptest.ResponseRecorder {
 		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", inference.Replicas+"r1/v2/models/digits/infer", nil)

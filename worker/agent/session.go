@@ -23,7 +23,8 @@ type session struct {
 	coordinators *coordinators
 	want         func(*tandemv1.SessionResponse) bool
 	learned      func(coordinators []string) // the list has changed
-	silence      time.Duration               // a session that says nothing for so long is given up
+	exiles       *exiles
+	silence      time.Duration // a session that says nothing for so long is given up
 	log          zerolog.Logger
 	metrics      *metrics
 
@@ -100,6 +101,9 @@ func cause(ctx context.Context, err error) error {
 func (s *session) take(m *tandemv1.SessionResponse, first bool) {
 	if !s.want(m) {
 		s.log.Debug().Uint64("index", m.GetIndex()).Msg("desired state is older than one seen before; ignored")
+	}
+	if r := m.GetRemoved(); r != nil {
+		s.exiles.put(r.GetNodeIds())
 	}
 	if s.coordinators.learn(m.GetCoordinators()) {
 		s.learned(m.GetCoordinators())

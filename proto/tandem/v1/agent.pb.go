@@ -77,7 +77,9 @@ type SessionResponse struct {
 	// host:port of the coordinators' API ports.
 	Coordinators []string `protobuf:"bytes,3,rep,name=coordinators,proto3" json:"coordinators,omitempty"`
 	// No new work comes to the node: an engine whose task is over has none to wait for.
-	Cordoned      bool `protobuf:"varint,4,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
+	Cordoned bool `protobuf:"varint,4,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
+	// Who was removed from the cluster; not set: as before. The first message of a session has it.
+	Removed       *Removed `protobuf:"bytes,6,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -140,6 +142,59 @@ func (x *SessionResponse) GetCordoned() bool {
 	return false
 }
 
+func (x *SessionResponse) GetRemoved() *Removed {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+// Removed are the nodes and coordinators whose certificates are refused.
+type Removed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Their ids, in order.
+	NodeIds       []string `protobuf:"bytes,1,rep,name=node_ids,json=nodeIds,proto3" json:"node_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Removed) Reset() {
+	*x = Removed{}
+	mi := &file_tandem_v1_agent_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Removed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Removed) ProtoMessage() {}
+
+func (x *Removed) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_agent_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Removed.ProtoReflect.Descriptor instead.
+func (*Removed) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Removed) GetNodeIds() []string {
+	if x != nil {
+		return x.NodeIds
+	}
+	return nil
+}
+
 // ReportRequest carries reports.
 type ReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -158,7 +213,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[2]
+	mi := &file_tandem_v1_agent_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -170,7 +225,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[2]
+	mi := &file_tandem_v1_agent_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -183,7 +238,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReportRequest) GetNodeId() string {
@@ -229,7 +284,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[3]
+	mi := &file_tandem_v1_agent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +296,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[3]
+	mi := &file_tandem_v1_agent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +309,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ReportResponse) GetRefusals() []string {
@@ -289,7 +344,7 @@ type ReportProgressRequest struct {
 
 func (x *ReportProgressRequest) Reset() {
 	*x = ReportProgressRequest{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[4]
+	mi := &file_tandem_v1_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -301,7 +356,7 @@ func (x *ReportProgressRequest) String() string {
 func (*ReportProgressRequest) ProtoMessage() {}
 
 func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[4]
+	mi := &file_tandem_v1_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -314,7 +369,7 @@ func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportProgressRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReportProgressRequest) GetProgress() []*Progress {
@@ -333,7 +388,7 @@ type ReportProgressResponse struct {
 
 func (x *ReportProgressResponse) Reset() {
 	*x = ReportProgressResponse{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[5]
+	mi := &file_tandem_v1_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +400,7 @@ func (x *ReportProgressResponse) String() string {
 func (*ReportProgressResponse) ProtoMessage() {}
 
 func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[5]
+	mi := &file_tandem_v1_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +413,7 @@ func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportProgressResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{6}
 }
 
 // RendezvousSetRequest sets a value.
@@ -378,7 +433,7 @@ type RendezvousSetRequest struct {
 
 func (x *RendezvousSetRequest) Reset() {
 	*x = RendezvousSetRequest{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[6]
+	mi := &file_tandem_v1_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +445,7 @@ func (x *RendezvousSetRequest) String() string {
 func (*RendezvousSetRequest) ProtoMessage() {}
 
 func (x *RendezvousSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[6]
+	mi := &file_tandem_v1_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +458,7 @@ func (x *RendezvousSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RendezvousSetRequest.ProtoReflect.Descriptor instead.
 func (*RendezvousSetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RendezvousSetRequest) GetAllocationId() string {
@@ -443,7 +498,7 @@ type RendezvousSetResponse struct {
 
 func (x *RendezvousSetResponse) Reset() {
 	*x = RendezvousSetResponse{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[7]
+	mi := &file_tandem_v1_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +510,7 @@ func (x *RendezvousSetResponse) String() string {
 func (*RendezvousSetResponse) ProtoMessage() {}
 
 func (x *RendezvousSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[7]
+	mi := &file_tandem_v1_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +523,7 @@ func (x *RendezvousSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RendezvousSetResponse.ProtoReflect.Descriptor instead.
 func (*RendezvousSetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{8}
 }
 
 // RendezvousGetRequest waits for a value.
@@ -486,7 +541,7 @@ type RendezvousGetRequest struct {
 
 func (x *RendezvousGetRequest) Reset() {
 	*x = RendezvousGetRequest{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[8]
+	mi := &file_tandem_v1_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +553,7 @@ func (x *RendezvousGetRequest) String() string {
 func (*RendezvousGetRequest) ProtoMessage() {}
 
 func (x *RendezvousGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[8]
+	mi := &file_tandem_v1_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +566,7 @@ func (x *RendezvousGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RendezvousGetRequest.ProtoReflect.Descriptor instead.
 func (*RendezvousGetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RendezvousGetRequest) GetAllocationId() string {
@@ -546,7 +601,7 @@ type RendezvousGetResponse struct {
 
 func (x *RendezvousGetResponse) Reset() {
 	*x = RendezvousGetResponse{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[9]
+	mi := &file_tandem_v1_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +613,7 @@ func (x *RendezvousGetResponse) String() string {
 func (*RendezvousGetResponse) ProtoMessage() {}
 
 func (x *RendezvousGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[9]
+	mi := &file_tandem_v1_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +626,7 @@ func (x *RendezvousGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RendezvousGetResponse.ProtoReflect.Descriptor instead.
 func (*RendezvousGetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RendezvousGetResponse) GetValue() []byte {
@@ -587,12 +642,15 @@ const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x16tandem/v1/engine.proto\x1a\x15tandem/v1/limit.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
 	"\x0eSessionRequest\x12#\n" +
-	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\x98\x01\n" +
+	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\xc6\x01\n" +
 	"\x0fSessionResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12/\n" +
 	"\aengines\x18\x02 \x03(\v2\x15.tandem.v1.EngineTaskR\aengines\x12\"\n" +
 	"\fcoordinators\x18\x03 \x03(\tR\fcoordinators\x12\x1a\n" +
-	"\bcordoned\x18\x04 \x01(\bR\bcordoned\"\x97\x01\n" +
+	"\bcordoned\x18\x04 \x01(\bR\bcordoned\x12,\n" +
+	"\aremoved\x18\x06 \x01(\v2\x12.tandem.v1.RemovedR\aremoved\"$\n" +
+	"\aRemoved\x12\x19\n" +
+	"\bnode_ids\x18\x01 \x03(\tR\anodeIds\"\x97\x01\n" +
 	"\rReportRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\x121\n" +
@@ -640,43 +698,45 @@ func file_tandem_v1_agent_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_agent_proto_rawDescData
 }
 
-var file_tandem_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tandem_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_tandem_v1_agent_proto_goTypes = []any{
 	(*SessionRequest)(nil),         // 0: tandem.v1.SessionRequest
 	(*SessionResponse)(nil),        // 1: tandem.v1.SessionResponse
-	(*ReportRequest)(nil),          // 2: tandem.v1.ReportRequest
-	(*ReportResponse)(nil),         // 3: tandem.v1.ReportResponse
-	(*ReportProgressRequest)(nil),  // 4: tandem.v1.ReportProgressRequest
-	(*ReportProgressResponse)(nil), // 5: tandem.v1.ReportProgressResponse
-	(*RendezvousSetRequest)(nil),   // 6: tandem.v1.RendezvousSetRequest
-	(*RendezvousSetResponse)(nil),  // 7: tandem.v1.RendezvousSetResponse
-	(*RendezvousGetRequest)(nil),   // 8: tandem.v1.RendezvousGetRequest
-	(*RendezvousGetResponse)(nil),  // 9: tandem.v1.RendezvousGetResponse
-	(*Node)(nil),                   // 10: tandem.v1.Node
-	(*EngineTask)(nil),             // 11: tandem.v1.EngineTask
-	(*EngineReport)(nil),           // 12: tandem.v1.EngineReport
-	(*Progress)(nil),               // 13: tandem.v1.Progress
+	(*Removed)(nil),                // 2: tandem.v1.Removed
+	(*ReportRequest)(nil),          // 3: tandem.v1.ReportRequest
+	(*ReportResponse)(nil),         // 4: tandem.v1.ReportResponse
+	(*ReportProgressRequest)(nil),  // 5: tandem.v1.ReportProgressRequest
+	(*ReportProgressResponse)(nil), // 6: tandem.v1.ReportProgressResponse
+	(*RendezvousSetRequest)(nil),   // 7: tandem.v1.RendezvousSetRequest
+	(*RendezvousSetResponse)(nil),  // 8: tandem.v1.RendezvousSetResponse
+	(*RendezvousGetRequest)(nil),   // 9: tandem.v1.RendezvousGetRequest
+	(*RendezvousGetResponse)(nil),  // 10: tandem.v1.RendezvousGetResponse
+	(*Node)(nil),                   // 11: tandem.v1.Node
+	(*EngineTask)(nil),             // 12: tandem.v1.EngineTask
+	(*EngineReport)(nil),           // 13: tandem.v1.EngineReport
+	(*Progress)(nil),               // 14: tandem.v1.Progress
 }
 var file_tandem_v1_agent_proto_depIdxs = []int32{
-	10, // 0: tandem.v1.SessionRequest.node:type_name -> tandem.v1.Node
-	11, // 1: tandem.v1.SessionResponse.engines:type_name -> tandem.v1.EngineTask
-	12, // 2: tandem.v1.ReportRequest.reports:type_name -> tandem.v1.EngineReport
-	13, // 3: tandem.v1.ReportProgressRequest.progress:type_name -> tandem.v1.Progress
-	0,  // 4: tandem.v1.AgentService.Session:input_type -> tandem.v1.SessionRequest
-	2,  // 5: tandem.v1.AgentService.Report:input_type -> tandem.v1.ReportRequest
-	4,  // 6: tandem.v1.AgentService.ReportProgress:input_type -> tandem.v1.ReportProgressRequest
-	6,  // 7: tandem.v1.AgentService.RendezvousSet:input_type -> tandem.v1.RendezvousSetRequest
-	8,  // 8: tandem.v1.AgentService.RendezvousGet:input_type -> tandem.v1.RendezvousGetRequest
-	1,  // 9: tandem.v1.AgentService.Session:output_type -> tandem.v1.SessionResponse
-	3,  // 10: tandem.v1.AgentService.Report:output_type -> tandem.v1.ReportResponse
-	5,  // 11: tandem.v1.AgentService.ReportProgress:output_type -> tandem.v1.ReportProgressResponse
-	7,  // 12: tandem.v1.AgentService.RendezvousSet:output_type -> tandem.v1.RendezvousSetResponse
-	9,  // 13: tandem.v1.AgentService.RendezvousGet:output_type -> tandem.v1.RendezvousGetResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	11, // 0: tandem.v1.SessionRequest.node:type_name -> tandem.v1.Node
+	12, // 1: tandem.v1.SessionResponse.engines:type_name -> tandem.v1.EngineTask
+	2,  // 2: tandem.v1.SessionResponse.removed:type_name -> tandem.v1.Removed
+	13, // 3: tandem.v1.ReportRequest.reports:type_name -> tandem.v1.EngineReport
+	14, // 4: tandem.v1.ReportProgressRequest.progress:type_name -> tandem.v1.Progress
+	0,  // 5: tandem.v1.AgentService.Session:input_type -> tandem.v1.SessionRequest
+	3,  // 6: tandem.v1.AgentService.Report:input_type -> tandem.v1.ReportRequest
+	5,  // 7: tandem.v1.AgentService.ReportProgress:input_type -> tandem.v1.ReportProgressRequest
+	7,  // 8: tandem.v1.AgentService.RendezvousSet:input_type -> tandem.v1.RendezvousSetRequest
+	9,  // 9: tandem.v1.AgentService.RendezvousGet:input_type -> tandem.v1.RendezvousGetRequest
+	1,  // 10: tandem.v1.AgentService.Session:output_type -> tandem.v1.SessionResponse
+	4,  // 11: tandem.v1.AgentService.Report:output_type -> tandem.v1.ReportResponse
+	6,  // 12: tandem.v1.AgentService.ReportProgress:output_type -> tandem.v1.ReportProgressResponse
+	8,  // 13: tandem.v1.AgentService.RendezvousSet:output_type -> tandem.v1.RendezvousSetResponse
+	10, // 14: tandem.v1.AgentService.RendezvousGet:output_type -> tandem.v1.RendezvousGetResponse
+	10, // [10:15] is the sub-list for method output_type
+	5,  // [5:10] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_agent_proto_init() }
@@ -695,7 +755,7 @@ func file_tandem_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_agent_proto_rawDesc), len(file_tandem_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -458,5 +459,55 @@ func TestUploadsAreChecked(t *testing.T) {
 	}
 	if _, err := r.store.Head(t.Context(), "artifacts/"+sum(nil)); err == nil {
 		t.Error("a file with a wrong hash was stored")
+	}
+}
+
+// TestModelFilesAreLookedAtBeforeTheJobIsMade: one that an engine would refuse is named at submit, by its operator.
+func TestModelFilesAreLookedAtBeforeTheJobIsMade(t *testing.T) {
+	r := startOne(t)
+	c := r.admin(t)
+	makeDataset(t, r, c)
+	arts, jobs := tandemv1connect.NewArtifactServiceClient(c, r.url()), tandemv1connect.NewJobServiceClient(c, r.url())
+	for code, want := range map[string]string{
+		"return torch.relu(x)":                                    "",
+		"return torch.from_file('/etc/passwd', False, 10)":        "aten::from_file",
+		"ops.shell.run('reboot')\n    return x":                   "shell::run",
+		"return torch.add(x, " + strings.Repeat("1", 1<<21) + ")": "", // larger than one block of the reader
+	} {
+		var file bytes.Buffer
+		z := zip.NewWriter(&file)
+		for name, text := range map[string]string{
+			"net/data.pkl": "\x80\x02.", "net/constants.pkl": "\x80\x02.",
+			"net/code/__torch__.py": "class Net(Module):\n  def forward(self: __torch__.Net, x: Tensor) -> Tensor:\n    " + code + "\n",
+		} {
+			w, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+			if err == nil {
+				_, err = io.WriteString(w, text)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		sha, err := upload(t, arts, &tandemv1.UploadArtifactHeader{Size: int64(file.Len()), Sha256: sum(file.Bytes())}, file.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := toySpec()
+		spec.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Torchscript{Torchscript: &tandemv1.TorchScriptSpec{Artifact: sha}}}
+		_, err = jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: spec}))
+		if want == "" {
+			if err != nil {
+				t.Errorf("%.60s: %v", code, err)
+			}
+			continue
+		}
+		wantCode(t, err, connect.CodeInvalidArgument, want)
+	}
+	list, err := jobs.ListJobs(t.Context(), connect.NewRequest(&tandemv1.ListJobsRequest{}))
+	if err != nil || len(list.Msg.GetJobs()) != 2 {
+		t.Errorf("%v, %d jobs, want the two that are fine", err, len(list.Msg.GetJobs()))
 	}
 }

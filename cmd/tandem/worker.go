@@ -15,7 +15,7 @@ func (a *app) workerCommand() *cobra.Command {
 	cfg.Version = version()
 	var logs logOptions
 	var tokenFile string
-	var cacheMiB int64
+	var cacheMiB, logMiB int64
 	cmd := &cobra.Command{
 		Use:   "worker --data-dir FOLDER --join HOST:PORT --token-file FILE",
 		Short: "Run the agent of this machine: it trains and serves what the cluster places here",
@@ -35,7 +35,7 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 			if err := os.Unsetenv("TANDEM_JOIN_TOKEN"); err != nil { // engines need not know
 				return err
 			}
-			cfg.DataCache = cacheMiB << 20
+			cfg.DataCache, cfg.LogBudget = cacheMiB<<20, logMiB<<20
 			if err := cfg.Validate(); err != nil {
 				return &usageError{err}
 			}
@@ -61,6 +61,8 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 	engineEnvFlag(f, &cfg.EngineEnv)
 	f.DurationVar(&cfg.EngineIdle, "engine-idle", cfg.EngineIdle, "how long an engine that is done waits for the next trial of its sweep, which saves that one's start; 0s: not at all")
 	f.Int64Var(&cacheMiB, "data-cache-mib", cfg.DataCache>>20, "MiB of the data folder that shards of datasets may take; 0: none, rows are read from the store")
+	f.Int64Var(&logMiB, "log-budget-mib", cfg.LogBudget>>20, "MiB that the log of one task may take in the store; of a longer one the beginning and the newest lines stay")
+	f.DurationVar(&cfg.InferDeadline, "infer-deadline", cfg.InferDeadline, "time that a replica may compute one inference request; one that takes longer gets a 504, and the replica is started again")
 	f.DurationVar(&cfg.KillGrace, "kill-grace", cfg.KillGrace, "time an engine has to end by itself")
 	logs.flags(f)
 	must(cmd.MarkFlagRequired("data-dir"))

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"tandem.dev/coordinator/state"
 	"tandem.dev/coordinator/sweep"
 	tandemv1 "tandem.dev/proto/tandem/v1"
-	"tandem.dev/storage"
 )
 
 type jobs struct{ *API }
@@ -93,14 +91,8 @@ func firstTrial(job *tandemv1.Job) *tandemv1.Trial {
 // checkFiles checks what a spec names outside of itself: an uploaded model, a checkpoint.
 func (a jobs) checkFiles(ctx context.Context, v *state.View, spec *tandemv1.JobSpec) error {
 	if sha := spec.GetModel().GetTorchscript().GetArtifact(); sha != "" {
-		store, err := a.deps.Store()
-		if err != nil {
+		if err := a.checkModelFile(ctx, sha); err != nil {
 			return err
-		}
-		if _, err := store.Head(ctx, artifactKey(sha)); errors.Is(err, storage.ErrNotFound) {
-			return &SpecError{[]Problem{{"model.torchscript.artifact", "no file of this SHA-256 was uploaded"}}}
-		} else if err != nil {
-			return fmt.Errorf("look for the model file: %w", err)
 		}
 	}
 	if spec.GetKind() != "publish" {

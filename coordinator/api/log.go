@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -154,6 +155,9 @@ func recentLogs(trial string, now time.Time) string {
 
 func (l *logReader) sendObject(ctx context.Context, key string, send func(*tandemv1.StreamLogsResponse) error) error {
 	r, _, err := l.store.Get(ctx, key)
+	if errors.Is(err, storage.ErrNotFound) { // its agent has made room for newer lines
+		return nil
+	}
 	if err != nil {
 		return err
 	}

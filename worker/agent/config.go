@@ -55,8 +55,12 @@ type Config struct {
 	// ProbeInterval is the time between two questions whether an engine lives, and the time it has to answer one; two without an
 	// answer end it.
 	ProbeInterval time.Duration
+	// InferDeadline is the time that a replica may compute one inference request; one that takes longer ends it.
+	InferDeadline time.Duration
 	// LogFlush is the longest time a log line waits before it is uploaded.
 	LogFlush time.Duration
+	// LogBudget is how many bytes the log of one task may take in the store; of a longer one the beginning and the newest lines stay.
+	LogBudget int64
 	// ProgressInterval is the time between two forwards of progress.
 	ProgressInterval time.Duration
 }
@@ -68,6 +72,9 @@ type Deps struct {
 	// OpenStore opens the store that logs go to.
 	OpenStore func(*tandemv1.StorageConfig) (ObjectStore, error)
 }
+
+// minLogBudget holds some chunks.
+const minLogBudget = 2 << 20
 
 // maxSlots is what a coordinator takes of one node.
 const maxSlots = 256
@@ -84,7 +91,9 @@ func DefaultConfig() Config {
 		HelloTimeout:     time.Minute,
 		EngineIdle:       5 * time.Second,
 		ProbeInterval:    5 * time.Second,
+		InferDeadline:    30 * time.Second,
 		LogFlush:         2 * time.Second,
+		LogBudget:        64 << 20,
 		ProgressInterval: 500 * time.Millisecond,
 	}
 }
@@ -120,6 +129,9 @@ func (c Config) Validate() error {
 	if c.DataCache < 0 {
 		errs = append(errs, fmt.Errorf("data cache: must not be negative, got %d", c.DataCache))
 	}
+	if c.LogBudget < minLogBudget {
+		errs = append(errs, fmt.Errorf("log budget: must be at least %d MiB, got %d bytes", minLogBudget>>20, c.LogBudget))
+	}
 	for _, e := range c.EngineEnv {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
 			errs = append(errs, fmt.Errorf("engine environment: want NAME=value, got %q", e))
@@ -130,7 +142,7 @@ func (c Config) Validate() error {
 		d    time.Duration
 	}{
 		{"kill grace", c.KillGrace}, {"hello timeout", c.HelloTimeout}, {"probe interval", c.ProbeInterval},
-		{"log flush", c.LogFlush}, {"progress interval", c.ProgressInterval},
+		{"inference deadline", c.InferDeadline}, {"log flush", c.LogFlush}, {"progress interval", c.ProgressInterval},
 	} {
 		if d.d <= 0 {
 			errs = append(errs, fmt.Errorf("%s: must be positive, got %v", d.name, d.d))

@@ -7,8 +7,10 @@ import (
 
 	"connectrpc.com/connect"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"tandem.dev/proto/limit"
 	"tandem.dev/proto/schema"
+
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -50,6 +52,7 @@ func (h *host) Hello(_ context.Context, req *connect.Request[tandemv1.HelloReque
 	return connect.NewResponse(&tandemv1.HelloResponse{
 		Task: e.task, Threads: int32(e.threads), ServeSocket: e.socket, Scratch: e.scratch,
 		Cache: h.supervisor.cfg.cache, CacheBytes: h.supervisor.cfg.room, NodeId: h.node, EndOfOutput: e.log.mark,
+		InferDeadline: durationpb.New(h.supervisor.cfg.inferDeadline),
 	}), nil
 }
 

@@ -23,9 +23,10 @@ const (
 	uploadTime   = 30 * time.Second
 )
 
-// ObjectStore is where log chunks go. The agent only ever adds objects; putting the same bytes again is harmless.
+// ObjectStore is where log chunks go. Putting the same bytes again, or deleting what was deleted, is harmless.
 type ObjectStore interface {
 	Put(ctx context.Context, key string, r io.Reader, size int64) error
+	Delete(ctx context.Context, key string) error
 }
 
 // logLine is one line of a chunk.
@@ -60,6 +61,7 @@ type logs struct {
 	local   *rotatingFile
 	open    func(*tandemv1.StorageConfig) (ObjectStore, error)
 	every   time.Duration
+	budget  int64 // bytes that one task's log may take in the store
 	now     func() time.Time
 	log     zerolog.Logger
 	metrics *metrics
@@ -88,6 +90,8 @@ type engineLog struct {
 	bytes  int // in sealed
 	stamp  int64
 	full   chan struct{} // a chunk was sealed
+
+	kept retention // only the uploader touches it
 }
 
 // of opens the log of an engine. Its lines are uploaded until ctx ends, or close and all is up.
@@ -254,16 +258,26 @@ func (e *engineLog) put(ctx context.Context, c chunk) error {
 	if err != nil {
 		return err
 	}
-	data := c.data
-	if c.lost > 0 {
-		note := e.line(c.time, fmt.Sprintf("(%d earlier lines were lost: the store did not answer)", c.lost))
-		data = append(note, data...)
-	}
 	ctx, cancel := context.WithTimeout(ctx, uploadTime)
 	defer cancel()
+	for _, old := range e.kept.surplus(int64(len(c.data)), e.logs.budget) {
+		if err := store.Delete(ctx, old.key); err != nil {
+			return fmt.Errorf("make room for log lines: %w", err)
+		}
+		e.kept.drop()
+	}
+	var notes []byte
+	if c.lost > 0 {
+		notes = e.line(c.time, fmt.Sprintf("(%d earlier lines were lost: the store did not answer)", c.lost))
+	}
+	if e.kept.lines > 0 {
+		notes = append(notes, e.line(c.time, e.kept.note(e.logs.budget))...)
+	}
+	data := append(notes, c.data...)
 	if err := store.Put(ctx, c.key, bytes.NewReader(data), int64(len(data))); err != nil {
 		return fmt.Errorf("upload log lines: %w", err)
 	}
+	e.kept.add(keptChunk{c.key, int64(len(c.data)), int64(c.lines)}, e.logs.budget)
 	return nil
 }
 

@@ -36,7 +36,7 @@ func logged(t *testing.T, task *tandemv1.EngineTask, broken *atomic.Bool, f func
 		local, err := openRotating(path, 1<<30, 1)
 		must(t, err)
 		l := &logs{
-			node: "node-1", local: local, every: 2 * time.Second, now: time.Now, metrics: newMetrics(), log: zerolog.Nop(),
+			node: "node-1", local: local, every: 2 * time.Second, budget: 64 << 20, now: time.Now, metrics: newMetrics(), log: zerolog.Nop(),
 			open:   func(*tandemv1.StorageConfig) (ObjectStore, error) { return store, nil },
 			stores: map[string]ObjectStore{},
 		}
@@ -292,5 +292,48 @@ func TestQueue(t *testing.T) {
 		}
 		q.drop(2)
 		must(t, q.drained(ctx))
+	})
+}
+
+// TestLogBudget: of a log that is larger than its budget the store has the beginning and the end, and a line that says what is missing.
+func TestLogBudget(t *testing.T) {
+	logged(t, task("a", 1, 0), nil, func(e *engineLog, store *memstore.Store) {
+		const budget, line, total = 4 << 20, 2000, 8000 // 16 MB
+		e.logs.budget = budget
+		for i := range total {
+			emit(t, e, "%06d %s", i, strings.Repeat("x", line-7))
+			if i%500 == 499 {
+				synctest.Wait()
+			}
+		}
+		e.close()
+		synctest.Wait()
+		bytes := 0
+		for _, key := range store.Keys() {
+			b, err := store.Bytes(key)
+			must(t, err)
+			bytes += len(b)
+		}
+		if bytes > budget+chunkBytes || bytes < budget/2 {
+			t.Errorf("%d bytes are stored, the budget is %d", bytes, budget)
+		}
+		var numbers []int
+		note, said := "", 0
+		for _, text := range stored(t, store) {
+			if _, err := fmt.Sscanf(text, "(%d lines with", &said); err == nil {
+				note = text
+				continue
+			}
+			number := 0
+			_, err := fmt.Sscanf(text, "%06d ", &number)
+			must(t, err)
+			numbers = append(numbers, number)
+		}
+		if !slices.IsSorted(numbers) || numbers[0] != 0 || numbers[len(numbers)-1] != total-1 {
+			t.Errorf("lines %d to %d, sorted: %v", numbers[0], numbers[len(numbers)-1], slices.IsSorted(numbers))
+		}
+		if said != total-len(numbers) || !strings.Contains(note, "budget of 4 MiB") {
+			t.Errorf("%d lines are missing, but %q", total-len(numbers), note)
+		}
 	})
 }

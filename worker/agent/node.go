@@ -87,12 +87,12 @@ func (n *node) wire(binary, sockets string) {
 	known := newCoordinators(n.client, append(append([]string(nil), cfg.Join...), n.creds.Peers.Coordinators...))
 	n.reports = newReportQueue(reportLimit)
 	n.logs = &logs{
-		node: n.me.GetId(), local: n.local, open: a.deps.OpenStore, every: cfg.LogFlush, now: time.Now,
+		node: n.me.GetId(), local: n.local, open: a.deps.OpenStore, every: cfg.LogFlush, budget: cfg.LogBudget, now: time.Now,
 		log: log, metrics: a.metrics, stores: map[string]ObjectStore{},
 	}
 	n.supervisor = newSupervisor(supervisorConfig{
 		binary: binary, env: environmentOf(os.Environ()), extra: cfg.EngineEnv, slots: n.me.GetSlots(),
-		scratch: a.path("scratch"), cache: a.path("cache"), room: cfg.DataCache, sockets: sockets,
+		scratch: a.path("scratch"), cache: a.path("cache"), room: cfg.DataCache, sockets: sockets, inferDeadline: cfg.InferDeadline,
 		limits: limits{grace: cfg.KillGrace, brief: memberGrace, hello: cfg.HelloTimeout, end: lingerTime, idle: cfg.EngineIdle, probe: cfg.ProbeInterval},
 	}, spawner{n.children}, a.journal(), n.reports, n.logs, a.metrics, log)
 	n.reporter = &reporter{

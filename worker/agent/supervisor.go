@@ -32,6 +32,8 @@ type supervisorConfig struct {
 	room    int64  // bytes of it
 	sockets string // folder
 	limits  limits
+
+	inferDeadline time.Duration
 }
 
 // supervisor makes the engines of this node be those of the desired state.

@@ -83,7 +83,7 @@ func supervised(t *testing.T, f func(*supervisor, *stage)) {
 		m := newMetrics()
 		store := memstore.New(memstore.Config{})
 		l := &logs{
-			node: "node-1", local: local, every: 2 * time.Second, now: time.Now, metrics: m, stores: map[string]ObjectStore{},
+			node: "node-1", local: local, every: 2 * time.Second, budget: 64 << 20, now: time.Now, metrics: m, stores: map[string]ObjectStore{},
 			open: func(*tandemv1.StorageConfig) (ObjectStore, error) { return store, nil },
 		}
 		s := newSupervisor(supervisorConfig{

@@ -84,7 +84,11 @@ func (r *Replica) infer(w http.ResponseWriter, req *http.Request) {
 	}
 	out, err := r.answer(req.Context(), in.Raw, in.Rows)
 	switch {
-	case errors.Is(err, errBusy):
+	case errors.Is(err, errLate):
+		r.log.Error().Int("rows", in.Rows).Int64("dur_ms", r.Deadline.Milliseconds()).Msg("the model did not come back; the replica ends")
+		fail(w, http.StatusGatewayTimeout, err)
+		return
+	case errors.Is(err, errBusy), errors.Is(err, errRestart):
 		w.Header().Set("Retry-After", "1")
 		fail(w, http.StatusServiceUnavailable, err)
 		return

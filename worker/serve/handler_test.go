@@ -13,7 +13,9 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -196,6 +198,59 @@ func TestRequestIsReadWithinItsBounds(t *testing.T) {
 			t.Errorf("%s: %v, %d bytes for %d", name, err, took, len(text))
 		}
 	}
+}
+
+// TestModelThatHangs: its request is answered by the deadline, those that wait at once, and the replica ends with the reason.
+func TestModelThatHangs(t *testing.T) {
+	free := make(chan struct{})
+	var calls atomic.Int32
+	r := replica(sums{before: func() {
+		if calls.Add(1) == 2 {
+			<-free
+		}
+	}}, func(c *Config) { c.Deadline = 2 * time.Second })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- r.Serve(t.Context(), l) }()
+	ask := func() (int, string) {
+		res, err := http.Post("http://"+l.Addr().String()+"/v2/models/signs/infer", "application/json",
+			strings.NewReader(`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}`))
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer res.Body.Close()
+		b, _ := io.ReadAll(res.Body)
+		return res.StatusCode, string(b)
+	}
+	if code, text := ask(); code != 200 {
+		t.Fatalf("before: %d %s", code, text)
+	}
+	var statuses sync.Map
+	var all sync.WaitGroup
+	for range 3 { // one hangs, two wait
+		all.Go(func() {
+			code, text := ask()
+			n, _ := statuses.LoadOrStore(code, new(atomic.Int32))
+			n.(*atomic.Int32).Add(1)
+			if !strings.Contains(text, "started again") {
+				t.Errorf("%d %s", code, text)
+			}
+		})
+	}
+	all.Wait()
+	got := map[int]int32{}
+	statuses.Range(func(code, n any) bool { got[code.(int)] = n.(*atomic.Int32).Load(); return true })
+	if diff := cmp.Diff(map[int]int32{504: 1, 503: 2}, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := <-served; !errors.Is(err, ErrStuck) {
+		t.Errorf("Serve: %v", err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	close(free)
 }
 
 func TestMetadataAndHealth(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -25,11 +26,12 @@ type Config struct {
 	Concurrency   int    // requests computed at a time
 	Queue         int    // requests that wait for that
 	ShutdownGrace time.Duration
+	Deadline      time.Duration // that a request may be computed for; one that takes longer ends the replica
 }
 
 // DefaultConfig returns the limits of a replica that computes with one request at a time.
 func DefaultConfig() Config {
-	return Config{MaxBytes: 32 << 20, MaxRows: 4096, MaxAnswer: 64 << 20, Concurrency: 1, Queue: 64, ShutdownGrace: 4 * time.Second}
+	return Config{MaxBytes: 32 << 20, MaxRows: 4096, MaxAnswer: 64 << 20, Concurrency: 1, Queue: 64, ShutdownGrace: 4 * time.Second, Deadline: 30 * time.Second}
 }
 
 // Replica answers requests for one version.
@@ -40,6 +42,8 @@ type Replica struct {
 	log      zerolog.Logger
 	places   chan struct{} // computed or waiting
 	compute  chan struct{}
+	stuck    chan struct{} // closed when a request did not come back by its deadline
+	stick    sync.Once     // closes stuck
 }
 
 // Load reads a version, verifies it and asks it its probes.
@@ -75,10 +79,12 @@ func New(model publish.Model, m publish.Manifest, c Config, log zerolog.Logger) 
 	return &Replica{
 		Config: c, manifest: m, model: model, log: log,
 		places: make(chan struct{}, c.Concurrency+c.Queue), compute: make(chan struct{}, c.Concurrency),
+		stuck: make(chan struct{}),
 	}
 }
 
-// Serve answers requests until ctx ends, then finishes those that were taken.
+// Serve answers requests until ctx ends, then finishes those that were taken. ErrStuck when the model did not come back: the process
+// cannot end that call, so it has to end itself.
 func (r *Replica) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           r.Handler(),
@@ -92,16 +98,43 @@ func (r *Replica) Serve(ctx context.Context, l net.Listener) error {
 		defer cancel()
 		stopped <- server.Shutdown(grace)
 	})
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	over := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-r.stuck: // those that wait are told so
+			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_ = server.Shutdown(grace) // it ends in any case
+		case <-over:
+		}
+	})
+	err := server.Serve(l)
+	close(over)
+	watch.Wait()
+	select {
+	case <-r.stuck:
+		release()
+		return fmt.Errorf("%w within %v: see which input it hangs for; the replica is started again", ErrStuck, r.Deadline)
+	default:
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		release()
 		return fmt.Errorf("serve %s: %w", r.Model, err)
 	}
 	return <-stopped
 }
 
-var errBusy = errors.New("too many requests are waiting; try again, or deploy more replicas")
+var (
+	// ErrStuck: the model did not come back from a request by its deadline.
+	ErrStuck = errors.New("the model did not answer a request")
 
-// answer computes rows, waiting for its turn.
+	errBusy    = errors.New("too many requests are waiting; try again, or deploy more replicas")
+	errLate    = errors.New("the model did not answer in time, so its replica is started again; send fewer rows at a time, or another input")
+	errRestart = errors.New("the model hangs in another request, so this replica is started again; try again in a moment")
+)
+
+// answer computes rows, waiting for its turn. A model that does not come back by the deadline is left alone with its place.
 func (r *Replica) answer(ctx context.Context, raw []float32, rows int) ([]float32, error) {
 	select {
 	case r.places <- struct{}{}:
@@ -111,9 +144,30 @@ func (r *Replica) answer(ctx context.Context, raw []float32, rows int) ([]float3
 	}
 	select {
 	case r.compute <- struct{}{}:
-		defer func() { <-r.compute }()
+	case <-r.stuck:
+		return nil, errRestart
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return publish.Answer(r.model, r.manifest, raw, rows)
+	type answer struct {
+		out []float32
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() { // ends with the model's call, or with the process
+		out, err := publish.Answer(r.model, r.manifest, raw, rows)
+		answers <- answer{out, err}
+		<-r.compute
+	}()
+	deadline := time.NewTimer(r.Deadline)
+	defer deadline.Stop()
+	select {
+	case a := <-answers:
+		return a.out, a.err
+	case <-deadline.C:
+		r.stick.Do(func() { close(r.stuck) })
+		return nil, errLate
+	case <-r.stuck:
+		return nil, errRestart
+	}
 }

@@ -9,6 +9,7 @@ package tandemv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -1678,7 +1679,9 @@ type HelloResponse struct {
 	// Node it runs on.
 	NodeId string `protobuf:"bytes,7,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// Line that it writes to its standard output and error before it asks for another task: what comes after is the next one's.
-	EndOfOutput   string `protobuf:"bytes,8,opt,name=end_of_output,json=endOfOutput,proto3" json:"end_of_output,omitempty"`
+	EndOfOutput string `protobuf:"bytes,8,opt,name=end_of_output,json=endOfOutput,proto3" json:"end_of_output,omitempty"`
+	// Longest time that a replica may compute an inference request; then it ends itself and is started again.
+	InferDeadline *durationpb.Duration `protobuf:"bytes,20,opt,name=infer_deadline,json=inferDeadline,proto3" json:"infer_deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1767,6 +1770,13 @@ func (x *HelloResponse) GetEndOfOutput() string {
 		return x.EndOfOutput
 	}
 	return ""
+}
+
+func (x *HelloResponse) GetInferDeadline() *durationpb.Duration {
+	if x != nil {
+		return x.InferDeadline
+	}
+	return nil
 }
 
 // NextTaskRequest says which task is over.
@@ -2493,7 +2503,7 @@ var File_tandem_v1_engine_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/engine.proto\x12\ttandem.v1\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/limit.proto\x1a\x15tandem/v1/model.proto\x1a\x16tandem/v1/option.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xa1\x02\n" +
+	"\x16tandem/v1/engine.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/limit.proto\x1a\x15tandem/v1/model.proto\x1a\x16tandem/v1/option.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xa1\x02\n" +
 	"\n" +
 	"EngineTask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
@@ -2636,7 +2646,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"=\n" +
 	"\fHelloRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
-	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\x85\x02\n" +
+	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xc7\x02\n" +
 	"\rHelloResponse\x12)\n" +
 	"\x04task\x18\x01 \x01(\v2\x15.tandem.v1.EngineTaskR\x04task\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\x05R\athreads\x12!\n" +
@@ -2646,7 +2656,8 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\vcache_bytes\x18\x06 \x01(\x03R\n" +
 	"cacheBytes\x12\x17\n" +
 	"\anode_id\x18\a \x01(\tR\x06nodeId\x12\"\n" +
-	"\rend_of_output\x18\b \x01(\tR\vendOfOutput\".\n" +
+	"\rend_of_output\x18\b \x01(\tR\vendOfOutput\x12@\n" +
+	"\x0einfer_deadline\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\rinferDeadline\".\n" +
 	"\x0fNextTaskRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\"/\n" +
 	"\x10NextTaskResponse\x12\x1b\n" +
@@ -2749,7 +2760,8 @@ var file_tandem_v1_engine_proto_goTypes = []any{
 	(*Lineage)(nil),                      // 37: tandem.v1.Lineage
 	(*Evaluation)(nil),                   // 38: tandem.v1.Evaluation
 	(*ReplayOutcome)(nil),                // 39: tandem.v1.ReplayOutcome
-	(*Progress)(nil),                     // 40: tandem.v1.Progress
+	(*durationpb.Duration)(nil),          // 40: google.protobuf.Duration
+	(*Progress)(nil),                     // 41: tandem.v1.Progress
 }
 var file_tandem_v1_engine_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.EngineTask.train:type_name -> tandem.v1.TrainTask
@@ -2779,30 +2791,31 @@ var file_tandem_v1_engine_proto_depIdxs = []int32{
 	39, // 24: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
 	33, // 25: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
 	0,  // 26: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
-	23, // 27: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
-	3,  // 28: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
-	24, // 29: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
-	7,  // 30: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
-	40, // 31: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
-	17, // 32: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
-	21, // 33: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
-	25, // 34: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
-	27, // 35: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
-	29, // 36: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
-	31, // 37: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
-	19, // 38: tandem.v1.EngineHostService.NextTask:input_type -> tandem.v1.NextTaskRequest
-	18, // 39: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
-	22, // 40: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
-	26, // 41: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
-	28, // 42: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
-	30, // 43: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
-	32, // 44: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
-	20, // 45: tandem.v1.EngineHostService.NextTask:output_type -> tandem.v1.NextTaskResponse
-	39, // [39:46] is the sub-list for method output_type
-	32, // [32:39] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	40, // 27: tandem.v1.HelloResponse.infer_deadline:type_name -> google.protobuf.Duration
+	23, // 28: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
+	3,  // 29: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
+	24, // 30: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
+	7,  // 31: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
+	41, // 32: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
+	17, // 33: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
+	21, // 34: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
+	25, // 35: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
+	27, // 36: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
+	29, // 37: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
+	31, // 38: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
+	19, // 39: tandem.v1.EngineHostService.NextTask:input_type -> tandem.v1.NextTaskRequest
+	18, // 40: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
+	22, // 41: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
+	26, // 42: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
+	28, // 43: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
+	30, // 44: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
+	32, // 45: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
+	20, // 46: tandem.v1.EngineHostService.NextTask:output_type -> tandem.v1.NextTaskResponse
+	40, // [40:47] is the sub-list for method output_type
+	33, // [33:40] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_engine_proto_init() }

@@ -67,6 +67,8 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 			os.Exit(1)
 		}
 	}
+	end := deps.Fatal
+	deps.Fatal = func(err error) { end(cfg.advise(err)) }
 	listener, address, err := listen(cfg)
 	if err != nil {
 		return nil, err
@@ -171,6 +173,7 @@ func (c *Coordinator) wire() error {
 		leader.Coordinators(c.state, c.node, c.node),
 		leader.Nodes(c.state, c.node, liveness{c}, c.cfg.NodeTimeout, c.log),
 		leader.Rollout(c.state, c.node, c.log),
+		leader.Level(c.state, c.node, c.node.Peers, c.log),
 		leader.GC(c.state, c.node, c.objects.get, c.log),
 	}
 	return nil
@@ -187,7 +190,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	sharer := api.NewSharer(api.SharerDeps{Board: c.board, State: c.state, Others: c.others, Peer: c.peerClient, Log: c.log})
 	for _, run := range []func(context.Context) error{
-		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.wanted, c.expel, c.api.Run, sharer.Run,
+		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.expel, c.api.Run, sharer.Run,
 		leader.NewSupervisor(c.node, c.loops, c.log).Run,
 	} {
 		g.Go(func() error { return run(ctx) })

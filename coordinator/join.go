@@ -13,6 +13,7 @@ import (
 	"tandem.dev/coordinator/pki"
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/say"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -107,7 +108,7 @@ func (c *Coordinator) askToJoin(ctx context.Context, learner bool) (bool, error)
 		}
 		asking, cancel := context.WithTimeout(ctx, 15*time.Second)
 		_, err := c.clusterClient(address).AddPeer(asking, connect.NewRequest(&tandemv1.AddPeerRequest{
-			Id: c.creds.Identity.Node, Address: c.port.address, Learner: learner,
+			Id: c.creds.Identity.Node, Address: c.port.address, Learner: learner, Version: c.cfg.Version, Level: schema.Known,
 		}))
 		cancel()
 		switch {

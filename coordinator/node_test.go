@@ -17,6 +17,7 @@ import (
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/say"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 	"tandem.dev/storage"
@@ -119,7 +120,7 @@ func TestRemovedCoordinatorStaysOut(t *testing.T) {
 	}
 	_, err := second.peerClient(first.Address()).ReadIndex(t.Context(), connect.NewRequest(&tandemv1.ReadIndexRequest{}))
 	wantCode(t, err, connect.CodePermissionDenied, "join with a new token")
-	_, err = api.AddPeer(t.Context(), connect.NewRequest(&tandemv1.AddPeerRequest{Id: id, Address: second.Address(), Learner: true}))
+	_, err = api.AddPeer(t.Context(), connect.NewRequest(&tandemv1.AddPeerRequest{Id: id, Address: second.Address(), Learner: true, Level: schema.Known}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "join with a new token")
 	_, err = api.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: id}))
 	wantCode(t, err, connect.CodeNotFound, id)
@@ -293,7 +294,7 @@ func TestJoinsOneAtATime(t *testing.T) {
 		return joined.Credentials.Identity.Node, tandemv1connect.NewClusterServiceClient(h, r.url())
 	}
 	add := func(c tandemv1connect.ClusterServiceClient, id, address string, learner bool) error {
-		_, err := c.AddPeer(t.Context(), connect.NewRequest(&tandemv1.AddPeerRequest{Id: id, Address: address, Learner: learner}))
+		_, err := c.AddPeer(t.Context(), connect.NewRequest(&tandemv1.AddPeerRequest{Id: id, Address: address, Learner: learner, Level: schema.Known}))
 		return err
 	}
 	first, firstAPI := joiner()

@@ -13,6 +13,7 @@ import (
 
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -47,7 +48,7 @@ func TestLostCoordinatorIsReplaced(t *testing.T) {
 	h := creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
 	t.Cleanup(h.CloseIdleConnections)
 	_, err = tandemv1connect.NewClusterServiceClient(h, first.url()).AddPeer(t.Context(), connect.NewRequest(&tandemv1.AddPeerRequest{
-		Id: creds.Identity.Node, Address: cfg.Listen, Learner: true,
+		Id: creds.Identity.Node, Address: cfg.Listen, Learner: true, Level: schema.Known,
 	}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "tandem cluster remove-peer "+lostID)
 

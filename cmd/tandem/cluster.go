@@ -23,13 +23,10 @@ func (a *app) clusterCommand() *cobra.Command {
 					return err
 				}
 				m := res.Msg
-				g := grid{title: "Coordinators", header: []string{"ID", "ADDRESS", "ROLE", "ALIVE"}}
-				for _, p := range m.GetPeers() {
-					g.rows = append(g.rows, []string{p.GetId(), p.GetAddress(), peerRole(p), yesNo(p.GetAlive())})
-				}
-				return a.show(m, fields{
-					{"Cluster", m.GetId()}, {"Asked", c.Endpoint()}, {"Version", m.GetVersion()}, {"Applied index", number(m.GetAppliedIndex())},
-				}, g)
+				return a.show(m, append([]part{fields{
+					{"Cluster", m.GetId()}, {"Asked", c.Endpoint()}, {"Version", m.GetVersion()}, {"Feature level", featureLevel(m)},
+					{"Applied index", number(m.GetAppliedIndex())},
+				}}, clusterGrids(m)...)...)
 			}),
 		},
 		&cobra.Command{
@@ -58,4 +55,34 @@ func peerRole(p *tandemv1.Peer) string {
 		return "learner" // it has no vote yet
 	}
 	return "voter"
+}
+
+// featureLevel is the level of the cluster, and the next one where a coordinator knows it already.
+func featureLevel(m *tandemv1.GetClusterResponse) string {
+	level := number(m.GetLevel())
+	if m.GetKnownLevel() > m.GetLevel() {
+		return level + ", and " + number(m.GetKnownLevel()) + " when all coordinators know it"
+	}
+	return level
+}
+
+// clusterGrids are the coordinators, the programs of the workers, and the entries of the log that are skipped, if any.
+func clusterGrids(m *tandemv1.GetClusterResponse) []part {
+	peers := grid{title: "Coordinators", header: []string{"ID", "ADDRESS", "ROLE", "ALIVE", "VERSION", "LEVEL"}}
+	for _, p := range m.GetPeers() {
+		peers.rows = append(peers.rows, []string{p.GetId(), p.GetAddress(), peerRole(p), yesNo(p.GetAlive()), p.GetVersion(), number(p.GetLevel())})
+	}
+	workers := grid{title: "Workers", header: []string{"ID", "NAME", "VERSION", "LEVEL"}}
+	for _, w := range m.GetWorkers() {
+		workers.rows = append(workers.rows, []string{w.GetId(), w.GetName(), w.GetVersion(), number(w.GetLevel())})
+	}
+	all := []part{peers, workers}
+	if len(m.GetQuarantined()) > 0 {
+		skipped := grid{title: "Entries of the log that are skipped", header: []string{"INDEX", "PROPOSED", "SHA-256"}}
+		for _, q := range m.GetQuarantined() {
+			skipped.rows = append(skipped.rows, []string{number(q.GetIndex()), moment(q.GetTime()), q.GetSha256()})
+		}
+		all = append(all, skipped)
+	}
+	return all
 }

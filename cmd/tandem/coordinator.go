@@ -72,6 +72,41 @@ or TANDEM_JOIN_TOKEN). Later starts need none of this; the store is fixed when t
 	f.StringVar(&o.secretKey, "storage-secret-key-file", "", "file with the secret key of the store")
 	o.logs.flags(f)
 	must(cmd.MarkFlagRequired("data-dir"))
+	cmd.AddCommand(a.quarantineCommand())
+	return cmd
+}
+
+func (a *app) quarantineCommand() *cobra.Command {
+	var dir, sha256 string
+	var index uint64
+	cmd := &cobra.Command{
+		Use:   "quarantine --data-dir FOLDER --index N --sha256 HASH",
+		Short: "Have a stopped coordinator skip an entry of the log that no coordinator can apply",
+		Long: `Have a coordinator skip one entry of the log, for when all coordinators end at it, each time they are started. The message
+with which they end names index and hash. Stop all coordinators, run this on each of them with its own data folder, and
+start them again. An entry that this version can apply is refused.`,
+		Example: "  tandem coordinator quarantine --data-dir /var/lib/tandem --index 3655 --sha256 9f86d0...",
+		Args:    cobra.NoArgs,
+		RunE: a.run(func(context.Context, []string) error {
+			log, err := a.logger(logOptions{level: "warn", format: "text"})
+			if err != nil {
+				return err
+			}
+			kept, err := coordinator.Quarantine(dir, index, sha256, log)
+			if err != nil {
+				return err
+			}
+			a.say("Entry %d is skipped from now on; its bytes are kept in %s. Do the same on the other coordinators, then start them.", index, kept)
+			return nil
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&dir, "data-dir", "", "folder of the coordinator")
+	f.Uint64Var(&index, "index", 0, "index of the entry")
+	f.StringVar(&sha256, "sha256", "", "SHA-256 of the entry's bytes, in hexadecimal")
+	for _, name := range []string{"data-dir", "index", "sha256"} {
+		must(cmd.MarkFlagRequired(name))
+	}
 	return cmd
 }
 

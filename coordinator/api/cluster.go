@@ -19,6 +19,7 @@ import (
 	"tandem.dev/coordinator/pki"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -39,9 +40,19 @@ func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.Get
 		return nil, err
 	}
 	alive := a.alive(v)
-	res := &tandemv1.GetClusterResponse{Id: a.deps.Self.Identity.Cluster, AppliedIndex: v.Index(), Version: a.cfg.Version}
+	res := &tandemv1.GetClusterResponse{
+		Id: a.deps.Self.Identity.Cluster, AppliedIndex: v.Index(), Version: a.cfg.Version,
+		Level: int32(v.Level()), KnownLevel: schema.Known, Quarantined: v.Quarantined(), //nolint:gosec // one a release
+	}
 	for _, p := range a.deps.Voters.Peers() {
-		res.Peers = append(res.Peers, &tandemv1.Peer{Id: p.ID, Address: p.Address, Leader: p.Leader, Alive: alive[p.ID], Learner: !p.Voter})
+		said, _ := v.Program(p.ID)
+		res.Peers = append(res.Peers, &tandemv1.Peer{
+			Id: p.ID, Address: p.Address, Leader: p.Leader, Alive: alive[p.ID], Learner: !p.Voter,
+			Version: said.GetVersion(), Level: said.GetLevel(),
+		})
+	}
+	for _, n := range v.Nodes() {
+		res.Workers = append(res.Workers, &tandemv1.Worker{Id: n.GetId(), Name: n.GetName(), Version: n.GetAgentVersion(), Level: n.GetLevel()})
 	}
 	return connect.NewResponse(res), nil
 }
@@ -176,6 +187,9 @@ func (a cluster) admit(ctx context.Context, m *tandemv1.AddPeerRequest) error {
 	defer a.adding.Unlock()
 	if removed, ok := a.deps.State.View().RemovedNode(m.GetId()); ok {
 		return &refusal{connect.CodeFailedPrecondition, state.WhyRemoved(removed)}
+	}
+	if level := a.deps.State.View().Level(); int(m.GetLevel()) < level {
+		return precondition(fmt.Sprintf("the cluster is at feature level %d and coordinator %s (version %s) knows %d: start the version that the other coordinators have", level, m.GetId(), m.GetVersion(), m.GetLevel()))
 	}
 	known, joining := false, ""
 	for _, p := range a.deps.Voters.Peers() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -82,6 +83,12 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 		if err == nil {
 			err = c.allowed(p)
 		}
+		if err == nil {
+			err = skewed(r.Header)
+		}
+		if err == nil && c.whole {
+			err = unknownParameter(c.name, r.URL.Query())
+		}
 		if err != nil {
 			door.Unread(w, r)
 			writeError(w, r, err)
@@ -89,6 +96,7 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 		}
 		if p.Role != "" {
 			w.Header().Set(identity.CoordinatorsHeader, strings.Join(a.coordinators(), ","))
+			w.Header().Set(identity.LevelHeader, strconv.Itoa(a.deps.State.View().Level()))
 		}
 		leave, hold, err := a.enter(r.Context(), p, c)
 		if err != nil {

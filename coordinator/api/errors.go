@@ -61,6 +61,7 @@ func codes() []struct {
 		{consensus.ErrNoLeader, connect.CodeUnavailable},
 		{consensus.ErrUncertain, connect.CodeAborted},
 		{consensus.ErrInvalid, connect.CodeInvalidArgument},
+		{consensus.ErrLevel, connect.CodeFailedPrecondition},
 		{ckpt.ErrCorrupt, connect.CodeDataLoss},
 		{ckpt.ErrForeign, connect.CodeDataLoss},
 		{dataset.ErrCorrupt, connect.CodeDataLoss},

@@ -47,6 +47,8 @@ func peerError(err error) error {
 			return errors.Join(consensus.ErrNotLeader, err)
 		case ce.Code() == connect.CodeInvalidArgument:
 			return errors.Join(consensus.ErrInvalid, err)
+		case ce.Code() == connect.CodeFailedPrecondition:
+			return errors.Join(consensus.ErrLevel, err)
 		}
 	}
 	// A connection that was never made carried no command.

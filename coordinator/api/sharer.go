@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -68,7 +69,7 @@ func (s *Sharer) Run(ctx context.Context) error {
 // share tells the others without waiting for them. One that has not answered the last time is left out: it is down, or
 // will hear the next, which says it all again.
 func (s *Sharer) share(ctx context.Context) {
-	req := s.deps.Board.take()
+	req := schema.Within(s.deps.Board.take(), s.deps.State.View().Level())
 	if len(req.GetProgress())+len(req.GetHeard()) == 0 {
 		return
 	}

@@ -23,6 +23,7 @@ import (
 )
 
 const (
+	logFile           = "raft.db"
 	logCacheEntries   = 512
 	retainedSnapshots = 2
 	// commitTimeout is how late a follower may hear of a commit when nothing else is sent.
@@ -81,7 +82,7 @@ func (n *Node) damaged(err error) error {
 	return fmt.Errorf("the log %s is damaged: %w; if other coordinators are up, take this one out with \"tandem cluster remove-peer %s\", empty its data folder and join with a new token (tandem token create --join --role coordinator); if it is the only one, put back a copy of its data folder", n.logPath(), err, n.cfg.ID)
 }
 
-func (n *Node) logPath() string { return filepath.Join(n.cfg.Dir, "raft.db") }
+func (n *Node) logPath() string { return filepath.Join(n.cfg.Dir, logFile) }
 
 func (n *Node) open(deps Deps) error {
 	logger := &raftLog{to: deps.Log}

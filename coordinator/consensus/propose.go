@@ -25,7 +25,7 @@ const (
 
 // Propose has the leader apply a command, wherever it is, and returns its result; a refusal is a result. It looks for
 // a leader until ctx or Config.Patience ends. A command that is repeatable (schema.Repeatable) is tried again when its outcome is unknown.
-// Errors: ErrNoLeader (not proposed), ErrUncertain, ErrInvalid (not proposed), and that of ctx.
+// Errors: ErrNoLeader (not proposed), ErrUncertain, ErrInvalid and ErrLevel (not proposed), and that of ctx.
 func (n *Node) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	patience, cancel := n.patience(ctx)
 	defer cancel()
@@ -35,7 +35,7 @@ func (n *Node) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Re
 		switch {
 		case err == nil:
 			return result, nil
-		case errors.Is(err, ErrInvalid):
+		case errors.Is(err, ErrInvalid), errors.Is(err, ErrLevel):
 			return nil, err
 		case !errors.Is(err, ErrNotLeader):
 			kind = ErrUncertain
@@ -63,7 +63,7 @@ func (n *Node) proposeOnce(ctx context.Context, cmd *tandemv1.Command) (*tandemv
 }
 
 // ProposeLocal stamps the time, checks that the command can be applied, applies it as leader and returns its result. Errors:
-// ErrNotLeader (not proposed), ErrInvalid (not proposed), ErrUncertain, and that of ctx, which leaves the outcome open too.
+// ErrNotLeader, ErrInvalid and ErrLevel (not proposed), ErrUncertain, and that of ctx, which leaves the outcome open too.
 func (n *Node) ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	if !n.IsLeader() {
 		return nil, ErrNotLeader
@@ -71,6 +71,9 @@ func (n *Node) ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandem
 	stamped := &tandemv1.Command{}
 	proto.Merge(stamped, cmd) // with what is unknown in it, so that the check finds it
 	stamped.Time = timestamppb.Now()
+	if err := n.stampLevel(stamped); err != nil {
+		return nil, err
+	}
 	data, err := proto.Marshal(stamped)
 	if err != nil {
 		return nil, fmt.Errorf("encode a command: %w", err)

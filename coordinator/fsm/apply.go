@@ -103,6 +103,16 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.stopSweepTrial(c.StopSweepTrial), nil
 	case *tandemv1.Command_Expire:
 		return a.expire(c.Expire), nil
+	case *tandemv1.Command_AnnounceProgram:
+		return a.announceProgram(c.AnnounceProgram), nil
+	case *tandemv1.Command_RaiseLevel:
+		return a.raiseLevel(c.RaiseLevel)
+	case *tandemv1.Command_Quarantine:
+		return a.quarantine(c.Quarantine), nil
+	case nil:
+		if cmd.GetIgnorable() {
+			return done(""), nil // of a version to come; it skips it too until all know it
+		}
 	}
 	return nil, fmt.Errorf("%w: a command of kind %T", ErrCorrupt, cmd.GetCommand())
 }

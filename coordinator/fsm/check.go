@@ -18,6 +18,9 @@ func Check(s *state.State, data []byte) error {
 	if what := schema.Unknown(cmd); what != "" {
 		return fmt.Errorf("%w: unknown %s", ErrCorrupt, what)
 	}
+	if cmd.GetQuarantine() != nil {
+		return fmt.Errorf("%w: a quarantine is written by an operator on a coordinator that is stopped", ErrCorrupt)
+	}
 	tx := s.Rehearse()
 	defer tx.Abort()
 	_, err = applyEntry(tx, tx.Index()+1, data)

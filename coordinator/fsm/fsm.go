@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +21,22 @@ const CommandLimit = 8 << 20
 
 // ErrCorrupt says that an entry of the log or a record of a snapshot cannot be what a coordinator of this version wrote.
 var ErrCorrupt = errors.New("corrupt or unknown entry")
+
+// ErrLevel says that an entry or a snapshot needs a higher feature level than this program knows: a newer version applies it.
+var ErrLevel = errors.New("this program is too old for the cluster: start a newer version")
+
+// Poison is the error of an entry that cannot be applied. It names the entry, so that it can be quarantined.
+type Poison struct {
+	// Index of the entry in the log.
+	Index uint64
+	// SHA256 of its bytes, in hexadecimal.
+	SHA256 string
+	// Err is why.
+	Err error
+}
+
+func (p *Poison) Error() string { return fmt.Sprintf("apply entry %d: %v", p.Index, p.Err) }
+func (p *Poison) Unwrap() error { return p.Err }
 
 // Panic is the error of a command whose handler panicked, which is a bug.
 type Panic struct {
@@ -72,7 +90,7 @@ func (f *FSM) applyAll(entries []*raft.Log, answers []any) error {
 		result, err := applyEntry(tx, e.Index, e.Data)
 		if err != nil {
 			tx.Abort()
-			return fmt.Errorf("apply entry %d: %w", e.Index, err)
+			return &Poison{Index: e.Index, SHA256: Digest(e.Data), Err: err}
 		}
 		answers[i] = result
 	}
@@ -98,8 +116,15 @@ func applyEntry(tx *state.Tx, index uint64, data []byte) (_ *tandemv1.Result, er
 	return result, errors.Join(err, tx.Err())
 }
 
-// Decode reads a command. It fails with ErrCorrupt when it is too large, torn, of an unknown kind, or has fields that
-// this version does not know: another coordinator would act on them.
+// Digest names the bytes of an entry: their SHA-256 in hexadecimal.
+func Digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Decode reads a command. It fails with ErrLevel when it needs a higher feature level than this program knows, and with
+// ErrCorrupt when it is too large, torn, of an unknown kind, or has fields that this version does not know: another
+// coordinator would act on them. One that is ignorable then loses its kind.
 func Decode(data []byte) (*tandemv1.Command, error) {
 	if len(data) > CommandLimit {
 		return nil, fmt.Errorf("%w: a command of %d bytes, the limit is %d", ErrCorrupt, len(data), CommandLimit)
@@ -111,10 +136,16 @@ func Decode(data []byte) (*tandemv1.Command, error) {
 	if cmd.GetTime() == nil || !cmd.GetTime().IsValid() {
 		return nil, fmt.Errorf("%w: a command without a time", ErrCorrupt)
 	}
-	if what := schema.UnknownField(cmd); what != "" {
+	what := schema.UnknownField(cmd)
+	switch {
+	case cmd.GetIgnorable() && (what != "" || int(cmd.GetLevel()) > schema.Known):
+		return &tandemv1.Command{Time: cmd.GetTime(), Actor: cmd.GetActor(), Ignorable: true}, nil
+	case int(cmd.GetLevel()) > schema.Known:
+		return nil, fmt.Errorf("%w: it knows feature level %d, and a command needs %d", ErrLevel, schema.Known, cmd.GetLevel())
+	case what != "":
 		return nil, fmt.Errorf("%w: unknown %s", ErrCorrupt, what)
 	}
-	if cmd.GetCommand() == nil {
+	if cmd.GetCommand() == nil && !cmd.GetIgnorable() {
 		return nil, fmt.Errorf("%w: a command of no kind", ErrCorrupt)
 	}
 	return cmd, nil

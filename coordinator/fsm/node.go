@@ -172,6 +172,9 @@ func (a *applier) removePeer(c *tandemv1.RemovePeer) *tandemv1.Result {
 		return done(id)
 	}
 	a.Put(&tandemv1.RemovedNode{Id: id, RemovedAt: a.now, Coordinator: true})
+	if c, ok := a.Program(id); ok {
+		a.Delete(c)
+	}
 	a.record(info, tandemv1.Event_TYPE_COORDINATOR_REMOVED, aboutCoordinator(id), nil, "by", a.actor)
 	return done(id)
 }

@@ -24,8 +24,12 @@ const (
 // Write writes a view in the format of snapshot.proto. Equal states give equal bytes.
 func Write(w io.Writer, v *state.View) error {
 	s := &snapshotWriter{w: bufio.NewWriter(w)}
+	level := int32(0)
+	if v.Level() > schema.Base {
+		level = int32(v.Level()) //nolint:gosec // one a release
+	}
 	s.put(&tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_Header{
-		Header: &tandemv1.SnapshotHeader{Format: snapshotFormat, Index: v.Index()},
+		Header: &tandemv1.SnapshotHeader{Format: snapshotFormat, Index: v.Index(), Level: level},
 	}})
 	for _, row := range schema.Rows() {
 		for _, r := range v.Rows(row) {
@@ -90,6 +94,9 @@ func load(tx *state.Tx, r *bufio.Reader) error {
 	}
 	if first.GetHeader().GetFormat() != snapshotFormat {
 		return fmt.Errorf("%w: no header of format %d", ErrCorrupt, snapshotFormat)
+	}
+	if level := first.GetHeader().GetLevel(); int(level) > schema.Known {
+		return fmt.Errorf("%w: it knows feature level %d, and the snapshot has %d", ErrLevel, schema.Known, level)
 	}
 	tx.SetIndex(first.GetHeader().GetIndex())
 	last := position{}

@@ -1,6 +1,9 @@
 package state
 
-import tandemv1 "tandem.dev/proto/tandem/v1"
+import (
+	"tandem.dev/proto/schema"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
 
 // Coordinators returns what the leader saw last of the coordinators, by id.
 func (v *View) Coordinators() []*tandemv1.Coordinator {
@@ -24,4 +27,20 @@ func (v *View) Cluster() (*tandemv1.Cluster, bool) {
 // SameCoordinator says whether nothing has changed between two looks at a coordinator.
 func SameCoordinator(a, b *tandemv1.Coordinator) bool {
 	return a.GetAddress() == b.GetAddress() && a.GetVoter() == b.GetVoter() && a.GetAlive() == b.GetAlive() && a.GetLeader() == b.GetLeader()
+}
+
+// Level returns the feature level of the cluster: nothing that came with a higher one is written.
+func (v *View) Level() int {
+	c, _ := v.Cluster()
+	return max(schema.Base, int(c.GetLevel()))
+}
+
+// Program returns what a coordinator has said of its program.
+func (v *View) Program(id string) (*tandemv1.Program, bool) {
+	return get[*tandemv1.Program](v, programTable, id)
+}
+
+// Quarantined returns the entries of the log that are skipped, by index.
+func (v *View) Quarantined() []*tandemv1.QuarantinedEntry {
+	return all[*tandemv1.QuarantinedEntry](v, quarantinedTable)
 }

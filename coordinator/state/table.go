@@ -36,6 +36,8 @@ const (
 	sweepTable       = "sweep"
 	sweepEventTable  = "sweep_event"
 	coordinatorTable = "coordinator"
+	programTable     = "program"
+	quarantinedTable = "quarantined_entry"
 )
 
 // tables makes a table of each kind of row, with the identity (RowID) as index "id" and what else rows are found by.

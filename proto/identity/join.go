@@ -85,7 +85,7 @@ func ask(ctx context.Context, address string, token JoinToken, req *tandemv1.Joi
 	defer cancel()
 	transport := Transport(pinned(token.CAHash))
 	defer transport.CloseIdleConnections()
-	client := tandemv1connect.NewClusterServiceClient(&http.Client{Transport: transport}, "https://"+address)
+	client := tandemv1connect.NewClusterServiceClient(&http.Client{Transport: Speak(transport)}, "https://"+address)
 	res, err := client.JoinCluster(ctx, connect.NewRequest(req))
 	if err != nil {
 		return nil, err

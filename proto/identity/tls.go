@@ -52,7 +52,7 @@ func (c *Credentials) ServerConfig(optional bool, alpn ...string) *tls.Config {
 // HTTPClient calls nodes that prove to be verifyName, over HTTP/2 and without a time limit of its own: calls end with
 // their context, and a connection on which nothing is heard for 15 s is closed.
 func (c *Credentials) HTTPClient(verifyName string) *http.Client {
-	return &http.Client{Transport: Transport(c.ClientConfig(verifyName))}
+	return &http.Client{Transport: Speak(Transport(c.ClientConfig(verifyName)))}
 }
 
 // CoordinatorsHeader is on what a coordinator answers those it knows: host:port of all coordinators, parted by commas.

@@ -58,6 +58,10 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 		tandemv1.Event_TYPE_NODES_PARTED:   {text: `{{sentence .cause}} No job has workers on both for {{seconds .pause}}`},
 		tandemv1.Event_TYPE_NODES_REACHED:  {text: `node {{.name}} reaches the other nodes of its job again`},
 
+		tandemv1.Event_TYPE_COORDINATOR_VERSION: {text: `coordinator {{.name}} runs version {{.version}} (feature level {{.level}})`},
+		tandemv1.Event_TYPE_LEVEL_RAISED:        {text: `the cluster is at feature level {{.level}}: all coordinators know it`},
+		tandemv1.Event_TYPE_ENTRY_QUARANTINED:   {text: `entry {{.index}} of the log could not be applied and is skipped (SHA-256 {{.sha256}})`},
+
 		tandemv1.Event_TYPE_CHECKPOINT_COMMITTED: {text: `checkpoint at step {{.step}}{{if .best}}, the best so far{{end}}`},
 		tandemv1.Event_TYPE_CHECKPOINT_DELETED:   {text: `the checkpoint at step {{.step}} was deleted`},
 

@@ -14,16 +14,22 @@ import (
 
 // Access returns who may call a procedure such as "/tandem.v1.JobService/GetJob"; nobody may call one that does not exist.
 func Access(procedure string) tandemv1.Access {
-	name := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(procedure, "/"), "/", "."))
-	d, err := protoregistry.GlobalFiles.FindDescriptorByName(name)
-	if err != nil {
-		return tandemv1.Access_ACCESS_UNSPECIFIED
-	}
-	m, ok := d.(protoreflect.MethodDescriptor)
-	if !ok {
+	m := Method(procedure)
+	if m == nil {
 		return tandemv1.Access_ACCESS_UNSPECIFIED
 	}
 	return proto.GetExtension(m.Options(), tandemv1.E_Access).(tandemv1.Access)
+}
+
+// Method returns the method that is served at a procedure's path; nil when there is none.
+func Method(procedure string) protoreflect.MethodDescriptor {
+	name := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(procedure, "/"), "/", "."))
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(name)
+	if err != nil {
+		return nil
+	}
+	m, _ := d.(protoreflect.MethodDescriptor)
+	return m
 }
 
 // Services returns all services of tandem.v1 in the order of their names' files.

@@ -34,7 +34,14 @@ func (w walker) unknown(m protoreflect.Message) (what, where string) {
 		return fmt.Sprintf("field %d of %s", number, m.Descriptor().Name()), ""
 	}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		what, where = w.in(f, v)
+		if named(f.FullName()) > Known {
+			what = fmt.Sprintf("field %d of %s", f.Number(), m.Descriptor().Name())
+			return false
+		}
+		each(f, v, func(of protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			what, where = w.value(of, v)
+			return what == ""
+		})
 		if what != "" && where != "" {
 			where = "." + where
 		}
@@ -46,30 +53,14 @@ func (w walker) unknown(m protoreflect.Message) (what, where string) {
 	return what, where
 }
 
-// in is unknown for a field, value for one value of it.
-func (w walker) in(f protoreflect.FieldDescriptor, v protoreflect.Value) (what, where string) {
-	switch {
-	case f.IsMap():
-		v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-			what, where = w.value(f.MapValue(), v)
-			return what == ""
-		})
-	case f.IsList():
-		for i := 0; i < v.List().Len() && what == ""; i++ {
-			what, where = w.value(f, v.List().Get(i))
-		}
-	default:
-		what, where = w.value(f, v)
-	}
-	return what, where
-}
-
 func (w walker) value(f protoreflect.FieldDescriptor, v protoreflect.Value) (what, where string) {
 	switch {
 	case f.Message() != nil:
 		return w.unknown(v.Message())
-	case w.enums && f.Enum() != nil && f.Enum().Values().ByNumber(v.Enum()) == nil:
-		return fmt.Sprintf("value %d of %s", v.Enum(), f.Enum().Name()), ""
+	case w.enums && f.Enum() != nil:
+		if value := f.Enum().Values().ByNumber(v.Enum()); value == nil || named(value.FullName()) > Known {
+			return fmt.Sprintf("value %d of %s", v.Enum(), f.Enum().Name()), ""
+		}
 	}
 	return "", ""
 }

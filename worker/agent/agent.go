@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/s3"
 	"tandem.dev/worker/child"
@@ -202,7 +203,7 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 	}
 	me := &tandemv1.Node{
 		Id: creds.Identity.Node, Name: a.cfg.name(), Pool: a.cfg.Pool, Slots: slotsOf(found.Devices, a.cfg.Slots, a.cfg.cores()),
-		AgentVersion: a.cfg.Version, LibtorchVersion: found.LibtorchVersion, Incarnation: incarnation,
+		AgentVersion: a.cfg.Version, Level: schema.Known, LibtorchVersion: found.LibtorchVersion, Incarnation: incarnation,
 	}
 	n := &node{agent: a, creds: creds, me: me, local: local, children: child.NewStarter()}
 	if err := n.listen(sockets); err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/proto/identity"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -54,7 +56,15 @@ func (c *coordinators) learn(addresses []string) bool {
 func (c *coordinators) client() (tandemv1connect.AgentServiceClient, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return tandemv1connect.NewAgentServiceClient(c.http, "https://"+c.current), c.current
+	return tandemv1connect.NewAgentServiceClient(c.http, "https://"+c.current, schema.Speak(c.level)), c.current
+}
+
+// level is the feature level up to which the coordinators are spoken to.
+func (c *coordinators) level() int {
+	if s, ok := c.http.Transport.(*identity.Speaker); ok {
+		return s.Level()
+	}
+	return schema.Known
 }
 
 // failed moves on to the next coordinator, unless another caller has done so.

@@ -77,7 +77,7 @@ func New(c Context, p Patience, userAgent string) (*Client, error) {
 	transport := identity.Transport(cfg)
 	transport.Proxy = nil
 	h := &http.Client{
-		Transport:     newRotating(transport, c, userAgent),
+		Transport:     newRotating(identity.Speak(transport), c, userAgent),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the coordinator sends elsewhere") },
 	}
 	cl := &Client{HTTP: h, Context: c, Patience: p}
@@ -102,7 +102,7 @@ func (c *Client) Close() { c.HTTP.CloseIdleConnections() }
 
 // rotating sends each request to the current endpoint and goes on to the next one when that cannot serve.
 type rotating struct {
-	base    *http.Transport
+	base    *identity.Speaker
 	token   string
 	agent   string
 	learns  bool                    // see Client.Learn
@@ -112,7 +112,7 @@ type rotating struct {
 	answered atomic.Pointer[string]
 }
 
-func newRotating(base *http.Transport, c Context, agent string) *rotating {
+func newRotating(base *identity.Speaker, c Context, agent string) *rotating {
 	t := &rotating{base: base, token: c.Token, agent: agent}
 	t.reach.Store(&c)
 	return t

@@ -32,6 +32,8 @@ type Cluster struct {
 	Storage *StorageConfig `protobuf:"bytes,2,opt,name=storage,proto3" json:"storage,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,3,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// Feature level: what came with a higher one is not written yet. 0 stands for 1.
+	Level         int32 `protobuf:"varint,4,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -87,6 +89,168 @@ func (x *Cluster) GetModifiedIndex() uint64 {
 	return 0
 }
 
+func (x *Cluster) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+// Program is what a coordinator has said of its program.
+type Program struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the coordinator.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Version.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Highest feature level that it knows.
+	Level int32 `protobuf:"varint,3,opt,name=level,proto3" json:"level,omitempty"`
+	// Raft index of the last change.
+	ModifiedIndex uint64 `protobuf:"varint,4,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Program) Reset() {
+	*x = Program{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Program) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Program) ProtoMessage() {}
+
+func (x *Program) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Program.ProtoReflect.Descriptor instead.
+func (*Program) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Program) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Program) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Program) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *Program) GetModifiedIndex() uint64 {
+	if x != nil {
+		return x.ModifiedIndex
+	}
+	return 0
+}
+
+// QuarantinedEntry is an entry of the log that could not be applied and is skipped.
+type QuarantinedEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity: the index in 20 digits.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Index in the log.
+	Index uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// SHA-256 of the bytes of the entry, in hexadecimal.
+	Sha256 string `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// When it was proposed.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Raft index of the last change.
+	ModifiedIndex uint64 `protobuf:"varint,5,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuarantinedEntry) Reset() {
+	*x = QuarantinedEntry{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuarantinedEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuarantinedEntry) ProtoMessage() {}
+
+func (x *QuarantinedEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuarantinedEntry.ProtoReflect.Descriptor instead.
+func (*QuarantinedEntry) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *QuarantinedEntry) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *QuarantinedEntry) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *QuarantinedEntry) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *QuarantinedEntry) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *QuarantinedEntry) GetModifiedIndex() uint64 {
+	if x != nil {
+		return x.ModifiedIndex
+	}
+	return 0
+}
+
 // StorageConfig says how to reach the store.
 type StorageConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -112,7 +276,7 @@ type StorageConfig struct {
 
 func (x *StorageConfig) Reset() {
 	*x = StorageConfig{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[1]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -124,7 +288,7 @@ func (x *StorageConfig) String() string {
 func (*StorageConfig) ProtoMessage() {}
 
 func (x *StorageConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[1]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -137,7 +301,7 @@ func (x *StorageConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageConfig.ProtoReflect.Descriptor instead.
 func (*StorageConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{1}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StorageConfig) GetEndpoint() string {
@@ -208,14 +372,18 @@ type Peer struct {
 	// It answers the leader.
 	Alive bool `protobuf:"varint,4,opt,name=alive,proto3" json:"alive,omitempty"`
 	// It is joining: it is sent the log and has no vote yet.
-	Learner       bool `protobuf:"varint,5,opt,name=learner,proto3" json:"learner,omitempty"`
+	Learner bool `protobuf:"varint,5,opt,name=learner,proto3" json:"learner,omitempty"`
+	// Version of its program; empty: it has not said so yet.
+	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// Highest feature level that its program knows; 0: it has not said so yet.
+	Level         int32 `protobuf:"varint,7,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[2]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -227,7 +395,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[2]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -240,7 +408,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Peer) GetId() string {
@@ -278,6 +446,93 @@ func (x *Peer) GetLearner() bool {
 	return false
 }
 
+func (x *Peer) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Peer) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+// Worker is the program of a node.
+type Worker struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the node.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Version of its agent.
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Highest feature level that its agent knows; 0: it is of a release that knows no levels.
+	Level         int32 `protobuf:"varint,4,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Worker) Reset() {
+	*x = Worker{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Worker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Worker) ProtoMessage() {}
+
+func (x *Worker) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Worker.ProtoReflect.Descriptor instead.
+func (*Worker) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Worker) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Worker) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Worker) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Worker) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 // Coordinator is what the leader saw last of one coordinator.
 type Coordinator struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -301,7 +556,7 @@ type Coordinator struct {
 
 func (x *Coordinator) Reset() {
 	*x = Coordinator{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -313,7 +568,7 @@ func (x *Coordinator) String() string {
 func (*Coordinator) ProtoMessage() {}
 
 func (x *Coordinator) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -326,7 +581,7 @@ func (x *Coordinator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coordinator.ProtoReflect.Descriptor instead.
 func (*Coordinator) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Coordinator) GetId() string {
@@ -387,7 +642,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +654,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +667,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 // GetClusterResponse describes the cluster.
@@ -425,14 +680,22 @@ type GetClusterResponse struct {
 	// Raft index applied by the coordinator that answers.
 	AppliedIndex uint64 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	// Version of the coordinator that answers.
-	Version       string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// Feature level of the cluster.
+	Level int32 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`
+	// Highest feature level that the coordinator that answers knows.
+	KnownLevel int32 `protobuf:"varint,6,opt,name=known_level,json=knownLevel,proto3" json:"known_level,omitempty"`
+	// The programs of its nodes.
+	Workers []*Worker `protobuf:"bytes,7,rep,name=workers,proto3" json:"workers,omitempty"`
+	// Entries of the log that are skipped.
+	Quarantined   []*QuarantinedEntry `protobuf:"bytes,8,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +707,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +720,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetClusterResponse) GetId() string {
@@ -488,6 +751,34 @@ func (x *GetClusterResponse) GetVersion() string {
 	return ""
 }
 
+func (x *GetClusterResponse) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *GetClusterResponse) GetKnownLevel() int32 {
+	if x != nil {
+		return x.KnownLevel
+	}
+	return 0
+}
+
+func (x *GetClusterResponse) GetWorkers() []*Worker {
+	if x != nil {
+		return x.Workers
+	}
+	return nil
+}
+
+func (x *GetClusterResponse) GetQuarantined() []*QuarantinedEntry {
+	if x != nil {
+		return x.Quarantined
+	}
+	return nil
+}
+
 // JoinClusterRequest asks for a certificate.
 type JoinClusterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -503,7 +794,7 @@ type JoinClusterRequest struct {
 
 func (x *JoinClusterRequest) Reset() {
 	*x = JoinClusterRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +806,7 @@ func (x *JoinClusterRequest) String() string {
 func (*JoinClusterRequest) ProtoMessage() {}
 
 func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +819,7 @@ func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterRequest.ProtoReflect.Descriptor instead.
 func (*JoinClusterRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *JoinClusterRequest) GetToken() string {
@@ -577,7 +868,7 @@ type JoinClusterResponse struct {
 
 func (x *JoinClusterResponse) Reset() {
 	*x = JoinClusterResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +880,7 @@ func (x *JoinClusterResponse) String() string {
 func (*JoinClusterResponse) ProtoMessage() {}
 
 func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +893,7 @@ func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterResponse.ProtoReflect.Descriptor instead.
 func (*JoinClusterResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *JoinClusterResponse) GetNodeId() string {
@@ -669,14 +960,18 @@ type AddPeerRequest struct {
 	// host:port of its API and Raft port.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// Send it the log without giving it a vote. A coordinator that is no peer yet begins so.
-	Learner       bool `protobuf:"varint,3,opt,name=learner,proto3" json:"learner,omitempty"`
+	Learner bool `protobuf:"varint,3,opt,name=learner,proto3" json:"learner,omitempty"`
+	// Version of its program.
+	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// Highest feature level that its program knows. One below that of the cluster is refused.
+	Level         int32 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AddPeerRequest) Reset() {
 	*x = AddPeerRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +983,7 @@ func (x *AddPeerRequest) String() string {
 func (*AddPeerRequest) ProtoMessage() {}
 
 func (x *AddPeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +996,7 @@ func (x *AddPeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPeerRequest.ProtoReflect.Descriptor instead.
 func (*AddPeerRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AddPeerRequest) GetId() string {
@@ -725,6 +1020,20 @@ func (x *AddPeerRequest) GetLearner() bool {
 	return false
 }
 
+func (x *AddPeerRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *AddPeerRequest) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 // AddPeerResponse is empty.
 type AddPeerResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -734,7 +1043,7 @@ type AddPeerResponse struct {
 
 func (x *AddPeerResponse) Reset() {
 	*x = AddPeerResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +1055,7 @@ func (x *AddPeerResponse) String() string {
 func (*AddPeerResponse) ProtoMessage() {}
 
 func (x *AddPeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +1068,7 @@ func (x *AddPeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPeerResponse.ProtoReflect.Descriptor instead.
 func (*AddPeerResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 // RemovePeerRequest names a coordinator.
@@ -773,7 +1082,7 @@ type RemovePeerRequest struct {
 
 func (x *RemovePeerRequest) Reset() {
 	*x = RemovePeerRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +1094,7 @@ func (x *RemovePeerRequest) String() string {
 func (*RemovePeerRequest) ProtoMessage() {}
 
 func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +1107,7 @@ func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerRequest.ProtoReflect.Descriptor instead.
 func (*RemovePeerRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemovePeerRequest) GetId() string {
@@ -817,7 +1126,7 @@ type RemovePeerResponse struct {
 
 func (x *RemovePeerResponse) Reset() {
 	*x = RemovePeerResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +1138,7 @@ func (x *RemovePeerResponse) String() string {
 func (*RemovePeerResponse) ProtoMessage() {}
 
 func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,18 +1151,30 @@ func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerResponse.ProtoReflect.Descriptor instead.
 func (*RemovePeerResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 var File_tandem_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"t\n" +
+	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\x8a\x01\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\astorage\x18\x02 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\x12%\n" +
-	"\x0emodified_index\x18\x03 \x01(\x04R\rmodifiedIndex\"\xda\x01\n" +
+	"\x0emodified_index\x18\x03 \x01(\x04R\rmodifiedIndex\x12\x14\n" +
+	"\x05level\x18\x04 \x01(\x05R\x05level\"p\n" +
+	"\aProgram\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
+	"\x05level\x18\x03 \x01(\x05R\x05level\x12%\n" +
+	"\x0emodified_index\x18\x04 \x01(\x04R\rmodifiedIndex\"\xa7\x01\n" +
+	"\x10QuarantinedEntry\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\tR\x06sha256\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12%\n" +
+	"\x0emodified_index\x18\x05 \x01(\x04R\rmodifiedIndex\"\xda\x01\n" +
 	"\rStorageConfig\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x16\n" +
@@ -864,13 +1185,20 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"secret_key\x18\x06 \x01(\tR\tsecretKey\x12\x10\n" +
 	"\x03tls\x18\a \x01(\bR\x03tls\x12\x15\n" +
-	"\x06ca_pem\x18\b \x01(\tR\x05caPem\"x\n" +
+	"\x06ca_pem\x18\b \x01(\tR\x05caPem\"\xa8\x01\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06leader\x18\x03 \x01(\bR\x06leader\x12\x14\n" +
 	"\x05alive\x18\x04 \x01(\bR\x05alive\x12\x18\n" +
-	"\alearner\x18\x05 \x01(\bR\alearner\"\xdd\x01\n" +
+	"\alearner\x18\x05 \x01(\bR\alearner\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12\x14\n" +
+	"\x05level\x18\a \x01(\x05R\x05level\"\\\n" +
+	"\x06Worker\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x14\n" +
+	"\x05level\x18\x04 \x01(\x05R\x05level\"\xdd\x01\n" +
 	"\vCoordinator\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -880,12 +1208,17 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"changed_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12%\n" +
 	"\x0emodified_index\x18\a \x01(\x04R\rmodifiedIndex\"\x13\n" +
-	"\x11GetClusterRequest\"\x8a\x01\n" +
+	"\x11GetClusterRequest\"\xad\x02\n" +
 	"\x12GetClusterResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x05peers\x18\x02 \x03(\v2\x0f.tandem.v1.PeerR\x05peers\x12#\n" +
 	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\"g\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x14\n" +
+	"\x05level\x18\x05 \x01(\x05R\x05level\x12\x1f\n" +
+	"\vknown_level\x18\x06 \x01(\x05R\n" +
+	"knownLevel\x12+\n" +
+	"\aworkers\x18\a \x03(\v2\x11.tandem.v1.WorkerR\aworkers\x12=\n" +
+	"\vquarantined\x18\b \x03(\v2\x1b.tandem.v1.QuarantinedEntryR\vquarantined\"g\n" +
 	"\x12JoinClusterRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03csr\x18\x02 \x01(\fR\x03csr\x12\x1a\n" +
@@ -900,11 +1233,13 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"gossip_key\x18\x06 \x01(\fR\tgossipKey\x12\"\n" +
 	"\fcoordinators\x18\a \x03(\tR\fcoordinators\x12\x16\n" +
-	"\x06gossip\x18\b \x03(\tR\x06gossip\"T\n" +
+	"\x06gossip\x18\b \x03(\tR\x06gossip\"\x84\x01\n" +
 	"\x0eAddPeerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
-	"\alearner\x18\x03 \x01(\bR\alearner\"\x11\n" +
+	"\alearner\x18\x03 \x01(\bR\alearner\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x14\n" +
+	"\x05level\x18\x05 \x01(\x05R\x05level\"\x11\n" +
 	"\x0fAddPeerResponse\"#\n" +
 	"\x11RemovePeerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x14\n" +
@@ -929,39 +1264,45 @@ func file_tandem_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_cluster_proto_rawDescData
 }
 
-var file_tandem_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_tandem_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tandem_v1_cluster_proto_goTypes = []any{
 	(*Cluster)(nil),               // 0: tandem.v1.Cluster
-	(*StorageConfig)(nil),         // 1: tandem.v1.StorageConfig
-	(*Peer)(nil),                  // 2: tandem.v1.Peer
-	(*Coordinator)(nil),           // 3: tandem.v1.Coordinator
-	(*GetClusterRequest)(nil),     // 4: tandem.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),    // 5: tandem.v1.GetClusterResponse
-	(*JoinClusterRequest)(nil),    // 6: tandem.v1.JoinClusterRequest
-	(*JoinClusterResponse)(nil),   // 7: tandem.v1.JoinClusterResponse
-	(*AddPeerRequest)(nil),        // 8: tandem.v1.AddPeerRequest
-	(*AddPeerResponse)(nil),       // 9: tandem.v1.AddPeerResponse
-	(*RemovePeerRequest)(nil),     // 10: tandem.v1.RemovePeerRequest
-	(*RemovePeerResponse)(nil),    // 11: tandem.v1.RemovePeerResponse
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*Program)(nil),               // 1: tandem.v1.Program
+	(*QuarantinedEntry)(nil),      // 2: tandem.v1.QuarantinedEntry
+	(*StorageConfig)(nil),         // 3: tandem.v1.StorageConfig
+	(*Peer)(nil),                  // 4: tandem.v1.Peer
+	(*Worker)(nil),                // 5: tandem.v1.Worker
+	(*Coordinator)(nil),           // 6: tandem.v1.Coordinator
+	(*GetClusterRequest)(nil),     // 7: tandem.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),    // 8: tandem.v1.GetClusterResponse
+	(*JoinClusterRequest)(nil),    // 9: tandem.v1.JoinClusterRequest
+	(*JoinClusterResponse)(nil),   // 10: tandem.v1.JoinClusterResponse
+	(*AddPeerRequest)(nil),        // 11: tandem.v1.AddPeerRequest
+	(*AddPeerResponse)(nil),       // 12: tandem.v1.AddPeerResponse
+	(*RemovePeerRequest)(nil),     // 13: tandem.v1.RemovePeerRequest
+	(*RemovePeerResponse)(nil),    // 14: tandem.v1.RemovePeerResponse
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_tandem_v1_cluster_proto_depIdxs = []int32{
-	1,  // 0: tandem.v1.Cluster.storage:type_name -> tandem.v1.StorageConfig
-	12, // 1: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
-	2,  // 2: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
-	4,  // 3: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
-	6,  // 4: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
-	8,  // 5: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
-	10, // 6: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
-	5,  // 7: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
-	7,  // 8: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
-	9,  // 9: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
-	11, // 10: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
-	7,  // [7:11] is the sub-list for method output_type
-	3,  // [3:7] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	3,  // 0: tandem.v1.Cluster.storage:type_name -> tandem.v1.StorageConfig
+	15, // 1: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
+	15, // 2: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
+	4,  // 3: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
+	5,  // 4: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
+	2,  // 5: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
+	7,  // 6: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
+	9,  // 7: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
+	11, // 8: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
+	13, // 9: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
+	8,  // 10: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
+	10, // 11: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
+	12, // 12: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
+	14, // 13: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
+	10, // [10:14] is the sub-list for method output_type
+	6,  // [6:10] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_cluster_proto_init() }
@@ -977,7 +1318,7 @@ func file_tandem_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_cluster_proto_rawDesc), len(file_tandem_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

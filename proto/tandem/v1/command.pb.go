@@ -99,6 +99,12 @@ type Command struct {
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Who asked: name of a token, id of a node, or name of a leader loop.
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The feature level that it needs, stamped by the leader; 0 stands for 1. A coordinator that knows less must be upgraded to
+	// apply it.
+	Level int32 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`
+	// A coordinator that does not know the command, or something in it, skips it. Only for what does not change the state of
+	// those that know it before the cluster has reached its level.
+	Ignorable bool `protobuf:"varint,6,opt,name=ignorable,proto3" json:"ignorable,omitempty"`
 	// What to do.
 	//
 	// Types that are valid to be assigned to Command:
@@ -132,6 +138,9 @@ type Command struct {
 	//	*Command_StopSweepTrial
 	//	*Command_AdmitNode
 	//	*Command_ObserveCoordinators
+	//	*Command_AnnounceProgram
+	//	*Command_RaiseLevel
+	//	*Command_Quarantine
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -186,6 +195,20 @@ func (x *Command) GetActor() string {
 		return x.Actor
 	}
 	return ""
+}
+
+func (x *Command) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *Command) GetIgnorable() bool {
+	if x != nil {
+		return x.Ignorable
+	}
+	return false
 }
 
 func (x *Command) GetCommand() isCommand_Command {
@@ -456,6 +479,33 @@ func (x *Command) GetObserveCoordinators() *ObserveCoordinators {
 	return nil
 }
 
+func (x *Command) GetAnnounceProgram() *AnnounceProgram {
+	if x != nil {
+		if x, ok := x.Command.(*Command_AnnounceProgram); ok {
+			return x.AnnounceProgram
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRaiseLevel() *RaiseLevel {
+	if x != nil {
+		if x, ok := x.Command.(*Command_RaiseLevel); ok {
+			return x.RaiseLevel
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetQuarantine() *Quarantine {
+	if x != nil {
+		if x, ok := x.Command.(*Command_Quarantine); ok {
+			return x.Quarantine
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -605,6 +655,21 @@ type Command_ObserveCoordinators struct {
 	ObserveCoordinators *ObserveCoordinators `protobuf:"bytes,51,opt,name=observe_coordinators,json=observeCoordinators,proto3,oneof"`
 }
 
+type Command_AnnounceProgram struct {
+	// Says which version and feature level the program of a coordinator has.
+	AnnounceProgram *AnnounceProgram `protobuf:"bytes,60,opt,name=announce_program,json=announceProgram,proto3,oneof"`
+}
+
+type Command_RaiseLevel struct {
+	// Raises the feature level of the cluster.
+	RaiseLevel *RaiseLevel `protobuf:"bytes,61,opt,name=raise_level,json=raiseLevel,proto3,oneof"`
+}
+
+type Command_Quarantine struct {
+	// Stands in the place of an entry that could not be applied.
+	Quarantine *Quarantine `protobuf:"bytes,62,opt,name=quarantine,proto3,oneof"`
+}
+
 func (*Command_CreateCluster) isCommand_Command() {}
 
 func (*Command_CreateJob) isCommand_Command() {}
@@ -662,6 +727,12 @@ func (*Command_StopSweepTrial) isCommand_Command() {}
 func (*Command_AdmitNode) isCommand_Command() {}
 
 func (*Command_ObserveCoordinators) isCommand_Command() {}
+
+func (*Command_AnnounceProgram) isCommand_Command() {}
+
+func (*Command_RaiseLevel) isCommand_Command() {}
+
+func (*Command_Quarantine) isCommand_Command() {}
 
 // CreateCluster writes the cluster's identity.
 type CreateCluster struct {
@@ -2406,6 +2477,145 @@ func (x *Expire) GetTokensBefore() *timestamppb.Timestamp {
 	return nil
 }
 
+// AnnounceProgram says which version and feature level a coordinator has; each does so when it has joined or started.
+type AnnounceProgram struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The program.
+	Program       *Program `protobuf:"bytes,1,opt,name=program,proto3" json:"program,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnounceProgram) Reset() {
+	*x = AnnounceProgram{}
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnounceProgram) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnounceProgram) ProtoMessage() {}
+
+func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
+func (*AnnounceProgram) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *AnnounceProgram) GetProgram() *Program {
+	if x != nil {
+		return x.Program
+	}
+	return nil
+}
+
+// RaiseLevel raises the feature level of the cluster by one, when all voters know the next.
+type RaiseLevel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new level.
+	Level         int32 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseLevel) Reset() {
+	*x = RaiseLevel{}
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseLevel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseLevel) ProtoMessage() {}
+
+func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
+func (*RaiseLevel) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RaiseLevel) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+// Quarantine stands in the log in the place of an entry that could not be applied. It is written by an operator on each
+// coordinator while that is stopped, and never proposed.
+type Quarantine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the bytes of that entry, in hexadecimal.
+	Sha256        string `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quarantine) Reset() {
+	*x = Quarantine{}
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quarantine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quarantine) ProtoMessage() {}
+
+func (x *Quarantine) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
+func (*Quarantine) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Quarantine) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
 // Result is what applying a command gave.
 type Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2431,7 +2641,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2443,7 +2653,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2456,7 +2666,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -2532,7 +2742,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2754,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +2767,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -2599,7 +2809,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2821,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2834,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -2645,7 +2855,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2657,7 +2867,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2670,7 +2880,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -2689,7 +2899,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +2911,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +2924,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 // ReadIndexResponse carries an index.
@@ -2728,7 +2938,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2740,7 +2950,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2753,7 +2963,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -2776,7 +2986,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2998,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +3011,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -2827,7 +3037,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +3049,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,19 +3062,21 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xf9\x0f\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xff\x11\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x14\n" +
-	"\x05actor\x18\x03 \x01(\tR\x05actor\x12G\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x14\n" +
+	"\x05level\x18\x05 \x01(\x05R\x05level\x12\x1c\n" +
+	"\tignorable\x18\x06 \x01(\bR\tignorable\x12G\n" +
 	"\x0ecreate_cluster\x18\n" +
 	" \x01(\v2\x18.tandem.v1.CreateClusterB\x04\xa8\xbb\x18\x01H\x00R\rcreateCluster\x125\n" +
 	"\n" +
@@ -2902,7 +3114,13 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x10stop_sweep_trial\x18$ \x01(\v2\x19.tandem.v1.StopSweepTrialH\x00R\x0estopSweepTrial\x125\n" +
 	"\n" +
 	"admit_node\x182 \x01(\v2\x14.tandem.v1.AdmitNodeH\x00R\tadmitNode\x12Y\n" +
-	"\x14observe_coordinators\x183 \x01(\v2\x1e.tandem.v1.ObserveCoordinatorsB\x04\xa8\xbb\x18\x01H\x00R\x13observeCoordinatorsB\t\n" +
+	"\x14observe_coordinators\x183 \x01(\v2\x1e.tandem.v1.ObserveCoordinatorsB\x04\xa8\xbb\x18\x01H\x00R\x13observeCoordinators\x12M\n" +
+	"\x10announce_program\x18< \x01(\v2\x1a.tandem.v1.AnnounceProgramB\x04\xa8\xbb\x18\x01H\x00R\x0fannounceProgram\x12>\n" +
+	"\vraise_level\x18= \x01(\v2\x15.tandem.v1.RaiseLevelB\x04\xa8\xbb\x18\x01H\x00R\n" +
+	"raiseLevel\x12A\n" +
+	"\n" +
+	"quarantine\x18> \x01(\v2\x15.tandem.v1.QuarantineB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\n" +
+	"quarantineB\t\n" +
 	"\acommandJ\x04\b\x04\x10\x05R\rdecided_index\"=\n" +
 	"\rCreateCluster\x12,\n" +
 	"\acluster\x18\x01 \x01(\v2\x12.tandem.v1.ClusterR\acluster\"}\n" +
@@ -3017,7 +3235,15 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x05value\x18\x04 \x01(\fR\x05value\"\x8e\x01\n" +
 	"\x06Expire\x12C\n" +
 	"\x0frequests_before\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0erequestsBefore\x12?\n" +
-	"\rtokens_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ftokensBefore\"\x88\x02\n" +
+	"\rtokens_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ftokensBefore\"?\n" +
+	"\x0fAnnounceProgram\x12,\n" +
+	"\aprogram\x18\x01 \x01(\v2\x12.tandem.v1.ProgramR\aprogram\"\"\n" +
+	"\n" +
+	"RaiseLevel\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\x05R\x05level\"$\n" +
+	"\n" +
+	"Quarantine\x12\x16\n" +
+	"\x06sha256\x18\x01 \x01(\tR\x06sha256\"\x88\x02\n" +
 	"\x06Result\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x120\n" +
 	"\arefusal\x18\x02 \x01(\x0e2\x16.tandem.v1.RefusalCodeR\arefusal\x12\x18\n" +
@@ -3069,7 +3295,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -3103,36 +3329,40 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*ObserveCoordinators)(nil),   // 29: tandem.v1.ObserveCoordinators
 	(*PutRendezvous)(nil),         // 30: tandem.v1.PutRendezvous
 	(*Expire)(nil),                // 31: tandem.v1.Expire
-	(*Result)(nil),                // 32: tandem.v1.Result
-	(*RequestRecord)(nil),         // 33: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 34: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 35: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 36: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 37: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 38: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 39: tandem.v1.ShareResponse
-	nil,                           // 40: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 42: tandem.v1.Cluster
-	(*Job)(nil),                   // 43: tandem.v1.Job
-	(*Trial)(nil),                 // 44: tandem.v1.Trial
-	(*Sweep)(nil),                 // 45: tandem.v1.Sweep
-	(JobIntent)(0),                // 46: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 47: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 48: tandem.v1.EngineReport
-	(*Node)(nil),                  // 49: tandem.v1.Node
-	(*Member)(nil),                // 50: tandem.v1.Member
-	(*Reason)(nil),                // 51: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 52: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 53: tandem.v1.Dataset
-	(*Deployment)(nil),            // 54: tandem.v1.Deployment
-	(*Replica)(nil),               // 55: tandem.v1.Replica
-	(*Token)(nil),                 // 56: tandem.v1.Token
-	(*Coordinator)(nil),           // 57: tandem.v1.Coordinator
-	(*Progress)(nil),              // 58: tandem.v1.Progress
+	(*AnnounceProgram)(nil),       // 32: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 33: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 34: tandem.v1.Quarantine
+	(*Result)(nil),                // 35: tandem.v1.Result
+	(*RequestRecord)(nil),         // 36: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 37: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 38: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 39: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 40: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 41: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 42: tandem.v1.ShareResponse
+	nil,                           // 43: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 45: tandem.v1.Cluster
+	(*Job)(nil),                   // 46: tandem.v1.Job
+	(*Trial)(nil),                 // 47: tandem.v1.Trial
+	(*Sweep)(nil),                 // 48: tandem.v1.Sweep
+	(JobIntent)(0),                // 49: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 50: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 51: tandem.v1.EngineReport
+	(*Node)(nil),                  // 52: tandem.v1.Node
+	(*Member)(nil),                // 53: tandem.v1.Member
+	(*Reason)(nil),                // 54: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 55: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 56: tandem.v1.Dataset
+	(*Deployment)(nil),            // 57: tandem.v1.Deployment
+	(*Replica)(nil),               // 58: tandem.v1.Replica
+	(*Token)(nil),                 // 59: tandem.v1.Token
+	(*Coordinator)(nil),           // 60: tandem.v1.Coordinator
+	(*Program)(nil),               // 61: tandem.v1.Program
+	(*Progress)(nil),              // 62: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	41, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	44, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -3162,48 +3392,52 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	16, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
 	28, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
 	29, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	42, // 30: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	43, // 31: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	44, // 32: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	45, // 33: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	46, // 34: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	47, // 35: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	40, // 36: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	48, // 37: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	49, // 38: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	50, // 39: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 40: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	51, // 41: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	51, // 42: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	52, // 43: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	51, // 44: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	53, // 45: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	54, // 46: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	55, // 47: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	51, // 48: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	56, // 49: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	57, // 50: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	41, // 51: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	41, // 52: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	0,  // 53: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	51, // 54: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	51, // 55: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	32, // 56: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	41, // 57: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 58: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	32, // 59: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	58, // 60: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	34, // 61: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	36, // 62: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	38, // 63: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	35, // 64: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	37, // 65: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	39, // 66: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	64, // [64:67] is the sub-list for method output_type
-	61, // [61:64] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	32, // 30: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	33, // 31: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	34, // 32: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	45, // 33: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	46, // 34: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	47, // 35: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	48, // 36: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	49, // 37: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	50, // 38: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	43, // 39: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	51, // 40: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	52, // 41: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	53, // 42: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 43: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	54, // 44: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	54, // 45: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	55, // 46: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	54, // 47: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	56, // 48: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	57, // 49: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	58, // 50: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	54, // 51: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	59, // 52: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	60, // 53: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	44, // 54: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	44, // 55: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	61, // 56: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,  // 57: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	54, // 58: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	54, // 59: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	35, // 60: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	44, // 61: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 62: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	35, // 63: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	62, // 64: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	37, // 65: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	39, // 66: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	41, // 67: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	38, // 68: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	40, // 69: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	42, // 70: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	68, // [68:71] is the sub-list for method output_type
+	65, // [65:68] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -3253,6 +3487,9 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_StopSweepTrial)(nil),
 		(*Command_AdmitNode)(nil),
 		(*Command_ObserveCoordinators)(nil),
+		(*Command_AnnounceProgram)(nil),
+		(*Command_RaiseLevel)(nil),
+		(*Command_Quarantine)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3260,7 +3497,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   40,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -121,6 +121,12 @@ const (
 	Event_TYPE_COORDINATOR_BACK Event_Type = 505
 	// A coordinator leads from now on.
 	Event_TYPE_COORDINATOR_LEADS Event_Type = 506
+	// A coordinator runs another version than before.
+	Event_TYPE_COORDINATOR_VERSION Event_Type = 520
+	// All coordinators know a feature level, and the cluster is at it.
+	Event_TYPE_LEVEL_RAISED Event_Type = 521
+	// An entry of the log could not be applied and is skipped.
+	Event_TYPE_ENTRY_QUARANTINED Event_Type = 522
 	// A checkpoint is in the store.
 	Event_TYPE_CHECKPOINT_COMMITTED Event_Type = 600
 	// A checkpoint was deleted.
@@ -205,6 +211,9 @@ var (
 		504:  "TYPE_COORDINATOR_LOST",
 		505:  "TYPE_COORDINATOR_BACK",
 		506:  "TYPE_COORDINATOR_LEADS",
+		520:  "TYPE_COORDINATOR_VERSION",
+		521:  "TYPE_LEVEL_RAISED",
+		522:  "TYPE_ENTRY_QUARANTINED",
 		600:  "TYPE_CHECKPOINT_COMMITTED",
 		601:  "TYPE_CHECKPOINT_DELETED",
 		700:  "TYPE_VERSION_PUBLISHED",
@@ -270,6 +279,9 @@ var (
 		"TYPE_COORDINATOR_LOST":     504,
 		"TYPE_COORDINATOR_BACK":     505,
 		"TYPE_COORDINATOR_LEADS":    506,
+		"TYPE_COORDINATOR_VERSION":  520,
+		"TYPE_LEVEL_RAISED":         521,
+		"TYPE_ENTRY_QUARANTINED":    522,
 		"TYPE_CHECKPOINT_COMMITTED": 600,
 		"TYPE_CHECKPOINT_DELETED":   601,
 		"TYPE_VERSION_PUBLISHED":    700,
@@ -557,7 +569,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xd5\x0f\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xa9\x10\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -573,7 +585,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\r\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -621,7 +633,10 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x16TYPE_COORDINATOR_MOVED\x10\xf7\x03\x12\x1a\n" +
 	"\x15TYPE_COORDINATOR_LOST\x10\xf8\x03\x12\x1a\n" +
 	"\x15TYPE_COORDINATOR_BACK\x10\xf9\x03\x12\x1b\n" +
-	"\x16TYPE_COORDINATOR_LEADS\x10\xfa\x03\x12\x1e\n" +
+	"\x16TYPE_COORDINATOR_LEADS\x10\xfa\x03\x12\x1d\n" +
+	"\x18TYPE_COORDINATOR_VERSION\x10\x88\x04\x12\x16\n" +
+	"\x11TYPE_LEVEL_RAISED\x10\x89\x04\x12\x1b\n" +
+	"\x16TYPE_ENTRY_QUARANTINED\x10\x8a\x04\x12\x1e\n" +
 	"\x19TYPE_CHECKPOINT_COMMITTED\x10\xd8\x04\x12\x1c\n" +
 	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x12\x1b\n" +
 	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +

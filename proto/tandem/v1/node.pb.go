@@ -110,7 +110,9 @@ type Node struct {
 	// Nodes that its ranks could not reach of late, each once.
 	Unreachable []*Unreachable `protobuf:"bytes,15,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	// Why its last engine could not be run; not set: nothing is known against it.
-	Fault         *NodeFault `protobuf:"bytes,16,opt,name=fault,proto3" json:"fault,omitempty"`
+	Fault *NodeFault `protobuf:"bytes,16,opt,name=fault,proto3" json:"fault,omitempty"`
+	// Highest feature level that its agent knows; 0: it is of a release that knows no levels.
+	Level         int32 `protobuf:"varint,60,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -255,6 +257,13 @@ func (x *Node) GetFault() *NodeFault {
 		return x.Fault
 	}
 	return nil
+}
+
+func (x *Node) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
 }
 
 // NodeFault says that a node could not run an engine, whatever its task was: its disk is full, say, or the engine's program is not there.
@@ -1205,7 +1214,7 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xe8\x04\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xfe\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1223,7 +1232,8 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x12\x1a\n" +
 	"\bdraining\x18\x0e \x01(\bR\bdraining\x128\n" +
 	"\vunreachable\x18\x0f \x03(\v2\x16.tandem.v1.UnreachableR\vunreachable\x12*\n" +
-	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\"\x8e\x01\n" +
+	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\x12\x14\n" +
+	"\x05level\x18< \x01(\x05R\x05level\"\x8e\x01\n" +
 	"\tNodeFault\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +

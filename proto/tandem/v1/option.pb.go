@@ -124,6 +124,22 @@ var file_tandem_v1_option_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,50102,opt,name=row",
 		Filename:      "tandem/v1/option.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*int32)(nil),
+		Field:         50103,
+		Name:          "tandem.v1.level",
+		Tag:           "varint,50103,opt,name=level",
+		Filename:      "tandem/v1/option.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
+		ExtensionType: (*int32)(nil),
+		Field:         50103,
+		Name:          "tandem.v1.value_level",
+		Tag:           "varint,50103,opt,name=value_level",
+		Filename:      "tandem/v1/option.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MethodOptions.
@@ -146,6 +162,18 @@ var (
 	//
 	// optional string row = 50102;
 	E_Row = &file_tandem_v1_option_proto_extTypes[2]
+	// The feature level that the field came with; 1 where it is not said. Nobody writes it before all coordinators know it.
+	//
+	// optional int32 level = 50103;
+	E_Level = &file_tandem_v1_option_proto_extTypes[3]
+)
+
+// Extension fields to descriptorpb.EnumValueOptions.
+var (
+	// The feature level that the value came with; 1 where it is not said.
+	//
+	// optional int32 value_level = 50103;
+	E_ValueLevel = &file_tandem_v1_option_proto_extTypes[4]
 )
 
 var File_tandem_v1_option_proto protoreflect.FileDescriptor
@@ -167,7 +195,10 @@ const file_tandem_v1_option_proto_rawDesc = "" +
 	"\n" +
 	"repeatable\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x01(\bR\n" +
 	"repeatable:1\n" +
-	"\x03row\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\tR\x03rowB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x03row\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\tR\x03row:5\n" +
+	"\x05level\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x87\x03 \x01(\x05R\x05level:D\n" +
+	"\vvalue_level\x12!.google.protobuf.EnumValueOptions\x18\xb7\x87\x03 \x01(\x05R\n" +
+	"valueLevelB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_option_proto_rawDescOnce sync.Once
@@ -183,19 +214,22 @@ func file_tandem_v1_option_proto_rawDescGZIP() []byte {
 
 var file_tandem_v1_option_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_tandem_v1_option_proto_goTypes = []any{
-	(Access)(0),                        // 0: tandem.v1.Access
-	(*descriptorpb.MethodOptions)(nil), // 1: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),  // 2: google.protobuf.FieldOptions
+	(Access)(0),                           // 0: tandem.v1.Access
+	(*descriptorpb.MethodOptions)(nil),    // 1: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),     // 2: google.protobuf.FieldOptions
+	(*descriptorpb.EnumValueOptions)(nil), // 3: google.protobuf.EnumValueOptions
 }
 var file_tandem_v1_option_proto_depIdxs = []int32{
 	1, // 0: tandem.v1.access:extendee -> google.protobuf.MethodOptions
 	2, // 1: tandem.v1.repeatable:extendee -> google.protobuf.FieldOptions
 	2, // 2: tandem.v1.row:extendee -> google.protobuf.FieldOptions
-	0, // 3: tandem.v1.access:type_name -> tandem.v1.Access
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	3, // [3:4] is the sub-list for extension type_name
-	0, // [0:3] is the sub-list for extension extendee
+	2, // 3: tandem.v1.level:extendee -> google.protobuf.FieldOptions
+	3, // 4: tandem.v1.value_level:extendee -> google.protobuf.EnumValueOptions
+	0, // 5: tandem.v1.access:type_name -> tandem.v1.Access
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	5, // [5:6] is the sub-list for extension type_name
+	0, // [0:5] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -211,7 +245,7 @@ func file_tandem_v1_option_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_option_proto_rawDesc), len(file_tandem_v1_option_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   0,
-			NumExtensions: 3,
+			NumExtensions: 5,
 			NumServices:   0,
 		},
 		GoTypes:           file_tandem_v1_option_proto_goTypes,

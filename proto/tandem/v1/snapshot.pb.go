@@ -27,7 +27,9 @@ type SnapshotHeader struct {
 	// Version of the format; this is 1.
 	Format int32 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
 	// Raft index of the last command in it.
-	Index         uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Index uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// Feature level of the cluster: whoever knows less cannot read the snapshot. 0 stands for 1.
+	Level         int32 `protobuf:"varint,3,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -76,6 +78,13 @@ func (x *SnapshotHeader) GetIndex() uint64 {
 	return 0
 }
 
+func (x *SnapshotHeader) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 // SnapshotRecord is one row of the state. A snapshot is a header, then records in the order of the fields here
 // and of their identities, each with its length in front as a varint, then a record of type end.
 type SnapshotRecord struct {
@@ -105,6 +114,8 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Sweep
 	//	*SnapshotRecord_SweepEvent
 	//	*SnapshotRecord_Coordinator
+	//	*SnapshotRecord_Program
+	//	*SnapshotRecord_QuarantinedEntry
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -336,6 +347,24 @@ func (x *SnapshotRecord) GetCoordinator() *Coordinator {
 	return nil
 }
 
+func (x *SnapshotRecord) GetProgram() *Program {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Program); ok {
+			return x.Program
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetQuarantinedEntry() *QuarantinedEntry {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_QuarantinedEntry); ok {
+			return x.QuarantinedEntry
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Record interface {
 	isSnapshotRecord_Record()
 }
@@ -445,6 +474,16 @@ type SnapshotRecord_Coordinator struct {
 	Coordinator *Coordinator `protobuf:"bytes,40,opt,name=coordinator,proto3,oneof"`
 }
 
+type SnapshotRecord_Program struct {
+	// The program of a coordinator.
+	Program *Program `protobuf:"bytes,60,opt,name=program,proto3,oneof"`
+}
+
+type SnapshotRecord_QuarantinedEntry struct {
+	// An entry of the log that is skipped.
+	QuarantinedEntry *QuarantinedEntry `protobuf:"bytes,61,opt,name=quarantined_entry,json=quarantinedEntry,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Cluster) isSnapshotRecord_Record() {}
@@ -486,6 +525,10 @@ func (*SnapshotRecord_Sweep) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_SweepEvent) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Coordinator) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Program) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_QuarantinedEntry) isSnapshotRecord_Record() {}
 
 // SnapshotEnd closes a snapshot; one without it is torn.
 type SnapshotEnd struct {
@@ -537,10 +580,12 @@ var File_tandem_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\">\n" +
+	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"T\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x04R\x05index\"\xce\t\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
+	"\x05level\x18\x03 \x01(\x05R\x05level\"\xde\n" +
+	"\n" +
 	"\x0eSnapshotRecord\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
 	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterB\x06\xb2\xbb\x18\x02idH\x00R\acluster\x12-\n" +
@@ -573,7 +618,10 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\x05sweep\x18\x13 \x01(\v2\x10.tandem.v1.SweepB\x06\xb2\xbb\x18\x02idH\x00R\x05sweep\x12@\n" +
 	"\vsweep_event\x18\x14 \x01(\v2\x15.tandem.v1.SweepEventB\x06\xb2\xbb\x18\x02idH\x00R\n" +
 	"sweepEvent\x12B\n" +
-	"\vcoordinator\x18( \x01(\v2\x16.tandem.v1.CoordinatorB\x06\xb2\xbb\x18\x02idH\x00R\vcoordinatorB\b\n" +
+	"\vcoordinator\x18( \x01(\v2\x16.tandem.v1.CoordinatorB\x06\xb2\xbb\x18\x02idH\x00R\vcoordinator\x126\n" +
+	"\aprogram\x18< \x01(\v2\x12.tandem.v1.ProgramB\x06\xb2\xbb\x18\x02idH\x00R\aprogram\x12V\n" +
+	"\x11quarantined_entry\x18= \x01(\v2\x1b.tandem.v1.QuarantinedEntryB\n" +
+	"\xb2\xbb\x18\x02id\xb8\xbb\x18\x02H\x00R\x10quarantinedEntryB\b\n" +
 	"\x06record\"'\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecordsB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
@@ -592,28 +640,30 @@ func file_tandem_v1_snapshot_proto_rawDescGZIP() []byte {
 
 var file_tandem_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_tandem_v1_snapshot_proto_goTypes = []any{
-	(*SnapshotHeader)(nil),  // 0: tandem.v1.SnapshotHeader
-	(*SnapshotRecord)(nil),  // 1: tandem.v1.SnapshotRecord
-	(*SnapshotEnd)(nil),     // 2: tandem.v1.SnapshotEnd
-	(*Cluster)(nil),         // 3: tandem.v1.Cluster
-	(*Node)(nil),            // 4: tandem.v1.Node
-	(*Job)(nil),             // 5: tandem.v1.Job
-	(*Trial)(nil),           // 6: tandem.v1.Trial
-	(*Allocation)(nil),      // 7: tandem.v1.Allocation
-	(*RendezvousEntry)(nil), // 8: tandem.v1.RendezvousEntry
-	(*Checkpoint)(nil),      // 9: tandem.v1.Checkpoint
-	(*Dataset)(nil),         // 10: tandem.v1.Dataset
-	(*Model)(nil),           // 11: tandem.v1.Model
-	(*Version)(nil),         // 12: tandem.v1.Version
-	(*Deployment)(nil),      // 13: tandem.v1.Deployment
-	(*Replica)(nil),         // 14: tandem.v1.Replica
-	(*Token)(nil),           // 15: tandem.v1.Token
-	(*Event)(nil),           // 16: tandem.v1.Event
-	(*RequestRecord)(nil),   // 17: tandem.v1.RequestRecord
-	(*RemovedNode)(nil),     // 18: tandem.v1.RemovedNode
-	(*Sweep)(nil),           // 19: tandem.v1.Sweep
-	(*SweepEvent)(nil),      // 20: tandem.v1.SweepEvent
-	(*Coordinator)(nil),     // 21: tandem.v1.Coordinator
+	(*SnapshotHeader)(nil),   // 0: tandem.v1.SnapshotHeader
+	(*SnapshotRecord)(nil),   // 1: tandem.v1.SnapshotRecord
+	(*SnapshotEnd)(nil),      // 2: tandem.v1.SnapshotEnd
+	(*Cluster)(nil),          // 3: tandem.v1.Cluster
+	(*Node)(nil),             // 4: tandem.v1.Node
+	(*Job)(nil),              // 5: tandem.v1.Job
+	(*Trial)(nil),            // 6: tandem.v1.Trial
+	(*Allocation)(nil),       // 7: tandem.v1.Allocation
+	(*RendezvousEntry)(nil),  // 8: tandem.v1.RendezvousEntry
+	(*Checkpoint)(nil),       // 9: tandem.v1.Checkpoint
+	(*Dataset)(nil),          // 10: tandem.v1.Dataset
+	(*Model)(nil),            // 11: tandem.v1.Model
+	(*Version)(nil),          // 12: tandem.v1.Version
+	(*Deployment)(nil),       // 13: tandem.v1.Deployment
+	(*Replica)(nil),          // 14: tandem.v1.Replica
+	(*Token)(nil),            // 15: tandem.v1.Token
+	(*Event)(nil),            // 16: tandem.v1.Event
+	(*RequestRecord)(nil),    // 17: tandem.v1.RequestRecord
+	(*RemovedNode)(nil),      // 18: tandem.v1.RemovedNode
+	(*Sweep)(nil),            // 19: tandem.v1.Sweep
+	(*SweepEvent)(nil),       // 20: tandem.v1.SweepEvent
+	(*Coordinator)(nil),      // 21: tandem.v1.Coordinator
+	(*Program)(nil),          // 22: tandem.v1.Program
+	(*QuarantinedEntry)(nil), // 23: tandem.v1.QuarantinedEntry
 }
 var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.SnapshotRecord.header:type_name -> tandem.v1.SnapshotHeader
@@ -637,11 +687,13 @@ var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	19, // 18: tandem.v1.SnapshotRecord.sweep:type_name -> tandem.v1.Sweep
 	20, // 19: tandem.v1.SnapshotRecord.sweep_event:type_name -> tandem.v1.SweepEvent
 	21, // 20: tandem.v1.SnapshotRecord.coordinator:type_name -> tandem.v1.Coordinator
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	22, // 21: tandem.v1.SnapshotRecord.program:type_name -> tandem.v1.Program
+	23, // 22: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_snapshot_proto_init() }
@@ -685,6 +737,8 @@ func file_tandem_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Sweep)(nil),
 		(*SnapshotRecord_SweepEvent)(nil),
 		(*SnapshotRecord_Coordinator)(nil),
+		(*SnapshotRecord_Program)(nil),
+		(*SnapshotRecord_QuarantinedEntry)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -1,0 +1,67 @@
+package fsm
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/schema"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// quarantineLevel is the feature level from which on a quarantine leaves a row and an event. Before, coordinators that do not
+// know the command skip it, and those that do must not differ from them.
+const quarantineLevel = 2
+
+func (a *applier) announceProgram(c *tandemv1.AnnounceProgram) *tandemv1.Result {
+	want := c.GetProgram()
+	if want.GetId() == "" || want.GetLevel() < schema.Base {
+		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "field", "id or level", "noun", "coordinator")
+	}
+	if removed, ok := a.RemovedNode(want.GetId()); ok {
+		return &tandemv1.Result{Refusal: precondition, Why: state.WhyRemoved(removed)}
+	}
+	row := state.Clone(want)
+	old, known := a.Program(want.GetId())
+	row.ModifiedIndex = old.GetModifiedIndex()
+	if known && proto.Equal(row, old) {
+		return done(want.GetId())
+	}
+	a.Put(row)
+	a.record(info, tandemv1.Event_TYPE_COORDINATOR_VERSION, aboutCoordinator(want.GetId()), nil,
+		"version", want.GetVersion(), "level", want.GetLevel())
+	return done(want.GetId())
+}
+
+// raiseLevel raises the cluster's level by one. The leader has seen that all voters know it; one that does not ends here, before
+// something comes that it would misread.
+func (a *applier) raiseLevel(c *tandemv1.RaiseLevel) (*tandemv1.Result, error) {
+	row, ok := a.Cluster()
+	switch level := int(c.GetLevel()); {
+	case !ok:
+		return refuse(precondition, "the cluster is not written yet"), nil
+	case level <= a.Level():
+		return done(row.GetId()), nil
+	case level > a.Level()+1:
+		return refuse(precondition, "the cluster is at feature level %d: it is raised by one at a time", a.Level()), nil
+	case level > schema.Known:
+		return nil, fmt.Errorf("%w: it knows feature level %d, and the cluster goes to %d", ErrLevel, schema.Known, level)
+	}
+	row = state.Clone(row)
+	row.Level = c.GetLevel()
+	a.Put(row)
+	a.record(info, tandemv1.Event_TYPE_LEVEL_RAISED, subject{noun: "cluster", id: row.GetId()}, nil, "level", row.GetLevel())
+	return done(row.GetId()), nil
+}
+
+// quarantine notes that an entry is skipped.
+func (a *applier) quarantine(c *tandemv1.Quarantine) *tandemv1.Result {
+	if a.Level() < quarantineLevel {
+		return done("")
+	}
+	id := fmt.Sprintf("%020d", a.Index())
+	a.Put(&tandemv1.QuarantinedEntry{Id: id, Index: a.Index(), Sha256: c.GetSha256(), Time: a.now})
+	a.record(warning, tandemv1.Event_TYPE_ENTRY_QUARANTINED, subject{noun: "cluster"}, nil, "index", a.Index(), "sha256", c.GetSha256())
+	return done(id)
+}

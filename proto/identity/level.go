@@ -1,0 +1,45 @@
+package identity
+
+import (
+	"net/http"
+	"strconv"
+	"sync/atomic"
+
+	"tandem.dev/proto/schema"
+)
+
+// LevelHeader is on what the programs of a cluster ask a coordinator: the highest feature level that the sender knows. On the
+// answer to those it knows it is the cluster's level.
+const LevelHeader = "Tandem-Level"
+
+// Speaker is a transport that says with each request which feature level this program knows, and remembers the last level of a
+// cluster that it heard.
+type Speaker struct {
+	*http.Transport
+	heard atomic.Int32
+}
+
+// Speak returns a Speaker over a transport.
+func Speak(t *http.Transport) *Speaker { return &Speaker{Transport: t} }
+
+// RoundTrip implements http.RoundTripper.
+func (s *Speaker) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set(LevelHeader, strconv.Itoa(schema.Known))
+	res, err := s.Transport.RoundTrip(r)
+	if err == nil {
+		if level, err := strconv.ParseInt(res.Header.Get(LevelHeader), 10, 32); err == nil {
+			s.heard.Store(int32(level))
+		}
+	}
+	return res, err
+}
+
+// Level is the feature level up to which the cluster can be spoken to: its own, or one that any coordinator knows that is not
+// too far away, as long as nothing was heard.
+func (s *Speaker) Level() int {
+	if heard := int(s.heard.Load()); heard > 0 {
+		return min(heard, schema.Known)
+	}
+	return max(schema.Base, schema.Known-1)
+}

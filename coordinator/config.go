@@ -67,8 +67,9 @@ func (c Config) Validate() error {
 	return c.Limits.Validate()
 }
 
-func (c Config) pkiDir() string  { return filepath.Join(c.DataDir, "pki") }
-func (c Config) raftDir() string { return filepath.Join(c.DataDir, "raft") }
+func (c Config) pkiDir() string   { return filepath.Join(c.DataDir, "pki") }
+func (c Config) auditDir() string { return filepath.Join(c.DataDir, "audit") }
+func (c Config) raftDir() string  { return filepath.Join(c.DataDir, "raft") }
 
 // advertised is the host:port others reach a port by, which was bound at bound.
 func advertised(advertise, listen string, bound net.Addr) (string, error) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tandem.dev/coordinator/api"
+	"tandem.dev/coordinator/audit"
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/gateway"
@@ -43,6 +44,7 @@ type Coordinator struct {
 	node    *consensus.Node
 	handler http.Handler
 	api     *api.API
+	audit   *audit.Log
 	loops   []leader.Loop
 
 	coordinators *http.Client // proves to be a coordinator
@@ -144,11 +146,14 @@ func (c *Coordinator) openNode(address string, fatal func(error)) (err error) {
 func (c *Coordinator) wire() error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&collector{c})
+	if err := c.openAudit(); err != nil {
+		return err
+	}
 	apiCfg := api.DefaultConfig()
 	apiCfg.Version, apiCfg.Limits = c.cfg.Version, c.cfg.Limits
 	a, err := api.New(apiCfg, api.Deps{
 		Consensus: c.node, Voters: c.node, State: c.state, Board: c.board, Store: c.objects.get, Members: c.gossip.Members,
-		CA: c.ca, Self: c.creds, Peer: c.clusterClient, Log: c.log,
+		CA: c.ca, Self: c.creds, Peer: c.clusterClient, Audit: c.audit, Log: c.log,
 	})
 	if err != nil {
 		return err
@@ -179,6 +184,13 @@ func (c *Coordinator) wire() error {
 	return nil
 }
 
+func (c *Coordinator) openAudit() (err error) {
+	cfg := audit.DefaultConfig()
+	cfg.Dir, cfg.Coordinator = c.cfg.auditDir(), c.creds.Identity.Node
+	c.audit, err = audit.New(cfg, audit.Deps{Store: c.objects.get, Log: c.log})
+	return err
+}
+
 // Run serves until ctx ends or something fails that cannot be mended.
 func (c *Coordinator) Run(ctx context.Context) error {
 	// Raft needs the port while it hands leadership over, so that the port closes last.
@@ -190,7 +202,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	sharer := api.NewSharer(api.SharerDeps{Board: c.board, State: c.state, Others: c.others, Peer: c.peerClient, Log: c.log})
 	for _, run := range []func(context.Context) error{
-		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.expel, c.api.Run, sharer.Run,
+		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.expel, c.api.Run, c.audit.Run, sharer.Run,
 		leader.NewSupervisor(c.node, c.loops, c.log).Run,
 	} {
 		g.Go(func() error { return run(ctx) })

@@ -31,6 +31,7 @@ func (m *collector) Collect(out chan<- prometheus.Metric) {
 	m.nodes(v, emit)
 	m.raft(v, emit)
 	emit(gauge("connections", "Connections that are open to this coordinator."), float64(m.c.crowd.Open()))
+	emit(gauge("audit_lost", "Entries of the audit log that could not be written since this coordinator started."), float64(m.c.audit.Lost()))
 	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.api.Held()))
 }
 

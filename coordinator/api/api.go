@@ -102,7 +102,9 @@ type Deps struct {
 	Self *identity.Credentials
 	// Peer calls another coordinator, by the host:port of its API port.
 	Peer func(address string) tandemv1connect.ClusterServiceClient
-	Log  zerolog.Logger
+	// Audit is where calls are written down.
+	Audit Audit
+	Log   zerolog.Logger
 }
 
 // API serves the services.
@@ -139,7 +141,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 // they may, is found out before anything of a body is read.
 func (a *API) Handler() (http.Handler, error) {
 	opts := []connect.HandlerOption{
-		connect.WithInterceptors(&guard{a}, sizes{}, schema.Strict()),
+		connect.WithInterceptors(&guard{a}, auditor{a}, sizes{}, schema.Strict()),
 		connect.WithReadMaxBytes(a.cfg.MaxRequest),
 		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRecover(a.recovered),

@@ -49,7 +49,7 @@ func (a *API) principal(r *http.Request) (Principal, error) {
 	address := door.Address(r.RemoteAddr)
 	if id, ok := identity.Peer(r.TLS); ok && id.Cluster == a.deps.Self.Identity.Cluster {
 		if removed, ok := a.deps.State.View().RemovedNode(id.Node); ok {
-			return Principal{}, &refusal{connect.CodePermissionDenied, state.WhyRemoved(removed)}
+			return Principal{Name: id.Node, Role: string(id.Role), Node: id.Node, Address: address}, &refusal{connect.CodePermissionDenied, state.WhyRemoved(removed)}
 		}
 		return Principal{Name: id.Node, Role: string(id.Role), Node: id.Node, Address: address}, nil
 	}
@@ -59,14 +59,14 @@ func (a *API) principal(r *http.Request) (Principal, error) {
 	}
 	scheme, secret, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return Principal{}, ErrUnauthenticated
+		return Principal{Address: address}, ErrUnauthenticated
 	}
 	t, err := a.token(r.Context(), address, strings.TrimSpace(secret))
 	if err != nil {
-		return Principal{}, err
+		return Principal{Address: address}, err
 	}
 	if t == nil || t.GetJoin() {
-		return Principal{}, ErrUnauthenticated
+		return Principal{Address: address}, ErrUnauthenticated
 	}
 	return Principal{Name: t.GetName(), Role: t.GetRole(), Token: t.GetId(), Address: address}, nil
 }

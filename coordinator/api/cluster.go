@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"net/http"
 	"regexp"
 	"strings"
 	"time"
@@ -32,6 +33,12 @@ var (
 
 // forwardedHeader marks a call that another coordinator passed on, so that it goes no further.
 const forwardedHeader = "Tandem-Forwarded"
+
+// passOn marks a call that goes on to the leader, in the name of who made it.
+func passOn(ctx context.Context, h http.Header) {
+	h.Set(forwardedHeader, "1")
+	h.Set(actorHeader, From(ctx).Name)
+}
 
 // GetCluster implements ClusterService.
 func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.GetClusterRequest]) (*connect.Response[tandemv1.GetClusterResponse], error) {
@@ -171,7 +178,7 @@ func (a cluster) AddPeer(ctx context.Context, req *connect.Request[tandemv1.AddP
 		return nil, err
 	} else if address != "" {
 		on := connect.NewRequest(req.Msg)
-		on.Header().Set(forwardedHeader, "1")
+		passOn(ctx, on.Header())
 		return a.deps.Peer(address).AddPeer(ctx, on)
 	}
 	if err := a.admit(ctx, req.Msg); err != nil {
@@ -235,7 +242,7 @@ func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.R
 		return nil, err
 	} else if address != "" {
 		on := connect.NewRequest(req.Msg)
-		on.Header().Set(forwardedHeader, "1")
+		passOn(ctx, on.Header())
 		return a.deps.Peer(address).RemovePeer(ctx, on)
 	}
 	if err := a.dismiss(ctx, req.Msg.GetId()); err != nil {

@@ -35,7 +35,7 @@ type call struct {
 func (a *API) callOf(r *http.Request) call {
 	name := a.router.find(r)
 	if name == "" {
-		return call{name: r.URL.Path, allowed: mayLook, limit: int64(a.cfg.MaxRequest), weight: door.MessageWeight}
+		return call{name: "unknown path", allowed: mayLook, limit: int64(a.cfg.MaxRequest), weight: door.MessageWeight}
 	}
 	c := call{
 		name: name, open: schema.Access(name) == open, limit: int64(a.cfg.MaxRequest), whole: r.URL.Path != name || r.Header.Get("Content-Encoding") != "",
@@ -69,7 +69,7 @@ func mayLook(p Principal) error {
 // Viewers lets in who may look, nodes among them, to what is not a service. The body is limited in time, not in size.
 func (a *API) Viewers(next http.Handler) http.Handler {
 	return a.admit(next, func(r *http.Request) call {
-		return call{name: r.URL.Path, allowed: mayLook, kind: door.Stream, weight: 1} // an answer of a model may take a minute
+		return call{name: "/" + strings.SplitN(r.URL.Path, "/", 3)[1], allowed: mayLook, kind: door.Stream, weight: 1} // an answer of a model may take a minute
 	})
 }
 
@@ -90,6 +90,7 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 			err = unknownParameter(c.name, r.URL.Query())
 		}
 		if err != nil {
+			a.record(p, c.name, nil, err)
 			door.Unread(w, r)
 			writeError(w, r, err)
 			return
@@ -100,11 +101,15 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 		}
 		leave, hold, err := a.enter(r.Context(), p, c)
 		if err != nil {
+			a.record(p, c.name, nil, err)
 			door.Unread(w, r)
 			writeError(w, r, err)
 			return
 		}
 		defer leave()
+		if actor := r.Header.Get(actorHeader); actor != "" && p.Role == string(identity.RoleCoordinator) {
+			p.Name = actor
+		}
 		ctx := context.WithValue(r.Context(), principalKey{}, p)
 		if c.stays {
 			var end func()

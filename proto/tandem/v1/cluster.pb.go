@@ -1158,7 +1158,7 @@ var File_tandem_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\x8a\x01\n" +
+	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/audit.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\x8a\x01\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\astorage\x18\x02 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\x12%\n" +
@@ -1243,14 +1243,15 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x0fAddPeerResponse\"#\n" +
 	"\x11RemovePeerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x14\n" +
-	"\x12RemovePeerResponse2\xff\x02\n" +
+	"\x12RemovePeerResponse2\xde\x03\n" +
 	"\x0eClusterService\x12b\n" +
 	"\n" +
 	"GetCluster\x12\x1c.tandem.v1.GetClusterRequest\x1a\x1d.tandem.v1.GetClusterResponse\"\x17\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\r\x12\v/v1/cluster\x12R\n" +
 	"\vJoinCluster\x12\x1d.tandem.v1.JoinClusterRequest\x1a\x1e.tandem.v1.JoinClusterResponse\"\x04\xa0\xbb\x18\x01\x12F\n" +
 	"\aAddPeer\x12\x19.tandem.v1.AddPeerRequest\x1a\x1a.tandem.v1.AddPeerResponse\"\x04\xa0\xbb\x18\a\x12m\n" +
 	"\n" +
-	"RemovePeer\x12\x1c.tandem.v1.RemovePeerRequest\x1a\x1d.tandem.v1.RemovePeerResponse\"\"\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\x18*\x16/v1/cluster/peers/{id}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"RemovePeer\x12\x1c.tandem.v1.RemovePeerRequest\x1a\x1d.tandem.v1.RemovePeerResponse\"\"\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\x18*\x16/v1/cluster/peers/{id}\x12]\n" +
+	"\tListAudit\x12\x1b.tandem.v1.ListAuditRequest\x1a\x1c.tandem.v1.ListAuditResponse\"\x15\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\v\x12\t/v1/auditB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_cluster_proto_rawDescOnce sync.Once
@@ -1282,6 +1283,8 @@ var file_tandem_v1_cluster_proto_goTypes = []any{
 	(*RemovePeerRequest)(nil),     // 13: tandem.v1.RemovePeerRequest
 	(*RemovePeerResponse)(nil),    // 14: tandem.v1.RemovePeerResponse
 	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*ListAuditRequest)(nil),      // 16: tandem.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 17: tandem.v1.ListAuditResponse
 }
 var file_tandem_v1_cluster_proto_depIdxs = []int32{
 	3,  // 0: tandem.v1.Cluster.storage:type_name -> tandem.v1.StorageConfig
@@ -1294,12 +1297,14 @@ var file_tandem_v1_cluster_proto_depIdxs = []int32{
 	9,  // 7: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
 	11, // 8: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
 	13, // 9: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
-	8,  // 10: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
-	10, // 11: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
-	12, // 12: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
-	14, // 13: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
+	16, // 10: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
+	8,  // 11: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
+	10, // 12: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
+	12, // 13: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
+	14, // 14: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
+	17, // 15: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -1310,6 +1315,7 @@ func file_tandem_v1_cluster_proto_init() {
 	if File_tandem_v1_cluster_proto != nil {
 		return
 	}
+	file_tandem_v1_audit_proto_init()
 	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	type x struct{}

@@ -44,6 +44,9 @@ const (
 	// ClusterServiceRemovePeerProcedure is the fully-qualified name of the ClusterService's RemovePeer
 	// RPC.
 	ClusterServiceRemovePeerProcedure = "/tandem.v1.ClusterService/RemovePeer"
+	// ClusterServiceListAuditProcedure is the fully-qualified name of the ClusterService's ListAudit
+	// RPC.
+	ClusterServiceListAuditProcedure = "/tandem.v1.ClusterService/ListAudit"
 )
 
 // ClusterServiceClient is a client for the tandem.v1.ClusterService service.
@@ -58,6 +61,8 @@ type ClusterServiceClient interface {
 	// Takes a coordinator out of the Raft cluster. Its certificate is refused from then on; the machine may join again as a
 	// new coordinator.
 	RemovePeer(context.Context, *connect.Request[v1.RemovePeerRequest]) (*connect.Response[v1.RemovePeerResponse], error)
+	// Lists who did what, or was denied what, at all coordinators that answer: changes, denied calls, reads of logs and files.
+	ListAudit(context.Context, *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error)
 }
 
 // NewClusterServiceClient constructs a client for the tandem.v1.ClusterService service. By default,
@@ -95,6 +100,12 @@ func NewClusterServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(clusterServiceMethods.ByName("RemovePeer")),
 			connect.WithClientOptions(opts...),
 		),
+		listAudit: connect.NewClient[v1.ListAuditRequest, v1.ListAuditResponse](
+			httpClient,
+			baseURL+ClusterServiceListAuditProcedure,
+			connect.WithSchema(clusterServiceMethods.ByName("ListAudit")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -104,6 +115,7 @@ type clusterServiceClient struct {
 	joinCluster *connect.Client[v1.JoinClusterRequest, v1.JoinClusterResponse]
 	addPeer     *connect.Client[v1.AddPeerRequest, v1.AddPeerResponse]
 	removePeer  *connect.Client[v1.RemovePeerRequest, v1.RemovePeerResponse]
+	listAudit   *connect.Client[v1.ListAuditRequest, v1.ListAuditResponse]
 }
 
 // GetCluster calls tandem.v1.ClusterService.GetCluster.
@@ -126,6 +138,11 @@ func (c *clusterServiceClient) RemovePeer(ctx context.Context, req *connect.Requ
 	return c.removePeer.CallUnary(ctx, req)
 }
 
+// ListAudit calls tandem.v1.ClusterService.ListAudit.
+func (c *clusterServiceClient) ListAudit(ctx context.Context, req *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error) {
+	return c.listAudit.CallUnary(ctx, req)
+}
+
 // ClusterServiceHandler is an implementation of the tandem.v1.ClusterService service.
 type ClusterServiceHandler interface {
 	// Gets the state of the cluster.
@@ -138,6 +155,8 @@ type ClusterServiceHandler interface {
 	// Takes a coordinator out of the Raft cluster. Its certificate is refused from then on; the machine may join again as a
 	// new coordinator.
 	RemovePeer(context.Context, *connect.Request[v1.RemovePeerRequest]) (*connect.Response[v1.RemovePeerResponse], error)
+	// Lists who did what, or was denied what, at all coordinators that answer: changes, denied calls, reads of logs and files.
+	ListAudit(context.Context, *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error)
 }
 
 // NewClusterServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -171,6 +190,12 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 		connect.WithSchema(clusterServiceMethods.ByName("RemovePeer")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clusterServiceListAuditHandler := connect.NewUnaryHandler(
+		ClusterServiceListAuditProcedure,
+		svc.ListAudit,
+		connect.WithSchema(clusterServiceMethods.ByName("ListAudit")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.ClusterService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ClusterServiceGetClusterProcedure:
@@ -181,6 +206,8 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 			clusterServiceAddPeerHandler.ServeHTTP(w, r)
 		case ClusterServiceRemovePeerProcedure:
 			clusterServiceRemovePeerHandler.ServeHTTP(w, r)
+		case ClusterServiceListAuditProcedure:
+			clusterServiceListAuditHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -204,4 +231,8 @@ func (UnimplementedClusterServiceHandler) AddPeer(context.Context, *connect.Requ
 
 func (UnimplementedClusterServiceHandler) RemovePeer(context.Context, *connect.Request[v1.RemovePeerRequest]) (*connect.Response[v1.RemovePeerResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.ClusterService.RemovePeer is not implemented"))
+}
+
+func (UnimplementedClusterServiceHandler) ListAudit(context.Context, *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.ClusterService.ListAudit is not implemented"))
 }

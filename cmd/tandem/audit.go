@@ -1,0 +1,80 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+func (a *app) auditCommand() *cobra.Command {
+	req, since := &tandemv1.ListAuditRequest{}, ""
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Show who did what, or was denied what, oldest first",
+		Long: `Show who did what, or was denied what, oldest first: changes, denied calls, reads of logs and files, as each coordinator has
+written them down. It asks all coordinators; older entries than they keep are in the store under audit/.`,
+		Example: `  tandem audit --since 24h --outcome denied
+  tandem audit --token ann --method SubmitJob -o json`,
+		Args: cobra.NoArgs,
+		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
+			from, err := sinceTime(since, time.Now())
+			if err != nil {
+				return &usageError{fmt.Errorf("--since: %w", err)}
+			}
+			req.Since = from
+			res, err := c.Cluster.ListAudit(ctx, connect.NewRequest(req))
+			if err != nil {
+				return err
+			}
+			if len(res.Msg.GetSilent()) > 0 {
+				a.say("These coordinators do not answer; what they wrote down is not shown: %s", strings.Join(res.Msg.GetSilent(), ", "))
+			}
+			for _, place := range res.Msg.GetBroken() {
+				a.say("The audit log was changed or cut here: %s", place)
+			}
+			return a.show(res.Msg, auditGrid(res.Msg.GetEntries()))
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&since, "since", "", "only from then on: a duration such as 24h, or a time such as 2026-11-30T10:00:00Z")
+	f.StringVar(&req.Actor, "token", "", "only of the token, or the node, with this name or id")
+	f.StringVar(&req.Method, "method", "", "only of methods with this in their name, such as SubmitJob")
+	f.StringVar(&req.Outcome, "outcome", "", `only with this outcome: "ok", "denied", or a code such as not_found`)
+	f.Int32Var(&req.Limit, "limit", 1000, "maximum number of rows, the newest")
+	return cmd
+}
+
+// sinceTime reads a time, or how long ago it was.
+func sinceTime(text string, now time.Time) (*timestamppb.Timestamp, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return timestamppb.New(now.Add(-d)), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither a duration such as 24h nor a time such as 2026-11-30T10:00:00Z", text)
+	}
+	return timestamppb.New(t), nil
+}
+
+func auditGrid(entries []*tandemv1.AuditEntry) grid {
+	g := grid{header: []string{"TIME", "WHO", "ROLE", "FROM", "METHOD", "ABOUT", "OUTCOME", "TIMES", "TOKEN", "REQUEST", "COORDINATOR"}, wide: 3, empty: "No entries."}
+	for _, e := range entries {
+		g.rows = append(g.rows, []string{
+			e.GetTime().AsTime().Local().Format("01-02 15:04:05"), cmp.Or(e.GetActor(), "-"), cmp.Or(e.GetRole(), "-"), e.GetAddress(), e.GetMethod(),
+			cmp.Or(e.GetSubject(), "-"), e.GetOutcome(), fmt.Sprint(max(1, e.GetCount())), cmp.Or(e.GetTokenId(), "-"), cmp.Or(e.GetRequestId(), "-"), e.GetCoordinator(),
+		})
+	}
+	return g
+}

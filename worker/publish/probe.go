@@ -91,18 +91,27 @@ func ParseProbes(b []byte, man Manifest) ([]Probe, error) {
 
 // CheckProbes asks the model all probes. ErrProbe if an answer is another one.
 func CheckProbes(m Model, man Manifest, all []Probe) error {
+	difference, err := askProbes(m, man, all)
+	if err == nil && difference != "" {
+		err = fmt.Errorf("%w: %s", ErrProbe, difference)
+	}
+	return err
+}
+
+// askProbes asks the model each probe alone and says what is the first difference, if there is one.
+func askProbes(m Model, man Manifest, all []Probe) (difference string, err error) {
 	for i, p := range all {
 		out, err := Answer(m, man, p.Input, 1)
 		if err != nil {
-			return fmt.Errorf("probe %d: %w", i, err)
+			return "", fmt.Errorf("probe %d: %w", i, err)
 		}
 		for j, want := range p.Output {
 			if d := math.Abs(float64(out[j] - want)); !(d <= tolerance*max(1, math.Abs(float64(want)))) {
-				return fmt.Errorf("%w: probe %d, output %d is %v instead of %v", ErrProbe, i, j, out[j], want)
+				return fmt.Sprintf("probe %d, output %d is %v instead of %v", i, j, out[j], want), nil
 			}
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // Softmax turns the outputs of a classifier for one row into probabilities.

@@ -110,7 +110,18 @@ func (p *Publisher) describe(set *data.Set, ask *data.Split, kept ckpt.Manifest,
 		}
 	}
 	probes, err := makeProbes(model, man, ask)
-	return man, probes, err
+	if err != nil {
+		return man, nil, err
+	}
+	// A replica asks in this way before it serves: found out here, the job says so, and no deployment waits for ever.
+	difference, err := askProbes(model, man, probes)
+	if err != nil {
+		return man, nil, fmt.Errorf("ask the model the same again: %w", err)
+	}
+	if difference != "" {
+		return man, nil, train.Permanent(fmt.Errorf("the model gives another answer when it is asked the same again, a row alone (%s): trace it after model.eval(), or use torch.jit.script", difference))
+	}
+	return man, probes, nil
 }
 
 // commit writes the files, then the manifest.

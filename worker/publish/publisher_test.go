@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -242,6 +243,41 @@ func TestPublishRefuses(t *testing.T) {
 		_, err := c.scene.run(t, "")
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || c.want == nil && !train.IsPermanent(err) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// unsteady is a model that answers each time a little more, as one does that was traced with its dropout.
+type unsteady struct {
+	linear
+	calls *atomic.Int32
+}
+
+func (u unsteady) Predict(x []float32, shape []int64) ([]float32, []int64, error) {
+	out, outShape, err := u.linear.Predict(x, shape)
+	for i := range out {
+		out[i] += float32(u.calls.Add(1))
+	}
+	return out, outShape, err
+}
+
+type unsteadyEngine struct{ engine }
+
+func (e unsteadyEngine) Load(file []byte) (publish.Model, error) {
+	m, err := e.engine.Load(file)
+	return unsteady{m.(linear), new(atomic.Int32)}, err
+}
+
+// TestModelThatDoesNotRepeatItselfIsNotPublished: no replica would ever serve it.
+func TestModelThatDoesNotRepeatItselfIsNotPublished(t *testing.T) {
+	s := newScene(t, right...)
+	_, err := publish.New(s.task, publish.Deps{Store: s.store, Engine: unsteadyEngine{}, Log: zerolog.Nop()}).Run(t.Context())
+	if !train.IsPermanent(err) || !strings.Contains(err.Error(), "model.eval()") {
+		t.Errorf("%v", err)
+	}
+	for _, key := range s.store.Keys() {
+		if strings.HasPrefix(key, "models/") {
+			t.Errorf("%s was written", key)
 		}
 	}
 }

@@ -8,7 +8,8 @@
 // answered before the probes were. A request is checked whole before the model sees it; what
 // is wrong with it is said in the answer. At most Concurrency requests are computed at a
 // time and Queue wait; more are refused at once. A request that was taken is answered even
-// when the replica is asked to stop.
+// when the replica is asked to stop. One that is computed for longer than Deadline ends the
+// replica: a call into the model cannot be ended but with its process.
 //
 // It knows nothing of other replicas, of aliases or of who may ask: the gateway does.
 package serve

@@ -152,6 +152,7 @@ func (c *Coordinator) wire() error {
 	apiCfg := api.DefaultConfig()
 	apiCfg.Version, apiCfg.Limits = c.cfg.Version, c.cfg.Limits
 	a, err := api.New(apiCfg, api.Deps{
+		Explain:   leader.Explain,
 		Consensus: c.node, Voters: c.node, State: c.state, Board: c.board, Store: c.objects.get, Members: c.gossip.Members,
 		CA: c.ca, Self: c.creds, Peer: c.clusterClient, Audit: c.audit, Log: c.log,
 	})

@@ -15,6 +15,7 @@ import (
 	"tandem.dev/coordinator/leader"
 	"tandem.dev/coordinator/pki"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -122,7 +123,7 @@ func (c *Coordinator) writeCluster(ctx context.Context) error {
 			return fmt.Errorf("write the new cluster: %w", err)
 		}
 		if res.GetRefusal() != 0 {
-			return fmt.Errorf("write the new cluster: %s", res.GetMessage())
+			return fmt.Errorf("write the new cluster: %s", say.Clause(res.GetWhy(), say.Plain))
 		}
 	}
 	c.log.Info().Str("cluster", cluster).Msg("cluster created")

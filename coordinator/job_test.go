@@ -201,7 +201,7 @@ func TestJobFromSubmitToEnd(t *testing.T) {
 	}
 	// Nobody has slots: the job waits and says why.
 	awaitJob(t, watch, func(w *tandemv1.WatchJobResponse) bool {
-		return w.GetJob().GetState() == tandemv1.JobState_JOB_STATE_PENDING && strings.Contains(w.GetJob().GetReason(), "pool")
+		return w.GetJob().GetState() == tandemv1.JobState_JOB_STATE_PENDING && w.GetJob().GetWhy().GetCode() == tandemv1.Reason_CODE_POOL_WITHOUT_NODES && strings.Contains(w.GetJob().GetReason(), "has no nodes")
 	})
 	a := newAgent(t, r)
 	s := a.session(t.Context(), a.node(2))

@@ -275,7 +275,7 @@ func checkSweep(t *testing.T, r *running, got *tandemv1.GetSweepResponse, made i
 	best := math.Inf(1)
 	measured := map[string]bool{}
 	for _, trial := range v.TrialsAfter(got.GetJob().GetId(), 0, 0) {
-		if !state.TrialFinal(trial.GetState()) || trial.GetAllocationId() != "" || trial.GetReason() == "" {
+		if !state.TrialFinal(trial.GetState()) || trial.GetAllocationId() != "" || trial.GetWhy() == nil {
 			t.Errorf("the search is over, but not %v", trial)
 		}
 		for _, e := range trial.GetEvaluations() {

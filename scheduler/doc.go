@@ -11,7 +11,7 @@
 //     ended keeps its place: nothing behind it is granted before it, so nothing starves. A request that could not be
 //     satisfied even then does not hold up the others, and neither does one that is spare, which comes last of its priority.
 //   - Nodes that do not reach each other (Parted) never hold slots of one request, nor of what it belongs to (With).
-//   - Every request that is not granted has a reason.
+//   - Every request that is not granted has a reason: a code and its arguments. Whoever shows it makes the sentence.
 //   - Stable: Schedule of the cluster after its own plan grants nothing.
 //
 // It is not: fair sharing, backfill, preemption or quota; those are deciders to be added beside schedule.go.

@@ -1,105 +1,113 @@
 package scheduler
 
-import (
-	"fmt"
-	"slices"
-	"strings"
+import "strconv"
+
+// Code is why a request waits.
+type Code string
+
+const (
+	// NoNodes: the pool has none. Arguments: pool.
+	NoNodes Code = "no-nodes"
+	// TooFew: it wants more than the pool could ever give. Arguments: slots, least, pool, available, serving, and by the cause for which
+	// no work may be placed on nodes how many nodes that are.
+	TooFew Code = "too-few"
+	// Parted: too many of the slots are on nodes that do not reach each other. Arguments: slots, least, pool, available, near, with.
+	Parted Code = "parted"
+	// Busy: it is the first in line, or spare, and too few slots are free. Arguments: slots, least, pool, free, available, near, with, next.
+	Busy Code = "busy"
+	// Behind: another comes first. Arguments: first, and of older, priority and begun what is the case.
+	Behind Code = "behind"
 )
 
-// impossible says why the request could not be satisfied even if all jobs of its pool had ended; empty: it could.
-func impossible(r Request, p *pool) string {
+// Args are the arguments of a code; those that are 0 or not the case are left out, but for the counts that the code is about.
+type Args map[string]string
+
+// impossible says why the request could not be satisfied even if all jobs of its pool had ended; "": it could.
+func impossible(r Request, p *pool) (Code, Args) {
 	if p == nil {
-		return fmt.Sprintf("pool %q has no nodes: start a worker with --pool %s", r.Pool, r.Pool)
+		return NoNodes, Args{"pool": r.Pool}
 	}
 	s := p.slots()
+	args := r.wanted()
+	args.count("available", s.available)
 	if r.least() <= s.available {
-		if near := together(p.nodes, r.With, available).slots().available; near < r.least() {
-			return fmt.Sprintf("wants %s, but of %d in pool %q only %d are on nodes that reach %s: check the network between them (tandem events says which), or add workers",
-				wanted(r), s.available, r.Pool, near, already(r))
+		near := together(p.nodes, r.With, available).slots().available
+		if near >= r.least() {
+			return "", nil
 		}
-		return ""
+		args.count("near", near)
+		args.with(r)
+		return Parted, args
 	}
-	var besides, advice []string
 	if s.outOfReach > 0 {
-		besides = append(besides, fmt.Sprintf("%d on %s", s.outOfReach, outOfReach(p)))
-		advice = append(advice, "bring those back (tandem node list shows them)")
+		args.count("out_of_reach", s.outOfReach)
+		for cause, n := range p.unavailable() {
+			args.count(cause, n)
+		}
 	}
 	if s.serving > 0 {
-		besides = append(besides, fmt.Sprintf("%d that serve models", s.serving))
-		advice = append(advice, "stop serving one")
+		args.count("serving", s.serving)
 	}
-	reason := fmt.Sprintf("wants %s, but pool %q has %d", wanted(r), r.Pool, s.available)
-	if len(besides) > 0 {
-		reason += fmt.Sprintf(" (and %s)", strings.Join(besides, " and "))
-	}
-	return reason + ": " + strings.Join(append(advice, "add workers or ask for fewer"), ", ")
+	return TooFew, args
 }
 
-// outOfReach counts the nodes no work may be placed on, by cause.
-func outOfReach(p *pool) string {
+// unavailable counts the nodes no work may be placed on, by cause.
+func (p *pool) unavailable() map[string]int {
 	causes := map[string]int{}
 	for _, n := range p.nodes {
 		if n.Unavailable != "" {
 			causes[n.Unavailable]++
 		}
 	}
-	names := make([]string, 0, len(causes))
-	for cause := range causes {
-		names = append(names, cause)
-	}
-	slices.Sort(names)
-	parts := make([]string, len(names))
-	for i, cause := range names {
-		parts[i] = count(causes[cause], cause+" node")
-	}
-	return strings.Join(parts, ", ")
+	return causes
 }
 
 // busy says why the first request of a pool, or a spare one, waits. Of the slots that are free, near are on nodes that
 // reach each other.
-func busy(r Request, p *pool, near int) string {
+func busy(r Request, p *pool, near int) Args {
 	s := p.slots()
-	reason := fmt.Sprintf("wants %s, %d of %d in pool %q are free", wanted(r), s.free, s.available, r.Pool)
+	args := r.wanted()
+	args.count("free", s.free)
+	args.count("available", s.available)
 	if near < s.free {
-		reason += fmt.Sprintf(", but only %d on nodes that reach %s", near, already(r))
+		args.count("near", near)
+		args.with(r)
 	}
-	if r.Spare {
-		return reason
+	if !r.Spare {
+		args["next"] = "true"
 	}
-	return reason + ": next in line"
+	return args
 }
 
-// wanted is the number of slots a request wants, and how many it would begin with.
-func wanted(r Request) string {
-	if r.least() == r.Slots || r.Spare {
-		return count(r.Slots, "slot")
+// wanted is the pool of a request, the number of slots it wants, and how many it would begin with if those are fewer.
+func (r Request) wanted() Args {
+	args := Args{"pool": r.Pool}
+	args.count("slots", r.Slots)
+	if r.least() != r.Slots && !r.Spare {
+		args.count("least", r.least())
 	}
-	return fmt.Sprintf("%s (%d are enough to begin)", count(r.Slots, "slot"), r.least())
-}
-
-// already names what a node has to reach so that the work can be there too.
-func already(r Request) string {
-	if len(r.With) == 0 {
-		return "each other"
-	}
-	return "those it is on"
+	return args
 }
 
 // behind says why a request waits behind another.
-func behind(r, first Request) string {
-	why := "is older"
+func behind(r, first Request) Args {
+	args := Args{"first": first.Name}
 	switch {
 	case first.Priority > r.Priority:
-		why = fmt.Sprintf("has priority %d", first.Priority)
+		args.count("priority", first.Priority)
 	case r.Spare:
-		why = "has not begun"
+		args["begun"] = "false"
+	default:
+		args["older"] = "true"
 	}
-	return fmt.Sprintf("waits behind %s, which %s", first.Name, why)
+	return args
 }
 
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+func (a Args) count(name string, n int) { a[name] = strconv.Itoa(n) }
+
+// with says that nodes have to reach those that the work is on already, not only each other.
+func (a Args) with(r Request) {
+	if len(r.With) > 0 {
+		a["with"] = "true"
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

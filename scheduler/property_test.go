@@ -40,7 +40,7 @@ func TestInvariants(t *testing.T) {
 		}
 		waiting := map[string]bool{}
 		for _, w := range plan.Waiting {
-			if w.Reason == "" {
+			if w.Code == "" {
 				t.Fatalf("%s waits without a reason", w.ID)
 			}
 			waiting[w.ID] = true

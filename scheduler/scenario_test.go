@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,7 +132,11 @@ func format(p Plan) string {
 		b.WriteByte('\n')
 	}
 	for _, w := range p.Waiting {
-		fmt.Fprintf(&b, "wait %s: %s\n", w.ID, w.Reason)
+		fmt.Fprintf(&b, "wait %s: %s", w.ID, w.Code)
+		for _, name := range slices.Sorted(maps.Keys(w.Args)) {
+			fmt.Fprintf(&b, " %s=%s", name, w.Args[name])
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

@@ -74,8 +74,9 @@ type Placement struct {
 // Wait says why a request got nothing.
 type Wait struct {
 	ID string
-	// Reason is shown to the user word for word.
-	Reason string
+	// Code says why, and the arguments what about; both are for whoever makes a sentence of them.
+	Code Code
+	Args Args
 	// Short is how many more free slots would let the request begin; 0 when it stands behind another, can never begin, or
 	// when that depends on where they are.
 	Short int
@@ -92,12 +93,12 @@ func Schedule(c Cluster) Plan {
 	head := map[string]Request{} // pool -> the request all others there wait behind
 	for _, r := range inOrder(c.Pending) {
 		pool := pools[r.Pool]
-		if reason := impossible(r, pool); reason != "" {
-			plan.Waiting = append(plan.Waiting, Wait{ID: r.ID, Reason: reason})
+		if code, args := impossible(r, pool); code != "" {
+			plan.Waiting = append(plan.Waiting, Wait{ID: r.ID, Code: code, Args: args})
 			continue
 		}
 		if first, blocked := head[r.Pool]; blocked {
-			plan.Waiting = append(plan.Waiting, Wait{ID: r.ID, Reason: behind(r, first)})
+			plan.Waiting = append(plan.Waiting, Wait{ID: r.ID, Code: Behind, Args: behind(r, first)})
 			continue
 		}
 		near := together(pool.without(r.Avoid), r.With, free)
@@ -107,7 +108,7 @@ func Schedule(c Cluster) Plan {
 		most := near.slots().free
 		placements, ok := Place(near.nodes, min(r.Slots, most))
 		if !ok || most < r.least() {
-			wait := Wait{r.ID, busy(r, pool, most), r.least() - most}
+			wait := Wait{ID: r.ID, Code: Busy, Args: busy(r, pool, most), Short: r.least() - most}
 			if most < pool.slots().free {
 				wait.Short = 0 // it depends on where they come free
 			}

@@ -76,7 +76,7 @@ func TestBadInput(t *testing.T) {
 	wide := c.submit(c.spec("wide", spec("resources: {workers: 3}\n")))
 	eventually(t, 10*time.Second, "the job that can never start says why", func() bool {
 		j, _, err := job(t.Context(), c.api, wide)
-		return err == nil && strings.Contains(j.GetReason(), "wants 3 slots")
+		return err == nil && j.GetWhy().GetCode() == tandemv1.Reason_CODE_SLOTS_TOO_FEW && strings.Contains(j.GetReason(), "Wants 3 slots")
 	})
 
 	ragged := filepath.Join(c.dir, "ragged.csv")

@@ -11,9 +11,9 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
-	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -158,11 +158,10 @@ func (a agents) Report(ctx context.Context, req *connect.Request[tandemv1.Report
 		return nil, err
 	}
 	refusals := make([]string, len(m.GetReports()))
-	copy(refusals, res.GetPartRefusals())
 	over, seqs := make([]bool, len(refusals)), make([]int64, len(refusals))
 	copy(seqs, res.GetSeqs())
-	for i, refusal := range refusals {
-		over[i] = refusal == fsm.Over
+	for i, why := range res.GetPartWhys()[:min(len(refusals), len(res.GetPartWhys()))] {
+		refusals[i], over[i] = say.Clause(why, say.Plain), why.GetCode() == tandemv1.Reason_CODE_ENGINE_OVER
 	}
 	return connect.NewResponse(&tandemv1.ReportResponse{Refusals: refusals, Over: over, Seqs: seqs}), nil
 }

@@ -92,6 +92,8 @@ type Deps struct {
 	Voters    Voters
 	State     *state.State
 	Board     *Board
+	// Explain says why trials wait, or train with fewer ranks than they should, by trial.
+	Explain func(*state.View, time.Time) map[string]*tandemv1.Reason
 	// Store is where the objects are; it fails until the cluster has said so.
 	Store func() (storage.Store, error)
 	// Members are the nodes that gossip hears of.
@@ -119,6 +121,8 @@ type API struct {
 	// standing is who has a stream open.
 	standing *standing
 	adding   sync.Mutex // coordinators join and leave one at a time
+
+	explained explainer
 }
 
 // compressFrom is how many bytes an answer has at least that is compressed: for a small one, such as that to a report, it costs more
@@ -147,7 +151,7 @@ func (a *API) Handler() (http.Handler, error) {
 		connect.WithRecover(a.recovered),
 	}
 	between := opts[:len(opts):len(opts)] // coordinators want codes only
-	opts = append(opts, connect.WithInterceptors(speaker{}))
+	opts = append(opts, connect.WithInterceptors(speaker{a}))
 	var services []*vanguard.Service
 	mount := func(path string, h http.Handler) { services = append(services, vanguard.NewService(path, h)) }
 	mount(tandemv1connect.NewJobServiceHandler(jobs{a}, opts...))

@@ -80,19 +80,16 @@ func (a checkpoints) DeleteCheckpoint(ctx context.Context, req *connect.Request[
 	if err != nil {
 		return nil, err
 	}
-	if why := v.CheckpointNeed(c); why != "" {
-		return nil, precondition("checkpoint " + c.GetId() + " is needed: " + why)
+	if need := v.CheckpointNeed(c); need != nil {
+		return nil, &refusal{connect.CodeFailedPrecondition, &tandemv1.Reason{
+			Code: tandemv1.Reason_CODE_CHECKPOINT_NEEDED, Args: map[string]string{"checkpoint": c.GetId()}, Cause: need,
+		}}
 	}
-	res, _, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	// A command with one part is refused as a whole when that is.
+	if _, _, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
 		Command: &tandemv1.Command_MarkCheckpoints{MarkCheckpoints: &tandemv1.MarkCheckpoints{CheckpointIds: []string{c.GetId()}}},
-	})
-	if err != nil {
+	}); err != nil {
 		return nil, err
-	}
-	for _, why := range res.GetPartRefusals() {
-		if why != "" {
-			return nil, precondition(why)
-		}
 	}
 	return connect.NewResponse(&tandemv1.DeleteCheckpointResponse{}), nil
 }

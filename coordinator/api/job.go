@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/state"
@@ -200,6 +201,10 @@ func (a jobs) ScaleJob(ctx context.Context, req *connect.Request[tandemv1.ScaleJ
 // observe is a job with its trials, if it is no sweep, and how far those are that run.
 func (a jobs) observe(v *state.View, job *tandemv1.Job) *tandemv1.WatchJobResponse {
 	w := &tandemv1.WatchJobResponse{Job: job}
+	if why := a.why(v, job); why != nil {
+		w.Job = state.Shallow(job)
+		w.Job.Why = why
+	}
 	running := v.TrialsIn(job.GetId(), tandemv1.TrialState_TRIAL_STATE_RUNNING)
 	if job.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP { // the trials of a sweep are too many
 		w.Trials = v.TrialsOf(job.GetId())
@@ -261,9 +266,9 @@ func (a *API) next(ctx context.Context, v *state.View, progressed <-chan struct{
 }
 
 // sameObservation compares rows by the index of their last change, and progress by identity: a row is never changed
-// in place.
+// in place. Why a job waits may change without its row.
 func sameObservation(a, b *tandemv1.WatchJobResponse) bool {
-	return a.GetJob().GetModifiedIndex() == b.GetJob().GetModifiedIndex() &&
+	return a.GetJob().GetModifiedIndex() == b.GetJob().GetModifiedIndex() && proto.Equal(a.GetJob().GetWhy(), b.GetJob().GetWhy()) &&
 		slices.EqualFunc(a.GetTrials(), b.GetTrials(), func(x, y *tandemv1.Trial) bool { return x.GetModifiedIndex() == y.GetModifiedIndex() }) &&
 		slices.Equal(a.GetProgress(), b.GetProgress())
 }

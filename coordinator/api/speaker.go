@@ -2,31 +2,77 @@ package api
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/say"
+	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
+// explainedFor is how long an explanation holds while the state stays the same: pauses after faults end with the time alone.
+const explainedFor = time.Second
+
+// explainer keeps the last explanation, for many ask about one state.
+type explainer struct {
+	mu    sync.Mutex
+	index uint64
+	at    time.Time
+	why   map[string]*tandemv1.Reason
+}
+
+// now says why trials wait, or train with fewer ranks than they should, by trial.
+func (e *explainer) now(v *state.View, explain func(*state.View, time.Time) map[string]*tandemv1.Reason) map[string]*tandemv1.Reason {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now := time.Now(); e.why == nil || e.index != v.Index() || now.Sub(e.at) > explainedFor {
+		e.why, e.index, e.at = explain(v, now), v.Index(), now
+	}
+	return e.why
+}
+
+// why says why a job or trial is where it is, where that follows from the whole state and not from its row; nil: the row knows.
+func (a *API) why(v *state.View, row proto.Message) *tandemv1.Reason {
+	switch r := row.(type) {
+	case *tandemv1.Trial:
+		if r.GetState() == tandemv1.TrialState_TRIAL_STATE_PENDING || r.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING {
+			return a.explained.now(v, a.deps.Explain)[r.GetId()]
+		}
+	case *tandemv1.Job:
+		switch {
+		case r.GetState() != tandemv1.JobState_JOB_STATE_PENDING && r.GetState() != tandemv1.JobState_JOB_STATE_RUNNING:
+		case r.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP && len(r.GetTrialIds()) > 0:
+			return a.explained.now(v, a.deps.Explain)[r.GetTrialIds()[0]]
+		case r.GetWhy().GetCode() == tandemv1.Reason_CODE_SWEEP_WAITING:
+			if first := a.explained.now(v, a.deps.Explain)[r.GetWhy().GetArgs()["first"]]; first != nil {
+				return &tandemv1.Reason{Code: r.GetWhy().GetCode(), Args: r.GetWhy().GetArgs(), Cause: first}
+			}
+		}
+	}
+	return nil
+}
+
 // speaker puts the text of events and reasons into all that is answered: rows hold codes and arguments only.
-type speaker struct{}
+type speaker struct{ a *API }
 
 // WrapUnary implements connect.Interceptor.
-func (speaker) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+func (s speaker) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		res, err := next(ctx, req)
 		if err == nil {
-			speak(res.Any())
+			s.speak(res.Any())
 		}
 		return res, err
 	}
 }
 
 // WrapStreamingHandler implements connect.Interceptor.
-func (speaker) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+func (s speaker) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		return next(ctx, speaking{conn})
+		return next(ctx, speaking{conn, s})
 	}
 }
 
@@ -35,17 +81,21 @@ func (speaker) WrapStreamingClient(next connect.StreamingClientFunc) connect.Str
 	return next
 }
 
+func (s speaker) speak(answer any) {
+	if m, ok := answer.(proto.Message); ok {
+		v := s.a.deps.State.View()
+		say.Fill(m, say.Plain, func(row proto.Message) *tandemv1.Reason { return s.a.why(v, row) })
+	}
+}
+
 // speaking is a stream whose answers have their text.
-type speaking struct{ connect.StreamingHandlerConn }
+type speaking struct {
+	connect.StreamingHandlerConn
+	speaker speaker
+}
 
 // Send implements connect.StreamingHandlerConn.
 func (s speaking) Send(answer any) error {
-	speak(answer)
+	s.speaker.speak(answer)
 	return s.StreamingHandlerConn.Send(answer)
-}
-
-func speak(answer any) {
-	if m, ok := answer.(proto.Message); ok {
-		say.Fill(m, say.Plain, nil)
-	}
 }

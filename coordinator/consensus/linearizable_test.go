@@ -23,7 +23,7 @@ type registerOp struct {
 }
 
 var register = porcupine.Model{
-	Init: func() any { return "Waits to be placed." },
+	Init: func() any { return "" },
 	Step: func(now, input, output any) (bool, any) {
 		if op := input.(registerOp); op.write {
 			return true, op.value
@@ -43,8 +43,6 @@ func TestReadsAreLinearizable(t *testing.T) {
 		const peers = 3
 		c := coordtest.New(t, peers)
 		defer c.Stop()
-		createDataset(t, c)
-		propose(t, c, 0, createJob("job", "1"))
 		var mu sync.Mutex
 		var history []porcupine.Operation
 		var clock atomic.Int64 // real order; virtual time has many events at one instant
@@ -84,12 +82,12 @@ func TestReadsAreLinearizable(t *testing.T) {
 	})
 }
 
-// writeRegister tries until the write is acknowledged; the request id makes it one write.
+// writeRegister makes the value the newest version of a dataset. It tries until the write is acknowledged; the request id makes it one write.
 func writeRegister(c *coordtest.Cluster, rng *rand.Rand, value string) {
 	for {
 		ctx, done := context.WithTimeout(context.Background(), time.Second)
-		_, err := c.Node(rng.IntN(c.Len())).Propose(ctx, &tandemv1.Command{RequestId: value, Command: &tandemv1.Command_ApplyPlan{
-			ApplyPlan: &tandemv1.ApplyPlan{PendingReasons: map[string]string{"trial-1": value}},
+		_, err := c.Node(rng.IntN(c.Len())).Propose(ctx, &tandemv1.Command{RequestId: value, Command: &tandemv1.Command_CreateDataset{
+			CreateDataset: &tandemv1.CreateDataset{Dataset: &tandemv1.Dataset{Id: value, Name: "register", Prefix: value}},
 		}})
 		done()
 		if err == nil {
@@ -104,8 +102,11 @@ func readRegister(c *coordtest.Cluster, rng *rand.Rand) string {
 		v, err := c.Node(rng.IntN(c.Len())).View(ctx)
 		done()
 		if err == nil {
-			trial, _ := v.Trial("trial-1")
-			return trial.GetReason()
+			versions := v.DatasetsOf("register")
+			if len(versions) == 0 {
+				return ""
+			}
+			return versions[len(versions)-1].GetId()
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package fsm
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -14,30 +12,25 @@ func (a *applier) applyPlan(c *tandemv1.ApplyPlan) *tandemv1.Result {
 	result := &tandemv1.Result{}
 	for _, alloc := range c.GetAllocations() {
 		refusal := a.checkAllocation(alloc)
-		if refusal == "" {
+		if refusal == nil {
 			a.grant(alloc)
 		}
-		result.PartRefusals = append(result.PartRefusals, refusal)
-	}
-	for _, id := range slices.Sorted(maps.Keys(c.GetPendingReasons())) {
-		if t, ok := a.Trial(id); ok && t.GetState() == tandemv1.TrialState_TRIAL_STATE_PENDING {
-			a.explain(t, c.GetPendingReasons()[id])
-		}
+		result.PartWhys = append(result.PartWhys, answer(refusal))
 	}
 	return result
 }
 
-// checkAllocation says why an allocation does not fit the state as it is now; empty when it does.
-func (a *applier) checkAllocation(alloc *tandemv1.Allocation) string {
+// checkAllocation says why an allocation does not fit the state as it is now; nil when it does.
+func (a *applier) checkAllocation(alloc *tandemv1.Allocation) *tandemv1.Reason {
 	if alloc.GetId() == "" {
-		return "the allocation has no id"
+		return reason(tandemv1.Reason_CODE_FIELD_MISSING, "noun", "allocation", "field", "id")
 	}
 	if _, ok := a.Allocation(alloc.GetId()); ok {
-		return fmt.Sprintf("allocation %s is there already", alloc.GetId())
+		return reason(tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "allocation", "name", alloc.GetId())
 	}
 	t, ok := a.Trial(alloc.GetTrialId())
 	if !ok || t.GetState() != tandemv1.TrialState_TRIAL_STATE_PENDING {
-		return fmt.Sprintf("trial %s does not wait for slots any more", alloc.GetTrialId())
+		return reason(tandemv1.Reason_CODE_TRIAL_NOT_WAITING, "trial", alloc.GetTrialId())
 	}
 	next := t.GetGeneration() // training counts on when a process group is committed
 	j, _ := a.Job(t.GetJobId())
@@ -48,51 +41,51 @@ func (a *applier) checkAllocation(alloc *tandemv1.Allocation) string {
 		low, high = 1, 1
 	}
 	if alloc.GetGeneration() != next {
-		return fmt.Sprintf("the allocation begins with generation %d, the trial with %d", alloc.GetGeneration(), next)
+		return reason(tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", alloc.GetGeneration(), "current", next)
 	}
 	if n := len(alloc.GetMembers()); n < low || n > high {
-		return fmt.Sprintf("the trial needs %d to %d slots, the allocation has %d", low, high, n)
+		return reason(tandemv1.Reason_CODE_OUT_OF_RANGE, "noun", "allocation", "field", "members", "min", low, "max", high, "given", n)
 	}
 	return a.checkPlaces(alloc.GetMembers(), j)
 }
 
-// checkPlaces says why members cannot be placed where they say; empty when they can.
-func (a *applier) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) string {
+// checkPlaces says why members cannot be placed where they say; nil when they can.
+func (a *applier) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) *tandemv1.Reason {
 	mine := map[string]bool{}
 	for _, m := range members {
 		place := m.GetNodeId() + "/" + m.GetSlotId()
 		if mine[place] {
-			return fmt.Sprintf("slot %s of node %s is there twice", m.GetSlotId(), m.GetNodeId())
+			return reason(tandemv1.Reason_CODE_SLOT_TWICE, "slot", m.GetSlotId(), "node", m.GetNodeId())
 		}
 		mine[place] = true
-		if refusal := a.checkSlot(m.GetNodeId(), m.GetSlotId(), j.GetSpec().GetResources().GetPool()); refusal != "" {
+		if refusal := a.checkSlot(m.GetNodeId(), m.GetSlotId(), j.GetSpec().GetResources().GetPool()); refusal != nil {
 			return refusal
 		}
 	}
-	return ""
+	return nil
 }
 
-// checkSlot says why nothing can be placed on a slot; empty when it is free. An empty pool stands for any.
-func (a *applier) checkSlot(nodeID, slotID, pool string) string {
+// checkSlot says why nothing can be placed on a slot; nil when it is free. An empty pool stands for any.
+func (a *applier) checkSlot(nodeID, slotID, pool string) *tandemv1.Reason {
 	n, ok := a.Node(nodeID)
 	switch {
 	case !ok:
-		return fmt.Sprintf("node %s is not there", nodeID)
+		return reason(tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", nodeID)
 	case n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE:
-		return fmt.Sprintf("node %s is lost", nodeName(n))
+		return reason(tandemv1.Reason_CODE_NODE_LOST, "node", nodeName(n))
 	case n.GetCordoned():
-		return fmt.Sprintf("node %s takes no new work", nodeName(n))
+		return reason(tandemv1.Reason_CODE_NODE_CORDONED, "node", nodeName(n))
 	case state.Faulty(n, a.now.AsTime()):
-		return fmt.Sprintf("node %s could not run an engine: %s", nodeName(n), n.GetFault().GetCause())
+		return reasonFrom(given(n.GetFault().GetWhy(), n.GetFault().GetCause()), tandemv1.Reason_CODE_NODE_FAULTY, "node", nodeName(n))
 	case pool != "" && n.GetPool() != pool:
-		return fmt.Sprintf("node %s is not in pool %s", nodeName(n), pool)
+		return reason(tandemv1.Reason_CODE_NODE_OF_OTHER_POOL, "node", nodeName(n), "pool", pool)
 	case !state.HasSlot(n, slotID):
-		return fmt.Sprintf("node %s has no slot %s", nodeName(n), slotID)
+		return reason(tandemv1.Reason_CODE_SLOT_UNKNOWN, "node", nodeName(n), "slot", slotID)
 	}
 	if holder, held := state.UsageOf(&a.View, nodeID)[slotID]; held {
-		return fmt.Sprintf("slot %s of node %s is held by %s", slotID, nodeName(n), holder)
+		return reason(tandemv1.Reason_CODE_SLOT_HELD, "slot", slotID, "node", nodeName(n), "holder", holder)
 	}
-	return ""
+	return nil
 }
 
 // grant carries an allocation out that was checked.
@@ -120,13 +113,13 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		t.State = tandemv1.TrialState_TRIAL_STATE_RUNNING
 		t.Generation = alloc.GetGeneration()
 		t.AllocationId = alloc.GetId()
-		t.Reason = fmt.Sprintf("Starts on %s.", where)
+		t.Why, t.Reason = reason(tandemv1.Reason_CODE_STARTING, "nodes", where), ""
 	})
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		a.trialEvent(info, j, t, "publishes on %s (generation %d)", where, alloc.GetGeneration())
+		a.trialEvent(info, tandemv1.Event_TYPE_JOB_PUBLISHING, j, t, nil, "nodes", where, "generation", alloc.GetGeneration())
 		return
 	}
-	a.trialEvent(info, j, t, "starts on %s with %s from %s", where, count(len(alloc.GetMembers()), "worker"), a.resumePoint(t))
+	a.trialEvent(info, tandemv1.Event_TYPE_JOB_STARTED, j, t, nil, append(a.resumePoint(t), "nodes", where, "workers", len(alloc.GetMembers()))...)
 }
 
 // addMembers gives an allocation, which is a copy already, more members: the first generation they may be in is the next.

@@ -128,8 +128,3 @@ const (
 
 // done is the result of a command that was applied to id.
 func done(id string) *tandemv1.Result { return &tandemv1.Result{Id: id} }
-
-// refuse is the result of one that was not; the message says what to do next.
-func refuse(code tandemv1.RefusalCode, format string, args ...any) *tandemv1.Result {
-	return &tandemv1.Result{Refusal: code, Message: fmt.Sprintf(format, args...)}
-}

@@ -1,32 +1,31 @@
 package fsm
 
 import (
-	"fmt"
-
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// checkpointSaved records a checkpoint that is in the store; it says why not, or nothing.
-func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Checkpoint, generation int64, id string) string {
+// checkpointSaved records a checkpoint that is in the store; it says why not, or nil.
+func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Checkpoint, generation int64, id string) *tandemv1.Reason {
+	field := missing("id", id, "prefix", saved.GetPrefix(), "manifest_sha256", saved.GetManifestSha256())
 	switch {
 	case alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN:
-		return "only training writes checkpoints; end the engine"
-	case id == "" || saved.GetPrefix() == "" || saved.GetManifestSha256() == "":
-		return "a checkpoint needs an id, the prefix of its objects and the hash of its manifest"
+		return reason(tandemv1.Reason_CODE_OTHER_STAGE, "stage", "train")
+	case field != "":
+		return reason(tandemv1.Reason_CODE_FIELD_MISSING, "noun", "checkpoint", "field", field)
 	case generation > alloc.GetGeneration():
-		return fmt.Sprintf("generation %d is not committed; the committed one is %d", generation, alloc.GetGeneration())
+		return reason(tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", generation, "current", alloc.GetGeneration())
 	}
 	for _, c := range a.CheckpointsOf(alloc.GetTrialId()) {
 		if c.GetStep() == saved.GetStep() && c.GetGeneration() == generation {
 			if c.GetManifestSha256() == saved.GetManifestSha256() {
-				return ""
+				return nil
 			}
-			return fmt.Sprintf("step %d of generation %d has a checkpoint with another manifest", saved.GetStep(), generation)
+			return reason(tandemv1.Reason_CODE_CHECKPOINT_DIFFERS, "step", saved.GetStep(), "generation", generation)
 		}
 	}
 	if _, taken := a.Checkpoint(id); taken {
-		return fmt.Sprintf("checkpoint %s is another one", id)
+		return reason(tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "checkpoint", "name", id)
 	}
 	c := state.Clone(saved)
 	c.Id = id
@@ -39,14 +38,10 @@ func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Ch
 	a.progressed(c.GetTrialId(), c.GetStep(), true)
 	a.pointAtCheckpoints(c.GetTrialId())
 	t, _ := a.Trial(c.GetTrialId())
-	best := ""
-	if t.GetBestCheckpointId() == c.GetId() {
-		best = ", the best so far"
-	}
 	if t.GetNumber() == 0 {
-		a.event(info, "checkpoint", c.GetId(), c.GetJobId(), "Checkpoint at step %d%s.", c.GetStep(), best)
+		a.record(info, tandemv1.Event_TYPE_CHECKPOINT_COMMITTED, aboutCheckpoint(c), nil, "step", c.GetStep(), "best", t.GetBestCheckpointId() == c.GetId())
 	}
-	return ""
+	return nil
 }
 
 // pointAtCheckpoints brings a trial's latest and best checkpoint up to date.
@@ -74,15 +69,15 @@ func (a *applier) markCheckpoints(m *tandemv1.MarkCheckpoints) *tandemv1.Result 
 	marked := 0
 	code := precondition
 	for _, id := range m.GetCheckpointIds() {
-		refusal := ""
+		var refusal *tandemv1.Reason
 		c, ok := a.Checkpoint(id)
 		if !ok {
-			refusal, code = fmt.Sprintf("checkpoint %s is not there; see what is with: tandem checkpoint list", id), notFound
-		} else if need := a.CheckpointNeed(c); need != "" {
-			refusal, code = fmt.Sprintf("checkpoint %s is needed: %s", id, need), precondition
+			refusal, code = reason(tandemv1.Reason_CODE_NOT_FOUND, "noun", "checkpoint", "name", id), notFound
+		} else if need := a.CheckpointNeed(c); need != nil {
+			refusal, code = reasonFrom(need, tandemv1.Reason_CODE_CHECKPOINT_NEEDED, "checkpoint", id), precondition
 		}
-		result.PartRefusals = append(result.PartRefusals, refusal)
-		if refusal != "" {
+		result.PartWhys = append(result.PartWhys, answer(refusal))
+		if refusal != nil {
 			continue
 		}
 		marked++
@@ -93,9 +88,9 @@ func (a *applier) markCheckpoints(m *tandemv1.MarkCheckpoints) *tandemv1.Result 
 			a.pointAtCheckpoints(c.GetTrialId())
 		}
 	}
-	if marked == 0 && len(result.GetPartRefusals()) > 0 {
+	if marked == 0 && len(result.GetPartWhys()) > 0 {
 		result.Refusal = code
-		result.Message = result.GetPartRefusals()[0]
+		result.Why = result.GetPartWhys()[0]
 	}
 	return result
 }
@@ -104,16 +99,16 @@ func (a *applier) markCheckpoints(m *tandemv1.MarkCheckpoints) *tandemv1.Result 
 func (a *applier) forgetCheckpoints(f *tandemv1.ForgetCheckpoints) *tandemv1.Result {
 	result := &tandemv1.Result{}
 	for _, id := range f.GetCheckpointIds() {
-		refusal := ""
+		var refusal *tandemv1.Reason
 		if c, ok := a.Checkpoint(id); ok && c.GetDeleting() {
 			a.Delete(c)
 			if t, _ := a.Trial(c.GetTrialId()); t.GetNumber() == 0 {
-				a.event(info, "checkpoint", id, c.GetJobId(), "The checkpoint at step %d was deleted.", c.GetStep())
+				a.record(info, tandemv1.Event_TYPE_CHECKPOINT_DELETED, aboutCheckpoint(c), nil, "step", c.GetStep())
 			}
 		} else if ok {
-			refusal = fmt.Sprintf("checkpoint %s was not marked for deletion", id)
+			refusal = reason(tandemv1.Reason_CODE_CHECKPOINT_NOT_MARKED, "checkpoint", id)
 		}
-		result.PartRefusals = append(result.PartRefusals, refusal)
+		result.PartWhys = append(result.PartWhys, answer(refusal))
 	}
 	return result
 }

@@ -8,13 +8,13 @@ import (
 func (a *applier) createCluster(c *tandemv1.CreateCluster) *tandemv1.Result {
 	want := c.GetCluster()
 	if want.GetId() == "" {
-		return refuse(invalid, "the cluster has no id")
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "cluster", "field", "id")
 	}
 	if there, ok := a.Cluster(); ok {
 		if there.GetId() == want.GetId() {
 			return done(there.GetId())
 		}
-		return refuse(exists, "this is cluster %s already; start a new cluster with another data folder", there.GetId())
+		return refuse(exists, tandemv1.Reason_CODE_CLUSTER_EXISTS, "cluster", there.GetId())
 	}
 	a.Put(state.Clone(want))
 	return done(want.GetId())

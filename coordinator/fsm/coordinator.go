@@ -10,7 +10,7 @@ func (a *applier) observeCoordinators(c *tandemv1.ObserveCoordinators) *tandemv1
 	seen := map[string]bool{}
 	for _, now := range c.GetCoordinators() {
 		if now.GetId() == "" || seen[now.GetId()] {
-			return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "coordinator", "field", "id")
+			return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "coordinator", "field", "id")
 		}
 		seen[now.GetId()] = true
 	}

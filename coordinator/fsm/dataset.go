@@ -7,11 +7,11 @@ import (
 
 func (a *applier) createDataset(c *tandemv1.CreateDataset) *tandemv1.Result {
 	want := c.GetDataset()
-	if want.GetId() == "" || want.GetName() == "" || want.GetPrefix() == "" {
-		return refuse(invalid, "a dataset needs an id, a name and the prefix of its objects")
+	if field := missing("id", want.GetId(), "name", want.GetName(), "prefix", want.GetPrefix()); field != "" {
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "dataset", "field", field)
 	}
 	if _, ok := a.Dataset(want.GetId()); ok {
-		return refuse(exists, "dataset %s is committed already; upload the files again under a new id", want.GetId())
+		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "dataset", "name", want.GetId())
 	}
 	d := state.Clone(want)
 	d.Version = 1
@@ -23,6 +23,6 @@ func (a *applier) createDataset(c *tandemv1.CreateDataset) *tandemv1.Result {
 		d.CreatedBy = a.actor
 	}
 	a.Put(d)
-	a.event(info, "dataset", d.GetId(), "", "Dataset %s@%d was created.", d.GetName(), d.GetVersion())
+	a.record(info, tandemv1.Event_TYPE_DATASET_CREATED, subject{noun: "dataset", id: d.GetId(), name: d.GetName()}, nil, "version", d.GetVersion())
 	return done(d.GetId())
 }

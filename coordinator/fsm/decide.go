@@ -1,8 +1,6 @@
 package fsm
 
 import (
-	"fmt"
-
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -15,14 +13,14 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) *tandemv1.Result {
 	case r != nil:
 		return r
 	case j.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN:
-		return refuse(precondition, "sweep %s is paused", label(j))
+		return refuse(precondition, tandemv1.Reason_CODE_SWEEP_PAUSED, "name", label(j))
 	case c.GetAfter() != s.GetDecidedSeq():
-		return refuse(stale, "sweep %s was decided on up to event %d, not %d", label(j), s.GetDecidedSeq(), c.GetAfter())
+		return refuse(stale, tandemv1.Reason_CODE_SWEEP_DECIDED, "name", label(j), "current", s.GetDecidedSeq(), "given", c.GetAfter())
 	case c.GetThrough() <= c.GetAfter() || c.GetThrough() > s.GetEventSeq():
-		return refuse(invalid, "sweep %s has events up to %d: none are decided on from %d to %d", label(j), s.GetEventSeq(), c.GetAfter()+1, c.GetThrough())
+		return refuse(invalid, tandemv1.Reason_CODE_SWEEP_EVENTS, "name", label(j), "newest", s.GetEventSeq(), "first", c.GetAfter()+1, "last", c.GetThrough())
 	}
-	if why := a.checkDecisions(s, c.GetDecisions()); why != "" {
-		return refuse(invalid, "%s", why)
+	if why := a.checkDecisions(s, c.GetDecisions()); why != nil {
+		return &tandemv1.Result{Refusal: invalid, Why: why}
 	}
 	a.editSweep(s.GetId(), func(s *tandemv1.Sweep) { s.DecidedSeq = c.GetThrough() })
 	a.halved = true
@@ -34,13 +32,13 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) *tandemv1.Result {
 			a.continueTrial(s, what.Continue, d.GetReason())
 		case *tandemv1.SweepDecision_Stop:
 			if t, _ := a.TrialNumber(s.GetId(), what.Stop.GetTrial()); !state.TrialFinal(t.GetState()) {
-				a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_STOPPED, sentence(d.GetReason()))
+				a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_STOPPED, words(d.GetReason()))
 			}
 		case *tandemv1.SweepDecision_Finish:
 			a.editSweep(s.GetId(), func(s *tandemv1.Sweep) {
-				s.Finished, s.Failed, s.Reason = true, what.Finish.GetFailed(), sentence(d.GetReason())
+				s.Finished, s.Failed, s.Why, s.Reason = true, what.Finish.GetFailed(), words(d.GetReason()), ""
 			})
-			a.jobEvent(info, j, "has searched enough: %s", d.GetReason())
+			a.jobEvent(info, tandemv1.Event_TYPE_SEARCH_FINISHED, j, words(d.GetReason()))
 		}
 	}
 	a.halved = false
@@ -48,12 +46,15 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) *tandemv1.Result {
 	return done(s.GetId())
 }
 
-// checkDecisions says why decisions cannot be carried out whatever has happened since; empty when they can.
-func (a *applier) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecision) string {
+// checkDecisions says why decisions cannot be carried out whatever has happened since; nil when they can.
+func (a *applier) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecision) *tandemv1.Reason {
 	made, ids := s.GetMade(), map[string]bool{}
+	no := func(what string, trial int32) *tandemv1.Reason {
+		return reason(tandemv1.Reason_CODE_SWEEP_DECISION, "what", what, "trial", trial, "next", made+1, "most", s.GetMaxTrials())
+	}
 	for _, d := range all {
 		if s.GetFinished() && (d.GetCreate() != nil || d.GetContinue() != nil) {
-			return "the search is over: no trial is made or goes on"
+			return no("search-over", 0)
 		}
 		number := int32(0)
 		switch what := d.GetDecision().(type) {
@@ -62,11 +63,11 @@ func (a *applier) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecisio
 			_, taken := a.Trial(c.GetTrialId())
 			switch {
 			case c.GetTrial() != made+1 || c.GetTrial() > s.GetMaxTrials():
-				return fmt.Sprintf("the next trial is %d of %d, not %d", made+1, s.GetMaxTrials(), c.GetTrial())
+				return no("not-next", c.GetTrial())
 			case c.GetTrialId() == "" || taken || ids[c.GetTrialId()] || c.GetSpec() == nil:
-				return fmt.Sprintf("trial %d needs an id of its own and a spec", c.GetTrial())
+				return no("id-or-spec", c.GetTrial())
 			case c.GetFrom() < 0 || c.GetFrom() > made:
-				return fmt.Sprintf("trial %d cannot begin from trial %d, which is not there", c.GetTrial(), c.GetFrom())
+				return no("from", c.GetTrial())
 			}
 			made++
 			ids[c.GetTrialId()] = true
@@ -78,26 +79,23 @@ func (a *applier) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecisio
 		case *tandemv1.SweepDecision_Finish:
 			continue
 		default:
-			return "a decision says nothing"
+			return no("empty", 0)
 		}
 		if number < 1 || number > made {
-			return fmt.Sprintf("trial %d is not there", number)
+			return no("unknown", number)
 		}
 	}
-	return ""
+	return nil
 }
 
 // createTrial makes a trial. One that goes on from another begins at the newest checkpoint of that as it is now.
-func (a *applier) createTrial(j *tandemv1.Job, c *tandemv1.CreateTrial, reason string) {
+func (a *applier) createTrial(j *tandemv1.Job, c *tandemv1.CreateTrial, because string) {
 	c = state.Clone(c)
 	t := &tandemv1.Trial{
 		Id: c.GetTrialId(), JobId: j.GetId(), Number: c.GetTrial(), Parameters: c.GetParameters(),
 		Spec: c.GetSpec(), SpecHash: c.GetSpecHash(), Until: c.GetUntil(), CreatedAt: a.now,
 		State: tandemv1.TrialState_TRIAL_STATE_PENDING, Stage: tandemv1.TrialStage_TRIAL_STAGE_TRAIN,
-		Reason: "Waits to be placed.",
-	}
-	if reason != "" {
-		t.Reason = sentence(reason) + " Waits to be placed."
+		Why: reasonFrom(words(because), tandemv1.Reason_CODE_WAITS_FOR_SLOTS),
 	}
 	if c.GetFrom() > 0 {
 		source, _ := a.TrialNumber(j.GetId(), c.GetFrom())
@@ -107,19 +105,19 @@ func (a *applier) createTrial(j *tandemv1.Job, c *tandemv1.CreateTrial, reason s
 	a.editSweep(j.GetId(), func(s *tandemv1.Sweep) { s.Made = t.GetNumber() })
 	a.countTrial(t, tandemv1.TrialState_TRIAL_STATE_UNSPECIFIED)
 	if c.GetProblem() != "" {
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(c.GetProblem()))
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, reasonFrom(words(c.GetProblem()), tandemv1.Reason_CODE_SPEC_INVALID))
 	}
 }
 
 // continueTrial lets a trial train on that waits for the search.
-func (a *applier) continueTrial(s *tandemv1.Sweep, c *tandemv1.ContinueTrial, reason string) {
+func (a *applier) continueTrial(s *tandemv1.Sweep, c *tandemv1.ContinueTrial, because string) {
 	t, _ := a.TrialNumber(s.GetId(), c.GetTrial())
 	if !waits(t) {
 		return
 	}
 	a.change(t, false, func(t *tandemv1.Trial) {
 		t.State, t.Until, t.Reached = tandemv1.TrialState_TRIAL_STATE_PENDING, c.GetUntil(), false
-		t.Reason = sentence(reason) + " Waits to be placed."
+		t.Why, t.Reason = reasonFrom(words(because), tandemv1.Reason_CODE_WAITS_FOR_SLOTS), ""
 	})
 }
 
@@ -133,87 +131,68 @@ func (a *applier) followSweep(old *tandemv1.Job) {
 	active := state.ActiveTrials(s)
 	switch intent := old.GetIntent(); {
 	case intent == tandemv1.JobIntent_JOB_INTENT_CANCEL && active == 0:
-		a.setJobState(old, tandemv1.JobState_JOB_STATE_CANCELLED, "Cancelled by "+a.who()+".")
+		a.setJobState(old, tandemv1.JobState_JOB_STATE_CANCELLED, reason(tandemv1.Reason_CODE_CANCELLED, "by", a.actor))
 	case running > 0 && intent == tandemv1.JobIntent_JOB_INTENT_PAUSE:
-		a.setJobState(old, tandemv1.JobState_JOB_STATE_RUNNING, fmt.Sprintf("%s with a checkpoint, as a user asked.", stopping(running)))
+		a.setJobState(old, tandemv1.JobState_JOB_STATE_RUNNING, reason(tandemv1.Reason_CODE_SWEEP_STOPPING, "trials", running))
 	case running > 0:
-		a.setJobState(old, tandemv1.JobState_JOB_STATE_RUNNING, fmt.Sprintf("%s; %d of at most %d made.", training(running), s.GetMade(), s.GetMaxTrials()))
+		a.setJobState(old, tandemv1.JobState_JOB_STATE_RUNNING, reason(tandemv1.Reason_CODE_SWEEP_TRAINING, "trials", running, "made", s.GetMade(), "most", s.GetMaxTrials()))
 	case intent == tandemv1.JobIntent_JOB_INTENT_PAUSE:
-		a.setJobState(old, tandemv1.JobState_JOB_STATE_PAUSED, "Paused; resume it with: tandem resume "+old.GetId())
+		a.setJobState(old, tandemv1.JobState_JOB_STATE_PAUSED, reason(tandemv1.Reason_CODE_PAUSED, "job", old.GetId()))
 	case active > 0:
 		t, _ := a.FirstIn(old.GetId(), tandemv1.TrialState_TRIAL_STATE_PENDING)
-		a.setJobState(old, tandemv1.JobState_JOB_STATE_PENDING, placing(active, t.GetReason()))
+		a.setJobState(old, tandemv1.JobState_JOB_STATE_PENDING, reasonFrom(given(t.GetWhy(), t.GetReason()), tandemv1.Reason_CODE_SWEEP_WAITING, "trials", active, "first", t.GetId()))
 	case !s.GetFinished():
-		a.setJobState(old, tandemv1.JobState_JOB_STATE_PENDING, "Waits for the search to decide.")
+		a.setJobState(old, tandemv1.JobState_JOB_STATE_PENDING, reason(tandemv1.Reason_CODE_SEARCH_DECIDING))
 	default:
-		next, reason := a.concludeSweep(old, s)
-		a.setJobState(old, next, reason)
+		next, why := a.concludeSweep(old, s)
+		a.setJobState(old, next, why)
 	}
-}
-
-func training(n int32) string {
-	if n == 1 {
-		return "1 trial trains"
-	}
-	return fmt.Sprintf("%d trials train", n)
-}
-
-func placing(n int32, first string) string {
-	if n == 1 {
-		return "1 trial waits: " + first
-	}
-	return fmt.Sprintf("%d trials wait, the first: %s", n, first)
-}
-
-func stopping(n int32) string {
-	if n == 1 {
-		return "1 trial stops"
-	}
-	return fmt.Sprintf("%d trials stop", n)
 }
 
 // concludeSweep ends what waits for a search that is over, lets the best trial be published, and says where the job is then.
-func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.JobState, string) {
+func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.JobState, *tandemv1.Reason) {
+	over := given(s.GetWhy(), s.GetReason())
 	for _, t := range a.TrialsIn(j.GetId(), tandemv1.TrialState_TRIAL_STATE_PAUSED) {
 		if t.GetNumber() > 0 {
 			a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED)
-			a.put(t, false, a.final(tandemv1.TrialState_TRIAL_STATE_STOPPED, "The search is over: "+s.GetReason()))
+			a.put(t, false, a.final(tandemv1.TrialState_TRIAL_STATE_STOPPED, reasonFrom(over, tandemv1.Reason_CODE_SEARCH_OVER)))
 		}
 	}
 	best, ok := a.Trial(s.GetBestTrialId())
 	if !ok {
-		return tandemv1.JobState_JOB_STATE_FAILED, fmt.Sprintf("%s No trial gave a value of %s; see why with: tandem sweep trials %s", s.GetReason(), j.GetSpec().GetMetric(), j.GetId())
+		return tandemv1.JobState_JOB_STATE_FAILED, reasonFrom(over, tandemv1.Reason_CODE_SWEEP_NO_VALUE, "metric", j.GetSpec().GetMetric(), "job", j.GetId())
 	}
-	found := fmt.Sprintf("%s Trial %d is the best of %d, with %s %.6g.", s.GetReason(), best.GetNumber(), s.GetMade(), j.GetSpec().GetMetric(), s.GetBestValue())
+	figures := []any{"best", best.GetNumber(), "made", s.GetMade(), "metric", j.GetSpec().GetMetric(), "value", s.GetBestValue()}
+	found := reasonFrom(over, tandemv1.Reason_CODE_SWEEP_FOUND, figures...)
 	source := best.GetBestCheckpointId()
 	switch {
 	case s.GetFailed() && source != "":
-		return tandemv1.JobState_JOB_STATE_FAILED, found + " To publish it all the same: tandem model publish " + source + " --name MODEL"
+		return tandemv1.JobState_JOB_STATE_FAILED, reasonFrom(found, tandemv1.Reason_CODE_SWEEP_GAVE_UP, "checkpoint", source)
 	case s.GetFailed():
 		return tandemv1.JobState_JOB_STATE_FAILED, found
 	case j.GetSpec().GetPublish() == nil:
 		return tandemv1.JobState_JOB_STATE_COMPLETED, found
 	case source == "":
-		a.jobEvent(warning, j, "publishes nothing, for its best trial has no checkpoint")
-		return tandemv1.JobState_JOB_STATE_COMPLETED, found + " Nothing was published, for it has no checkpoint."
+		a.jobEvent(warning, tandemv1.Event_TYPE_JOB_NOT_PUBLISHED, j, nil)
+		return tandemv1.JobState_JOB_STATE_COMPLETED, reasonFrom(found, tandemv1.Reason_CODE_SWEEP_NOT_PUBLISHED)
 	}
 	p, there := a.Trial(state.PublisherID(best.GetId()))
 	if !there {
 		p = &tandemv1.Trial{
 			Id: state.PublisherID(best.GetId()), JobId: j.GetId(), StartCheckpointId: source, CreatedAt: a.now,
 			State: tandemv1.TrialState_TRIAL_STATE_PENDING, Stage: tandemv1.TrialStage_TRIAL_STAGE_PUBLISH,
-			Reason: fmt.Sprintf("Waits to publish trial %d.", best.GetNumber()),
+			Why: reason(tandemv1.Reason_CODE_WAITS_TO_PUBLISH, "trial", best.GetNumber()),
 		}
 		a.Put(p)
-		a.jobEvent(info, j, "waits to publish the best checkpoint of trial %d, its best", best.GetNumber())
+		a.jobEvent(info, tandemv1.Event_TYPE_SWEEP_PUBLISHING, j, nil, "best", best.GetNumber())
 	}
 	switch p.GetState() {
 	case tandemv1.TrialState_TRIAL_STATE_RUNNING:
-		return tandemv1.JobState_JOB_STATE_RUNNING, fmt.Sprintf("%s It is being published.", found)
+		return tandemv1.JobState_JOB_STATE_RUNNING, reasonFrom(found, tandemv1.Reason_CODE_SWEEP_PUBLISHING)
 	case tandemv1.TrialState_TRIAL_STATE_COMPLETED:
-		return tandemv1.JobState_JOB_STATE_COMPLETED, found + " " + p.GetReason()
+		return tandemv1.JobState_JOB_STATE_COMPLETED, reasonFrom(found, tandemv1.Reason_CODE_SWEEP_PUBLISHED, "version", j.GetPublishedVersion())
 	case tandemv1.TrialState_TRIAL_STATE_FAILED, tandemv1.TrialState_TRIAL_STATE_CANCELLED:
-		return tandemv1.JobState_JOB_STATE_FAILED, found + " It could not be published: " + p.GetReason()
+		return tandemv1.JobState_JOB_STATE_FAILED, reasonFrom(given(p.GetWhy(), p.GetReason()), tandemv1.Reason_CODE_SWEEP_PUBLISH_FAILED, figures...)
 	}
-	return tandemv1.JobState_JOB_STATE_PENDING, p.GetReason()
+	return tandemv1.JobState_JOB_STATE_PENDING, given(p.GetWhy(), p.GetReason())
 }

@@ -2,7 +2,6 @@ package fsm
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 
 	"tandem.dev/coordinator/state"
@@ -12,11 +11,11 @@ import (
 func (a *applier) putDeployment(c *tandemv1.PutDeployment) *tandemv1.Result {
 	want := c.GetDeployment()
 	if want.GetReplicas() < 1 {
-		return refuse(invalid, "a deployment needs at least one replica; to stop serving, delete the deployment")
+		return refuse(invalid, tandemv1.Reason_CODE_NO_REPLICAS)
 	}
 	m, ok := a.Model(want.GetName())
 	if !ok {
-		return refuse(notFound, "model %q is not there; see what is with: tandem model list", want.GetName())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", want.GetName())
 	}
 	target := want.GetTarget()
 	if target == "" {
@@ -27,7 +26,7 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) *tandemv1.Result {
 	}
 	v, err := a.ResolveTarget(m.GetName(), target)
 	if errors.Is(err, state.ErrNotFound) {
-		return refuse(notFound, "%v; see what is with: tandem model describe %s", err, m.GetName())
+		return unknownVersion(m, target)
 	}
 	old, known := a.Deployment(want.GetName())
 	if known && old.GetTarget() == target && old.GetVersion() == v.GetNumber() && old.GetReplicas() == want.GetReplicas() && old.GetPool() == want.GetPool() {
@@ -37,14 +36,22 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) *tandemv1.Result {
 		Name: m.GetName(), Target: target, Version: v.GetNumber(), VersionId: v.GetId(),
 		Replicas: want.GetReplicas(), Pool: want.GetPool(),
 		Revision: old.GetRevision() + 1, CreatedAt: a.now, UpdatedAt: a.now,
-		Reason: "Waits for its replicas to be placed.",
+		Why: reason(tandemv1.Reason_CODE_REPLICAS_UNPLACED),
 	}
 	if known {
 		d.CreatedAt = old.GetCreatedAt()
 	}
 	a.Put(d)
-	a.event(info, "deployment", d.GetName(), "", "Deployment %s is to serve version %d with %d replica(s), as %s asked.", d.GetName(), d.GetVersion(), d.GetReplicas(), a.who())
+	a.record(info, tandemv1.Event_TYPE_DEPLOYMENT_CHANGED, aboutDeployment(d.GetName()), nil, "version", d.GetVersion(), "replicas", d.GetReplicas(), "by", a.actor)
 	return done(d.GetName())
+}
+
+// unknownVersion refuses what a model has no version of.
+func unknownVersion(m *tandemv1.Model, target string) *tandemv1.Result {
+	if _, err := strconv.ParseInt(target, 10, 64); err == nil {
+		return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", target, "newest", m.GetLatestVersion())
+	}
+	return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "alias", target)
 }
 
 // followAliases brings the deployment of a model to the version its alias points to now.
@@ -63,19 +70,19 @@ func (a *applier) followAliases(m *tandemv1.Model) {
 	d.Revision++
 	d.UpdatedAt = a.now
 	a.Put(d)
-	a.event(info, "deployment", d.GetName(), "", "Deployment %s follows alias %s to version %d.", d.GetName(), d.GetTarget(), d.GetVersion())
+	a.record(info, tandemv1.Event_TYPE_DEPLOYMENT_FOLLOWED, aboutDeployment(d.GetName()), nil, "alias", d.GetTarget(), "version", d.GetVersion())
 }
 
 func (a *applier) dropDeployment(c *tandemv1.DropDeployment) *tandemv1.Result {
 	d, ok := a.Deployment(c.GetName())
 	if !ok {
-		return refuse(notFound, "deployment %q is not there", c.GetName())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "deployment", "name", c.GetName())
 	}
 	for _, r := range a.ReplicasOf(d.GetName()) {
 		a.Delete(r)
 	}
 	a.Delete(d)
-	a.event(info, "deployment", d.GetName(), "", "Deployment %s was stopped by %s.", d.GetName(), a.who())
+	a.record(info, tandemv1.Event_TYPE_DEPLOYMENT_REMOVED, aboutDeployment(d.GetName()), nil, "by", a.actor)
 	return done(d.GetName())
 }
 
@@ -83,7 +90,7 @@ func (a *applier) dropDeployment(c *tandemv1.DropDeployment) *tandemv1.Result {
 func (a *applier) applyRollout(c *tandemv1.ApplyRollout) *tandemv1.Result {
 	d, ok := a.Deployment(c.GetName())
 	if !ok {
-		return refuse(stale, "deployment %q is not there any more", c.GetName())
+		return refuse(stale, tandemv1.Reason_CODE_NOT_FOUND, "noun", "deployment", "name", c.GetName())
 	}
 	result := done(d.GetName())
 	for _, id := range c.GetRemove() {
@@ -93,32 +100,32 @@ func (a *applier) applyRollout(c *tandemv1.ApplyRollout) *tandemv1.Result {
 	}
 	for _, r := range c.GetPlace() {
 		refusal := a.checkReplica(d, r)
-		if refusal == "" {
+		if refusal == nil {
 			a.placeReplica(d, r)
 		}
-		result.PartRefusals = append(result.PartRefusals, refusal)
+		result.PartWhys = append(result.PartWhys, answer(refusal))
 	}
-	if d.GetReason() != c.GetReason() {
+	if why := given(c.GetWhy(), c.GetReason()); !sameReason(given(d.GetWhy(), d.GetReason()), why) {
 		d = state.Clone(d)
-		d.Reason = c.GetReason()
+		d.Why, d.Reason = why, ""
 		a.Put(d)
 	}
 	return result
 }
 
-// checkReplica says why a replica does not fit the state as it is now; empty when it does.
-func (a *applier) checkReplica(d *tandemv1.Deployment, r *tandemv1.Replica) string {
+// checkReplica says why a replica does not fit the state as it is now; nil when it does.
+func (a *applier) checkReplica(d *tandemv1.Deployment, r *tandemv1.Replica) *tandemv1.Reason {
 	if r.GetId() == "" {
-		return "the replica has no id"
+		return reason(tandemv1.Reason_CODE_FIELD_MISSING, "noun", "replica", "field", "id")
 	}
 	if _, _, rank := state.ParseEngineID(r.GetId()); rank {
-		return fmt.Sprintf("%q is the id of a rank", r.GetId())
+		return reason(tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "rank", "name", r.GetId())
 	}
 	if _, ok := a.Replica(r.GetId()); ok {
-		return fmt.Sprintf("replica %s is there already", r.GetId())
+		return reason(tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "replica", "name", r.GetId())
 	}
 	if r.GetRevision() != d.GetRevision() {
-		return fmt.Sprintf("decided for revision %d, deployment %s is at %d", r.GetRevision(), d.GetName(), d.GetRevision())
+		return reason(tandemv1.Reason_CODE_REVISION_STALE, "given", r.GetRevision(), "name", d.GetName(), "current", d.GetRevision())
 	}
 	return a.checkSlot(r.GetNodeId(), r.GetSlotId(), d.GetPool())
 }
@@ -129,20 +136,20 @@ func (a *applier) placeReplica(d *tandemv1.Deployment, r *tandemv1.Replica) {
 		NodeId: r.GetNodeId(), SlotId: r.GetSlotId(), State: tandemv1.ReplicaState_REPLICA_STATE_STARTING, CreatedAt: a.now,
 	})
 	n, _ := a.Node(r.GetNodeId())
-	a.event(info, "deployment", d.GetName(), "", "A replica of %s@%d starts on %s.", d.GetName(), d.GetVersion(), nodeName(n))
+	a.record(info, tandemv1.Event_TYPE_REPLICA_PLACED, aboutDeployment(d.GetName()), nil, "version", d.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
 }
 
 // replicaReport takes what an agent says of a replica's engine.
-func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) string {
+func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *tandemv1.Reason {
 	replica, ok := a.Replica(r.GetEngineId())
 	if !ok || replica.GetNodeId() != n.GetId() {
-		return "the replica is not wanted here any more; end the engine"
+		return reason(tandemv1.Reason_CODE_REPLICA_OVER)
 	}
 	if !state.ReplicaLive(replica.GetState()) {
 		if r.GetFailed() != nil {
-			return ""
+			return nil
 		}
-		return "the replica has failed before; end the engine"
+		return reason(tandemv1.Reason_CODE_REPLICA_FAILED_BEFORE)
 	}
 	switch body := r.GetReport().(type) {
 	case *tandemv1.EngineReport_Ready:
@@ -151,27 +158,27 @@ func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) stri
 			replica.State = tandemv1.ReplicaState_REPLICA_STATE_READY
 			a.nodeRuns(n)
 			a.Put(replica)
-			a.event(info, "deployment", replica.GetDeployment(), "", "A replica of %s@%d on %s is ready.", replica.GetDeployment(), replica.GetVersion(), nodeName(n))
+			a.record(info, tandemv1.Event_TYPE_REPLICA_READY, aboutDeployment(replica.GetDeployment()), nil, "version", replica.GetVersion(), "replica", replica.GetId(), "node", nodeName(n))
 		}
 	case *tandemv1.EngineReport_Failed:
 		if body.Failed.GetNodeFault() {
-			a.nodeFails(n, body.Failed.GetMessage())
+			a.nodeFails(n, words(body.Failed.GetMessage()))
 		}
-		a.failReplica(replica, body.Failed.GetMessage())
+		a.failReplica(replica, words(body.Failed.GetMessage()))
 	case *tandemv1.EngineReport_Finished, *tandemv1.EngineReport_Stopped:
-		a.failReplica(replica, "the engine ended")
+		a.failReplica(replica, reason(tandemv1.Reason_CODE_ENGINE_ENDED))
 	default:
-		return "a replica does not report that; run the same version on agents and coordinators"
+		return reason(tandemv1.Reason_CODE_REPORT_UNKNOWN)
 	}
-	return ""
+	return nil
 }
 
 // failReplica frees the slot of a replica; the row stays until the rollout has replaced it.
-func (a *applier) failReplica(r *tandemv1.Replica, why string) {
+func (a *applier) failReplica(r *tandemv1.Replica, why *tandemv1.Reason) {
 	r = state.Clone(r)
 	r.State = tandemv1.ReplicaState_REPLICA_STATE_FAILED
-	r.Reason = sentence(why)
+	r.Why, r.Reason = why, ""
 	a.Put(r)
 	n, _ := a.Node(r.GetNodeId())
-	a.event(warning, "deployment", r.GetDeployment(), "", "A replica of %s@%d on %s failed: %s", r.GetDeployment(), r.GetVersion(), nodeName(n), sentence(why))
+	a.record(warning, tandemv1.Event_TYPE_REPLICA_FAILED, aboutDeployment(r.GetDeployment()), why, "version", r.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
 }

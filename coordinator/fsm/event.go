@@ -26,6 +26,10 @@ func aboutModel(m *tandemv1.Model, job string) subject {
 	return subject{noun: "model", id: m.GetName(), name: m.GetName(), job: job}
 }
 
+func aboutCheckpoint(c *tandemv1.Checkpoint) subject {
+	return subject{noun: "checkpoint", id: c.GetId(), name: c.GetId(), job: c.GetJobId()}
+}
+
 func aboutDeployment(name string) subject { return subject{noun: "deployment", id: name, name: name} }
 
 func aboutToken(t *tandemv1.Token) subject {
@@ -52,45 +56,20 @@ func (a *applier) record(level string, what tandemv1.Event_Type, about subject, 
 	a.events++
 }
 
-// event records what happened, in one sentence. jobID may be empty.
-func (a *applier) event(level, noun, subject, jobID, format string, args ...any) {
-	if a.events == eventsOfCommand {
-		return
-	}
-	a.Put(&tandemv1.Event{
-		Id:      fmt.Sprintf("%020d.%03d", a.Index(), a.events),
-		Time:    a.now,
-		Level:   level,
-		Noun:    noun,
-		Subject: subject,
-		JobId:   jobID,
-		Message: fmt.Sprintf(format, args...),
-	})
-	a.events++
-}
-
 // jobEvent is an event about a job.
-func (a *applier) jobEvent(level string, j *tandemv1.Job, format string, args ...any) {
-	a.event(level, "job", j.GetId(), j.GetId(), "Job %s %s.", label(j), fmt.Sprintf(format, args...))
+func (a *applier) jobEvent(level string, what tandemv1.Event_Type, j *tandemv1.Job, cause *tandemv1.Reason, pairs ...any) {
+	a.record(level, what, subject{noun: "job", id: j.GetId(), name: label(j), job: j.GetId()}, cause, pairs...)
 }
 
 // trialEvent is an event about a trial of a job. Of those of a sweep only what is no good news is kept: they are many, and their
 // rows say where they are.
-func (a *applier) trialEvent(level string, j *tandemv1.Job, t *tandemv1.Trial, format string, args ...any) {
+func (a *applier) trialEvent(level string, what tandemv1.Event_Type, j *tandemv1.Job, t *tandemv1.Trial, cause *tandemv1.Reason, pairs ...any) {
 	switch {
 	case t.GetNumber() == 0:
-		a.jobEvent(level, j, format, args...)
+		a.jobEvent(level, what, j, cause, pairs...)
 	case level != info:
-		a.event(level, "job", j.GetId(), j.GetId(), "Job %s, trial %d %s.", label(j), t.GetNumber(), fmt.Sprintf(format, args...))
+		a.jobEvent(level, what, j, cause, append(pairs, "trial", t.GetNumber())...)
 	}
-}
-
-// count writes a number of things as people do.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // label names a job for people.

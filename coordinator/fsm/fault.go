@@ -17,7 +17,7 @@ const (
 )
 
 // nodeFails notes that a node could not run an engine, whatever its task was. Of several engines that fail at once the first counts.
-func (a *applier) nodeFails(n *tandemv1.Node, cause string) {
+func (a *applier) nodeFails(n *tandemv1.Node, cause *tandemv1.Reason) {
 	n, _ = a.Node(n.GetId()) // as it is after the last of several
 	if state.Faulty(n, a.now.AsTime()) {
 		return
@@ -25,10 +25,9 @@ func (a *applier) nodeFails(n *tandemv1.Node, cause string) {
 	times := n.GetFault().GetTimes()
 	pause := min(firstFaultTime<<min(times, 20), longestFaultTime)
 	n = state.Clone(n)
-	n.Fault = &tandemv1.NodeFault{Cause: sentence(cause), Until: timestamppb.New(a.now.AsTime().Add(pause)), Times: times + 1}
+	n.Fault = &tandemv1.NodeFault{Why: cause, Until: timestamppb.New(a.now.AsTime().Add(pause)), Times: times + 1}
 	a.Put(n)
-	a.event(warning, "node", n.GetId(), "", "Node %s cannot run engines: %s Nothing is placed there for %v, and no job is charged a restart; when it is mended, let it take work at once with: tandem node uncordon %s",
-		nodeName(n), n.GetFault().GetCause(), pause, nodeName(n))
+	a.record(warning, tandemv1.Event_TYPE_NODE_FAULTY, aboutNode(n), cause, "pause", pause)
 }
 
 // nodeRuns notes that an engine on a node is up, which ends a fault once it was time to try the node again.
@@ -40,5 +39,5 @@ func (a *applier) nodeRuns(n *tandemv1.Node) {
 	n = state.Clone(n)
 	n.Fault = nil
 	a.Put(n)
-	a.event(info, "node", n.GetId(), "", "Node %s runs engines again.", nodeName(n))
+	a.record(info, tandemv1.Event_TYPE_NODE_RECOVERED, aboutNode(n), nil)
 }

@@ -2,7 +2,7 @@ package fsm_test
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 	"testing"
 
 	"tandem.dev/coordinator/state"
@@ -20,7 +20,7 @@ func applied(t *testing.T) (*state.State, func(line string)) {
 			t.Fatal(err)
 		}
 		index++
-		if res := m.Apply(entry(t, index, cmd)).(*tandemv1.Result); res.GetRefusal() != 0 || strings.Join(res.GetPartRefusals(), "") != "" {
+		if res := m.Apply(entry(t, index, cmd)).(*tandemv1.Result); res.GetRefusal() != 0 || slices.ContainsFunc(res.GetPartWhys(), func(why *tandemv1.Reason) bool { return why.GetCode() != 0 }) {
 			t.Fatalf("%s: %v", line, res)
 		}
 	}
@@ -56,7 +56,7 @@ func TestFaultsThatDoNotCountEnd(t *testing.T) {
 	}
 	apply(fmt.Sprintf(`2 op reform_allocation {"allocation_id": "alloc-1", "generation": %d, "form": [0]}`, last))
 	job, _ := s.View().Job("job-1")
-	if job.GetState() != tandemv1.JobState_JOB_STATE_FAILED || !strings.Contains(job.GetReason(), "20 generations in a row") {
+	if job.GetState() != tandemv1.JobState_JOB_STATE_FAILED || job.GetWhy().GetCode() != tandemv1.Reason_CODE_NO_PROGRESS || job.GetWhy().GetArgs()["generations"] != "20" {
 		t.Errorf("%v", job)
 	}
 }

@@ -15,7 +15,7 @@ func (a *applier) createJob(c *tandemv1.CreateJob) *tandemv1.Result {
 	if r := a.checkJob(c); r != nil {
 		return r
 	}
-	j, t := a.newJob(c.GetJob(), "Waits to be placed."), state.Clone(c.GetTrial())
+	j, t := a.newJob(c.GetJob(), reason(tandemv1.Reason_CODE_WAITS_FOR_SLOTS)), state.Clone(c.GetTrial())
 	j.TrialIds = []string{t.GetId()}
 	t.JobId = j.GetId()
 	t.State = tandemv1.TrialState_TRIAL_STATE_PENDING
@@ -23,20 +23,20 @@ func (a *applier) createJob(c *tandemv1.CreateJob) *tandemv1.Result {
 	if j.GetKind() == tandemv1.JobKind_JOB_KIND_PUBLISH {
 		t.Stage = tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
 	}
-	t.Reason = j.GetReason()
+	t.Why, t.Reason = j.GetWhy(), ""
 	t.CreatedAt = a.now
 	a.Put(j)
 	a.Put(t)
-	a.jobEvent(info, j, "was submitted by %s", j.GetSubmittedBy())
+	a.jobEvent(info, tandemv1.Event_TYPE_JOB_SUBMITTED, j, nil, "by", j.GetSubmittedBy())
 	return done(j.GetId())
 }
 
 // newJob is a job as it begins.
-func (a *applier) newJob(given *tandemv1.Job, reason string) *tandemv1.Job {
+func (a *applier) newJob(given *tandemv1.Job, why *tandemv1.Reason) *tandemv1.Job {
 	j := state.Clone(given)
 	j.State = tandemv1.JobState_JOB_STATE_PENDING
 	j.Intent = tandemv1.JobIntent_JOB_INTENT_RUN
-	j.Reason = reason
+	j.Why, j.Reason = why, ""
 	j.TrialIds = nil
 	j.CreatedAt = a.now
 	if j.GetSubmittedBy() == "" {
@@ -47,14 +47,14 @@ func (a *applier) newJob(given *tandemv1.Job, reason string) *tandemv1.Job {
 
 func (a *applier) checkJob(c *tandemv1.CreateJob) *tandemv1.Result {
 	j, t := c.GetJob(), c.GetTrial()
-	if j.GetId() == "" || t.GetId() == "" {
-		return refuse(invalid, "a job and its trial need ids")
+	if field := missing("id", j.GetId(), "trial.id", t.GetId()); field != "" {
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", field)
 	}
 	if _, ok := a.Job(j.GetId()); ok {
-		return refuse(exists, "job %s is there already; submit with a new id", j.GetId())
+		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "job", "name", j.GetId())
 	}
 	if _, ok := a.Trial(t.GetId()); ok {
-		return refuse(exists, "trial %s is there already; submit with a new id", t.GetId())
+		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "trial", "name", t.GetId())
 	}
 	spec := j.GetSpec()
 	switch j.GetKind() {
@@ -62,27 +62,27 @@ func (a *applier) checkJob(c *tandemv1.CreateJob) *tandemv1.Result {
 		return a.checkTraining(spec)
 	case tandemv1.JobKind_JOB_KIND_PUBLISH:
 		if spec.GetPublish().GetModel() == "" {
-			return refuse(invalid, "a job of kind publish needs the name of a model")
+			return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "publish.model")
 		}
 		return a.checkSource(spec.GetPublish().GetCheckpointId())
 	case tandemv1.JobKind_JOB_KIND_REPLAY:
 		if spec.GetReplay().GetSteps() < 1 {
-			return refuse(invalid, "a job of kind replay needs a number of steps")
+			return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "replay.steps")
 		}
 		if r := a.checkSource(spec.GetReplay().GetCheckpointId()); r != nil {
 			return r
 		}
 		return a.checkTraining(spec)
 	}
-	return refuse(invalid, "a job needs a kind: train, publish, replay or sweep")
+	return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "kind")
 }
 
 func (a *applier) checkTraining(spec *tandemv1.JobSpec) *tandemv1.Result {
 	if _, ok := a.Dataset(spec.GetDatasetId()); !ok {
-		return refuse(notFound, "dataset %q is not there; see what is with: tandem dataset list", spec.GetDataset())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "dataset", "name", spec.GetDataset())
 	}
 	if spec.GetResources().GetWorkers() < 1 {
-		return refuse(invalid, "a job needs at least one worker")
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "resources.workers")
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func (a *applier) checkTraining(spec *tandemv1.JobSpec) *tandemv1.Result {
 // checkSource checks the checkpoint that a job begins from.
 func (a *applier) checkSource(id string) *tandemv1.Result {
 	if ckpt, ok := a.Checkpoint(id); !ok || ckpt.GetDeleting() {
-		return refuse(notFound, "checkpoint %q is not there; see what is with: tandem checkpoint list", id)
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "checkpoint", "name", id)
 	}
 	return nil
 }
@@ -98,13 +98,13 @@ func (a *applier) checkSource(id string) *tandemv1.Result {
 func (a *applier) setJobIntent(c *tandemv1.SetJobIntent) *tandemv1.Result {
 	j, ok := a.Job(c.GetJobId())
 	if !ok {
-		return refuse(notFound, "job %q is not there; see what is with: tandem list", c.GetJobId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", c.GetJobId())
 	}
 	if state.JobFinal(j.GetState()) {
 		if j.GetState() == tandemv1.JobState_JOB_STATE_CANCELLED && c.GetIntent() == tandemv1.JobIntent_JOB_INTENT_CANCEL {
 			return done(j.GetId())
 		}
-		return refuse(precondition, "job %s has ended (%s) and cannot be changed; submit it again to go on", label(j), stateWord(j.GetState()))
+		return refuse(precondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
 	}
 	switch c.GetIntent() {
 	case tandemv1.JobIntent_JOB_INTENT_CANCEL:
@@ -114,14 +114,14 @@ func (a *applier) setJobIntent(c *tandemv1.SetJobIntent) *tandemv1.Result {
 	case tandemv1.JobIntent_JOB_INTENT_RUN:
 		return a.resumeJob(j)
 	}
-	return refuse(invalid, "say what is wanted of the job: run, pause or cancel")
+	return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "intent")
 }
 
 func (a *applier) cancelJob(j *tandemv1.Job) *tandemv1.Result {
 	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_CANCEL)
 	for _, t := range a.TrialsOf(j.GetId()) {
 		if !state.TrialFinal(t.GetState()) {
-			a.put(t, true, a.final(tandemv1.TrialState_TRIAL_STATE_CANCELLED, "Cancelled by "+a.who()+"."))
+			a.put(t, true, a.final(tandemv1.TrialState_TRIAL_STATE_CANCELLED, reason(tandemv1.Reason_CODE_CANCELLED, "by", a.actor)))
 		}
 	}
 	a.followTrials(j.GetId())
@@ -132,7 +132,7 @@ func (a *applier) pauseJob(j *tandemv1.Job) *tandemv1.Result {
 	trials := a.TrialsOf(j.GetId())
 	for _, t := range trials {
 		if t.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING && t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-			return refuse(precondition, "job %s is publishing its version, which takes seconds and cannot be paused; wait, or cancel it", label(j))
+			return refuse(precondition, tandemv1.Reason_CODE_JOB_PUBLISHING, "name", label(j))
 		}
 	}
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
@@ -142,7 +142,7 @@ func (a *applier) pauseJob(j *tandemv1.Job) *tandemv1.Result {
 	for _, t := range trials {
 		switch t.GetState() {
 		case tandemv1.TrialState_TRIAL_STATE_PENDING:
-			a.put(t, true, to(tandemv1.TrialState_TRIAL_STATE_PAUSED, "Paused by "+a.who()+"."))
+			a.put(t, true, to(tandemv1.TrialState_TRIAL_STATE_PAUSED, reason(tandemv1.Reason_CODE_PAUSED, "by", a.actor, "job", j.GetId())))
 		case tandemv1.TrialState_TRIAL_STATE_RUNNING:
 			alloc, ok := a.Allocation(t.GetAllocationId())
 			if ok && !alloc.GetStopping() {
@@ -150,8 +150,8 @@ func (a *applier) pauseJob(j *tandemv1.Job) *tandemv1.Result {
 				alloc.Stopping = true
 				a.Put(alloc)
 			}
-			a.put(t, false, because("Stops with a checkpoint, as "+a.who()+" asked."))
-			a.trialEvent(info, j, t, "stops with a checkpoint, as %s asked", a.who())
+			a.put(t, false, because(reason(tandemv1.Reason_CODE_STOPPING, "by", a.actor)))
+			a.trialEvent(info, tandemv1.Event_TYPE_JOB_PAUSING, j, t, nil, "by", a.actor)
 		}
 	}
 	a.followTrials(j.GetId())
@@ -163,16 +163,16 @@ func (a *applier) resumeJob(j *tandemv1.Job) *tandemv1.Result {
 		return done(j.GetId())
 	}
 	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_RUN)
-	a.jobEvent(info, j, "was resumed by %s", a.who())
+	a.jobEvent(info, tandemv1.Event_TYPE_JOB_RESUMED, j, nil, "by", a.actor)
 	for _, t := range a.TrialsOf(j.GetId()) {
 		switch t.GetState() {
 		case tandemv1.TrialState_TRIAL_STATE_PAUSED:
 			if !t.GetReached() { // else it waits for the search
-				a.put(t, true, to(tandemv1.TrialState_TRIAL_STATE_PENDING, "Waits to be placed again."))
+				a.put(t, true, to(tandemv1.TrialState_TRIAL_STATE_PENDING, reason(tandemv1.Reason_CODE_WAITS_FOR_SLOTS, "again", true)))
 			}
 		case tandemv1.TrialState_TRIAL_STATE_RUNNING:
 			// Its engines may be stopping already; when they have stopped it is queued again.
-			a.put(t, false, because("Goes on as soon as it has stopped."))
+			a.put(t, false, because(reason(tandemv1.Reason_CODE_RESUMES_WHEN_STOPPED)))
 		}
 	}
 	a.followTrials(j.GetId())
@@ -190,32 +190,24 @@ func (a *applier) setIntent(j *tandemv1.Job, intent tandemv1.JobIntent) *tandemv
 func (a *applier) scaleJob(c *tandemv1.ScaleJob) *tandemv1.Result {
 	j, ok := a.Job(c.GetJobId())
 	if !ok {
-		return refuse(notFound, "job %q is not there; see what is with: tandem list", c.GetJobId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", c.GetJobId())
 	}
 	workers := state.WorkersOf(j)
 	switch n := int(c.GetWorkers()); {
 	case state.JobFinal(j.GetState()):
-		return refuse(precondition, "job %s has ended (%s) and cannot be changed; submit it again to go on", label(j), stateWord(j.GetState()))
+		return refuse(precondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
 	case j.GetKind() == tandemv1.JobKind_JOB_KIND_PUBLISH:
-		return refuse(precondition, "job %s publishes and has one worker", label(j))
+		return refuse(precondition, tandemv1.Reason_CODE_JOB_ONE_WORKER, "name", label(j))
 	case n < workers.Min || n > workers.Max:
-		return refuse(invalid, "job %s may have %d to %d workers (resources.min and resources.max of its spec), not %d", label(j), workers.Min, workers.Max, n)
+		return refuse(invalid, tandemv1.Reason_CODE_WORKERS_OUT_OF_RANGE, "name", label(j), "min", workers.Min, "max", workers.Max, "given", n)
 	case n == workers.Wanted:
 		return done(j.GetId())
 	}
 	j = state.Clone(j)
 	j.Workers = c.GetWorkers()
 	a.Put(j)
-	a.jobEvent(info, j, "should have %s, as %s asked", count(int(c.GetWorkers()), "worker"), a.who())
+	a.jobEvent(info, tandemv1.Event_TYPE_JOB_SCALED, j, nil, "workers", c.GetWorkers(), "by", a.actor)
 	return done(j.GetId())
-}
-
-// who names the actor for people.
-func (a *applier) who() string {
-	if a.actor == "" {
-		return "a user"
-	}
-	return a.actor
 }
 
 // followTrials brings a job to the state and reason that its trials give it. Every change of a trial ends with it.
@@ -228,17 +220,17 @@ func (a *applier) followTrials(jobID string) {
 		a.followSweep(old)
 		return
 	}
-	next, reason := jobState(a.TrialsOf(jobID))
-	a.setJobState(old, next, reason)
+	next, why := jobState(a.TrialsOf(jobID))
+	a.setJobState(old, next, why)
 }
 
 // setJobState brings a job to a state and a reason, if they are other ones.
-func (a *applier) setJobState(old *tandemv1.Job, to tandemv1.JobState, reason string) {
-	if to == old.GetState() && reason == old.GetReason() {
+func (a *applier) setJobState(old *tandemv1.Job, to tandemv1.JobState, why *tandemv1.Reason) {
+	if to == old.GetState() && sameReason(why, given(old.GetWhy(), old.GetReason())) {
 		return
 	}
 	j := state.Shallow(old)
-	j.State, j.Reason = to, reason
+	j.State, j.Why, j.Reason = to, why, ""
 	if j.GetState() == tandemv1.JobState_JOB_STATE_RUNNING && j.GetStartedAt() == nil {
 		j.StartedAt = a.now
 	}
@@ -251,19 +243,19 @@ func (a *applier) setJobState(old *tandemv1.Job, to tandemv1.JobState, reason st
 	}
 	switch j.GetState() {
 	case tandemv1.JobState_JOB_STATE_COMPLETED:
-		a.jobEvent(info, j, "is completed")
+		a.jobEvent(info, tandemv1.Event_TYPE_JOB_COMPLETED, j, nil)
 	case tandemv1.JobState_JOB_STATE_FAILED:
-		a.event(warning, "job", j.GetId(), j.GetId(), "Job %s failed: %s", label(j), j.GetReason())
+		a.jobEvent(warning, tandemv1.Event_TYPE_JOB_FAILED, j, why)
 	case tandemv1.JobState_JOB_STATE_CANCELLED:
-		a.jobEvent(info, j, "was cancelled by %s", a.who())
+		a.jobEvent(info, tandemv1.Event_TYPE_JOB_CANCELLED, j, nil, "by", a.actor)
 	case tandemv1.JobState_JOB_STATE_PAUSED:
-		a.jobEvent(info, j, "is paused")
+		a.jobEvent(info, tandemv1.Event_TYPE_JOB_PAUSED, j, nil)
 	}
 }
 
 // jobState derives a job's state: running if any trial runs, else pending if any waits, else paused if any is, else
 // failed if any failed, else cancelled if any was, else completed. The reason is that of the first such trial.
-func jobState(trials []*tandemv1.Trial) (tandemv1.JobState, string) {
+func jobState(trials []*tandemv1.Trial) (tandemv1.JobState, *tandemv1.Reason) {
 	order := []struct {
 		trial tandemv1.TrialState
 		job   tandemv1.JobState
@@ -278,14 +270,14 @@ func jobState(trials []*tandemv1.Trial) (tandemv1.JobState, string) {
 	for _, o := range order {
 		for _, t := range trials {
 			if t.GetState() == o.trial {
-				return o.job, t.GetReason()
+				return o.job, given(t.GetWhy(), t.GetReason())
 			}
 		}
 	}
-	return tandemv1.JobState_JOB_STATE_PENDING, ""
+	return tandemv1.JobState_JOB_STATE_PENDING, nil
 }
 
-// stateWord is the state as people read it.
+// stateWord is a final state as an argument.
 func stateWord(s tandemv1.JobState) string {
 	switch s {
 	case tandemv1.JobState_JOB_STATE_COMPLETED:

@@ -17,7 +17,7 @@ const quarantineLevel = 2
 func (a *applier) announceProgram(c *tandemv1.AnnounceProgram) *tandemv1.Result {
 	want := c.GetProgram()
 	if want.GetId() == "" || want.GetLevel() < schema.Base {
-		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "field", "id or level", "noun", "coordinator")
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "field", "level", "noun", "coordinator")
 	}
 	if removed, ok := a.RemovedNode(want.GetId()); ok {
 		return &tandemv1.Result{Refusal: precondition, Why: state.WhyRemoved(removed)}
@@ -40,11 +40,11 @@ func (a *applier) raiseLevel(c *tandemv1.RaiseLevel) (*tandemv1.Result, error) {
 	row, ok := a.Cluster()
 	switch level := int(c.GetLevel()); {
 	case !ok:
-		return refuse(precondition, "the cluster is not written yet"), nil
+		return refuse(precondition, tandemv1.Reason_CODE_NO_CLUSTER), nil
 	case level <= a.Level():
 		return done(row.GetId()), nil
 	case level > a.Level()+1:
-		return refuse(precondition, "the cluster is at feature level %d: it is raised by one at a time", a.Level()), nil
+		return refuse(precondition, tandemv1.Reason_CODE_LEVEL_NOT_NEXT, "current", a.Level()), nil
 	case level > schema.Known:
 		return nil, fmt.Errorf("%w: it knows feature level %d, and the cluster goes to %d", ErrLevel, schema.Known, level)
 	}

@@ -1,9 +1,7 @@
 package fsm
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -45,21 +43,21 @@ func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r 
 		a.part(alloc, n, other, slices.Contains(r.GetFiltered(), other))
 	}
 	totalSteps := r.GetTotalSteps()
-	to, reason := ready, ""
+	to, publishes := ready, false
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		to, reason = running, "Runs on 1 rank." // it has no process group to wait for
+		to, publishes = running, true // it has no process group to wait for
 	}
 	a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) { m.State, m.Address = to, r.GetAddress() })
 	t, _ := a.Trial(alloc.GetTrialId())
-	if totalSteps == 0 && reason == "" {
+	if totalSteps == 0 && !publishes {
 		return
 	}
 	a.change(t, false, func(t *tandemv1.Trial) {
 		if totalSteps > 0 {
 			t.TotalSteps = totalSteps
 		}
-		if reason != "" && !alloc.GetStopping() {
-			t.Reason = reason
+		if publishes && !alloc.GetStopping() {
+			t.Why, t.Reason = reason(tandemv1.Reason_CODE_PUBLISHING), ""
 		}
 	})
 }
@@ -107,7 +105,7 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 	a.Put(alloc)
 	a.progressed(alloc.GetTrialId(), b.GetStep(), false)
 	if first {
-		a.reportBreak(alloc, "has a process group that broke", fmt.Sprintf("%s on %s: %s", memberText(m), nodeName(n), b.GetMessage()))
+		a.reportBreak(alloc, tandemv1.Event_TYPE_GROUP_BROKEN, engineFailed(m, n, b.GetMessage()))
 	}
 }
 
@@ -147,12 +145,12 @@ func (a *applier) progressed(trialID string, step int64, fresh bool) {
 }
 
 // reportBreak tells people why a group is formed anew.
-func (a *applier) reportBreak(alloc *tandemv1.Allocation, what, cause string) {
+func (a *applier) reportBreak(alloc *tandemv1.Allocation, what tandemv1.Event_Type, cause *tandemv1.Reason, pairs ...any) {
 	j, _ := a.Job(alloc.GetJobId())
 	t, _ := a.Trial(alloc.GetTrialId())
-	a.trialEvent(warning, j, t, "%s: %s", what, strings.TrimSuffix(cause, "."))
+	a.trialEvent(warning, what, j, t, cause, pairs...)
 	if !alloc.GetStopping() {
-		a.explain(t, sentence(cause)+" The other ranks keep their state and form a group again.")
+		a.explain(t, reasonFrom(cause, tandemv1.Reason_CODE_REGROUPING))
 	}
 }
 
@@ -166,7 +164,7 @@ const (
 )
 
 // loseMembers takes members away for one cause, and decides what that means for the rest.
-func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause string, blame fault) {
+func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause *tandemv1.Reason, blame fault) {
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 		a.losePublisher(alloc, cause, blame)
 		return
@@ -218,17 +216,10 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 	case a.over(alloc):
 		a.membersEnded(alloc)
 	case ranks > 0:
-		a.reportBreak(alloc, lostRanks(ranks), cause)
+		a.reportBreak(alloc, tandemv1.Event_TYPE_RANKS_LOST, cause, "ranks", ranks)
 	case others > 0:
-		a.trialEvent(warning, j, t, "lost %s that had no rank yet: %s", count(others, "worker"), strings.TrimSuffix(cause, "."))
+		a.trialEvent(warning, tandemv1.Event_TYPE_WORKERS_LOST, j, t, cause, "workers", others)
 	}
-}
-
-func lostRanks(n int) string {
-	if n == 1 {
-		return "lost one of its ranks"
-	}
-	return fmt.Sprintf("lost %d of its ranks", n)
 }
 
 // putOffAdding lets a while pass before the next member is added to an allocation, which is a copy already.
@@ -261,18 +252,18 @@ func (a *applier) removeMember(alloc *tandemv1.Allocation, m *tandemv1.Member) {
 	a.Put(alloc)
 	switch {
 	case len(alloc.GetMembers()) == 0:
-		a.giveBack(alloc, "the engines stopped though nobody asked them to", ofEngine)
+		a.giveBack(alloc, reason(tandemv1.Reason_CODE_ENGINES_STOPPED), ofEngine)
 	case a.over(alloc):
 		a.membersEnded(alloc)
 	}
 }
 
 // losePublisher takes the allocation of a trial away that publishes.
-func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause string, blame fault) {
+func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause *tandemv1.Reason, blame fault) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
 	if _, published := a.Version(state.VersionID(alloc.GetId())); published {
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_PUBLISHED, "version", j.GetPublishedVersion()))
 		return
 	}
 	if blame == ofEngine && !a.countRestart(t, j, cause) {
@@ -282,7 +273,7 @@ func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause string, blame 
 }
 
 // giveBack ends an allocation that has lost its last member by a fault that another attempt may survive.
-func (a *applier) giveBack(alloc *tandemv1.Allocation, cause string, blame fault) {
+func (a *applier) giveBack(alloc *tandemv1.Allocation, cause *tandemv1.Reason, blame fault) {
 	j, _ := a.Job(alloc.GetJobId())
 	if !state.HasGroup(alloc) && blame != ofNode {
 		a.idles(alloc.GetTrialId()) // else it was counted when the group was committed
@@ -291,13 +282,13 @@ func (a *applier) giveBack(alloc *tandemv1.Allocation, cause string, blame fault
 	if a.endIdle(t, j, cause) {
 		return
 	}
-	a.trialEvent(warning, j, t, "lost its ranks: %s It goes on from %s", sentence(cause), a.resumePoint(t))
-	reason := fmt.Sprintf("%s Goes on from %s.", sentence(cause), a.resumePoint(t))
+	a.trialEvent(warning, tandemv1.Event_TYPE_ALL_RANKS_LOST, j, t, cause, a.resumePoint(t)...)
+	why := reasonFrom(cause, tandemv1.Reason_CODE_GOES_ON, a.resumePoint(t)...)
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
-		a.pauseTrial(t, reason)
+		a.pauseTrial(t, why)
 		return
 	}
-	a.queueTrial(t, reason)
+	a.queueTrial(t, why)
 }
 
 // memberEnds takes the word of an engine that it has finished, or stopped as it was asked to.

@@ -9,18 +9,18 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// versionSaved makes a version of files that are in the store; it says why not, or nothing.
-func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.VersionSaved) string {
+// versionSaved makes a version of files that are in the store; it says why not, or nil.
+func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.VersionSaved) *tandemv1.Reason {
 	switch {
 	case alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_PUBLISH:
-		return "this allocation does not publish; end the engine"
+		return reason(tandemv1.Reason_CODE_OTHER_STAGE, "stage", "publish")
 	case saved.GetVersionId() != state.VersionID(alloc.GetId()):
-		return fmt.Sprintf("allocation %s makes version %s, not %q", alloc.GetId(), state.VersionID(alloc.GetId()), saved.GetVersionId())
+		return reason(tandemv1.Reason_CODE_WRONG_VERSION, "allocation", alloc.GetId(), "version", state.VersionID(alloc.GetId()), "given", saved.GetVersionId())
 	case saved.GetManifestSha256() == "":
-		return "a version needs the hash of its manifest"
+		return reason(tandemv1.Reason_CODE_FIELD_MISSING, "noun", "version", "field", "manifest_sha256")
 	}
 	if _, ok := a.Version(saved.GetVersionId()); ok {
-		return fmt.Sprintf("version %s was published with another manifest", saved.GetVersionId())
+		return reason(tandemv1.Reason_CODE_VERSION_DIFFERS, "version", saved.GetVersionId())
 	}
 	j, _ := a.Job(alloc.GetJobId())
 	checkpoint, _ := a.Checkpoint(alloc.GetResumeCheckpointId())
@@ -46,13 +46,9 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 	j = state.Clone(j)
 	j.PublishedVersion = fmt.Sprintf("%s@%d", m.GetName(), v.GetNumber())
 	a.Put(j)
-	also := ""
-	if len(aliases) > 0 {
-		also = " as " + strings.Join(aliases, ", ")
-	}
-	a.event(info, "model", m.GetName(), j.GetId(), "Job %s published %s@%d%s.", label(j), m.GetName(), v.GetNumber(), also)
+	a.record(info, tandemv1.Event_TYPE_VERSION_PUBLISHED, aboutModel(m, j.GetId()), nil, "job_name", label(j), "version", v.GetNumber(), "aliases", strings.Join(aliases, ", "))
 	a.followAliases(m)
-	return ""
+	return nil
 }
 
 // modelToChange returns a copy of a model, or a new one.
@@ -79,17 +75,17 @@ func (a *applier) pointAlias(m *tandemv1.Model, alias string, version int64, by 
 func (a *applier) moveAlias(c *tandemv1.MoveAlias) *tandemv1.Result {
 	m, ok := a.Model(c.GetModel())
 	if !ok {
-		return refuse(notFound, "model %q is not there; see what is with: tandem model list", c.GetModel())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", c.GetModel())
 	}
 	if c.GetAlias() == "" {
-		return refuse(invalid, "an alias needs a name")
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "alias", "field", "name")
 	}
 	old, known := state.AliasOf(m, c.GetAlias())
 	if c.GetVersion() == 0 {
 		return a.removeAlias(m, c.GetAlias(), known)
 	}
 	if _, ok := a.VersionNumber(m.GetName(), c.GetVersion()); !ok {
-		return refuse(notFound, "model %s has no version %d, its newest is %d", m.GetName(), c.GetVersion(), m.GetLatestVersion())
+		return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", c.GetVersion(), "newest", m.GetLatestVersion())
 	}
 	if known && old.GetVersion() == c.GetVersion() {
 		return done(m.GetName())
@@ -97,21 +93,21 @@ func (a *applier) moveAlias(c *tandemv1.MoveAlias) *tandemv1.Result {
 	m = state.Clone(m)
 	a.pointAlias(m, c.GetAlias(), c.GetVersion(), a.actor)
 	a.Put(m)
-	a.event(info, "model", m.GetName(), "", "Alias %s of model %s was moved to version %d by %s.", c.GetAlias(), m.GetName(), c.GetVersion(), a.who())
+	a.record(info, tandemv1.Event_TYPE_ALIAS_MOVED, aboutModel(m, ""), nil, "alias", c.GetAlias(), "version", c.GetVersion(), "by", a.actor)
 	a.followAliases(m)
 	return done(m.GetName())
 }
 
 func (a *applier) removeAlias(m *tandemv1.Model, alias string, known bool) *tandemv1.Result {
 	if !known {
-		return refuse(notFound, "model %s has no alias %q", m.GetName(), alias)
+		return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "alias", alias)
 	}
 	if d, ok := a.Deployment(m.GetName()); ok && d.GetTarget() == alias {
-		return refuse(precondition, "deployment %s serves alias %s; serve another version or stop serving first", d.GetName(), alias)
+		return refuse(precondition, tandemv1.Reason_CODE_ALIAS_SERVED, "name", d.GetName(), "alias", alias)
 	}
 	m = state.Clone(m)
 	m.Aliases = slices.DeleteFunc(m.Aliases, func(a *tandemv1.Alias) bool { return a.GetName() == alias })
 	a.Put(m)
-	a.event(info, "model", m.GetName(), "", "Alias %s of model %s was removed by %s.", alias, m.GetName(), a.who())
+	a.record(info, tandemv1.Event_TYPE_ALIAS_REMOVED, aboutModel(m, ""), nil, "alias", alias, "by", a.actor)
 	return done(m.GetName())
 }

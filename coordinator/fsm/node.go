@@ -15,20 +15,25 @@ func nodeName(n *tandemv1.Node) string {
 	return n.GetName()
 }
 
+// nodeReason is a reason that is about a node alone.
+func nodeReason(n *tandemv1.Node, code tandemv1.Reason_Code) *tandemv1.Reason {
+	return reason(code, "node", nodeName(n), "node_id", n.GetId())
+}
+
 func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	seen := c.GetNode()
 	switch {
 	case seen.GetId() == "":
-		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "id")
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "id")
 	case seen.GetIncarnation() < 1:
-		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "incarnation")
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "incarnation")
 	}
 	if removed, ok := a.RemovedNode(seen.GetId()); ok {
 		return &tandemv1.Result{Refusal: precondition, Why: state.WhyRemoved(removed)}
 	}
 	old, known := a.Node(seen.GetId())
 	if known && seen.GetIncarnation() < old.GetIncarnation() {
-		return refuseFor(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(old), "current", old.GetIncarnation(), "given", seen.GetIncarnation())
+		return refuse(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(old), "current", old.GetIncarnation(), "given", seen.GetIncarnation())
 	}
 	n := state.Clone(seen)
 	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
@@ -52,7 +57,7 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	a.Put(n)
 	if known && n.GetIncarnation() > old.GetIncarnation() {
 		// An agent ends all its engines before it starts again.
-		a.loseEngines(n, "the agent of node "+nodeName(n)+" was started again")
+		a.loseEngines(n, nodeReason(n, tandemv1.Reason_CODE_AGENT_RESTARTED))
 	}
 	switch {
 	case !known:
@@ -68,16 +73,16 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 func (a *applier) loseNode(c *tandemv1.LoseNode) *tandemv1.Result {
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuseFor(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if c.GetIncarnation() != n.GetIncarnation() {
-		return refuseFor(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(n), "current", n.GetIncarnation(), "given", c.GetIncarnation())
+		return refuse(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(n), "current", n.GetIncarnation(), "given", c.GetIncarnation())
 	}
 	if n.GetState() == tandemv1.NodeState_NODE_STATE_LOST {
 		return done(n.GetId())
 	}
 	a.record(warning, tandemv1.Event_TYPE_NODE_LOST, aboutNode(n), nil)
-	a.takeAway(n, "node "+nodeName(n)+" was lost")
+	a.takeAway(n, nodeReason(n, tandemv1.Reason_CODE_NODE_LOST))
 	return done(n.GetId())
 }
 
@@ -87,11 +92,11 @@ func (a *applier) leaveNode(n *tandemv1.Node) {
 		return
 	}
 	a.record(info, tandemv1.Event_TYPE_AGENT_STOPPED, aboutNode(n), nil)
-	a.takeAway(n, "the agent of node "+nodeName(n)+" was stopped")
+	a.takeAway(n, nodeReason(n, tandemv1.Reason_CODE_AGENT_STOPPED))
 }
 
 // takeAway marks a node as lost and takes its engines away.
-func (a *applier) takeAway(n *tandemv1.Node, why string) {
+func (a *applier) takeAway(n *tandemv1.Node, why *tandemv1.Reason) {
 	n = state.Clone(n)
 	n.State = tandemv1.NodeState_NODE_STATE_LOST
 	n.StateChangedAt = a.now
@@ -100,7 +105,7 @@ func (a *applier) takeAway(n *tandemv1.Node, why string) {
 }
 
 // loseEngines takes all members and replicas of a node away.
-func (a *applier) loseEngines(n *tandemv1.Node, why string) {
+func (a *applier) loseEngines(n *tandemv1.Node, why *tandemv1.Reason) {
 	for _, alloc := range a.AllocationsOf(n.GetId()) {
 		var here []int32
 		for _, m := range alloc.GetMembers() {
@@ -120,10 +125,10 @@ func (a *applier) loseEngines(n *tandemv1.Node, why string) {
 func (a *applier) cordonNode(c *tandemv1.CordonNode) *tandemv1.Result {
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuseFor(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if c.GetDrain() && !c.GetCordoned() {
-		return refuseFor(invalid, tandemv1.Reason_CODE_DRAIN_WITHOUT_CORDON)
+		return refuse(invalid, tandemv1.Reason_CODE_DRAIN_WITHOUT_CORDON)
 	}
 	tried := n.GetFault() != nil && !c.GetCordoned() // it is to take work, whatever is known against it
 	if n.GetCordoned() == c.GetCordoned() && n.GetDraining() == c.GetDrain() && !tried {
@@ -149,10 +154,10 @@ func (a *applier) cordonNode(c *tandemv1.CordonNode) *tandemv1.Result {
 func (a *applier) removeNode(c *tandemv1.RemoveNode) *tandemv1.Result {
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuseFor(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if n.GetState() != tandemv1.NodeState_NODE_STATE_LOST {
-		return refuseFor(precondition, tandemv1.Reason_CODE_NODE_ALIVE, "node", nodeName(n))
+		return refuse(precondition, tandemv1.Reason_CODE_NODE_ALIVE, "node", nodeName(n))
 	}
 	a.Delete(n)
 	a.Put(&tandemv1.RemovedNode{Id: n.GetId(), Name: n.GetName(), RemovedAt: a.now})
@@ -163,10 +168,10 @@ func (a *applier) removeNode(c *tandemv1.RemoveNode) *tandemv1.Result {
 func (a *applier) removePeer(c *tandemv1.RemovePeer) *tandemv1.Result {
 	id := c.GetPeerId()
 	if id == "" {
-		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "coordinator", "field", "id")
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "coordinator", "field", "id")
 	}
 	if n, ok := a.Node(id); ok {
-		return refuseFor(precondition, tandemv1.Reason_CODE_NOT_A_COORDINATOR, "id", id, "node", nodeName(n))
+		return refuse(precondition, tandemv1.Reason_CODE_NOT_A_COORDINATOR, "id", id, "node", nodeName(n))
 	}
 	if _, ok := a.RemovedNode(id); ok {
 		return done(id)

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -145,7 +146,7 @@ func randomPlan(r *rapid.T, v *state.View) *tandemv1.ApplyPlan {
 		members = 1
 	}
 	alloc.Members = places(r, members, free, blind)
-	return &tandemv1.ApplyPlan{Allocations: []*tandemv1.Allocation{alloc}, PendingReasons: map[string]string{"trial-1": "waits", "trial-2": "waits"}}
+	return &tandemv1.ApplyPlan{Allocations: []*tandemv1.Allocation{alloc}}
 }
 
 // places draws slots, free ones unless blind.
@@ -284,7 +285,7 @@ func TestInvariants(t *testing.T) {
 			for _, a := range after.Allocations() {
 				seen(reached, a)
 			}
-			if result.GetRefusal() != 0 && (result.GetMessage() == "" && result.GetWhy().GetCode() == 0 || changed(before, after, cmd.GetRequestId() != "")) {
+			if result.GetRefusal() != 0 && (say.Reason(result.GetWhy(), say.CLI) == "" || changed(before, after, cmd.GetRequestId() != "")) {
 				r.Fatalf("refusal %v says nothing or has changed the state", result)
 			}
 		}
@@ -363,7 +364,7 @@ func sound(r *rapid.T, before, after *state.View) {
 		if j.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
 			continue
 		}
-		if int32(j.GetState()) != int32(t.GetState()) || j.GetReason() == "" || state.JobFinal(j.GetState()) != (j.GetFinishedAt() != nil) {
+		if int32(j.GetState()) != int32(t.GetState()) || say.Reason(j.GetWhy(), say.CLI) == "" || state.JobFinal(j.GetState()) != (j.GetFinishedAt() != nil) {
 			r.Fatalf("job %v does not follow its trial %v", j, t)
 		}
 		if t.GetRestartsInRow() > 3 { // of all there may be more: those before it got on

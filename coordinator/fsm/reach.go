@@ -39,8 +39,7 @@ func (a *applier) part(alloc *tandemv1.Allocation, n *tandemv1.Node, other strin
 	}
 	u.Times, u.Until, u.Filtered = times+1, timestamppb.New(a.now.AsTime().Add(pause)), filtered
 	a.Put(n)
-	what, advice := state.Cut(n, o)
-	a.event(warning, "node", n.GetId(), "", "%s No job has workers on both for %v; %s.", sentence(what), pause, advice)
+	a.record(warning, tandemv1.Event_TYPE_NODES_PARTED, aboutNode(n), state.Cut(n, o), "pause", pause)
 }
 
 // reach notes that the nodes of a group that was formed reach each other.
@@ -63,7 +62,7 @@ func (a *applier) reach(alloc *tandemv1.Allocation) {
 		n = state.Clone(n)
 		n.Unreachable = reached
 		a.Put(n)
-		a.event(info, "node", n.GetId(), "", "Node %s reaches the other nodes of its job again.", nodeName(n))
+		a.record(info, tandemv1.Event_TYPE_NODES_REACHED, aboutNode(n), nil)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 )
 
 // TestDoorsOfEngines: where an engine can be knocked at is passed on to the other nodes of its group; when one that did not get through
@@ -26,9 +27,9 @@ func TestDoorsOfEngines(t *testing.T) {
 	apply(`5 node-a apply_reports {"node_id": "node-a", "incarnation": 1, "reports": [{"engine_id": "alloc-1/0", "generation": 1, "broken": {"message": "x", "unreachable": ["node-b"], "filtered": ["node-b"]}}]}`)
 	var events strings.Builder
 	for _, e := range s.View().Events(10) {
-		events.WriteString(e.GetMessage() + "\n")
+		events.WriteString(say.Event(e, say.Plain) + "\n")
 	}
-	const want = "Nodes a and b reach each other's agents, but not each other's engines. No job has workers on both for 1m0s; let TCP through between them, both ways, on the ports that sysctl net.ipv4.ip_local_port_range shows there"
+	const want = "Nodes a and b reach each other's agents, but not each other's engines: let TCP through between them, both ways, on the ports that sysctl net.ipv4.ip_local_port_range shows there (32768 to 60999 unless somebody changed it). No job has workers on both for 1m0s."
 	if !strings.Contains(events.String(), want) {
 		t.Errorf("no event says which ports to open:\n%s", &events)
 	}

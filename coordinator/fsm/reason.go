@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -49,7 +51,43 @@ func written(value any) string {
 	return fmt.Sprint(value)
 }
 
-// refuseFor is the result of a command that was not applied.
-func refuseFor(kind tandemv1.RefusalCode, code tandemv1.Reason_Code, pairs ...any) *tandemv1.Result {
+// words are somebody else's, word for word; nil when there are none.
+func words(text string) *tandemv1.Reason {
+	if text == "" {
+		return nil
+	}
+	return reason(tandemv1.Reason_CODE_TEXT, "text", text)
+}
+
+// given is a reason that may have been given as text alone, by a program or in a row of the time before codes; nil: there is none.
+func given(why *tandemv1.Reason, text string) *tandemv1.Reason {
+	if why.GetCode() != tandemv1.Reason_CODE_UNSPECIFIED {
+		return why
+	}
+	return words(text)
+}
+
+func sameReason(a, b *tandemv1.Reason) bool { return proto.Equal(a, b) }
+
+// answer is what stands in a result for a part that was refused for a reason; nil: it was not.
+func answer(why *tandemv1.Reason) *tandemv1.Reason {
+	if why == nil {
+		return &tandemv1.Reason{}
+	}
+	return why
+}
+
+// missing is the first of several fields that is empty; they come in pairs of name and value.
+func missing(pairs ...string) string {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			return pairs[i]
+		}
+	}
+	return ""
+}
+
+// refuse is the result of a command that was not applied.
+func refuse(kind tandemv1.RefusalCode, code tandemv1.Reason_Code, pairs ...any) *tandemv1.Result {
 	return &tandemv1.Result{Refusal: kind, Why: reason(code, pairs...)}
 }

@@ -1,8 +1,6 @@
 package fsm
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 
 	"tandem.dev/coordinator/state"
@@ -14,22 +12,18 @@ import (
 func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) *tandemv1.Result {
 	alloc, ok := a.Allocation(c.GetAllocationId())
 	if !ok || alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN {
-		return refuse(stale, "allocation %s trains nothing any more", c.GetAllocationId())
+		return refuse(stale, tandemv1.Reason_CODE_ALLOCATION_OVER, "allocation", c.GetAllocationId())
 	}
 	if alloc.GetGeneration() != c.GetGeneration() {
-		return refuse(stale, "allocation %s is at generation %d, not %d", alloc.GetId(), alloc.GetGeneration(), c.GetGeneration())
+		return refuse(stale, tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", c.GetGeneration(), "allocation", alloc.GetId(), "current", alloc.GetGeneration())
 	}
-	for _, check := range []func(*tandemv1.Allocation, *tandemv1.ReformAllocation) string{checkLose, a.checkForm, a.checkAdd} {
-		if why := check(alloc, c); why != "" {
-			return refuse(stale, "%s", why)
+	for _, check := range []func(*tandemv1.Allocation, *tandemv1.ReformAllocation) *tandemv1.Reason{checkLose, a.checkForm, a.checkAdd} {
+		if why := check(alloc, c); why != nil {
+			return &tandemv1.Result{Refusal: stale, Why: why}
 		}
 	}
-	causes := map[string][]int32{}
-	for _, l := range c.GetLose() {
-		causes[l.GetReason()] = append(causes[l.GetReason()], l.GetNumber())
-	}
-	for _, cause := range slices.Sorted(maps.Keys(causes)) {
-		a.loseMembers(alloc, causes[cause], cause, a.blame(alloc))
+	for _, l := range byCause(c.GetLose()) {
+		a.loseMembers(alloc, l.numbers, l.cause, a.blame(alloc))
 		if alloc, ok = a.Allocation(c.GetAllocationId()); !ok {
 			return done(c.GetAllocationId())
 		}
@@ -41,10 +35,37 @@ func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) *tandemv1.Resul
 		a.stopGroup(c)
 	}
 	a.add(c)
-	if t, _ := a.Trial(alloc.GetTrialId()); c.GetReason() != "" && len(c.GetForm()) == 0 && !c.GetStop() && !alloc.GetStopping() {
-		a.explain(t, sentence(c.GetReason()))
+	if t, _ := a.Trial(alloc.GetTrialId()); whyOf(c) != nil && len(c.GetForm()) == 0 && !c.GetStop() && !alloc.GetStopping() {
+		a.explain(t, whyOf(c))
 	}
 	return done(c.GetAllocationId())
+}
+
+// losses are members that are lost for one cause.
+type losses struct {
+	cause   *tandemv1.Reason
+	numbers []int32
+}
+
+// byCause puts together what is lost for one cause, in the order in which the causes come first.
+func byCause(lost []*tandemv1.LostMember) (all []losses) {
+	for _, l := range lost {
+		cause := given(l.GetWhy(), l.GetReason())
+		i := slices.IndexFunc(all, func(o losses) bool { return sameReason(o.cause, cause) })
+		if i < 0 {
+			i, all = len(all), append(all, losses{cause: cause})
+		}
+		all[i].numbers = append(all[i].numbers, l.GetNumber())
+	}
+	return all
+}
+
+// whyOf is why the leader changes an allocation; nil: it has not said so.
+func whyOf(c *tandemv1.ReformAllocation) *tandemv1.Reason { return given(c.GetWhy(), c.GetReason()) }
+
+// changed refuses a decision that no longer fits its allocation; what is a keyword.
+func changed(alloc *tandemv1.Allocation, what string, pairs ...any) *tandemv1.Reason {
+	return reason(tandemv1.Reason_CODE_ALLOCATION_CHANGED, append(pairs, "allocation", alloc.GetId(), "what", what)...)
 }
 
 // blame is whose fault it is that the leader takes members for lost: never that of the training. One that is silent may hang, or its
@@ -57,27 +78,27 @@ func (a *applier) blame(alloc *tandemv1.Allocation) fault {
 	return ofMachine
 }
 
-// checkLose says why members cannot be taken for lost; empty when they can.
-func checkLose(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) string {
+// checkLose says why members cannot be taken for lost; nil when they can.
+func checkLose(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *tandemv1.Reason {
 	seen := map[int32]bool{}
 	for _, l := range c.GetLose() {
 		m := state.Member(alloc, l.GetNumber())
 		if m == nil || seen[l.GetNumber()] || state.MemberEnded(m.GetState()) || m.GetState() == running && !alloc.GetBroken() {
-			return fmt.Sprintf("member %d of %s cannot be taken for lost any more", l.GetNumber(), alloc.GetId())
+			return changed(alloc, "not-lost", "member", l.GetNumber())
 		}
 		seen[l.GetNumber()] = true
 	}
-	return ""
+	return nil
 }
 
-// checkForm says why a generation cannot be made of these members, or cannot stop; empty when it can.
-func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) string {
+// checkForm says why a generation cannot be made of these members, or cannot stop; nil when it can.
+func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *tandemv1.Reason {
 	works := state.HasGroup(alloc) && !alloc.GetBroken()
 	if c.GetStop() && (alloc.GetStopping() && works || !works && len(c.GetForm()) == 0) {
-		return "there is no process group to stop, or it stops already"
+		return changed(alloc, "not-stoppable")
 	}
 	if len(c.GetForm()) == 0 {
-		return ""
+		return nil
 	}
 	lost := map[int32]bool{}
 	for _, l := range c.GetLose() {
@@ -87,7 +108,7 @@ func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 	for _, number := range c.GetForm() {
 		m := state.Member(alloc, number)
 		if m == nil || seen[number] || lost[number] || m.GetState() != ready && m.GetState() != running && m.GetState() != broken {
-			return fmt.Sprintf("member %d of %s cannot have part in a process group now", number, alloc.GetId())
+			return changed(alloc, "not-ready", "member", number)
 		}
 		seen[number] = true
 		if state.HoldsState(m) {
@@ -97,15 +118,15 @@ func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 	for _, m := range alloc.GetMembers() {
 		switch {
 		case m.GetState() == finished:
-			return fmt.Sprintf("member %d of %s has finished", m.GetNumber(), alloc.GetId())
+			return changed(alloc, "finished", "member", m.GetNumber())
 		case m.GetState() == running && alloc.GetBroken() && !lost[m.GetNumber()]:
-			return fmt.Sprintf("member %d of %s has not said yet that its group broke", m.GetNumber(), alloc.GetId())
+			return changed(alloc, "silent", "member", m.GetNumber())
 		}
 	}
 	return a.checkSize(alloc, c, works, survivors)
 }
 
-func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation, works bool, survivors int) string {
+func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation, works bool, survivors int) *tandemv1.Reason {
 	j, _ := a.Job(alloc.GetJobId())
 	workers, n := state.WorkersOf(j), len(c.GetForm())
 	same := works && survivors == n && len(state.MembersIn(alloc, running)) == n && alloc.GetRelay() == c.GetRelay()
@@ -115,30 +136,30 @@ func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 	}
 	switch {
 	case !alloc.GetBroken() && alloc.GetStopping():
-		return "it stops already"
+		return changed(alloc, "stopping")
 	case works && (alloc.GetFormedStep() < 0 || len(state.MembersIn(alloc, stopped)) > 0):
-		return "the committed group is not formed yet, or its ranks have stopped"
+		return changed(alloc, "not-formed")
 	case works && c.GetStop():
-		return "a group that works stops as it is"
+		return changed(alloc, "works")
 	case state.HasGroup(alloc) && survivors == 0:
-		return "nobody is left who has the state of the training"
+		return changed(alloc, "no-state-left")
 	case same:
-		return "the next group would be the committed one"
+		return changed(alloc, "same-group")
 	case c.GetRelay() && (!works || c.GetStop()):
-		return "only a group that works hands its state on"
+		return changed(alloc, "relay-without-group")
 	case n > most || n < workers.Min && !c.GetStop() && !alloc.GetStopping():
-		return fmt.Sprintf("%d ranks are not between %d and %d", n, workers.Min, workers.Max)
+		return reason(tandemv1.Reason_CODE_OUT_OF_RANGE, "noun", "allocation", "field", "ranks", "min", workers.Min, "max", workers.Max, "given", n)
 	}
-	return ""
+	return nil
 }
 
-// checkAdd says why members cannot be added; empty when they can.
-func (a *applier) checkAdd(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) string {
+// checkAdd says why members cannot be added; nil when they can.
+func (a *applier) checkAdd(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *tandemv1.Reason {
 	if len(c.GetAdd()) == 0 {
-		return ""
+		return nil
 	}
 	if alloc.GetStopping() || c.GetStop() || len(state.MembersIn(alloc, finished, stopped)) > 0 {
-		return fmt.Sprintf("allocation %s ends", alloc.GetId())
+		return changed(alloc, "ends")
 	}
 	j, _ := a.Job(alloc.GetJobId())
 	return a.checkPlaces(c.GetAdd(), j)
@@ -148,7 +169,7 @@ func (a *applier) checkAdd(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocat
 func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) bool {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
-	if a.endIdle(t, j, "") {
+	if a.endIdle(t, j, nil) {
 		return false
 	}
 	alloc = state.Clone(alloc)
@@ -186,20 +207,16 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 		switch {
 		case alloc.GetStopping():
 		case alloc.GetRelay():
-			t.Reason = "Hands the state of the training on to other nodes: " + c.GetReason() + "."
+			t.Why, t.Reason = reasonFrom(whyOf(c), tandemv1.Reason_CODE_RELAYING), ""
 		default:
-			t.Reason = fmt.Sprintf("Trains on %s.", count(len(ranks), "rank"))
+			t.Why, t.Reason = reason(tandemv1.Reason_CODE_TRAINING, "ranks", len(ranks)), ""
 		}
 	})
-	why := ""
-	if c.GetReason() != "" {
-		why = ": " + c.GetReason()
-	}
-	what := "trains"
+	what := tandemv1.Event_TYPE_GROUP_COMMITTED
 	if alloc.GetRelay() {
-		what = "passes its state along"
+		what = tandemv1.Event_TYPE_GROUP_RELAYING
 	}
-	a.trialEvent(info, j, t, "%s on %s with %s (generation %d)%s", what, a.places(ranks), count(len(ranks), "rank"), alloc.GetGeneration(), why)
+	a.trialEvent(info, what, j, t, whyOf(c), "nodes", a.places(ranks), "ranks", len(ranks), "generation", alloc.GetGeneration())
 	return true
 }
 
@@ -214,8 +231,8 @@ func (a *applier) stopGroup(c *tandemv1.ReformAllocation) {
 	a.Put(alloc)
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
-	a.explain(t, "Stops with a checkpoint: "+c.GetReason()+".")
-	a.trialEvent(warning, j, t, "stops with a checkpoint and waits for slots: %s", c.GetReason())
+	a.explain(t, reasonFrom(whyOf(c), tandemv1.Reason_CODE_STOPPING_FOR))
+	a.trialEvent(warning, tandemv1.Event_TYPE_GROUP_STOPPING, j, t, whyOf(c))
 }
 
 // add gives an allocation its new members.
@@ -229,5 +246,5 @@ func (a *applier) add(c *tandemv1.ReformAllocation) {
 	a.Put(alloc)
 	j, _ := a.Job(alloc.GetJobId())
 	t, _ := a.Trial(alloc.GetTrialId())
-	a.trialEvent(info, j, t, "prepares %s more on %s", count(len(c.GetAdd()), "worker"), a.places(c.GetAdd()))
+	a.trialEvent(info, tandemv1.Event_TYPE_WORKERS_ADDED, j, t, nil, "workers", len(c.GetAdd()), "nodes", a.places(c.GetAdd()))
 }

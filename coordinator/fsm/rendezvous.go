@@ -13,14 +13,14 @@ const (
 
 func (a *applier) putRendezvous(c *tandemv1.PutRendezvous) *tandemv1.Result {
 	if n := len(c.GetKey()); n == 0 || n > rendezvousKeyLimit {
-		return refuse(invalid, "a key of %d bytes, it must have 1 to %d", n, rendezvousKeyLimit)
+		return refuse(invalid, tandemv1.Reason_CODE_OUT_OF_RANGE, "noun", "rendezvous key", "field", "length", "min", 1, "max", rendezvousKeyLimit, "given", n)
 	}
 	if n := len(c.GetValue()); n > rendezvousValueLimit {
-		return refuse(invalid, "a value of %d bytes, the limit is %d", n, rendezvousValueLimit)
+		return refuse(invalid, tandemv1.Reason_CODE_OUT_OF_RANGE, "noun", "rendezvous value", "field", "length", "min", 0, "max", rendezvousValueLimit, "given", n)
 	}
 	alloc, ok := a.Allocation(c.GetAllocationId())
 	if !ok || alloc.GetGeneration() != c.GetGeneration() {
-		return refuse(stale, "generation %d is not the committed one of allocation %s; wait for the next, or end the engine", c.GetGeneration(), c.GetAllocationId())
+		return refuse(stale, tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", c.GetGeneration(), "allocation", c.GetAllocationId())
 	}
 	id := state.RendezvousID(alloc.GetId(), alloc.GetGeneration(), c.GetKey())
 	a.Put(&tandemv1.RendezvousEntry{Id: id, AllocationId: alloc.GetId(), Value: c.GetValue()})

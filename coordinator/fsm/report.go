@@ -1,15 +1,11 @@
 package fsm
 
 import (
-	"fmt"
 	"slices"
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
-
-// Over is the refusal of a report whose engine should not be there any more.
-const Over = "the engine is not wanted any more; end it"
 
 func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 	if removed, ok := a.RemovedNode(c.GetNodeId()); ok {
@@ -17,10 +13,10 @@ func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 	}
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, "node %s is not there; open a new session", c.GetNodeId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if c.GetIncarnation() != n.GetIncarnation() {
-		return refuse(stale, "a report of incarnation %d of node %s, which is at %d; end this session", c.GetIncarnation(), nodeName(n), n.GetIncarnation())
+		return refuse(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(n), "current", n.GetIncarnation(), "given", c.GetIncarnation())
 	}
 	result := done(n.GetId())
 	for i, r := range c.GetReports() {
@@ -29,7 +25,7 @@ func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 			id = c.GetIds()[i]
 		}
 		a.seq = 0
-		result.PartRefusals = append(result.PartRefusals, a.report(n, r, id))
+		result.PartWhys = append(result.PartWhys, answer(a.report(n, r, id)))
 		result.Seqs = append(result.Seqs, a.seq)
 	}
 	if !slices.ContainsFunc(result.GetSeqs(), func(seq int64) bool { return seq != 0 }) {
@@ -41,24 +37,24 @@ func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 	return result
 }
 
-// report takes one report and says why it was refused; empty when it was taken. id is for the checkpoint it commits. What a
+// report takes one report and says why it was refused; nil when it was taken. id is for the checkpoint it commits. What a
 // member says is taken whatever generation it is from: one that was removed is refused.
-func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) string {
+func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) *tandemv1.Reason {
 	allocID, number, ok := state.ParseEngineID(r.GetEngineId())
 	if !ok {
 		return a.replicaReport(n, r)
 	}
 	if a.knownReport(r) {
-		return ""
+		return nil
 	}
 	alloc, _ := a.Allocation(allocID)
 	m := state.Member(alloc, number)
 	if m == nil {
 		a.seq = a.answerOf(allocID, r)
-		return Over
+		return reason(tandemv1.Reason_CODE_ENGINE_OVER)
 	}
 	if m.GetNodeId() != n.GetId() {
-		return fmt.Sprintf("member %d of allocation %s is not on node %s; end the engine", number, allocID, nodeName(n))
+		return reason(tandemv1.Reason_CODE_ENGINE_ELSEWHERE, "member", number, "allocation", allocID, "node", nodeName(n))
 	}
 	t, _ := a.Trial(alloc.GetTrialId())
 	switch body := r.GetReport().(type) {
@@ -76,7 +72,7 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 		a.evaluated(t, body.Evaluation)
 	case *tandemv1.EngineReport_Finished:
 		if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_TRAIN && !state.HasGroup(alloc) {
-			return "nothing was trained yet; end the engine"
+			return reason(tandemv1.Reason_CODE_NOTHING_TRAINED)
 		}
 		a.foundByReplay(alloc.GetJobId(), body.Finished.GetReplay())
 		a.memberEnds(alloc, m, finished)
@@ -90,9 +86,9 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 	case *tandemv1.EngineReport_Version:
 		return a.versionSaved(alloc, body.Version)
 	default:
-		return "the report says nothing; run the same version on agents and coordinators"
+		return reason(tandemv1.Reason_CODE_REPORT_UNKNOWN)
 	}
-	return ""
+	return nil
 }
 
 // checkpointGeneration is the generation a checkpoint was written as.
@@ -113,7 +109,7 @@ func (a *applier) note(t *tandemv1.Trial, n *tandemv1.EngineNote) {
 	if t.GetNumber() > 0 && level == info {
 		return
 	}
-	a.event(level, "job", j.GetId(), j.GetId(), "Job %s: %s", label(j), sentence(n.GetMessage()))
+	a.trialEvent(level, tandemv1.Event_TYPE_JOB_NOTE, j, t, nil, "text", n.GetMessage())
 }
 
 // knownReport says whether a report that leaves a row behind was taken before, maybe by a generation that is over.
@@ -132,11 +128,11 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 	if state.MemberEnded(m.GetState()) {
 		return // it had done its work
 	}
-	message := failureText(m, n, f)
+	cause := engineFailed(m, n, f.GetMessage())
 	t, _ := a.Trial(alloc.GetTrialId())
 	if f.GetNodeFault() {
-		a.nodeFails(n, f.GetMessage())
-		a.loseMembers(alloc, []int32{m.GetNumber()}, message, ofNode)
+		a.nodeFails(n, words(f.GetMessage()))
+		a.loseMembers(alloc, []int32{m.GetNumber()}, cause, ofNode)
 		return
 	}
 	diverged := f.GetDiverged() && t.GetNumber() > 0 // the search knows what to do then, better than another attempt
@@ -145,25 +141,21 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 			t = state.CopyTrial(t)
 			t.Diverged = true
 		}
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, sentence(message))
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, cause)
 		return
 	}
 	blame := ofEngine
 	if f.GetNodeStopping() || f.GetHung() && state.HasGroup(alloc) && alloc.GetWorldSize() > 1 {
 		blame = ofMachine
 	}
-	a.loseMembers(alloc, []int32{m.GetNumber()}, message, blame)
+	a.loseMembers(alloc, []int32{m.GetNumber()}, cause, blame)
 }
 
-// failureText says for people which engine failed and how.
-func failureText(m *tandemv1.Member, n *tandemv1.Node, f *tandemv1.EngineFailed) string {
-	return fmt.Sprintf("%s on %s: %s", memberText(m), nodeName(n), f.GetMessage())
-}
-
-// memberText says for people which member that is.
-func memberText(m *tandemv1.Member) string {
-	if !state.InGroup(m) {
-		return "A worker"
+// engineFailed says which engine failed and how, in its own words.
+func engineFailed(m *tandemv1.Member, n *tandemv1.Node, text string) *tandemv1.Reason {
+	r := reason(tandemv1.Reason_CODE_ENGINE_FAILED, "node", nodeName(n), "node_id", n.GetId(), "text", text)
+	if state.InGroup(m) {
+		r.Args["rank"] = written(m.GetRank())
 	}
-	return fmt.Sprintf("Rank %d", m.GetRank())
+	return r
 }

@@ -22,7 +22,7 @@ func repeated(before *tandemv1.RequestRecord, kind string, index uint64) *tandem
 	if before.GetCommand() == kind {
 		return before.GetResult()
 	}
-	r := refuse(invalid, "request id %q was used before, for %s: use a new one for each request, and the same one only to repeat it", before.GetRequestId(), before.GetCommand())
+	r := refuse(invalid, tandemv1.Reason_CODE_REQUEST_ID_REUSED, "request", before.GetRequestId(), "command", before.GetCommand())
 	r.Index = index
 	return r
 }
@@ -44,7 +44,7 @@ func (a *applier) expire(c *tandemv1.Expire) *tandemv1.Result {
 		for _, t := range a.AllTokens() {
 			if ended(t.GetExpiresAt(), before) {
 				a.Delete(t)
-				a.event(info, "token", t.GetId(), "", "Token %s has ended.", t.GetName())
+				a.record(info, tandemv1.Event_TYPE_TOKEN_EXPIRED, aboutToken(t), nil)
 			}
 		}
 	}

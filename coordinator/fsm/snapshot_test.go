@@ -65,7 +65,7 @@ func sample(t testing.TB) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := m.Apply(entry(t, uint64(i+1), cmd)).(*tandemv1.Result); r.GetRefusal() != 0 || len(r.GetPartRefusals()) > 0 && r.GetPartRefusals()[0] != "" {
+		if r := m.Apply(entry(t, uint64(i+1), cmd)).(*tandemv1.Result); r.GetRefusal() != 0 || len(r.GetPartWhys()) > 0 && r.GetPartWhys()[0].GetCode() != 0 {
 			t.Fatalf("%s: %v", line, r)
 		}
 	}

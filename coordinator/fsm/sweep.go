@@ -1,8 +1,6 @@
 package fsm
 
 import (
-	"fmt"
-
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/state"
@@ -13,27 +11,32 @@ func (a *applier) createSweep(c *tandemv1.CreateJob) *tandemv1.Result {
 	if r := a.checkSweep(c); r != nil {
 		return r
 	}
-	j := a.newJob(c.GetJob(), "The search begins.")
+	j := a.newJob(c.GetJob(), reason(tandemv1.Reason_CODE_SEARCH_STARTING))
 	a.Put(j)
 	given := state.Clone(c.GetSweep())
 	a.Put(&tandemv1.Sweep{
 		Id: j.GetId(), MaxTrials: given.GetMaxTrials(), Deadline: given.GetDeadline(), Prior: given.GetPrior(), Parameters: given.GetParameters(),
 	})
 	a.happened(j.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Begun{Begun: &tandemv1.SweepBegun{}}}, nil)
-	a.jobEvent(info, j, "was submitted by %s", j.GetSubmittedBy())
+	a.jobEvent(info, tandemv1.Event_TYPE_JOB_SUBMITTED, j, nil, "by", j.GetSubmittedBy())
 	return done(j.GetId())
 }
 
 func (a *applier) checkSweep(c *tandemv1.CreateJob) *tandemv1.Result {
 	j := c.GetJob()
 	if j.GetId() == "" {
-		return refuse(invalid, "a job needs an id")
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "id")
 	}
 	if _, ok := a.Job(j.GetId()); ok {
-		return refuse(exists, "job %s is there already; submit with a new id", j.GetId())
+		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "job", "name", j.GetId())
 	}
-	if c.GetTrial() != nil || c.GetSweep().GetMaxTrials() < 1 || j.GetSpec().GetSearch() == nil {
-		return refuse(invalid, "a job of kind sweep needs what to search and a number of trials, and makes them itself")
+	switch {
+	case c.GetTrial() != nil:
+		return refuse(invalid, tandemv1.Reason_CODE_SWEEP_MAKES_TRIALS)
+	case c.GetSweep().GetMaxTrials() < 1:
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "sweep", "field", "max_trials")
+	case j.GetSpec().GetSearch() == nil:
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "sweep", "field", "search")
 	}
 	return a.checkTraining(j.GetSpec())
 }
@@ -120,10 +123,9 @@ func waits(t *tandemv1.Trial) bool {
 // reached lets a trial wait for the search.
 func (a *applier) reached(t *tandemv1.Trial) {
 	a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_REACHED)
-	at := a.resumePoint(t)
+	why := reason(tandemv1.Reason_CODE_WAITS_FOR_SEARCH, a.resumePoint(t)...)
 	a.change(t, true, func(t *tandemv1.Trial) {
-		t.State = tandemv1.TrialState_TRIAL_STATE_PAUSED
-		t.Reason = "Waits for the search at " + at + "."
+		t.State, t.Why, t.Reason = tandemv1.TrialState_TRIAL_STATE_PAUSED, why, ""
 	})
 }
 
@@ -183,9 +185,9 @@ func (a *applier) exhaustSweep(c *tandemv1.ExhaustSweep) *tandemv1.Result {
 	case s.GetExhausted():
 		return done(s.GetId())
 	}
-	a.happened(s.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Exhausted{Exhausted: &tandemv1.SweepExhausted{Reason: c.GetReason()}}},
+	a.happened(s.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Exhausted{Exhausted: &tandemv1.SweepExhausted{Why: given(c.GetWhy(), c.GetReason())}}},
 		func(s *tandemv1.Sweep) { s.Exhausted = true })
-	a.jobEvent(warning, j, "has come to a limit: %s", c.GetReason())
+	a.jobEvent(warning, tandemv1.Event_TYPE_SWEEP_EXHAUSTED, j, given(c.GetWhy(), c.GetReason()))
 	return done(s.GetId())
 }
 
@@ -193,11 +195,11 @@ func (a *applier) exhaustSweep(c *tandemv1.ExhaustSweep) *tandemv1.Result {
 func (a *applier) openSweep(id string) (*tandemv1.Sweep, *tandemv1.Job, *tandemv1.Result) {
 	s, ok := a.Sweep(id)
 	if !ok {
-		return nil, nil, refuse(notFound, "sweep %q is not there; see what is with: tandem list", id)
+		return nil, nil, refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", id)
 	}
 	j, _ := a.Job(id)
 	if state.JobFinal(j.GetState()) {
-		return s, j, refuse(precondition, "sweep %s has ended (%s)", label(j), stateWord(j.GetState()))
+		return s, j, refuse(precondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "sweep", "name", label(j), "state", stateWord(j.GetState()))
 	}
 	return s, j, nil
 }
@@ -206,29 +208,29 @@ func (a *applier) openSweep(id string) (*tandemv1.Sweep, *tandemv1.Job, *tandemv
 func (a *applier) extendSweep(c *tandemv1.ExtendSweep) *tandemv1.Result {
 	s, ok := a.Sweep(c.GetSweepId())
 	if !ok {
-		return refuse(notFound, "sweep %q is not there; see what is with: tandem list", c.GetSweepId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", c.GetSweepId())
 	}
 	j, _ := a.Job(s.GetId())
 	switch {
 	case state.JobFinal(j.GetState()) && j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED:
-		return refuse(precondition, "sweep %s has ended (%s) and cannot go on; submit another with search.warm_start: %s", label(j), stateWord(j.GetState()), j.GetId())
+		return refuse(precondition, tandemv1.Reason_CODE_SWEEP_ENDED, "name", label(j), "state", stateWord(j.GetState()), "job", j.GetId())
 	case s.GetExhausted():
-		return refuse(precondition, "sweep %s has used up its deadline or its gpu_hours, which do not grow; submit another with search.warm_start: %s", label(j), j.GetId())
+		return refuse(precondition, tandemv1.Reason_CODE_SWEEP_EXHAUSTED, "name", label(j), "job", j.GetId())
 	case a.publishesBest(s.GetId()):
-		return refuse(precondition, "sweep %s is publishing its best trial; extend it when that is done", label(j))
+		return refuse(precondition, tandemv1.Reason_CODE_SWEEP_PUBLISHES, "name", label(j))
 	case c.GetMaxTrials() <= s.GetMaxTrials():
-		return refuse(invalid, "sweep %s may make %d trials already; say more", label(j), s.GetMaxTrials())
+		return refuse(invalid, tandemv1.Reason_CODE_SWEEP_TRIALS, "name", label(j), "trials", s.GetMaxTrials())
 	}
 	a.happened(s.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Extended{Extended: &tandemv1.SweepExtended{MaxTrials: c.GetMaxTrials()}}},
 		func(s *tandemv1.Sweep) {
-			s.MaxTrials, s.Finished, s.Failed, s.Reason = c.GetMaxTrials(), false, false, ""
+			s.MaxTrials, s.Finished, s.Failed, s.Why, s.Reason = c.GetMaxTrials(), false, false, nil, ""
 		})
 	if state.JobFinal(j.GetState()) {
 		j = state.Clone(j)
-		j.State, j.Reason, j.FinishedAt = tandemv1.JobState_JOB_STATE_PENDING, "Goes on.", nil
+		j.State, j.Why, j.Reason, j.FinishedAt = tandemv1.JobState_JOB_STATE_PENDING, reason(tandemv1.Reason_CODE_SWEEP_RESUMED), "", nil
 		a.Put(j)
 	}
-	a.jobEvent(info, j, "may make %d trials, as %s asked", c.GetMaxTrials(), a.who())
+	a.jobEvent(info, tandemv1.Event_TYPE_SWEEP_EXTENDED, j, nil, "trials", c.GetMaxTrials(), "by", a.actor)
 	a.followTrials(j.GetId())
 	return done(j.GetId())
 }
@@ -246,17 +248,17 @@ func (a *applier) publishesBest(id string) bool {
 func (a *applier) stopSweepTrial(c *tandemv1.StopSweepTrial) *tandemv1.Result {
 	s, ok := a.Sweep(c.GetSweepId())
 	if !ok {
-		return refuse(notFound, "sweep %q is not there; see what is with: tandem list", c.GetSweepId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", c.GetSweepId())
 	}
 	t, ok := a.TrialNumber(s.GetId(), c.GetTrial())
 	switch {
 	case !ok:
-		return refuse(notFound, "sweep %s has no trial %d; see those it has with: tandem sweep trials %s", s.GetId(), c.GetTrial(), s.GetId())
+		return refuse(notFound, tandemv1.Reason_CODE_TRIAL_UNKNOWN, "job", s.GetId(), "trial", c.GetTrial())
 	case t.GetState() == tandemv1.TrialState_TRIAL_STATE_STOPPED:
 		return done(t.GetId())
 	case state.TrialFinal(t.GetState()):
-		return refuse(precondition, "trial %d has ended already (%s)", t.GetNumber(), state.TrialWord(t.GetState()))
+		return refuse(precondition, tandemv1.Reason_CODE_TRIAL_ENDED, "trial", t.GetNumber(), "state", state.TrialWord(t.GetState()))
 	}
-	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_STOPPED, fmt.Sprintf("Stopped by %s.", a.who()))
+	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_STOPPED, reason(tandemv1.Reason_CODE_STOPPED, "by", a.actor))
 	return done(t.GetId())
 }

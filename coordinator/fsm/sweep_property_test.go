@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -210,7 +211,7 @@ func TestSweepInvariants(t *testing.T) {
 				j, _ := after.Job(sw.GetId())
 				reached[j.GetState().String()]++
 			}
-			if result.GetRefusal() != 0 && (result.GetMessage() == "" && result.GetWhy().GetCode() == 0 || changed(before, after, false)) {
+			if result.GetRefusal() != 0 && (say.Reason(result.GetWhy(), say.CLI) == "" || changed(before, after, false)) {
 				r.Fatalf("refusal %v says nothing or has changed the state", result)
 			}
 			if cmd.GetApplyReports() != nil && !cmd.GetApplyReports().GetLeaving() {
@@ -336,7 +337,7 @@ func soundSweepJob(r *rapid.T, v *state.View, s *tandemv1.Sweep, trials []*tande
 		if t.GetNumber() == 0 && t.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 			r.Fatalf("trial %v has no number", t)
 		}
-		if c, ok := v.Checkpoint(t.GetStartCheckpointId()); t.GetStartCheckpointId() != "" && !state.TrialFinal(t.GetState()) && t.GetLatestCheckpointId() == "" && (!ok || v.CheckpointNeed(c) == "") {
+		if c, ok := v.Checkpoint(t.GetStartCheckpointId()); t.GetStartCheckpointId() != "" && !state.TrialFinal(t.GetState()) && t.GetLatestCheckpointId() == "" && (!ok || v.CheckpointNeed(c) == nil) {
 			r.Fatalf("trial %v begins from a checkpoint that may be deleted", t)
 		}
 	}
@@ -359,7 +360,7 @@ func soundSweepJob(r *rapid.T, v *state.View, s *tandemv1.Sweep, trials []*tande
 	switch {
 	case completed && !s.GetFinished():
 		r.Fatalf("job %v has ended before its search", j)
-	case state.JobFinal(j.GetState()) != (j.GetFinishedAt() != nil) || j.GetReason() == "":
+	case state.JobFinal(j.GetState()) != (j.GetFinishedAt() != nil) || say.Reason(j.GetWhy(), say.CLI) == "":
 		r.Fatalf("job %v has no reason, or no end", j)
 	case running && j.GetState() != tandemv1.JobState_JOB_STATE_RUNNING && counted(trials) > 0, j.GetState() == tandemv1.JobState_JOB_STATE_RUNNING && !running:
 		r.Fatalf("job %v does not follow its trials", j)

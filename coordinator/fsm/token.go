@@ -9,37 +9,37 @@ import (
 
 func (a *applier) putToken(c *tandemv1.PutToken) *tandemv1.Result {
 	want := c.GetToken()
-	if want.GetId() == "" || want.GetName() == "" || want.GetSha256() == "" || want.GetRole() == "" {
-		return refuse(invalid, "a token needs an id, a name, a role and the hash of its secret")
+	if field := missing("id", want.GetId(), "name", want.GetName(), "sha256", want.GetSha256(), "role", want.GetRole()); field != "" {
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "token", "field", field)
 	}
 	if _, ok := a.Token(want.GetId()); ok {
-		return refuse(exists, "token %s is there already", want.GetId())
+		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "token", "name", want.GetId())
 	}
 	if former, ok := a.TokenNamed(want.GetName()); ok && a.spent(former) {
 		a.Delete(former) // nobody can use it any more: its name is free
 	} else if ok {
-		return refuse(exists, "a token named %q is there already; choose another name or revoke it first", want.GetName())
+		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "token", "name", want.GetName())
 	}
 	if _, ok := a.TokenBySHA256(want.GetSha256()); ok {
-		return refuse(exists, "a token with this secret is there already")
+		return refuse(exists, tandemv1.Reason_CODE_TOKEN_SECRET_TAKEN)
 	}
 	t := state.Clone(want)
 	t.CreatedAt = a.now
 	a.Put(t)
-	a.event(info, "token", t.GetId(), "", "Token %s with role %s was made by %s.", t.GetName(), t.GetRole(), a.who())
+	a.record(info, tandemv1.Event_TYPE_TOKEN_CREATED, aboutToken(t), nil, "role", t.GetRole(), "by", a.actor)
 	return done(t.GetId())
 }
 
 func (a *applier) dropToken(c *tandemv1.DropToken) *tandemv1.Result {
 	t, ok := a.Token(c.GetTokenId())
 	if !ok {
-		return refuse(notFound, "token %q is not there; see what is with: tandem token list", c.GetTokenId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "token", "name", c.GetTokenId())
 	}
 	if lasting(t) && !slices.ContainsFunc(a.AllTokens(), func(o *tandemv1.Token) bool { return lasting(o) && o.GetId() != t.GetId() }) {
-		return refuse(precondition, "token %s is the last one with role admin that does not end; make another one first", t.GetName())
+		return refuse(precondition, tandemv1.Reason_CODE_TOKEN_LAST, "name", t.GetName())
 	}
 	a.Delete(t)
-	a.event(info, "token", t.GetId(), "", "Token %s was revoked by %s.", t.GetName(), a.who())
+	a.record(info, tandemv1.Event_TYPE_TOKEN_REVOKED, aboutToken(t), nil, "by", a.actor)
 	return done(t.GetId())
 }
 
@@ -49,13 +49,13 @@ func (a *applier) admitNode(c *tandemv1.AdmitNode) *tandemv1.Result {
 	t, ok := a.Token(c.GetTokenId())
 	switch {
 	case c.GetNodeId() == "":
-		return refuseFor(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "id")
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "id")
 	case !ok || !t.GetJoin():
-		return refuseFor(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "token", "name", c.GetTokenId())
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "token", "name", c.GetTokenId())
 	case ended(t.GetExpiresAt(), a.now):
-		return refuseFor(precondition, tandemv1.Reason_CODE_TOKEN_ENDED, "token", t.GetName(), "role", t.GetRole())
+		return refuse(precondition, tandemv1.Reason_CODE_TOKEN_ENDED, "token", t.GetName(), "role", t.GetRole())
 	case a.spent(t):
-		return refuseFor(precondition, tandemv1.Reason_CODE_TOKEN_USED_UP, "token", t.GetName(), "role", t.GetRole(), "nodes", t.GetUsed())
+		return refuse(precondition, tandemv1.Reason_CODE_TOKEN_USED_UP, "token", t.GetName(), "role", t.GetRole(), "nodes", t.GetUsed())
 	}
 	t = state.Clone(t)
 	t.Used++

@@ -1,9 +1,7 @@
 package fsm
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -32,50 +30,50 @@ func (a *applier) put(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial
 }
 
 // endTrial brings a trial to a final state and takes its slots away.
-func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, reason string) {
+func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, why *tandemv1.Reason) {
 	if t.GetNumber() > 0 && to != tandemv1.TrialState_TRIAL_STATE_CANCELLED {
 		a.hasEnded(t, outcome(t, to))
 	}
 	if t.GetNumber() > 0 && to == tandemv1.TrialState_TRIAL_STATE_FAILED {
 		j, _ := a.Job(t.GetJobId())
-		a.trialEvent(warning, j, t, "failed: %s", strings.TrimSuffix(reason, "."))
+		a.trialEvent(warning, tandemv1.Event_TYPE_TRIAL_FAILED, j, t, why)
 	}
-	a.change(t, true, a.final(to, reason))
+	a.change(t, true, a.final(to, why))
 }
 
 // to is the change of a trial that comes to a state which is not final, and does not wait for a search.
-func to(s tandemv1.TrialState, reason string) func(*tandemv1.Trial) {
-	return func(t *tandemv1.Trial) { t.State, t.Reason, t.Reached = s, reason, false }
+func to(s tandemv1.TrialState, why *tandemv1.Reason) func(*tandemv1.Trial) {
+	return func(t *tandemv1.Trial) { t.State, t.Why, t.Reason, t.Reached = s, why, "", false }
 }
 
 // because is the change of the reason alone.
-func because(reason string) func(*tandemv1.Trial) {
-	return func(t *tandemv1.Trial) { t.Reason = reason }
+func because(why *tandemv1.Reason) func(*tandemv1.Trial) {
+	return func(t *tandemv1.Trial) { t.Why, t.Reason = why, "" }
 }
 
 // final is the change of a trial that comes to a final state.
-func (a *applier) final(to tandemv1.TrialState, reason string) func(*tandemv1.Trial) {
+func (a *applier) final(to tandemv1.TrialState, why *tandemv1.Reason) func(*tandemv1.Trial) {
 	return func(t *tandemv1.Trial) {
 		t.State = to
-		t.Reason = reason
+		t.Why, t.Reason = why, ""
 		t.FinishedAt = a.now
 	}
 }
 
 // queueTrial lets a trial wait for an allocation.
-func (a *applier) queueTrial(t *tandemv1.Trial, reason string) {
-	a.change(t, true, to(tandemv1.TrialState_TRIAL_STATE_PENDING, reason))
+func (a *applier) queueTrial(t *tandemv1.Trial, why *tandemv1.Reason) {
+	a.change(t, true, to(tandemv1.TrialState_TRIAL_STATE_PENDING, why))
 }
 
 // pauseTrial stops a trial with its checkpoints kept.
-func (a *applier) pauseTrial(t *tandemv1.Trial, reason string) {
-	a.change(t, true, to(tandemv1.TrialState_TRIAL_STATE_PAUSED, reason))
+func (a *applier) pauseTrial(t *tandemv1.Trial, why *tandemv1.Reason) {
+	a.change(t, true, to(tandemv1.TrialState_TRIAL_STATE_PAUSED, why))
 }
 
 // explain changes the reason only.
-func (a *applier) explain(t *tandemv1.Trial, reason string) {
-	if t.GetReason() != reason {
-		a.change(t, false, because(reason))
+func (a *applier) explain(t *tandemv1.Trial, why *tandemv1.Reason) {
+	if !sameReason(given(t.GetWhy(), t.GetReason()), why) {
+		a.change(t, false, because(why))
 	}
 }
 
@@ -84,28 +82,23 @@ func (a *applier) explain(t *tandemv1.Trial, reason string) {
 const idleLimit = 20
 
 // endIdle ends a trial that does not get on; false when it does.
-func (a *applier) endIdle(t *tandemv1.Trial, j *tandemv1.Job, cause string) bool {
+func (a *applier) endIdle(t *tandemv1.Trial, j *tandemv1.Job, cause *tandemv1.Reason) bool {
 	if t.GetIdleGenerations() < idleLimit {
 		return false
 	}
-	if cause != "" {
-		cause = sentence(cause) + " "
-	}
-	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
-		"%s%d generations in a row have ended without a step more; see why with: tandem events --job %s", cause, idleLimit, j.GetId()))
+	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, reasonFrom(cause, tandemv1.Reason_CODE_NO_PROGRESS, "generations", idleLimit, "job", j.GetId()))
 	return true
 }
 
 // countRestart counts one more start of a trial that is not final; where max_restarts is used up it ends the trial and
 // returns false.
-func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, message string) bool {
+func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, cause *tandemv1.Reason) bool {
 	limit := int32(defaultMaxRestarts)
 	if spec := state.SpecOf(j, t); spec != nil && spec.MaxRestarts != nil {
 		limit = spec.GetMaxRestarts()
 	}
 	if t.GetRestartsInRow() >= limit {
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, fmt.Sprintf(
-			"%s The limit of restarts without getting on is used up (max_restarts: %d); see the logs with: tandem logs %s", sentence(message), limit, logsOf(j, t)))
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, reasonFrom(cause, tandemv1.Reason_CODE_RESTARTS_USED_UP, "limit", limit, "logs", logsOf(j, t)))
 		return false
 	}
 	t = state.CopyTrial(t)
@@ -115,16 +108,14 @@ func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, message strin
 	return true
 }
 
-// resumePoint says for people where a trial goes on.
-func (a *applier) resumePoint(t *tandemv1.Trial) string {
+// resumePoint says where a trial goes on, as arguments.
+func (a *applier) resumePoint(t *tandemv1.Trial) []any {
 	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		return "the start of publishing"
+		return []any{"publishes", true}
 	}
 	j, _ := a.Job(t.GetJobId())
-	if c, ok := a.Checkpoint(resumeSource(j, t)); ok {
-		return fmt.Sprintf("step %d", c.GetStep())
-	}
-	return "the beginning"
+	c, _ := a.Checkpoint(resumeSource(j, t))
+	return []any{"step", c.GetStep()} // 0: the beginning
 }
 
 // resumeSource returns the checkpoint that training begins from: the one that a replay names, else the trial's latest, else that
@@ -139,18 +130,6 @@ func resumeSource(j *tandemv1.Job, t *tandemv1.Trial) string {
 	return t.GetStartCheckpointId()
 }
 
-// sentence makes a sentence of a message.
-func sentence(s string) string {
-	if s == "" {
-		return "No reason was given."
-	}
-	s = strings.ToUpper(s[:1]) + s[1:]
-	if last := s[len(s)-1]; last != '.' && last != '!' && last != '?' {
-		s += "."
-	}
-	return s
-}
-
 // membersEnded decides what comes after the last rank of an allocation has finished or stopped.
 func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 	t, _ := a.Trial(alloc.GetTrialId())
@@ -158,10 +137,10 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 	switch {
 	case alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH:
 		if _, published := a.Version(state.VersionID(alloc.GetId())); !published {
-			a.losePublisher(alloc, "the engine ended without having published a version", ofEngine)
+			a.losePublisher(alloc, reason(tandemv1.Reason_CODE_NO_VERSION), ofEngine)
 			return
 		}
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Published "+j.GetPublishedVersion()+".")
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_PUBLISHED, "version", j.GetPublishedVersion()))
 	case len(state.MembersIn(alloc, finished)) > 0 && j.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY:
 		a.replayed(alloc, j, t)
 	case len(state.MembersIn(alloc, finished)) > 0:
@@ -169,11 +148,11 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 	case t.GetReached():
 		a.reached(t)
 	case j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE:
-		a.pauseTrial(t, "Paused at "+a.resumePoint(t)+"; resume it with: tandem resume "+j.GetId())
+		a.pauseTrial(t, reason(tandemv1.Reason_CODE_PAUSED, append(a.resumePoint(t), "job", j.GetId())...))
 	case alloc.GetStopping():
-		a.queueTrial(t, "Waits to go on from "+a.resumePoint(t)+".")
+		a.queueTrial(t, reason(tandemv1.Reason_CODE_WAITS_TO_GO_ON, a.resumePoint(t)...))
 	default:
-		const cause = "the engines stopped though nobody asked them to"
+		cause := reason(tandemv1.Reason_CODE_ENGINES_STOPPED)
 		if a.countRestart(t, j, cause) {
 			a.giveBack(alloc, cause, ofEngine)
 		}
@@ -183,38 +162,38 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 // trained goes from training to publishing, or to the end.
 func (a *applier) trained(j *tandemv1.Job, t *tandemv1.Trial) {
 	if j.GetSpec().GetPublish() == nil || t.GetNumber() > 0 { // of a sweep only the best is published, at its end
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Trained.")
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED))
 		return
 	}
 	if a.publishSource(j, t) == "" {
-		a.jobEvent(warning, j, "has no checkpoint, so nothing is published")
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, "Trained; nothing was published, for it has no checkpoint.")
+		a.jobEvent(warning, tandemv1.Event_TYPE_JOB_NOT_PUBLISHED, j, nil)
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED_NOT_PUBLISHED))
 		return
 	}
-	a.jobEvent(info, j, "is trained and waits to publish its best checkpoint")
+	a.jobEvent(info, tandemv1.Event_TYPE_JOB_TRAINED, j, nil)
 	a.change(t, true, func(t *tandemv1.Trial) {
 		t.Stage = tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
 		t.State = tandemv1.TrialState_TRIAL_STATE_PENDING
-		t.Reason = "Trained; waits to publish."
+		t.Why, t.Reason = reason(tandemv1.Reason_CODE_WAITS_TO_PUBLISH), ""
 		if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
 			t.State = tandemv1.TrialState_TRIAL_STATE_PAUSED
-			t.Reason = "Trained; paused before publishing; resume it with: tandem resume " + j.GetId()
+			t.Why = reason(tandemv1.Reason_CODE_PAUSED, "trained", true, "job", j.GetId())
 		}
 	})
 }
 
 // replayed ends a replay with what it found. One that found nothing was lost with rank 0, and is done anew.
 func (a *applier) replayed(alloc *tandemv1.Allocation, j *tandemv1.Job, t *tandemv1.Trial) {
-	const cause = "the engines ended without having said what the replay gave"
+	cause := reason(tandemv1.Reason_CODE_NO_REPLAY_RESULT)
 	switch found := j.GetReplay(); {
 	case found == nil:
 		if a.countRestart(t, j, cause) {
 			a.giveBack(alloc, cause, ofEngine)
 		}
 	case found.GetSame() && found.GetSteps() > 0:
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, found.GetMessage())
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, words(found.GetMessage()))
 	default:
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, found.GetMessage())
+		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, words(found.GetMessage()))
 	}
 }
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/inference"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -132,7 +134,7 @@ func (g *Gateway) candidates(r *http.Request) ([]target, *problem) {
 	case version != 0 && version != d.GetVersion():
 		return nil, &problem{http.StatusNotFound, fmt.Sprintf("version %d of model %q is not served; version %d is", version, model, d.GetVersion())}
 	}
-	return nil, &problem{http.StatusServiceUnavailable, fmt.Sprintf("model %q has no replica that is ready: %s", model, or(d.GetReason(), "try again in a moment"))}
+	return nil, &problem{http.StatusServiceUnavailable, fmt.Sprintf("model %q has no replica that is ready: %s", model, cmp.Or(say.Clause(d.GetWhy(), say.Plain), d.GetReason(), "try again in a moment"))}
 }
 
 // infer passes an inference request on and counts it.
@@ -286,11 +288,4 @@ func fail(w http.ResponseWriter, status int, message string) {
 		w.Header().Set("Retry-After", "1")
 	}
 	answer(w, status, map[string]string{"error": message})
-}
-
-func or(v, def string) string {
-	if v == "" {
-		return def
-	}
-	return v
 }

@@ -2,7 +2,6 @@ package leader
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 // parted is a member that cannot be in a group with the others, and why.
 type parted struct {
 	member *tandemv1.Member
-	why    string
+	why    *tandemv1.Reason
 }
 
 // site is a node with members that could be in the next group.
@@ -50,8 +49,8 @@ func (g *group) findApart(v *state.View) []parted {
 		if worst < 0 {
 			return gone
 		}
-		what, advice := state.Cut(sites[worst].node, from)
-		why := fmt.Sprintf("%s: the job goes on without %s; %s", what, cmp.Or(sites[worst].node.GetName(), sites[worst].node.GetId()), advice)
+		without := sites[worst].node
+		why := reasonFrom(state.Cut(without, from), tandemv1.Reason_CODE_GOES_ON_WITHOUT, "node", cmp.Or(without.GetName(), without.GetId()))
 		for _, m := range sites[worst].members {
 			gone = append(gone, parted{m, why})
 		}

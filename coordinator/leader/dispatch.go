@@ -8,6 +8,7 @@ import (
 
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler"
 )
@@ -26,12 +27,12 @@ func Dispatch(s *state.State, p Proposer, log zerolog.Logger) Loop {
 				return time.Time{}, err
 			}
 			for i, a := range plan.GetAllocations() {
-				refused := res.GetMessage()
-				if parts := res.GetPartRefusals(); i < len(parts) {
+				refused := res.GetWhy()
+				if parts := res.GetPartWhys(); i < len(parts) {
 					refused = parts[i]
 				}
 				log.Info().Str("job", a.GetJobId()).Str("trial", a.GetTrialId()).Int64("gen", a.GetGeneration()).
-					Int("workers", len(a.GetMembers())).Str("refused", refused).Msg("slots granted")
+					Int("workers", len(a.GetMembers())).Str("refused", say.Reason(refused, say.Plain)).Msg("slots granted")
 			}
 			if anyRefused(res) {
 				rest(ctx, time.Second)
@@ -41,22 +42,17 @@ func Dispatch(s *state.State, p Proposer, log zerolog.Logger) Loop {
 	}}
 }
 
-// Plan decides what to grant to pending trials and why the others wait; nil when nothing changes. What allocations want has
-// its place in the queue too, and is given to them by Reform.
+// Plan decides what to grant to pending trials; nil: nothing. What allocations want has its place in the queue too, and is given to
+// them by Reform. Why the others wait says Explain.
 func Plan(v *state.View, now time.Time, newID func() string) *tandemv1.ApplyPlan {
 	decided := scheduler.Schedule(Cluster(v, now))
-	plan := &tandemv1.ApplyPlan{PendingReasons: map[string]string{}}
+	plan := &tandemv1.ApplyPlan{}
 	for _, g := range decided.Grants {
 		if t, ok := v.Trial(g.ID); ok {
 			plan.Allocations = append(plan.Allocations, allocation(t, g, newID()))
 		}
 	}
-	for _, w := range decided.Waiting {
-		if t, ok := v.Trial(w.ID); ok && t.GetReason() != w.Reason {
-			plan.PendingReasons[w.ID] = w.Reason
-		}
-	}
-	if len(plan.GetAllocations())+len(plan.GetPendingReasons()) == 0 {
+	if len(plan.GetAllocations()) == 0 {
 		return nil
 	}
 	return plan

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
@@ -29,7 +30,7 @@ func TestRetentionSaysWhy(t *testing.T) {
 	}
 	var got []string
 	for _, r := range w.s.View().Retention("j") {
-		got = append(got, fmt.Sprint(r.GetCheckpoint().GetId(), " ", r.GetKeep(), " ", r.GetReason()))
+		got = append(got, fmt.Sprint(r.GetCheckpoint().GetId(), " ", r.GetKeep(), " ", say.Clause(r.GetWhy(), say.CLI)))
 	}
 	want := []string{
 		"c0 false neither among the best nor among the newest that checkpoint.keep says",

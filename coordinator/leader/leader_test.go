@@ -78,7 +78,7 @@ func TestPlan(t *testing.T) {
 	j2, t2 := job("j2", 9)
 	w.put(node("n1", 2), node("n2", 2), j1, t1, j2, t2)
 	plan := Plan(w.s.View(), t0, w.id)
-	if len(plan.GetAllocations()) != 1 || plan.GetAllocations()[0].GetGeneration() != 0 || plan.GetPendingReasons()["j2t"] == "" {
+	if len(plan.GetAllocations()) != 1 || plan.GetAllocations()[0].GetGeneration() != 0 || Explain(w.s.View(), t0)["j2t"].GetCode() != tandemv1.Reason_CODE_SLOTS_TOO_FEW {
 		t.Fatalf("plan %v", plan)
 	}
 	if n := len(plan.GetAllocations()[0].GetMembers()); n != 3 {

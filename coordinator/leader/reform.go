@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler"
 )
@@ -44,8 +44,8 @@ func Reformer(s *state.State, p Proposer, log zerolog.Logger) Loop {
 			for i, c := range decided {
 				res := results[i]
 				log.Info().Str("allocation", c.GetAllocationId()).Int64("gen", c.GetGeneration()).Ints32("form", c.GetForm()).
-					Int("add", len(c.GetAdd())).Int("lose", len(c.GetLose())).Bool("stop", c.GetStop()).Str("reason", c.GetReason()).
-					Str("refused", res.GetMessage()).Msg("allocation changes")
+					Int("add", len(c.GetAdd())).Int("lose", len(c.GetLose())).Bool("stop", c.GetStop()).Str("reason", say.Reason(c.GetWhy(), say.Plain)).
+					Str("refused", say.Reason(res.GetWhy(), say.Plain)).Msg("allocation changes")
 				if err := settle(ctx, s, res); err != nil {
 					return wake, err
 				}
@@ -100,11 +100,6 @@ func Reform(v *state.View, now time.Time) (decided []*tandemv1.ReformAllocation,
 				d.grant = members(grant)
 			}
 		}
-		for _, w := range plan.Waiting {
-			if w.ID == g.alloc.GetId() {
-				d.waits = w.Reason
-			}
-		}
 		if d.make() {
 			decided = append(decided, d.command)
 		}
@@ -119,7 +114,6 @@ func Reform(v *state.View, now time.Time) (decided []*tandemv1.ReformAllocation,
 type decision struct {
 	*group
 	grant   []*tandemv1.Member // what the queue gives
-	waits   string             // why it gives nothing
 	command *tandemv1.ReformAllocation
 	wake    time.Time
 }
@@ -142,7 +136,7 @@ func (d *decision) make() bool {
 // drop lets go of members that are not needed.
 func (d *decision) drop() bool {
 	for _, m := range d.drained {
-		d.lose(m, "its node is drained")
+		d.lose(m, reason(tandemv1.Reason_CODE_ITS_NODE_DRAINED))
 	}
 	for _, a := range d.apart {
 		d.lose(a.member, a.why)
@@ -151,7 +145,7 @@ func (d *decision) drop() bool {
 		surplus := len(d.able()) + len(d.assigned) - d.workers.Wanted
 		for _, m := range slices.Backward(slices.Concat(d.ready, d.assigned)) {
 			if surplus > 0 {
-				d.lose(m, "it is not needed any more")
+				d.lose(m, reason(tandemv1.Reason_CODE_SURPLUS))
 				surplus--
 			}
 		}
@@ -161,7 +155,7 @@ func (d *decision) drop() bool {
 		if d.now.Before(overdue) {
 			d.wakeAt(overdue)
 		} else {
-			d.lose(d.leaving[0], "it did not leave when the others went on without it")
+			d.lose(d.leaving[0], reason(tandemv1.Reason_CODE_DID_NOT_LEAVE))
 		}
 	}
 	return len(d.command.GetLose()) > 0
@@ -177,11 +171,11 @@ func (d *decision) rebuild() bool {
 			return len(d.grant) > 0
 		}
 		for _, m := range d.silent {
-			who := fmt.Sprintf("rank %d", m.GetRank())
-			if !state.InGroup(m) {
-				who = "a worker that was to leave"
+			why := reason(tandemv1.Reason_CODE_RANK_SILENT)
+			if state.InGroup(m) {
+				why = reason(tandemv1.Reason_CODE_RANK_SILENT, "rank", m.GetRank())
 			}
-			d.lose(m, who+" did not answer when its group broke: it hangs or its machine is out of reach")
+			d.lose(m, why)
 		}
 		d.command.Add = d.grant // on other slots than theirs, for their machines may be gone
 		return true
@@ -189,11 +183,11 @@ func (d *decision) rebuild() bool {
 	able, have := len(d.able()), len(d.able())+len(d.assigned)
 	switch {
 	case len(d.survivors) == 0:
-		return d.giveBack("none of its ranks is left")
+		return d.giveBack(tandemv1.Reason_CODE_NO_RANK_LEFT)
 	case d.behind():
-		return d.giveBack("none of its ranks is left that has the state of the training")
+		return d.giveBack(tandemv1.Reason_CODE_NO_STATE_LEFT)
 	case d.alloc.GetStopping():
-		return d.form(d.survivors, d.workers.Wanted, "they keep a checkpoint and stop")
+		return d.form(d.survivors, d.workers.Wanted, reason(tandemv1.Reason_CODE_CHECKPOINT_AND_STOP))
 	case able >= d.workers.Min:
 		return d.form(d.able(), d.workers.Wanted, d.size())
 	case have >= d.workers.Min:
@@ -203,10 +197,10 @@ func (d *decision) rebuild() bool {
 		return true
 	case !d.now.Before(since.Add(replaceTime)):
 		d.command.Stop = true
-		return d.form(d.survivors, d.workers.Wanted, "no slot came free to replace what was lost")
+		return d.form(d.survivors, d.workers.Wanted, reason(tandemv1.Reason_CODE_NOT_REPLACED))
 	}
 	d.wakeAt(since.Add(replaceTime))
-	return d.explain("Waits for a slot to replace a lost rank: " + d.waits + ".")
+	return false
 }
 
 // begin makes the first group.
@@ -216,9 +210,9 @@ func (d *decision) begin() bool {
 		d.command.Add = d.grant
 		return true
 	case have < d.workers.Min:
-		return d.giveBack("a worker was lost before the first step, and no slot is free to replace it")
+		return d.giveBack(tandemv1.Reason_CODE_WORKER_LOST_BEFORE_START)
 	case len(d.assigned) == 0:
-		return d.form(d.ready, d.workers.Wanted, "")
+		return d.form(d.ready, d.workers.Wanted, nil)
 	}
 	return false
 }
@@ -242,20 +236,18 @@ func (d *decision) adapt() bool {
 		d.command.Add = d.grant
 		return true
 	}
-	return d.explain(d.headline())
+	return false
 }
-
-const drained = "a node is drained"
 
 // drain takes the ranks off nodes that are drained.
 func (d *decision) drain(able, assigned int) bool {
 	form := func() bool {
 		if len(d.staying) > 0 {
-			return d.settled() && d.form(d.able(), d.workers.Wanted, drained)
+			return d.settled() && d.form(d.able(), d.workers.Wanted, reason(tandemv1.Reason_CODE_A_NODE_DRAINED))
 		}
 		// One of those that go has to hand the state of the training on, and goes when that is done.
 		d.command.Relay = d.settled()
-		return d.settled() && d.form(slices.Concat(d.going[:1], d.ready), d.workers.Wanted+1, drained)
+		return d.settled() && d.form(slices.Concat(d.going[:1], d.ready), d.workers.Wanted+1, reason(tandemv1.Reason_CODE_A_NODE_DRAINED))
 	}
 	switch {
 	case able >= d.workers.Wanted:
@@ -269,72 +261,53 @@ func (d *decision) drain(able, assigned int) bool {
 		return form()
 	}
 	d.command.Stop = true
-	d.command.Reason = drained + ", and no slot is free elsewhere"
+	d.command.Why = reason(tandemv1.Reason_CODE_NO_SLOT_ELSEWHERE)
 	return true
 }
 
 // relayed makes the group that goes on training where the committed one has only handed the state on.
 func (d *decision) relayed() bool {
 	if len(d.staying) > 0 {
-		return d.form(d.able(), d.workers.Wanted, drained)
+		return d.form(d.able(), d.workers.Wanted, reason(tandemv1.Reason_CODE_A_NODE_DRAINED))
 	}
-	return d.form(d.going, d.workers.Wanted, "all its nodes are drained") // what becomes of them is decided next
+	return d.form(d.going, d.workers.Wanted, reason(tandemv1.Reason_CODE_ALL_NODES_DRAINED)) // what becomes of them is decided next
 }
 
-// headline says how a group trains, and why not with more.
-func (d *decision) headline() string {
-	n := len(d.staying)
-	ranks := fmt.Sprintf("Trains on %d ranks", n)
-	if n == 1 {
-		ranks = "Trains on 1 rank"
-	}
-	if d.waits == "" {
-		return ranks + "."
-	}
-	return fmt.Sprintf("%s of %d that it should have: %s.", ranks, d.workers.Wanted, d.waits)
-}
-
-// size says how the next group differs from the committed one.
-func (d *decision) size() string {
+// size says how the next group differs from the committed one; nil: in nothing.
+func (d *decision) size() *tandemv1.Reason {
 	before, after := int(d.alloc.GetWorldSize()), min(len(d.able()), d.workers.Wanted)
 	switch {
 	case d.givesTo != "":
-		return "it gives way to " + d.givesTo + ", which has a higher priority"
+		return reason(tandemv1.Reason_CODE_GIVES_WAY, "to", d.givesTo)
 	case after > before:
-		return fmt.Sprintf("it grows from %d", before)
+		return reason(tandemv1.Reason_CODE_GROWS, "from", before)
 	case after < before:
-		return fmt.Sprintf("it shrinks from %d", before)
+		return reason(tandemv1.Reason_CODE_SHRINKS, "from", before)
 	}
-	return ""
+	return nil
 }
 
 // form makes the next group of members, at most so many.
-func (d *decision) form(of []*tandemv1.Member, most int, why string) bool {
+func (d *decision) form(of []*tandemv1.Member, most int, why *tandemv1.Reason) bool {
 	for _, m := range of[:min(len(of), most)] {
 		d.command.Form = append(d.command.Form, m.GetNumber())
 	}
-	d.command.Reason = why
+	d.command.Why = why
 	return true
 }
 
 // giveBack lets go of all members: the trial waits for slots again.
-func (d *decision) giveBack(why string) bool {
+func (d *decision) giveBack(why tandemv1.Reason_Code) bool {
 	for _, list := range [][]*tandemv1.Member{d.survivors, d.ready, d.assigned, d.leaving} {
 		for _, m := range list {
-			d.lose(m, why)
+			d.lose(m, reason(why))
 		}
 	}
 	return len(d.command.GetLose()) > 0
 }
 
-// explain changes what people read, if it differs.
-func (d *decision) explain(reason string) bool {
-	d.command.Reason = reason
-	return d.trial.GetReason() != reason
-}
-
-func (d *decision) lose(m *tandemv1.Member, why string) {
-	d.command.Lose = append(d.command.Lose, &tandemv1.LostMember{Number: m.GetNumber(), Reason: why})
+func (d *decision) lose(m *tandemv1.Member, why *tandemv1.Reason) {
+	d.command.Lose = append(d.command.Lose, &tandemv1.LostMember{Number: m.GetNumber(), Why: why})
 }
 
 func (d *decision) wakeAt(at time.Time) {

@@ -8,8 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -277,7 +277,7 @@ func (c *cluster) check(before *state.View) {
 		}
 	}
 	for _, t := range after.Trials() {
-		if t.GetReason() == "" {
+		if say.Reason(t.GetWhy(), say.CLI) == "" {
 			c.r.Fatalf("the trial has no reason: %v", t)
 		}
 	}
@@ -313,8 +313,8 @@ func (c *cluster) late() {
 			continue // it has stopped, and is remembered
 		}
 		before := c.s.View()
-		if why := c.report(id, &tandemv1.EngineReport{Generation: 1, Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "late", Permanent: true}}}); why != fsm.Over {
-			c.r.Fatalf("a report of %s, which was let go, was taken: %q", id, why)
+		if why := c.report(id, &tandemv1.EngineReport{Generation: 1, Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "late", Permanent: true}}}); why.GetCode() != tandemv1.Reason_CODE_ENGINE_OVER {
+			c.r.Fatalf("a report of %s, which was let go, was taken: %v", id, why)
 		}
 		for _, old := range before.Trials() {
 			if now, _ := c.s.View().Trial(old.GetId()); old.GetModifiedIndex() != now.GetModifiedIndex() {

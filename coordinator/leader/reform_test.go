@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -43,7 +44,7 @@ func (p *play) propose(cmd *tandemv1.Command) *tandemv1.Result {
 		p.t.Fatal(err)
 	}
 	if res.GetRefusal() != 0 {
-		p.say("refused: %s", res.GetMessage())
+		p.say("refused: %s", say.Reason(res.GetWhy(), say.CLI))
 	}
 	return res
 }
@@ -60,7 +61,7 @@ func (p *play) lead() {
 		if plan := Plan(p.s.View(), p.now, p.allocID); plan != nil {
 			res := p.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
 			for i, a := range plan.GetAllocations() {
-				p.say("grant %s: %s", a.GetJobId(), strings.TrimSpace(places(a.GetMembers())+" "+res.GetPartRefusals()[i]))
+				p.say("grant %s: %s", a.GetJobId(), strings.TrimSpace(places(a.GetMembers())+" "+say.Clause(res.GetPartWhys()[i], say.CLI)))
 			}
 			again = true
 		}
@@ -87,7 +88,7 @@ func (p *play) decided(c *tandemv1.ReformAllocation) {
 	a, _ := p.s.View().Allocation(c.GetAllocationId())
 	var parts []string
 	for _, l := range c.GetLose() {
-		parts = append(parts, fmt.Sprintf("lose %d (%s)", l.GetNumber(), l.GetReason()))
+		parts = append(parts, fmt.Sprintf("lose %d (%s)", l.GetNumber(), say.Clause(l.GetWhy(), say.CLI)))
 	}
 	if len(c.GetForm()) > 0 {
 		parts = append(parts, fmt.Sprintf("form %v", c.GetForm()))
@@ -98,8 +99,8 @@ func (p *play) decided(c *tandemv1.ReformAllocation) {
 	if c.GetStop() {
 		parts = append(parts, "stop")
 	}
-	if c.GetReason() != "" {
-		parts = append(parts, strconv.Quote(c.GetReason()))
+	if why := say.Clause(c.GetWhy(), say.CLI); why != "" {
+		parts = append(parts, strconv.Quote(why))
 	}
 	p.say("reform %s: %s", a.GetJobId(), strings.Join(parts, ", "))
 	p.last = c
@@ -117,9 +118,14 @@ func (p *play) know() {
 
 // tell writes what became of the jobs.
 func (p *play) tell() {
+	explained := Explain(p.s.View(), p.now)
 	for _, j := range p.s.View().JobsByID() {
-		text := strings.ToLower(strings.TrimPrefix(j.GetState().String(), "JOB_STATE_")) + ": " + j.GetReason()
 		t := p.s.View().TrialsOf(j.GetId())[0]
+		why := j.GetWhy()
+		if better := explained[t.GetId()]; better != nil {
+			why = better
+		}
+		text := strings.ToLower(strings.TrimPrefix(j.GetState().String(), "JOB_STATE_")) + ": " + say.Reason(why, say.CLI)
 		if a, ok := p.s.View().Allocation(t.GetAllocationId()); ok {
 			text += fmt.Sprintf(" [generation %d:", a.GetGeneration())
 			for _, m := range a.GetMembers() {
@@ -143,7 +149,7 @@ func places(members []*tandemv1.Member) string {
 }
 
 // report sends a report of an engine, "job/member" or "allocation/member", with the generation committed now.
-func (p *play) report(engine string, r *tandemv1.EngineReport) string {
+func (p *play) report(engine string, r *tandemv1.EngineReport) *tandemv1.Reason {
 	p.t.Helper()
 	owner, number, _ := strings.Cut(engine, "/")
 	if trials := p.s.View().TrialsOf(owner); len(trials) > 0 {
@@ -161,7 +167,7 @@ func (p *play) report(engine string, r *tandemv1.EngineReport) string {
 	res := p.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyReports{ApplyReports: &tandemv1.ApplyReports{
 		NodeId: n.GetId(), Incarnation: n.GetIncarnation(), Reports: []*tandemv1.EngineReport{r}, Ids: []string{fmt.Sprint("ckpt-", p.s.Index())},
 	}}})
-	return res.GetPartRefusals()[0]
+	return res.GetPartWhys()[0]
 }
 
 // options are the words "key=number" of a line.
@@ -281,7 +287,7 @@ func (p *play) engines(verb string, args []string) {
 		default:
 			p.t.Fatalf("%q is no word of a scenario", verb)
 		}
-		if refused := p.report(engine, r); refused != "" {
+		if refused := say.Clause(p.report(engine, r), say.CLI); refused != "" {
 			p.say("%s is refused: %s", engine, refused)
 		}
 	}
@@ -359,7 +365,7 @@ func TestNodeFaultsEndNothing(t *testing.T) {
 			t.Errorf("%s: %v", name, n)
 		}
 		told := slices.ContainsFunc(p.s.View().Events(1000), func(e *tandemv1.Event) bool {
-			return strings.Contains(e.GetMessage(), "Node b cannot run engines: The disk is full. Nothing is placed there for 10s")
+			return strings.Contains(say.Event(e, say.CLI), "Node b cannot run engines: The disk is full. Nothing is placed there for 10s")
 		})
 		if !told {
 			t.Errorf("%s: no event says which node, why, and for how long", name)

@@ -2,10 +2,10 @@ package leader
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/state"
@@ -39,7 +39,7 @@ type rollout struct {
 
 	change *tandemv1.ApplyRollout
 	next   time.Time
-	reason string
+	why    *tandemv1.Reason
 }
 
 // Replicas decides which replicas of a deployment to place and to remove; nil when nothing changes. next is when to look
@@ -59,8 +59,8 @@ func Replicas(now time.Time, d *tandemv1.Deployment, replicas []*tandemv1.Replic
 	r.trim()
 	r.place()
 	r.explain()
-	r.change.Reason = r.reason
-	if len(r.change.GetPlace())+len(r.change.GetRemove()) == 0 && r.reason == d.GetReason() {
+	r.change.Why = r.why
+	if len(r.change.GetPlace())+len(r.change.GetRemove()) == 0 && proto.Equal(r.why, d.GetWhy()) {
 		return nil, r.next
 	}
 	return r.change, r.next
@@ -148,7 +148,7 @@ func (r *rollout) place() {
 		}
 	}
 	if missing > 0 {
-		r.reason = fmt.Sprintf("%d of %d replicas wait for a free slot in pool %q: end a job, or add a worker", missing, r.d.GetReplicas(), r.d.GetPool())
+		r.why = reason(tandemv1.Reason_CODE_REPLICAS_NO_SLOT, "missing", missing, "wanted", r.d.GetReplicas(), "pool", r.d.GetPool())
 	}
 }
 
@@ -199,11 +199,11 @@ func (r *rollout) explain() {
 	wanted := int(r.d.GetReplicas())
 	switch {
 	case len(r.ready) >= wanted:
-		r.reason = ""
+		r.why = nil
 	case len(r.failed) > 0:
 		last := r.failed[len(r.failed)-1]
-		r.reason = fmt.Sprintf("a replica on %s failed and is tried again: %s", last.GetNodeId(), last.GetReason())
-	case r.reason == "":
-		r.reason = fmt.Sprintf("%d of %d replicas are starting", len(r.starting), wanted)
+		r.why = reasonFrom(last.GetWhy(), tandemv1.Reason_CODE_REPLICA_RETRIED, "node", last.GetNodeId())
+	case r.why == nil:
+		r.why = reason(tandemv1.Reason_CODE_REPLICAS_STARTING, "starting", len(r.starting), "wanted", wanted)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -53,7 +54,7 @@ func (w *world) become(version int64, from, to tandemv1.ReplicaState) {
 	for _, r := range w.s.View().ReplicasOf("m") {
 		if r.GetVersion() == version && r.GetState() == from {
 			r = state.Clone(r)
-			r.State, r.Reason = to, "out of memory"
+			r.State, r.Why = to, reason(tandemv1.Reason_CODE_TEXT, "text", "out of memory")
 			w.put(r)
 		}
 	}
@@ -68,7 +69,7 @@ func (w *world) want(step string) {
 
 func (w *world) reason() string {
 	d, _ := w.s.View().Deployment("m")
-	return d.GetReason()
+	return say.Clause(d.GetWhy(), say.CLI)
 }
 
 func TestRolloutWithFreeSlots(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -30,7 +31,7 @@ func Rollout(s *state.State, p Proposer, log zerolog.Logger) Loop {
 					return next, err
 				}
 				log.Info().Str("model", d.GetName()).Int64("revision", d.GetRevision()).Int("place", len(change.GetPlace())).
-					Int("remove", len(change.GetRemove())).Str("refused", res.GetMessage()).Msg("replicas change")
+					Int("remove", len(change.GetRemove())).Str("refused", say.Reason(res.GetWhy(), say.Plain)).Msg("replicas change")
 				if err := settle(ctx, s, res); err != nil {
 					return next, err
 				}

@@ -152,5 +152,5 @@ func rest(ctx context.Context, d time.Duration) {
 
 // anyRefused tells whether a command, or a part of it, was refused.
 func anyRefused(res *tandemv1.Result) bool {
-	return res.GetRefusal() != 0 || slices.ContainsFunc(res.GetPartRefusals(), func(why string) bool { return why != "" })
+	return res.GetRefusal() != 0 || slices.ContainsFunc(res.GetPartWhys(), func(why *tandemv1.Reason) bool { return why.GetCode() != 0 })
 }

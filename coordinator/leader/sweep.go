@@ -10,6 +10,7 @@ import (
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/coordinator/sweep"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -61,9 +62,9 @@ func (l *searchLoop) pass(ctx context.Context, v *state.View, sw *tandemv1.Sweep
 		delete(l.drivers, sw.GetId())
 		return time.Time{}, nil
 	}
-	reason, again := Limit(v, job, sw, now)
-	if reason != "" {
-		cmd := &tandemv1.Command{Command: &tandemv1.Command_ExhaustSweep{ExhaustSweep: &tandemv1.ExhaustSweep{SweepId: sw.GetId(), Reason: reason}}}
+	limit, again := Limit(v, job, sw, now)
+	if limit != nil {
+		cmd := &tandemv1.Command{Command: &tandemv1.Command_ExhaustSweep{ExhaustSweep: &tandemv1.ExhaustSweep{SweepId: sw.GetId(), Why: limit}}}
 		if _, err := l.propose(ctx, sw.GetId(), cmd); err != nil {
 			return again, err
 		}
@@ -100,7 +101,7 @@ func (l *searchLoop) propose(ctx context.Context, sweepID string, cmd *tandemv1.
 		return false, err
 	}
 	if anyRefused(res) {
-		l.log.Warn().Str("job", sweepID).Str("refused", res.GetMessage()).Msg("a decision of a search was refused")
+		l.log.Warn().Str("job", sweepID).Str("refused", say.Reason(res.GetWhy(), say.Plain)).Msg("a decision of a search was refused")
 		delete(l.drivers, sweepID)
 		rest(ctx, time.Second)
 	}
@@ -181,35 +182,35 @@ func complete(v *state.View, job *tandemv1.Job, c *tandemv1.CreateTrial, specs T
 	spec, hash, err := specs(v, job.GetSpec(), point, c.GetTrial())
 	if err != nil {
 		spec, _ = sweep.TrialSpec(job.GetSpec(), point, c.GetTrial())
-		c.Problem = "its spec cannot be right: " + err.Error()
+		c.Problem = err.Error()
 	}
 	c.Spec, c.SpecHash = spec, hash
 }
 
 // Limit says which limit of time or slots a sweep has come to, or when it would at the earliest; neither when it has none.
-func Limit(v *state.View, job *tandemv1.Job, sw *tandemv1.Sweep, now time.Time) (reason string, again time.Time) {
+func Limit(v *state.View, job *tandemv1.Job, sw *tandemv1.Sweep, now time.Time) (reached *tandemv1.Reason, again time.Time) {
 	if sw.GetExhausted() || sw.GetFinished() {
-		return "", time.Time{}
+		return nil, time.Time{}
 	}
 	if d := sw.GetDeadline(); d != nil {
 		if again = d.AsTime(); !now.Before(again) {
-			return fmt.Sprintf("its deadline of %s has passed", job.GetSpec().GetSearch().GetDeadline()), time.Time{}
+			return reason(tandemv1.Reason_CODE_DEADLINE_PASSED, "after", job.GetSpec().GetSearch().GetDeadline()), time.Time{}
 		}
 	}
 	hours := job.GetSpec().GetSearch().GetGpuHours()
 	if hours <= 0 {
-		return "", again
+		return nil, again
 	}
 	total, held := state.SlotSeconds(v, sw, float64(now.UnixNano())/1e9)
 	left := hours*3600 - total
 	switch {
 	case left <= 0:
-		return fmt.Sprintf("its slots were held for %g hours", hours), time.Time{}
+		return reason(tandemv1.Reason_CODE_SLOT_HOURS_USED, "hours", hours), time.Time{}
 	case held > 0:
 		const far = 1e6 // seconds; it is looked at before
 		if at := now.Add(time.Duration(min(left/float64(held), far) * float64(time.Second))); again.IsZero() || at.Before(again) {
 			again = at
 		}
 	}
-	return "", again
+	return nil, again
 }

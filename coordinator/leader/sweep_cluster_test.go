@@ -16,6 +16,7 @@ import (
 	"tandem.dev/coordinator/coordtest"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/coordinator/sweep"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -153,7 +154,7 @@ func (b *bench) step() bool {
 		}
 		first := b.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyReports{ApplyReports: cmd}})
 		again := b.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyReports{ApplyReports: cmd}}) // the answer was lost
-		if first.GetPartRefusals()[0] != "" || !cmp.Equal(first.GetSeqs(), again.GetSeqs()) {
+		if first.GetPartWhys()[0].GetCode() != 0 || !cmp.Equal(first.GetSeqs(), again.GetSeqs()) {
 			b.t.Errorf("%v: %v, then %v", r, first, again)
 		}
 	}
@@ -207,12 +208,12 @@ func story(v *state.View) []string {
 	s, _ := v.Sweep("job-1")
 	best, _ := v.Trial(s.GetBestTrialId())
 	lines := []string{
-		fmt.Sprintf("%v %s", j.GetState(), j.GetReason()),
+		fmt.Sprintf("%v %s", j.GetState(), say.Reason(j.GetWhy(), say.CLI)),
 		fmt.Sprintf("events %d trials %v made %d best %d %v published %s", s.GetEventSeq(), s.GetTrials(), s.GetMade(), best.GetNumber(), s.GetBestValue(), j.GetPublishedVersion()),
 	}
 	for _, t := range v.TrialsAfter("job-1", 0, 0) {
 		from, _ := v.Checkpoint(t.GetStartCheckpointId())
-		lines = append(lines, fmt.Sprintf("trial %d %s until %v from %d seed %d %v: %s", t.GetNumber(), state.TrialWord(t.GetState()), t.GetUntil(), from.GetStep(), t.GetSpec().GetTraining().GetSeed(), t.GetParameters().AsMap(), t.GetReason()))
+		lines = append(lines, fmt.Sprintf("trial %d %s until %v from %d seed %d %v: %s", t.GetNumber(), state.TrialWord(t.GetState()), t.GetUntil(), from.GetStep(), t.GetSpec().GetTraining().GetSeed(), t.GetParameters().AsMap(), say.Reason(t.GetWhy(), say.CLI)))
 	}
 	for _, e := range v.SweepEvents("job-1", 0, 0) {
 		lines = append(lines, fmt.Sprintf("%d %v %v %v %v", e.GetSeq(), e.GetMeasured().GetTrial(), e.GetMeasured().GetShare(), e.GetEnded().GetTrial(), e.GetEnded().GetOutcome()))
@@ -290,8 +291,8 @@ func TestSearchIsSteered(t *testing.T) {
 		is := func(want tandemv1.JobState, words string) *state.View {
 			t.Helper()
 			v := b.view()
-			if j, _ := v.Job("job-1"); j.GetState() != want || !strings.Contains(j.GetReason(), words) {
-				t.Fatalf("job is %v (%s), want %v with %q", j.GetState(), j.GetReason(), want, words)
+			if j, _ := v.Job("job-1"); j.GetState() != want || !strings.Contains(say.Reason(j.GetWhy(), say.CLI), words) {
+				t.Fatalf("job is %v (%s), want %v with %q", j.GetState(), say.Reason(j.GetWhy(), say.CLI), want, words)
 			}
 			return v
 		}
@@ -308,7 +309,7 @@ func TestSearchIsSteered(t *testing.T) {
 		steps(4)
 		b.propose(&tandemv1.Command{Actor: "ann", Command: &tandemv1.Command_StopSweepTrial{StopSweepTrial: &tandemv1.StopSweepTrial{SweepId: "job-1", Trial: 1}}})
 		v = is(tandemv1.JobState_JOB_STATE_RUNNING, "2 trials train")
-		if first, _ := v.TrialNumber("job-1", 1); first.GetState() != tandemv1.TrialState_TRIAL_STATE_STOPPED || first.GetReason() != "Stopped by ann." || first.GetAllocationId() != "" {
+		if first, _ := v.TrialNumber("job-1", 1); first.GetState() != tandemv1.TrialState_TRIAL_STATE_STOPPED || say.Reason(first.GetWhy(), say.CLI) != "Stopped by ann." || first.GetAllocationId() != "" {
 			t.Errorf("stopped: %v", first)
 		}
 		for b.step() {

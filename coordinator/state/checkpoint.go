@@ -1,7 +1,7 @@
 package state
 
 import (
-	"fmt"
+	"strconv"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -27,25 +27,25 @@ func (v *View) ResolveCheckpoint(ref string) (*tandemv1.Checkpoint, error) {
 	return resolve[*tandemv1.Checkpoint](v, checkpointTable, "checkpoint", "ckpt-", ref, nil)
 }
 
-// CheckpointNeed says why a checkpoint must stay, for people; empty when nothing needs it.
-func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) string {
+// CheckpointNeed says why a checkpoint must stay; nil when nothing needs it.
+func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) *tandemv1.Reason {
 	if t, ok := v.Trial(c.GetTrialId()); ok && !TrialFinal(t.GetState()) {
 		switch c.GetId() {
 		case t.GetLatestCheckpointId():
-			return "job " + t.GetJobId() + " resumes from it; cancel the job first"
+			return reason(tandemv1.Reason_CODE_CHECKPOINT_RESUMED, "job", t.GetJobId())
 		case t.GetBestCheckpointId():
-			return "it is the best of job " + t.GetJobId() + ", which has not ended; cancel the job first"
+			return reason(tandemv1.Reason_CODE_CHECKPOINT_BEST, "job", t.GetJobId())
 		}
 	}
 	if t, ok := firstOf[*tandemv1.Trial](v, trialTable, "start", c.GetId()); ok {
 		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-			return "job " + t.GetJobId() + " publishes it; wait until the job ends or cancel it"
+			return reason(tandemv1.Reason_CODE_CHECKPOINT_PUBLISHED, "job", t.GetJobId())
 		}
-		return fmt.Sprintf("%s of job %s begins from it; wait until the job ends or cancel it", TrialLabel(t), t.GetJobId())
+		return reason(tandemv1.Reason_CODE_CHECKPOINT_STARTS, "trial", strconv.Itoa(int(t.GetNumber())), "job", t.GetJobId())
 	}
 	for _, a := range v.Allocations() {
 		if a.GetResumeCheckpointId() == c.GetId() {
-			return "job " + a.GetJobId() + " runs from it; wait until the job ends or cancel it"
+			return reason(tandemv1.Reason_CODE_CHECKPOINT_USED, "job", a.GetJobId())
 		}
 	}
 	for _, j := range v.Jobs() {
@@ -54,12 +54,12 @@ func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) string {
 		}
 		switch c.GetId() {
 		case j.GetSpec().GetPublish().GetCheckpointId():
-			return "job " + j.GetId() + " publishes it; wait until the job ends or cancel it"
+			return reason(tandemv1.Reason_CODE_CHECKPOINT_PUBLISHED, "job", j.GetId())
 		case j.GetSpec().GetReplay().GetCheckpointId():
-			return "job " + j.GetId() + " does the steps after it again; wait until the job ends or cancel it"
+			return reason(tandemv1.Reason_CODE_CHECKPOINT_REPLAYED, "job", j.GetId())
 		}
 	}
-	return ""
+	return nil
 }
 
 // CheckpointsByID returns all checkpoints by id.

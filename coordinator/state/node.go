@@ -2,7 +2,6 @@ package state
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -62,21 +61,22 @@ func Parted(v *View, now time.Time) map[string][]string {
 	return from
 }
 
-// Cut says for people what is wrong between two nodes that do not reach each other, and what to do.
-func Cut(a, b *tandemv1.Node) (what, advice string) {
+// Cut says what is wrong between two nodes that do not reach each other.
+func Cut(a, b *tandemv1.Node) *tandemv1.Reason {
 	filtered := func(of, other *tandemv1.Node) bool {
 		return slices.ContainsFunc(of.GetUnreachable(), func(u *tandemv1.Unreachable) bool {
 			return u.GetNodeId() == other.GetId() && u.GetFiltered()
 		})
 	}
-	first, second := cmp.Or(a.GetName(), a.GetId()), cmp.Or(b.GetName(), b.GetId())
+	r := reason(tandemv1.Reason_CODE_NODES_PARTED, "node", nodeName(a), "node_id", a.GetId(), "other", nodeName(b), "other_id", b.GetId())
 	if filtered(a, b) || filtered(b, a) {
-		return fmt.Sprintf("nodes %s and %s reach each other's agents, but not each other's engines", first, second),
-			"let TCP through between them, both ways, on the ports that sysctl net.ipv4.ip_local_port_range shows there (32768 to 60999 unless somebody changed it)"
+		r.Args["filtered"] = "true"
 	}
-	return fmt.Sprintf("nodes %s and %s do not reach each other, though both reach the coordinators", first, second),
-		"check the network between them"
+	return r
 }
+
+// nodeName names a node for people.
+func nodeName(n *tandemv1.Node) string { return cmp.Or(n.GetName(), n.GetId()) }
 
 // Reach says whether two nodes count as ones that reach each other.
 func Reach(a, b *tandemv1.Node, now time.Time) bool {
@@ -101,7 +101,7 @@ func (v *View) RemovedNodes() []*tandemv1.RemovedNode {
 // WhyRemoved says that a node, or a coordinator, was removed.
 func WhyRemoved(n *tandemv1.RemovedNode) *tandemv1.Reason {
 	if n.GetCoordinator() {
-		return &tandemv1.Reason{Code: tandemv1.Reason_CODE_COORDINATOR_REMOVED, Args: map[string]string{"coordinator": n.GetId()}}
+		return reason(tandemv1.Reason_CODE_COORDINATOR_REMOVED, "coordinator", n.GetId())
 	}
-	return &tandemv1.Reason{Code: tandemv1.Reason_CODE_NODE_REMOVED, Args: map[string]string{"node": cmp.Or(n.GetName(), n.GetId()), "node_id": n.GetId()}}
+	return reason(tandemv1.Reason_CODE_NODE_REMOVED, "node", cmp.Or(n.GetName(), n.GetId()), "node_id", n.GetId())
 }

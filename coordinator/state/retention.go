@@ -1,8 +1,8 @@
 package state
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -15,7 +15,7 @@ func (v *View) Retention(job string) []*tandemv1.Retention {
 	for _, c := range all {
 		byTrial[c.GetTrialId()] = append(byTrial[c.GetTrialId()], c)
 	}
-	kept := map[string]map[string]string{} // of a trial: why, by checkpoint
+	kept := map[string]map[string]*tandemv1.Reason{} // of a trial: why, by checkpoint
 	var retention []*tandemv1.Retention
 	for _, c := range all {
 		if job != "" && c.GetJobId() != job {
@@ -25,16 +25,16 @@ func (v *View) Retention(job string) []*tandemv1.Retention {
 		if kept[trial] == nil {
 			kept[trial] = v.keptOf(byTrial[trial])
 		}
-		r := &tandemv1.Retention{Checkpoint: c, Reason: kept[trial][c.GetId()]}
-		if r.GetReason() == "" {
-			r.Reason = v.CheckpointNeed(c)
+		r := &tandemv1.Retention{Checkpoint: c, Why: kept[trial][c.GetId()]}
+		if r.GetWhy() == nil {
+			r.Why = v.CheckpointNeed(c)
 		}
-		r.Keep = r.GetReason() != "" && !c.GetDeleting()
+		r.Keep = r.GetWhy() != nil && !c.GetDeleting()
 		switch {
 		case c.GetDeleting():
-			r.Reason = "it is being deleted"
+			r.Why = reason(tandemv1.Reason_CODE_CHECKPOINT_DELETING)
 		case !r.GetKeep():
-			r.Reason = "neither among the best nor among the newest that checkpoint.keep says"
+			r.Why = reason(tandemv1.Reason_CODE_CHECKPOINT_SURPLUS)
 		}
 		retention = append(retention, r)
 	}
@@ -42,12 +42,12 @@ func (v *View) Retention(job string) []*tandemv1.Retention {
 }
 
 // keptOf says why checkpoints of one trial are kept by the spec, by their ids.
-func (v *View) keptOf(all []*tandemv1.Checkpoint) map[string]string {
-	why := map[string]string{}
+func (v *View) keptOf(all []*tandemv1.Checkpoint) map[string]*tandemv1.Reason {
+	why := map[string]*tandemv1.Reason{}
 	job, ok := v.Job(all[0].GetJobId())
 	if !ok {
 		for _, c := range all {
-			why[c.GetId()] = "its job is not known"
+			why[c.GetId()] = reason(tandemv1.Reason_CODE_CHECKPOINT_OF_UNKNOWN_JOB)
 		}
 		return why
 	}
@@ -55,24 +55,17 @@ func (v *View) keptOf(all []*tandemv1.Checkpoint) map[string]string {
 	spec := SpecOf(job, trial)
 	keep, metric := spec.GetCheckpoint().GetKeep(), spec.GetMetric()
 	for i, c := range first(all, int(keep.GetLatest()), LatestCheckpoint) {
-		why[c.GetId()] = rank("the newest", "newest", i)
+		why[c.GetId()] = reason(tandemv1.Reason_CODE_CHECKPOINT_KEPT, "newest", strconv.Itoa(i+1))
 	}
 	best := func(cs []*tandemv1.Checkpoint) *tandemv1.Checkpoint { return BestCheckpoint(spec, cs) }
 	for i, c := range first(all, int(keep.GetBest()), best) {
-		is := rank("the best by "+metric, "best by "+metric, i)
-		if also := why[c.GetId()]; also != "" {
-			is += ", and " + also
+		is := reason(tandemv1.Reason_CODE_CHECKPOINT_KEPT, "best", strconv.Itoa(i+1), "metric", metric)
+		if newest := why[c.GetId()].GetArgs()["newest"]; newest != "" {
+			is.Args["newest"] = newest
 		}
 		why[c.GetId()] = is
 	}
 	return why
-}
-
-func rank(one, other string, i int) string {
-	if i == 0 {
-		return one
-	}
-	return fmt.Sprintf("number %d of the %s", i+1, other)
 }
 
 // first returns the n checkpoints that pick picks one after the other; at least one, if there is any.

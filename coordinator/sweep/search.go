@@ -1,12 +1,14 @@
 package sweep
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -168,7 +170,7 @@ func Event(e *tandemv1.SweepEvent) search.Event {
 	case *tandemv1.SweepEvent_Extended:
 		return search.Event{Extended: &search.Extended{MaxTrials: int(what.Extended.GetMaxTrials())}}
 	case *tandemv1.SweepEvent_Exhausted:
-		return search.Event{Exhausted: &search.Exhausted{Reason: what.Exhausted.GetReason()}}
+		return search.Event{Exhausted: &search.Exhausted{Reason: cmp.Or(say.Clause(what.Exhausted.GetWhy(), say.Plain), what.Exhausted.GetReason())}}
 	}
 	return search.Event{Begun: true}
 }

@@ -51,15 +51,15 @@ var phrases = sync.OnceValue(func() (all struct {
 })
 
 func (p phrase) parse(name string) parsed {
-	return parsed{text: parse(name, p.text), cli: parse(name, p.cli)}
+	return parsed{text: compile(name, p.text), cli: compile(name, p.cli)}
 }
 
-func parse(name, text string) *template.Template {
+func compile(name, text string) *template.Template {
 	if text == "" {
 		return nil
 	}
 	return template.Must(template.New(name).Option("missingkey=zero").Funcs(template.FuncMap{
-		"count": count, "from": from, "sentence": Sentence, "seconds": seconds, "lookup": lookup, "figure": figure, "plural": plural,
+		"count": count, "from": from, "sentence": Sentence, "seconds": seconds, "lookup": lookup, "figure": figure, "plural": plural, "ranked": ranked, "nodes": nodes,
 	}).Parse(text))
 }
 
@@ -68,16 +68,27 @@ func Reason(r *tandemv1.Reason, f Face) string {
 	if r.GetCode() == tandemv1.Reason_CODE_UNSPECIFIED {
 		return ""
 	}
-	return Sentence(clause(r, f))
+	text, advised := phrased(r, f)
+	if advised {
+		return capital(text) // a full stop would be copied with the command
+	}
+	return Sentence(text)
 }
 
 // Clause is Reason without the full stop and with the first letter as it comes: what can follow a colon.
-func Clause(r *tandemv1.Reason, f Face) string { return clause(r, f) }
+func Clause(r *tandemv1.Reason, f Face) string {
+	if r.GetCode() == tandemv1.Reason_CODE_UNSPECIFIED {
+		return ""
+	}
+	text, _ := phrased(r, f)
+	return text
+}
 
-func clause(r *tandemv1.Reason, f Face) string {
+// phrased is the clause of a reason, and whether it ends with a command.
+func phrased(r *tandemv1.Reason, f Face) (text string, advised bool) {
 	p, known := phrases().reasons[r.GetCode()]
 	if !known {
-		return unknown(r.GetCode().String(), r.GetArgs(), r.GetCause(), f)
+		return unknown(r.GetCode().String(), r.GetArgs(), r.GetCause(), f), false
 	}
 	return p.say(arguments(r.GetArgs(), r.GetCause(), f), f)
 }
@@ -93,7 +104,11 @@ func Event(e *tandemv1.Event, f Face) string {
 	}
 	args := arguments(e.GetArgs(), e.GetCause(), f)
 	args["name"], args["subject"], args["job"] = e.GetName(), e.GetSubject(), e.GetJobId()
-	return Sentence(p.say(args, f))
+	text, advised := p.say(args, f)
+	if advised {
+		return capital(text)
+	}
+	return Sentence(text)
 }
 
 // arguments are what a template is filled with. The cause is a clause.
@@ -103,17 +118,21 @@ func arguments(given map[string]string, cause *tandemv1.Reason, f Face) map[stri
 		args = map[string]string{}
 	}
 	if cause.GetCode() != tandemv1.Reason_CODE_UNSPECIFIED {
-		args["cause"] = strings.TrimSuffix(clause(cause, f), ".")
+		args["cause"] = strings.TrimSuffix(Clause(cause, f), ".")
 	}
 	return args
 }
 
-func (p parsed) say(args map[string]string, f Face) string {
-	text := fill(p.text, args)
-	if p.cli != nil && f == CLI {
-		text = strings.TrimSuffix(text, ".") + "; " + fill(p.cli, args)
+// say is the text, and whether it ends with a command.
+func (p parsed) say(args map[string]string, f Face) (text string, advised bool) {
+	text = fill(p.text, args)
+	if p.cli == nil || f != CLI {
+		return text, false
 	}
-	return text
+	if advice := fill(p.cli, args); advice != "" {
+		return strings.TrimSuffix(text, ".") + "; " + advice, true
+	}
+	return text, false
 }
 
 // fill fills a template; TestEveryCodeCanBeSaid has seen that it can be.
@@ -132,7 +151,7 @@ func unknown(code string, args map[string]string, cause *tandemv1.Reason, f Face
 		text += fmt.Sprintf(" %s=%q", k, args[k])
 	}
 	if cause.GetCode() != tandemv1.Reason_CODE_UNSPECIFIED {
-		text += ": " + clause(cause, f)
+		text += ": " + Clause(cause, f)
 	}
 	return text
 }
@@ -142,11 +161,18 @@ func Sentence(s string) string {
 	if s == "" {
 		return "No reason was given."
 	}
-	s = strings.ToUpper(s[:1]) + s[1:]
+	s = capital(s)
 	if last := s[len(s)-1]; last != '.' && last != '!' && last != '?' {
 		s += "."
 	}
 	return s
+}
+
+func capital(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // count writes a number of things: "1 slot", "2 slots".
@@ -191,13 +217,34 @@ func figure(s string) string {
 	return strconv.FormatFloat(v, 'g', 6, 64)
 }
 
-// lookup is the command that lists what there is of a noun.
+// ranked is a place in an order: the first has a name of its own.
+func ranked(place, first, other string) string {
+	if place == "1" {
+		return first
+	}
+	return "number " + place + " of the " + other
+}
+
+// nodes counts the nodes that take no work by their causes: "1 cordoned node, 2 lost nodes".
+func nodes(args map[string]string) string {
+	var parts []string
+	for _, cause := range []string{"cordoned", "draining", "faulty", "lost"} {
+		if n := args[cause]; n != "" {
+			parts = append(parts, count(n, cause+" node"))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// lookup is the command that lists what there is of a noun; "" for what users never name.
 func lookup(noun string) string {
 	switch noun {
 	case "job", "sweep":
 		return "tandem list"
 	case "deployment":
 		return "tandem serve list"
+	case "checkpoint", "dataset", "model", "node", "token":
+		return "tandem " + noun + " list"
 	}
-	return "tandem " + noun + " list"
+	return ""
 }

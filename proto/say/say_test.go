@@ -2,11 +2,9 @@ package say
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"text/template"
-	ast "text/template/parse"
 
 	"google.golang.org/protobuf/proto"
 
@@ -44,7 +42,7 @@ func check(t *testing.T, name string, p parsed) {
 			continue
 		}
 		var b strings.Builder
-		if err := tmpl.Execute(&b, args); err != nil || strings.TrimSpace(b.String()) == "" || strings.Contains(b.String(), "<no value>") {
+		if err := tmpl.Execute(&b, args); err != nil || tmpl == p.text && strings.TrimSpace(b.String()) == "" || strings.Contains(b.String(), "<no value>") {
 			t.Errorf("%s: %q: %v", name, b.String(), err)
 		}
 		if text := strings.TrimSpace(b.String()); tmpl == p.text && strings.HasSuffix(text, ".") && !strings.HasSuffix(tmpl.Root.String(), "}}") {
@@ -56,52 +54,6 @@ func check(t *testing.T, name string, p parsed) {
 	} else if strings.Contains(p.text.Root.String(), "tandem ") {
 		t.Errorf("%s names a command, which is advice of the command line alone", name)
 	}
-}
-
-// named are the arguments that a template names; with optional, those too that it can do without.
-func named(t *template.Template, optional bool) []string {
-	var all []string
-	var walk func(n ast.Node, needed bool)
-	list := func(l *ast.ListNode, needed bool) {
-		if l != nil {
-			for _, n := range l.Nodes {
-				walk(n, needed)
-			}
-		}
-	}
-	branch := func(b *ast.BranchNode) {
-		walk(b.Pipe, false)
-		list(b.List, false)
-		list(b.ElseList, false)
-	}
-	walk = func(n ast.Node, needed bool) {
-		switch n := n.(type) {
-		case *ast.ActionNode:
-			walk(n.Pipe, needed)
-		case *ast.IfNode:
-			branch(&n.BranchNode)
-		case *ast.WithNode:
-			branch(&n.BranchNode)
-		case *ast.PipeNode:
-			for _, c := range n.Cmds {
-				walk(c, needed)
-			}
-		case *ast.CommandNode:
-			id, call := n.Args[0].(*ast.IdentifierNode)
-			for _, a := range n.Args {
-				walk(a, needed && !(call && (id.Ident == "or" || id.Ident == "from")))
-			}
-		case *ast.FieldNode:
-			if needed || optional {
-				all = append(all, n.Ident[0])
-			}
-		}
-	}
-	if t != nil {
-		list(t.Tree.Root, true)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 func TestReason(t *testing.T) {
@@ -120,6 +72,9 @@ func TestReason(t *testing.T) {
 	}
 	if got := Reason(nil, CLI) + Reason(&tandemv1.Reason{}, CLI); got != "" {
 		t.Errorf("a reason without a code says %q", got)
+	}
+	if got, want := Reason(missing, CLI), `Node "x" was not found; see what there is with: tandem node list`; got != want {
+		t.Errorf("%q, want %q: a full stop would be copied with the command", got, want)
 	}
 	newer := &tandemv1.Reason{Code: 9999, Args: map[string]string{"b": "2", "a": "1"}, Cause: lost}
 	if got := Reason(newer, CLI); got != `9999 a="1" b="2": node a was lost.` {

@@ -653,8 +653,10 @@ type Retention struct {
 	Checkpoint *Checkpoint `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	// It stays.
 	Keep bool `protobuf:"varint,2,opt,name=keep,proto3" json:"keep,omitempty"`
-	// Why, for people.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why, for people: made of why.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why.
+	Why           *Reason `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -710,11 +712,18 @@ func (x *Retention) GetReason() string {
 	return ""
 }
 
+func (x *Retention) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
 var File_tandem_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/checkpoint.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xe7\x03\n" +
+	"\x1atandem/v1/checkpoint.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xe7\x03\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -761,13 +770,14 @@ const file_tandem_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"N\n" +
 	"\x18PruneCheckpointsResponse\x122\n" +
-	"\tretention\x18\x01 \x03(\v2\x14.tandem.v1.RetentionR\tretention\"n\n" +
+	"\tretention\x18\x01 \x03(\v2\x14.tandem.v1.RetentionR\tretention\"\x93\x01\n" +
 	"\tRetention\x125\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\v2\x15.tandem.v1.CheckpointR\n" +
 	"checkpoint\x12\x12\n" +
 	"\x04keep\x18\x02 \x01(\bR\x04keep\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason2\x8d\x05\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12#\n" +
+	"\x03why\x18\x04 \x01(\v2\x11.tandem.v1.ReasonR\x03why2\x8d\x05\n" +
 	"\x11CheckpointService\x12u\n" +
 	"\x0fListCheckpoints\x12!.tandem.v1.ListCheckpointsRequest\x1a\".tandem.v1.ListCheckpointsResponse\"\x1b\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/checkpoints\x12t\n" +
 	"\rGetCheckpoint\x12\x1f.tandem.v1.GetCheckpointRequest\x1a .tandem.v1.GetCheckpointResponse\" \xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/checkpoints/{id}\x12\x87\x01\n" +
@@ -803,6 +813,7 @@ var file_tandem_v1_checkpoint_proto_goTypes = []any{
 	(*Retention)(nil),                // 11: tandem.v1.Retention
 	nil,                              // 12: tandem.v1.Checkpoint.MetricsEntry
 	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
+	(*Reason)(nil),                   // 14: tandem.v1.Reason
 }
 var file_tandem_v1_checkpoint_proto_depIdxs = []int32{
 	12, // 0: tandem.v1.Checkpoint.metrics:type_name -> tandem.v1.Checkpoint.MetricsEntry
@@ -811,21 +822,22 @@ var file_tandem_v1_checkpoint_proto_depIdxs = []int32{
 	0,  // 3: tandem.v1.GetCheckpointResponse.checkpoint:type_name -> tandem.v1.Checkpoint
 	11, // 4: tandem.v1.PruneCheckpointsResponse.retention:type_name -> tandem.v1.Retention
 	0,  // 5: tandem.v1.Retention.checkpoint:type_name -> tandem.v1.Checkpoint
-	1,  // 6: tandem.v1.CheckpointService.ListCheckpoints:input_type -> tandem.v1.ListCheckpointsRequest
-	3,  // 7: tandem.v1.CheckpointService.GetCheckpoint:input_type -> tandem.v1.GetCheckpointRequest
-	5,  // 8: tandem.v1.CheckpointService.VerifyCheckpoint:input_type -> tandem.v1.VerifyCheckpointRequest
-	7,  // 9: tandem.v1.CheckpointService.DeleteCheckpoint:input_type -> tandem.v1.DeleteCheckpointRequest
-	9,  // 10: tandem.v1.CheckpointService.PruneCheckpoints:input_type -> tandem.v1.PruneCheckpointsRequest
-	2,  // 11: tandem.v1.CheckpointService.ListCheckpoints:output_type -> tandem.v1.ListCheckpointsResponse
-	4,  // 12: tandem.v1.CheckpointService.GetCheckpoint:output_type -> tandem.v1.GetCheckpointResponse
-	6,  // 13: tandem.v1.CheckpointService.VerifyCheckpoint:output_type -> tandem.v1.VerifyCheckpointResponse
-	8,  // 14: tandem.v1.CheckpointService.DeleteCheckpoint:output_type -> tandem.v1.DeleteCheckpointResponse
-	10, // 15: tandem.v1.CheckpointService.PruneCheckpoints:output_type -> tandem.v1.PruneCheckpointsResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	14, // 6: tandem.v1.Retention.why:type_name -> tandem.v1.Reason
+	1,  // 7: tandem.v1.CheckpointService.ListCheckpoints:input_type -> tandem.v1.ListCheckpointsRequest
+	3,  // 8: tandem.v1.CheckpointService.GetCheckpoint:input_type -> tandem.v1.GetCheckpointRequest
+	5,  // 9: tandem.v1.CheckpointService.VerifyCheckpoint:input_type -> tandem.v1.VerifyCheckpointRequest
+	7,  // 10: tandem.v1.CheckpointService.DeleteCheckpoint:input_type -> tandem.v1.DeleteCheckpointRequest
+	9,  // 11: tandem.v1.CheckpointService.PruneCheckpoints:input_type -> tandem.v1.PruneCheckpointsRequest
+	2,  // 12: tandem.v1.CheckpointService.ListCheckpoints:output_type -> tandem.v1.ListCheckpointsResponse
+	4,  // 13: tandem.v1.CheckpointService.GetCheckpoint:output_type -> tandem.v1.GetCheckpointResponse
+	6,  // 14: tandem.v1.CheckpointService.VerifyCheckpoint:output_type -> tandem.v1.VerifyCheckpointResponse
+	8,  // 15: tandem.v1.CheckpointService.DeleteCheckpoint:output_type -> tandem.v1.DeleteCheckpointResponse
+	10, // 16: tandem.v1.CheckpointService.PruneCheckpoints:output_type -> tandem.v1.PruneCheckpointsResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_checkpoint_proto_init() }
@@ -835,6 +847,7 @@ func file_tandem_v1_checkpoint_proto_init() {
 	}
 	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_reason_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -35,6 +35,16 @@ const (
 	Reason_CODE_ALREADY_EXISTS Reason_Code = 11
 	// A field that is needed is empty.
 	Reason_CODE_FIELD_MISSING Reason_Code = 12
+	// A number is not between two others.
+	Reason_CODE_OUT_OF_RANGE Reason_Code = 13
+	// A client has used a request id for two kinds of commands.
+	Reason_CODE_REQUEST_ID_REUSED Reason_Code = 14
+	// A cluster was founded here before.
+	Reason_CODE_CLUSTER_EXISTS Reason_Code = 15
+	// No cluster was founded here yet.
+	Reason_CODE_NO_CLUSTER Reason_Code = 16
+	// The feature level of the cluster is raised by one at a time.
+	Reason_CODE_LEVEL_NOT_NEXT Reason_Code = 17
 	// The machine of the workers was lost.
 	Reason_CODE_NODE_LOST Reason_Code = 100
 	// The agent of the node was stopped.
@@ -57,6 +67,252 @@ const (
 	Reason_CODE_TOKEN_ENDED Reason_Code = 120
 	// As many nodes have joined with a token as may.
 	Reason_CODE_TOKEN_USED_UP Reason_Code = 121
+	// The node takes no new work.
+	Reason_CODE_NODE_CORDONED Reason_Code = 109
+	// The node could not run an engine.
+	Reason_CODE_NODE_FAULTY Reason_Code = 110
+	// The node is not in the pool.
+	Reason_CODE_NODE_OF_OTHER_POOL Reason_Code = 111
+	// The node has no such slot.
+	Reason_CODE_SLOT_UNKNOWN Reason_Code = 112
+	// The slot is in use.
+	Reason_CODE_SLOT_HELD Reason_Code = 113
+	// A decision uses a slot twice.
+	Reason_CODE_SLOT_TWICE Reason_Code = 114
+	// Two nodes do not reach each other; filtered: their agents do.
+	Reason_CODE_NODES_PARTED Reason_Code = 115
+	// It waits to be placed; the queue knows for what.
+	Reason_CODE_WAITS_FOR_SLOTS Reason_Code = 200
+	// It holds slots; its engines start.
+	Reason_CODE_STARTING Reason_Code = 201
+	// Its process group trains; wanted: with fewer ranks than it should have, for a cause.
+	Reason_CODE_TRAINING Reason_Code = 202
+	// Its process group hands the state of the training on to other nodes.
+	Reason_CODE_RELAYING Reason_Code = 203
+	// Its process group broke; those that are left form another.
+	Reason_CODE_REGROUPING Reason_Code = 204
+	// It waits for a slot for a rank that was lost.
+	Reason_CODE_REPLACING Reason_Code = 205
+	// It stops with a checkpoint as a user asked.
+	Reason_CODE_STOPPING Reason_Code = 206
+	// It stops with a checkpoint for a cause.
+	Reason_CODE_STOPPING_FOR Reason_Code = 207
+	// A user wants it to go on while it stops.
+	Reason_CODE_RESUMES_WHEN_STOPPED Reason_Code = 208
+	// It was interrupted and goes on from a step.
+	Reason_CODE_GOES_ON Reason_Code = 209
+	// It has stopped with a checkpoint and waits to be placed again.
+	Reason_CODE_WAITS_TO_GO_ON Reason_Code = 210
+	// A user paused it.
+	Reason_CODE_PAUSED Reason_Code = 211
+	// A user cancelled it.
+	Reason_CODE_CANCELLED Reason_Code = 212
+	// A user stopped this trial of a sweep.
+	Reason_CODE_STOPPED Reason_Code = 213
+	// It has trained as far as the search wanted it to.
+	Reason_CODE_WAITS_FOR_SEARCH Reason_Code = 214
+	// It is trained.
+	Reason_CODE_TRAINED Reason_Code = 215
+	// It is trained, and there is no checkpoint that could be published.
+	Reason_CODE_TRAINED_NOT_PUBLISHED Reason_Code = 216
+	// It is trained and waits to publish; trial: of a sweep the best.
+	Reason_CODE_WAITS_TO_PUBLISH Reason_Code = 217
+	// It publishes.
+	Reason_CODE_PUBLISHING Reason_Code = 218
+	// It published a version.
+	Reason_CODE_PUBLISHED Reason_Code = 219
+	// Its engines failed too often.
+	Reason_CODE_RESTARTS_USED_UP Reason_Code = 220
+	// Too many process groups in a row came to nothing.
+	Reason_CODE_NO_PROGRESS Reason_Code = 221
+	// The pool has no nodes.
+	Reason_CODE_POOL_WITHOUT_NODES Reason_Code = 222
+	// The pool has fewer slots than are wanted, even when all jobs have ended; by cause how many of its nodes take no work.
+	Reason_CODE_SLOTS_TOO_FEW Reason_Code = 223
+	// Too many slots of the pool are on nodes that do not reach each other; with: nor those that the job is on.
+	Reason_CODE_SLOTS_PARTED Reason_Code = 224
+	// Too few slots of the pool are free; next: it is the first in line.
+	Reason_CODE_SLOTS_BUSY Reason_Code = 225
+	// It waits behind another job, which is older, has a higher priority or has not begun.
+	Reason_CODE_BEHIND Reason_Code = 226
+	// The search begins.
+	Reason_CODE_SEARCH_STARTING Reason_Code = 240
+	// No trial runs or waits; the search decides what is next.
+	Reason_CODE_SEARCH_DECIDING Reason_Code = 241
+	// The search is over.
+	Reason_CODE_SEARCH_OVER Reason_Code = 242
+	// Trials train.
+	Reason_CODE_SWEEP_TRAINING Reason_Code = 243
+	// Trials stop with a checkpoint as a user asked.
+	Reason_CODE_SWEEP_STOPPING Reason_Code = 244
+	// Trials wait; the cause is that of the first.
+	Reason_CODE_SWEEP_WAITING Reason_Code = 245
+	// A sweep that was completed may make more trials.
+	Reason_CODE_SWEEP_RESUMED Reason_Code = 246
+	// The search is over and no trial was measured.
+	Reason_CODE_SWEEP_NO_VALUE Reason_Code = 247
+	// The search is over and this trial is the best.
+	Reason_CODE_SWEEP_FOUND Reason_Code = 248
+	// The search gave up; what it found is not published.
+	Reason_CODE_SWEEP_GAVE_UP Reason_Code = 249
+	// The best trial has no checkpoint.
+	Reason_CODE_SWEEP_NOT_PUBLISHED Reason_Code = 250
+	// The best trial is being published.
+	Reason_CODE_SWEEP_PUBLISHING Reason_Code = 251
+	// The best trial was published.
+	Reason_CODE_SWEEP_PUBLISHED Reason_Code = 252
+	// The best trial could not be published.
+	Reason_CODE_SWEEP_PUBLISH_FAILED Reason_Code = 253
+	// The deadline of a sweep has passed.
+	Reason_CODE_DEADLINE_PASSED Reason_Code = 254
+	// The trials of a sweep have held slots for as long as they may.
+	Reason_CODE_SLOT_HOURS_USED Reason_Code = 255
+	// The spec of a trial of a sweep is not valid.
+	Reason_CODE_SPEC_INVALID Reason_Code = 256
+	// An engine failed, in its own words; rank: of the process group, if it is in one.
+	Reason_CODE_ENGINE_FAILED Reason_Code = 300
+	// The engines stopped though nobody asked them to.
+	Reason_CODE_ENGINES_STOPPED Reason_Code = 301
+	// The engine of a replica ended.
+	Reason_CODE_ENGINE_ENDED Reason_Code = 302
+	// The engine ended and has published nothing.
+	Reason_CODE_NO_VERSION Reason_Code = 303
+	// The engines ended and have not said what a replay gave.
+	Reason_CODE_NO_REPLAY_RESULT Reason_Code = 304
+	// A rank, or a worker that was to leave, did not answer when its group broke.
+	Reason_CODE_RANK_SILENT Reason_Code = 305
+	// None of the ranks is left.
+	Reason_CODE_NO_RANK_LEFT Reason_Code = 306
+	// None of the ranks that have the state of the training is left.
+	Reason_CODE_NO_STATE_LEFT Reason_Code = 307
+	// A worker was lost before the first step, and no slot is free to replace it.
+	Reason_CODE_WORKER_LOST_BEFORE_START Reason_Code = 308
+	// The worker is no longer needed.
+	Reason_CODE_SURPLUS Reason_Code = 320
+	// The worker did not leave when the others went on without it.
+	Reason_CODE_DID_NOT_LEAVE Reason_Code = 321
+	// The node of the worker is drained.
+	Reason_CODE_ITS_NODE_DRAINED Reason_Code = 322
+	// A node of the job is drained.
+	Reason_CODE_A_NODE_DRAINED Reason_Code = 323
+	// All nodes of the job are drained.
+	Reason_CODE_ALL_NODES_DRAINED Reason_Code = 324
+	// A node is drained, and no slot is free elsewhere.
+	Reason_CODE_NO_SLOT_ELSEWHERE Reason_Code = 325
+	// No slot came free to replace what was lost.
+	Reason_CODE_NOT_REPLACED Reason_Code = 326
+	// The ranks that are left only keep a checkpoint.
+	Reason_CODE_CHECKPOINT_AND_STOP Reason_Code = 327
+	// It has more ranks than before.
+	Reason_CODE_GROWS Reason_Code = 328
+	// It has fewer ranks than before.
+	Reason_CODE_SHRINKS Reason_Code = 329
+	// It gives slots to a job of a higher priority.
+	Reason_CODE_GIVES_WAY Reason_Code = 330
+	// The job goes on without a node that does not reach another.
+	Reason_CODE_GOES_ON_WITHOUT Reason_Code = 331
+	// The replicas of a deployment are not placed yet.
+	Reason_CODE_REPLICAS_UNPLACED Reason_Code = 400
+	// No slot is free for some replicas.
+	Reason_CODE_REPLICAS_NO_SLOT Reason_Code = 401
+	// Some replicas are starting.
+	Reason_CODE_REPLICAS_STARTING Reason_Code = 402
+	// A replica failed and is tried again.
+	Reason_CODE_REPLICA_RETRIED Reason_Code = 403
+	// The checkpoint cannot be deleted.
+	Reason_CODE_CHECKPOINT_NEEDED Reason_Code = 500
+	// A job resumes from the checkpoint.
+	Reason_CODE_CHECKPOINT_RESUMED Reason_Code = 501
+	// The checkpoint is the best of a job that has not ended.
+	Reason_CODE_CHECKPOINT_BEST Reason_Code = 502
+	// A job publishes the checkpoint.
+	Reason_CODE_CHECKPOINT_PUBLISHED Reason_Code = 503
+	// A trial begins from the checkpoint.
+	Reason_CODE_CHECKPOINT_STARTS Reason_Code = 504
+	// A job runs from the checkpoint.
+	Reason_CODE_CHECKPOINT_USED Reason_Code = 505
+	// A job does the steps after the checkpoint again.
+	Reason_CODE_CHECKPOINT_REPLAYED Reason_Code = 506
+	// The checkpoint was not marked for deletion.
+	Reason_CODE_CHECKPOINT_NOT_MARKED Reason_Code = 507
+	// The checkpoint is being deleted.
+	Reason_CODE_CHECKPOINT_DELETING Reason_Code = 508
+	// The checkpoint is none of those that are kept.
+	Reason_CODE_CHECKPOINT_SURPLUS Reason_Code = 509
+	// The checkpoint is kept for its place among the newest, or the best by a metric.
+	Reason_CODE_CHECKPOINT_KEPT Reason_Code = 510
+	// The job of the checkpoint is unknown.
+	Reason_CODE_CHECKPOINT_OF_UNKNOWN_JOB Reason_Code = 511
+	// A checkpoint of this step and generation has other content.
+	Reason_CODE_CHECKPOINT_DIFFERS Reason_Code = 512
+	// A job or sweep that has ended cannot be changed.
+	Reason_CODE_JOB_ENDED Reason_Code = 600
+	// A job that publishes cannot be paused.
+	Reason_CODE_JOB_PUBLISHING Reason_Code = 601
+	// A job that publishes has one worker.
+	Reason_CODE_JOB_ONE_WORKER Reason_Code = 602
+	// A job may have fewer or more workers than asked for.
+	Reason_CODE_WORKERS_OUT_OF_RANGE Reason_Code = 603
+	// A sweep comes without trials: it makes them.
+	Reason_CODE_SWEEP_MAKES_TRIALS Reason_Code = 604
+	// A sweep that is paused takes no decisions.
+	Reason_CODE_SWEEP_PAUSED Reason_Code = 605
+	// The search has decided on other events by now.
+	Reason_CODE_SWEEP_DECIDED Reason_Code = 606
+	// A decision is on events that are not there.
+	Reason_CODE_SWEEP_EVENTS Reason_Code = 607
+	// A decision of a search cannot be carried out; what: a keyword.
+	Reason_CODE_SWEEP_DECISION Reason_Code = 608
+	// A sweep that did not complete cannot go on.
+	Reason_CODE_SWEEP_ENDED Reason_Code = 609
+	// A sweep at its limits cannot be extended.
+	Reason_CODE_SWEEP_EXHAUSTED Reason_Code = 610
+	// A sweep cannot be extended while it publishes.
+	Reason_CODE_SWEEP_PUBLISHES Reason_Code = 611
+	// A sweep may make so many trials already.
+	Reason_CODE_SWEEP_TRIALS Reason_Code = 612
+	// A sweep has no such trial.
+	Reason_CODE_TRIAL_UNKNOWN Reason_Code = 613
+	// A trial has ended already.
+	Reason_CODE_TRIAL_ENDED Reason_Code = 614
+	// A model has no such version or alias.
+	Reason_CODE_VERSION_UNKNOWN Reason_Code = 700
+	// An alias that is served cannot be removed.
+	Reason_CODE_ALIAS_SERVED Reason_Code = 701
+	// A version was published with other content.
+	Reason_CODE_VERSION_DIFFERS Reason_Code = 702
+	// A deployment needs a replica.
+	Reason_CODE_NO_REPLICAS Reason_Code = 703
+	// The last token that keeps an administrator in cannot be revoked.
+	Reason_CODE_TOKEN_LAST Reason_Code = 704
+	// Another token has this secret.
+	Reason_CODE_TOKEN_SECRET_TAKEN Reason_Code = 705
+	// The engine is no longer wanted; its agent ends it.
+	Reason_CODE_ENGINE_OVER Reason_Code = 800
+	// The engine is that of another node.
+	Reason_CODE_ENGINE_ELSEWHERE Reason_Code = 801
+	// The replica is no longer wanted on this node.
+	Reason_CODE_REPLICA_OVER Reason_Code = 802
+	// The replica has failed before.
+	Reason_CODE_REPLICA_FAILED_BEFORE Reason_Code = 803
+	// An engine cannot finish before it has trained.
+	Reason_CODE_NOTHING_TRAINED Reason_Code = 804
+	// A report says nothing that this version knows for this engine.
+	Reason_CODE_REPORT_UNKNOWN Reason_Code = 805
+	// A report does not fit the stage of its allocation.
+	Reason_CODE_OTHER_STAGE Reason_Code = 806
+	// A generation is not the committed one.
+	Reason_CODE_GENERATION_NOT_COMMITTED Reason_Code = 807
+	// An allocation makes one version, with an identity of its own.
+	Reason_CODE_WRONG_VERSION Reason_Code = 808
+	// The trial no longer waits for slots.
+	Reason_CODE_TRIAL_NOT_WAITING Reason_Code = 809
+	// The allocation no longer trains.
+	Reason_CODE_ALLOCATION_OVER Reason_Code = 810
+	// A decision no longer fits the allocation; what: a keyword.
+	Reason_CODE_ALLOCATION_CHANGED Reason_Code = 811
+	// A decision was made for another revision of a deployment.
+	Reason_CODE_REVISION_STALE Reason_Code = 812
 )
 
 // Enum value maps for Reason_Code.
@@ -67,6 +323,11 @@ var (
 		10:  "CODE_NOT_FOUND",
 		11:  "CODE_ALREADY_EXISTS",
 		12:  "CODE_FIELD_MISSING",
+		13:  "CODE_OUT_OF_RANGE",
+		14:  "CODE_REQUEST_ID_REUSED",
+		15:  "CODE_CLUSTER_EXISTS",
+		16:  "CODE_NO_CLUSTER",
+		17:  "CODE_LEVEL_NOT_NEXT",
 		100: "CODE_NODE_LOST",
 		101: "CODE_AGENT_STOPPED",
 		102: "CODE_AGENT_RESTARTED",
@@ -78,24 +339,275 @@ var (
 		108: "CODE_NOT_A_COORDINATOR",
 		120: "CODE_TOKEN_ENDED",
 		121: "CODE_TOKEN_USED_UP",
+		109: "CODE_NODE_CORDONED",
+		110: "CODE_NODE_FAULTY",
+		111: "CODE_NODE_OF_OTHER_POOL",
+		112: "CODE_SLOT_UNKNOWN",
+		113: "CODE_SLOT_HELD",
+		114: "CODE_SLOT_TWICE",
+		115: "CODE_NODES_PARTED",
+		200: "CODE_WAITS_FOR_SLOTS",
+		201: "CODE_STARTING",
+		202: "CODE_TRAINING",
+		203: "CODE_RELAYING",
+		204: "CODE_REGROUPING",
+		205: "CODE_REPLACING",
+		206: "CODE_STOPPING",
+		207: "CODE_STOPPING_FOR",
+		208: "CODE_RESUMES_WHEN_STOPPED",
+		209: "CODE_GOES_ON",
+		210: "CODE_WAITS_TO_GO_ON",
+		211: "CODE_PAUSED",
+		212: "CODE_CANCELLED",
+		213: "CODE_STOPPED",
+		214: "CODE_WAITS_FOR_SEARCH",
+		215: "CODE_TRAINED",
+		216: "CODE_TRAINED_NOT_PUBLISHED",
+		217: "CODE_WAITS_TO_PUBLISH",
+		218: "CODE_PUBLISHING",
+		219: "CODE_PUBLISHED",
+		220: "CODE_RESTARTS_USED_UP",
+		221: "CODE_NO_PROGRESS",
+		222: "CODE_POOL_WITHOUT_NODES",
+		223: "CODE_SLOTS_TOO_FEW",
+		224: "CODE_SLOTS_PARTED",
+		225: "CODE_SLOTS_BUSY",
+		226: "CODE_BEHIND",
+		240: "CODE_SEARCH_STARTING",
+		241: "CODE_SEARCH_DECIDING",
+		242: "CODE_SEARCH_OVER",
+		243: "CODE_SWEEP_TRAINING",
+		244: "CODE_SWEEP_STOPPING",
+		245: "CODE_SWEEP_WAITING",
+		246: "CODE_SWEEP_RESUMED",
+		247: "CODE_SWEEP_NO_VALUE",
+		248: "CODE_SWEEP_FOUND",
+		249: "CODE_SWEEP_GAVE_UP",
+		250: "CODE_SWEEP_NOT_PUBLISHED",
+		251: "CODE_SWEEP_PUBLISHING",
+		252: "CODE_SWEEP_PUBLISHED",
+		253: "CODE_SWEEP_PUBLISH_FAILED",
+		254: "CODE_DEADLINE_PASSED",
+		255: "CODE_SLOT_HOURS_USED",
+		256: "CODE_SPEC_INVALID",
+		300: "CODE_ENGINE_FAILED",
+		301: "CODE_ENGINES_STOPPED",
+		302: "CODE_ENGINE_ENDED",
+		303: "CODE_NO_VERSION",
+		304: "CODE_NO_REPLAY_RESULT",
+		305: "CODE_RANK_SILENT",
+		306: "CODE_NO_RANK_LEFT",
+		307: "CODE_NO_STATE_LEFT",
+		308: "CODE_WORKER_LOST_BEFORE_START",
+		320: "CODE_SURPLUS",
+		321: "CODE_DID_NOT_LEAVE",
+		322: "CODE_ITS_NODE_DRAINED",
+		323: "CODE_A_NODE_DRAINED",
+		324: "CODE_ALL_NODES_DRAINED",
+		325: "CODE_NO_SLOT_ELSEWHERE",
+		326: "CODE_NOT_REPLACED",
+		327: "CODE_CHECKPOINT_AND_STOP",
+		328: "CODE_GROWS",
+		329: "CODE_SHRINKS",
+		330: "CODE_GIVES_WAY",
+		331: "CODE_GOES_ON_WITHOUT",
+		400: "CODE_REPLICAS_UNPLACED",
+		401: "CODE_REPLICAS_NO_SLOT",
+		402: "CODE_REPLICAS_STARTING",
+		403: "CODE_REPLICA_RETRIED",
+		500: "CODE_CHECKPOINT_NEEDED",
+		501: "CODE_CHECKPOINT_RESUMED",
+		502: "CODE_CHECKPOINT_BEST",
+		503: "CODE_CHECKPOINT_PUBLISHED",
+		504: "CODE_CHECKPOINT_STARTS",
+		505: "CODE_CHECKPOINT_USED",
+		506: "CODE_CHECKPOINT_REPLAYED",
+		507: "CODE_CHECKPOINT_NOT_MARKED",
+		508: "CODE_CHECKPOINT_DELETING",
+		509: "CODE_CHECKPOINT_SURPLUS",
+		510: "CODE_CHECKPOINT_KEPT",
+		511: "CODE_CHECKPOINT_OF_UNKNOWN_JOB",
+		512: "CODE_CHECKPOINT_DIFFERS",
+		600: "CODE_JOB_ENDED",
+		601: "CODE_JOB_PUBLISHING",
+		602: "CODE_JOB_ONE_WORKER",
+		603: "CODE_WORKERS_OUT_OF_RANGE",
+		604: "CODE_SWEEP_MAKES_TRIALS",
+		605: "CODE_SWEEP_PAUSED",
+		606: "CODE_SWEEP_DECIDED",
+		607: "CODE_SWEEP_EVENTS",
+		608: "CODE_SWEEP_DECISION",
+		609: "CODE_SWEEP_ENDED",
+		610: "CODE_SWEEP_EXHAUSTED",
+		611: "CODE_SWEEP_PUBLISHES",
+		612: "CODE_SWEEP_TRIALS",
+		613: "CODE_TRIAL_UNKNOWN",
+		614: "CODE_TRIAL_ENDED",
+		700: "CODE_VERSION_UNKNOWN",
+		701: "CODE_ALIAS_SERVED",
+		702: "CODE_VERSION_DIFFERS",
+		703: "CODE_NO_REPLICAS",
+		704: "CODE_TOKEN_LAST",
+		705: "CODE_TOKEN_SECRET_TAKEN",
+		800: "CODE_ENGINE_OVER",
+		801: "CODE_ENGINE_ELSEWHERE",
+		802: "CODE_REPLICA_OVER",
+		803: "CODE_REPLICA_FAILED_BEFORE",
+		804: "CODE_NOTHING_TRAINED",
+		805: "CODE_REPORT_UNKNOWN",
+		806: "CODE_OTHER_STAGE",
+		807: "CODE_GENERATION_NOT_COMMITTED",
+		808: "CODE_WRONG_VERSION",
+		809: "CODE_TRIAL_NOT_WAITING",
+		810: "CODE_ALLOCATION_OVER",
+		811: "CODE_ALLOCATION_CHANGED",
+		812: "CODE_REVISION_STALE",
 	}
 	Reason_Code_value = map[string]int32{
-		"CODE_UNSPECIFIED":          0,
-		"CODE_TEXT":                 1,
-		"CODE_NOT_FOUND":            10,
-		"CODE_ALREADY_EXISTS":       11,
-		"CODE_FIELD_MISSING":        12,
-		"CODE_NODE_LOST":            100,
-		"CODE_AGENT_STOPPED":        101,
-		"CODE_AGENT_RESTARTED":      102,
-		"CODE_NODE_ALIVE":           103,
-		"CODE_NODE_INCARNATION":     104,
-		"CODE_NODE_REMOVED":         105,
-		"CODE_COORDINATOR_REMOVED":  106,
-		"CODE_DRAIN_WITHOUT_CORDON": 107,
-		"CODE_NOT_A_COORDINATOR":    108,
-		"CODE_TOKEN_ENDED":          120,
-		"CODE_TOKEN_USED_UP":        121,
+		"CODE_UNSPECIFIED":               0,
+		"CODE_TEXT":                      1,
+		"CODE_NOT_FOUND":                 10,
+		"CODE_ALREADY_EXISTS":            11,
+		"CODE_FIELD_MISSING":             12,
+		"CODE_OUT_OF_RANGE":              13,
+		"CODE_REQUEST_ID_REUSED":         14,
+		"CODE_CLUSTER_EXISTS":            15,
+		"CODE_NO_CLUSTER":                16,
+		"CODE_LEVEL_NOT_NEXT":            17,
+		"CODE_NODE_LOST":                 100,
+		"CODE_AGENT_STOPPED":             101,
+		"CODE_AGENT_RESTARTED":           102,
+		"CODE_NODE_ALIVE":                103,
+		"CODE_NODE_INCARNATION":          104,
+		"CODE_NODE_REMOVED":              105,
+		"CODE_COORDINATOR_REMOVED":       106,
+		"CODE_DRAIN_WITHOUT_CORDON":      107,
+		"CODE_NOT_A_COORDINATOR":         108,
+		"CODE_TOKEN_ENDED":               120,
+		"CODE_TOKEN_USED_UP":             121,
+		"CODE_NODE_CORDONED":             109,
+		"CODE_NODE_FAULTY":               110,
+		"CODE_NODE_OF_OTHER_POOL":        111,
+		"CODE_SLOT_UNKNOWN":              112,
+		"CODE_SLOT_HELD":                 113,
+		"CODE_SLOT_TWICE":                114,
+		"CODE_NODES_PARTED":              115,
+		"CODE_WAITS_FOR_SLOTS":           200,
+		"CODE_STARTING":                  201,
+		"CODE_TRAINING":                  202,
+		"CODE_RELAYING":                  203,
+		"CODE_REGROUPING":                204,
+		"CODE_REPLACING":                 205,
+		"CODE_STOPPING":                  206,
+		"CODE_STOPPING_FOR":              207,
+		"CODE_RESUMES_WHEN_STOPPED":      208,
+		"CODE_GOES_ON":                   209,
+		"CODE_WAITS_TO_GO_ON":            210,
+		"CODE_PAUSED":                    211,
+		"CODE_CANCELLED":                 212,
+		"CODE_STOPPED":                   213,
+		"CODE_WAITS_FOR_SEARCH":          214,
+		"CODE_TRAINED":                   215,
+		"CODE_TRAINED_NOT_PUBLISHED":     216,
+		"CODE_WAITS_TO_PUBLISH":          217,
+		"CODE_PUBLISHING":                218,
+		"CODE_PUBLISHED":                 219,
+		"CODE_RESTARTS_USED_UP":          220,
+		"CODE_NO_PROGRESS":               221,
+		"CODE_POOL_WITHOUT_NODES":        222,
+		"CODE_SLOTS_TOO_FEW":             223,
+		"CODE_SLOTS_PARTED":              224,
+		"CODE_SLOTS_BUSY":                225,
+		"CODE_BEHIND":                    226,
+		"CODE_SEARCH_STARTING":           240,
+		"CODE_SEARCH_DECIDING":           241,
+		"CODE_SEARCH_OVER":               242,
+		"CODE_SWEEP_TRAINING":            243,
+		"CODE_SWEEP_STOPPING":            244,
+		"CODE_SWEEP_WAITING":             245,
+		"CODE_SWEEP_RESUMED":             246,
+		"CODE_SWEEP_NO_VALUE":            247,
+		"CODE_SWEEP_FOUND":               248,
+		"CODE_SWEEP_GAVE_UP":             249,
+		"CODE_SWEEP_NOT_PUBLISHED":       250,
+		"CODE_SWEEP_PUBLISHING":          251,
+		"CODE_SWEEP_PUBLISHED":           252,
+		"CODE_SWEEP_PUBLISH_FAILED":      253,
+		"CODE_DEADLINE_PASSED":           254,
+		"CODE_SLOT_HOURS_USED":           255,
+		"CODE_SPEC_INVALID":              256,
+		"CODE_ENGINE_FAILED":             300,
+		"CODE_ENGINES_STOPPED":           301,
+		"CODE_ENGINE_ENDED":              302,
+		"CODE_NO_VERSION":                303,
+		"CODE_NO_REPLAY_RESULT":          304,
+		"CODE_RANK_SILENT":               305,
+		"CODE_NO_RANK_LEFT":              306,
+		"CODE_NO_STATE_LEFT":             307,
+		"CODE_WORKER_LOST_BEFORE_START":  308,
+		"CODE_SURPLUS":                   320,
+		"CODE_DID_NOT_LEAVE":             321,
+		"CODE_ITS_NODE_DRAINED":          322,
+		"CODE_A_NODE_DRAINED":            323,
+		"CODE_ALL_NODES_DRAINED":         324,
+		"CODE_NO_SLOT_ELSEWHERE":         325,
+		"CODE_NOT_REPLACED":              326,
+		"CODE_CHECKPOINT_AND_STOP":       327,
+		"CODE_GROWS":                     328,
+		"CODE_SHRINKS":                   329,
+		"CODE_GIVES_WAY":                 330,
+		"CODE_GOES_ON_WITHOUT":           331,
+		"CODE_REPLICAS_UNPLACED":         400,
+		"CODE_REPLICAS_NO_SLOT":          401,
+		"CODE_REPLICAS_STARTING":         402,
+		"CODE_REPLICA_RETRIED":           403,
+		"CODE_CHECKPOINT_NEEDED":         500,
+		"CODE_CHECKPOINT_RESUMED":        501,
+		"CODE_CHECKPOINT_BEST":           502,
+		"CODE_CHECKPOINT_PUBLISHED":      503,
+		"CODE_CHECKPOINT_STARTS":         504,
+		"CODE_CHECKPOINT_USED":           505,
+		"CODE_CHECKPOINT_REPLAYED":       506,
+		"CODE_CHECKPOINT_NOT_MARKED":     507,
+		"CODE_CHECKPOINT_DELETING":       508,
+		"CODE_CHECKPOINT_SURPLUS":        509,
+		"CODE_CHECKPOINT_KEPT":           510,
+		"CODE_CHECKPOINT_OF_UNKNOWN_JOB": 511,
+		"CODE_CHECKPOINT_DIFFERS":        512,
+		"CODE_JOB_ENDED":                 600,
+		"CODE_JOB_PUBLISHING":            601,
+		"CODE_JOB_ONE_WORKER":            602,
+		"CODE_WORKERS_OUT_OF_RANGE":      603,
+		"CODE_SWEEP_MAKES_TRIALS":        604,
+		"CODE_SWEEP_PAUSED":              605,
+		"CODE_SWEEP_DECIDED":             606,
+		"CODE_SWEEP_EVENTS":              607,
+		"CODE_SWEEP_DECISION":            608,
+		"CODE_SWEEP_ENDED":               609,
+		"CODE_SWEEP_EXHAUSTED":           610,
+		"CODE_SWEEP_PUBLISHES":           611,
+		"CODE_SWEEP_TRIALS":              612,
+		"CODE_TRIAL_UNKNOWN":             613,
+		"CODE_TRIAL_ENDED":               614,
+		"CODE_VERSION_UNKNOWN":           700,
+		"CODE_ALIAS_SERVED":              701,
+		"CODE_VERSION_DIFFERS":           702,
+		"CODE_NO_REPLICAS":               703,
+		"CODE_TOKEN_LAST":                704,
+		"CODE_TOKEN_SECRET_TAKEN":        705,
+		"CODE_ENGINE_OVER":               800,
+		"CODE_ENGINE_ELSEWHERE":          801,
+		"CODE_REPLICA_OVER":              802,
+		"CODE_REPLICA_FAILED_BEFORE":     803,
+		"CODE_NOTHING_TRAINED":           804,
+		"CODE_REPORT_UNKNOWN":            805,
+		"CODE_OTHER_STAGE":               806,
+		"CODE_GENERATION_NOT_COMMITTED":  807,
+		"CODE_WRONG_VERSION":             808,
+		"CODE_TRIAL_NOT_WAITING":         809,
+		"CODE_ALLOCATION_OVER":           810,
+		"CODE_ALLOCATION_CHANGED":        811,
+		"CODE_REVISION_STALE":            812,
 	}
 )
 
@@ -195,21 +707,26 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xce\x04\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xa9\x1e\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdf\x1c\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
 	"\x0eCODE_NOT_FOUND\x10\n" +
 	"\x12\x17\n" +
 	"\x13CODE_ALREADY_EXISTS\x10\v\x12\x16\n" +
-	"\x12CODE_FIELD_MISSING\x10\f\x12\x12\n" +
+	"\x12CODE_FIELD_MISSING\x10\f\x12\x15\n" +
+	"\x11CODE_OUT_OF_RANGE\x10\r\x12\x1a\n" +
+	"\x16CODE_REQUEST_ID_REUSED\x10\x0e\x12\x17\n" +
+	"\x13CODE_CLUSTER_EXISTS\x10\x0f\x12\x13\n" +
+	"\x0fCODE_NO_CLUSTER\x10\x10\x12\x17\n" +
+	"\x13CODE_LEVEL_NOT_NEXT\x10\x11\x12\x12\n" +
 	"\x0eCODE_NODE_LOST\x10d\x12\x16\n" +
 	"\x12CODE_AGENT_STOPPED\x10e\x12\x18\n" +
 	"\x14CODE_AGENT_RESTARTED\x10f\x12\x13\n" +
@@ -220,7 +737,131 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x19CODE_DRAIN_WITHOUT_CORDON\x10k\x12\x1a\n" +
 	"\x16CODE_NOT_A_COORDINATOR\x10l\x12\x14\n" +
 	"\x10CODE_TOKEN_ENDED\x10x\x12\x16\n" +
-	"\x12CODE_TOKEN_USED_UP\x10yB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x12CODE_TOKEN_USED_UP\x10y\x12\x16\n" +
+	"\x12CODE_NODE_CORDONED\x10m\x12\x14\n" +
+	"\x10CODE_NODE_FAULTY\x10n\x12\x1b\n" +
+	"\x17CODE_NODE_OF_OTHER_POOL\x10o\x12\x15\n" +
+	"\x11CODE_SLOT_UNKNOWN\x10p\x12\x12\n" +
+	"\x0eCODE_SLOT_HELD\x10q\x12\x13\n" +
+	"\x0fCODE_SLOT_TWICE\x10r\x12\x15\n" +
+	"\x11CODE_NODES_PARTED\x10s\x12\x19\n" +
+	"\x14CODE_WAITS_FOR_SLOTS\x10\xc8\x01\x12\x12\n" +
+	"\rCODE_STARTING\x10\xc9\x01\x12\x12\n" +
+	"\rCODE_TRAINING\x10\xca\x01\x12\x12\n" +
+	"\rCODE_RELAYING\x10\xcb\x01\x12\x14\n" +
+	"\x0fCODE_REGROUPING\x10\xcc\x01\x12\x13\n" +
+	"\x0eCODE_REPLACING\x10\xcd\x01\x12\x12\n" +
+	"\rCODE_STOPPING\x10\xce\x01\x12\x16\n" +
+	"\x11CODE_STOPPING_FOR\x10\xcf\x01\x12\x1e\n" +
+	"\x19CODE_RESUMES_WHEN_STOPPED\x10\xd0\x01\x12\x11\n" +
+	"\fCODE_GOES_ON\x10\xd1\x01\x12\x18\n" +
+	"\x13CODE_WAITS_TO_GO_ON\x10\xd2\x01\x12\x10\n" +
+	"\vCODE_PAUSED\x10\xd3\x01\x12\x13\n" +
+	"\x0eCODE_CANCELLED\x10\xd4\x01\x12\x11\n" +
+	"\fCODE_STOPPED\x10\xd5\x01\x12\x1a\n" +
+	"\x15CODE_WAITS_FOR_SEARCH\x10\xd6\x01\x12\x11\n" +
+	"\fCODE_TRAINED\x10\xd7\x01\x12\x1f\n" +
+	"\x1aCODE_TRAINED_NOT_PUBLISHED\x10\xd8\x01\x12\x1a\n" +
+	"\x15CODE_WAITS_TO_PUBLISH\x10\xd9\x01\x12\x14\n" +
+	"\x0fCODE_PUBLISHING\x10\xda\x01\x12\x13\n" +
+	"\x0eCODE_PUBLISHED\x10\xdb\x01\x12\x1a\n" +
+	"\x15CODE_RESTARTS_USED_UP\x10\xdc\x01\x12\x15\n" +
+	"\x10CODE_NO_PROGRESS\x10\xdd\x01\x12\x1c\n" +
+	"\x17CODE_POOL_WITHOUT_NODES\x10\xde\x01\x12\x17\n" +
+	"\x12CODE_SLOTS_TOO_FEW\x10\xdf\x01\x12\x16\n" +
+	"\x11CODE_SLOTS_PARTED\x10\xe0\x01\x12\x14\n" +
+	"\x0fCODE_SLOTS_BUSY\x10\xe1\x01\x12\x10\n" +
+	"\vCODE_BEHIND\x10\xe2\x01\x12\x19\n" +
+	"\x14CODE_SEARCH_STARTING\x10\xf0\x01\x12\x19\n" +
+	"\x14CODE_SEARCH_DECIDING\x10\xf1\x01\x12\x15\n" +
+	"\x10CODE_SEARCH_OVER\x10\xf2\x01\x12\x18\n" +
+	"\x13CODE_SWEEP_TRAINING\x10\xf3\x01\x12\x18\n" +
+	"\x13CODE_SWEEP_STOPPING\x10\xf4\x01\x12\x17\n" +
+	"\x12CODE_SWEEP_WAITING\x10\xf5\x01\x12\x17\n" +
+	"\x12CODE_SWEEP_RESUMED\x10\xf6\x01\x12\x18\n" +
+	"\x13CODE_SWEEP_NO_VALUE\x10\xf7\x01\x12\x15\n" +
+	"\x10CODE_SWEEP_FOUND\x10\xf8\x01\x12\x17\n" +
+	"\x12CODE_SWEEP_GAVE_UP\x10\xf9\x01\x12\x1d\n" +
+	"\x18CODE_SWEEP_NOT_PUBLISHED\x10\xfa\x01\x12\x1a\n" +
+	"\x15CODE_SWEEP_PUBLISHING\x10\xfb\x01\x12\x19\n" +
+	"\x14CODE_SWEEP_PUBLISHED\x10\xfc\x01\x12\x1e\n" +
+	"\x19CODE_SWEEP_PUBLISH_FAILED\x10\xfd\x01\x12\x19\n" +
+	"\x14CODE_DEADLINE_PASSED\x10\xfe\x01\x12\x19\n" +
+	"\x14CODE_SLOT_HOURS_USED\x10\xff\x01\x12\x16\n" +
+	"\x11CODE_SPEC_INVALID\x10\x80\x02\x12\x17\n" +
+	"\x12CODE_ENGINE_FAILED\x10\xac\x02\x12\x19\n" +
+	"\x14CODE_ENGINES_STOPPED\x10\xad\x02\x12\x16\n" +
+	"\x11CODE_ENGINE_ENDED\x10\xae\x02\x12\x14\n" +
+	"\x0fCODE_NO_VERSION\x10\xaf\x02\x12\x1a\n" +
+	"\x15CODE_NO_REPLAY_RESULT\x10\xb0\x02\x12\x15\n" +
+	"\x10CODE_RANK_SILENT\x10\xb1\x02\x12\x16\n" +
+	"\x11CODE_NO_RANK_LEFT\x10\xb2\x02\x12\x17\n" +
+	"\x12CODE_NO_STATE_LEFT\x10\xb3\x02\x12\"\n" +
+	"\x1dCODE_WORKER_LOST_BEFORE_START\x10\xb4\x02\x12\x11\n" +
+	"\fCODE_SURPLUS\x10\xc0\x02\x12\x17\n" +
+	"\x12CODE_DID_NOT_LEAVE\x10\xc1\x02\x12\x1a\n" +
+	"\x15CODE_ITS_NODE_DRAINED\x10\xc2\x02\x12\x18\n" +
+	"\x13CODE_A_NODE_DRAINED\x10\xc3\x02\x12\x1b\n" +
+	"\x16CODE_ALL_NODES_DRAINED\x10\xc4\x02\x12\x1b\n" +
+	"\x16CODE_NO_SLOT_ELSEWHERE\x10\xc5\x02\x12\x16\n" +
+	"\x11CODE_NOT_REPLACED\x10\xc6\x02\x12\x1d\n" +
+	"\x18CODE_CHECKPOINT_AND_STOP\x10\xc7\x02\x12\x0f\n" +
+	"\n" +
+	"CODE_GROWS\x10\xc8\x02\x12\x11\n" +
+	"\fCODE_SHRINKS\x10\xc9\x02\x12\x13\n" +
+	"\x0eCODE_GIVES_WAY\x10\xca\x02\x12\x19\n" +
+	"\x14CODE_GOES_ON_WITHOUT\x10\xcb\x02\x12\x1b\n" +
+	"\x16CODE_REPLICAS_UNPLACED\x10\x90\x03\x12\x1a\n" +
+	"\x15CODE_REPLICAS_NO_SLOT\x10\x91\x03\x12\x1b\n" +
+	"\x16CODE_REPLICAS_STARTING\x10\x92\x03\x12\x19\n" +
+	"\x14CODE_REPLICA_RETRIED\x10\x93\x03\x12\x1b\n" +
+	"\x16CODE_CHECKPOINT_NEEDED\x10\xf4\x03\x12\x1c\n" +
+	"\x17CODE_CHECKPOINT_RESUMED\x10\xf5\x03\x12\x19\n" +
+	"\x14CODE_CHECKPOINT_BEST\x10\xf6\x03\x12\x1e\n" +
+	"\x19CODE_CHECKPOINT_PUBLISHED\x10\xf7\x03\x12\x1b\n" +
+	"\x16CODE_CHECKPOINT_STARTS\x10\xf8\x03\x12\x19\n" +
+	"\x14CODE_CHECKPOINT_USED\x10\xf9\x03\x12\x1d\n" +
+	"\x18CODE_CHECKPOINT_REPLAYED\x10\xfa\x03\x12\x1f\n" +
+	"\x1aCODE_CHECKPOINT_NOT_MARKED\x10\xfb\x03\x12\x1d\n" +
+	"\x18CODE_CHECKPOINT_DELETING\x10\xfc\x03\x12\x1c\n" +
+	"\x17CODE_CHECKPOINT_SURPLUS\x10\xfd\x03\x12\x19\n" +
+	"\x14CODE_CHECKPOINT_KEPT\x10\xfe\x03\x12#\n" +
+	"\x1eCODE_CHECKPOINT_OF_UNKNOWN_JOB\x10\xff\x03\x12\x1c\n" +
+	"\x17CODE_CHECKPOINT_DIFFERS\x10\x80\x04\x12\x13\n" +
+	"\x0eCODE_JOB_ENDED\x10\xd8\x04\x12\x18\n" +
+	"\x13CODE_JOB_PUBLISHING\x10\xd9\x04\x12\x18\n" +
+	"\x13CODE_JOB_ONE_WORKER\x10\xda\x04\x12\x1e\n" +
+	"\x19CODE_WORKERS_OUT_OF_RANGE\x10\xdb\x04\x12\x1c\n" +
+	"\x17CODE_SWEEP_MAKES_TRIALS\x10\xdc\x04\x12\x16\n" +
+	"\x11CODE_SWEEP_PAUSED\x10\xdd\x04\x12\x17\n" +
+	"\x12CODE_SWEEP_DECIDED\x10\xde\x04\x12\x16\n" +
+	"\x11CODE_SWEEP_EVENTS\x10\xdf\x04\x12\x18\n" +
+	"\x13CODE_SWEEP_DECISION\x10\xe0\x04\x12\x15\n" +
+	"\x10CODE_SWEEP_ENDED\x10\xe1\x04\x12\x19\n" +
+	"\x14CODE_SWEEP_EXHAUSTED\x10\xe2\x04\x12\x19\n" +
+	"\x14CODE_SWEEP_PUBLISHES\x10\xe3\x04\x12\x16\n" +
+	"\x11CODE_SWEEP_TRIALS\x10\xe4\x04\x12\x17\n" +
+	"\x12CODE_TRIAL_UNKNOWN\x10\xe5\x04\x12\x15\n" +
+	"\x10CODE_TRIAL_ENDED\x10\xe6\x04\x12\x19\n" +
+	"\x14CODE_VERSION_UNKNOWN\x10\xbc\x05\x12\x16\n" +
+	"\x11CODE_ALIAS_SERVED\x10\xbd\x05\x12\x19\n" +
+	"\x14CODE_VERSION_DIFFERS\x10\xbe\x05\x12\x15\n" +
+	"\x10CODE_NO_REPLICAS\x10\xbf\x05\x12\x14\n" +
+	"\x0fCODE_TOKEN_LAST\x10\xc0\x05\x12\x1c\n" +
+	"\x17CODE_TOKEN_SECRET_TAKEN\x10\xc1\x05\x12\x15\n" +
+	"\x10CODE_ENGINE_OVER\x10\xa0\x06\x12\x1a\n" +
+	"\x15CODE_ENGINE_ELSEWHERE\x10\xa1\x06\x12\x16\n" +
+	"\x11CODE_REPLICA_OVER\x10\xa2\x06\x12\x1f\n" +
+	"\x1aCODE_REPLICA_FAILED_BEFORE\x10\xa3\x06\x12\x19\n" +
+	"\x14CODE_NOTHING_TRAINED\x10\xa4\x06\x12\x18\n" +
+	"\x13CODE_REPORT_UNKNOWN\x10\xa5\x06\x12\x15\n" +
+	"\x10CODE_OTHER_STAGE\x10\xa6\x06\x12\"\n" +
+	"\x1dCODE_GENERATION_NOT_COMMITTED\x10\xa7\x06\x12\x17\n" +
+	"\x12CODE_WRONG_VERSION\x10\xa8\x06\x12\x1b\n" +
+	"\x16CODE_TRIAL_NOT_WAITING\x10\xa9\x06\x12\x19\n" +
+	"\x14CODE_ALLOCATION_OVER\x10\xaa\x06\x12\x1c\n" +
+	"\x17CODE_ALLOCATION_CHANGED\x10\xab\x06\x12\x18\n" +
+	"\x13CODE_REVISION_STALE\x10\xac\x06B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_reason_proto_rawDescOnce sync.Once

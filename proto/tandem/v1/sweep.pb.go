@@ -740,8 +740,10 @@ func (x *SweepExtended) GetMaxTrials() int32 {
 // SweepExhausted says that a limit was reached.
 type SweepExhausted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which, for people.
-	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Which, for people: filled on the way out from why; only events of the time before codes store it.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Which.
+	Why           *Reason `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -781,6 +783,13 @@ func (x *SweepExhausted) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *SweepExhausted) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
 }
 
 // SweepDecision is one decision of a search.
@@ -1794,9 +1803,10 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\rallocation_id\x18\x03 \x01(\tR\fallocationId\".\n" +
 	"\rSweepExtended\x12\x1d\n" +
 	"\n" +
-	"max_trials\x18\x01 \x01(\x05R\tmaxTrials\"(\n" +
+	"max_trials\x18\x01 \x01(\x05R\tmaxTrials\"M\n" +
 	"\x0eSweepExhausted\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\"\xfb\x01\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12#\n" +
+	"\x03why\x18\x02 \x01(\v2\x11.tandem.v1.ReasonR\x03why\"\xfb\x01\n" +
 	"\rSweepDecision\x120\n" +
 	"\x06create\x18\x01 \x01(\v2\x16.tandem.v1.CreateTrialH\x00R\x06create\x126\n" +
 	"\bcontinue\x18\x02 \x01(\v2\x18.tandem.v1.ContinueTrialH\x00R\bcontinue\x12*\n" +
@@ -1933,35 +1943,36 @@ var file_tandem_v1_sweep_proto_depIdxs = []int32{
 	7,  // 9: tandem.v1.SweepEvent.extended:type_name -> tandem.v1.SweepExtended
 	8,  // 10: tandem.v1.SweepEvent.exhausted:type_name -> tandem.v1.SweepExhausted
 	0,  // 11: tandem.v1.TrialEnded.outcome:type_name -> tandem.v1.TrialOutcome
-	10, // 12: tandem.v1.SweepDecision.create:type_name -> tandem.v1.CreateTrial
-	11, // 13: tandem.v1.SweepDecision.continue:type_name -> tandem.v1.ContinueTrial
-	12, // 14: tandem.v1.SweepDecision.stop:type_name -> tandem.v1.StopTrial
-	13, // 15: tandem.v1.SweepDecision.finish:type_name -> tandem.v1.FinishSweep
-	27, // 16: tandem.v1.CreateTrial.parameters:type_name -> google.protobuf.Struct
-	28, // 17: tandem.v1.CreateTrial.spec:type_name -> tandem.v1.JobSpec
-	29, // 18: tandem.v1.GetSweepResponse.job:type_name -> tandem.v1.Job
-	1,  // 19: tandem.v1.GetSweepResponse.sweep:type_name -> tandem.v1.Sweep
-	30, // 20: tandem.v1.GetSweepResponse.best:type_name -> tandem.v1.Trial
-	31, // 21: tandem.v1.GetSweepResponse.progress:type_name -> tandem.v1.Progress
-	30, // 22: tandem.v1.ListTrialsResponse.trials:type_name -> tandem.v1.Trial
-	3,  // 23: tandem.v1.ListSweepEventsResponse.events:type_name -> tandem.v1.SweepEvent
-	1,  // 24: tandem.v1.ExtendSweepResponse.sweep:type_name -> tandem.v1.Sweep
-	30, // 25: tandem.v1.StopSweepTrialResponse.trial:type_name -> tandem.v1.Trial
-	14, // 26: tandem.v1.SweepService.GetSweep:input_type -> tandem.v1.GetSweepRequest
-	16, // 27: tandem.v1.SweepService.ListTrials:input_type -> tandem.v1.ListTrialsRequest
-	18, // 28: tandem.v1.SweepService.ListSweepEvents:input_type -> tandem.v1.ListSweepEventsRequest
-	20, // 29: tandem.v1.SweepService.ExtendSweep:input_type -> tandem.v1.ExtendSweepRequest
-	22, // 30: tandem.v1.SweepService.StopSweepTrial:input_type -> tandem.v1.StopSweepTrialRequest
-	15, // 31: tandem.v1.SweepService.GetSweep:output_type -> tandem.v1.GetSweepResponse
-	17, // 32: tandem.v1.SweepService.ListTrials:output_type -> tandem.v1.ListTrialsResponse
-	19, // 33: tandem.v1.SweepService.ListSweepEvents:output_type -> tandem.v1.ListSweepEventsResponse
-	21, // 34: tandem.v1.SweepService.ExtendSweep:output_type -> tandem.v1.ExtendSweepResponse
-	23, // 35: tandem.v1.SweepService.StopSweepTrial:output_type -> tandem.v1.StopSweepTrialResponse
-	31, // [31:36] is the sub-list for method output_type
-	26, // [26:31] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	26, // 12: tandem.v1.SweepExhausted.why:type_name -> tandem.v1.Reason
+	10, // 13: tandem.v1.SweepDecision.create:type_name -> tandem.v1.CreateTrial
+	11, // 14: tandem.v1.SweepDecision.continue:type_name -> tandem.v1.ContinueTrial
+	12, // 15: tandem.v1.SweepDecision.stop:type_name -> tandem.v1.StopTrial
+	13, // 16: tandem.v1.SweepDecision.finish:type_name -> tandem.v1.FinishSweep
+	27, // 17: tandem.v1.CreateTrial.parameters:type_name -> google.protobuf.Struct
+	28, // 18: tandem.v1.CreateTrial.spec:type_name -> tandem.v1.JobSpec
+	29, // 19: tandem.v1.GetSweepResponse.job:type_name -> tandem.v1.Job
+	1,  // 20: tandem.v1.GetSweepResponse.sweep:type_name -> tandem.v1.Sweep
+	30, // 21: tandem.v1.GetSweepResponse.best:type_name -> tandem.v1.Trial
+	31, // 22: tandem.v1.GetSweepResponse.progress:type_name -> tandem.v1.Progress
+	30, // 23: tandem.v1.ListTrialsResponse.trials:type_name -> tandem.v1.Trial
+	3,  // 24: tandem.v1.ListSweepEventsResponse.events:type_name -> tandem.v1.SweepEvent
+	1,  // 25: tandem.v1.ExtendSweepResponse.sweep:type_name -> tandem.v1.Sweep
+	30, // 26: tandem.v1.StopSweepTrialResponse.trial:type_name -> tandem.v1.Trial
+	14, // 27: tandem.v1.SweepService.GetSweep:input_type -> tandem.v1.GetSweepRequest
+	16, // 28: tandem.v1.SweepService.ListTrials:input_type -> tandem.v1.ListTrialsRequest
+	18, // 29: tandem.v1.SweepService.ListSweepEvents:input_type -> tandem.v1.ListSweepEventsRequest
+	20, // 30: tandem.v1.SweepService.ExtendSweep:input_type -> tandem.v1.ExtendSweepRequest
+	22, // 31: tandem.v1.SweepService.StopSweepTrial:input_type -> tandem.v1.StopSweepTrialRequest
+	15, // 32: tandem.v1.SweepService.GetSweep:output_type -> tandem.v1.GetSweepResponse
+	17, // 33: tandem.v1.SweepService.ListTrials:output_type -> tandem.v1.ListTrialsResponse
+	19, // 34: tandem.v1.SweepService.ListSweepEvents:output_type -> tandem.v1.ListSweepEventsResponse
+	21, // 35: tandem.v1.SweepService.ExtendSweep:output_type -> tandem.v1.ExtendSweepResponse
+	23, // 36: tandem.v1.SweepService.StopSweepTrial:output_type -> tandem.v1.StopSweepTrialResponse
+	32, // [32:37] is the sub-list for method output_type
+	27, // [27:32] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sweep_proto_init() }

@@ -1,0 +1,72 @@
+package leader
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/scheduler"
+)
+
+// Explain says why trials wait for slots, and why those that train have fewer ranks than they should, by trial. It follows from the
+// state and the time alone, so whoever is asked works it out: it is neither proposed nor stored.
+func Explain(v *state.View, now time.Time) map[string]*tandemv1.Reason {
+	waits, all := map[string]*tandemv1.Reason{}, map[string]*tandemv1.Reason{}
+	for _, w := range scheduler.Schedule(Cluster(v, now)).Waiting {
+		why := reason(waitCode(w.Code))
+		maps.Copy(why.Args, w.Args)
+		waits[w.ID] = why
+		if _, ok := v.Trial(w.ID); ok {
+			all[w.ID] = why
+		}
+	}
+	for _, a := range v.Allocations() {
+		why := waits[a.GetId()]
+		if why == nil {
+			continue
+		}
+		g := newGroup(v, a, now)
+		switch {
+		case g.ends() || len(g.going) > 0:
+		case g.settled():
+			all[g.trial.GetId()] = reasonFrom(why, tandemv1.Reason_CODE_TRAINING, "ranks", len(g.staying), "wanted", g.workers.Wanted)
+		case g.alloc.GetBroken() && len(g.silent) == 0 && len(g.able())+len(g.assigned) < g.workers.Min:
+			all[g.trial.GetId()] = reasonFrom(why, tandemv1.Reason_CODE_REPLACING)
+		}
+	}
+	return all
+}
+
+func waitCode(c scheduler.Code) tandemv1.Reason_Code {
+	switch c {
+	case scheduler.NoNodes:
+		return tandemv1.Reason_CODE_POOL_WITHOUT_NODES
+	case scheduler.TooFew:
+		return tandemv1.Reason_CODE_SLOTS_TOO_FEW
+	case scheduler.Parted:
+		return tandemv1.Reason_CODE_SLOTS_PARTED
+	case scheduler.Busy:
+		return tandemv1.Reason_CODE_SLOTS_BUSY
+	case scheduler.Behind:
+		return tandemv1.Reason_CODE_BEHIND
+	}
+	return tandemv1.Reason_CODE_UNSPECIFIED
+}
+
+// reason is a code with its arguments, in pairs of name and value.
+func reason(code tandemv1.Reason_Code, pairs ...any) *tandemv1.Reason {
+	r := &tandemv1.Reason{Code: code, Args: map[string]string{}}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		r.Args[fmt.Sprint(pairs[i])] = fmt.Sprint(pairs[i+1])
+	}
+	return r
+}
+
+// reasonFrom is a reason that follows from another.
+func reasonFrom(cause *tandemv1.Reason, code tandemv1.Reason_Code, pairs ...any) *tandemv1.Reason {
+	r := reason(code, pairs...)
+	r.Cause = cause
+	return r
+}

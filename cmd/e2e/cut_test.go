@@ -104,39 +104,3 @@ func TestCutNetwork(t *testing.T) {
 		}
 	}
 }
-
-const filteredJob = `
-name: filtered
-dataset: digits
-model: {mlp: {hidden: [64]}}
-training: {batch: 96, steps: 300, optimizer: {name: sgd, lr: 0.01}, seed: 7}
-resources: {workers: 2, min: 1}
-`
-
-// TestFilteredPorts puts a firewall between two real hosts that lets all through but what their engines say to each other: the job
-// that was to train on both goes on with one of them, and an event says which ports to open. Without the firewall it trains on both.
-func TestFilteredPorts(t *testing.T) {
-	if !insideNetwork() {
-		runInside(t)
-		return
-	}
-	on := newNetwork(t, 2)
-	c := newClusterOn(t, on, 1, len(on.hosts), 1)
-	c.digits()
-	path := c.spec("filtered", filteredJob)
-	id := c.submit(path)
-	c.completed(id, time.Minute)
-	if events := c.run(0, "events", "--job", id); !strings.Contains(events, "2 ranks (generation 1)") {
-		t.Fatalf("it did not train on both hosts:\n%s", events)
-	}
-	if err := errors.Join(on.hosts[0].filter(on.hosts[1]), on.hosts[1].filter(on.hosts[0])); err != nil {
-		t.Skipf("the kernel does not let this user filter ports: %v", err)
-	}
-	began := time.Now()
-	id = c.submit(path)
-	_, got := c.completed(id, time.Minute)
-	t.Logf("completed in generation %d after %v", got.GetGeneration(), time.Since(began).Round(time.Millisecond))
-	if events := c.run(0, "events"); got.GetGeneration() != 2 || got.GetRestarts() != 0 || !strings.Contains(events, "net.ipv4.ip_local_port_range") {
-		t.Errorf("generation %d, %d restarts; the events:\n%s", got.GetGeneration(), got.GetRestarts(), events)
-	}
-}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -92,6 +94,7 @@ type host struct {
 	number  int
 	address string
 	inside  *netlink.Handle // its own network namespace
+	filters []*netlink.Rule
 }
 
 // newNetwork makes a bridge and plans hosts, which come into being when their programs start.
@@ -258,6 +261,16 @@ func (h *host) plugIn(pid int) error {
 	return errors.Join(h.inside.LinkSetUp(lo), give(h.inside, end, h.address))
 }
 
+// pullOut takes the cable away, of a host whose program has ended, so that it can be started again.
+func (h *host) pullOut() error {
+	defer h.inside.Close() // which keeps the namespace until then
+	port, err := netlink.LinkByName(h.port())
+	if err != nil {
+		return err
+	}
+	return netlink.LinkDel(port)
+}
+
 // port is the end of its cable at the bridge.
 func (h *host) port() string { return fmt.Sprint("port", h.number+1) }
 
@@ -301,11 +314,80 @@ func (h *host) filter(other *host) error {
 	rule.Priority, rule.Table, rule.IPProto = table, table, unix.IPPROTO_TCP
 	rule.Dst = &net.IPNet{IP: net.ParseIP(other.address), Mask: net.CIDRMask(32, 32)}
 	rule.Sport, rule.Dport = netlink.NewRulePortRange(firstFreePort, lastFreePort), netlink.NewRulePortRange(firstFreePort, lastFreePort)
+	h.filters = append(h.filters, rule)
 	return errors.Join(
 		h.inside.NeighSet(&netlink.Neigh{
 			LinkIndex: end.Attrs().Index, State: netlink.NUD_PERMANENT, IP: net.ParseIP(nobody), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 99},
 		}),
-		h.inside.RouteAdd(&netlink.Route{Table: table, LinkIndex: end.Attrs().Index, Gw: net.ParseIP(nobody)}),
+		h.inside.RouteReplace(&netlink.Route{Table: table, LinkIndex: end.Attrs().Index, Gw: net.ParseIP(nobody)}),
 		h.inside.RuleAdd(rule),
 	)
 }
+
+// unfilter undoes filter.
+func (h *host) unfilter() error {
+	var errs []error
+	for _, rule := range h.filters {
+		errs = append(errs, h.inside.RuleDel(rule))
+	}
+	h.filters = nil
+	return errors.Join(errs...)
+}
+
+// tap reads what passes between the host and another, from now on. The function it returns ends that and returns the packets.
+func (h *host) tap(t *testing.T, other *host) func() []byte {
+	t.Helper()
+	port, err := netlink.LinkByName(h.port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := int(htons(unix.ETH_P_ALL))
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
+	if err != nil {
+		t.Skipf("the kernel does not let this user read packets: %v", err)
+	}
+	// A wait that ends lets the reader look whether it is over.
+	wait := unix.NsecToTimeval((20 * time.Millisecond).Nanoseconds())
+	err = errors.Join(
+		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: port.Attrs().Index}),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen bytes.Buffer
+	ctx, end := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer unix.Close(fd)
+		packet := make([]byte, 1<<17)
+		for {
+			n, err := unix.Read(fd, packet)
+			switch {
+			case err == nil && between(packet[:n], h.address, other.address):
+				seen.Write(packet[:n])
+			case err != nil && ctx.Err() != nil:
+				return // nothing is left to read
+			}
+		}
+	}()
+	return func() []byte {
+		end()
+		<-done
+		return seen.Bytes()
+	}
+}
+
+// between says whether an Ethernet frame goes from one address of IPv4 to the other, or back.
+func between(frame []byte, a, b string) bool {
+	const from, to, end = 26, 30, 34
+	if len(frame) < end {
+		return false
+	}
+	src, dst := net.IP(frame[from:to]).String(), net.IP(frame[to:end]).String()
+	return src == a && dst == b || src == b && dst == a
+}
+
+func htons(n uint16) uint16 { return n<<8 | n>>8 }

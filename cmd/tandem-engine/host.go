@@ -178,13 +178,18 @@ func nodesOf(unreached []elastic.Unreached) (all, filtered []string) {
 type meeting struct {
 	host       *host
 	generation int64
+	listen     string        // where ranks of other hosts are let in by the agent; empty: they connect by themselves
 	patience   time.Duration // with each value; 0: no end
 }
 
 // Set implements torch.Rendezvous.
 func (m meeting) Set(ctx context.Context, key string, value []byte) error {
-	_, err := m.host.client.EngineRendezvousSet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousSetRequest{
-		EngineId: m.host.id, Generation: m.generation, Key: key, Value: value,
+	listens, err := listening(m.listen)
+	if err != nil {
+		return err
+	}
+	_, err = m.host.client.EngineRendezvousSet(ctx, connect.NewRequest(&tandemv1.EngineRendezvousSetRequest{
+		EngineId: m.host.id, Generation: m.generation, Key: key, Value: value, Listens: listens,
 	}))
 	return passed(ctx, err)
 }

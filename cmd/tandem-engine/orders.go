@@ -41,7 +41,7 @@ func follow(o elastic.Orders, c *tandemv1.ControlResponse) elastic.Orders {
 		o.Group = elastic.Group{
 			Generation: g.GetGeneration(), Rank: int(g.GetRank()), World: int(g.GetWorldSize()),
 			LocalRank: int(g.GetLocalRank()), Planned: g.GetPlanned(), Formed: g.GetFormed(), Relay: g.GetRelay(),
-			Peers: peersOf(g.GetPeers()),
+			Peers: peersOf(g.GetPeers()), Listen: g.GetBindHost(),
 		}
 	case *tandemv1.ControlResponse_Break:
 		o.Broken = o.Broken || command.Break.GetGeneration() == o.Group.Generation

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,8 +184,8 @@ func (m *member) Prepare(ctx context.Context) error {
 
 // openDoor lets the other nodes of its groups find out whether they reach the ports of this one's engines.
 func (m *member) openDoor() {
-	if r := m.task.GetSpec().GetResources(); max(r.GetWorkers(), r.GetMax()) < 2 {
-		return
+	if r := m.task.GetSpec().GetResources(); max(r.GetWorkers(), r.GetMax()) < 2 || !m.hello.GetPlainDataPlane() {
+		return // it is never in a group with others, or these come through its agent
 	}
 	l, err := door(m.task.GetBindHost())
 	if err != nil { // the group, which listens there too, will say what is wrong
@@ -230,9 +231,9 @@ func (m *member) form(ctx context.Context, g elastic.Group, patience time.Durati
 		return nil, fmt.Errorf("%w: %w", elastic.ErrBroken, &elastic.UnreachableError{Peers: missing, Within: knockPatience})
 	}
 	formed, err := torch.NewGroup(ctx, torch.GroupConfig{
-		Rank: g.Rank, WorldSize: g.World, Rendezvous: meeting{m.host, g.Generation, patience},
-		Prefix: "gen" + strconv.FormatInt(g.Generation, 10) + "/", BindAddress: m.task.GetBindHost(),
-		Timeout: collectiveTimeout, Device: m.device,
+		Rank: g.Rank, WorldSize: g.World, Rendezvous: meeting{m.host, g.Generation, g.Listen, patience},
+		Prefix: "gen" + strconv.FormatInt(g.Generation, 10) + "/", BindAddress: cmp.Or(g.Listen, m.task.GetBindHost()),
+		Timeout: collectiveTimeout, Device: m.device, Plain: m.hello.GetPlainDataPlane(),
 	})
 	if errors.Is(err, torch.ErrTimeout) {
 		// No sign of who hangs: all others have to say that they do not.

@@ -59,6 +59,7 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 	f.IntVar(&cfg.Slots, "slots", 0, "CPU slots to offer; 0: one for each GPU, or one CPU slot if there is none")
 	f.IntVar(&cfg.Cores, "cores", 0, "CPU cores that the slots share; 0: all of the machine")
 	engineEnvFlag(f, &cfg.EngineEnv)
+	f.BoolVar(&cfg.PlainDataPlane, "plain-data-plane", false, "let ranks of different hosts exchange values in clear, on a network that is trusted; all workers or none")
 	f.DurationVar(&cfg.EngineIdle, "engine-idle", cfg.EngineIdle, "how long an engine that is done waits for the next trial of its sweep, which saves that one's start; 0s: not at all")
 	f.Int64Var(&cacheMiB, "data-cache-mib", cfg.DataCache>>20, "MiB of the data folder that shards of datasets may take; 0: none, rows are read from the store")
 	f.Int64Var(&logMiB, "log-budget-mib", cfg.LogBudget>>20, "MiB that the log of one task may take in the store; of a longer one the beginning and the newest lines stay")

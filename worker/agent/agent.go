@@ -15,6 +15,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/s3"
 	"tandem.dev/worker/child"
+	"tandem.dev/worker/tunnel"
 )
 
 // Agent is the agent of one node.
@@ -205,10 +206,14 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 		Id: creds.Identity.Node, Name: a.cfg.name(), Pool: a.cfg.Pool, Slots: slotsOf(found.Devices, a.cfg.Slots, a.cfg.cores()),
 		AgentVersion: a.cfg.Version, Level: schema.Known, LibtorchVersion: found.LibtorchVersion, Incarnation: incarnation,
 	}
+	network, err := tunnel.Network()
+	if err != nil {
+		return nil, err
+	}
 	n := &node{agent: a, creds: creds, me: me, local: local, children: child.NewStarter()}
 	if err := n.listen(sockets); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
-	n.wire(binary, sockets)
+	n.wire(binary, sockets, network)
 	return n, nil
 }

@@ -84,6 +84,13 @@ func task(job string, generation int64, rank int32) *tandemv1.EngineTask {
 	}
 }
 
+// meet is a task whose rank meets the others of a generation.
+func meet(generation int64, rank int32) *tandemv1.EngineTask {
+	t := task("meet", generation, rank)
+	t.GetTrain().Group = &tandemv1.ProcessGroup{Generation: generation, Rank: rank, WorldSize: 2}
+	return t
+}
+
 // gone waits until a process that is no child of this test is gone, or is one that was reaped.
 func gone(t *testing.T, pid int) {
 	t.Helper()
@@ -244,7 +251,7 @@ func TestRefusalKills(t *testing.T) {
 	pid, other := c.up("alloc-count1/0"), c.up("alloc-wait1/1")
 	gone(t, pid)
 	// Rendezvous of a generation that is over ends an engine as well.
-	c.want(task("wait", 1, 1), task("meet", 13, 0))
+	c.want(task("wait", 1, 1), meet(13, 0))
 	over := c.up("alloc-meet13/0")
 	gone(t, over)
 	if !alive(other) {
@@ -261,7 +268,7 @@ func TestRendezvousProgressAndLogs(t *testing.T) {
 	c := newCluster(t)
 	c.open("127.0.0.1:0")
 	a := c.start(t.TempDir())
-	c.want(task("meet", 3, 0), task("meet", 3, 1))
+	c.want(meet(3, 0), meet(3, 1))
 	c.up("alloc-meet3/0")
 	c.up("alloc-meet3/1")
 	c.report("alloc-meet3/0", "step 9", isDone)

@@ -38,6 +38,9 @@ type Config struct {
 	EngineBinary string
 	// EngineEnv is what engines get in their environment besides what the agent sets, as NAME=value.
 	EngineEnv []string
+	// PlainDataPlane lets ranks of different hosts exchange values by themselves, in clear, as on a network that is trusted. All workers
+	// or none.
+	PlainDataPlane bool
 	// Slots is the number of CPU slots to offer; 0: one slot for each CUDA device, or one CPU slot if there is none.
 	Slots int
 	// DataCache is how much local disk dataset shards may take, in bytes; 0: none, rows are read from the store.

@@ -26,7 +26,7 @@ import (
 
 // cluster is a fake control plane: coordinators on loopback TLS that share one state, as if by Raft.
 type cluster struct {
-	t     *testing.T
+	t     testing.TB
 	ca    *x509.Certificate
 	caKey *ecdsa.PrivateKey
 	token identity.JoinToken
@@ -52,7 +52,7 @@ type cluster struct {
 	exiles   []string // nodes that were removed
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
@@ -70,7 +70,7 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

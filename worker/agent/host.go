@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"tandem.dev/proto/limit"
@@ -13,6 +14,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/worker/tunnel"
 )
 
 // maxEngineMessage is the largest message an engine may send, in bytes.
@@ -25,6 +27,7 @@ type host struct {
 	reports    *reportQueue
 	progress   *progress
 	rendezvous rendezvous
+	tunnel     *tunnel.Tunnel
 }
 
 // rendezvous is the coordinator's store of values that ranks exchange. Both calls try until ctx ends.
@@ -52,7 +55,7 @@ func (h *host) Hello(_ context.Context, req *connect.Request[tandemv1.HelloReque
 	return connect.NewResponse(&tandemv1.HelloResponse{
 		Task: e.task, Threads: int32(e.threads), ServeSocket: e.socket, Scratch: e.scratch,
 		Cache: h.supervisor.cfg.cache, CacheBytes: h.supervisor.cfg.room, NodeId: h.node, EndOfOutput: e.log.mark,
-		InferDeadline: durationpb.New(h.supervisor.cfg.inferDeadline),
+		InferDeadline: durationpb.New(h.supervisor.cfg.inferDeadline), PlainDataPlane: h.tunnel.Plain,
 	}), nil
 }
 
@@ -81,6 +84,11 @@ func (h *host) Control(ctx context.Context, req *connect.Request[tandemv1.Contro
 	for {
 		now, changed := h.supervisor.ordersOf(e)
 		for _, command := range now.commands(last) {
+			if m, ok := now.member(e); ok && command.GetGroup() != nil && !h.tunnel.Plain {
+				group := proto.CloneOf(command.GetGroup())
+				group.BindHost = tunnel.Address(m.Group, m.Rank).String()
+				command = &tandemv1.ControlResponse{Command: &tandemv1.ControlResponse_Group{Group: group}}
+			}
 			if err := stream.Send(command); err != nil {
 				return err
 			}
@@ -145,8 +153,16 @@ func (h *host) EngineRendezvousSet(ctx context.Context, req *connect.Request[tan
 	}
 	ctx, cancel := whileThere(ctx, e)
 	defer cancel()
+	m, err := h.supervisor.memberOf(e, req.Msg.GetGeneration())
+	if err != nil {
+		return nil, over(err)
+	}
+	value, err := h.tunnel.Wrap(m, req.Msg.GetValue(), req.Msg.GetListens())
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
 	err = h.rendezvous.set(ctx, &tandemv1.RendezvousSetRequest{
-		AllocationId: allocationOf(e.task), Generation: req.Msg.GetGeneration(), Key: req.Msg.GetKey(), Value: req.Msg.GetValue(),
+		AllocationId: m.Group.Allocation, Generation: m.Group.Generation, Key: req.Msg.GetKey(), Value: value,
 	})
 	if err != nil {
 		return nil, err
@@ -162,11 +178,22 @@ func (h *host) EngineRendezvousGet(ctx context.Context, req *connect.Request[tan
 	}
 	ctx, cancel := whileThere(ctx, e)
 	defer cancel()
-	value, err := h.rendezvous.get(ctx, &tandemv1.RendezvousGetRequest{
-		AllocationId: allocationOf(e.task), Generation: req.Msg.GetGeneration(), Key: req.Msg.GetKey(),
+	m, err := h.supervisor.memberOf(e, req.Msg.GetGeneration())
+	if err != nil {
+		return nil, over(err)
+	}
+	wrapped, err := h.rendezvous.get(ctx, &tandemv1.RendezvousGetRequest{
+		AllocationId: m.Group.Allocation, Generation: m.Group.Generation, Key: req.Msg.GetKey(),
 	})
 	if err != nil {
 		return nil, err
+	}
+	value, err := h.tunnel.Unwrap(m, wrapped)
+	if errors.Is(err, tunnel.ErrMixed) || errors.Is(err, tunnel.ErrRefused) {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	if err != nil {
+		return nil, over(err) // the next generation listens elsewhere
 	}
 	return connect.NewResponse(&tandemv1.EngineRendezvousGetResponse{Value: value}), nil
 }

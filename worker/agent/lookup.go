@@ -7,7 +7,11 @@ import (
 	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/tunnel"
 )
+
+// errPassed means that an engine acts for a generation that is not the one it was told to be in last.
+var errPassed = errors.New("the orders of this engine are for another generation")
 
 // errOver means that an engine must not act any more.
 var errOver = errors.New("this engine's task is over: end")
@@ -91,6 +95,29 @@ func (s *supervisor) ordersOf(e *engine) (orders, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return e.orders, e.told
+}
+
+// members are the ranks of this node's engines, by their orders.
+func (s *supervisor) members() []tunnel.Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []tunnel.Member
+	for _, e := range s.engines {
+		if m, ok := e.orders.member(e); ok && !e.fenced && e.phase != phaseKilled {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// memberOf is the rank of an engine in a generation. The error matches errPassed where its orders are for another.
+func (s *supervisor) memberOf(e *engine, generation int64) (tunnel.Member, error) {
+	now, _ := s.ordersOf(e)
+	m, ok := now.member(e)
+	if !ok || m.Group.Generation != generation {
+		return m, fmt.Errorf("generation %d: %w", generation, errPassed)
+	}
+	return m, nil
 }
 
 // fence kills the engine of an id that is not wanted any more.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/worker/child"
+	"tandem.dev/worker/tunnel"
 )
 
 // node is a running agent: its parts and their sockets.
@@ -38,6 +40,7 @@ type node struct {
 	session    *session
 	server     *server
 	host       *host
+	tunnel     *tunnel.Tunnel
 }
 
 // listen opens the node's sockets.
@@ -81,7 +84,7 @@ func (n *node) close() error {
 }
 
 // wire makes the parts and tells them of each other.
-func (n *node) wire(binary, sockets string) {
+func (n *node) wire(binary, sockets, network string) {
 	a, cfg, log := n.agent, n.agent.cfg, n.agent.deps.Log
 	n.client = n.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
 	known := newCoordinators(n.client, append(append([]string(nil), cfg.Join...), n.creds.Peers.Coordinators...))
@@ -104,12 +107,30 @@ func (n *node) wire(binary, sockets string) {
 		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, exiles: removed, silence: longestSilence,
 		log: log, metrics: a.metrics, first: a.ready,
 	}
-	n.host = &host{node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known}
-	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, log)
+	n.tunnel = tunnel.New(
+		tunnel.Config{Node: n.me.GetId(), Network: network, Plain: cfg.PlainDataPlane},
+		tunnel.Deps{Members: n.supervisor.members, Dial: n.dialAgent, Listen: net.Listen, Log: log},
+	)
+	n.supervisor.decided = n.tunnel.Trim
+	n.host = &host{node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known, tunnel: n.tunnel}
+	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, n.tunnel, log)
 	a.metrics.observe(counts{
 		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,
 		progress: n.progress.speed, steps: n.progress.steps, parts: n.progress.parts, session: n.session.open.Load,
 	})
+}
+
+// dialAgent connects with the agent of another node, and with no one else.
+func (n *node) dialAgent(ctx context.Context, p tunnel.Peer) (tunnel.TLS, error) {
+	dialer := tls.Dialer{
+		NetDialer: &net.Dialer{KeepAlive: 15 * time.Second},
+		Config:    n.creds.ClientConfig(identity.NodeName(p.Node), "http/1.1"),
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", p.Address)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*tls.Conn), nil
 }
 
 // health is the answer to /readyz.
@@ -160,6 +181,7 @@ func (n *node) run(ctx context.Context) error {
 	parts.Go(func() error { return n.gossip.Run(partsCtx) })
 	parts.Go(func() error { return n.serveEngines(partsCtx) })
 	parts.Go(func() error { return n.serveNodes(partsCtx) })
+	parts.Go(func() error { return n.tunnel.Run(partsCtx) })
 	log.Info().Str("node", n.me.GetId()).Str("address", n.me.GetAddress()).Int("slots", len(n.me.GetSlots())).
 		Str("libtorch", n.me.GetLibtorchVersion()).Int64("incarnation", n.me.GetIncarnation()).Msg("agent runs")
 

@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/tunnel"
 )
 
 // orders is the part of a task that changes while its process is there. The zero value is what every task begins with.
@@ -16,6 +17,21 @@ type orders struct {
 func ordersOf(t *tandemv1.EngineTask) orders {
 	train := t.GetTrain()
 	return orders{train.GetGroup(), train.GetBroken(), train.GetStopping()}
+}
+
+// member is the rank that these orders give an engine; false: none.
+func (o orders) member(e *engine) (tunnel.Member, bool) {
+	if o.group.GetRank() < 0 || o.group.GetGeneration() == 0 {
+		return tunnel.Member{}, false
+	}
+	m := tunnel.Member{
+		Engine: e.task.GetId(), Rank: o.group.GetRank(),
+		Group: tunnel.Group{Allocation: allocationOf(e.task), Generation: o.group.GetGeneration()},
+	}
+	for _, p := range o.group.GetPeers() {
+		m.Peers = append(m.Peers, tunnel.Peer{Node: p.GetNodeId(), Address: p.GetAddress()})
+	}
+	return m, true
 }
 
 func (o orders) equal(p orders) bool {

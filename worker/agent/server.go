@@ -17,22 +17,24 @@ import (
 
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/inference"
+	"tandem.dev/worker/tunnel"
 )
 
-// server is the agent's HTTPS side: replicas for coordinators, figures for nodes of the cluster, health for anyone.
+// server is the agent's HTTPS side: replicas for coordinators, ranks for other workers, figures for nodes of the cluster, health for anyone.
 type server struct {
 	sockets func(replica string) (string, bool)
 	metrics *metrics
 	ready   func() error
 	exiles  *exiles
+	tunnel  http.Handler // to ranks, for workers
 	log     zerolog.Logger
 	dials   *http.Transport // to replicas, by socket
 }
 
-func newServer(sockets func(string) (string, bool), m *metrics, ready func() error, removed *exiles, log zerolog.Logger) *server {
+func newServer(sockets func(string) (string, bool), m *metrics, ready func() error, removed *exiles, ranks http.Handler, log zerolog.Logger) *server {
 	dialer := net.Dialer{Timeout: 2 * time.Second}
 	return &server{
-		sockets: sockets, metrics: m, ready: ready, exiles: removed, log: log,
+		sockets: sockets, metrics: m, ready: ready, exiles: removed, tunnel: ranks, log: log,
 		dials: &http.Transport{
 			// The host of a request to a replica is the replica's id, so that connections are kept by replica.
 			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
@@ -66,6 +68,7 @@ func (s *server) handler() http.Handler {
 	figures := promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})
 	mux.Handle("GET /metrics", s.only(figures, identity.RoleCoordinator, identity.RoleWorker))
 	mux.Handle(inference.Replicas+"{id}/", s.only(http.HandlerFunc(s.replica), identity.RoleCoordinator))
+	mux.Handle(tunnel.Pattern, s.only(s.tunnel, identity.RoleWorker))
 	return mux
 }
 

@@ -119,7 +119,7 @@ func TestServer(t *testing.T) {
 // TestReplicaSocket: what an agent says for a replica that takes no connections bears its mark, and nothing else does.
 func TestReplicaSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	s := newServer(func(string) (string, bool) { return socket, true }, newMetrics(), nil, &exiles{}, zerolog.Nop())
+	s := newServer(func(string) (string, bool) { return socket, true }, newMetrics(), nil, &exiles{}, nil, zerolog.Nop())
 	t.Cleanup(s.dials.CloseIdleConnections)
 	ask := func() *httptest.ResponseRecorder {
 		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", inference.Replicas+"r1/v2/models/digits/infer", nil)

@@ -46,6 +46,7 @@ type supervisor struct {
 	metrics *metrics
 	log     zerolog.Logger
 	ask     func(ctx context.Context, socket string) error // whether a replica lives
+	decided func()                                         // called after each decision, when orders may have changed; nil: not
 
 	kick chan struct{} // something changed
 
@@ -72,6 +73,9 @@ func (s *supervisor) run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		wake := s.pass(ctx)
+		if s.decided != nil {
+			s.decided()
+		}
 		wait := time.Hour
 		if !wake.IsZero() {
 			wait = max(time.Until(wake), 0)

@@ -10,6 +10,7 @@ type Group struct {
 	Formed     bool // its ranks have formed it; only known to a member that leaves
 	Relay      bool // it hands the state of the training on and does no step
 	Peers      []Peer
+	Listen     string // loopback address for ranks of other hosts, which the agent lets through; empty: they connect by themselves
 }
 
 // Peer is another node that has ranks in the group.

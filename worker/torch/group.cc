@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 #include <sstream>
 #include <system_error>
 #include <thread>
@@ -231,19 +232,27 @@ struct Group::Place {
 };
 
 #ifdef TANDEM_NCCL
-// Whether each rank has a device of its own; NCCL refuses two ranks on one.
-bool Group::own_devices(c10d::Store& store) {
+// Whether each rank has a device of its own; NCCL refuses two ranks on one. It cannot encrypt: where values would leave a host and
+// may not do so in clear, that is an error, and not a slower way that nobody would notice.
+bool Group::own_devices(c10d::Store& store, bool plain) {
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  std::string reason;
-  const std::string mine = host_name(&reason) + " " + (visible ? visible : "") + " " +
+  std::string reason, host = host_name(&reason);
+  if (host.empty()) host = "rank " + std::to_string(rank_); // alone
+  const std::string mine = host + "\n" + (visible ? visible : "") + " " +
                            std::to_string(static_cast<int>(device_.index()));
   store.set("device/" + std::to_string(rank_), std::vector<uint8_t>(mine.begin(), mine.end()));
-  std::vector<std::vector<uint8_t>> all;
+  std::set<std::string> devices, hosts;
   for (int rank = 0; rank < size_; rank++) {
-    auto device = store.get("device/" + std::to_string(rank));
-    if (std::find(all.begin(), all.end(), device) != all.end()) return false;
-    all.push_back(std::move(device));
+    const auto value = store.get("device/" + std::to_string(rank));
+    const std::string device(value.begin(), value.end());
+    if (!devices.insert(device).second) return false;
+    hosts.insert(device.substr(0, device.find('\n')));
   }
+  if (hosts.size() > 1 && !plain)
+    throw Failure(TDM_DEVICE,
+                  "NCCL does not encrypt what ranks of different hosts say to each other: start all "
+                  "workers with --plain-data-plane where the network is trusted, or train on the "
+                  "GPUs of one host");
   return true;
 }
 #endif
@@ -327,7 +336,7 @@ void Group::join(uintptr_t rendezvous, const tdm_group_config& config) {
   const int rank = rank_, size = size_;
   const bool cuda = device_.is_cuda();
 #ifdef TANDEM_NCCL
-  if (cuda && own_devices(*store)) {
+  if (cuda && own_devices(*store, config.plain)) {
     c10::DeviceGuard guard(device_);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = timeout;

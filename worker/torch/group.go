@@ -45,7 +45,7 @@ func NewGroup(ctx context.Context, c GroupConfig) (*Group, error) {
 	release := context.AfterFunc(ctx, func() { g.Abort(context.Cause(ctx).Error()) })
 	cc := C.tdm_group_config{
 		bind_address: C.CString(c.BindAddress), timeout_ms: C.int64_t(c.Timeout.Milliseconds()),
-		host: C.CString(c.host), no_segment: cbool(c.noSegment), no_room: cbool(c.noRoom),
+		plain: cbool(c.Plain), host: C.CString(c.host), no_segment: cbool(c.noSegment), no_room: cbool(c.noRoom),
 	}
 	defer C.free(unsafe.Pointer(cc.bind_address))
 	defer C.free(unsafe.Pointer(cc.host))

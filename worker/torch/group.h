@@ -81,7 +81,7 @@ class Group {
   };
   struct Place;
   std::shared_ptr<Shared> share(c10d::Store& store, const tdm_group_config& config, Place& place);
-  bool own_devices(c10d::Store& store);
+  bool own_devices(c10d::Store& store, bool plain);
   // Keeps what an abort has to call; throws where one came already.
   void connect(std::function<void(const std::string&)> signal);
   void signal(const std::string& why);

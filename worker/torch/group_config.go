@@ -24,6 +24,9 @@ type GroupConfig struct {
 	Prefix string
 	// BindAddress is the address or host name, of this machine and reachable by the others, that Gloo listens on.
 	BindAddress string
+	// Plain lets values go from host to host in clear. Without it NCCL, which cannot encrypt, is refused between hosts; that what Gloo says is
+	// encrypted is up to whoever chooses BindAddress.
+	Plain bool
 	// Timeout of joining and of every collective. It is the backstop for a hung peer; a dead one is noticed at once.
 	Timeout time.Duration
 	Device  Device

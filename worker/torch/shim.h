@@ -119,6 +119,7 @@ tdm_group *tdm_group_new(int32_t rank, int32_t size, tdm_device device);
 typedef struct {
   const char *bind_address;
   int64_t timeout_ms;
+  int32_t plain;       // values may go from host to host in clear
   const char *host;    // for tests: added to the name of this host
   int32_t no_segment;  // for tests: this rank cannot share memory
   int32_t no_room;     // for tests: it cannot share that of its gradients

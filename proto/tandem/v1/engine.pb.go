@@ -181,7 +181,7 @@ type TrainTask struct {
 	Group *ProcessGroup `protobuf:"bytes,7,opt,name=group,proto3" json:"group,omitempty"`
 	// The group does not work any more: let go of it, say so, and wait for the next.
 	Broken bool `protobuf:"varint,8,opt,name=broken,proto3" json:"broken,omitempty"`
-	// Host or address the process group listens on.
+	// Host or address the process group listens on where values go in clear.
 	BindHost string `protobuf:"bytes,9,opt,name=bind_host,json=bindHost,proto3" json:"bind_host,omitempty"`
 	// Checkpoint to start from when no member of the group has any state; not set: from the beginning.
 	Resume *Checkpoint `protobuf:"bytes,10,opt,name=resume,proto3" json:"resume,omitempty"`
@@ -425,7 +425,10 @@ type ProcessGroup struct {
 	// Its ranks have formed it; said only to members that are not in it.
 	Formed bool `protobuf:"varint,7,opt,name=formed,proto3" json:"formed,omitempty"`
 	// It only hands the state of the training on and does no step.
-	Relay         bool `protobuf:"varint,8,opt,name=relay,proto3" json:"relay,omitempty"`
+	Relay bool `protobuf:"varint,8,opt,name=relay,proto3" json:"relay,omitempty"`
+	// Loopback address on which the rank waits for ranks of other hosts, which its agent lets through; filled in by the agent. Empty: that
+	// of the task, in clear.
+	BindHost      string `protobuf:"bytes,9,opt,name=bind_host,json=bindHost,proto3" json:"bind_host,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -514,6 +517,13 @@ func (x *ProcessGroup) GetRelay() bool {
 		return x.Relay
 	}
 	return false
+}
+
+func (x *ProcessGroup) GetBindHost() string {
+	if x != nil {
+		return x.BindHost
+	}
+	return ""
 }
 
 // PeerNode is a node that the ranks of another exchange values with.
@@ -1682,8 +1692,10 @@ type HelloResponse struct {
 	EndOfOutput string `protobuf:"bytes,8,opt,name=end_of_output,json=endOfOutput,proto3" json:"end_of_output,omitempty"`
 	// Longest time that a replica may compute an inference request; then it ends itself and is started again.
 	InferDeadline *durationpb.Duration `protobuf:"bytes,20,opt,name=infer_deadline,json=inferDeadline,proto3" json:"infer_deadline,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Values go from host to host in clear, as the operator wants it.
+	PlainDataPlane bool `protobuf:"varint,30,opt,name=plain_data_plane,json=plainDataPlane,proto3" json:"plain_data_plane,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *HelloResponse) Reset() {
@@ -1777,6 +1789,13 @@ func (x *HelloResponse) GetInferDeadline() *durationpb.Duration {
 		return x.InferDeadline
 	}
 	return nil
+}
+
+func (x *HelloResponse) GetPlainDataPlane() bool {
+	if x != nil {
+		return x.PlainDataPlane
+	}
+	return false
 }
 
 // NextTaskRequest says which task is over.
@@ -2289,7 +2308,9 @@ type EngineRendezvousSetRequest struct {
 	// Value, at most 64 KiB.
 	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// Generation of the group that is formed; FAILED_PRECONDITION when that is not the committed one.
-	Generation    int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// host:port on which the rank waits for connections of the others.
+	Listens       []string `protobuf:"bytes,5,rep,name=listens,proto3" json:"listens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2350,6 +2371,13 @@ func (x *EngineRendezvousSetRequest) GetGeneration() int64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *EngineRendezvousSetRequest) GetListens() []string {
+	if x != nil {
+		return x.Listens
+	}
+	return nil
 }
 
 // EngineRendezvousSetResponse is empty.
@@ -2538,7 +2566,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\n" +
 	"ReplayTask\x12\x19\n" +
 	"\btrial_id\x18\x01 \x01(\tR\atrialId\x12\x1b\n" +
-	"\tspec_hash\x18\x02 \x01(\tR\bspecHash\"\xf3\x01\n" +
+	"\tspec_hash\x18\x02 \x01(\tR\bspecHash\"\x90\x02\n" +
 	"\fProcessGroup\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x03R\n" +
@@ -2551,7 +2579,8 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\aplanned\x18\x05 \x01(\bR\aplanned\x12)\n" +
 	"\x05peers\x18\x06 \x03(\v2\x13.tandem.v1.PeerNodeR\x05peers\x12\x16\n" +
 	"\x06formed\x18\a \x01(\bR\x06formed\x12\x14\n" +
-	"\x05relay\x18\b \x01(\bR\x05relay\"x\n" +
+	"\x05relay\x18\b \x01(\bR\x05relay\x12\x1b\n" +
+	"\tbind_host\x18\t \x01(\tR\bbindHost\"x\n" +
 	"\bPeerNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -2646,7 +2675,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"=\n" +
 	"\fHelloRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
-	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xc7\x02\n" +
+	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xf1\x02\n" +
 	"\rHelloResponse\x12)\n" +
 	"\x04task\x18\x01 \x01(\v2\x15.tandem.v1.EngineTaskR\x04task\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\x05R\athreads\x12!\n" +
@@ -2657,7 +2686,8 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"cacheBytes\x12\x17\n" +
 	"\anode_id\x18\a \x01(\tR\x06nodeId\x12\"\n" +
 	"\rend_of_output\x18\b \x01(\tR\vendOfOutput\x12@\n" +
-	"\x0einfer_deadline\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\rinferDeadline\".\n" +
+	"\x0einfer_deadline\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\rinferDeadline\x12(\n" +
+	"\x10plain_data_plane\x18\x1e \x01(\bR\x0eplainDataPlane\".\n" +
 	"\x0fNextTaskRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\"/\n" +
 	"\x10NextTaskResponse\x12\x1b\n" +
@@ -2680,14 +2710,15 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x1bReportEngineProgressRequest\x12/\n" +
 	"\bprogress\x18\x01 \x01(\v2\x13.tandem.v1.ProgressR\bprogress\x12\x1b\n" +
 	"\tengine_id\x18\x02 \x01(\tR\bengineId\"\x1e\n" +
-	"\x1cReportEngineProgressResponse\"\x81\x01\n" +
+	"\x1cReportEngineProgressResponse\"\x9b\x01\n" +
 	"\x1aEngineRendezvousSetRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x04 \x01(\x03R\n" +
-	"generation\"\x1d\n" +
+	"generation\x12\x18\n" +
+	"\alistens\x18\x05 \x03(\tR\alistens\"\x1d\n" +
 	"\x1bEngineRendezvousSetResponse\"k\n" +
 	"\x1aEngineRendezvousGetRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +

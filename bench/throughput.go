@@ -51,8 +51,9 @@ const python = "/usr/bin/python3"
 // throughput trains each workload on two ranks with one thread each, on our engine's trainer and on PyTorch DDP over the
 // same libtorch, in turn. Weights come from one TorchScript file; data lie in memory.
 func throughput(ctx context.Context, c Config) ([]Figure, error) {
-	if out, err := exec.CommandContext(ctx, python, "-c", "import torch").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("the peer is missing (%s): apt-get install python3-torch, or -only cluster", bytes.TrimSpace(out))
+	version, err := peerVersion(ctx)
+	if err != nil {
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "tandem-bench-")
 	if err != nil {
@@ -68,7 +69,7 @@ func throughput(ctx context.Context, c Config) ([]Figure, error) {
 		if out, err := exec.CommandContext(ctx, python, peer("export.py"), w.model, file).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("export %s: %w: %s", w.model, err, out)
 		}
-		found, err := measureWorkload(ctx, c, w, file)
+		found, err := measureWorkload(ctx, c, w, file, version)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +79,7 @@ func throughput(ctx context.Context, c Config) ([]Figure, error) {
 }
 
 // measureWorkload takes turns between the sides and the numbers of ranks, since the machine's speed drifts.
-func measureWorkload(ctx context.Context, c Config, w workload, file string) ([]Figure, error) {
+func measureWorkload(ctx context.Context, c Config, w workload, file, version string) ([]Figure, error) {
 	var ours, theirs [3][]float64
 	var scaling, peerScaling []float64
 	for run := range c.Runs {
@@ -98,10 +99,19 @@ func measureWorkload(ctx context.Context, c Config, w workload, file string) ([]
 		peerScaling = append(peerScaling, theirs[2][run]/theirs[1][run]/2)
 	}
 	return []Figure{
-		against("throughput."+w.model+".1", "samples/s", ours[1], theirs[1], "PyTorch eager 1.13", goalAlone),
-		against("throughput."+w.model+".2", "samples/s", ours[2], theirs[2], "PyTorch DDP 1.13", w.goal),
-		against("scaling."+w.model+".2", "of 2 x one rank", scaling, peerScaling, "PyTorch DDP 1.13", 1),
+		against("throughput."+w.model+".1", "samples/s", ours[1], theirs[1], "PyTorch eager "+version, goalAlone),
+		against("throughput."+w.model+".2", "samples/s", ours[2], theirs[2], "PyTorch DDP "+version, w.goal),
+		against("scaling."+w.model+".2", "of 2 x one rank", scaling, peerScaling, "PyTorch DDP "+version, 1),
 	}, nil
+}
+
+// peerVersion asks the peer's PyTorch which one it is.
+func peerVersion(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, python, "-c", "import torch; print(torch.__version__)").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("the peer is missing (%s): apt-get install python3-torch, or -only cluster", bytes.TrimSpace(out))
+	}
+	return string(bytes.TrimSpace(out)), nil
 }
 
 func peer(script string) string { return filepath.Join("bench", "peers", script) }

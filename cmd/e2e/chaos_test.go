@@ -98,6 +98,9 @@ func TestChaos(t *testing.T) {
 
 	before := c.held()
 	kinds := plantFaults(t, dir, random, planted)
+	if os.Getenv(chaosSize) != "" { // in the long form strangers attack the coordinator all the while
+		defer c.attack(c.attackers(0, 60))()
+	}
 	id := c.submit(path)
 	stops, drains := c.stopAndContinue(seed), c.drainAndReturn(seed)
 	_, got := c.completed(id, time.Duration(planted)*20*time.Second+2*time.Minute)

@@ -51,12 +51,19 @@ build: setup ## Build bin/tandem and bin/tandem-engine (the first time takes som
 generate: $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp ## Generate the Go code of proto/
 	@$(TOOLS)/buf generate
 
+# The schema of the last release, which every later one must be able to read. Renewed when a release is made, from its tag or commit.
+.PHONY: release-schema
+release-schema: $(TOOLS)/buf.stamp ## Keep the schema of a release for "make check" (RELEASE=commit)
+	@test -n "$(RELEASE)" || { echo "say which release: make release-schema RELEASE=v1.2.0"; exit 1; }
+	@$(TOOLS)/buf build "$$(git rev-parse --git-common-dir)#ref=$(RELEASE)" --exclude-source-info -o .ci/release.binpb
+
 .PHONY: check
 check: setup $(BUILD)/tandem-check $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp $(TOOLS)/golangci-lint.stamp ## Format, vet, lint, house rules, generated code
 	@echo "format"; unformatted="$$(gofmt -l .)"; \
 	  if [ -n "$$unformatted" ]; then echo "$$unformatted"; echo "run: gofmt -w ."; exit 1; fi
 	@echo "house rules"; $(BUILD)/tandem-check house
 	@echo "proto"; $(TOOLS)/buf lint; $(TOOLS)/buf format --path proto/tandem --diff --exit-code
+	@echo "proto against the last release"; $(TOOLS)/buf breaking --against .ci/release.binpb
 	@echo "generated code"; rm -rf $(BUILD)/generated; $(TOOLS)/buf generate --output $(BUILD)/generated; \
 	  $(BUILD)/tandem-check generated $(BUILD)/generated/proto proto
 	@$(MAKE) cuda-types

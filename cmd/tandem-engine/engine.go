@@ -77,6 +77,7 @@ func runTask(ctx context.Context, h *host, hello *tandemv1.HelloResponse, broken
 	defer beside.Wait()
 	besideCtx, endBeside := context.WithCancel(context.WithoutCancel(ctx))
 	defer endBeside()
+	e.giveUp, e.beside = cancel, besideCtx
 	beside.Go(func() {
 		err := h.control(besideCtx, e.orders.put)
 		if besideCtx.Err() == nil {
@@ -117,6 +118,16 @@ func confess(w io.Writer) {
 	_ = pprof.Lookup("goroutine").WriteTo(w, 2) // nobody is left to be told
 }
 
+// watch looks at the calls of a model, until the task is over. What does not come back fails the task, and the process ends.
+func (e *engine) watch(limit time.Duration) *watchdog {
+	w := &watchdog{limit: limit}
+	go w.run(e.beside, func(err error) {
+		err = e.failed(context.WithoutCancel(e.beside), err)
+		e.giveUp(err)
+	})
+	return w
+}
+
 func errOr(err, other error) error {
 	if err != nil {
 		return err
@@ -144,7 +155,9 @@ type engine struct {
 	host   *host
 	hello  *tandemv1.HelloResponse
 	task   *tandemv1.EngineTask
-	orders *mailbox // only those of a member matter
+	orders *mailbox        // only those of a member matter
+	giveUp func(error)     // ends the work although a call of it does not come back
+	beside context.Context // ends with the task
 	log    zerolog.Logger
 }
 
@@ -204,7 +217,7 @@ func (r *reported) Unwrap() error { return r.error }
 // stored data brought about, not the weather.
 func isPermanent(err error) bool {
 	for _, bad := range []error{
-		torch.ErrShape, torch.ErrModel, torch.ErrNotTorchScript, torch.ErrLabel, torch.ErrStateMismatch, model.ErrSpec,
+		torch.ErrShape, torch.ErrModel, torch.ErrNotTorchScript, torch.ErrRefused, torch.ErrLabel, torch.ErrStateMismatch, model.ErrSpec,
 		dataset.ErrCorrupt, ckpt.ErrCorrupt, ckpt.ErrForeign, publish.ErrCorrupt, publish.ErrProbe, publish.ErrOutput,
 		storage.ErrNotFound, storage.ErrInvalidKey,
 	} {

@@ -30,7 +30,7 @@ func (e *engine) publish(ctx context.Context, store storage.Store) (*tandemv1.En
 	record.Enter(metric.Evaluate, time.Now())
 	step := e.task.GetPublish().GetCheckpoint().GetStep()
 	e.host.Progress(&tandemv1.Progress{Step: step, Phase: "publishing"})
-	publisher := publish.New(e.task.GetPublish(), publish.Deps{Store: store, Engine: exporter{store, build.Torch}, Log: e.log})
+	publisher := publish.New(e.task.GetPublish(), publish.Deps{Store: store, Engine: exporter{store, build.Torch, e.watch(limitOf(e.task.GetPublish().GetSpec()))}, Log: e.log})
 	var saved *tandemv1.VersionSaved
 	err = e.persist(ctx, func() { e.host.Progress(&tandemv1.Progress{Step: step, Phase: train.PhaseStorage}) }, func() (err error) {
 		saved, err = publisher.Run(ctx)

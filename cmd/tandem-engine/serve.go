@@ -21,8 +21,12 @@ func (e *engine) serve(ctx context.Context, store storage.Store) (*tandemv1.Engi
 	}
 	config := serve.DefaultConfig()
 	config.Model, config.Version = t.GetModel(), strconv.FormatInt(t.GetVersion(), 10)
+	if d := e.hello.GetInferDeadline().AsDuration(); d > 0 {
+		config.Deadline = d
+	}
+	dog := e.watch(loadLimit)
 	log := e.log.With().Str("model", t.GetModel()).Int64("version", t.GetVersion()).Logger()
-	replica, err := serve.Load(ctx, store, t, func(file []byte) (publish.Model, error) { return loadPredictor(file, on) }, config, log)
+	replica, err := serve.Load(ctx, store, t, func(file []byte) (publish.Model, error) { return loadPredictor(file, on, dog) }, config, log)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func (e *engine) train(ctx context.Context, store storage.Store) (*tandemv1.Engi
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	t := e.task.GetTrain()
-	m := &member{engine: e, task: t, store: store}
+	m := &member{engine: e, task: t, store: store, dog: e.watch(limitOf(t.GetSpec()))}
 	m.log = e.log.With().Str("job", t.GetJobId()).Str("trial", t.GetTrialId()).Int32("member", t.GetMember()).Logger()
 	warnOfSlowBLAS(m.log)
 	if t.GetReplay() != nil {
@@ -85,6 +85,7 @@ type member struct {
 	*engine
 	task  *tandemv1.TrainTask
 	store storage.Store
+	dog   *watchdog
 	log   zerolog.Logger
 
 	record *train.Recorder
@@ -136,13 +137,13 @@ func (m *member) Prepare(ctx context.Context) error {
 		return err
 	}
 	err = m.persist(ctx, func() { m.tellAway(ctx) }, func() (err error) {
-		m.module, err = buildModel(ctx, m.store, spec, set.Manifest.Shape, set.Manifest.Outputs())
+		m.module, err = buildModel(ctx, m.store, m.dog, spec, set.Manifest.Shape, set.Manifest.Outputs())
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if err := checkModel(ctx, m.module, set.Source(data.Train), set.Manifest.OutputShape()); err != nil {
+	if err := checkModel(ctx, m.module, m.dog, set.Source(data.Train), set.Manifest.OutputShape()); err != nil {
 		return err
 	}
 	if m.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, m.module, m.device)); err != nil {
@@ -157,7 +158,7 @@ func (m *member) Prepare(ctx context.Context) error {
 		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(m.hello.GetScratch(), "spool"),
 	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint, Tell: m.tell})
 	deps := train.Deps{
-		Trainer: trainer{m.trainer}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Source(data.Validation)),
+		Trainer: trainer{m.trainer, m.dog}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Source(data.Validation)),
 		Checkpoints: m.keeper, Reporter: m.host, Abort: m.Abort, Record: m.record, Now: time.Now, Log: m.log,
 	}
 	if m.replay != nil {

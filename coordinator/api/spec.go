@@ -9,6 +9,7 @@ import (
 	"math"
 	"regexp"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -136,6 +137,7 @@ func CompleteSpec(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, 
 		s.MaxRestarts = proto.Int32(3)
 	}
 	between(c, "max_restarts", s.GetMaxRestarts(), 0, maxRestarts)
+	c.limits(s)
 	if s.Resources == nil {
 		s.Resources = &tandemv1.ResourceSpec{}
 	}
@@ -163,6 +165,20 @@ func CompleteSpec(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, 
 	}
 	return s, c.err()
 }
+
+// limits fills in and checks what ends a process that takes too long.
+func (c *check) limits(s *tandemv1.JobSpec) {
+	if s.Limits == nil {
+		s.Limits = &tandemv1.LimitsSpec{}
+	}
+	s.Limits.Step = or(s.GetLimits().GetStep(), "30m")
+	if d, err := time.ParseDuration(s.GetLimits().GetStep()); err != nil || d < time.Second || d > maxStepLimit {
+		c.add("limits.step", "%.40q must be a time from 1s to %dh, such as \"30m\"", s.GetLimits().GetStep(), int(maxStepLimit.Hours()))
+	}
+}
+
+// maxStepLimit is a week.
+const maxStepLimit = 7 * 24 * time.Hour
 
 func (c *check) train(s *tandemv1.JobSpec, find FindDataset) {
 	data := c.dataset(s, find)

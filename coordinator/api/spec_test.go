@@ -68,7 +68,7 @@ func TestDefaults(t *testing.T) {
 		"training":{"batch":64,"epochs":20,"loss":"cross_entropy","microBatches":1,
 			"optimizer":{"name":"adamw","lr":0.001,"weightDecay":0.01,"beta1":0.9,"beta2":0.999,"eps":1e-8},"schedule":{"name":"constant"}},
 		"resources":{"workers":2,"pool":"default","min":2,"max":2},"evaluate":{"batch":64},"checkpoint":{"keep":{"best":1,"latest":1}},
-		"metric":"accuracy","mode":"max","maxRestarts":3,"publish":{"model":"digits","aliases":["champion"]}}`)
+		"metric":"accuracy","mode":"max","maxRestarts":3,"limits":{"step":"30m"},"publish":{"model":"digits","aliases":["champion"]}}`)
 	if !proto.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
@@ -198,6 +198,8 @@ func TestBadSpecs(t *testing.T) {
 		"metric":        {func(s *tandemv1.JobSpec) { s.Metric = "mae" }, `metric: "mae" is not known, must be "accuracy" or "loss"`},
 		"mode":          {func(s *tandemv1.JobSpec) { s.Mode = "best" }, `mode: "best" is not known, must be "min" or "max"`},
 		"priority":      {func(s *tandemv1.JobSpec) { s.Priority = 1001 }, "priority: must be at most 1000"},
+		"step limit":    {func(s *tandemv1.JobSpec) { s.Limits = &tandemv1.LimitsSpec{Step: "soon"} }, "limits.step: \"soon\" must be a time from 1s to 168h, such as \"30m\""},
+		"step too long": {func(s *tandemv1.JobSpec) { s.Limits = &tandemv1.LimitsSpec{Step: "200h"} }, "limits.step: \"200h\" must be a time from 1s to 168h, such as \"30m\""},
 		"restarts":      {func(s *tandemv1.JobSpec) { s.MaxRestarts = proto.Int32(-1) }, "max_restarts: must be at least 0"},
 		"publish name":  {func(s *tandemv1.JobSpec) { s.Publish.Model = "My Model" }, "publish.model: " + nameRule},
 		"number alias":  {func(s *tandemv1.JobSpec) { s.Publish.Aliases = []string{"7"} }, `publish.aliases[0]: "7" is a number: numbers name versions`},

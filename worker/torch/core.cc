@@ -162,6 +162,8 @@ tdm_status tdm_tensors_add(tdm_tensors* list, const char* name, const char* dtyp
 
 tdm_status tdm_init(int32_t threads, int32_t deterministic) {
   return guarded([&] {
+    // What a model prints reaches the log line by line, however the process ends.
+    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
     // glibc returns large blocks to the kernel and faults them in again at
     // every step: keeping them saves 7 to 20 %.
     mallopt(M_MMAP_THRESHOLD, 32 << 20); // glibc takes no more

@@ -3,6 +3,9 @@ package torch
 import (
 	"errors"
 	"fmt"
+	"strings"
+
+	"tandem.dev/storage/torchscript"
 )
 
 var (
@@ -11,7 +14,7 @@ var (
 	// ErrModel says that the model itself failed, in forward, in backward or in being compiled.
 	ErrModel = errors.New("the model failed")
 	// ErrNotTorchScript says that the bytes are no TorchScript file.
-	ErrNotTorchScript = errors.New("not a TorchScript file (make one with torch.jit.script(model).save(path))")
+	ErrNotTorchScript = torchscript.ErrFormat
 	// ErrPeerLost says that a collective failed because another rank is gone.
 	ErrPeerLost = errors.New("another rank was lost")
 	// ErrTimeout says that a collective or the rendezvous took longer than the group's timeout.
@@ -26,6 +29,8 @@ var (
 	ErrDevice = errors.New("the device cannot be used")
 	// ErrTorn says that an update failed half way, for want of memory: the state is of no step until LoadState or SyncState.
 	ErrTorn = errors.New("the training state is of no step: load a checkpoint or take another rank's state")
+	// ErrRefused says that a model has what no model may have, such as an operator that reads files.
+	ErrRefused = torchscript.ErrRefused
 	// ErrClosed says that the object was used after Close.
 	ErrClosed = errors.New("used after Close")
 )
@@ -44,6 +49,7 @@ const (
 	codeState
 	codeDevice
 	codeTorn
+	codeOperator
 )
 
 // errorOf is the error for a status; nil for codeOK.
@@ -55,6 +61,10 @@ func errorOf(code int, text string) error {
 	}
 	if code == codeOK {
 		return nil
+	}
+	if code == codeOperator {
+		operator, where, _ := strings.Cut(text, "\n")
+		return &operatorError{operator, where}
 	}
 	if sentinel, ok := sentinels[code]; ok {
 		return fmt.Errorf("%w: %s", sentinel, text)

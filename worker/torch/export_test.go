@@ -38,3 +38,6 @@ func (c GroupConfig) WithoutRoom() GroupConfig {
 
 // WakesUnderWay says whether Abort wakes also who has sent or received a part of a message over Gloo.
 func WakesUnderWay() bool { return wakesUnderWay() }
+
+// RegisteredOperators are the names of all operators of this libtorch.
+func RegisteredOperators() ([]string, error) { return registeredOperators() }

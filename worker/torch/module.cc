@@ -84,11 +84,22 @@ tdm_status tdm_module_define(tdm_module m, const char* source) {
   return guarded([&] { as_module(m).define(source); }, TDM_MODEL);
 }
 
-tdm_status tdm_module_check(tdm_module m) {
+tdm_status tdm_module_check(tdm_module m, uint64_t bytes) {
   return guarded(
       [&] {
         if (!as_module(m).find_method("forward"))
           throw Failure(TDM_NOT_TORCHSCRIPT, "the module has no forward method");
+        // A tensor with strides of 0 shows a few bytes as many, which its copies then have.
+        uint64_t total = 0;
+        for (const auto& list : {parameters_of(as_module(m)), buffers_of(as_module(m))})
+          for (const auto& t : list) {
+            const uint64_t shown = static_cast<uint64_t>(t.second.numel()) * t.second.element_size();
+            if (t.second.has_storage() && shown > t.second.storage().nbytes())
+              throw Failure(TDM_NOT_TORCHSCRIPT, "the tensor " + t.first + " has more elements than are stored: call contiguous() on it before you save");
+            total += shown;
+          }
+        if (total / 4 > bytes)
+          throw Failure(TDM_NOT_TORCHSCRIPT, "its tensors have more than four times the bytes of the file");
       },
       TDM_NOT_TORCHSCRIPT);
 }

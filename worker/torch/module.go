@@ -24,8 +24,12 @@ type Module struct {
 }
 
 // LoadModule reads a TorchScript file onto a device. The module is in the mode
-// it was saved in: see SetTraining.
+// it was saved in: see SetTraining. ErrRefused, before any of its code runs, if it uses
+// an operator that is not on the list of package torchscript.
 func LoadModule(b []byte, d Device) (*Module, error) {
+	if err := audit(b); err != nil {
+		return nil, err
+	}
 	// gotch keeps its last error per thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -42,7 +46,7 @@ func LoadModule(b []byte, d Device) (*Module, error) {
 		return nil, fmt.Errorf("%w: %s", ErrNotTorchScript, text)
 	}
 	m := &Module{cm: cm, device: d}
-	if err := check(C.tdm_module_check(m.handle())); err != nil {
+	if err := check(C.tdm_module_check(m.handle(), C.uint64_t(len(b)))); err != nil {
 		m.Close()
 		return nil, err
 	}

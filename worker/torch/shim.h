@@ -23,6 +23,7 @@ typedef enum {
   TDM_STATE = 9,
   TDM_DEVICE = 10,
   TDM_TORN = 11,
+  TDM_OPERATOR = 12,
 } tdm_code;
 
 // The outcome of a call; text is empty when code is TDM_OK. Returned by value,
@@ -100,7 +101,14 @@ tdm_status tdm_module_add_tensor(tdm_module m, const char *name, const int64_t *
                                  int32_t is_integer);
 tdm_status tdm_module_add_child(tdm_module m, const char *name, tdm_module child);
 tdm_status tdm_module_define(tdm_module m, const char *source);
-tdm_status tdm_module_check(tdm_module m);
+// Looks at a file before it is loaded. TDM_OPERATOR for an operator, a class or a function that
+// is not among the lines of allowed; the text is its name, and in a second line where it stands.
+tdm_status tdm_module_audit(const uint8_t *data, size_t bytes, const char *allowed);
+// The names of all registered operators, one a line, for tdm_bytes_free.
+tdm_status tdm_operators(uint8_t **data, size_t *bytes);
+// Of a file of so many bytes: it has a forward method, and its tensors are no larger than what is
+// stored of them.
+tdm_status tdm_module_check(tdm_module m, uint64_t bytes);
 tdm_status tdm_module_to(tdm_module m, tdm_device device);
 // Parameters and buffers of floating point become doubles.
 tdm_status tdm_module_double(tdm_module m);

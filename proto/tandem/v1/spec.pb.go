@@ -55,7 +55,9 @@ type JobSpec struct {
 	// What to do again; only for kind replay, whose other sections are those of the training.
 	Replay *ReplaySpec `protobuf:"bytes,15,opt,name=replay,proto3" json:"replay,omitempty"`
 	// What to search; only for kind sweep, whose other sections are those of each training.
-	Search        *SearchSpec `protobuf:"bytes,16,opt,name=search,proto3" json:"search,omitempty"`
+	Search *SearchSpec `protobuf:"bytes,16,opt,name=search,proto3" json:"search,omitempty"`
+	// What is ended when it takes too long.
+	Limits        *LimitsSpec `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -198,6 +200,13 @@ func (x *JobSpec) GetReplay() *ReplaySpec {
 func (x *JobSpec) GetSearch() *SearchSpec {
 	if x != nil {
 		return x.Search
+	}
+	return nil
+}
+
+func (x *JobSpec) GetLimits() *LimitsSpec {
+	if x != nil {
+		return x.Limits
 	}
 	return nil
 }
@@ -1070,6 +1079,52 @@ func (x *ResourceSpec) GetMax() int32 {
 	return 0
 }
 
+// LimitsSpec bounds what a process of the job may do in one go.
+type LimitsSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Longest time of one step, evaluation of a batch, or other call of the model, such as "30m" (the default), 1s to 168h.
+	Step          string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitsSpec) Reset() {
+	*x = LimitsSpec{}
+	mi := &file_tandem_v1_spec_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitsSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitsSpec) ProtoMessage() {}
+
+func (x *LimitsSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_spec_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitsSpec.ProtoReflect.Descriptor instead.
+func (*LimitsSpec) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *LimitsSpec) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
 // EvaluateSpec says when the validation split is evaluated.
 type EvaluateSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1083,7 +1138,7 @@ type EvaluateSpec struct {
 
 func (x *EvaluateSpec) Reset() {
 	*x = EvaluateSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[11]
+	mi := &file_tandem_v1_spec_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1150,7 @@ func (x *EvaluateSpec) String() string {
 func (*EvaluateSpec) ProtoMessage() {}
 
 func (x *EvaluateSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[11]
+	mi := &file_tandem_v1_spec_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1163,7 @@ func (x *EvaluateSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateSpec.ProtoReflect.Descriptor instead.
 func (*EvaluateSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EvaluateSpec) GetEverySteps() int64 {
@@ -1138,7 +1193,7 @@ type CheckpointSpec struct {
 
 func (x *CheckpointSpec) Reset() {
 	*x = CheckpointSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[12]
+	mi := &file_tandem_v1_spec_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1205,7 @@ func (x *CheckpointSpec) String() string {
 func (*CheckpointSpec) ProtoMessage() {}
 
 func (x *CheckpointSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[12]
+	mi := &file_tandem_v1_spec_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1218,7 @@ func (x *CheckpointSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSpec.ProtoReflect.Descriptor instead.
 func (*CheckpointSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckpointSpec) GetEverySteps() int64 {
@@ -1193,7 +1248,7 @@ type KeepSpec struct {
 
 func (x *KeepSpec) Reset() {
 	*x = KeepSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[13]
+	mi := &file_tandem_v1_spec_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1260,7 @@ func (x *KeepSpec) String() string {
 func (*KeepSpec) ProtoMessage() {}
 
 func (x *KeepSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[13]
+	mi := &file_tandem_v1_spec_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1273,7 @@ func (x *KeepSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepSpec.ProtoReflect.Descriptor instead.
 func (*KeepSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *KeepSpec) GetBest() int32 {
@@ -1250,7 +1305,7 @@ type PublishSpec struct {
 
 func (x *PublishSpec) Reset() {
 	*x = PublishSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[14]
+	mi := &file_tandem_v1_spec_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1317,7 @@ func (x *PublishSpec) String() string {
 func (*PublishSpec) ProtoMessage() {}
 
 func (x *PublishSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[14]
+	mi := &file_tandem_v1_spec_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1330,7 @@ func (x *PublishSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishSpec.ProtoReflect.Descriptor instead.
 func (*PublishSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PublishSpec) GetModel() string {
@@ -1312,7 +1367,7 @@ type ReplaySpec struct {
 
 func (x *ReplaySpec) Reset() {
 	*x = ReplaySpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[15]
+	mi := &file_tandem_v1_spec_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1379,7 @@ func (x *ReplaySpec) String() string {
 func (*ReplaySpec) ProtoMessage() {}
 
 func (x *ReplaySpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[15]
+	mi := &file_tandem_v1_spec_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1392,7 @@ func (x *ReplaySpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaySpec.ProtoReflect.Descriptor instead.
 func (*ReplaySpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReplaySpec) GetCheckpointId() string {
@@ -1358,7 +1413,7 @@ var File_tandem_v1_spec_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/search.proto\"\x83\x05\n" +
+	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/search.proto\"\xb2\x05\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -1379,7 +1434,8 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\fmax_restarts\x18\r \x01(\x05H\x00R\vmaxRestarts\x88\x01\x01\x120\n" +
 	"\apublish\x18\x0e \x01(\v2\x16.tandem.v1.PublishSpecR\apublish\x12-\n" +
 	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplaySpecR\x06replay\x12-\n" +
-	"\x06search\x18\x10 \x01(\v2\x15.tandem.v1.SearchSpecR\x06searchB\x0f\n" +
+	"\x06search\x18\x10 \x01(\v2\x15.tandem.v1.SearchSpecR\x06search\x12-\n" +
+	"\x06limits\x18\x11 \x01(\v2\x15.tandem.v1.LimitsSpecR\x06limitsB\x0f\n" +
 	"\r_max_restarts\"\x84\x02\n" +
 	"\tModelSpec\x12&\n" +
 	"\x03mlp\x18\x01 \x01(\v2\x12.tandem.v1.MlpSpecH\x00R\x03mlp\x12&\n" +
@@ -1447,7 +1503,10 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\aworkers\x18\x01 \x01(\x05R\aworkers\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x10\n" +
 	"\x03min\x18\x03 \x01(\x05R\x03min\x12\x10\n" +
-	"\x03max\x18\x04 \x01(\x05R\x03max\"E\n" +
+	"\x03max\x18\x04 \x01(\x05R\x03max\" \n" +
+	"\n" +
+	"LimitsSpec\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\"E\n" +
 	"\fEvaluateSpec\x12\x1f\n" +
 	"\vevery_steps\x18\x01 \x01(\x03R\n" +
 	"everySteps\x12\x14\n" +
@@ -1480,7 +1539,7 @@ func file_tandem_v1_spec_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_spec_proto_rawDescData
 }
 
-var file_tandem_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_tandem_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_tandem_v1_spec_proto_goTypes = []any{
 	(*JobSpec)(nil),         // 0: tandem.v1.JobSpec
 	(*ModelSpec)(nil),       // 1: tandem.v1.ModelSpec
@@ -1493,35 +1552,37 @@ var file_tandem_v1_spec_proto_goTypes = []any{
 	(*OptimizerSpec)(nil),   // 8: tandem.v1.OptimizerSpec
 	(*ScheduleSpec)(nil),    // 9: tandem.v1.ScheduleSpec
 	(*ResourceSpec)(nil),    // 10: tandem.v1.ResourceSpec
-	(*EvaluateSpec)(nil),    // 11: tandem.v1.EvaluateSpec
-	(*CheckpointSpec)(nil),  // 12: tandem.v1.CheckpointSpec
-	(*KeepSpec)(nil),        // 13: tandem.v1.KeepSpec
-	(*PublishSpec)(nil),     // 14: tandem.v1.PublishSpec
-	(*ReplaySpec)(nil),      // 15: tandem.v1.ReplaySpec
-	(*SearchSpec)(nil),      // 16: tandem.v1.SearchSpec
+	(*LimitsSpec)(nil),      // 11: tandem.v1.LimitsSpec
+	(*EvaluateSpec)(nil),    // 12: tandem.v1.EvaluateSpec
+	(*CheckpointSpec)(nil),  // 13: tandem.v1.CheckpointSpec
+	(*KeepSpec)(nil),        // 14: tandem.v1.KeepSpec
+	(*PublishSpec)(nil),     // 15: tandem.v1.PublishSpec
+	(*ReplaySpec)(nil),      // 16: tandem.v1.ReplaySpec
+	(*SearchSpec)(nil),      // 17: tandem.v1.SearchSpec
 }
 var file_tandem_v1_spec_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.JobSpec.model:type_name -> tandem.v1.ModelSpec
 	7,  // 1: tandem.v1.JobSpec.training:type_name -> tandem.v1.TrainingSpec
 	10, // 2: tandem.v1.JobSpec.resources:type_name -> tandem.v1.ResourceSpec
-	11, // 3: tandem.v1.JobSpec.evaluate:type_name -> tandem.v1.EvaluateSpec
-	12, // 4: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
-	14, // 5: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
-	15, // 6: tandem.v1.JobSpec.replay:type_name -> tandem.v1.ReplaySpec
-	16, // 7: tandem.v1.JobSpec.search:type_name -> tandem.v1.SearchSpec
-	2,  // 8: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
-	3,  // 9: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
-	6,  // 10: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
-	4,  // 11: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
-	5,  // 12: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
-	8,  // 13: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
-	9,  // 14: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
-	13, // 15: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	12, // 3: tandem.v1.JobSpec.evaluate:type_name -> tandem.v1.EvaluateSpec
+	13, // 4: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
+	15, // 5: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
+	16, // 6: tandem.v1.JobSpec.replay:type_name -> tandem.v1.ReplaySpec
+	17, // 7: tandem.v1.JobSpec.search:type_name -> tandem.v1.SearchSpec
+	11, // 8: tandem.v1.JobSpec.limits:type_name -> tandem.v1.LimitsSpec
+	2,  // 9: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
+	3,  // 10: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
+	6,  // 11: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
+	4,  // 12: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
+	5,  // 13: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
+	8,  // 14: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
+	9,  // 15: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
+	14, // 16: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_spec_proto_init() }
@@ -1546,7 +1607,7 @@ func file_tandem_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_spec_proto_rawDesc), len(file_tandem_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

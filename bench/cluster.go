@@ -73,6 +73,9 @@ func startUp(ctx context.Context, engineEnv ...string) (*upCluster, error) {
 	up.cmd = exec.CommandContext(ctx, tandem, "up", "--data-dir", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
 	for _, e := range engineEnv {
 		up.cmd.Args = append(up.cmd.Args, "--engine-env", e)
+		if _, folder, _ := strings.Cut(e, "="); filepath.IsAbs(folder) {
+			up.cmd.Args = append(up.cmd.Args, "--engine-write", folder)
+		}
 	}
 	up.cmd.Env, up.cmd.Stderr = up.env, os.Stderr
 	if err := up.cmd.Start(); err != nil {

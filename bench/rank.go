@@ -25,6 +25,7 @@ func rankMain(args []string) error {
 	rank := flags.Int("rank", 0, "rank")
 	ranks := flags.Int("ranks", 1, "ranks in all")
 	seconds := flags.Float64("seconds", 4, "seconds to measure")
+	closed := flags.Bool("seal", false, "give up the system calls that an engine gives up")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -34,8 +35,9 @@ func rankMain(args []string) error {
 	}
 	w := workloads[at]
 	// As the engine trains; theirs need not be deterministic.
-	if err := torch.Init(torch.Options{Threads: 1, Deterministic: true}); err != nil {
-		return fmt.Errorf("set libtorch up: %w", err)
+	since, err := ready(*closed)
+	if err != nil {
+		return err
 	}
 	code, err := os.ReadFile(*file)
 	if err != nil {
@@ -72,9 +74,7 @@ func rankMain(args []string) error {
 	if err != nil || *rank != 0 {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]float64{
-		"samples_per_second": float64(*ranks*w.batch*steps) / elapsed.Seconds(),
-	})
+	return json.NewEncoder(os.Stdout).Encode(once{Ready: since, Speed: float64(*ranks*w.batch*steps) / elapsed.Seconds()})
 }
 
 // trainFor steps until the seconds are over; all ranks stop at the same step.

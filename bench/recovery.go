@@ -31,6 +31,9 @@ func recovery(ctx context.Context, c Config) ([]Figure, error) {
 		return nil, fmt.Errorf("make a folder for the ledgers: %w", err)
 	}
 	defer os.RemoveAll(ledger)
+	if err := os.Chmod(ledger, 0o777); err != nil { // engines, which run as another user, write there
+		return nil, fmt.Errorf("open the folder for the ledgers: %w", err)
+	}
 	up, err := startUp(ctx, "TANDEM_LEDGER="+ledger)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -81,7 +82,7 @@ func TestChaos(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ledger := filepath.Join(dir, "ledger")
-	if err := os.Mkdir(ledger, 0o700); err != nil {
+	if err := errors.Join(os.Mkdir(ledger, 0o700), os.Chmod(ledger, 0o777), os.Chmod(dir, 0o777)); err != nil { // for engines, which run as another user
 		t.Fatal(err)
 	}
 	// Some processes end before their fault comes: those that all others have left, are taken for lost, or are on nodes that are drained.
@@ -146,7 +147,7 @@ func plantFaults(t *testing.T, dir string, random *rand.Rand, n int) map[string]
 		}
 		kinds[point+" "+action]++
 		text := fmt.Sprintf("%s:%d:%s", point, chaosGap*(i+1)+random.IntN(chaosGap/2), action)
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d.fault", i)), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d.fault", i)), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

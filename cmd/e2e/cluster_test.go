@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type cluster struct {
 	env          []string // of the engines
 	network      *network // the workers are hosts of it; nil: all are on loopback
 	store        storage.Store
+	storeAddress string
 	api          *client.Client
 	stderr       string // of the last CLI command
 	code         int    // its exit code
@@ -94,7 +96,7 @@ func (c *cluster) startStore() *tandemv1.StorageConfig {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.store = store
+	c.store, c.storeAddress = store, server.Endpoint()
 	return &tandemv1.StorageConfig{Endpoint: c.network.reach(c.t, server.Endpoint()), Bucket: "tandem", AccessKey: "test-access", SecretKey: "test-secret-key-of-32-characters"}
 }
 
@@ -134,6 +136,9 @@ func (c *cluster) startWorker(i, slots int) {
 	}
 	for _, v := range c.env {
 		p.args = append(p.args, "--engine-env", v)
+		if _, value, _ := strings.Cut(v, "="); strings.HasPrefix(strings.TrimPrefix(value, "@"), "/") { // a folder that engines write to
+			p.args = append(p.args, "--engine-write", strings.TrimPrefix(value, "@"))
+		}
 	}
 	p.start()
 	c.workers = append(c.workers, p)

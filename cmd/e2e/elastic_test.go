@@ -103,6 +103,9 @@ func TestElastic(t *testing.T) {
 func ledgerFolder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ledger-")
+	if err == nil {
+		err = os.Chmod(dir, 0o777) // engines, which run as another user, write there
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ import (
 	"tandem.dev/storage/embedded"
 	"tandem.dev/storage/s3"
 	"tandem.dev/worker/data"
+	"tandem.dev/worker/line"
 	"tandem.dev/worker/torch"
 )
 
@@ -89,9 +90,9 @@ func withStore(tests func() int) int {
 // agent is what an agent is to its engines.
 type agent struct {
 	tandemv1connect.UnimplementedEngineHostServiceHandler
-	t      *testing.T
-	socket string
-	dir    string
+	t     *testing.T
+	calls calls
+	dir   string
 
 	mu         sync.Mutex
 	cond       *sync.Cond
@@ -112,18 +113,14 @@ func newAgent(t *testing.T) *agent {
 		t.Fatal(err)
 	}
 	a := &agent{
-		t: t, dir: dir, socket: filepath.Join(dir, "agent.sock"), tasks: map[string]*tandemv1.EngineTask{},
+		t: t, dir: dir, calls: calls{make(chan net.Conn), make(chan struct{})}, tasks: map[string]*tandemv1.EngineTask{},
 		reports: map[string][]*tandemv1.EngineReport{}, rendezvous: map[string][]byte{}, commands: map[string][]*tandemv1.ControlResponse{}, grouped: map[string]int64{}, hangUp: make(chan struct{}),
 	}
 	a.cond = sync.NewCond(&a.mu)
-	listener, err := net.Listen("unix", a.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
 	mux := http.NewServeMux()
 	mux.Handle(tandemv1connect.NewEngineHostServiceHandler(a))
-	server := &http.Server{Handler: mux}       //nolint:gosec // a test
-	go func() { _ = server.Serve(listener) }() // ends with Close
+	server := &http.Server{Handler: mux}      //nolint:gosec // a test
+	go func() { _ = server.Serve(a.calls) }() // ends with Close
 	t.Cleanup(func() { server.Close(); os.RemoveAll(dir) })
 	return a
 }
@@ -135,7 +132,7 @@ func (a *agent) Hello(_ context.Context, r *connect.Request[tandemv1.HelloReques
 	if task == nil {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no engine %s", r.Msg.GetEngineId()))
 	}
-	return connect.NewResponse(&tandemv1.HelloResponse{Task: task, Threads: 1, ServeSocket: filepath.Join(a.dir, "serve.sock"), Scratch: a.dir}), nil
+	return connect.NewResponse(&tandemv1.HelloResponse{Task: task, Threads: 1, NodeId: "node-1"}), nil
 }
 
 func (a *agent) NextTask(_ context.Context, r *connect.Request[tandemv1.NextTaskRequest]) (*connect.Response[tandemv1.NextTaskResponse], error) {
@@ -274,6 +271,57 @@ func (a *agent) EngineRendezvousGet(ctx context.Context, r *connect.Request[tand
 	return connect.NewResponse(&tandemv1.EngineRendezvousGetResponse{Value: a.rendezvous[key]}), nil
 }
 
+// calls is where the connections of engines arrive.
+type calls struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (c calls) put(conn net.Conn) {
+	select {
+	case c.conns <- conn:
+	case <-c.closed:
+		conn.Close()
+	}
+}
+
+func (c calls) Accept() (net.Conn, error) {
+	select {
+	case conn := <-c.conns:
+		return conn, nil
+	case <-c.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (c calls) Close() error {
+	close(c.closed)
+	return nil
+}
+
+func (c calls) Addr() net.Addr { return &net.UnixAddr{} }
+
+// listen makes the socket that a replica inherits.
+func (a *agent) listen(name string) *os.File {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(a.dir, name), Net: "unix"})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// openSegment opens the memory of another rank, whatever it is.
+func openSegment(_ context.Context, r *tandemv1.FileRequest) (*os.File, error) {
+	return os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", r.GetSegment().GetPid(), r.GetSegment().GetFd()), os.O_RDWR, 0)
+}
+
 // process is a running engine.
 type process struct {
 	cmd    *exec.Cmd
@@ -292,7 +340,16 @@ func (a *agent) start(task *tandemv1.EngineTask, env ...string) *process {
 		a.t.Fatal(err)
 	}
 	p := &process{exited: make(chan int, 1)}
-	p.cmd = exec.Command(self, "run", "--socket", a.socket, "--engine", task.GetId()) //nolint:gosec // this test
+	wire, end, err := line.New()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer end.Close()
+	p.cmd = exec.Command(self, "run", "--engine", task.GetId()) //nolint:gosec // this test
+	p.cmd.Dir, p.cmd.ExtraFiles = a.dir, []*os.File{end}
+	if task.GetServe() != nil {
+		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, a.listen("serve.sock"))
+	}
 	p.cmd.Env = append(os.Environ(), beEngine+"=1", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1")
 	if os.Getenv("TANDEM_TEST_CUDA") == "" { // make gpu
 		p.cmd.Env = append(p.cmd.Env, "CUDA_VISIBLE_DEVICES=")
@@ -303,6 +360,7 @@ func (a *agent) start(task *tandemv1.EngineTask, env ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		a.t.Fatal(err)
 	}
+	go wire.Serve(context.Background(), func(conn net.Conn) { a.calls.put(conn) }, openSegment) // ends with the process
 	go func() {
 		_ = p.cmd.Wait() // the exit code says all
 		p.exited <- p.cmd.ProcessState.ExitCode()

@@ -20,16 +20,18 @@ import (
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/s3"
 	"tandem.dev/worker/checkpoint"
+	"tandem.dev/worker/line"
 	"tandem.dev/worker/model"
 	"tandem.dev/worker/publish"
+	"tandem.dev/worker/seal"
 	"tandem.dev/worker/torch"
 	"tandem.dev/worker/train"
 )
 
 // Config of an engine.
 type Config struct {
-	Socket   string // unix socket of the agent
-	EngineID string // id of the task
+	EngineID string       // id of the task
+	Seal     seal.Options // what the process gives up before it has a task
 }
 
 // errOrphan: the agent is gone.
@@ -43,17 +45,22 @@ const tardy = 2 * time.Second
 
 // runEngine does one task after another, as long as the agent has one.
 func runEngine(ctx context.Context, c Config, log zerolog.Logger) error {
+	wire, err := line.Open(line.Descriptor)
+	if err != nil {
+		return err
+	}
+	defer wire.Close()
+	if err := seal.Close(c.Seal); err != nil {
+		return err
+	}
 	for set := false; ; set = true {
-		h := newHost(c, log)
+		h := newHost(c.EngineID, wire, log)
 		hello, err := h.hello(ctx)
 		if err != nil {
 			return err
 		}
 		if !set {
 			err = torch.Init(torch.Options{Threads: int(hello.GetThreads()), Deterministic: true})
-		}
-		if err == nil {
-			err = errors.Join(os.Setenv("TMPDIR", hello.GetScratch()), os.Chdir(hello.GetScratch())) // each task has its own
 		}
 		again, err := runTask(ctx, h, hello, err, log)
 		if err != nil || !again {

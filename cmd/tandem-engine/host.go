@@ -17,11 +17,13 @@ import (
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 	"tandem.dev/worker/checkpoint"
 	"tandem.dev/worker/elastic"
+	"tandem.dev/worker/line"
 )
 
 // host is the line to the agent.
 type host struct {
 	client tandemv1connect.EngineHostServiceClient
+	line   *line.Line
 	id     string
 	log    zerolog.Logger
 
@@ -35,13 +37,10 @@ type host struct {
 	latest      chan *tandemv1.Progress
 }
 
-func newHost(c Config, log zerolog.Logger) *host {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", c.Socket)
-	}}
+func newHost(id string, wire *line.Line, log zerolog.Logger) *host {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return wire.Dial(ctx) }}
 	client := tandemv1connect.NewEngineHostServiceClient(&http.Client{Transport: transport}, "http://agent")
-	return &host{client: client, id: c.EngineID, log: log, latest: make(chan *tandemv1.Progress, 1)}
+	return &host{client: client, line: wire, id: id, log: log, latest: make(chan *tandemv1.Progress, 1)}
 }
 
 // hello gets the task.

@@ -40,13 +40,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 			return runEngine(ctx, config, log)
 		},
 	}
-	work.Flags().StringVar(&config.Socket, "socket", "", "unix socket of the agent")
 	work.Flags().StringVar(&config.EngineID, "engine", "", "id of the task")
-	for _, name := range []string{"socket", "engine"} {
-		if err := work.MarkFlagRequired(name); err != nil {
-			log.Error().Err(err).Msg("bad flag")
-			return exitUsage
-		}
+	work.Flags().BoolVar(&config.Seal.Devices, "devices", false, "compute on a device")
+	work.Flags().BoolVar(&config.Seal.Unfiltered, "unfiltered", false, "keep all system calls, on a kernel that has no filters for them")
+	work.Flags().Int64Var(&config.Seal.Memory, "max-memory", 0, "bytes of memory; 0: no limit")
+	work.Flags().Int64Var(&config.Seal.Threads, "max-threads", 0, "threads of the user; 0: no limit")
+	work.Flags().Int64Var(&config.Seal.Files, "max-files", 0, "descriptors; 0: no limit")
+	if err := work.MarkFlagRequired("engine"); err != nil {
+		log.Error().Err(err).Msg("bad flag")
+		return exitUsage
 	}
 	list := &cobra.Command{
 		Use: "devices", Short: "Print libtorch's version and devices as JSON", Args: cobra.NoArgs,

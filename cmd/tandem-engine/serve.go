@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/worker/line"
 	"tandem.dev/worker/publish"
 	"tandem.dev/worker/serve"
 )
@@ -30,7 +32,7 @@ func (e *engine) serve(ctx context.Context, store storage.Store) (*tandemv1.Engi
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("unix", e.hello.GetServeSocket())
+	listener, err := net.FileListener(os.NewFile(line.Descriptor+1, "serve")) // inherited, beside the line
 	if err != nil {
 		return nil, fmt.Errorf("listen for requests: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -22,6 +23,7 @@ import (
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/elastic"
 	"tandem.dev/worker/fault"
+	"tandem.dev/worker/line"
 	"tandem.dev/worker/torch"
 	"tandem.dev/worker/train"
 )
@@ -155,7 +157,7 @@ func (m *member) Prepare(ctx context.Context) error {
 	}
 	m.keeper = checkpoint.New(checkpoint.Config{
 		Job: m.task.GetJobId(), Trial: trial, SpecHash: hash, DatasetID: spec.GetDatasetId(),
-		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(m.hello.GetScratch(), "spool"),
+		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(os.TempDir(), "spool"),
 	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint, Tell: m.tell})
 	deps := train.Deps{
 		Trainer: trainer{m.trainer, m.dog}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Source(data.Validation)),
@@ -234,7 +236,7 @@ func (m *member) form(ctx context.Context, g elastic.Group, patience time.Durati
 	formed, err := torch.NewGroup(ctx, torch.GroupConfig{
 		Rank: g.Rank, WorldSize: g.World, Rendezvous: meeting{m.host, g.Generation, g.Listen, patience},
 		Prefix: "gen" + strconv.FormatInt(g.Generation, 10) + "/", BindAddress: cmp.Or(g.Listen, m.task.GetBindHost()),
-		Timeout: collectiveTimeout, Device: m.device, Plain: m.hello.GetPlainDataPlane(),
+		Timeout: collectiveTimeout, Device: m.device, Plain: m.hello.GetPlainDataPlane(), Memory: m.memory(),
 	})
 	if errors.Is(err, torch.ErrTimeout) {
 		// No sign of who hangs: all others have to say that they do not.
@@ -332,12 +334,29 @@ const splitMemory = 256 << 20
 func (m *member) reading() data.Options {
 	return data.Options{
 		Splits: []string{data.Train, data.Validation}, Memory: splitMemory,
-		Cache: data.Cache{Dir: m.hello.GetCache(), Bytes: m.hello.GetCacheBytes()},
+		Cache: m.shards(),
 		Full: func(split string) {
 			m.log.Warn().Str("split", split).Int64("bytes", m.hello.GetCacheBytes()).
 				Msg("the dataset does not fit the node's cache, so rows are read one by one from the store, which may be slow; raise --data-cache-mib of the worker")
 		},
 	}
+}
+
+// shards are those of the node, from its agent; nil where it keeps none.
+func (m *member) shards() data.Shards {
+	if m.hello.GetCacheBytes() == 0 {
+		return nil
+	}
+	return data.Handed{Engine: m.engine.task.GetId(), Ask: m.host.line.File}
+}
+
+// memory is how the ranks of this host share theirs: by the agent, for they may not look into each other's processes.
+func (m *member) memory() torch.Memory {
+	return torch.Memory{Name: line.MemoryName(m.task.GetAllocationId()), Open: func(ctx context.Context, pid, fd int) (*os.File, error) {
+		return m.host.line.File(ctx, &tandemv1.FileRequest{EngineId: m.engine.task.GetId(), File: &tandemv1.FileRequest_Segment{
+			Segment: &tandemv1.SegmentFile{Pid: int32(pid), Fd: int32(fd)},
+		}})
+	}}
 }
 
 // tellAway says that a member cannot begin, or come to its end, without the store: the first one as the progress of the trial, which the

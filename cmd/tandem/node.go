@@ -90,7 +90,7 @@ func (a *app) nodeDescribeCommand() *cobra.Command {
 			return a.show(res.Msg, fields{
 				{"Node", n.GetId()}, {"Name", n.GetName()}, {"Pool", n.GetPool()}, {"State", nodeState(n)},
 				{"Since", moment(n.GetStateChangedAt())}, {"Joined", moment(n.GetJoinedAt())}, {"Address", n.GetAddress()},
-				{"Agent", n.GetAgentVersion()}, {"libtorch", n.GetLibtorchVersion()},
+				{"Agent", n.GetAgentVersion()}, {"libtorch", n.GetLibtorchVersion()}, {"Sandbox", sandboxText(n)},
 				{"Fault", n.GetFault().GetCause()}, {"Slots used", fmt.Sprintf("%d of %d", u.GetSlotsUsed(), len(n.GetSlots()))},
 			}, slots, work)
 		}),

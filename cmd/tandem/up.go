@@ -30,6 +30,7 @@ type upOptions struct {
 	slots   int
 	engine  string
 	env     []string // of engines
+	confine sandboxOptions
 	context string
 	demo    bool
 	demoDir string
@@ -80,6 +81,7 @@ trained on two workers, published, served and asked, and then everything is stop
 	f.IntVar(&o.slots, "slots", 2, "CPU slots of each worker; 0: one for each GPU")
 	f.StringVar(&o.engine, "engine", "", "path of tandem-engine; by default beside this program, else on the PATH")
 	engineEnvFlag(f, &o.env)
+	o.confine.flags(f)
 	f.StringVar(&o.context, "context-name", "local", "name of the context that is written")
 	f.BoolVar(&o.demo, "demo", false, "show one job from data to prediction, then stop and remove everything")
 	f.StringVar(&o.demoDir, "demo-dir", filepath.Join("examples", "digits"), "folder with digits.csv and job.yaml for --demo")

@@ -120,6 +120,7 @@ func (cl *localCluster) startWorkers(ctx context.Context, o upOptions) error {
 		for _, e := range o.env {
 			args = append(args, "--engine-env", e)
 		}
+		args = append(args, o.confine.args()...)
 		names[name] = true
 		if err := cl.keep(name, env, args...); err != nil {
 			return err

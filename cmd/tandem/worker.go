@@ -16,6 +16,7 @@ func (a *app) workerCommand() *cobra.Command {
 	var logs logOptions
 	var tokenFile string
 	var cacheMiB, logMiB int64
+	var confine sandboxOptions
 	cmd := &cobra.Command{
 		Use:   "worker --data-dir FOLDER --join HOST:PORT --token-file FILE",
 		Short: "Run the agent of this machine: it trains and serves what the cluster places here",
@@ -36,6 +37,9 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 				return err
 			}
 			cfg.DataCache, cfg.LogBudget = cacheMiB<<20, logMiB<<20
+			if err := confine.apply(&cfg); err != nil {
+				return err
+			}
 			if err := cfg.Validate(); err != nil {
 				return &usageError{err}
 			}
@@ -60,6 +64,7 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 	f.IntVar(&cfg.Cores, "cores", 0, "CPU cores that the slots share; 0: all of the machine")
 	engineEnvFlag(f, &cfg.EngineEnv)
 	f.BoolVar(&cfg.PlainDataPlane, "plain-data-plane", false, "let ranks of different hosts exchange values in clear, on a network that is trusted; all workers or none")
+	confine.flags(f)
 	f.DurationVar(&cfg.EngineIdle, "engine-idle", cfg.EngineIdle, "how long an engine that is done waits for the next trial of its sweep, which saves that one's start; 0s: not at all")
 	f.Int64Var(&cacheMiB, "data-cache-mib", cfg.DataCache>>20, "MiB of the data folder that shards of datasets may take; 0: none, rows are read from the store")
 	f.Int64Var(&logMiB, "log-budget-mib", cfg.LogBudget>>20, "MiB that the log of one task may take in the store; of a longer one the beginning and the newest lines stay")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -183,9 +182,19 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 	if err != nil {
 		return nil, err
 	}
-	found, err := discover(ctx, binary, append(environmentOf(os.Environ()), a.cfg.EngineEnv...))
+	confined, err := a.sandbox(binary)
 	if err != nil {
 		return nil, err
+	}
+	if err := emptyFolder(a.path("scratch")); err != nil {
+		return nil, fmt.Errorf("empty the folder for temporary files: %w", err)
+	}
+	found, err := a.discover(ctx, confined)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(slotsOf(found.Devices, a.cfg.Slots, a.cfg.cores())); a.cfg.EngineUsers != (Users{}) && a.cfg.EngineUsers.count() < n {
+		return nil, fmt.Errorf("%d users are too few for %d slots: give a larger range to --engine-uids", a.cfg.EngineUsers.count(), n)
 	}
 	incarnation, err := nextIncarnation(a.path("incarnation"), time.Now())
 	if err != nil {
@@ -195,9 +204,6 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 	if err != nil {
 		return nil, err
 	}
-	if err := emptyFolder(a.path("scratch")); err != nil {
-		return nil, fmt.Errorf("empty the folder for temporary files: %w", err)
-	}
 	local, err := openRotating(a.path("logs", "engines.log"), 16<<20, 4)
 	if err != nil {
 		return nil, err
@@ -205,13 +211,14 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 	me := &tandemv1.Node{
 		Id: creds.Identity.Node, Name: a.cfg.name(), Pool: a.cfg.Pool, Slots: slotsOf(found.Devices, a.cfg.Slots, a.cfg.cores()),
 		AgentVersion: a.cfg.Version, Level: schema.Known, LibtorchVersion: found.LibtorchVersion, Incarnation: incarnation,
+		Sandbox: confined.Features.Has(), Landlock: int32(confined.Features.Landlock),
 	}
 	network, err := tunnel.Network()
 	if err != nil {
 		return nil, err
 	}
-	n := &node{agent: a, creds: creds, me: me, local: local, children: child.NewStarter()}
-	if err := n.listen(sockets); err != nil {
+	n := &node{agent: a, creds: creds, me: me, local: local, sandbox: confined, children: child.NewStarter()}
+	if err := n.listen(); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
 	n.wire(binary, sockets, network)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,16 @@ type Config struct {
 	// PlainDataPlane lets ranks of different hosts exchange values by themselves, in clear, as on a network that is trusted. All workers
 	// or none.
 	PlainDataPlane bool
+	// EngineUsers are the users that engines run as, one for each allocation and replica, if the agent may change users; not set: nobody.
+	EngineUsers Users
+	// EngineRead and EngineWrite list folders and files that engines may read, and write, besides what they need by themselves.
+	EngineRead, EngineWrite []string
+	// EngineMemory is how much memory one engine may have on the host, in bytes; 0: nine tenths of the machine's.
+	EngineMemory int64
+	// SandboxWithout lists parts of the sandbox that engines do without.
+	SandboxWithout []tandemv1.SandboxPart
+	// RequireSandbox: the agent does not run where a part of the sandbox is missing.
+	RequireSandbox bool
 	// Slots is the number of CPU slots to offer; 0: one slot for each CUDA device, or one CPU slot if there is none.
 	Slots int
 	// DataCache is how much local disk dataset shards may take, in bytes; 0: none, rows are read from the store.
@@ -119,6 +130,14 @@ func (c Config) Validate() error {
 	}
 	if !validName(c.Pool) {
 		errs = append(errs, fmt.Errorf("pool: want 1 to 63 of [a-z0-9-], got %q", c.Pool))
+	}
+	if c.EngineMemory < 0 {
+		errs = append(errs, fmt.Errorf("engine memory: must not be negative, got %d", c.EngineMemory))
+	}
+	for _, path := range slices.Concat(c.EngineRead, c.EngineWrite) {
+		if !filepath.IsAbs(path) {
+			errs = append(errs, fmt.Errorf("what engines may read and write: want an absolute path, got %q", path))
+		}
 	}
 	if c.Slots < 0 || c.Slots > maxSlots {
 		errs = append(errs, fmt.Errorf("slots: want 0 to %d, got %d", maxSlots, c.Slots))

@@ -1,14 +1,17 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/sandbox"
 )
 
 // engine is a task and its process. The supervisor's lock guards what changes.
@@ -16,7 +19,8 @@ type engine struct {
 	task    *tandemv1.EngineTask
 	slot    *tandemv1.Slot
 	threads int
-	scratch string
+	scratch string // of its process, whatever task that is at
+	user    int    // of its process; or sandbox.Own
 	socket  string // to serve on; only of replicas
 	log     *engineLog
 	told    chan struct{} // closed and replaced when the orders change
@@ -131,7 +135,7 @@ func obituary(x exit, ended string, tail []string) string {
 
 // inherited are the variables of the agent's own environment that engines get. All others stay out, for they may be secrets.
 var inherited = map[string]bool{
-	"PATH": true, "HOME": true, "USER": true, "LANG": true, "LC_ALL": true, "TZ": true,
+	"PATH": true, "LANG": true, "LC_ALL": true, "TZ": true,
 	"LD_LIBRARY_PATH": true, "NVIDIA_VISIBLE_DEVICES": true, "NVIDIA_DRIVER_CAPABILITIES": true,
 	"CUDA_HOME": true, "CUDA_CACHE_PATH": true, "GODEBUG": true, "GOTRACEBACK": true,
 }
@@ -148,7 +152,7 @@ func environmentOf(own []string) []string {
 }
 
 // environment is what an engine on a slot gets: the same for every task, so that a result does not depend on it.
-func environment(base, extra []string, slot *tandemv1.Slot, threads int, scratch string) []string {
+func environment(base, extra []string, slot *tandemv1.Slot, threads int) []string {
 	env := append([]string(nil), base...)
 	for _, name := range []string{"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"} {
 		env = append(env, name+"="+strconv.Itoa(threads))
@@ -157,9 +161,12 @@ func environment(base, extra []string, slot *tandemv1.Slot, threads int, scratch
 	if slot.GetDevice() == deviceCUDA {
 		visible = strconv.Itoa(int(slot.GetIndex()))
 	}
-	env = append(env, "CUDA_VISIBLE_DEVICES="+visible, "TMPDIR="+scratch)
+	env = append(env, "CUDA_VISIBLE_DEVICES="+visible, "TMPDIR="+ownFolder, "HOME="+ownFolder)
 	return append(env, extra...)
 }
+
+// ownFolder is the name by which a process reaches its working folder, whoever it runs as: it may not walk through the folders above.
+const ownFolder = "/proc/self/cwd"
 
 // emptyFolder makes dir and removes all that is in it. Its errors are those of os, which name the path.
 func emptyFolder(dir string) error {
@@ -167,4 +174,25 @@ func emptyFolder(dir string) error {
 		return err
 	}
 	return os.MkdirAll(dir, 0o700)
+}
+
+// makeHome makes the folder that the process of an engine may write to.
+func (e *engine) makeHome() error {
+	err := emptyFolder(e.scratch)
+	if err == nil && e.user != sandbox.Own {
+		err = os.Chown(e.scratch, e.user, e.user)
+	}
+	if err != nil {
+		return fmt.Errorf("make the folder for temporary files: %w; see that the agent may write there, and that the disk is not full or read-only", err)
+	}
+	return nil
+}
+
+// emptied removes all that is in dir, which a process may have as its own.
+func emptied(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
 }

@@ -16,6 +16,8 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/worker/line"
+	"tandem.dev/worker/seal"
 )
 
 // fakeEngine is an engine without libtorch. The job of its task names what it does.
@@ -25,14 +27,24 @@ func fakeEngine(args []string) int {
 		return 0
 	}
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
-	socket, id := flags.String("socket", "", ""), flags.String("engine", "", "")
+	var o seal.Options
+	flags.BoolVar(&o.Unfiltered, "unfiltered", false, "")
+	flags.Int64Var(&o.Memory, "max-memory", 0, "")
+	flags.Int64Var(&o.Threads, "max-threads", 0, "")
+	flags.Int64Var(&o.Files, "max-files", 0, "")
+	id := flags.String("engine", "", "")
 	if len(args) == 0 || args[0] != "run" || flags.Parse(args[1:]) != nil {
 		return 64
 	}
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", *socket)
-	}}
+	wire, err := line.Open(line.Descriptor)
+	if err == nil {
+		err = seal.Close(o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fake engine:", err)
+		return 1
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return wire.Dial(ctx) }}
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	transport.Protocols = &protocols
@@ -68,7 +80,7 @@ func (e *engineProcess) run(ctx context.Context) error {
 	}
 	e.task = hello.Msg.GetTask()
 	if s := e.task.GetServe(); s != nil {
-		return e.serve(ctx, hello.Msg.GetServeSocket())
+		return e.serve(ctx)
 	}
 	go e.live(ctx)
 	err = e.report(ctx, evaluation(0, map[string]float64{"pid": float64(os.Getpid()), "threads": float64(hello.Msg.GetThreads())}))
@@ -97,7 +109,7 @@ func (e *engineProcess) run(ctx context.Context) error {
 		signal.Ignore(syscall.SIGTERM)
 		<-time.After(time.Hour) // nor does it notice that its agent is gone
 	case "progress":
-		_, err := e.host.ReportEngineProgress(ctx, connect.NewRequest(&tandemv1.ReportEngineProgressRequest{Progress: &tandemv1.Progress{
+		_, err := e.host.ReportEngineProgress(ctx, connect.NewRequest(&tandemv1.ReportEngineProgressRequest{EngineId: e.id, Progress: &tandemv1.Progress{
 			TrialId: e.task.GetTrain().GetTrialId(), Generation: e.task.GetGeneration(), Step: 7, StepsPerSecond: 12.5,
 		}}))
 		if err != nil {
@@ -165,8 +177,8 @@ func (e *engineProcess) obey(ctx context.Context) error {
 	return fmt.Errorf("the agent is gone: %w", stream.Err())
 }
 
-func (e *engineProcess) serve(ctx context.Context, socket string) error {
-	l, err := net.Listen("unix", socket)
+func (e *engineProcess) serve(ctx context.Context) error {
+	l, err := net.FileListener(os.NewFile(line.Descriptor+1, "serve"))
 	if err != nil {
 		return err
 	}

@@ -4,17 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/sandbox"
 )
 
 // runner is a process and the engine that it is at the moment: the tasks of a sweep may have the same process, one after another, which
 // saves each the start of libtorch and on a device its context.
 type runner struct {
 	process
+	policy         sandbox.Policy
 	engine         *engine // the supervisor's lock guards this
 	dead           bool    // and this: it is gone
 	stdout, stderr stream
@@ -100,11 +101,12 @@ func (s *supervisor) rest(ctx context.Context, id string) (*engine, error) {
 
 // handOver gives a task to the process of an engine that waits for one. It needs mu.
 func (s *supervisor) handOver(ctx context.Context, now time.Time, from *engine, task *tandemv1.EngineTask) error {
-	e, err := s.newEngine(ctx, now, task)
-	if err != nil {
-		return err
+	e := s.newEngine(ctx, now, task)
+	e.scratch, e.user = from.scratch, from.user // what the process may write to, and is
+	if err := emptied(e.scratch); err != nil {
+		e.log.close()
+		return fmt.Errorf("empty the folder for temporary files: %w", err)
 	}
-	_ = os.RemoveAll(from.scratch) // as when it had ended
 	e.handed = true
 	from.proc.take(e)
 	from.next = task.GetId()

@@ -20,7 +20,7 @@ import (
 // maxEngineMessage is the largest message an engine may send, in bytes.
 const maxEngineMessage = 1 << 20
 
-// host serves engines. Who reaches its socket is an engine of this agent, or the user the agent runs as.
+// host serves engines. A process reaches it over the line that it inherited, and is heard for its own engine only.
 type host struct {
 	node       string // id
 	supervisor *supervisor
@@ -28,6 +28,7 @@ type host struct {
 	progress   *progress
 	rendezvous rendezvous
 	tunnel     *tunnel.Tunnel
+	objects    func(*tandemv1.StorageConfig) (ObjectStore, error)
 }
 
 // rendezvous is the coordinator's store of values that ranks exchange. Both calls try until ctx ends.
@@ -46,21 +47,39 @@ func (h *host) handler() http.Handler {
 
 func over(err error) error { return connect.NewError(connect.CodeFailedPrecondition, err) }
 
-// Hello gives an engine its task.
-func (h *host) Hello(_ context.Context, req *connect.Request[tandemv1.HelloRequest]) (*connect.Response[tandemv1.HelloResponse], error) {
-	e, err := h.supervisor.hello(req.Msg.GetEngineId())
+// own is the engine of an id, if it is that of the process that calls.
+func (h *host) own(ctx context.Context, id string) (*engine, error) {
+	e, err := h.supervisor.findOf(id, callerOf(ctx))
 	if err != nil {
 		return nil, over(err)
 	}
+	return e, nil
+}
+
+// Hello gives an engine its task.
+func (h *host) Hello(ctx context.Context, req *connect.Request[tandemv1.HelloRequest]) (*connect.Response[tandemv1.HelloResponse], error) {
+	e, err := h.own(ctx, req.Msg.GetEngineId())
+	if err != nil {
+		return nil, err
+	}
+	// From here on it knows its task, keys and all: it must be confined.
+	if err := e.proc.policy.Check(e.proc.pid()); err != nil {
+		return nil, over(err)
+	}
+	if e, err = h.supervisor.hello(req.Msg.GetEngineId()); err != nil {
+		return nil, over(err)
+	}
 	return connect.NewResponse(&tandemv1.HelloResponse{
-		Task: e.task, Threads: int32(e.threads), ServeSocket: e.socket, Scratch: e.scratch,
-		Cache: h.supervisor.cfg.cache, CacheBytes: h.supervisor.cfg.room, NodeId: h.node, EndOfOutput: e.log.mark,
+		Task: e.task, Threads: int32(e.threads), CacheBytes: h.supervisor.cfg.shards.Bytes, NodeId: h.node, EndOfOutput: e.log.mark,
 		InferDeadline: durationpb.New(h.supervisor.cfg.inferDeadline), PlainDataPlane: h.tunnel.Plain,
 	}), nil
 }
 
 // NextTask gives an engine whose task is over another.
 func (h *host) NextTask(ctx context.Context, req *connect.Request[tandemv1.NextTaskRequest]) (*connect.Response[tandemv1.NextTaskResponse], error) {
+	if _, err := h.own(ctx, req.Msg.GetEngineId()); err != nil {
+		return nil, err
+	}
 	id, err := h.supervisor.next(ctx, req.Msg.GetEngineId())
 	if errors.Is(err, errOver) {
 		return nil, over(err)
@@ -73,9 +92,9 @@ func (h *host) NextTask(ctx context.Context, req *connect.Request[tandemv1.NextT
 
 // Control tells an engine its orders: those there are, and each change. The stream ends with the engine or the agent.
 func (h *host) Control(ctx context.Context, req *connect.Request[tandemv1.ControlRequest], stream *connect.ServerStream[tandemv1.ControlResponse]) error {
-	e, err := h.supervisor.find(req.Msg.GetEngineId())
+	e, err := h.own(ctx, req.Msg.GetEngineId())
 	if err != nil {
-		return over(err)
+		return err
 	}
 	if err := stream.Send(nil); err != nil { // the headers: the engine knows that it is heard
 		return err
@@ -110,8 +129,8 @@ func (h *host) ReportEngine(ctx context.Context, req *connect.Request[tandemv1.R
 	if r.GetReport() == nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the report is empty"))
 	}
-	if _, err := h.supervisor.find(r.GetEngineId()); err != nil {
-		return nil, over(err)
+	if _, err := h.own(ctx, r.GetEngineId()); err != nil {
+		return nil, err
 	}
 	h.supervisor.heard(r.GetEngineId())
 	if outcome, ok := lastWord(r); ok {
@@ -133,9 +152,13 @@ func (h *host) ReportEngine(ctx context.Context, req *connect.Request[tandemv1.R
 }
 
 // ReportEngineProgress keeps the latest progress of a trial, and is a sign of life of its engine.
-func (h *host) ReportEngineProgress(_ context.Context, req *connect.Request[tandemv1.ReportEngineProgressRequest]) (*connect.Response[tandemv1.ReportEngineProgressResponse], error) {
+func (h *host) ReportEngineProgress(ctx context.Context, req *connect.Request[tandemv1.ReportEngineProgressRequest]) (*connect.Response[tandemv1.ReportEngineProgressResponse], error) {
+	e, err := h.own(ctx, req.Msg.GetEngineId())
+	if err != nil {
+		return nil, err
+	}
 	h.supervisor.heard(req.Msg.GetEngineId())
-	if p := req.Msg.GetProgress(); p != nil {
+	if p := req.Msg.GetProgress(); p.GetTrialId() != "" && p.GetTrialId() == trialOf(e.task) {
 		if err := limit.Check(p); err != nil {
 			return nil, connect.NewError(connect.CodeInvalidArgument, err)
 		}
@@ -147,9 +170,9 @@ func (h *host) ReportEngineProgress(_ context.Context, req *connect.Request[tand
 // EngineRendezvousSet sets a value for the other ranks. That its generation has passed does not end the engine: the next
 // one is on its way to it.
 func (h *host) EngineRendezvousSet(ctx context.Context, req *connect.Request[tandemv1.EngineRendezvousSetRequest]) (*connect.Response[tandemv1.EngineRendezvousSetResponse], error) {
-	e, err := h.supervisor.find(req.Msg.GetEngineId())
+	e, err := h.own(ctx, req.Msg.GetEngineId())
 	if err != nil {
-		return nil, over(err)
+		return nil, err
 	}
 	ctx, cancel := whileThere(ctx, e)
 	defer cancel()
@@ -172,9 +195,9 @@ func (h *host) EngineRendezvousSet(ctx context.Context, req *connect.Request[tan
 
 // EngineRendezvousGet waits for a value set by a rank.
 func (h *host) EngineRendezvousGet(ctx context.Context, req *connect.Request[tandemv1.EngineRendezvousGetRequest]) (*connect.Response[tandemv1.EngineRendezvousGetResponse], error) {
-	e, err := h.supervisor.find(req.Msg.GetEngineId())
+	e, err := h.own(ctx, req.Msg.GetEngineId())
 	if err != nil {
-		return nil, over(err)
+		return nil, err
 	}
 	ctx, cancel := whileThere(ctx, e)
 	defer cancel()

@@ -159,7 +159,7 @@ func TestSlots(t *testing.T) {
 			t.Errorf("%s: %s", tc.name, d)
 		}
 	}
-	env := environment(nil, nil, slot("cuda1", "cuda", 1, "", 0, 6), 6, "/scratch")
+	env := environment(nil, nil, slot("cuda1", "cuda", 1, "", 0, 6), 6)
 	if got := strings.Join(env, " "); !strings.Contains(got, "CUDA_VISIBLE_DEVICES=1 ") || !strings.Contains(got, "OMP_NUM_THREADS=6 ") {
 		t.Errorf("environment %s", got)
 	}

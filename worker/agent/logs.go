@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 )
 
 const (
@@ -23,8 +24,9 @@ const (
 	uploadTime   = 30 * time.Second
 )
 
-// ObjectStore is where log chunks go. Putting the same bytes again, or deleting what was deleted, is harmless.
+// ObjectStore is where log chunks go and shards of datasets come from. Putting the same bytes again, or deleting what was deleted, is harmless.
 type ObjectStore interface {
+	Get(ctx context.Context, key string) (io.ReadCloser, storage.Info, error)
 	Put(ctx context.Context, key string, r io.Reader, size int64) error
 	Delete(ctx context.Context, key string) error
 }

@@ -23,6 +23,17 @@ func (s *supervisor) find(id string) (*engine, error) {
 	return s.findLocked(id)
 }
 
+// findOf is find for a process, which is heard for its own engine only.
+func (s *supervisor) findOf(id string, from *runner) (*engine, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.findLocked(id)
+	if err == nil && e.proc != from {
+		return nil, fmt.Errorf("engine %q is another process: %w", id, errOver)
+	}
+	return e, err
+}
+
 // findLocked needs mu. An id has one generation at a time, for it names an allocation.
 func (s *supervisor) findLocked(id string) (*engine, error) {
 	for key, e := range s.engines {

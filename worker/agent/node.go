@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +16,8 @@ import (
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/worker/child"
+	"tandem.dev/worker/data"
+	"tandem.dev/worker/sandbox"
 	"tandem.dev/worker/tunnel"
 )
 
@@ -26,10 +27,13 @@ type node struct {
 	creds *identity.Credentials
 	me    *tandemv1.Node
 	local *rotatingFile
+	// sandbox is what all engines are confined by.
+	sandbox sandbox.Host
 
-	engines, https net.Listener
-	gossip         *gossip.Gossip
-	client         *http.Client
+	engines *exchange
+	https   net.Listener
+	gossip  *gossip.Gossip
+	client  *http.Client
 
 	children   *child.Starter
 	supervisor *supervisor
@@ -44,11 +48,9 @@ type node struct {
 }
 
 // listen opens the node's sockets.
-func (n *node) listen(sockets string) (err error) {
+func (n *node) listen() (err error) {
 	cfg := n.agent.cfg
-	if n.engines, err = listenUnix(filepath.Join(sockets, hostSocket)); err != nil {
-		return err
-	}
+	n.engines = newExchange()
 	if n.https, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return fmt.Errorf("listen on %s: %w; choose another with --listen", cfg.Listen, err)
 	}
@@ -73,13 +75,12 @@ func (n *node) listen(sockets string) (err error) {
 // close closes what listen opened; gossip closes at the end of its Run.
 func (n *node) close() error {
 	var errs []error
-	for _, l := range []net.Listener{n.engines, n.https} {
-		if l != nil {
-			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-				errs = append(errs, err)
-			}
+	if n.https != nil {
+		if err := n.https.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, n.engines.Close())
 	return errors.Join(append(errs, n.local.close())...)
 }
 
@@ -95,7 +96,11 @@ func (n *node) wire(binary, sockets, network string) {
 	}
 	n.supervisor = newSupervisor(supervisorConfig{
 		binary: binary, env: environmentOf(os.Environ()), extra: cfg.EngineEnv, slots: n.me.GetSlots(),
-		scratch: a.path("scratch"), cache: a.path("cache"), room: cfg.DataCache, sockets: sockets, inferDeadline: cfg.InferDeadline,
+		scratch: a.path("scratch"), shards: data.Cache{Dir: a.path("cache"), Bytes: cfg.DataCache}, sockets: sockets, inferDeadline: cfg.InferDeadline,
+		sandbox: n.sandbox, users: cfg.users(), accept: n.engines.put,
+		files: func(ctx context.Context, from *runner, q *tandemv1.FileRequest) (*os.File, error) {
+			return n.host.file(ctx, from, q)
+		},
 		limits: limits{grace: cfg.KillGrace, brief: memberGrace, hello: cfg.HelloTimeout, end: lingerTime, idle: cfg.EngineIdle, probe: cfg.ProbeInterval},
 	}, spawner{n.children}, a.journal(), n.reports, n.logs, a.metrics, log)
 	n.reporter = &reporter{
@@ -112,7 +117,7 @@ func (n *node) wire(binary, sockets, network string) {
 		tunnel.Deps{Members: n.supervisor.members, Dial: n.dialAgent, Listen: net.Listen, Log: log},
 	)
 	n.supervisor.decided = n.tunnel.Trim
-	n.host = &host{node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known, tunnel: n.tunnel}
+	n.host = &host{node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known, objects: n.logs.store, tunnel: n.tunnel}
 	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, n.tunnel, log)
 	a.metrics.observe(counts{
 		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,
@@ -233,12 +238,12 @@ func (n *node) leave(ctx context.Context) {
 	}
 }
 
-// serveEngines serves engines on the unix socket.
+// serveEngines serves the calls of engines.
 func (n *node) serveEngines(ctx context.Context) error {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	srv := &http.Server{Handler: n.host.handler(), Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{Handler: n.host.handler(), Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second, ConnContext: withCaller}
 	if err := serve(ctx, srv, func() error { return srv.Serve(n.engines) }); err != nil {
 		return fmt.Errorf("serve engines: %w", err)
 	}

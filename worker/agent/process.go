@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -14,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem.dev/worker/child"
+	"tandem.dev/worker/line"
+	"tandem.dev/worker/sandbox"
 )
 
 // processSpec says how to start an engine.
@@ -21,8 +25,11 @@ type processSpec struct {
 	path           string
 	args           []string // without the program's name
 	env            []string
-	dir            string
+	policy         sandbox.Policy // its working folder is the policy's home
+	socket         string         // to serve on; empty: it serves nobody
 	stdout, stderr io.Writer
+	accept         func(net.Conn) // its calls
+	files          line.Files     // what it may open
 }
 
 // exit is how a process ended.
@@ -56,21 +63,97 @@ type starter interface {
 // spawner starts processes that end with the agent.
 type spawner struct{ children *child.Starter }
 
-func (s spawner) start(spec processSpec) (process, error) {
+func (s spawner) start(spec processSpec) (_ process, err error) {
+	wire, inherited, err := inheritance(spec.socket)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, f := range inherited { // the process has its own
+			_ = f.Close()
+		}
+		if err != nil {
+			_ = wire.Close()
+		}
+	}()
+	program, err := openProgram(spec.path)
+	if err != nil {
+		return nil, err
+	}
+	defer program.Close()
 	cmd := exec.Command(spec.path, spec.args...) //nolint:gosec // the operator's own engine binary
-	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = spec.env, spec.dir, spec.stdout, spec.stderr
+	cmd.Path = fmt.Sprintf("/proc/self/fd/%d", program.Fd())
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = spec.env, spec.stdout, spec.stderr, inherited
 	cmd.WaitDelay = time.Second // a stray grandchild may hold the pipes
 	before := oomKills()
-	if err := s.children.Start(cmd); err != nil {
+	release, err := s.children.StartFrom(cmd, func() error { return spec.policy.Confine(cmd) })
+	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.path, err)
 	}
-	return &spawned{cmd: cmd, ooms: before}, nil
+	c := &spawned{cmd: cmd, ooms: before, release: release, line: wire, calls: make(chan struct{})}
+	go func() { // ends with the process
+		defer close(c.calls)
+		wire.Serve(context.Background(), spec.accept, spec.files)
+	}()
+	if err := sandbox.DieFirst(c.pid()); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) { // it may be gone
+		c.signal(syscall.SIGKILL)
+		c.wait()
+		return nil, err
+	}
+	return c, nil
+}
+
+// inheritance makes what a process inherits as line.Descriptor and after: its end of the line, and the socket that it serves on, if it does.
+// That is bound here, for the process has no right to the folder.
+func inheritance(socket string) (_ *line.Host, files []*os.File, err error) {
+	wire, end, err := line.New()
+	if err != nil {
+		return nil, nil, err
+	}
+	files = []*os.File{end}
+	if socket == "" {
+		return wire, files, nil
+	}
+	l, err := listenUnix(socket)
+	if err == nil {
+		l.SetUnlinkOnClose(false)
+		var f *os.File
+		f, err = l.File()
+		files = append(files, f)
+		err = errors.Join(err, l.Close())
+	}
+	if err != nil {
+		for _, f := range files {
+			_ = f.Close()
+		}
+		return nil, nil, errors.Join(fmt.Errorf("listen for requests to the replica: %w", err), wire.Close())
+	}
+	return wire, files, nil
+}
+
+// openProgram opens a program so that a process can become it that cannot walk to it: it may lie in a folder of the agent's user. Its number is
+// beyond those that a process inherits.
+func openProgram(path string) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	const beyond = 64
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, beyond)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	return os.NewFile(uintptr(high), path), nil
 }
 
 // spawned is a process that was started.
 type spawned struct {
-	cmd  *exec.Cmd
-	ooms int64
+	cmd     *exec.Cmd
+	ooms    int64
+	release func() // the thread that is its parent
+	line    *line.Host
+	calls   chan struct{} // closed when its line is served no more
 }
 
 func (c *spawned) pid() int { return c.cmd.Process.Pid }
@@ -87,6 +170,9 @@ func (c *spawned) wait() exit {
 	}
 	c.signal(syscall.SIGKILL)
 	_ = c.cmd.Wait() // its result is in ProcessState
+	c.release()
+	_ = c.line.Close() // it has ended by itself, but for what a stray grandchild holds
+	<-c.calls
 	e := exit{code: c.cmd.ProcessState.ExitCode(), oomKill: oomKills() > c.ooms}
 	if ws, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.signal = ws.Signal()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/sandbox"
 )
 
 const (
@@ -38,19 +39,33 @@ type device struct {
 	MemoryBytes int64  `json:"memory_bytes"`
 }
 
-// discover asks the engine what devices its libtorch has.
-func discover(ctx context.Context, binary string, env []string) (discovery, error) {
+// discover asks the engine what devices its libtorch has. It is confined as it will be at work, so that what it cannot reach then is known now.
+func (a *Agent) discover(ctx context.Context, h sandbox.Host) (discovery, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // the first CUDA start is slow
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "devices") //nolint:gosec // the operator's own engine binary
+	e := &engine{task: &tandemv1.EngineTask{Id: "devices"}, scratch: a.path("scratch", "devices"), user: a.cfg.user(h)}
+	if err := e.makeHome(); err != nil {
+		return discovery{}, err
+	}
+	n := need(e)
+	n.CUDA = true // it may be
+	program, err := openProgram(h.Program)
+	if err != nil {
+		return discovery{}, fmt.Errorf("%w: %w", ErrEngine, err)
+	}
+	defer program.Close()
+	cmd := exec.Command(h.Program, "devices") //nolint:gosec // the operator's own engine binary
+	cmd.Path = fmt.Sprintf("/proc/self/fd/%d", program.Fd())
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errs, env
-	if err := cmd.Run(); err != nil {
-		return discovery{}, fmt.Errorf("%w: ask %s for devices: %w: %s", ErrEngine, binary, err, lastLine(errs.String()))
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Env = append(environmentOf(os.Environ()), "HOME="+ownFolder, "TMPDIR="+ownFolder)
+	cmd.Env = append(cmd.Env, a.cfg.EngineEnv...)
+	if err := h.Policy(n, sandbox.Glob).Run(ctx, cmd); err != nil {
+		return discovery{}, fmt.Errorf("%w: ask %s for devices: %w: %s%s", ErrEngine, h.Program, err, lastLine(errs.String()), a.cfg.reachable(h))
 	}
 	var d discovery
 	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
-		return discovery{}, fmt.Errorf("%w: read what \"%s devices\" printed: %w", ErrEngine, binary, err)
+		return discovery{}, fmt.Errorf("%w: read what \"%s devices\" printed: %w", ErrEngine, h.Program, err)
 	}
 	return d, nil
 }

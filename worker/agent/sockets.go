@@ -39,13 +39,13 @@ func socketFolder(dataDir string) (string, error) {
 }
 
 // listenUnix listens on path; a socket that a former agent left is removed.
-func listenUnix(path string) (net.Listener, error) {
+func listenUnix(path string) (*net.UnixListener, error) {
 	if err := removeSocket(path); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("listen for engines: %w", err)
+		return nil, err // it names the path
 	}
 	return l, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,6 +14,8 @@ import (
 	"github.com/rs/zerolog"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/data"
+	"tandem.dev/worker/sandbox"
 )
 
 // lingerTime is how long an engine may take to end after its last word.
@@ -27,11 +30,14 @@ type supervisorConfig struct {
 	env     []string // of every engine; what depends on the slot is added
 	extra   []string // added last
 	slots   []*tandemv1.Slot
-	scratch string // folder
-	cache   string // folder of dataset shards
-	room    int64  // bytes of it
-	sockets string // folder
+	scratch string     // folder
+	shards  data.Cache // of datasets
+	sockets string     // folder
 	limits  limits
+	sandbox sandbox.Host
+	users   Users                   // that engines run as
+	accept  func(net.Conn, *runner) // a call of a process
+	files   func(context.Context, *runner, *tandemv1.FileRequest) (*os.File, error)
 
 	inferDeadline time.Duration
 }
@@ -217,17 +223,21 @@ func (s *supervisor) blame(e *engine, reason string) {
 
 // start starts the process of a task. It needs mu.
 func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.EngineTask) error {
-	e, err := s.newEngine(ctx, now, task)
-	if err != nil {
+	e := s.newEngine(ctx, now, task)
+	if err := e.makeHome(); err != nil {
+		e.log.close()
 		return err
 	}
 	r := newRunner(e)
+	r.policy = s.cfg.sandbox.Policy(need(e), sandbox.Glob)
 	proc, err := s.starter.start(processSpec{
 		path:   s.cfg.binary,
-		args:   []string{"run", "--socket", filepath.Join(s.cfg.sockets, hostSocket), "--engine", task.GetId()},
-		env:    environment(s.cfg.env, s.cfg.extra, e.slot, e.threads, e.scratch),
-		dir:    e.scratch,
+		args:   arguments(task, e.slot, r.policy),
+		env:    environment(s.cfg.env, s.cfg.extra, e.slot, e.threads),
+		policy: r.policy, socket: e.socket,
 		stdout: &r.stdout, stderr: &r.stderr,
+		accept: func(conn net.Conn) { s.cfg.accept(conn, r) },
+		files:  func(ctx context.Context, q *tandemv1.FileRequest) (*os.File, error) { return s.cfg.files(ctx, r, q) },
 	})
 	if err != nil {
 		e.log.close()
@@ -241,11 +251,11 @@ func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.En
 }
 
 // newEngine makes what a task needs besides a process. It needs mu.
-func (s *supervisor) newEngine(ctx context.Context, now time.Time, task *tandemv1.EngineTask) (*engine, error) {
+func (s *supervisor) newEngine(ctx context.Context, now time.Time, task *tandemv1.EngineTask) *engine {
 	e := &engine{
 		orders: ordersOf(task),
 		task:   task, started: now, told: make(chan struct{}), gone: make(chan struct{}),
-		scratch: filepath.Join(s.cfg.scratch, fileName(keyOf(task))),
+		scratch: filepath.Join(s.cfg.scratch, fileName(keyOf(task))), user: sandbox.Own,
 	}
 	for _, slot := range s.cfg.slots {
 		if slot.GetId() == task.GetSlotId() {
@@ -254,15 +264,12 @@ func (s *supervisor) newEngine(ctx context.Context, now time.Time, task *tandemv
 	}
 	if isReplica(task) {
 		e.socket = filepath.Join(s.cfg.sockets, "s-"+task.GetSlotId()+".sock") // short: paths of sockets are limited
-		if err := removeSocket(e.socket); err != nil {
-			return nil, err
-		}
 	}
-	if err := emptyFolder(e.scratch); err != nil {
-		return nil, fmt.Errorf("make the folder for temporary files: %w; see that the agent may write there, and that the disk is not full or read-only", err)
+	if s.cfg.sandbox.Features.User {
+		e.user = s.cfg.users.of(task, s.engines)
 	}
 	e.log = s.logs.of(ctx, task)
-	return e, nil
+	return e
 }
 
 // begin takes note of an engine that has a process. It needs mu.
@@ -356,6 +363,3 @@ func kindOf(t *tandemv1.EngineTask) string {
 	}
 	return "train"
 }
-
-// hostSocket is the name of the socket engines call.
-const hostSocket = "agent.sock"

@@ -23,12 +23,18 @@ import (
 type puppet struct {
 	spec     processSpec
 	stubborn bool
+	pidIs    int // 0: none, the kernel has fewer
 	once     sync.Once
 	ended    chan exit
 	note     func(string)
 }
 
-func (p *puppet) pid() int { return 1 << 30 } // none: the kernel has fewer
+func (p *puppet) pid() int {
+	if p.pidIs != 0 {
+		return p.pidIs
+	}
+	return 1 << 30
+}
 
 func (p *puppet) signal(s syscall.Signal) {
 	p.note(s.String())

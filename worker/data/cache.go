@@ -20,28 +20,33 @@ import (
 	"tandem.dev/storage/dataset"
 )
 
-// Cache keeps shards of datasets in a folder that the engines of a node share. A file is
+// Shards hands out whole shards as files that are open for reading.
+type Shards interface {
+	// File returns the file of a shard, seen to have its hash; the caller closes it. open reads the shard's object, for who has to get it
+	// first. Errors are ErrNoRoom, those of open, and dataset.ErrCorrupt for other bytes than those of the hash.
+	File(ctx context.Context, sh dataset.Shard, open func() (io.ReadCloser, error)) (*os.File, error)
+}
+
+// Cache keeps shards of datasets in a folder of the agent, for all engines of a node. A file is
 // named by its sha256, which was seen to be right before it got the name. Whoever uses a
-// file holds a lock on it that ends with the process; files without one give way to others.
+// file holds a lock on it that ends with its last descriptor; files without one give way to others.
 type Cache struct {
 	Dir   string
 	Bytes int64 // of all files together, at most
 }
 
-// errFull: the files in use leave no room for another.
-var errFull = errors.New("the cache of datasets is full")
+// ErrNoRoom: there is no cache, or the files in use leave no room for another.
+var ErrNoRoom = errors.New("the cache of datasets is full")
 
 const (
 	partial   = ".part"                // ends the name of a file that is not whole yet
 	cachePoll = 100 * time.Millisecond // between two looks whether another process has the file
 )
 
-// file opens a shard, which open is called for when it is not there yet. It waits for
-// another process that is about to get it. Errors are errFull, those of open, and
-// dataset.ErrCorrupt for other bytes than those of the hash.
-func (c Cache) file(ctx context.Context, sh dataset.Shard, open func() (io.ReadCloser, error)) (*os.File, error) {
+// File implements Shards. It waits for whoever is about to get the same shard.
+func (c Cache) File(ctx context.Context, sh dataset.Shard, open func() (io.ReadCloser, error)) (*os.File, error) {
 	if sh.Bytes > c.Bytes {
-		return nil, errFull // and nothing has to give way
+		return nil, ErrNoRoom // and nothing has to give way
 	}
 	for {
 		f, whole, err := c.claim(sh)
@@ -49,10 +54,7 @@ func (c Cache) file(ctx context.Context, sh dataset.Shard, open func() (io.ReadC
 			return f, err
 		}
 		if f != nil {
-			if err := c.fill(f, sh, open); err != nil {
-				return nil, errors.Join(err, c.discard(f))
-			}
-			return f, nil
+			return c.fill(f, sh, open)
 		}
 		select {
 		case <-time.After(cachePoll):
@@ -103,27 +105,37 @@ func (c Cache) claim(sh dataset.Shard) (f *os.File, whole bool, err error) {
 	return f, false, nil
 }
 
-// fill downloads a shard into its file, checks it and gives it its name.
-func (c Cache) fill(f *os.File, sh dataset.Shard, open func() (io.ReadCloser, error)) error {
+// fill downloads a shard into its file, which it closes, checks it, gives it its name, and opens it again to be read only.
+func (c Cache) fill(f *os.File, sh dataset.Shard, open func() (io.ReadCloser, error)) (*os.File, error) {
 	err := verify(sh, open, f)
 	if errors.Is(err, unix.ENOSPC) {
-		return fmt.Errorf("%w: %w", errFull, err)
+		err = fmt.Errorf("%w: %w", ErrNoRoom, err)
+	}
+	if err == nil {
+		if err = f.Sync(); err != nil { // the name says that it is whole, after a power cut too
+			err = fmt.Errorf("write cached shard: %w", err)
+		}
 	}
 	if err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil { // the name says that it is whole, after a power cut too
-		return fmt.Errorf("write cached shard: %w", err)
+		return nil, errors.Join(err, c.discard(f))
 	}
 	unlock, err := c.lock()
 	if err != nil {
-		return err
+		return nil, errors.Join(err, f.Close())
 	}
 	defer unlock()
-	if err := os.Rename(f.Name(), strings.TrimSuffix(f.Name(), partial)); err != nil {
-		return fmt.Errorf("keep cached shard: %w", err)
+	path := strings.TrimSuffix(f.Name(), partial)
+	if err := errors.Join(os.Rename(f.Name(), path), f.Close()); err != nil {
+		return nil, fmt.Errorf("keep cached shard: %w", err)
 	}
-	return flock(f, unix.LOCK_SH)
+	whole, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open cached shard: %w", err)
+	}
+	if err := flock(whole, unix.LOCK_SH); err != nil { // nobody else takes one while this has the folder's
+		return nil, errors.Join(fmt.Errorf("use %s: %w", path, err), whole.Close())
+	}
+	return whole, nil
 }
 
 // discard gives up a file that could not be filled.
@@ -187,7 +199,7 @@ func (c Cache) makeRoom(n int64, except string) error {
 		}
 	}
 	if used > c.Bytes {
-		return fmt.Errorf("%w: no room for %d bytes in %d", errFull, n, c.Bytes)
+		return fmt.Errorf("%w: no room for %d bytes in %d", ErrNoRoom, n, c.Bytes)
 	}
 	return nil
 }

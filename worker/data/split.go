@@ -74,7 +74,7 @@ type Options struct {
 
 	// Memory is how many bytes a split may take; a larger one is streamed. 0: no limit.
 	Memory int64
-	Cache  Cache // for splits that are streamed
+	Cache  Shards // for splits that are streamed; nil: none
 	// Full, if not nil, is called once for a split that finds no room in the cache.
 	Full func(split string)
 }

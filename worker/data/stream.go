@@ -26,7 +26,7 @@ type Stream struct {
 	set    *dataset.Dataset
 	name   string
 	rows   int
-	cache  Cache
+	cache  Shards             // or nil
 	full   func(split string) // called once when the first shard finds no room; may be nil
 	shards []streamed
 	parts  []dataset.RowBuffer // of Gather
@@ -48,7 +48,7 @@ type run struct {
 }
 
 // newStream opens a split of d.
-func newStream(d *dataset.Dataset, split dataset.Split, cache Cache, full func(split string)) *Stream {
+func newStream(d *dataset.Dataset, split dataset.Split, cache Shards, full func(split string)) *Stream {
 	s := &Stream{set: d, name: split.Name, rows: int(split.Rows), cache: cache, full: full}
 	first := 0
 	for _, sh := range split.Shards {
@@ -134,8 +134,12 @@ func (s *Stream) fetch(ctx context.Context, runs []run) error {
 // get verifies a shard and keeps it if there is room.
 func (s *Stream) get(ctx context.Context, sh *streamed) error {
 	open := func() (io.ReadCloser, error) { return s.set.Object(ctx, sh.Shard) }
-	f, err := s.cache.file(ctx, sh.Shard, open)
-	if errors.Is(err, errFull) {
+	var f *os.File
+	err := ErrNoRoom
+	if s.cache != nil {
+		f, err = s.cache.File(ctx, sh.Shard, open)
+	}
+	if errors.Is(err, ErrNoRoom) {
 		if err := verify(sh.Shard, open, io.Discard); err != nil {
 			return err
 		}

@@ -259,7 +259,7 @@ bool Group::own_devices(c10d::Store& store, bool plain) {
 
 // Finds the ranks of this host and shares memory with them. Null where this
 // rank is alone on its host, or where any rank of the group cannot share.
-std::shared_ptr<Shared> Group::share(c10d::Store& store, const tdm_group_config& config,
+std::shared_ptr<Shared> Group::share(RendezvousStore& store, const tdm_group_config& config,
                                      Place& place) {
   auto text = [](const std::vector<uint8_t>& bytes) {
     return std::string(bytes.begin(), bytes.end());
@@ -276,7 +276,7 @@ std::shared_ptr<Shared> Group::share(c10d::Store& store, const tdm_group_config&
   std::string reason, host = host_name(&reason);
   if (host.empty()) host = "rank " + std::to_string(rank_); // alone
   host += config.host;
-  own.fd = new_segment();
+  own.fd = new_segment(config.segment);
   set("host/", std::to_string(getpid()) + " " +
                    std::to_string(config.no_segment ? -1 : own.fd) + " " + host);
 
@@ -311,7 +311,9 @@ std::shared_ptr<Shared> Group::share(c10d::Store& store, const tdm_group_config&
   std::shared_ptr<Shared> shared;
   try {
     if (members.size() > 1)
-      shared = std::make_shared<Shared>(members, index, store.getTimeout());
+      shared = std::make_shared<Shared>(
+          members, index, store.getTimeout(),
+          [&](const Shared::Member& m) { return store.open_segment(m.pid, m.fd); });
   } catch (const Failure& e) {
     if (e.code == TDM_PEER_LOST) throw;
     reason = e.what();
@@ -331,8 +333,7 @@ std::shared_ptr<Shared> Group::share(c10d::Store& store, const tdm_group_config&
 
 void Group::join(uintptr_t rendezvous, const tdm_group_config& config) {
   const auto timeout = std::chrono::milliseconds(config.timeout_ms);
-  c10::intrusive_ptr<c10d::Store> store =
-      c10::make_intrusive<RendezvousStore>(rendezvous, timeout);
+  auto store = c10::make_intrusive<RendezvousStore>(rendezvous, timeout);
   const int rank = rank_, size = size_;
   const bool cuda = device_.is_cuda();
 #ifdef TANDEM_NCCL

@@ -40,15 +40,16 @@ func NewGroup(ctx context.Context, c GroupConfig) (*Group, error) {
 	storeCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	g := &Group{
 		config: c, cancel: cancel, handle: C.tdm_group_new(C.int32_t(c.Rank), C.int32_t(c.WorldSize), C.tdm_device(c.Device.index())),
-		store: cgo.NewHandle(&rendezvous{ctx: storeCtx, store: c.Rendezvous, prefix: c.Prefix}),
+		store: cgo.NewHandle(&rendezvous{ctx: storeCtx, store: c.Rendezvous, prefix: c.Prefix, memory: c.Memory}),
 	}
 	release := context.AfterFunc(ctx, func() { g.Abort(context.Cause(ctx).Error()) })
 	cc := C.tdm_group_config{
 		bind_address: C.CString(c.BindAddress), timeout_ms: C.int64_t(c.Timeout.Milliseconds()),
-		plain: cbool(c.Plain), host: C.CString(c.host), no_segment: cbool(c.noSegment), no_room: cbool(c.noRoom),
+		plain: cbool(c.Plain), host: C.CString(c.host), segment: C.CString(c.Memory.name()), no_segment: cbool(c.noSegment), no_room: cbool(c.noRoom),
 	}
 	defer C.free(unsafe.Pointer(cc.bind_address))
 	defer C.free(unsafe.Pointer(cc.host))
+	defer C.free(unsafe.Pointer(cc.segment))
 	err := check(C.tdm_group_join(g.handle, C.uintptr_t(g.store), &cc))
 	if !release() {
 		err = ctx.Err()

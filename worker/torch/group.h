@@ -14,6 +14,8 @@
 
 namespace tandem {
 
+class RendezvousStore;
+
 // What the all-reduces of a backward have cost the thread that waits for them,
 // and since when it waits now.
 struct Traffic {
@@ -80,7 +82,7 @@ class Group {
     bool open = false;
   };
   struct Place;
-  std::shared_ptr<Shared> share(c10d::Store& store, const tdm_group_config& config, Place& place);
+  std::shared_ptr<Shared> share(RendezvousStore& store, const tdm_group_config& config, Place& place);
   bool own_devices(c10d::Store& store, bool plain);
   // Keeps what an abort has to call; throws where one came already.
   void connect(std::function<void(const std::string&)> signal);

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"time"
 )
 
@@ -30,6 +31,8 @@ type GroupConfig struct {
 	// Timeout of joining and of every collective. It is the backstop for a hung peer; a dead one is noticed at once.
 	Timeout time.Duration
 	Device  Device
+	// Memory is how ranks of one host come to memory that they share.
+	Memory Memory
 
 	host      string // for tests: ranks with another one are on another host
 	noSegment bool   // for tests: this rank cannot share memory
@@ -50,4 +53,27 @@ func (c GroupConfig) validate() error {
 		return fmt.Errorf("timeout %v of a process group is too short", c.Timeout)
 	}
 	return nil
+}
+
+// Memory is how ranks of one host come to memory that they share: each makes a file that lies in no folder, and the others open the first rank's.
+type Memory struct {
+	// Name is the name of the file in /proc; whoever opens it for the others may want to know it. Empty: "tandem".
+	Name string
+	// Open opens the file behind a descriptor of another rank's process, to read and write. nil: through /proc, which processes of one user may
+	// that are not confined.
+	Open func(ctx context.Context, pid, fd int) (*os.File, error)
+}
+
+func (m Memory) name() string {
+	if m.Name == "" {
+		return "tandem"
+	}
+	return m.Name
+}
+
+func (m Memory) open(ctx context.Context, pid, fd int) (*os.File, error) {
+	if m.Open != nil {
+		return m.Open(ctx, pid, fd)
+	}
+	return os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), os.O_RDWR, 0)
 }

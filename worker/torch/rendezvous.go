@@ -8,9 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/cgo"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // rendezvous is what the c10d store of one group calls.
@@ -18,6 +21,24 @@ type rendezvous struct {
 	ctx    context.Context // ends waits when the group is aborted or closed
 	store  Rendezvous
 	prefix string
+	memory Memory
+}
+
+//export tandemSegmentOpen
+func tandemSegmentOpen(h C.uintptr_t, pid, fd C.int32_t, errText **C.char) C.int {
+	r, err := rendezvousOf(h)
+	if err == nil {
+		var f *os.File
+		if f, err = r.memory.open(r.ctx, int(pid), int(fd)); err == nil {
+			defer f.Close() // the caller gets its own
+			var own int
+			if own, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+				return C.int(own)
+			}
+		}
+	}
+	*errText = C.CString(err.Error())
+	return -1
 }
 
 //export tandemRendezvousSet

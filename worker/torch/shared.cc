@@ -138,16 +138,17 @@ std::string host_name(std::string* reason) {
     return "";
   }
   close(watch);
-  return boot + "/" + std::to_string(space.st_ino) + "/" + std::to_string(geteuid());
+  return boot + "/" + std::to_string(space.st_ino);
 }
 
-int new_segment() {
-  const int fd = memfd_create("tandem", MFD_CLOEXEC);
+int new_segment(const char* name) {
+  const int fd = memfd_create(name, MFD_CLOEXEC);
   if (fd < 0) throw Failure(TDM_ERROR, system_text("make shared memory"));
   return fd;
 }
 
-Shared::Shared(std::vector<Member> members, size_t index, std::chrono::milliseconds timeout)
+Shared::Shared(std::vector<Member> members, size_t index, std::chrono::milliseconds timeout,
+               const Open& open)
     : members_(std::move(members)), index_(index), timeout_(timeout) {
   static_assert(sizeof(Line) == 64 && std::atomic<uint32_t>::is_always_lock_free);
   const size_t n = members_.size();
@@ -155,8 +156,9 @@ Shared::Shared(std::vector<Member> members, size_t index, std::chrono::milliseco
     throw Failure(TDM_ERROR, std::to_string(n) + " ranks on one host are too many to share memory");
   spin_ = std::chrono::microseconds(n <= std::thread::hardware_concurrency() ? 100 : 5);
   bytes_ = kHeadBytes + n * 2 * kSlotBytes;
-  auto fail = [&](const std::string& act, const Member& m) {
-    const auto text = system_text(act + " of rank " + std::to_string(m.rank));
+  auto fail = [&](const std::string& act, const Member& m, const std::string& why = "") {
+    const auto what = act + " of rank " + std::to_string(m.rank);
+    const auto text = why.empty() ? system_text(what) : what + ": " + why;
     const bool lost = kill(m.pid, 0) != 0 && errno == ESRCH;
     for (int watch : watches_) close(watch);
     throw Failure(lost ? TDM_PEER_LOST : TDM_ERROR, text);
@@ -167,9 +169,12 @@ Shared::Shared(std::vector<Member> members, size_t index, std::chrono::milliseco
     watches_.push_back(watch);
   }
   const auto& owner = members_[0];
-  const auto path = "/proc/" + std::to_string(owner.pid) + "/fd/" + std::to_string(owner.fd);
-  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) fail("open the shared memory", owner);
+  int fd = -1;
+  try {
+    fd = open(owner);
+  } catch (const Failure& e) {
+    fail("open the shared memory", owner, e.what());
+  }
   // All members ask for the same size, whoever comes first.
   void* base = MAP_FAILED;
   if (ftruncate(fd, static_cast<off_t>(bytes_)) == 0)

@@ -18,13 +18,12 @@ namespace tandem {
 enum class Element { kFloat, kDouble, kInt, kLong };
 constexpr size_t kMaxSharing = 64;
 
-// Names the host and who may look into whose memory there: ranks with the same
-// name can share. Empty, with a reason, where this process cannot.
+// Names the host: ranks with the same name can share. Empty, with a reason, where this process cannot.
 std::string host_name(std::string* reason);
 
-// A segment without a name: it lies behind a file descriptor that the others
-// open through /proc, so nothing is left over when the processes are gone.
-int new_segment();
+// A segment that lies in no folder: it is behind a file descriptor that the others
+// get opened, so nothing is left over when the processes are gone.
+int new_segment(const char* name);
 
 // One rank's hold on a segment. Collectives are called by one thread at a time
 // in the same order on every rank; leave may come from any thread.
@@ -36,9 +35,13 @@ class Shared {
     int fd; // of its segment; the first member's is the one that is used
   };
 
+  // Opens a member's segment, or throws.
+  using Open = std::function<int(const Member&)>;
+
   // index is this rank's place in members, which go by rank. Throws
   // TDM_PEER_LOST when a member is gone, another error when it cannot share.
-  Shared(std::vector<Member> members, size_t index, std::chrono::milliseconds timeout);
+  Shared(std::vector<Member> members, size_t index, std::chrono::milliseconds timeout,
+         const Open& open);
   ~Shared();
   Shared(const Shared&) = delete;
 

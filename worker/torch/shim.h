@@ -129,6 +129,7 @@ typedef struct {
   int64_t timeout_ms;
   int32_t plain;       // values may go from host to host in clear
   const char *host;    // for tests: added to the name of this host
+  const char *segment; // name of the memory that this rank offers to the others of its host
   int32_t no_segment;  // for tests: this rank cannot share memory
   int32_t no_room;     // for tests: it cannot share that of its gradients
 } tdm_group_config;
@@ -209,6 +210,8 @@ tdm_status tdm_trainer_finite(tdm_trainer *trainer, int32_t *out);
 // message made by malloc. Get waits for the key and makes *value by malloc.
 int tandemRendezvousSet(uintptr_t rendezvous, char *key, uint8_t *value, size_t n,
                         char **error);
+// Opens the memory that another rank of this host offers: a descriptor, or -1 with a text to be freed.
+int tandemSegmentOpen(uintptr_t rendezvous, int32_t pid, int32_t fd, char **error);
 int tandemRendezvousGet(uintptr_t rendezvous, char *key, int64_t timeout_ms,
                         uint8_t **value, size_t *n, char **error);
 

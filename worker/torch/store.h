@@ -54,6 +54,19 @@ class RendezvousStore : public c10d::Store {
     std::lock_guard<std::mutex> lock(mutex_);
     return static_cast<int64_t>(seen_.size());
   }
+
+  // The memory that another rank of this host offers.
+  int open_segment(pid_t pid, int fd) {
+    char* error = nullptr;
+    const int opened = tandemSegmentOpen(rendezvous_, pid, fd, &error);
+    if (opened < 0) {
+      const std::string text = error ? error : "no reason given";
+      std::free(error);
+      throw Failure(TDM_ERROR, text);
+    }
+    return opened;
+  }
+
   // Pure virtual in later versions, unknown to earlier ones.
   virtual c10::intrusive_ptr<c10d::Store> clone() {
     return c10::make_intrusive<RendezvousStore>(rendezvous_, timeout_);

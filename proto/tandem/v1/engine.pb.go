@@ -1678,13 +1678,7 @@ type HelloResponse struct {
 	Task *EngineTask `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
 	// Threads to compute with.
 	Threads int32 `protobuf:"varint,2,opt,name=threads,proto3" json:"threads,omitempty"`
-	// Unix socket to serve on; only for replicas.
-	ServeSocket string `protobuf:"bytes,3,opt,name=serve_socket,json=serveSocket,proto3" json:"serve_socket,omitempty"`
-	// Folder for temporary files; the agent empties it.
-	Scratch string `protobuf:"bytes,4,opt,name=scratch,proto3" json:"scratch,omitempty"`
-	// Folder of dataset shards that all engines of the node share.
-	Cache string `protobuf:"bytes,5,opt,name=cache,proto3" json:"cache,omitempty"`
-	// Bytes that all files in it may have together.
+	// Bytes of the node's disk that shards of datasets may take, which the agent gets and hands out (FileRequest); 0: none.
 	CacheBytes int64 `protobuf:"varint,6,opt,name=cache_bytes,json=cacheBytes,proto3" json:"cache_bytes,omitempty"`
 	// Node it runs on.
 	NodeId string `protobuf:"bytes,7,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -1740,27 +1734,6 @@ func (x *HelloResponse) GetThreads() int32 {
 		return x.Threads
 	}
 	return 0
-}
-
-func (x *HelloResponse) GetServeSocket() string {
-	if x != nil {
-		return x.ServeSocket
-	}
-	return ""
-}
-
-func (x *HelloResponse) GetScratch() string {
-	if x != nil {
-		return x.Scratch
-	}
-	return ""
-}
-
-func (x *HelloResponse) GetCache() string {
-	if x != nil {
-		return x.Cache
-	}
-	return ""
 }
 
 func (x *HelloResponse) GetCacheBytes() int64 {
@@ -2527,6 +2500,285 @@ func (x *EngineRendezvousGetResponse) GetValue() []byte {
 	return nil
 }
 
+// FileRequest asks the agent for an open file, which comes with the answer.
+type FileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the engine's task.
+	EngineId string `protobuf:"bytes,1,opt,name=engine_id,json=engineId,proto3" json:"engine_id,omitempty"`
+	// Which file.
+	//
+	// Types that are valid to be assigned to File:
+	//
+	//	*FileRequest_Shard
+	//	*FileRequest_Segment
+	File          isFileRequest_File `protobuf_oneof:"file"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileRequest) Reset() {
+	*x = FileRequest{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileRequest) ProtoMessage() {}
+
+func (x *FileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
+func (*FileRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *FileRequest) GetEngineId() string {
+	if x != nil {
+		return x.EngineId
+	}
+	return ""
+}
+
+func (x *FileRequest) GetFile() isFileRequest_File {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+func (x *FileRequest) GetShard() *ShardFile {
+	if x != nil {
+		if x, ok := x.File.(*FileRequest_Shard); ok {
+			return x.Shard
+		}
+	}
+	return nil
+}
+
+func (x *FileRequest) GetSegment() *SegmentFile {
+	if x != nil {
+		if x, ok := x.File.(*FileRequest_Segment); ok {
+			return x.Segment
+		}
+	}
+	return nil
+}
+
+type isFileRequest_File interface {
+	isFileRequest_File()
+}
+
+type FileRequest_Shard struct {
+	// A shard of the task's dataset, to read.
+	Shard *ShardFile `protobuf:"bytes,2,opt,name=shard,proto3,oneof"`
+}
+
+type FileRequest_Segment struct {
+	// Memory that the ranks of one host share, to read and write.
+	Segment *SegmentFile `protobuf:"bytes,3,opt,name=segment,proto3,oneof"`
+}
+
+func (*FileRequest_Shard) isFileRequest_File() {}
+
+func (*FileRequest_Segment) isFileRequest_File() {}
+
+// ShardFile names a shard of the task's dataset. RESOURCE_EXHAUSTED: the node has no room for it.
+type ShardFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of its object.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// SHA-256 in hexadecimal; the file that comes has it.
+	Sha256 string `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// Its size.
+	Bytes         int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShardFile) Reset() {
+	*x = ShardFile{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShardFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShardFile) ProtoMessage() {}
+
+func (x *ShardFile) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShardFile.ProtoReflect.Descriptor instead.
+func (*ShardFile) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ShardFile) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ShardFile) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *ShardFile) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// SegmentFile names the memory that another rank of the allocation on this host has made.
+type SegmentFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Process of that rank.
+	Pid int32 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	// Number of the descriptor there.
+	Fd            int32 `protobuf:"varint,2,opt,name=fd,proto3" json:"fd,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SegmentFile) Reset() {
+	*x = SegmentFile{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentFile) ProtoMessage() {}
+
+func (x *SegmentFile) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentFile.ProtoReflect.Descriptor instead.
+func (*SegmentFile) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SegmentFile) GetPid() int32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *SegmentFile) GetFd() int32 {
+	if x != nil {
+		return x.Fd
+	}
+	return 0
+}
+
+// FileResponse comes with the file, or says why there is none.
+type FileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The file is there.
+	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	// Code of the error, as of an RPC.
+	Code int32 `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	// The error, for people.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileResponse) Reset() {
+	*x = FileResponse{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileResponse) ProtoMessage() {}
+
+func (x *FileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileResponse.ProtoReflect.Descriptor instead.
+func (*FileResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *FileResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *FileResponse) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *FileResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_tandem_v1_engine_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_engine_proto_rawDesc = "" +
@@ -2675,19 +2927,16 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"=\n" +
 	"\fHelloRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
-	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xf1\x02\n" +
+	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xb0\x02\n" +
 	"\rHelloResponse\x12)\n" +
 	"\x04task\x18\x01 \x01(\v2\x15.tandem.v1.EngineTaskR\x04task\x12\x18\n" +
-	"\athreads\x18\x02 \x01(\x05R\athreads\x12!\n" +
-	"\fserve_socket\x18\x03 \x01(\tR\vserveSocket\x12\x18\n" +
-	"\ascratch\x18\x04 \x01(\tR\ascratch\x12\x14\n" +
-	"\x05cache\x18\x05 \x01(\tR\x05cache\x12\x1f\n" +
+	"\athreads\x18\x02 \x01(\x05R\athreads\x12\x1f\n" +
 	"\vcache_bytes\x18\x06 \x01(\x03R\n" +
 	"cacheBytes\x12\x17\n" +
 	"\anode_id\x18\a \x01(\tR\x06nodeId\x12\"\n" +
 	"\rend_of_output\x18\b \x01(\tR\vendOfOutput\x12@\n" +
 	"\x0einfer_deadline\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\rinferDeadline\x12(\n" +
-	"\x10plain_data_plane\x18\x1e \x01(\bR\x0eplainDataPlane\".\n" +
+	"\x10plain_data_plane\x18\x1e \x01(\bR\x0eplainDataPlaneJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\".\n" +
 	"\x0fNextTaskRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\"/\n" +
 	"\x10NextTaskResponse\x12\x1b\n" +
@@ -2727,7 +2976,23 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"generation\x18\x03 \x01(\x03R\n" +
 	"generation\"3\n" +
 	"\x1bEngineRendezvousGetResponse\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\fR\x05value2\x88\x05\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\"\x94\x01\n" +
+	"\vFileRequest\x12\x1b\n" +
+	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12,\n" +
+	"\x05shard\x18\x02 \x01(\v2\x14.tandem.v1.ShardFileH\x00R\x05shard\x122\n" +
+	"\asegment\x18\x03 \x01(\v2\x16.tandem.v1.SegmentFileH\x00R\asegmentB\x06\n" +
+	"\x04file\"K\n" +
+	"\tShardFile\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"/\n" +
+	"\vSegmentFile\x12\x10\n" +
+	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x0e\n" +
+	"\x02fd\x18\x02 \x01(\x05R\x02fd\"L\n" +
+	"\fFileResponse\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage2\x88\x05\n" +
 	"\x11EngineHostService\x12@\n" +
 	"\x05Hello\x12\x17.tandem.v1.HelloRequest\x1a\x18.tandem.v1.HelloResponse\"\x04\xa0\xbb\x18\b\x12H\n" +
 	"\aControl\x12\x19.tandem.v1.ControlRequest\x1a\x1a.tandem.v1.ControlResponse\"\x04\xa0\xbb\x18\b0\x01\x12U\n" +
@@ -2749,7 +3014,7 @@ func file_tandem_v1_engine_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_engine_proto_rawDescData
 }
 
-var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_tandem_v1_engine_proto_goTypes = []any{
 	(*EngineTask)(nil),                   // 0: tandem.v1.EngineTask
 	(*TrainTask)(nil),                    // 1: tandem.v1.TrainTask
@@ -2784,33 +3049,37 @@ var file_tandem_v1_engine_proto_goTypes = []any{
 	(*EngineRendezvousSetResponse)(nil),  // 30: tandem.v1.EngineRendezvousSetResponse
 	(*EngineRendezvousGetRequest)(nil),   // 31: tandem.v1.EngineRendezvousGetRequest
 	(*EngineRendezvousGetResponse)(nil),  // 32: tandem.v1.EngineRendezvousGetResponse
-	nil,                                  // 33: tandem.v1.VersionSaved.MetricsEntry
-	(*StorageConfig)(nil),                // 34: tandem.v1.StorageConfig
-	(*JobSpec)(nil),                      // 35: tandem.v1.JobSpec
-	(*Checkpoint)(nil),                   // 36: tandem.v1.Checkpoint
-	(*Lineage)(nil),                      // 37: tandem.v1.Lineage
-	(*Evaluation)(nil),                   // 38: tandem.v1.Evaluation
-	(*ReplayOutcome)(nil),                // 39: tandem.v1.ReplayOutcome
-	(*durationpb.Duration)(nil),          // 40: google.protobuf.Duration
-	(*Progress)(nil),                     // 41: tandem.v1.Progress
+	(*FileRequest)(nil),                  // 33: tandem.v1.FileRequest
+	(*ShardFile)(nil),                    // 34: tandem.v1.ShardFile
+	(*SegmentFile)(nil),                  // 35: tandem.v1.SegmentFile
+	(*FileResponse)(nil),                 // 36: tandem.v1.FileResponse
+	nil,                                  // 37: tandem.v1.VersionSaved.MetricsEntry
+	(*StorageConfig)(nil),                // 38: tandem.v1.StorageConfig
+	(*JobSpec)(nil),                      // 39: tandem.v1.JobSpec
+	(*Checkpoint)(nil),                   // 40: tandem.v1.Checkpoint
+	(*Lineage)(nil),                      // 41: tandem.v1.Lineage
+	(*Evaluation)(nil),                   // 42: tandem.v1.Evaluation
+	(*ReplayOutcome)(nil),                // 43: tandem.v1.ReplayOutcome
+	(*durationpb.Duration)(nil),          // 44: google.protobuf.Duration
+	(*Progress)(nil),                     // 45: tandem.v1.Progress
 }
 var file_tandem_v1_engine_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.EngineTask.train:type_name -> tandem.v1.TrainTask
 	5,  // 1: tandem.v1.EngineTask.publish:type_name -> tandem.v1.PublishTask
 	6,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
-	34, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
-	35, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
+	38, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
+	39, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
 	3,  // 5: tandem.v1.TrainTask.group:type_name -> tandem.v1.ProcessGroup
-	36, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
+	40, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
 	2,  // 7: tandem.v1.TrainTask.replay:type_name -> tandem.v1.ReplayTask
 	4,  // 8: tandem.v1.TrainTask.peers:type_name -> tandem.v1.PeerNode
 	4,  // 9: tandem.v1.ProcessGroup.peers:type_name -> tandem.v1.PeerNode
-	35, // 10: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
-	36, // 11: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
-	37, // 12: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
+	39, // 10: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
+	40, // 11: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
+	41, // 12: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
 	11, // 13: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
 	12, // 14: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
-	38, // 15: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
+	42, // 15: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
 	13, // 16: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
 	14, // 17: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
 	15, // 18: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
@@ -2818,35 +3087,37 @@ var file_tandem_v1_engine_proto_depIdxs = []int32{
 	8,  // 20: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
 	9,  // 21: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
 	10, // 22: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
-	36, // 23: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
-	39, // 24: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
-	33, // 25: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
+	40, // 23: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
+	43, // 24: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
+	37, // 25: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
 	0,  // 26: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
-	40, // 27: tandem.v1.HelloResponse.infer_deadline:type_name -> google.protobuf.Duration
+	44, // 27: tandem.v1.HelloResponse.infer_deadline:type_name -> google.protobuf.Duration
 	23, // 28: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
 	3,  // 29: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
 	24, // 30: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
 	7,  // 31: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
-	41, // 32: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
-	17, // 33: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
-	21, // 34: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
-	25, // 35: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
-	27, // 36: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
-	29, // 37: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
-	31, // 38: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
-	19, // 39: tandem.v1.EngineHostService.NextTask:input_type -> tandem.v1.NextTaskRequest
-	18, // 40: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
-	22, // 41: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
-	26, // 42: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
-	28, // 43: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
-	30, // 44: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
-	32, // 45: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
-	20, // 46: tandem.v1.EngineHostService.NextTask:output_type -> tandem.v1.NextTaskResponse
-	40, // [40:47] is the sub-list for method output_type
-	33, // [33:40] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	45, // 32: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
+	34, // 33: tandem.v1.FileRequest.shard:type_name -> tandem.v1.ShardFile
+	35, // 34: tandem.v1.FileRequest.segment:type_name -> tandem.v1.SegmentFile
+	17, // 35: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
+	21, // 36: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
+	25, // 37: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
+	27, // 38: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
+	29, // 39: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
+	31, // 40: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
+	19, // 41: tandem.v1.EngineHostService.NextTask:input_type -> tandem.v1.NextTaskRequest
+	18, // 42: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
+	22, // 43: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
+	26, // 44: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
+	28, // 45: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
+	30, // 46: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
+	32, // 47: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
+	20, // 48: tandem.v1.EngineHostService.NextTask:output_type -> tandem.v1.NextTaskResponse
+	42, // [42:49] is the sub-list for method output_type
+	35, // [35:42] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_engine_proto_init() }
@@ -2884,13 +3155,17 @@ func file_tandem_v1_engine_proto_init() {
 		(*ControlResponse_Group)(nil),
 		(*ControlResponse_Break)(nil),
 	}
+	file_tandem_v1_engine_proto_msgTypes[33].OneofWrappers = []any{
+		(*FileRequest_Shard)(nil),
+		(*FileRequest_Segment)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_engine_proto_rawDesc), len(file_tandem_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

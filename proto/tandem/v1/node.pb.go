@@ -76,6 +76,71 @@ func (NodeState) EnumDescriptor() ([]byte, []int) {
 	return file_tandem_v1_node_proto_rawDescGZIP(), []int{0}
 }
 
+// SandboxPart is one of the means that confine the engines of a node.
+type SandboxPart int32
+
+const (
+	// No part was named.
+	SandboxPart_SANDBOX_PART_UNSPECIFIED SandboxPart = 0
+	// Engines run as another user than the agent.
+	SandboxPart_SANDBOX_PART_USER SandboxPart = 1
+	// They reach only the files they need (Landlock, Linux 6.2).
+	SandboxPart_SANDBOX_PART_FILES SandboxPart = 2
+	// They reach only the TCP ports they need (Landlock, Linux 6.7).
+	SandboxPart_SANDBOX_PART_PORTS SandboxPart = 3
+	// They can send no signals to other processes (Landlock, Linux 6.12).
+	SandboxPart_SANDBOX_PART_SIGNALS SandboxPart = 4
+	// They can start no programs, and make no other system call that computing does not need (seccomp).
+	SandboxPart_SANDBOX_PART_CALLS SandboxPart = 5
+)
+
+// Enum value maps for SandboxPart.
+var (
+	SandboxPart_name = map[int32]string{
+		0: "SANDBOX_PART_UNSPECIFIED",
+		1: "SANDBOX_PART_USER",
+		2: "SANDBOX_PART_FILES",
+		3: "SANDBOX_PART_PORTS",
+		4: "SANDBOX_PART_SIGNALS",
+		5: "SANDBOX_PART_CALLS",
+	}
+	SandboxPart_value = map[string]int32{
+		"SANDBOX_PART_UNSPECIFIED": 0,
+		"SANDBOX_PART_USER":        1,
+		"SANDBOX_PART_FILES":       2,
+		"SANDBOX_PART_PORTS":       3,
+		"SANDBOX_PART_SIGNALS":     4,
+		"SANDBOX_PART_CALLS":       5,
+	}
+)
+
+func (x SandboxPart) Enum() *SandboxPart {
+	p := new(SandboxPart)
+	*p = x
+	return p
+}
+
+func (x SandboxPart) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SandboxPart) Descriptor() protoreflect.EnumDescriptor {
+	return file_tandem_v1_node_proto_enumTypes[1].Descriptor()
+}
+
+func (SandboxPart) Type() protoreflect.EnumType {
+	return &file_tandem_v1_node_proto_enumTypes[1]
+}
+
+func (x SandboxPart) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SandboxPart.Descriptor instead.
+func (SandboxPart) EnumDescriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
 // Node is a machine that runs an agent.
 type Node struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -111,6 +176,10 @@ type Node struct {
 	Unreachable []*Unreachable `protobuf:"bytes,15,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	// Why its last engine could not be run; not set: nothing is known against it.
 	Fault *NodeFault `protobuf:"bytes,16,opt,name=fault,proto3" json:"fault,omitempty"`
+	// What confines its engines; what is not listed is missing there.
+	Sandbox []SandboxPart `protobuf:"varint,20,rep,packed,name=sandbox,proto3,enum=tandem.v1.SandboxPart" json:"sandbox,omitempty"`
+	// Version of Landlock's interface in its kernel; 0: none.
+	Landlock int32 `protobuf:"varint,21,opt,name=landlock,proto3" json:"landlock,omitempty"`
 	// Highest feature level that its agent knows; 0: it is of a release that knows no levels.
 	Level         int32 `protobuf:"varint,60,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -257,6 +326,20 @@ func (x *Node) GetFault() *NodeFault {
 		return x.Fault
 	}
 	return nil
+}
+
+func (x *Node) GetSandbox() []SandboxPart {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
+func (x *Node) GetLandlock() int32 {
+	if x != nil {
+		return x.Landlock
+	}
+	return 0
 }
 
 func (x *Node) GetLevel() int32 {
@@ -1214,7 +1297,7 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xfe\x04\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xcc\x05\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1232,7 +1315,9 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x12\x1a\n" +
 	"\bdraining\x18\x0e \x01(\bR\bdraining\x128\n" +
 	"\vunreachable\x18\x0f \x03(\v2\x16.tandem.v1.UnreachableR\vunreachable\x12*\n" +
-	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\x12\x14\n" +
+	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\x120\n" +
+	"\asandbox\x18\x14 \x03(\x0e2\x16.tandem.v1.SandboxPartR\asandbox\x12\x1a\n" +
+	"\blandlock\x18\x15 \x01(\x05R\blandlock\x12\x14\n" +
 	"\x05level\x18< \x01(\x05R\x05level\"\x8e\x01\n" +
 	"\tNodeFault\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
@@ -1298,7 +1383,14 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\tNodeState\x12\x1a\n" +
 	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_STATE_ALIVE\x10\x01\x12\x13\n" +
-	"\x0fNODE_STATE_LOST\x10\x022\x81\x04\n" +
+	"\x0fNODE_STATE_LOST\x10\x02*\xa4\x01\n" +
+	"\vSandboxPart\x12\x1c\n" +
+	"\x18SANDBOX_PART_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11SANDBOX_PART_USER\x10\x01\x12\x16\n" +
+	"\x12SANDBOX_PART_FILES\x10\x02\x12\x16\n" +
+	"\x12SANDBOX_PART_PORTS\x10\x03\x12\x18\n" +
+	"\x14SANDBOX_PART_SIGNALS\x10\x04\x12\x16\n" +
+	"\x12SANDBOX_PART_CALLS\x10\x052\x81\x04\n" +
 	"\vNodeService\x12]\n" +
 	"\tListNodes\x12\x1b.tandem.v1.ListNodesRequest\x1a\x1c.tandem.v1.ListNodesResponse\"\x15\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/nodes\x12\\\n" +
 	"\aGetNode\x12\x19.tandem.v1.GetNodeRequest\x1a\x1a.tandem.v1.GetNodeResponse\"\x1a\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/nodes/{id}\x12o\n" +
@@ -1320,61 +1412,63 @@ func file_tandem_v1_node_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_node_proto_rawDescData
 }
 
-var file_tandem_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tandem_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_tandem_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: tandem.v1.NodeState
-	(*Node)(nil),                  // 1: tandem.v1.Node
-	(*NodeFault)(nil),             // 2: tandem.v1.NodeFault
-	(*Unreachable)(nil),           // 3: tandem.v1.Unreachable
-	(*Slot)(nil),                  // 4: tandem.v1.Slot
-	(*RemovedNode)(nil),           // 5: tandem.v1.RemovedNode
-	(*Pool)(nil),                  // 6: tandem.v1.Pool
-	(*NodeUse)(nil),               // 7: tandem.v1.NodeUse
-	(*ListNodesRequest)(nil),      // 8: tandem.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 9: tandem.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 10: tandem.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),       // 11: tandem.v1.GetNodeResponse
-	(*CordonNodeRequest)(nil),     // 12: tandem.v1.CordonNodeRequest
-	(*CordonNodeResponse)(nil),    // 13: tandem.v1.CordonNodeResponse
-	(*RemoveNodeRequest)(nil),     // 14: tandem.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),    // 15: tandem.v1.RemoveNodeResponse
-	(*ListPoolsRequest)(nil),      // 16: tandem.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 17: tandem.v1.ListPoolsResponse
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*Reason)(nil),                // 19: tandem.v1.Reason
+	(SandboxPart)(0),              // 1: tandem.v1.SandboxPart
+	(*Node)(nil),                  // 2: tandem.v1.Node
+	(*NodeFault)(nil),             // 3: tandem.v1.NodeFault
+	(*Unreachable)(nil),           // 4: tandem.v1.Unreachable
+	(*Slot)(nil),                  // 5: tandem.v1.Slot
+	(*RemovedNode)(nil),           // 6: tandem.v1.RemovedNode
+	(*Pool)(nil),                  // 7: tandem.v1.Pool
+	(*NodeUse)(nil),               // 8: tandem.v1.NodeUse
+	(*ListNodesRequest)(nil),      // 9: tandem.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 10: tandem.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 11: tandem.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),       // 12: tandem.v1.GetNodeResponse
+	(*CordonNodeRequest)(nil),     // 13: tandem.v1.CordonNodeRequest
+	(*CordonNodeResponse)(nil),    // 14: tandem.v1.CordonNodeResponse
+	(*RemoveNodeRequest)(nil),     // 15: tandem.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),    // 16: tandem.v1.RemoveNodeResponse
+	(*ListPoolsRequest)(nil),      // 17: tandem.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 18: tandem.v1.ListPoolsResponse
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*Reason)(nil),                // 20: tandem.v1.Reason
 }
 var file_tandem_v1_node_proto_depIdxs = []int32{
-	4,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
+	5,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
 	0,  // 1: tandem.v1.Node.state:type_name -> tandem.v1.NodeState
-	18, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
-	18, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
-	3,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
-	2,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
-	18, // 6: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
-	19, // 7: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
-	18, // 8: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
-	18, // 9: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
-	1,  // 10: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
-	7,  // 11: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
-	7,  // 12: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
-	1,  // 13: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
-	6,  // 14: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
-	8,  // 15: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
-	10, // 16: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
-	12, // 17: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
-	14, // 18: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
-	16, // 19: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
-	9,  // 20: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
-	11, // 21: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
-	13, // 22: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
-	15, // 23: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
-	17, // 24: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
-	20, // [20:25] is the sub-list for method output_type
-	15, // [15:20] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	19, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
+	19, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
+	4,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
+	3,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
+	1,  // 6: tandem.v1.Node.sandbox:type_name -> tandem.v1.SandboxPart
+	19, // 7: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
+	20, // 8: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
+	19, // 9: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
+	19, // 10: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
+	2,  // 11: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
+	8,  // 12: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
+	8,  // 13: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
+	2,  // 14: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
+	7,  // 15: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
+	9,  // 16: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
+	11, // 17: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
+	13, // 18: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
+	15, // 19: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
+	17, // 20: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
+	10, // 21: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
+	12, // 22: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
+	14, // 23: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
+	16, // 24: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
+	18, // 25: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_node_proto_init() }
@@ -1390,7 +1484,7 @@ func file_tandem_v1_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_node_proto_rawDesc), len(file_tandem_v1_node_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,

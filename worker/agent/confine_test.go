@@ -1,0 +1,162 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/line"
+	"tandem.dev/worker/sandbox"
+)
+
+func TestUsers(t *testing.T) {
+	for text, want := range map[string]Users{"200000-200099": {200000, 200099}, "1000": {1000, 1000}} {
+		if got, err := ParseUsers(text); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "0", "0-5", "9-5", "a-b", "1-", "-1", "1-99999999999"} {
+		if got, err := ParseUsers(text); err == nil {
+			t.Errorf("%q: taken for %v", text, got)
+		}
+	}
+	u := Users{200, 202}
+	engines := map[taskKey]*engine{}
+	for i, tc := range []struct {
+		task *tandemv1.EngineTask
+		want int
+	}{
+		{task("a", 1, 0), 200},
+		{task("b", 1, 0), 201},
+		{task("a", 1, 1), 200}, // the same allocation
+		{&tandemv1.EngineTask{Id: "replica-1", Task: &tandemv1.EngineTask_Serve{Serve: &tandemv1.ServeTask{}}}, 202},
+	} {
+		got := u.of(tc.task, engines)
+		if got != tc.want {
+			t.Errorf("%d: user %d, want %d", i, got, tc.want)
+		}
+		engines[keyOf(tc.task)] = &engine{task: tc.task, user: got}
+	}
+	delete(engines, keyOf(task("b", 1, 0)))
+	if got := u.of(task("c", 1, 0), engines); got != 201 {
+		t.Errorf("user %d, want the one that is free again", got)
+	}
+}
+
+func TestPorts(t *testing.T) {
+	for _, tc := range []struct {
+		endpoint string
+		tls      bool
+		want     []uint16
+	}{
+		{"127.0.0.1:9000", false, []uint16{9000}},
+		{"[::1]:9000", true, []uint16{9000}},
+		{"s3.example.org", true, []uint16{443, 53}},
+		{"store", false, []uint16{80, 53}},
+		{"10.0.0.1", true, []uint16{443}},
+	} {
+		if d := cmp.Diff(tc.want, portsOf(&tandemv1.StorageConfig{Endpoint: tc.endpoint, Tls: tc.tls})); d != "" {
+			t.Errorf("%s: %s", tc.endpoint, d)
+		}
+	}
+}
+
+// TestHeardForItsOwn: a process says nothing in the name of another's engine, and gets no task before it is confined.
+func TestHeardForItsOwn(t *testing.T) {
+	supervised(t, func(s *supervisor, _ *stage) {
+		desire(s, 1, []*tandemv1.EngineTask{task("a", 1, 0), task("b", 1, 1)})
+		h := &host{supervisor: s, reports: s.reports}
+		synctest.Wait()
+		a, b := s.engines[keyOf(task("a", 1, 0))], s.engines[keyOf(task("b", 1, 1))]
+		as := func(r *runner) context.Context { return context.WithValue(t.Context(), callerKey{}, r) }
+		report := connect.NewRequest(&tandemv1.ReportEngineRequest{Report: &tandemv1.EngineReport{
+			EngineId: a.task.GetId(), Generation: 1, Report: &tandemv1.EngineReport_Note{Note: &tandemv1.EngineNote{Message: "x"}},
+		}})
+		for name, from := range map[string]context.Context{"another": as(b.proc), "nobody": t.Context()} {
+			if _, err := h.ReportEngine(from, report); connect.CodeOf(err) != connect.CodeFailedPrecondition {
+				t.Errorf("%s was heard: %v", name, err)
+			}
+			if _, err := h.Hello(from, connect.NewRequest(&tandemv1.HelloRequest{EngineId: a.task.GetId()})); connect.CodeOf(err) != connect.CodeFailedPrecondition {
+				t.Errorf("%s got the task: %v", name, err)
+			}
+		}
+		if _, err := h.ReportEngine(as(a.proc), report); err != nil {
+			t.Errorf("it was not heard itself: %v", err)
+		}
+	})
+}
+
+// TestOnlyConfinedGetTasks: this process has no filter of system calls, and passes for an engine here.
+func TestOnlyConfinedGetTasks(t *testing.T) {
+	e := &engine{task: task("a", 1, 0)}
+	r := &runner{process: &puppet{pidIs: os.Getpid()}, engine: e, policy: sandbox.Policy{User: sandbox.Own, Features: sandbox.Features{Seccomp: true}}}
+	e.proc = r
+	s := newSupervisor(supervisorConfig{}, nil, journal{}, newReportQueue(1), nil, newMetrics(), zerolog.Nop())
+	s.engines[keyOf(e.task)] = e
+	h := &host{supervisor: s}
+	_, err := h.Hello(context.WithValue(t.Context(), callerKey{}, r), connect.NewRequest(&tandemv1.HelloRequest{EngineId: e.task.GetId()}))
+	if err == nil || !strings.Contains(err.Error(), "filter of system calls") || e.greeted {
+		t.Errorf("it got its task: %v", err)
+	}
+}
+
+// TestSegment: the agent opens memory that an allocation's rank has made, and nothing else that a process has open.
+func TestSegment(t *testing.T) {
+	memory := func(name string) int32 {
+		fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+		must(t, err)
+		t.Cleanup(func() { _ = unix.Close(fd) })
+		return int32(fd)
+	}
+	secret, err := os.Create(t.TempDir() + "/" + "memfd:tandem alloc-1 (deleted)")
+	must(t, err)
+	defer secret.Close()
+	own, others, plain := memory(line.MemoryName("alloc-1")), memory(line.MemoryName("alloc-2")), memory("")
+	for name, tc := range map[string]struct {
+		allocation string
+		fd         int32
+		ok         bool
+	}{
+		"its own":             {"alloc-1", own, true},
+		"another's":           {"alloc-1", others, false},
+		"no allocation's":     {"alloc-1", plain, false},
+		"a file of that name": {"alloc-1", int32(secret.Fd()), false},
+		"standard output":     {"alloc-1", 1, false},
+		"nothing":             {"alloc-1", 1 << 20, false},
+		"of a replica":        {"", memory(line.MemoryName("")), false},
+	} {
+		f, err := segment(tc.allocation, &tandemv1.SegmentFile{Pid: int32(os.Getpid()), Fd: tc.fd})
+		if (err == nil) != tc.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// TestExchangeEnds: connections that come after the end are closed, and nobody waits.
+func TestExchangeEnds(t *testing.T) {
+	x := newExchange()
+	must(t, x.Close())
+	must(t, x.Close())
+	a, b := net.Pipe()
+	defer b.Close()
+	x.put(a, nil)
+	if _, err := a.Write([]byte("x")); err == nil {
+		t.Error("a connection stays open that nobody serves")
+	}
+	if _, err := x.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%v, want the end", err)
+	}
+}

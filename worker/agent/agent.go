@@ -210,7 +210,7 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 	if err != nil {
 		return nil, err
 	}
-	n := &node{agent: a, creds: creds, me: me, local: local, children: child.NewStarter()}
+	n := &node{agent: a, creds: identity.NewLive(a.path("pki"), creds), me: me, local: local, children: child.NewStarter()}
 	if err := n.listen(sockets); err != nil {
 		return nil, errors.Join(err, n.close())
 	}

@@ -144,7 +144,7 @@ func TestJoinIsRefused(t *testing.T) {
 	}
 	otherCA := parsed
 	otherCA.CAHash = identity.CAHash(stranger.Certificate.Raw)
-	made := identity.NewJoinToken(identity.RoleWorker, r.creds.CA)
+	made := identity.NewJoinToken(identity.RoleWorker, r.creds.Get().CA)
 	asCoordinator := parsed
 	asCoordinator.Role = identity.RoleCoordinator
 	<-ended
@@ -233,14 +233,14 @@ func TestRaftPort(t *testing.T) {
 	if !refused(worker.creds.ClientConfig(identity.RoleName(identity.RoleCoordinator), raftALPN)) {
 		t.Error("a worker was let in")
 	}
-	if !refused(&tls.Config{RootCAs: r.creds.Pool(), ServerName: "localhost", NextProtos: []string{raftALPN}}) {
+	if !refused(&tls.Config{RootCAs: r.creds.Get().Pool(), ServerName: "localhost", NextProtos: []string{raftALPN}}) {
 		t.Error("a client without a certificate was let in")
 	}
-	other, err := r.ca.Issue(identity.Identity{Cluster: r.creds.Identity.Cluster, Role: identity.RoleCoordinator, Node: id.New("node")}, nil, r.creds.GossipKey, time.Now())
+	other, err := r.ca.Load().Issue(identity.Identity{Cluster: r.creds.Identity.Cluster, Role: identity.RoleCoordinator, Node: id.New("node")}, nil, r.creds.Get().GossipKey, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &port{creds: other, bound: make(chan struct{})}
+	p := &port{creds: identity.NewLive("", other), bound: make(chan struct{})}
 	p.bind(r.node.Peers)
 	conn, err := p.Dial(raft.ServerAddress(r.Address()), 5*time.Second)
 	if err != nil {

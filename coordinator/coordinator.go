@@ -30,8 +30,9 @@ import (
 type Coordinator struct {
 	cfg   Config
 	log   zerolog.Logger
-	creds *identity.Credentials
-	ca    *pki.CA
+	creds *identity.Live
+	ca    atomic.Pointer[pki.CA] // signs
+	seal  *pki.Seal
 	admin string
 	peers atomic.Pointer[identity.Peers]
 
@@ -50,8 +51,10 @@ type Coordinator struct {
 	coordinators *http.Client // proves to be a coordinator
 	agents       clients
 
-	waits atomic.Pointer[string] // what has to come before the coordinator is ready
-	ready chan struct{}
+	waits  atomic.Pointer[string] // what has to come before the coordinator is ready
+	serves chan struct{}          // closed when the API can be answered
+	store  atomic.Pointer[string] // what is wrong with the object store; nil: nothing, or it was not looked at
+	ready  chan struct{}
 }
 
 // New opens the data folder and binds the ports. An empty folder becomes a new cluster, for which Config.Storage is
@@ -80,11 +83,11 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 			_ = listener.Close() // what went wrong before is what matters
 		}
 	}()
-	c := &Coordinator{cfg: cfg, log: deps.Log, state: state.New(), board: api.NewBoard(), ready: make(chan struct{})}
+	c := &Coordinator{cfg: cfg, log: deps.Log, state: state.New(), board: api.NewBoard(), serves: make(chan struct{}), ready: make(chan struct{})}
 	if err := c.identify(address); err != nil {
 		return nil, err
 	}
-	c.objects = &objects{state: c.state, open: deps.OpenStore}
+	c.objects = &objects{state: c.state, seal: c.seal, open: deps.OpenStore}
 	c.coordinators = c.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
 	c.agents = clients{creds: c.creds, byNode: map[string]*http.Client{}}
 	c.crowd = door.NewCrowd(listener, cfg.Limits, c.crowded)
@@ -104,24 +107,29 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 // identify reads who this coordinator is, or founds a cluster.
 func (c *Coordinator) identify(address string) (err error) {
 	now := time.Now()
-	c.creds, c.ca, err = open(c.cfg, address, now)
+	creds, ca, err := open(c.cfg, address, now)
 	if errors.Is(err, identity.ErrNone) {
 		if c.cfg.Storage.GetEndpoint() == "" || c.cfg.Storage.GetBucket() == "" {
 			return errors.New("a new cluster needs to know where its objects go: give the endpoint and the bucket of an S3-compatible store")
 		}
-		c.creds, c.ca, err = found(c.cfg, address, now)
+		creds, ca, err = found(c.cfg, address, now)
 	}
 	if err != nil {
 		return err
 	}
-	c.peers.Store(&c.creds.Peers)
+	if c.seal, err = pki.LoadSeal(c.cfg.pkiDir(), ca); err != nil {
+		return err
+	}
+	c.creds = identity.NewLive(c.cfg.pkiDir(), creds)
+	c.ca.Store(ca)
+	c.peers.Store(&creds.Peers)
 	c.admin, err = adminToken(c.cfg)
 	return err
 }
 
 func (c *Coordinator) openGossip(address string) (err error) {
 	cfg := gossip.DefaultConfig()
-	cfg.NodeID, cfg.Role, cfg.Address, cfg.Key = c.creds.Identity.Node, identity.RoleCoordinator, address, c.creds.GossipKey
+	cfg.NodeID, cfg.Role, cfg.Address, cfg.Keys = c.creds.Identity.Node, identity.RoleCoordinator, address, c.creds.Get().GossipKeys()
 	cfg.Listen, cfg.Advertise = c.cfg.GossipListen, c.cfg.GossipAdvertise
 	c.gossip, err = gossip.New(cfg, gossip.Deps{Seeds: func() []string { return c.knownPeers().Gossip }, Log: c.log})
 	return err
@@ -131,7 +139,7 @@ func (c *Coordinator) openNode(address string, fatal func(error)) (err error) {
 	cfg := consensus.DefaultConfig()
 	cfg.ID, cfg.Address, cfg.Dir, cfg.Heartbeat = c.creds.Identity.Node, address, c.cfg.raftDir(), c.cfg.Heartbeat
 	// The founder begins the log, unless it has heard of others since: then its log was lost and theirs is right.
-	cfg.Bootstrap = c.admin != "" && len(c.creds.Peers.Coordinators) == 0
+	cfg.Bootstrap = c.admin != "" && len(c.knownPeers().Coordinators) == 0
 	c.node, err = consensus.New(cfg, consensus.Deps{
 		State: c.state, StreamLayer: c.port, Forward: api.Forward{Peer: c.peerClient}, Log: c.log, Fatal: fatal,
 	})
@@ -154,7 +162,7 @@ func (c *Coordinator) wire() error {
 	a, err := api.New(apiCfg, api.Deps{
 		Explain:   leader.Explain,
 		Consensus: c.node, Voters: c.node, State: c.state, Board: c.board, Store: c.objects.get, Members: c.gossip.Members,
-		CA: c.ca, Self: c.creds, Peer: c.clusterClient, Audit: c.audit, Log: c.log,
+		CA: c.ca.Load, Seal: c.seal, Self: c.creds, OpenStore: c.objects.open, Peers: c.peerClient, Peer: c.clusterClient, Audit: c.audit, Log: c.log,
 	})
 	if err != nil {
 		return err
@@ -173,6 +181,7 @@ func (c *Coordinator) wire() error {
 	}
 	c.loops = []leader.Loop{
 		c.bootstrap(),
+		leader.Keys(c.state, c.node),
 		leader.Dispatch(c.state, c.node, c.log),
 		leader.Reformer(c.state, c.node, c.log),
 		leader.Search(c.state, c.node, api.TrialSpec, c.log),
@@ -203,7 +212,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	sharer := api.NewSharer(api.SharerDeps{Board: c.board, State: c.state, Others: c.others, Peer: c.peerClient, Log: c.log})
 	for _, run := range []func(context.Context) error{
-		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.expel, c.api.Run, c.audit.Run, sharer.Run,
+		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.keepKeys, c.expel, c.api.Run, c.audit.Run, sharer.Run,
 		leader.NewSupervisor(c.node, c.loops, c.log).Run,
 	} {
 		g.Go(func() error { return run(ctx) })
@@ -217,11 +226,11 @@ func (c *Coordinator) Run(ctx context.Context) error {
 
 // prepare does what must be done before the coordinator is ready.
 func (c *Coordinator) prepare(ctx context.Context) error {
-	joining, probing := "the coordinator is starting: it waits for the others to make it a voter", "the coordinator is starting: it waits for the object store to answer"
+	joining := "the coordinator is starting: it waits for the others to make it a voter"
 	c.waits.Store(&joining)
 	err := c.enlist(ctx)
 	if err == nil {
-		c.waits.Store(&probing)
+		close(c.serves)
 		err = c.probe(ctx)
 	}
 	if ctx.Err() != nil {
@@ -233,6 +242,7 @@ func (c *Coordinator) prepare(ctx context.Context) error {
 	if _, err := c.node.View(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn().Err(err).Msg("no leader yet")
 	}
+	c.store.Store(nil)
 	close(c.ready)
 	c.log.Info().Str("address", c.port.address).Str("node", c.creds.Identity.Node).Msg("coordinator ready")
 	return nil
@@ -244,7 +254,7 @@ func (c *Coordinator) Ready() <-chan struct{} { return c.ready }
 // readiness says why requests cannot be answered; nil: they can.
 func (c *Coordinator) readiness() error {
 	select {
-	case <-c.ready:
+	case <-c.serves:
 	default:
 		if why := c.waits.Load(); why != nil {
 			return errors.New(*why)
@@ -261,7 +271,7 @@ func (c *Coordinator) readiness() error {
 func (c *Coordinator) Address() string { return c.port.address }
 
 // CAPEM is the certificate clients trust, PEM.
-func (c *Coordinator) CAPEM() []byte { return c.creds.CAPEM() }
+func (c *Coordinator) CAPEM() []byte { return c.creds.Get().CAPEM() }
 
 // AdminToken is the first token of role admin; empty on a coordinator that did not found the cluster.
 func (c *Coordinator) AdminToken() string { return c.admin }
@@ -293,7 +303,7 @@ func (c *Coordinator) clusterClient(address string) tandemv1connect.ClusterServi
 
 // clients calls agents; each must prove to be the node that is meant.
 type clients struct {
-	creds  *identity.Credentials
+	creds  *identity.Live
 	mu     sync.Mutex
 	byNode map[string]*http.Client
 }

@@ -56,11 +56,19 @@ func testConfig(dir string) Config {
 // start runs a coordinator on loopback until it is ready.
 func start(t *testing.T, cfg Config, store storage.Store) *running {
 	t.Helper()
-	r := &running{cfg: cfg, store: store}
+	r := startWith(t, cfg, func(*tandemv1.StorageConfig) (storage.Store, error) { return store, nil })
+	r.store = store
+	return r
+}
+
+// startWith runs one whose stores open opens.
+func startWith(t *testing.T, cfg Config, open func(*tandemv1.StorageConfig) (storage.Store, error)) *running {
+	t.Helper()
+	r := &running{cfg: cfg}
 	var err error
 	r.Coordinator, err = New(cfg, Deps{
 		Log:       zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
-		OpenStore: func(*tandemv1.StorageConfig) (storage.Store, error) { return store, nil },
+		OpenStore: open,
 		Fatal:     func(err error) { t.Error(err) },
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ import (
 // begin opens a connection and sends the headers of a request that announces a body, and part of the body.
 func (r *running) begin(t *testing.T, path, token, contentType, part string) *bufio.Reader {
 	t.Helper()
-	conn, err := tls.Dial("tcp", r.Address(), &tls.Config{RootCAs: r.creds.Pool(), ServerName: identity.RoleName(identity.RoleCoordinator)})
+	conn, err := tls.Dial("tcp", r.Address(), &tls.Config{RootCAs: r.creds.Get().Pool(), ServerName: identity.RoleName(identity.RoleCoordinator)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,11 +37,15 @@ func found(cfg Config, address string, now time.Time) (*identity.Credentials, *p
 	if err != nil {
 		return nil, nil, err
 	}
+	seal, err := pki.NewSeal(nil)
+	if err != nil {
+		return nil, nil, err
+	}
 	dir := cfg.pkiDir()
 	if err := identity.WriteFile(dir, fileAdmin, []byte(identity.NewBearerToken()+"\n")); err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(ca.Save(dir), creds.Save(dir)); err != nil {
+	if err := errors.Join(ca.Save(dir), seal.Save(dir), creds.Save(dir)); err != nil {
 		return nil, nil, err
 	}
 	return creds, ca, nil
@@ -55,7 +60,7 @@ func open(cfg Config, address string, now time.Time) (*identity.Credentials, *pk
 	if creds.Identity.Role != identity.RoleCoordinator {
 		return nil, nil, fmt.Errorf("%s is the data folder of a %s, not of a coordinator", cfg.DataDir, creds.Identity.Role)
 	}
-	ca, err := pki.Load(cfg.pkiDir(), creds.CA)
+	ca, err := pki.Load(cfg.pkiDir(), creds.Trusted()...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -69,12 +74,14 @@ func open(cfg Config, address string, now time.Time) (*identity.Credentials, *pk
 	if !pki.Stale(leaf, creds.Identity.Role, cfg.hosts(address), now) {
 		return creds, ca, nil
 	}
-	fresh, err := ca.Issue(creds.Identity, cfg.hosts(address), creds.GossipKey, now)
+	der, err := ca.Sign(creds.Identity, creds.Key.Public(), cfg.hosts(address), now)
 	if err != nil {
 		return nil, nil, err
 	}
-	fresh.Peers = creds.Peers
-	return fresh, ca, fresh.Save(cfg.pkiDir())
+	// The key stays, so that a crash between two files leaves what fits together.
+	creds.CA, creds.Also = ca.Certificate, slices.DeleteFunc(creds.Trusted(), ca.Certificate.Equal)
+	creds.Chain = append([][]byte{der, ca.Certificate.Raw}, creds.Chain[min(2, len(creds.Chain)):]...)
+	return creds, ca, creds.Save(cfg.pkiDir())
 }
 
 // stamp writes a time for people who compare clocks.
@@ -96,14 +103,34 @@ func adminToken(cfg Config) (string, error) {
 // where it is, the token was.
 func (c *Coordinator) bootstrap() leader.Loop {
 	return leader.Loop{Name: "bootstrap", Run: func(ctx context.Context) error {
-		if _, ok := c.state.View().Cluster(); !ok {
+		cluster, ok := c.state.View().Cluster()
+		if !ok {
 			if err := c.writeCluster(ctx); err != nil {
+				return err
+			}
+		}
+		if len(cluster.GetAuthorities()) == 0 {
+			if err := c.writeKeys(ctx); err != nil {
 				return err
 			}
 		}
 		<-ctx.Done()
 		return nil
 	}}
+}
+
+// writeKeys notes the keys with which the cluster was founded, so that they can be replaced.
+func (c *Coordinator) writeKeys(ctx context.Context) error {
+	change, err := pki.Adopted(c.ca.Load(), c.creds.Get().GossipKey, c.seal)
+	if err != nil {
+		return err
+	}
+	// A refusal says that they are noted.
+	_, err = c.node.Propose(ctx, &tandemv1.Command{Actor: "the first start", Command: &tandemv1.Command_ChangeKeys{ChangeKeys: change}})
+	if err != nil {
+		return fmt.Errorf("note the keys of the cluster: %w", err)
+	}
+	return nil
 }
 
 func (c *Coordinator) writeCluster(ctx context.Context) error {
@@ -115,7 +142,7 @@ func (c *Coordinator) writeCluster(ctx context.Context) error {
 		{RequestId: "admin of " + cluster, Command: &tandemv1.Command_PutToken{PutToken: &tandemv1.PutToken{Token: &tandemv1.Token{
 			Id: id.New("token"), Name: "admin", Role: "admin", Sha256: identity.HashToken(c.admin),
 		}}}},
-		{Command: &tandemv1.Command_CreateCluster{CreateCluster: &tandemv1.CreateCluster{Cluster: &tandemv1.Cluster{Id: cluster, Storage: c.cfg.Storage}}}},
+		{Command: &tandemv1.Command_CreateCluster{CreateCluster: &tandemv1.CreateCluster{Cluster: &tandemv1.Cluster{Id: cluster, Storage: pki.CloseStorage(c.cfg.Storage, c.seal)}}}},
 	} {
 		cmd.Actor = "the first start"
 		res, err := c.node.Propose(ctx, cmd)

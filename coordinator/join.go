@@ -52,9 +52,16 @@ func Join(ctx context.Context, cfg Config, token string, coordinators []string) 
 	if err != nil {
 		return err
 	}
+	seal, err := pki.NewSeal(joined.SealKey)
+	if joined.SealKey == nil { // a coordinator of the release before gave none
+		seal, err = pki.LoadSeal(cfg.pkiDir(), ca)
+	}
+	if err != nil {
+		return err
+	}
 	// How the coordinator was reached is what is known to work, whatever it says of itself.
 	joined.Credentials.Peers.Coordinators = union(coordinators, joined.Credentials.Peers.Coordinators)
-	return errors.Join(ca.Save(cfg.pkiDir()), joined.Credentials.Save(cfg.pkiDir()))
+	return errors.Join(ca.Save(cfg.pkiDir()), seal.Save(cfg.pkiDir()), joined.Credentials.Save(cfg.pkiDir()))
 }
 
 func union(a, b []string) []string {

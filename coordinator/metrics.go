@@ -33,6 +33,7 @@ func (m *collector) Collect(out chan<- prometheus.Metric) {
 	emit(gauge("connections", "Connections that are open to this coordinator."), float64(m.c.crowd.Open()))
 	emit(gauge("audit_lost", "Entries of the audit log that could not be written since this coordinator started."), float64(m.c.audit.Lost()))
 	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.api.Held()))
+	m.certificates(emit)
 }
 
 type emitter func(d *prometheus.Desc, value float64, labels ...string)
@@ -83,6 +84,14 @@ func (m *collector) nodes(v *state.View, emit emitter) {
 	each(count, gauge("nodes", "Nodes by state.", "state"), emit)
 	each(total, gauge("slots", "Slots of nodes that are alive, by pool.", "pool"), emit)
 	each(used, gauge("slots_used", "Slots in use, by pool.", "pool"), emit)
+}
+
+func (m *collector) certificates(emit emitter) {
+	ends := gauge("certificate_expiry_timestamp_seconds", "When a certificate of this coordinator ends, in seconds since 1970: its own, and that of the CA that signs.", "certificate")
+	emit(ends, float64(m.c.ca.Load().Certificate.NotAfter.Unix()), "ca")
+	if leaf, err := m.c.creds.Get().Leaf(); err == nil {
+		emit(ends, float64(leaf.NotAfter.Unix()), "node")
+	}
 }
 
 func (m *collector) raft(v *state.View, emit emitter) {

@@ -26,7 +26,7 @@ const handshakeTime = 5 * time.Second
 type port struct {
 	listener net.Listener
 	address  string // advertised
-	creds    *identity.Credentials
+	creds    *identity.Live
 	removed  func(node string) bool // its certificate is refused
 	log      zerolog.Logger
 	http     *queue
@@ -50,7 +50,7 @@ func listen(cfg Config) (net.Listener, string, error) {
 	return l, address, nil
 }
 
-func newPort(l net.Listener, address string, creds *identity.Credentials, removed func(node string) bool, log zerolog.Logger) *port {
+func newPort(l net.Listener, address string, creds *identity.Live, removed func(node string) bool, log zerolog.Logger) *port {
 	return &port{
 		listener: l, address: address, creds: creds, removed: removed, log: log,
 		http: newQueue(l.Addr()), raft: newQueue(hostPort(address)), bound: make(chan struct{}), peer: map[net.Conn]string{},

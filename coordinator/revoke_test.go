@@ -101,11 +101,11 @@ func TestRevocationEndsStreams(t *testing.T) {
 func TestRemovedCoordinatorLosesItsConnections(t *testing.T) {
 	r := startOne(t)
 	who := identity.Identity{Cluster: r.creds.Identity.Cluster, Role: identity.RoleCoordinator, Node: id.New("node")}
-	creds, err := r.ca.Issue(who, nil, r.creds.GossipKey, time.Now())
+	creds, err := r.ca.Load().Issue(who, nil, r.creds.Get().GossipKey, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &port{creds: creds, bound: make(chan struct{})}
+	p := &port{creds: identity.NewLive("", creds), bound: make(chan struct{})}
 	p.bind(r.node.Peers)
 	conn, err := p.Dial(raft.ServerAddress(r.Address()), 5*time.Second)
 	if err != nil {

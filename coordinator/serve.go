@@ -33,6 +33,10 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 			plain(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
+		if why := c.store.Load(); why != nil {
+			plain(w, http.StatusOK, "ok, but "+*why) // the API serves: it is not to be taken out for that
+			return
+		}
 		plain(w, http.StatusOK, "ok")
 	})
 	mux.Handle("GET /metrics", a.Viewers(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))

@@ -7,8 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/coordinator/pki"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -16,9 +18,10 @@ import (
 
 const probePause = 3 * time.Second
 
-// objects opens the store that the cluster names, once.
+// objects opens the store that the cluster names, again when the cluster reaches it otherwise.
 type objects struct {
 	state *state.State
+	seal  *pki.Seal
 	open  func(*tandemv1.StorageConfig) (storage.Store, error)
 
 	mu    sync.Mutex
@@ -37,7 +40,11 @@ func (o *objects) get() (storage.Store, error) {
 	if o.store != nil && proto.Equal(o.cfg, cluster.GetStorage()) {
 		return o.store, nil
 	}
-	s, err := o.open(cluster.GetStorage())
+	cfg, err := pki.OpenStorage(cluster.GetStorage(), o.seal)
+	if err != nil {
+		return nil, err
+	}
+	s, err := o.open(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open the store %s at %s: %w", cluster.GetStorage().GetBucket(), cluster.GetStorage().GetEndpoint(), err)
 	}
@@ -45,8 +52,9 @@ func (o *objects) get() (storage.Store, error) {
 	return s, nil
 }
 
-// probe waits until the cluster has a store and the store answers. A store that answers but does not keep its contract
-// is an error: checkpoints would be lost in it.
+// probe waits until the cluster has a store and the store answers. One that does not let the cluster in is waited for too, as jobs can
+// still be listed and somebody has to change the keys. A store that answers but does not keep its contract is an error: checkpoints
+// would be lost in it.
 func (c *Coordinator) probe(ctx context.Context) error {
 	for {
 		v := c.state.View()
@@ -57,7 +65,7 @@ func (c *Coordinator) probe(ctx context.Context) error {
 			return err
 		}
 	}
-	c.warnOfStorage()
+	c.noteStorage()
 	for {
 		store, err := c.objects.get()
 		if err == nil {
@@ -66,10 +74,14 @@ func (c *Coordinator) probe(ctx context.Context) error {
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, storage.ErrDenied):
+			c.proposeStorage(ctx)
 		case !errors.Is(err, storage.ErrUnavailable):
 			return fmt.Errorf("check the store: %w", err)
 		}
-		c.log.Warn().Err(err).Dur("pause", probePause).Msg("the store does not answer, it is tried again")
+		why := "jobs can be looked at, but none can run: " + err.Error()
+		c.store.Store(&why)
+		c.log.Warn().Err(err).Dur("pause", probePause).Msg("the store does not serve, it is tried again; if its keys were changed, tell the cluster with: tandem store rotate")
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -78,14 +90,37 @@ func (c *Coordinator) probe(ctx context.Context) error {
 	}
 }
 
-// warnOfStorage tells when this start names another store than the one the cluster was founded with.
-func (c *Coordinator) warnOfStorage() {
-	cluster, _ := c.state.View().Cluster()
-	kept := cluster.GetStorage()
-	if differs := ignoredStorage(c.cfg.Storage, kept); len(differs) > 0 {
-		c.log.Warn().Strs("ignored", differs).Str("endpoint", kept.GetEndpoint()).Str("bucket", kept.GetBucket()).Msg(
-			"the store of a cluster is fixed when it is founded: what this start says otherwise is ignored (tandem up keeps port and keys of its own)")
+// noteStorage tells when this start names another store than the cluster's.
+func (c *Coordinator) noteStorage() {
+	kept, err := c.keptStorage()
+	if differs := ignoredStorage(c.cfg.Storage, kept); err == nil && len(differs) > 0 {
+		c.log.Warn().Strs("differs", differs).Str("endpoint", kept.GetEndpoint()).Str("bucket", kept.GetBucket()).Msg(
+			"this start names another store than the cluster has: the cluster's is used, unless it denies access and all coordinators can use the keys of this start (change them with: tandem store rotate)")
 	}
+}
+
+func (c *Coordinator) keptStorage() (*tandemv1.StorageConfig, error) {
+	cluster, _ := c.state.View().Cluster()
+	return pki.OpenStorage(cluster.GetStorage(), c.seal)
+}
+
+// proposeStorage has the cluster take over the keys, the address and the CA of the store that this start names, when those it has are
+// denied: so a start with new keys in its environment mends a cluster whose old keys were taken away. All coordinators try them first.
+func (c *Coordinator) proposeStorage(ctx context.Context) {
+	kept, err := c.keptStorage()
+	given := c.cfg.Storage
+	if err != nil || given.GetSecretKey() == "" || given.GetSecretKey() == kept.GetSecretKey() && given.GetAccessKey() == kept.GetAccessKey() {
+		return
+	}
+	req := &tandemv1.SetStorageRequest{AccessKey: given.GetAccessKey(), SecretKey: given.GetSecretKey(), CaPem: given.GetCaPem()}
+	if given.GetEndpoint() != "" {
+		req.Endpoint, req.Region, req.Tls = given.GetEndpoint(), given.GetRegion(), &given.Tls
+	}
+	if _, err := c.clusterClient(c.port.address).SetStorage(ctx, connect.NewRequest(req)); err != nil {
+		c.log.Warn().Err(err).Msg("the keys of this start were not taken over by the cluster")
+		return
+	}
+	c.log.Info().Msg("the cluster has taken over the keys of this start for its store")
 }
 
 // ignoredStorage names what a start says of the store other than the cluster keeps. Where it names no endpoint, bucket,

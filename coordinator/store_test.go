@@ -5,14 +5,19 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
+	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
 	"tandem.dev/storage"
+	"tandem.dev/storage/memstore"
 )
 
 func TestIgnoredStorage(t *testing.T) {
@@ -62,7 +67,100 @@ func TestStorageIsFixed(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if s := log.String(); !strings.Contains(s, `"ignored":["endpoint","secret key"],"endpoint":"store.test:1"`) || strings.Contains(s, "hidden") {
-		t.Errorf("the log does not say what is ignored:\n%s", s)
+	if s := log.String(); !strings.Contains(s, `"differs":["endpoint","secret key"],"endpoint":"store.test:1"`) || strings.Contains(s, "hidden") {
+		t.Errorf("the log does not say what differs:\n%s", s)
+	}
+}
+
+// locked are stores that let in who has the key of their time.
+type locked struct {
+	key atomic.Pointer[string]
+}
+
+func (l *locked) open(c *tandemv1.StorageConfig) (storage.Store, error) {
+	return memstore.New(memstore.Config{Hook: func(context.Context, memstore.Op) memstore.Fault {
+		if c.GetSecretKey() != *l.key.Load() {
+			return memstore.Fault{Err: storage.ErrDenied}
+		}
+		return memstore.Fault{}
+	}}), nil
+}
+
+// TestStoreKeysAreReplaced: the store's keys are changed while the cluster runs, when all coordinators can use the new ones; a cluster
+// whose keys were taken away serves its API, says so, and takes over those that a start names. The secret is nowhere in the clear.
+func TestStoreKeysAreReplaced(t *testing.T) {
+	store := &locked{}
+	is := func(key string) { store.key.Store(&key) }
+	is("secret-one")
+	cfg := testConfig(filepath.Join(t.TempDir(), "c"))
+	cfg.Storage.AccessKey, cfg.Storage.SecretKey = "one", "secret-one"
+	first := startWith(t, cfg, store.open)
+	second := testConfig(filepath.Join(t.TempDir(), "x"))
+	second.Storage = nil
+	if err := Join(t.Context(), second, first.mint(t, first.admin(t), "join", "coordinator", true), []string{first.Address()}); err != nil {
+		t.Fatal(err)
+	}
+	other := startWith(t, second, store.open)
+	c := other.client(first.AdminToken())
+	t.Cleanup(c.CloseIdleConnections)
+	api := tandemv1connect.NewClusterServiceClient(c, other.url())
+	set := func(access, secret string) error {
+		_, err := api.SetStorage(t.Context(), connect.NewRequest(&tandemv1.SetStorageRequest{AccessKey: access, SecretKey: secret}))
+		return err
+	}
+	wantCode(t, set("two", "secret-two"), connect.CodeFailedPrecondition, "nothing was changed")
+	wantCode(t, set("two", ""), connect.CodeInvalidArgument, "give both")
+	is("secret-two")
+	if err := set("two", "secret-two"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*running{first, other} {
+		awaitState(t, r, func(*state.View) bool {
+			s, err := r.objects.get()
+			return err == nil && storage.Probe(t.Context(), s) == nil
+		})
+	}
+	kept, _ := first.state.View().Cluster()
+	if text := kept.String(); strings.Contains(text, "secret-two") || kept.GetStorage().GetAccessKey() != "two" {
+		t.Errorf("in the state: %s", text)
+	}
+
+	// The keys are taken away; a start that does not know the new ones waits, and says for what.
+	is("secret-three")
+	other.stop()
+	second.Listen = other.Address() // of two, none can tell the other where it is now
+	again, err := New(second, Deps{OpenStore: store.open, Fatal: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- again.Run(ctx) }()
+	r := &running{Coordinator: again}
+	viewer := r.client(first.AdminToken())
+	t.Cleanup(viewer.CloseIdleConnections)
+	awaitState(t, r, func(*state.View) bool {
+		status, body := do(t, viewer, "GET", r.url()+"/readyz", "")
+		return status == 200 && strings.Contains(body, "ok, but jobs can be looked at, but none can run") && strings.Contains(body, "denied")
+	})
+	if status, body := do(t, viewer, "GET", r.url()+"/v1/jobs", ""); status != 200 {
+		t.Errorf("jobs cannot be listed: %d %s", status, body)
+	}
+	// One that does has the cluster take them over.
+	first.stop()
+	cfg.Listen = first.Address()
+	cfg.Storage.AccessKey, cfg.Storage.SecretKey = "three", "secret-three"
+	healed := startWith(t, cfg, store.open)
+	if kept, err := healed.keptStorage(); err != nil || kept.GetSecretKey() != "secret-three" || kept.GetAccessKey() != "three" {
+		t.Errorf("the cluster reaches its store by %v, %v", kept, err)
+	}
+	select {
+	case <-again.Ready():
+	case <-time.After(30 * time.Second):
+		t.Error("the other one still waits")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -23,12 +23,14 @@ func (a *app) clusterCommand() *cobra.Command {
 					return err
 				}
 				m := res.Msg
-				return a.show(m, append([]part{fields{
+				about := fields{
 					{"Cluster", m.GetId()}, {"Asked", c.Endpoint()}, {"Version", m.GetVersion()}, {"Feature level", featureLevel(m)},
 					{"Applied index", number(m.GetAppliedIndex())},
-				}}, clusterGrids(m)...)...)
+				}
+				return a.show(m, append([]part{append(about, rotationFields(m.GetRotation())...)}, clusterGrids(m)...)...)
 			}),
 		},
+		a.rotateCACommand(), a.rotateGossipCommand(),
 		&cobra.Command{
 			Use:   "remove-peer COORDINATOR",
 			Short: "Take a coordinator out of the Raft cluster for good",

@@ -2,18 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 func (a *app) contextCommand() *cobra.Command {
 	return group("context", "Show and choose the clusters this user knows",
-		a.contextListCommand(), a.contextAddCommand(), a.contextUseCommand(), a.contextRemoveCommand())
+		a.contextListCommand(), a.contextAddCommand(), a.contextUseCommand(), a.contextRefreshCommand(), a.contextRemoveCommand())
 }
 
 // contextEntry is what programs are told of a context; its token stays out of it.
@@ -166,6 +169,42 @@ func (a *app) contextRemoveCommand() *cobra.Command {
 				return err
 			}
 			return a.showValue(contextOf(c, file), text(c.Name+" is forgotten"))
+		}),
+	}
+}
+
+// contextRefreshCommand asks the cluster, which proves itself by the CA that is known, for the CAs that are to be trusted.
+func (a *app) contextRefreshCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "refresh",
+		Short: "Fetch the CA of the cluster again, when it is being replaced",
+		Args:  cobra.NoArgs,
+		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
+			if c.Context.Name == client.Environment {
+				return &usageError{errors.New("TANDEM_CA names the file with the CA, which is not this program's to write: put there what `tandem api /v1/cluster` shows as rotation.caPem")}
+			}
+			if c.Context.CA == "" {
+				return &usageError{fmt.Errorf("context %q trusts the CAs of the system: there is nothing to fetch", c.Context.Name)}
+			}
+			res, err := c.Cluster.GetCluster(ctx, connect.NewRequest(&tandemv1.GetClusterRequest{}))
+			if err != nil {
+				return err
+			}
+			now := res.Msg.GetRotation().GetCaPem()
+			if now == "" {
+				return errors.New("the cluster does not name its CA: are its coordinators of an earlier release?")
+			}
+			file, err := a.contexts()
+			if err != nil {
+				return err
+			}
+			fresh := c.Context
+			fresh.CA = now
+			file.Put(fresh)
+			if err := file.Save(); err != nil {
+				return err
+			}
+			return a.showValue(contextOf(fresh, file), text(fmt.Sprintf("context %s trusts %d CAs of the cluster", fresh.Name, strings.Count(now, "BEGIN CERTIFICATE"))))
 		}),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -39,17 +38,4 @@ func (a *app) logger(o logOptions) (zerolog.Logger, error) {
 		return zerolog.Logger{}, &usageError{fmt.Errorf("unknown log format %q: use json or text", o.format)}
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
-}
-
-// secret takes a secret from a file, else from the environment, where others on the machine cannot see it as they see
-// arguments.
-func (a *app) secret(file, variable string) (string, error) {
-	if file == "" {
-		return a.getenv(variable), nil
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", &usageError{fmt.Errorf("read secret: %w", err)}
-	}
-	return strings.TrimSpace(string(b)), nil
 }

@@ -116,22 +116,28 @@ func (a *app) cordonCommand(verb, summary string, req *tandemv1.CordonNodeReques
 }
 
 func (a *app) nodeRemoveCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "remove NODE",
-		Short:             "Forget a node that is lost; its certificate is refused from then on",
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "remove NODE",
+		Short: "Forget a node that is lost; its certificate is refused from then on",
+		Long: `Forget a node that is lost; its certificate is refused from then on. With --force also one that is alive, such as a machine that
+you cannot log in to: what it runs is placed elsewhere at once, and its agent ends as soon as it hears of it. It still knows the
+gossip key and, if it ran work, the store's keys: replace them with "tandem cluster rotate-gossip-key" and "tandem store rotate".`,
 		Args:              want("NODE"),
 		ValidArgsFunction: a.complete(nodeNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := a.confirm(fmt.Sprintf("Remove node %s? To come back it needs a new join token.", args[0])); err != nil {
 				return err
 			}
-			res, err := c.Nodes.RemoveNode(ctx, connect.NewRequest(&tandemv1.RemoveNodeRequest{Id: args[0], RequestId: newRequestID()}))
+			res, err := c.Nodes.RemoveNode(ctx, connect.NewRequest(&tandemv1.RemoveNodeRequest{Id: args[0], RequestId: newRequestID(), Force: force}))
 			if err != nil {
 				return err
 			}
 			return a.show(res.Msg, text(args[0]+" is removed"))
 		}),
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "also when it is alive: it is shut out at once")
+	return cmd
 }
 
 func (a *app) poolCommand() *cobra.Command {

@@ -95,7 +95,7 @@ Start here:
 		}},
 		{"serve", "Publish and serve:", []*cobra.Command{a.modelCommand(), a.serveCommand(), a.predictCommand()}},
 		{"operate", "Operate:", []*cobra.Command{
-			a.clusterCommand(), a.nodeCommand(), a.poolCommand(), a.eventsCommand(), a.auditCommand(), a.tokenCommand(), a.contextCommand(), a.apiCommand(),
+			a.clusterCommand(), a.nodeCommand(), a.poolCommand(), a.eventsCommand(), a.auditCommand(), a.tokenCommand(), a.storeCommand(), a.contextCommand(), a.apiCommand(),
 		}},
 	}
 	for _, g := range groups {
@@ -105,7 +105,7 @@ Start here:
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(a.versionCommand(), exitCodesTopic(), a.storeCommand())
+	root.AddCommand(a.versionCommand(), exitCodesTopic())
 	return root
 }
 

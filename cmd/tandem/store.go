@@ -9,16 +9,20 @@ import (
 	"tandem.dev/storage/embedded"
 )
 
-// storeCommand is the embedded S3 server as a process of its own, for up. Its keys are in the environment.
+// storeCommand changes how the cluster reaches its store. By itself it is the embedded S3 server as a process of its own, for up, with its
+// keys in the environment.
 func (a *app) storeCommand() *cobra.Command {
 	var cfg embedded.Config
 	cmd := &cobra.Command{
-		Use:    "store",
-		Short:  "Run the embedded S3 server (tandem up does)",
-		Hidden: true,
-		Args:   cobra.NoArgs,
+		Use:   "store",
+		Short: "Change how the cluster reaches its object store",
+		Args:  cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
-			cfg.AccessKey, cfg.SecretKey = a.getenv("TANDEM_STORE_ACCESS_KEY"), a.getenv("TANDEM_STORE_SECRET_KEY")
+			var err error
+			cfg.AccessKey = a.getenv("TANDEM_STORE_ACCESS_KEY")
+			if cfg.SecretKey, err = a.secret("", "TANDEM_STORE_SECRET_KEY"); err != nil {
+				return err
+			}
 			if cfg.AccessKey == "" || len(cfg.SecretKey) < 16 {
 				return &usageError{errors.New("the keys of the store come from the environment: set TANDEM_STORE_ACCESS_KEY, and TANDEM_STORE_SECRET_KEY with 16 characters or more")}
 			}
@@ -32,5 +36,9 @@ func (a *app) storeCommand() *cobra.Command {
 	cmd.Flags().StringVar(&cfg.Dir, "dir", "", "folder of the objects")
 	cmd.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:0", "host:port, on loopback")
 	must(cmd.MarkFlagRequired("dir"))
+	for _, name := range []string{"dir", "listen"} {
+		must(cmd.Flags().MarkHidden(name))
+	}
+	cmd.AddCommand(a.storeRotateCommand())
 	return cmd
 }

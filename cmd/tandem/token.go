@@ -25,12 +25,13 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 	var join bool
 	var ttl time.Duration
 	var uses int32
+	var forever bool
 	cmd := &cobra.Command{
 		Use:   "create [NAME]",
 		Short: "Make a token; its secret is shown this once",
 		Long: `Make a token. Its secret goes to standard output and is shown this once.
 
-For a client (--role admin, user or viewer) it never ends unless --ttl is given; for a node that joins (--join --role
+For a client (--role admin, user or viewer) it ends after 90 days unless --ttl or --no-expiry is given; for a node that joins (--join --role
 worker or coordinator) it ends after an hour and lets one node of that role in until then, or as many as --uses says.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -38,7 +39,12 @@ worker or coordinator) it ends after an hour and lets one node of that role in u
 				role = map[bool]string{false: "user", true: "worker"}[join]
 			}
 			req := &tandemv1.CreateTokenRequest{Role: role, Join: join, TtlSeconds: int64(ttl.Seconds())}
+			if forever {
+				req.TtlSeconds = -1
+			}
 			switch {
+			case forever && (join || ttl != 0):
+				return &usageError{errors.New("--no-expiry is for tokens of clients, without --ttl")}
 			case join && uses == 0:
 				req.Uses = -1
 			case join:
@@ -78,7 +84,8 @@ worker or coordinator) it ends after an hour and lets one node of that role in u
 	cmd.Flags().StringVar(&role, "role", "", "admin, user (the default) or viewer; with --join worker (the default) or coordinator")
 	cmd.Flags().BoolVar(&join, "join", false, "the token lets a node join")
 	cmd.Flags().Int32Var(&uses, "uses", 1, "with --join: how many nodes may join with it; 0: any number")
-	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it is good, such as 24h")
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it is good, such as 24h; by default 2160h (90 days), with --join 1h")
+	cmd.Flags().BoolVar(&forever, "no-expiry", false, "it never ends; revoke it when it is not needed any more")
 	return cmd
 }
 

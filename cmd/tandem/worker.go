@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -31,9 +30,6 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 				return err
 			}
 			if cfg.JoinToken, err = a.secret(tokenFile, "TANDEM_JOIN_TOKEN"); err != nil {
-				return err
-			}
-			if err := os.Unsetenv("TANDEM_JOIN_TOKEN"); err != nil { // engines need not know
 				return err
 			}
 			cfg.DataCache, cfg.LogBudget = cacheMiB<<20, logMiB<<20

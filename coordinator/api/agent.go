@@ -46,6 +46,10 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 		registered, _ := v.Node(node.GetId())
 		now := &tandemv1.SessionResponse{
 			Index: v.Index(), Engines: state.Desired(v, node.GetId()), Coordinators: a.coordinators(), Cordoned: registered.GetCordoned(),
+			KeysVersion: keysVersion(v),
+		}
+		if err := a.openStorage(now.GetEngines()); err != nil {
+			return err
 		}
 		if ids := removedIDs(v); last == nil || !slices.Equal(ids, removed) {
 			removed, now.Removed = ids, &tandemv1.Removed{NodeIds: ids}
@@ -90,7 +94,7 @@ func (a agents) idle(ctx context.Context, index uint64, due time.Time) (beat boo
 }
 
 func sameSession(a, b *tandemv1.SessionResponse) bool {
-	return a.GetCordoned() == b.GetCordoned() && slices.Equal(a.GetCoordinators(), b.GetCoordinators()) &&
+	return a.GetCordoned() == b.GetCordoned() && a.GetKeysVersion() == b.GetKeysVersion() && slices.Equal(a.GetCoordinators(), b.GetCoordinators()) &&
 		slices.EqualFunc(a.GetEngines(), b.GetEngines(), func(x, y *tandemv1.EngineTask) bool { return proto.Equal(x, y) })
 }
 

@@ -99,9 +99,15 @@ type Deps struct {
 	// Members are the nodes that gossip hears of.
 	Members func() []gossip.Member
 	// CA signs those who join.
-	CA *pki.CA
+	CA func() *pki.CA
+	// Seal opens the secrets of the state.
+	Seal *pki.Seal
 	// Self are this coordinator's credentials.
-	Self *identity.Credentials
+	Self *identity.Live
+	// OpenStore opens a store that is to be tried.
+	OpenStore func(*tandemv1.StorageConfig) (storage.Store, error)
+	// Peers calls what coordinators ask of each other, by the host:port of the API port.
+	Peers func(address string) tandemv1connect.PeerServiceClient
 	// Peer calls another coordinator, by the host:port of its API port.
 	Peer func(address string) tandemv1connect.ClusterServiceClient
 	// Audit is where calls are written down.

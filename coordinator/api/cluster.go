@@ -49,7 +49,7 @@ func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.Get
 	alive := a.alive(v)
 	res := &tandemv1.GetClusterResponse{
 		Id: a.deps.Self.Identity.Cluster, AppliedIndex: v.Index(), Version: a.cfg.Version,
-		Level: int32(v.Level()), KnownLevel: schema.Known, Quarantined: v.Quarantined(), //nolint:gosec // one a release
+		Level: int32(v.Level()), KnownLevel: schema.Known, Quarantined: v.Quarantined(), Rotation: rotation(v), //nolint:gosec // one a release
 	}
 	for _, p := range a.deps.Voters.Peers() {
 		said, _ := v.Program(p.ID)
@@ -100,23 +100,28 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 		return nil, err
 	}
 	who := identity.Identity{Cluster: a.deps.Self.Identity.Cluster, Role: token.Role, Node: node}
-	cert, err := a.deps.CA.Sign(who, key, m.GetHosts(), time.Now())
+	cert, err := a.deps.CA().Sign(who, key, m.GetHosts(), time.Now())
 	if err != nil {
 		return nil, err
 	}
 	res := &tandemv1.JoinClusterResponse{
-		NodeId: node, ClusterId: who.Cluster, Certificate: cert, CaCertificate: a.deps.Self.CA.Raw,
-		GossipKey: a.deps.Self.GossipKey, Coordinators: a.coordinators(),
+		NodeId: node, ClusterId: who.Cluster, Certificate: cert, CaCertificate: a.deps.CA().Certificate.Raw,
+		Coordinators: a.coordinators(),
 	}
+	if res.Keys, err = a.keys(a.deps.State.View()); err != nil {
+		return nil, err
+	}
+	res.GossipKey = res.GetKeys().GetGossipKeys()[0]
 	for _, member := range a.deps.Members() {
 		if member.Role == identity.RoleCoordinator {
 			res.Gossip = append(res.Gossip, member.Gossip)
 		}
 	}
 	if token.Role == identity.RoleCoordinator {
-		if res.CaKey, err = a.deps.CA.KeyDER(); err != nil {
+		if res.CaKey, err = a.deps.CA().KeyDER(); err != nil {
 			return nil, err
 		}
+		res.SealKey = a.deps.Seal.Key()
 	}
 	a.deps.Log.Info().Str("node", node).Str("role", string(token.Role)).Str("token", row.GetName()).Msg("node joined")
 	return connect.NewResponse(res), nil

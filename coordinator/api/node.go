@@ -85,7 +85,7 @@ func (a nodes) RemoveNode(ctx context.Context, req *connect.Request[tandemv1.Rem
 		return nil, err
 	}
 	_, _, err = a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
-		Command: &tandemv1.Command_RemoveNode{RemoveNode: &tandemv1.RemoveNode{NodeId: n.GetId()}},
+		Command: &tandemv1.Command_RemoveNode{RemoveNode: &tandemv1.RemoveNode{NodeId: n.GetId(), Force: req.Msg.GetForce()}},
 	})
 	if err != nil {
 		return nil, err

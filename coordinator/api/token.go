@@ -18,7 +18,11 @@ import (
 
 type tokens struct{ *API }
 
-const joinLife = time.Hour
+// How long tokens are good unless their maker says otherwise.
+const (
+	joinLife   = time.Hour
+	clientLife = 90 * 24 * time.Hour
+)
 
 // CreateToken implements TokenService.
 func (a tokens) CreateToken(ctx context.Context, req *connect.Request[tandemv1.CreateTokenRequest]) (*connect.Response[tandemv1.CreateTokenResponse], error) {
@@ -30,11 +34,14 @@ func (a tokens) CreateToken(ctx context.Context, req *connect.Request[tandemv1.C
 	t := &tandemv1.Token{Id: id.New("token"), Name: m.GetName(), Role: m.GetRole(), Join: m.GetJoin()}
 	secret := identity.NewBearerToken()
 	if m.GetJoin() {
-		secret = identity.NewJoinToken(identity.Role(m.GetRole()), a.deps.Self.CA).String()
+		secret = identity.NewJoinToken(identity.Role(m.GetRole()), a.deps.CA().Certificate).String()
 		ttl = or(ttl, joinLife)
 		t.Uses = max(0, or(m.GetUses(), 1))
 	}
 	t.Sha256 = identity.HashToken(secret)
+	if !m.GetJoin() {
+		ttl = or(ttl, clientLife)
+	}
 	if ttl > 0 {
 		t.ExpiresAt = timestamppb.New(time.Now().Add(ttl))
 	}
@@ -57,8 +64,8 @@ func checkToken(m *tandemv1.CreateTokenRequest) error {
 		return invalid("name: " + nameRule)
 	case !slices.Contains(roles, m.GetRole()):
 		return invalid(fmt.Sprintf("role: %q is not known, must be %s", m.GetRole(), oneOfText(roles)))
-	case m.GetTtlSeconds() < 0 || m.GetTtlSeconds() > math.MaxInt32:
-		return invalid("ttl_seconds: must be 0 or more")
+	case m.GetTtlSeconds() < -1 || m.GetTtlSeconds() > math.MaxInt32 || m.GetJoin() && m.GetTtlSeconds() < 0:
+		return invalid("ttl_seconds: must be 0 or more; for a token of a client also -1, which never ends")
 	case !m.GetJoin() && m.GetUses() != 0:
 		return invalid("uses: only a join token counts them")
 	case m.GetUses() < -1:

@@ -89,6 +89,12 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.dropToken(c.DropToken), nil
 	case *tandemv1.Command_ObserveCoordinators:
 		return a.observeCoordinators(c.ObserveCoordinators), nil
+	case *tandemv1.Command_ChangeKeys:
+		return a.changeKeys(c.ChangeKeys), nil
+	case *tandemv1.Command_HoldKeys:
+		return a.holdKeys(c.HoldKeys), nil
+	case *tandemv1.Command_PutStorage:
+		return a.putStorage(c.PutStorage), nil
 	case *tandemv1.Command_AdmitNode:
 		return a.admitNode(c.AdmitNode), nil
 	case *tandemv1.Command_PutRendezvous:

@@ -19,3 +19,21 @@ func (a *applier) createCluster(c *tandemv1.CreateCluster) *tandemv1.Result {
 	a.Put(state.Clone(want))
 	return done(want.GetId())
 }
+
+// putStorage changes how the store is reached.
+func (a *applier) putStorage(c *tandemv1.PutStorage) *tandemv1.Result {
+	old, ok := a.Cluster()
+	want := c.GetStorage()
+	switch {
+	case !ok:
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
+	case want.GetBucket() != old.GetStorage().GetBucket() || want.GetPrefix() != old.GetStorage().GetPrefix():
+		return refuse(invalid, tandemv1.Reason_CODE_STORE_MOVED)
+	}
+	now := state.Clone(old)
+	now.Storage = want
+	a.Put(now)
+	a.record(info, tandemv1.Event_TYPE_STORE_CHANGED, subject{noun: "cluster", id: now.GetId(), name: "store"}, nil,
+		"endpoint", want.GetEndpoint(), "access_key", want.GetAccessKey(), "by", a.actor)
+	return done(now.GetId())
+}

@@ -38,6 +38,7 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	n := state.Clone(seen)
 	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
 	n.Cordoned, n.Draining = old.GetCordoned(), old.GetDraining()
+	n.KeysVersion, n.Authority, n.CertificateExpiresAt = old.GetKeysVersion(), old.GetAuthority(), old.GetCertificateExpiresAt()
 	n.Unreachable = old.GetUnreachable() // what an agent says of itself is no news of the network
 	if seen.GetIncarnation() == old.GetIncarnation() {
 		n.Fault = old.GetFault() // else it is tried again: whoever starts an agent may have mended what was wrong
@@ -157,7 +158,11 @@ func (a *applier) removeNode(c *tandemv1.RemoveNode) *tandemv1.Result {
 		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if n.GetState() != tandemv1.NodeState_NODE_STATE_LOST {
-		return refuse(precondition, tandemv1.Reason_CODE_NODE_ALIVE, "node", nodeName(n))
+		if !c.GetForce() {
+			return refuse(precondition, tandemv1.Reason_CODE_NODE_ALIVE, "node", nodeName(n))
+		}
+		a.takeAway(n, nodeReason(n, tandemv1.Reason_CODE_NODE_REMOVED))
+		n, _ = a.Node(n.GetId())
 	}
 	a.Delete(n)
 	a.Put(&tandemv1.RemovedNode{Id: n.GetId(), Name: n.GetName(), RemovedAt: a.now})

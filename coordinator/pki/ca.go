@@ -47,13 +47,13 @@ func New(cluster string, now time.Time) (*CA, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: "Tandem CA of " + cluster},
+		Subject:               pkix.Name{CommonName: "Tandem CA of " + cluster + ", " + now.UTC().Format(time.DateTime)},
 		NotBefore:             now.Add(-skew),
 		NotAfter:              now.Add(caLife),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		MaxPathLenZero:        true,
+		MaxPathLen:            1, // the CA that follows on it, see Cross
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -79,8 +79,8 @@ func From(cert *x509.Certificate, keyDER []byte) (*CA, error) {
 	return &CA{Certificate: cert, key: key}, nil
 }
 
-// Load reads the CA's key from a coordinator's pki folder.
-func Load(dir string, cert *x509.Certificate) (*CA, error) {
+// Load reads the CA's key from a coordinator's pki folder. It belongs to one of the certificates.
+func Load(dir string, certs ...*x509.Certificate) (*CA, error) {
 	b, err := os.ReadFile(filepath.Join(dir, fileCAKey))
 	if err != nil {
 		return nil, fmt.Errorf("read the CA's key: %w", err)
@@ -89,7 +89,14 @@ func Load(dir string, cert *x509.Certificate) (*CA, error) {
 	if block == nil {
 		return nil, fmt.Errorf("read the CA's key: %s is no PEM file", filepath.Join(dir, fileCAKey))
 	}
-	return From(cert, block.Bytes)
+	err = errors.New("read the CA's key: no CA is trusted")
+	for _, cert := range certs {
+		var ca *CA
+		if ca, err = From(cert, block.Bytes); err == nil {
+			return ca, nil
+		}
+	}
+	return nil, err
 }
 
 // Save writes the CA's key (mode 0600); the certificate is saved with the node's credentials.
@@ -154,11 +161,31 @@ func CheckRequest(csrDER []byte) (crypto.PublicKey, error) {
 	return csr.PublicKey, nil
 }
 
+// Cross signs the key of the CA that follows on this one: who trusts only this one accepts what that one signs. It is of use with a
+// CA that New made; those of the time before may have no other under them.
+func (ca *CA) Cross(next *x509.Certificate) ([]byte, error) {
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	template := *next
+	template.SerialNumber = serial
+	template.MaxPathLen, template.MaxPathLenZero = 0, true
+	if template.NotAfter.After(ca.Certificate.NotAfter) {
+		template.NotAfter = ca.Certificate.NotAfter
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, ca.Certificate, next.PublicKey, ca.key)
+	if err != nil {
+		return nil, fmt.Errorf("sign the next CA's certificate: %w", err)
+	}
+	return der, nil
+}
+
 // Issue makes a key and signs it: the credentials of the coordinator that holds the CA.
 func (ca *CA) Issue(node identity.Identity, hosts []string, gossipKey []byte, now time.Time) (*identity.Credentials, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := identity.NewKey()
 	if err != nil {
-		return nil, fmt.Errorf("make the node's key: %w", err)
+		return nil, err
 	}
 	der, err := ca.Sign(node, key.Public(), hosts, now)
 	if err != nil {

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
@@ -8,9 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -91,6 +94,145 @@ func TestHandshakeByRole(t *testing.T) {
 				t.Errorf("peer is %v %v", id, ok)
 			}
 		})
+	}
+}
+
+// TestYears lets 14 years go by for a coordinator, a worker and a client that knows only the first CA. All look at their certificates
+// each month, as they do while they run; in the sixth year another CA follows. Nobody is ever refused, and the CA outlives its ten years.
+func TestYears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := newCA(t)
+		seal, err := NewSeal(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change, err := Adopted(ca, make([]byte, 32), seal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cluster := &tandemv1.Cluster{Id: "cluster-a", Authorities: change.GetAuthorities(), GossipKeys: change.GetGossipKeys(), KeysVersion: 1}
+		dir := t.TempDir()
+		coordinator := identity.NewLive(filepath.Join(dir, "c"), issue(t, ca, node(identity.RoleCoordinator, "node-1")))
+		worker := identity.NewLive(filepath.Join(dir, "w"), issue(t, ca, node(identity.RoleWorker, "node-2")))
+		pem := coordinator.Get().CAPEM() // what a client has
+		renewed := 0
+		look := func(l *identity.Live) {
+			t.Helper()
+			keys, err := KeysOf(cluster, seal)
+			if err != nil {
+				t.Fatal(err)
+			}
+			signer := ca
+			for _, a := range cluster.GetAuthorities() {
+				if a.GetState() == tandemv1.KeyState_KEY_STATE_ACTIVE {
+					if signer, err = OpenAuthority(a, seal); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			creds := l.Get()
+			leaf, err := creds.Leaf()
+			if err != nil {
+				t.Fatal(err)
+			}
+			certificate, err := signer.Renewed(creds.Identity, leaf, []string{"db1.example", "10.0.0.7"}, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if certificate != nil {
+				renewed++
+			}
+			next := *creds
+			if _, err := next.Take(certificate, keys); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Replace(&next); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := identity.Load(filepath.Join(dir, map[identity.Role]string{identity.RoleCoordinator: "c", identity.RoleWorker: "w"}[l.Identity.Role])); err == nil && !again.Same(&next) {
+				t.Error("what is on the disk is not what is used")
+			}
+		}
+		turn := func(from, to tandemv1.KeyState) {
+			for _, a := range cluster.GetAuthorities() {
+				if a.GetState() == from {
+					a.State = to
+				}
+			}
+		}
+		begin := time.Now()
+		for month := range 14 * 12 {
+			switch month {
+			case 66:
+				next, err := WithNextAuthority(cluster, ca, seal, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				cluster.Authorities = next.GetAuthorities()
+			case 68:
+				turn(tandemv1.KeyState_KEY_STATE_ACTIVE, tandemv1.KeyState_KEY_STATE_FORMER)
+				turn(tandemv1.KeyState_KEY_STATE_NEXT, tandemv1.KeyState_KEY_STATE_ACTIVE)
+			case 80:
+				pem = coordinator.Get().CAPEM() // the client has fetched it
+				cluster.Authorities = WithoutFormer(cluster).GetAuthorities()
+			}
+			if month%2 == 0 { // the two do not look at the same time
+				look(coordinator)
+			}
+			look(worker)
+			if _, err := handshake(t, coordinator.ServerConfig(true), worker.ClientConfig(identity.RoleName(identity.RoleCoordinator))); err != nil {
+				t.Fatalf("month %d: the worker dials: %v", month, err)
+			}
+			if _, err := handshake(t, worker.ServerConfig(true), coordinator.ClientConfig(identity.NodeName("node-2"))); err != nil {
+				t.Fatalf("month %d: the coordinator dials: %v", month, err)
+			}
+			pool := x509.NewCertPool()
+			pool.AppendCertsFromPEM(pem)
+			if _, err := handshake(t, coordinator.ServerConfig(true), &tls.Config{RootCAs: pool, ServerName: "db1.example"}); err != nil {
+				t.Fatalf("month %d: a client dials: %v", month, err)
+			}
+			time.Sleep(365 * 24 * time.Hour / 12) // virtual
+		}
+		if lived := time.Since(begin); lived < caLife || renewed < 8 {
+			t.Errorf("%v and %d certificates are no proof", lived, renewed)
+		}
+	})
+}
+
+// TestSeal: a secret is opened as what it was sealed, with the same key, or not at all.
+func TestSeal(t *testing.T) {
+	dir := t.TempDir()
+	ca := newCA(t)
+	derived, err := LoadSeal(dir, ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := LoadSeal(dir, newCA(t)) // the file counts, whatever the CA is by now
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := LoadSeal(t.TempDir(), ca) // another coordinator of the time before
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := derived.Close([]byte("secret"), "a")
+	if bytes.Contains(sealed, []byte("secret")) {
+		t.Error("the secret can be read")
+	}
+	for name, s := range map[string]*Seal{"the same": derived, "after a restart": again, "another coordinator": elsewhere} {
+		if got, err := s.Open(sealed, "a"); err != nil || string(got) != "secret" {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	other, err := NewSeal(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Open(sealed, "a"); err == nil {
+		t.Error("another key opens it")
+	}
+	if _, err := derived.Open(sealed, "b"); err == nil {
+		t.Error("it is opened as something else")
 	}
 }
 

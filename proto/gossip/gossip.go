@@ -28,8 +28,8 @@ type Config struct {
 	Listen string
 	// Advertise is the host others reach it by, with an optional port; empty: that of Listen.
 	Advertise string
-	// Key encrypts gossip, 32 bytes.
-	Key []byte
+	// Keys are of 32 bytes each: the first to write and read with, the others to read with.
+	Keys [][]byte
 	// Rejoin is the time between attempts to reach the seeds that are not members.
 	Rejoin time.Duration
 }
@@ -59,6 +59,7 @@ type Gossip struct {
 	cfg  Config
 	deps Deps
 	list *memberlist.Memberlist
+	ring *memberlist.Keyring
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each change
@@ -79,8 +80,9 @@ func parseMeta(b []byte) (meta, bool) {
 
 // New binds the port; the ring is joined by Run.
 func New(cfg Config, deps Deps) (*Gossip, error) {
-	if len(cfg.Key) != 32 {
-		return nil, fmt.Errorf("gossip: the key has %d bytes, not 32", len(cfg.Key))
+	ring, err := newRing(cfg.Keys)
+	if err != nil {
+		return nil, err
 	}
 	said, err := json.Marshal(meta{cfg.Role, cfg.Address})
 	if err != nil {
@@ -89,10 +91,10 @@ func New(cfg Config, deps Deps) (*Gossip, error) {
 	if len(said) > memberlist.MetaMaxSize {
 		return nil, fmt.Errorf("gossip: address %q is too long", cfg.Address)
 	}
-	g := &Gossip{cfg: cfg, deps: deps, changed: make(chan struct{})}
+	g := &Gossip{cfg: cfg, deps: deps, ring: ring, changed: make(chan struct{})}
 	mc := memberlist.DefaultLANConfig()
 	mc.Name = cfg.NodeID
-	mc.SecretKey = cfg.Key
+	mc.Keyring = ring
 	mc.Delegate, mc.Events = delegate(said), events{g}
 	mc.Logger = log.New(lines{deps.Log}, "", 0)
 	mc.DeadNodeReclaimTime = time.Second // a node that starts anew may have another port

@@ -16,7 +16,7 @@ import (
 func start(t *testing.T, id string, role identity.Role, key []byte, seeds ...string) (*Gossip, func()) {
 	t.Helper()
 	cfg := DefaultConfig()
-	cfg.NodeID, cfg.Role, cfg.Address, cfg.Key, cfg.Rejoin = id, role, id+":1", key, 100*time.Millisecond
+	cfg.NodeID, cfg.Role, cfg.Address, cfg.Keys, cfg.Rejoin = id, role, id+":1", [][]byte{key}, 100*time.Millisecond
 	g, err := New(cfg, Deps{Seeds: func() []string { return seeds }, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
@@ -85,12 +85,12 @@ func TestAnotherKeyStaysOut(t *testing.T) {
 
 func TestBadConfig(t *testing.T) {
 	for name, change := range map[string]func(*Config){
-		"key":    func(c *Config) { c.Key = c.Key[:16] },
+		"key":    func(c *Config) { c.Keys[0] = c.Keys[0][:16] },
 		"listen": func(c *Config) { c.Listen = "127.0.0.1:x" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := DefaultConfig()
-			cfg.Key = make([]byte, 32)
+			cfg.Keys = [][]byte{make([]byte, 32)}
 			change(&cfg)
 			if g, err := New(cfg, Deps{Log: zerolog.Nop()}); err == nil {
 				_ = g.list.Shutdown()

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -33,6 +34,7 @@ type JoinConfig struct {
 type Joined struct {
 	Credentials *Credentials
 	CAKey       []byte // PKCS #8 DER; only for coordinators
+	SealKey     []byte // 32 bytes; only for coordinators
 }
 
 // NewKey makes the key of a node.
@@ -95,21 +97,23 @@ func ask(ctx context.Context, address string, token JoinToken, req *tandemv1.Joi
 
 // accept checks what came back as if it came from a stranger.
 func accept(res *tandemv1.JoinClusterResponse, key *ecdsa.PrivateKey, token JoinToken) (*Joined, error) {
-	if CAHash(res.GetCaCertificate()) != token.CAHash {
+	c := &Credentials{
+		Key: key, Peers: Peers{Coordinators: res.GetCoordinators(), Gossip: res.GetGossip()},
+	}
+	keys := res.GetKeys()
+	if keys == nil { // a coordinator of the release before
+		keys = &tandemv1.Keys{Authorities: [][]byte{res.GetCaCertificate()}, GossipKeys: [][]byte{res.GetGossipKey()}}
+	}
+	pinned := false
+	for _, der := range keys.GetAuthorities() {
+		pinned = pinned || CAHash(der) == token.CAHash
+	}
+	if !pinned {
 		return nil, ErrPin
 	}
-	ca, err := x509.ParseCertificate(res.GetCaCertificate())
+	leaf, err := c.Take(res.GetCertificate(), keys)
 	if err != nil {
-		return nil, fmt.Errorf("read the CA's certificate: %w", err)
-	}
-	c := &Credentials{
-		CA: ca, Key: key, GossipKey: res.GetGossipKey(),
-		Chain: [][]byte{res.GetCertificate(), ca.Raw},
-		Peers: Peers{Coordinators: res.GetCoordinators(), Gossip: res.GetGossip()},
-	}
-	leaf, err := c.Leaf()
-	if err != nil {
-		return nil, fmt.Errorf("read the node's certificate: %w", err)
+		return nil, err
 	}
 	if !key.PublicKey.Equal(leaf.PublicKey) {
 		return nil, errors.New("the certificate that was signed is not for this node's key")
@@ -122,8 +126,54 @@ func accept(res *tandemv1.JoinClusterResponse, key *ecdsa.PrivateKey, token Join
 	if c.Identity, err = FromCertificate(leaf); err != nil || c.Identity != want {
 		return nil, fmt.Errorf("the certificate that was signed names %v, not %v", c.Identity, want)
 	}
-	if len(c.GossipKey) != 32 {
-		return nil, fmt.Errorf("gossip key has %d bytes, not 32", len(c.GossipKey))
+	return &Joined{Credentials: c, CAKey: res.GetCaKey(), SealKey: res.GetSealKey()}, nil
+}
+
+// Take makes credentials of a certificate (DER; empty: that which they have) and the keys of the cluster. It changes c alone, and
+// nothing when it fails.
+func (c *Credentials) Take(certificate []byte, keys *tandemv1.Keys) (*x509.Certificate, error) {
+	next := *c
+	if len(certificate) == 0 {
+		certificate = c.Chain[0]
 	}
-	return &Joined{Credentials: c, CAKey: res.GetCaKey()}, nil
+	leaf, err := x509.ParseCertificate(certificate)
+	if err != nil {
+		return nil, fmt.Errorf("read the node's certificate: %w", err)
+	}
+	var trusted []*x509.Certificate
+	for _, der := range keys.GetAuthorities() {
+		ca, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("read a CA's certificate: %w", err)
+		}
+		trusted = append(trusted, ca)
+	}
+	if err := next.trust(leaf, trusted); err != nil {
+		return nil, err
+	}
+	next.Chain = [][]byte{certificate, next.CA.Raw}
+	for _, der := range keys.GetCross() {
+		if cross, err := x509.ParseCertificate(der); err == nil && bytes.Equal(cross.RawSubjectPublicKeyInfo, next.CA.RawSubjectPublicKeyInfo) {
+			next.Chain = append(next.Chain, der)
+		}
+	}
+	for _, ca := range next.Also {
+		next.Chain = append(next.Chain, ca.Raw) // for who has pinned it
+	}
+	next.GossipKey, next.GossipOld = nil, nil
+	for i, key := range keys.GetGossipKeys() {
+		switch {
+		case len(key) != 32:
+			return nil, fmt.Errorf("gossip key has %d bytes, not 32", len(key))
+		case i == 0:
+			next.GossipKey = key
+		default:
+			next.GossipOld = append(next.GossipOld, key)
+		}
+	}
+	if next.GossipKey == nil {
+		return nil, errors.New("the cluster has named no gossip key")
+	}
+	*c = next
+	return leaf, nil
 }

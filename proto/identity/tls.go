@@ -10,10 +10,12 @@ import (
 	"time"
 )
 
-// Pool holds the cluster's CA alone.
+// Pool holds the CAs of the cluster alone.
 func (c *Credentials) Pool() *x509.CertPool {
 	p := x509.NewCertPool()
-	p.AddCert(c.CA)
+	for _, ca := range c.Trusted() {
+		p.AddCert(ca)
+	}
 	return p
 }
 
@@ -24,12 +26,15 @@ func (c *Credentials) Certificate() tls.Certificate {
 
 // ClientConfig dials a node that must prove to be verifyName: RoleName(role), or NodeName(node) for one node alone.
 func (c *Credentials) ClientConfig(verifyName string, alpn ...string) *tls.Config {
+	certificate := c.Certificate()
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{c.Certificate()},
-		RootCAs:      c.Pool(),
-		ServerName:   verifyName,
-		NextProtos:   alpn,
+		Certificates: []tls.Certificate{certificate},
+		// Whichever CAs the server names: one that does not trust this node's is to say so, not to take the node for a stranger.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil },
+		RootCAs:              c.Pool(),
+		ServerName:           verifyName,
+		NextProtos:           alpn,
 	}
 }
 
@@ -46,13 +51,14 @@ func (c *Credentials) ServerConfig(optional bool, alpn ...string) *tls.Config {
 		ClientCAs:    c.Pool(),
 		ClientAuth:   auth,
 		NextProtos:   alpn,
+		// A session that is resumed would keep a certificate alive that is not trusted any more.
+		SessionTicketsDisabled: true,
 	}
 }
 
-// HTTPClient calls nodes that prove to be verifyName, over HTTP/2 and without a time limit of its own: calls end with
-// their context, and a connection on which nothing is heard for 15 s is closed.
+// HTTPClient is Live.HTTPClient for credentials that do not change.
 func (c *Credentials) HTTPClient(verifyName string) *http.Client {
-	return &http.Client{Transport: Speak(Transport(c.ClientConfig(verifyName)))}
+	return NewLive("", c).HTTPClient(verifyName)
 }
 
 // CoordinatorsHeader is on what a coordinator answers those it knows: host:port of all coordinators, parted by commas.
@@ -88,13 +94,15 @@ func pinned(caHash string) *tls.Config {
 		// The usual verification needs the CA beforehand; VerifyConnection below does the same with the pinned one.
 		InsecureSkipVerify: true, //nolint:gosec // replaced by VerifyConnection
 		VerifyConnection: func(s tls.ConnectionState) error {
-			roots := x509.NewCertPool()
+			roots, others := x509.NewCertPool(), x509.NewCertPool()
 			for _, c := range s.PeerCertificates {
 				if c.IsCA && CAHash(c.Raw) == caHash {
 					roots.AddCert(c)
+				} else {
+					others.AddCert(c) // the CA that follows on the pinned one, signed by it
 				}
 			}
-			opts := x509.VerifyOptions{Roots: roots, DNSName: RoleName(RoleCoordinator)}
+			opts := x509.VerifyOptions{Roots: roots, Intermediates: others, DNSName: RoleName(RoleCoordinator)}
 			if _, err := s.PeerCertificates[0].Verify(opts); err != nil {
 				return fmt.Errorf("%w (%w)", ErrPin, err)
 			}

@@ -15,9 +15,14 @@ func memberPhrases() map[tandemv1.Event_Type]phrase {
 		},
 		tandemv1.Event_TYPE_COORDINATOR_BACK:  {text: `coordinator {{.name}} at {{.address}} is back`},
 		tandemv1.Event_TYPE_COORDINATOR_LEADS: {text: `coordinator {{.name}} at {{.address}} leads now`},
-		tandemv1.Event_TYPE_TOKEN_CREATED:     {text: `token {{.name}} with role {{.role}} was created` + by},
-		tandemv1.Event_TYPE_TOKEN_REVOKED:     {text: `token {{.name}} was revoked` + by},
-		tandemv1.Event_TYPE_TOKEN_EXPIRED:     {text: `token {{.name}} has ended`},
-		tandemv1.Event_TYPE_TOKEN_USED:        {text: `a {{.role}}, {{.node}}, joins with token {{.name}}`},
+		tandemv1.Event_TYPE_KEY_NEXT:          {text: `a new {{.key}} is handed to all nodes; it is used when all that are alive have it`},
+		tandemv1.Event_TYPE_KEY_ACTIVE:        {text: `the new {{.key}} is used from now on`},
+		tandemv1.Event_TYPE_KEY_REMOVED:       {text: `the former {{.key}} is not valid any more`},
+		tandemv1.Event_TYPE_STORE_CHANGED:     {text: `the store is reached at {{.endpoint}} with access key {{.access_key}} from now on, as {{or .by "a user"}} asked`},
+
+		tandemv1.Event_TYPE_TOKEN_CREATED: {text: `token {{.name}} with role {{.role}} was created` + by},
+		tandemv1.Event_TYPE_TOKEN_REVOKED: {text: `token {{.name}} was revoked` + by},
+		tandemv1.Event_TYPE_TOKEN_EXPIRED: {text: `token {{.name}} has ended`},
+		tandemv1.Event_TYPE_TOKEN_USED:    {text: `a {{.role}}, {{.node}}, joins with token {{.name}}`},
 	}
 }

@@ -40,15 +40,21 @@ func generalPhrases() map[tandemv1.Reason_Code]phrase {
 // nodePhrases are the texts of nodes.
 func nodePhrases() map[tandemv1.Reason_Code]phrase {
 	return map[tandemv1.Reason_Code]phrase{
-		tandemv1.Reason_CODE_NODE_LOST:        {text: `node {{.node}} was lost`},
-		tandemv1.Reason_CODE_AGENT_STOPPED:    {text: `the agent of node {{.node}} was stopped`},
-		tandemv1.Reason_CODE_AGENT_RESTARTED:  {text: `the agent of node {{.node}} was started again`},
-		tandemv1.Reason_CODE_NODE_ALIVE:       {text: `node {{.node}} is alive; stop its agent, wait until the node is lost, then remove it`},
+		tandemv1.Reason_CODE_NODE_LOST:       {text: `node {{.node}} was lost`},
+		tandemv1.Reason_CODE_AGENT_STOPPED:   {text: `the agent of node {{.node}} was stopped`},
+		tandemv1.Reason_CODE_AGENT_RESTARTED: {text: `the agent of node {{.node}} was started again`},
+		tandemv1.Reason_CODE_NODE_ALIVE: {
+			text: `node {{.node}} is alive; stop its agent, wait until the node is lost, then remove it`,
+			cli:  `a machine that you cannot log in to is shut out with: tandem node remove --force {{.node}}`,
+		},
 		tandemv1.Reason_CODE_NODE_INCARNATION: {text: `node {{.node}} is at incarnation {{.current}}, not {{.given}}; end this session`},
 		tandemv1.Reason_CODE_NODE_REMOVED: {
 			text: `node {{.node}} was removed from the cluster: to use the machine again, empty the data folder of its agent and join with a new token`,
 			cli:  `make one with: tandem token create --join --role worker`,
 		},
+		tandemv1.Reason_CODE_KEYS_CHANGED: {text: `the keys of the cluster are at version {{.current}}, not {{.given}}; look at them and try again`},
+		tandemv1.Reason_CODE_KEYS_INVALID: {text: `of the CAs, and of the gossip keys, exactly one must be active`},
+		tandemv1.Reason_CODE_STORE_MOVED:  {text: `the bucket and the prefix of a cluster stay, for its objects do`},
 		tandemv1.Reason_CODE_TOKEN_ENDED: {
 			text: `the time of join token {{.token}} is over`,
 			cli:  `make a new one with: tandem token create --join --role {{.role}}`,

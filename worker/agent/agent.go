@@ -217,7 +217,7 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 	if err != nil {
 		return nil, err
 	}
-	n := &node{agent: a, creds: creds, me: me, local: local, sandbox: confined, children: child.NewStarter()}
+	n := &node{agent: a, creds: identity.NewLive(a.path("pki"), creds), me: me, local: local, sandbox: confined, children: child.NewStarter()}
 	if err := n.listen(); err != nil {
 		return nil, errors.Join(err, n.close())
 	}

@@ -438,7 +438,7 @@ func TestRing(t *testing.T) {
 	c := newCluster(t)
 	c.open("127.0.0.1:0")
 	cfg := gossip.DefaultConfig()
-	cfg.NodeID, cfg.Role, cfg.Address, cfg.Key = "node-coordinator", identity.RoleCoordinator, c.members[0], make([]byte, 32)
+	cfg.NodeID, cfg.Role, cfg.Address, cfg.Keys = "node-coordinator", identity.RoleCoordinator, c.members[0], [][]byte{make([]byte, 32)}
 	ring, err := gossip.New(cfg, gossip.Deps{Seeds: func() []string { return nil }, Log: zerolog.Nop()})
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -482,7 +482,7 @@ func TestSilentSession(t *testing.T) {
 	defer client.CloseIdleConnections()
 	s := session{
 		node: &tandemv1.Node{Id: "node-1"}, coordinators: newCoordinators(client, c.members), silence: 100 * time.Millisecond,
-		want: func(*tandemv1.SessionResponse) bool { return true }, learned: func([]string) {}, exiles: &exiles{},
+		want: func(*tandemv1.SessionResponse) bool { return true }, keys: func(int64) {}, learned: func([]string) {}, exiles: &exiles{},
 		metrics: newMetrics(), first: make(chan struct{}), log: zerolog.Nop(),
 	}
 	ctx, cancel := context.WithCancel(t.Context())

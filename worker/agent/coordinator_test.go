@@ -50,6 +50,9 @@ type cluster struct {
 	left     int      // reports there were when the agent said that it stops; -1: it has not
 	removed  bool     // the node was removed from the cluster
 	exiles   []string // nodes that were removed
+	renewals []*tandemv1.RenewRequest
+	keys     *tandemv1.Keys // nil: those it began with
+	resign   bool           // the next renewal gives a new certificate
 }
 
 func newCluster(t testing.TB) *cluster {
@@ -261,7 +264,7 @@ func (c *cluster) Session(ctx context.Context, req *connect.Request[tandemv1.Ses
 	defer c.change(func() { c.sessions-- })
 	for {
 		c.mu.Lock()
-		m := &tandemv1.SessionResponse{Index: c.index, Engines: c.desired, Coordinators: c.members, Removed: &tandemv1.Removed{NodeIds: c.exiles}}
+		m := &tandemv1.SessionResponse{Index: c.index, Engines: c.desired, Coordinators: c.members, KeysVersion: c.keys.GetVersion(), Removed: &tandemv1.Removed{NodeIds: c.exiles}}
 		changed, mute, removed := c.changed, c.mute, c.removed
 		c.mu.Unlock()
 		if removed {
@@ -301,6 +304,27 @@ func (c *cluster) Report(_ context.Context, req *connect.Request[tandemv1.Report
 }
 
 // ReportProgress implements AgentService.
+func (c *cluster) Renew(_ context.Context, req *connect.Request[tandemv1.RenewRequest]) (*connect.Response[tandemv1.RenewResponse], error) {
+	c.change(func() { c.renewals = append(c.renewals, req.Msg) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	res := &tandemv1.RenewResponse{Keys: c.keys}
+	if res.Keys == nil {
+		res.Keys = &tandemv1.Keys{Version: 1, Authorities: [][]byte{c.ca.Raw}, GossipKeys: [][]byte{make([]byte, 32)}}
+	}
+	if c.resign {
+		csr, err := x509.ParseCertificateRequest(req.Msg.GetCsr())
+		if err != nil {
+			return nil, err
+		}
+		c.resign = false
+		if res.Certificate, err = c.sign(identity.Identity{Cluster: "cluster-test", Role: identity.RoleWorker, Node: req.Msg.GetNodeId()}, csr.PublicKey); err != nil {
+			return nil, err
+		}
+	}
+	return connect.NewResponse(res), nil
+}
+
 func (c *cluster) ReportProgress(_ context.Context, req *connect.Request[tandemv1.ReportProgressRequest]) (*connect.Response[tandemv1.ReportProgressResponse], error) {
 	c.change(func() { c.progress = append(c.progress, req.Msg.GetProgress()...) })
 	return connect.NewResponse(&tandemv1.ReportProgressResponse{}), nil

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -30,6 +32,7 @@ type counts struct {
 	steps    func() map[string]int64 // by trial
 	parts    func() map[string]*tandemv1.StepTime
 	session  func() bool
+	expires  func() time.Time // the node's certificate
 }
 
 func newMetrics() *metrics {
@@ -68,6 +71,8 @@ func (m *metrics) observe(c counts) {
 		func() float64 { steps, _ := c.progress(); return steps })
 	gauge("samples_per_second", "Rows a second, over the trials with ranks here (of all their ranks).",
 		func() float64 { _, samples := c.progress(); return samples })
+	gauge("certificate_expiry_timestamp_seconds", "When the node's certificate ends, in seconds since 1970.",
+		func() float64 { return float64(c.expires().Unix()) })
 	gauge("connected", "1 while a session with a coordinator is open.", func() float64 {
 		if c.session() {
 			return 1

@@ -24,7 +24,7 @@ import (
 // node is a running agent: its parts and their sockets.
 type node struct {
 	agent *Agent
-	creds *identity.Credentials
+	creds *identity.Live
 	me    *tandemv1.Node
 	local *rotatingFile
 	// sandbox is what all engines are confined by.
@@ -42,6 +42,7 @@ type node struct {
 	reporter   *reporter
 	progress   *progress
 	session    *session
+	renewer    *renewer
 	server     *server
 	host       *host
 	tunnel     *tunnel.Tunnel
@@ -61,8 +62,8 @@ func (n *node) listen() (err error) {
 	n.me.Address = net.JoinHostPort(cfg.advertiseHost(), port)
 	gc := gossip.DefaultConfig()
 	gc.NodeID, gc.Role, gc.Address = n.me.GetId(), identity.RoleWorker, n.me.GetAddress()
-	gc.Listen, gc.Key, gc.Advertise = cfg.GossipListen, n.creds.GossipKey, cfg.AdvertiseHost
-	seeds := n.creds.Peers.Gossip
+	gc.Listen, gc.Keys, gc.Advertise = cfg.GossipListen, n.creds.Get().GossipKeys(), cfg.AdvertiseHost
+	seeds := n.creds.Get().Peers.Gossip
 	n.gossip, err = gossip.New(gc, gossip.Deps{Seeds: func() []string { return seeds }, Log: n.agent.deps.Log})
 	if err != nil {
 		return err
@@ -88,7 +89,7 @@ func (n *node) close() error {
 func (n *node) wire(binary, sockets, network string) {
 	a, cfg, log := n.agent, n.agent.cfg, n.agent.deps.Log
 	n.client = n.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
-	known := newCoordinators(n.client, append(append([]string(nil), cfg.Join...), n.creds.Peers.Coordinators...))
+	known := newCoordinators(n.client, append(append([]string(nil), cfg.Join...), n.creds.Get().Peers.Coordinators...))
 	n.reports = newReportQueue(reportLimit)
 	n.logs = &logs{
 		node: n.me.GetId(), local: n.local, open: a.deps.OpenStore, every: cfg.LogFlush, budget: cfg.LogBudget, now: time.Now,
@@ -108,8 +109,9 @@ func (n *node) wire(binary, sockets, network string) {
 	}
 	n.progress = newProgress(cfg.ProgressInterval, known.progress, n.supervisor.trials)
 	removed := &exiles{}
+	n.renewer = newRenewer(n.creds, n.gossip, known, log)
 	n.session = &session{
-		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, exiles: removed, silence: longestSilence,
+		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, exiles: removed, keys: n.renewer.heard, silence: longestSilence,
 		log: log, metrics: a.metrics, first: a.ready,
 	}
 	n.tunnel = tunnel.New(
@@ -121,7 +123,7 @@ func (n *node) wire(binary, sockets, network string) {
 	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, n.tunnel, log)
 	a.metrics.observe(counts{
 		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,
-		progress: n.progress.speed, steps: n.progress.steps, parts: n.progress.parts, session: n.session.open.Load,
+		progress: n.progress.speed, steps: n.progress.steps, parts: n.progress.parts, session: n.session.open.Load, expires: n.renewer.expires,
 	})
 }
 
@@ -148,7 +150,7 @@ func (n *node) health() error {
 
 // remember keeps a new list of coordinators for the next start.
 func (n *node) remember(coordinators []string) {
-	peers := n.creds.Peers
+	peers := n.creds.Get().Peers
 	peers.Coordinators = coordinators
 	seen := map[string]bool{}
 	var ports []string
@@ -182,6 +184,7 @@ func (n *node) run(ctx context.Context) error {
 	parts.Go(func() error { return n.supervisor.run(partsCtx) })
 	parts.Go(func() error { return n.session.run(sessions) })
 	parts.Go(func() error { return n.reporter.run(partsCtx) })
+	parts.Go(func() error { return n.renewer.run(partsCtx) })
 	parts.Go(func() error { return n.progress.run(partsCtx) })
 	parts.Go(func() error { return n.gossip.Run(partsCtx) })
 	parts.Go(func() error { return n.serveEngines(partsCtx) })

@@ -36,6 +36,7 @@ func TestServer(t *testing.T) {
 	worker := client(c.credentials(identity.RoleWorker, "node-2"))
 	anyone := &http.Client{Transport: identity.Transport(c.creds.ClientConfig(identity.NodeName("node-1")))}
 	anyone.Transport.(*http.Transport).TLSClientConfig.Certificates = nil
+	anyone.Transport.(*http.Transport).TLSClientConfig.GetClientCertificate = nil
 	t.Cleanup(anyone.CloseIdleConnections)
 
 	agentAnswer := ""

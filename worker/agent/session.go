@@ -24,7 +24,8 @@ type session struct {
 	want         func(*tandemv1.SessionResponse) bool
 	learned      func(coordinators []string) // the list has changed
 	exiles       *exiles
-	silence      time.Duration // a session that says nothing for so long is given up
+	keys         func(version int64) // keys_version of the cluster
+	silence      time.Duration       // a session that says nothing for so long is given up
 	log          zerolog.Logger
 	metrics      *metrics
 
@@ -105,6 +106,7 @@ func (s *session) take(m *tandemv1.SessionResponse, first bool) {
 	if r := m.GetRemoved(); r != nil {
 		s.exiles.put(r.GetNodeIds())
 	}
+	s.keys(m.GetKeysVersion())
 	if s.coordinators.learn(m.GetCoordinators()) {
 		s.learned(m.GetCoordinators())
 	}

@@ -79,7 +79,9 @@ type SessionResponse struct {
 	// No new work comes to the node: an engine whose task is over has none to wait for.
 	Cordoned bool `protobuf:"varint,4,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
 	// Who was removed from the cluster; not set: as before. The first message of a session has it.
-	Removed       *Removed `protobuf:"bytes,6,opt,name=removed,proto3" json:"removed,omitempty"`
+	Removed *Removed `protobuf:"bytes,6,opt,name=removed,proto3" json:"removed,omitempty"`
+	// keys_version of the cluster: a node that holds another one calls Renew.
+	KeysVersion   int64 `protobuf:"varint,5,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -147,6 +149,13 @@ func (x *SessionResponse) GetRemoved() *Removed {
 		return x.Removed
 	}
 	return nil
+}
+
+func (x *SessionResponse) GetKeysVersion() int64 {
+	if x != nil {
+		return x.KeysVersion
+	}
+	return 0
 }
 
 // Removed are the nodes and coordinators whose certificates are refused.
@@ -636,19 +645,148 @@ func (x *RendezvousGetResponse) GetValue() []byte {
 	return nil
 }
 
+// RenewRequest says what a node holds.
+type RenewRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Its certificate, DER.
+	Certificate []byte `protobuf:"bytes,2,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// PKCS #10 certificate request for the same key, DER.
+	Csr []byte `protobuf:"bytes,3,opt,name=csr,proto3" json:"csr,omitempty"`
+	// keys_version that it holds.
+	Version       int64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewRequest) Reset() {
+	*x = RenewRequest{}
+	mi := &file_tandem_v1_agent_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewRequest) ProtoMessage() {}
+
+func (x *RenewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_agent_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
+func (*RenewRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RenewRequest) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *RenewRequest) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// RenewResponse says what it should hold.
+type RenewResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its new certificate, DER; empty when the one it has is good.
+	Certificate []byte `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// What it trusts and gossips with.
+	Keys          *Keys `protobuf:"bytes,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewResponse) Reset() {
+	*x = RenewResponse{}
+	mi := &file_tandem_v1_agent_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewResponse) ProtoMessage() {}
+
+func (x *RenewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_agent_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
+func (*RenewResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RenewResponse) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *RenewResponse) GetKeys() *Keys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 var File_tandem_v1_agent_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x16tandem/v1/engine.proto\x1a\x15tandem/v1/limit.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
+	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x17tandem/v1/cluster.proto\x1a\x16tandem/v1/engine.proto\x1a\x15tandem/v1/limit.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
 	"\x0eSessionRequest\x12#\n" +
-	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\xc6\x01\n" +
+	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\xe9\x01\n" +
 	"\x0fSessionResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12/\n" +
 	"\aengines\x18\x02 \x03(\v2\x15.tandem.v1.EngineTaskR\aengines\x12\"\n" +
 	"\fcoordinators\x18\x03 \x03(\tR\fcoordinators\x12\x1a\n" +
 	"\bcordoned\x18\x04 \x01(\bR\bcordoned\x12,\n" +
-	"\aremoved\x18\x06 \x01(\v2\x12.tandem.v1.RemovedR\aremoved\"$\n" +
+	"\aremoved\x18\x06 \x01(\v2\x12.tandem.v1.RemovedR\aremoved\x12!\n" +
+	"\fkeys_version\x18\x05 \x01(\x03R\vkeysVersion\"$\n" +
 	"\aRemoved\x12\x19\n" +
 	"\bnode_ids\x18\x01 \x03(\tR\anodeIds\"\x97\x01\n" +
 	"\rReportRequest\x12\x17\n" +
@@ -678,13 +816,22 @@ const file_tandem_v1_agent_proto_rawDesc = "" +
 	"generation\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\"-\n" +
 	"\x15RendezvousGetResponse\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\fR\x05value2\xae\x03\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\"u\n" +
+	"\fRenewRequest\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
+	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12\x10\n" +
+	"\x03csr\x18\x03 \x01(\fR\x03csr\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x03R\aversion\"V\n" +
+	"\rRenewResponse\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12#\n" +
+	"\x04keys\x18\x02 \x01(\v2\x0f.tandem.v1.KeysR\x04keys2\xf0\x03\n" +
 	"\fAgentService\x12H\n" +
 	"\aSession\x12\x19.tandem.v1.SessionRequest\x1a\x1a.tandem.v1.SessionResponse\"\x04\xa0\xbb\x18\x050\x01\x12C\n" +
 	"\x06Report\x12\x18.tandem.v1.ReportRequest\x1a\x19.tandem.v1.ReportResponse\"\x04\xa0\xbb\x18\x05\x12[\n" +
 	"\x0eReportProgress\x12 .tandem.v1.ReportProgressRequest\x1a!.tandem.v1.ReportProgressResponse\"\x04\xa0\xbb\x18\x05\x12X\n" +
 	"\rRendezvousSet\x12\x1f.tandem.v1.RendezvousSetRequest\x1a .tandem.v1.RendezvousSetResponse\"\x04\xa0\xbb\x18\x05\x12X\n" +
-	"\rRendezvousGet\x12\x1f.tandem.v1.RendezvousGetRequest\x1a .tandem.v1.RendezvousGetResponse\"\x04\xa0\xbb\x18\x05B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\rRendezvousGet\x12\x1f.tandem.v1.RendezvousGetRequest\x1a .tandem.v1.RendezvousGetResponse\"\x04\xa0\xbb\x18\x05\x12@\n" +
+	"\x05Renew\x12\x17.tandem.v1.RenewRequest\x1a\x18.tandem.v1.RenewResponse\"\x04\xa0\xbb\x18\x05B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_agent_proto_rawDescOnce sync.Once
@@ -698,7 +845,7 @@ func file_tandem_v1_agent_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_agent_proto_rawDescData
 }
 
-var file_tandem_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_tandem_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_tandem_v1_agent_proto_goTypes = []any{
 	(*SessionRequest)(nil),         // 0: tandem.v1.SessionRequest
 	(*SessionResponse)(nil),        // 1: tandem.v1.SessionResponse
@@ -711,32 +858,38 @@ var file_tandem_v1_agent_proto_goTypes = []any{
 	(*RendezvousSetResponse)(nil),  // 8: tandem.v1.RendezvousSetResponse
 	(*RendezvousGetRequest)(nil),   // 9: tandem.v1.RendezvousGetRequest
 	(*RendezvousGetResponse)(nil),  // 10: tandem.v1.RendezvousGetResponse
-	(*Node)(nil),                   // 11: tandem.v1.Node
-	(*EngineTask)(nil),             // 12: tandem.v1.EngineTask
-	(*EngineReport)(nil),           // 13: tandem.v1.EngineReport
-	(*Progress)(nil),               // 14: tandem.v1.Progress
+	(*RenewRequest)(nil),           // 11: tandem.v1.RenewRequest
+	(*RenewResponse)(nil),          // 12: tandem.v1.RenewResponse
+	(*Node)(nil),                   // 13: tandem.v1.Node
+	(*EngineTask)(nil),             // 14: tandem.v1.EngineTask
+	(*EngineReport)(nil),           // 15: tandem.v1.EngineReport
+	(*Progress)(nil),               // 16: tandem.v1.Progress
+	(*Keys)(nil),                   // 17: tandem.v1.Keys
 }
 var file_tandem_v1_agent_proto_depIdxs = []int32{
-	11, // 0: tandem.v1.SessionRequest.node:type_name -> tandem.v1.Node
-	12, // 1: tandem.v1.SessionResponse.engines:type_name -> tandem.v1.EngineTask
+	13, // 0: tandem.v1.SessionRequest.node:type_name -> tandem.v1.Node
+	14, // 1: tandem.v1.SessionResponse.engines:type_name -> tandem.v1.EngineTask
 	2,  // 2: tandem.v1.SessionResponse.removed:type_name -> tandem.v1.Removed
-	13, // 3: tandem.v1.ReportRequest.reports:type_name -> tandem.v1.EngineReport
-	14, // 4: tandem.v1.ReportProgressRequest.progress:type_name -> tandem.v1.Progress
-	0,  // 5: tandem.v1.AgentService.Session:input_type -> tandem.v1.SessionRequest
-	3,  // 6: tandem.v1.AgentService.Report:input_type -> tandem.v1.ReportRequest
-	5,  // 7: tandem.v1.AgentService.ReportProgress:input_type -> tandem.v1.ReportProgressRequest
-	7,  // 8: tandem.v1.AgentService.RendezvousSet:input_type -> tandem.v1.RendezvousSetRequest
-	9,  // 9: tandem.v1.AgentService.RendezvousGet:input_type -> tandem.v1.RendezvousGetRequest
-	1,  // 10: tandem.v1.AgentService.Session:output_type -> tandem.v1.SessionResponse
-	4,  // 11: tandem.v1.AgentService.Report:output_type -> tandem.v1.ReportResponse
-	6,  // 12: tandem.v1.AgentService.ReportProgress:output_type -> tandem.v1.ReportProgressResponse
-	8,  // 13: tandem.v1.AgentService.RendezvousSet:output_type -> tandem.v1.RendezvousSetResponse
-	10, // 14: tandem.v1.AgentService.RendezvousGet:output_type -> tandem.v1.RendezvousGetResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	15, // 3: tandem.v1.ReportRequest.reports:type_name -> tandem.v1.EngineReport
+	16, // 4: tandem.v1.ReportProgressRequest.progress:type_name -> tandem.v1.Progress
+	17, // 5: tandem.v1.RenewResponse.keys:type_name -> tandem.v1.Keys
+	0,  // 6: tandem.v1.AgentService.Session:input_type -> tandem.v1.SessionRequest
+	3,  // 7: tandem.v1.AgentService.Report:input_type -> tandem.v1.ReportRequest
+	5,  // 8: tandem.v1.AgentService.ReportProgress:input_type -> tandem.v1.ReportProgressRequest
+	7,  // 9: tandem.v1.AgentService.RendezvousSet:input_type -> tandem.v1.RendezvousSetRequest
+	9,  // 10: tandem.v1.AgentService.RendezvousGet:input_type -> tandem.v1.RendezvousGetRequest
+	11, // 11: tandem.v1.AgentService.Renew:input_type -> tandem.v1.RenewRequest
+	1,  // 12: tandem.v1.AgentService.Session:output_type -> tandem.v1.SessionResponse
+	4,  // 13: tandem.v1.AgentService.Report:output_type -> tandem.v1.ReportResponse
+	6,  // 14: tandem.v1.AgentService.ReportProgress:output_type -> tandem.v1.ReportProgressResponse
+	8,  // 15: tandem.v1.AgentService.RendezvousSet:output_type -> tandem.v1.RendezvousSetResponse
+	10, // 16: tandem.v1.AgentService.RendezvousGet:output_type -> tandem.v1.RendezvousGetResponse
+	12, // 17: tandem.v1.AgentService.Renew:output_type -> tandem.v1.RenewResponse
+	12, // [12:18] is the sub-list for method output_type
+	6,  // [6:12] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_agent_proto_init() }
@@ -744,6 +897,7 @@ func file_tandem_v1_agent_proto_init() {
 	if File_tandem_v1_agent_proto != nil {
 		return
 	}
+	file_tandem_v1_cluster_proto_init()
 	file_tandem_v1_engine_proto_init()
 	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_node_proto_init()
@@ -755,7 +909,7 @@ func file_tandem_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_agent_proto_rawDesc), len(file_tandem_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

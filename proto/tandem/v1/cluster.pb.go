@@ -23,6 +23,335 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// KeyState is the part that a key has while one follows on another.
+type KeyState int32
+
+const (
+	// No state was given.
+	KeyState_KEY_STATE_UNSPECIFIED KeyState = 0
+	// Nodes learn to trust it, or to read with it; nothing is signed or written with it yet.
+	KeyState_KEY_STATE_NEXT KeyState = 1
+	// Certificates are signed, or gossip is written, with it.
+	KeyState_KEY_STATE_ACTIVE KeyState = 2
+	// Nodes still trust it, or read with it; nothing is signed or written with it any more.
+	KeyState_KEY_STATE_FORMER KeyState = 3
+)
+
+// Enum value maps for KeyState.
+var (
+	KeyState_name = map[int32]string{
+		0: "KEY_STATE_UNSPECIFIED",
+		1: "KEY_STATE_NEXT",
+		2: "KEY_STATE_ACTIVE",
+		3: "KEY_STATE_FORMER",
+	}
+	KeyState_value = map[string]int32{
+		"KEY_STATE_UNSPECIFIED": 0,
+		"KEY_STATE_NEXT":        1,
+		"KEY_STATE_ACTIVE":      2,
+		"KEY_STATE_FORMER":      3,
+	}
+)
+
+func (x KeyState) Enum() *KeyState {
+	p := new(KeyState)
+	*p = x
+	return p
+}
+
+func (x KeyState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KeyState) Descriptor() protoreflect.EnumDescriptor {
+	return file_tandem_v1_cluster_proto_enumTypes[0].Descriptor()
+}
+
+func (KeyState) Type() protoreflect.EnumType {
+	return &file_tandem_v1_cluster_proto_enumTypes[0]
+}
+
+func (x KeyState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KeyState.Descriptor instead.
+func (KeyState) EnumDescriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{0}
+}
+
+// RotatedKey is a key of the cluster that can be replaced while it runs.
+type RotatedKey int32
+
+const (
+	// No key was named.
+	RotatedKey_ROTATED_KEY_UNSPECIFIED RotatedKey = 0
+	// The CA.
+	RotatedKey_ROTATED_KEY_AUTHORITY RotatedKey = 1
+	// The key that encrypts gossip.
+	RotatedKey_ROTATED_KEY_GOSSIP RotatedKey = 2
+)
+
+// Enum value maps for RotatedKey.
+var (
+	RotatedKey_name = map[int32]string{
+		0: "ROTATED_KEY_UNSPECIFIED",
+		1: "ROTATED_KEY_AUTHORITY",
+		2: "ROTATED_KEY_GOSSIP",
+	}
+	RotatedKey_value = map[string]int32{
+		"ROTATED_KEY_UNSPECIFIED": 0,
+		"ROTATED_KEY_AUTHORITY":   1,
+		"ROTATED_KEY_GOSSIP":      2,
+	}
+)
+
+func (x RotatedKey) Enum() *RotatedKey {
+	p := new(RotatedKey)
+	*p = x
+	return p
+}
+
+func (x RotatedKey) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RotatedKey) Descriptor() protoreflect.EnumDescriptor {
+	return file_tandem_v1_cluster_proto_enumTypes[1].Descriptor()
+}
+
+func (RotatedKey) Type() protoreflect.EnumType {
+	return &file_tandem_v1_cluster_proto_enumTypes[1]
+}
+
+func (x RotatedKey) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RotatedKey.Descriptor instead.
+func (RotatedKey) EnumDescriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+// Authority is a CA of the cluster.
+type Authority struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its certificate, DER.
+	Certificate []byte `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// Its key, PKCS #8 DER, sealed with the key that only coordinators have.
+	SealedKey []byte `protobuf:"bytes,2,opt,name=sealed_key,json=sealedKey,proto3" json:"sealed_key,omitempty"`
+	// Certificate for the same key signed by the CA before it, DER: who trusts only that one accepts what this one signs.
+	CrossCertificate []byte `protobuf:"bytes,3,opt,name=cross_certificate,json=crossCertificate,proto3" json:"cross_certificate,omitempty"`
+	// Its part.
+	State KeyState `protobuf:"varint,4,opt,name=state,proto3,enum=tandem.v1.KeyState" json:"state,omitempty"`
+	// keys_version with which its part began.
+	Since         int64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Authority) Reset() {
+	*x = Authority{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Authority) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Authority) ProtoMessage() {}
+
+func (x *Authority) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Authority.ProtoReflect.Descriptor instead.
+func (*Authority) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Authority) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *Authority) GetSealedKey() []byte {
+	if x != nil {
+		return x.SealedKey
+	}
+	return nil
+}
+
+func (x *Authority) GetCrossCertificate() []byte {
+	if x != nil {
+		return x.CrossCertificate
+	}
+	return nil
+}
+
+func (x *Authority) GetState() KeyState {
+	if x != nil {
+		return x.State
+	}
+	return KeyState_KEY_STATE_UNSPECIFIED
+}
+
+func (x *Authority) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// GossipKey encrypts gossip.
+type GossipKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key, sealed.
+	Sealed []byte `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Its part.
+	State KeyState `protobuf:"varint,2,opt,name=state,proto3,enum=tandem.v1.KeyState" json:"state,omitempty"`
+	// keys_version with which its part began.
+	Since         int64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GossipKey) Reset() {
+	*x = GossipKey{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GossipKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GossipKey) ProtoMessage() {}
+
+func (x *GossipKey) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GossipKey.ProtoReflect.Descriptor instead.
+func (*GossipKey) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GossipKey) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *GossipKey) GetState() KeyState {
+	if x != nil {
+		return x.State
+	}
+	return KeyState_KEY_STATE_UNSPECIFIED
+}
+
+func (x *GossipKey) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// Keys are what a node trusts and gossips with.
+type Keys struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Increases with each change.
+	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Certificates of the CAs to trust, DER; the first signs.
+	Authorities [][]byte `protobuf:"bytes,2,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	// Certificates that lead from a CA to one before it, DER.
+	Cross [][]byte `protobuf:"bytes,3,rep,name=cross,proto3" json:"cross,omitempty"`
+	// Keys of gossip, 32 bytes each: the first to write and read with, the others to read with.
+	GossipKeys    [][]byte `protobuf:"bytes,4,rep,name=gossip_keys,json=gossipKeys,proto3" json:"gossip_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Keys) Reset() {
+	*x = Keys{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Keys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Keys) ProtoMessage() {}
+
+func (x *Keys) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Keys.ProtoReflect.Descriptor instead.
+func (*Keys) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Keys) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Keys) GetAuthorities() [][]byte {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+func (x *Keys) GetCross() [][]byte {
+	if x != nil {
+		return x.Cross
+	}
+	return nil
+}
+
+func (x *Keys) GetGossipKeys() [][]byte {
+	if x != nil {
+		return x.GossipKeys
+	}
+	return nil
+}
+
 // Cluster is what all nodes share. It is written once, by the first coordinator.
 type Cluster struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -33,14 +362,20 @@ type Cluster struct {
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,3,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
 	// Feature level: what came with a higher one is not written yet. 0 stands for 1.
-	Level         int32 `protobuf:"varint,4,opt,name=level,proto3" json:"level,omitempty"`
+	Level int32 `protobuf:"varint,4,opt,name=level,proto3" json:"level,omitempty"`
+	// The CAs that nodes trust, oldest first; one is active.
+	Authorities []*Authority `protobuf:"bytes,20,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	// The keys of gossip, oldest first; one is active.
+	GossipKeys []*GossipKey `protobuf:"bytes,21,rep,name=gossip_keys,json=gossipKeys,proto3" json:"gossip_keys,omitempty"`
+	// Increases with each change of these two.
+	KeysVersion   int64 `protobuf:"varint,22,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[0]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -52,7 +387,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[0]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -65,7 +400,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{0}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Cluster) GetId() string {
@@ -96,6 +431,27 @@ func (x *Cluster) GetLevel() int32 {
 	return 0
 }
 
+func (x *Cluster) GetAuthorities() []*Authority {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+func (x *Cluster) GetGossipKeys() []*GossipKey {
+	if x != nil {
+		return x.GossipKeys
+	}
+	return nil
+}
+
+func (x *Cluster) GetKeysVersion() int64 {
+	if x != nil {
+		return x.KeysVersion
+	}
+	return 0
+}
+
 // Program is what a coordinator has said of its program.
 type Program struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -113,7 +469,7 @@ type Program struct {
 
 func (x *Program) Reset() {
 	*x = Program{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[1]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -125,7 +481,7 @@ func (x *Program) String() string {
 func (*Program) ProtoMessage() {}
 
 func (x *Program) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[1]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -138,7 +494,7 @@ func (x *Program) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Program.ProtoReflect.Descriptor instead.
 func (*Program) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{1}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Program) GetId() string {
@@ -188,7 +544,7 @@ type QuarantinedEntry struct {
 
 func (x *QuarantinedEntry) Reset() {
 	*x = QuarantinedEntry{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[2]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -200,7 +556,7 @@ func (x *QuarantinedEntry) String() string {
 func (*QuarantinedEntry) ProtoMessage() {}
 
 func (x *QuarantinedEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[2]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -213,7 +569,7 @@ func (x *QuarantinedEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantinedEntry.ProtoReflect.Descriptor instead.
 func (*QuarantinedEntry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *QuarantinedEntry) GetId() string {
@@ -269,14 +625,16 @@ type StorageConfig struct {
 	// Speak TLS.
 	Tls bool `protobuf:"varint,7,opt,name=tls,proto3" json:"tls,omitempty"`
 	// CA that signed the store's certificate, PEM; empty: the system's.
-	CaPem         string `protobuf:"bytes,8,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CaPem string `protobuf:"bytes,8,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
+	// The secret key as it stands in the log and in snapshots: sealed with the key that only coordinators have.
+	SealedSecretKey []byte `protobuf:"bytes,9,opt,name=sealed_secret_key,json=sealedSecretKey,proto3" json:"sealed_secret_key,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *StorageConfig) Reset() {
 	*x = StorageConfig{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +646,7 @@ func (x *StorageConfig) String() string {
 func (*StorageConfig) ProtoMessage() {}
 
 func (x *StorageConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[3]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,7 +659,7 @@ func (x *StorageConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageConfig.ProtoReflect.Descriptor instead.
 func (*StorageConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StorageConfig) GetEndpoint() string {
@@ -360,6 +718,13 @@ func (x *StorageConfig) GetCaPem() string {
 	return ""
 }
 
+func (x *StorageConfig) GetSealedSecretKey() []byte {
+	if x != nil {
+		return x.SealedSecretKey
+	}
+	return nil
+}
+
 // Peer is one coordinator.
 type Peer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -383,7 +748,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +760,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +773,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Peer) GetId() string {
@@ -477,7 +842,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +854,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +867,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Worker) GetId() string {
@@ -550,13 +915,19 @@ type Coordinator struct {
 	ChangedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,7,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// keys_version that it holds.
+	KeysVersion int64 `protobuf:"varint,8,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
+	// SHA-256 of the certificate of the CA that signed its own, in hexadecimal.
+	Authority string `protobuf:"bytes,9,opt,name=authority,proto3" json:"authority,omitempty"`
+	// When its certificate ends.
+	CertificateExpiresAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Coordinator) Reset() {
 	*x = Coordinator{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +939,7 @@ func (x *Coordinator) String() string {
 func (*Coordinator) ProtoMessage() {}
 
 func (x *Coordinator) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +952,7 @@ func (x *Coordinator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coordinator.ProtoReflect.Descriptor instead.
 func (*Coordinator) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Coordinator) GetId() string {
@@ -633,6 +1004,210 @@ func (x *Coordinator) GetModifiedIndex() uint64 {
 	return 0
 }
 
+func (x *Coordinator) GetKeysVersion() int64 {
+	if x != nil {
+		return x.KeysVersion
+	}
+	return 0
+}
+
+func (x *Coordinator) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *Coordinator) GetCertificateExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateExpiresAt
+	}
+	return nil
+}
+
+// RotateKeysRequest replaces a CA or a gossip key, or ends that.
+type RotateKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is replaced.
+	Key RotatedKey `protobuf:"varint,1,opt,name=key,proto3,enum=tandem.v1.RotatedKey" json:"key,omitempty"`
+	// Stop trusting the former CA. Refused while a node has a certificate of it.
+	Finish bool `protobuf:"varint,2,opt,name=finish,proto3" json:"finish,omitempty"`
+	// Finish all the same: nodes that have no certificate of the new CA yet have to join again.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysRequest) Reset() {
+	*x = RotateKeysRequest{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysRequest) ProtoMessage() {}
+
+func (x *RotateKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeysRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RotateKeysRequest) GetKey() RotatedKey {
+	if x != nil {
+		return x.Key
+	}
+	return RotatedKey_ROTATED_KEY_UNSPECIFIED
+}
+
+func (x *RotateKeysRequest) GetFinish() bool {
+	if x != nil {
+		return x.Finish
+	}
+	return false
+}
+
+func (x *RotateKeysRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// RotateKeysResponse is empty; GetCluster shows how far it is.
+type RotateKeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysResponse) Reset() {
+	*x = RotateKeysResponse{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysResponse) ProtoMessage() {}
+
+func (x *RotateKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeysResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+// Rotation is how far the keys of the cluster are.
+type Rotation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Certificates of the CAs to trust, PEM: what a client needs.
+	CaPem string `protobuf:"bytes,1,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
+	// When the active CA ends.
+	CaExpiresAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=ca_expires_at,json=caExpiresAt,proto3" json:"ca_expires_at,omitempty"`
+	// A CA is being replaced, and its part now.
+	Authority KeyState `protobuf:"varint,3,opt,name=authority,proto3,enum=tandem.v1.KeyState" json:"authority,omitempty"`
+	// A gossip key is being replaced, and its part now.
+	Gossip KeyState `protobuf:"varint,4,opt,name=gossip,proto3,enum=tandem.v1.KeyState" json:"gossip,omitempty"`
+	// Nodes and coordinators that are waited for, by identity.
+	WaitingFor    []string `protobuf:"bytes,5,rep,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rotation) Reset() {
+	*x = Rotation{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rotation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rotation) ProtoMessage() {}
+
+func (x *Rotation) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
+func (*Rotation) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Rotation) GetCaPem() string {
+	if x != nil {
+		return x.CaPem
+	}
+	return ""
+}
+
+func (x *Rotation) GetCaExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CaExpiresAt
+	}
+	return nil
+}
+
+func (x *Rotation) GetAuthority() KeyState {
+	if x != nil {
+		return x.Authority
+	}
+	return KeyState_KEY_STATE_UNSPECIFIED
+}
+
+func (x *Rotation) GetGossip() KeyState {
+	if x != nil {
+		return x.Gossip
+	}
+	return KeyState_KEY_STATE_UNSPECIFIED
+}
+
+func (x *Rotation) GetWaitingFor() []string {
+	if x != nil {
+		return x.WaitingFor
+	}
+	return nil
+}
+
 // GetClusterRequest is empty.
 type GetClusterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -642,7 +1217,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +1229,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +1242,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 // GetClusterResponse describes the cluster.
@@ -688,14 +1263,16 @@ type GetClusterResponse struct {
 	// The programs of its nodes.
 	Workers []*Worker `protobuf:"bytes,7,rep,name=workers,proto3" json:"workers,omitempty"`
 	// Entries of the log that are skipped.
-	Quarantined   []*QuarantinedEntry `protobuf:"bytes,8,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
+	Quarantined []*QuarantinedEntry `protobuf:"bytes,8,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
+	// Its keys, and how far one is that follows on another.
+	Rotation      *Rotation `protobuf:"bytes,20,opt,name=rotation,proto3" json:"rotation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +1284,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +1297,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetClusterResponse) GetId() string {
@@ -779,6 +1356,13 @@ func (x *GetClusterResponse) GetQuarantined() []*QuarantinedEntry {
 	return nil
 }
 
+func (x *GetClusterResponse) GetRotation() *Rotation {
+	if x != nil {
+		return x.Rotation
+	}
+	return nil
+}
+
 // JoinClusterRequest asks for a certificate.
 type JoinClusterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -794,7 +1378,7 @@ type JoinClusterRequest struct {
 
 func (x *JoinClusterRequest) Reset() {
 	*x = JoinClusterRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +1390,7 @@ func (x *JoinClusterRequest) String() string {
 func (*JoinClusterRequest) ProtoMessage() {}
 
 func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +1403,7 @@ func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterRequest.ProtoReflect.Descriptor instead.
 func (*JoinClusterRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JoinClusterRequest) GetToken() string {
@@ -852,23 +1436,27 @@ type JoinClusterResponse struct {
 	ClusterId string `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Certificate of the node, DER.
 	Certificate []byte `protobuf:"bytes,3,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	// Certificate of the CA, DER.
+	// Certificate of the CA that signed the node's, DER; for nodes of the release before keys.
 	CaCertificate []byte `protobuf:"bytes,4,opt,name=ca_certificate,json=caCertificate,proto3" json:"ca_certificate,omitempty"`
 	// Key of the CA, PKCS #8 DER; only for coordinators.
 	CaKey []byte `protobuf:"bytes,5,opt,name=ca_key,json=caKey,proto3" json:"ca_key,omitempty"`
-	// Key that encrypts gossip, 32 bytes.
+	// Key that encrypts gossip, 32 bytes; for nodes of the release before keys.
 	GossipKey []byte `protobuf:"bytes,6,opt,name=gossip_key,json=gossipKey,proto3" json:"gossip_key,omitempty"`
 	// host:port of the coordinators' API ports.
 	Coordinators []string `protobuf:"bytes,7,rep,name=coordinators,proto3" json:"coordinators,omitempty"`
 	// host:port of gossip ports to join.
-	Gossip        []string `protobuf:"bytes,8,rep,name=gossip,proto3" json:"gossip,omitempty"`
+	Gossip []string `protobuf:"bytes,8,rep,name=gossip,proto3" json:"gossip,omitempty"`
+	// What the node trusts and gossips with.
+	Keys *Keys `protobuf:"bytes,9,opt,name=keys,proto3" json:"keys,omitempty"`
+	// Key that secrets in the log are sealed with, 32 bytes; only for coordinators.
+	SealKey       []byte `protobuf:"bytes,10,opt,name=seal_key,json=sealKey,proto3" json:"seal_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinClusterResponse) Reset() {
 	*x = JoinClusterResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +1468,7 @@ func (x *JoinClusterResponse) String() string {
 func (*JoinClusterResponse) ProtoMessage() {}
 
 func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +1481,7 @@ func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterResponse.ProtoReflect.Descriptor instead.
 func (*JoinClusterResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *JoinClusterResponse) GetNodeId() string {
@@ -952,6 +1540,20 @@ func (x *JoinClusterResponse) GetGossip() []string {
 	return nil
 }
 
+func (x *JoinClusterResponse) GetKeys() *Keys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *JoinClusterResponse) GetSealKey() []byte {
+	if x != nil {
+		return x.SealKey
+	}
+	return nil
+}
+
 // AddPeerRequest names a coordinator.
 type AddPeerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -971,7 +1573,7 @@ type AddPeerRequest struct {
 
 func (x *AddPeerRequest) Reset() {
 	*x = AddPeerRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +1585,7 @@ func (x *AddPeerRequest) String() string {
 func (*AddPeerRequest) ProtoMessage() {}
 
 func (x *AddPeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +1598,7 @@ func (x *AddPeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPeerRequest.ProtoReflect.Descriptor instead.
 func (*AddPeerRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AddPeerRequest) GetId() string {
@@ -1043,7 +1645,7 @@ type AddPeerResponse struct {
 
 func (x *AddPeerResponse) Reset() {
 	*x = AddPeerResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1657,7 @@ func (x *AddPeerResponse) String() string {
 func (*AddPeerResponse) ProtoMessage() {}
 
 func (x *AddPeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1670,7 @@ func (x *AddPeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPeerResponse.ProtoReflect.Descriptor instead.
 func (*AddPeerResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 // RemovePeerRequest names a coordinator.
@@ -1082,7 +1684,7 @@ type RemovePeerRequest struct {
 
 func (x *RemovePeerRequest) Reset() {
 	*x = RemovePeerRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1696,7 @@ func (x *RemovePeerRequest) String() string {
 func (*RemovePeerRequest) ProtoMessage() {}
 
 func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1709,7 @@ func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerRequest.ProtoReflect.Descriptor instead.
 func (*RemovePeerRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemovePeerRequest) GetId() string {
@@ -1126,7 +1728,7 @@ type RemovePeerResponse struct {
 
 func (x *RemovePeerResponse) Reset() {
 	*x = RemovePeerResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1740,7 @@ func (x *RemovePeerResponse) String() string {
 func (*RemovePeerResponse) ProtoMessage() {}
 
 func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,19 +1753,177 @@ func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerResponse.ProtoReflect.Descriptor instead.
 func (*RemovePeerResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{20}
+}
+
+// SetStorageRequest says what of the store is to change; what is empty stays. Bucket and prefix stay, for the objects do.
+type SetStorageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host:port.
+	Endpoint string `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// Region.
+	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	// Access key; with it comes a secret key.
+	AccessKey string `protobuf:"bytes,3,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
+	// Secret key.
+	SecretKey string `protobuf:"bytes,4,opt,name=secret_key,json=secretKey,proto3" json:"secret_key,omitempty"`
+	// CA that signed the store's certificate, PEM.
+	CaPem string `protobuf:"bytes,5,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
+	// Speak TLS.
+	Tls *bool `protobuf:"varint,6,opt,name=tls,proto3,oneof" json:"tls,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetStorageRequest) Reset() {
+	*x = SetStorageRequest{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetStorageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetStorageRequest) ProtoMessage() {}
+
+func (x *SetStorageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetStorageRequest.ProtoReflect.Descriptor instead.
+func (*SetStorageRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SetStorageRequest) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *SetStorageRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *SetStorageRequest) GetAccessKey() string {
+	if x != nil {
+		return x.AccessKey
+	}
+	return ""
+}
+
+func (x *SetStorageRequest) GetSecretKey() string {
+	if x != nil {
+		return x.SecretKey
+	}
+	return ""
+}
+
+func (x *SetStorageRequest) GetCaPem() string {
+	if x != nil {
+		return x.CaPem
+	}
+	return ""
+}
+
+func (x *SetStorageRequest) GetTls() bool {
+	if x != nil && x.Tls != nil {
+		return *x.Tls
+	}
+	return false
+}
+
+func (x *SetStorageRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// SetStorageResponse is empty.
+type SetStorageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetStorageResponse) Reset() {
+	*x = SetStorageResponse{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetStorageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetStorageResponse) ProtoMessage() {}
+
+func (x *SetStorageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetStorageResponse.ProtoReflect.Descriptor instead.
+func (*SetStorageResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 var File_tandem_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/audit.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\x8a\x01\n" +
+	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/audit.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xba\x01\n" +
+	"\tAuthority\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x1d\n" +
+	"\n" +
+	"sealed_key\x18\x02 \x01(\fR\tsealedKey\x12+\n" +
+	"\x11cross_certificate\x18\x03 \x01(\fR\x10crossCertificate\x12)\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x13.tandem.v1.KeyStateR\x05state\x12\x14\n" +
+	"\x05since\x18\x05 \x01(\x03R\x05since\"d\n" +
+	"\tGossipKey\x12\x16\n" +
+	"\x06sealed\x18\x01 \x01(\fR\x06sealed\x12)\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x13.tandem.v1.KeyStateR\x05state\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\"y\n" +
+	"\x04Keys\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x03R\aversion\x12 \n" +
+	"\vauthorities\x18\x02 \x03(\fR\vauthorities\x12\x14\n" +
+	"\x05cross\x18\x03 \x03(\fR\x05cross\x12\x1f\n" +
+	"\vgossip_keys\x18\x04 \x03(\fR\n" +
+	"gossipKeys\"\x9c\x02\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\astorage\x18\x02 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\x12%\n" +
 	"\x0emodified_index\x18\x03 \x01(\x04R\rmodifiedIndex\x12\x14\n" +
-	"\x05level\x18\x04 \x01(\x05R\x05level\"p\n" +
+	"\x05level\x18\x04 \x01(\x05R\x05level\x126\n" +
+	"\vauthorities\x18\x14 \x03(\v2\x14.tandem.v1.AuthorityR\vauthorities\x125\n" +
+	"\vgossip_keys\x18\x15 \x03(\v2\x14.tandem.v1.GossipKeyR\n" +
+	"gossipKeys\x12!\n" +
+	"\fkeys_version\x18\x16 \x01(\x03R\vkeysVersion\"p\n" +
 	"\aProgram\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -1174,7 +1934,7 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06sha256\x18\x03 \x01(\tR\x06sha256\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12%\n" +
-	"\x0emodified_index\x18\x05 \x01(\x04R\rmodifiedIndex\"\xda\x01\n" +
+	"\x0emodified_index\x18\x05 \x01(\x04R\rmodifiedIndex\"\x8e\x02\n" +
 	"\rStorageConfig\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x16\n" +
@@ -1184,8 +1944,9 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"access_key\x18\x05 \x01(\tR\taccessKey\x12\x1d\n" +
 	"\n" +
 	"secret_key\x18\x06 \x01(\tR\tsecretKey\x12\x10\n" +
-	"\x03tls\x18\a \x01(\bR\x03tls\x12\x15\n" +
-	"\x06ca_pem\x18\b \x01(\tR\x05caPem\"\xa8\x01\n" +
+	"\x03tls\x18\a \x01(\bR\x03tls\x12\x1d\n" +
+	"\x06ca_pem\x18\b \x01(\tB\x06\xf0\xbb\x18\x80\x80\x04R\x05caPem\x12*\n" +
+	"\x11sealed_secret_key\x18\t \x01(\fR\x0fsealedSecretKey\"\xa8\x01\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -1198,7 +1959,7 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x14\n" +
-	"\x05level\x18\x04 \x01(\x05R\x05level\"\xdd\x01\n" +
+	"\x05level\x18\x04 \x01(\x05R\x05level\"\xf0\x02\n" +
 	"\vCoordinator\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -1207,8 +1968,24 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x06leader\x18\x05 \x01(\bR\x06leader\x129\n" +
 	"\n" +
 	"changed_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12%\n" +
-	"\x0emodified_index\x18\a \x01(\x04R\rmodifiedIndex\"\x13\n" +
-	"\x11GetClusterRequest\"\xad\x02\n" +
+	"\x0emodified_index\x18\a \x01(\x04R\rmodifiedIndex\x12!\n" +
+	"\fkeys_version\x18\b \x01(\x03R\vkeysVersion\x12\x1c\n" +
+	"\tauthority\x18\t \x01(\tR\tauthority\x12P\n" +
+	"\x16certificate_expires_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\"j\n" +
+	"\x11RotateKeysRequest\x12'\n" +
+	"\x03key\x18\x01 \x01(\x0e2\x15.tandem.v1.RotatedKeyR\x03key\x12\x16\n" +
+	"\x06finish\x18\x02 \x01(\bR\x06finish\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\x14\n" +
+	"\x12RotateKeysResponse\"\xe2\x01\n" +
+	"\bRotation\x12\x15\n" +
+	"\x06ca_pem\x18\x01 \x01(\tR\x05caPem\x12>\n" +
+	"\rca_expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vcaExpiresAt\x121\n" +
+	"\tauthority\x18\x03 \x01(\x0e2\x13.tandem.v1.KeyStateR\tauthority\x12+\n" +
+	"\x06gossip\x18\x04 \x01(\x0e2\x13.tandem.v1.KeyStateR\x06gossip\x12\x1f\n" +
+	"\vwaiting_for\x18\x05 \x03(\tR\n" +
+	"waitingFor\"\x13\n" +
+	"\x11GetClusterRequest\"\xde\x02\n" +
 	"\x12GetClusterResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x05peers\x18\x02 \x03(\v2\x0f.tandem.v1.PeerR\x05peers\x12#\n" +
@@ -1218,11 +1995,12 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\vknown_level\x18\x06 \x01(\x05R\n" +
 	"knownLevel\x12+\n" +
 	"\aworkers\x18\a \x03(\v2\x11.tandem.v1.WorkerR\aworkers\x12=\n" +
-	"\vquarantined\x18\b \x03(\v2\x1b.tandem.v1.QuarantinedEntryR\vquarantined\"g\n" +
+	"\vquarantined\x18\b \x03(\v2\x1b.tandem.v1.QuarantinedEntryR\vquarantined\x12/\n" +
+	"\brotation\x18\x14 \x01(\v2\x13.tandem.v1.RotationR\brotation\"g\n" +
 	"\x12JoinClusterRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03csr\x18\x02 \x01(\fR\x03csr\x12\x1a\n" +
-	"\x05hosts\x18\x03 \x03(\tB\x04\xf8\xbb\x18\x10R\x05hostsJ\x04\b\x04\x10\x05R\anode_id\"\x88\x02\n" +
+	"\x05hosts\x18\x03 \x03(\tB\x04\xf8\xbb\x18\x10R\x05hostsJ\x04\b\x04\x10\x05R\anode_id\"\xc8\x02\n" +
 	"\x13JoinClusterResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\n" +
@@ -1233,7 +2011,10 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"gossip_key\x18\x06 \x01(\fR\tgossipKey\x12\"\n" +
 	"\fcoordinators\x18\a \x03(\tR\fcoordinators\x12\x16\n" +
-	"\x06gossip\x18\b \x03(\tR\x06gossip\"\x84\x01\n" +
+	"\x06gossip\x18\b \x03(\tR\x06gossip\x12#\n" +
+	"\x04keys\x18\t \x01(\v2\x0f.tandem.v1.KeysR\x04keys\x12\x19\n" +
+	"\bseal_key\x18\n" +
+	" \x01(\fR\asealKey\"\x84\x01\n" +
 	"\x0eAddPeerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
@@ -1243,7 +2024,30 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x0fAddPeerResponse\"#\n" +
 	"\x11RemovePeerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x14\n" +
-	"\x12RemovePeerResponse2\xde\x03\n" +
+	"\x12RemovePeerResponse\"\xe9\x01\n" +
+	"\x11SetStorageRequest\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x1d\n" +
+	"\n" +
+	"access_key\x18\x03 \x01(\tR\taccessKey\x12\x1d\n" +
+	"\n" +
+	"secret_key\x18\x04 \x01(\tR\tsecretKey\x12\x1d\n" +
+	"\x06ca_pem\x18\x05 \x01(\tB\x06\xf0\xbb\x18\x80\x80\x04R\x05caPem\x12\x15\n" +
+	"\x03tls\x18\x06 \x01(\bH\x00R\x03tls\x88\x01\x01\x12$\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestIdB\x06\n" +
+	"\x04_tls\"\x14\n" +
+	"\x12SetStorageResponse*e\n" +
+	"\bKeyState\x12\x19\n" +
+	"\x15KEY_STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eKEY_STATE_NEXT\x10\x01\x12\x14\n" +
+	"\x10KEY_STATE_ACTIVE\x10\x02\x12\x14\n" +
+	"\x10KEY_STATE_FORMER\x10\x03*\\\n" +
+	"\n" +
+	"RotatedKey\x12\x1b\n" +
+	"\x17ROTATED_KEY_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15ROTATED_KEY_AUTHORITY\x10\x01\x12\x16\n" +
+	"\x12ROTATED_KEY_GOSSIP\x10\x022\xb9\x05\n" +
 	"\x0eClusterService\x12b\n" +
 	"\n" +
 	"GetCluster\x12\x1c.tandem.v1.GetClusterRequest\x1a\x1d.tandem.v1.GetClusterResponse\"\x17\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\r\x12\v/v1/cluster\x12R\n" +
@@ -1251,7 +2055,11 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\aAddPeer\x12\x19.tandem.v1.AddPeerRequest\x1a\x1a.tandem.v1.AddPeerResponse\"\x04\xa0\xbb\x18\a\x12m\n" +
 	"\n" +
 	"RemovePeer\x12\x1c.tandem.v1.RemovePeerRequest\x1a\x1d.tandem.v1.RemovePeerResponse\"\"\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\x18*\x16/v1/cluster/peers/{id}\x12]\n" +
-	"\tListAudit\x12\x1b.tandem.v1.ListAuditRequest\x1a\x1c.tandem.v1.ListAuditResponse\"\x15\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\v\x12\t/v1/auditB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\tListAudit\x12\x1b.tandem.v1.ListAuditRequest\x1a\x1c.tandem.v1.ListAuditResponse\"\x15\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\v\x12\t/v1/audit\x12j\n" +
+	"\n" +
+	"RotateKeys\x12\x1c.tandem.v1.RotateKeysRequest\x1a\x1d.tandem.v1.RotateKeysResponse\"\x1f\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/cluster/keys\x12m\n" +
+	"\n" +
+	"SetStorage\x12\x1c.tandem.v1.SetStorageRequest\x1a\x1d.tandem.v1.SetStorageResponse\"\"\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/cluster/storageB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_cluster_proto_rawDescOnce sync.Once
@@ -1265,49 +2073,75 @@ func file_tandem_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_cluster_proto_rawDescData
 }
 
-var file_tandem_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_tandem_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tandem_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_tandem_v1_cluster_proto_goTypes = []any{
-	(*Cluster)(nil),               // 0: tandem.v1.Cluster
-	(*Program)(nil),               // 1: tandem.v1.Program
-	(*QuarantinedEntry)(nil),      // 2: tandem.v1.QuarantinedEntry
-	(*StorageConfig)(nil),         // 3: tandem.v1.StorageConfig
-	(*Peer)(nil),                  // 4: tandem.v1.Peer
-	(*Worker)(nil),                // 5: tandem.v1.Worker
-	(*Coordinator)(nil),           // 6: tandem.v1.Coordinator
-	(*GetClusterRequest)(nil),     // 7: tandem.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),    // 8: tandem.v1.GetClusterResponse
-	(*JoinClusterRequest)(nil),    // 9: tandem.v1.JoinClusterRequest
-	(*JoinClusterResponse)(nil),   // 10: tandem.v1.JoinClusterResponse
-	(*AddPeerRequest)(nil),        // 11: tandem.v1.AddPeerRequest
-	(*AddPeerResponse)(nil),       // 12: tandem.v1.AddPeerResponse
-	(*RemovePeerRequest)(nil),     // 13: tandem.v1.RemovePeerRequest
-	(*RemovePeerResponse)(nil),    // 14: tandem.v1.RemovePeerResponse
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*ListAuditRequest)(nil),      // 16: tandem.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 17: tandem.v1.ListAuditResponse
+	(KeyState)(0),                 // 0: tandem.v1.KeyState
+	(RotatedKey)(0),               // 1: tandem.v1.RotatedKey
+	(*Authority)(nil),             // 2: tandem.v1.Authority
+	(*GossipKey)(nil),             // 3: tandem.v1.GossipKey
+	(*Keys)(nil),                  // 4: tandem.v1.Keys
+	(*Cluster)(nil),               // 5: tandem.v1.Cluster
+	(*Program)(nil),               // 6: tandem.v1.Program
+	(*QuarantinedEntry)(nil),      // 7: tandem.v1.QuarantinedEntry
+	(*StorageConfig)(nil),         // 8: tandem.v1.StorageConfig
+	(*Peer)(nil),                  // 9: tandem.v1.Peer
+	(*Worker)(nil),                // 10: tandem.v1.Worker
+	(*Coordinator)(nil),           // 11: tandem.v1.Coordinator
+	(*RotateKeysRequest)(nil),     // 12: tandem.v1.RotateKeysRequest
+	(*RotateKeysResponse)(nil),    // 13: tandem.v1.RotateKeysResponse
+	(*Rotation)(nil),              // 14: tandem.v1.Rotation
+	(*GetClusterRequest)(nil),     // 15: tandem.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),    // 16: tandem.v1.GetClusterResponse
+	(*JoinClusterRequest)(nil),    // 17: tandem.v1.JoinClusterRequest
+	(*JoinClusterResponse)(nil),   // 18: tandem.v1.JoinClusterResponse
+	(*AddPeerRequest)(nil),        // 19: tandem.v1.AddPeerRequest
+	(*AddPeerResponse)(nil),       // 20: tandem.v1.AddPeerResponse
+	(*RemovePeerRequest)(nil),     // 21: tandem.v1.RemovePeerRequest
+	(*RemovePeerResponse)(nil),    // 22: tandem.v1.RemovePeerResponse
+	(*SetStorageRequest)(nil),     // 23: tandem.v1.SetStorageRequest
+	(*SetStorageResponse)(nil),    // 24: tandem.v1.SetStorageResponse
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*ListAuditRequest)(nil),      // 26: tandem.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 27: tandem.v1.ListAuditResponse
 }
 var file_tandem_v1_cluster_proto_depIdxs = []int32{
-	3,  // 0: tandem.v1.Cluster.storage:type_name -> tandem.v1.StorageConfig
-	15, // 1: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
-	15, // 2: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
-	4,  // 3: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
-	5,  // 4: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
-	2,  // 5: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
-	7,  // 6: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
-	9,  // 7: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
-	11, // 8: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
-	13, // 9: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
-	16, // 10: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
-	8,  // 11: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
-	10, // 12: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
-	12, // 13: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
-	14, // 14: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
-	17, // 15: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	0,  // 0: tandem.v1.Authority.state:type_name -> tandem.v1.KeyState
+	0,  // 1: tandem.v1.GossipKey.state:type_name -> tandem.v1.KeyState
+	8,  // 2: tandem.v1.Cluster.storage:type_name -> tandem.v1.StorageConfig
+	2,  // 3: tandem.v1.Cluster.authorities:type_name -> tandem.v1.Authority
+	3,  // 4: tandem.v1.Cluster.gossip_keys:type_name -> tandem.v1.GossipKey
+	25, // 5: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
+	25, // 6: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
+	25, // 7: tandem.v1.Coordinator.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 8: tandem.v1.RotateKeysRequest.key:type_name -> tandem.v1.RotatedKey
+	25, // 9: tandem.v1.Rotation.ca_expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 10: tandem.v1.Rotation.authority:type_name -> tandem.v1.KeyState
+	0,  // 11: tandem.v1.Rotation.gossip:type_name -> tandem.v1.KeyState
+	9,  // 12: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
+	10, // 13: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
+	7,  // 14: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
+	14, // 15: tandem.v1.GetClusterResponse.rotation:type_name -> tandem.v1.Rotation
+	4,  // 16: tandem.v1.JoinClusterResponse.keys:type_name -> tandem.v1.Keys
+	15, // 17: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
+	17, // 18: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
+	19, // 19: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
+	21, // 20: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
+	26, // 21: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
+	12, // 22: tandem.v1.ClusterService.RotateKeys:input_type -> tandem.v1.RotateKeysRequest
+	23, // 23: tandem.v1.ClusterService.SetStorage:input_type -> tandem.v1.SetStorageRequest
+	16, // 24: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
+	18, // 25: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
+	20, // 26: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
+	22, // 27: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
+	27, // 28: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
+	13, // 29: tandem.v1.ClusterService.RotateKeys:output_type -> tandem.v1.RotateKeysResponse
+	24, // 30: tandem.v1.ClusterService.SetStorage:output_type -> tandem.v1.SetStorageResponse
+	24, // [24:31] is the sub-list for method output_type
+	17, // [17:24] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_cluster_proto_init() }
@@ -1318,18 +2152,20 @@ func file_tandem_v1_cluster_proto_init() {
 	file_tandem_v1_audit_proto_init()
 	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_cluster_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_cluster_proto_rawDesc), len(file_tandem_v1_cluster_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   15,
+			NumEnums:      2,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_tandem_v1_cluster_proto_goTypes,
 		DependencyIndexes: file_tandem_v1_cluster_proto_depIdxs,
+		EnumInfos:         file_tandem_v1_cluster_proto_enumTypes,
 		MessageInfos:      file_tandem_v1_cluster_proto_msgTypes,
 	}.Build()
 	File_tandem_v1_cluster_proto = out.File

@@ -138,6 +138,9 @@ type Command struct {
 	//	*Command_StopSweepTrial
 	//	*Command_AdmitNode
 	//	*Command_ObserveCoordinators
+	//	*Command_ChangeKeys
+	//	*Command_HoldKeys
+	//	*Command_PutStorage
 	//	*Command_AnnounceProgram
 	//	*Command_RaiseLevel
 	//	*Command_Quarantine
@@ -479,6 +482,33 @@ func (x *Command) GetObserveCoordinators() *ObserveCoordinators {
 	return nil
 }
 
+func (x *Command) GetChangeKeys() *ChangeKeys {
+	if x != nil {
+		if x, ok := x.Command.(*Command_ChangeKeys); ok {
+			return x.ChangeKeys
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetHoldKeys() *HoldKeys {
+	if x != nil {
+		if x, ok := x.Command.(*Command_HoldKeys); ok {
+			return x.HoldKeys
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPutStorage() *PutStorage {
+	if x != nil {
+		if x, ok := x.Command.(*Command_PutStorage); ok {
+			return x.PutStorage
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetAnnounceProgram() *AnnounceProgram {
 	if x != nil {
 		if x, ok := x.Command.(*Command_AnnounceProgram); ok {
@@ -655,6 +685,21 @@ type Command_ObserveCoordinators struct {
 	ObserveCoordinators *ObserveCoordinators `protobuf:"bytes,51,opt,name=observe_coordinators,json=observeCoordinators,proto3,oneof"`
 }
 
+type Command_ChangeKeys struct {
+	// Replaces the cluster's keys.
+	ChangeKeys *ChangeKeys `protobuf:"bytes,52,opt,name=change_keys,json=changeKeys,proto3,oneof"`
+}
+
+type Command_HoldKeys struct {
+	// Notes which keys a node or a coordinator holds.
+	HoldKeys *HoldKeys `protobuf:"bytes,53,opt,name=hold_keys,json=holdKeys,proto3,oneof"`
+}
+
+type Command_PutStorage struct {
+	// Changes keys and address of the store.
+	PutStorage *PutStorage `protobuf:"bytes,54,opt,name=put_storage,json=putStorage,proto3,oneof"`
+}
+
 type Command_AnnounceProgram struct {
 	// Says which version and feature level the program of a coordinator has.
 	AnnounceProgram *AnnounceProgram `protobuf:"bytes,60,opt,name=announce_program,json=announceProgram,proto3,oneof"`
@@ -727,6 +772,12 @@ func (*Command_StopSweepTrial) isCommand_Command() {}
 func (*Command_AdmitNode) isCommand_Command() {}
 
 func (*Command_ObserveCoordinators) isCommand_Command() {}
+
+func (*Command_ChangeKeys) isCommand_Command() {}
+
+func (*Command_HoldKeys) isCommand_Command() {}
+
+func (*Command_PutStorage) isCommand_Command() {}
 
 func (*Command_AnnounceProgram) isCommand_Command() {}
 
@@ -1692,7 +1743,9 @@ func (x *StopSweepTrial) GetTrial() int32 {
 type RemoveNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node.
-	NodeId        string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Also when it is alive: what it runs is taken away.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1732,6 +1785,13 @@ func (x *RemoveNode) GetNodeId() string {
 		return x.NodeId
 	}
 	return ""
+}
+
+func (x *RemoveNode) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 // RemovePeer keeps a coordinator out; whoever proposes it then takes it out of the Raft cluster.
@@ -2349,6 +2409,189 @@ func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
 	return nil
 }
 
+// ChangeKeys replaces the cluster's keys. It is refused when these are not those it was decided on.
+type ChangeKeys struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// keys_version it was decided on.
+	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The CAs from now on.
+	Authorities []*Authority `protobuf:"bytes,2,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	// The gossip keys from now on.
+	GossipKeys    []*GossipKey `protobuf:"bytes,3,rep,name=gossip_keys,json=gossipKeys,proto3" json:"gossip_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeKeys) Reset() {
+	*x = ChangeKeys{}
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeKeys) ProtoMessage() {}
+
+func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeKeys.ProtoReflect.Descriptor instead.
+func (*ChangeKeys) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ChangeKeys) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ChangeKeys) GetAuthorities() []*Authority {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+func (x *ChangeKeys) GetGossipKeys() []*GossipKey {
+	if x != nil {
+		return x.GossipKeys
+	}
+	return nil
+}
+
+// HoldKeys notes which keys a node or a coordinator holds.
+type HoldKeys struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the node.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// keys_version that it holds.
+	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// SHA-256 of the certificate of the CA that signed its own, in hexadecimal.
+	Authority string `protobuf:"bytes,3,opt,name=authority,proto3" json:"authority,omitempty"`
+	// When its certificate ends.
+	CertificateExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *HoldKeys) Reset() {
+	*x = HoldKeys{}
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldKeys) ProtoMessage() {}
+
+func (x *HoldKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldKeys.ProtoReflect.Descriptor instead.
+func (*HoldKeys) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *HoldKeys) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *HoldKeys) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *HoldKeys) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *HoldKeys) GetCertificateExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateExpiresAt
+	}
+	return nil
+}
+
+// PutStorage changes keys and address of the store. Bucket and prefix are those there are.
+type PutStorage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The store from now on.
+	Storage       *StorageConfig `protobuf:"bytes,1,opt,name=storage,proto3" json:"storage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutStorage) Reset() {
+	*x = PutStorage{}
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutStorage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutStorage) ProtoMessage() {}
+
+func (x *PutStorage) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
+func (*PutStorage) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *PutStorage) GetStorage() *StorageConfig {
+	if x != nil {
+		return x.Storage
+	}
+	return nil
+}
+
 // PutRendezvous sets a value.
 type PutRendezvous struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2366,7 +2609,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2621,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2634,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -2435,7 +2678,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2690,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2703,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -2488,7 +2731,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2500,7 +2743,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2513,7 +2756,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -2534,7 +2777,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2546,7 +2789,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2559,7 +2802,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -2581,7 +2824,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +2836,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +2849,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -2641,7 +2884,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2653,7 +2896,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2666,7 +2909,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -2742,7 +2985,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2754,7 +2997,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2767,7 +3010,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -2809,7 +3052,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2821,7 +3064,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2834,7 +3077,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -2855,7 +3098,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +3110,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +3123,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -2899,7 +3142,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2911,7 +3154,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2924,7 +3167,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 // ReadIndexResponse carries an index.
@@ -2938,7 +3181,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3193,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3206,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -2986,7 +3229,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2998,7 +3241,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3011,7 +3254,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -3037,7 +3280,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3049,7 +3292,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3062,14 +3305,97 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+}
+
+// ProbeStorageRequest names a store.
+type ProbeStorageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The store, with its secret key.
+	Storage       *StorageConfig `protobuf:"bytes,1,opt,name=storage,proto3" json:"storage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeStorageRequest) Reset() {
+	*x = ProbeStorageRequest{}
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeStorageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeStorageRequest) ProtoMessage() {}
+
+func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
+func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
+	if x != nil {
+		return x.Storage
+	}
+	return nil
+}
+
+// ProbeStorageResponse is empty.
+type ProbeStorageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeStorageResponse) Reset() {
+	*x = ProbeStorageResponse{}
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeStorageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeStorageResponse) ProtoMessage() {}
+
+func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
+func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xff\x11\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xb3\x13\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -3114,7 +3440,12 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x10stop_sweep_trial\x18$ \x01(\v2\x19.tandem.v1.StopSweepTrialH\x00R\x0estopSweepTrial\x125\n" +
 	"\n" +
 	"admit_node\x182 \x01(\v2\x14.tandem.v1.AdmitNodeH\x00R\tadmitNode\x12Y\n" +
-	"\x14observe_coordinators\x183 \x01(\v2\x1e.tandem.v1.ObserveCoordinatorsB\x04\xa8\xbb\x18\x01H\x00R\x13observeCoordinators\x12M\n" +
+	"\x14observe_coordinators\x183 \x01(\v2\x1e.tandem.v1.ObserveCoordinatorsB\x04\xa8\xbb\x18\x01H\x00R\x13observeCoordinators\x12>\n" +
+	"\vchange_keys\x184 \x01(\v2\x15.tandem.v1.ChangeKeysB\x04\xa8\xbb\x18\x01H\x00R\n" +
+	"changeKeys\x128\n" +
+	"\thold_keys\x185 \x01(\v2\x13.tandem.v1.HoldKeysB\x04\xa8\xbb\x18\x01H\x00R\bholdKeys\x128\n" +
+	"\vput_storage\x186 \x01(\v2\x15.tandem.v1.PutStorageH\x00R\n" +
+	"putStorage\x12M\n" +
 	"\x10announce_program\x18< \x01(\v2\x1a.tandem.v1.AnnounceProgramB\x04\xa8\xbb\x18\x01H\x00R\x0fannounceProgram\x12>\n" +
 	"\vraise_level\x18= \x01(\v2\x15.tandem.v1.RaiseLevelB\x04\xa8\xbb\x18\x01H\x00R\n" +
 	"raiseLevel\x12A\n" +
@@ -3188,10 +3519,11 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"max_trials\x18\x02 \x01(\x05R\tmaxTrials\"A\n" +
 	"\x0eStopSweepTrial\x12\x19\n" +
 	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x14\n" +
-	"\x05trial\x18\x02 \x01(\x05R\x05trial\"%\n" +
+	"\x05trial\x18\x02 \x01(\x05R\x05trial\";\n" +
 	"\n" +
 	"RemoveNode\x12\x17\n" +
-	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"%\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"%\n" +
 	"\n" +
 	"RemovePeer\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\tR\x06peerId\"=\n" +
@@ -3225,7 +3557,21 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\"Q\n" +
 	"\x13ObserveCoordinators\x12:\n" +
-	"\fcoordinators\x18\x01 \x03(\v2\x16.tandem.v1.CoordinatorR\fcoordinators\"|\n" +
+	"\fcoordinators\x18\x01 \x03(\v2\x16.tandem.v1.CoordinatorR\fcoordinators\"\x95\x01\n" +
+	"\n" +
+	"ChangeKeys\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x03R\aversion\x126\n" +
+	"\vauthorities\x18\x02 \x03(\v2\x14.tandem.v1.AuthorityR\vauthorities\x125\n" +
+	"\vgossip_keys\x18\x03 \x03(\v2\x14.tandem.v1.GossipKeyR\n" +
+	"gossipKeys\"\xad\x01\n" +
+	"\bHoldKeys\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1c\n" +
+	"\tauthority\x18\x03 \x01(\tR\tauthority\x12P\n" +
+	"\x16certificate_expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\"@\n" +
+	"\n" +
+	"PutStorage\x122\n" +
+	"\astorage\x18\x01 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\"|\n" +
 	"\rPutRendezvous\x12#\n" +
 	"\rallocation_id\x18\x01 \x01(\tR\fallocationId\x12\x1e\n" +
 	"\n" +
@@ -3269,18 +3615,22 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\fShareRequest\x12/\n" +
 	"\bprogress\x18\x01 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\x12\x14\n" +
 	"\x05heard\x18\x02 \x03(\tR\x05heard\"\x0f\n" +
-	"\rShareResponse*\xc0\x01\n" +
+	"\rShareResponse\"I\n" +
+	"\x13ProbeStorageRequest\x122\n" +
+	"\astorage\x18\x01 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\"\x16\n" +
+	"\x14ProbeStorageResponse*\xc0\x01\n" +
 	"\vRefusalCode\x12\x1c\n" +
 	"\x18REFUSAL_CODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REFUSAL_CODE_NOT_FOUND\x10\x01\x12\x1f\n" +
 	"\x1bREFUSAL_CODE_ALREADY_EXISTS\x10\x02\x12$\n" +
 	" REFUSAL_CODE_FAILED_PRECONDITION\x10\x03\x12\x16\n" +
 	"\x12REFUSAL_CODE_STALE\x10\x04\x12\x18\n" +
-	"\x14REFUSAL_CODE_INVALID\x10\x052\xe5\x01\n" +
+	"\x14REFUSAL_CODE_INVALID\x10\x052\xbc\x02\n" +
 	"\vPeerService\x12F\n" +
 	"\aPropose\x12\x19.tandem.v1.ProposeRequest\x1a\x1a.tandem.v1.ProposeResponse\"\x04\xa0\xbb\x18\x06\x12L\n" +
 	"\tReadIndex\x12\x1b.tandem.v1.ReadIndexRequest\x1a\x1c.tandem.v1.ReadIndexResponse\"\x04\xa0\xbb\x18\x06\x12@\n" +
-	"\x05Share\x12\x17.tandem.v1.ShareRequest\x1a\x18.tandem.v1.ShareResponse\"\x04\xa0\xbb\x18\x06B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x05Share\x12\x17.tandem.v1.ShareRequest\x1a\x18.tandem.v1.ShareResponse\"\x04\xa0\xbb\x18\x06\x12U\n" +
+	"\fProbeStorage\x12\x1e.tandem.v1.ProbeStorageRequest\x1a\x1f.tandem.v1.ProbeStorageResponse\"\x04\xa0\xbb\x18\x06B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_command_proto_rawDescOnce sync.Once
@@ -3295,7 +3645,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -3327,42 +3677,50 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*DropToken)(nil),             // 27: tandem.v1.DropToken
 	(*AdmitNode)(nil),             // 28: tandem.v1.AdmitNode
 	(*ObserveCoordinators)(nil),   // 29: tandem.v1.ObserveCoordinators
-	(*PutRendezvous)(nil),         // 30: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 31: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 32: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 33: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 34: tandem.v1.Quarantine
-	(*Result)(nil),                // 35: tandem.v1.Result
-	(*RequestRecord)(nil),         // 36: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 37: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 38: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 39: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 40: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 41: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 42: tandem.v1.ShareResponse
-	nil,                           // 43: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 45: tandem.v1.Cluster
-	(*Job)(nil),                   // 46: tandem.v1.Job
-	(*Trial)(nil),                 // 47: tandem.v1.Trial
-	(*Sweep)(nil),                 // 48: tandem.v1.Sweep
-	(JobIntent)(0),                // 49: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 50: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 51: tandem.v1.EngineReport
-	(*Node)(nil),                  // 52: tandem.v1.Node
-	(*Member)(nil),                // 53: tandem.v1.Member
-	(*Reason)(nil),                // 54: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 55: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 56: tandem.v1.Dataset
-	(*Deployment)(nil),            // 57: tandem.v1.Deployment
-	(*Replica)(nil),               // 58: tandem.v1.Replica
-	(*Token)(nil),                 // 59: tandem.v1.Token
-	(*Coordinator)(nil),           // 60: tandem.v1.Coordinator
-	(*Program)(nil),               // 61: tandem.v1.Program
-	(*Progress)(nil),              // 62: tandem.v1.Progress
+	(*ChangeKeys)(nil),            // 30: tandem.v1.ChangeKeys
+	(*HoldKeys)(nil),              // 31: tandem.v1.HoldKeys
+	(*PutStorage)(nil),            // 32: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 33: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 34: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 35: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 36: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 37: tandem.v1.Quarantine
+	(*Result)(nil),                // 38: tandem.v1.Result
+	(*RequestRecord)(nil),         // 39: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 40: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 41: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 42: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 43: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 44: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 45: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 46: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 47: tandem.v1.ProbeStorageResponse
+	nil,                           // 48: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 50: tandem.v1.Cluster
+	(*Job)(nil),                   // 51: tandem.v1.Job
+	(*Trial)(nil),                 // 52: tandem.v1.Trial
+	(*Sweep)(nil),                 // 53: tandem.v1.Sweep
+	(JobIntent)(0),                // 54: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 55: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 56: tandem.v1.EngineReport
+	(*Node)(nil),                  // 57: tandem.v1.Node
+	(*Member)(nil),                // 58: tandem.v1.Member
+	(*Reason)(nil),                // 59: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 60: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 61: tandem.v1.Dataset
+	(*Deployment)(nil),            // 62: tandem.v1.Deployment
+	(*Replica)(nil),               // 63: tandem.v1.Replica
+	(*Token)(nil),                 // 64: tandem.v1.Token
+	(*Coordinator)(nil),           // 65: tandem.v1.Coordinator
+	(*Authority)(nil),             // 66: tandem.v1.Authority
+	(*GossipKey)(nil),             // 67: tandem.v1.GossipKey
+	(*StorageConfig)(nil),         // 68: tandem.v1.StorageConfig
+	(*Program)(nil),               // 69: tandem.v1.Program
+	(*Progress)(nil),              // 70: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	44, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	49, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -3381,8 +3739,8 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	25, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
 	26, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
 	27, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	30, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	31, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	33, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	34, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
 	18, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
@@ -3392,52 +3750,62 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	16, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
 	28, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
 	29, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	32, // 30: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	33, // 31: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
-	34, // 32: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	45, // 33: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	46, // 34: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	47, // 35: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	48, // 36: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	49, // 37: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	50, // 38: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	43, // 39: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	51, // 40: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	52, // 41: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	53, // 42: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 43: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	54, // 44: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	54, // 45: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	55, // 46: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	54, // 47: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	56, // 48: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	57, // 49: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	58, // 50: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	54, // 51: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	59, // 52: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	60, // 53: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	44, // 54: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	44, // 55: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	61, // 56: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,  // 57: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	54, // 58: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	54, // 59: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	35, // 60: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	44, // 61: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 62: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	35, // 63: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	62, // 64: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	37, // 65: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	39, // 66: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	41, // 67: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	38, // 68: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	40, // 69: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	42, // 70: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	68, // [68:71] is the sub-list for method output_type
-	65, // [65:68] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	30, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
+	31, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
+	32, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	35, // 33: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	36, // 34: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	37, // 35: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	50, // 36: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	51, // 37: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	52, // 38: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	53, // 39: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	54, // 40: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	55, // 41: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	48, // 42: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	56, // 43: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	57, // 44: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	58, // 45: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 46: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	59, // 47: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	59, // 48: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	60, // 49: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	59, // 50: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	61, // 51: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	62, // 52: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	63, // 53: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	59, // 54: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	64, // 55: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	65, // 56: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	66, // 57: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	67, // 58: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	49, // 59: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	68, // 60: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	49, // 61: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	49, // 62: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	69, // 63: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,  // 64: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	59, // 65: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	59, // 66: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	38, // 67: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	49, // 68: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 69: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	38, // 70: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	70, // 71: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	68, // 72: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	40, // 73: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	42, // 74: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	44, // 75: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	46, // 76: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	41, // 77: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	43, // 78: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	45, // 79: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	47, // 80: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	77, // [77:81] is the sub-list for method output_type
+	73, // [73:77] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -3487,6 +3855,9 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_StopSweepTrial)(nil),
 		(*Command_AdmitNode)(nil),
 		(*Command_ObserveCoordinators)(nil),
+		(*Command_ChangeKeys)(nil),
+		(*Command_HoldKeys)(nil),
+		(*Command_PutStorage)(nil),
 		(*Command_AnnounceProgram)(nil),
 		(*Command_RaiseLevel)(nil),
 		(*Command_Quarantine)(nil),
@@ -3497,7 +3868,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   43,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -127,6 +127,14 @@ const (
 	Event_TYPE_LEVEL_RAISED Event_Type = 521
 	// An entry of the log could not be applied and is skipped.
 	Event_TYPE_ENTRY_QUARANTINED Event_Type = 522
+	// Nodes learn to trust a new CA, or to read with a new gossip key.
+	Event_TYPE_KEY_NEXT Event_Type = 540
+	// A new CA signs, or gossip is written with a new key.
+	Event_TYPE_KEY_ACTIVE Event_Type = 541
+	// A CA is trusted no more, or a gossip key is read with no more.
+	Event_TYPE_KEY_REMOVED Event_Type = 542
+	// Keys or address of the store were changed.
+	Event_TYPE_STORE_CHANGED Event_Type = 543
 	// A checkpoint is in the store.
 	Event_TYPE_CHECKPOINT_COMMITTED Event_Type = 600
 	// A checkpoint was deleted.
@@ -214,6 +222,10 @@ var (
 		520:  "TYPE_COORDINATOR_VERSION",
 		521:  "TYPE_LEVEL_RAISED",
 		522:  "TYPE_ENTRY_QUARANTINED",
+		540:  "TYPE_KEY_NEXT",
+		541:  "TYPE_KEY_ACTIVE",
+		542:  "TYPE_KEY_REMOVED",
+		543:  "TYPE_STORE_CHANGED",
 		600:  "TYPE_CHECKPOINT_COMMITTED",
 		601:  "TYPE_CHECKPOINT_DELETED",
 		700:  "TYPE_VERSION_PUBLISHED",
@@ -282,6 +294,10 @@ var (
 		"TYPE_COORDINATOR_VERSION":  520,
 		"TYPE_LEVEL_RAISED":         521,
 		"TYPE_ENTRY_QUARANTINED":    522,
+		"TYPE_KEY_NEXT":             540,
+		"TYPE_KEY_ACTIVE":           541,
+		"TYPE_KEY_REMOVED":          542,
+		"TYPE_STORE_CHANGED":        543,
 		"TYPE_CHECKPOINT_COMMITTED": 600,
 		"TYPE_CHECKPOINT_DELETED":   601,
 		"TYPE_VERSION_PUBLISHED":    700,
@@ -569,7 +585,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xa9\x10\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x83\x11\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -585,7 +601,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\r\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\r\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -636,7 +652,11 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x16TYPE_COORDINATOR_LEADS\x10\xfa\x03\x12\x1d\n" +
 	"\x18TYPE_COORDINATOR_VERSION\x10\x88\x04\x12\x16\n" +
 	"\x11TYPE_LEVEL_RAISED\x10\x89\x04\x12\x1b\n" +
-	"\x16TYPE_ENTRY_QUARANTINED\x10\x8a\x04\x12\x1e\n" +
+	"\x16TYPE_ENTRY_QUARANTINED\x10\x8a\x04\x12\x12\n" +
+	"\rTYPE_KEY_NEXT\x10\x9c\x04\x12\x14\n" +
+	"\x0fTYPE_KEY_ACTIVE\x10\x9d\x04\x12\x15\n" +
+	"\x10TYPE_KEY_REMOVED\x10\x9e\x04\x12\x17\n" +
+	"\x12TYPE_STORE_CHANGED\x10\x9f\x04\x12\x1e\n" +
 	"\x19TYPE_CHECKPOINT_COMMITTED\x10\xd8\x04\x12\x1c\n" +
 	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x12\x1b\n" +
 	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +

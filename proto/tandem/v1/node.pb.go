@@ -180,6 +180,12 @@ type Node struct {
 	Sandbox []SandboxPart `protobuf:"varint,20,rep,packed,name=sandbox,proto3,enum=tandem.v1.SandboxPart" json:"sandbox,omitempty"`
 	// Version of Landlock's interface in its kernel; 0: none.
 	Landlock int32 `protobuf:"varint,21,opt,name=landlock,proto3" json:"landlock,omitempty"`
+	// keys_version of the cluster that it holds.
+	KeysVersion int64 `protobuf:"varint,30,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
+	// SHA-256 of the certificate of the CA that signed its own, in hexadecimal.
+	Authority string `protobuf:"bytes,31,opt,name=authority,proto3" json:"authority,omitempty"`
+	// When its certificate ends.
+	CertificateExpiresAt *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
 	// Highest feature level that its agent knows; 0: it is of a release that knows no levels.
 	Level         int32 `protobuf:"varint,60,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -340,6 +346,27 @@ func (x *Node) GetLandlock() int32 {
 		return x.Landlock
 	}
 	return 0
+}
+
+func (x *Node) GetKeysVersion() int64 {
+	if x != nil {
+		return x.KeysVersion
+	}
+	return 0
+}
+
+func (x *Node) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *Node) GetCertificateExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateExpiresAt
+	}
+	return nil
 }
 
 func (x *Node) GetLevel() int32 {
@@ -1121,6 +1148,8 @@ func (x *CordonNodeResponse) GetNode() *Node {
 // RemoveNodeRequest names a node.
 type RemoveNodeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// Also when it is alive: its certificate is refused at once, and its work is placed elsewhere.
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	// Id or unique prefix of one, or a name.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Chosen by the client.
@@ -1157,6 +1186,13 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
 	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RemoveNodeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 func (x *RemoveNodeRequest) GetId() string {
@@ -1297,7 +1333,7 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xcc\x05\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xdf\x06\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1317,7 +1353,10 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\vunreachable\x18\x0f \x03(\v2\x16.tandem.v1.UnreachableR\vunreachable\x12*\n" +
 	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\x120\n" +
 	"\asandbox\x18\x14 \x03(\x0e2\x16.tandem.v1.SandboxPartR\asandbox\x12\x1a\n" +
-	"\blandlock\x18\x15 \x01(\x05R\blandlock\x12\x14\n" +
+	"\blandlock\x18\x15 \x01(\x05R\blandlock\x12!\n" +
+	"\fkeys_version\x18\x1e \x01(\x03R\vkeysVersion\x12\x1c\n" +
+	"\tauthority\x18\x1f \x01(\tR\tauthority\x12P\n" +
+	"\x16certificate_expires_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\x12\x14\n" +
 	"\x05level\x18< \x01(\x05R\x05level\"\x8e\x01\n" +
 	"\tNodeFault\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
@@ -1371,8 +1410,9 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\x12\x14\n" +
 	"\x05drain\x18\x04 \x01(\bR\x05drain\"9\n" +
 	"\x12CordonNodeResponse\x12#\n" +
-	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"I\n" +
-	"\x11RemoveNodeRequest\x12\x0e\n" +
+	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"_\n" +
+	"\x11RemoveNodeRequest\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"\x14\n" +
@@ -1445,30 +1485,31 @@ var file_tandem_v1_node_proto_depIdxs = []int32{
 	4,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
 	3,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
 	1,  // 6: tandem.v1.Node.sandbox:type_name -> tandem.v1.SandboxPart
-	19, // 7: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
-	20, // 8: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
-	19, // 9: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
-	19, // 10: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
-	2,  // 11: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
-	8,  // 12: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
-	8,  // 13: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
-	2,  // 14: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
-	7,  // 15: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
-	9,  // 16: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
-	11, // 17: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
-	13, // 18: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
-	15, // 19: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
-	17, // 20: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
-	10, // 21: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
-	12, // 22: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
-	14, // 23: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
-	16, // 24: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
-	18, // 25: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	19, // 7: tandem.v1.Node.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	19, // 8: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
+	20, // 9: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
+	19, // 10: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
+	19, // 11: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
+	2,  // 12: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
+	8,  // 13: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
+	8,  // 14: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
+	2,  // 15: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
+	7,  // 16: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
+	9,  // 17: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
+	11, // 18: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
+	13, // 19: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
+	15, // 20: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
+	17, // 21: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
+	10, // 22: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
+	12, // 23: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
+	14, // 24: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
+	16, // 25: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
+	18, // 26: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
+	22, // [22:27] is the sub-list for method output_type
+	17, // [17:22] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_node_proto_init() }

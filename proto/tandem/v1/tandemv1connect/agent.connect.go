@@ -46,6 +46,8 @@ const (
 	// AgentServiceRendezvousGetProcedure is the fully-qualified name of the AgentService's
 	// RendezvousGet RPC.
 	AgentServiceRendezvousGetProcedure = "/tandem.v1.AgentService/RendezvousGet"
+	// AgentServiceRenewProcedure is the fully-qualified name of the AgentService's Renew RPC.
+	AgentServiceRenewProcedure = "/tandem.v1.AgentService/Renew"
 )
 
 // AgentServiceClient is a client for the tandem.v1.AgentService service.
@@ -61,6 +63,9 @@ type AgentServiceClient interface {
 	RendezvousSet(context.Context, *connect.Request[v1.RendezvousSetRequest]) (*connect.Response[v1.RendezvousSetResponse], error)
 	// Waits for a value set by a rank of an allocation.
 	RendezvousGet(context.Context, *connect.Request[v1.RendezvousGetRequest]) (*connect.Response[v1.RendezvousGetResponse], error)
+	// Signs a node's certificate anew when it should be, and tells the node what it trusts and gossips with. The node calls it when
+	// a session says that the keys have changed, when it has taken them, and now and then.
+	Renew(context.Context, *connect.Request[v1.RenewRequest]) (*connect.Response[v1.RenewResponse], error)
 }
 
 // NewAgentServiceClient constructs a client for the tandem.v1.AgentService service. By default, it
@@ -104,6 +109,12 @@ func NewAgentServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(agentServiceMethods.ByName("RendezvousGet")),
 			connect.WithClientOptions(opts...),
 		),
+		renew: connect.NewClient[v1.RenewRequest, v1.RenewResponse](
+			httpClient,
+			baseURL+AgentServiceRenewProcedure,
+			connect.WithSchema(agentServiceMethods.ByName("Renew")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -114,6 +125,7 @@ type agentServiceClient struct {
 	reportProgress *connect.Client[v1.ReportProgressRequest, v1.ReportProgressResponse]
 	rendezvousSet  *connect.Client[v1.RendezvousSetRequest, v1.RendezvousSetResponse]
 	rendezvousGet  *connect.Client[v1.RendezvousGetRequest, v1.RendezvousGetResponse]
+	renew          *connect.Client[v1.RenewRequest, v1.RenewResponse]
 }
 
 // Session calls tandem.v1.AgentService.Session.
@@ -141,6 +153,11 @@ func (c *agentServiceClient) RendezvousGet(ctx context.Context, req *connect.Req
 	return c.rendezvousGet.CallUnary(ctx, req)
 }
 
+// Renew calls tandem.v1.AgentService.Renew.
+func (c *agentServiceClient) Renew(ctx context.Context, req *connect.Request[v1.RenewRequest]) (*connect.Response[v1.RenewResponse], error) {
+	return c.renew.CallUnary(ctx, req)
+}
+
 // AgentServiceHandler is an implementation of the tandem.v1.AgentService service.
 type AgentServiceHandler interface {
 	// Registers the node, then streams what it should run: now and at each change, at least every 5 seconds.
@@ -154,6 +171,9 @@ type AgentServiceHandler interface {
 	RendezvousSet(context.Context, *connect.Request[v1.RendezvousSetRequest]) (*connect.Response[v1.RendezvousSetResponse], error)
 	// Waits for a value set by a rank of an allocation.
 	RendezvousGet(context.Context, *connect.Request[v1.RendezvousGetRequest]) (*connect.Response[v1.RendezvousGetResponse], error)
+	// Signs a node's certificate anew when it should be, and tells the node what it trusts and gossips with. The node calls it when
+	// a session says that the keys have changed, when it has taken them, and now and then.
+	Renew(context.Context, *connect.Request[v1.RenewRequest]) (*connect.Response[v1.RenewResponse], error)
 }
 
 // NewAgentServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -193,6 +213,12 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(agentServiceMethods.ByName("RendezvousGet")),
 		connect.WithHandlerOptions(opts...),
 	)
+	agentServiceRenewHandler := connect.NewUnaryHandler(
+		AgentServiceRenewProcedure,
+		svc.Renew,
+		connect.WithSchema(agentServiceMethods.ByName("Renew")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.AgentService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AgentServiceSessionProcedure:
@@ -205,6 +231,8 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 			agentServiceRendezvousSetHandler.ServeHTTP(w, r)
 		case AgentServiceRendezvousGetProcedure:
 			agentServiceRendezvousGetHandler.ServeHTTP(w, r)
+		case AgentServiceRenewProcedure:
+			agentServiceRenewHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -232,4 +260,8 @@ func (UnimplementedAgentServiceHandler) RendezvousSet(context.Context, *connect.
 
 func (UnimplementedAgentServiceHandler) RendezvousGet(context.Context, *connect.Request[v1.RendezvousGetRequest]) (*connect.Response[v1.RendezvousGetResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.AgentService.RendezvousGet is not implemented"))
+}
+
+func (UnimplementedAgentServiceHandler) Renew(context.Context, *connect.Request[v1.RenewRequest]) (*connect.Response[v1.RenewResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.AgentService.Renew is not implemented"))
 }

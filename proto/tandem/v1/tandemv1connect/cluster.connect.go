@@ -47,6 +47,12 @@ const (
 	// ClusterServiceListAuditProcedure is the fully-qualified name of the ClusterService's ListAudit
 	// RPC.
 	ClusterServiceListAuditProcedure = "/tandem.v1.ClusterService/ListAudit"
+	// ClusterServiceRotateKeysProcedure is the fully-qualified name of the ClusterService's RotateKeys
+	// RPC.
+	ClusterServiceRotateKeysProcedure = "/tandem.v1.ClusterService/RotateKeys"
+	// ClusterServiceSetStorageProcedure is the fully-qualified name of the ClusterService's SetStorage
+	// RPC.
+	ClusterServiceSetStorageProcedure = "/tandem.v1.ClusterService/SetStorage"
 )
 
 // ClusterServiceClient is a client for the tandem.v1.ClusterService service.
@@ -63,6 +69,11 @@ type ClusterServiceClient interface {
 	RemovePeer(context.Context, *connect.Request[v1.RemovePeerRequest]) (*connect.Response[v1.RemovePeerResponse], error)
 	// Lists who did what, or was denied what, at all coordinators that answer: changes, denied calls, reads of logs and files.
 	ListAudit(context.Context, *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error)
+	// Replaces the CA or the gossip key while everything runs. It is begun here and goes on by itself; the former CA is trusted
+	// until that is ended with finish.
+	RotateKeys(context.Context, *connect.Request[v1.RotateKeysRequest]) (*connect.Response[v1.RotateKeysResponse], error)
+	// Changes keys and address of the object store. All coordinators that are alive try them first; objects are not moved.
+	SetStorage(context.Context, *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error)
 }
 
 // NewClusterServiceClient constructs a client for the tandem.v1.ClusterService service. By default,
@@ -106,6 +117,18 @@ func NewClusterServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(clusterServiceMethods.ByName("ListAudit")),
 			connect.WithClientOptions(opts...),
 		),
+		rotateKeys: connect.NewClient[v1.RotateKeysRequest, v1.RotateKeysResponse](
+			httpClient,
+			baseURL+ClusterServiceRotateKeysProcedure,
+			connect.WithSchema(clusterServiceMethods.ByName("RotateKeys")),
+			connect.WithClientOptions(opts...),
+		),
+		setStorage: connect.NewClient[v1.SetStorageRequest, v1.SetStorageResponse](
+			httpClient,
+			baseURL+ClusterServiceSetStorageProcedure,
+			connect.WithSchema(clusterServiceMethods.ByName("SetStorage")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -116,6 +139,8 @@ type clusterServiceClient struct {
 	addPeer     *connect.Client[v1.AddPeerRequest, v1.AddPeerResponse]
 	removePeer  *connect.Client[v1.RemovePeerRequest, v1.RemovePeerResponse]
 	listAudit   *connect.Client[v1.ListAuditRequest, v1.ListAuditResponse]
+	rotateKeys  *connect.Client[v1.RotateKeysRequest, v1.RotateKeysResponse]
+	setStorage  *connect.Client[v1.SetStorageRequest, v1.SetStorageResponse]
 }
 
 // GetCluster calls tandem.v1.ClusterService.GetCluster.
@@ -143,6 +168,16 @@ func (c *clusterServiceClient) ListAudit(ctx context.Context, req *connect.Reque
 	return c.listAudit.CallUnary(ctx, req)
 }
 
+// RotateKeys calls tandem.v1.ClusterService.RotateKeys.
+func (c *clusterServiceClient) RotateKeys(ctx context.Context, req *connect.Request[v1.RotateKeysRequest]) (*connect.Response[v1.RotateKeysResponse], error) {
+	return c.rotateKeys.CallUnary(ctx, req)
+}
+
+// SetStorage calls tandem.v1.ClusterService.SetStorage.
+func (c *clusterServiceClient) SetStorage(ctx context.Context, req *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error) {
+	return c.setStorage.CallUnary(ctx, req)
+}
+
 // ClusterServiceHandler is an implementation of the tandem.v1.ClusterService service.
 type ClusterServiceHandler interface {
 	// Gets the state of the cluster.
@@ -157,6 +192,11 @@ type ClusterServiceHandler interface {
 	RemovePeer(context.Context, *connect.Request[v1.RemovePeerRequest]) (*connect.Response[v1.RemovePeerResponse], error)
 	// Lists who did what, or was denied what, at all coordinators that answer: changes, denied calls, reads of logs and files.
 	ListAudit(context.Context, *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error)
+	// Replaces the CA or the gossip key while everything runs. It is begun here and goes on by itself; the former CA is trusted
+	// until that is ended with finish.
+	RotateKeys(context.Context, *connect.Request[v1.RotateKeysRequest]) (*connect.Response[v1.RotateKeysResponse], error)
+	// Changes keys and address of the object store. All coordinators that are alive try them first; objects are not moved.
+	SetStorage(context.Context, *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error)
 }
 
 // NewClusterServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -196,6 +236,18 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 		connect.WithSchema(clusterServiceMethods.ByName("ListAudit")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clusterServiceRotateKeysHandler := connect.NewUnaryHandler(
+		ClusterServiceRotateKeysProcedure,
+		svc.RotateKeys,
+		connect.WithSchema(clusterServiceMethods.ByName("RotateKeys")),
+		connect.WithHandlerOptions(opts...),
+	)
+	clusterServiceSetStorageHandler := connect.NewUnaryHandler(
+		ClusterServiceSetStorageProcedure,
+		svc.SetStorage,
+		connect.WithSchema(clusterServiceMethods.ByName("SetStorage")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.ClusterService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ClusterServiceGetClusterProcedure:
@@ -208,6 +260,10 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 			clusterServiceRemovePeerHandler.ServeHTTP(w, r)
 		case ClusterServiceListAuditProcedure:
 			clusterServiceListAuditHandler.ServeHTTP(w, r)
+		case ClusterServiceRotateKeysProcedure:
+			clusterServiceRotateKeysHandler.ServeHTTP(w, r)
+		case ClusterServiceSetStorageProcedure:
+			clusterServiceSetStorageHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -235,4 +291,12 @@ func (UnimplementedClusterServiceHandler) RemovePeer(context.Context, *connect.R
 
 func (UnimplementedClusterServiceHandler) ListAudit(context.Context, *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.ClusterService.ListAudit is not implemented"))
+}
+
+func (UnimplementedClusterServiceHandler) RotateKeys(context.Context, *connect.Request[v1.RotateKeysRequest]) (*connect.Response[v1.RotateKeysResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.ClusterService.RotateKeys is not implemented"))
+}
+
+func (UnimplementedClusterServiceHandler) SetStorage(context.Context, *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.ClusterService.SetStorage is not implemented"))
 }

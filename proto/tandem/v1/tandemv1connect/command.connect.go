@@ -39,6 +39,9 @@ const (
 	PeerServiceReadIndexProcedure = "/tandem.v1.PeerService/ReadIndex"
 	// PeerServiceShareProcedure is the fully-qualified name of the PeerService's Share RPC.
 	PeerServiceShareProcedure = "/tandem.v1.PeerService/Share"
+	// PeerServiceProbeStorageProcedure is the fully-qualified name of the PeerService's ProbeStorage
+	// RPC.
+	PeerServiceProbeStorageProcedure = "/tandem.v1.PeerService/ProbeStorage"
 )
 
 // PeerServiceClient is a client for the tandem.v1.PeerService service.
@@ -49,6 +52,8 @@ type PeerServiceClient interface {
 	ReadIndex(context.Context, *connect.Request[v1.ReadIndexRequest]) (*connect.Response[v1.ReadIndexResponse], error)
 	// Tells another coordinator what is kept in memory only, so that each can show progress and knows which agents are heard of.
 	Share(context.Context, *connect.Request[v1.ShareRequest]) (*connect.Response[v1.ShareResponse], error)
+	// Tries a store as this coordinator would use it. An error says what is wrong with it.
+	ProbeStorage(context.Context, *connect.Request[v1.ProbeStorageRequest]) (*connect.Response[v1.ProbeStorageResponse], error)
 }
 
 // NewPeerServiceClient constructs a client for the tandem.v1.PeerService service. By default, it
@@ -80,14 +85,21 @@ func NewPeerServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(peerServiceMethods.ByName("Share")),
 			connect.WithClientOptions(opts...),
 		),
+		probeStorage: connect.NewClient[v1.ProbeStorageRequest, v1.ProbeStorageResponse](
+			httpClient,
+			baseURL+PeerServiceProbeStorageProcedure,
+			connect.WithSchema(peerServiceMethods.ByName("ProbeStorage")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // peerServiceClient implements PeerServiceClient.
 type peerServiceClient struct {
-	propose   *connect.Client[v1.ProposeRequest, v1.ProposeResponse]
-	readIndex *connect.Client[v1.ReadIndexRequest, v1.ReadIndexResponse]
-	share     *connect.Client[v1.ShareRequest, v1.ShareResponse]
+	propose      *connect.Client[v1.ProposeRequest, v1.ProposeResponse]
+	readIndex    *connect.Client[v1.ReadIndexRequest, v1.ReadIndexResponse]
+	share        *connect.Client[v1.ShareRequest, v1.ShareResponse]
+	probeStorage *connect.Client[v1.ProbeStorageRequest, v1.ProbeStorageResponse]
 }
 
 // Propose calls tandem.v1.PeerService.Propose.
@@ -105,6 +117,11 @@ func (c *peerServiceClient) Share(ctx context.Context, req *connect.Request[v1.S
 	return c.share.CallUnary(ctx, req)
 }
 
+// ProbeStorage calls tandem.v1.PeerService.ProbeStorage.
+func (c *peerServiceClient) ProbeStorage(ctx context.Context, req *connect.Request[v1.ProbeStorageRequest]) (*connect.Response[v1.ProbeStorageResponse], error) {
+	return c.probeStorage.CallUnary(ctx, req)
+}
+
 // PeerServiceHandler is an implementation of the tandem.v1.PeerService service.
 type PeerServiceHandler interface {
 	// Proposes a command; only the leader serves it.
@@ -113,6 +130,8 @@ type PeerServiceHandler interface {
 	ReadIndex(context.Context, *connect.Request[v1.ReadIndexRequest]) (*connect.Response[v1.ReadIndexResponse], error)
 	// Tells another coordinator what is kept in memory only, so that each can show progress and knows which agents are heard of.
 	Share(context.Context, *connect.Request[v1.ShareRequest]) (*connect.Response[v1.ShareResponse], error)
+	// Tries a store as this coordinator would use it. An error says what is wrong with it.
+	ProbeStorage(context.Context, *connect.Request[v1.ProbeStorageRequest]) (*connect.Response[v1.ProbeStorageResponse], error)
 }
 
 // NewPeerServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -140,6 +159,12 @@ func NewPeerServiceHandler(svc PeerServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(peerServiceMethods.ByName("Share")),
 		connect.WithHandlerOptions(opts...),
 	)
+	peerServiceProbeStorageHandler := connect.NewUnaryHandler(
+		PeerServiceProbeStorageProcedure,
+		svc.ProbeStorage,
+		connect.WithSchema(peerServiceMethods.ByName("ProbeStorage")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.PeerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case PeerServiceProposeProcedure:
@@ -148,6 +173,8 @@ func NewPeerServiceHandler(svc PeerServiceHandler, opts ...connect.HandlerOption
 			peerServiceReadIndexHandler.ServeHTTP(w, r)
 		case PeerServiceShareProcedure:
 			peerServiceShareHandler.ServeHTTP(w, r)
+		case PeerServiceProbeStorageProcedure:
+			peerServiceProbeStorageHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -167,4 +194,8 @@ func (UnimplementedPeerServiceHandler) ReadIndex(context.Context, *connect.Reque
 
 func (UnimplementedPeerServiceHandler) Share(context.Context, *connect.Request[v1.ShareRequest]) (*connect.Response[v1.ShareResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.PeerService.Share is not implemented"))
+}
+
+func (UnimplementedPeerServiceHandler) ProbeStorage(context.Context, *connect.Request[v1.ProbeStorageRequest]) (*connect.Response[v1.ProbeStorageResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.PeerService.ProbeStorage is not implemented"))
 }

@@ -1,0 +1,104 @@
+package fsm
+
+import (
+	"bytes"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// changeKeys replaces the keys of the cluster, if they are those that it was decided on.
+func (a *applier) changeKeys(c *tandemv1.ChangeKeys) *tandemv1.Result {
+	old, ok := a.Cluster()
+	switch {
+	case !ok:
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
+	case old.GetKeysVersion() != c.GetVersion():
+		return refuse(stale, tandemv1.Reason_CODE_KEYS_CHANGED, "current", old.GetKeysVersion(), "given", c.GetVersion())
+	case actives(c.GetAuthorities()) != 1 || actives(c.GetGossipKeys()) != 1:
+		return refuse(invalid, tandemv1.Reason_CODE_KEYS_INVALID)
+	}
+	now := state.Clone(old)
+	now.Authorities, now.GossipKeys = c.GetAuthorities(), c.GetGossipKeys()
+	now.KeysVersion++
+	a.Put(now)
+	a.keyEvents("CA", parts(old.GetAuthorities(), (*tandemv1.Authority).GetCertificate), parts(now.GetAuthorities(), (*tandemv1.Authority).GetCertificate))
+	a.keyEvents("gossip key", parts(old.GetGossipKeys(), (*tandemv1.GossipKey).GetSealed), parts(now.GetGossipKeys(), (*tandemv1.GossipKey).GetSealed))
+	return done(now.GetId())
+}
+
+// key is what CAs and gossip keys have in common.
+type key interface{ GetState() tandemv1.KeyState }
+
+func actives[K key](keys []K) (n int) {
+	for _, k := range keys {
+		if k.GetState() == tandemv1.KeyState_KEY_STATE_ACTIVE {
+			n++
+		}
+	}
+	return n
+}
+
+// part is the part of one key.
+type part struct {
+	id    []byte
+	state tandemv1.KeyState
+}
+
+func parts[K key](keys []K, id func(K) []byte) []part {
+	var all []part
+	for _, k := range keys {
+		all = append(all, part{id(k), k.GetState()})
+	}
+	return all
+}
+
+// keyEvents says what has become of keys of a kind. That there are some for the first time is no news.
+func (a *applier) keyEvents(kind string, old, now []part) {
+	if len(old) == 0 {
+		return
+	}
+	find := func(all []part, id []byte) tandemv1.KeyState {
+		for _, p := range all {
+			if bytes.Equal(p.id, id) {
+				return p.state
+			}
+		}
+		return tandemv1.KeyState_KEY_STATE_UNSPECIFIED
+	}
+	say := func(what tandemv1.Event_Type) {
+		a.record(info, what, subject{noun: "cluster", id: kind, name: kind}, nil, "key", kind, "by", a.actor)
+	}
+	for _, k := range now {
+		switch was := find(old, k.id); {
+		case was == k.state:
+		case k.state == tandemv1.KeyState_KEY_STATE_NEXT:
+			say(tandemv1.Event_TYPE_KEY_NEXT)
+		case k.state == tandemv1.KeyState_KEY_STATE_ACTIVE:
+			say(tandemv1.Event_TYPE_KEY_ACTIVE)
+		}
+	}
+	for _, k := range old {
+		if find(now, k.id) == tandemv1.KeyState_KEY_STATE_UNSPECIFIED {
+			say(tandemv1.Event_TYPE_KEY_REMOVED)
+		}
+	}
+}
+
+// holdKeys notes which keys a node or a coordinator holds.
+func (a *applier) holdKeys(c *tandemv1.HoldKeys) *tandemv1.Result {
+	if n, ok := a.Node(c.GetNodeId()); ok {
+		n = state.Clone(n)
+		n.KeysVersion, n.Authority, n.CertificateExpiresAt = c.GetVersion(), c.GetAuthority(), c.GetCertificateExpiresAt()
+		a.Put(n)
+		return done(n.GetId())
+	}
+	row, ok := a.Coordinator(c.GetNodeId())
+	if !ok {
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+	}
+	row = state.Clone(row)
+	row.KeysVersion, row.Authority, row.CertificateExpiresAt = c.GetVersion(), c.GetAuthority(), c.GetCertificateExpiresAt()
+	a.Put(row)
+	return done(row.GetId())
+}

@@ -26,6 +26,11 @@ var sentence = regexp.MustCompile(`[A-Za-z]+ [a-z]+ [a-z]+`)
 func TestStateHoldsNoProse(t *testing.T) {
 	found := 0
 	eachFile(t, func(fset *token.FileSet, f *ast.File) {
+		for _, i := range f.Imports {
+			if f.Name.Name != "leader" && strings.HasSuffix(i.Path.Value, `/proto/say"`) {
+				t.Errorf("%s: the same log would give another state when a text changes", fset.Position(i.Pos()))
+			}
+		}
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CallExpr:

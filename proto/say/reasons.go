@@ -1,9 +1,24 @@
 package say
 
-import tandemv1 "tandem.dev/proto/tandem/v1"
+import (
+	"maps"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
 
 // reasonPhrases is the text of each reason.
 func reasonPhrases() map[tandemv1.Reason_Code]phrase {
+	all := map[tandemv1.Reason_Code]phrase{}
+	for _, some := range []map[tandemv1.Reason_Code]phrase{
+		generalPhrases(), nodePhrases(), placePhrases(), faultPhrases(), servingPhrases(), checkpointPhrases(), jobRefusals(), modelRefusals(), latePhrases(),
+	} {
+		maps.Copy(all, some)
+	}
+	return all
+}
+
+// generalPhrases are the texts of what can be about anything.
+func generalPhrases() map[tandemv1.Reason_Code]phrase {
 	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_TEXT: {text: `{{.text}}`},
 		tandemv1.Reason_CODE_NOT_FOUND: {
@@ -19,7 +34,12 @@ func reasonPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_NO_CLUSTER:     {text: `no cluster was founded here yet`},
 		tandemv1.Reason_CODE_LEVEL_NOT_NEXT: {text: `the cluster is at feature level {{.current}}, which is raised by one at a time`},
 		tandemv1.Reason_CODE_CLUSTER_EXISTS: {text: `this is cluster {{.cluster}} already; start a new cluster with another data folder`},
+	}
+}
 
+// nodePhrases are the texts of nodes.
+func nodePhrases() map[tandemv1.Reason_Code]phrase {
+	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_NODE_LOST:        {text: `node {{.node}} was lost`},
 		tandemv1.Reason_CODE_AGENT_STOPPED:    {text: `the agent of node {{.node}} was stopped`},
 		tandemv1.Reason_CODE_AGENT_RESTARTED:  {text: `the agent of node {{.node}} was started again`},
@@ -55,7 +75,12 @@ func reasonPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_NODES_PARTED: {
 			text: `{{if .filtered}}nodes {{.node}} and {{.other}} reach each other's agents, but not each other's engines: let TCP through between them, both ways, on the ports that sysctl net.ipv4.ip_local_port_range shows there (32768 to 60999 unless somebody changed it){{else}}nodes {{.node}} and {{.other}} do not reach each other, though both reach the coordinators: check the network between them{{end}}`,
 		},
+	}
+}
 
+// placePhrases are the texts of why a job or trial is where it is.
+func placePhrases() map[tandemv1.Reason_Code]phrase {
+	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_WAITS_FOR_SLOTS: {text: `{{with .cause}}{{sentence .}} Waits{{else}}waits{{end}} to be placed{{if .again}} again{{end}}`},
 		tandemv1.Reason_CODE_STARTING:        {text: `starts on {{.nodes}}`},
 		tandemv1.Reason_CODE_TRAINING: {
@@ -131,7 +156,12 @@ func reasonPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_DEADLINE_PASSED: {text: `its deadline of {{.after}} has passed`},
 		tandemv1.Reason_CODE_SLOT_HOURS_USED: {text: `its slots were held for {{.hours}} hours`},
 		tandemv1.Reason_CODE_SPEC_INVALID:    {text: `its spec is not valid: {{.cause}}`},
+	}
+}
 
+// faultPhrases are the texts of faults and of decisions about process groups.
+func faultPhrases() map[tandemv1.Reason_Code]phrase {
+	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_ENGINE_FAILED:    {text: `{{with .rank}}rank {{.}}{{else}}a worker{{end}} on {{.node}}: {{.text}}`},
 		tandemv1.Reason_CODE_ENGINES_STOPPED:  {text: `the engines stopped though nobody asked them to`},
 		tandemv1.Reason_CODE_ENGINE_ENDED:     {text: `the engine ended`},
@@ -155,14 +185,24 @@ func reasonPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_SHRINKS:                  {text: `it shrinks from {{.from}}`},
 		tandemv1.Reason_CODE_GIVES_WAY:                {text: `it gives way to {{.to}}, which has a higher priority`},
 		tandemv1.Reason_CODE_GOES_ON_WITHOUT:          {text: `the job goes on without {{.node}}, for {{.cause}}`},
+	}
+}
 
+// servingPhrases are the texts of serving.
+func servingPhrases() map[tandemv1.Reason_Code]phrase {
+	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_REPLICAS_UNPLACED: {text: `waits for its replicas to be placed`},
 		tandemv1.Reason_CODE_REPLICAS_NO_SLOT: {
 			text: `{{.missing}} of {{count .wanted "replica"}} wait for a free slot in pool {{printf "%q" .pool}}: end a job, or add a worker`,
 		},
 		tandemv1.Reason_CODE_REPLICAS_STARTING: {text: `{{.starting}} of {{count .wanted "replica"}} are starting`},
 		tandemv1.Reason_CODE_REPLICA_RETRIED:   {text: `a replica on {{.node}} failed and is tried again: {{.cause}}`},
+	}
+}
 
+// checkpointPhrases are the texts of checkpoints.
+func checkpointPhrases() map[tandemv1.Reason_Code]phrase {
+	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_CHECKPOINT_NEEDED:     {text: `checkpoint {{.checkpoint}} is needed: {{.cause}}`},
 		tandemv1.Reason_CODE_CHECKPOINT_RESUMED:    {text: `job {{.job}} resumes from it; cancel the job first`},
 		tandemv1.Reason_CODE_CHECKPOINT_BEST:       {text: `it is the best of job {{.job}}, which has not ended; cancel the job first`},
@@ -178,7 +218,12 @@ func reasonPhrases() map[tandemv1.Reason_Code]phrase {
 		},
 		tandemv1.Reason_CODE_CHECKPOINT_OF_UNKNOWN_JOB: {text: `its job is not known`},
 		tandemv1.Reason_CODE_CHECKPOINT_DIFFERS:        {text: `step {{.step}} of generation {{.generation}} has a checkpoint with another manifest`},
+	}
+}
 
+// jobRefusals are the texts of why a command about a job is refused.
+func jobRefusals() map[tandemv1.Reason_Code]phrase {
+	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_JOB_ENDED: {text: `{{.noun}} {{.name}} has ended ({{.state}}) and cannot be changed; submit it again to go on`},
 		tandemv1.Reason_CODE_JOB_PUBLISHING: {
 			text: `job {{.name}} is publishing its version, which takes seconds and cannot be paused; wait, or cancel it`,
@@ -204,7 +249,12 @@ func reasonPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_SWEEP_TRIALS:    {text: `sweep {{.name}} may make {{count .trials "trial"}} already; ask for more`},
 		tandemv1.Reason_CODE_TRIAL_UNKNOWN:   {text: `sweep {{.job}} has no trial {{.trial}}`, cli: `see those it has with: tandem sweep trials {{.job}}`},
 		tandemv1.Reason_CODE_TRIAL_ENDED:     {text: `trial {{.trial}} has ended already ({{.state}})`},
+	}
+}
 
+// modelRefusals are the texts of why a command about a model or token is refused.
+func modelRefusals() map[tandemv1.Reason_Code]phrase {
+	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_VERSION_UNKNOWN: {
 			text: `model {{.model}} has no {{with .version}}version {{.}}{{else}}alias {{printf "%q" .alias}}{{end}}{{with .newest}}, its newest version is {{.}}{{end}}`,
 			cli:  `see those it has with: tandem model describe {{.model}}`,
@@ -214,7 +264,12 @@ func reasonPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_NO_REPLICAS:        {text: `a deployment needs at least one replica; to stop serving, delete the deployment`},
 		tandemv1.Reason_CODE_TOKEN_LAST:         {text: `token {{.name}} is the last one with role admin that does not end; make another one first`},
 		tandemv1.Reason_CODE_TOKEN_SECRET_TAKEN: {text: `a token with this secret already exists`},
+	}
+}
 
+// latePhrases are the texts of what comes too late.
+func latePhrases() map[tandemv1.Reason_Code]phrase {
+	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_ENGINE_OVER:           {text: `the engine is no longer wanted; end it`},
 		tandemv1.Reason_CODE_ENGINE_ELSEWHERE:      {text: `member {{.member}} of allocation {{.allocation}} is not on node {{.node}}; end the engine`},
 		tandemv1.Reason_CODE_REPLICA_OVER:          {text: `the replica is no longer wanted here; end the engine`},

@@ -166,12 +166,12 @@ func CompleteSpec(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, 
 	return s, c.err()
 }
 
-// limits fills in and checks what ends a process that takes too long.
+// limits checks what ends a process that takes too long. The default is the engine's: what is not in the spec, coordinators of the last
+// release need not know.
 func (c *check) limits(s *tandemv1.JobSpec) {
-	if s.Limits == nil {
-		s.Limits = &tandemv1.LimitsSpec{}
+	if s.GetLimits() == nil {
+		return
 	}
-	s.Limits.Step = or(s.GetLimits().GetStep(), "30m")
 	if d, err := time.ParseDuration(s.GetLimits().GetStep()); err != nil || d < time.Second || d > maxStepLimit {
 		c.add("limits.step", "%.40q must be a time from 1s to %dh, such as \"30m\"", s.GetLimits().GetStep(), int(maxStepLimit.Hours()))
 	}

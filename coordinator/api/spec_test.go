@@ -68,7 +68,7 @@ func TestDefaults(t *testing.T) {
 		"training":{"batch":64,"epochs":20,"loss":"cross_entropy","microBatches":1,
 			"optimizer":{"name":"adamw","lr":0.001,"weightDecay":0.01,"beta1":0.9,"beta2":0.999,"eps":1e-8},"schedule":{"name":"constant"}},
 		"resources":{"workers":2,"pool":"default","min":2,"max":2},"evaluate":{"batch":64},"checkpoint":{"keep":{"best":1,"latest":1}},
-		"metric":"accuracy","mode":"max","maxRestarts":3,"limits":{"step":"30m"},"publish":{"model":"digits","aliases":["champion"]}}`)
+		"metric":"accuracy","mode":"max","maxRestarts":3,"publish":{"model":"digits","aliases":["champion"]}}`)
 	if !proto.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}

@@ -155,7 +155,7 @@ func (w *world) call(t *testing.T, m protoreflect.MethodDescriptor, asJSON bool,
 		a, err := api.New(api.DefaultConfig(), api.Deps{
 			Consensus: c.Node(at), Voters: c.Node(at), State: c.State(at), Board: api.NewBoard(),
 			Store:   func() (storage.Store, error) { return store, nil },
-			Members: func() []gossip.Member { return nil }, CA: w.ca, Self: w.self, Log: zerolog.Nop(), Audit: unwritten{},
+			Members: func() []gossip.Member { return nil }, CA: func() *pki.CA { return w.ca }, Self: identity.NewLive(t.TempDir(), w.self), Log: zerolog.Nop(), Audit: unwritten{},
 			Peer: func(address string) tandemv1connect.ClusterServiceClient {
 				return tandemv1connect.NewClusterServiceClient(&http.Client{Transport: unreachable{}}, "https://"+address)
 			},

@@ -100,7 +100,7 @@ func (n *Node) barrier(ctx context.Context, term uint64) error {
 	if n.barrierTerm.Load() == term {
 		return nil
 	}
-	if err := await(ctx, n.raft.Barrier(0)); err != nil {
+	if err := n.await(ctx, func() raft.Future { return n.raft.Barrier(0) }); err != nil {
 		return fmt.Errorf("apply what earlier leaders committed: %w", err)
 	}
 	n.barrierTerm.Store(term)

@@ -30,6 +30,8 @@ const (
 	commitTimeout = 25 * time.Millisecond
 	rpcTimeout    = 5 * time.Second
 	openTimeout   = 2 * time.Second
+	// lastAnswers is how long a stopping node waits for what it has asked Raft: a leader without a majority steps down long before.
+	lastAnswers = 3 * time.Second
 )
 
 // Node is one coordinator's part in Raft. Its methods may be called from any goroutine.
@@ -42,6 +44,7 @@ type Node struct {
 	closers []io.Closer
 
 	seen observed
+	asks asks
 
 	barrierTerm atomic.Uint64 // last term in which everything of earlier terms is known to be applied here
 
@@ -190,6 +193,11 @@ func (n *Node) Run(ctx context.Context) error {
 		if err := n.raft.LeadershipTransfer().Error(); err != nil {
 			n.log.Warn().Err(err).Msg("leadership was not handed over")
 		}
+	}
+	select {
+	case <-n.asks.close():
+	case <-time.After(lastAnswers):
+		n.log.Warn().Msg("raft has not answered all that it was asked; it is stopped all the same")
 	}
 	err := n.raft.Shutdown().Error()
 	stop()

@@ -27,7 +27,10 @@ func (n *Node) Peers() []Peer {
 // AddLearner has a coordinator sent the log, without a vote; a voter only gets a new address. Only the leader can:
 // ErrNotLeader.
 func (n *Node) AddLearner(ctx context.Context, id, address string) error {
-	if err := await(ctx, n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), 0, enqueueTimeout)); err != nil {
+	err := n.await(ctx, func() raft.Future {
+		return n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), 0, enqueueTimeout)
+	})
+	if err != nil {
 		return fmt.Errorf("add coordinator %s as learner: %w", id, err)
 	}
 	return nil
@@ -38,7 +41,10 @@ func (n *Node) AddLearner(ctx context.Context, id, address string) error {
 // beginning of the log refuses its vote to coordinators it does not know; should the leader be lost right then, nobody
 // could be elected.
 func (n *Node) AddPeer(ctx context.Context, id, address string) error {
-	if err := await(ctx, n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, enqueueTimeout)); err != nil {
+	err := n.await(ctx, func() raft.Future {
+		return n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, enqueueTimeout)
+	})
+	if err != nil {
 		return fmt.Errorf("add coordinator %s: %w", id, err)
 	}
 	return nil
@@ -46,7 +52,7 @@ func (n *Node) AddPeer(ctx context.Context, id, address string) error {
 
 // RemovePeer takes a coordinator out. Only the leader can: ErrNotLeader.
 func (n *Node) RemovePeer(ctx context.Context, id string) error {
-	if err := await(ctx, n.raft.RemoveServer(raft.ServerID(id), 0, enqueueTimeout)); err != nil {
+	if err := n.await(ctx, func() raft.Future { return n.raft.RemoveServer(raft.ServerID(id), 0, enqueueTimeout) }); err != nil {
 		return fmt.Errorf("remove coordinator %s: %w", id, err)
 	}
 	return nil

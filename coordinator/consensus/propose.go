@@ -85,8 +85,12 @@ func (n *Node) ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandem
 		}
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	future := n.raft.ApplyLog(raft.Log{Data: data}, enqueueTimeout)
-	if err := await(ctx, future); err != nil {
+	var future raft.ApplyFuture
+	err = n.await(ctx, func() raft.Future {
+		future = n.raft.ApplyLog(raft.Log{Data: data}, enqueueTimeout)
+		return future
+	})
+	if err != nil {
 		return nil, fmt.Errorf("propose as leader: %w", err)
 	}
 	switch r := future.Response().(type) {
@@ -96,25 +100,6 @@ func (n *Node) ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandem
 		return nil, fmt.Errorf("%w: %w", ErrUncertain, r)
 	}
 	return nil, fmt.Errorf("%w: the state machine gave no result", ErrUncertain)
-}
-
-// await waits for a future and says whether what it stood for was taken.
-func await(ctx context.Context, future raft.Future) error {
-	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
-	var err error
-	select {
-	case <-ctx.Done():
-		return errors.Join(ErrUncertain, ctx.Err())
-	case err = <-done:
-	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return errors.Join(ErrNotLeader, err) // Raft has not taken it into the log
-	}
-	return errors.Join(ErrUncertain, err)
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -56,7 +56,7 @@ func (n *Node) ReadIndexLocal(ctx context.Context) (uint64, error) {
 	// later leader has returned one is what the majority says, if the term is still the same afterwards. (Raft counts
 	// answers that were under way already; they are younger than the lease, and an election takes longer than that.)
 	index := n.state.Index()
-	if err := await(ctx, n.raft.VerifyLeader()); err != nil {
+	if err := n.await(ctx, n.raft.VerifyLeader); err != nil {
 		return 0, errors.Join(ErrNotLeader, err)
 	}
 	if n.Term() != term {

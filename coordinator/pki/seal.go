@@ -58,7 +58,7 @@ func LoadSeal(dir string, ca *CA) (*Seal, error) {
 		if err != nil {
 			return nil, err
 		}
-		key, err := hkdf.Key(sha256.New, der, nil, "tandem seal", sealSize)
+		key, err := hkdf.Key(sha256.New, der, nil, "secrets of the replicated log", sealSize)
 		if err != nil {
 			return nil, fmt.Errorf("derive the key for secrets: %w", err)
 		}

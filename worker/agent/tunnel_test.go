@@ -46,7 +46,7 @@ func newSide(t testing.TB, c *cluster, id string, plain bool) *side {
 			defer s.mu.Unlock()
 			return slices.Clone(s.members)
 		},
-		Dial: (&node{creds: s.creds}).dialAgent,
+		Dial: (&node{creds: identity.NewLive(t.TempDir(), s.creds)}).dialAgent,
 		Listen: func(network, address string) (net.Listener, error) {
 			l, err := net.Listen(network, "127.0.0.1:0") // the rank itself has the address
 			if err == nil {

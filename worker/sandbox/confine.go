@@ -68,10 +68,7 @@ func (p Policy) restrict() error {
 	if p.Features.Landlock == 0 {
 		return nil
 	}
-	config, rules, err := p.rules()
-	if err != nil {
-		return err
-	}
+	config, rules := p.rules()
 	fd, flags, err := config.NewRulesetFD(rules...)
 	if err != nil {
 		return err
@@ -91,12 +88,12 @@ const (
 )
 
 // rules are the policy in Landlock's words.
-func (p Policy) rules() (landlock.Config, []landlock.Rule, error) {
+func (p Policy) rules() (landlock.Config, []landlock.Rule) {
 	files, devices := handled, writeFile
 	if p.Features.Landlock >= 5 {
 		files, devices = files|ll.AccessFSIoctlDev, devices|ll.AccessFSIoctlDev
 	}
-	args := []any{files}
+	config := landlock.Config{HandledAccessFS: files}
 	var rules []landlock.Rule
 	add := func(paths []string, folder, file landlock.AccessFSSet) {
 		for _, path := range paths {
@@ -112,29 +109,23 @@ func (p Policy) rules() (landlock.Config, []landlock.Rule, error) {
 	add(p.Execute, readAll, readFile|ll.AccessFSExecute)
 	add(p.Devices, readAll, devices)
 	if p.Features.Landlock >= landlockPorts {
-		net := landlock.AccessNetSet(ll.AccessNetBindTCP)
+		config.HandledAccessNet = ll.AccessNetBindTCP
 		if p.AnyPort {
 			rules = append(rules, landlock.BindTCP(0)) // the system chooses
 		} else {
-			net |= ll.AccessNetConnectTCP
+			config.HandledAccessNet |= ll.AccessNetConnectTCP
 			for _, port := range p.Ports {
 				rules = append(rules, landlock.ConnectTCP(port))
 			}
 		}
-		args = append(args, net)
 	}
 	if p.Features.Landlock >= landlockScope {
-		scope := landlock.ScopedSet(ll.ScopeSignal)
+		config.Scoped = ll.ScopeSignal
 		if !p.Abstract {
-			scope |= ll.ScopeAbstractUnixSocket
+			config.Scoped |= ll.ScopeAbstractUnixSocket
 		}
-		args = append(args, scope)
 	}
-	config, err := landlock.NewConfig(args...)
-	if err != nil {
-		return landlock.Config{}, nil, err
-	}
-	return *config, rules, nil
+	return config, rules
 }
 
 func seccompHas(action *uint32) bool {

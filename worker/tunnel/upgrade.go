@@ -77,7 +77,7 @@ func upgrade(ctx context.Context, conn TLS, host string, g Group, to netip.AddrP
 		return nil, err
 	}
 	r := bufio.NewReader(conn)
-	res, err := http.ReadResponse(r, req)
+	res, err := http.ReadResponse(r, req) //nolint:bodyclose // the connection is the body: the caller closes it
 	if err != nil {
 		return nil, err
 	}

@@ -1678,6 +1678,18 @@ type HelloResponse struct {
 	Task *EngineTask `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
 	// Threads to compute with.
 	Threads int32 `protobuf:"varint,2,opt,name=threads,proto3" json:"threads,omitempty"`
+	// Of the last release: a replica serves on the line that it inherits.
+	//
+	// Deprecated: Marked as deprecated in tandem/v1/engine.proto.
+	ServeSocket string `protobuf:"bytes,3,opt,name=serve_socket,json=serveSocket,proto3" json:"serve_socket,omitempty"`
+	// Of the last release: the scratch folder is the working folder.
+	//
+	// Deprecated: Marked as deprecated in tandem/v1/engine.proto.
+	Scratch string `protobuf:"bytes,4,opt,name=scratch,proto3" json:"scratch,omitempty"`
+	// Of the last release: the agent hands out open files of the cache.
+	//
+	// Deprecated: Marked as deprecated in tandem/v1/engine.proto.
+	Cache string `protobuf:"bytes,5,opt,name=cache,proto3" json:"cache,omitempty"`
 	// Bytes of the node's disk that shards of datasets may take, which the agent gets and hands out (FileRequest); 0: none.
 	CacheBytes int64 `protobuf:"varint,6,opt,name=cache_bytes,json=cacheBytes,proto3" json:"cache_bytes,omitempty"`
 	// Node it runs on.
@@ -1734,6 +1746,30 @@ func (x *HelloResponse) GetThreads() int32 {
 		return x.Threads
 	}
 	return 0
+}
+
+// Deprecated: Marked as deprecated in tandem/v1/engine.proto.
+func (x *HelloResponse) GetServeSocket() string {
+	if x != nil {
+		return x.ServeSocket
+	}
+	return ""
+}
+
+// Deprecated: Marked as deprecated in tandem/v1/engine.proto.
+func (x *HelloResponse) GetScratch() string {
+	if x != nil {
+		return x.Scratch
+	}
+	return ""
+}
+
+// Deprecated: Marked as deprecated in tandem/v1/engine.proto.
+func (x *HelloResponse) GetCache() string {
+	if x != nil {
+		return x.Cache
+	}
+	return ""
 }
 
 func (x *HelloResponse) GetCacheBytes() int64 {
@@ -2927,16 +2963,19 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"=\n" +
 	"\fHelloRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
-	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xb0\x02\n" +
+	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xfd\x02\n" +
 	"\rHelloResponse\x12)\n" +
 	"\x04task\x18\x01 \x01(\v2\x15.tandem.v1.EngineTaskR\x04task\x12\x18\n" +
-	"\athreads\x18\x02 \x01(\x05R\athreads\x12\x1f\n" +
+	"\athreads\x18\x02 \x01(\x05R\athreads\x12%\n" +
+	"\fserve_socket\x18\x03 \x01(\tB\x02\x18\x01R\vserveSocket\x12\x1c\n" +
+	"\ascratch\x18\x04 \x01(\tB\x02\x18\x01R\ascratch\x12\x18\n" +
+	"\x05cache\x18\x05 \x01(\tB\x02\x18\x01R\x05cache\x12\x1f\n" +
 	"\vcache_bytes\x18\x06 \x01(\x03R\n" +
 	"cacheBytes\x12\x17\n" +
 	"\anode_id\x18\a \x01(\tR\x06nodeId\x12\"\n" +
 	"\rend_of_output\x18\b \x01(\tR\vendOfOutput\x12@\n" +
 	"\x0einfer_deadline\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\rinferDeadline\x12(\n" +
-	"\x10plain_data_plane\x18\x1e \x01(\bR\x0eplainDataPlaneJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\".\n" +
+	"\x10plain_data_plane\x18\x1e \x01(\bR\x0eplainDataPlane\".\n" +
 	"\x0fNextTaskRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\"/\n" +
 	"\x10NextTaskResponse\x12\x1b\n" +

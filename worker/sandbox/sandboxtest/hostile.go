@@ -218,7 +218,7 @@ func call(number uintptr, args ...uintptr) func() error {
 			return errno
 		}
 		if number == unix.SYS_CLONE && r == 0 {
-			syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0) // the child
+			_, _, _ = syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0) // the child
 		}
 		return nil
 	}

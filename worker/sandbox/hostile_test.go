@@ -48,7 +48,8 @@ func shown(t *testing.T) sandboxtest.Prey {
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	p := sandboxtest.Prey{
-		Parent: os.Getpid(), Secret: filepath.Join(dir, "secret"), Open: filepath.Join(dir, "open"), Private: []string{filepath.Join(dir, "private")},
+		Descriptors: 512,
+		Parent:      os.Getpid(), Secret: filepath.Join(dir, "secret"), Open: filepath.Join(dir, "open"), Private: []string{filepath.Join(dir, "private")},
 		Folder: filepath.Join(dir, "folder"), Home: filepath.Join(dir, "home"), Abstract: filepath.Base(dir),
 	}
 	must(t, os.Chmod(dir, 0o755))

@@ -26,6 +26,8 @@ type Prey struct {
 	Other    int      // that listens and may not
 	Abstract string   // a unix socket that listens
 	Home     string   // its own folder, by its path
+	// Descriptors is how many it may not have at a time.
+	Descriptors int
 }
 
 // Try tries everything and lists what the process was able to do.
@@ -52,7 +54,7 @@ type attempt struct {
 }
 
 func attempts(p Prey) []attempt {
-	return slices.Concat(harmless(p), files(p), processes(p), network(p), calls(), limits())
+	return slices.Concat(harmless(p), files(p), processes(p), network(p), calls(), limits(p))
 }
 
 func harmless(p Prey) []attempt {
@@ -162,7 +164,7 @@ func calls() []attempt {
 	}
 }
 
-func limits() []attempt {
+func limits(p Prey) []attempt {
 	return []attempt{
 		{"another user", func() error { return syscall.Setreuid(1, 1) }},
 		{"all memory", func() error {
@@ -170,7 +172,7 @@ func limits() []attempt {
 			return err
 		}},
 		{"all descriptors", func() error {
-			for range 512 {
+			for range p.Descriptors {
 				if _, err := unix.Dup(0); err != nil {
 					return err
 				}

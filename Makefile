@@ -87,7 +87,7 @@ test: build $(BUILD)/tandem-check ## Run all tests; ends with the counts
 	@packages="$$($(ENGINE_ENV) go list ./... | grep -v '^$(E2E)')"; \
 	{ rc=0; \
 	  $(ENGINE_ENV) go test -json -p $(TEST_PARALLEL) $(TEST_FLAGS) $$packages || rc=1; \
-	  $(ENGINE_ENV) go test -json -p 1 -timeout 14m $(TEST_FLAGS) $(E2E)/... || rc=1; \
+	  $(ENGINE_ENV) go test -json -p 1 -timeout 25m $(TEST_FLAGS) $(E2E)/... || rc=1; \
 	  exit $$rc; } | $(BUILD)/tandem-check tests
 
 # A test binary is pure when nothing it is linked from is gotch.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,9 @@ type process struct {
 	env  []string
 	host *host // it runs on; nil: this one
 	cmd  *exec.Cmd
-	done chan error
+	// program is the binary; empty: programs.tandem.
+	program string
+	done    chan error
 }
 
 // start starts the tandem binary; the same process may be started again after it ended.
@@ -35,7 +38,7 @@ func (p *process) start() {
 		p.t.Fatalf("open the log of %s: %v", p.name, err)
 	}
 	defer log.Close()
-	p.cmd = exec.Command(programs.tandem, p.args...)
+	p.cmd = exec.Command(cmp.Or(p.program, programs.tandem), p.args...)
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -184,7 +184,7 @@ func (c *Client) GetRange(ctx context.Context, key string, off, n int64) (io.Rea
 	if off < 0 || n <= 0 || off > math.MaxInt64-n {
 		return nil, fmt.Errorf("read %s: %w: %d bytes from %d", key, storage.ErrSize, n, off)
 	}
-	res, err := c.do(ctx, http.MethodGet, key, nil, 0, map[string]string{"Range": fmt.Sprintf("bytes=%d-%d", off, off+n-1)})
+	res, err := c.do(ctx, http.MethodGet, key, nil, 0, map[string]string{"Range": fmt.Sprintf("bytes=%d-%d", off, off+n-1)}) //nolint:bodyclose // the caller closes it
 	if err != nil {
 		return nil, err
 	}

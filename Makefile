@@ -86,7 +86,7 @@ cuda-types: setup
 test: build $(BUILD)/tandem-check ## Run all tests; ends with the counts
 	@packages="$$($(ENGINE_ENV) go list ./... | grep -v '^$(E2E)')"; \
 	{ rc=0; \
-	  $(ENGINE_ENV) go test -json -p $(TEST_PARALLEL) $(TEST_FLAGS) $$packages || rc=1; \
+	  $(ENGINE_ENV) go test -json -p $(TEST_PARALLEL) -timeout 20m $(TEST_FLAGS) $$packages || rc=1; \
 	  $(ENGINE_ENV) go test -json -p 1 -timeout 25m $(TEST_FLAGS) $(E2E)/... || rc=1; \
 	  exit $$rc; } | $(BUILD)/tandem-check tests
 

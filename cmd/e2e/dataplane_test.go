@@ -72,7 +72,7 @@ func TestDataPlane(t *testing.T) {
 		t.Errorf("%d bytes passed over the cable; the gradients alone are %d", len(seen), least)
 	}
 	if at := runOf(seen, features); at >= 0 {
-		t.Errorf("a gradient is there to read: % x", seen[at:at+16])
+		t.Errorf("the cable shows a gradient: % x", seen[at:at+16])
 	}
 	if err := errors.Join(on.hosts[0].unfilter(), on.hosts[1].unfilter()); err != nil {
 		t.Fatal(err)

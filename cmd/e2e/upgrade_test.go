@@ -35,7 +35,7 @@ func (p *process) become(program string) {
 }
 
 // TestRollingUpgrade upgrades three coordinators and two workers one at a time in the middle of a training, and one of them back before
-// the level is raised. The training's numbers are those of one that nobody disturbed. Afterwards the old program does not start.
+// the level is raised. The evaluations equal those of an undisturbed training. Afterwards the old program does not start.
 func TestRollingUpgrade(t *testing.T) {
 	newest := programs.tandem
 	programs.tandem = buildPrevious(t)

@@ -53,7 +53,7 @@ func (c *Client) persist(next connect.UnaryFunc) connect.UnaryFunc {
 // round is what came of asking each coordinator once.
 type round struct {
 	asked, silent int
-	telling       error // of one that answered, if any did
+	telling       error // the error of an endpoint that answered, if any
 }
 
 func (r *round) add(err error) {

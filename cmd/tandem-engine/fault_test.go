@@ -95,13 +95,13 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 		dataset string
 		want    []string
 	}{
-		"learning rate of 1e30":     {change: func(s *tandemv1.JobSpec) { s.Training.Optimizer.Lr, s.Training.ClipNorm = 1e30, 0 }, want: []string{"diverged", "step ", "learning rate", "training.clip_norm"}},
-		"batch larger than split":   {change: func(s *tandemv1.JobSpec) { s.Training.Batch = 5000 }, want: []string{"training.batch is 5000", "rows"}},
-		"outputs for seven classes": {change: own(upload(t, file)), want: []string{"[2 7]", "[2 10]"}},
-		"a file that is no model":   {change: own(upload(t, []byte("no model"))), want: []string{"not a TorchScript file"}},
+		"learning rate of 1e30":                {change: func(s *tandemv1.JobSpec) { s.Training.Optimizer.Lr, s.Training.ClipNorm = 1e30, 0 }, want: []string{"diverged", "step ", "learning rate", "training.clip_norm"}},
+		"batch larger than split":              {change: func(s *tandemv1.JobSpec) { s.Training.Batch = 5000 }, want: []string{"training.batch is 5000", "rows"}},
+		"outputs for seven classes":            {change: own(upload(t, file)), want: []string{"[2 7]", "[2 10]"}},
+		"a file that is no model":              {change: own(upload(t, []byte("no model"))), want: []string{"not a TorchScript file"}},
 		"a model that the store does not have": {change: own(strings.Repeat("0", 64)), want: []string{"not in the store", "model.torchscript.file"}},
-		"a model with other bytes":  {change: own(swapped(t, fits, file)), want: []string{"other bytes in the store than were uploaded"}},
-		"a model that reads files":  {change: own(upload(t, written(t, "    return torch.from_file(\"/etc/passwd\", False, 10) * self.weight\n"))), want: []string{"aten::from_file"}},
+		"a model with other bytes":             {change: own(swapped(t, fits, file)), want: []string{"other bytes in the store than were uploaded"}},
+		"a model that reads files":             {change: own(upload(t, written(t, "    return torch.from_file(\"/etc/passwd\", False, 10) * self.weight\n"))), want: []string{"aten::from_file"}},
 		"a model that loops": {change: func(s *tandemv1.JobSpec) {
 			own(upload(t, written(t, "    y = x.sum()\n    while bool(y == y):\n        y = y * 1.0\n    return y * self.weight\n")))(s)
 			s.Limits = &tandemv1.LimitsSpec{Step: "2s"}

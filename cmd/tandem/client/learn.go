@@ -20,8 +20,8 @@ func (c *Client) Learn() {
 	}
 }
 
-// Learned is the client's context with the coordinators as they last named themselves and the one that served, and whether
-// that is news.
+// Learned returns the context with the coordinators' current addresses and the endpoint that answered last, and whether
+// anything in it has changed.
 func (c *Client) Learned() (Context, bool) {
 	now := c.Context
 	if t, ok := c.HTTP.Transport.(*rotating); ok {
@@ -44,7 +44,7 @@ func (c *Client) reach() []string {
 	return c.Context.Reach()
 }
 
-// Reach is all endpoints of a context: the one that served last, those the user gave, all others.
+// Reach lists the endpoints of a context in the order to try: the last that answered, those the user gave, then the others.
 func (c Context) Reach() []string {
 	var all []string
 	if slices.Contains(c.Endpoints, c.Answered) || slices.Contains(c.Coordinators, c.Answered) {

@@ -28,8 +28,8 @@ const hostileMark = "HOSTILE "
 // target is what a hostile engine goes for.
 type target struct {
 	sandboxtest.Prey
-	Other string // id of another's engine
-	Shard string // key of an object of another dataset
+	Engine string // id of another's engine
+	Shard  string // key of an object of another dataset
 }
 
 // hostileEngine is what a model could be that has taken over its engine, after that gave up what it gives up: it tries to leave the sandbox, and
@@ -101,10 +101,10 @@ func deceive(ctx context.Context, host tandemv1connect.EngineHostServiceClient, 
 			able = append(able, what)
 		}
 	}
-	_, err := host.Hello(ctx, connect.NewRequest(&tandemv1.HelloRequest{EngineId: t.Other}))
+	_, err := host.Hello(ctx, connect.NewRequest(&tandemv1.HelloRequest{EngineId: t.Engine}))
 	note("another's task", err)
 	_, err = host.ReportEngine(ctx, connect.NewRequest(&tandemv1.ReportEngineRequest{Report: &tandemv1.EngineReport{
-		EngineId: t.Other, Generation: 1, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}},
+		EngineId: t.Engine, Generation: 1, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}},
 	}}))
 	note("speak for another", err)
 	for fd := range int32(64) {

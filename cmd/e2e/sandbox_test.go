@@ -48,7 +48,7 @@ func TestSandbox(t *testing.T) {
 	c.runAny("model", "publish", kept.Msg.GetCheckpoints()[0].GetId(), "--name", "hostile")
 	c.runAny("serve", "confined@1", "--replicas", "1", "--no-wait")
 	for kind, may := range map[string][]string{
-		"train":   append(slices.Clone(sandboxtest.Harmless), "listen"), // for the other rank
+		"train":   append(slices.Clone(sandboxtest.Harmless), "call another port", "listen"), // to meet the other ranks
 		"publish": sandboxtest.Harmless, "serve": sandboxtest.Harmless,
 	} {
 		eventually(t, 30*time.Second, "a hostile engine has tried to "+kind, func() bool { return len(c.hostile(kind)) > 0 })
@@ -150,7 +150,7 @@ func (c *cluster) goHostile(i int) {
 		return n
 	}
 	p.Port, p.Other = port(c.storeAddress), port(c.addresses[0])
-	what, err := json.Marshal(target{Prey: p, Other: "alloc-other/0", Shard: "datasets/other/1/shard-00000.arrow"})
+	what, err := json.Marshal(target{Prey: p, Engine: "alloc-other/0", Shard: "datasets/other/1/shard-00000.arrow"})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -201,7 +201,7 @@ func (up *upCluster) idleCoordinator(ctx context.Context) (mb, percent float64, 
 	if err != nil {
 		return 0, 0, err
 	}
-	mb, err = residentMB(pid)
+	mb, err = memoryMB(pid, "VmRSS")
 	return mb, 100 * (after - before) / time.Since(begin).Seconds(), err
 }
 
@@ -243,19 +243,19 @@ func cpuSeconds(pid int) (float64, error) {
 	return (u + s) / ticksPerSecond, errors.Join(err1, err2)
 }
 
-// residentMB is the resident memory of a process.
-func residentMB(pid int) (float64, error) {
+// memoryMB is a line of /proc/PID/status: VmRSS is what a process has in memory, VmHWM the most that it had.
+func memoryMB(pid int, name string) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("read resident memory: %w", err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if kb, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if kb, ok := strings.CutPrefix(line, name+":"); ok {
 			v, err := strconv.ParseFloat(strings.Fields(kb)[0], 64)
 			return v / 1024, err
 		}
 	}
-	return 0, errors.New("read resident memory: no VmRSS")
+	return 0, fmt.Errorf("read resident memory: no %s", name)
 }
 
 // stop ends the cluster as Ctrl-C does and removes its folder.

@@ -20,7 +20,7 @@ type Config struct {
 	Runs int
 	// Seconds is how long one measurement of throughput lasts, after its warm-up.
 	Seconds float64
-	// Only names the groups to measure: "throughput", "cluster", "input", "checkpoint", "recovery", "accuracy", "search", "sandbox"; empty: all.
+	// Only names the groups to measure: "throughput", "cluster", "input", "checkpoint", "recovery", "accuracy", "search", "sandbox", "attack"; empty: all.
 	Only []string
 	// Models names the models whose throughput to measure; empty: all.
 	Models []string
@@ -39,7 +39,7 @@ func main() {
 	only, models := "", ""
 	flag.IntVar(&c.Runs, "runs", 5, "measurements of each side")
 	flag.Float64Var(&c.Seconds, "seconds", 4, "seconds of one measurement of throughput")
-	flag.StringVar(&only, "only", "", "groups to measure, with commas between: throughput, cluster, input, checkpoint, recovery, accuracy, search, sandbox")
+	flag.StringVar(&only, "only", "", "groups to measure, with commas between: throughput, cluster, input, checkpoint, recovery, accuracy, search, sandbox, attack")
 	flag.StringVar(&models, "models", "", "models whose throughput to measure, with commas between: mlp, resnet8, gpt")
 	flag.StringVar(&c.Out, "out", "bench/results", "folder of the results")
 	flag.Parse()
@@ -68,6 +68,7 @@ func measure(ctx context.Context, c Config) error {
 		{"accuracy", accuracy},
 		{"search", searches},
 		{"sandbox", confined},
+		{"attack", attacked},
 	}
 	var figures []Figure
 	for _, g := range groups {

@@ -16,6 +16,9 @@ import (
 	"time"
 )
 
+// patience is how long an attacker of a Crowd holds a connection on which nothing happens.
+const patience = 30 * time.Second
+
 // Attacker attacks one coordinator.
 type Attacker struct {
 	// Address is the host:port of the coordinator.

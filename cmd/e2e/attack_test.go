@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 
 	"tandem.dev/bench/attack"
 	"tandem.dev/cmd/tandem/client"
-	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -29,39 +27,12 @@ func (c *cluster) attackers(i, connections int) []*attack.Attacker {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(c.api.Context.CA))
-	trusts := &tls.Config{RootCAs: pool, ServerName: identity.RoleName(identity.RoleCoordinator), MinVersion: tls.VersionTLS12}
-	var all []*attack.Attacker
-	for _, token := range []string{"", res.Msg.GetSecret()} {
-		all = append(all, &attack.Attacker{
-			Address: c.addresses[i], TLS: trusts, Token: token, From: []string{"127.0.0.2", "127.0.0.3"}, Connections: connections / 2, Patience: 30 * time.Second,
-		})
-	}
-	return all
+	return attack.Crowd(c.addresses[i], c.api.Context.CA, res.Msg.GetSecret(), connections)
 }
 
-// attack runs a crowd until the function that it returns is called.
+// attack has a crowd attack until the function that it returns is called; the end of the test does so too.
 func (c *cluster) attack(crowd []*attack.Attacker) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{}, len(crowd))
-	for _, a := range crowd {
-		go func() {
-			a.Run(ctx)
-			done <- struct{}{}
-		}()
-	}
-	ended := false
-	stop = func() {
-		if ended {
-			return
-		}
-		ended = true
-		cancel()
-		for range crowd {
-			<-done
-		}
-	}
+	stop = sync.OnceFunc(attack.Start(context.Background(), crowd))
 	c.t.Cleanup(stop)
 	return stop
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -265,6 +266,10 @@ func TestLearner(t *testing.T) {
 		c.Start(follower)
 		leader = c.Leader()
 		add(c.Node(leader).AddPeer)
+		// Until the other voter has the new configuration it refuses its vote to the former learner: see AddPeer.
+		for other := 1 - leader; !votes(c.Node(other), "coordinator-2"); {
+			time.Sleep(10 * time.Millisecond) // virtual
+		}
 		c.Kill(leader)
 		next := c.Leader()
 		for _, p := range c.Node(next).Peers() {
@@ -273,6 +278,11 @@ func TestLearner(t *testing.T) {
 			}
 		}
 	})
+}
+
+// votes tells whether a node knows a coordinator as a voter.
+func votes(n *consensus.Node, id string) bool {
+	return slices.ContainsFunc(n.Peers(), func(p consensus.Peer) bool { return p.ID == id && p.Voter })
 }
 
 func TestNoLeader(t *testing.T) {

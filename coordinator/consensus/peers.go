@@ -39,7 +39,8 @@ func (n *Node) AddLearner(ctx context.Context, id, address string) error {
 // AddPeer makes a coordinator a voter, or gives it a new address. Only the leader can: ErrNotLeader. It should be a learner
 // before whose own Peers name it: a voter that does not answer counts against the majority, and one that has seen only the
 // beginning of the log refuses its vote to coordinators it does not know; should the leader be lost right then, nobody
-// could be elected.
+// could be elected. The same holds for the moment until the other voters have the new configuration: a leader that is lost in it has to
+// come back, for hashicorp/raft refuses a vote to whom its own configuration has as a learner.
 func (n *Node) AddPeer(ctx context.Context, id, address string) error {
 	err := n.await(ctx, func() raft.Future {
 		return n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, enqueueTimeout)

@@ -143,6 +143,21 @@ func (r *running) mint(t *testing.T, via *http.Client, name, role string, join b
 	return res.Msg.GetSecret()
 }
 
+// startThree starts a cluster of three coordinators.
+func startThree(t *testing.T) (first *running, others []*running) {
+	t.Helper()
+	first = startOne(t)
+	token := first.mint(t, first.admin(t), "join", "coordinator", true)
+	for range 2 {
+		cfg := testConfig(filepath.Join(t.TempDir(), "x"))
+		if err := Join(t.Context(), cfg, token, []string{first.Address()}); err != nil {
+			t.Fatal(err)
+		}
+		others = append(others, start(t, cfg, first.store))
+	}
+	return first, others
+}
+
 func TestFirstStartAndRestart(t *testing.T) {
 	r := startOne(t)
 	jobs := tandemv1connect.NewJobServiceClient(r.admin(t), r.url())

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -42,16 +41,7 @@ func (a *agent) renew(live *identity.Live, held int64) int64 {
 // TestRotation replaces the CA and the gossip key of a cluster of three coordinators and a worker that runs. Clients that know only the
 // first CA are served until it is ended; a coordinator that was away meanwhile finds back; then nobody trusts the first one any more.
 func TestRotation(t *testing.T) {
-	first := startOne(t)
-	token := first.mint(t, first.admin(t), "join", "coordinator", true)
-	var others []*running
-	for range 2 {
-		cfg := testConfig(filepath.Join(t.TempDir(), "x"))
-		if err := Join(t.Context(), cfg, token, []string{first.Address()}); err != nil {
-			t.Fatal(err)
-		}
-		others = append(others, start(t, cfg, first.store))
-	}
+	first, others := startThree(t)
 	a := newAgent(t, first)
 	live := identity.NewLive(t.TempDir(), a.creds)
 	a.http = live.HTTPClient(identity.RoleName(identity.RoleCoordinator))

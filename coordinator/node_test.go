@@ -163,16 +163,7 @@ func TestRemovedWhileDown(t *testing.T) {
 // TestWhatBecomesOfCoordinators: joining, loss, return and removal are in the events and in what is told of the cluster; and one
 // whose going would leave no majority is kept from the moment on in which another one is gone.
 func TestWhatBecomesOfCoordinators(t *testing.T) {
-	first := startOne(t)
-	token := first.mint(t, first.admin(t), "join", "coordinator", true)
-	var others []*running
-	for range 2 {
-		cfg := testConfig(filepath.Join(t.TempDir(), "x"))
-		if err := Join(t.Context(), cfg, token, []string{first.Address()}); err != nil {
-			t.Fatal(err)
-		}
-		others = append(others, start(t, cfg, first.store))
-	}
+	first, others := startThree(t)
 	lost, other := others[0], others[1]
 	api := tandemv1connect.NewClusterServiceClient(first.admin(t), first.url())
 	describe := func(r *running, want func(*tandemv1.Peer) bool) {

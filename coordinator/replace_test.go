@@ -21,16 +21,8 @@ import (
 // TestLostCoordinatorIsReplaced: a coordinator that joined anew at the address of a lost one has no part in its place, is told
 // what to do, and comes in once the lost one is removed.
 func TestLostCoordinatorIsReplaced(t *testing.T) {
-	first := startOne(t)
-	token := first.mint(t, first.admin(t), "join", "coordinator", true)
-	var others []*running
-	for range 2 {
-		cfg := testConfig(filepath.Join(t.TempDir(), "x"))
-		if err := Join(t.Context(), cfg, token, []string{first.Address()}); err != nil {
-			t.Fatal(err)
-		}
-		others = append(others, start(t, cfg, first.store))
-	}
+	first, others := startThree(t)
+	token := first.mint(t, first.admin(t), "again", "coordinator", true)
 	lost, other := others[0], others[1]
 	lostID := lost.creds.Identity.Node
 	cfg := testConfig(filepath.Join(t.TempDir(), "anew"))

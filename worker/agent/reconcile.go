@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"fmt"
 	"time"
 
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -125,6 +127,8 @@ func reconcile(now time.Time, w world) (actions []action, wake time.Time) {
 		key := keyOf(t)
 		switch {
 		case running[key] || w.done[key]:
+		case beyond(t) != "":
+			actions = append(actions, action{verb: verbRefuse, key: key, task: t, reason: beyond(t)})
 		case !w.slots[t.GetSlotId()]:
 			actions = append(actions, action{verb: verbRefuse, key: key, task: t, reason: "this node has no slot " + t.GetSlotId()})
 		case idle[t.GetSlotId()].slot != "":
@@ -137,6 +141,16 @@ func reconcile(now time.Time, w world) (actions []action, wake time.Time) {
 		}
 	}
 	return actions, wake
+}
+
+// beyond says why a task is refused that asks for something this agent does not know, as one of a newer coordinator may: to leave
+// that out would make another result. Empty: the agent knows all of it.
+func beyond(t *tandemv1.EngineTask) string {
+	what := schema.Unknown(t)
+	if what == "" {
+		return ""
+	}
+	return fmt.Sprintf("the task has an unknown %s; the agent of this node knows feature level %d: upgrade it", what, schema.Known)
 }
 
 // succeed decides what comes after an engine without a task on a slot that t is to have. A process goes on within a job only: what a

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 	"pgregory.net/rapid"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -21,6 +22,8 @@ func TestReconcile(t *testing.T) {
 	stopping := task("a", 1, 0)
 	stopping.GetTrain().Stopping = true
 	elsewhere := task("c", 1, 5)
+	beyond := task("a", 1, 0)
+	beyond.GetTrain().ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 9999, protowire.VarintType), 1))
 	newer := task("a", 1, 0)
 	newer.Generation = 2
 	grouped := func(generation int64, broken bool) *tandemv1.EngineTask {
@@ -66,6 +69,8 @@ func TestReconcile(t *testing.T) {
 		},
 		{"its process has ended", world{known: true, desired: []*tandemv1.EngineTask{a}, done: map[taskKey]bool{keyOf(a): true}}, nil, 0},
 		{"no such slot", world{known: true, desired: []*tandemv1.EngineTask{elsewhere}}, []string{"refuse alloc-c1/5"}, 0},
+		{"a task of a newer coordinator", world{known: true, desired: []*tandemv1.EngineTask{beyond}}, []string{"refuse alloc-a1/0"}, 0},
+		{"one that runs is not ended for that", world{known: true, desired: []*tandemv1.EngineTask{beyond}, engines: []engineView{is(a, phaseUp)}}, nil, 0},
 		{"no longer wanted", world{known: true, engines: []engineView{is(a, phaseReady)}}, []string{"terminate alloc-a1/0"}, 0},
 		{
 			"a newer generation", world{known: true, desired: []*tandemv1.EngineTask{newer}, engines: []engineView{is(a, phaseReady)}},

@@ -39,6 +39,7 @@ type Coordinator struct {
 	state   *state.State
 	board   *api.Board
 	objects *objects
+	clocks  *api.Clocks
 	crowd   *door.Crowd
 	port    *port
 	gossip  *gossip.Gossip
@@ -83,7 +84,7 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 			_ = listener.Close() // what went wrong before is what matters
 		}
 	}()
-	c := &Coordinator{cfg: cfg, log: deps.Log, state: state.New(), board: api.NewBoard(), serves: make(chan struct{}), ready: make(chan struct{})}
+	c := &Coordinator{cfg: cfg, log: deps.Log, state: state.New(), board: api.NewBoard(), clocks: api.NewClocks(), serves: make(chan struct{}), ready: make(chan struct{})}
 	if err := c.identify(address); err != nil {
 		return nil, err
 	}
@@ -162,7 +163,7 @@ func (c *Coordinator) wire() error {
 	a, err := api.New(apiCfg, api.Deps{
 		Explain:   leader.Explain,
 		Consensus: c.node, Voters: c.node, State: c.state, Board: c.board, Store: c.objects.get, Members: c.gossip.Members,
-		CA: c.ca.Load, Seal: c.seal, Self: c.creds, OpenStore: c.objects.open, Peers: c.peerClient, Peer: c.clusterClient, Audit: c.audit, Log: c.log,
+		Clocks: c.clocks, CA: c.ca.Load, Seal: c.seal, Self: c.creds, OpenStore: c.objects.open, Peers: c.peerClient, Peer: c.clusterClient, Audit: c.audit, Log: c.log,
 	})
 	if err != nil {
 		return err
@@ -189,6 +190,7 @@ func (c *Coordinator) wire() error {
 		leader.Nodes(c.state, c.node, liveness{c}, c.cfg.NodeTimeout, c.log),
 		leader.Rollout(c.state, c.node, c.log),
 		leader.Level(c.state, c.node, c.node.Peers, c.log),
+		leader.Expiries(c.state, c.node),
 		leader.GC(c.state, c.node, c.objects.get, c.log),
 	}
 	return nil
@@ -212,7 +214,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	sharer := api.NewSharer(api.SharerDeps{Board: c.board, State: c.state, Others: c.others, Peer: c.peerClient, Log: c.log})
 	for _, run := range []func(context.Context) error{
-		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.keepKeys, c.expel, c.api.Run, c.audit.Run, sharer.Run,
+		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.keepKeys, c.noteClocks, c.expel, c.api.Run, c.audit.Run, sharer.Run,
 		leader.NewSupervisor(c.node, c.loops, c.log).Run,
 	} {
 		g.Go(func() error { return run(ctx) })

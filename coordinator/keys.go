@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -59,6 +60,9 @@ func (c *Coordinator) takeKeys(v *state.View, now time.Time) error {
 	certificate, err := ca.Renewed(creds.Identity, leaf, c.cfg.hosts(c.port.address), now)
 	if err != nil {
 		return err
+	}
+	if own := c.clocks.Own(now); certificate != nil && own.Abs() > pki.Backdated {
+		return &identity.ClockError{Peer: "the other coordinators", Here: now, There: now.Add(-own), Err: errors.New("no certificate is signed until they agree")}
 	}
 	next := *creds
 	if _, err := next.Take(certificate, keys); err != nil {

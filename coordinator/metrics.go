@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -34,6 +35,7 @@ func (m *collector) Collect(out chan<- prometheus.Metric) {
 	emit(gauge("audit_lost", "Entries of the audit log that could not be written since this coordinator started."), float64(m.c.audit.Lost()))
 	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.api.Held()))
 	m.certificates(emit)
+	m.notices(v, emit)
 }
 
 type emitter func(d *prometheus.Desc, value float64, labels ...string)
@@ -92,6 +94,30 @@ func (m *collector) certificates(emit emitter) {
 	if leaf, err := m.c.creds.Get().Leaf(); err == nil {
 		emit(ends, float64(leaf.NotAfter.Unix()), "node")
 	}
+}
+
+// notices count what an operator was told to see to.
+func (m *collector) notices(v *state.View, emit emitter) {
+	off := 0.0
+	ending := map[string]float64{"node": 0, "coordinator": 0, "ca": 0}
+	count := func(kind string, noted bool, offset *durationpb.Duration) {
+		if noted {
+			ending[kind]++
+		}
+		if offset != nil {
+			off++
+		}
+	}
+	for _, n := range v.Nodes() {
+		count("node", n.GetExpiryNoted(), n.GetClockOffset())
+	}
+	for _, c := range v.Coordinators() {
+		count("coordinator", c.GetExpiryNoted(), c.GetClockOffset())
+	}
+	cluster, _ := v.Cluster()
+	count("ca", state.ActiveAuthority(cluster).GetExpiryNoted(), nil)
+	emit(gauge("clocks_off", "Nodes and coordinators whose clock differs from the coordinators' by five minutes or more."), off)
+	each(ending, gauge("certificates_ending", "Certificates that were not renewed and end soon: 30 days before, that of the CA 180 days.", "of"), emit)
 }
 
 func (m *collector) raft(v *state.View, emit emitter) {

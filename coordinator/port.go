@@ -172,9 +172,11 @@ func (p *port) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn
 	if at < 0 {
 		return nil, fmt.Errorf("dial coordinator %s: no peer has this address", address)
 	}
-	d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: timeout}, Config: p.creds.ClientConfig(identity.NodeName(peers[at].ID), raftALPN)}
+	name := identity.NodeName(peers[at].ID)
+	d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: timeout}, Config: p.creds.ClientConfig(name, raftALPN)}
 	conn, err := d.DialContext(ctx, "tcp", string(address))
 	if err != nil {
+		err = p.creds.ExplainDates(ctx, err, string(address), name)
 		return nil, fmt.Errorf("dial coordinator %s at %s: %w", peers[at].ID, address, err)
 	}
 	if conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != raftALPN {

@@ -43,7 +43,7 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 	mux.Handle("/v2", a.Viewers(g))
 	mux.Handle("/v2/", a.Viewers(g))
 	mux.Handle("/", services)
-	return door.Timed(mux, c.cfg.Limits.Pace), nil
+	return c.clocks.Watch(door.Timed(mux, c.cfg.Limits.Pace)), nil
 }
 
 func plain(w http.ResponseWriter, status int, text string) {

@@ -65,5 +65,8 @@ func probeError(act string, err error, hint string) error {
 	if err == nil {
 		return fmt.Errorf("storage probe: %s: unexpected answer: %s", act, hint)
 	}
+	if errors.Is(err, ErrUnavailable) { // the error says what is to be done
+		return fmt.Errorf("storage probe: %s: %w", act, err)
+	}
 	return fmt.Errorf("storage probe: %s: %w: %s", act, err, hint)
 }

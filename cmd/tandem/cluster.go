@@ -70,9 +70,9 @@ func featureLevel(m *tandemv1.GetClusterResponse) string {
 
 // clusterGrids are the coordinators, the programs of the workers, and the entries of the log that are skipped, if any.
 func clusterGrids(m *tandemv1.GetClusterResponse) []part {
-	peers := grid{title: "Coordinators", header: []string{"ID", "ADDRESS", "ROLE", "ALIVE", "VERSION", "LEVEL"}}
+	peers := grid{title: "Coordinators", header: []string{"ID", "ADDRESS", "ROLE", "ALIVE", "VERSION", "LEVEL", "CLOCK"}}
 	for _, p := range m.GetPeers() {
-		peers.rows = append(peers.rows, []string{p.GetId(), p.GetAddress(), peerRole(p), yesNo(p.GetAlive()), p.GetVersion(), number(p.GetLevel())})
+		peers.rows = append(peers.rows, []string{p.GetId(), p.GetAddress(), peerRole(p), yesNo(p.GetAlive()), p.GetVersion(), number(p.GetLevel()), clockText(p.GetClockOffset())})
 	}
 	workers := grid{title: "Workers", header: []string{"ID", "NAME", "VERSION", "LEVEL"}}
 	for _, w := range m.GetWorkers() {

@@ -47,6 +47,14 @@ func moment(t *timestamppb.Timestamp) string {
 	return t.AsTime().Local().Format("2006-01-02 15:04:05") + " (" + age(t) + " ago)"
 }
 
+// date is the day of a time, empty when it is not set.
+func date(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	return t.AsTime().Format(time.DateOnly)
+}
+
 // duration in two figures: 4.2s, 37s, 12m, 3h20m, 5d.
 func duration(d time.Duration) string {
 	switch d = max(d, 0); {

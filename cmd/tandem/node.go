@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"tandem.dev/cmd/tandem/client"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -51,6 +53,18 @@ func (a *app) nodeListCommand() *cobra.Command {
 	return cmd
 }
 
+// clockText is how far a clock is off; empty: it is right, for all that is known.
+func clockText(offset *durationpb.Duration) string {
+	d := offset.AsDuration().Round(time.Second)
+	switch {
+	case d > 0:
+		return d.String() + " ahead"
+	case d < 0:
+		return (-d).String() + " behind"
+	}
+	return ""
+}
+
 func nodeState(n *tandemv1.Node) string {
 	switch {
 	case n.GetDraining():
@@ -90,6 +104,7 @@ func (a *app) nodeDescribeCommand() *cobra.Command {
 			return a.show(res.Msg, fields{
 				{"Node", n.GetId()}, {"Name", n.GetName()}, {"Pool", n.GetPool()}, {"State", nodeState(n)},
 				{"Since", moment(n.GetStateChangedAt())}, {"Joined", moment(n.GetJoinedAt())}, {"Address", n.GetAddress()},
+				{"Clock", clockText(n.GetClockOffset())}, {"Certificate ends", date(n.GetCertificateExpiresAt())},
 				{"Agent", n.GetAgentVersion()}, {"libtorch", n.GetLibtorchVersion()}, {"Sandbox", sandboxText(n)},
 				{"Fault", n.GetFault().GetCause()}, {"Slots used", fmt.Sprintf("%d of %d", u.GetSlotsUsed(), len(n.GetSlots()))},
 			}, slots, work)

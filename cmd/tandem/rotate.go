@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -70,8 +69,8 @@ func (a *app) rotateGossipCommand() *cobra.Command {
 // rotationFields say how far the keys of the cluster are.
 func rotationFields(r *tandemv1.Rotation) fields {
 	var all fields
-	if at := r.GetCaExpiresAt(); at != nil {
-		all = append(all, [2]string{"CA ends", at.AsTime().Format(time.DateOnly)})
+	if ends := date(r.GetCaExpiresAt()); ends != "" {
+		all = append(all, [2]string{"CA ends", ends})
 	}
 	phases := map[tandemv1.KeyState]string{
 		tandemv1.KeyState_KEY_STATE_NEXT:   "is handed out",

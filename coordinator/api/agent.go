@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/state"
@@ -63,10 +64,12 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 				continue
 			}
 		}
+		sent = time.Now()
+		now.Time = timestamppb.New(sent)
 		if err := stream.Send(now); err != nil {
 			return err
 		}
-		last, sent = now, time.Now()
+		last = now
 	}
 }
 

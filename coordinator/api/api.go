@@ -98,6 +98,8 @@ type Deps struct {
 	Store func() (storage.Store, error)
 	// Members are the nodes that gossip hears of.
 	Members func() []gossip.Member
+	// Clocks are what is heard of the clocks of others.
+	Clocks *Clocks
 	// CA signs those who join.
 	CA func() *pki.CA
 	// Seal opens the secrets of the state.

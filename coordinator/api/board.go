@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -31,7 +32,7 @@ func NewBoard() *Board {
 }
 
 // Put takes progress of trials. What comes from an agent here is to be shared; what another coordinator shared is not.
-// Progress of an older generation, or of one time before what is known, is dropped.
+// Progress of an older generation, or of a time before what is known, is dropped; a time that is far before means that a clock was set.
 func (b *Board) Put(progress []*tandemv1.Progress, share bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -39,7 +40,7 @@ func (b *Board) Put(progress []*tandemv1.Progress, share bool) {
 	for _, p := range progress {
 		old := b.progress[p.GetTrialId()]
 		if old != nil && (p.GetGeneration() < old.GetGeneration() ||
-			p.GetGeneration() == old.GetGeneration() && p.GetTime().AsTime().Before(old.GetTime().AsTime())) {
+			p.GetGeneration() == old.GetGeneration() && late(old.GetTime().AsTime().Sub(p.GetTime().AsTime()))) {
 			continue
 		}
 		b.progress[p.GetTrialId()] = p
@@ -60,6 +61,9 @@ func (b *Board) Put(progress []*tandemv1.Progress, share bool) {
 		}
 	}
 }
+
+// late says whether what is older than what is known by so much has been overtaken.
+func late(by time.Duration) bool { return by > 0 && by < identity.ClockTolerance }
 
 // Progress of a trial; nil when nothing was heard of this generation.
 func (b *Board) Progress(trial string, generation int64) *tandemv1.Progress {

@@ -53,9 +53,10 @@ func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.Get
 	}
 	for _, p := range a.deps.Voters.Peers() {
 		said, _ := v.Program(p.ID)
+		row, _ := v.Coordinator(p.ID)
 		res.Peers = append(res.Peers, &tandemv1.Peer{
 			Id: p.ID, Address: p.Address, Leader: p.Leader, Alive: alive[p.ID], Learner: !p.Voter,
-			Version: said.GetVersion(), Level: said.GetLevel(),
+			Version: said.GetVersion(), Level: said.GetLevel(), ClockOffset: row.GetClockOffset(), CertificateExpiresAt: row.GetCertificateExpiresAt(),
 		})
 	}
 	for _, n := range v.Nodes() {
@@ -95,12 +96,16 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 	if err != nil {
 		return nil, &plainError{errInvalid, err.Error()}
 	}
+	now := time.Now()
+	if err := a.maySign(req.Header(), now); err != nil {
+		return nil, err
+	}
 	node, err := a.admitNode(ctx, row, key)
 	if err != nil {
 		return nil, err
 	}
 	who := identity.Identity{Cluster: a.deps.Self.Identity.Cluster, Role: token.Role, Node: node}
-	cert, err := a.deps.CA().Sign(who, key, m.GetHosts(), time.Now())
+	cert, err := a.deps.CA().Sign(who, key, m.GetHosts(), now)
 	if err != nil {
 		return nil, err
 	}

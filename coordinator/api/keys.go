@@ -60,8 +60,14 @@ func (a agents) Renew(ctx context.Context, req *connect.Request[tandemv1.RenewRe
 	if res.Keys, err = a.keys(v); err != nil {
 		return nil, err
 	}
-	if res.Certificate, err = a.deps.CA().Renewed(who, leaf, nil, time.Now()); err != nil {
+	now := time.Now()
+	if res.Certificate, err = a.deps.CA().Renewed(who, leaf, nil, now); err != nil {
 		return nil, err
+	}
+	if res.Certificate != nil {
+		if err := a.maySign(req.Header(), now); err != nil {
+			return nil, err
+		}
 	}
 	return connect.NewResponse(res), a.noteKeys(ctx, v, m, leaf)
 }
@@ -117,6 +123,9 @@ func (a cluster) nextKeys(v *state.View, c *tandemv1.Cluster, m *tandemv1.Rotate
 	case !m.GetFinish() && len(c.GetAuthorities()) > 1:
 		return nil, precondition("the CA is being replaced already: tandem cluster describe shows how far it is")
 	case !m.GetFinish():
+		if err := a.maySign(nil, time.Now()); err != nil {
+			return nil, err
+		}
 		ca, err := pki.OpenAuthority(state.ActiveAuthority(c), a.deps.Seal)
 		if err != nil {
 			return nil, err

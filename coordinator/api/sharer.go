@@ -17,6 +17,7 @@ import (
 const (
 	shareSoon    = 200 * time.Millisecond // progress waits so long for more of it
 	shareBeat    = 2 * time.Second        // sessions are told so often
+	shareAnyway  = 10 * time.Second       // and so often something, be it nothing but the time: see Clocks
 	shareTimeout = time.Second
 	boardMemory  = 5 * time.Minute // what was heard longer ago is forgotten
 )
@@ -49,7 +50,9 @@ func (s *Sharer) Run(ctx context.Context) error {
 	beat := time.NewTicker(shareBeat)
 	defer beat.Stop()
 	defer s.wg.Wait()
+	var shared time.Time
 	for {
+		anyway := time.Since(shared) >= shareAnyway
 		select {
 		case <-ctx.Done():
 			return nil
@@ -62,16 +65,18 @@ func (s *Sharer) Run(ctx context.Context) error {
 		case now := <-beat.C:
 			s.forget(now)
 		}
-		s.share(ctx)
+		if s.share(ctx, anyway) {
+			shared = time.Now()
+		}
 	}
 }
 
 // share tells the others without waiting for them. One that has not answered the last time is left out: it is down, or
-// will hear the next, which says it all again.
-func (s *Sharer) share(ctx context.Context) {
+// will hear the next, which says it all again. It returns false when there was nothing to tell.
+func (s *Sharer) share(ctx context.Context, anyway bool) bool {
 	req := schema.Within(s.deps.Board.take(), s.deps.State.View().Level())
-	if len(req.GetProgress())+len(req.GetHeard()) == 0 {
-		return
+	if len(req.GetProgress())+len(req.GetHeard()) == 0 && !anyway {
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,6 +87,7 @@ func (s *Sharer) share(ctx context.Context) {
 		s.busy[address] = true
 		s.wg.Go(func() { s.tell(ctx, address, req) })
 	}
+	return true
 }
 
 func (s *Sharer) tell(ctx context.Context, address string, req *tandemv1.ShareRequest) {

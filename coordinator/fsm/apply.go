@@ -45,8 +45,6 @@ type applier struct {
 
 func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	switch c := cmd.GetCommand().(type) {
-	case *tandemv1.Command_CreateCluster:
-		return a.createCluster(c.CreateCluster), nil
 	case *tandemv1.Command_CreateJob:
 		return a.createJob(c.CreateJob), nil
 	case *tandemv1.Command_SetJobIntent:
@@ -59,16 +57,6 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.reformAllocation(c.ReformAllocation), nil
 	case *tandemv1.Command_ApplyReports:
 		return a.applyReports(c.ApplyReports), nil
-	case *tandemv1.Command_RegisterNode:
-		return a.registerNode(c.RegisterNode), nil
-	case *tandemv1.Command_LoseNode:
-		return a.loseNode(c.LoseNode), nil
-	case *tandemv1.Command_CordonNode:
-		return a.cordonNode(c.CordonNode), nil
-	case *tandemv1.Command_RemoveNode:
-		return a.removeNode(c.RemoveNode), nil
-	case *tandemv1.Command_RemovePeer:
-		return a.removePeer(c.RemovePeer), nil
 	case *tandemv1.Command_CreateDataset:
 		return a.createDataset(c.CreateDataset), nil
 	case *tandemv1.Command_MarkCheckpoints:
@@ -83,20 +71,6 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.dropDeployment(c.DropDeployment), nil
 	case *tandemv1.Command_ApplyRollout:
 		return a.applyRollout(c.ApplyRollout), nil
-	case *tandemv1.Command_PutToken:
-		return a.putToken(c.PutToken), nil
-	case *tandemv1.Command_DropToken:
-		return a.dropToken(c.DropToken), nil
-	case *tandemv1.Command_ObserveCoordinators:
-		return a.observeCoordinators(c.ObserveCoordinators), nil
-	case *tandemv1.Command_ChangeKeys:
-		return a.changeKeys(c.ChangeKeys), nil
-	case *tandemv1.Command_HoldKeys:
-		return a.holdKeys(c.HoldKeys), nil
-	case *tandemv1.Command_PutStorage:
-		return a.putStorage(c.PutStorage), nil
-	case *tandemv1.Command_AdmitNode:
-		return a.admitNode(c.AdmitNode), nil
 	case *tandemv1.Command_PutRendezvous:
 		return a.putRendezvous(c.PutRendezvous), nil
 	case *tandemv1.Command_DecideSweep:
@@ -109,8 +83,6 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.stopSweepTrial(c.StopSweepTrial), nil
 	case *tandemv1.Command_Expire:
 		return a.expire(c.Expire), nil
-	case *tandemv1.Command_AnnounceProgram:
-		return a.announceProgram(c.AnnounceProgram), nil
 	case *tandemv1.Command_RaiseLevel:
 		return a.raiseLevel(c.RaiseLevel)
 	case *tandemv1.Command_Quarantine:
@@ -119,6 +91,45 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		if cmd.GetIgnorable() {
 			return done(""), nil // of a version to come; it skips it too until all know it
 		}
+	}
+	return a.dispatchCluster(cmd)
+}
+
+// dispatchCluster applies commands about the cluster itself: its members, keys and tokens.
+func (a *applier) dispatchCluster(cmd *tandemv1.Command) (*tandemv1.Result, error) {
+	switch c := cmd.GetCommand().(type) {
+	case *tandemv1.Command_CreateCluster:
+		return a.createCluster(c.CreateCluster), nil
+	case *tandemv1.Command_RegisterNode:
+		return a.registerNode(c.RegisterNode), nil
+	case *tandemv1.Command_LoseNode:
+		return a.loseNode(c.LoseNode), nil
+	case *tandemv1.Command_CordonNode:
+		return a.cordonNode(c.CordonNode), nil
+	case *tandemv1.Command_RemoveNode:
+		return a.removeNode(c.RemoveNode), nil
+	case *tandemv1.Command_RemovePeer:
+		return a.removePeer(c.RemovePeer), nil
+	case *tandemv1.Command_PutToken:
+		return a.putToken(c.PutToken), nil
+	case *tandemv1.Command_DropToken:
+		return a.dropToken(c.DropToken), nil
+	case *tandemv1.Command_ObserveCoordinators:
+		return a.observeCoordinators(c.ObserveCoordinators), nil
+	case *tandemv1.Command_ChangeKeys:
+		return a.changeKeys(c.ChangeKeys), nil
+	case *tandemv1.Command_HoldKeys:
+		return a.holdKeys(c.HoldKeys), nil
+	case *tandemv1.Command_PutStorage:
+		return a.putStorage(c.PutStorage), nil
+	case *tandemv1.Command_ObserveClock:
+		return a.observeClock(c.ObserveClock), nil
+	case *tandemv1.Command_NoteExpiry:
+		return a.noteExpiry(c.NoteExpiry), nil
+	case *tandemv1.Command_AdmitNode:
+		return a.admitNode(c.AdmitNode), nil
+	case *tandemv1.Command_AnnounceProgram:
+		return a.announceProgram(c.AnnounceProgram), nil
 	}
 	return nil, fmt.Errorf("%w: a command of kind %T", ErrCorrupt, cmd.GetCommand())
 }

@@ -27,6 +27,7 @@ func (a *applier) observeCoordinators(c *tandemv1.ObserveCoordinators) *tandemv1
 		row := state.Clone(now)
 		row.ChangedAt = a.now
 		row.KeysVersion, row.Authority, row.CertificateExpiresAt = old.GetKeysVersion(), old.GetAuthority(), old.GetCertificateExpiresAt()
+		row.ClockOffset, row.ExpiryNoted = old.GetClockOffset(), old.GetExpiryNoted()
 		a.Put(row)
 		a.coordinatorEvents(old, now)
 	}

@@ -89,6 +89,7 @@ func (a *applier) keyEvents(kind string, old, now []part) {
 func (a *applier) holdKeys(c *tandemv1.HoldKeys) *tandemv1.Result {
 	if n, ok := a.Node(c.GetNodeId()); ok {
 		n = state.Clone(n)
+		n.ExpiryNoted = n.GetExpiryNoted() && sameTime(n.GetCertificateExpiresAt(), c.GetCertificateExpiresAt())
 		n.KeysVersion, n.Authority, n.CertificateExpiresAt = c.GetVersion(), c.GetAuthority(), c.GetCertificateExpiresAt()
 		a.Put(n)
 		return done(n.GetId())
@@ -98,6 +99,7 @@ func (a *applier) holdKeys(c *tandemv1.HoldKeys) *tandemv1.Result {
 		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	row = state.Clone(row)
+	row.ExpiryNoted = row.GetExpiryNoted() && sameTime(row.GetCertificateExpiresAt(), c.GetCertificateExpiresAt())
 	row.KeysVersion, row.Authority, row.CertificateExpiresAt = c.GetVersion(), c.GetAuthority(), c.GetCertificateExpiresAt()
 	a.Put(row)
 	return done(row.GetId())

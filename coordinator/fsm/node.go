@@ -39,6 +39,7 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
 	n.Cordoned, n.Draining = old.GetCordoned(), old.GetDraining()
 	n.KeysVersion, n.Authority, n.CertificateExpiresAt = old.GetKeysVersion(), old.GetAuthority(), old.GetCertificateExpiresAt()
+	n.ClockOffset, n.ExpiryNoted = old.GetClockOffset(), old.GetExpiryNoted()
 	n.Unreachable = old.GetUnreachable() // what an agent says of itself is no news of the network
 	if seen.GetIncarnation() == old.GetIncarnation() {
 		n.Fault = old.GetFault() // else it is tried again: whoever starts an agent may have mended what was wrong

@@ -25,8 +25,8 @@ const (
 
 	caLife   = 10 * 365 * 24 * time.Hour
 	nodeLife = 5 * 365 * 24 * time.Hour
-	// Clocks of machines differ; a certificate is valid a little before it was made.
-	skew = time.Hour
+	// Backdated is how long before it was made a certificate is valid, for clocks of machines differ.
+	Backdated = time.Hour
 )
 
 // CA signs certificates of nodes.
@@ -48,7 +48,7 @@ func New(cluster string, now time.Time) (*CA, error) {
 	template := &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: "Tandem CA of " + cluster + ", " + now.UTC().Format(time.DateTime)},
-		NotBefore:             now.Add(-skew),
+		NotBefore:             now.Add(-Backdated),
 		NotAfter:              now.Add(caLife),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
@@ -127,7 +127,7 @@ func (ca *CA) Sign(node identity.Identity, public crypto.PublicKey, hosts []stri
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: node.Node},
-		NotBefore:    now.Add(-skew),
+		NotBefore:    now.Add(-Backdated),
 		NotAfter:     now.Add(nodeLife),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},

@@ -290,11 +290,11 @@ func TestStale(t *testing.T) {
 		want  bool
 	}{
 		{[]string{"a.example"}, 0, false},
-		{[]string{"a.example"}, -skew, false},
-		{[]string{"a.example"}, -skew - time.Second, true}, // signed by a clock that was ahead
+		{[]string{"a.example"}, -Backdated, false},
+		{[]string{"a.example"}, -Backdated - time.Second, true}, // signed by a clock that was ahead
 		{[]string{"a.example", "0.0.0.0"}, nodeLife / 2, false},
 		{[]string{"b.example"}, 0, true},
-		{[]string{"a.example"}, nodeLife*2/3 - skew, false},
+		{[]string{"a.example"}, nodeLife*2/3 - Backdated, false},
 		{[]string{"a.example"}, nodeLife * 2 / 3, true},
 	} {
 		if got := Stale(leaf, identity.RoleCoordinator, tc.hosts, now.Add(tc.after)); got != tc.want {

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
@@ -47,7 +48,7 @@ func NewKey() (*ecdsa.PrivateKey, error) {
 }
 
 // Join makes a key, has its certificate signed by the cluster that the token is bound to, and returns the credentials.
-// The caller saves them. ErrPin means that the server is of another cluster.
+// The caller saves them. ErrPin means that the server is of another cluster, and a ClockError that its clock and this one differ.
 func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 	token, err := ParseJoinToken(cfg.Token)
 	if err != nil {
@@ -85,9 +86,10 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 func ask(ctx context.Context, address string, token JoinToken, req *tandemv1.JoinClusterRequest) (*tandemv1.JoinClusterResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	transport := Transport(pinned(token.CAHash))
+	trust := func(at time.Time) *tls.Config { return pinned(token.CAHash, at) }
+	transport := Transport(trust(time.Time{}))
 	defer transport.CloseIdleConnections()
-	client := tandemv1connect.NewClusterServiceClient(&http.Client{Transport: Speak(transport)}, "https://"+address)
+	client := tandemv1connect.NewClusterServiceClient(&http.Client{Transport: speak(transport, trust)}, "https://"+address)
 	res, err := client.JoinCluster(ctx, connect.NewRequest(req))
 	if err != nil {
 		return nil, err

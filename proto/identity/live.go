@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 )
 
 // Live is the credentials of a node that runs. They can be replaced by others of the same identity: connections that are there
@@ -70,5 +71,16 @@ func (l *Live) HTTPClient(verifyName string) *http.Client {
 		}
 		return conn, nil
 	}
-	return &http.Client{Transport: Speak(t)}
+	return &http.Client{Transport: speak(t, l.trust(verifyName, "h2", "http/1.1"))}
+}
+
+// trust is that of connections to a node that proves to be verifyName.
+func (l *Live) trust(verifyName string, alpn ...string) trust {
+	return func(at time.Time) *tls.Config { return trusting(l.Get().ClientConfig(verifyName, alpn...))(at) }
+}
+
+// ExplainDates is for an error of a connection to host, which had to prove to be verifyName: where it failed because clocks differ, a
+// ClockError says so.
+func (l *Live) ExplainDates(ctx context.Context, err error, host, verifyName string) error {
+	return explainDates(ctx, err, host, l.trust(verifyName, "h2", "http/1.1"))
 }

@@ -15,14 +15,34 @@ func memberPhrases() map[tandemv1.Event_Type]phrase {
 		},
 		tandemv1.Event_TYPE_COORDINATOR_BACK:  {text: `coordinator {{.name}} at {{.address}} is back`},
 		tandemv1.Event_TYPE_COORDINATOR_LEADS: {text: `coordinator {{.name}} at {{.address}} leads now`},
-		tandemv1.Event_TYPE_KEY_NEXT:          {text: `a new {{.key}} is handed to all nodes; it is used when all that are alive have it`},
-		tandemv1.Event_TYPE_KEY_ACTIVE:        {text: `the new {{.key}} is used from now on`},
-		tandemv1.Event_TYPE_KEY_REMOVED:       {text: `the former {{.key}} is not valid any more`},
-		tandemv1.Event_TYPE_STORE_CHANGED:     {text: `the store is reached at {{.endpoint}} with access key {{.access_key}} from now on, as {{or .by "a user"}} asked`},
+		tandemv1.Event_TYPE_COORDINATOR_CLOCK: {
+			text: `the clock of coordinator {{.name}} is {{apart .offset}} the coordinators' time, as {{.observer}} hears it: set the clock that is wrong, for example with NTP`,
+		},
+		tandemv1.Event_TYPE_COORDINATOR_CLOCK_RIGHT: {text: `the clock of coordinator {{.name}} agrees with the coordinators' time again`},
+		tandemv1.Event_TYPE_NODE_CLOCK: {
+			text: `the clock of node {{.name}} is {{apart .offset}} the coordinators' time, as {{.observer}} hears it: set the clock that is wrong, for example with NTP`,
+		},
+		tandemv1.Event_TYPE_NODE_CLOCK_RIGHT: {text: `the clock of node {{.name}} agrees with the coordinators' time again`},
+		tandemv1.Event_TYPE_NODE_REPLACED: {
+			text: `node {{.name}} at {{.address}} has joined anew as {{.by}}: the lost node of that name and address, {{.subject}}, is forgotten`,
+		},
+		tandemv1.Event_TYPE_CERTIFICATE_ENDS: {
+			text: `the certificate of {{if eq .what "CA"}}the CA{{else}}{{.what}} {{.name}}{{end}} ends at {{date .expires_at}}` +
+				`{{if ne .what "CA"}}: it is renewed when the program of the {{.what}} runs and reaches the others{{end}}`,
+			cli: `{{if eq .what "CA"}}replace it before then with: tandem cluster rotate-ca{{end}}`,
+		},
+		tandemv1.Event_TYPE_KEY_NEXT:      {text: `a new {{.key}} is handed to all nodes; it is used when all that are alive have it`},
+		tandemv1.Event_TYPE_KEY_ACTIVE:    {text: `the new {{.key}} is used from now on`},
+		tandemv1.Event_TYPE_KEY_REMOVED:   {text: `the former {{.key}} is not valid any more`},
+		tandemv1.Event_TYPE_STORE_CHANGED: {text: `the store is reached at {{.endpoint}} with access key {{.access_key}} from now on, as {{or .by "a user"}} asked`},
 
 		tandemv1.Event_TYPE_TOKEN_CREATED: {text: `token {{.name}} with role {{.role}} was created` + by},
 		tandemv1.Event_TYPE_TOKEN_REVOKED: {text: `token {{.name}} was revoked` + by},
 		tandemv1.Event_TYPE_TOKEN_EXPIRED: {text: `token {{.name}} has ended`},
-		tandemv1.Event_TYPE_TOKEN_USED:    {text: `a {{.role}}, {{.node}}, joins with token {{.name}}`},
+		tandemv1.Event_TYPE_TOKEN_ENDS: {
+			text: `token {{.name}} ends at {{date .expires_at}}`,
+			cli:  `make another one before then with: tandem token create --role {{.role}}`,
+		},
+		tandemv1.Event_TYPE_TOKEN_USED: {text: `a {{.role}}, {{.node}}, joins with token {{.name}}`},
 	}
 }

@@ -60,6 +60,7 @@ func compile(name, text string) *template.Template {
 	}
 	return template.Must(template.New(name).Option("missingkey=zero").Funcs(template.FuncMap{
 		"count": count, "from": from, "sentence": Sentence, "seconds": seconds, "lookup": lookup, "figure": figure, "plural": plural, "ranked": ranked, "nodes": nodes,
+		"apart": apart, "date": date,
 	}).Parse(text))
 }
 
@@ -206,6 +207,23 @@ func seconds(s string) string {
 		return s + "s"
 	}
 	return time.Duration(n * float64(time.Second)).String()
+}
+
+// apart says how far a clock is from another: "2h0m0s behind", "5m0s ahead of".
+func apart(s string) string {
+	if amount, behind := strings.CutPrefix(s, "-"); behind {
+		return seconds(amount) + " behind"
+	}
+	return seconds(s) + " ahead of"
+}
+
+// date writes a time that is given in seconds since 1970.
+func date(s string) string {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return s
+	}
+	return time.Unix(n, 0).UTC().Format("2006-01-02 15:04 UTC")
 }
 
 // figure writes a measured value with six digits.

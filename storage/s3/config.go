@@ -109,17 +109,18 @@ func New(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("s3 storage: %w", err)
 	}
+	clock := &clock{RoundTripper: transport}
 	client, err := minio.New(c.Endpoint, &minio.Options{
 		Creds:      credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""),
 		Secure:     c.TLS,
-		Transport:  lender{transport},
+		Transport:  lender{clock},
 		Region:     c.Region,
 		MaxRetries: c.Tries,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("s3 storage: endpoint %s: %w", c.Endpoint, err)
 	}
-	return &Store{config: c, core: minio.Core{Client: client}, transport: transport}, nil
+	return &Store{config: c, core: minio.Core{Client: client}, transport: transport, clock: clock}, nil
 }
 
 func (c Config) transport() (*http.Transport, error) {

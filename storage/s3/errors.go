@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -36,6 +37,9 @@ func (s *Store) fail(ctx context.Context, act, key string, err error) error {
 	if !answered {
 		return fmt.Errorf("%s: %w: %s: %w%s", where, storage.ErrUnavailable, s.config.Endpoint, err, connectHint(err))
 	}
+	if why := s.clock.explain(act, r); why != "" {
+		return fmt.Errorf("%s: %w: %s", where, storage.ErrUnavailable, why)
+	}
 	switch r.Code { // where the status says too little
 	case "NoSuchBucket":
 		return fmt.Errorf("%s: %w: there is no bucket %q at %s; make it first", where, storage.ErrUnavailable, s.config.Bucket, s.config.Endpoint)
@@ -61,6 +65,10 @@ func (s *Store) fail(ctx context.Context, act, key string, err error) error {
 func connectHint(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "; give the CA that signed the server's certificate"
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired && invalid.Cert != nil {
+		return fmt.Sprintf("; the server's certificate is valid from %s to %s, and the clock of this machine says %s: renew the certificate, or set the clock",
+			clockText(invalid.Cert.NotBefore), clockText(invalid.Cert.NotAfter), clockText(time.Now()))
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return "; the server's certificate is for another name"

@@ -26,6 +26,7 @@ type Store struct {
 	config    Config
 	core      minio.Core
 	transport *http.Transport
+	clock     *clock
 }
 
 // Close gives up idle connections. The store stays usable.

@@ -166,6 +166,9 @@ func (a *Agent) join(ctx context.Context) (*identity.Joined, error) {
 		if err == nil {
 			return joined, nil
 		}
+		if clocks := (*identity.ClockError)(nil); errors.As(err, &clocks) {
+			return nil, fmt.Errorf("join: %w", clocks)
+		}
 		if connect.CodeOf(err) != connect.CodeUnavailable || errors.Is(err, identity.ErrPin) || time.Now().After(end) {
 			return nil, err
 		}

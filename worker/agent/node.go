@@ -112,7 +112,7 @@ func (n *node) wire(binary, sockets, network string) {
 	n.renewer = newRenewer(n.creds, n.gossip, known, log)
 	n.session = &session{
 		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, exiles: removed, keys: n.renewer.heard, silence: longestSilence,
-		log: log, metrics: a.metrics, first: a.ready,
+		clock: &clock{tell: n.progress.tell, log: log}, log: log, metrics: a.metrics, first: a.ready,
 	}
 	n.tunnel = tunnel.New(
 		tunnel.Config{Node: n.me.GetId(), Network: network, Plain: cfg.PlainDataPlane},

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -16,6 +17,7 @@ type progress struct {
 	live  func() map[string]bool // trials that have engines here
 
 	begun chan struct{} // a trial has begun, or done its first step: people wait for that
+	told  atomic.Bool   // the next message is sent even if it is empty
 
 	mu     sync.Mutex
 	latest map[string]*tandemv1.Progress // by trial
@@ -45,6 +47,9 @@ func (p *progress) put(now *tandemv1.Progress) {
 	}
 	p.latest[trial], p.fresh[trial] = now, true
 }
+
+// tell has a message sent soon, even if there is nothing new: it carries the time of this machine's clock.
+func (p *progress) tell() { p.told.Store(true) }
 
 // take returns what is new since the last call, and forgets trials that have left the node.
 func (p *progress) take() []*tandemv1.Progress {
@@ -109,7 +114,7 @@ func (p *progress) run(ctx context.Context) error {
 		case <-tick.C:
 		case <-p.begun:
 		}
-		if all := p.take(); len(all) > 0 {
+		if all := p.take(); p.told.Swap(false) || len(all) > 0 {
 			call, cancel := context.WithTimeout(ctx, 2*time.Second)
 			_ = p.send(call, all) // lost: the session notices a connection that is gone
 			cancel()

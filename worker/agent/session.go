@@ -25,7 +25,8 @@ type session struct {
 	learned      func(coordinators []string) // the list has changed
 	exiles       *exiles
 	keys         func(version int64) // keys_version of the cluster
-	silence      time.Duration       // a session that says nothing for so long is given up
+	clock        *clock
+	silence      time.Duration // a session that says nothing for so long is given up
 	log          zerolog.Logger
 	metrics      *metrics
 
@@ -107,6 +108,7 @@ func (s *session) take(m *tandemv1.SessionResponse, first bool) {
 		s.exiles.put(r.GetNodeIds())
 	}
 	s.keys(m.GetKeysVersion())
+	s.clock.see(m.GetTime(), time.Now())
 	if s.coordinators.learn(m.GetCoordinators()) {
 		s.learned(m.GetCoordinators())
 	}

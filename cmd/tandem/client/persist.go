@@ -157,7 +157,10 @@ func (c *Client) Explain(err error) error {
 	}
 	at := strings.Join(c.reach(), ", ")
 	var cert *tls.CertificateVerificationError
+	var clocks *identity.ClockError
 	switch {
+	case errors.As(err, &clocks):
+		return clocks
 	case errors.As(err, &cert):
 		return fmt.Errorf("what answers at %s is not a coordinator of the cluster that context %q is for: start it again with `tandem up`, or choose another with --context: %w", at, c.Context.Name, cert.Err)
 	case refused(err):

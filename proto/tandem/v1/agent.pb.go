@@ -9,6 +9,7 @@ package tandemv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -81,7 +82,9 @@ type SessionResponse struct {
 	// Who was removed from the cluster; not set: as before. The first message of a session has it.
 	Removed *Removed `protobuf:"bytes,6,opt,name=removed,proto3" json:"removed,omitempty"`
 	// keys_version of the cluster: a node that holds another one calls Renew.
-	KeysVersion   int64 `protobuf:"varint,5,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
+	KeysVersion int64 `protobuf:"varint,5,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
+	// What the coordinator's clock said when this was sent.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -156,6 +159,13 @@ func (x *SessionResponse) GetKeysVersion() int64 {
 		return x.KeysVersion
 	}
 	return 0
+}
+
+func (x *SessionResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
 }
 
 // Removed are the nodes and coordinators whose certificates are refused.
@@ -777,16 +787,17 @@ var File_tandem_v1_agent_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x17tandem/v1/cluster.proto\x1a\x16tandem/v1/engine.proto\x1a\x15tandem/v1/limit.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
+	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tandem/v1/cluster.proto\x1a\x16tandem/v1/engine.proto\x1a\x15tandem/v1/limit.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
 	"\x0eSessionRequest\x12#\n" +
-	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\xe9\x01\n" +
+	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\x99\x02\n" +
 	"\x0fSessionResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12/\n" +
 	"\aengines\x18\x02 \x03(\v2\x15.tandem.v1.EngineTaskR\aengines\x12\"\n" +
 	"\fcoordinators\x18\x03 \x03(\tR\fcoordinators\x12\x1a\n" +
 	"\bcordoned\x18\x04 \x01(\bR\bcordoned\x12,\n" +
 	"\aremoved\x18\x06 \x01(\v2\x12.tandem.v1.RemovedR\aremoved\x12!\n" +
-	"\fkeys_version\x18\x05 \x01(\x03R\vkeysVersion\"$\n" +
+	"\fkeys_version\x18\x05 \x01(\x03R\vkeysVersion\x12.\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"$\n" +
 	"\aRemoved\x12\x19\n" +
 	"\bnode_ids\x18\x01 \x03(\tR\anodeIds\"\x97\x01\n" +
 	"\rReportRequest\x12\x17\n" +
@@ -862,34 +873,36 @@ var file_tandem_v1_agent_proto_goTypes = []any{
 	(*RenewResponse)(nil),          // 12: tandem.v1.RenewResponse
 	(*Node)(nil),                   // 13: tandem.v1.Node
 	(*EngineTask)(nil),             // 14: tandem.v1.EngineTask
-	(*EngineReport)(nil),           // 15: tandem.v1.EngineReport
-	(*Progress)(nil),               // 16: tandem.v1.Progress
-	(*Keys)(nil),                   // 17: tandem.v1.Keys
+	(*timestamppb.Timestamp)(nil),  // 15: google.protobuf.Timestamp
+	(*EngineReport)(nil),           // 16: tandem.v1.EngineReport
+	(*Progress)(nil),               // 17: tandem.v1.Progress
+	(*Keys)(nil),                   // 18: tandem.v1.Keys
 }
 var file_tandem_v1_agent_proto_depIdxs = []int32{
 	13, // 0: tandem.v1.SessionRequest.node:type_name -> tandem.v1.Node
 	14, // 1: tandem.v1.SessionResponse.engines:type_name -> tandem.v1.EngineTask
 	2,  // 2: tandem.v1.SessionResponse.removed:type_name -> tandem.v1.Removed
-	15, // 3: tandem.v1.ReportRequest.reports:type_name -> tandem.v1.EngineReport
-	16, // 4: tandem.v1.ReportProgressRequest.progress:type_name -> tandem.v1.Progress
-	17, // 5: tandem.v1.RenewResponse.keys:type_name -> tandem.v1.Keys
-	0,  // 6: tandem.v1.AgentService.Session:input_type -> tandem.v1.SessionRequest
-	3,  // 7: tandem.v1.AgentService.Report:input_type -> tandem.v1.ReportRequest
-	5,  // 8: tandem.v1.AgentService.ReportProgress:input_type -> tandem.v1.ReportProgressRequest
-	7,  // 9: tandem.v1.AgentService.RendezvousSet:input_type -> tandem.v1.RendezvousSetRequest
-	9,  // 10: tandem.v1.AgentService.RendezvousGet:input_type -> tandem.v1.RendezvousGetRequest
-	11, // 11: tandem.v1.AgentService.Renew:input_type -> tandem.v1.RenewRequest
-	1,  // 12: tandem.v1.AgentService.Session:output_type -> tandem.v1.SessionResponse
-	4,  // 13: tandem.v1.AgentService.Report:output_type -> tandem.v1.ReportResponse
-	6,  // 14: tandem.v1.AgentService.ReportProgress:output_type -> tandem.v1.ReportProgressResponse
-	8,  // 15: tandem.v1.AgentService.RendezvousSet:output_type -> tandem.v1.RendezvousSetResponse
-	10, // 16: tandem.v1.AgentService.RendezvousGet:output_type -> tandem.v1.RendezvousGetResponse
-	12, // 17: tandem.v1.AgentService.Renew:output_type -> tandem.v1.RenewResponse
-	12, // [12:18] is the sub-list for method output_type
-	6,  // [6:12] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	15, // 3: tandem.v1.SessionResponse.time:type_name -> google.protobuf.Timestamp
+	16, // 4: tandem.v1.ReportRequest.reports:type_name -> tandem.v1.EngineReport
+	17, // 5: tandem.v1.ReportProgressRequest.progress:type_name -> tandem.v1.Progress
+	18, // 6: tandem.v1.RenewResponse.keys:type_name -> tandem.v1.Keys
+	0,  // 7: tandem.v1.AgentService.Session:input_type -> tandem.v1.SessionRequest
+	3,  // 8: tandem.v1.AgentService.Report:input_type -> tandem.v1.ReportRequest
+	5,  // 9: tandem.v1.AgentService.ReportProgress:input_type -> tandem.v1.ReportProgressRequest
+	7,  // 10: tandem.v1.AgentService.RendezvousSet:input_type -> tandem.v1.RendezvousSetRequest
+	9,  // 11: tandem.v1.AgentService.RendezvousGet:input_type -> tandem.v1.RendezvousGetRequest
+	11, // 12: tandem.v1.AgentService.Renew:input_type -> tandem.v1.RenewRequest
+	1,  // 13: tandem.v1.AgentService.Session:output_type -> tandem.v1.SessionResponse
+	4,  // 14: tandem.v1.AgentService.Report:output_type -> tandem.v1.ReportResponse
+	6,  // 15: tandem.v1.AgentService.ReportProgress:output_type -> tandem.v1.ReportProgressResponse
+	8,  // 16: tandem.v1.AgentService.RendezvousSet:output_type -> tandem.v1.RendezvousSetResponse
+	10, // 17: tandem.v1.AgentService.RendezvousGet:output_type -> tandem.v1.RendezvousGetResponse
+	12, // 18: tandem.v1.AgentService.Renew:output_type -> tandem.v1.RenewResponse
+	13, // [13:19] is the sub-list for method output_type
+	7,  // [7:13] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_agent_proto_init() }

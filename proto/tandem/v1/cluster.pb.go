@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -145,7 +146,9 @@ type Authority struct {
 	// Its part.
 	State KeyState `protobuf:"varint,4,opt,name=state,proto3,enum=tandem.v1.KeyState" json:"state,omitempty"`
 	// keys_version with which its part began.
-	Since         int64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
+	Since int64 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
+	// It was said that the certificate is about to end.
+	ExpiryNoted   bool `protobuf:"varint,6,opt,name=expiry_noted,json=expiryNoted,proto3" json:"expiry_noted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,6 +216,13 @@ func (x *Authority) GetSince() int64 {
 		return x.Since
 	}
 	return 0
+}
+
+func (x *Authority) GetExpiryNoted() bool {
+	if x != nil {
+		return x.ExpiryNoted
+	}
+	return false
 }
 
 // GossipKey encrypts gossip.
@@ -741,9 +751,13 @@ type Peer struct {
 	// Version of its program; empty: it has not said so yet.
 	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
 	// Highest feature level that its program knows; 0: it has not said so yet.
-	Level         int32 `protobuf:"varint,7,opt,name=level,proto3" json:"level,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Level int32 `protobuf:"varint,7,opt,name=level,proto3" json:"level,omitempty"`
+	// How far its clock is ahead of the others' (negative: behind); not set: they agree within some minutes, or nobody has compared them.
+	ClockOffset *durationpb.Duration `protobuf:"bytes,8,opt,name=clock_offset,json=clockOffset,proto3" json:"clock_offset,omitempty"`
+	// When its certificate ends.
+	CertificateExpiresAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Peer) Reset() {
@@ -823,6 +837,20 @@ func (x *Peer) GetLevel() int32 {
 		return x.Level
 	}
 	return 0
+}
+
+func (x *Peer) GetClockOffset() *durationpb.Duration {
+	if x != nil {
+		return x.ClockOffset
+	}
+	return nil
+}
+
+func (x *Peer) GetCertificateExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateExpiresAt
+	}
+	return nil
 }
 
 // Worker is the program of a node.
@@ -921,8 +949,12 @@ type Coordinator struct {
 	Authority string `protobuf:"bytes,9,opt,name=authority,proto3" json:"authority,omitempty"`
 	// When its certificate ends.
 	CertificateExpiresAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// How far its clock is ahead of the others'; see Peer.
+	ClockOffset *durationpb.Duration `protobuf:"bytes,11,opt,name=clock_offset,json=clockOffset,proto3" json:"clock_offset,omitempty"`
+	// It was said that its certificate is about to end.
+	ExpiryNoted   bool `protobuf:"varint,12,opt,name=expiry_noted,json=expiryNoted,proto3" json:"expiry_noted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Coordinator) Reset() {
@@ -1023,6 +1055,20 @@ func (x *Coordinator) GetCertificateExpiresAt() *timestamppb.Timestamp {
 		return x.CertificateExpiresAt
 	}
 	return nil
+}
+
+func (x *Coordinator) GetClockOffset() *durationpb.Duration {
+	if x != nil {
+		return x.ClockOffset
+	}
+	return nil
+}
+
+func (x *Coordinator) GetExpiryNoted() bool {
+	if x != nil {
+		return x.ExpiryNoted
+	}
+	return false
 }
 
 // RotateKeysRequest replaces a CA or a gossip key, or ends that.
@@ -1897,14 +1943,15 @@ var File_tandem_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/audit.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xba\x01\n" +
+	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/audit.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xdd\x01\n" +
 	"\tAuthority\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x1d\n" +
 	"\n" +
 	"sealed_key\x18\x02 \x01(\fR\tsealedKey\x12+\n" +
 	"\x11cross_certificate\x18\x03 \x01(\fR\x10crossCertificate\x12)\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x13.tandem.v1.KeyStateR\x05state\x12\x14\n" +
-	"\x05since\x18\x05 \x01(\x03R\x05since\"d\n" +
+	"\x05since\x18\x05 \x01(\x03R\x05since\x12!\n" +
+	"\fexpiry_noted\x18\x06 \x01(\bR\vexpiryNoted\"d\n" +
 	"\tGossipKey\x12\x16\n" +
 	"\x06sealed\x18\x01 \x01(\fR\x06sealed\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.tandem.v1.KeyStateR\x05state\x12\x14\n" +
@@ -1946,7 +1993,7 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"secret_key\x18\x06 \x01(\tR\tsecretKey\x12\x10\n" +
 	"\x03tls\x18\a \x01(\bR\x03tls\x12\x1d\n" +
 	"\x06ca_pem\x18\b \x01(\tB\x06\xf0\xbb\x18\x80\x80\x04R\x05caPem\x12*\n" +
-	"\x11sealed_secret_key\x18\t \x01(\fR\x0fsealedSecretKey\"\xa8\x01\n" +
+	"\x11sealed_secret_key\x18\t \x01(\fR\x0fsealedSecretKey\"\xb8\x02\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -1954,12 +2001,14 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x05alive\x18\x04 \x01(\bR\x05alive\x12\x18\n" +
 	"\alearner\x18\x05 \x01(\bR\alearner\x12\x18\n" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12\x14\n" +
-	"\x05level\x18\a \x01(\x05R\x05level\"\\\n" +
+	"\x05level\x18\a \x01(\x05R\x05level\x12<\n" +
+	"\fclock_offset\x18\b \x01(\v2\x19.google.protobuf.DurationR\vclockOffset\x12P\n" +
+	"\x16certificate_expires_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\"\\\n" +
 	"\x06Worker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x14\n" +
-	"\x05level\x18\x04 \x01(\x05R\x05level\"\xf0\x02\n" +
+	"\x05level\x18\x04 \x01(\x05R\x05level\"\xd1\x03\n" +
 	"\vCoordinator\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -1972,7 +2021,9 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\fkeys_version\x18\b \x01(\x03R\vkeysVersion\x12\x1c\n" +
 	"\tauthority\x18\t \x01(\tR\tauthority\x12P\n" +
 	"\x16certificate_expires_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\"j\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\x12<\n" +
+	"\fclock_offset\x18\v \x01(\v2\x19.google.protobuf.DurationR\vclockOffset\x12!\n" +
+	"\fexpiry_noted\x18\f \x01(\bR\vexpiryNoted\"j\n" +
 	"\x11RotateKeysRequest\x12'\n" +
 	"\x03key\x18\x01 \x01(\x0e2\x15.tandem.v1.RotatedKeyR\x03key\x12\x16\n" +
 	"\x06finish\x18\x02 \x01(\bR\x06finish\x12\x14\n" +
@@ -2102,8 +2153,9 @@ var file_tandem_v1_cluster_proto_goTypes = []any{
 	(*SetStorageRequest)(nil),     // 23: tandem.v1.SetStorageRequest
 	(*SetStorageResponse)(nil),    // 24: tandem.v1.SetStorageResponse
 	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*ListAuditRequest)(nil),      // 26: tandem.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 27: tandem.v1.ListAuditResponse
+	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
+	(*ListAuditRequest)(nil),      // 27: tandem.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 28: tandem.v1.ListAuditResponse
 }
 var file_tandem_v1_cluster_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Authority.state:type_name -> tandem.v1.KeyState
@@ -2112,36 +2164,39 @@ var file_tandem_v1_cluster_proto_depIdxs = []int32{
 	2,  // 3: tandem.v1.Cluster.authorities:type_name -> tandem.v1.Authority
 	3,  // 4: tandem.v1.Cluster.gossip_keys:type_name -> tandem.v1.GossipKey
 	25, // 5: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
-	25, // 6: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
-	25, // 7: tandem.v1.Coordinator.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	1,  // 8: tandem.v1.RotateKeysRequest.key:type_name -> tandem.v1.RotatedKey
-	25, // 9: tandem.v1.Rotation.ca_expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 10: tandem.v1.Rotation.authority:type_name -> tandem.v1.KeyState
-	0,  // 11: tandem.v1.Rotation.gossip:type_name -> tandem.v1.KeyState
-	9,  // 12: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
-	10, // 13: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
-	7,  // 14: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
-	14, // 15: tandem.v1.GetClusterResponse.rotation:type_name -> tandem.v1.Rotation
-	4,  // 16: tandem.v1.JoinClusterResponse.keys:type_name -> tandem.v1.Keys
-	15, // 17: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
-	17, // 18: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
-	19, // 19: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
-	21, // 20: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
-	26, // 21: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
-	12, // 22: tandem.v1.ClusterService.RotateKeys:input_type -> tandem.v1.RotateKeysRequest
-	23, // 23: tandem.v1.ClusterService.SetStorage:input_type -> tandem.v1.SetStorageRequest
-	16, // 24: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
-	18, // 25: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
-	20, // 26: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
-	22, // 27: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
-	27, // 28: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
-	13, // 29: tandem.v1.ClusterService.RotateKeys:output_type -> tandem.v1.RotateKeysResponse
-	24, // 30: tandem.v1.ClusterService.SetStorage:output_type -> tandem.v1.SetStorageResponse
-	24, // [24:31] is the sub-list for method output_type
-	17, // [17:24] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	26, // 6: tandem.v1.Peer.clock_offset:type_name -> google.protobuf.Duration
+	25, // 7: tandem.v1.Peer.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	25, // 8: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
+	25, // 9: tandem.v1.Coordinator.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	26, // 10: tandem.v1.Coordinator.clock_offset:type_name -> google.protobuf.Duration
+	1,  // 11: tandem.v1.RotateKeysRequest.key:type_name -> tandem.v1.RotatedKey
+	25, // 12: tandem.v1.Rotation.ca_expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 13: tandem.v1.Rotation.authority:type_name -> tandem.v1.KeyState
+	0,  // 14: tandem.v1.Rotation.gossip:type_name -> tandem.v1.KeyState
+	9,  // 15: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
+	10, // 16: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
+	7,  // 17: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
+	14, // 18: tandem.v1.GetClusterResponse.rotation:type_name -> tandem.v1.Rotation
+	4,  // 19: tandem.v1.JoinClusterResponse.keys:type_name -> tandem.v1.Keys
+	15, // 20: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
+	17, // 21: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
+	19, // 22: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
+	21, // 23: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
+	27, // 24: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
+	12, // 25: tandem.v1.ClusterService.RotateKeys:input_type -> tandem.v1.RotateKeysRequest
+	23, // 26: tandem.v1.ClusterService.SetStorage:input_type -> tandem.v1.SetStorageRequest
+	16, // 27: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
+	18, // 28: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
+	20, // 29: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
+	22, // 30: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
+	28, // 31: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
+	13, // 32: tandem.v1.ClusterService.RotateKeys:output_type -> tandem.v1.RotateKeysResponse
+	24, // 33: tandem.v1.ClusterService.SetStorage:output_type -> tandem.v1.SetStorageResponse
+	27, // [27:34] is the sub-list for method output_type
+	20, // [20:27] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_cluster_proto_init() }

@@ -9,6 +9,7 @@ package tandemv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -141,6 +142,8 @@ type Command struct {
 	//	*Command_ChangeKeys
 	//	*Command_HoldKeys
 	//	*Command_PutStorage
+	//	*Command_ObserveClock
+	//	*Command_NoteExpiry
 	//	*Command_AnnounceProgram
 	//	*Command_RaiseLevel
 	//	*Command_Quarantine
@@ -509,6 +512,24 @@ func (x *Command) GetPutStorage() *PutStorage {
 	return nil
 }
 
+func (x *Command) GetObserveClock() *ObserveClock {
+	if x != nil {
+		if x, ok := x.Command.(*Command_ObserveClock); ok {
+			return x.ObserveClock
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetNoteExpiry() *NoteExpiry {
+	if x != nil {
+		if x, ok := x.Command.(*Command_NoteExpiry); ok {
+			return x.NoteExpiry
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetAnnounceProgram() *AnnounceProgram {
 	if x != nil {
 		if x, ok := x.Command.(*Command_AnnounceProgram); ok {
@@ -700,6 +721,16 @@ type Command_PutStorage struct {
 	PutStorage *PutStorage `protobuf:"bytes,54,opt,name=put_storage,json=putStorage,proto3,oneof"`
 }
 
+type Command_ObserveClock struct {
+	// Notes how far the clock of a node or a coordinator is off.
+	ObserveClock *ObserveClock `protobuf:"bytes,55,opt,name=observe_clock,json=observeClock,proto3,oneof"`
+}
+
+type Command_NoteExpiry struct {
+	// Notes that a certificate or a token is about to end, and says so.
+	NoteExpiry *NoteExpiry `protobuf:"bytes,56,opt,name=note_expiry,json=noteExpiry,proto3,oneof"`
+}
+
 type Command_AnnounceProgram struct {
 	// Says which version and feature level the program of a coordinator has.
 	AnnounceProgram *AnnounceProgram `protobuf:"bytes,60,opt,name=announce_program,json=announceProgram,proto3,oneof"`
@@ -778,6 +809,10 @@ func (*Command_ChangeKeys) isCommand_Command() {}
 func (*Command_HoldKeys) isCommand_Command() {}
 
 func (*Command_PutStorage) isCommand_Command() {}
+
+func (*Command_ObserveClock) isCommand_Command() {}
+
+func (*Command_NoteExpiry) isCommand_Command() {}
 
 func (*Command_AnnounceProgram) isCommand_Command() {}
 
@@ -2546,6 +2581,180 @@ func (x *HoldKeys) GetCertificateExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// ObserveClock notes how far the clock of a node or a coordinator is off.
+type ObserveClock struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the node or the coordinator.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// How far its clock is ahead (negative: behind); not set: it agrees.
+	Offset *durationpb.Duration `protobuf:"bytes,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Identity of the coordinator that has compared the clocks.
+	Observer      string `protobuf:"bytes,3,opt,name=observer,proto3" json:"observer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveClock) Reset() {
+	*x = ObserveClock{}
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveClock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveClock) ProtoMessage() {}
+
+func (x *ObserveClock) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveClock.ProtoReflect.Descriptor instead.
+func (*ObserveClock) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ObserveClock) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ObserveClock) GetOffset() *durationpb.Duration {
+	if x != nil {
+		return x.Offset
+	}
+	return nil
+}
+
+func (x *ObserveClock) GetObserver() string {
+	if x != nil {
+		return x.Observer
+	}
+	return ""
+}
+
+// NoteExpiry says, once for each, what is about to end. Who has got another certificate meanwhile is left out.
+type NoteExpiry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What ends.
+	Expiries      []*Expiry `protobuf:"bytes,1,rep,name=expiries,proto3" json:"expiries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoteExpiry) Reset() {
+	*x = NoteExpiry{}
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoteExpiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoteExpiry) ProtoMessage() {}
+
+func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoteExpiry.ProtoReflect.Descriptor instead.
+func (*NoteExpiry) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *NoteExpiry) GetExpiries() []*Expiry {
+	if x != nil {
+		return x.Expiries
+	}
+	return nil
+}
+
+// Expiry is the end of something.
+type Expiry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is: a "node", a "coordinator" or the "CA", whose certificate ends, or a "token".
+	Noun string `protobuf:"bytes,1,opt,name=noun,proto3" json:"noun,omitempty"`
+	// Its identity; of the CA the SHA-256 of its certificate, in hexadecimal.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// When it ends.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expiry) Reset() {
+	*x = Expiry{}
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expiry) ProtoMessage() {}
+
+func (x *Expiry) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
+func (*Expiry) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Expiry) GetNoun() string {
+	if x != nil {
+		return x.Noun
+	}
+	return ""
+}
+
+func (x *Expiry) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Expiry) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 // PutStorage changes keys and address of the store. Bucket and prefix are those there are.
 type PutStorage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2557,7 +2766,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2569,7 +2778,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2582,7 +2791,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -2609,7 +2818,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2621,7 +2830,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2634,7 +2843,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -2678,7 +2887,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +2899,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +2912,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -2731,7 +2940,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2743,7 +2952,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2756,7 +2965,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -2777,7 +2986,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2789,7 +2998,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2802,7 +3011,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -2824,7 +3033,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +3045,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +3058,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -2884,7 +3093,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2896,7 +3105,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2909,7 +3118,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -2985,7 +3194,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3206,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3219,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -3052,7 +3261,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3064,7 +3273,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3077,7 +3286,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -3098,7 +3307,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3110,7 +3319,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3123,7 +3332,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -3142,7 +3351,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3154,7 +3363,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3167,7 +3376,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 // ReadIndexResponse carries an index.
@@ -3181,7 +3390,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3193,7 +3402,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3206,7 +3415,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -3229,7 +3438,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3241,7 +3450,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3254,7 +3463,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -3280,7 +3489,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3501,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3514,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 // ProbeStorageRequest names a store.
@@ -3319,7 +3528,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3331,7 +3540,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3344,7 +3553,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -3363,7 +3572,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3584,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,14 +3597,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xb3\x13\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xb9\x14\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -3445,7 +3654,10 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"changeKeys\x128\n" +
 	"\thold_keys\x185 \x01(\v2\x13.tandem.v1.HoldKeysB\x04\xa8\xbb\x18\x01H\x00R\bholdKeys\x128\n" +
 	"\vput_storage\x186 \x01(\v2\x15.tandem.v1.PutStorageH\x00R\n" +
-	"putStorage\x12M\n" +
+	"putStorage\x12D\n" +
+	"\robserve_clock\x187 \x01(\v2\x17.tandem.v1.ObserveClockB\x04\xa8\xbb\x18\x01H\x00R\fobserveClock\x12>\n" +
+	"\vnote_expiry\x188 \x01(\v2\x15.tandem.v1.NoteExpiryB\x04\xa8\xbb\x18\x01H\x00R\n" +
+	"noteExpiry\x12M\n" +
 	"\x10announce_program\x18< \x01(\v2\x1a.tandem.v1.AnnounceProgramB\x04\xa8\xbb\x18\x01H\x00R\x0fannounceProgram\x12>\n" +
 	"\vraise_level\x18= \x01(\v2\x15.tandem.v1.RaiseLevelB\x04\xa8\xbb\x18\x01H\x00R\n" +
 	"raiseLevel\x12A\n" +
@@ -3568,7 +3780,19 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1c\n" +
 	"\tauthority\x18\x03 \x01(\tR\tauthority\x12P\n" +
-	"\x16certificate_expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\"@\n" +
+	"\x16certificate_expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\"v\n" +
+	"\fObserveClock\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x121\n" +
+	"\x06offset\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06offset\x12\x1a\n" +
+	"\bobserver\x18\x03 \x01(\tR\bobserver\";\n" +
+	"\n" +
+	"NoteExpiry\x12-\n" +
+	"\bexpiries\x18\x01 \x03(\v2\x11.tandem.v1.ExpiryR\bexpiries\"g\n" +
+	"\x06Expiry\x12\x12\n" +
+	"\x04noun\x18\x01 \x01(\tR\x04noun\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x129\n" +
+	"\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"@\n" +
 	"\n" +
 	"PutStorage\x122\n" +
 	"\astorage\x18\x01 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\"|\n" +
@@ -3645,7 +3869,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -3679,48 +3903,52 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*ObserveCoordinators)(nil),   // 29: tandem.v1.ObserveCoordinators
 	(*ChangeKeys)(nil),            // 30: tandem.v1.ChangeKeys
 	(*HoldKeys)(nil),              // 31: tandem.v1.HoldKeys
-	(*PutStorage)(nil),            // 32: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 33: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 34: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 35: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 36: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 37: tandem.v1.Quarantine
-	(*Result)(nil),                // 38: tandem.v1.Result
-	(*RequestRecord)(nil),         // 39: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 40: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 41: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 42: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 43: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 44: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 45: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 46: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 47: tandem.v1.ProbeStorageResponse
-	nil,                           // 48: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 50: tandem.v1.Cluster
-	(*Job)(nil),                   // 51: tandem.v1.Job
-	(*Trial)(nil),                 // 52: tandem.v1.Trial
-	(*Sweep)(nil),                 // 53: tandem.v1.Sweep
-	(JobIntent)(0),                // 54: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 55: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 56: tandem.v1.EngineReport
-	(*Node)(nil),                  // 57: tandem.v1.Node
-	(*Member)(nil),                // 58: tandem.v1.Member
-	(*Reason)(nil),                // 59: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 60: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 61: tandem.v1.Dataset
-	(*Deployment)(nil),            // 62: tandem.v1.Deployment
-	(*Replica)(nil),               // 63: tandem.v1.Replica
-	(*Token)(nil),                 // 64: tandem.v1.Token
-	(*Coordinator)(nil),           // 65: tandem.v1.Coordinator
-	(*Authority)(nil),             // 66: tandem.v1.Authority
-	(*GossipKey)(nil),             // 67: tandem.v1.GossipKey
-	(*StorageConfig)(nil),         // 68: tandem.v1.StorageConfig
-	(*Program)(nil),               // 69: tandem.v1.Program
-	(*Progress)(nil),              // 70: tandem.v1.Progress
+	(*ObserveClock)(nil),          // 32: tandem.v1.ObserveClock
+	(*NoteExpiry)(nil),            // 33: tandem.v1.NoteExpiry
+	(*Expiry)(nil),                // 34: tandem.v1.Expiry
+	(*PutStorage)(nil),            // 35: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 36: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 37: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 38: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 39: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 40: tandem.v1.Quarantine
+	(*Result)(nil),                // 41: tandem.v1.Result
+	(*RequestRecord)(nil),         // 42: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 43: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 44: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 45: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 46: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 47: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 48: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 49: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 50: tandem.v1.ProbeStorageResponse
+	nil,                           // 51: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 53: tandem.v1.Cluster
+	(*Job)(nil),                   // 54: tandem.v1.Job
+	(*Trial)(nil),                 // 55: tandem.v1.Trial
+	(*Sweep)(nil),                 // 56: tandem.v1.Sweep
+	(JobIntent)(0),                // 57: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 58: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 59: tandem.v1.EngineReport
+	(*Node)(nil),                  // 60: tandem.v1.Node
+	(*Member)(nil),                // 61: tandem.v1.Member
+	(*Reason)(nil),                // 62: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 63: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 64: tandem.v1.Dataset
+	(*Deployment)(nil),            // 65: tandem.v1.Deployment
+	(*Replica)(nil),               // 66: tandem.v1.Replica
+	(*Token)(nil),                 // 67: tandem.v1.Token
+	(*Coordinator)(nil),           // 68: tandem.v1.Coordinator
+	(*Authority)(nil),             // 69: tandem.v1.Authority
+	(*GossipKey)(nil),             // 70: tandem.v1.GossipKey
+	(*durationpb.Duration)(nil),   // 71: google.protobuf.Duration
+	(*StorageConfig)(nil),         // 72: tandem.v1.StorageConfig
+	(*Program)(nil),               // 73: tandem.v1.Program
+	(*Progress)(nil),              // 74: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	49, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	52, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -3739,8 +3967,8 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	25, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
 	26, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
 	27, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	33, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	34, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	36, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	37, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
 	18, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
@@ -3752,60 +3980,65 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	29, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
 	30, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
 	31, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	32, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
-	35, // 33: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	36, // 34: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
-	37, // 35: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	50, // 36: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	51, // 37: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	52, // 38: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	53, // 39: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	54, // 40: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	55, // 41: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	48, // 42: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	56, // 43: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	57, // 44: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	58, // 45: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 46: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	59, // 47: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	59, // 48: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	60, // 49: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	59, // 50: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	61, // 51: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	62, // 52: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	63, // 53: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	59, // 54: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	64, // 55: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	65, // 56: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	66, // 57: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	67, // 58: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	49, // 59: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	68, // 60: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	49, // 61: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	49, // 62: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	69, // 63: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,  // 64: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	59, // 65: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	59, // 66: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	38, // 67: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	49, // 68: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 69: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	38, // 70: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	70, // 71: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	68, // 72: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	40, // 73: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	42, // 74: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	44, // 75: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	46, // 76: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	41, // 77: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	43, // 78: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	45, // 79: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	47, // 80: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	77, // [77:81] is the sub-list for method output_type
-	73, // [73:77] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	35, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	32, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
+	33, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
+	38, // 35: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	39, // 36: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	40, // 37: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	53, // 38: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	54, // 39: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	55, // 40: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	56, // 41: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	57, // 42: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	58, // 43: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	51, // 44: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	59, // 45: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	60, // 46: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	61, // 47: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 48: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	62, // 49: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	62, // 50: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	63, // 51: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	62, // 52: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	64, // 53: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	65, // 54: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	66, // 55: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	62, // 56: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	67, // 57: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	68, // 58: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	69, // 59: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	70, // 60: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	52, // 61: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	71, // 62: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	34, // 63: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	52, // 64: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	72, // 65: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	52, // 66: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	52, // 67: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	73, // 68: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,  // 69: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	62, // 70: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	62, // 71: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	41, // 72: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	52, // 73: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 74: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	41, // 75: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	74, // 76: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	72, // 77: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	43, // 78: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	45, // 79: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	47, // 80: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	49, // 81: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	44, // 82: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	46, // 83: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	48, // 84: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	50, // 85: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	82, // [82:86] is the sub-list for method output_type
+	78, // [78:82] is the sub-list for method input_type
+	78, // [78:78] is the sub-list for extension type_name
+	78, // [78:78] is the sub-list for extension extendee
+	0,  // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -3858,6 +4091,8 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_ChangeKeys)(nil),
 		(*Command_HoldKeys)(nil),
 		(*Command_PutStorage)(nil),
+		(*Command_ObserveClock)(nil),
+		(*Command_NoteExpiry)(nil),
 		(*Command_AnnounceProgram)(nil),
 		(*Command_RaiseLevel)(nil),
 		(*Command_Quarantine)(nil),
@@ -3868,7 +4103,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   48,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -107,6 +107,12 @@ const (
 	Event_TYPE_NODES_PARTED Event_Type = 411
 	// A node reaches the other nodes of its job again.
 	Event_TYPE_NODES_REACHED Event_Type = 412
+	// The clock of a node is off.
+	Event_TYPE_NODE_CLOCK Event_Type = 413
+	// The clock of a node that was off is right again.
+	Event_TYPE_NODE_CLOCK_RIGHT Event_Type = 414
+	// A machine has joined anew under the name and the address of a lost node, which is forgotten.
+	Event_TYPE_NODE_REPLACED Event_Type = 415
 	// An operator removed a coordinator.
 	Event_TYPE_COORDINATOR_REMOVED Event_Type = 500
 	// A coordinator joins: it is sent the log and has no vote yet.
@@ -121,6 +127,10 @@ const (
 	Event_TYPE_COORDINATOR_BACK Event_Type = 505
 	// A coordinator leads from now on.
 	Event_TYPE_COORDINATOR_LEADS Event_Type = 506
+	// The clock of a coordinator is off.
+	Event_TYPE_COORDINATOR_CLOCK Event_Type = 507
+	// The clock of a coordinator that was off is right again.
+	Event_TYPE_COORDINATOR_CLOCK_RIGHT Event_Type = 508
 	// A coordinator runs another version than before.
 	Event_TYPE_COORDINATOR_VERSION Event_Type = 520
 	// All coordinators know a feature level, and the cluster is at it.
@@ -135,6 +145,8 @@ const (
 	Event_TYPE_KEY_REMOVED Event_Type = 542
 	// Keys or address of the store were changed.
 	Event_TYPE_STORE_CHANGED Event_Type = 543
+	// The certificate of a node, a coordinator or the CA ends soon.
+	Event_TYPE_CERTIFICATE_ENDS Event_Type = 544
 	// A checkpoint is in the store.
 	Event_TYPE_CHECKPOINT_COMMITTED Event_Type = 600
 	// A checkpoint was deleted.
@@ -167,6 +179,8 @@ const (
 	Event_TYPE_TOKEN_EXPIRED Event_Type = 1002
 	// A node joins with a token.
 	Event_TYPE_TOKEN_USED Event_Type = 1003
+	// A token ends soon.
+	Event_TYPE_TOKEN_ENDS Event_Type = 1004
 )
 
 // Enum value maps for Event_Type.
@@ -212,6 +226,9 @@ var (
 		410:  "TYPE_NODE_RECOVERED",
 		411:  "TYPE_NODES_PARTED",
 		412:  "TYPE_NODES_REACHED",
+		413:  "TYPE_NODE_CLOCK",
+		414:  "TYPE_NODE_CLOCK_RIGHT",
+		415:  "TYPE_NODE_REPLACED",
 		500:  "TYPE_COORDINATOR_REMOVED",
 		501:  "TYPE_COORDINATOR_JOINS",
 		502:  "TYPE_COORDINATOR_JOINED",
@@ -219,6 +236,8 @@ var (
 		504:  "TYPE_COORDINATOR_LOST",
 		505:  "TYPE_COORDINATOR_BACK",
 		506:  "TYPE_COORDINATOR_LEADS",
+		507:  "TYPE_COORDINATOR_CLOCK",
+		508:  "TYPE_COORDINATOR_CLOCK_RIGHT",
 		520:  "TYPE_COORDINATOR_VERSION",
 		521:  "TYPE_LEVEL_RAISED",
 		522:  "TYPE_ENTRY_QUARANTINED",
@@ -226,6 +245,7 @@ var (
 		541:  "TYPE_KEY_ACTIVE",
 		542:  "TYPE_KEY_REMOVED",
 		543:  "TYPE_STORE_CHANGED",
+		544:  "TYPE_CERTIFICATE_ENDS",
 		600:  "TYPE_CHECKPOINT_COMMITTED",
 		601:  "TYPE_CHECKPOINT_DELETED",
 		700:  "TYPE_VERSION_PUBLISHED",
@@ -242,78 +262,86 @@ var (
 		1001: "TYPE_TOKEN_REVOKED",
 		1002: "TYPE_TOKEN_EXPIRED",
 		1003: "TYPE_TOKEN_USED",
+		1004: "TYPE_TOKEN_ENDS",
 	}
 	Event_Type_value = map[string]int32{
-		"TYPE_UNSPECIFIED":          0,
-		"TYPE_JOB_SUBMITTED":        100,
-		"TYPE_JOB_PAUSING":          101,
-		"TYPE_JOB_PAUSED":           102,
-		"TYPE_JOB_RESUMED":          103,
-		"TYPE_JOB_SCALED":           104,
-		"TYPE_JOB_COMPLETED":        105,
-		"TYPE_JOB_FAILED":           106,
-		"TYPE_JOB_CANCELLED":        107,
-		"TYPE_JOB_STARTED":          108,
-		"TYPE_JOB_PUBLISHING":       109,
-		"TYPE_JOB_TRAINED":          110,
-		"TYPE_JOB_NOT_PUBLISHED":    111,
-		"TYPE_JOB_NOTE":             112,
-		"TYPE_GROUP_COMMITTED":      200,
-		"TYPE_GROUP_RELAYING":       201,
-		"TYPE_GROUP_BROKEN":         202,
-		"TYPE_RANKS_LOST":           203,
-		"TYPE_WORKERS_LOST":         204,
-		"TYPE_ALL_RANKS_LOST":       205,
-		"TYPE_WORKERS_ADDED":        206,
-		"TYPE_GROUP_STOPPING":       207,
-		"TYPE_TRIAL_FAILED":         300,
-		"TYPE_SEARCH_FINISHED":      301,
-		"TYPE_SWEEP_EXHAUSTED":      302,
-		"TYPE_SWEEP_EXTENDED":       303,
-		"TYPE_SWEEP_PUBLISHING":     304,
-		"TYPE_NODE_JOINED":          400,
-		"TYPE_NODE_BACK":            401,
-		"TYPE_AGENT_RESTARTED":      402,
-		"TYPE_NODE_LOST":            403,
-		"TYPE_AGENT_STOPPED":        404,
-		"TYPE_NODE_CORDONED":        405,
-		"TYPE_NODE_DRAINED":         406,
-		"TYPE_NODE_UNCORDONED":      407,
-		"TYPE_NODE_REMOVED":         408,
-		"TYPE_NODE_FAULTY":          409,
-		"TYPE_NODE_RECOVERED":       410,
-		"TYPE_NODES_PARTED":         411,
-		"TYPE_NODES_REACHED":        412,
-		"TYPE_COORDINATOR_REMOVED":  500,
-		"TYPE_COORDINATOR_JOINS":    501,
-		"TYPE_COORDINATOR_JOINED":   502,
-		"TYPE_COORDINATOR_MOVED":    503,
-		"TYPE_COORDINATOR_LOST":     504,
-		"TYPE_COORDINATOR_BACK":     505,
-		"TYPE_COORDINATOR_LEADS":    506,
-		"TYPE_COORDINATOR_VERSION":  520,
-		"TYPE_LEVEL_RAISED":         521,
-		"TYPE_ENTRY_QUARANTINED":    522,
-		"TYPE_KEY_NEXT":             540,
-		"TYPE_KEY_ACTIVE":           541,
-		"TYPE_KEY_REMOVED":          542,
-		"TYPE_STORE_CHANGED":        543,
-		"TYPE_CHECKPOINT_COMMITTED": 600,
-		"TYPE_CHECKPOINT_DELETED":   601,
-		"TYPE_VERSION_PUBLISHED":    700,
-		"TYPE_ALIAS_MOVED":          701,
-		"TYPE_ALIAS_REMOVED":        702,
-		"TYPE_DATASET_CREATED":      800,
-		"TYPE_DEPLOYMENT_CHANGED":   900,
-		"TYPE_DEPLOYMENT_FOLLOWED":  901,
-		"TYPE_DEPLOYMENT_REMOVED":   902,
-		"TYPE_REPLICA_PLACED":       903,
-		"TYPE_REPLICA_READY":        904,
-		"TYPE_REPLICA_FAILED":       905,
-		"TYPE_TOKEN_CREATED":        1000,
-		"TYPE_TOKEN_REVOKED":        1001,
-		"TYPE_TOKEN_EXPIRED":        1002,
-		"TYPE_TOKEN_USED":           1003,
+		"TYPE_UNSPECIFIED":             0,
+		"TYPE_JOB_SUBMITTED":           100,
+		"TYPE_JOB_PAUSING":             101,
+		"TYPE_JOB_PAUSED":              102,
+		"TYPE_JOB_RESUMED":             103,
+		"TYPE_JOB_SCALED":              104,
+		"TYPE_JOB_COMPLETED":           105,
+		"TYPE_JOB_FAILED":              106,
+		"TYPE_JOB_CANCELLED":           107,
+		"TYPE_JOB_STARTED":             108,
+		"TYPE_JOB_PUBLISHING":          109,
+		"TYPE_JOB_TRAINED":             110,
+		"TYPE_JOB_NOT_PUBLISHED":       111,
+		"TYPE_JOB_NOTE":                112,
+		"TYPE_GROUP_COMMITTED":         200,
+		"TYPE_GROUP_RELAYING":          201,
+		"TYPE_GROUP_BROKEN":            202,
+		"TYPE_RANKS_LOST":              203,
+		"TYPE_WORKERS_LOST":            204,
+		"TYPE_ALL_RANKS_LOST":          205,
+		"TYPE_WORKERS_ADDED":           206,
+		"TYPE_GROUP_STOPPING":          207,
+		"TYPE_TRIAL_FAILED":            300,
+		"TYPE_SEARCH_FINISHED":         301,
+		"TYPE_SWEEP_EXHAUSTED":         302,
+		"TYPE_SWEEP_EXTENDED":          303,
+		"TYPE_SWEEP_PUBLISHING":        304,
+		"TYPE_NODE_JOINED":             400,
+		"TYPE_NODE_BACK":               401,
+		"TYPE_AGENT_RESTARTED":         402,
+		"TYPE_NODE_LOST":               403,
+		"TYPE_AGENT_STOPPED":           404,
+		"TYPE_NODE_CORDONED":           405,
+		"TYPE_NODE_DRAINED":            406,
+		"TYPE_NODE_UNCORDONED":         407,
+		"TYPE_NODE_REMOVED":            408,
+		"TYPE_NODE_FAULTY":             409,
+		"TYPE_NODE_RECOVERED":          410,
+		"TYPE_NODES_PARTED":            411,
+		"TYPE_NODES_REACHED":           412,
+		"TYPE_NODE_CLOCK":              413,
+		"TYPE_NODE_CLOCK_RIGHT":        414,
+		"TYPE_NODE_REPLACED":           415,
+		"TYPE_COORDINATOR_REMOVED":     500,
+		"TYPE_COORDINATOR_JOINS":       501,
+		"TYPE_COORDINATOR_JOINED":      502,
+		"TYPE_COORDINATOR_MOVED":       503,
+		"TYPE_COORDINATOR_LOST":        504,
+		"TYPE_COORDINATOR_BACK":        505,
+		"TYPE_COORDINATOR_LEADS":       506,
+		"TYPE_COORDINATOR_CLOCK":       507,
+		"TYPE_COORDINATOR_CLOCK_RIGHT": 508,
+		"TYPE_COORDINATOR_VERSION":     520,
+		"TYPE_LEVEL_RAISED":            521,
+		"TYPE_ENTRY_QUARANTINED":       522,
+		"TYPE_KEY_NEXT":                540,
+		"TYPE_KEY_ACTIVE":              541,
+		"TYPE_KEY_REMOVED":             542,
+		"TYPE_STORE_CHANGED":           543,
+		"TYPE_CERTIFICATE_ENDS":        544,
+		"TYPE_CHECKPOINT_COMMITTED":    600,
+		"TYPE_CHECKPOINT_DELETED":      601,
+		"TYPE_VERSION_PUBLISHED":       700,
+		"TYPE_ALIAS_MOVED":             701,
+		"TYPE_ALIAS_REMOVED":           702,
+		"TYPE_DATASET_CREATED":         800,
+		"TYPE_DEPLOYMENT_CHANGED":      900,
+		"TYPE_DEPLOYMENT_FOLLOWED":     901,
+		"TYPE_DEPLOYMENT_REMOVED":      902,
+		"TYPE_REPLICA_PLACED":          903,
+		"TYPE_REPLICA_READY":           904,
+		"TYPE_REPLICA_FAILED":          905,
+		"TYPE_TOKEN_CREATED":           1000,
+		"TYPE_TOKEN_REVOKED":           1001,
+		"TYPE_TOKEN_EXPIRED":           1002,
+		"TYPE_TOKEN_USED":              1003,
+		"TYPE_TOKEN_ENDS":              1004,
 	}
 )
 
@@ -585,7 +613,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x83\x11\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xc0\x12\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -601,7 +629,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\r\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb0\x0f\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -642,21 +670,27 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x10TYPE_NODE_FAULTY\x10\x99\x03\x12\x18\n" +
 	"\x13TYPE_NODE_RECOVERED\x10\x9a\x03\x12\x16\n" +
 	"\x11TYPE_NODES_PARTED\x10\x9b\x03\x12\x17\n" +
-	"\x12TYPE_NODES_REACHED\x10\x9c\x03\x12\x1d\n" +
+	"\x12TYPE_NODES_REACHED\x10\x9c\x03\x12\x14\n" +
+	"\x0fTYPE_NODE_CLOCK\x10\x9d\x03\x12\x1a\n" +
+	"\x15TYPE_NODE_CLOCK_RIGHT\x10\x9e\x03\x12\x17\n" +
+	"\x12TYPE_NODE_REPLACED\x10\x9f\x03\x12\x1d\n" +
 	"\x18TYPE_COORDINATOR_REMOVED\x10\xf4\x03\x12\x1b\n" +
 	"\x16TYPE_COORDINATOR_JOINS\x10\xf5\x03\x12\x1c\n" +
 	"\x17TYPE_COORDINATOR_JOINED\x10\xf6\x03\x12\x1b\n" +
 	"\x16TYPE_COORDINATOR_MOVED\x10\xf7\x03\x12\x1a\n" +
 	"\x15TYPE_COORDINATOR_LOST\x10\xf8\x03\x12\x1a\n" +
 	"\x15TYPE_COORDINATOR_BACK\x10\xf9\x03\x12\x1b\n" +
-	"\x16TYPE_COORDINATOR_LEADS\x10\xfa\x03\x12\x1d\n" +
+	"\x16TYPE_COORDINATOR_LEADS\x10\xfa\x03\x12\x1b\n" +
+	"\x16TYPE_COORDINATOR_CLOCK\x10\xfb\x03\x12!\n" +
+	"\x1cTYPE_COORDINATOR_CLOCK_RIGHT\x10\xfc\x03\x12\x1d\n" +
 	"\x18TYPE_COORDINATOR_VERSION\x10\x88\x04\x12\x16\n" +
 	"\x11TYPE_LEVEL_RAISED\x10\x89\x04\x12\x1b\n" +
 	"\x16TYPE_ENTRY_QUARANTINED\x10\x8a\x04\x12\x12\n" +
 	"\rTYPE_KEY_NEXT\x10\x9c\x04\x12\x14\n" +
 	"\x0fTYPE_KEY_ACTIVE\x10\x9d\x04\x12\x15\n" +
 	"\x10TYPE_KEY_REMOVED\x10\x9e\x04\x12\x17\n" +
-	"\x12TYPE_STORE_CHANGED\x10\x9f\x04\x12\x1e\n" +
+	"\x12TYPE_STORE_CHANGED\x10\x9f\x04\x12\x1a\n" +
+	"\x15TYPE_CERTIFICATE_ENDS\x10\xa0\x04\x12\x1e\n" +
 	"\x19TYPE_CHECKPOINT_COMMITTED\x10\xd8\x04\x12\x1c\n" +
 	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x12\x1b\n" +
 	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +
@@ -672,7 +706,8 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x12TYPE_TOKEN_CREATED\x10\xe8\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_REVOKED\x10\xe9\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_EXPIRED\x10\xea\a\x12\x14\n" +
-	"\x0fTYPE_TOKEN_USED\x10\xeb\a\"@\n" +
+	"\x0fTYPE_TOKEN_USED\x10\xeb\a\x12\x14\n" +
+	"\x0fTYPE_TOKEN_ENDS\x10\xec\a\"@\n" +
 	"\x11ListEventsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\">\n" +

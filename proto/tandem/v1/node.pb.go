@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -186,6 +187,11 @@ type Node struct {
 	Authority string `protobuf:"bytes,31,opt,name=authority,proto3" json:"authority,omitempty"`
 	// When its certificate ends.
 	CertificateExpiresAt *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
+	// How far its clock is ahead of that of the coordinators (negative: behind); not set: they agree within some minutes, or nobody
+	// has compared them.
+	ClockOffset *durationpb.Duration `protobuf:"bytes,33,opt,name=clock_offset,json=clockOffset,proto3" json:"clock_offset,omitempty"`
+	// It was said that its certificate is about to end.
+	ExpiryNoted bool `protobuf:"varint,34,opt,name=expiry_noted,json=expiryNoted,proto3" json:"expiry_noted,omitempty"`
 	// Highest feature level that its agent knows; 0: it is of a release that knows no levels.
 	Level         int32 `protobuf:"varint,60,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -367,6 +373,20 @@ func (x *Node) GetCertificateExpiresAt() *timestamppb.Timestamp {
 		return x.CertificateExpiresAt
 	}
 	return nil
+}
+
+func (x *Node) GetClockOffset() *durationpb.Duration {
+	if x != nil {
+		return x.ClockOffset
+	}
+	return nil
+}
+
+func (x *Node) GetExpiryNoted() bool {
+	if x != nil {
+		return x.ExpiryNoted
+	}
+	return false
 }
 
 func (x *Node) GetLevel() int32 {
@@ -1333,7 +1353,7 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xdf\x06\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xc0\a\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1356,7 +1376,9 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\blandlock\x18\x15 \x01(\x05R\blandlock\x12!\n" +
 	"\fkeys_version\x18\x1e \x01(\x03R\vkeysVersion\x12\x1c\n" +
 	"\tauthority\x18\x1f \x01(\tR\tauthority\x12P\n" +
-	"\x16certificate_expires_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\x12\x14\n" +
+	"\x16certificate_expires_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\x12<\n" +
+	"\fclock_offset\x18! \x01(\v2\x19.google.protobuf.DurationR\vclockOffset\x12!\n" +
+	"\fexpiry_noted\x18\" \x01(\bR\vexpiryNoted\x12\x14\n" +
 	"\x05level\x18< \x01(\x05R\x05level\"\x8e\x01\n" +
 	"\tNodeFault\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
@@ -1475,7 +1497,8 @@ var file_tandem_v1_node_proto_goTypes = []any{
 	(*ListPoolsRequest)(nil),      // 17: tandem.v1.ListPoolsRequest
 	(*ListPoolsResponse)(nil),     // 18: tandem.v1.ListPoolsResponse
 	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*Reason)(nil),                // 20: tandem.v1.Reason
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*Reason)(nil),                // 21: tandem.v1.Reason
 }
 var file_tandem_v1_node_proto_depIdxs = []int32{
 	5,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
@@ -1486,30 +1509,31 @@ var file_tandem_v1_node_proto_depIdxs = []int32{
 	3,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
 	1,  // 6: tandem.v1.Node.sandbox:type_name -> tandem.v1.SandboxPart
 	19, // 7: tandem.v1.Node.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	19, // 8: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
-	20, // 9: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
-	19, // 10: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
-	19, // 11: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
-	2,  // 12: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
-	8,  // 13: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
-	8,  // 14: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
-	2,  // 15: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
-	7,  // 16: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
-	9,  // 17: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
-	11, // 18: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
-	13, // 19: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
-	15, // 20: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
-	17, // 21: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
-	10, // 22: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
-	12, // 23: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
-	14, // 24: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
-	16, // 25: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
-	18, // 26: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
-	22, // [22:27] is the sub-list for method output_type
-	17, // [17:22] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	20, // 8: tandem.v1.Node.clock_offset:type_name -> google.protobuf.Duration
+	19, // 9: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
+	21, // 10: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
+	19, // 11: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
+	19, // 12: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
+	2,  // 13: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
+	8,  // 14: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
+	8,  // 15: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
+	2,  // 16: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
+	7,  // 17: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
+	9,  // 18: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
+	11, // 19: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
+	13, // 20: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
+	15, // 21: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
+	17, // 22: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
+	10, // 23: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
+	12, // 24: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
+	14, // 25: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
+	16, // 26: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
+	18, // 27: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
+	23, // [23:28] is the sub-list for method output_type
+	18, // [18:23] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_node_proto_init() }

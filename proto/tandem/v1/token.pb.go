@@ -45,7 +45,9 @@ type Token struct {
 	// How many nodes it lets join; 0: any number. Only of a join token.
 	Uses int32 `protobuf:"varint,9,opt,name=uses,proto3" json:"uses,omitempty"`
 	// How many nodes have joined with it.
-	Used          int32 `protobuf:"varint,10,opt,name=used,proto3" json:"used,omitempty"`
+	Used int32 `protobuf:"varint,10,opt,name=used,proto3" json:"used,omitempty"`
+	// It was said that the token is about to end.
+	ExpiryNoted   bool `protobuf:"varint,11,opt,name=expiry_noted,json=expiryNoted,proto3" json:"expiry_noted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -148,6 +150,13 @@ func (x *Token) GetUsed() int32 {
 		return x.Used
 	}
 	return 0
+}
+
+func (x *Token) GetExpiryNoted() bool {
+	if x != nil {
+		return x.ExpiryNoted
+	}
+	return false
 }
 
 // CreateTokenRequest describes a token.
@@ -457,7 +466,7 @@ var File_tandem_v1_token_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_token_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/token.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xb0\x02\n" +
+	"\x15tandem/v1/token.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xd3\x02\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -471,7 +480,8 @@ const file_tandem_v1_token_proto_rawDesc = "" +
 	"\x0emodified_index\x18\b \x01(\x04R\rmodifiedIndex\x12\x12\n" +
 	"\x04uses\x18\t \x01(\x05R\x04uses\x12\x12\n" +
 	"\x04used\x18\n" +
-	" \x01(\x05R\x04used\"\x85\x01\n" +
+	" \x01(\x05R\x04used\x12!\n" +
+	"\fexpiry_noted\x18\v \x01(\bR\vexpiryNoted\"\x85\x01\n" +
 	"\x12CreateTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x12\n" +

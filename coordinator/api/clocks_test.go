@@ -1,0 +1,123 @@
+package api
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/identity"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// known is a state with a worker w and coordinators a, b and c, of whose clocks it is known how far they are off.
+func known(t *testing.T, off map[string]time.Duration) *state.View {
+	t.Helper()
+	offset := func(id string) *durationpb.Duration {
+		if off[id] == 0 {
+			return nil
+		}
+		return durationpb.New(off[id])
+	}
+	rows := []proto.Message{&tandemv1.Node{Id: "w", ClockOffset: offset("w")}}
+	for _, id := range []string{"a", "b", "c"} {
+		rows = append(rows, &tandemv1.Coordinator{Id: id, ClockOffset: offset(id)})
+	}
+	s := state.New()
+	tx := s.Begin()
+	tx.SetIndex(1)
+	for _, r := range rows {
+		tx.Put(r)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	return s.View()
+}
+
+// TestClockNews: what coordinator a tells the cluster of what it has heard.
+func TestClockNews(t *testing.T) {
+	const h = time.Hour
+	for name, tc := range map[string]struct {
+		heard map[string]time.Duration // how far the clocks of others are ahead of a's
+		known map[string]time.Duration
+		want  map[string]time.Duration // 0: it is right
+		own   time.Duration
+	}{
+		"all agree":                 {heard: map[string]time.Duration{"b": time.Second, "c": -time.Second, "w": 4 * time.Minute}},
+		"a worker is behind":        {heard: map[string]time.Duration{"b": 0, "w": -2 * h}, want: map[string]time.Duration{"w": -2 * h}},
+		"one of three is ahead":     {heard: map[string]time.Duration{"b": 24 * h, "c": 0}, want: map[string]time.Duration{"b": 24 * h}},
+		"it is its own":             {heard: map[string]time.Duration{"b": 2 * h, "c": 2 * h, "w": 2 * h}, want: map[string]time.Duration{"a": -2 * h}, own: -2 * h},
+		"of two, it trusts its own": {heard: map[string]time.Duration{"b": h}, want: map[string]time.Duration{"b": h}},
+		"known already":             {heard: map[string]time.Duration{"b": 0, "w": -2 * h}, known: map[string]time.Duration{"w": -2*h + time.Minute}},
+		"it has moved on":           {heard: map[string]time.Duration{"b": 0, "w": -2 * h}, known: map[string]time.Duration{"w": -h}, want: map[string]time.Duration{"w": -2 * h}},
+		"right again":               {heard: map[string]time.Duration{"b": 0, "w": 0}, known: map[string]time.Duration{"w": -h, "b": h}, want: map[string]time.Duration{"w": 0, "b": 0}},
+		"its own is right again":    {heard: map[string]time.Duration{"b": 0, "c": 0}, known: map[string]time.Duration{"a": h}, want: map[string]time.Duration{"a": 0}},
+		"a stranger":                {heard: map[string]time.Duration{"x": h}},
+		"it has heard nobody":       {known: map[string]time.Duration{"a": h}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, now := NewClocks(), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+			hear := func() {
+				for id, offset := range tc.heard {
+					role := identity.RoleCoordinator
+					if id == "w" || id == "x" {
+						role = identity.RoleWorker
+					}
+					c.hear(identity.Identity{Role: role, Node: id}, offset, now)
+				}
+			}
+			v := known(t, tc.known)
+			hear()
+			if got := c.News(v, "a", now); len(tc.heard) > 0 && tc.heard["w"] != 0 && len(got) > 0 {
+				t.Errorf("one message is enough for news: %v", got)
+			}
+			now = now.Add(5 * time.Second)
+			hear()
+			want := map[string]*tandemv1.ObserveClock{}
+			for id, offset := range tc.want {
+				want[id] = &tandemv1.ObserveClock{NodeId: id, Observer: "a"}
+				if offset != 0 {
+					want[id].Offset = durationpb.New(offset)
+				}
+			}
+			got := map[string]*tandemv1.ObserveClock{}
+			for _, o := range c.News(v, "a", now) {
+				got[o.GetNodeId()] = o
+			}
+			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+				t.Error(diff)
+			}
+			if got := c.Own(now); got != tc.own {
+				t.Errorf("its own is %v off, want %v", got, tc.own)
+			}
+			now = now.Add(clockMemory)
+			if got := c.News(v, "a", now); len(got) > 0 && tc.known["a"] == 0 {
+				t.Errorf("what was heard a minute ago counts: %v", got)
+			}
+		})
+	}
+}
+
+// TestProgressAfterAClockWasSet: progress that was overtaken on its way is dropped; that of a machine whose clock was set back is not.
+func TestProgressAfterAClockWasSet(t *testing.T) {
+	b, now := NewBoard(), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		at         time.Duration
+		step, want int64
+	}{
+		{0, 1, 1}, {time.Second, 2, 2}, {0, 1, 2}, // overtaken
+		{-2 * time.Hour, 3, 3}, {-2*time.Hour + time.Second, 4, 4}, // set back
+		{time.Hour, 5, 5},
+	} {
+		b.Put([]*tandemv1.Progress{{TrialId: "t", Generation: 1, Step: tc.step, Time: timestamppb.New(now.Add(tc.at))}}, false)
+		if got := b.Progress("t", 1).GetStep(); got != tc.want {
+			t.Errorf("at %v: step %d is shown, want %d", tc.at, got, tc.want)
+		}
+	}
+}

@@ -155,7 +155,7 @@ func TestJoinIsRefused(t *testing.T) {
 		"no token":     {join("tdm_x", nil), "not a join token"},
 		"another CA":   {join(otherCA.String(), nil), "not of the cluster"},
 		"made up":      {join(made.String(), nil), "not valid"},
-		"ended":        {join(short.Msg.GetSecret(), nil), "its time is over"},
+		"ended":        {join(short.Msg.GetSecret(), nil), "the time of join token short is over"},
 		"other role":   {join(asCoordinator.String(), func(c *identity.JoinConfig) { c.Role = identity.RoleCoordinator }), "not valid"},
 		"wrong role":   {join(good, func(c *identity.JoinConfig) { c.Role = identity.RoleCoordinator }), "is for a worker"},
 		"stolen name":  {join(good, func(c *identity.JoinConfig) { c.Hosts = []string{identity.RoleName(identity.RoleCoordinator)} }), "belongs to the cluster"},

@@ -20,6 +20,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
 )
@@ -302,6 +303,36 @@ func TestTokenIsNotMadeTwice(t *testing.T) {
 	u.want(u.run("token", "create", "bot"), exitUnreachable, "going down")
 	if len(f.tokens) != 2 {
 		t.Errorf("%d calls: %v", len(f.tokens), f.tokens)
+	}
+}
+
+// TestLifeOfTokens: how long a token is asked to be good, and that one that ends is said to.
+func TestLifeOfTokens(t *testing.T) {
+	ca := newAuthority(t)
+	f := &fake{}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	for args, want := range map[string]int64{"": 0, "--ttl 24h": 86400, "--no-expiry": -1, "--join --ttl 10m": 600, "--join": 0} {
+		u.want(u.run(append([]string{"token", "create", "bot"}, strings.Fields(args)...)...), exitOK)
+		if got := f.tokens[len(f.tokens)-1].GetTtlSeconds(); got != want {
+			t.Errorf("%q asks for %d seconds, want %d", args, got, want)
+		}
+	}
+	for _, args := range []string{"--no-expiry --ttl 24h", "--join --no-expiry"} {
+		u.want(u.run(append([]string{"token", "create", "bot"}, strings.Fields(args)...)...), exitUsage, "--no-expiry is for tokens of clients")
+	}
+}
+
+// TestEndedToken: a token whose time is over is not taken for one of another cluster.
+func TestEndedToken(t *testing.T) {
+	ca := newAuthority(t)
+	why := &tandemv1.Reason{Code: tandemv1.Reason_CODE_CLIENT_TOKEN_ENDED, Args: map[string]string{"token": "ann", "role": "user", "ended_at": "1767323045"}}
+	f := &fake{get: func(string) (*tandemv1.GetJobResponse, error) {
+		return nil, say.Error(connect.CodeUnauthenticated, why, errors.New(say.Clause(why, say.Plain)))
+	}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("describe", "x"), exitDenied, "token ann ended at 2026-01-02 03:04 UTC: ask an admin for another one", "tandem token create --role user")
+	if strings.Contains(u.err.String(), "does not know") {
+		t.Errorf("%s", u.err.String())
 	}
 }
 

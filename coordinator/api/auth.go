@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,7 +72,7 @@ func (a *API) principal(r *http.Request) (Principal, error) {
 	return Principal{Name: t.GetName(), Role: t.GetRole(), Token: t.GetId(), Address: address}, nil
 }
 
-// token finds the token of a secret; nil when there is none that is valid. A token made a moment ago on another
+// token finds the token of a secret; nil when there is none, an error when it has ended. A token made a moment ago on another
 // coordinator may not be here yet, so one that is not found is looked up once more in the state as it is: that asks the leader, and
 // is done for an address so many times only.
 func (a *API) token(ctx context.Context, address, secret string) (*tandemv1.Token, error) {
@@ -87,10 +88,24 @@ func (a *API) token(ctx context.Context, address, secret string) (*tandemv1.Toke
 		}
 		t, ok = v.TokenBySHA256(hash)
 	}
-	if !ok || tokenEnded(t, time.Now()) {
+	switch {
+	case !ok:
 		return nil, nil
+	case tokenEnded(t, time.Now()):
+		return nil, whyEnded(t)
 	}
 	return t, nil
+}
+
+// whyEnded tells the owner of a token that its time is over, as long as the state still knows it.
+func whyEnded(t *tandemv1.Token) error {
+	why := &tandemv1.Reason{Code: tandemv1.Reason_CODE_CLIENT_TOKEN_ENDED, Args: map[string]string{
+		"token": t.GetName(), "role": t.GetRole(), "ended_at": strconv.FormatInt(t.GetExpiresAt().GetSeconds(), 10),
+	}}
+	if t.GetJoin() {
+		why.Code = tandemv1.Reason_CODE_TOKEN_ENDED
+	}
+	return &refusal{connect.CodeUnauthenticated, why}
 }
 
 func tokenEnded(t *tandemv1.Token, now time.Time) bool {

@@ -87,7 +87,7 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 		return nil, err
 	}
 	if row == nil || !row.GetJoin() || row.GetRole() != string(token.Role) {
-		return nil, &plainError{ErrUnauthenticated, "this join token is not valid, or its time is over: make a new one with \"tandem token create --join\""}
+		return nil, &plainError{ErrUnauthenticated, "this join token is not valid: make a new one with \"tandem token create --join\""}
 	}
 	if err := checkHosts(m.GetHosts()); err != nil {
 		return nil, err

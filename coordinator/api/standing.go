@@ -65,8 +65,11 @@ func (p Principal) gone(v *state.View, now time.Time) error {
 			return &refusal{connect.CodePermissionDenied, state.WhyRemoved(removed)}
 		}
 	case p.Token != "":
-		if t, ok := v.Token(p.Token); !ok || tokenEnded(t, now) {
-			return fmt.Errorf("%w: token %s was revoked, or its time is over", ErrUnauthenticated, p.Name)
+		switch t, ok := v.Token(p.Token); {
+		case !ok:
+			return fmt.Errorf("%w: token %s was revoked", ErrUnauthenticated, p.Name)
+		case tokenEnded(t, now):
+			return whyEnded(t)
 		}
 	}
 	return nil

@@ -20,15 +20,23 @@ func Error(code connect.Code, r *tandemv1.Reason, err error) *connect.Error {
 
 // Advised is an error of an API as a face tells it, if it came with a reason; all others, and nil, are passed on.
 func Advised(err error, f Face) error {
+	if r := ReasonOf(err); r != nil {
+		return Error(connect.CodeOf(err), r, errors.New(Clause(r, f)))
+	}
+	return err
+}
+
+// ReasonOf is the reason that an error of an API came with; nil: none.
+func ReasonOf(err error) *tandemv1.Reason {
 	ce := (*connect.Error)(nil)
 	if !errors.As(err, &ce) {
-		return err
+		return nil
 	}
 	for _, d := range ce.Details() {
 		m, bad := d.Value()
 		if r, ok := m.(*tandemv1.Reason); bad == nil && ok {
-			return Error(ce.Code(), r, errors.New(Clause(r, f)))
+			return r
 		}
 	}
-	return err
+	return nil
 }

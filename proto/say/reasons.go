@@ -59,6 +59,10 @@ func nodePhrases() map[tandemv1.Reason_Code]phrase {
 			text: `the time of join token {{.token}} is over`,
 			cli:  `make a new one with: tandem token create --join --role {{.role}}`,
 		},
+		tandemv1.Reason_CODE_CLIENT_TOKEN_ENDED: {
+			text: `token {{.token}} ended at {{date .ended_at}}: ask an admin for another one`,
+			cli:  `made with: tandem token create --role {{.role}}; it is given to the CLI with: tandem context add`,
+		},
 		tandemv1.Reason_CODE_TOKEN_USED_UP: {
 			text: `join token {{.token}} was used for {{count .nodes "node"}}, as often as it is good for`,
 			cli:  `make a new one with: tandem token create --join --role {{.role}} (--uses N for several nodes)`,

@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/say"
+	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 // ErrUnreachable means that no coordinator answered, or none that could serve.
@@ -167,6 +169,8 @@ func (c *Client) Explain(err error) error {
 		return fmt.Errorf("%w at %s (context %q): start one with `tandem up`, or choose another cluster with --context", ErrUnreachable, at, c.Context.Name)
 	case connect.CodeOf(err) == connect.CodeUnavailable:
 		return &unavailable{fmt.Sprintf("the cluster at %s (context %q) cannot serve now: %s", at, c.Context.Name, Message(err))}
+	case say.ReasonOf(err).GetCode() == tandemv1.Reason_CODE_CLIENT_TOKEN_ENDED:
+		return err
 	case connect.CodeOf(err) == connect.CodeUnauthenticated:
 		return connect.NewError(connect.CodeUnauthenticated, fmt.Errorf("the cluster does not know the token of context %q (%s): make one with `tandem token create`, or choose another cluster with --context", c.Context.Name, Message(err)))
 	}

@@ -65,6 +65,8 @@ const (
 	Reason_CODE_NOT_A_COORDINATOR Reason_Code = 108
 	// The time of a join token is over.
 	Reason_CODE_TOKEN_ENDED Reason_Code = 120
+	// The time of a client's token is over.
+	Reason_CODE_CLIENT_TOKEN_ENDED Reason_Code = 125
 	// As many nodes have joined with a token as may.
 	Reason_CODE_TOKEN_USED_UP Reason_Code = 121
 	// The keys of the cluster are other ones than those that were decided on.
@@ -344,6 +346,7 @@ var (
 		107: "CODE_DRAIN_WITHOUT_CORDON",
 		108: "CODE_NOT_A_COORDINATOR",
 		120: "CODE_TOKEN_ENDED",
+		125: "CODE_CLIENT_TOKEN_ENDED",
 		121: "CODE_TOKEN_USED_UP",
 		122: "CODE_KEYS_CHANGED",
 		123: "CODE_KEYS_INVALID",
@@ -493,6 +496,7 @@ var (
 		"CODE_DRAIN_WITHOUT_CORDON":      107,
 		"CODE_NOT_A_COORDINATOR":         108,
 		"CODE_TOKEN_ENDED":               120,
+		"CODE_CLIENT_TOKEN_ENDED":        125,
 		"CODE_TOKEN_USED_UP":             121,
 		"CODE_KEYS_CHANGED":              122,
 		"CODE_KEYS_INVALID":              123,
@@ -719,14 +723,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xed\x1e\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\x8a\x1f\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa3\x1d\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc0\x1d\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -748,7 +752,8 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x18CODE_COORDINATOR_REMOVED\x10j\x12\x1d\n" +
 	"\x19CODE_DRAIN_WITHOUT_CORDON\x10k\x12\x1a\n" +
 	"\x16CODE_NOT_A_COORDINATOR\x10l\x12\x14\n" +
-	"\x10CODE_TOKEN_ENDED\x10x\x12\x16\n" +
+	"\x10CODE_TOKEN_ENDED\x10x\x12\x1b\n" +
+	"\x17CODE_CLIENT_TOKEN_ENDED\x10}\x12\x16\n" +
 	"\x12CODE_TOKEN_USED_UP\x10y\x12\x15\n" +
 	"\x11CODE_KEYS_CHANGED\x10z\x12\x15\n" +
 	"\x11CODE_KEYS_INVALID\x10{\x12\x14\n" +

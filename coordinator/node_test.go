@@ -50,6 +50,122 @@ func TestRemovedNodeStaysOut(t *testing.T) {
 	anew.await(anew.session(t.Context(), anew.node(1)), 0)
 }
 
+// TestNodeIsThrownOut: a node that is alive is removed only by force. Then what it runs is taken away, its session and its certificate end,
+// and its name is free for the machine that comes after it.
+func TestNodeIsThrownOut(t *testing.T) {
+	r := startOne(t)
+	c := r.admin(t)
+	makeDataset(t, r, c)
+	a := newAgent(t, r)
+	s := a.session(t.Context(), a.node(2))
+	a.await(s, 0)
+	jobs := tandemv1connect.NewJobServiceClient(c, r.url())
+	job, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.await(s, 2)
+	nodes := tandemv1connect.NewNodeServiceClient(c, r.url())
+	remove := func(id string, force bool) error {
+		_, err := nodes.RemoveNode(t.Context(), connect.NewRequest(&tandemv1.RemoveNodeRequest{Id: id, Force: force}))
+		return err
+	}
+	wantCode(t, remove("w", false), connect.CodeFailedPrecondition, "w")
+	if _, ok := r.state.View().Node(a.id); !ok {
+		t.Fatal("a node that is alive was removed without force")
+	}
+	if err := remove("w", true); err != nil {
+		t.Fatal(err)
+	}
+	awaitState(t, r, func(v *state.View) bool { return len(v.AllocationsOf(a.id)) == 0 })
+	for s.Receive() {
+	}
+	wantCode(t, s.Err(), connect.CodePermissionDenied, "join with a new token")
+	again := a.node(2)
+	again.Incarnation = 2
+	back := a.session(t.Context(), again)
+	for back.Receive() {
+	}
+	wantCode(t, back.Err(), connect.CodePermissionDenied, "join with a new token")
+	res, err := jobs.GetJob(t.Context(), connect.NewRequest(&tandemv1.GetJobRequest{Id: job.Msg.GetJob().GetId()}))
+	if err != nil || res.Msg.GetJob().GetState() != tandemv1.JobState_JOB_STATE_PENDING || res.Msg.GetTrials()[0].GetRestarts() != 0 {
+		t.Errorf("the job: %v, %v", res, err)
+	}
+	// The machine joins anew under its name, and the job goes on there.
+	anew := newAgent(t, r)
+	tasks := anew.await(anew.session(t.Context(), anew.node(2)), 2)
+	if got, err := nodes.GetNode(t.Context(), connect.NewRequest(&tandemv1.GetNodeRequest{Id: "w"})); err != nil || got.Msg.GetNode().GetNode().GetId() != anew.id {
+		t.Errorf("node w is %v, %v", got, err)
+	}
+	if tasks[0].GetTrain().GetJobId() != job.Msg.GetJob().GetId() {
+		t.Errorf("it was given %v", tasks[0])
+	}
+}
+
+// TestLostDiskJoinsAgain: a machine whose disk was lost joins under its name and its address. It takes the place of its former self,
+// which nobody has to remove; the former certificate is still good, for only an operator shuts somebody out.
+func TestLostDiskJoinsAgain(t *testing.T) {
+	cfg := testConfig(t.TempDir() + "/c")
+	cfg.NodeTimeout = time.Second
+	r := start(t, cfg, newStore())
+	nodes := tandemv1connect.NewNodeServiceClient(r.admin(t), r.url())
+	names := func() (ids []string) {
+		for _, n := range r.state.View().Nodes() {
+			ids = append(ids, n.GetId())
+		}
+		return ids
+	}
+	former := newAgent(t, r)
+	ctx, crash := context.WithCancel(t.Context())
+	former.await(former.session(ctx, former.node(1)), 0)
+	if _, err := nodes.CordonNode(t.Context(), connect.NewRequest(&tandemv1.CordonNodeRequest{Id: former.id, Cordoned: true})); err != nil {
+		t.Fatal(err)
+	}
+	crash()
+	// It is back before it is missed.
+	second := newAgent(t, r)
+	ctx, crash = context.WithCancel(t.Context())
+	second.await(second.session(ctx, second.node(1)), 0)
+	awaitState(t, r, func(*state.View) bool { return slices.Equal(names(), []string{second.id}) })
+	if n, _ := r.state.View().Node(second.id); !n.GetCordoned() {
+		t.Error("the operator's word that it takes no work is forgotten")
+	}
+	// And now after it was missed.
+	crash()
+	awaitNode(t, r, second.id, tandemv1.NodeState_NODE_STATE_LOST)
+	third := newAgent(t, r)
+	ctx, crash = context.WithCancel(t.Context())
+	third.await(third.session(ctx, third.node(1)), 0)
+	if got := names(); !slices.Equal(got, []string{third.id}) {
+		t.Errorf("nodes %v, want %s alone", got, third.id)
+	}
+	var said []string
+	for _, e := range r.state.View().Events(0) {
+		if e.GetType() == tandemv1.Event_TYPE_NODE_REPLACED {
+			said = append(said, say.Event(e, say.Plain))
+		}
+	}
+	want := func(by, old string) string {
+		return "Node w at 127.0.0.1:9 has joined anew as " + by + ": the lost node of that name and address, " + old + ", is forgotten."
+	}
+	if !slices.Equal(said, []string{want(second.id, former.id), want(third.id, second.id)}) {
+		t.Errorf("events %q", said)
+	}
+	// Another machine may have the same name.
+	crash()
+	awaitNode(t, r, third.id, tandemv1.NodeState_NODE_STATE_LOST)
+	other := newAgent(t, r)
+	n := other.node(1)
+	n.Address = "127.0.0.1:10"
+	other.await(other.session(t.Context(), n), 0)
+	if got := names(); len(got) != 2 {
+		t.Errorf("nodes %v, want %s and %s", got, third.id, other.id)
+	}
+	if back := former.session(t.Context(), former.node(1)); !back.Receive() {
+		t.Errorf("a node that was forgotten is refused: %v", back.Err())
+	}
+}
+
 // TestSessionSaysCordoned: an agent is told at once that no new work comes, so that what waits for some can end.
 func TestSessionSaysCordoned(t *testing.T) {
 	r := start(t, testConfig(t.TempDir()+"/c"), newStore())

@@ -73,11 +73,13 @@ func newClusterOn(t *testing.T, on *network, coordinators, workers, slots int, e
 	return c
 }
 
+const storeSecret = "test-secret-key-of-32-characters"
+
 // startStore runs the embedded server and returns how to reach it.
 func (c *cluster) startStore() *tandemv1.StorageConfig {
 	c.t.Helper()
 	server, err := embedded.New(embedded.Config{
-		Dir: filepath.Join(c.dir, "objects"), Listen: "127.0.0.1:0", AccessKey: "test-access", SecretKey: "test-secret-key-of-32-characters",
+		Dir: filepath.Join(c.dir, "objects"), Listen: "127.0.0.1:0", AccessKey: "test-access", SecretKey: storeSecret,
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -97,7 +99,7 @@ func (c *cluster) startStore() *tandemv1.StorageConfig {
 		c.t.Fatal(err)
 	}
 	c.store, c.storeAddress = store, server.Endpoint()
-	return &tandemv1.StorageConfig{Endpoint: c.network.reach(c.t, server.Endpoint()), Bucket: "tandem", AccessKey: "test-access", SecretKey: "test-secret-key-of-32-characters"}
+	return &tandemv1.StorageConfig{Endpoint: c.network.reach(c.t, server.Endpoint()), Bucket: "tandem", AccessKey: "test-access", SecretKey: storeSecret}
 }
 
 // startCoordinator starts one; the first founds the cluster, the others join it.
@@ -109,7 +111,7 @@ func (c *cluster) startCoordinator(i int, store *tandemv1.StorageConfig) {
 	p.args = []string{"coordinator", "--data-dir", filepath.Join(c.dir, name), "--listen", address, "--gossip", freeAddress(c.t, c.network.address())}
 	if i == 0 {
 		p.args = append(p.args, "--storage-endpoint", store.GetEndpoint(), "--storage-bucket", store.GetBucket(), "--write-context", "test")
-		p.env = append(p.env, "TANDEM_STORAGE_ACCESS_KEY="+store.GetAccessKey(), "TANDEM_STORAGE_SECRET_KEY="+store.GetSecretKey())
+		p.env = append(p.env, "TANDEM_STORAGE_ACCESS_KEY="+store.GetAccessKey(), "CREDENTIALS_DIRECTORY="+c.credential("storage-secret-key", store.GetSecretKey()))
 	} else {
 		p.args = append(p.args, "--join", c.addresses[0])
 		p.env = append(p.env, "TANDEM_JOIN_TOKEN="+c.joinToken("coordinator"))
@@ -120,6 +122,20 @@ func (c *cluster) startCoordinator(i int, store *tandemv1.StorageConfig) {
 		c.connect()
 		return c.api != nil && len(c.peers()) == i+1
 	})
+}
+
+// credential is a folder with a secret as systemd hands it over (LoadCredential).
+func (c *cluster) credential(name, secret string) string {
+	c.t.Helper()
+	dir := filepath.Join(c.dir, "credentials")
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name), []byte(secret+"\n"), 0o400)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return dir
 }
 
 func (c *cluster) startWorker(i, slots int) {

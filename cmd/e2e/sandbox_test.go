@@ -29,6 +29,8 @@ func TestSandbox(t *testing.T) {
 	id := c.submit(c.spec("confined", longMLP("confined", 600)+"publish: {model: confined}\n"))
 	eventually(t, 30*time.Second, "both ranks run", func() bool { return len(under(c.workerDir(0))) == 2 })
 	c.confined()
+	secrets := c.secrets(storeSecret, c.api.Context.Token)
+	c.hidesSecrets(secrets, "coordinator", "worker", filepath.Base(programs.engine))
 	c.completed(id, 2*time.Minute)
 	kept, err := c.api.Checkpoints.ListCheckpoints(t.Context(), connect.NewRequest(&tandemv1.ListCheckpointsRequest{JobId: id}))
 	if err != nil {
@@ -40,6 +42,7 @@ func TestSandbox(t *testing.T) {
 	c.run(0, "serve", "confined@1", "--replicas", "1")
 	eventually(t, 30*time.Second, "the replica runs", func() bool { return len(under(c.workerDir(0))) == 1 })
 	c.confined()
+	c.hidesSecrets(secrets, filepath.Base(programs.engine))
 	c.run(0, "serve", "stop", "confined", "-y")
 	eventually(t, 30*time.Second, "the replica is gone", func() bool { return len(under(c.workerDir(0))) == 0 })
 

@@ -145,6 +145,7 @@ func TestUpAgain(t *testing.T) {
 	if len(under(c.dir)) != 2 {
 		t.Errorf("%d engines, want 2", len(under(c.dir)))
 	}
+	c.hidesSecrets(c.secrets(c.upStoreSecret(data), c.api.Context.Token), "up", "store", "coordinator", "worker", filepath.Base(programs.engine))
 	up.kill()
 	eventually(t, 5*time.Second, "nothing outlives up", func() bool { return len(mentioning(c.dir)) == 0 })
 

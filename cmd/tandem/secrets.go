@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,12 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// secretVariables are those of the environment that hold secrets of nodes, and the names that they have as credentials of systemd.
+// secretVariables are those of the environment that hold secrets, and the names that they have as credentials of systemd.
 func secretVariables() map[string]string {
 	return map[string]string{
 		"TANDEM_STORAGE_SECRET_KEY": "storage-secret-key",
 		"TANDEM_STORE_SECRET_KEY":   "store-secret-key",
 		"TANDEM_JOIN_TOKEN":         "join-token",
+		"TANDEM_TOKEN":              "token",
 	}
 }
 
@@ -109,8 +112,8 @@ func (a *app) secret(file, variable string) (string, error) {
 			return "", nil
 		}
 		file = filepath.Join(dir, secretVariables()[variable])
-		if _, err := os.Stat(file); err != nil {
-			return "", nil //nolint:nilerr // this one was not handed over
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return "", nil // this one was not handed over
 		}
 	}
 	b, err := os.ReadFile(file)

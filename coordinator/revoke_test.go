@@ -82,7 +82,12 @@ func TestRevocationEndsStreams(t *testing.T) {
 	}
 	for want, streams := range map[string]map[string]chan error{"token ann was revoked": revoked, "token short ended at ": over} {
 		for kind, ended := range streams {
-			err := <-ended
+			var err error
+			select {
+			case err = <-ended:
+			case <-time.After(20 * time.Second):
+				t.Fatalf("%s: it goes on for 20 s, want %q", kind, want)
+			}
 			if connect.CodeOf(err) != connect.CodeUnauthenticated || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", kind, err, want)
 			}

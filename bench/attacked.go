@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
@@ -24,7 +30,7 @@ const (
 )
 
 // attacked measures what honest calls take while a crowd attacks the coordinator, beside the same calls before it, and the memory that the
-// coordinator has at most. The attackers use the same cores.
+// coordinator has at most. The attackers get what the coordinator leaves of the cores: those of a real attack have their own.
 func attacked(ctx context.Context, c Config) ([]Figure, error) {
 	up, err := startUp(ctx)
 	if err != nil {
@@ -38,7 +44,7 @@ func attacked(ctx context.Context, c Config) ([]Figure, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a token for the attackers: %w", err)
 	}
-	crowd := attack.Crowd(up.api.Context.Endpoints[0], up.api.Context.CA, token.Msg.GetSecret(), hostile)
+	crowd := crowd{Address: up.api.Context.Endpoints[0], CA: up.api.Context.CA, Token: token.Msg.GetSecret()}
 	pid, err := up.process("coordinator")
 	if err != nil {
 		return nil, err
@@ -49,11 +55,13 @@ func attacked(ctx context.Context, c Config) ([]Figure, error) {
 		if err != nil {
 			return nil, fmt.Errorf("without an attack: %w", err)
 		}
-		stop := attack.Start(ctx, crowd)
+		stop, err := crowd.start(ctx)
+		if err != nil {
+			return nil, err
+		}
 		err = client.Sleep(ctx, settling)
 		at, failed := up.p99(ctx)
-		stop()
-		if err = errors.Join(err, failed); err != nil {
+		if err = errors.Join(err, failed, stop()); err != nil {
 			return nil, fmt.Errorf("under attack: %w", err)
 		}
 		mb, err := memoryMB(pid, "VmHWM")
@@ -67,6 +75,57 @@ func attacked(ctx context.Context, c Config) ([]Figure, error) {
 	p99.Peer, p99.PeerName = median(calm), "the same without an attack"
 	p99.Ratio = p99.Ours / p99.Peer
 	return []Figure{p99, below("attack.memory", "MB", memory, 300)}, nil
+}
+
+// crowd is what a process of attackers has to know.
+type crowd struct{ Address, CA, Token string }
+
+// start starts the process; stop ends it.
+func (c crowd) start(ctx context.Context) (stop func() error, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own binary: %w", err)
+	}
+	said, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("write down the crowd: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, self, "attack")
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(said), os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, fmt.Errorf("start the attackers: %w", err)
+	}
+	return func() error {
+		cancel()
+		if err := cmd.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("attackers: %w", err)
+		}
+		return nil
+	}, nil
+}
+
+// attackMain is the process of the attackers. It prints what came of the attacks.
+func attackMain(ctx context.Context) error {
+	var c crowd
+	if err := json.NewDecoder(os.Stdin).Decode(&c); err != nil {
+		return fmt.Errorf("read the crowd: %w", err)
+	}
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
+		return fmt.Errorf("give up priority: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	attackers := attack.Crowd(c.Address, c.CA, c.Token, hostile)
+	end := attack.Start(ctx, attackers)
+	<-ctx.Done()
+	end()
+	for i, name := range []string{"without a token", "with one"} {
+		fmt.Fprintln(os.Stderr, "attackers", name, attackers[i].Counts())
+	}
+	return nil
 }
 
 // p99 makes honest calls, one after the other, and returns the time that 99 of 100 take at most, in ms.

@@ -35,6 +35,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "input" {
 		exit(inputMain(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "attack" {
+		exit(attackMain(context.Background()))
+	}
 	var c Config
 	only, models := "", ""
 	flag.IntVar(&c.Runs, "runs", 5, "measurements of each side")

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -15,6 +16,7 @@ func TestBudgets(t *testing.T) {
 	cfg.Limits.Held, cfg.Limits.HeldAll = 4<<20, 8<<20
 	r := start(t, cfg, newStore())
 	admin := r.admin(t)
+	unpacks := r.client(r.mint(t, admin, "unpacks", "user", false))
 	greedy, large, quiet := r.client(r.mint(t, admin, "greedy", "viewer", false)), r.client(r.mint(t, admin, "large", "user", false)), r.client(r.mint(t, admin, "quiet", "viewer", false))
 	answers := map[int]int{}
 	for range 25 {
@@ -43,6 +45,24 @@ func TestBudgets(t *testing.T) {
 			t.Errorf("%s: more bytes than a token may hold: %d %s", path, status, body)
 		}
 	}
+	req, err := http.NewRequestWithContext(t.Context(), "POST", r.url()+"/v1/jobs", bytes.NewReader(packed(t, 2<<20))) // as 17 calls, up to the limit of a message
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Encoding", "gzip")
+	for i, want := range []int{413, 429} {
+		again := req.Clone(t.Context())
+		again.Body, _ = req.GetBody()
+		res, err := unpacks.Do(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("packed body %d: %d, want %d", i+1, res.StatusCode, want)
+		}
+	}
 	for i := range 10 {
 		if status, body := do(t, quiet, "GET", r.url()+"/v1/jobs", ""); status != 200 {
 			t.Errorf("call %d of another token: %d %s", i, status, body)
@@ -61,7 +81,7 @@ func TestBudgets(t *testing.T) {
 	if unknown[401] != 1 || unknown[429] != 2 {
 		t.Errorf("unknown tokens are answered %v", unknown)
 	}
-	for _, c := range []*http.Client{greedy, large, quiet} {
+	for _, c := range []*http.Client{greedy, large, quiet, unpacks} {
 		c.CloseIdleConnections()
 	}
 }

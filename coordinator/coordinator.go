@@ -92,7 +92,7 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 	c.coordinators = c.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
 	c.agents = clients{creds: c.creds, byNode: map[string]*http.Client{}}
 	c.crowd = door.NewCrowd(listener, cfg.Limits, c.crowded)
-	c.port = newPort(c.crowd, address, c.creds, c.removed, deps.Log)
+	c.port = newPort(c.crowd, address, c.creds, c.removed, door.NewArrivals(cfg.Limits), deps.Log)
 	if err := c.openGossip(address); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/coordinator/consensus"
+	"tandem.dev/coordinator/door"
 	"tandem.dev/proto/identity"
 )
 
@@ -28,6 +29,7 @@ type port struct {
 	address  string // advertised
 	creds    *identity.Live
 	removed  func(node string) bool // its certificate is refused
+	arrivals *door.Arrivals
 	log      zerolog.Logger
 	http     *queue
 	raft     *queue
@@ -50,9 +52,9 @@ func listen(cfg Config) (net.Listener, string, error) {
 	return l, address, nil
 }
 
-func newPort(l net.Listener, address string, creds *identity.Live, removed func(node string) bool, log zerolog.Logger) *port {
+func newPort(l net.Listener, address string, creds *identity.Live, removed func(node string) bool, arrivals *door.Arrivals, log zerolog.Logger) *port {
 	return &port{
-		listener: l, address: address, creds: creds, removed: removed, log: log,
+		listener: l, address: address, creds: creds, removed: removed, arrivals: arrivals, log: log,
 		http: newQueue(l.Addr()), raft: newQueue(hostPort(address)), bound: make(chan struct{}), peer: map[net.Conn]string{},
 	}
 }
@@ -96,7 +98,11 @@ func (p *port) Run(ctx context.Context) error {
 func (p *port) sort(ctx context.Context, conn *tls.Conn) {
 	shaking, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	if err := conn.HandshakeContext(shaking); err != nil {
+	err := p.arrivals.Wait(shaking, conn.RemoteAddr().String())
+	if err == nil {
+		err = conn.HandshakeContext(shaking)
+	}
+	if err != nil {
 		p.log.Debug().Err(err).Str("from", conn.RemoteAddr().String()).Msg("TLS handshake failed")
 		_ = conn.Close()
 		return

@@ -99,7 +99,7 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 			w.Header().Set(identity.CoordinatorsHeader, strings.Join(a.coordinators(), ","))
 			w.Header().Set(identity.LevelHeader, strconv.Itoa(a.deps.State.View().Level()))
 		}
-		leave, hold, err := a.enter(r.Context(), p, c)
+		visit, leave, err := a.enter(r.Context(), p, c)
 		if err != nil {
 			a.record(p, c.name, nil, err)
 			door.Unread(w, r)
@@ -118,13 +118,13 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 		}
 		r = r.WithContext(ctx)
 		if r.Body != nil && r.Body != http.NoBody {
-			if err := hold(reserved(r, c)); err != nil {
+			if err := visit.Hold(reserved(r, c)); err != nil {
 				door.Unread(w, r)
 				writeError(w, r, err)
 				return
 			}
-			r.Body = door.NewBody(w, r, a.cfg.Limits.Pace, c.limit, func(n int64) error { return errors.Join(context.Cause(ctx), hold(n*c.weight)) })
-			if c.whole && !a.readWhole(w, r, c.limit, func(n int64) error { return hold(n * c.weight) }) {
+			r.Body = door.NewBody(w, r, a.cfg.Limits.Pace, c.limit, func(n int64) error { return errors.Join(context.Cause(ctx), visit.Hold(n*c.weight)) })
+			if c.whole && !a.readWhole(w, r, c, visit) {
 				return
 			}
 		}
@@ -134,24 +134,22 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 
 // enter counts a call of who is known among its own; those who are not may make few at once, all together. Coordinators are not
 // counted: they speak for all others.
-func (a *API) enter(ctx context.Context, p Principal, c call) (leave func(), hold func(int64) error, err error) {
+func (a *API) enter(ctx context.Context, p Principal, c call) (visit *door.Visit, leave func(), err error) {
 	switch {
 	case p.Role == "":
 		if !a.joins.TryAcquire(1) {
 			return nil, nil, fmt.Errorf("too many nodes join at once: %w", door.ErrBusy)
 		}
-		return func() { a.joins.Release(1) }, free, nil
+		return nil, func() { a.joins.Release(1) }, nil
 	case p.Role == string(identity.RoleCoordinator):
-		return func() {}, free, nil
+		return nil, func() {}, nil
 	}
-	visit, err := a.callers.Enter(ctx, p.Token+p.Node, p.Node != "", c.kind)
+	visit, err = a.callers.Enter(ctx, p.Token+p.Node, p.Node != "", c.kind)
 	if err != nil {
 		return nil, nil, err
 	}
-	return visit.Leave, visit.Hold, nil
+	return visit, visit.Leave, nil
 }
-
-func free(int64) error { return nil }
 
 // Held is how many bytes of requests are held in memory now, as they count.
 func (a *API) Held() int64 { return a.callers.Held() }
@@ -172,7 +170,7 @@ func reserved(r *http.Request, c call) int64 {
 
 // readWhole reads a body that is one message, and unpacks it: what it becomes is what has a limit, and REST's statuses for that are
 // none that the transcoder knows. It answers itself and returns false when the body is not within its limits.
-func (a *API) readWhole(w http.ResponseWriter, r *http.Request, limit int64, hold func(int64) error) bool {
+func (a *API) readWhole(w http.ResponseWriter, r *http.Request, c call, visit *door.Visit) bool {
 	refuse := func(status int, code connect.Code, message string) bool {
 		door.Unread(w, r)
 		if strings.HasPrefix(r.URL.Path, procedurePrefix) {
@@ -191,17 +189,17 @@ func (a *API) readWhole(w http.ResponseWriter, r *http.Request, limit int64, hol
 		if err != nil {
 			return refuse(http.StatusBadRequest, connect.CodeInvalidArgument, "the body of the request is not gzip, as its Content-Encoding says")
 		}
-		src, packed = unpacked, true
+		src, packed = &unpacking{unpacked, visit}, true
 	default:
 		return refuse(http.StatusUnsupportedMediaType, connect.CodeUnimplemented, fmt.Sprintf("Content-Encoding %q is not supported: send the body as it is, or as gzip", encoding))
 	}
-	body, err := io.ReadAll(io.LimitReader(src, limit+1))
+	body, err := io.ReadAll(io.LimitReader(src, c.limit+1))
 	switch {
-	case errors.Is(err, door.ErrTooLarge) || int64(len(body)) > limit:
-		return refuse(http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, fmt.Sprintf("the body of the request is too large: the limit is %d bytes", limit))
-	case errors.Is(err, door.ErrBusy) || packed && hold(int64(len(body))) != nil:
+	case errors.Is(err, door.ErrTooLarge) || int64(len(body)) > c.limit:
+		return refuse(http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, fmt.Sprintf("the body of the request is too large: the limit is %d bytes", c.limit))
+	case errors.Is(err, door.ErrBusy) || packed && visit.Hold(int64(len(body))*c.weight) != nil:
 		w.Header().Set("Retry-After", "1")
-		return refuse(http.StatusTooManyRequests, connect.CodeResourceExhausted, "too many requests are held at once: try again in a moment")
+		return refuse(http.StatusTooManyRequests, connect.CodeResourceExhausted, "too many requests are held or unpacked at once: try again in a moment")
 	case errors.Is(err, door.ErrTooSlow):
 		return refuse(http.StatusRequestTimeout, connect.CodeDeadlineExceeded, err.Error())
 	case err != nil:
@@ -210,6 +208,21 @@ func (a *API) readWhole(w http.ResponseWriter, r *http.Request, limit int64, hol
 	r.Header.Del("Content-Encoding")
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return true
+}
+
+// unpacking counts what is unpacked as it is.
+type unpacking struct {
+	io.Reader
+	visit *door.Visit
+}
+
+// Read implements io.Reader.
+func (c *unpacking) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if busy := c.visit.Unpack(int64(n)); busy != nil {
+		return 0, busy
+	}
+	return n, err
 }
 
 func newGzip() connect.Compressor { return gzip.NewWriter(io.Discard) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
@@ -72,12 +73,13 @@ func (c *Callers) get(key string, perSecond float64, burst int) *caller {
 	return who
 }
 
-// Visit is one call of a caller.
+// Visit is one call of a caller; nil is one that nobody counts.
 type Visit struct {
 	callers *Callers
 	who     *caller
 	kind    Kind
 	held    atomic.Int64
+	packed  int64 // bytes that were unpacked and do not count as a call yet
 }
 
 // Enter lets a call of a caller in, or fails with ErrBusy. Leave must follow.
@@ -128,6 +130,9 @@ func (c *Callers) leave(who *caller, kind Kind) {
 
 // Hold counts bytes that a call holds in memory until it leaves, or fails with ErrBusy.
 func (v *Visit) Hold(n int64) error {
+	if v == nil {
+		return nil
+	}
 	v.held.Add(n)
 	mine, all := v.who.held.Add(n), v.callers.held.Add(n)
 	if mine > v.callers.limits.Held {
@@ -135,6 +140,23 @@ func (v *Visit) Hold(n int64) error {
 	}
 	if all > v.callers.limits.HeldAll {
 		return busy("requests of all callers of more than %d MiB are held at once", v.callers.limits.HeldAll>>20)
+	}
+	return nil
+}
+
+// unpackedCall is how many bytes that a call unpacks count as one more call: a packed body of a few KB is the work of many.
+const unpackedCall = 64 << 10
+
+// Unpack counts bytes that a call has unpacked, or fails with ErrBusy.
+func (v *Visit) Unpack(n int64) error {
+	if v == nil {
+		return nil
+	}
+	v.packed += n
+	calls := v.packed / unpackedCall
+	v.packed %= unpackedCall
+	if calls > 0 && !v.who.limiter.AllowN(time.Now(), int(calls)) {
+		return busy("more than %g KiB a second are unpacked", float64(v.who.limiter.Limit())*unpackedCall/1024)
 	}
 	return nil
 }

@@ -134,3 +134,35 @@ func TestCallersAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+// TestUnpack: what a call unpacks counts as calls, of its caller alone.
+func TestUnpack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := DefaultLimits()
+		limits.Rate, limits.Burst = 10, 100
+		c := NewCallers(limits)
+		enter := func(key string) *Visit {
+			t.Helper()
+			v, err := c.Enter(t.Context(), key, false, Call)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(v.Leave)
+			return v
+		}
+		a, b := enter("a"), enter("b")
+		for range 99 * 64 { // a KiB at a time, as many as the calls that are left
+			if err := a.Unpack(1 << 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		isBusy(t, "all of the burst is unpacked", a.Unpack(unpackedCall))
+		if err := errors.Join(b.Unpack(50*unpackedCall), (*Visit)(nil).Unpack(1<<40)); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if err := a.Unpack(10 * unpackedCall); err != nil {
+			t.Error("a second later:", err)
+		}
+	})
+}

@@ -11,8 +11,12 @@ type Limits struct {
 	Pace Pace
 	// Connections is how many may be open at once.
 	Connections int
-	// PerAddress is how many of them may come from one address; 0: all. Behind a proxy all clients have its address.
+	// PerAddress is how many of them may come from one address; 0: all, and Handshakes does not count. Behind a proxy all clients have its
+	// address.
 	PerAddress int
+	// Handshakes is how many connections a second from one address are let in on average, and twice as many at once before that
+	// counts; more wait for their turn.
+	Handshakes float64
 	// Rate is how many calls a second a token may make on average; a node four times as many.
 	Rate float64
 	// Burst is how many calls a token may make at once before Rate counts; a node four times as many.
@@ -32,6 +36,9 @@ type Limits struct {
 	Strangers float64
 }
 
+// handshakeBurst is for how many seconds of Handshakes an address may come at once.
+const handshakeBurst = 2
+
 // MessageWeight is how many bytes of memory a byte of a message may become when it is decoded: an empty message within a list is two
 // bytes, and some seventy in memory.
 const MessageWeight = 32
@@ -40,7 +47,7 @@ const MessageWeight = 32
 func DefaultLimits() Limits {
 	return Limits{
 		Pace:        Pace{Grace: 15 * time.Second, Rate: 4 << 10},
-		Connections: 4096, PerAddress: 1024,
+		Connections: 4096, PerAddress: 1024, Handshakes: 100,
 		Rate: 500, Burst: 2000, Calls: 64, Wait: 5 * time.Second, Streams: 512,
 		Held: 64 << 20, HeldAll: 96 << 20, Strangers: 10,
 	}
@@ -48,7 +55,7 @@ func DefaultLimits() Limits {
 
 // Validate says what is wrong.
 func (l Limits) Validate() error {
-	if l.Pace.Grace <= 0 || l.Pace.Rate <= 0 || l.Connections < 16 || l.PerAddress < 0 || l.Rate <= 0 || l.Burst <= 0 || l.Calls <= 0 ||
+	if l.Pace.Grace <= 0 || l.Pace.Rate <= 0 || l.Connections < 16 || l.PerAddress < 0 || l.Handshakes <= 0 || l.Rate <= 0 || l.Burst <= 0 || l.Calls <= 0 ||
 		l.Wait < 0 || l.Streams <= 0 || l.Held <= 0 || l.HeldAll < l.Held || l.Strangers <= 0 {
 		return errors.New("limits must be greater than 0 (connections at least 16, the bytes of all at least those of one)")
 	}

@@ -15,8 +15,9 @@ import (
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/debuglogger"
-	"github.com/versity/versitygw/embedgw"
 	"github.com/versity/versitygw/s3api"
+	"github.com/versity/versitygw/s3api/middlewares"
+	"github.com/versity/versitygw/s3api/utils"
 	"golang.org/x/sys/unix"
 
 	"tandem.dev/storage/s3"
@@ -225,28 +226,39 @@ func (s *Server) ClientConfig() s3.Config {
 // returns nil. It is to be called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.release()
-	err := embedgw.RunVersityGW(ctx, s.backend, &embedgw.Config{
-		RootUserAccess:    s.config.AccessKey,
-		RootUserSecret:    s.config.SecretKey,
-		IAMService:        onlyRoot{auth.NewIAMServiceSingle(auth.Account{})},
-		Region:            region,
-		Ports:             []string{s.endpoint},
-		MaxConnections:    4096,
-		MaxRequests:       1024,
-		MultipartMaxParts: 10000,
-		CertFile:          s.config.CertFile,
-		KeyFile:           s.config.KeyFile,
-		LogLevel:          debuglogger.LevelSilent,
-		Quiet:             true,
-		KeepAlive:         true,
-		DisableACLs:       true,
-		S3Options:         []s3api.Option{s3api.WithOnListen(sync.OnceFunc(func() { close(s.ready) }))},
-	})
-	if err != nil && ctx.Err() == nil {
+	server, err := s.gateway()
+	if err != nil {
 		return fmt.Errorf("embedded storage on %s: %w", s.endpoint, err)
 	}
-	return nil
+	served := make(chan error, 1)
+	go func() { served <- server.ServeMultiPort([]string{s.endpoint}) }()
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+		err = fmt.Errorf("embedded storage on %s: %w", s.endpoint, err)
+	}
+	_ = server.ShutDown() // the limit of its time is over, or it does not serve
+	s.backend.Shutdown()
+	return err
 }
+
+// gateway is versitygw's S3 API over the backend and nothing else: no other identities, no events, no metrics, no admin API.
+func (s *Server) gateway() (*s3api.S3ApiServer, error) {
+	utils.SetBucketNameValidationStrict(true)
+	debuglogger.SetLevel(debuglogger.LevelSilent)
+	root := middlewares.RootUserConfig{Access: s.config.AccessKey, Secret: s.config.SecretKey}
+	server, err := s3api.New(s.backend, root, region, onlyRoot{auth.NewIAMServiceSingle(auth.Account{})}, nil, nil, nil, nil,
+		s3api.WithConcurrencyLimiter(4096, 1024), s3api.WithMpMaxParts(10000), s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithDisableACL(),
+		s3api.WithOnListen(sync.OnceFunc(func() { close(s.ready) })))
+	if err == nil && s.config.CertFile != "" {
+		server.CertStorage = fresh(server.CertStorage)
+		err = server.CertStorage.SetCertificate(s.config.CertFile, s.config.KeyFile)
+	}
+	return server, err
+}
+
+// fresh is a new value of a type that has no name outside of its module.
+func fresh[T any](*T) *T { return new(T) }
 
 // onlyRoot knows no account besides the one in the configuration. versitygw's own way of
 // saying so reaches clients as 404, which they must take for a missing object.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,8 +14,10 @@ import (
 	"github.com/rs/zerolog"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/embedded"
+	"tandem.dev/storage/relay"
 	"tandem.dev/storage/s3"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/worker/checkpoint"
@@ -92,19 +96,24 @@ func checkpoints(ctx context.Context, c Config) (_ []Figure, err error) {
 		return nil, err
 	}
 	defer store.Close()
-	state := newBlock()
+	relayed, hangUp, err := throughAgent(filepath.Join(dir, "agent"), store)
+	if err != nil {
+		return nil, err
+	}
+	defer hangUp()
+	state, to := newBlock(), &outlet{relayed: relayed, direct: store}
 	keeper := checkpoint.New(checkpoint.Config{Job: "bench", Trial: "bench", Prefix: "trials/bench", Generation: 1}, checkpoint.Deps{
-		Store: store, Log: zerolog.Nop(), Report: func(context.Context, *tandemv1.Checkpoint) error { return nil },
+		Store: to, Log: zerolog.Nop(), Report: func(context.Context, *tandemv1.Checkpoint) error { return nil },
 	})
 	defer keeper.Close(ctx)
 	if err := keeper.Reserve(state); err != nil {
 		return nil, err
 	}
 	const megabytes = stateTensors * tensorBytes / 1e6
-	var stalls, reads, uploads, plains []float64
+	var stalls, reads, uploads, directs, plains []float64
 	var copies []safetensors.Tensor
 	for step := range c.Runs {
-		stall, upload, err := keepOnce(ctx, keeper, state, int64(step))
+		stall, upload, direct, err := to.keepTwice(ctx, keeper, state, int64(2*step))
 		if err != nil {
 			return nil, fmt.Errorf("keep a checkpoint: %w", err)
 		}
@@ -118,17 +127,62 @@ func checkpoints(ctx context.Context, c Config) (_ []Figure, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("write a plain file: %w", err)
 		}
-		if err := ckpt.Delete(ctx, store, ckpt.Prefix("trials/bench", int64(step), 1)); err != nil {
-			return nil, err
+		for _, kept := range []int{2 * step, 2*step + 1} {
+			if err := ckpt.Delete(ctx, store, ckpt.Prefix("trials/bench", int64(kept), 1)); err != nil {
+				return nil, err
+			}
 		}
-		fmt.Printf("checkpoint of 1 GiB, run %d: stall %v, written in %v; plain file %v\n", step+1, stall.Round(time.Millisecond), upload.Round(time.Millisecond), plain.Round(time.Millisecond))
+		fmt.Printf("checkpoint of 1 GiB, run %d: stall %v, written in %v, without an agent between in %v; plain file %v\n",
+			step+1, stall.Round(time.Millisecond), upload.Round(time.Millisecond), direct.Round(time.Millisecond),
+			plain.Round(time.Millisecond))
 		stalls, reads = append(stalls, 1/stall.Seconds()), append(reads, 1/copied.Seconds())
-		uploads, plains = append(uploads, megabytes/upload.Seconds()), append(plains, megabytes/plain.Seconds())
+		uploads, directs = append(uploads, megabytes/upload.Seconds()), append(directs, megabytes/direct.Seconds())
+		plains = append(plains, megabytes/plain.Seconds())
 	}
 	return []Figure{
 		against("checkpoint.stall", "saves/s", stalls, reads, "a copy in memory", 0.8),
 		against("checkpoint.upload", "MB/s", uploads, plains, "file and fsync", 0.5),
+		against("checkpoint.relay", "MB/s", uploads, directs, "with no agent between engine and store", 0.9),
 	}, nil
+}
+
+// throughAgent returns a store as engines reach it: through another process, which is this one here, by a unix socket.
+func throughAgent(socket string, store storage.Store) (_ *relay.Client, hangUp func(), err error) {
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen in the place of an agent: %w", err)
+	}
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: relay.Handler(func(*http.Request) (relay.Access, error) {
+		return relay.Access{Store: store}, nil
+	})}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	client := relay.New(func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	})
+	return client, func() {
+		client.Close()
+		_ = srv.Close() // nothing is under way
+		<-served
+	}, nil
+}
+
+// outlet is a store that becomes another between two checkpoints.
+type outlet struct {
+	storage.Store
+	relayed, direct storage.Store
+}
+
+// keepTwice keeps a checkpoint by way of the agent, and the next one without.
+func (o *outlet) keepTwice(ctx context.Context, k *checkpoint.Keeper, s block, step int64) (stall, relayed, direct time.Duration, err error) {
+	o.Store = o.relayed
+	if stall, relayed, err = keepOnce(ctx, k, s, step); err != nil {
+		return 0, 0, 0, err
+	}
+	o.Store = o.direct
+	_, direct, err = keepOnce(ctx, k, s, step+1)
+	return stall, relayed, direct, err
 }
 
 // keepOnce returns how long the training stands still, and how long it takes until the checkpoint is committed.

@@ -32,6 +32,7 @@ type cluster struct {
 	network      *network // the workers are hosts of it; nil: all are on loopback
 	store        storage.Store
 	storeAddress string
+	keyring      *keyring // of the store, but for those of the test itself
 	api          *client.Client
 	stderr       string // of the last CLI command
 	code         int    // its exit code
@@ -73,13 +74,16 @@ func newClusterOn(t *testing.T, on *network, coordinators, workers, slots int, e
 	return c
 }
 
-const storeSecret = "test-secret-key-of-32-characters"
+// storeSecret is the secret key of the store that the cluster begins with; its access key is storeKey.
+const storeKey, storeSecret = "cluster-one", "cluster-secret-key-of-many-characters"
 
 // startStore runs the embedded server and returns how to reach it.
 func (c *cluster) startStore() *tandemv1.StorageConfig {
 	c.t.Helper()
+	c.keyring = &keyring{secrets: map[string]string{storeKey: storeSecret}, asked: map[string]int{}}
 	server, err := embedded.New(embedded.Config{
-		Dir: filepath.Join(c.dir, "objects"), Listen: "127.0.0.1:0", AccessKey: "test-access", SecretKey: storeSecret,
+		Dir: filepath.Join(c.dir, "objects"), Listen: "127.0.0.1:0", AccessKey: "test-access", SecretKey: "test-secret-key-of-32-characters",
+		Keys: c.keyring.secret,
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -99,7 +103,9 @@ func (c *cluster) startStore() *tandemv1.StorageConfig {
 		c.t.Fatal(err)
 	}
 	c.store, c.storeAddress = store, server.Endpoint()
-	return &tandemv1.StorageConfig{Endpoint: c.network.reach(c.t, server.Endpoint()), Bucket: "tandem", AccessKey: "test-access", SecretKey: storeSecret}
+	return &tandemv1.StorageConfig{
+		Endpoint: c.network.reach(c.t, server.Endpoint()), Bucket: "tandem", AccessKey: storeKey, SecretKey: storeSecret,
+	}
 }
 
 // startCoordinator starts one; the first founds the cluster, the others join it.

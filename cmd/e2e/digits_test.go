@@ -79,19 +79,23 @@ func image(t *testing.T, row int) []float32 {
 	return pixels
 }
 
+// digit is the request for one row.
+func digit(raw []float32) any {
+	return map[string]any{"inputs": []any{map[string]any{
+		"name": "input", "datatype": "FP32", "shape": []int{1, 1, 8, 8}, "data": raw,
+	}}}
+}
+
 // infer asks the served model for its raw outputs for one row.
 func (c *cluster) infer(model string, raw []float32) []float64 {
 	c.t.Helper()
-	request := map[string]any{"inputs": []any{map[string]any{
-		"name": "input", "datatype": "FP32", "shape": []int{1, 1, 8, 8}, "data": raw,
-	}}}
 	var answer struct {
 		Outputs []struct {
 			Name string    `json:"name"`
 			Data []float64 `json:"data"`
 		} `json:"outputs"`
 	}
-	if status, body := c.post("/v2/models/"+model+"/infer", request, &answer); status != 200 {
+	if status, body := c.post("/v2/models/"+model+"/infer", digit(raw), &answer); status != 200 {
 		c.t.Fatalf("infer: status %d: %s", status, body)
 	}
 	for _, o := range answer.Outputs {

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -14,6 +16,8 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/storage"
+	"tandem.dev/storage/relay"
 	"tandem.dev/worker/line"
 	"tandem.dev/worker/sandbox/sandboxtest"
 	"tandem.dev/worker/seal"
@@ -28,8 +32,9 @@ const hostileMark = "HOSTILE "
 // target is what a hostile engine goes for.
 type target struct {
 	sandboxtest.Prey
-	Engine string // id of another's engine
-	Shard  string // key of an object of another dataset
+	Engine  string   // id of another's engine
+	Shard   string   // key of an object of another dataset
+	Objects []string // keys of objects that no task needs
 }
 
 // hostileEngine is what a model could be that has taken over its engine, after that gave up what it gives up: it tries to leave the sandbox, and
@@ -76,12 +81,13 @@ func hostileRun(args []string) error {
 	if err != nil {
 		return err
 	}
-	able := append(sandboxtest.Try(t.Prey, o.Unfiltered), deceive(ctx, host, wire, *id, t)...)
+	task := hello.Msg.GetTask()
+	asked := append(deceive(ctx, host, wire, *id, t), plunder(ctx, wire, task, t.Objects)...)
+	able := append(sandboxtest.Try(t.Prey, o.Unfiltered), asked...) // last, for it leaves no descriptor free
 	b, err := json.Marshal(able)
 	if err != nil {
 		return err
 	}
-	task := hello.Msg.GetTask()
 	kind := map[bool]string{true: "serve", false: "train"}[task.GetServe() != nil]
 	if task.GetPublish() != nil {
 		kind = "publish"
@@ -118,4 +124,74 @@ func deceive(ctx context.Context, host tandemv1connect.EngineHostServiceClient, 
 		note("an object of another dataset", err)
 	}
 	return able
+}
+
+// readOwn is what a hostile engine may do with the store: it shows that the attempts reach it.
+const readOwn = "read what it is made of"
+
+// plunder lists what the process was able to do with the store: what was not refused as another's.
+func plunder(ctx context.Context, wire *line.Line, task *tandemv1.EngineTask, others []string) (able []string) {
+	store := relay.New(wire.Dial)
+	defer store.Close()
+	note := func(what string, err error) {
+		if !errors.Is(err, storage.ErrDenied) {
+			able = append(able, fmt.Sprintf("%s (%v)", what, err))
+		}
+	}
+	if task.GetStorage() != nil {
+		able = append(able, "the store's keys")
+	}
+	// It has one of them.
+	own := task.GetTrain().GetDatasetPrefix() + task.GetPublish().GetDatasetPrefix() + task.GetServe().GetVersionPrefix()
+	if _, err := storage.ReadAll(ctx, store, own+"/manifest.json", storage.MaxCommit); err == nil {
+		able = append(able, readOwn)
+	}
+	for _, key := range append([]string{own + "/manifest.json", own + "/new"}, others...) {
+		note("write "+key, store.Put(ctx, key, strings.NewReader("x"), 1))
+		note("commit "+key, store.PutIfAbsent(ctx, key, []byte("x")))
+		note("delete "+key, store.Delete(ctx, key))
+	}
+	for _, key := range others {
+		_, err := store.Head(ctx, key)
+		note("look at "+key, err)
+		_, _, err = store.Get(ctx, key)
+		note("read "+key, err)
+		_, err = store.GetRange(ctx, key, 0, 1)
+		note("read a part of "+key, err)
+		for _, path := range []string{own + "/../../" + key, own + "/%2e%2e/%2e%2e/" + key, "/" + key, own + "//" + key} {
+			if ask(ctx, wire, path) == nil {
+				able = append(able, "read "+path)
+			}
+		}
+	}
+	for _, prefix := range []string{"", "t", "trials", "trials/", "models/", "datasets/", "artifacts/", "audit/", own} {
+		for _, err := range store.List(ctx, prefix) {
+			note("list "+prefix, err)
+		}
+	}
+	if v := task.GetPublish().GetVersionPrefix(); v != "" {
+		note("delete a version", store.Delete(ctx, v+"/manifest.json"))
+	}
+	return able
+}
+
+// ask reads an object under a path that is sent as it is.
+func ask(ctx context.Context, wire *line.Line, path string) error {
+	conn, err := wire.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n", relay.Path, path); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return errors.New(res.Status)
+	}
+	return nil
 }

@@ -167,14 +167,14 @@ func (n *network) reach(t *testing.T, server string) string {
 			if err != nil {
 				return // closed
 			}
-			wg.Go(func() { relay(from, server) })
+			wg.Go(func() { passOn(from, server) })
 		}
 	})
 	return l.Addr().String()
 }
 
-// relay copies both ways between a connection and a server until either ends.
-func relay(from net.Conn, server string) {
+// passOn copies both ways between a connection and a server until either ends.
+func passOn(from net.Conn, server string) {
 	defer from.Close()
 	to, err := net.Dial("tcp", server)
 	if err != nil {

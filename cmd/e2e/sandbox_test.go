@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 	"tandem.dev/worker/sandbox"
 	"tandem.dev/worker/sandbox/sandboxtest"
 )
@@ -25,34 +25,34 @@ import (
 func TestSandbox(t *testing.T) {
 	c := newCluster(t, 1, 1, 2)
 	c.digits()
-	c.run(0, "dataset", "create", "tiny", "--from", c.tiny(), "--label", "label")
 	id := c.submit(c.spec("confined", longMLP("confined", 600)+"publish: {model: confined}\n"))
 	eventually(t, 30*time.Second, "both ranks run", func() bool { return len(under(c.workerDir(0))) == 2 })
 	c.confined()
 	secrets := c.secrets(storeSecret, c.api.Context.Token)
 	c.hidesSecrets(secrets, "coordinator", "worker", filepath.Base(programs.engine))
+	eventually(t, 30*time.Second, "the ranks share memory", func() bool { return strings.Contains(c.engineLog(0), "shared memory") })
+	c.keyless(0)
 	c.completed(id, 2*time.Minute)
 	kept, err := c.api.Checkpoints.ListCheckpoints(t.Context(), connect.NewRequest(&tandemv1.ListCheckpointsRequest{JobId: id}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if log := c.engineLog(0); !strings.Contains(log, `\"transport\":\"shared memory\"`) && !strings.Contains(log, `"transport":"shared memory"`) {
-		t.Errorf("the ranks did not share memory:\n%s", log)
-	}
 	c.run(0, "serve", "confined@1", "--replicas", "1")
-	eventually(t, 30*time.Second, "the replica runs", func() bool { return len(under(c.workerDir(0))) == 1 })
+	eventually(t, 30*time.Second, "the replica runs", func() bool { return strings.Contains(c.engineLog(0), "replica is ready") })
 	c.confined()
 	c.hidesSecrets(secrets, filepath.Base(programs.engine))
+	c.keyless(0)
 	c.run(0, "serve", "stop", "confined", "-y")
 	eventually(t, 30*time.Second, "the replica is gone", func() bool { return len(under(c.workerDir(0))) == 0 })
 
-	c.goHostile(0)
+	others := c.others()
+	c.goHostile(0, others)
 	c.finished(c.submit(c.spec("hostile", longMLP("hostile", 10))), time.Minute)
 	c.runAny("model", "publish", kept.Msg.GetCheckpoints()[0].GetId(), "--name", "hostile")
 	c.runAny("serve", "confined@1", "--replicas", "1", "--no-wait")
 	for kind, may := range map[string][]string{
-		"train":   append(slices.Clone(sandboxtest.Harmless), "call another port", "listen"), // to meet the other ranks
-		"publish": sandboxtest.Harmless, "serve": sandboxtest.Harmless,
+		"train":   append(slices.Clone(sandboxtest.Harmless), "call a port", "listen", readOwn), // to meet the other ranks
+		"publish": append(slices.Clone(sandboxtest.Harmless), readOwn), "serve": append(slices.Clone(sandboxtest.Harmless), readOwn),
 	} {
 		eventually(t, 30*time.Second, "a hostile engine has tried to "+kind, func() bool { return len(c.hostile(kind)) > 0 })
 		for _, able := range c.hostile(kind) {
@@ -61,21 +61,26 @@ func TestSandbox(t *testing.T) {
 			}
 		}
 	}
+	for _, key := range others {
+		if b, err := storage.ReadAll(t.Context(), c.store, key, storage.MaxCommit); err != nil || string(b) != key {
+			t.Errorf("%s was changed: %q, %v", key, b, err)
+		}
+	}
 }
 
-// tiny makes a file of few rows.
-func (c *cluster) tiny() string {
+// others puts objects into the store that no engine of the test needs, and returns their keys, which are what they hold.
+func (c *cluster) others() []string {
 	c.t.Helper()
-	path := filepath.Join(c.dir, "tiny.csv")
-	var b strings.Builder
-	b.WriteString("a,label\n")
-	for i := range 40 {
-		fmt.Fprintf(&b, "%d,%d\n", i, i%2)
+	keys := []string{
+		"trials/trial-other/ckpt/000000000001-g1/manifest.json", "trials/trial-other/logs/1.jsonl", "trials/trial-other/metrics/steps/1",
+		"datasets/data-other/manifest.json", "models/ver-other/model.pt", "artifacts/" + strings.Repeat("0", 64), "audit/coordinator-1/1",
 	}
-	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
-		c.t.Fatal(err)
+	for _, key := range keys {
+		if err := c.store.Put(c.t.Context(), key, strings.NewReader(key), int64(len(key))); err != nil {
+			c.t.Fatal(err)
+		}
 	}
-	return path
+	return keys
 }
 
 // confined checks what /proc tells of the engines that run, and of the node in the words of the cluster.
@@ -108,8 +113,8 @@ func (c *cluster) confined() {
 	}
 }
 
-// goHostile starts a worker again with an engine that is hostile.
-func (c *cluster) goHostile(i int) {
+// goHostile starts a worker again with an engine that is hostile, and goes for these objects.
+func (c *cluster) goHostile(i int, others []string) {
 	c.t.Helper()
 	dir, err := os.MkdirTemp("", "prey-")
 	if err != nil {
@@ -152,8 +157,8 @@ func (c *cluster) goHostile(i int) {
 		}
 		return n
 	}
-	p.Port, p.Other = port(c.storeAddress), port(c.addresses[0])
-	what, err := json.Marshal(target{Prey: p, Engine: "alloc-other/0", Shard: "datasets/other/1/shard-00000.arrow"})
+	p.Ports = []int{port(c.storeAddress), port(c.addresses[0])}
+	what, err := json.Marshal(target{Prey: p, Engine: "alloc-other/0", Shard: "datasets/data-other/shard-00000.arrow", Objects: others})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -193,7 +198,7 @@ func (c *cluster) hostile(kind string) (all [][]string) {
 		}
 		var able []string
 		if err := json.Unmarshal([]byte(text), &able); err != nil {
-			c.t.Fatal(err)
+			c.t.Fatalf("%v: %s", err, text)
 		}
 		all = append(all, able)
 	}

@@ -29,6 +29,7 @@ import (
 	"tandem.dev/storage"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/embedded"
+	"tandem.dev/storage/relay"
 	"tandem.dev/storage/s3"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/line"
@@ -119,8 +120,11 @@ func newAgent(t *testing.T) *agent {
 	a.cond = sync.NewCond(&a.mu)
 	mux := http.NewServeMux()
 	mux.Handle(tandemv1connect.NewEngineHostServiceHandler(a))
-	server := &http.Server{Handler: mux}      //nolint:gosec // a test
-	go func() { _ = server.Serve(a.calls) }() // ends with Close
+	mux.Handle(relay.Path, relay.Handler(func(r *http.Request) (relay.Access, error) {
+		return relay.Access{Store: r.Context().Value(storeKey{}).(storage.Store)}, nil
+	}))
+	server := &http.Server{Handler: mux, ConnContext: withStoreOf} //nolint:gosec // a test
+	go func() { _ = server.Serve(a.calls) }()                      // ends with Close
 	t.Cleanup(func() { server.Close(); os.RemoveAll(dir) })
 	return a
 }
@@ -132,6 +136,8 @@ func (a *agent) Hello(_ context.Context, r *connect.Request[tandemv1.HelloReques
 	if task == nil {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no engine %s", r.Msg.GetEngineId()))
 	}
+	task = proto.CloneOf(task)
+	task.Storage = nil
 	return connect.NewResponse(&tandemv1.HelloResponse{Task: task, Threads: 1, NodeId: "node-1"}), nil
 }
 
@@ -271,6 +277,18 @@ func (a *agent) EngineRendezvousGet(ctx context.Context, r *connect.Request[tand
 	return connect.NewResponse(&tandemv1.EngineRendezvousGetResponse{Value: a.rendezvous[key]}), nil
 }
 
+// call is a connection of an engine, whose task is in a store.
+type call struct {
+	net.Conn
+	store storage.Store
+}
+
+type storeKey struct{}
+
+func withStoreOf(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, storeKey{}, conn.(call).store)
+}
+
 // calls is where the connections of engines arrive.
 type calls struct {
 	conns  chan net.Conn
@@ -339,6 +357,10 @@ func (a *agent) start(task *tandemv1.EngineTask, env ...string) *process {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	store, err := s3.New(s3.ConfigOf(task.GetStorage()))
+	if err != nil {
+		a.t.Fatal(err)
+	}
 	p := &process{exited: make(chan int, 1)}
 	wire, end, err := line.New()
 	if err != nil {
@@ -360,7 +382,7 @@ func (a *agent) start(task *tandemv1.EngineTask, env ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		a.t.Fatal(err)
 	}
-	go wire.Serve(context.Background(), func(conn net.Conn) { a.calls.put(conn) }, openSegment) // ends with the process
+	go wire.Serve(context.Background(), func(conn net.Conn) { a.calls.put(call{conn, store}) }, openSegment) // ends with the process
 	go func() {
 		_ = p.cmd.Wait() // the exit code says all
 		p.exited <- p.cmd.ProcessState.ExitCode()

@@ -21,8 +21,8 @@ func (a *app) storeRotateCommand() *cobra.Command {
 		Short: "Change the keys or the address of the object store while everything runs",
 		Long: `Change the keys or the address of the object store while everything runs. All coordinators that are alive try the store so
 before anything is changed. The keys come from the environment (TANDEM_STORAGE_ACCESS_KEY, TANDEM_STORAGE_SECRET_KEY) or
---access-key and --secret-key-file. Bucket and prefix stay: the objects are not moved. Work that begins from then on uses the
-new keys; what runs keeps those it began with, so take the old ones away at the store when it has ended.`,
+--access-key and --secret-key-file. Bucket and prefix stay: the objects are not moved. What runs goes over to the new keys as
+soon as its worker hears of them, within seconds; then delete the old ones at the store.`,
 		Example: `  tandem store rotate --access-key AKIA... --secret-key-file new-secret
   tandem store rotate --endpoint s3-2.internal:9000 --ca-file ca.pem`,
 		Args: cobra.NoArgs,
@@ -49,7 +49,7 @@ new keys; what runs keeps those it began with, so take the old ones away at the 
 			if err != nil {
 				return err
 			}
-			return a.show(res.Msg, text("the store is reached so from now on; what runs keeps the keys it began with"))
+			return a.show(res.Msg, text("the store is reached so from now on, by what runs too"))
 		}),
 	}
 	f := cmd.Flags()

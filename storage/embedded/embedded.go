@@ -33,6 +33,9 @@ type Config struct {
 	CertFile  string // PEM; with KeyFile turns on TLS
 	KeyFile   string // PEM
 	Sidecar   bool   // keep metadata in files even where extended attributes work
+	// Keys returns the secret key of another access key, false for one that is not let in. It is asked at each request. nil: there are
+	// no others.
+	Keys func(accessKey string) (secretKey string, ok bool)
 }
 
 const region = "us-east-1"
@@ -242,12 +245,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// gateway is versitygw's S3 API over the backend and nothing else: no other identities, no events, no metrics, no admin API.
+// gateway is versitygw's S3 API over the backend and nothing else: no events, no metrics, no admin API.
 func (s *Server) gateway() (*s3api.S3ApiServer, error) {
 	utils.SetBucketNameValidationStrict(true)
 	debuglogger.SetLevel(debuglogger.LevelSilent)
 	root := middlewares.RootUserConfig{Access: s.config.AccessKey, Secret: s.config.SecretKey}
-	server, err := s3api.New(s.backend, root, region, onlyRoot{auth.NewIAMServiceSingle(auth.Account{})}, nil, nil, nil, nil,
+	accounts := keys{auth.NewIAMServiceSingle(auth.Account{}), s.config.Keys}
+	server, err := s3api.New(s.backend, root, region, accounts, nil, nil, nil, nil,
 		s3api.WithConcurrencyLimiter(4096, 1024), s3api.WithMpMaxParts(10000), s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithDisableACL(),
 		s3api.WithOnListen(sync.OnceFunc(func() { close(s.ready) })))
 	if err == nil && s.config.CertFile != "" {
@@ -260,11 +264,19 @@ func (s *Server) gateway() (*s3api.S3ApiServer, error) {
 // fresh is a new value of a type that has no name outside of its module.
 func fresh[T any](*T) *T { return new(T) }
 
-// onlyRoot knows no account besides the one in the configuration. versitygw's own way of
-// saying so reaches clients as 404, which they must take for a missing object.
-type onlyRoot struct{ auth.IAMService }
+// keys knows the accounts of Config.Keys, which may do all that the first one may. versitygw's own way of saying
+// that there is no such account reaches clients as 404, which they must take for a missing object.
+type keys struct {
+	auth.IAMService
+	secret func(accessKey string) (string, bool)
+}
 
-// GetUserAccount is asked for any access key that is not the configured one.
-func (onlyRoot) GetUserAccount(string) (auth.Account, error) {
+// GetUserAccount is asked for any access key that is not Config.AccessKey.
+func (k keys) GetUserAccount(accessKey string) (auth.Account, error) {
+	if k.secret != nil {
+		if secret, ok := k.secret(accessKey); ok {
+			return auth.Account{Access: accessKey, Secret: secret, Role: auth.RoleAdmin}, nil
+		}
+	}
 	return auth.Account{}, auth.ErrNoSuchUser
 }

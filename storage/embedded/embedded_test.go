@@ -83,6 +83,29 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestAnnouncedBody: a body that is not what was announced is no object, and one that is goes in one request.
+func TestAnnouncedBody(t *testing.T) {
+	st := client(t, start(t, config(t.TempDir())).ClientConfig())
+	body := strings.Repeat("123456789", 1<<20)
+	sum, err := storage.CRC32C(strings.NewReader(body), int64(len(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, c := range map[string]struct {
+		body string
+		ok   bool
+	}{"whole": {body, true}, "other": {"0" + body[1:], false}, "fewer": {body[1:], false}} {
+		err := st.Put(t.Context(), key, storage.Announced{Reader: strings.NewReader(c.body), CRC32C: sum}, int64(len(body)))
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", key, err)
+		}
+		info, err := st.Head(t.Context(), key)
+		if c.ok && (err != nil || info.Size != int64(len(body))) || !c.ok && !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s: %+v, %v", key, info, err)
+		}
+	}
+}
+
 func TestRestartKeepsObjects(t *testing.T) {
 	dir := t.TempDir()
 	cwd, err := os.Getwd()

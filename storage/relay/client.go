@@ -9,6 +9,8 @@ import (
 	"io"
 	"iter"
 	"math"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -20,24 +22,47 @@ import (
 )
 
 // Client is a storage.Store behind a Handler.
-type Client struct {
-	http *http.Client
-	base string // such as http://agent
-}
+type Client struct{ http *http.Client }
 
 var _ storage.Store = (*Client)(nil)
 
-// New returns the store that a Handler serves at base.
-func New(c *http.Client, base string) *Client {
-	return &Client{http: c, base: strings.TrimSuffix(base, "/")}
+// MaxRequests is how many requests a Client has under way; more wait. An open reader is one.
+const MaxRequests = 16
+
+// New returns the store that a Handler serves to the connections that dial makes.
+func New(dial func(context.Context) (net.Conn, error)) *Client {
+	return &Client{&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return wide{conn}, nil
+		},
+		MaxConnsPerHost: MaxRequests, MaxIdleConnsPerHost: MaxRequests, IdleConnTimeout: time.Minute, DisableCompression: true,
+	}}}
 }
+
+// Close gives up idle connections. The client stays usable.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// wide is a connection on which bodies go in large pieces: each piece is a system call here and one at the other end.
+type wide struct{ net.Conn }
+
+// ReadFrom implements io.ReaderFrom, which net/http uses for bodies.
+func (w wide) ReadFrom(r io.Reader) (int64, error) {
+	return io.CopyBuffer(onlyWriter{w.Conn}, r, make([]byte, bufferBytes))
+}
+
+// base is where a Handler is, whatever dial connects with.
+const base = "http://relay" + pathPrefix
 
 // do sends a request; an answer that is an error is one.
 func (c *Client) do(ctx context.Context, method, key string, body io.Reader, size int64, header map[string]string) (*http.Response, error) {
 	if err := storage.CheckKey(key); err != nil {
 		return nil, err
 	}
-	return c.send(ctx, method, c.base+pathPrefix+key, body, size, header)
+	return c.send(ctx, method, base+key, body, size, header)
 }
 
 func (c *Client) send(ctx context.Context, method, address string, body io.Reader, size int64, header map[string]string) (*http.Response, error) {
@@ -66,7 +91,7 @@ func (c *Client) send(ctx context.Context, method, address string, body io.Reade
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10))
 	said := strings.TrimSpace(string(text))
 	if said == "" { // the answer to a HEAD has no body
-		said = fmt.Sprintf("%s %s: %s", strings.ToLower(method), strings.TrimPrefix(address, c.base+pathPrefix), res.Status)
+		said = fmt.Sprintf("%s %s: %s", strings.ToLower(method), strings.TrimPrefix(address, base), res.Status)
 	}
 	return nil, errorOf(res.Header.Get(errorHeader), said)
 }
@@ -121,19 +146,65 @@ func (b *exact) Close() error {
 	return nil
 }
 
-// Put implements storage.Store.
+// Put implements storage.Store. A body that cannot be read twice is held in memory, unless it is a storage.Announced.
 func (c *Client) Put(ctx context.Context, key string, r io.Reader, size int64) error {
+	if err := storage.CheckKey(key); err != nil {
+		return err
+	}
+	if announced, ok := r.(storage.Announced); ok {
+		return c.put(ctx, key, announced, size)
+	}
+	body, ok := r.(io.ReadSeeker)
+	if !ok {
+		b, err := io.ReadAll(io.LimitReader(r, size+1))
+		if err != nil {
+			return fmt.Errorf("put %s: %w", key, err)
+		}
+		body = bytes.NewReader(b)
+	}
+	begin, err := body.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	sum, err := storage.CRC32C(body, size)
+	if err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	for try := 1; ; try++ {
+		err := c.put(ctx, key, storage.Announced{Reader: body, CRC32C: sum}, size)
+		if !errors.Is(err, storage.ErrUnavailable) || try == tries || pause(ctx, try) != nil {
+			return err
+		}
+		if _, err := body.Seek(begin, io.SeekStart); err != nil {
+			return fmt.Errorf("put %s: %w", key, err)
+		}
+	}
+}
+
+// tries of a body, which the other side cannot send again because it does not hold it.
+const tries = 3
+
+// pause waits a little longer with each try, and never exactly as long as others do.
+func pause(ctx context.Context, try int) error {
+	select {
+	case <-time.After(time.Duration(try) * (100*time.Millisecond + rand.N(100*time.Millisecond))):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// put sends a body once.
+func (c *Client) put(ctx context.Context, key string, r storage.Announced, size int64) error {
+	header := map[string]string{sumHeader: strconv.FormatUint(uint64(r.CRC32C), 16)}
 	if size == 0 {
 		if err := ended(r); err != nil {
 			return fmt.Errorf("put %s: %w", key, err)
 		}
-		return c.simple(ctx, http.MethodPut, key, nil, nil)
-	}
-	if err := storage.CheckKey(key); err != nil {
-		return err
+		return c.simple(ctx, http.MethodPut, key, nil, header)
 	}
 	body := &exact{r: r, left: size, closed: make(chan struct{})}
-	res, err := c.do(ctx, http.MethodPut, key, body, size, nil)
+	res, err := c.do(ctx, http.MethodPut, key, body, size, header)
 	<-body.closed // from here on the reader is the caller's again
 	if body.err != nil {
 		return fmt.Errorf("put %s: %w", key, body.err)
@@ -236,7 +307,7 @@ func (c *Client) List(ctx context.Context, prefix string) iter.Seq2[storage.Info
 		err := storage.CheckPrefix(prefix)
 		var res *http.Response
 		if err == nil {
-			res, err = c.send(ctx, http.MethodGet, c.base+pathPrefix+"?prefix="+url.QueryEscape(prefix), nil, 0, nil)
+			res, err = c.send(ctx, http.MethodGet, base+"?prefix="+url.QueryEscape(prefix), nil, 0, nil)
 		}
 		if err != nil {
 			yield(storage.Info{}, err)

@@ -68,6 +68,7 @@ func (a Access) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err != nil {
+		_, _ = io.Copy(io.Discard, r.Body) // who is still sending does not hear the answer
 		refuse(w, err)
 	}
 }
@@ -133,7 +134,11 @@ func (a Access) put(r *http.Request, key string) error {
 		return fmt.Errorf("%w: the size of %s is not given", storage.ErrSize, key)
 	}
 	if r.Header.Get(commitHeader) == "" {
-		return a.Store.Put(r.Context(), key, r.Body, r.ContentLength)
+		sum, err := strconv.ParseUint(r.Header.Get(sumHeader), 16, 32)
+		if err != nil {
+			return fmt.Errorf("the checksum of %s is not given: %w", key, err)
+		}
+		return a.Store.Put(r.Context(), key, storage.Announced{Reader: r.Body, CRC32C: uint32(sum)}, r.ContentLength)
 	}
 	if r.ContentLength > storage.MaxCommit {
 		return fmt.Errorf("%w: %s has %d bytes, at most %d are allowed", storage.ErrSize, key, r.ContentLength, storage.MaxCommit)

@@ -25,6 +25,7 @@ const (
 	sizeHeader   = "Tandem-Object-Size" // of the whole object
 	mtimeHeader  = "Tandem-Object-Time" // RFC 3339
 	commitHeader = "Tandem-If-Absent"   // on a PUT: PutIfAbsent
+	sumHeader    = "Tandem-Crc32c"      // on another PUT: that of the body, hexadecimal
 )
 
 // names are the sentinels as they travel.

@@ -3,13 +3,17 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,7 +23,7 @@ import (
 )
 
 // relayed serves what access says on a unix socket.
-func relayed(t *testing.T, access Access) *Client {
+func relayed(t testing.TB, access Access) *Client {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
@@ -28,15 +32,15 @@ func relayed(t *testing.T, access Access) *Client {
 	}
 	server := &http.Server{Handler: Handler(func(*http.Request) (Access, error) { return access, nil })}
 	go func() { _ = server.Serve(l) }()
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	c := New(func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
-	}}
+	})
 	t.Cleanup(func() {
-		transport.CloseIdleConnections()
+		c.Close()
 		_ = server.Close()
 	})
-	return New(&http.Client{Transport: transport}, "http://agent")
+	return c
 }
 
 func TestStore(t *testing.T) {
@@ -106,9 +110,76 @@ func TestStoresErrorsArrive(t *testing.T) {
 	}
 }
 
+// TestBodyIsTriedAgain: what the store did not take goes again from its beginning, a few times.
+func TestBodyIsTriedAgain(t *testing.T) {
+	var fails atomic.Int64
+	store := memstore.New(memstore.Config{Hook: func(_ context.Context, op memstore.Op) memstore.Fault {
+		if op.Kind == memstore.OpPut && fails.Add(-1) >= 0 {
+			return memstore.Fault{Err: storage.ErrUnavailable}
+		}
+		return memstore.Fault{}
+	}})
+	c := relayed(t, Access{Store: store})
+	body := strings.NewReader("before" + strings.Repeat("x", 1<<20))
+	for failures, want := range []error{nil, nil, nil, storage.ErrUnavailable} {
+		if _, err := body.Seek(6, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		fails.Store(int64(failures))
+		key := fmt.Sprintf("a/%d", failures)
+		if err := c.Put(t.Context(), key, body, 1<<20); !errors.Is(err, want) {
+			t.Errorf("after %d failures: %v, want %v", failures, err, want)
+		}
+		if b, err := store.Bytes(key); want == nil && (err != nil || string(b) != strings.Repeat("x", 1<<20)) {
+			t.Errorf("after %d failures %d bytes are there, %v", failures, len(b), err)
+		}
+	}
+}
+
+// TestBodiesAreAnnounced: the store gets the checksum of a body with it, and a body without one is refused.
+func TestBodiesAreAnnounced(t *testing.T) {
+	store := &announced{Store: memstore.New(memstore.Config{})}
+	c := relayed(t, Access{Store: store})
+	for _, body := range []io.Reader{
+		strings.NewReader("123456789"), io.NewSectionReader(strings.NewReader("0123456789"), 1, 9),
+		iotest.OneByteReader(strings.NewReader("123456789")),
+		storage.Announced{Reader: strings.NewReader("123456789"), CRC32C: 0xe3069283},
+	} {
+		store.sum = 0
+		if err := c.Put(t.Context(), "a", body, 9); err != nil || store.sum != 0xe3069283 { // the check value of CRC-32C
+			t.Errorf("%T: %v, checksum %x", body, err, store.sum)
+		}
+	}
+	err := c.simple(t.Context(), http.MethodPut, "b", []byte("x"), nil)
+	if err == nil || !strings.Contains(err.Error(), "checksum of b is not given") {
+		t.Errorf("without a checksum: %v", err)
+	}
+}
+
+// announced notes the checksum of the last body.
+type announced struct {
+	storage.Store
+	sum uint32
+}
+
+func (s *announced) Put(ctx context.Context, key string, r io.Reader, size int64) error {
+	s.sum = r.(storage.Announced).CRC32C
+	return s.Store.Put(ctx, key, r, size)
+}
+
+// TestRefusalIsHeard: who is still sending a large body learns why it is not wanted.
+func TestRefusalIsHeard(t *testing.T) {
+	c := relayed(t, Access{Store: memstore.New(memstore.Config{}), Allow: func(Op, string) error { return errors.New("not yours") }})
+	for range 20 {
+		if err := c.Put(t.Context(), "a", strings.NewReader(strings.Repeat("x", 4<<20)), 4<<20); !errors.Is(err, storage.ErrDenied) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestAgentGone: an agent that is gone is a store that is unavailable.
 func TestAgentGone(t *testing.T) {
-	c := New(&http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }}}, "http://agent")
+	c := New(func(context.Context) (net.Conn, error) { return nil, errors.New("refused") })
 	if _, err := c.Head(t.Context(), "a"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Error(err)
 	}

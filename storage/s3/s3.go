@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"iter"
 	"math/rand/v2"
@@ -41,8 +41,8 @@ func (s *Store) name(key string) string {
 }
 
 // Put implements storage.Store. A body that is in memory, or an io.SectionReader at its beginning, goes in one request up to
-// Config.OnePut bytes, for a server may have to copy parts into one object in the end. All else goes in parts, each of which
-// is tried again by itself.
+// Config.OnePut bytes, for a server may have to copy parts into one object in the end. So does a storage.Announced, as large as S3
+// allows, without a copy in memory: it is tried once. All else goes in parts, each of which is tried again by itself.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) error {
 	if err := storage.CheckKey(key); err != nil {
 		return err
@@ -50,9 +50,11 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) er
 	body := io.Reader(&exactReader{r: r, left: size})
 	section, again := r.(*io.SectionReader)
 	again = again && section.Size() == size
+	announced, told := r.(storage.Announced)
 	switch {
 	case again:
 		body = section // each try begins again, and parts are read side by side, without a copy
+	case told && size <= maxOnePut:
 	case size <= s.config.PartSize:
 		b, err := io.ReadAll(body)
 		if err != nil {
@@ -63,7 +65,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) er
 	}
 	opts := minio.PutObjectOptions{
 		PartSize:              uint64(s.config.PartSize),
-		ConcurrentStreamParts: true,
+		ConcurrentStreamParts: !told, // each takes memory
 		NumThreads:            4,
 		ContentType:           "application/octet-stream",
 		// TLS guards the bytes on their way, and on a connection without it, which is for loopback, TCP does; whoever reads a
@@ -71,11 +73,15 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) er
 		// costs 1.5 s of a processor for 1 GiB.
 		DisableContentSha256: true,
 	}
-	if again && size <= s.config.OnePut {
-		opts.DisableMultipart = true
-		if err := announce(&opts, section, size); err != nil {
+	switch {
+	case told && size <= maxOnePut:
+		announce(&opts, announced.CRC32C)
+	case again && size <= s.config.OnePut:
+		sum, err := storage.CRC32C(section, size)
+		if err != nil {
 			return fmt.Errorf("put %s: %w", key, err)
 		}
+		announce(&opts, sum)
 	}
 	if _, err := s.core.Client.PutObject(ctx, s.config.Bucket, s.name(key), body, size, opts); err != nil {
 		return s.fail(ctx, "put", key, err)
@@ -91,16 +97,17 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, b []byte) error {
 	if len(b) > storage.MaxCommit {
 		return fmt.Errorf("put %s: %w: %d bytes, at most %d can be committed", key, storage.ErrSize, len(b), storage.MaxCommit)
 	}
+	sum, err := storage.CRC32C(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
 	opts := minio.PutObjectOptions{
-		DisableMultipart: true,
-		ContentType:      "application/octet-stream",
+		ContentType: "application/octet-stream",
 		// Signing the chunks of an empty body loses its Content-Length, which servers want.
 		DisableContentSha256: len(b) == 0,
 	}
 	opts.SetMatchETagExcept("*") // If-None-Match
-	if err := announce(&opts, bytes.NewReader(b), int64(len(b))); err != nil {
-		return fmt.Errorf("put %s: %w", key, err)
-	}
+	announce(&opts, sum)
 	for try := 1; ; try++ {
 		_, err := s.core.Client.PutObject(ctx, s.config.Bucket, s.name(key), bytes.NewReader(b), int64(len(b)), opts)
 		switch {
@@ -119,20 +126,13 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, b []byte) error {
 	}
 }
 
-// announce sends a checksum of the body before it. A server then refuses a body that ends early because its sender did;
-// versitygw would take what came for the whole object. And it need not make one of its own, which may be slower than CRC32C.
-func announce(opts *minio.PutObjectOptions, body io.ReaderAt, size int64) error {
-	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	n, err := io.Copy(sum, io.NewSectionReader(body, 0, size))
-	if err != nil {
-		return err
-	}
-	if n < size {
-		return fmt.Errorf("%w: %d bytes fewer than announced", storage.ErrSize, size-n)
-	}
+// announce makes a body go in one request, with its checksum before it. A server then refuses a body that ends early because its
+// sender did; versitygw would take what came for the whole object. And it need not make one of its own, which may be slower than CRC32C.
+func announce(opts *minio.PutObjectOptions, sum uint32) {
+	opts.DisableMultipart = true
 	// With small letters minio-go would refuse the name, unless it may send checksums of its own behind all bodies.
-	opts.UserMetadata = map[string]string{"X-Amz-Checksum-Crc32c": base64.StdEncoding.EncodeToString(sum.Sum(nil))}
-	return nil
+	text := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
+	opts.UserMetadata = map[string]string{"X-Amz-Checksum-Crc32c": text}
 }
 
 // compare decides about an object that was there before: our own bytes are no conflict, for

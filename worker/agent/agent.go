@@ -12,6 +12,7 @@ import (
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 	"tandem.dev/storage/s3"
 	"tandem.dev/worker/child"
 	"tandem.dev/worker/tunnel"
@@ -44,7 +45,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	return &Agent{cfg: cfg, deps: deps, metrics: newMetrics(), ready: make(chan struct{}), bound: make(chan struct{})}, nil
 }
 
-func openS3(c *tandemv1.StorageConfig) (ObjectStore, error) {
+func openS3(c *tandemv1.StorageConfig) (storage.Store, error) {
 	return s3.New(s3.ConfigOf(c))
 }
 

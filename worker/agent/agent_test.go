@@ -23,6 +23,7 @@ import (
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 	"tandem.dev/storage/memstore"
 )
 
@@ -46,7 +47,7 @@ func (c *cluster) start(dir string, change ...func(*Config)) *running {
 		log = zerolog.New(os.Stderr)
 	}
 	store := memstore.New(memstore.Config{})
-	a, err := New(cfg, Deps{Log: log, OpenStore: func(*tandemv1.StorageConfig) (ObjectStore, error) { return store, nil }})
+	a, err := New(cfg, Deps{Log: log, OpenStore: func(*tandemv1.StorageConfig) (storage.Store, error) { return store, nil }})
 	must(c.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -327,6 +328,22 @@ func TestNoSecretsReachTheProcess(t *testing.T) {
 	}
 }
 
+// TestEngineUsesTheStore: an engine in a process of its own, with no keys and no port, keeps and reads what is its own.
+func TestEngineUsesTheStore(t *testing.T) {
+	c := newCluster(t)
+	c.open("127.0.0.1:0")
+	a := c.start(t.TempDir())
+	own := task("store", 1, 0)
+	own.GetTrain().CheckpointPrefix = "trials/trial-store/ckpt"
+	c.want(own)
+	if got := c.report("alloc-store1/0", "step 9", isDone).GetEvaluation().GetMetrics()["bytes"]; got != 5<<18 {
+		t.Errorf("%v bytes came back", got)
+	}
+	if b, err := a.store.Bytes("trials/trial-store/ckpt/a"); err != nil || len(b) != 5<<18 {
+		t.Errorf("%d bytes in the store, %v", len(b), err)
+	}
+}
+
 // TestKillAgent: no engine outlives its agent, and the next one says what was lost and starts nothing twice.
 func TestKillAgent(t *testing.T) {
 	c := newCluster(t)
@@ -502,7 +519,7 @@ func TestRemoved(t *testing.T) {
 	c.open("127.0.0.1:0")
 	cfg := testConfig(t.TempDir())
 	cfg.Join, cfg.JoinToken = c.members, c.token.String()
-	a, err := New(cfg, Deps{Log: zerolog.Nop(), OpenStore: func(*tandemv1.StorageConfig) (ObjectStore, error) {
+	a, err := New(cfg, Deps{Log: zerolog.Nop(), OpenStore: func(*tandemv1.StorageConfig) (storage.Store, error) {
 		return memstore.New(memstore.Config{}), nil
 	}})
 	must(t, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 )
 
 // Config is what an operator sets. Start with DefaultConfig.
@@ -83,8 +84,8 @@ type Config struct {
 type Deps struct {
 	// Log receives what operators should know.
 	Log zerolog.Logger
-	// OpenStore opens the store that logs go to.
-	OpenStore func(*tandemv1.StorageConfig) (ObjectStore, error)
+	// OpenStore opens the store of the cluster; nil: S3.
+	OpenStore func(*tandemv1.StorageConfig) (storage.Store, error)
 }
 
 // minLogBudget holds some chunks.

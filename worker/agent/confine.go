@@ -3,8 +3,6 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -136,7 +134,7 @@ const (
 // need is what the process of an engine needs.
 func need(e *engine) sandbox.Need {
 	return sandbox.Need{
-		Home: e.scratch, User: e.user, CUDA: e.slot.GetDevice() == deviceCUDA, Ports: portsOf(e.task.GetStorage()), Group: meetsOthers(e.task),
+		Home: e.scratch, User: e.user, CUDA: e.slot.GetDevice() == deviceCUDA, Group: meetsOthers(e.task),
 	}
 }
 
@@ -144,24 +142,6 @@ func need(e *engine) sandbox.Need {
 func meetsOthers(task *tandemv1.EngineTask) bool {
 	r := task.GetTrain().GetSpec().GetResources()
 	return max(r.GetWorkers(), r.GetMax()) > 1
-}
-
-// portsOf are the TCP ports by which an engine reaches the store, and the one by which names are found when an answer is long.
-func portsOf(c *tandemv1.StorageConfig) []uint16 {
-	const https, http, dns = 443, 80, 53
-	host, text, err := net.SplitHostPort(c.GetEndpoint())
-	port, bad := strconv.ParseUint(text, 10, 16)
-	switch {
-	case err == nil && bad == nil:
-	case c.GetTls():
-		host, port = c.GetEndpoint(), https
-	default:
-		host, port = c.GetEndpoint(), http
-	}
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
-		return []uint16{uint16(port)}
-	}
-	return []uint16{uint16(port), dns}
 }
 
 // arguments are those of the process of a task.

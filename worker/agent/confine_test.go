@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 
 	"connectrpc.com/connect"
-	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
@@ -50,24 +49,6 @@ func TestUsers(t *testing.T) {
 	delete(engines, keyOf(task("b", 1, 0)))
 	if got := u.of(task("c", 1, 0), engines); got != 201 {
 		t.Errorf("user %d, want the one that is free again", got)
-	}
-}
-
-func TestPorts(t *testing.T) {
-	for _, tc := range []struct {
-		endpoint string
-		tls      bool
-		want     []uint16
-	}{
-		{"127.0.0.1:9000", false, []uint16{9000}},
-		{"[::1]:9000", true, []uint16{9000}},
-		{"s3.example.org", true, []uint16{443, 53}},
-		{"store", false, []uint16{80, 53}},
-		{"10.0.0.1", true, []uint16{443}},
-	} {
-		if d := cmp.Diff(tc.want, portsOf(&tandemv1.StorageConfig{Endpoint: tc.endpoint, Tls: tc.tls})); d != "" {
-			t.Errorf("%s: %s", tc.endpoint, d)
-		}
 	}
 }
 

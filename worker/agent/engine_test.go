@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -16,6 +18,8 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/storage"
+	"tandem.dev/storage/relay"
 	"tandem.dev/worker/line"
 	"tandem.dev/worker/seal"
 )
@@ -48,7 +52,8 @@ func fakeEngine(args []string) int {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	transport.Protocols = &protocols
-	e := engineProcess{id: *id, host: tandemv1connect.NewEngineHostServiceClient(&http.Client{Transport: transport}, "http://agent")}
+	host := tandemv1connect.NewEngineHostServiceClient(&http.Client{Transport: transport}, "http://agent")
+	e := engineProcess{id: *id, wire: wire, host: host}
 	if err := e.run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "fake engine:", err)
 		return 1
@@ -58,6 +63,7 @@ func fakeEngine(args []string) int {
 
 type engineProcess struct {
 	id   string
+	wire *line.Line
 	host tandemv1connect.EngineHostServiceClient
 	task *tandemv1.EngineTask
 }
@@ -102,7 +108,12 @@ func (e *engineProcess) run(ctx context.Context) error {
 			fmt.Println(kv)
 		}
 		fmt.Println(strings.Join(os.Args, " "))
+		fmt.Println(e.task)
 		if err := e.report(ctx, evaluation(9, nil)); err != nil {
+			return err
+		}
+	case "store":
+		if err := e.store(ctx); err != nil {
 			return err
 		}
 	case "stubborn":
@@ -126,6 +137,25 @@ func (e *engineProcess) run(ctx context.Context) error {
 		go e.count(ctx)
 	}
 	return e.obey(ctx)
+}
+
+// store keeps an object and reports what it has got back, and whether another's is refused.
+func (e *engineProcess) store(ctx context.Context) error {
+	s := relay.New(e.wire.Dial)
+	prefix := e.task.GetTrain().GetCheckpointPrefix()
+	body := bytes.Repeat([]byte("state"), 1<<18)
+	if err := s.Put(ctx, prefix+"/a", bytes.NewReader(body), int64(len(body))); err != nil {
+		return err
+	}
+	got, err := storage.ReadAll(ctx, s, prefix+"/a", 1<<30)
+	if err != nil || !bytes.Equal(got, body) {
+		return fmt.Errorf("%d bytes came back: %w", len(got), err)
+	}
+	_, err = s.Head(ctx, "trials/other/ckpt/a")
+	if !errors.Is(err, storage.ErrDenied) {
+		return fmt.Errorf("another's object: %w", err)
+	}
+	return e.report(ctx, evaluation(9, map[string]float64{"bytes": float64(len(got))}))
 }
 
 // live says each second that it lives.

@@ -44,9 +44,9 @@ func (h *host) shard(ctx context.Context, e *engine, q *tandemv1.ShardFile) (*os
 	case err != nil || len(hash) != 32 || hex.EncodeToString(hash) != q.GetSha256() || q.GetBytes() <= 0:
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("not the hash and size of a shard"))
 	}
-	store, err := h.objects(e.task.GetStorage())
+	store, err := h.objects.get()
 	if err != nil {
-		return nil, connect.NewError(connect.CodeInternal, err)
+		return nil, data.Coded(err)
 	}
 	sh := dataset.Shard{Key: q.GetKey(), SHA256: q.GetSha256(), Bytes: q.GetBytes()}
 	f, err := h.supervisor.cfg.shards.File(ctx, sh, func() (io.ReadCloser, error) {

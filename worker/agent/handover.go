@@ -8,6 +8,7 @@ import (
 	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/relay"
 	"tandem.dev/worker/sandbox"
 )
 
@@ -19,11 +20,12 @@ type runner struct {
 	engine         *engine // the supervisor's lock guards this
 	dead           bool    // and this: it is gone
 	stdout, stderr stream
+	requests       chan struct{} // to the store, a place for each
 }
 
 // newRunner is the process to be of e.
 func newRunner(e *engine) *runner {
-	r := &runner{}
+	r := &runner{requests: make(chan struct{}, relay.MaxRequests)}
 	r.take(e)
 	return r
 }

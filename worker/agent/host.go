@@ -7,13 +7,13 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
-
 	"google.golang.org/protobuf/types/known/durationpb"
+
 	"tandem.dev/proto/limit"
 	"tandem.dev/proto/schema"
-
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
+	"tandem.dev/storage/relay"
 	"tandem.dev/worker/tunnel"
 )
 
@@ -28,7 +28,7 @@ type host struct {
 	progress   *progress
 	rendezvous rendezvous
 	tunnel     *tunnel.Tunnel
-	objects    func(*tandemv1.StorageConfig) (ObjectStore, error)
+	objects    *objects
 }
 
 // rendezvous is the coordinator's store of values that ranks exchange. Both calls try until ctx ends.
@@ -42,6 +42,7 @@ var _ tandemv1connect.EngineHostServiceHandler = (*host)(nil)
 func (h *host) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(tandemv1connect.NewEngineHostServiceHandler(h, connect.WithReadMaxBytes(maxEngineMessage), connect.WithInterceptors(schema.Strict())))
+	mux.Handle(relay.Path, inTurn(relay.Handler(h.access)))
 	return mux
 }
 
@@ -62,7 +63,7 @@ func (h *host) Hello(ctx context.Context, req *connect.Request[tandemv1.HelloReq
 	if err != nil {
 		return nil, err
 	}
-	// From here on it knows its task, keys and all: it must be confined.
+	// From here on it has a part of the store: it must be confined.
 	if err := e.proc.policy.Check(e.proc.pid()); err != nil {
 		return nil, over(err)
 	}
@@ -70,7 +71,7 @@ func (h *host) Hello(ctx context.Context, req *connect.Request[tandemv1.HelloReq
 		return nil, over(err)
 	}
 	return connect.NewResponse(&tandemv1.HelloResponse{
-		Task: e.task, Threads: int32(e.threads), CacheBytes: h.supervisor.cfg.shards.Bytes, NodeId: h.node, EndOfOutput: e.log.mark,
+		Task: keyless(e.task), Threads: int32(e.threads), CacheBytes: h.supervisor.cfg.shards.Bytes, NodeId: h.node, EndOfOutput: e.log.mark,
 		InferDeadline: durationpb.New(h.supervisor.cfg.inferDeadline), PlainDataPlane: h.tunnel.Plain,
 	}), nil
 }

@@ -6,16 +6,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
-	"google.golang.org/protobuf/proto"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
-	"tandem.dev/storage"
 )
 
 const (
@@ -23,13 +20,6 @@ const (
 	backlogBytes = 4 << 20   // lines that wait for a store that does not answer; the oldest go first
 	uploadTime   = 30 * time.Second
 )
-
-// ObjectStore is where log chunks go and shards of datasets come from. Putting the same bytes again, or deleting what was deleted, is harmless.
-type ObjectStore interface {
-	Get(ctx context.Context, key string) (io.ReadCloser, storage.Info, error)
-	Put(ctx context.Context, key string, r io.Reader, size int64) error
-	Delete(ctx context.Context, key string) error
-}
 
 // logLine is one line of a chunk.
 type logLine struct {
@@ -61,16 +51,13 @@ type chunk struct {
 type logs struct {
 	node    string
 	local   *rotatingFile
-	open    func(*tandemv1.StorageConfig) (ObjectStore, error)
+	objects *objects
 	every   time.Duration
 	budget  int64 // bytes that one task's log may take in the store
 	now     func() time.Time
 	log     zerolog.Logger
 	metrics *metrics
 	uploads sync.WaitGroup
-
-	mu     sync.Mutex
-	stores map[string]ObjectStore // by StorageConfig
 }
 
 // engineLog is the output of one engine.
@@ -256,7 +243,7 @@ func (e *engineLog) flush(ctx context.Context) error {
 }
 
 func (e *engineLog) put(ctx context.Context, c chunk) error {
-	store, err := e.logs.store(e.task.GetStorage())
+	store, err := e.logs.objects.get()
 	if err != nil {
 		return err
 	}
@@ -281,23 +268,4 @@ func (e *engineLog) put(ctx context.Context, c chunk) error {
 	}
 	e.kept.add(keptChunk{c.key, int64(len(c.data)), int64(c.lines)}, e.logs.budget)
 	return nil
-}
-
-// store opens the store of a configuration, once.
-func (l *logs) store(cfg *tandemv1.StorageConfig) (ObjectStore, error) {
-	key, err := proto.MarshalOptions{Deterministic: true}.Marshal(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("read the store's configuration: %w", err)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s, ok := l.stores[string(key)]; ok {
-		return s, nil
-	}
-	s, err := l.open(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("open the store: %w", err)
-	}
-	l.stores[string(key)] = s
-	return s, nil
 }

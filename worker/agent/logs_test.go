@@ -37,9 +37,9 @@ func logged(t *testing.T, task *tandemv1.EngineTask, broken *atomic.Bool, f func
 		must(t, err)
 		l := &logs{
 			node: "node-1", local: local, every: 2 * time.Second, budget: 64 << 20, now: time.Now, metrics: newMetrics(), log: zerolog.Nop(),
-			open:   func(*tandemv1.StorageConfig) (ObjectStore, error) { return store, nil },
-			stores: map[string]ObjectStore{},
+			objects: &objects{open: func(*tandemv1.StorageConfig) (storage.Store, error) { return store, nil }},
 		}
+		l.objects.learn(&tandemv1.SessionResponse{Engines: []*tandemv1.EngineTask{task}})
 		e := l.of(t.Context(), task)
 		f(e, store)
 		l.uploads.Wait()

@@ -34,6 +34,20 @@ func (s *supervisor) findOf(id string, from *runner) (*engine, error) {
 	return e, err
 }
 
+// engineOf is the engine that a process is at, if that has asked for its task and may act.
+func (s *supervisor) engineOf(from *runner) (*engine, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from == nil {
+		return nil, errors.New("it is not known which engine asks")
+	}
+	e := from.engine
+	if e.fenced || e.phase == phaseKilled || !e.greeted {
+		return nil, fmt.Errorf("engine %q: %w", e.task.GetId(), errOver)
+	}
+	return e, nil
+}
+
 // findLocked needs mu. An id has one generation at a time, for it names an allocation.
 func (s *supervisor) findLocked(id string) (*engine, error) {
 	for key, e := range s.engines {

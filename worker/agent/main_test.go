@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 	"tandem.dev/storage/memstore"
 )
 
@@ -40,7 +41,7 @@ func agentProcess(args []string) int {
 	defer stop()
 	cfg := testConfig(args[0])
 	cfg.Join, cfg.JoinToken = strings.Split(args[1], ","), args[2]
-	a, err := New(cfg, Deps{Log: zerolog.Nop(), OpenStore: func(*tandemv1.StorageConfig) (ObjectStore, error) {
+	a, err := New(cfg, Deps{Log: zerolog.Nop(), OpenStore: func(*tandemv1.StorageConfig) (storage.Store, error) {
 		return memstore.New(memstore.Config{}), nil
 	}})
 	if err == nil {

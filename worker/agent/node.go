@@ -38,6 +38,7 @@ type node struct {
 	children   *child.Starter
 	supervisor *supervisor
 	logs       *logs
+	objects    *objects
 	reports    *reportQueue
 	reporter   *reporter
 	progress   *progress
@@ -91,9 +92,10 @@ func (n *node) wire(binary, sockets, network string) {
 	n.client = n.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
 	known := newCoordinators(n.client, append(append([]string(nil), cfg.Join...), n.creds.Get().Peers.Coordinators...))
 	n.reports = newReportQueue(reportLimit)
+	n.objects = &objects{open: a.deps.OpenStore}
 	n.logs = &logs{
-		node: n.me.GetId(), local: n.local, open: a.deps.OpenStore, every: cfg.LogFlush, budget: cfg.LogBudget, now: time.Now,
-		log: log, metrics: a.metrics, stores: map[string]ObjectStore{},
+		node: n.me.GetId(), local: n.local, objects: n.objects, every: cfg.LogFlush, budget: cfg.LogBudget, now: time.Now,
+		log: log, metrics: a.metrics,
 	}
 	n.supervisor = newSupervisor(supervisorConfig{
 		binary: binary, env: environmentOf(os.Environ()), extra: cfg.EngineEnv, slots: n.me.GetSlots(),
@@ -119,7 +121,10 @@ func (n *node) wire(binary, sockets, network string) {
 		tunnel.Deps{Members: n.supervisor.members, Dial: n.dialAgent, Listen: net.Listen, Log: log},
 	)
 	n.supervisor.decided = n.tunnel.Trim
-	n.host = &host{node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known, objects: n.logs.store, tunnel: n.tunnel}
+	n.host = &host{
+		node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known,
+		objects: n.objects, tunnel: n.tunnel,
+	}
 	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, n.tunnel, log)
 	a.metrics.observe(counts{
 		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,

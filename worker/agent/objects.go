@@ -35,7 +35,8 @@ func grantsOf(t *tandemv1.EngineTask) []grant {
 		add(below(train.GetDatasetPrefix()), relay.Get)
 		own(train.GetSpec())
 		add(below(train.GetResume().GetPrefix()), relay.Get, relay.List)
-		if r := train.GetReplay(); r != nil { // it keeps nothing, and reads what was recorded
+		if r := train.GetReplay(); r != nil { // it keeps nothing, finds that it has kept nothing, and reads what was recorded
+			add(below(train.GetCheckpointPrefix()), relay.List)
 			add(below("trials/"+r.GetTrialId()), relay.Get, relay.List)
 			break
 		}

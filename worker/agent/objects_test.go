@@ -42,7 +42,7 @@ func TestEnginesUseTheirOwnPartOfTheStore(t *testing.T) {
 		"trials/trial-1/metrics/steps/1 train:p replay:gl publish:p",
 		"trials/trial-1/logs/1 replay:gl",
 		"trials/trial-10/ckpt/5-g1/manifest.json",
-		"trials/trial-2/ckpt/5-g1/manifest.json",
+		"trials/trial-2/ckpt/5-g1/manifest.json replay:l",
 		"trials/trial-7/ckpt/000000000010-g1/manifest.json train:gl",
 		"trials/trial-7/ckpt/000000000020-g1/manifest.json",
 		"models/ver-1/model.pt publish:gpl serve:g",

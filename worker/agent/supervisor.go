@@ -111,6 +111,7 @@ func (s *supervisor) want(desired *tandemv1.SessionResponse) bool {
 		return false
 	}
 	s.desired = desired
+	s.logs.objects.learn(desired)
 	s.wakeUp()
 	return true
 }

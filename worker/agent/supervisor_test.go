@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 	"tandem.dev/storage/memstore"
 )
 
@@ -89,8 +90,8 @@ func supervised(t *testing.T, f func(*supervisor, *stage)) {
 		m := newMetrics()
 		store := memstore.New(memstore.Config{})
 		l := &logs{
-			node: "node-1", local: local, every: 2 * time.Second, budget: 64 << 20, now: time.Now, metrics: m, stores: map[string]ObjectStore{},
-			open: func(*tandemv1.StorageConfig) (ObjectStore, error) { return store, nil },
+			node: "node-1", local: local, every: 2 * time.Second, budget: 64 << 20, now: time.Now, metrics: m,
+			objects: &objects{open: func(*tandemv1.StorageConfig) (storage.Store, error) { return store, nil }},
 		}
 		s := newSupervisor(supervisorConfig{
 			slots: slotsOf(nil, 2, 4), scratch: filepath.Join(dir, "scratch"), sockets: dir, limits: testLimits,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +110,37 @@ func TestStaleGenerationEnds(t *testing.T) {
 	if err := k.Save(t.Context(), at(2), state(2), false); !errors.Is(err, checkpoint.ErrStale) {
 		t.Errorf("the save after a stale one gave %v", err)
 	}
+}
+
+// A task has no other part of the store than its trial's checkpoints, in an outage neither.
+func TestKeysAreBelowTheCheckpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		back := b.away(time.Minute)
+		away := b.hook
+		kinds := map[memstore.Kind]bool{}
+		b.hook = func(ctx context.Context, op memstore.Op) memstore.Fault {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			kinds[op.Kind] = true
+			if !strings.HasPrefix(op.Key, "trials/trial-1/ckpt/") {
+				t.Errorf("%v %s", op.Kind, op.Key)
+			}
+			return away(ctx, op)
+		}
+		k := b.keeper()
+		err := k.Save(t.Context(), at(1), newLarge(), false)
+		if err == nil {
+			err = k.Wait(t.Context(), func() {})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !kinds[memstore.OpHead] || b.count() != 1 || time.Now().Before(back) {
+			t.Errorf("%v, %d kept", kinds, b.count())
+		}
+		k.Close(t.Context())
+	})
 }
 
 // Without room on local disk, the newest and the best of small ones wait in memory.

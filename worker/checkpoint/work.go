@@ -86,7 +86,7 @@ func (k *Keeper) next() bool {
 func (k *Keeper) answers() bool {
 	ctx, cancel := context.WithTimeout(k.ctx, probeLimit)
 	defer cancel()
-	_, err := k.Store.Head(ctx, k.Prefix+"/probe")
+	_, err := k.Store.Head(ctx, k.Prefix+"/ckpt/probe")
 	return ctx.Err() == nil && !errors.Is(err, storage.ErrUnavailable)
 }
 

@@ -114,9 +114,6 @@ func (p Policy) rules() (landlock.Config, []landlock.Rule) {
 			rules = append(rules, landlock.BindTCP(0)) // the system chooses
 		} else {
 			config.HandledAccessNet |= ll.AccessNetConnectTCP
-			for _, port := range p.Ports {
-				rules = append(rules, landlock.ConnectTCP(port))
-			}
 		}
 	}
 	if p.Features.Landlock >= landlockScope {

@@ -60,15 +60,14 @@ func shown(t *testing.T) sandboxtest.Prey {
 	must(t, os.Mkdir(p.Folder, 0o777))
 	must(t, os.Chmod(p.Folder, 0o777))
 	must(t, os.Mkdir(p.Home, 0o700))
-	for _, into := range []*int{&p.Port, &p.Other} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for _, at := range [][2]string{{"tcp", "127.0.0.1:0"}, {"unix", "@" + p.Abstract}} {
+		l, err := net.Listen(at[0], at[1])
 		must(t, err)
 		t.Cleanup(func() { _ = l.Close() })
-		*into = l.Addr().(*net.TCPAddr).Port
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+			p.Ports = append(p.Ports, tcp.Port)
+		}
 	}
-	l, err := net.Listen("unix", "@"+p.Abstract)
-	must(t, err)
-	t.Cleanup(func() { _ = l.Close() })
 	return p
 }
 
@@ -79,7 +78,7 @@ func unleash(t *testing.T, f Features) []string {
 	self, err := os.Executable()
 	must(t, err)
 	h := Host{Features: f, Program: self}
-	n := Need{Home: p.Home, User: Own, Ports: []uint16{uint16(p.Port)}}
+	n := Need{Home: p.Home, User: Own}
 	if f.User {
 		n.User = 65533
 		must(t, os.Chown(p.Home, n.User, n.User))

@@ -17,11 +17,10 @@ type Host struct {
 
 // Need is what one engine needs.
 type Need struct {
-	Home  string   // folder for its temporary files, absolute
-	User  int      // user and group it runs as; Own: those of the agent
-	CUDA  bool     // it computes on a device
-	Ports []uint16 // TCP ports that it calls
-	Group bool     // it may meet ranks on other hosts, whose ports the system chooses
+	Home  string // folder for its temporary files, absolute
+	User  int    // user and group it runs as; Own: those of the agent
+	CUDA  bool   // it computes on a device
+	Group bool   // it may meet ranks on other hosts, whose ports the system chooses
 }
 
 // Own is the user of the agent.
@@ -43,8 +42,7 @@ type Policy struct {
 	Write    []string
 	Execute  []string // files, to read too
 	Devices  []string // files, to read, write and control
-	Ports    []uint16 // TCP ports that it may connect to
-	AnyPort  bool     // any, and it may listen on ports that the system chooses
+	AnyPort  bool     // it may connect to TCP ports, any of them, and listen on those that the system chooses
 	Abstract bool     // it may use abstract unix sockets of others
 	Limits   Limits
 }
@@ -53,7 +51,7 @@ type Policy struct {
 var (
 	systemFolders = []string{
 		"/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store",
-		"/etc/alternatives", "/etc/ld.so.conf.d", "/etc/ssl", "/etc/pki", "/etc/ca-certificates",
+		"/etc/alternatives", "/etc/ld.so.conf.d",
 		"/sys", "/proc",
 	}
 	systemFiles = []string{
@@ -84,7 +82,7 @@ func (h Host) Policy(n Need, glob func(pattern string) []string) Policy {
 		Read:    slices.Concat(systemFolders, systemFiles, h.Libraries, h.Read),
 		Write:   slices.Concat([]string{n.Home, "/dev/null"}, h.Write),
 		Execute: append([]string{h.Program}, all(interpreters)...),
-		Ports:   n.Ports, AnyPort: n.Group,
+		AnyPort: n.Group,
 	}
 	if n.User == Own {
 		p.Limits.Threads = 0 // they are counted with all else that the user runs

@@ -39,7 +39,7 @@ type EngineTask struct {
 	//	*EngineTask_Publish
 	//	*EngineTask_Serve
 	Task isEngineTask_Task `protobuf_oneof:"task"`
-	// Where the objects are.
+	// Where the objects are. It is for the agent: engines get their task without it.
 	Storage       *StorageConfig `protobuf:"bytes,7,opt,name=storage,proto3" json:"storage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -22,8 +22,7 @@ type Prey struct {
 	Open     string   // one that everybody may write
 	Folder   string   // where everybody may write
 	Private  []string // those that only their owner may read
-	Port     int      // that listens and may be called
-	Other    int      // that listens and may not
+	Ports    []int    // that listen
 	Abstract string   // a unix socket that listens
 	Home     string   // its own folder, by its path
 	// Descriptors is how many it may not have at a time.
@@ -46,7 +45,7 @@ func Try(p Prey, unfiltered bool) []string {
 }
 
 // Harmless is what every engine may do, in the order of Try.
-var Harmless = []string{"write at home", "read system libraries", "call the port", "make threads"}
+var Harmless = []string{"write at home", "read system libraries", "make threads"}
 
 type attempt struct {
 	name string
@@ -61,7 +60,6 @@ func harmless(p Prey) []attempt {
 	return []attempt{
 		{"write at home", write(ownHome("x"), os.O_CREATE)},
 		{"read system libraries", func() error { _, err := os.ReadDir("/usr/lib"); return err }},
-		{"call the port", dial("tcp", port(p.Port))},
 		{"make threads", func() error {
 			done := make(chan struct{})
 			for range 8 {
@@ -124,13 +122,21 @@ func processes(p Prey) []attempt {
 
 func network(p Prey) []attempt {
 	return []attempt{
-		{"call another port", dial("tcp", port(p.Other))},
-		{"call another port by another protocol", func() error {
+		{"call a port", func() error {
+			err := errors.New("none")
+			for _, n := range p.Ports {
+				if err = dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(n)))(); err == nil {
+					return nil
+				}
+			}
+			return err
+		}},
+		{"call a port by another protocol", func() error {
 			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
 			if err != nil {
 				return err
 			}
-			return unix.Connect(fd, &unix.SockaddrInet4{Port: p.Other, Addr: [4]byte{127, 0, 0, 1}})
+			return unix.Connect(fd, &unix.SockaddrInet4{Port: p.Ports[0], Addr: [4]byte{127, 0, 0, 1}})
 		}},
 		{"listen", func() error {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -208,8 +214,6 @@ func dial(network, address string) func() error {
 		return c.Close()
 	}
 }
-
-func port(n int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(n)) }
 
 func call(number uintptr, args ...uintptr) func() error {
 	return func() error {

@@ -73,6 +73,7 @@ type ClusterServiceClient interface {
 	// until that is ended with finish.
 	RotateKeys(context.Context, *connect.Request[v1.RotateKeysRequest]) (*connect.Response[v1.RotateKeysResponse], error)
 	// Changes keys and address of the object store. All coordinators that are alive try them first; objects are not moved.
+	// Workers that are connected use them within seconds, for what runs too.
 	SetStorage(context.Context, *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error)
 }
 
@@ -196,6 +197,7 @@ type ClusterServiceHandler interface {
 	// until that is ended with finish.
 	RotateKeys(context.Context, *connect.Request[v1.RotateKeysRequest]) (*connect.Response[v1.RotateKeysResponse], error)
 	// Changes keys and address of the object store. All coordinators that are alive try them first; objects are not moved.
+	// Workers that are connected use them within seconds, for what runs too.
 	SetStorage(context.Context, *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error)
 }
 

@@ -40,7 +40,8 @@ func (c *clock) explain(act string, r minio.ErrorResponse) string {
 	here := time.Now()
 	text := "the store refuses requests because the clocks differ: that of this machine says " + clockText(here)
 	if ahead != nil {
-		text += fmt.Sprintf(", that of the store says %s (%s apart)", clockText(here.Add(*ahead)), ahead.Abs().Round(time.Second))
+		// Dates of HTTP are cut to seconds, and the answer took its time: minutes are what is known.
+		text += fmt.Sprintf(", that of the store says %s (%s apart)", clockText(here.Add(*ahead)), ahead.Abs().Round(time.Minute))
 	}
 	return text + "; set the one that is wrong, for example with NTP"
 }

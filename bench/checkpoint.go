@@ -164,7 +164,7 @@ func throughAgent(socket string, store storage.Store) (_ *relay.Client, hangUp f
 	return client, func() {
 		client.Close()
 		_ = srv.Close() // nothing is under way
-		<-served
+		_ = <-served    // that it was closed
 	}, nil
 }
 

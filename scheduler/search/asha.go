@@ -7,12 +7,13 @@ import "fmt"
 // 1/divisor of its rung and waits there, the highest rung first; else to a new trial. With several brackets it is the asynchronous Hyperband of
 // the same paper.
 //
-// The paper's search never ends, so a trial gets to the top sooner or later; ours has a number of trials, and 24 trials would leave 6, 1 and then none.
-// So when nothing else is left to do and no trial has trained to the end, the best of the highest rung does, as in synchronous successive halving.
+// The paper's search never ends, so the best gets to the top sooner or later; ours has a number of trials, and 24 trials would leave 6, 1 and then
+// none. With several brackets the first to get there is one that began there, compared with nobody. So when nothing else is left to do, the best of
+// all that wait trains to the end, unless one that has is better: no search ends with a winner that was not trained to the end and could be.
 type ladder struct {
 	search    *Searcher
 	brackets  []*bracket
-	completed bool
+	completed entry // the best value of those that trained to the end; no trial: there is none
 }
 
 // bracket is a ladder of rungs; trials begin at the lowest and train to its milestone first.
@@ -34,9 +35,9 @@ func (l *ladder) next(create, idle bool) (move, bool) {
 	for level := top - 1; level >= 0; level-- {
 		for _, b := range l.brackets {
 			r := &b.rungs[level]
-			if _, place, ok := r.best(); ok && place < r.size()/divisor {
+			if e, place, ok := r.best(); ok && place < r.size()/divisor {
 				reason := fmt.Sprintf("is number %d of %d at %s, where 1 of %d goes on", place+1, r.size(), percent(b.milestones[level]), divisor)
-				return l.goOn(b, level, level+1, reason), true
+				return l.goOn(b, e, level, level+1, reason), true
 			}
 		}
 	}
@@ -46,34 +47,36 @@ func (l *ladder) next(create, idle bool) (move, bool) {
 		reason := trainsTo(b.milestones[b.first])
 		return move{until: b.milestones[b.first], level: b.first, bracket: l.index(b), reason: reason}, true
 	}
-	if idle && !l.completed {
+	if idle {
 		return l.finale(top)
 	}
 	return move{}, false
 }
 
-// goOn lets the best that waits at a level train to a higher one.
-func (l *ladder) goOn(b *bracket, level, to int, reason string) move {
-	e := b.rungs[level].waiting[0]
+// goOn lets a trial that waits at a level train to a higher one.
+func (l *ladder) goOn(b *bracket, e entry, level, to int, reason string) move {
 	b.rungs[level].settle(e)
 	return move{continues: l.search.trial(e.trial), until: b.milestones[to], level: to, reason: reason}
 }
 
-// finale lets the best of the highest rung train to the end.
+// finale lets the one train to the end that would win now. Its values until now count then as those of one that has.
 func (l *ladder) finale(top int) (move, bool) {
-	for level := top - 1; level >= 0; level-- {
-		var in *bracket
-		for _, b := range l.brackets {
-			e, _, ok := b.rungs[level].best()
-			if ok && (in == nil || e.before(in.rungs[level].waiting[0]) < 0) {
-				in = b
+	var in *bracket
+	var first, at entry // its best value, and what it waits with
+	var level int
+	for _, b := range l.brackets {
+		for k := range top {
+			for _, e := range b.rungs[k].waiting {
+				if best := (entry{l.search.trial(e.trial).best, e.trial}); in == nil || best.before(first) < 0 {
+					in, first, at, level = b, best, e, k
+				}
 			}
 		}
-		if in != nil {
-			return l.goOn(in, level, top, "is the best of those that got to "+percent(in.milestones[level])+", and no trial has trained to the end"), true
-		}
 	}
-	return move{}, false
+	if in == nil || l.completed.trial != 0 && l.completed.before(first) < 0 {
+		return move{}, false
+	}
+	return l.goOn(in, at, level, top, "is the best so far, at "+percent(in.milestones[level])+", and has not trained to the end"), true
 }
 
 // emptiest bracket, by the part that it should have.
@@ -114,7 +117,9 @@ func (l *ladder) ended(t *trial, o Outcome) {
 		r.settle(entry{t.loss, t.n})
 	case o != Stopped:
 		r.settled = put(r.settled, entry{t.loss, t.n})
-		l.completed = l.completed || o == Completed
+		if best := (entry{t.best, t.n}); o == Completed && (l.completed.trial == 0 || best.before(l.completed) < 0) {
+			l.completed = best
+		}
 	}
 }
 

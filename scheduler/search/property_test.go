@@ -43,6 +43,10 @@ type fate struct {
 	share    float64
 	stopping bool
 	state    state
+	seen     float64 // share of its newest measurement
+	value    float64 // of that
+	best     float64 // of all; smaller is better
+	whole    bool    // it trained to the end
 }
 
 // chaos is a driver under which anything happens in any order; it holds the searcher to what doc.go promises.
@@ -83,6 +87,7 @@ func TestAnyOrder(t *testing.T) {
 				t.Fatalf("the sampler was not told of trial %d", i+1)
 			}
 		}
+		c.won()
 		if again := rapid.IntRange(0, 3).Draw(t, "more"); again > 0 && !c.closed {
 			c.most += again
 			c.finished = false
@@ -94,6 +99,24 @@ func TestAnyOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+// won: unless a limit was reached, nobody waits who could go on, was not trained to the end and is better than all that were.
+func (c *chaos) won() {
+	if c.closed || c.failed > c.cfg.MaxFailed {
+		return
+	}
+	whole := entry{math.Inf(1), len(c.fates) + 1}
+	for i, f := range c.fates {
+		if e := (entry{f.best, i + 1}); f.whole && e.before(whole) < 0 {
+			whole = e
+		}
+	}
+	for i, f := range c.fates {
+		if e := (entry{f.best, i + 1}); f.state == waiting && !worst(f.value) && e.before(whole) < 0 {
+			c.t.Fatalf("trial %d waits with %v at %v of the training; the best that trained to the end is %+v", i+1, f.best, f.share, whole)
+		}
+	}
 }
 
 // rebuilt is a new searcher that has been told all so far.
@@ -133,7 +156,12 @@ func (c *chaos) event() Event {
 		if what == 0 {
 			value = rapid.SampledFrom([]float64{math.NaN(), math.Inf(1), math.Inf(-1)}).Draw(t, "not a number")
 		}
-		f.share = min(f.until, f.share+rapid.Float64Range(0, 0.3).Draw(t, "more"))
+		more := rapid.Float64Range(0, 0.3).Draw(t, "more")
+		f.share = min(f.until, f.share+more)
+		if f.share > f.seen {
+			f.seen, f.value = f.share, c.search.loss(value)
+			f.best = min(f.best, f.value)
+		}
 		return Event{Measured: &Measured{n, f.share, value}}
 	case what == 14:
 		c.failed++
@@ -165,6 +193,7 @@ func (c *chaos) event() Event {
 
 func (c *chaos) end(n int, o Outcome) Event {
 	f := c.fates[n-1]
+	f.whole = f.whole || (o == Completed || o == Reached && f.until >= 1) && !f.stopping
 	if f.state = over; o == Reached && !f.stopping {
 		f.state = waiting
 	}
@@ -208,7 +237,7 @@ func (c *chaos) check(d Decision) {
 		if _, err := c.search.cube.at(d.Create.Point); err != nil {
 			c.t.Fatal(err)
 		}
-		f := &fate{until: d.Create.Until, state: training}
+		f := &fate{until: d.Create.Until, state: training, value: math.Inf(1), best: math.Inf(1)}
 		if from := d.Create.From; from > 0 {
 			f.share = c.fates[from-1].share
 			if c.fates[from-1].state == over || f.share > f.until {

@@ -26,6 +26,7 @@ type trial struct {
 	from     int
 	share    float64 // of its newest measurement
 	loss     float64 // of that: smaller is better, +Inf when it never was or is not a number
+	best     float64 // the smallest it ever had
 	told     int     // levels the sampler was told of: the next it may be told is this
 }
 
@@ -118,6 +119,7 @@ func (s *Searcher) measured(m Measured) []Decision {
 		return nil
 	}
 	t.share, t.loss = m.Share, s.loss(m.Value)
+	t.best = min(t.best, t.loss)
 	if t.stopping {
 		return nil
 	}
@@ -265,7 +267,7 @@ func (s *Searcher) fill() []Decision {
 // create makes a trial, unless the sampler has no more points.
 func (s *Searcher) create(m move) []Decision {
 	n := len(s.trials) + 1
-	t := &trial{n: n, x: m.x, state: training, until: m.until, level: m.level, bracket: m.bracket, loss: math.Inf(1)}
+	t := &trial{n: n, x: m.x, state: training, until: m.until, level: m.level, bracket: m.bracket, loss: math.Inf(1), best: math.Inf(1)}
 	reason := m.reason
 	if t.x == nil {
 		x, why, ok := s.sampler.propose(n)

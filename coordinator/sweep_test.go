@@ -368,6 +368,16 @@ func TestSweepIsSteered(t *testing.T) {
 	// A deadline comes while nobody has slots: nothing was measured, so it fails and says why.
 	_ = s.Close()
 	warm := sweepSpec(&tandemv1.MethodSpec{Name: "random"}, 6)
+	// A warm start that takes nothing is refused with the reason: another space, or a method that does not learn.
+	other := sweepSpec(&tandemv1.MethodSpec{Name: "random"}, 6)
+	other.Search.WarmStart, other.Search.Space = "search", map[string]*tandemv1.Domain{"training.optimizer.lr": {Log: []float64{10, 100}}}
+	_, err = jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: other, DryRun: true}))
+	wantCode(t, err, connect.CodeInvalidArgument, "search.warm_start: none of the")
+	wantCode(t, err, connect.CodeInvalidArgument, "fits this search")
+	grid := sweepSpec(&tandemv1.MethodSpec{Name: "grid"}, 0)
+	grid.Search.WarmStart, grid.Search.Space = "search", map[string]*tandemv1.Domain{"training.optimizer.lr": {Log: []float64{1e-5, 1}, Count: 3}}
+	_, err = jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: grid, DryRun: true}))
+	wantCode(t, err, connect.CodeInvalidArgument, "a grid does not learn")
 	warm.Search.WarmStart, warm.Search.Deadline, warm.Resources = "search", "1s", &tandemv1.ResourceSpec{Pool: "nobody"}
 	res, err = jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: warm}))
 	if err != nil {
@@ -379,8 +389,8 @@ func TestSweepIsSteered(t *testing.T) {
 		t.Errorf("after %s: %v", time.Since(begun), got.GetJob())
 	}
 	row, _ := r.state.View().Sweep(res.Msg.GetJob().GetId())
-	if len(row.GetPrior()) != 5 || row.GetPrior()[0].GetShare() != 1 || len(got.GetSweep().GetPrior()) != 0 {
-		t.Errorf("begins with %v", row.GetPrior())
+	if len(row.GetPrior()) != 5 || row.GetPrior()[0].GetShare() != 1 || len(got.GetSweep().GetPrior()) != 0 || got.GetSweep().GetPriorTaken() != 5 || got.GetSweep().GetPriorMade() != 6 {
+		t.Errorf("takes %d of %d, begins with %v", got.GetSweep().GetPriorTaken(), got.GetSweep().GetPriorMade(), row.GetPrior())
 	}
 	_, err = sweeps.ExtendSweep(t.Context(), connect.NewRequest(&tandemv1.ExtendSweepRequest{Id: res.Msg.GetJob().GetId(), MaxTrials: 9}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "warm_start")

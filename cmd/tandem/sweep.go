@@ -86,6 +86,7 @@ func searchFields(r *tandemv1.GetSweepResponse) fields {
 	return fields{
 		{"Method", methodName(spec.GetSearch().GetMethod())},
 		{"Trials", fmt.Sprintf("%s of %s made, %d at a time at the most", count(s.GetMade()), count(s.GetMaxTrials()), spec.GetSearch().GetMaxConcurrentTrials())},
+		{"Warm start", warmStart(s, spec.GetSearch())},
 		{"States", trialCounts(s.GetTrials())},
 		{"Best", bestOfSweep(r)},
 		{"Slot time", slotTime(s, spec.GetSearch())},
@@ -93,6 +94,14 @@ func searchFields(r *tandemv1.GetSweepResponse) fields {
 		{"Deadline", deadline(s)},
 		{"Search over", s.GetReason()},
 	}
+}
+
+// warmStart is what a sweep has taken over from an earlier one.
+func warmStart(s *tandemv1.Sweep, spec *tandemv1.SearchSpec) string {
+	if spec.GetWarmStart() == "" {
+		return ""
+	}
+	return fmt.Sprintf("takes %s of %s trials of %s", count(s.GetPriorTaken()), count(s.GetPriorMade()), spec.GetWarmStart())
 }
 
 // searchGrids are the point of the best trial, and what trains.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,16 +46,40 @@ func newSweep(v *state.View, spec *tandemv1.JobSpec, now time.Time) (*tandemv1.S
 			job.GetId(), job.GetSpec().GetMetric(), job.GetSpec().GetMode(), spec.GetMetric(), spec.GetMode())}}}
 	}
 	spec.Search.WarmStart = job.GetId()
-	for _, t := range v.TrialsAfter(job.GetId(), 0, 0) {
-		if p := priorOf(spec, t); p != nil && len(s.GetPrior()) < maxPrior {
-			s.Prior = append(s.Prior, p)
-		}
+	prior, made, err := priorOf(v, spec, job)
+	if err != nil {
+		return nil, &SpecError{[]Problem{{path, err.Error()}}}
 	}
+	s.Prior, s.PriorMade = prior, int32(made) //nolint:gosec // at most the trials of a sweep
 	return s, nil
 }
 
-// priorOf is what a trial has found out about its point in the end; nil when it was never measured.
-func priorOf(spec *tandemv1.JobSpec, t *tandemv1.Trial) *tandemv1.PriorTrial {
+// priorOf is what the trials of an earlier sweep tell one with this spec, and how many trials that sweep made. It fails when they tell
+// nothing: who asks for a warm start wants one.
+func priorOf(v *state.View, spec *tandemv1.JobSpec, earlier *tandemv1.Job) (prior []*tandemv1.PriorTrial, made int, err error) {
+	if spec.GetSearch().GetMethod().GetName() == search.Grid {
+		return nil, 0, errors.New("a grid does not learn from an earlier sweep: choose another method, or leave it out")
+	}
+	for _, t := range v.TrialsAfter(earlier.GetId(), 0, 0) {
+		made++
+		if p := measurementOf(spec, t); p != nil {
+			prior = append(prior, p)
+		}
+	}
+	prior, why := sweep.Fitting(spec, prior)
+	switch {
+	case len(prior) > maxPrior:
+		prior = prior[:maxPrior]
+	case len(prior) == 0 && why != nil:
+		return nil, 0, fmt.Errorf("none of the %d trials of sweep %s fits this search: %w", made, earlier.GetId(), why)
+	case len(prior) == 0:
+		return nil, 0, fmt.Errorf("none of the %d trials of sweep %s has a value of %s", made, earlier.GetId(), spec.GetMetric())
+	}
+	return prior, made, nil
+}
+
+// measurementOf is what a trial has found out about its point in the end; nil when it was never measured.
+func measurementOf(spec *tandemv1.JobSpec, t *tandemv1.Trial) *tandemv1.PriorTrial {
 	for _, e := range slices.Backward(t.GetEvaluations()) {
 		value, ok := state.ValueOf(spec, e)
 		if share, known := state.ShareOf(t, e.GetStep()); ok && known {
@@ -88,7 +113,8 @@ func (a sweeps) GetSweep(ctx context.Context, req *connect.Request[tandemv1.GetS
 		return nil, err
 	}
 	s = state.CopySweep(s)
-	s.Prior = nil // it may be long, and is in the trials of the earlier sweep
+	s.PriorTaken = int32(len(s.GetPrior())) //nolint:gosec // at most maxPrior
+	s.Prior = nil                           // it may be long, and is in the trials of the earlier sweep
 	res := &tandemv1.GetSweepResponse{Job: job, Sweep: s, Progress: jobs(a).observe(v, job).GetProgress()}
 	if best, ok := v.Trial(s.GetBestTrialId()); ok {
 		res.Best = best

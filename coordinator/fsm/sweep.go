@@ -15,7 +15,7 @@ func (a *applier) createSweep(c *tandemv1.CreateJob) *tandemv1.Result {
 	a.Put(j)
 	given := state.Clone(c.GetSweep())
 	a.Put(&tandemv1.Sweep{
-		Id: j.GetId(), MaxTrials: given.GetMaxTrials(), Deadline: given.GetDeadline(), Prior: given.GetPrior(), Parameters: given.GetParameters(),
+		Id: j.GetId(), MaxTrials: given.GetMaxTrials(), Deadline: given.GetDeadline(), Prior: given.GetPrior(), PriorMade: given.GetPriorMade(), Parameters: given.GetParameters(),
 	})
 	a.happened(j.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Begun{Begun: &tandemv1.SweepBegun{}}}, nil)
 	a.jobEvent(info, tandemv1.Event_TYPE_JOB_SUBMITTED, j, nil, "by", j.GetSubmittedBy())

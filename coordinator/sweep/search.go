@@ -42,6 +42,16 @@ func Config(spec *tandemv1.JobSpec, prior []*tandemv1.PriorTrial) search.Config 
 	return c
 }
 
+// Fitting are the trials of earlier sweeps that the search of a sweep with a complete spec can begin with, and why not of the first of
+// the others.
+func Fitting(spec *tandemv1.JobSpec, prior []*tandemv1.PriorTrial) (fitting []*tandemv1.PriorTrial, why error) {
+	fit, why := Config(spec, prior).Fits()
+	for _, i := range fit {
+		fitting = append(fitting, prior[i])
+	}
+	return fitting, why
+}
+
 func domain(d *tandemv1.Domain) search.Domain {
 	to := search.Domain{Int: d.GetInt(), Double: d.GetDouble(), Log: d.GetLog(), Count: int(d.GetCount()), Step: d.GetStep()}
 	if d.GetChoice() != nil {

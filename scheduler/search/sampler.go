@@ -64,9 +64,7 @@ func priors(cfg Config, c *cube, milestones []float64) []prior {
 	s := &Searcher{cfg: cfg}
 	var known []prior
 	for _, p := range cfg.Prior {
-		x, err := c.at(p.Point)
-		level := sort.Search(len(milestones), func(i int) bool { return milestones[i] > p.Share+1e-9 }) - 1
-		if err == nil && level >= 0 {
+		if x, level, err := c.place(p, milestones); err == nil {
 			known = append(known, prior{x, level, s.loss(p.Value)})
 		}
 	}
@@ -75,6 +73,34 @@ func priors(cfg Config, c *cube, milestones []float64) []prior {
 		return a.level > b.level || a.level == b.level && a.loss < b.loss
 	})
 	return known
+}
+
+// place is where a search has a prior: its point, and the last milestone that it had got to.
+func (c *cube) place(p Prior, milestones []float64) (x []float64, level int, err error) {
+	if x, err = c.at(p.Point); err != nil {
+		return nil, 0, err
+	}
+	level = sort.Search(len(milestones), func(i int) bool { return milestones[i] > p.Share+1e-9 }) - 1
+	if level < 0 {
+		return nil, 0, fmt.Errorf("point %v was measured at %s, and this search compares at %s first", p.Point, percent(p.Share), percent(milestones[0]))
+	}
+	return x, level, nil
+}
+
+// Fits says which of the priors of a valid config its search can begin with, by their index, and why not of the first of the others.
+func (c Config) Fits() (fit []int, why error) {
+	c = c.Complete()
+	cube, _ := c.Space.compile()
+	milestones := (&Searcher{cfg: c}).levels()
+	for i, p := range c.Prior {
+		_, _, err := cube.place(p, milestones)
+		if err == nil {
+			fit = append(fit, i)
+		} else if why == nil {
+			why = err
+		}
+	}
+	return fit, why
 }
 
 // seen tries the best points of earlier searches first; it is for samplers that do not learn.

@@ -127,7 +127,11 @@ type Sweep struct {
 	// It gave up, for too many trials have failed.
 	Failed bool `protobuf:"varint,17,opt,name=failed,proto3" json:"failed,omitempty"`
 	// Why it finished.
-	Why           *Reason `protobuf:"bytes,18,opt,name=why,proto3" json:"why,omitempty"`
+	Why *Reason `protobuf:"bytes,18,opt,name=why,proto3" json:"why,omitempty"`
+	// How many trials of earlier sweeps it begins with: filled on the way out from prior.
+	PriorTaken int32 `protobuf:"varint,19,opt,name=prior_taken,json=priorTaken,proto3" json:"prior_taken,omitempty"`
+	// Trials that the earlier sweep had made then.
+	PriorMade     int32 `protobuf:"varint,20,opt,name=prior_made,json=priorMade,proto3" json:"prior_made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +290,20 @@ func (x *Sweep) GetWhy() *Reason {
 		return x.Why
 	}
 	return nil
+}
+
+func (x *Sweep) GetPriorTaken() int32 {
+	if x != nil {
+		return x.PriorTaken
+	}
+	return 0
+}
+
+func (x *Sweep) GetPriorMade() int32 {
+	if x != nil {
+		return x.PriorMade
+	}
+	return 0
 }
 
 // PriorTrial is what an earlier sweep found out about a point.
@@ -1741,7 +1759,7 @@ var File_tandem_v1_sweep_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xae\x05\n" +
+	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xee\x05\n" +
 	"\x05Sweep\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tevent_seq\x18\x02 \x01(\x03R\beventSeq\x12\x1f\n" +
@@ -1766,7 +1784,11 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\texhausted\x18\x0f \x01(\bR\texhausted\x12\x12\n" +
 	"\x04made\x18\x10 \x01(\x05R\x04made\x12\x16\n" +
 	"\x06failed\x18\x11 \x01(\bR\x06failed\x12#\n" +
-	"\x03why\x18\x12 \x01(\v2\x11.tandem.v1.ReasonR\x03why\x1a9\n" +
+	"\x03why\x18\x12 \x01(\v2\x11.tandem.v1.ReasonR\x03why\x12\x1f\n" +
+	"\vprior_taken\x18\x13 \x01(\x05R\n" +
+	"priorTaken\x12\x1d\n" +
+	"\n" +
+	"prior_made\x18\x14 \x01(\x05R\tpriorMade\x1a9\n" +
 	"\vTrialsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01B\r\n" +

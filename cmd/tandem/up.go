@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -56,7 +55,7 @@ With --demo everything happens in a temporary folder on free ports: a dataset is
 trained on two workers, published, served and asked, and then everything is stopped and removed.`,
 		Args: cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
-			ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+			ctx, stop := notify(ctx, syscall.SIGHUP)
 			defer stop()
 			if o.workers < 0 || o.workers > 64 {
 				return &usageError{fmt.Errorf("--workers %d: want 0 to 64", o.workers)}

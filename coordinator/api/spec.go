@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -265,12 +266,16 @@ func (c *check) metric(s *tandemv1.JobSpec, data *tandemv1.Dataset) {
 	if data != nil {
 		c.oneOf("metric", s.GetMetric(), allowed...)
 	}
-	mode := "min"
+	mode, better, other := "min", "lower", "accuracy"
 	if s.GetMetric() == "accuracy" {
-		mode = "max"
+		mode, better, other = "max", "higher", "loss"
 	}
 	s.Mode = or(s.GetMode(), mode)
-	c.oneOf("mode", s.GetMode(), "min", "max")
+	if !slices.Contains([]string{"min", "max"}, s.GetMode()) {
+		c.oneOf("mode", s.GetMode(), "min", "max")
+	} else if s.GetMode() != mode { // the worst would be kept as the best
+		c.add("mode", "is %s, but %s is better when it is %s: leave mode out, or did you mean metric: %s?", s.GetMode(), s.GetMetric(), better, other)
+	}
 }
 
 func (c *check) publish(p *tandemv1.PublishSpec) {

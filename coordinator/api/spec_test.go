@@ -196,6 +196,8 @@ func TestBadSpecs(t *testing.T) {
 		"evaluate":      {func(s *tandemv1.JobSpec) { s.Evaluate = &tandemv1.EvaluateSpec{EverySteps: -1} }, "evaluate.every_steps: must be at least 0"},
 		"keep":          {func(s *tandemv1.JobSpec) { s.Checkpoint = &tandemv1.CheckpointSpec{Keep: &tandemv1.KeepSpec{Best: -1}} }, "checkpoint.keep.best: must be at least 1"},
 		"metric":        {func(s *tandemv1.JobSpec) { s.Metric = "mae" }, `metric: "mae" is not known, must be "accuracy" or "loss"`},
+		"mode min":      {func(s *tandemv1.JobSpec) { s.Mode = "min" }, `mode: is min, but accuracy is better when it is higher: leave mode out, or did you mean metric: loss?`},
+		"mode max":      {func(s *tandemv1.JobSpec) { s.Metric, s.Mode = "loss", "max" }, `mode: is max, but loss is better when it is lower: leave mode out, or did you mean metric: accuracy?`},
 		"mode":          {func(s *tandemv1.JobSpec) { s.Mode = "best" }, `mode: "best" is not known, must be "min" or "max"`},
 		"priority":      {func(s *tandemv1.JobSpec) { s.Priority = 1001 }, "priority: must be at most 1000"},
 		"step limit":    {func(s *tandemv1.JobSpec) { s.Limits = &tandemv1.LimitsSpec{Step: "soon"} }, "limits.step: \"soon\" must be a time from 1s to 168h, such as \"30m\""},

@@ -28,7 +28,12 @@ func FromCSV(ctx context.Context, r io.Reader, o Options, sink func(name string,
 		return Manifest{}, t.report(), fmt.Errorf("make data set: %w", err)
 	}
 	d, err := decodeLabels(t.labels, o)
-	if err != nil {
+	switch {
+	case err != nil && t.badRows > int64(o.MaxBadRows): // what the rows that are left look like comes of that
+		return Manifest{}, t.report(), fmt.Errorf("make data set: %w", &BadRowsError{Problems: t.bad, Rows: t.badRows, Allowed: o.MaxBadRows})
+	case err != nil && t.badRows > 0:
+		return Manifest{}, t.report(), fmt.Errorf("make data set: column %s: %w, without the %d bad rows, of which the first is %s", o.Label, err, t.badRows, t.bad[0])
+	case err != nil:
 		return Manifest{}, t.report(), fmt.Errorf("make data set: column %s: %w", o.Label, err)
 	}
 	t.leaveOut(d)

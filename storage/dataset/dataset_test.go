@@ -84,7 +84,10 @@ func TestClearErrors(t *testing.T) {
 		"too long":       {"a,y\n1,0\n2,1\n", func(o *Options) { o.Limits.Bytes = 5 }, []string{"more than the 5 bytes"}},
 		"too many cells": {"a,y\n1,0\n2,1\n", func(o *Options) { o.Limits.Cells = 1 }, []string{"more than the 1 cells"}},
 		"label dropped":  {"a,y\n1,0\n", func(o *Options) { o.Drop = []string{"y"} }, []string{"label and be dropped"}},
-		"no UTF-8":       {"a,y\n1,0\n2,\xff\n", nil, []string{"no UTF-8"}},
+		"bad rows first": {"a,y\n1,gut\n2,s\xfc\xdf\n3,gut\n4,s\xfc\xdf\n", nil, []string{"2 bad rows", "line 3, column y", "no UTF-8"}},
+		"bad rows allowed": {"a,y\n1,gut\n2,s\xfc\xdf\n3,gut\n4,s\xfc\xdf\n", func(o *Options) { o.MaxBadRows = 2 },
+			[]string{"all labels are the same", "without the 2 bad rows, of which the first is line 3, column y: label", "no UTF-8"}},
+		"no UTF-8": {"a,y\n1,0\n2,\xff\n", nil, []string{"no UTF-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options("1/0/0")
@@ -194,6 +197,9 @@ func TestLabels(t *testing.T) {
 		"many integers":   {rows("1", "20", "3", "40"), "", TaskRegression, nil, nil, []float32{1, 20, 3, 40}},
 		"asked to class":  {rows("1", "20", "3", "40"), TaskClassification, TaskClassification, []string{"1", "3", "20", "40"}, []int64{0, 2, 1, 3}, nil},
 		"asked to regres": {rows("1", "0", "1", "0"), TaskRegression, TaskRegression, nil, nil, []float32{1, 0, 1, 0}},
+		"codes":           {rows("007", "1", "01", "007", "1", "01"), "", TaskClassification, []string{"007", "01", "1"}, []int64{0, 2, 1, 0, 2, 1}, nil},
+		"codes, asked":    {rows("01", "1", "1.0"), TaskClassification, TaskClassification, []string{"01", "1", "1.0"}, []int64{0, 1, 2}, nil},
+		"many codes":      {rows("001", "020", "003", "040"), "", TaskRegression, nil, nil, []float32{1, 20, 3, 40}},
 		"mixed as class":  {rows("1", "0", "x", "0"), TaskClassification, TaskClassification, []string{"0", "1", "x"}, []int64{1, 0, 2, 0}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

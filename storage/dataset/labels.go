@@ -24,16 +24,15 @@ const autoMaxClasses = 100
 
 // decodeLabels makes numbers of the label texts. Rows whose label does not fit are in bad,
 // by row index. Left to itself it takes text, and few whole numbers that repeat, for
-// classes, and everything else for a quantity.
+// classes, and everything else for a quantity. Labels with leading zeros, such as 007, are codes: each text is a class of its own.
 func decodeLabels(texts []string, o Options) (*decoded, error) {
 	d := &decoded{task: o.Task, bad: map[int]string{}}
 	if d.task == TaskRegression {
 		d.regress(texts)
 		return d, nil
 	}
-	numeric, whole := 0, 0
+	numeric, whole, codes := 0, 0, slices.ContainsFunc(texts, isCode)
 	wholes := make([]string, len(texts))
-	distinct := map[string]bool{}
 	for i, s := range texts {
 		if _, kind := number(s); kind != kindText {
 			numeric++
@@ -42,10 +41,13 @@ func decodeLabels(texts []string, o Options) (*decoded, error) {
 		if wholes[i], ok = wholeNumber(s); ok {
 			whole++
 		}
-		distinct[wholes[i]] = true
 	}
-	if whole == numeric && (whole == len(texts) || d.task == TaskAuto) {
+	if whole == numeric && (whole == len(texts) || d.task == TaskAuto) && !codes {
 		texts = wholes // 1, 1.0 and +1 are one class
+	}
+	distinct := map[string]bool{}
+	for _, s := range texts {
+		distinct[s] = true
 	}
 	if d.task == TaskAuto {
 		switch {
@@ -56,6 +58,9 @@ func decodeLabels(texts []string, o Options) (*decoded, error) {
 			}
 		case whole == numeric && len(distinct) <= autoMaxClasses && 2*len(distinct) <= len(texts):
 			d.task, d.reason = TaskClassification, fmt.Sprintf("the labels are %d different whole numbers", len(distinct))
+			if codes {
+				d.reason = fmt.Sprintf("the labels are %d different codes: some whole numbers begin with 0", len(distinct))
+			}
 			for i, s := range texts {
 				if _, ok := wholeNumber(s); !ok {
 					d.bad[i] = fmt.Sprintf("bad label %.40q: nearly all others are whole numbers (with --task classification any text is a class)", s)

@@ -231,6 +231,12 @@ func (a *app) reportDataset(m dataset.Manifest, r dataset.Report) {
 	if r.FilledCells > 0 {
 		a.say("  %s missing values became the mean of their column.", count(r.FilledCells))
 	}
+	for _, c := range r.Columns {
+		if c.Merged > 0 && (c.Role != "label" || m.Task == dataset.TaskRegression) && c.Role != "dropped" {
+			a.say("  column %s: different values became equal as 32-bit numbers, such as %s and %s; subtract what all have in common, or leave the column out with --drop %s.",
+				c.Name, c.MergedExample[0], c.MergedExample[1], c.Name)
+		}
+	}
 	if r.Duplicates > 0 {
 		a.say("  %s rows are equal to an earlier one; %s of validation and test to a training row.", count(r.Duplicates), count(r.Leaked))
 	}

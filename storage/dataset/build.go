@@ -57,7 +57,11 @@ func (t *rows) report() Report {
 	}
 	r := Report{Rows: t.read, Bad: t.bad, BadRows: t.badRows, Dropped: t.dropped, DroppedRows: t.nDropped}
 	for i, h := range t.header {
-		r.Columns = append(r.Columns, Column{Name: h, Role: t.role[i], Type: t.kinds[i].name(), Missing: t.kinds[i].missing})
+		c := Column{Name: h, Role: t.role[i], Type: t.kinds[i].name(), Missing: t.kinds[i].missing}
+		if m := t.kinds[i].merged; m.matters() {
+			c.Merged, c.MergedExample = int64(m.count), m.example
+		}
+		r.Columns = append(r.Columns, c)
 	}
 	seen := make(map[[16]byte]bool, len(t.sums))
 	for _, s := range t.sums {

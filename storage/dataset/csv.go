@@ -38,6 +38,7 @@ type rows struct {
 type kinds struct {
 	ints, floats, texts, missing int64
 	example                      Problem // the first text
+	merged                       merged
 }
 
 // count reads a cell and counts what it holds.
@@ -46,7 +47,11 @@ func (k *kinds) count(cell string) (float32, cellKind) {
 	switch kind {
 	case kindInt:
 		k.ints++
-	case kindFloat, kindRange:
+		k.merged.add(cell, v)
+	case kindFloat:
+		k.floats++
+		k.merged.add(cell, v)
+	case kindRange:
 		k.floats++
 	case kindText:
 		k.texts++

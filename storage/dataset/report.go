@@ -43,6 +43,10 @@ type Column struct {
 	Role    string // feature, label or dropped
 	Type    string // int, float, text, mixed or empty
 	Missing int64  // cells without a value
+	// Merged is how many of the first different values became equal to another one, since they have more digits than a 32-bit number
+	// holds; 0 when that is chance. MergedExample are two of them.
+	Merged        int64
+	MergedExample [2]string
 }
 
 // Class is one class and its rows in each split, indexed like Ratio.

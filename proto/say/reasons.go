@@ -151,7 +151,7 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 			cli:  `see why with: tandem sweep trials {{.job}}`,
 		},
 		tandemv1.Reason_CODE_SWEEP_FOUND: {
-			text: `{{with .cause}}{{sentence .}} {{end}}Trial {{.best}} is the best of {{.made}}, with {{.metric}} {{figure .value}}`,
+			text: `{{with .cause}}{{sentence .}} {{end}}Trial {{.best}} is the best of {{.made}}, with {{.metric}} {{figure .value}}{{with .percent}}, after {{.}} % of its training{{end}}`,
 		},
 		tandemv1.Reason_CODE_SWEEP_GAVE_UP: {
 			text: `{{.cause}}`,

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"slices"
@@ -20,7 +21,23 @@ func (l *raftLog) Log(level hclog.Level, msg string, args ...any) {
 	if level < l.GetLevel() {
 		return
 	}
-	l.to.WithLevel(zerologLevel(level)).Str("part", "raft").Fields(slices.Concat(l.args, args)).Msg(msg)
+	l.to.WithLevel(zerologLevel(level)).Str("part", "raft").Fields(plain(slices.Concat(l.args, args))).Msg(msg)
+}
+
+// plain writes out what Raft leaves to its own logger: formats, and values that know how to write themselves.
+func plain(args []any) []any {
+	for i, a := range args {
+		switch a := a.(type) {
+		case hclog.Format:
+			if format, ok := a[0].(string); ok {
+				args[i] = fmt.Sprintf(format, a[1:]...)
+			}
+		case error: // zerolog does that
+		case fmt.Stringer:
+			args[i] = fmt.Sprint(a) // which copes with nil
+		}
+	}
+	return args
 }
 
 func zerologLevel(level hclog.Level) zerolog.Level {

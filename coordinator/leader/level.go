@@ -28,7 +28,7 @@ func Level(s *state.State, p Proposer, peers func() []consensus.Peer, log zerolo
 			if err != nil {
 				return time.Time{}, err
 			}
-			log.Info().Int32("level", next).Msg("feature level of the cluster raised")
+			log.Info().Int32("feature_level", next).Msg("feature level of the cluster raised")
 			return now.Add(levelTick), settle(ctx, s, res)
 		})
 	}}

@@ -47,15 +47,13 @@ func (c *Coordinator) takeKeys(v *state.View, now time.Time) error {
 	}
 	keys := pki.Own(creds)
 	cluster, _ := v.Cluster()
-	if active := state.ActiveAuthority(cluster); active != nil {
+	if state.ActiveAuthority(cluster) != nil {
 		if keys, err = pki.KeysOf(cluster, c.seal); err != nil {
 			return err
 		}
-		if identity.CAHash(active.GetCertificate()) != identity.CAHash(ca.Certificate.Raw) {
-			if ca, err = pki.OpenAuthority(active, c.seal); err != nil {
-				return err
-			}
-		}
+	}
+	if ca, err = pki.Signer(cluster, ca, c.seal); err != nil {
+		return err
 	}
 	certificate, err := ca.Renewed(creds.Identity, leaf, c.cfg.hosts(c.port.address), now)
 	if err != nil {
@@ -71,6 +69,10 @@ func (c *Coordinator) takeKeys(v *state.View, now time.Time) error {
 	if next.Same(creds) && ca == c.ca.Load() {
 		return nil
 	}
+	// Once the credentials are the new ones, nothing of this is done again.
+	if err := c.gossip.SetKeys(next.GossipKeys()); err != nil {
+		return err
+	}
 	if err := c.creds.Replace(&next); err != nil {
 		return err
 	}
@@ -79,7 +81,7 @@ func (c *Coordinator) takeKeys(v *state.View, now time.Time) error {
 	}
 	c.ca.Store(ca)
 	c.log.Info().Int64("version", keys.GetVersion()).Bool("certificate", certificate != nil).Msg("keys of the cluster taken")
-	return c.gossip.SetKeys(next.GossipKeys())
+	return nil
 }
 
 // reportKeys tells the cluster which keys this coordinator holds, if it does not know; true when it knows.

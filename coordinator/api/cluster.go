@@ -105,15 +105,23 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 		return nil, err
 	}
 	who := identity.Identity{Cluster: a.deps.Self.Identity.Cluster, Role: token.Role, Node: node}
-	cert, err := a.deps.CA().Sign(who, key, m.GetHosts(), now)
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := a.signer(v)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := ca.Sign(who, key, m.GetHosts(), now)
 	if err != nil {
 		return nil, err
 	}
 	res := &tandemv1.JoinClusterResponse{
-		NodeId: node, ClusterId: who.Cluster, Certificate: cert, CaCertificate: a.deps.CA().Certificate.Raw,
+		NodeId: node, ClusterId: who.Cluster, Certificate: cert, CaCertificate: ca.Certificate.Raw,
 		Coordinators: a.coordinators(),
 	}
-	if res.Keys, err = a.keys(a.deps.State.View()); err != nil {
+	if res.Keys, err = a.keys(v); err != nil {
 		return nil, err
 	}
 	res.GossipKey = res.GetKeys().GetGossipKeys()[0]
@@ -123,7 +131,7 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 		}
 	}
 	if token.Role == identity.RoleCoordinator {
-		if res.CaKey, err = a.deps.CA().KeyDER(); err != nil {
+		if res.CaKey, err = ca.KeyDER(); err != nil {
 			return nil, err
 		}
 		res.SealKey = a.deps.Seal.Key()

@@ -37,6 +37,8 @@ const adminSecret = "tdm_fuzz"
 type world struct {
 	ca    *pki.CA
 	self  *identity.Credentials
+	node  *identity.Credentials // of the worker
+	seal  *pki.Seal
 	chain map[identity.Role][]*x509.Certificate
 	calls []protoreflect.MethodDescriptor
 }
@@ -49,7 +51,11 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{ca: ca, chain: map[identity.Role][]*x509.Certificate{}}
+	seal, err := pki.NewSeal(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{ca: ca, seal: seal, chain: map[identity.Role][]*x509.Certificate{}}
 	for role, id := range map[identity.Role]string{identity.RoleCoordinator: "coordinator-0", identity.RoleWorker: workerID} {
 		creds, err := ca.Issue(identity.Identity{Cluster: "cluster-1", Role: role, Node: id}, nil, make([]byte, 32), time.Now())
 		if err != nil {
@@ -62,6 +68,8 @@ func newWorld(t testing.TB) *world {
 		w.chain[role] = []*x509.Certificate{leaf, ca.Certificate}
 		if role == identity.RoleCoordinator {
 			w.self = creds
+		} else {
+			w.node = creds
 		}
 	}
 	for _, s := range schema.Services() {
@@ -130,49 +138,58 @@ func (e *ends) note(_ int, err error) {
 	e.all = append(e.all, err)
 }
 
+func propose(t *testing.T, c *coordtest.Cluster, cmd *tandemv1.Command) {
+	t.Helper()
+	if _, err := c.Node(c.Leader()).Propose(context.Background(), cmd); err != nil {
+		t.Errorf("the coordinators do not go on: %v", err)
+	}
+}
+
+// serve founds the cluster and serves what its leader does.
+func (w *world) serve(t *testing.T, c *coordtest.Cluster) http.Handler {
+	t.Helper()
+	propose(t, c, &tandemv1.Command{Command: &tandemv1.Command_CreateCluster{CreateCluster: &tandemv1.CreateCluster{Cluster: &tandemv1.Cluster{Id: "cluster-1"}}}})
+	propose(t, c, &tandemv1.Command{Command: &tandemv1.Command_PutToken{PutToken: &tandemv1.PutToken{Token: &tandemv1.Token{
+		Id: "token-1", Name: "admin", Role: "admin", Sha256: identity.HashToken(adminSecret),
+	}}}})
+	propose(t, c, &tandemv1.Command{Command: &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: &tandemv1.Node{
+		Id: workerID, Name: "w", Pool: "default", Incarnation: 1, Slots: []*tandemv1.Slot{{Id: "cpu0"}},
+	}}}})
+	c.WaitApplied()
+	at := c.Leader()
+	store := memstore.New(memstore.Config{})
+	a, err := api.New(api.DefaultConfig(), api.Deps{
+		Consensus: c.Node(at), Voters: c.Node(at), State: c.State(at), Board: api.NewBoard(), Clocks: api.NewClocks(),
+		Store:   func() (storage.Store, error) { return store, nil },
+		Members: func() []gossip.Member { return nil }, CA: func() *pki.CA { return w.ca }, Seal: w.seal,
+		Self: identity.NewLive(t.TempDir(), w.self), Log: zerolog.Nop(), Audit: unwritten{},
+		Peer: func(address string) tandemv1connect.ClusterServiceClient {
+			return tandemv1connect.NewClusterServiceClient(&http.Client{Transport: unreachable{}}, "https://"+address)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := a.Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 // call sends one request to three living coordinators. None may end, and all must agree and go on afterwards.
 func (w *world) call(t *testing.T, m protoreflect.MethodDescriptor, asJSON bool, body []byte) (status int) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := &ends{}
 		c := coordtest.New(t, 3, coordtest.WithFatal(ended.note))
 		defer c.Stop()
-		propose := func(cmd *tandemv1.Command) {
-			t.Helper()
-			if _, err := c.Node(c.Leader()).Propose(context.Background(), cmd); err != nil {
-				t.Errorf("the coordinators do not go on: %v", err)
-			}
-		}
-		propose(&tandemv1.Command{Command: &tandemv1.Command_CreateCluster{CreateCluster: &tandemv1.CreateCluster{Cluster: &tandemv1.Cluster{Id: "cluster-1"}}}})
-		propose(&tandemv1.Command{Command: &tandemv1.Command_PutToken{PutToken: &tandemv1.PutToken{Token: &tandemv1.Token{
-			Id: "token-1", Name: "admin", Role: "admin", Sha256: identity.HashToken(adminSecret),
-		}}}})
-		propose(&tandemv1.Command{Command: &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: &tandemv1.Node{
-			Id: workerID, Name: "w", Pool: "default", Incarnation: 1, Slots: []*tandemv1.Slot{{Id: "cpu0"}},
-		}}}})
-		c.WaitApplied()
-		at := c.Leader()
-		store := memstore.New(memstore.Config{})
-		a, err := api.New(api.DefaultConfig(), api.Deps{
-			Consensus: c.Node(at), Voters: c.Node(at), State: c.State(at), Board: api.NewBoard(),
-			Store:   func() (storage.Store, error) { return store, nil },
-			Members: func() []gossip.Member { return nil }, CA: func() *pki.CA { return w.ca }, Self: identity.NewLive(t.TempDir(), w.self), Log: zerolog.Nop(), Audit: unwritten{},
-			Peer: func(address string) tandemv1connect.ClusterServiceClient {
-				return tandemv1connect.NewClusterServiceClient(&http.Client{Transport: unreachable{}}, "https://"+address)
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := a.Handler()
-		if err != nil {
-			t.Fatal(err)
-		}
+		h := w.serve(t, c)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		answer := httptest.NewRecorder()
 		h.ServeHTTP(answer, w.request(ctx, m, asJSON, body))
 		status = answer.Code
-		propose(&tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: &tandemv1.Expire{}}})
+		propose(t, c, &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: &tandemv1.Expire{}}})
 		c.WaitApplied()
 		var first []byte
 		for i := range c.Len() {

@@ -26,6 +26,13 @@ func (a *API) keys(v *state.View) (*tandemv1.Keys, error) {
 	return pki.KeysOf(cluster, a.deps.Seal)
 }
 
+// signer is the CA that signs according to the state. That of this coordinator may be the one before it for a moment: it follows the
+// state. What it signed then would be the certificate that the node has already, with keys of the new version: nothing to renew.
+func (a *API) signer(v *state.View) (*pki.CA, error) {
+	cluster, _ := v.Cluster()
+	return pki.Signer(cluster, a.deps.CA(), a.deps.Seal)
+}
+
 func keysVersion(v *state.View) int64 {
 	cluster, _ := v.Cluster()
 	return cluster.GetKeysVersion()
@@ -60,8 +67,12 @@ func (a agents) Renew(ctx context.Context, req *connect.Request[tandemv1.RenewRe
 	if res.Keys, err = a.keys(v); err != nil {
 		return nil, err
 	}
+	ca, err := a.signer(v)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
-	if res.Certificate, err = a.deps.CA().Renewed(who, leaf, nil, now); err != nil {
+	if res.Certificate, err = ca.Renewed(who, leaf, nil, now); err != nil {
 		return nil, err
 	}
 	if res.Certificate != nil {

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/x509"
 	"fmt"
@@ -59,6 +60,15 @@ func OpenAuthority(a *tandemv1.Authority, seal *Seal) (*CA, error) {
 		return nil, err
 	}
 	return From(cert, key)
+}
+
+// Signer is the CA that signs according to a cluster. It is own, the one of a coordinator, until the cluster has noted another.
+func Signer(c *tandemv1.Cluster, own *CA, seal *Seal) (*CA, error) {
+	active := activeFirst(c.GetAuthorities())
+	if len(active) == 0 || bytes.Equal(active[0].GetCertificate(), own.Certificate.Raw) {
+		return own, nil
+	}
+	return OpenAuthority(active[0], seal)
 }
 
 // Adopted are the first keys of a cluster: those that its founder made.

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -19,9 +21,10 @@ import (
 const (
 	// renewPause is the time between two questions when no session says that the keys have changed.
 	renewPause = time.Hour
-	// renewAgain is the time before what failed is tried again.
-	renewAgain = 30 * time.Second
-	renewTime  = 8 * time.Second // for one call
+	// renewAgain is the time before what failed is tried again; it doubles each time, up to renewLongest.
+	renewAgain   = time.Second
+	renewLongest = time.Minute
+	renewTime    = 8 * time.Second // for one call
 )
 
 // renewer keeps the node's certificate, the CAs it trusts and the keys of gossip as the cluster wants them. It asks when it begins, when a
@@ -53,6 +56,7 @@ func (r *renewer) heard(version int64) {
 }
 
 func (r *renewer) run(ctx context.Context) error {
+	wait := renewAgain
 	for {
 		pause := renewPause
 		switch again, err := r.renew(ctx); {
@@ -61,9 +65,11 @@ func (r *renewer) run(ctx context.Context) error {
 		case connect.CodeOf(err) == connect.CodeUnimplemented: // a coordinator of the release before
 		case err != nil:
 			r.log.Warn().Err(err).Msg("certificate and keys could not be brought up to date; trying again")
-			pause = renewAgain
+			pause, wait = wait, min(2*wait, renewLongest)
 		case again:
 			continue
+		default:
+			wait = renewAgain
 		}
 		select {
 		case <-ctx.Done():
@@ -102,16 +108,20 @@ func (r *renewer) renew(ctx context.Context) (again bool, err error) {
 		return false, fmt.Errorf("the certificate that was signed names %v, not %v", own, creds.Identity)
 	}
 	if !next.Same(creds) {
-		if err := r.creds.Replace(&next); err != nil {
+		// Once the credentials are the new ones, nothing of this is done again.
+		if err := r.gossip.SetKeys(next.GossipKeys()); err != nil {
 			return false, err
 		}
-		if err := r.gossip.SetKeys(next.GossipKeys()); err != nil {
+		if err := r.creds.Replace(&next); err != nil {
 			return false, err
 		}
 		r.log.Info().Int64("version", res.GetKeys().GetVersion()).Time("until", leaf.NotAfter).Msg("certificate and keys taken")
 	}
 	again = r.held != res.GetKeys().GetVersion() || len(res.GetCertificate()) > 0
 	r.held = res.GetKeys().GetVersion()
+	if !bytes.Equal(next.CA.Raw, res.GetKeys().GetAuthorities()[0]) { // a coordinator of the release before, which was slow
+		return false, errors.New("the node's certificate is of a CA that is being given up, and no other came")
+	}
 	return again, nil
 }
 

@@ -31,9 +31,6 @@ func do(t *testing.T, c *http.Client, method, url, body string) (int, string) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if strings.Contains(url, "/tandem.v1.") {
-		req.Header.Set("Connect-Protocol-Version", "1") // or it would be taken for REST
-	}
 	res, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)

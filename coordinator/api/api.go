@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -185,7 +187,21 @@ func (a *API) Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve the API: %w", err)
 	}
-	return a.admit(t, a.callOf), nil
+	return a.admit(versioned(t), a.callOf), nil
+}
+
+// versioned lets calls of the Connect protocol pass that do not say its version, as curl's: the protocol does not ask for it, but the
+// transcoder tells them by it.
+func versioned(next http.Handler) http.Handler {
+	const version = "Connect-Protocol-Version"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what is not one is none of these
+		message := kind == "application/json" || kind == "application/proto"
+		if r.Method == http.MethodPost && message && r.Header.Get(version) == "" && strings.HasPrefix(r.URL.Path, procedurePrefix) {
+			r.Header.Set(version, "1")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // recovered answers a request whose handler panicked; the others go on.

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -22,19 +23,25 @@ func TestTokensEnd(t *testing.T) {
 	for name, tc := range map[string]struct {
 		req  *tandemv1.CreateTokenRequest
 		want time.Duration // 0: it does not end
+		says string        // why it is refused
 	}{
-		"default":      {&tandemv1.CreateTokenRequest{Role: "admin"}, 90 * day},
-		"ttl":          {&tandemv1.CreateTokenRequest{Role: "user", TtlSeconds: 7200}, 2 * time.Hour},
-		"no-expiry":    {&tandemv1.CreateTokenRequest{Role: "viewer", TtlSeconds: -1}, 0},
-		"join":         {&tandemv1.CreateTokenRequest{Role: "worker", Join: true}, time.Hour},
-		"join-ttl":     {&tandemv1.CreateTokenRequest{Role: "worker", Join: true, TtlSeconds: 60}, time.Minute},
-		"join-forever": {&tandemv1.CreateTokenRequest{Role: "worker", Join: true, TtlSeconds: -1}, -1},
+		"default":      {&tandemv1.CreateTokenRequest{Role: "admin"}, 90 * day, ""},
+		"ttl":          {&tandemv1.CreateTokenRequest{Role: "user", TtlSeconds: 7200}, 2 * time.Hour, ""},
+		"no-expiry":    {&tandemv1.CreateTokenRequest{Role: "viewer", TtlSeconds: -1}, 0, ""},
+		"join":         {&tandemv1.CreateTokenRequest{Role: "worker", Join: true}, time.Hour, ""},
+		"join-ttl":     {&tandemv1.CreateTokenRequest{Role: "worker", Join: true, TtlSeconds: 60}, time.Minute, ""},
+		"join-forever": {&tandemv1.CreateTokenRequest{Role: "worker", Join: true, TtlSeconds: -1}, 0, "a token that lets nodes join is good for 1 to 2592000 seconds (30 days)"},
+		"join-month":   {&tandemv1.CreateTokenRequest{Role: "worker", Join: true, TtlSeconds: 2592000}, 30 * day, ""},
+		"join-longer":  {&tandemv1.CreateTokenRequest{Role: "worker", Join: true, TtlSeconds: 2592001}, 0, "a token that lets nodes join is good for 1 to 2592000 seconds (30 days)"},
+		"longest":      {&tandemv1.CreateTokenRequest{Role: "user", TtlSeconds: math.MaxInt32}, math.MaxInt32 * time.Second, ""},
+		"longer":       {&tandemv1.CreateTokenRequest{Role: "user", TtlSeconds: math.MaxInt32 + 1}, 0, "a token of a client is good for 1 to 2147483647 seconds (24855 days)"},
+		"negative":     {&tandemv1.CreateTokenRequest{Role: "user", TtlSeconds: -2}, 0, "a token of a client is good for 1 to"},
 	} {
 		tc.req.Name = name
 		before := time.Now()
 		res, err := api.CreateToken(t.Context(), connect.NewRequest(tc.req))
-		if tc.want < 0 {
-			wantCode(t, err, connect.CodeInvalidArgument, "ttl_seconds")
+		if tc.says != "" {
+			wantCode(t, err, connect.CodeInvalidArgument, "ttl_seconds: "+tc.says)
 			continue
 		}
 		if err != nil {

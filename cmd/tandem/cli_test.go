@@ -320,6 +320,18 @@ func TestLifeOfTokens(t *testing.T) {
 	for _, args := range []string{"--no-expiry --ttl 24h", "--join --no-expiry"} {
 		u.want(u.run(append([]string{"token", "create", "bot"}, strings.Fields(args)...)...), exitUsage, "--no-expiry is for tokens of clients")
 	}
+	// What is cut to seconds must not become 0 or -1, which are the default and no end at all.
+	asked := len(f.tokens)
+	for args, says := range map[string]string{
+		"--ttl 400ms": "1s or more", "--ttl 1ns": "1s or more", "--ttl 0s": "1s or more", "--ttl -1s": "1s or more", "--ttl 1500ms": "whole seconds",
+		"--join --ttl 400ms": "1s or more", "--join --uses -1": "--uses -1: must be 1 or more", "--uses -1": "--uses -1: must be 1 or more",
+		"--no-expiry --ttl 0s": "without --ttl",
+	} {
+		u.want(u.run(append([]string{"token", "create", "bot"}, strings.Fields(args)...)...), exitUsage, says)
+	}
+	if len(f.tokens) != asked {
+		t.Errorf("tokens were asked for: %v", f.tokens[asked:])
+	}
 }
 
 // TestEndedToken: a token whose time is over is not taken for one of another cluster.

@@ -20,73 +20,91 @@ func (a *app) tokenCommand() *cobra.Command {
 		a.tokenCreateCommand(), a.tokenListCommand(), a.tokenRevokeCommand())
 }
 
+// tokenOptions are those of "tandem token create".
+type tokenOptions struct {
+	role          string
+	join, forever bool
+	ttl           time.Duration
+	uses          int32
+}
+
 func (a *app) tokenCreateCommand() *cobra.Command {
-	var role string
-	var join bool
-	var ttl time.Duration
-	var uses int32
-	var forever bool
+	var o tokenOptions
 	cmd := &cobra.Command{
 		Use:   "create [NAME]",
 		Short: "Make a token; its secret is shown this once",
 		Long: `Make a token. Its secret goes to standard output and is shown this once.
 
 For a client (--role admin, user or viewer) it ends after 90 days unless --ttl or --no-expiry is given; for a node that joins (--join --role
-worker or coordinator) it ends after an hour and lets one node of that role in until then, or as many as --uses says.`,
+worker or coordinator) it ends after an hour (at most 30 days: --ttl 720h) and lets one node of that role in until then, or as many as --uses
+says.`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			if role == "" {
-				role = map[bool]string{false: "user", true: "worker"}[join]
-			}
-			req := &tandemv1.CreateTokenRequest{Role: role, Join: join, TtlSeconds: int64(ttl.Seconds())}
-			if forever {
-				req.TtlSeconds = -1
-			}
-			switch {
-			case forever && (join || ttl != 0):
-				return &usageError{errors.New("--no-expiry is for tokens of clients, without --ttl")}
-			case join && uses == 0:
-				req.Uses = -1
-			case join:
-				req.Uses = uses
-			case uses != 1:
-				return &usageError{errors.New("--uses is for tokens that let nodes join: add --join")}
-			}
-			if len(args) > 0 {
-				req.Name = args[0]
-			} else {
-				id := newRequestID()
-				req.Name = role + "-" + id[len(id)-6:]
-			}
-			if err := roleFits(role, join); err != nil {
-				return err
-			}
-			res, err := c.Tokens.CreateToken(ctx, connect.NewRequest(req))
-			if err != nil {
-				return err
-			}
-			t := res.Msg.GetToken()
-			if err := a.show(res.Msg, text(res.Msg.GetSecret())); err != nil {
-				return err
-			}
-			until := "never ends"
-			if t.GetExpiresAt() != nil {
-				until = "ends in " + duration(time.Until(t.GetExpiresAt().AsTime()))
-			}
-			a.say("Token %s (%s) %s. It is not shown again; revoke it with `tandem token revoke %s`.", t.GetName(), t.GetRole(), until, t.GetName())
-			if join {
-				a.say("It is good for %s.", joins(t.GetUses()))
-				a.say("On the machine: tandem %s --data-dir FOLDER --join %s --token-file FILE_WITH_THE_TOKEN", role, strings.Join(c.Context.Endpoints, ","))
-			}
-			return nil
-		}),
 	}
-	cmd.Flags().StringVar(&role, "role", "", "admin, user (the default) or viewer; with --join worker (the default) or coordinator")
-	cmd.Flags().BoolVar(&join, "join", false, "the token lets a node join")
-	cmd.Flags().Int32Var(&uses, "uses", 1, "with --join: how many nodes may join with it; 0: any number")
-	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it is good, such as 24h; by default 2160h (90 days), with --join 1h")
-	cmd.Flags().BoolVar(&forever, "no-expiry", false, "it never ends; revoke it when it is not needed any more")
+	f := cmd.Flags()
+	f.StringVar(&o.role, "role", "", "admin, user (the default) or viewer; with --join worker (the default) or coordinator")
+	f.BoolVar(&o.join, "join", false, "the token lets a node join")
+	f.Int32Var(&o.uses, "uses", 1, "with --join: how many nodes may join with it; 0: any number")
+	f.DurationVar(&o.ttl, "ttl", 0, "how long it is good, such as 24h; by default 2160h (90 days), with --join 1h and at most 720h (30 days)")
+	f.BoolVar(&o.forever, "no-expiry", false, "it never ends; revoke it when it is not needed any more")
+	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
+		req, err := o.request(f.Changed("ttl"))
+		if err != nil {
+			return &usageError{err}
+		}
+		if len(args) > 0 {
+			req.Name = args[0]
+		} else {
+			id := newRequestID()
+			req.Name = req.GetRole() + "-" + id[len(id)-6:]
+		}
+		res, err := c.Tokens.CreateToken(ctx, connect.NewRequest(req))
+		if err != nil {
+			return err
+		}
+		t := res.Msg.GetToken()
+		if err := a.show(res.Msg, text(res.Msg.GetSecret())); err != nil {
+			return err
+		}
+		until := "never ends"
+		if t.GetExpiresAt() != nil {
+			until = "ends in " + duration(time.Until(t.GetExpiresAt().AsTime()))
+		}
+		a.say("Token %s (%s) %s. It is not shown again; revoke it with `tandem token revoke %s`.", t.GetName(), t.GetRole(), until, t.GetName())
+		if o.join {
+			a.say("It is good for %s.", joins(t.GetUses()))
+			a.say("On the machine: tandem %s --data-dir FOLDER --join %s --token-file FILE_WITH_THE_TOKEN", t.GetRole(), strings.Join(c.Context.Endpoints, ","))
+		}
+		return nil
+	})
 	return cmd
+}
+
+// request is what is asked of the cluster; limited says that a ttl was given. In a request 0 stands for the default life, and -1 for none, so
+// that no ttl may become one of these.
+func (o tokenOptions) request(limited bool) (*tandemv1.CreateTokenRequest, error) {
+	if o.role == "" {
+		o.role = map[bool]string{false: "user", true: "worker"}[o.join]
+	}
+	req := &tandemv1.CreateTokenRequest{Role: o.role, Join: o.join, TtlSeconds: int64(o.ttl / time.Second)}
+	switch {
+	case o.forever && (o.join || limited):
+		return nil, errors.New("--no-expiry is for tokens of clients, without --ttl")
+	case o.forever:
+		req.TtlSeconds = -1
+	case limited && (o.ttl < time.Second || o.ttl%time.Second != 0):
+		return nil, fmt.Errorf("--ttl %v: must be 1s or more, in whole seconds; leave it out for the default", o.ttl)
+	}
+	switch {
+	case o.uses < 0:
+		return nil, fmt.Errorf("--uses %d: must be 1 or more, or 0 for any number of nodes", o.uses)
+	case o.join && o.uses == 0:
+		req.Uses = -1
+	case o.join:
+		req.Uses = o.uses
+	case o.uses != 1:
+		return nil, errors.New("--uses is for tokens that let nodes join: add --join")
+	}
+	return req, roleFits(o.role, o.join)
 }
 
 // joins is how often a join token is good for people.
@@ -110,12 +128,12 @@ func roleFits(role string, join bool) error {
 		if join {
 			return nil
 		}
-		return &usageError{fmt.Errorf("role %s is for nodes: add --join", role)}
+		return fmt.Errorf("role %s is for nodes: add --join", role)
 	}
 	if join {
-		return &usageError{fmt.Errorf("role %q cannot join: use worker or coordinator", role)}
+		return fmt.Errorf("role %q cannot join: use worker or coordinator", role)
 	}
-	return &usageError{fmt.Errorf("unknown role %q: use admin, user or viewer", role)}
+	return fmt.Errorf("unknown role %q: use admin, user or viewer", role)
 }
 
 func (a *app) tokenListCommand() *cobra.Command {

@@ -124,7 +124,7 @@ func deadlineOf(s *tandemv1.JobSpec) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < time.Second || d > maxDeadline {
-		return 0, fmt.Errorf("%q is not a time of at least a second, such as \"2h30m\"", text)
+		return 0, fmt.Errorf("%.40q must be a time from 1s to %dh, such as \"2h30m\"", text, int(maxDeadline.Hours()))
 	}
 	return d, nil
 }

@@ -99,7 +99,9 @@ func TestSweepProblems(t *testing.T) {
 		"many at once": {func(s *tandemv1.JobSpec) { s.Search.MaxConcurrentTrials = 1001 }, "search.max_concurrent_trials: must be at most 1000"},
 		"no space":     {func(s *tandemv1.JobSpec) { s.Search.Space = nil }, "search.space: is empty: name at least one hyper-parameter to search"},
 		"hours":        {func(s *tandemv1.JobSpec) { s.Search.GpuHours = -1 }, "search.gpu_hours: must be from 0 to 1e+09"},
-		"deadline":     {func(s *tandemv1.JobSpec) { s.Search.Deadline = "tomorrow" }, `search.deadline: "tomorrow" is not a time of at least a second, such as "2h30m"`},
+		"deadline":     {func(s *tandemv1.JobSpec) { s.Search.Deadline = "tomorrow" }, `search.deadline: "tomorrow" must be a time from 1s to 87600h, such as "2h30m"`},
+		"long":         {func(s *tandemv1.JobSpec) { s.Search.Deadline = "90000h" }, `search.deadline: "90000h" must be a time from 1s to 87600h`},
+		"short":        {func(s *tandemv1.JobSpec) { s.Search.Deadline = "400ms" }, `search.deadline: "400ms" must be a time from 1s to 87600h`},
 		"method":       {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "luck"} }, `search.method.name: "luck" is none of random, grid, sobol, tpe, cmaes, asha, hyperband, bohb, pbt`},
 		"population": {func(s *tandemv1.JobSpec) { s.Search.Method = &tandemv1.MethodSpec{Name: "pbt"} }, "search.space.model.mlp.hidden: cannot be searched by pbt, whose trials go on from each other's checkpoints: those fit one model, one batch and one optimizer; " +
 			"search.space.training.batch: cannot"},

@@ -18,10 +18,13 @@ import (
 
 type tokens struct{ *API }
 
-// How long tokens are good unless their maker says otherwise.
+// How long tokens are good unless their maker says otherwise, and at most.
 const (
-	joinLife   = time.Hour
-	clientLife = 90 * 24 * time.Hour
+	day           = 24 * time.Hour
+	joinLife      = time.Hour
+	maxJoinLife   = 30 * day // it is for machines that are about to join
+	clientLife    = 90 * day
+	maxClientLife = math.MaxInt32 * time.Second
 )
 
 // CreateToken implements TokenService.
@@ -64,8 +67,11 @@ func checkToken(m *tandemv1.CreateTokenRequest) error {
 		return invalid("name: " + nameRule)
 	case !slices.Contains(roles, m.GetRole()):
 		return invalid(fmt.Sprintf("role: %q is not known, must be %s", m.GetRole(), oneOfText(roles)))
-	case m.GetTtlSeconds() < -1 || m.GetTtlSeconds() > math.MaxInt32 || m.GetJoin() && m.GetTtlSeconds() < 0:
-		return invalid("ttl_seconds: must be 0 or more; for a token of a client also -1, which never ends")
+	case m.GetJoin() && (m.GetTtlSeconds() < 0 || m.GetTtlSeconds() > int64(maxJoinLife/time.Second)):
+		return invalid(fmt.Sprintf("ttl_seconds: a token that lets nodes join is good for 1 to %d seconds (%d days); 0 means an hour", maxJoinLife/time.Second, maxJoinLife/day))
+	case m.GetTtlSeconds() < -1 || m.GetTtlSeconds() > int64(maxClientLife/time.Second):
+		return invalid(fmt.Sprintf("ttl_seconds: a token of a client is good for 1 to %d seconds (%d days); 0 means %d days, and -1 that it never ends",
+			maxClientLife/time.Second, maxClientLife/day, clientLife/day))
 	case !m.GetJoin() && m.GetUses() != 0:
 		return invalid("uses: only a join token counts them")
 	case m.GetUses() < -1:

@@ -168,7 +168,7 @@ type CreateTokenRequest struct {
 	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
 	// Lets a node join instead of a client in.
 	Join bool `protobuf:"varint,3,opt,name=join,proto3" json:"join,omitempty"`
-	// Seconds until it ends; 0: 90 days for a client, an hour for a node; -1: never, only for a client.
+	// Seconds until it ends; 0: 90 days for a client, an hour for a node; -1: never, only for a client. At most 30 days for a node.
 	TtlSeconds int64 `protobuf:"varint,4,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
 	// How many nodes may join with it; 0: one, -1: any number. Only for a join token.
 	Uses          int32 `protobuf:"varint,5,opt,name=uses,proto3" json:"uses,omitempty"`

@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -75,7 +76,7 @@ func TestAudit(t *testing.T) {
 	}
 	for _, want := range []string{
 		"first admin admin TokenService/CreateToken ann  ok",
-		"first   ClusterService/JoinCluster   ok",
+		"first join coordinator ClusterService/JoinCluster " + second.creds.Identity.Node + "  ok",
 		"first ann viewer JobService/SubmitJob   permission_denied",
 		"first ann viewer TokenService/ListTokens   permission_denied",
 		"first admin admin JobService/SetJobIntent nothing r1 not_found",
@@ -103,5 +104,76 @@ func TestAudit(t *testing.T) {
 	res, err = clusters.ListAudit(t.Context(), connect.NewRequest(&tandemv1.ListAuditRequest{Actor: "ann", Method: "RevokeToken"}))
 	if err != nil || len(res.Msg.GetEntries()) != 1 {
 		t.Errorf("%v, %v", res.Msg, err)
+	}
+}
+
+// TestAuditNamesTheDenied: a token that has ended, was revoked or is used up is named beside the call that it was denied for.
+func TestAuditNamesTheDenied(t *testing.T) {
+	r := startOne(t)
+	admin := r.admin(t)
+	tokens := tandemv1connect.NewTokenServiceClient(admin, r.url())
+	made := func(req *tandemv1.CreateTokenRequest) *tandemv1.CreateTokenResponse {
+		t.Helper()
+		res, err := tokens.CreateToken(t.Context(), connect.NewRequest(req))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Msg
+	}
+	short, bob := made(&tandemv1.CreateTokenRequest{Name: "short", Role: "viewer", TtlSeconds: 1}), made(&tandemv1.CreateTokenRequest{Name: "bob", Role: "user"})
+	once, gone := made(&tandemv1.CreateTokenRequest{Name: "once", Role: "worker", Join: true}), made(&tandemv1.CreateTokenRequest{Name: "gone", Role: "worker", Join: true})
+	look := func(m *tandemv1.CreateTokenResponse, status int) {
+		t.Helper()
+		c := r.client(m.GetSecret())
+		t.Cleanup(c.CloseIdleConnections)
+		if got, body := do(t, c, "GET", r.url()+"/v1/jobs", ""); got != status {
+			t.Errorf("%s: %d %s, want %d", m.GetToken().GetName(), got, body, status)
+		}
+	}
+	join := func(m *tandemv1.CreateTokenResponse) error {
+		_, err := identity.Join(t.Context(), identity.JoinConfig{Coordinators: []string{r.Address()}, Token: m.GetSecret(), Role: identity.RoleWorker})
+		return err
+	}
+	look(bob, 200)
+	look(gone, 401) // it is for nodes
+	if err := join(once); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, join(once), connect.CodePermissionDenied, "was used for 1 node")
+	for _, name := range []string{"bob", "gone"} {
+		if _, err := tokens.RevokeToken(t.Context(), connect.NewRequest(&tandemv1.RevokeTokenRequest{Id: name})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look(bob, 401)
+	wantCode(t, join(gone), connect.CodeUnauthenticated, "this join token is not valid")
+	<-time.After(time.Until(short.GetToken().GetExpiresAt().AsTime()))
+	look(short, 401)
+
+	for _, tc := range []struct {
+		of   *tandemv1.CreateTokenResponse
+		want []string
+	}{
+		{short, []string{"viewer JobService/ListJobs unauthenticated"}},
+		{bob, []string{"user JobService/ListJobs unauthenticated"}},
+		{once, []string{"worker ClusterService/JoinCluster permission_denied"}},
+		{gone, []string{"worker JobService/ListJobs unauthenticated", "worker ClusterService/JoinCluster unauthenticated"}},
+	} {
+		name := tc.of.GetToken().GetName()
+		res, err := tandemv1connect.NewClusterServiceClient(admin, r.url()).ListAudit(t.Context(),
+			connect.NewRequest(&tandemv1.ListAuditRequest{Actor: name, Outcome: "denied"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range res.Msg.GetEntries() {
+			if e.GetTokenId() != tc.of.GetToken().GetId() {
+				t.Errorf("entry of %s: %v", name, e)
+			}
+			got = append(got, e.GetRole()+" "+e.GetMethod()+" "+e.GetOutcome())
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
 	}
 }

@@ -198,7 +198,7 @@ func TestJoinTokenIsGoodForOneNode(t *testing.T) {
 		case failed[i] == nil:
 			t.Errorf("nodes %d and %d joined with a token for one", in, i)
 		default:
-			wantCode(t, failed[i], connect.CodeFailedPrecondition, "was used for 1 node")
+			wantCode(t, failed[i], connect.CodePermissionDenied, "was used for 1 node")
 		}
 	}
 	if in < 0 {

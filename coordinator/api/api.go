@@ -130,6 +130,7 @@ type API struct {
 	callers *door.Callers
 	// standing is who has a stream open.
 	standing *standing
+	bearers  *bearers
 	adding   sync.Mutex // coordinators join and leave one at a time
 
 	explained explainer
@@ -148,7 +149,10 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &API{cfg: cfg, deps: deps, router: routes, joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1), callers: door.NewCallers(cfg.Limits), standing: &standing{open: map[*guest]bool{}}}, nil
+	return &API{
+		cfg: cfg, deps: deps, router: routes, joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1),
+		callers: door.NewCallers(cfg.Limits), standing: &standing{open: map[*guest]bool{}}, bearers: &bearers{tokens: map[string]*tandemv1.Token{}},
+	}, nil
 }
 
 // Handler serves all services: Connect, gRPC and gRPC-Web at /tandem.v1.<Service>/<Method>, REST at /v1/... . Who asks, and whether

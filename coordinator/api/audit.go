@@ -36,16 +36,34 @@ func audited(procedure string) bool {
 	return procedure == tandemv1connect.JobServiceStreamLogsProcedure || procedure == tandemv1connect.ArtifactServiceDownloadArtifactProcedure
 }
 
+// witness is what the audit log is to say of a call. Handlers may know more than the entry did: who joins is found out from the body.
+type witness struct {
+	who     Principal
+	subject string // empty: what the request names
+}
+
+type witnessKey struct{}
+
+// witnessed is what the audit log is to say of the call at hand.
+func witnessed(ctx context.Context) *witness {
+	if w, ok := ctx.Value(witnessKey{}).(*witness); ok {
+		return w
+	}
+	return &witness{who: From(ctx)}
+}
+
 // record writes a call down. method is a procedure, or a path of few.
-func (a *API) record(p Principal, method string, m proto.Message, err error) {
+func (a *API) record(w *witness, method string, m proto.Message, err error) {
+	p := w.who
 	e := &tandemv1.AuditEntry{
-		Actor: p.Name, TokenId: p.Token, Role: p.Role, Address: p.Address, Method: strings.TrimPrefix(method, procedurePrefix), Outcome: "ok",
+		Actor: p.Name, TokenId: p.Token, Role: p.Role, Address: p.Address, Method: strings.TrimPrefix(method, procedurePrefix), Subject: w.subject,
+		Outcome: "ok",
 	}
 	if err != nil {
 		e.Outcome = connect.CodeOf(connectError(err)).String()
 	}
 	if m != nil {
-		e.Subject, e.RequestId = subject(m.ProtoReflect(), 2), textOf(m.ProtoReflect(), "request_id")
+		e.Subject, e.RequestId = or(w.subject, subject(m.ProtoReflect(), 2)), textOf(m.ProtoReflect(), "request_id")
 	}
 	a.deps.Audit.Record(e)
 }
@@ -85,6 +103,7 @@ type auditor struct{ a *API }
 // WrapUnary implements connect.Interceptor.
 func (w auditor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		ctx = context.WithValue(ctx, witnessKey{}, witnessed(ctx))
 		res, err := next(ctx, req)
 		m, _ := req.Any().(proto.Message)
 		w.done(ctx, req.Spec().Procedure, m, err)
@@ -108,9 +127,13 @@ func (auditor) WrapStreamingClient(next connect.StreamingClientFunc) connect.Str
 }
 
 func (w auditor) done(ctx context.Context, procedure string, m proto.Message, err error) {
-	code := connect.CodeOf(err)
-	if audited(procedure) || err != nil && (code == connect.CodePermissionDenied || code == connect.CodeUnauthenticated) {
-		w.a.record(From(ctx), procedure, m, err)
+	denied := false
+	if err != nil {
+		code := connect.CodeOf(connectError(err))
+		denied = code == connect.CodePermissionDenied || code == connect.CodeUnauthenticated
+	}
+	if audited(procedure) || denied {
+		w.a.record(witnessed(ctx), procedure, m, err)
 	}
 }
 

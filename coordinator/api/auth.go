@@ -63,37 +63,40 @@ func (a *API) principal(r *http.Request) (Principal, error) {
 		return Principal{Address: address}, ErrUnauthenticated
 	}
 	t, err := a.token(r.Context(), address, strings.TrimSpace(secret))
-	if err != nil {
-		return Principal{Address: address}, err
+	if err == nil && t.GetJoin() {
+		err = ErrUnauthenticated
 	}
-	if t == nil || t.GetJoin() {
-		return Principal{Address: address}, ErrUnauthenticated
-	}
-	return Principal{Name: t.GetName(), Role: t.GetRole(), Token: t.GetId(), Address: address}, nil
+	return bearer(t, address), err
 }
 
-// token finds the token of a secret; nil when there is none, an error when it has ended. A token made a moment ago on another
-// coordinator may not be here yet, so one that is not found is looked up once more in the state as it is: that asks the leader, and
-// is done for an address so many times only.
+// bearer is who has a token; nil: nobody knows.
+func bearer(t *tandemv1.Token, address string) Principal {
+	return Principal{Name: t.GetName(), Role: t.GetRole(), Token: t.GetId(), Address: address}
+}
+
+// token finds the token of a secret. When it may not be used, it is returned with the error that says why, for the audit log; nil when
+// the secret is nobody's. A token made a moment ago on another coordinator may not be here yet, so one that is not found is looked up
+// once more in the state as it is: that asks the leader, and is done for an address so many times only.
 func (a *API) token(ctx context.Context, address, secret string) (*tandemv1.Token, error) {
 	hash := identity.HashToken(secret)
 	t, ok := a.deps.State.View().TokenBySHA256(hash)
 	if !ok {
+		former := a.bearers.find(hash)
 		if err := a.callers.Stranger(address); err != nil {
-			return nil, err
+			return former, err
 		}
 		v, err := a.view(ctx)
 		if err != nil {
-			return nil, err
+			return former, err
 		}
-		t, ok = v.TokenBySHA256(hash)
+		if t, ok = v.TokenBySHA256(hash); !ok {
+			return former, ErrUnauthenticated
+		}
 	}
-	switch {
-	case !ok:
-		return nil, nil
-	case tokenEnded(t, time.Now()):
-		return nil, whyEnded(t)
+	if tokenEnded(t, time.Now()) {
+		return t, whyEnded(t)
 	}
+	a.bearers.learn(t)
 	return t, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -83,10 +84,12 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 		return nil, &plainError{ErrUnauthenticated, err.Error()}
 	}
 	row, err := a.token(ctx, From(ctx).Address, token.String())
-	if err != nil {
+	seen := witnessed(ctx)
+	seen.who = bearer(row, From(ctx).Address)
+	if err != nil && !errors.Is(err, ErrUnauthenticated) {
 		return nil, err
 	}
-	if row == nil || !row.GetJoin() || row.GetRole() != string(token.Role) {
+	if err != nil || !row.GetJoin() || row.GetRole() != string(token.Role) {
 		return nil, &plainError{ErrUnauthenticated, "this join token is not valid: make a new one with \"tandem token create --join\""}
 	}
 	if err := checkHosts(m.GetHosts()); err != nil {
@@ -104,6 +107,7 @@ func (a cluster) JoinCluster(ctx context.Context, req *connect.Request[tandemv1.
 	if err != nil {
 		return nil, err
 	}
+	seen.subject = node
 	who := identity.Identity{Cluster: a.deps.Self.Identity.Cluster, Role: token.Role, Node: node}
 	v, err := a.view(ctx)
 	if err != nil {
@@ -156,7 +160,11 @@ func (a cluster) admitNode(ctx context.Context, token *tandemv1.Token, key crypt
 	if err != nil {
 		return "", err
 	}
-	return res.GetId(), refused(res)
+	err = refused(res)
+	if refusedAs(err, connect.CodeFailedPrecondition) { // the token has ended or is used up, which is a denial
+		err = &refusal{connect.CodePermissionDenied, res.GetWhy()}
+	}
+	return res.GetId(), err
 }
 
 // checkHosts looks at what is to stand in a certificate: it must not be a name by which nodes verify each other.

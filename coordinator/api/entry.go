@@ -90,7 +90,7 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 			err = unknownParameter(c.name, r.URL.Query())
 		}
 		if err != nil {
-			a.record(p, c.name, nil, err)
+			a.record(&witness{who: p}, c.name, nil, err)
 			door.Unread(w, r)
 			writeError(w, r, err)
 			return
@@ -101,7 +101,7 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 		}
 		visit, leave, err := a.enter(r.Context(), p, c)
 		if err != nil {
-			a.record(p, c.name, nil, err)
+			a.record(&witness{who: p}, c.name, nil, err)
 			door.Unread(w, r)
 			writeError(w, r, err)
 			return

@@ -82,6 +82,7 @@ func (a *API) Run(ctx context.Context) error {
 	for {
 		v := a.deps.State.View()
 		tokens, removed := v.AccessChanged()
+		a.bearers.learn(v.AllTokens()...)
 		a.standing.dismiss(v, time.Now())
 		select {
 		case <-ctx.Done():

@@ -1,13 +1,16 @@
 package torchscript
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 )
 
 var (
-	// literalRE is a string or a comment, in which names mean nothing.
-	literalRE = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|#[^\n]*`)
+	// literalRE is a string or a comment, in which names mean nothing; as libtorch reads them, which takes three quotes for a long string and
+	// any character after a backslash as a part of it. One that does not end matches too, or each of many would be searched to the end.
+	literalRE = regexp.MustCompile(`"""(?s:\\.|[^\\])*?(?:"""|\\?\z)|'''(?s:\\.|[^\\])*?(?:'''|\\?\z)|` +
+		`"(?:[^"\\\n]|(?s:\\.))*"?|'(?:[^'\\\n]|(?s:\\.))*'?|#[^\n]*`)
 	// callRE finds an operator as the serializer writes it: torch.NAME, or ops.SPACE.NAME for what is not aten. What follows a dot, as in
 	// __torch__.torch.nn, is part of the name of a class.
 	callRE = regexp.MustCompile(`(?:^|[^.\w])(?:torch\s*\.\s*(?:autograd\s*\.\s*)?(\w+)|ops\s*\.\s*(\w+)\s*\.\s*(\w+))`)
@@ -17,7 +20,10 @@ var (
 
 // checkSource refuses code that names an operator or a class that a model may not use.
 func checkSource(name string, code []byte) error {
-	code = literalRE.ReplaceAll(code, []byte(`""`))
+	code = withoutLiterals(code)
+	if err := checkNesting(name, code); err != nil {
+		return err
+	}
 	if m := customRE.FindSubmatch(code); m != nil {
 		return fmt.Errorf("%w: %s uses the class %s of a C++ library", ErrRefused, name, m[1])
 	}
@@ -31,6 +37,19 @@ func checkSource(name string, code []byte) error {
 		}
 	}
 	return nil
+}
+
+// withoutLiterals is code with empty strings in the place of strings and comments. Lines stay, for messages.
+func withoutLiterals(code []byte) []byte {
+	return literalRE.ReplaceAllFunc(code, func(literal []byte) []byte {
+		switch {
+		case bytes.HasPrefix(literal, []byte("# type:")): // libtorch reads these
+			return literal[1:]
+		case literal[0] == '#':
+			return nil
+		}
+		return append(append([]byte(`"`), bytes.Repeat([]byte("\\\n"), bytes.Count(literal, []byte("\n")))...), '"')
+	})
 }
 
 // OperatorError says that a model uses an operator that it may not, and where.

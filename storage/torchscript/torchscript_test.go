@@ -61,6 +61,10 @@ func calls(operator string) string {
 	return "class M(Module):\n  def forward(self: __torch__.M, x: Tensor) -> Tensor:\n    return " + operator + "(x)\n"
 }
 
+func nested(depth int) string {
+	return calls(strings.Repeat("torch.neg(", depth) + "x" + strings.Repeat(")", depth) + " + torch.neg")
+}
+
 func TestInspect(t *testing.T) {
 	for name, tc := range map[string]struct {
 		entries []entry
@@ -77,6 +81,8 @@ func TestInspect(t *testing.T) {
 		"an operator of tomorrow": {model(calls("torch.read_mind")), ErrRefused, "aten::read_mind"},
 		"python":                  {model(calls("ops.prim.PythonOp")), ErrRefused, "prim::PythonOp"},
 		"a class of a library":    {model("class M(Module):\n  __annotations__[\"x\"] = __torch__.torch.classes.dist_rpc.WorkerInfo\n"), ErrRefused, "dist_rpc.WorkerInfo"},
+		"brackets":                {model(nested(maxNesting + 1)), ErrRefused, "code/__torch__.py, line 3: more than 200 brackets are open"},
+		"deep, but not too deep":  {model(nested(maxNesting - 2)), nil, ""},
 		"another file":            {model(plainCode, entry{name: "m/code/__torch__/deep/er.py", data: calls("torch.save")}), ErrRefused, "er.py"},
 		"outside":                 {model(plainCode, entry{name: "m/../../etc/passwd"}), ErrRefused, "one folder"},
 		"absolute":                {model(plainCode, entry{name: "/etc/passwd"}), ErrRefused, "one folder"},

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"bytes"
 	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -78,6 +79,9 @@ type locked struct {
 }
 
 func (l *locked) open(c *tandemv1.StorageConfig) (storage.Store, error) {
+	if c.GetRegion() == "nowhere" {
+		return nil, errors.New("region: not a region")
+	}
 	return memstore.New(memstore.Config{Hook: func(context.Context, memstore.Op) memstore.Fault {
 		if c.GetSecretKey() != *l.key.Load() {
 			return memstore.Fault{Err: storage.ErrDenied}
@@ -110,6 +114,8 @@ func TestStoreKeysAreReplaced(t *testing.T) {
 	}
 	wantCode(t, set("two", "secret-two"), connect.CodeFailedPrecondition, "nothing was changed")
 	wantCode(t, set("two", ""), connect.CodeInvalidArgument, "give both")
+	_, err := api.SetStorage(t.Context(), connect.NewRequest(&tandemv1.SetStorageRequest{Region: "nowhere"}))
+	wantCode(t, err, connect.CodeInvalidArgument, "region: not a region")
 	is("secret-two")
 	if err := set("two", "secret-two"); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -107,7 +106,7 @@ func (a *app) newContext(name string, endpoints []string, caFile, tokenFile stri
 		c.Endpoints = append(c.Endpoints, strings.TrimSuffix(strings.TrimPrefix(e, "https://"), "/"))
 	}
 	if caFile != "" {
-		pem, err := os.ReadFile(caFile)
+		pem, err := readSmall(caFile)
 		if err != nil {
 			return c, &usageError{fmt.Errorf("read the CA: %w", err)}
 		}

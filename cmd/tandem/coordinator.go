@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -170,7 +169,7 @@ func (a *app) storageSecrets(s *tandemv1.StorageConfig, o coordinatorOptions) (e
 		return err
 	}
 	if o.storageCA != "" {
-		pem, err := os.ReadFile(o.storageCA)
+		pem, err := readSmall(o.storageCA)
 		if err != nil {
 			return &usageError{fmt.Errorf("read the CA of the store: %w", err)}
 		}

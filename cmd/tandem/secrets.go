@@ -116,7 +116,7 @@ func (a *app) secret(file, variable string) (string, error) {
 			return "", nil // this one was not handed over
 		}
 	}
-	b, err := os.ReadFile(file)
+	b, err := readSmall(file)
 	if err != nil {
 		return "", &usageError{fmt.Errorf("read secret: %w", err)}
 	}

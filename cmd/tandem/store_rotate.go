@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -35,7 +34,7 @@ soon as its worker hears of them, within seconds; then delete the old ones at th
 				return err
 			}
 			if caFile != "" {
-				pem, err := os.ReadFile(caFile)
+				pem, err := readSmall(caFile)
 				if err != nil {
 					return &usageError{fmt.Errorf("read the CA of the store: %w", err)}
 				}

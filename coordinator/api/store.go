@@ -34,6 +34,9 @@ func (a cluster) SetStorage(ctx context.Context, req *connect.Request[tandemv1.S
 	if err != nil {
 		return nil, err
 	}
+	if _, err := a.deps.OpenStore(next); err != nil {
+		return nil, invalid(err.Error()) // no coordinator can
+	}
 	if err := a.probeAll(ctx, v, next); err != nil {
 		return nil, err
 	}

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -59,6 +61,9 @@ func ConfigOf(s Settings) Config {
 	}
 }
 
+// regionRE is what a region may be: it stands in the headers of requests, as the access key does.
+var regionRE = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
 // withDefaults fills in what is zero and refuses what cannot work.
 func (c Config) withDefaults() (Config, error) {
 	if strings.Contains(c.Endpoint, "://") {
@@ -77,6 +82,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Region == "" {
 		c.Region = "us-east-1"
+	}
+	if !regionRE.MatchString(c.Region) {
+		return c, fmt.Errorf("region %.40q: must have letters, digits and -._ only, at most 64", c.Region)
+	}
+	if strings.ContainsFunc(c.AccessKey, unicode.IsControl) {
+		return c, fmt.Errorf("access key %.40q: must not have control characters", c.AccessKey)
 	}
 	if c.Tries == 0 {
 		c.Tries = 5

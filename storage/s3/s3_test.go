@@ -192,6 +192,8 @@ func TestConnectionErrors(t *testing.T) {
 		"scheme": func(c *Config) { c.Endpoint = "https://" + c.Endpoint },
 		"bucket": func(c *Config) { c.Bucket = "B" },
 		"none":   func(c *Config) { c.Endpoint = "" },
+		"region": func(c *Config) { c.Region = "x\ny" },
+		"key":    func(c *Config) { c.AccessKey = "a\r\nb" },
 		"ca":     func(c *Config) { c.CAPEM = "nonsense" },
 		"prefix": func(c *Config) { c.Prefix = "/x" },
 		"part":   func(c *Config) { c.PartSize = 1 },

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -78,6 +79,57 @@ func TestSkewOfMoreThanOneRelease(t *testing.T) {
 		Id: "node-0000000000000000000000000a", Address: "127.0.0.1:1", Learner: true,
 	}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "start the version that the other coordinators have")
+}
+
+// TestProgramsAreOfCoordinators: what a coordinator says of its program is about itself, and fit to be shown; so is what an agent says.
+func TestProgramsAreOfCoordinators(t *testing.T) {
+	r := startOne(t)
+	self := r.creds.Identity.Node
+	peers := tandemv1connect.NewPeerServiceClient(r.coordinators, r.url())
+	for name, tc := range map[string]struct {
+		said *tandemv1.Program
+		code connect.Code // 0: it passes
+		want string
+	}{
+		"another":    {&tandemv1.Program{Id: "node-0000000000000000000000000a", Version: "v1", Level: schema.Known}, connect.CodePermissionDenied, "the certificate is that of " + self},
+		"nobody":     {&tandemv1.Program{Version: "v1", Level: schema.Known}, connect.CodePermissionDenied, "the certificate is that of " + self},
+		"characters": {&tandemv1.Program{Id: self, Version: "v\x001\x1b[2J", Level: schema.Known}, connect.CodeInvalidArgument, "version: "},
+		"level":      {&tandemv1.Program{Id: self, Version: "v1", Level: math.MaxInt32}, connect.CodeInvalidArgument, "level: must be at most 10000"},
+		"itself":     {&tandemv1.Program{Id: self, Version: "v1 (é)", Level: schema.Known}, 0, ""},
+	} {
+		res, err := peers.Propose(t.Context(), connect.NewRequest(&tandemv1.ProposeRequest{Command: &tandemv1.Command{
+			Command: &tandemv1.Command_AnnounceProgram{AnnounceProgram: &tandemv1.AnnounceProgram{Program: tc.said}},
+		}}))
+		if tc.code != 0 {
+			wantCode(t, err, tc.code, tc.want)
+		} else if err != nil || res.Msg.GetResult().GetRefusal() != 0 {
+			t.Errorf("%s: %v, %v", name, res, err)
+		}
+	}
+	// Who has a certificate and is not one of the coordinators yet has nothing to say.
+	token := r.mint(t, r.admin(t), "join", "coordinator", true)
+	joined, err := identity.Join(t.Context(), identity.JoinConfig{Coordinators: []string{r.Address()}, Token: token, Role: identity.RoleCoordinator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := identity.Transport(joined.Credentials.ClientConfig(identity.RoleName(identity.RoleCoordinator), "h2"))
+	t.Cleanup(transport.CloseIdleConnections)
+	_, err = tandemv1connect.NewPeerServiceClient(&http.Client{Transport: transport}, r.url()).Propose(t.Context(), connect.NewRequest(&tandemv1.ProposeRequest{
+		Command: &tandemv1.Command{Command: &tandemv1.Command_AnnounceProgram{AnnounceProgram: &tandemv1.AnnounceProgram{
+			Program: &tandemv1.Program{Id: joined.Credentials.Identity.Node, Version: "v1", Level: schema.Known},
+		}}},
+	}))
+	wantCode(t, err, connect.CodeFailedPrecondition, "is not one of the coordinators")
+
+	a := newAgent(t, r)
+	node := a.node(1)
+	node.AgentVersion = "v1\x1b[2J"
+	session, err := a.api.Session(t.Context(), connect.NewRequest(&tandemv1.SessionRequest{Node: node}))
+	if err == nil {
+		session.Receive()
+		err = session.Err()
+	}
+	wantCode(t, err, connect.CodeInvalidArgument, "node.agent_version")
 }
 
 // unknownField gives a message a field that no version knows.

@@ -128,6 +128,13 @@ func checkNode(ctx context.Context, n *tandemv1.Node) error {
 	if !nameRE.MatchString(n.GetPool()) {
 		return invalid("node.pool: " + nameRule)
 	}
+	for _, f := range [][2]string{
+		{"name", n.GetName()}, {"address", n.GetAddress()}, {"agent_version", n.GetAgentVersion()}, {"libtorch_version", n.GetLibtorchVersion()},
+	} {
+		if err := printable("node."+f[0], f[1]); err != nil {
+			return err
+		}
+	}
 	seen := map[string]bool{}
 	for _, s := range n.GetSlots() {
 		if s.GetId() == "" || seen[s.GetId()] {

@@ -34,15 +34,15 @@ func settings() []setting {
 		}
 	}
 	return []setting{
-		{"stop", "of random, grid, sobol, tpe, cmaes: none, median or asha", func(m *search.Method, text string) error { m.Stop = text; return nil }},
+		{"stop", "of random, grid, sobol, tpe, cmaes: none, median, median-value or asha", func(m *search.Method, text string) error { m.Stop = text; return nil }},
 		{"divisor", "of asha, hyperband, bohb: of so many trials one goes on at each rung", whole(func(m *search.Method) *int { return &m.Divisor })},
 		{"rungs", "of the same: how many there are", whole(func(m *search.Method) *int { return &m.Rungs })},
 		{"variant", "of asha: promote or stop", func(m *search.Method, text string) error { m.Variant = text; return nil }},
-		{"grace", "of stop=median: share of the training before which no trial is ended", func(m *search.Method, text string) (err error) {
+		{"grace", "of stop=median and median-value: share of the training before which no trial is ended", func(m *search.Method, text string) (err error) {
 			m.Grace, err = strconv.ParseFloat(text, 64)
 			return err
 		}},
-		{"startup-trials", "of stop=median: trials before it has an opinion", whole(func(m *search.Method) *int { return &m.StartupTrials })},
+		{"startup-trials", "of stop=median and median-value: trials before it has an opinion", whole(func(m *search.Method) *int { return &m.StartupTrials })},
 	}
 }
 
@@ -270,7 +270,7 @@ func methodText(m search.Method) string {
 	add("rungs", m.Rungs, m.Rungs != 0)
 	add("variant", m.Variant, m.Variant != "" && m.Variant != search.VariantPromote)
 	add("grace", m.Grace, m.Grace != 0)
-	add("startup-trials", m.StartupTrials, m.StartupTrials != 0 && m.Stop == search.StopMedian)
+	add("startup-trials", m.StartupTrials, m.StartupTrials != 0 && (m.Stop == search.StopMedian || m.Stop == search.StopMedianValue))
 	return text
 }
 

@@ -2,13 +2,15 @@ package search
 
 import "fmt"
 
-// median ends trials by the rule of Vizier (Golovin et al. 2017): a trial stops when its best loss so far is worse than the median of what the others
-// had on average up to the same share. Shares are compared in hundredths.
+// median ends trials by the rule of Vizier and Ray (Golovin et al. 2017): a trial stops when its best loss so far is worse than the median of what the
+// others had on average up to the same share. With values it is that of Optuna's MedianPruner, which ends more of them: the median of what the others
+// had at that share. Shares are compared in hundredths.
 type median struct {
 	search *Searcher
 	grace  float64
 	least  int
-	marks  [101][]entry // averages of those that got there, ordered
+	values bool
+	marks  [101][]entry // averages, or values, of those that got there, ordered
 	curves []curve      // by number of the trial - 1
 }
 
@@ -36,10 +38,13 @@ func (m *median) measured(t *trial) string {
 	if mark <= c.mark {
 		return ""
 	}
-	others := m.marks[mark]
+	others, of, had := m.marks[mark], "running averages", c.sum/float64(c.count)
+	if m.values {
+		of, had = "values", t.loss
+	}
 	for c.mark < mark {
 		c.mark++
-		m.marks[c.mark] = put(m.marks[c.mark], entry{c.sum / float64(c.count), t.n})
+		m.marks[c.mark] = put(m.marks[c.mark], entry{had, t.n})
 	}
 	if t.share < m.grace || len(others) < m.least || t.share >= 1 {
 		return ""
@@ -48,8 +53,8 @@ func (m *median) measured(t *trial) string {
 	if c.best <= middle {
 		return ""
 	}
-	return fmt.Sprintf("its best so far, %.4g, is worse than the median of %d others at %s, %.4g",
-		m.search.value(c.best), len(others), percent(t.share), m.search.value(middle))
+	return fmt.Sprintf("its best so far, %.4g, is worse than the median of the %s of %d others at %s, %.4g",
+		m.search.value(c.best), of, len(others), percent(t.share), m.search.value(middle))
 }
 
 func (*median) reached(*trial)        {}

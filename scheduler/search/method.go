@@ -12,7 +12,7 @@ type Method struct {
 	Name string
 	// Sampler is where asha and hyperband take points from: random, sobol, tpe or cmaes.
 	Sampler string
-	// Stop is what ends hopeless trials of random, grid, sobol, tpe and cmaes: none, median or asha.
+	// Stop is what ends hopeless trials of random, grid, sobol, tpe and cmaes: none, median, median-value or asha.
 	Stop string
 	// Divisor, of asha, hyperband, bohb and Stop asha: of so many trials one goes on at each rung.
 	Divisor int
@@ -20,9 +20,9 @@ type Method struct {
 	Rungs int
 	// Variant of asha: promote (a trial waits at its rung until it is among the best of it) or stop (it goes on unless it is not).
 	Variant string
-	// Grace of Stop median: share of the training before which no trial is ended.
+	// Grace of Stop median and median-value: share of the training before which no trial is ended.
 	Grace float64
-	// StartupTrials, of tpe, bohb and Stop median: trials before the method has an opinion.
+	// StartupTrials, of tpe, bohb, Stop median and median-value: trials before the method has an opinion.
 	StartupTrials int
 	// Population of pbt: trials at the same time.
 	Population int
@@ -45,7 +45,9 @@ const (
 	PBT       = "pbt"
 
 	StopNone   = "none"
-	StopMedian = "median"
+	StopMedian = "median" // Vizier's and Ray's rule, see median
+	// StopMedianValue is Optuna's MedianPruner.
+	StopMedianValue = "median-value"
 
 	VariantPromote = "promote"
 	VariantStop    = "stop"
@@ -54,7 +56,7 @@ const (
 var (
 	methods  = []string{Random, Grid, Sobol, TPE, CMAES, ASHA, Hyperband, BOHB, PBT}
 	samplers = []string{Random, Sobol, TPE, CMAES}
-	stops    = []string{StopNone, StopMedian, ASHA}
+	stops    = []string{StopNone, StopMedian, StopMedianValue, ASHA}
 	variants = []string{VariantPromote, VariantStop}
 )
 
@@ -69,9 +71,12 @@ func (m Method) stoppable() bool { return slices.Contains(methods[:5], m.Name) }
 // sampled methods take a sampler.
 func (m Method) sampled() bool { return m.Name == ASHA || m.Name == Hyperband }
 
+// medians ends trials that are worse than the median.
+func (m Method) medians() bool { return m.Stop == StopMedian || m.Stop == StopMedianValue }
+
 // starting methods wait for trials before they have an opinion.
 func (m Method) starting() bool {
-	return m.Name == TPE || m.Name == BOHB || m.Sampler == TPE || m.Stop == StopMedian
+	return m.Name == TPE || m.Name == BOHB || m.Sampler == TPE || m.medians()
 }
 
 // complete fills in the defaults.
@@ -93,7 +98,7 @@ func (m Method) complete() Method {
 	if m.Name == ASHA {
 		fill(&m.Variant, VariantPromote)
 	}
-	if m.Stop == StopMedian {
+	if m.medians() {
 		fill(&m.Grace, 0.1)
 	}
 	if m.starting() {
@@ -172,10 +177,10 @@ func (m Method) validate(wrong *problems) {
 	if belongs("rungs", m.Rungs != 0, m.laddered(), ladder) && (m.Rungs < 1 || m.Rungs > 20) {
 		wrong.add("method.rungs", "must be 1 to 20")
 	}
-	if belongs("grace", m.Grace != 0, m.Stop == StopMedian, "stop: median") && !(m.Grace > 0 && m.Grace < 1) {
+	if belongs("grace", m.Grace != 0, m.medians(), "stop: median and median-value") && !(m.Grace > 0 && m.Grace < 1) {
 		wrong.add("method.grace", "must be above 0 and below 1")
 	}
-	if belongs("startup_trials", m.StartupTrials != 0, m.starting(), "tpe, bohb and stop: median") && (m.StartupTrials < 1 || m.StartupTrials > 10_000) {
+	if belongs("startup_trials", m.StartupTrials != 0, m.starting(), "tpe, bohb and stop: median or median-value") && (m.StartupTrials < 1 || m.StartupTrials > 10_000) {
 		wrong.add("method.startup_trials", "must be 1 to 10000")
 	}
 	if belongs("population", m.Population != 0, m.Name == PBT, PBT) && (m.Population < 2 || m.Population > 10_000) {

@@ -14,8 +14,8 @@ func newSchedule(s *Searcher) schedule {
 		return &halting{search: s, milestones: m.milestones(), rungs: make([]rung, m.Rungs)}
 	case m.Name == PBT:
 		return newPopulation(s)
-	case m.Stop == StopMedian:
-		return &median{search: s, grace: m.Grace, least: m.StartupTrials}
+	case m.medians():
+		return &median{search: s, grace: m.Grace, least: m.StartupTrials, values: m.Stop == StopMedianValue}
 	}
 	return unscheduled{}
 }

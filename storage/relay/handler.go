@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,12 +20,16 @@ type Access struct {
 	Allow func(op Op, key string) error
 }
 
-// Handler serves to each request what access says its sender has. An error of access is answered as denied.
+// Handler serves to each request what access says its sender has. An error of access is answered as denied, unless it is that the store
+// is unavailable.
 func Handler(access func(*http.Request) (Access, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, err := access(r)
 		if err != nil {
-			refuse(w, fmt.Errorf("%w: %w", storage.ErrDenied, err))
+			if !errors.Is(err, storage.ErrUnavailable) {
+				err = fmt.Errorf("%w: %w", storage.ErrDenied, err)
+			}
+			refuse(w, err)
 			return
 		}
 		a.serve(w, r)

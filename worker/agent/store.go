@@ -14,7 +14,7 @@ import (
 )
 
 // objects is the store of the cluster, as the newest desired state says how to reach it. Engines, their logs and the cache of shards
-// use it, so that new keys reach them while they run.
+// use it, so that new keys reach them while they run. Keys that the store refuses are waited for like a store that is away.
 type objects struct {
 	open func(*tandemv1.StorageConfig) (storage.Store, error)
 
@@ -37,7 +37,7 @@ func (o *objects) learn(desired *tandemv1.SessionResponse) {
 	}
 }
 
-// get returns the store.
+// get returns the store. Its errors are storage.ErrUnavailable: a newer desired state may mend what is wrong.
 func (o *objects) get() (storage.Store, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -47,9 +47,9 @@ func (o *objects) get() (storage.Store, error) {
 	if o.store == nil {
 		s, err := o.open(o.config)
 		if err != nil {
-			return nil, fmt.Errorf("open the store at %s: %w", o.config.GetEndpoint(), err)
+			return nil, fmt.Errorf("%w: open the store at %s: %w", storage.ErrUnavailable, o.config.GetEndpoint(), err)
 		}
-		o.store = s
+		o.store = storage.Patient(s)
 	}
 	return o.store, nil
 }

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
@@ -101,6 +102,75 @@ func TestNewKeysReachWhatRuns(t *testing.T) {
 		put(t, c, "trials/trial-a/ckpt/last", "x")
 		if _, err := stores["two"].Bytes("trials/trial-a/ckpt/last"); err != nil || opened != 2 {
 			t.Errorf("after an older state: %v, opened %d times", err, opened)
+		}
+	})
+}
+
+// TestRefusedKeysAreAnOutage: a store that refuses the agent's keys, or that cannot be reached as the desired state says, is one that is
+// away, for engines, the cache of shards and logs; what a task has no part in stays denied. With new keys all goes on.
+func TestRefusedKeysAreAnOutage(t *testing.T) {
+	dir := t.TempDir()
+	supervised(t, func(s *supervisor, _ *stage) {
+		good := memstore.New(memstore.Config{})
+		s.logs.objects.open = func(c *tandemv1.StorageConfig) (storage.Store, error) {
+			switch c.GetSecretKey() {
+			case "good":
+				return good, nil
+			case "refused":
+				return memstore.New(memstore.Config{Hook: func(context.Context, memstore.Op) memstore.Fault { return memstore.Fault{Err: storage.ErrDenied} }}), nil
+			}
+			return nil, errors.New("the CA is not a certificate")
+		}
+		s.cfg.shards = data.Cache{Dir: dir, Bytes: 1 << 20}
+		h := &host{supervisor: s, objects: s.logs.objects}
+		with := func(key string) []*tandemv1.EngineTask {
+			one := task("a", 1, 0)
+			one.GetTrain().DatasetPrefix, one.GetTrain().CheckpointPrefix, one.Storage.SecretKey = "datasets/d", "trials/trial-a/ckpt", key
+			return []*tandemv1.EngineTask{one}
+		}
+		desire(s, 1, with("refused"))
+		synctest.Wait()
+		e, err := s.hello("alloc-a1/0")
+		must(t, err)
+		c, hangUp := h.line(e.proc)
+		defer hangUp()
+		put(t, good, "datasets/d/shard", "rows")
+		sum := sha256.Sum256([]byte("rows"))
+		use := func() (commit, shard error) {
+			commit = c.PutIfAbsent(context.Background(), "trials/trial-a/ckpt/manifest", []byte("x"))
+			f, shard := h.file(context.Background(), e.proc, &tandemv1.FileRequest{EngineId: "alloc-a1/0", File: &tandemv1.FileRequest_Shard{
+				Shard: &tandemv1.ShardFile{Key: "datasets/d/shard", Sha256: hex.EncodeToString(sum[:]), Bytes: 4},
+			}})
+			if shard == nil {
+				must(t, f.Close())
+			}
+			return commit, shard
+		}
+		e.log.add("a line")
+		for index, key := range []string{"refused", "unusable"} {
+			desire(s, uint64(index)+2, with(key))
+			time.Sleep(3 * time.Second) // virtual: the line waits
+			commit, shard := use()
+			if !errors.Is(commit, storage.ErrUnavailable) || errors.Is(commit, storage.ErrDenied) {
+				t.Errorf("keys %s: the engine hears %v", key, commit)
+			}
+			if connect.CodeOf(shard) != connect.CodeUnavailable {
+				t.Errorf("keys %s: a shard: %v", key, shard)
+			}
+			if told := strings.Contains(commit.Error(), "tandem store rotate"); told != (key == "refused") {
+				t.Errorf("keys %s: %v", key, commit)
+			}
+		}
+		desire(s, 4, with("refused"))
+		if err := c.PutIfAbsent(context.Background(), "trials/b/ckpt/x", []byte("x")); !errors.Is(err, storage.ErrDenied) {
+			t.Errorf("another's part: %v", err)
+		}
+		desire(s, 5, with("good"))
+		commit, shard := use()
+		must(t, errors.Join(commit, shard))
+		time.Sleep(time.Minute) // virtual: lines that waited go there
+		if n := len(good.Keys()); n != 3 {
+			t.Errorf("with good keys there are %q: want the shard, the commit and the line that waited", good.Keys())
 		}
 	})
 }

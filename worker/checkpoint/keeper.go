@@ -83,6 +83,7 @@ type Keeper struct {
 	spare     []safetensors.Tensor // memory of the last large share, for the next: new memory costs as much as the copy
 	free      bool                 // no rank is busy, and nothing was begun since
 	away      bool                 // the store is unavailable
+	awayFor   string               // what it said, or what was met
 	toldAway  bool                 // people know
 	slow      bool                 // as it was said
 	say       string               // to people

@@ -88,7 +88,7 @@ func TestOutageOf30Minutes(t *testing.T) {
 				d.Tell = func(_ context.Context, warning bool, message string) {
 					b.mu.Lock()
 					defer b.mu.Unlock()
-					told = append(told, fmt.Sprintf("%v %.23s", warning, message))
+					told = append(told, fmt.Sprintf("%v %.24s, %v", warning, message, strings.Contains(message, storage.ErrUnavailable.Error())))
 				}
 			})
 			saveOn(t, all, evaluated(1, 1), false)
@@ -110,7 +110,7 @@ func TestOutageOf30Minutes(t *testing.T) {
 				t.Errorf("%d files are left", n)
 			}
 			b.mu.Lock()
-			if want := []string{"true the store does not answ", "false the store answers again"}; !slices.Equal(told, want) {
+			if want := []string{"true the store does not serve, true", "false the store serves again; , false"}; !slices.Equal(told, want) {
 				t.Errorf("people are told %q, want %q", told, want)
 			}
 			b.mu.Unlock()

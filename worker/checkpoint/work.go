@@ -142,6 +142,9 @@ func (k *Keeper) unavailable(err error) bool {
 	}
 	was := k.away
 	k.away = errors.Is(err, storage.ErrUnavailable)
+	if k.away {
+		k.awayFor = fmt.Sprintf("%.400s", err)
+	}
 	if k.away && !was {
 		k.Log.Warn().Err(err).Int("waiting", len(k.writing)+len(k.pending)).Msg("storage is unavailable; checkpoints wait for it")
 		k.notify()
@@ -157,14 +160,16 @@ func (k *Keeper) tellOutage(away bool) {
 	k.mu.Lock()
 	told := k.toldAway
 	k.toldAway = away
+	why := k.awayFor
 	tell := k.Rank == 0 && k.Tell != nil && told != away
 	k.mu.Unlock()
 	switch {
 	case !tell:
 	case away:
-		k.Tell(k.ctx, true, "the store does not answer: the newest and the best checkpoint wait on the node's disk until it does, and what trains goes on; look whether it is up, and whether this node reaches it")
+		k.Tell(k.ctx, true, "the store does not serve: the newest and the best checkpoint wait on the node's disk until it does, and what trains goes on; "+
+			"look whether it is up, and whether this node reaches it ("+why+")")
 	default:
-		k.Tell(k.ctx, false, "the store answers again; the checkpoints that waited go there now")
+		k.Tell(k.ctx, false, "the store serves again; the checkpoints that waited go there now")
 	}
 }
 

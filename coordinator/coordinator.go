@@ -54,7 +54,7 @@ type Coordinator struct {
 
 	waits  atomic.Pointer[string] // what has to come before the coordinator is ready
 	serves chan struct{}          // closed when the API can be answered
-	store  atomic.Pointer[string] // what is wrong with the object store; nil: nothing, or it was not looked at
+	store  atomic.Pointer[string] // what is wrong with the object store, as it was found last; nil: nothing
 	ready  chan struct{}
 }
 
@@ -214,7 +214,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	sharer := api.NewSharer(api.SharerDeps{Board: c.board, State: c.state, Others: c.others, Peer: c.peerClient, Log: c.log})
 	for _, run := range []func(context.Context) error{
-		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.keepKeys, c.noteClocks, c.expel, c.api.Run, c.audit.Run, sharer.Run,
+		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.keepKeys, c.noteClocks, c.watchStore, c.expel, c.api.Run, c.audit.Run, sharer.Run,
 		leader.NewSupervisor(c.node, c.loops, c.log).Run,
 	} {
 		g.Go(func() error { return run(ctx) })

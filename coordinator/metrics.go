@@ -34,6 +34,11 @@ func (m *collector) Collect(out chan<- prometheus.Metric) {
 	emit(gauge("connections", "Connections that are open to this coordinator."), float64(m.c.crowd.Open()))
 	emit(gauge("audit_lost", "Entries of the audit log that could not be written since this coordinator started."), float64(m.c.audit.Lost()))
 	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.api.Held()))
+	serves := 1.0
+	if m.c.store.Load() != nil {
+		serves = 0
+	}
+	emit(gauge("store_serves", "1 while the object store serves this coordinator, 0 while it does not answer or refuses the cluster's keys."), serves)
 	m.certificates(emit)
 	m.notices(v, emit)
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/pki"
@@ -16,7 +18,11 @@ import (
 	"tandem.dev/storage"
 )
 
-const probePause = 3 * time.Second
+const (
+	probePause = 3 * time.Second  // after a store that does not serve
+	lookPause  = 5 * time.Second  // after one that does
+	lookTime   = 30 * time.Second // for its answer
+)
 
 // objects opens the store that the cluster names, again when the cluster reaches it otherwise.
 type objects struct {
@@ -29,8 +35,17 @@ type objects struct {
 	store storage.Store
 }
 
-// get returns the store; storage.ErrUnavailable until the cluster has said where it is.
+// get returns the store for those who wait for it: keys that it refuses are an outage to them.
 func (o *objects) get() (storage.Store, error) {
+	s, err := o.bare()
+	if err != nil {
+		return nil, err
+	}
+	return storage.Patient(s), nil
+}
+
+// bare returns the store as it is; storage.ErrUnavailable until the cluster has said where it is.
+func (o *objects) bare() (storage.Store, error) {
 	cluster, ok := o.state.View().Cluster()
 	if !ok {
 		return nil, fmt.Errorf("%w: the cluster is being set up, try again in a moment", storage.ErrUnavailable)
@@ -67,7 +82,7 @@ func (c *Coordinator) probe(ctx context.Context) error {
 	}
 	c.noteStorage()
 	for {
-		store, err := c.objects.get()
+		store, err := c.objects.bare()
 		if err == nil {
 			err = storage.Probe(ctx, store)
 		}
@@ -79,8 +94,7 @@ func (c *Coordinator) probe(ctx context.Context) error {
 		case !errors.Is(err, storage.ErrUnavailable):
 			return fmt.Errorf("check the store: %w", err)
 		}
-		why := "jobs can be looked at, but none can run: " + err.Error()
-		c.store.Store(&why)
+		c.store.Store(outage(err))
 		c.log.Warn().Err(err).Dur("pause", probePause).Msg("the store does not serve, it is tried again; if its keys were changed, tell the cluster with: tandem store rotate")
 		select {
 		case <-ctx.Done():
@@ -90,12 +104,84 @@ func (c *Coordinator) probe(ctx context.Context) error {
 	}
 }
 
+// outage is what people are told of a store that does not serve.
+func outage(err error) *string {
+	why := "jobs can be looked at, but none can run: " + err.Error()
+	return &why
+}
+
+// watchStore looks from time to time whether the store still serves, once it has, until ctx ends.
+func (c *Coordinator) watchStore(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-c.ready:
+	}
+	lookOut{c.objects.get, &c.store, c.log}.run(ctx)
+	return nil
+}
+
+// lookOut notes in why what is wrong with a store.
+type lookOut struct {
+	get func() (storage.Store, error)
+	why *atomic.Pointer[string]
+	log zerolog.Logger
+}
+
+func (l lookOut) run(ctx context.Context) {
+	for pause := lookPause; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		err := l.look(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		known := l.why.Load() != nil
+		switch {
+		case err != nil && !known:
+			l.log.Warn().Err(err).Msg("the store does not serve any more: what runs goes on, what begins or ends waits")
+		case err == nil && known:
+			l.log.Info().Msg("the store serves again")
+		}
+		if pause = lookPause; err != nil {
+			pause = probePause
+			l.why.Store(outage(err))
+		} else {
+			l.why.Store(nil)
+		}
+	}
+}
+
+// look asks for an object that is not there: the answer to a Get, unlike that to a Head, says why it is refused.
+func (l lookOut) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	store, err := l.get()
+	if err != nil {
+		return err
+	}
+	r, _, err := store.Get(ctx, "probe/look")
+	switch {
+	case err == nil:
+		_ = r.Close() // nothing was read
+	case errors.Is(err, storage.ErrNotFound):
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: it did not answer within %v", storage.ErrUnavailable, lookTime)
+	default:
+		return err
+	}
+	return nil
+}
+
 // noteStorage tells when this start names another store than the cluster's.
 func (c *Coordinator) noteStorage() {
 	kept, err := c.keptStorage()
 	if differs := ignoredStorage(c.cfg.Storage, kept); err == nil && len(differs) > 0 {
 		c.log.Warn().Strs("differs", differs).Str("endpoint", kept.GetEndpoint()).Str("bucket", kept.GetBucket()).Msg(
-			"this start names another store than the cluster has: the cluster's is used, unless it denies access and all coordinators can use the keys of this start (change them with: tandem store rotate)")
+			"this start names another store than the cluster has: the cluster's is used, unless it denies access now and all coordinators can use the keys of this start (change them with: tandem store rotate)")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"connectrpc.com/connect"
@@ -73,6 +74,69 @@ func TestStorageIsFixed(t *testing.T) {
 	}
 }
 
+// TestStoreIsLookedAt: a store that stops serving while the cluster runs is noticed in seconds, whatever it does, and so is its return.
+func TestStoreIsLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fault atomic.Pointer[error]
+		hangs := errors.New("hangs")
+		store := storage.Patient(memstore.New(memstore.Config{Hook: func(ctx context.Context, _ memstore.Op) memstore.Fault {
+			err := fault.Load()
+			if err == nil {
+				return memstore.Fault{}
+			}
+			if errors.Is(*err, hangs) {
+				<-ctx.Done()
+			}
+			return memstore.Fault{Err: *err}
+		}}))
+		var why atomic.Pointer[string]
+		var log bytes.Buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			lookOut{func() (storage.Store, error) { return store, nil }, &why, zerolog.New(&log)}.run(ctx)
+		}()
+		is := func(when, want string) {
+			t.Helper()
+			said := "serves"
+			if text := why.Load(); text != nil {
+				said = *text
+			}
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: %q, want %q", when, said, want)
+			}
+		}
+		for _, c := range []struct {
+			fault  error
+			within time.Duration
+			want   string
+		}{
+			{storage.ErrDenied, lookPause, "tandem store rotate"},
+			{storage.ErrUnavailable, lookPause, "storage unavailable"},
+			{hangs, lookPause + lookTime, "did not answer within 30s"},
+		} {
+			time.Sleep(time.Minute) // virtual
+			synctest.Wait()
+			is("before it says "+c.fault.Error(), "serves")
+			fault.Store(&c.fault)
+			time.Sleep(c.within)
+			synctest.Wait()
+			is("when it says "+c.fault.Error(), c.want)
+			time.Sleep(time.Hour)
+			fault.Store(nil)
+			time.Sleep(probePause + lookTime)
+			synctest.Wait()
+			is("after it has said "+c.fault.Error(), "serves")
+		}
+		cancel()
+		<-done
+		if n := strings.Count(log.String(), "\n"); n != 6 {
+			t.Errorf("%d lines tell of three outages and their ends:\n%s", n, log.String())
+		}
+	})
+}
+
 // locked are stores that let in who has the key of their time.
 type locked struct {
 	key atomic.Pointer[string]
@@ -131,8 +195,20 @@ func TestStoreKeysAreReplaced(t *testing.T) {
 		t.Errorf("in the state: %s", text)
 	}
 
-	// The keys are taken away; a start that does not know the new ones waits, and says for what.
+	// The keys are taken away: who runs says so.
 	is("secret-three")
+	admin := first.admin(t)
+	awaitState(t, first, func(*state.View) bool {
+		status, body := do(t, admin, "GET", first.url()+"/readyz", "")
+		return status == 200 && strings.Contains(body, "none can run") && strings.Contains(body, "tandem store rotate")
+	})
+	if n := scrape(t, first, admin)["tandem_store_serves"]; n != "0" {
+		t.Errorf("tandem_store_serves is %q while the store denies", n)
+	}
+	_, err := tandemv1connect.NewArtifactServiceClient(admin, first.url()).ListArtifacts(t.Context(), connect.NewRequest(&tandemv1.ListArtifactsRequest{Owner: "artifact/" + strings.Repeat("a", 64)}))
+	wantCode(t, err, connect.CodeUnavailable, "tandem store rotate")
+
+	// A start that does not know the new ones waits, and says for what.
 	other.stop()
 	second.Listen = other.Address() // of two, none can tell the other where it is now
 	again, err := New(second, Deps{OpenStore: store.open, Fatal: func(err error) { t.Error(err) }})

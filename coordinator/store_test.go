@@ -205,7 +205,8 @@ func TestStoreKeysAreReplaced(t *testing.T) {
 	if n := scrape(t, first, admin)["tandem_store_serves"]; n != "0" {
 		t.Errorf("tandem_store_serves is %q while the store denies", n)
 	}
-	_, err := tandemv1connect.NewArtifactServiceClient(admin, first.url()).ListArtifacts(t.Context(), connect.NewRequest(&tandemv1.ListArtifactsRequest{Owner: "artifact/" + strings.Repeat("a", 64)}))
+	file := &tandemv1.ListArtifactsRequest{Owner: "artifact/" + strings.Repeat("a", 64)}
+	_, err = tandemv1connect.NewArtifactServiceClient(admin, first.url()).ListArtifacts(t.Context(), connect.NewRequest(file))
 	wantCode(t, err, connect.CodeUnavailable, "tandem store rotate")
 
 	// A start that does not know the new ones waits, and says for what.

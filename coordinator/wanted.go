@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/identity"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -21,7 +23,7 @@ const (
 	lastWords = 3 * time.Second
 )
 
-// wanted fails when an operator has removed this coordinator, with what to do next. One that was there when it was removed reads
+// wanted fails with identity.ErrRemoved when an operator has removed this coordinator, and says what to do next. One that was there when it was removed reads
 // it in its own state. One that was down, or cut off, cannot: its log ends before, and its own configuration says that it has a
 // vote. While it knows no leader it asks the others, who refuse its certificate.
 func (c *Coordinator) wanted(ctx context.Context) error {
@@ -30,7 +32,7 @@ func (c *Coordinator) wanted(ctx context.Context) error {
 		v := c.state.View()
 		if removed, ok := v.RemovedNode(self); ok {
 			c.awaitRemoval(ctx)
-			return errors.New(say.Clause(state.WhyRemoved(removed), say.CLI))
+			return fmt.Errorf("%w: %s", identity.ErrRemoved, say.Clause(state.WhyRemoved(removed), say.CLI))
 		}
 		if _, leader := c.node.Leader(); leader == "" {
 			if err := c.askIfWanted(ctx); err != nil {
@@ -78,7 +80,7 @@ func (c *Coordinator) askIfWanted(ctx context.Context) error {
 			if advised := (*connect.Error)(nil); errors.As(say.Advised(err, say.CLI), &advised) {
 				ce = advised
 			}
-			return errors.New(ce.Message())
+			return fmt.Errorf("%w: %s", identity.ErrRemoved, ce.Message())
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/spec"
+	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/worker/agent"
 )
@@ -29,6 +30,7 @@ const (
 	exitConflict    = 9
 	exitFull        = 10
 	exitEngine      = 11
+	exitRemoved     = 12
 	exitInterrupted = 130
 )
 
@@ -50,6 +52,7 @@ func exitCodesTopic() *cobra.Command {
     9  the state does not allow it, or it is there already
    10  the disk is full
    11  there is no tandem-engine here that works
+   12  a worker or coordinator was removed from its cluster: to start it again does not help
   130  interrupted with Ctrl-C; a job that was followed goes on`,
 	}
 }
@@ -110,6 +113,8 @@ func exitCode(err error) int {
 		return exitFull
 	case errors.Is(err, agent.ErrEngine), childCode(err) == exitEngine:
 		return exitEngine
+	case errors.Is(err, identity.ErrRemoved), childCode(err) == exitRemoved:
+		return exitRemoved
 	}
 	switch connect.CodeOf(err) {
 	case connect.CodeInvalidArgument:

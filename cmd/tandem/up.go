@@ -107,7 +107,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	entry.Name = o.context
 	before := file.Current
 	taken, err := file.Get(o.context)
-	another := err == nil && taken.CA != entry.CA
+	another := err == nil && taken.CA != entry.CA && taken.Token != entry.Token // the CA of one cluster may be replaced
 	file.Put(entry)
 	file.Current = o.context
 	if err := file.Save(); err != nil {
@@ -217,6 +217,8 @@ func explainStart(err error, dir string) error {
 		return fmt.Errorf("the workers need tandem-engine: build it with `make build`, or name it with --engine\n%w", err)
 	case exitFull:
 		return fmt.Errorf("the disk of %s is full: free some space, or choose another folder with --data-dir\n%w", dir, err)
+	case exitRemoved:
+		return fmt.Errorf("a process was removed from the cluster: delete its folder in %s, and start again for it to join anew\n%w", dir, err)
 	}
 	return err
 }
@@ -244,12 +246,14 @@ func (cl *localCluster) keep(name string, env []string, args ...string) error {
 	p := local.Process{Name: name, Path: cl.self, Args: args, Env: append(os.Environ(), env...)}
 	go func() {
 		defer close(done)
-		failed = cl.keeper.Keep(ctx, p, func(c *local.Child) { first <- c }, func(err error, pause time.Duration) {
+		failed = cl.keeper.Keep(ctx, p, func(c *local.Child) { first <- c }, func(err error, pause time.Duration) bool {
+			next, again := cl.afterEnd(name, err, pause)
 			cl.mu.Lock()
 			defer cl.mu.Unlock()
 			if cl.ready && !cl.quiet {
-				cl.app.say("%s\n  It is started again in %s.", err, pause)
+				cl.app.say("%s\n  %s", err, next)
 			}
+			return again
 		})
 	}()
 	select {
@@ -264,6 +268,14 @@ func (cl *localCluster) keep(name string, env []string, args ...string) error {
 		cancel()
 		return failed
 	}
+}
+
+// afterEnd says what follows when a process has ended by itself, and whether it is started again.
+func (cl *localCluster) afterEnd(name string, err error, pause time.Duration) (next string, again bool) {
+	if childCode(err) == exitRemoved {
+		return "It is not started again. To have it back, delete " + cl.folder.Path(name) + ": the next start makes it join anew.", false
+	}
+	return fmt.Sprintf("It is started again in %s.", pause), true
 }
 
 // stop ends all processes, the last started first, and lets the folder go.

@@ -51,7 +51,7 @@ func (cl *localCluster) startCoordinator(ctx context.Context) error {
 		return err
 	}
 	return cl.until(ctx, func(ctx context.Context) bool {
-		if cl.context.Name == "" && !cl.readContext() {
+		if !cl.readContext() { // the coordinator writes it anew: the CA may have been replaced
 			return false
 		}
 		api, err := cl.client()

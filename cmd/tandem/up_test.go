@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tandem.dev/cmd/tandem/local"
+	"tandem.dev/proto/identity"
 	"tandem.dev/worker/agent"
 )
 
@@ -23,6 +24,7 @@ func TestExplainStart(t *testing.T) {
 	}{
 		{exitFull, exitFull, "the disk of /data is full"},
 		{exitEngine, exitEngine, "build it with `make build`"},
+		{exitRemoved, exitRemoved, "delete its folder in /data"},
 		{exitError, exitError, "worker-1: exit status 1"},
 		{exitUsage, exitError, "worker-1: exit status 2"},
 	} {
@@ -33,11 +35,32 @@ func TestExplainStart(t *testing.T) {
 		}
 	}
 	for code, err := range map[int]error{
+		exitRemoved: fmt.Errorf("agent: %w: node n was removed", identity.ErrRemoved),
+
 		exitFull:   fmt.Errorf("open the log: %w", &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}),
 		exitEngine: fmt.Errorf("start: %w", agent.ErrEngine),
 	} {
 		if exitCode(err) != code {
 			t.Errorf("a process exits %d with %v, want %d", exitCode(err), err, code)
+		}
+	}
+}
+
+// TestRemovedIsNotStartedAgain: up starts again what ended, but not what was removed from the cluster, and says how to have it back.
+func TestRemovedIsNotStartedAgain(t *testing.T) {
+	cl := &localCluster{folder: &local.Folder{Dir: "/data"}}
+	for _, c := range []struct {
+		code  int
+		again bool
+		want  string
+	}{
+		{exitRemoved, false, "delete /data/worker-2"},
+		{exitError, true, "started again in 2s"},
+	} {
+		ended := exec.CommandContext(t.Context(), "sh", "-c", fmt.Sprintf("exit %d", c.code)).Run()
+		next, again := cl.afterEnd("worker-2", fmt.Errorf("worker-2: %w", ended), 2*time.Second)
+		if again != c.again || !strings.Contains(next, c.want) {
+			t.Errorf("exit code %d: %q, again: %v", c.code, next, again)
 		}
 	}
 }

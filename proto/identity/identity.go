@@ -21,6 +21,9 @@ const (
 // Valid tells whether r is a role there is.
 func (r Role) Valid() bool { return r == RoleCoordinator || r == RoleWorker }
 
+// ErrRemoved means that a node was removed from its cluster: each start on its data folder ends so.
+var ErrRemoved = errors.New("the cluster keeps this node out")
+
 // ErrNotNode means that a certificate is not that of a node.
 var ErrNotNode = errors.New("certificate does not name a node of Tandem")
 

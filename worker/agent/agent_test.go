@@ -513,27 +513,40 @@ func TestSilentSession(t *testing.T) {
 	c.await("the end of the sessions", func() bool { return c.sessions == 0 })
 }
 
-// TestRemoved: an agent whose node was removed ends its engines and itself, and says why.
+// TestRemoved: an agent whose node was removed ends its engines, if it has any, and itself, says why, and finds nothing wrong with that.
 func TestRemoved(t *testing.T) {
-	c := newCluster(t)
-	c.open("127.0.0.1:0")
-	cfg := testConfig(t.TempDir())
-	cfg.Join, cfg.JoinToken = c.members, c.token.String()
-	a, err := New(cfg, Deps{Log: zerolog.Nop(), OpenStore: func(*tandemv1.StorageConfig) (storage.Store, error) {
-		return memstore.New(memstore.Config{}), nil
-	}})
-	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	c.want(task("wait", 1, 0))
-	pid := c.up("alloc-wait1/0")
-	c.change(func() { c.removed = true })
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "node-1 was removed: join again") {
-		t.Errorf("the agent ended with %v", err)
+	for _, busy := range []bool{false, true} {
+		c := newCluster(t)
+		c.open("127.0.0.1:0")
+		cfg := testConfig(t.TempDir())
+		cfg.Join, cfg.JoinToken = c.members, c.token.String()
+		var said bytes.Buffer
+		a, err := New(cfg, Deps{Log: zerolog.New(zerolog.SyncWriter(&said)), OpenStore: func(*tandemv1.StorageConfig) (storage.Store, error) {
+			return memstore.New(memstore.Config{}), nil
+		}})
+		must(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		<-a.Ready()
+		pid := 0
+		if busy {
+			c.want(task("wait", 1, 0))
+			pid = c.up("alloc-wait1/0")
+		}
+		c.change(func() { c.removed = true })
+		if err := <-done; !errors.Is(err, identity.ErrRemoved) || !strings.Contains(err.Error(), "node-1 was removed: join again") {
+			t.Errorf("the agent ended with %v", err)
+		}
+		if busy {
+			gone(t, pid)
+		}
+		text := said.String()
+		if strings.Contains(text, `"level":"error"`) || busy != strings.Contains(text, `"action":"terminate"`) || !strings.Contains(text, "agent ended") {
+			t.Errorf("with an engine: %v; it said\n%s", busy, text)
+		}
 	}
-	gone(t, pid)
 }
 
 // TestJoinWaits: a worker may be started a moment before its coordinator.

@@ -183,27 +183,28 @@ func (n *node) run(ctx context.Context) error {
 	defer endChildren()
 	threads.Go(func() error { return n.children.Run(childrenLife) })
 
-	parts, partsCtx := errgroup.WithContext(life)
-	sessions, endSessions := context.WithCancel(partsCtx) // end first: no new orders while leaving
+	// When one part fails, the others go on until the engines have ended.
+	parts, failed := errgroup.WithContext(life)
+	sessions, endSessions := context.WithCancel(life) // end first: no new orders while leaving
 	defer endSessions()
-	parts.Go(func() error { return n.supervisor.run(partsCtx) })
+	parts.Go(func() error { return n.supervisor.run(life) })
 	parts.Go(func() error { return n.session.run(sessions) })
-	parts.Go(func() error { return n.reporter.run(partsCtx) })
-	parts.Go(func() error { return n.renewer.run(partsCtx) })
-	parts.Go(func() error { return n.progress.run(partsCtx) })
-	parts.Go(func() error { return n.gossip.Run(partsCtx) })
-	parts.Go(func() error { return n.serveEngines(partsCtx) })
-	parts.Go(func() error { return n.serveNodes(partsCtx) })
-	parts.Go(func() error { return n.tunnel.Run(partsCtx) })
+	parts.Go(func() error { return n.reporter.run(life) })
+	parts.Go(func() error { return n.renewer.run(life) })
+	parts.Go(func() error { return n.progress.run(life) })
+	parts.Go(func() error { return n.gossip.Run(life) })
+	parts.Go(func() error { return n.serveEngines(life) })
+	parts.Go(func() error { return n.serveNodes(life) })
+	parts.Go(func() error { return n.tunnel.Run(life) })
 	log.Info().Str("node", n.me.GetId()).Str("address", n.me.GetAddress()).Int("slots", len(n.me.GetSlots())).
 		Str("libtorch", n.me.GetLibtorchVersion()).Int64("incarnation", n.me.GetIncarnation()).Msg("agent runs")
 
 	select {
 	case <-ctx.Done():
-	case <-partsCtx.Done(): // one failed
+	case <-failed.Done():
 	}
 	endSessions()
-	n.leave(partsCtx)
+	n.leave(life, errors.Is(context.Cause(failed), identity.ErrRemoved))
 	end()
 	err := parts.Wait()
 	n.logs.uploads.Wait()
@@ -216,13 +217,15 @@ func (n *node) run(ctx context.Context) error {
 }
 
 // leave says that the agent stops, before other ranks can miss those on this node and report a fault; ends the engines;
-// and tries for a moment to say what became of them.
-func (n *node) leave(ctx context.Context) {
+// and tries for a moment to say what became of them. From a node that was removed nobody takes any of this.
+func (n *node) leave(ctx context.Context, removed bool) {
 	log := n.agent.deps.Log
-	first, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if err := n.reporter.leave(first); err != nil {
-		log.Warn().Err(err).Msg("no coordinator knows that the agent stops; they will notice")
+	if !removed {
+		first, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if err := n.reporter.leave(first); err != nil {
+			log.Warn().Err(err).Msg("no coordinator knows that the agent stops; they will notice")
+		}
 	}
 	engines, cancel := context.WithTimeout(ctx, n.agent.cfg.KillGrace+5*time.Second)
 	defer cancel()
@@ -231,8 +234,10 @@ func (n *node) leave(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if err := n.reports.drained(last); err != nil {
-		log.Warn().Int("reports", n.reports.length()).Msg("leaving with reports that no coordinator took")
+	if !removed {
+		if err := n.reports.drained(last); err != nil {
+			log.Warn().Int("reports", n.reports.length()).Msg("leaving with reports that no coordinator took")
+		}
 	}
 	up := make(chan struct{})
 	go func() {

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/rs/zerolog"
 
+	"tandem.dev/proto/identity"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -34,7 +35,7 @@ type session struct {
 	first chan struct{} // closed when the first desired state has come
 }
 
-// run returns nil when ctx ends, and an error when the cluster does not let the node in any more: it was removed.
+// run returns nil when ctx ends, and identity.ErrRemoved when the cluster does not let the node in any more.
 func (s *session) run(ctx context.Context) error {
 	wait := newBackoff()
 	for ctx.Err() == nil {
@@ -46,7 +47,7 @@ func (s *session) run(ctx context.Context) error {
 			return nil
 		}
 		if connect.CodeOf(err) == connect.CodePermissionDenied {
-			return fmt.Errorf("the cluster keeps this node out: %w", say.Advised(err, say.CLI))
+			return fmt.Errorf("%w: %w", identity.ErrRemoved, say.Advised(err, say.CLI))
 		}
 		s.coordinators.failed(address)
 		if heard {

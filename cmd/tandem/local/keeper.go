@@ -139,8 +139,8 @@ func (c *Child) Stop() {
 
 // Keep starts a child and starts it again whenever it ends, after a pause that grows, until the context ends; then it
 // stops the child. It returns an error only when the child could not be started the first time. first gets the first
-// child, ended what became of each that ended by itself.
-func (k *Keeper) Keep(ctx context.Context, p Process, first func(*Child), ended func(error, time.Duration)) error {
+// child, ended what became of each that ended by itself, and says whether another start may mend that.
+func (k *Keeper) Keep(ctx context.Context, p Process, first func(*Child), ended func(error, time.Duration) (again bool)) error {
 	const shortest, longest, healthy = time.Second, 30 * time.Second, time.Minute
 	pause := shortest
 	for n := 0; ; n++ {
@@ -167,7 +167,9 @@ func (k *Keeper) Keep(ctx context.Context, p Process, first func(*Child), ended 
 		if time.Since(begun) > healthy {
 			pause = shortest
 		}
-		ended(err, pause)
+		if !ended(err, pause) {
+			return nil
+		}
 		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():

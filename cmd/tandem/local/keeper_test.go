@@ -104,14 +104,23 @@ func TestChildIsStartedAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var ends []string
-	err := k.Keep(ctx, program("fail"), func(*Child) {}, func(err error, pause time.Duration) {
+	err := k.Keep(ctx, program("fail"), func(*Child) {}, func(err error, pause time.Duration) bool {
 		ends = append(ends, pause.String())
 		if len(ends) == 2 {
 			cancel()
 		}
+		return true
 	})
 	if err != nil || strings.Join(ends, " ") != "1s 2s" {
 		t.Errorf("%v, %v", ends, err)
+	}
+	ends = nil
+	err = k.Keep(t.Context(), program("fail"), func(*Child) {}, func(err error, _ time.Duration) bool {
+		ends = append(ends, err.Error())
+		return false
+	})
+	if err != nil || len(ends) != 1 {
+		t.Errorf("%v, started again though that is of no use: %v", err, ends)
 	}
 	missing := Process{Name: "missing", Path: filepath.Join(t.TempDir(), "none")}
 	if err := k.Keep(t.Context(), missing, nil, nil); err == nil || !strings.Contains(err.Error(), "start missing") {

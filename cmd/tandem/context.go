@@ -172,7 +172,6 @@ func (a *app) contextRemoveCommand() *cobra.Command {
 	}
 }
 
-// contextRefreshCommand asks the cluster, which proves itself by the CA that is known, for the CAs that are to be trusted.
 func (a *app) contextRefreshCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "refresh",
@@ -180,30 +179,54 @@ func (a *app) contextRefreshCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			if c.Context.Name == client.Environment {
-				return &usageError{errors.New("TANDEM_CA names the file with the CA, which is not this program's to write: put there what `tandem api /v1/cluster` shows as rotation.caPem")}
+				return errForeignCA
 			}
 			if c.Context.CA == "" {
 				return &usageError{fmt.Errorf("context %q trusts the CAs of the system: there is nothing to fetch", c.Context.Name)}
 			}
-			res, err := c.Cluster.GetCluster(ctx, connect.NewRequest(&tandemv1.GetClusterRequest{}))
+			file, err := a.refresh(ctx, c)
 			if err != nil {
 				return err
 			}
-			now := res.Msg.GetRotation().GetCaPem()
-			if now == "" {
-				return errors.New("the cluster does not name its CA: are its coordinators of an earlier release?")
-			}
-			file, err := a.contexts()
+			fresh, err := file.Get(c.Context.Name)
 			if err != nil {
 				return err
 			}
-			fresh := c.Context
-			fresh.CA = now
-			file.Put(fresh)
-			if err := file.Save(); err != nil {
-				return err
-			}
-			return a.showValue(contextOf(fresh, file), text(fmt.Sprintf("context %s trusts %d CAs of the cluster", fresh.Name, strings.Count(now, "BEGIN CERTIFICATE"))))
+			return a.showValue(contextOf(fresh, file), text(fmt.Sprintf("context %s trusts %d CAs of the cluster", fresh.Name, strings.Count(fresh.CA, "BEGIN CERTIFICATE"))))
 		}),
 	}
+}
+
+// errForeignCA means that the CAs that are trusted are in a file that is somebody else's.
+var errForeignCA = &usageError{errors.New("TANDEM_CA names the file with the CA, which is not this program's to write: put there what `tandem api /v1/cluster` shows as rotation.caPem")}
+
+// trusted asks the cluster, which proves itself by the CA that is known, for the CAs that are to be trusted, PEM.
+func trusted(ctx context.Context, c *client.Client) (string, error) {
+	res, err := c.Cluster.GetCluster(ctx, connect.NewRequest(&tandemv1.GetClusterRequest{}))
+	if err != nil {
+		return "", err
+	}
+	now := res.Msg.GetRotation().GetCaPem()
+	if now == "" {
+		return "", errors.New("the cluster does not name its CA: are its coordinators of an earlier release?")
+	}
+	return now, nil
+}
+
+// refresh writes the CAs of the cluster down in all contexts that trust the same as that of c: they are of one cluster.
+func (a *app) refresh(ctx context.Context, c *client.Client) (*client.File, error) {
+	now, err := trusted(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	file, err := a.contexts()
+	if err != nil {
+		return nil, err
+	}
+	for i, known := range file.Contexts {
+		if known.CA == c.Context.CA {
+			file.Contexts[i].CA = now
+		}
+	}
+	return file, file.Save()
 }

@@ -71,6 +71,7 @@ type fake struct {
 	trace      *tandemv1.GetTraceResponse
 	down       bool // tokens are made, but nobody hears of it
 	leaderless bool // no tokens are made, and that is said
+	rotation   *fakeRotation
 }
 
 func (f *fake) SubmitJob(_ context.Context, r *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
@@ -263,8 +264,8 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{cert, key, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
 }
 
-// serve runs a fake coordinator over TLS and returns its address.
-func (ca *authority) serve(t *testing.T, f *fake) string {
+// issue makes the certificate of a coordinator.
+func (ca *authority) issue(t *testing.T) *tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
@@ -274,6 +275,13 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: ca.key}
+}
+
+// serve runs a fake coordinator over TLS and returns its address.
+func (ca *authority) serve(t *testing.T, f *fake) string {
+	t.Helper()
+	own := ca.issue(t)
 	f.files = map[string][]byte{}
 	mux := http.NewServeMux()
 	mux.Handle(tandemv1connect.NewJobServiceHandler(f))
@@ -285,6 +293,9 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 	mux.Handle(tandemv1connect.NewMetricServiceHandler(f))
 	mux.Handle(tandemv1connect.NewNodeServiceHandler(f))
 	mux.Handle(tandemv1connect.NewSweepServiceHandler(f))
+	if f.rotation != nil {
+		mux.Handle(tandemv1connect.NewClusterServiceHandler(f.rotation))
+	}
 	if f.rest != nil {
 		mux.Handle("/v1/", f.rest)
 		mux.Handle("/v2/", f.rest)
@@ -301,7 +312,12 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 		mux.ServeHTTP(w, r)
 	}))
 	s.EnableHTTP2 = true
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: ca.key}}}
+	s.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if f.rotation != nil && f.rotation.finished.Load() {
+			return f.rotation.certificate, nil
+		}
+		return own, nil
+	}}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,6 +44,22 @@ var ErrNoContext = errors.New("no cluster is known: start one with `tandem up`, 
 
 // ErrUnknownContext means that a context was named that the file does not have.
 var ErrUnknownContext = errors.New("no context")
+
+// Trusts says whether the context trusts all certificates of a PEM text.
+func (c Context) Trusts(text string) bool {
+	known := certificates(c.CA)
+	return !slices.ContainsFunc(certificates(text), func(der []byte) bool {
+		return !slices.ContainsFunc(known, func(k []byte) bool { return bytes.Equal(k, der) })
+	})
+}
+
+// certificates are those of a PEM text, DER.
+func certificates(text string) (all [][]byte) {
+	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+		all = append(all, block.Bytes)
+	}
+	return all
+}
 
 // Validate says what is wrong with a context, in words for whoever typed it. It asks nobody.
 func (c Context) Validate() error {

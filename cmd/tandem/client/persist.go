@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -164,7 +165,7 @@ func (c *Client) Explain(err error) error {
 	case errors.As(err, &clocks):
 		return clocks
 	case errors.As(err, &cert):
-		return fmt.Errorf("what answers at %s is not a coordinator of the cluster that context %q is for: start it again with `tandem up`, or choose another with --context: %w", at, c.Context.Name, cert.Err)
+		return fmt.Errorf("what answers at %s is not a coordinator of the cluster that context %q is for: start it again with `tandem up`, or choose another with --context%s: %w", at, c.Context.Name, c.replaced(cert.Err), cert.Err)
 	case refused(err):
 		return fmt.Errorf("%w at %s (context %q): start one with `tandem up`, or choose another cluster with --context", ErrUnreachable, at, c.Context.Name)
 	case connect.CodeOf(err) == connect.CodeUnavailable:
@@ -175,6 +176,19 @@ func (c *Client) Explain(err error) error {
 		return connect.NewError(connect.CodeUnauthenticated, fmt.Errorf("the cluster does not know the token of context %q (%s): make one with `tandem token create`, or choose another cluster with --context", c.Context.Name, Message(err)))
 	}
 	return err
+}
+
+// replaced says what to do if it is the CA of the cluster that is another one, where that can be the reason.
+func (c *Client) replaced(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok || c.Context.CA == "" {
+		return ""
+	}
+	const found = "; or it is, and its CA was replaced without a refresh here: a coordinator has the new one in <data-dir>/pki/ca.pem, "
+	if c.Context.Name == Environment {
+		return found + "copy that to the file that TANDEM_CA names"
+	}
+	return fmt.Sprintf("%stake it with `tandem context add %s --endpoint %s --ca-file <data-dir>/pki/ca.pem --token-file %s.token`, the token being beside the contexts file",
+		found, c.Context.Name, strings.Join(c.Context.Endpoints, " --endpoint "), c.Context.Name)
 }
 
 // Message is the text of an error without the code in front.

@@ -396,7 +396,15 @@ func TestSpecTakesFilesOfItsFolderOnly(t *testing.T) {
 			t.Errorf("%s: exit code %d, %d files uploaded: %s", name, code, len(f.files), u.err.String())
 		}
 	}
-	u.want(u.run("submit", "-f", write(t, folder, "job.yaml", "model: {torchscript: {file: ../secret}}")), exitUsage, "in the folder of the spec")
+	for name, says := range map[string]string{
+		"../secret": "../secret must lie in the folder of the spec", "link.pt": "link.pt must lie in the folder of the spec",
+		filepath.Join(u.dir, "secret"): filepath.Join(u.dir, "secret") + " must lie in the folder of the spec", "none.pt": "none.pt: no such file or directory (the path is relative to the spec)",
+	} {
+		u.want(u.run("submit", "-f", write(t, folder, "job.yaml", "model: {torchscript: {file: "+name+"}}")), exitUsage, "model.torchscript.file: "+says)
+		if strings.Contains(u.err.String(), "statat") || strings.Contains(u.err.String(), "parent") {
+			t.Errorf("%s: %s", name, u.err.String())
+		}
+	}
 }
 
 func TestSpecErrorsNameTheirPlace(t *testing.T) {

@@ -138,7 +138,8 @@ func (a *app) uploadModel(ctx context.Context, c *client.Client, s *tandemv1.Job
 
 // openBeside opens a file that a spec names, which must lie in the folder of the spec or below it, links followed: whoever wrote the spec
 // may not take any other file of whoever submits it.
-func openBeside(dir, name string) (*os.File, error) {
+func openBeside(dir, given string) (*os.File, error) {
+	name := given
 	whole, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -154,13 +155,19 @@ func openBeside(dir, name string) (*os.File, error) {
 	}
 	defer root.Close()
 	info, err := root.Stat(name)
+	why := err
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		why = at.Err // without the system call and the path as that saw it
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w (the path is relative to the spec)", err)
-	case err != nil:
-		return nil, fmt.Errorf("%w: the file must lie in the folder of the spec (%s) or below it, links included: copy it there", err, dir)
+		return nil, fmt.Errorf("%s: %w (the path is relative to the spec)", given, why)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s: %w", given, why)
+	case err != nil: // the path leaves the folder, or a link does
+		return nil, fmt.Errorf("%s must lie in the folder of the spec (%s) or below it, links included: copy it there", given, dir)
 	case !info.Mode().IsRegular() || info.Size() == 0:
-		return nil, fmt.Errorf("%s is empty, or not a regular file", name)
+		return nil, fmt.Errorf("%s is empty, or not a regular file", given)
 	}
 	return root.Open(name)
 }

@@ -12,14 +12,14 @@ import (
 
 // checkModelFile looks at a user's own model before a job is made of it: a file that an engine would refuse takes no slot.
 func (a jobs) checkModelFile(ctx context.Context, sha string) error {
-	const path = "model.torchscript.artifact"
+	const path = "model.torchscript.file" // users know no other; the CLI puts the hash in
 	store, err := a.deps.Store()
 	if err != nil {
 		return err
 	}
 	info, err := store.Head(ctx, artifactKey(sha))
 	if errors.Is(err, storage.ErrNotFound) {
-		return &SpecError{[]Problem{{path, "no file of this SHA-256 was uploaded"}}}
+		return &SpecError{[]Problem{{path, "the file of SHA-256 " + sha + ", which artifact names, was not uploaded"}}}
 	}
 	if err == nil {
 		err = torchscript.Inspect(&blockReader{ctx: ctx, store: store, key: artifactKey(sha), size: info.Size}, info.Size)

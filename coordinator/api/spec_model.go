@@ -21,7 +21,7 @@ func (c *check) model(m *tandemv1.ModelSpec, data *tandemv1.Dataset) {
 		// The path is the client's affair, and the same file elsewhere is the same spec.
 		a.Torchscript.File = ""
 		if !sha256RE.MatchString(a.Torchscript.GetArtifact()) {
-			c.add("model.torchscript.artifact", "must be the SHA-256 of an uploaded file; with the CLI set model.torchscript.file to its path")
+			c.add("model.torchscript.file", "is missing: give the path of the file; without the CLI upload it and give its SHA-256 as artifact")
 		}
 	default:
 		c.add("model", "is missing: give one of mlp, cnn, resnet, gpt and torchscript")

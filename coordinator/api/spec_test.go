@@ -167,7 +167,7 @@ func TestBadSpecs(t *testing.T) {
 		}, "model.mlp: gives one answer for a row, but dataset novel@1 is text, which wants one for each byte; use model.gpt"},
 		"torchscript": {func(s *tandemv1.JobSpec) {
 			s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Torchscript{Torchscript: &tandemv1.TorchScriptSpec{File: "net.pt"}}}
-		}, "model.torchscript.artifact: must be the SHA-256 of an uploaded file; with the CLI set model.torchscript.file to its path"},
+		}, "model.torchscript.file: is missing: give the path of the file; without the CLI upload it and give its SHA-256 as artifact"},
 		"no batch":      {func(s *tandemv1.JobSpec) { s.Training.Batch = 0; s.Resources.Workers = 1 }, "training.batch: must be at least 1"},
 		"large batch":   {func(s *tandemv1.JobSpec) { s.Training.Batch = 1438 }, "training.batch: 1438 is more than the 1437 rows of the training split of digits@2"},
 		"epochs, steps": {func(s *tandemv1.JobSpec) { s.Training.Steps = 5 }, "training: has both epochs and steps; give one of them"},

@@ -124,7 +124,12 @@ func TestWrongTokenAndWrongCluster(t *testing.T) {
 	address := ca.serve(t, &fake{})
 	u := newUser(t, ca.pem, address)
 	u.env["TANDEM_ENDPOINT"], u.env["TANDEM_TOKEN"], u.env["TANDEM_CA"] = address, "tdm_other", write(t, u.dir, "ca.pem", ca.pem)
-	u.want(u.run("list"), exitDenied, "does not know the token", "tandem token create")
+	for _, args := range [][]string{{"list"}, {"logs", "x"}, {"api", "/v1/jobs"}} {
+		u.want(u.run(args...), exitDenied, `the cluster refuses the token of context`, "tandem token create")
+		if n := strings.Count(u.err.String(), "refuses the token"); n != 1 {
+			t.Errorf("%v says so %d times: %s", args, n, u.err.String())
+		}
+	}
 	u.env["TANDEM_TOKEN"] = secret
 	u.want(u.run("list"), exitOK)
 	u.env["TANDEM_CA"] = write(t, u.dir, "other.pem", newAuthority(t).pem)
@@ -343,7 +348,7 @@ func TestEndedToken(t *testing.T) {
 	}}
 	u := newUser(t, ca.pem, ca.serve(t, f))
 	u.want(u.run("describe", "x"), exitDenied, "token ann ended at 2026-01-02 03:04 UTC: ask an admin for another one", "tandem token create --role user")
-	if strings.Contains(u.err.String(), "does not know") {
+	if strings.Contains(u.err.String(), "refuses the token") {
 		t.Errorf("%s", u.err.String())
 	}
 }

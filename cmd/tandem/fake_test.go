@@ -303,7 +303,7 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 	refuse := connect.NewErrorWriter()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+secret {
-			_ = refuse.Write(w, r, connect.NewError(connect.CodeUnauthenticated, errors.New("unknown token")))
+			_ = refuse.Write(w, r, connect.NewError(connect.CodeUnauthenticated, errors.New("no valid token: ask an admin for one (\"tandem token create\")")))
 			return
 		}
 		if f.named != nil {

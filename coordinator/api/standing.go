@@ -67,7 +67,7 @@ func (p Principal) gone(v *state.View, now time.Time) error {
 	case p.Token != "":
 		switch t, ok := v.Token(p.Token); {
 		case !ok:
-			return fmt.Errorf("%w: token %s was revoked", ErrUnauthenticated, p.Name)
+			return &plainError{ErrUnauthenticated, fmt.Sprintf("token %s was revoked: ask an admin for another one", p.Name)}
 		case tokenEnded(t, now):
 			return whyEnded(t)
 		}

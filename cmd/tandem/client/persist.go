@@ -153,9 +153,14 @@ func (c *Client) explain(r round) error {
 		r.asked-r.silent, r.asked, c.Context.Name, answers, Message(r.telling), strings.Join(c.reach(), ", "))}
 }
 
-// Explain turns what a user can mend into words that say how. It passes everything else, and nil, on.
+// strange says that the cluster refuses who calls.
+type strange struct{ text string }
+
+func (s *strange) Error() string { return s.text }
+
+// Explain turns what a user can mend into words that say how. It passes everything else, nil, and what it has explained before, on.
 func (c *Client) Explain(err error) error {
-	if err == nil || errors.Is(err, ErrUnreachable) {
+	if known := (*strange)(nil); err == nil || errors.Is(err, ErrUnreachable) || errors.As(err, &known) {
 		return err
 	}
 	at := strings.Join(c.reach(), ", ")
@@ -173,7 +178,8 @@ func (c *Client) Explain(err error) error {
 	case say.ReasonOf(err).GetCode() == tandemv1.Reason_CODE_CLIENT_TOKEN_ENDED:
 		return err
 	case connect.CodeOf(err) == connect.CodeUnauthenticated:
-		return connect.NewError(connect.CodeUnauthenticated, fmt.Errorf("the cluster does not know the token of context %q (%s): make one with `tandem token create`, or choose another cluster with --context", c.Context.Name, Message(err)))
+		return connect.NewError(connect.CodeUnauthenticated, &strange{fmt.Sprintf(
+			"the cluster refuses the token of context %q: %s; or choose another cluster with --context", c.Context.Name, Message(err))})
 	}
 	return err
 }

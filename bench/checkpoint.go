@@ -163,8 +163,7 @@ func throughAgent(socket string, store storage.Store) (_ *relay.Client, hangUp f
 	})
 	return client, func() {
 		client.Close()
-		_ = srv.Close() // nothing is under way
-		_ = <-served    // that it was closed
+		_ = errors.Join(srv.Close(), <-served) // nothing is under way
 	}, nil
 }
 

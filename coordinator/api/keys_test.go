@@ -67,8 +67,10 @@ func TestRotationsFollowTheState(t *testing.T) {
 		for round := range 3 {
 			before := creds.CA
 			rotate(false)
-			if renew() || renew() {
-				t.Errorf("rotation %d: a certificate is signed before the new CA is in use", round)
+			for range 2 {
+				if renew() {
+					t.Errorf("rotation %d: a certificate is signed before the new CA is in use", round)
+				}
 			}
 			time.Sleep(3 * time.Minute) // virtual
 			next := leader.NextKeys(c.State(c.Leader()).View())

@@ -14,7 +14,7 @@ import (
 func TestRaftLog(t *testing.T) {
 	var out bytes.Buffer
 	l := (&raftLog{to: zerolog.New(&out)}).With("id", "a")
-	l.Info("election won", "servers", hclog.Fmt("%+v", []int{1, 2}), "node", hclog.Level(hclog.Warn), "after", time.Second, "error", errors.New("gone"), "term", 3)
+	l.Info("election won", "servers", hclog.Fmt("%+v", []int{1, 2}), "node", hclog.Warn, "after", time.Second, "error", errors.New("gone"), "term", 3)
 	want := `{"level":"info","part":"raft","id":"a","servers":"[1 2]","node":"warn","after":"1s","error":"gone","term":3,"message":"election won"}` + "\n"
 	if out.String() != want {
 		t.Errorf("got  %swant %s", out.String(), want)

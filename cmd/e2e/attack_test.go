@@ -96,11 +96,11 @@ func TestAttack(t *testing.T) {
 		}
 		return n
 	}
-	asked := 0
+	asked, honest := 0, c.at(0)
 	eventually(t, 60*time.Second, "a thousand attacks were turned away", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		if _, err := c.at(0).Jobs.ListJobs(ctx, connect.NewRequest(&tandemv1.ListJobsRequest{})); err != nil {
+		if _, err := honest.Jobs.ListJobs(ctx, connect.NewRequest(&tandemv1.ListJobsRequest{})); err != nil {
 			t.Errorf("an honest call after %d others: %v", asked, err)
 		}
 		asked++

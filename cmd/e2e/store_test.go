@@ -64,7 +64,7 @@ func TestStoreRotates(t *testing.T) {
 		before := newest()
 		eventually(t, 30*time.Second, what, func() bool { return newest() > before })
 	}
-	another("a checkpoint is there")
+	another("a first checkpoint")
 
 	const access, secret = "cluster-two", "another-secret-key-of-many-characters"
 	file := filepath.Join(c.dir, "secret")

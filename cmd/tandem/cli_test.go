@@ -311,7 +311,7 @@ func TestTokenIsNotMadeTwice(t *testing.T) {
 	}
 }
 
-// TestLifeOfTokens: how long a token is asked to be good, and that one that ends is said to.
+// TestLifeOfTokens: the life that is asked for, and what is said of a token that ends.
 func TestLifeOfTokens(t *testing.T) {
 	ca := newAuthority(t)
 	f := &fake{}

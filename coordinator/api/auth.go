@@ -75,7 +75,7 @@ func bearer(t *tandemv1.Token, address string) Principal {
 }
 
 // token finds the token of a secret. When it may not be used, it is returned with the error that says why, for the audit log; nil when
-// the secret is nobody's. A token made a moment ago on another coordinator may not be here yet, so one that is not found is looked up
+// the secret belongs to no token. A token made a moment ago on another coordinator may not be here yet, so one that is not found is looked up
 // once more in the state as it is: that asks the leader, and is done for an address so many times only.
 func (a *API) token(ctx context.Context, address, secret string) (*tandemv1.Token, error) {
 	hash := identity.HashToken(secret)

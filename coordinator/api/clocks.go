@@ -15,12 +15,12 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// clockMemory is how long it counts what somebody's clock said.
+// clockMemory is how long a reading counts.
 const clockMemory = time.Minute
 
 // Clocks is what this coordinator hears of the clocks of nodes and of other coordinators: each of their requests says what theirs says.
-// It compares all with the cluster's time, which is the median of the coordinators' clocks: one that is wrong does not take all others
-// for wrong.
+// It compares all with the cluster's time, the median of the coordinators' clocks, so that one wrong clock does not make all others
+// look wrong.
 type Clocks struct {
 	mu    sync.Mutex
 	heard map[string]*reading // by identity
@@ -32,7 +32,7 @@ type reading struct {
 	at          time.Time
 }
 
-// NewClocks returns one that has heard of no clock.
+// NewClocks returns Clocks without any reading.
 func NewClocks() *Clocks { return &Clocks{heard: map[string]*reading{}} }
 
 // Watch notes what the clocks of those say who prove to be a node. It is in front of all else: who is told nothing, for

@@ -111,10 +111,10 @@ func (e *ClockError) Unwrap() error { return e.Err }
 
 func clockText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// trust makes the settings of a connection whose certificates are to be valid at a time; the zero time stands for now.
+// trust returns the TLS settings of a connection whose certificates must be valid at a time; the zero time is now.
 type trust func(at time.Time) *tls.Config
 
-// trusting makes settings out of those for now.
+// trusting returns a trust made from the settings for now.
 func trusting(cfg *tls.Config) trust {
 	return func(at time.Time) *tls.Config {
 		if at.IsZero() || cfg == nil {

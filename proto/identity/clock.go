@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -163,11 +164,25 @@ func suspectDates(err error) (at time.Time, suspect bool) {
 			return invalid.Cert.NotBefore.Add(time.Second), true
 		}
 		return invalid.Cert.NotAfter.Add(-time.Second), true
-	case errors.As(err, &op):
-		return time.Time{}, op.Op == "remote error" // crypto/tls names no kind: it may be that our certificate is not valid there
+	case errors.As(err, &op) && op.Op == "remote error": // crypto/tls names no kind: it may be that our certificate is not valid there
+		return time.Time{}, true
 	}
-	return time.Time{}, false
+	return time.Time{}, endedBeforeAnswer(err)
 }
+
+// endedBeforeAnswer says whether the other side ended a connection before it said anything. That may be a refused certificate too: its
+// alert comes after our side of the handshake, and what we write then may fail before the alert is read.
+func endedBeforeAnswer(err error) bool {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return err.Error() == notEstablished
+}
+
+// notEstablished is what net/http says when a connection ended before HTTP/2 began. It does not say why, and exports no such error.
+const notEstablished = "http2: client conn could not be established"
 
 // askTime asks a host what time it is, by the Date of its answer. Halfway between question and answer counts as here.
 func askTime(ctx context.Context, cfg *tls.Config, host string) (there, here time.Time, err error) {

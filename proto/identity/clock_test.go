@@ -1,8 +1,17 @@
 package identity
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +109,65 @@ func TestClockOffset(t *testing.T) {
 		h.Set(TimeHeader, value)
 		if got, ok := ClockOffset(h, now); ok {
 			t.Errorf("%q counts as %v", value, got)
+		}
+	}
+}
+
+// TestRefusedCertificateHasManyErrors: the other side's alert races with what is written to it, and which error comes is chance. A
+// connection that could not be made, or that nobody ended, has nothing to do with dates.
+func TestRefusedCertificateHasManyErrors(t *testing.T) {
+	ours := errors.New("tls: bad certificate")
+	for _, tc := range []struct {
+		err  error
+		want bool
+	}{
+		{&net.OpError{Op: "remote error", Err: ours}, true},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, true},
+		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}, true},
+		{fmt.Errorf("read the answer: %w", io.EOF), true},
+		{errors.New(notEstablished), true},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, false},
+		{context.DeadlineExceeded, false},
+		{ours, false},
+	} {
+		if _, suspect := suspectDates(tc.err); suspect != tc.want {
+			t.Errorf("%v: suspect %v", tc.err, suspect)
+		}
+	}
+}
+
+// TestCertificateIsRefused: what net/http makes of a connection that the other side refuses is suspect, whichever error it is.
+func TestCertificateIsRefused(t *testing.T) {
+	srv := httptest.NewUnstartedServer(nil)
+	srv.EnableHTTP2 = true
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS() // for its certificate
+	creds := srv.TLS.Clone()
+	creds.ClientAuth = tls.RequireAnyClientCert
+	srv.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", creds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*tls.Conn).Handshake()
+			_ = conn.Close()
+		}
+	}()
+	for range 100 {
+		c := &http.Client{Transport: Transport(&tls.Config{InsecureSkipVerify: true})} //nolint:gosec // it is our own listener
+		_, err := c.Get("https://" + l.Addr().String())                                //nolint:bodyclose // there is no answer
+		if err == nil {
+			t.Fatal("a connection that ended was answered")
+		}
+		if _, suspect := suspectDates(errors.Unwrap(err)); !suspect {
+			t.Fatalf("%v is not suspect", err)
 		}
 	}
 }

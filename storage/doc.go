@@ -4,7 +4,7 @@
 // Store is the contract. Package s3 implements it over any S3-compatible server,
 // package embedded is such a server for one machine, package memstore keeps objects in
 // memory and can be told to fail. Package storetest holds the one suite that all of them
-// pass. Persist outlasts an outage, and with Patient refused keys are one. Packages safetensors, ckpt, dataset and sealed are the formats kept in a Store.
+// pass. Persist outlasts an outage, which a full store is too, and with Patient refused keys are one. Packages safetensors, ckpt, dataset and sealed are the formats kept in a Store.
 //
 // Invariants: objects are immutable (a key is never reused for other bytes), and a small
 // object written with PutIfAbsent is the only way to commit anything. Everything else may

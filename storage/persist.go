@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -12,12 +11,12 @@ const (
 )
 
 // Persist runs act again and again, with growing pauses, while it fails with
-// ErrUnavailable, and returns its other outcomes. When ctx ends it returns the last
+// an outage (IsOutage), and returns its other outcomes. When ctx ends it returns the last
 // failure. away is called once, before the first pause, to say what is waited for.
 func Persist(ctx context.Context, act func() error, away func(error)) error {
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		err := act()
-		if !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+		if !IsOutage(err) || ctx.Err() != nil {
 			return err
 		}
 		if pause == firstPause {

@@ -17,8 +17,11 @@ func TestPersist(t *testing.T) {
 		tries, aways := 0, 0
 		away := func(error) { aways++ }
 		err := storage.Persist(t.Context(), func() error {
-			if tries++; time.Since(begin) < time.Hour {
-				return fmt.Errorf("read: %w", storage.ErrUnavailable)
+			switch tries++; {
+			case time.Since(begin) < time.Hour/2:
+				return fmt.Errorf("write: %w", storage.ErrUnavailable)
+			case time.Since(begin) < time.Hour:
+				return fmt.Errorf("write: %w", storage.ErrFull)
 			}
 			return nil
 		}, away)
@@ -37,7 +40,7 @@ func TestPersist(t *testing.T) {
 			t.Errorf("ended after %v with %v", time.Since(begin), err)
 		}
 
-		for _, want := range []error{nil, storage.ErrFull, storage.ErrNotFound} {
+		for _, want := range []error{nil, storage.ErrDenied, storage.ErrNotFound} {
 			tries = 0
 			err := storage.Persist(t.Context(), func() error { tries++; return want }, away)
 			if tries != 1 || !errors.Is(err, want) {

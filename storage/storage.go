@@ -22,11 +22,15 @@ var (
 	ErrUnavailable = errors.New("storage unavailable")
 	// ErrDenied: the store refused the credentials, or what they ask for.
 	ErrDenied = errors.New("storage access denied")
-	// ErrFull: the store has no room left; free some before trying again.
+	// ErrFull: the store has no room left, or its owner's quota is used up; trying again helps when somebody has freed some.
 	ErrFull = errors.New("storage is full")
 	// ErrSize: a reader gave fewer or more bytes than announced; nothing was stored.
 	ErrSize = errors.New("wrong size")
 )
+
+// IsOutage says whether an error is the store's own and ends when somebody mends the store: it is unavailable, or full. What was asked of
+// it is kept and asked again.
+func IsOutage(err error) bool { return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) }
 
 // Info describes an object.
 type Info struct {

@@ -47,7 +47,7 @@ type Deps struct {
 	Group Group // nil for a single process
 	// Report delivers a committed checkpoint. ErrStale ends the training.
 	Report func(context.Context, *tandemv1.Checkpoint) error
-	// Tell tells people that checkpoints are slow, or that the store is away; rank 0 does. nil: only the log says so.
+	// Tell tells people that checkpoints are slow, or that the store is away or full; rank 0 does. nil: only the log says so.
 	Tell func(ctx context.Context, warning bool, message string)
 	Log  zerolog.Logger
 }
@@ -82,9 +82,10 @@ type Keeper struct {
 	reserving bool                 // memory is being taken
 	spare     []safetensors.Tensor // memory of the last large share, for the next: new memory costs as much as the copy
 	free      bool                 // no rank is busy, and nothing was begun since
-	away      bool                 // the store is unavailable
+	away      bool                 // the store is unavailable, or full
+	full      bool                 // it is full
 	awayFor   string               // what it said, or what was met
-	toldAway  bool                 // people know
+	told      string               // what people know of that; empty: that it serves
 	slow      bool                 // as it was said
 	say       string               // to people
 	count     int64                // attempts
@@ -321,7 +322,7 @@ func (k *Keeper) replace() {
 }
 
 // Wait returns when no checkpoint is being written, with the failure of the last one. While
-// the store is unavailable that is when it answers again; away is called once to tell so.
+// the store is unavailable or full that is when it serves again; away is called once to tell so.
 func (k *Keeper) Wait(ctx context.Context, away func()) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -43,12 +43,12 @@ type restoring struct {
 }
 
 // round takes the ranks as far as the store lets them. They go through rounds together, so
-// that none waits in a collective while another waits for the store: ErrUnavailable on any
-// rank is ErrUnavailable on all.
+// that none waits in a collective while another waits for the store: an outage on any
+// rank is one on all.
 func (r *restoring) round(ctx context.Context) error {
 	for {
 		err := r.advance(ctx)
-		if err != nil && !errors.Is(err, storage.ErrUnavailable) {
+		if err != nil && !storage.IsOutage(err) {
 			return err
 		}
 		if r.k.Group == nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -67,50 +68,60 @@ func spooled(t *testing.T, dir string) (files int, bytes int64) {
 	return files, bytes
 }
 
-// The store is away for 30 minutes. No step waits, the newest and the best wait on disk
-// within the limit, and come to the store when it is back, the oldest first.
+// The store is away for 30 minutes, or full. No step waits, the newest and the best wait on disk
+// within the limit, and come to the store when it serves, the oldest first. People are told once.
 func TestOutageOf30Minutes(t *testing.T) {
-	for _, world := range []int{1, 3} {
+	for _, c := range []struct {
+		world int
+		fault error
+		told  string
+	}{
+		{1, storage.ErrUnavailable, "true the store does not serve, true"},
+		{3, storage.ErrUnavailable, "true the store does not serve, true"},
+		{1, storage.ErrFull, "true the store is full: the n, true"},
+		{3, storage.ErrFull, "true the store is full: the n, true"},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench()
-			var away atomic.Bool
-			b.hook = func(context.Context, memstore.Op) memstore.Fault {
-				if away.Load() {
+			var out atomic.Bool
+			b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
+				writes := op.Kind == memstore.OpPut || op.Kind == memstore.OpPutIfAbsent
+				if out.Load() && (writes || c.fault != storage.ErrFull) {
 					time.Sleep(3 * time.Second) // virtual: that is found out late
-					return memstore.Fault{Err: storage.ErrUnavailable}
+					return memstore.Fault{Err: c.fault}
 				}
 				return memstore.Fault{}
 			}
 			dir := filepath.Join(t.TempDir(), "spool")
 			var told []string
-			all := b.ranks(world, 1, func(c *checkpoint.Config, d *checkpoint.Deps) {
-				c.Spool = dir
+			all := b.ranks(c.world, 1, func(k *checkpoint.Config, d *checkpoint.Deps) {
+				k.Spool = dir
 				d.Tell = func(_ context.Context, warning bool, message string) {
 					b.mu.Lock()
 					defer b.mu.Unlock()
-					told = append(told, fmt.Sprintf("%v %.24s, %v", warning, message, strings.Contains(message, storage.ErrUnavailable.Error())))
+					told = append(told, fmt.Sprintf("%v %.24s, %v", warning, message, strings.Contains(message, c.fault.Error())))
 				}
 			})
 			saveOn(t, all, evaluated(1, 1), false)
 			time.Sleep(time.Minute)
-			away.Store(true)
+			out.Store(true)
 			for step := int64(2); step <= 31; step++ {
 				saveOn(t, all, evaluated(step, min(step, 7)), false)
 				time.Sleep(time.Minute)
-				if n, _ := spooled(t, dir); n > 2*world {
+				if n, _ := spooled(t, dir); n > 2*c.world {
 					t.Errorf("%d files wait at step %d", n, step)
 				}
 			}
-			away.Store(false)
+			out.Store(false)
 			time.Sleep(time.Minute)
 			if got := b.steps(); !slices.Equal(got, []int64{1, 7, 31}) {
-				t.Errorf("%d ranks kept %v, want what was before, the best and the newest", world, got)
+				t.Errorf("%d ranks kept %v, want what was before, the best and the newest", c.world, got)
 			}
 			if n, _ := spooled(t, dir); n != 0 {
 				t.Errorf("%d files are left", n)
 			}
 			b.mu.Lock()
-			if want := []string{"true the store does not serve, true", "false the store serves again; , false"}; !slices.Equal(told, want) {
+			if want := []string{c.told, "false the store serves again; , false"}; !slices.Equal(told, want) {
 				t.Errorf("people are told %q, want %q", told, want)
 			}
 			b.mu.Unlock()
@@ -121,6 +132,108 @@ func TestOutageOf30Minutes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The parts of both checkpoints that waited come while rank 0 looks for them: both are kept, not the newest alone.
+func TestPartsComeWhileTheyAreLookedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		var out atomic.Bool
+		gate := make(chan struct{})
+		open := sync.OnceFunc(func() { close(gate) })
+		newest := ckpt.Prefix("trials/trial-1", 3, 1)
+		b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
+			switch {
+			case out.Load():
+				return memstore.Fault{Err: storage.ErrUnavailable}
+			case op.Kind == memstore.OpPutIfAbsent && strings.HasSuffix(op.Key, "00001.json"): // the word of rank 1
+				<-gate
+			case op.Kind == memstore.OpList && strings.HasPrefix(op.Key, newest):
+				open()
+				time.Sleep(time.Second) // virtual: all that rank 1 can do is done
+			}
+			return memstore.Fault{}
+		}
+		all := b.ranks(2, 1, func(c *checkpoint.Config, _ *checkpoint.Deps) { c.Spool = filepath.Join(t.TempDir(), "spool") })
+		out.Store(true)
+		for _, step := range []int64{2, 3} {
+			saveOn(t, all, evaluated(step, 2), false)
+			time.Sleep(time.Minute)
+		}
+		out.Store(false)
+		waitAll(t, all)
+		if got := b.steps(); !slices.Equal(got, []int64{2, 3}) {
+			t.Errorf("kept %v, want the best and the newest", got)
+		}
+	})
+}
+
+// A store that is full can be read: that parts of other ranks are looked for is no sign of room.
+func TestFullStoreWithPartsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		var full, freed atomic.Bool
+		b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
+			writes := op.Kind == memstore.OpPut || op.Kind == memstore.OpPutIfAbsent
+			if writes && !freed.Load() && (full.Load() || strings.HasSuffix(op.Key, "00001.json")) {
+				return memstore.Fault{Err: storage.ErrFull}
+			}
+			return memstore.Fault{}
+		}
+		dir := filepath.Join(t.TempDir(), "spool")
+		var told []string
+		all := b.ranks(2, 1, func(c *checkpoint.Config, d *checkpoint.Deps) {
+			c.Spool = dir
+			d.Tell = func(_ context.Context, _ bool, message string) { told = append(told, message) }
+		})
+		saveOn(t, all, evaluated(2, 2), false) // that of rank 0 is there, and it waits for rank 1
+		time.Sleep(time.Minute)
+		full.Store(true)
+		saveOn(t, all, evaluated(3, 2), false)
+		time.Sleep(10 * time.Minute)
+		if n, _ := spooled(t, dir); n != 3 {
+			t.Errorf("%d shares wait on disk, want both of rank 1 and the newest of rank 0", n)
+		}
+		if len(told) != 1 || !strings.Contains(told[0], "is full") {
+			t.Errorf("told %q", told)
+		}
+		freed.Store(true)
+		waitAll(t, all)
+		if got := b.steps(); !slices.Equal(got, []int64{2, 3}) {
+			t.Errorf("kept %v", got)
+		}
+	})
+}
+
+// The store is full when a training ends: its end waits for room, however long that takes, and the last checkpoint is kept.
+func TestEndWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		back := time.Now().Add(24 * time.Hour)
+		tries := 0
+		b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
+			if op.Kind != memstore.OpPut && op.Kind != memstore.OpPutIfAbsent || time.Now().After(back) {
+				return memstore.Fault{}
+			}
+			tries++
+			return memstore.Fault{Err: storage.ErrFull}
+		}
+		k := b.keeper(func(c *checkpoint.Config, _ *checkpoint.Deps) { c.Spool = filepath.Join(t.TempDir(), "spool") })
+		if err := k.Save(t.Context(), at(60), state(60), true); err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		if err := k.Wait(t.Context(), func() { told++ }); err != nil || told != 1 {
+			t.Errorf("waited with %v, told %d times", err, told)
+		}
+		if late := time.Since(back); late < 0 || late > 31*time.Second || !slices.Equal(b.steps(), []int64{60}) {
+			t.Errorf("kept %v %v after there was room", b.steps(), late)
+		}
+		if tries > 24*60*2+10 {
+			t.Errorf("%d tries in a day", tries)
+		}
+		k.Close(t.Context())
+	})
 }
 
 // A large state is never held twice: it waits on disk, is left out, or takes the place of one that waits.

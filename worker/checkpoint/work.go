@@ -17,6 +17,7 @@ import (
 const (
 	firstPause = 200 * time.Millisecond
 	maxPause   = 10 * time.Second // an outage that ends is noticed this late
+	fullPause  = 30 * time.Second // between two tries of a full store: only a share that is sent tells whether it has room
 	probeLimit = 10 * time.Second
 )
 
@@ -47,18 +48,23 @@ func (k *Keeper) worker() {
 			k.mu.Unlock()
 			return
 		}
-		away := k.away
+		away, full := k.away, k.full
 		k.mu.Unlock()
 
+		longest := maxPause
+		if full {
+			longest = fullPause
+		}
 		if away {
 			k.spool()
-			away = !k.answers()
-			k.tellOutage(away)
 		}
-		moved := false
-		if !away {
+		moved, serves := false, !away || full || k.answers()
+		if serves {
 			moved = k.write()
 			moved = k.collect() || moved
+		}
+		if away {
+			k.tellOutage()
 		}
 		if moved {
 			pause = firstPause
@@ -67,7 +73,7 @@ func (k *Keeper) worker() {
 		select {
 		case <-k.wake:
 		case <-time.After(pause):
-			pause = min(2*pause, maxPause)
+			pause = min(2*pause, longest)
 		case <-k.ctx.Done():
 		}
 	}
@@ -112,7 +118,7 @@ func (k *Keeper) write() bool {
 		a.drop()
 		return true
 	}
-	if k.unavailable(err) {
+	if k.outage(err) {
 		return false
 	}
 	k.writing = without(k.writing, a)
@@ -135,39 +141,45 @@ func (k *Keeper) write() bool {
 	return true
 }
 
-// unavailable notes whether the store answers, and tells when it does not.
-func (k *Keeper) unavailable(err error) bool {
+// outage notes whether the store takes what is sent, and tells when it does not.
+func (k *Keeper) outage(err error) bool {
 	if k.ctx.Err() != nil {
-		return errors.Is(err, storage.ErrUnavailable)
+		return storage.IsOutage(err)
 	}
 	was := k.away
-	k.away = errors.Is(err, storage.ErrUnavailable)
+	k.away, k.full = storage.IsOutage(err), errors.Is(err, storage.ErrFull)
 	if k.away {
 		k.awayFor = fmt.Sprintf("%.400s", err)
 	}
 	if k.away && !was {
-		k.Log.Warn().Err(err).Int("waiting", len(k.writing)+len(k.pending)).Msg("storage is unavailable; checkpoints wait for it")
+		k.Log.Warn().Err(err).Bool("full", k.full).Int("waiting", len(k.writing)+len(k.pending)).Msg("the store does not serve; checkpoints wait for it")
 		k.notify()
 	}
 	if was && !k.away {
-		k.Log.Info().Int("waiting", len(k.writing)+len(k.pending)).Msg("storage answers again; the checkpoints that waited go there now")
+		k.Log.Info().Int("waiting", len(k.writing)+len(k.pending)).Msg("the store serves again; the checkpoints that waited go there now")
 	}
 	return k.away
 }
 
-// tellOutage tells people of an outage that a second look confirms, and of its end.
-func (k *Keeper) tellOutage(away bool) {
+// tellOutage tells people of an outage that a second look confirmed, and of its end.
+func (k *Keeper) tellOutage() {
 	k.mu.Lock()
-	told := k.toldAway
-	k.toldAway = away
+	what, advice := "", ""
+	switch {
+	case k.full:
+		what, advice = "is full", "free some space there, or raise its quota"
+	case k.away:
+		what, advice = "does not serve", "look whether it is up, and whether this node reaches it"
+	}
+	tell := k.Rank == 0 && k.Tell != nil && k.told != what
+	k.told = what
 	why := k.awayFor
-	tell := k.Rank == 0 && k.Tell != nil && told != away
 	k.mu.Unlock()
 	switch {
 	case !tell:
-	case away:
-		k.Tell(k.ctx, true, "the store does not serve: the newest and the best checkpoint wait on the node's disk until it does, and what trains goes on; "+
-			"look whether it is up, and whether this node reaches it ("+why+")")
+	case what != "":
+		k.Tell(k.ctx, true, "the store "+what+": the newest and the best checkpoint wait on the node's disk until that has changed, and what trains goes on; "+
+			advice+" ("+why+")")
 	default:
 		k.Tell(k.ctx, false, "the store serves again; the checkpoints that waited go there now")
 	}
@@ -175,13 +187,10 @@ func (k *Keeper) tellOutage(away bool) {
 
 // collect commits what all ranks have written, oldest first. It tells whether anything was.
 func (k *Keeper) collect() (moved bool) {
-	k.mu.Lock()
-	pending := slices.Clone(k.pending)
-	k.mu.Unlock()
-	for _, a := range pending {
+	for _, a := range k.complete() {
 		saved, missing, err := k.commit(a)
 		k.mu.Lock()
-		away := k.unavailable(err)
+		away := k.outage(err)
 		k.mu.Unlock()
 		if away {
 			return moved
@@ -203,6 +212,28 @@ func (k *Keeper) collect() (moved bool) {
 		moved = true
 	}
 	return moved
+}
+
+// complete are the pending ones, oldest first, of which no part is missing, or that cannot be looked for. The newest is looked for
+// first: the parts of those before it came earlier, so that none is passed over whose last part comes meanwhile.
+func (k *Keeper) complete() (all []*attempt) {
+	k.mu.Lock()
+	pending := slices.Clone(k.pending)
+	k.mu.Unlock()
+	for _, a := range slices.Backward(pending) {
+		missing, err := ckpt.Gather(k.ctx, k.Store, a.prefix, a.part(), a.shards)
+		if err != nil || missing == 0 {
+			all = append(all, a)
+			continue
+		}
+		k.mu.Lock()
+		if !k.full { // one that is full can be read
+			k.outage(nil)
+		}
+		k.mu.Unlock()
+	}
+	slices.Reverse(all)
+	return all
 }
 
 // commit makes a checkpoint of the parts of all ranks, if none is missing.
@@ -256,9 +287,6 @@ func (k *Keeper) settle(a *attempt, err error) {
 func (k *Keeper) end(a *attempt, err error) {
 	if err != nil {
 		k.stats.GivenUp++
-		if errors.Is(err, storage.ErrFull) {
-			err = fmt.Errorf("%w; free some space in the store, then resume", err)
-		}
 		k.Log.Warn().Err(err).Int64("step", a.m.Step).Str("ckpt", a.prefix).Msg("a checkpoint was not kept; the next is tried")
 	}
 	if a.number >= k.ended && !errors.Is(k.failure, ErrStale) {

@@ -236,11 +236,11 @@ func TestLostPeerIsNotPermanent(t *testing.T) {
 }
 
 func TestFinalCheckpointIsWaitedFor(t *testing.T) {
-	full := memstore.New(memstore.Config{Hook: func(context.Context, memstore.Op) memstore.Fault {
-		return memstore.Fault{Err: storage.ErrFull}
+	denied := memstore.New(memstore.Config{Hook: func(context.Context, memstore.Op) memstore.Fault {
+		return memstore.Fault{Err: storage.ErrDenied}
 	}})
-	end := site{t: t, spec: spec(), store: full, world: 1}.run()[0]
-	if !errors.Is(end.err, storage.ErrFull) || train.IsPermanent(end.err) {
+	end := site{t: t, spec: spec(), store: denied, world: 1}.run()[0]
+	if !errors.Is(end.err, storage.ErrDenied) || train.IsPermanent(end.err) {
 		t.Errorf("a training whose last checkpoint could not be kept ended with %v, %v", end.outcome, end.err)
 	}
 	if len(end.news.checkpoints()) != 0 {

@@ -37,6 +37,7 @@ type engine struct {
 	termed  time.Time
 	spoke   time.Time // when it reported how it ends
 	outcome string    // what it reported then
+	failed  string    // why it failed, if it reported that
 	idle    time.Time // when it asked for another task
 	handed  bool      // its process had another task before
 	next    string    // id of the task that its process went on to

@@ -93,7 +93,7 @@ func (s *supervisor) rest(ctx context.Context, id string) (*engine, error) {
 			return nil, fmt.Errorf("wait for the output of engine %q: %w", id, ctx.Err())
 		}
 	}
-	e.log.close() // nothing more comes, and somebody may wait to read it
+	e.log.close("") // nothing more comes, and somebody may wait to read it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.idle = time.Now()
@@ -106,7 +106,7 @@ func (s *supervisor) handOver(ctx context.Context, now time.Time, from *engine, 
 	e := s.newEngine(ctx, now, task)
 	e.scratch, e.user = from.scratch, from.user // what the process may write to, and is
 	if err := emptied(e.scratch); err != nil {
-		e.log.close()
+		e.log.close(err.Error())
 		return fmt.Errorf("empty the folder for temporary files: %w", err)
 	}
 	e.handed = true

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,7 +91,7 @@ func TestLogFlush(t *testing.T) {
 		emit(t, e, "last") // without an end of its own it counts as well
 		_, err := e.stderr.Write([]byte("no end"))
 		must(t, err)
-		e.close()
+		e.close("")
 		synctest.Wait()
 		if d := cmp.Diff([]string{"one", "two", "last", "no end"}, stored(t, store)); d != "" {
 			t.Error(d)
@@ -115,7 +116,7 @@ func TestLogChunkWhenFull(t *testing.T) {
 		if n := len(store.Keys()); n < 3 {
 			t.Errorf("%d chunks before the time is up", n)
 		}
-		e.close()
+		e.close("")
 		synctest.Wait()
 		lines := stored(t, store)
 		if len(lines) != 400 || !slices.IsSorted(lines) {
@@ -138,7 +139,7 @@ func TestLogKeepsLinesWhileTheStoreFails(t *testing.T) {
 		if d := cmp.Diff([]string{"one", "two"}, stored(t, store)); d != "" {
 			t.Error(d)
 		}
-		e.close()
+		e.close("")
 	})
 }
 
@@ -158,33 +159,84 @@ func TestLogBacklogIsBounded(t *testing.T) {
 			t.Errorf("%d bytes wait", held)
 		}
 		broken.Store(false)
-		e.close()
+		e.close("")
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		got := stored(t, store)
-		if len(got) == 0 {
-			t.Fatal("nothing arrived")
-		}
-		lost := ""
-		kept := 0
+		const lost = 1 // one line says where lines are left out for the first time, the last one how many
+		kept := len(got) - lost - 1
+		marks := 0
 		for _, line := range got {
-			if strings.Contains(line, "earlier lines were lost") {
-				lost = line
-			} else {
-				kept++
+			if line == lateMark {
+				marks++
 			}
 		}
-		if want := fmt.Sprintf("(%d earlier lines were lost", lines-kept); !strings.HasPrefix(lost, want) {
-			t.Errorf("%q, want %q: %d lines are there", lost, want, kept)
+		if marks != lost || kept < 1000 {
+			t.Errorf("%d lines are there, %d say that some are not", kept, marks)
+		}
+		want := fmt.Sprintf("(left out of this log: %d lines (", lines-kept)
+		if end := got[len(got)-1]; !strings.HasPrefix(end, want) || !strings.HasSuffix(end, "that the store did not take in time)") {
+			t.Errorf("the end is %q, want %q", end, want)
 		}
 	})
+}
+
+// TestLogOfAFastEngine: a chunk whose answer is lost is in the store, so it is not counted as left out, however many lines come meanwhile.
+func TestLogOfAFastEngine(t *testing.T) {
+	var broken atomic.Bool
+	logged(t, task("a", 1, 0), nil, func(e *engineLog, store *memstore.Store) {
+		put := e.logs.objects.open
+		e.logs.objects.open = func(c *tandemv1.StorageConfig) (storage.Store, error) {
+			s, err := put(c)
+			return silent{s, &broken}, err
+		}
+		broken.Store(true)
+		const lines = 10_000
+		for i := range lines {
+			emit(t, e, "%05d %s", i, strings.Repeat("x", 1000))
+			if i == 1000 {
+				synctest.Wait() // the first chunk is stored, and nobody knows
+			}
+		}
+		broken.Store(false)
+		e.close("the task failed: it is told")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		got := stored(t, store)
+		left := 0
+		for _, line := range got {
+			if strings.HasPrefix(line, "0") {
+				left++
+			}
+		}
+		if d := cmp.Diff(fmt.Sprintf("(left out of this log: %d lines", lines-left), strings.SplitAfter(got[len(got)-1], "lines")[0]); d != "" {
+			t.Error(d)
+		}
+		if got[len(got)-2] != "(the task failed: it is told)" || !strings.HasPrefix(got[len(got)-3], "09999 ") {
+			t.Errorf("the log ends with %.80q", got[len(got)-3:])
+		}
+	})
+}
+
+// silent is a store whose answers to Put are lost.
+type silent struct {
+	storage.Store
+	broken *atomic.Bool
+}
+
+func (s silent) Put(ctx context.Context, key string, r io.Reader, size int64) error {
+	err := s.Store.Put(ctx, key, r, size)
+	if s.broken.Load() {
+		return storage.ErrUnavailable
+	}
+	return err
 }
 
 func TestReplicaLogsStayHere(t *testing.T) {
 	replica := &tandemv1.EngineTask{Id: "replica-1", Task: &tandemv1.EngineTask_Serve{Serve: &tandemv1.ServeTask{ReplicaId: "replica-1"}}}
 	logged(t, replica, nil, func(e *engineLog, store *memstore.Store) {
 		emit(t, e, "hello")
-		e.close()
+		e.close("")
 		time.Sleep(time.Minute)
 		if store.Ops() != 0 {
 			t.Error("lines of a replica went to the store")
@@ -306,7 +358,7 @@ func TestLogBudget(t *testing.T) {
 				synctest.Wait()
 			}
 		}
-		e.close()
+		e.close("")
 		synctest.Wait()
 		bytes := 0
 		for _, key := range store.Keys() {
@@ -318,22 +370,31 @@ func TestLogBudget(t *testing.T) {
 			t.Errorf("%d bytes are stored, the budget is %d", bytes, budget)
 		}
 		var numbers []int
-		note, said := "", 0
+		var notes []string
 		for _, text := range stored(t, store) {
-			if _, err := fmt.Sscanf(text, "(%d lines with", &said); err == nil {
-				note = text
+			number := 0
+			if _, err := fmt.Sscanf(text, "%06d ", &number); err != nil {
+				notes = append(notes, fmt.Sprintf("after %d: %s", numbers[len(numbers)-1], text))
 				continue
 			}
-			number := 0
-			_, err := fmt.Sscanf(text, "%06d ", &number)
-			must(t, err)
 			numbers = append(numbers, number)
 		}
 		if !slices.IsSorted(numbers) || numbers[0] != 0 || numbers[len(numbers)-1] != total-1 {
 			t.Errorf("lines %d to %d, sorted: %v", numbers[0], numbers[len(numbers)-1], slices.IsSorted(numbers))
 		}
-		if said != total-len(numbers) || !strings.Contains(note, "budget of 4 MiB") {
-			t.Errorf("%d lines are missing, but %q", total-len(numbers), note)
+		gap := 0 // the last line of the beginning
+		for numbers[gap+1] == gap+1 {
+			gap++
+		}
+		left, stays := total-len(numbers), len(e.line(time.Now().UTC(), strings.Repeat("x", line)))
+		want := []string{
+			fmt.Sprintf("after %d: (lines are left out here: of a log with more than 4 MiB the store keeps the beginning and the newest lines; "+
+				"its end says how many)", gap),
+			fmt.Sprintf("after %d: (left out of this log: %d lines (%d bytes) over the budget of 4 MiB for the log of a task)",
+				total-1, left, left*stays),
+		}
+		if d := cmp.Diff(want, notes); d != "" {
+			t.Error(d)
 		}
 	})
 }

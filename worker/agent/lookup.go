@@ -88,7 +88,7 @@ func (s *supervisor) lastWord(r *tandemv1.EngineReport, outcome string) error {
 	if e.outcome != "" {
 		return nil // asked again because the answer was lost
 	}
-	e.spoke, e.outcome = time.Now(), outcome
+	e.spoke, e.outcome, e.failed = time.Now(), outcome, r.GetFailed().GetMessage()
 	s.reports.pushNow(r)
 	s.wakeUp()
 	return nil

@@ -1,6 +1,10 @@
 package agent
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // retention decides which chunks of a log stay in the store: the first half of the budget for good, the other half for the newest.
 type retention struct {
@@ -9,13 +13,23 @@ type retention struct {
 	tail  []keptChunk // oldest first
 	bytes int64       // in tail
 
-	lines, left int64 // lines and bytes that were left out
+	over   leftOut
+	marked bool // the log says so where it is left out
 }
 
 // keptChunk is an object in the store.
 type keptChunk struct {
 	key          string
+	time         time.Time
 	bytes, lines int64
+}
+
+// leftOut counts what the store does not have of a log.
+type leftOut struct{ lines, bytes int64 }
+
+func (l *leftOut) add(lines, bytes int) {
+	l.lines += int64(lines)
+	l.bytes += int64(bytes)
 }
 
 // surplus are the chunks that have to go before one of so many bytes comes, oldest first. Each is dropped once it is gone.
@@ -36,8 +50,7 @@ func (r *retention) drop() {
 	oldest := r.tail[0]
 	r.tail = r.tail[1:]
 	r.bytes -= oldest.bytes
-	r.lines += oldest.lines
-	r.left += oldest.bytes
+	r.over.add(int(oldest.lines), int(oldest.bytes))
 }
 
 // add takes note of a chunk that is in the store now.
@@ -51,8 +64,26 @@ func (r *retention) add(c keptChunk, budget int64) {
 	r.bytes += c.bytes
 }
 
-// note says what is left out.
-func (r *retention) note(budget int64) string {
-	return fmt.Sprintf("(%d lines with %d bytes are left out here, over the budget of %d MiB that the log of a task has in the store: the beginning and the newest lines stay)",
-		r.lines, r.left, budget>>20)
+// lateMark stands where lines are left out for the first time because the store was slower than the engine, or did not answer.
+const lateMark = "(from here on lines are left out that the store did not take in time; the end of this log says how many)"
+
+// overMark stands where lines are left out for the sake of the budget.
+func overMark(budget int64) string {
+	return fmt.Sprintf("(lines are left out here: of a log with more than %s the store keeps the beginning and the newest lines; "+
+		"its end says how many)", mebibytes(budget))
 }
+
+// summary is the last line of a log that is not complete.
+func summary(over, late leftOut, budget int64) string {
+	var parts []string
+	if over.lines > 0 {
+		parts = append(parts, fmt.Sprintf("%d lines (%d bytes) over the budget of %s for the log of a task",
+			over.lines, over.bytes, mebibytes(budget)))
+	}
+	if late.lines > 0 {
+		parts = append(parts, fmt.Sprintf("%d lines (%d bytes) that the store did not take in time", late.lines, late.bytes))
+	}
+	return "(left out of this log: " + strings.Join(parts, ", and ") + ")"
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }

@@ -169,8 +169,12 @@ func TestRefusedKeysAreAnOutage(t *testing.T) {
 		commit, shard := use()
 		must(t, errors.Join(commit, shard))
 		time.Sleep(time.Minute) // virtual: lines that waited go there
-		if n := len(good.Keys()); n != 3 {
-			t.Errorf("with good keys there are %q: want the shard, the commit and the line that waited", good.Keys())
+		keys := good.Keys()
+		if len(keys) < 3 || keys[0] != "datasets/d/shard" || keys[1] != "trials/trial-a/ckpt/manifest" {
+			t.Fatalf("with good keys there are %q: want the shard, the commit and the line that waited", keys)
+		}
+		if b, err := good.Bytes(keys[2]); err != nil || !strings.Contains(string(b), `"line":"a line"`) {
+			t.Errorf("the line that waited: %s, %v", b, err)
 		}
 	})
 }

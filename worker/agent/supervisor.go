@@ -226,7 +226,7 @@ func (s *supervisor) blame(e *engine, reason string) {
 func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.EngineTask) error {
 	e := s.newEngine(ctx, now, task)
 	if err := e.makeHome(); err != nil {
-		e.log.close()
+		e.log.close(err.Error())
 		return err
 	}
 	r := newRunner(e)
@@ -241,7 +241,7 @@ func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.En
 		files:  func(ctx context.Context, q *tandemv1.FileRequest) (*os.File, error) { return s.cfg.files(ctx, r, q) },
 	})
 	if err != nil {
-		e.log.close()
+		e.log.close(err.Error())
 		_ = os.RemoveAll(e.scratch)
 		return fmt.Errorf("%w; see that the program is there and may be executed, and that the node is not out of memory or processes", err)
 	}
@@ -293,7 +293,7 @@ func (s *supervisor) bury(r *runner, x exit) {
 	r.dead = true // from here on it stays with this engine
 	e := r.engine
 	s.mu.Unlock()
-	e.log.close()
+	e.log.flush()
 	_ = os.RemoveAll(e.scratch) // what is left goes when the agent starts
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -302,12 +302,15 @@ func (s *supervisor) bury(r *runner, x exit) {
 		// The agent was about to end it, but that is not what it died of: the ranks that missed it were heard first.
 		e.quiet, e.reason = false, ""
 	}
+	end := ""
 	switch {
+	case outcome == "failed":
+		end = "the task failed: " + e.failed
 	case outcome != "":
 	case e.quiet:
 		outcome = "ended"
 	default:
-		outcome = "lost"
+		outcome, end = "lost", obituary(x, e.reason, nil)
 		report := failure(e.task, obituary(x, e.reason, e.log.last.last()))
 		report.GetFailed().NodeStopping = e.reason == reasonLeaving
 		report.GetFailed().Hung = e.reason == reasonHung
@@ -315,6 +318,7 @@ func (s *supervisor) bury(r *runner, x exit) {
 		report.GetFailed().NodeFault = !e.greeted && !e.handed && !s.leaving
 		s.reports.pushNow(report)
 	}
+	e.log.close(end)
 	s.log.Info().Str("engine", e.task.GetId()).Int64("gen", e.task.GetGeneration()).Str("trial", trialOf(e.task)).
 		Stringer("exit", x).Str("outcome", outcome).Int64("dur_ms", time.Since(e.started).Milliseconds()).Msg("engine is gone")
 	s.leaveTask(e, outcome)

@@ -393,6 +393,52 @@ func TestNothingToHandOver(t *testing.T) {
 	})
 }
 
+// TestLogSaysWhyItsEngineEnded: the last line of a log is why its engine failed or was lost, whatever that wrote before; one that did its
+// work, or is not needed any more, has no such line.
+func TestLogSaysWhyItsEngineEnded(t *testing.T) {
+	const id = "alloc-a1/0"
+	for name, tc := range map[string]struct {
+		end  func(*supervisor, *puppet)
+		want string
+	}{
+		"failed": {func(s *supervisor, p *puppet) {
+			must(t, s.lastWord(&tandemv1.EngineReport{EngineId: id, Generation: 1, Report: &tandemv1.EngineReport_Failed{
+				Failed: &tandemv1.EngineFailed{Message: "the model did not come back"},
+			}}, "failed"))
+			_, err := io.WriteString(p.spec.stdout, "again and again\nand half a line")
+			must(t, err)
+			p.end(exit{code: 1})
+		}, "(the task failed: the model did not come back)"},
+		"killed": {func(_ *supervisor, p *puppet) {
+			p.end(exit{signal: syscall.SIGKILL, oomKill: true})
+		}, "(the engine was killed because the machine ran out of memory: use a smaller batch or model, more micro_batches, or a machine with more memory)"},
+		"finished": {func(s *supervisor, p *puppet) {
+			must(t, s.lastWord(&tandemv1.EngineReport{EngineId: id, Generation: 1, Report: &tandemv1.EngineReport_Finished{
+				Finished: &tandemv1.EngineFinished{},
+			}}, "finished"))
+			p.end(exit{})
+		}, "hello"},
+		"not needed": {func(s *supervisor, _ *puppet) { desire(s, 2, nil) }, "hello"},
+	} {
+		supervised(t, func(s *supervisor, st *stage) {
+			store := memstore.New(memstore.Config{})
+			s.logs.objects.open = func(*tandemv1.StorageConfig) (storage.Store, error) { return store, nil }
+			desire(s, 1, []*tandemv1.EngineTask{task("a", 1, 0)})
+			synctest.Wait()
+			_, err := s.hello(id)
+			must(t, err)
+			_, err = io.WriteString(st.puppets[id].spec.stdout, "hello\n")
+			must(t, err)
+			tc.end(s, st.puppets[id])
+			time.Sleep(time.Minute)
+			lines := stored(t, store)
+			if end := lines[len(lines)-1]; end != tc.want {
+				t.Errorf("%s: the log ends with %q, want %q", name, end, tc.want)
+			}
+		})
+	}
+}
+
 func TestObituary(t *testing.T) {
 	for _, tc := range []struct {
 		x     exit

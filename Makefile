@@ -117,6 +117,11 @@ gpu: build $(BUILD)/tandem-check ## Run the engine's tests on a CUDA device; wit
 libtorch2: ## Run the tests on libtorch 2 (SUITE=trixie or sid, CUDA=1 to link with CUDA, COMMAND='make build')
 	@.ci/libtorch2 $(COMMAND)
 
+# Not part of test, for it needs qemu. Run it before a change of worker/cgroup is called done.
+.PHONY: cgroup
+cgroup: ## Run the tests that need a cgroup of their own, in a virtual machine
+	@.ci/cgroup
+
 .PHONY: mutants
 mutants: setup $(BUILD)/tandem-check ## Plant a fault for each promise: the tests must notice it (takes some 10 minutes)
 	@GOENV="$$(cat $(BUILD)/goenv)" $(BUILD)/tandem-check mutants .ci/mutants.yaml

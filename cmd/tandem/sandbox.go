@@ -26,7 +26,7 @@ func (o *sandboxOptions) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.write, "engine-write", nil, "folder or file that engines may write besides their own scratch folder; may be given several times")
 	f.Int64Var(&o.memoryMiB, "engine-memory-mib", 0, "MiB of memory that one engine may have on the host; 0: nine tenths of the machine's")
 	f.StringSliceVar(&o.without, "sandbox-without", nil, "parts of the sandbox to do without: "+strings.Join(partNames(), ", "))
-	f.BoolVar(&o.require, "require-sandbox", false, "do not run where a part of the sandbox is missing")
+	f.BoolVar(&o.require, "require-sandbox", false, "do not run where a part of the sandbox is missing, but for those of --sandbox-without")
 }
 
 // apply puts the flags into the configuration of an agent.

@@ -186,7 +186,7 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 	if err != nil {
 		return nil, err
 	}
-	confined, err := a.sandbox(binary)
+	confined, groups, err := a.sandbox(binary)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 	if err != nil {
 		return nil, err
 	}
-	n := &node{agent: a, creds: identity.NewLive(a.path("pki"), creds), me: me, local: local, sandbox: confined, children: child.NewStarter()}
+	n := &node{agent: a, creds: identity.NewLive(a.path("pki"), creds), me: me, local: local, sandbox: confined, groups: groups, children: child.NewStarter()}
 	if err := n.listen(); err != nil {
 		return nil, errors.Join(err, n.close())
 	}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/cgroup"
 	"tandem.dev/worker/sandbox"
 )
 
@@ -89,25 +91,57 @@ var missing = map[tandemv1.SandboxPart]string{
 	tandemv1.SandboxPart_SANDBOX_PART_PORTS:   "engines may call any TCP port: Landlock of Linux 6.7 or later is missing",
 	tandemv1.SandboxPart_SANDBOX_PART_SIGNALS: "engines of one user may signal each other but for the filter of system calls: Landlock of Linux 6.12 or later is missing",
 	tandemv1.SandboxPart_SANDBOX_PART_CALLS:   "engines may make all system calls: the kernel has no seccomp filters",
+	tandemv1.SandboxPart_SANDBOX_PART_MEMORY: "shared memory and processes of an engine are not bounded, its private memory alone: let systemd start the agent with Delegate=yes, " +
+		"or give it a cgroup of version 2 of its own",
 }
 
-// sandbox finds out what confines the engines of this node, and says what is missing.
-func (a *Agent) sandbox(binary string) (sandbox.Host, error) {
+// divide makes the agent's cgroup one that engines can have parts of, if the operator wants that. If it cannot, the error says why.
+func divide(f *sandbox.Features, without []tandemv1.SandboxPart) (*cgroup.Tree, error) {
+	if slices.Contains(without, tandemv1.SandboxPart_SANDBOX_PART_MEMORY) {
+		return nil, nil
+	}
+	tree, err := cgroup.Claim()
+	f.Memory = err == nil
+	return tree, err
+}
+
+// lack says what is missing with a part of the sandbox.
+func lack(part tandemv1.SandboxPart, undivided error) string {
+	text := missing[part]
+	if part == tandemv1.SandboxPart_SANDBOX_PART_MEMORY && undivided != nil {
+		text += " (" + undivided.Error() + ")"
+	}
+	return text
+}
+
+// required says which parts are missing that the operator requires: all but those that he does without.
+func (c Config) required(f sandbox.Features, undivided error) error {
+	var texts []string
+	for _, part := range f.Lacks() {
+		if c.RequireSandbox && !slices.Contains(c.SandboxWithout, part) {
+			texts = append(texts, lack(part, undivided))
+		}
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w:\n  %s", ErrSandbox, strings.Join(texts, "\n  "))
+}
+
+// sandbox finds out what confines the engines of this node, and says what is missing. groups is nil where engines have no cgroups.
+func (a *Agent) sandbox(binary string) (h sandbox.Host, groups *cgroup.Tree, err error) {
 	cfg := a.cfg
 	f := sandbox.Detect()
 	if cfg.EngineUsers != (Users{}) && !f.User {
-		return sandbox.Host{}, fmt.Errorf("engines cannot run as other users (--engine-uids): the agent is not root")
+		return h, nil, fmt.Errorf("engines cannot run as other users (--engine-uids): the agent is not root")
 	}
 	f = f.Without(cfg.SandboxWithout)
-	var texts []string
+	groups, undivided := divide(&f, cfg.SandboxWithout)
+	if err := cfg.required(f, undivided); err != nil {
+		return h, nil, err
+	}
 	for _, part := range f.Lacks() {
-		texts = append(texts, missing[part])
-	}
-	if len(texts) > 0 && cfg.RequireSandbox {
-		return sandbox.Host{}, fmt.Errorf("%w:\n  %s", ErrSandbox, strings.Join(texts, "\n  "))
-	}
-	for _, text := range texts {
-		a.deps.Log.Warn().Str("missing", text).Msg("a part of the sandbox of engines is missing")
+		a.deps.Log.Warn().Str("missing", lack(part, undivided)).Msg("a part of the sandbox of engines is missing")
 	}
 	search := ""
 	for _, kv := range append(environmentOf(os.Environ()), cfg.EngineEnv...) {
@@ -122,7 +156,7 @@ func (a *Agent) sandbox(binary string) (sandbox.Host, error) {
 	return sandbox.Host{
 		Features: f, Program: binary, Libraries: sandbox.Libraries(binary, search), Read: cfg.EngineRead, Write: cfg.EngineWrite,
 		Limits: sandbox.Limits{Memory: memory, Threads: engineThreads, Files: engineFiles},
-	}, nil
+	}, groups, nil
 }
 
 // Limits of one engine.

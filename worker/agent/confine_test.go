@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/cgroup"
 	"tandem.dev/worker/line"
 	"tandem.dev/worker/sandbox"
 )
@@ -49,6 +51,35 @@ func TestUsers(t *testing.T) {
 	delete(engines, keyOf(task("b", 1, 0)))
 	if got := u.of(task("c", 1, 0), engines); got != 201 {
 		t.Errorf("user %d, want the one that is free again", got)
+	}
+}
+
+// TestRequireSandbox: all parts are required but those that the operator does without.
+func TestRequireSandbox(t *testing.T) {
+	memory, ports := tandemv1.SandboxPart_SANDBOX_PART_MEMORY, tandemv1.SandboxPart_SANDBOX_PART_PORTS
+	whole := sandbox.Features{User: true, Landlock: 6, Seccomp: true, Memory: true}
+	shared := errors.New("others are in it")
+	for name, tc := range map[string]struct {
+		f    sandbox.Features
+		c    Config
+		want []string
+	}{
+		"whole":                    {whole, Config{RequireSandbox: true}, nil},
+		"nothing required":         {sandbox.Features{}, Config{}, nil},
+		"no cgroup":                {whole.Without([]tandemv1.SandboxPart{memory}), Config{RequireSandbox: true}, []string{"Delegate=yes", "others are in it"}},
+		"no cgroup is wanted":      {whole.Without([]tandemv1.SandboxPart{memory}), Config{RequireSandbox: true, SandboxWithout: []tandemv1.SandboxPart{memory}}, nil},
+		"another part is required": {whole.Without([]tandemv1.SandboxPart{ports}), Config{RequireSandbox: true, SandboxWithout: []tandemv1.SandboxPart{memory}}, []string{"6.7"}},
+	} {
+		err := tc.c.required(tc.f, shared)
+		if (err == nil) != (tc.want == nil) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, want := range tc.want {
+			if !errors.Is(err, ErrSandbox) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q in it", name, err, want)
+			}
+		}
 	}
 }
 
@@ -88,6 +119,35 @@ func TestOnlyConfinedGetTasks(t *testing.T) {
 	_, err := h.Hello(context.WithValue(t.Context(), callerKey{}, r), connect.NewRequest(&tandemv1.HelloRequest{EngineId: e.task.GetId()}))
 	if err == nil || !strings.Contains(err.Error(), "filter of system calls") || e.greeted {
 		t.Errorf("it got its task: %v", err)
+	}
+}
+
+// TestMemoryOfEngines: engines have cgroups where the agent may make them, and the end of one by its limit says so. .ci/cgroup runs it in a
+// virtual machine.
+func TestMemoryOfEngines(t *testing.T) {
+	if _, err := cgroup.Find(); err != nil {
+		if os.Getenv("CGROUP_REQUIRED") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("%v (.ci/cgroup runs this test in a virtual machine)", err)
+	}
+	c := newCluster(t)
+	c.open("127.0.0.1:0")
+	c.start(t.TempDir(), func(cfg *Config) { cfg.EngineMemory = 128 << 20 })
+	if got := c.registered().GetSandbox(); !slices.Contains(got, tandemv1.SandboxPart_SANDBOX_PART_MEMORY) {
+		t.Errorf("the node has %v", got)
+	}
+	c.want(task("wait", 1, 0), task("hoard", 1, 1))
+	pid := c.up("alloc-wait1/0")
+	if limit, err := cgroup.MemoryOf(pid); err != nil || limit != 128<<20 {
+		t.Errorf("an engine may have %d bytes, %v", limit, err)
+	}
+	f := c.report("alloc-hoard1/1", "failure", hasFailed).GetFailed()
+	if !strings.Contains(f.GetMessage(), "all of the memory that an engine may have on this node, 128 MiB") {
+		t.Errorf("report of the end: %v", f)
+	}
+	if !alive(pid) {
+		t.Error("another engine is gone")
 	}
 }
 

@@ -120,6 +120,9 @@ func obituary(x exit, ended string, tail []string) string {
 	switch {
 	case ended != "":
 		fmt.Fprintf(&b, "the engine was ended by its agent: %s", ended)
+	case x.signal == syscall.SIGKILL && x.oomKill && x.limit > 0:
+		fmt.Fprintf(&b, "the engine was killed because it used all of the memory that an engine may have on this node, %d MiB: use a smaller batch or model, more micro_batches, "+
+			"or raise --engine-memory-mib of the worker", x.limit>>20)
 	case x.signal == syscall.SIGKILL && x.oomKill:
 		b.WriteString("the engine was killed because the machine ran out of memory: use a smaller batch or model, more micro_batches, or a machine with more memory")
 	case x.signal == syscall.SIGKILL:

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"golang.org/x/sys/unix"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
@@ -112,6 +113,8 @@ func (e *engineProcess) run(ctx context.Context) error {
 		if err := e.report(ctx, evaluation(9, nil)); err != nil {
 			return err
 		}
+	case "hoard":
+		hoard()
 	case "store":
 		if err := e.store(ctx); err != nil {
 			return err
@@ -137,6 +140,16 @@ func (e *engineProcess) run(ctx context.Context) error {
 		go e.count(ctx)
 	}
 	return e.obey(ctx)
+}
+
+// hoard takes shared memory until there is none.
+func hoard() {
+	fd, err := unix.MemfdCreate("hoard", 0)
+	for block := make([]byte, 1<<20); err == nil; {
+		_, err = unix.Write(fd, block)
+	}
+	fmt.Fprintln(os.Stderr, "hoard:", err)
+	os.Exit(4)
 }
 
 // store keeps an object and reports what it has got back, and whether another's is refused.

@@ -15,6 +15,7 @@ import (
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/cgroup"
 	"tandem.dev/worker/child"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/sandbox"
@@ -29,6 +30,7 @@ type node struct {
 	local *rotatingFile
 	// sandbox is what all engines are confined by.
 	sandbox sandbox.Host
+	groups  *cgroup.Tree // of their cgroups; nil: they have none
 
 	engines *exchange
 	https   net.Listener
@@ -105,7 +107,7 @@ func (n *node) wire(binary, sockets, network string) {
 			return n.host.file(ctx, from, q)
 		},
 		limits: limits{grace: cfg.KillGrace, brief: memberGrace, hello: cfg.HelloTimeout, end: lingerTime, idle: cfg.EngineIdle, probe: cfg.ProbeInterval},
-	}, spawner{n.children}, a.journal(), n.reports, n.logs, a.metrics, log)
+	}, spawner{n.children, n.groups}, a.journal(), n.reports, n.logs, a.metrics, log)
 	n.reporter = &reporter{
 		node: n.me, queue: n.reports, coordinators: known, fence: n.supervisor.fence, log: log, metrics: a.metrics,
 	}

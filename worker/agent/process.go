@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem.dev/worker/cgroup"
 	"tandem.dev/worker/child"
 	"tandem.dev/worker/line"
 	"tandem.dev/worker/sandbox"
@@ -23,6 +24,7 @@ import (
 // processSpec says how to start an engine.
 type processSpec struct {
 	path           string
+	name           string   // of its cgroup
 	args           []string // without the program's name
 	env            []string
 	policy         sandbox.Policy // its working folder is the policy's home
@@ -36,7 +38,9 @@ type processSpec struct {
 type exit struct {
 	signal  syscall.Signal // 0: it exited by itself
 	code    int
-	oomKill bool // the kernel's out-of-memory killer was at work on this machine while it ran
+	oomKill bool // the kernel's out-of-memory killer was at work: on it, or where it has no cgroup, on this machine while it ran
+	// limit is how many bytes of memory it was allowed, if it was killed for that; 0: it was not.
+	limit int64
 }
 
 func (e exit) String() string {
@@ -61,7 +65,10 @@ type starter interface {
 }
 
 // spawner starts processes that end with the agent.
-type spawner struct{ children *child.Starter }
+type spawner struct {
+	children *child.Starter
+	groups   *cgroup.Tree // nil: processes have no cgroups of their own
+}
 
 func (s spawner) start(spec processSpec) (_ process, err error) {
 	wire, inherited, err := inheritance(spec.socket)
@@ -85,12 +92,19 @@ func (s spawner) start(spec processSpec) (_ process, err error) {
 	cmd.Path = fmt.Sprintf("/proc/self/fd/%d", program.Fd())
 	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = spec.env, spec.stdout, spec.stderr, inherited
 	cmd.WaitDelay = time.Second // a stray grandchild may hold the pipes
-	before := oomKills()
-	release, err := s.children.StartFrom(cmd, func() error { return spec.policy.Confine(cmd) })
+	bounded, err := s.bound(spec)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.path, err)
 	}
-	c := &spawned{cmd: cmd, ooms: before, release: release, line: wire, calls: make(chan struct{})}
+	release, err := s.children.StartFrom(cmd, func() error {
+		bounded.enter(cmd)
+		return spec.policy.Confine(cmd)
+	})
+	if err != nil {
+		bounded.end()
+		return nil, fmt.Errorf("start %s: %w", spec.path, err)
+	}
+	c := &spawned{cmd: cmd, bounded: bounded, release: release, line: wire, calls: make(chan struct{})}
 	go func() { // ends with the process
 		defer close(c.calls)
 		wire.Serve(context.Background(), spec.accept, spec.files)
@@ -150,7 +164,7 @@ func openProgram(path string) (*os.File, error) {
 // spawned is a process that was started.
 type spawned struct {
 	cmd     *exec.Cmd
-	ooms    int64
+	bounded bounded
 	release func() // the thread that is its parent
 	line    *line.Host
 	calls   chan struct{} // closed when its line is served no more
@@ -173,11 +187,46 @@ func (c *spawned) wait() exit {
 	c.release()
 	_ = c.line.Close() // it has ended by itself, but for what a stray grandchild holds
 	<-c.calls
-	e := exit{code: c.cmd.ProcessState.ExitCode(), oomKill: oomKills() > c.ooms}
+	e := exit{code: c.cmd.ProcessState.ExitCode()}
+	e.oomKill, e.limit = c.bounded.end()
 	if ws, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.signal = ws.Signal()
 	}
 	return e
+}
+
+// bounded is what tells whether a process died for want of memory: its cgroup, or where it has none, a count for the whole machine.
+type bounded struct {
+	group  *cgroup.Group
+	limits cgroup.Limits
+	before int64 // what oomKills counted
+}
+
+// bound makes the cgroup of a process to be.
+func (s spawner) bound(spec processSpec) (b bounded, err error) {
+	b = bounded{limits: spec.policy.Cgroup, before: oomKills()}
+	if s.groups != nil {
+		b.group, err = s.groups.Make(spec.name, b.limits)
+	}
+	return b, err
+}
+
+func (b bounded) enter(cmd *exec.Cmd) {
+	if b.group != nil {
+		b.group.Enter(cmd.SysProcAttr)
+	}
+}
+
+// end removes the cgroup with all that is left in it. It tells whether memory ran out, and if that was the process's own, how much it had.
+func (b bounded) end() (oomKill bool, limit int64) {
+	if b.group == nil {
+		return oomKills() > b.before, 0
+	}
+	toll, _ := b.group.End() // what could not be removed is empty or hangs in the kernel, and goes with the agent's
+	if toll.Own {
+		limit = b.limits.Memory
+	}
+	return toll.Killed, limit
 }
 
 // oomKills counts what the kernel's out-of-memory killer has killed since boot; 0 where the kernel does not say.

@@ -233,6 +233,7 @@ func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.En
 	r.policy = s.cfg.sandbox.Policy(need(e), sandbox.Glob)
 	proc, err := s.starter.start(processSpec{
 		path:   s.cfg.binary,
+		name:   fileName(keyOf(task)),
 		args:   arguments(task, e.slot, r.policy),
 		env:    environment(s.cfg.env, s.cfg.extra, e.slot, e.threads),
 		policy: r.policy, socket: e.socket,

@@ -449,6 +449,7 @@ func TestObituary(t *testing.T) {
 		{exit{code: 3}, "", []string{"boom"}, "exit code 3); its last lines:\nboom"},
 		{exit{signal: syscall.SIGSEGV}, "", nil, "signal SIGSEGV"},
 		{exit{signal: syscall.SIGKILL, oomKill: true}, "", nil, "ran out of memory: use a smaller batch"},
+		{exit{signal: syscall.SIGKILL, oomKill: true, limit: 512 << 20}, "", nil, "that an engine may have on this node, 512 MiB: use a smaller batch"},
 		{exit{signal: syscall.SIGKILL}, "", nil, "SIGKILL from outside"},
 		{exit{signal: syscall.SIGKILL, oomKill: true}, "the agent ends", nil, "ended by its agent: the agent ends"},
 	} {

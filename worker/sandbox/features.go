@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/cgroup"
 )
 
 // Features are the means that a node has to confine engines.
@@ -17,6 +18,7 @@ type Features struct {
 	User     bool // engines run as another user than the agent
 	Landlock int  // version of its interface; 0: none
 	Seccomp  bool // filters of system calls
+	Memory   bool // a cgroup for each engine
 }
 
 // Versions of Landlock's interface that brought something.
@@ -34,6 +36,7 @@ func (f Features) parts() map[tandemv1.SandboxPart]bool {
 		tandemv1.SandboxPart_SANDBOX_PART_PORTS:   f.Landlock >= landlockPorts,
 		tandemv1.SandboxPart_SANDBOX_PART_SIGNALS: f.Landlock >= landlockScope,
 		tandemv1.SandboxPart_SANDBOX_PART_CALLS:   f.Seccomp,
+		tandemv1.SandboxPart_SANDBOX_PART_MEMORY:  f.Memory,
 	}
 }
 
@@ -67,6 +70,8 @@ func (f Features) Without(parts []tandemv1.SandboxPart) Features {
 			f.Landlock = min(f.Landlock, landlockScope-1)
 		case tandemv1.SandboxPart_SANDBOX_PART_CALLS:
 			f.Seccomp = false
+		case tandemv1.SandboxPart_SANDBOX_PART_MEMORY:
+			f.Memory = false
 		}
 	}
 	return f
@@ -79,7 +84,8 @@ func Detect() Features {
 		version = 0
 	}
 	action := uint32(unix.SECCOMP_RET_ERRNO)
-	return Features{User: mayChangeUser(), Landlock: version, Seccomp: seccompHas(&action)}
+	_, err = cgroup.Find()
+	return Features{User: mayChangeUser(), Landlock: version, Seccomp: seccompHas(&action), Memory: err == nil}
 }
 
 // mayChangeUser tells whether this process may start others as another user and give them a folder.
@@ -99,6 +105,8 @@ type Status struct {
 	Permitted    uint64
 	NoNewPrivs   bool
 	Seccomp      bool // a filter is in force
+	// Memory is how many bytes its cgroup may have; 0: any number. Policy.Check reads it where there is a limit.
+	Memory int64
 }
 
 // ReadStatus reads the status of a process.

@@ -3,6 +3,8 @@ package sandbox
 import (
 	"path/filepath"
 	"slices"
+
+	"tandem.dev/worker/cgroup"
 )
 
 // Host is what is the same for all engines of a node.
@@ -44,7 +46,8 @@ type Policy struct {
 	Devices  []string // files, to read, write and control
 	AnyPort  bool     // it may connect to TCP ports, any of them, and listen on those that the system chooses
 	Abstract bool     // it may use abstract unix sockets of others
-	Limits   Limits
+	Limits   Limits   // that the process sets itself
+	Cgroup   cgroup.Limits
 }
 
 // System files that an engine reads. Those of them that a machine has not are left out.
@@ -84,7 +87,12 @@ func (h Host) Policy(n Need, glob func(pattern string) []string) Policy {
 		Execute: append([]string{h.Program}, all(interpreters)...),
 		AnyPort: n.Group,
 	}
-	if n.User == Own {
+	switch {
+	case h.Features.Memory:
+		// The kernel counts what the engine uses. Its own limits would count what it reserves, and what others of its user run.
+		p.Cgroup = cgroup.Limits{Memory: h.Limits.Memory, Processes: h.Limits.Threads}
+		p.Limits.Memory, p.Limits.Threads = 0, 0
+	case n.User == Own:
 		p.Limits.Threads = 0 // they are counted with all else that the user runs
 	}
 	if n.CUDA {

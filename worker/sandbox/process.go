@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"tandem.dev/worker/cgroup"
 )
 
 // firstToDie is how much sooner than others the kernel's out-of-memory killer takes an engine, of 1000: it must not take the agent.
@@ -33,6 +35,11 @@ func (p Policy) Check(pid int) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfine, err)
 	}
+	if p.Cgroup.Memory > 0 {
+		if s.Memory, err = cgroup.MemoryOf(pid); err != nil {
+			return fmt.Errorf("%w: %w", ErrConfine, err)
+		}
+	}
 	return p.check(s)
 }
 
@@ -46,6 +53,7 @@ func (p Policy) check(s Status) error {
 	say(p.User != Own && s.User != p.User, "it runs as user %d and not as %d", s.User, p.User)
 	say(s.Capabilities|s.Permitted != 0, "it has capabilities (%x)", s.Capabilities|s.Permitted)
 	say(!s.NoNewPrivs, "it may get new privileges")
+	say(p.Cgroup.Memory > 0 && (s.Memory == 0 || s.Memory > p.Cgroup.Memory), "its cgroup does not bound its memory")
 	say(p.Features.Seccomp && !s.Seccomp, "it has no filter of system calls: is tandem-engine of the same version as tandem?")
 	if len(wrong) == 0 {
 		return nil

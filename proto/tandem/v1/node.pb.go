@@ -93,6 +93,8 @@ const (
 	SandboxPart_SANDBOX_PART_SIGNALS SandboxPart = 4
 	// They can start no programs, and make no other system call that computing does not need (seccomp).
 	SandboxPart_SANDBOX_PART_CALLS SandboxPart = 5
+	// The kernel bounds the memory of each, shared memory too, and its processes (a delegated cgroup of version 2, Linux 5.14).
+	SandboxPart_SANDBOX_PART_MEMORY SandboxPart = 6
 )
 
 // Enum value maps for SandboxPart.
@@ -104,6 +106,7 @@ var (
 		3: "SANDBOX_PART_PORTS",
 		4: "SANDBOX_PART_SIGNALS",
 		5: "SANDBOX_PART_CALLS",
+		6: "SANDBOX_PART_MEMORY",
 	}
 	SandboxPart_value = map[string]int32{
 		"SANDBOX_PART_UNSPECIFIED": 0,
@@ -112,6 +115,7 @@ var (
 		"SANDBOX_PART_PORTS":       3,
 		"SANDBOX_PART_SIGNALS":     4,
 		"SANDBOX_PART_CALLS":       5,
+		"SANDBOX_PART_MEMORY":      6,
 	}
 )
 
@@ -1445,14 +1449,15 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\tNodeState\x12\x1a\n" +
 	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_STATE_ALIVE\x10\x01\x12\x13\n" +
-	"\x0fNODE_STATE_LOST\x10\x02*\xa4\x01\n" +
+	"\x0fNODE_STATE_LOST\x10\x02*\xbd\x01\n" +
 	"\vSandboxPart\x12\x1c\n" +
 	"\x18SANDBOX_PART_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11SANDBOX_PART_USER\x10\x01\x12\x16\n" +
 	"\x12SANDBOX_PART_FILES\x10\x02\x12\x16\n" +
 	"\x12SANDBOX_PART_PORTS\x10\x03\x12\x18\n" +
 	"\x14SANDBOX_PART_SIGNALS\x10\x04\x12\x16\n" +
-	"\x12SANDBOX_PART_CALLS\x10\x052\x81\x04\n" +
+	"\x12SANDBOX_PART_CALLS\x10\x05\x12\x17\n" +
+	"\x13SANDBOX_PART_MEMORY\x10\x062\x81\x04\n" +
 	"\vNodeService\x12]\n" +
 	"\tListNodes\x12\x1b.tandem.v1.ListNodesRequest\x1a\x1c.tandem.v1.ListNodesResponse\"\x15\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/nodes\x12\\\n" +
 	"\aGetNode\x12\x19.tandem.v1.GetNodeRequest\x1a\x1a.tandem.v1.GetNodeResponse\"\x1a\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/nodes/{id}\x12o\n" +

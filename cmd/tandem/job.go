@@ -113,7 +113,7 @@ func (a *app) describeCommand() *cobra.Command {
 
 func describeJob(r *tandemv1.GetJobResponse) []part {
 	j, s := r.GetJob(), r.GetJob().GetSpec()
-	parts := []part{fields{
+	f := fields{
 		{"Job", j.GetId()},
 		{"Name", j.GetName()},
 		{"Kind", s.GetKind()},
@@ -132,7 +132,8 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Took", between(j.GetStartedAt(), j.GetFinishedAt())},
 		{"Published", j.GetPublishedVersion()},
 		{"Spec hash", j.GetSpecHash()},
-	}}
+	}
+	parts := []part{append(f, aliasesKept(j)...)}
 	g := grid{title: "Trials", header: []string{"ID", "STATE", "STAGE", "STEP", "RESTARTS", "BEST CHECKPOINT", "REASON"}, cut: 60}
 	for _, t := range r.GetTrials() {
 		g.rows = append(g.rows, []string{

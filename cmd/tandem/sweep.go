@@ -77,7 +77,7 @@ func sweepStatus(r *tandemv1.GetSweepResponse) []part {
 		{"Submitted", strings.TrimSpace(moment(j.GetCreatedAt()) + " by " + j.GetSubmittedBy())},
 		{"Took", between(j.GetStartedAt(), j.GetFinishedAt())},
 	}...)
-	return append([]part{f}, searchGrids(r)...)
+	return append([]part{append(f, aliasesKept(j)...)}, searchGrids(r)...)
 }
 
 // searchFields are what a sweep has beside a job.

@@ -110,7 +110,9 @@ func (a *app) sweepSummary(ctx context.Context, c *client.Client, j *tandemv1.Jo
 		f = append(f, [2]string{"Reason", j.GetReason()})
 	}
 	if version := j.GetPublishedVersion(); version != "" {
-		f = append(f, [2]string{"Published", version + a.publishedMetrics(ctx, c, version)}, [2]string{"Serve it", "tandem serve " + version})
+		f = append(f, [2]string{"Published", version + a.publishedMetrics(ctx, c, version)})
+		f = append(f, aliasesKept(j)...)
+		f = append(f, [2]string{"Serve it", "tandem serve " + version})
 	}
 	parts := []part{f}
 	if s.GetBest() != nil {

@@ -114,9 +114,18 @@ func (a *app) summary(ctx context.Context, c *client.Client, w *tandemv1.WatchJo
 	}
 	if version := j.GetPublishedVersion(); version != "" {
 		f = append(f, [2]string{"Published", version + a.publishedMetrics(ctx, c, version)})
+		f = append(f, aliasesKept(j)...)
 		f = append(f, [2]string{"Serve it", "tandem serve " + version})
 	}
 	return a.ended(j, "Its log: tandem logs %s", a.show(w, f))
+}
+
+// aliasesKept says which aliases stay where they were though the job published a version for them, and why.
+func aliasesKept(j *tandemv1.Job) (f fields) {
+	for _, kept := range j.GetAliasesKept() {
+		f = append(f, [2]string{"Not moved", kept.GetReason()})
+	}
+	return f
 }
 
 // ended is the error of a job that did not complete, once all was shown but for where to look next.
@@ -146,14 +155,8 @@ func bestEvaluation(j *tandemv1.Job, trials []*tandemv1.Trial) string {
 	metric := j.GetSpec().GetMetric()
 	var best *tandemv1.Evaluation
 	for _, t := range trials {
-		for _, e := range t.GetEvaluations() {
-			v, ok := e.GetMetrics()[metric]
-			if !ok {
-				continue
-			}
-			if best == nil || j.GetSpec().GetMode() == "min" && v < best.GetMetrics()[metric] || j.GetSpec().GetMode() == "max" && v > best.GetMetrics()[metric] {
-				best = e
-			}
+		if e := bestOfAll(j.GetSpec(), append([]*tandemv1.Evaluation{best}, t.GetEvaluations()...)); e != nil {
+			best = e
 		}
 	}
 	if best == nil {

@@ -62,7 +62,8 @@ func (a jobs) fillReplay(ctx context.Context, v *state.View, s *tandemv1.JobSpec
 	trained := proto.Clone(state.SpecOf(job, trial)).(*tandemv1.JobSpec)
 	s.Replay.CheckpointId = from.GetId()
 	s.Dataset, s.DatasetId, s.Model, s.Training = trained.GetDataset(), trained.GetDatasetId(), trained.GetModel(), trained.GetTraining()
-	s.Evaluate, s.Checkpoint, s.Metric, s.Mode = trained.GetEvaluate(), trained.GetCheckpoint(), trained.GetMetric(), trained.GetMode()
+	s.Evaluate, s.Checkpoint = trained.GetEvaluate(), trained.GetCheckpoint()
+	s.Metric, s.Mode, s.TieBreaker = trained.GetMetric(), trained.GetMode(), trained.GetTieBreaker()
 	workers := int32(manifest.WorldSize) //nolint:gosec // at most maxWorkers, as the spec of the training was
 	r := s.GetResources()
 	r.Workers, r.Min, r.Max = workers, workers, workers

@@ -15,7 +15,9 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/ckpt"
 )
 
 // Limits of a spec. They are there to name a slip of the keyboard, not to restrict.
@@ -209,7 +211,7 @@ func (c *check) train(s *tandemv1.JobSpec, find FindDataset) {
 	between(c, "checkpoint.keep.latest", keep.GetLatest(), 1, maxKeep)
 	c.metric(s, data)
 	if p := s.GetPublish(); p != nil {
-		c.publish(p)
+		c.publish(p, state.PublishIfBetter)
 		if p.GetCheckpointId() != "" {
 			c.add("publish.checkpoint_id", "belongs to kind \"publish\" only: a job that trains publishes its own best checkpoint")
 		}
@@ -276,9 +278,18 @@ func (c *check) metric(s *tandemv1.JobSpec, data *tandemv1.Dataset) {
 	} else if s.GetMode() != mode { // the worst would be kept as the best
 		c.add("mode", "is %s, but %s is better when it is %s: leave mode out, or did you mean metric: %s?", s.GetMode(), s.GetMetric(), better, other)
 	}
+	if s.GetMetric() == "loss" {
+		c.oneOf("tie_breaker", or(s.GetTieBreaker(), ckpt.NoTieBreaker), ckpt.NoTieBreaker)
+		return
+	}
+	s.TieBreaker = or(s.GetTieBreaker(), "loss")
+	c.oneOf("tie_breaker", s.GetTieBreaker(), "loss", ckpt.NoTieBreaker)
 }
 
-func (c *check) publish(p *tandemv1.PublishSpec) {
+// publish checks a publication. An alias is taken from another version as the default says, unless the spec does.
+func (c *check) publish(p *tandemv1.PublishSpec, when string) {
+	p.If = or(p.GetIf(), when)
+	c.oneOf("publish.if", p.GetIf(), state.PublishIfBetter, state.PublishAlways)
 	if !nameRE.MatchString(p.GetModel()) {
 		c.add("publish.model", nameRule)
 	}
@@ -319,6 +330,7 @@ func (c *check) noTraining(s *tandemv1.JobSpec) {
 		{"checkpoint", s.GetCheckpoint() != nil},
 		{"metric", s.GetMetric() != ""},
 		{"mode", s.GetMode() != ""},
+		{"tie_breaker", s.GetTieBreaker() != ""},
 	} {
 		if f.set {
 			c.add(f.path, "does not belong to a job of kind %q", s.GetKind())
@@ -338,7 +350,7 @@ func (c *check) publishOnly(s *tandemv1.JobSpec) {
 		c.add("publish", "is missing: say which model")
 		return
 	}
-	c.publish(s.GetPublish())
+	c.publish(s.GetPublish(), state.PublishAlways) // who names a checkpoint means it
 	if s.GetPublish().GetCheckpointId() == "" {
 		c.add("publish.checkpoint_id", "is missing: \"tandem checkpoint list\" shows those there are")
 	}

@@ -32,7 +32,7 @@ func (c *check) sweep(s *tandemv1.JobSpec, find FindDataset) {
 		c.add("replay", "does not belong to a job of kind \"sweep\"")
 	}
 	if p := s.GetPublish(); p != nil {
-		c.publish(p)
+		c.publish(p, state.PublishIfBetter)
 		if p.GetCheckpointId() != "" {
 			c.add("publish.checkpoint_id", "belongs to kind \"publish\" only: a sweep publishes the best checkpoint of its best trial")
 		}

@@ -31,7 +31,7 @@ func TestSweepDefaults(t *testing.T) {
 	// What depends on the name of the optimizer and on the batch is left to each trial.
 	want := parse(t, `{"name":"s","kind":"sweep","dataset":"digits@2","datasetId":"data-1","model":{"mlp":{"hidden":[64],"activation":"relu"}},
 		"training":{"epochs":20,"loss":"cross_entropy","microBatches":1,"optimizer":{},"schedule":{"name":"constant"}},
-		"resources":{"workers":1,"min":1,"max":1,"pool":"default"},"evaluate":{},"checkpoint":{"keep":{"best":1,"latest":1}},"metric":"accuracy","mode":"max","maxRestarts":3,
+		"resources":{"workers":1,"min":1,"max":1,"pool":"default"},"evaluate":{},"checkpoint":{"keep":{"best":1,"latest":1}},"metric":"accuracy","mode":"max","tieBreaker":"loss","maxRestarts":3,
 		"search":{"method":{"name":"asha","sampler":"random","divisor":4,"rungs":4,"variant":"promote"},"maxTrials":24,"maxConcurrentTrials":4,"maxFailedTrials":4}}`)
 	want.Search.Space = parse(t, searched).GetSearch().GetSpace()
 	if !proto.Equal(got, want) {

@@ -68,7 +68,7 @@ func TestDefaults(t *testing.T) {
 		"training":{"batch":64,"epochs":20,"loss":"cross_entropy","microBatches":1,
 			"optimizer":{"name":"adamw","lr":0.001,"weightDecay":0.01,"beta1":0.9,"beta2":0.999,"eps":1e-8},"schedule":{"name":"constant"}},
 		"resources":{"workers":2,"pool":"default","min":2,"max":2},"evaluate":{"batch":64},"checkpoint":{"keep":{"best":1,"latest":1}},
-		"metric":"accuracy","mode":"max","maxRestarts":3,"publish":{"model":"digits","aliases":["champion"]}}`)
+		"metric":"accuracy","mode":"max","tieBreaker":"loss","maxRestarts":3,"publish":{"model":"digits","aliases":["champion"],"if":"better"}}`)
 	if !proto.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
@@ -142,17 +142,20 @@ func TestBadSpecs(t *testing.T) {
 			s.Dataset = "whole"
 			s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{}}}
 		}, "dataset: whole@1 has no rows in its validation split; make it again with, for example, --split 80/10/10"},
-		"no model":     {func(s *tandemv1.JobSpec) { s.Model = nil }, "model: is missing: give one of mlp, cnn, resnet, gpt and torchscript"},
-		"flat images":  {func(s *tandemv1.JobSpec) { s.Dataset = "flat" }, "model.cnn: needs images of shape [channels, height, width], but dataset flat@2 has rows of shape [64]; make it with --shape, or use model.mlp"},
-		"channels":     {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Channels = []int32{16, 0} }, "model.cnn.channels[1]: must be at least 1"},
-		"even kernel":  {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Kernel = 4 }, "model.cnn.kernel: must be odd"},
-		"activation":   {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Activation = "relo" }, `model.cnn.activation: "relo" is not known, must be "relu", "gelu" or "tanh"`},
-		"dropout":      {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = 1 }, "model.cnn.dropout: must be at least 0 and below 1"},
-		"NaN dropout":  {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = math.NaN() }, "model.cnn.dropout: must be at least 0 and below 1"},
-		"resnet depth": {resnetOf(&tandemv1.ResnetSpec{Depth: 34}), "model.resnet.depth: must be 8 or 18"},
-		"resnet stem":  {resnetOf(&tandemv1.ResnetSpec{Depth: 18, Stem: "tiny"}), `model.resnet.stem: "tiny" is not known, must be "small" or "imagenet"`},
-		"small stem":   {resnetOf(&tandemv1.ResnetSpec{Depth: 8, Stem: "imagenet"}), `model.resnet.stem: "imagenet" belongs to depth 18`},
-		"resnet norm":  {resnetOf(&tandemv1.ResnetSpec{Depth: 8, Norm: "none"}), `model.resnet.norm: "none" is not known, must be "batch" or "group"`},
+		"publish if":        {func(s *tandemv1.JobSpec) { s.Publish.If = "worse" }, `publish.if: "worse" is not known, must be "better" or "always"`},
+		"tie-breaker":       {func(s *tandemv1.JobSpec) { s.TieBreaker = "mae" }, `tie_breaker: "mae" is not known, must be "loss" or "none"`},
+		"loss breaks a tie": {func(s *tandemv1.JobSpec) { s.Metric, s.TieBreaker = "loss", "loss" }, `tie_breaker: "loss" is not known, must be "none"`},
+		"no model":          {func(s *tandemv1.JobSpec) { s.Model = nil }, "model: is missing: give one of mlp, cnn, resnet, gpt and torchscript"},
+		"flat images":       {func(s *tandemv1.JobSpec) { s.Dataset = "flat" }, "model.cnn: needs images of shape [channels, height, width], but dataset flat@2 has rows of shape [64]; make it with --shape, or use model.mlp"},
+		"channels":          {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Channels = []int32{16, 0} }, "model.cnn.channels[1]: must be at least 1"},
+		"even kernel":       {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Kernel = 4 }, "model.cnn.kernel: must be odd"},
+		"activation":        {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Activation = "relo" }, `model.cnn.activation: "relo" is not known, must be "relu", "gelu" or "tanh"`},
+		"dropout":           {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = 1 }, "model.cnn.dropout: must be at least 0 and below 1"},
+		"NaN dropout":       {func(s *tandemv1.JobSpec) { s.Model.GetCnn().Dropout = math.NaN() }, "model.cnn.dropout: must be at least 0 and below 1"},
+		"resnet depth":      {resnetOf(&tandemv1.ResnetSpec{Depth: 34}), "model.resnet.depth: must be 8 or 18"},
+		"resnet stem":       {resnetOf(&tandemv1.ResnetSpec{Depth: 18, Stem: "tiny"}), `model.resnet.stem: "tiny" is not known, must be "small" or "imagenet"`},
+		"small stem":        {resnetOf(&tandemv1.ResnetSpec{Depth: 8, Stem: "imagenet"}), `model.resnet.stem: "imagenet" belongs to depth 18`},
+		"resnet norm":       {resnetOf(&tandemv1.ResnetSpec{Depth: 8, Norm: "none"}), `model.resnet.norm: "none" is not known, must be "batch" or "group"`},
 		"flat resnet": {func(s *tandemv1.JobSpec) {
 			resnetOf(&tandemv1.ResnetSpec{Depth: 8})(s)
 			s.Dataset = "flat"

@@ -1,14 +1,23 @@
 package state
 
-import tandemv1 "tandem.dev/proto/tandem/v1"
+import (
+	"cmp"
 
-// BestCheckpoint returns the best of the given checkpoints by the spec's metric and mode; of equals the one of the
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/ckpt"
+)
+
+// Compare orders what was measured of two states of a model by the metric of a spec, then by its tie-breaker: see ckpt.Order.
+func Compare(spec *tandemv1.JobSpec, a, b map[string]float64) (order int, ok bool) {
+	return ckpt.Order{Metric: spec.GetMetric(), Maximize: spec.GetMode() == "max", TieBreaker: spec.GetTieBreaker()}.Compare(a, b)
+}
+
+// BestCheckpoint returns the best of the given checkpoints by the spec's metric, mode and tie-breaker; of equals the one of the
 // smallest step, then of the smallest id. Those without the metric and those being deleted do not count; nil if none is left.
 func BestCheckpoint(spec *tandemv1.JobSpec, checkpoints []*tandemv1.Checkpoint) *tandemv1.Checkpoint {
 	var best *tandemv1.Checkpoint
 	for _, c := range checkpoints {
-		value, ok := c.GetMetrics()[spec.GetMetric()]
-		if !ok || value != value || c.GetDeleting() { // value != value: not a number
+		if _, ok := Compare(spec, c.GetMetrics(), c.GetMetrics()); !ok || c.GetDeleting() {
 			continue
 		}
 		if best == nil || better(spec, c, best) {
@@ -19,17 +28,8 @@ func BestCheckpoint(spec *tandemv1.JobSpec, checkpoints []*tandemv1.Checkpoint) 
 }
 
 func better(spec *tandemv1.JobSpec, a, b *tandemv1.Checkpoint) bool {
-	x, y := a.GetMetrics()[spec.GetMetric()], b.GetMetrics()[spec.GetMetric()]
-	if spec.GetMode() == "max" {
-		x, y = y, x
-	}
-	switch {
-	case x != y:
-		return x < y
-	case a.GetStep() != b.GetStep():
-		return a.GetStep() < b.GetStep()
-	}
-	return a.GetId() < b.GetId()
+	order, _ := Compare(spec, a.GetMetrics(), b.GetMetrics())
+	return cmp.Or(order, cmp.Compare(a.GetStep(), b.GetStep()), cmp.Compare(a.GetId(), b.GetId())) < 0
 }
 
 // LatestCheckpoint returns the checkpoint of the largest step; of equals that of the largest generation, then id.

@@ -140,7 +140,20 @@ func publishTask(v *View, a *tandemv1.Allocation) *tandemv1.PublishTask {
 	t.Checkpoint = checkpoint
 	t.Lineage = LineageOf(v, checkpoint)
 	t.DatasetPrefix = dataset.GetPrefix()
+	t.Incumbents = incumbents(v, job.GetSpec().GetPublish())
 	return t
+}
+
+// incumbents are the versions that a publication has to be better than, each once.
+func incumbents(v *View, p *tandemv1.PublishSpec) (all []*tandemv1.Incumbent) {
+	known := map[string]bool{}
+	for _, alias := range p.GetAliases() {
+		if of, ok := v.Incumbent(p, alias); ok && !known[of.GetId()] {
+			known[of.GetId()] = true
+			all = append(all, &tandemv1.Incumbent{VersionId: of.GetId(), Prefix: of.GetPrefix(), ManifestSha256: of.GetManifestSha256()})
+		}
+	}
+	return all
 }
 
 func replicaTask(v *View, r *tandemv1.Replica) *tandemv1.EngineTask {

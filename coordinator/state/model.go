@@ -11,6 +11,12 @@ import (
 // DefaultAlias is what a model without version stands for where it is served, if it has that alias.
 const DefaultAlias = "champion"
 
+// When a publication takes an alias from another version.
+const (
+	PublishIfBetter = "better"
+	PublishAlways   = "always"
+)
+
 // Model returns a model by name.
 func (v *View) Model(name string) (*tandemv1.Model, bool) {
 	return get[*tandemv1.Model](v, modelTable, name)
@@ -77,6 +83,30 @@ func (v *View) ResolveTarget(model, target string) (*tandemv1.Version, error) {
 		return nil, fmt.Errorf("model %q has no version %d, its newest is %d: %w", model, n, m.GetLatestVersion(), ErrNotFound)
 	}
 	return ver, nil
+}
+
+// Incumbent returns the version that an alias points to, if a publication may only take the alias when its version is better.
+func (v *View) Incumbent(p *tandemv1.PublishSpec, alias string) (*tandemv1.Version, bool) {
+	m, ok := v.Model(p.GetModel())
+	if !ok || p.GetIf() != PublishIfBetter {
+		return nil, false
+	}
+	points, ok := AliasOf(m, alias)
+	if !ok {
+		return nil, false
+	}
+	return v.VersionNumber(m.GetName(), points.GetVersion())
+}
+
+// MetricsOf returns the metrics of a version on one split, by their names without its prefix: "test_" or "validation_".
+func MetricsOf(all map[string]float64, split string) map[string]float64 {
+	of := map[string]float64{}
+	for name, value := range all {
+		if name, ok := strings.CutPrefix(name, split); ok {
+			of[name] = value
+		}
+	}
+	return of
 }
 
 // AliasOf returns an alias of a model.

@@ -223,6 +223,36 @@ func TestBindHost(t *testing.T) {
 	}
 }
 
+// TestPublishTaskNamesIncumbents: what holds an alias is measured beside the new version, each once, where the spec says so.
+func TestPublishTaskNamesIncumbents(t *testing.T) {
+	for when, want := range map[string][]string{"better": {"ver-1", "ver-2"}, "always": nil, "": nil} {
+		s := state.New()
+		write(t, s, 1, func(tx *state.Tx) {
+			tx.Put(&tandemv1.Version{Id: "ver-1", Model: "m", Number: 1, Prefix: "models/ver-1", ManifestSha256: "s1"})
+			tx.Put(&tandemv1.Version{Id: "ver-2", Model: "m", Number: 2, Prefix: "models/ver-2"})
+			tx.Put(&tandemv1.Model{Name: "m", LatestVersion: 2, Aliases: []*tandemv1.Alias{{Name: "a", Version: 1}, {Name: "b", Version: 1}, {Name: "c", Version: 2}}})
+			tx.Put(&tandemv1.Node{Id: "node-a", State: tandemv1.NodeState_NODE_STATE_ALIVE})
+			tx.Put(&tandemv1.Job{Id: "job-1", Spec: &tandemv1.JobSpec{Publish: &tandemv1.PublishSpec{Model: "m", Aliases: []string{"a", "b", "c", "new"}, If: when}}})
+			tx.Put(&tandemv1.Checkpoint{Id: "ckpt-1", JobId: "job-1"})
+			tx.Put(&tandemv1.Allocation{
+				Id: "alloc-1", JobId: "job-1", Stage: tandemv1.TrialStage_TRIAL_STAGE_PUBLISH, ResumeCheckpointId: "ckpt-1",
+				Members: []*tandemv1.Member{{NodeId: "node-a"}},
+			})
+		})
+		tasks := state.Desired(s.View(), "node-a")
+		if len(tasks) != 1 {
+			t.Fatal(tasks)
+		}
+		var got []string
+		for _, of := range tasks[0].GetPublish().GetIncumbents() {
+			got = append(got, of.GetVersionId())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("if %q (-want +got):\n%s", when, diff)
+		}
+	}
+}
+
 func TestParseEngineID(t *testing.T) {
 	for id, ok := range map[string]bool{
 		"alloc-1/0": true, "alloc-1/12": true, "replica-1": false, "alloc-1/": false, "alloc-1/-1": false,

@@ -66,6 +66,7 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 		tandemv1.Event_TYPE_CHECKPOINT_DELETED:   {text: `the checkpoint at step {{.step}} was deleted`},
 
 		tandemv1.Event_TYPE_VERSION_PUBLISHED: {text: `job {{.job_name}} published {{.name}}@{{.version}}{{with .aliases}} as {{.}}{{end}}`},
+		tandemv1.Event_TYPE_ALIAS_KEPT:        {text: `{{.cause}}`},
 		tandemv1.Event_TYPE_ALIAS_MOVED:       {text: `alias {{.alias}} of model {{.name}} was moved to version {{.version}}` + by},
 		tandemv1.Event_TYPE_ALIAS_REMOVED:     {text: `alias {{.alias}} of model {{.name}} was removed` + by},
 

@@ -116,6 +116,10 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_WAITS_TO_PUBLISH:      {text: `{{with .trial}}waits to publish trial {{.}}{{else}}trained; waits to publish{{end}}`},
 		tandemv1.Reason_CODE_PUBLISHING:            {text: `publishes`},
 		tandemv1.Reason_CODE_PUBLISHED:             {text: `published {{.version}}`},
+		tandemv1.Reason_CODE_ALIAS_KEPT: {
+			text: `alias {{.alias}} stays at {{.kept}}: {{with .problem}}it could not be compared, {{.}}{{else}}its {{.metric}} is {{.kept_value}}, that of {{.version}} {{.value}}{{end}}`,
+			cli:  `move it all the same with: tandem model alias {{.version}} {{.alias}}`,
+		},
 		tandemv1.Reason_CODE_RESTARTS_USED_UP: {
 			text: `{{sentence .cause}} The limit of restarts without progress is used up (max_restarts: {{.limit}})`,
 			cli:  `see the logs with: tandem logs {{.logs}}`,

@@ -22,7 +22,7 @@ func manifest(step, gen int64) Manifest {
 	return Manifest{
 		Job: "job1", Trial: "trial1", Step: step, Epoch: 2, Generation: gen, SpecHash: "abc", DatasetID: "ds1",
 		Seed: 1<<53 + 1, Cursor: Cursor{Epoch: 2, Position: 640}, WorldSize: 2,
-		Metrics: map[string]float64{"val/loss": 0.1, "accuracy": 0.97}, Best: &Best{"accuracy", 0.98, 80},
+		Metrics: map[string]float64{"val/loss": 0.1, "accuracy": 0.97}, Best: &Best{Metric: "accuracy", Value: 0.98, Step: 80},
 		SavedUnixMS: 1,
 	}
 }

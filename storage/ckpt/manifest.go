@@ -39,13 +39,6 @@ type Cursor struct {
 	Position int64 `json:"position"` // samples of this epoch consumed
 }
 
-// Best is the best evaluation so far, for early stopping and publishing.
-type Best struct {
-	Metric string  `json:"metric"`
-	Value  float64 `json:"value"`
-	Step   int64   `json:"step"`
-}
-
 // Shard is one file of tensors.
 type Shard struct {
 	Key     string `json:"key"` // below the checkpoint's prefix

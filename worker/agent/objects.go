@@ -48,6 +48,9 @@ func grantsOf(t *tandemv1.EngineTask) []grant {
 		own(publish.GetSpec())
 		add(below(publish.GetCheckpoint().GetPrefix()), relay.Get, relay.List)
 		add(below(publish.GetVersionPrefix()), relay.Get, relay.Put, relay.List)
+		for _, of := range publish.GetIncumbents() {
+			add(below(of.GetPrefix()), relay.Get)
+		}
 		add(below("trials/"+publish.GetTrialId()+"/metrics"), relay.Put)
 	case t.GetServe() != nil:
 		add(below(t.GetServe().GetVersionPrefix()), relay.Get)

@@ -21,7 +21,8 @@ func TestEnginesUseTheirOwnPartOfTheStore(t *testing.T) {
 		Replay: &tandemv1.ReplayTask{TrialId: "trial-1"}, Resume: &tandemv1.Checkpoint{Prefix: "trials/trial-1/ckpt/5-g1"},
 	}
 	publish := &tandemv1.PublishTask{
-		TrialId: "trial-1", Spec: spec, DatasetPrefix: "datasets/data-1", VersionPrefix: "models/ver-1",
+		Incumbents: []*tandemv1.Incumbent{{VersionId: "ver-0", Prefix: "models/ver-0"}},
+		TrialId:    "trial-1", Spec: spec, DatasetPrefix: "datasets/data-1", VersionPrefix: "models/ver-1",
 		Checkpoint: &tandemv1.Checkpoint{Prefix: "trials/trial-1/ckpt/5-g1"},
 	}
 	serve := &tandemv1.ServeTask{VersionPrefix: "models/ver-1"}
@@ -46,6 +47,7 @@ func TestEnginesUseTheirOwnPartOfTheStore(t *testing.T) {
 		"trials/trial-7/ckpt/000000000010-g1/manifest.json train:gl",
 		"trials/trial-7/ckpt/000000000020-g1/manifest.json",
 		"models/ver-1/model.pt publish:gpl serve:g",
+		"models/ver-0/model.pt publish:g",
 		"models/ver-2/model.pt",
 		"",
 		"/",

@@ -50,8 +50,17 @@ func New(task *tandemv1.PublishTask, d Deps) *Publisher { return &Publisher{task
 // modelPrefix is before the names of the model's tensors in a checkpoint.
 const modelPrefix = "model."
 
-// Run makes the version, or finds the one that an earlier attempt has committed.
+// Run makes the version, or finds the one that an earlier attempt has committed, and measures the incumbents beside it.
 func (p *Publisher) Run(ctx context.Context) (*tandemv1.VersionSaved, error) {
+	saved, err := p.version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	saved.Incumbents, err = p.incumbents(ctx)
+	return saved, err
+}
+
+func (p *Publisher) version(ctx context.Context) (*tandemv1.VersionSaved, error) {
 	if v, err := p.earlier(ctx); v != nil || err != nil {
 		return v, err
 	}
@@ -97,7 +106,7 @@ func (p *Publisher) describe(set *data.Set, ask *data.Split, kept ckpt.Manifest,
 		return man, nil, fmt.Errorf("read the exported model back: %w", err)
 	}
 	test := set.Split(data.Test)
-	measured, err := measure(model, man, test, max(1, int(p.task.GetSpec().GetTraining().GetBatch())))
+	measured, err := measure(model, man, test, p.rows())
 	if err != nil {
 		return man, nil, err
 	}
@@ -123,6 +132,9 @@ func (p *Publisher) describe(set *data.Set, ask *data.Split, kept ckpt.Manifest,
 	}
 	return man, probes, nil
 }
+
+// rows is how many are asked about at once.
+func (p *Publisher) rows() int { return max(1, int(p.task.GetSpec().GetTraining().GetBatch())) }
 
 // commit writes the files, then the manifest.
 func (p *Publisher) commit(ctx context.Context, man Manifest, file []byte, weights []safetensors.Tensor, probes []Probe) (*tandemv1.VersionSaved, error) {

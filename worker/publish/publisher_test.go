@@ -3,6 +3,7 @@ package publish_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/memstore"
 	"tandem.dev/storage/safetensors"
+	"tandem.dev/storage/sealed"
 	"tandem.dev/worker/publish"
 	"tandem.dev/worker/train"
 )
@@ -338,4 +340,92 @@ func FuzzParseProbes(f *testing.F) {
 			t.Errorf("accepted %v", probes)
 		}
 	})
+}
+
+// TestIncumbents: a version that an alias is to be taken from is measured on the rows that the new one is measured on.
+func TestIncumbents(t *testing.T) {
+	s := newScene(t, right...)
+	if _, err := s.run(t, ""); err != nil {
+		t.Fatal(err)
+	}
+	old := s.task.GetVersionPrefix()
+	other := newScene(t, 10, -10) // answers the wrong way round
+	other.store, other.task.VersionId, other.task.VersionPrefix = s.store, "ver-2", "models/ver-2"
+	prefix := ckpt.Prefix("trials/t", 9, 1)
+	w := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, math.Float32bits(10)), math.Float32bits(-10))
+	if _, err := ckpt.Save(t.Context(), s.store, prefix, ckpt.Manifest{Trial: "t", DatasetID: "d", Step: 9, Generation: 1, WorldSize: 1},
+		[][]safetensors.Tensor{{{Name: "model.w", DType: "F32", Shape: []int64{2}, Data: w}}}); err != nil {
+		t.Fatal(err)
+	}
+	other.task.Checkpoint.Prefix = prefix
+	changed := func(how func(m *publish.Manifest)) *tandemv1.Incumbent { // the old version, its manifest changed
+		v, err := publish.Open(t.Context(), s.store, old, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		how(&v.Manifest)
+		b, err := sealed.Marshal(v.Manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := fmt.Sprintf("ver-%x", sha256.Sum256(b))
+		if err := s.store.Put(t.Context(), "models/"+id+"/"+publish.ManifestName, bytes.NewReader(b), int64(len(b))); err != nil {
+			t.Fatal(err)
+		}
+		return &tandemv1.Incumbent{VersionId: id, Prefix: "models/" + id}
+	}
+	other.task.Incumbents = []*tandemv1.Incumbent{
+		{VersionId: "ver-1", Prefix: old},
+		changed(func(m *publish.Manifest) { m.ClassNames = []string{"plus", "minus"} }),
+		changed(func(m *publish.Manifest) { m.Features = []string{"z"} }),
+		changed(func(*publish.Manifest) {}), // without files
+		{VersionId: "ver-x", Prefix: "models/none"},
+	}
+	for _, attempt := range []string{"first", "second, which finds the version of the first"} {
+		saved, err := other.run(t, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := saved.GetIncumbents()
+		if len(got) != 5 || saved.GetMetrics()["test_accuracy"] != 0 || got[0].GetMetrics()["test_accuracy"] != 1 || got[0].GetProblem() != "" {
+			t.Fatalf("%s: %v and %v", attempt, saved.GetMetrics(), got)
+		}
+		for i, want := range []string{1: "other classes", 2: "other columns", 3: "damaged", 4: "damaged"} {
+			if len(got[i].GetMetrics()) > 0 == (want != "") || !strings.Contains(got[i].GetProblem(), want) {
+				t.Errorf("%s: incumbent %d: %v", attempt, i, got[i])
+			}
+		}
+	}
+	other.hook = nil
+	s.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
+		if strings.HasPrefix(op.Key, old) {
+			return memstore.Fault{Err: storage.ErrUnavailable}
+		}
+		return memstore.Fault{}
+	}
+	if _, err := other.run(t, ""); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("the store is away, and the incumbent counts as not comparable: %v", err)
+	}
+}
+
+// TestIncumbentsWithoutTestSplit: then the validation split decides, which the new version was measured on in training.
+func TestIncumbentsWithoutTestSplit(t *testing.T) {
+	s := newScene(t, right...)
+	if _, err := s.run(t, ""); err != nil {
+		t.Fatal(err)
+	}
+	o := dataset.DefaultOptions()
+	o.Label, o.Split, o.Normalize = "y", dataset.Ratio{50, 50, 0}, dataset.Normalize{Method: dataset.MethodScale, Factor: 0.01}
+	_, _, err := dataset.FromCSV(t.Context(), strings.NewReader("x,y\n1,plus\n-1,minus\n2,plus\n-2,minus\n3,plus\n-3,minus\n"), o, func(name string, b []byte) error {
+		return s.store.Put(t.Context(), "datasets/e/"+name, bytes.NewReader(b), int64(len(b)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.task.DatasetPrefix = "datasets/e"
+	s.task.Incumbents = []*tandemv1.Incumbent{{VersionId: "ver-1", Prefix: "models/ver-1"}}
+	saved, err := s.run(t, "") // finds the version that is there
+	if err != nil || len(saved.GetIncumbents()) != 1 || saved.GetIncumbents()[0].GetMetrics()["validation_accuracy"] != 1 {
+		t.Errorf("%v: %v", saved.GetIncumbents(), err)
+	}
 }

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
-	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/metric"
 	"tandem.dev/worker/data"
 )
@@ -216,8 +215,8 @@ func (l *Loop) evaluate(ctx context.Context, st *State) error {
 		return permanentf("%w: the validation loss is not finite (%v), the training loss up to here was; look for extreme values in the validation split, or lower training.optimizer.lr", ErrDiverged, metrics)
 	}
 	st.Metrics = metrics
-	if value := metrics[l.Plan.Metric]; st.Best == nil || l.Plan.Better(value, st.Best.Value) {
-		st.Best = &ckpt.Best{Metric: l.Plan.Metric, Value: value, Step: st.Step}
+	if st.Best.Beaten(l.Plan.Order, metrics) {
+		st.Best = l.Plan.Order.Best(st.Step, metrics)
 	}
 	if l.gen.Rank != 0 {
 		return nil

@@ -1,10 +1,12 @@
 package train
 
 import (
-	"fmt"
+	"cmp"
 	"math"
+	"slices"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/worker/data"
 )
@@ -22,8 +24,7 @@ type Plan struct {
 	EvaluateBatch   int   // rows of one forward pass
 	CheckpointEvery int64 // steps; 0: only at evaluations
 	Loss            string
-	Metric          string // names the best checkpoint
-	Maximize        bool   // a higher metric is better
+	Order           ckpt.Order // says which evaluation is best
 }
 
 // NewPlan makes the plan of a spec for a dataset. Its errors are permanent and name the
@@ -70,7 +71,7 @@ func NewPlan(spec *tandemv1.JobSpec, m dataset.Manifest) (Plan, error) {
 	if p.Loss, err = lossOf(t.GetLoss(), m); err != nil {
 		return p, err
 	}
-	p.Metric, p.Maximize, err = metricOf(spec.GetMetric(), spec.GetMode(), p.Loss)
+	p.Order, err = orderOf(spec, p.Loss)
 	return p, err
 }
 
@@ -104,36 +105,24 @@ func lossOf(loss string, m dataset.Manifest) (string, error) {
 	return "", permanentf("training.loss is %q; use %s or %s", loss, CrossEntropy, MSE)
 }
 
-func metricOf(metric, mode, loss string) (string, bool, error) {
+func orderOf(spec *tandemv1.JobSpec, loss string) (ckpt.Order, error) {
 	known := []string{"loss", "mae", "mse"}
 	if loss == CrossEntropy {
 		known = []string{"accuracy", "loss"}
 	}
-	if metric == "" {
-		metric = known[0]
+	o := ckpt.Order{Metric: cmp.Or(spec.GetMetric(), known[0]), TieBreaker: spec.GetTieBreaker()}
+	if !slices.Contains(known, o.Metric) {
+		return o, permanentf("metric is %q; with the loss %s there are %v", o.Metric, loss, known)
 	}
-	found := false
-	for _, k := range known {
-		found = found || k == metric
-	}
-	if !found {
-		return "", false, permanentf("metric is %q; with the loss %s there are %v", metric, loss, known)
-	}
-	switch mode {
+	switch spec.GetMode() {
 	case "":
-		return metric, metric == "accuracy", nil
+		o.Maximize = o.Metric == "accuracy"
 	case "min", "max":
-		return metric, mode == "max", nil
+		o.Maximize = spec.GetMode() == "max"
+	default:
+		return o, permanentf("mode is %q; use min or max", spec.GetMode())
 	}
-	return "", false, Permanent(fmt.Errorf("mode is %q; use min or max", mode))
-}
-
-// Better tells whether a value of the metric is better than the best so far.
-func (p Plan) Better(value, best float64) bool {
-	if p.Maximize {
-		return value > best
-	}
-	return value < best
+	return o, nil
 }
 
 // StopAt makes the training stop after a share of its steps, rounded up; 0 and 1: it does not.

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/worker/data"
 )
@@ -60,7 +61,7 @@ func TestPlanDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Total != 9 || p.Loss != CrossEntropy || p.Metric != "accuracy" || !p.Maximize || p.EvaluateBatch != 4 || p.MicroBatches != 1 {
+	if p.Total != 9 || p.Loss != CrossEntropy || p.Order != (ckpt.Order{Metric: "accuracy", Maximize: true}) || p.EvaluateBatch != 4 || p.MicroBatches != 1 {
 		t.Errorf("classification: %+v", p)
 	}
 	p, err = NewPlan(&tandemv1.JobSpec{Training: &tandemv1.TrainingSpec{Batch: 4, Steps: 7, Optimizer: sgd(0.1)}}, dataset.Manifest{
@@ -68,7 +69,7 @@ func TestPlanDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Total != 7 || p.Loss != MSE || p.Metric != "loss" || p.Maximize || p.Better(2, 1) || !p.Better(1, 2) {
+	if p.Total != 7 || p.Loss != MSE || p.Order != (ckpt.Order{Metric: "loss"}) {
 		t.Errorf("regression: %+v", p)
 	}
 }

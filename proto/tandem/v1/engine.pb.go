@@ -622,6 +622,8 @@ type PublishTask struct {
 	Lineage *Lineage `protobuf:"bytes,9,opt,name=lineage,proto3" json:"lineage,omitempty"`
 	// Prefix of the dataset's objects.
 	DatasetPrefix string `protobuf:"bytes,10,opt,name=dataset_prefix,json=datasetPrefix,proto3" json:"dataset_prefix,omitempty"`
+	// Versions that an alias is to be taken from if the new one is better: they are measured on the same rows.
+	Incumbents    []*Incumbent `protobuf:"bytes,11,rep,name=incumbents,proto3" json:"incumbents,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -726,6 +728,141 @@ func (x *PublishTask) GetDatasetPrefix() string {
 	return ""
 }
 
+func (x *PublishTask) GetIncumbents() []*Incumbent {
+	if x != nil {
+		return x.Incumbents
+	}
+	return nil
+}
+
+// Incumbent is a version that an alias points to.
+type Incumbent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version.
+	VersionId string `protobuf:"bytes,1,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	// Prefix of its objects.
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// SHA-256 of its manifest, in hexadecimal.
+	ManifestSha256 string `protobuf:"bytes,3,opt,name=manifest_sha256,json=manifestSha256,proto3" json:"manifest_sha256,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Incumbent) Reset() {
+	*x = Incumbent{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Incumbent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Incumbent) ProtoMessage() {}
+
+func (x *Incumbent) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Incumbent.ProtoReflect.Descriptor instead.
+func (*Incumbent) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Incumbent) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
+func (x *Incumbent) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Incumbent) GetManifestSha256() string {
+	if x != nil {
+		return x.ManifestSha256
+	}
+	return ""
+}
+
+// IncumbentMeasured is what an incumbent does on the rows that the new version was measured on.
+type IncumbentMeasured struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version.
+	VersionId string `protobuf:"bytes,1,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	// Metrics, as in Version; empty when it could not be measured.
+	Metrics map[string]float64 `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// Why it could not be measured.
+	Problem       string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IncumbentMeasured) Reset() {
+	*x = IncumbentMeasured{}
+	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IncumbentMeasured) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IncumbentMeasured) ProtoMessage() {}
+
+func (x *IncumbentMeasured) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IncumbentMeasured.ProtoReflect.Descriptor instead.
+func (*IncumbentMeasured) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *IncumbentMeasured) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
+func (x *IncumbentMeasured) GetMetrics() map[string]float64 {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+func (x *IncumbentMeasured) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 // ServeTask serves a version.
 type ServeTask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -745,7 +882,7 @@ type ServeTask struct {
 
 func (x *ServeTask) Reset() {
 	*x = ServeTask{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	mi := &file_tandem_v1_engine_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +894,7 @@ func (x *ServeTask) String() string {
 func (*ServeTask) ProtoMessage() {}
 
 func (x *ServeTask) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[6]
+	mi := &file_tandem_v1_engine_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +907,7 @@ func (x *ServeTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeTask.ProtoReflect.Descriptor instead.
 func (*ServeTask) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ServeTask) GetReplicaId() string {
@@ -836,7 +973,7 @@ type EngineReport struct {
 
 func (x *EngineReport) Reset() {
 	*x = EngineReport{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	mi := &file_tandem_v1_engine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +985,7 @@ func (x *EngineReport) String() string {
 func (*EngineReport) ProtoMessage() {}
 
 func (x *EngineReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[7]
+	mi := &file_tandem_v1_engine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +998,7 @@ func (x *EngineReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineReport.ProtoReflect.Descriptor instead.
 func (*EngineReport) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EngineReport) GetEngineId() string {
@@ -1060,7 +1197,7 @@ type GroupFormed struct {
 
 func (x *GroupFormed) Reset() {
 	*x = GroupFormed{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	mi := &file_tandem_v1_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1209,7 @@ func (x *GroupFormed) String() string {
 func (*GroupFormed) ProtoMessage() {}
 
 func (x *GroupFormed) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[8]
+	mi := &file_tandem_v1_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1222,7 @@ func (x *GroupFormed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupFormed.ProtoReflect.Descriptor instead.
 func (*GroupFormed) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GroupFormed) GetStep() int64 {
@@ -1114,7 +1251,7 @@ type GroupBroken struct {
 
 func (x *GroupBroken) Reset() {
 	*x = GroupBroken{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[9]
+	mi := &file_tandem_v1_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1263,7 @@ func (x *GroupBroken) String() string {
 func (*GroupBroken) ProtoMessage() {}
 
 func (x *GroupBroken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[9]
+	mi := &file_tandem_v1_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1276,7 @@ func (x *GroupBroken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupBroken.ProtoReflect.Descriptor instead.
 func (*GroupBroken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GroupBroken) GetStep() int64 {
@@ -1190,7 +1327,7 @@ type EngineNote struct {
 
 func (x *EngineNote) Reset() {
 	*x = EngineNote{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[10]
+	mi := &file_tandem_v1_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1339,7 @@ func (x *EngineNote) String() string {
 func (*EngineNote) ProtoMessage() {}
 
 func (x *EngineNote) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[10]
+	mi := &file_tandem_v1_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1352,7 @@ func (x *EngineNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineNote.ProtoReflect.Descriptor instead.
 func (*EngineNote) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EngineNote) GetMessage() string {
@@ -1249,7 +1386,7 @@ type EngineReady struct {
 
 func (x *EngineReady) Reset() {
 	*x = EngineReady{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[11]
+	mi := &file_tandem_v1_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1398,7 @@ func (x *EngineReady) String() string {
 func (*EngineReady) ProtoMessage() {}
 
 func (x *EngineReady) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[11]
+	mi := &file_tandem_v1_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1411,7 @@ func (x *EngineReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineReady.ProtoReflect.Descriptor instead.
 func (*EngineReady) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EngineReady) GetTotalSteps() int64 {
@@ -1316,7 +1453,7 @@ type CheckpointSaved struct {
 
 func (x *CheckpointSaved) Reset() {
 	*x = CheckpointSaved{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[12]
+	mi := &file_tandem_v1_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1465,7 @@ func (x *CheckpointSaved) String() string {
 func (*CheckpointSaved) ProtoMessage() {}
 
 func (x *CheckpointSaved) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[12]
+	mi := &file_tandem_v1_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1478,7 @@ func (x *CheckpointSaved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSaved.ProtoReflect.Descriptor instead.
 func (*CheckpointSaved) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckpointSaved) GetCheckpoint() *Checkpoint {
@@ -1362,7 +1499,7 @@ type EngineFinished struct {
 
 func (x *EngineFinished) Reset() {
 	*x = EngineFinished{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[13]
+	mi := &file_tandem_v1_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1511,7 @@ func (x *EngineFinished) String() string {
 func (*EngineFinished) ProtoMessage() {}
 
 func (x *EngineFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[13]
+	mi := &file_tandem_v1_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1524,7 @@ func (x *EngineFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFinished.ProtoReflect.Descriptor instead.
 func (*EngineFinished) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EngineFinished) GetReplay() *ReplayOutcome {
@@ -1410,7 +1547,7 @@ type EngineStopped struct {
 
 func (x *EngineStopped) Reset() {
 	*x = EngineStopped{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[14]
+	mi := &file_tandem_v1_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1559,7 @@ func (x *EngineStopped) String() string {
 func (*EngineStopped) ProtoMessage() {}
 
 func (x *EngineStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[14]
+	mi := &file_tandem_v1_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1572,7 @@ func (x *EngineStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStopped.ProtoReflect.Descriptor instead.
 func (*EngineStopped) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EngineStopped) GetStep() int64 {
@@ -1473,7 +1610,7 @@ type EngineFailed struct {
 
 func (x *EngineFailed) Reset() {
 	*x = EngineFailed{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[15]
+	mi := &file_tandem_v1_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1622,7 @@ func (x *EngineFailed) String() string {
 func (*EngineFailed) ProtoMessage() {}
 
 func (x *EngineFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[15]
+	mi := &file_tandem_v1_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1635,7 @@ func (x *EngineFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineFailed.ProtoReflect.Descriptor instead.
 func (*EngineFailed) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EngineFailed) GetMessage() string {
@@ -1553,14 +1690,16 @@ type VersionSaved struct {
 	// Bytes of all its objects.
 	Bytes int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// Metrics, as in Version.
-	Metrics       map[string]float64 `protobuf:"bytes,4,rep,name=metrics,proto3" json:"metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	Metrics map[string]float64 `protobuf:"bytes,4,rep,name=metrics,proto3" json:"metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// The incumbents of the task, on the same rows.
+	Incumbents    []*IncumbentMeasured `protobuf:"bytes,5,rep,name=incumbents,proto3" json:"incumbents,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VersionSaved) Reset() {
 	*x = VersionSaved{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[16]
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1711,7 @@ func (x *VersionSaved) String() string {
 func (*VersionSaved) ProtoMessage() {}
 
 func (x *VersionSaved) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[16]
+	mi := &file_tandem_v1_engine_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1724,7 @@ func (x *VersionSaved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionSaved.ProtoReflect.Descriptor instead.
 func (*VersionSaved) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *VersionSaved) GetVersionId() string {
@@ -1616,6 +1755,13 @@ func (x *VersionSaved) GetMetrics() map[string]float64 {
 	return nil
 }
 
+func (x *VersionSaved) GetIncumbents() []*IncumbentMeasured {
+	if x != nil {
+		return x.Incumbents
+	}
+	return nil
+}
+
 // HelloRequest introduces an engine.
 type HelloRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1629,7 +1775,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[17]
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1787,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[17]
+	mi := &file_tandem_v1_engine_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1800,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HelloRequest) GetEngineId() string {
@@ -1706,7 +1852,7 @@ type HelloResponse struct {
 
 func (x *HelloResponse) Reset() {
 	*x = HelloResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1864,7 @@ func (x *HelloResponse) String() string {
 func (*HelloResponse) ProtoMessage() {}
 
 func (x *HelloResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[18]
+	mi := &file_tandem_v1_engine_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1877,7 @@ func (x *HelloResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloResponse.ProtoReflect.Descriptor instead.
 func (*HelloResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HelloResponse) GetTask() *EngineTask {
@@ -1818,7 +1964,7 @@ type NextTaskRequest struct {
 
 func (x *NextTaskRequest) Reset() {
 	*x = NextTaskRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +1976,7 @@ func (x *NextTaskRequest) String() string {
 func (*NextTaskRequest) ProtoMessage() {}
 
 func (x *NextTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[19]
+	mi := &file_tandem_v1_engine_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +1989,7 @@ func (x *NextTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextTaskRequest.ProtoReflect.Descriptor instead.
 func (*NextTaskRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NextTaskRequest) GetEngineId() string {
@@ -1864,7 +2010,7 @@ type NextTaskResponse struct {
 
 func (x *NextTaskResponse) Reset() {
 	*x = NextTaskResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2022,7 @@ func (x *NextTaskResponse) String() string {
 func (*NextTaskResponse) ProtoMessage() {}
 
 func (x *NextTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[20]
+	mi := &file_tandem_v1_engine_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2035,7 @@ func (x *NextTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextTaskResponse.ProtoReflect.Descriptor instead.
 func (*NextTaskResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NextTaskResponse) GetEngineId() string {
@@ -1910,7 +2056,7 @@ type ControlRequest struct {
 
 func (x *ControlRequest) Reset() {
 	*x = ControlRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2068,7 @@ func (x *ControlRequest) String() string {
 func (*ControlRequest) ProtoMessage() {}
 
 func (x *ControlRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[21]
+	mi := &file_tandem_v1_engine_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2081,7 @@ func (x *ControlRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlRequest.ProtoReflect.Descriptor instead.
 func (*ControlRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ControlRequest) GetEngineId() string {
@@ -1962,7 +2108,7 @@ type ControlResponse struct {
 
 func (x *ControlResponse) Reset() {
 	*x = ControlResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2120,7 @@ func (x *ControlResponse) String() string {
 func (*ControlResponse) ProtoMessage() {}
 
 func (x *ControlResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[22]
+	mi := &file_tandem_v1_engine_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2133,7 @@ func (x *ControlResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlResponse.ProtoReflect.Descriptor instead.
 func (*ControlResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ControlResponse) GetCommand() isControlResponse_Command {
@@ -2058,7 +2204,7 @@ type StopCommand struct {
 
 func (x *StopCommand) Reset() {
 	*x = StopCommand{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2216,7 @@ func (x *StopCommand) String() string {
 func (*StopCommand) ProtoMessage() {}
 
 func (x *StopCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[23]
+	mi := &file_tandem_v1_engine_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,7 +2229,7 @@ func (x *StopCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCommand.ProtoReflect.Descriptor instead.
 func (*StopCommand) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{25}
 }
 
 // BreakCommand names a process group that does not work any more.
@@ -2097,7 +2243,7 @@ type BreakCommand struct {
 
 func (x *BreakCommand) Reset() {
 	*x = BreakCommand{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[24]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2255,7 @@ func (x *BreakCommand) String() string {
 func (*BreakCommand) ProtoMessage() {}
 
 func (x *BreakCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[24]
+	mi := &file_tandem_v1_engine_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2268,7 @@ func (x *BreakCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakCommand.ProtoReflect.Descriptor instead.
 func (*BreakCommand) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BreakCommand) GetGeneration() int64 {
@@ -2143,7 +2289,7 @@ type ReportEngineRequest struct {
 
 func (x *ReportEngineRequest) Reset() {
 	*x = ReportEngineRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[25]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2301,7 @@ func (x *ReportEngineRequest) String() string {
 func (*ReportEngineRequest) ProtoMessage() {}
 
 func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[25]
+	mi := &file_tandem_v1_engine_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2314,7 @@ func (x *ReportEngineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReportEngineRequest) GetReport() *EngineReport {
@@ -2187,7 +2333,7 @@ type ReportEngineResponse struct {
 
 func (x *ReportEngineResponse) Reset() {
 	*x = ReportEngineResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[26]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2199,7 +2345,7 @@ func (x *ReportEngineResponse) String() string {
 func (*ReportEngineResponse) ProtoMessage() {}
 
 func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[26]
+	mi := &file_tandem_v1_engine_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2212,7 +2358,7 @@ func (x *ReportEngineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{28}
 }
 
 // ReportEngineProgressRequest carries progress.
@@ -2228,7 +2374,7 @@ type ReportEngineProgressRequest struct {
 
 func (x *ReportEngineProgressRequest) Reset() {
 	*x = ReportEngineProgressRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[27]
+	mi := &file_tandem_v1_engine_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2386,7 @@ func (x *ReportEngineProgressRequest) String() string {
 func (*ReportEngineProgressRequest) ProtoMessage() {}
 
 func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[27]
+	mi := &file_tandem_v1_engine_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2399,7 @@ func (x *ReportEngineProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReportEngineProgressRequest) GetProgress() *Progress {
@@ -2279,7 +2425,7 @@ type ReportEngineProgressResponse struct {
 
 func (x *ReportEngineProgressResponse) Reset() {
 	*x = ReportEngineProgressResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[28]
+	mi := &file_tandem_v1_engine_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2437,7 @@ func (x *ReportEngineProgressResponse) String() string {
 func (*ReportEngineProgressResponse) ProtoMessage() {}
 
 func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[28]
+	mi := &file_tandem_v1_engine_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2450,7 @@ func (x *ReportEngineProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEngineProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportEngineProgressResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{30}
 }
 
 // EngineRendezvousSetRequest sets a value.
@@ -2326,7 +2472,7 @@ type EngineRendezvousSetRequest struct {
 
 func (x *EngineRendezvousSetRequest) Reset() {
 	*x = EngineRendezvousSetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[29]
+	mi := &file_tandem_v1_engine_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2484,7 @@ func (x *EngineRendezvousSetRequest) String() string {
 func (*EngineRendezvousSetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[29]
+	mi := &file_tandem_v1_engine_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2497,7 @@ func (x *EngineRendezvousSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EngineRendezvousSetRequest) GetEngineId() string {
@@ -2398,7 +2544,7 @@ type EngineRendezvousSetResponse struct {
 
 func (x *EngineRendezvousSetResponse) Reset() {
 	*x = EngineRendezvousSetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[30]
+	mi := &file_tandem_v1_engine_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2556,7 @@ func (x *EngineRendezvousSetResponse) String() string {
 func (*EngineRendezvousSetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[30]
+	mi := &file_tandem_v1_engine_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2569,7 @@ func (x *EngineRendezvousSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousSetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousSetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{32}
 }
 
 // EngineRendezvousGetRequest waits for a value.
@@ -2441,7 +2587,7 @@ type EngineRendezvousGetRequest struct {
 
 func (x *EngineRendezvousGetRequest) Reset() {
 	*x = EngineRendezvousGetRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[31]
+	mi := &file_tandem_v1_engine_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2599,7 @@ func (x *EngineRendezvousGetRequest) String() string {
 func (*EngineRendezvousGetRequest) ProtoMessage() {}
 
 func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[31]
+	mi := &file_tandem_v1_engine_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2612,7 @@ func (x *EngineRendezvousGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetRequest.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EngineRendezvousGetRequest) GetEngineId() string {
@@ -2501,7 +2647,7 @@ type EngineRendezvousGetResponse struct {
 
 func (x *EngineRendezvousGetResponse) Reset() {
 	*x = EngineRendezvousGetResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[32]
+	mi := &file_tandem_v1_engine_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +2659,7 @@ func (x *EngineRendezvousGetResponse) String() string {
 func (*EngineRendezvousGetResponse) ProtoMessage() {}
 
 func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[32]
+	mi := &file_tandem_v1_engine_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +2672,7 @@ func (x *EngineRendezvousGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineRendezvousGetResponse.ProtoReflect.Descriptor instead.
 func (*EngineRendezvousGetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *EngineRendezvousGetResponse) GetValue() []byte {
@@ -2554,7 +2700,7 @@ type FileRequest struct {
 
 func (x *FileRequest) Reset() {
 	*x = FileRequest{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[33]
+	mi := &file_tandem_v1_engine_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2712,7 @@ func (x *FileRequest) String() string {
 func (*FileRequest) ProtoMessage() {}
 
 func (x *FileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[33]
+	mi := &file_tandem_v1_engine_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2725,7 @@ func (x *FileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
 func (*FileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FileRequest) GetEngineId() string {
@@ -2647,7 +2793,7 @@ type ShardFile struct {
 
 func (x *ShardFile) Reset() {
 	*x = ShardFile{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[34]
+	mi := &file_tandem_v1_engine_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2659,7 +2805,7 @@ func (x *ShardFile) String() string {
 func (*ShardFile) ProtoMessage() {}
 
 func (x *ShardFile) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[34]
+	mi := &file_tandem_v1_engine_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2672,7 +2818,7 @@ func (x *ShardFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardFile.ProtoReflect.Descriptor instead.
 func (*ShardFile) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ShardFile) GetKey() string {
@@ -2709,7 +2855,7 @@ type SegmentFile struct {
 
 func (x *SegmentFile) Reset() {
 	*x = SegmentFile{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[35]
+	mi := &file_tandem_v1_engine_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2721,7 +2867,7 @@ func (x *SegmentFile) String() string {
 func (*SegmentFile) ProtoMessage() {}
 
 func (x *SegmentFile) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[35]
+	mi := &file_tandem_v1_engine_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2734,7 +2880,7 @@ func (x *SegmentFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentFile.ProtoReflect.Descriptor instead.
 func (*SegmentFile) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SegmentFile) GetPid() int32 {
@@ -2766,7 +2912,7 @@ type FileResponse struct {
 
 func (x *FileResponse) Reset() {
 	*x = FileResponse{}
-	mi := &file_tandem_v1_engine_proto_msgTypes[36]
+	mi := &file_tandem_v1_engine_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +2924,7 @@ func (x *FileResponse) String() string {
 func (*FileResponse) ProtoMessage() {}
 
 func (x *FileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_engine_proto_msgTypes[36]
+	mi := &file_tandem_v1_engine_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +2937,7 @@ func (x *FileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileResponse.ProtoReflect.Descriptor instead.
 func (*FileResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_engine_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FileResponse) GetOk() bool {
@@ -2873,7 +3019,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12%\n" +
-	"\x0eengine_address\x18\x04 \x01(\tR\rengineAddress\"\xf4\x02\n" +
+	"\x0eengine_address\x18\x04 \x01(\tR\rengineAddress\"\xaa\x03\n" +
 	"\vPublishTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12#\n" +
@@ -2888,7 +3034,23 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"checkpoint\x12,\n" +
 	"\alineage\x18\t \x01(\v2\x12.tandem.v1.LineageR\alineage\x12%\n" +
 	"\x0edataset_prefix\x18\n" +
-	" \x01(\tR\rdatasetPrefix\"\xaa\x01\n" +
+	" \x01(\tR\rdatasetPrefix\x124\n" +
+	"\n" +
+	"incumbents\x18\v \x03(\v2\x14.tandem.v1.IncumbentR\n" +
+	"incumbents\"k\n" +
+	"\tIncumbent\x12\x1d\n" +
+	"\n" +
+	"version_id\x18\x01 \x01(\tR\tversionId\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12'\n" +
+	"\x0fmanifest_sha256\x18\x03 \x01(\tR\x0emanifestSha256\"\xcd\x01\n" +
+	"\x11IncumbentMeasured\x12\x1d\n" +
+	"\n" +
+	"version_id\x18\x01 \x01(\tR\tversionId\x12C\n" +
+	"\ametrics\x18\x02 \x03(\v2).tandem.v1.IncumbentMeasured.MetricsEntryR\ametrics\x12\x18\n" +
+	"\aproblem\x18\x03 \x01(\tR\aproblem\x1a:\n" +
+	"\fMetricsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xaa\x01\n" +
 	"\tServeTask\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\tR\treplicaId\x12\x14\n" +
@@ -2951,13 +3113,16 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\bdiverged\x18\x04 \x01(\bR\bdiverged\x12\x1d\n" +
 	"\n" +
 	"node_fault\x18\x05 \x01(\bR\tnodeFault\x12\x12\n" +
-	"\x04hung\x18\x06 \x01(\bR\x04hung\"\xe8\x01\n" +
+	"\x04hung\x18\x06 \x01(\bR\x04hung\"\xa6\x02\n" +
 	"\fVersionSaved\x12\x1d\n" +
 	"\n" +
 	"version_id\x18\x01 \x01(\tR\tversionId\x12'\n" +
 	"\x0fmanifest_sha256\x18\x02 \x01(\tR\x0emanifestSha256\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12>\n" +
-	"\ametrics\x18\x04 \x03(\v2$.tandem.v1.VersionSaved.MetricsEntryR\ametrics\x1a:\n" +
+	"\ametrics\x18\x04 \x03(\v2$.tandem.v1.VersionSaved.MetricsEntryR\ametrics\x12<\n" +
+	"\n" +
+	"incumbents\x18\x05 \x03(\v2\x1c.tandem.v1.IncumbentMeasuredR\n" +
+	"incumbents\x1a:\n" +
 	"\fMetricsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"=\n" +
@@ -3053,7 +3218,7 @@ func file_tandem_v1_engine_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_engine_proto_rawDescData
 }
 
-var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_tandem_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_tandem_v1_engine_proto_goTypes = []any{
 	(*EngineTask)(nil),                   // 0: tandem.v1.EngineTask
 	(*TrainTask)(nil),                    // 1: tandem.v1.TrainTask
@@ -3061,102 +3226,108 @@ var file_tandem_v1_engine_proto_goTypes = []any{
 	(*ProcessGroup)(nil),                 // 3: tandem.v1.ProcessGroup
 	(*PeerNode)(nil),                     // 4: tandem.v1.PeerNode
 	(*PublishTask)(nil),                  // 5: tandem.v1.PublishTask
-	(*ServeTask)(nil),                    // 6: tandem.v1.ServeTask
-	(*EngineReport)(nil),                 // 7: tandem.v1.EngineReport
-	(*GroupFormed)(nil),                  // 8: tandem.v1.GroupFormed
-	(*GroupBroken)(nil),                  // 9: tandem.v1.GroupBroken
-	(*EngineNote)(nil),                   // 10: tandem.v1.EngineNote
-	(*EngineReady)(nil),                  // 11: tandem.v1.EngineReady
-	(*CheckpointSaved)(nil),              // 12: tandem.v1.CheckpointSaved
-	(*EngineFinished)(nil),               // 13: tandem.v1.EngineFinished
-	(*EngineStopped)(nil),                // 14: tandem.v1.EngineStopped
-	(*EngineFailed)(nil),                 // 15: tandem.v1.EngineFailed
-	(*VersionSaved)(nil),                 // 16: tandem.v1.VersionSaved
-	(*HelloRequest)(nil),                 // 17: tandem.v1.HelloRequest
-	(*HelloResponse)(nil),                // 18: tandem.v1.HelloResponse
-	(*NextTaskRequest)(nil),              // 19: tandem.v1.NextTaskRequest
-	(*NextTaskResponse)(nil),             // 20: tandem.v1.NextTaskResponse
-	(*ControlRequest)(nil),               // 21: tandem.v1.ControlRequest
-	(*ControlResponse)(nil),              // 22: tandem.v1.ControlResponse
-	(*StopCommand)(nil),                  // 23: tandem.v1.StopCommand
-	(*BreakCommand)(nil),                 // 24: tandem.v1.BreakCommand
-	(*ReportEngineRequest)(nil),          // 25: tandem.v1.ReportEngineRequest
-	(*ReportEngineResponse)(nil),         // 26: tandem.v1.ReportEngineResponse
-	(*ReportEngineProgressRequest)(nil),  // 27: tandem.v1.ReportEngineProgressRequest
-	(*ReportEngineProgressResponse)(nil), // 28: tandem.v1.ReportEngineProgressResponse
-	(*EngineRendezvousSetRequest)(nil),   // 29: tandem.v1.EngineRendezvousSetRequest
-	(*EngineRendezvousSetResponse)(nil),  // 30: tandem.v1.EngineRendezvousSetResponse
-	(*EngineRendezvousGetRequest)(nil),   // 31: tandem.v1.EngineRendezvousGetRequest
-	(*EngineRendezvousGetResponse)(nil),  // 32: tandem.v1.EngineRendezvousGetResponse
-	(*FileRequest)(nil),                  // 33: tandem.v1.FileRequest
-	(*ShardFile)(nil),                    // 34: tandem.v1.ShardFile
-	(*SegmentFile)(nil),                  // 35: tandem.v1.SegmentFile
-	(*FileResponse)(nil),                 // 36: tandem.v1.FileResponse
-	nil,                                  // 37: tandem.v1.VersionSaved.MetricsEntry
-	(*StorageConfig)(nil),                // 38: tandem.v1.StorageConfig
-	(*JobSpec)(nil),                      // 39: tandem.v1.JobSpec
-	(*Checkpoint)(nil),                   // 40: tandem.v1.Checkpoint
-	(*Lineage)(nil),                      // 41: tandem.v1.Lineage
-	(*Evaluation)(nil),                   // 42: tandem.v1.Evaluation
-	(*ReplayOutcome)(nil),                // 43: tandem.v1.ReplayOutcome
-	(*durationpb.Duration)(nil),          // 44: google.protobuf.Duration
-	(*Progress)(nil),                     // 45: tandem.v1.Progress
+	(*Incumbent)(nil),                    // 6: tandem.v1.Incumbent
+	(*IncumbentMeasured)(nil),            // 7: tandem.v1.IncumbentMeasured
+	(*ServeTask)(nil),                    // 8: tandem.v1.ServeTask
+	(*EngineReport)(nil),                 // 9: tandem.v1.EngineReport
+	(*GroupFormed)(nil),                  // 10: tandem.v1.GroupFormed
+	(*GroupBroken)(nil),                  // 11: tandem.v1.GroupBroken
+	(*EngineNote)(nil),                   // 12: tandem.v1.EngineNote
+	(*EngineReady)(nil),                  // 13: tandem.v1.EngineReady
+	(*CheckpointSaved)(nil),              // 14: tandem.v1.CheckpointSaved
+	(*EngineFinished)(nil),               // 15: tandem.v1.EngineFinished
+	(*EngineStopped)(nil),                // 16: tandem.v1.EngineStopped
+	(*EngineFailed)(nil),                 // 17: tandem.v1.EngineFailed
+	(*VersionSaved)(nil),                 // 18: tandem.v1.VersionSaved
+	(*HelloRequest)(nil),                 // 19: tandem.v1.HelloRequest
+	(*HelloResponse)(nil),                // 20: tandem.v1.HelloResponse
+	(*NextTaskRequest)(nil),              // 21: tandem.v1.NextTaskRequest
+	(*NextTaskResponse)(nil),             // 22: tandem.v1.NextTaskResponse
+	(*ControlRequest)(nil),               // 23: tandem.v1.ControlRequest
+	(*ControlResponse)(nil),              // 24: tandem.v1.ControlResponse
+	(*StopCommand)(nil),                  // 25: tandem.v1.StopCommand
+	(*BreakCommand)(nil),                 // 26: tandem.v1.BreakCommand
+	(*ReportEngineRequest)(nil),          // 27: tandem.v1.ReportEngineRequest
+	(*ReportEngineResponse)(nil),         // 28: tandem.v1.ReportEngineResponse
+	(*ReportEngineProgressRequest)(nil),  // 29: tandem.v1.ReportEngineProgressRequest
+	(*ReportEngineProgressResponse)(nil), // 30: tandem.v1.ReportEngineProgressResponse
+	(*EngineRendezvousSetRequest)(nil),   // 31: tandem.v1.EngineRendezvousSetRequest
+	(*EngineRendezvousSetResponse)(nil),  // 32: tandem.v1.EngineRendezvousSetResponse
+	(*EngineRendezvousGetRequest)(nil),   // 33: tandem.v1.EngineRendezvousGetRequest
+	(*EngineRendezvousGetResponse)(nil),  // 34: tandem.v1.EngineRendezvousGetResponse
+	(*FileRequest)(nil),                  // 35: tandem.v1.FileRequest
+	(*ShardFile)(nil),                    // 36: tandem.v1.ShardFile
+	(*SegmentFile)(nil),                  // 37: tandem.v1.SegmentFile
+	(*FileResponse)(nil),                 // 38: tandem.v1.FileResponse
+	nil,                                  // 39: tandem.v1.IncumbentMeasured.MetricsEntry
+	nil,                                  // 40: tandem.v1.VersionSaved.MetricsEntry
+	(*StorageConfig)(nil),                // 41: tandem.v1.StorageConfig
+	(*JobSpec)(nil),                      // 42: tandem.v1.JobSpec
+	(*Checkpoint)(nil),                   // 43: tandem.v1.Checkpoint
+	(*Lineage)(nil),                      // 44: tandem.v1.Lineage
+	(*Evaluation)(nil),                   // 45: tandem.v1.Evaluation
+	(*ReplayOutcome)(nil),                // 46: tandem.v1.ReplayOutcome
+	(*durationpb.Duration)(nil),          // 47: google.protobuf.Duration
+	(*Progress)(nil),                     // 48: tandem.v1.Progress
 }
 var file_tandem_v1_engine_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.EngineTask.train:type_name -> tandem.v1.TrainTask
 	5,  // 1: tandem.v1.EngineTask.publish:type_name -> tandem.v1.PublishTask
-	6,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
-	38, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
-	39, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
+	8,  // 2: tandem.v1.EngineTask.serve:type_name -> tandem.v1.ServeTask
+	41, // 3: tandem.v1.EngineTask.storage:type_name -> tandem.v1.StorageConfig
+	42, // 4: tandem.v1.TrainTask.spec:type_name -> tandem.v1.JobSpec
 	3,  // 5: tandem.v1.TrainTask.group:type_name -> tandem.v1.ProcessGroup
-	40, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
+	43, // 6: tandem.v1.TrainTask.resume:type_name -> tandem.v1.Checkpoint
 	2,  // 7: tandem.v1.TrainTask.replay:type_name -> tandem.v1.ReplayTask
 	4,  // 8: tandem.v1.TrainTask.peers:type_name -> tandem.v1.PeerNode
 	4,  // 9: tandem.v1.ProcessGroup.peers:type_name -> tandem.v1.PeerNode
-	39, // 10: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
-	40, // 11: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
-	41, // 12: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
-	11, // 13: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
-	12, // 14: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
-	42, // 15: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
-	13, // 16: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
-	14, // 17: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
-	15, // 18: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
-	16, // 19: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
-	8,  // 20: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
-	9,  // 21: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
-	10, // 22: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
-	40, // 23: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
-	43, // 24: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
-	37, // 25: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
-	0,  // 26: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
-	44, // 27: tandem.v1.HelloResponse.infer_deadline:type_name -> google.protobuf.Duration
-	23, // 28: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
-	3,  // 29: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
-	24, // 30: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
-	7,  // 31: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
-	45, // 32: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
-	34, // 33: tandem.v1.FileRequest.shard:type_name -> tandem.v1.ShardFile
-	35, // 34: tandem.v1.FileRequest.segment:type_name -> tandem.v1.SegmentFile
-	17, // 35: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
-	21, // 36: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
-	25, // 37: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
-	27, // 38: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
-	29, // 39: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
-	31, // 40: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
-	19, // 41: tandem.v1.EngineHostService.NextTask:input_type -> tandem.v1.NextTaskRequest
-	18, // 42: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
-	22, // 43: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
-	26, // 44: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
-	28, // 45: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
-	30, // 46: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
-	32, // 47: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
-	20, // 48: tandem.v1.EngineHostService.NextTask:output_type -> tandem.v1.NextTaskResponse
-	42, // [42:49] is the sub-list for method output_type
-	35, // [35:42] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	42, // 10: tandem.v1.PublishTask.spec:type_name -> tandem.v1.JobSpec
+	43, // 11: tandem.v1.PublishTask.checkpoint:type_name -> tandem.v1.Checkpoint
+	44, // 12: tandem.v1.PublishTask.lineage:type_name -> tandem.v1.Lineage
+	6,  // 13: tandem.v1.PublishTask.incumbents:type_name -> tandem.v1.Incumbent
+	39, // 14: tandem.v1.IncumbentMeasured.metrics:type_name -> tandem.v1.IncumbentMeasured.MetricsEntry
+	13, // 15: tandem.v1.EngineReport.ready:type_name -> tandem.v1.EngineReady
+	14, // 16: tandem.v1.EngineReport.checkpoint:type_name -> tandem.v1.CheckpointSaved
+	45, // 17: tandem.v1.EngineReport.evaluation:type_name -> tandem.v1.Evaluation
+	15, // 18: tandem.v1.EngineReport.finished:type_name -> tandem.v1.EngineFinished
+	16, // 19: tandem.v1.EngineReport.stopped:type_name -> tandem.v1.EngineStopped
+	17, // 20: tandem.v1.EngineReport.failed:type_name -> tandem.v1.EngineFailed
+	18, // 21: tandem.v1.EngineReport.version:type_name -> tandem.v1.VersionSaved
+	10, // 22: tandem.v1.EngineReport.formed:type_name -> tandem.v1.GroupFormed
+	11, // 23: tandem.v1.EngineReport.broken:type_name -> tandem.v1.GroupBroken
+	12, // 24: tandem.v1.EngineReport.note:type_name -> tandem.v1.EngineNote
+	43, // 25: tandem.v1.CheckpointSaved.checkpoint:type_name -> tandem.v1.Checkpoint
+	46, // 26: tandem.v1.EngineFinished.replay:type_name -> tandem.v1.ReplayOutcome
+	40, // 27: tandem.v1.VersionSaved.metrics:type_name -> tandem.v1.VersionSaved.MetricsEntry
+	7,  // 28: tandem.v1.VersionSaved.incumbents:type_name -> tandem.v1.IncumbentMeasured
+	0,  // 29: tandem.v1.HelloResponse.task:type_name -> tandem.v1.EngineTask
+	47, // 30: tandem.v1.HelloResponse.infer_deadline:type_name -> google.protobuf.Duration
+	25, // 31: tandem.v1.ControlResponse.stop:type_name -> tandem.v1.StopCommand
+	3,  // 32: tandem.v1.ControlResponse.group:type_name -> tandem.v1.ProcessGroup
+	26, // 33: tandem.v1.ControlResponse.break:type_name -> tandem.v1.BreakCommand
+	9,  // 34: tandem.v1.ReportEngineRequest.report:type_name -> tandem.v1.EngineReport
+	48, // 35: tandem.v1.ReportEngineProgressRequest.progress:type_name -> tandem.v1.Progress
+	36, // 36: tandem.v1.FileRequest.shard:type_name -> tandem.v1.ShardFile
+	37, // 37: tandem.v1.FileRequest.segment:type_name -> tandem.v1.SegmentFile
+	19, // 38: tandem.v1.EngineHostService.Hello:input_type -> tandem.v1.HelloRequest
+	23, // 39: tandem.v1.EngineHostService.Control:input_type -> tandem.v1.ControlRequest
+	27, // 40: tandem.v1.EngineHostService.ReportEngine:input_type -> tandem.v1.ReportEngineRequest
+	29, // 41: tandem.v1.EngineHostService.ReportEngineProgress:input_type -> tandem.v1.ReportEngineProgressRequest
+	31, // 42: tandem.v1.EngineHostService.EngineRendezvousSet:input_type -> tandem.v1.EngineRendezvousSetRequest
+	33, // 43: tandem.v1.EngineHostService.EngineRendezvousGet:input_type -> tandem.v1.EngineRendezvousGetRequest
+	21, // 44: tandem.v1.EngineHostService.NextTask:input_type -> tandem.v1.NextTaskRequest
+	20, // 45: tandem.v1.EngineHostService.Hello:output_type -> tandem.v1.HelloResponse
+	24, // 46: tandem.v1.EngineHostService.Control:output_type -> tandem.v1.ControlResponse
+	28, // 47: tandem.v1.EngineHostService.ReportEngine:output_type -> tandem.v1.ReportEngineResponse
+	30, // 48: tandem.v1.EngineHostService.ReportEngineProgress:output_type -> tandem.v1.ReportEngineProgressResponse
+	32, // 49: tandem.v1.EngineHostService.EngineRendezvousSet:output_type -> tandem.v1.EngineRendezvousSetResponse
+	34, // 50: tandem.v1.EngineHostService.EngineRendezvousGet:output_type -> tandem.v1.EngineRendezvousGetResponse
+	22, // 51: tandem.v1.EngineHostService.NextTask:output_type -> tandem.v1.NextTaskResponse
+	45, // [45:52] is the sub-list for method output_type
+	38, // [38:45] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_engine_proto_init() }
@@ -3177,7 +3348,7 @@ func file_tandem_v1_engine_proto_init() {
 		(*EngineTask_Publish)(nil),
 		(*EngineTask_Serve)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[7].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[9].OneofWrappers = []any{
 		(*EngineReport_Ready)(nil),
 		(*EngineReport_Checkpoint)(nil),
 		(*EngineReport_Evaluation)(nil),
@@ -3189,12 +3360,12 @@ func file_tandem_v1_engine_proto_init() {
 		(*EngineReport_Broken)(nil),
 		(*EngineReport_Note)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[22].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[24].OneofWrappers = []any{
 		(*ControlResponse_Stop)(nil),
 		(*ControlResponse_Group)(nil),
 		(*ControlResponse_Break)(nil),
 	}
-	file_tandem_v1_engine_proto_msgTypes[33].OneofWrappers = []any{
+	file_tandem_v1_engine_proto_msgTypes[35].OneofWrappers = []any{
 		(*FileRequest_Shard)(nil),
 		(*FileRequest_Segment)(nil),
 	}
@@ -3204,7 +3375,7 @@ func file_tandem_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_engine_proto_rawDesc), len(file_tandem_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -157,6 +157,8 @@ const (
 	Event_TYPE_ALIAS_MOVED Event_Type = 701
 	// An alias was removed.
 	Event_TYPE_ALIAS_REMOVED Event_Type = 702
+	// An alias was not moved to a version that a job published, by cause.
+	Event_TYPE_ALIAS_KEPT Event_Type = 703
 	// A dataset was created.
 	Event_TYPE_DATASET_CREATED Event_Type = 800
 	// A user has changed what is served.
@@ -251,6 +253,7 @@ var (
 		700:  "TYPE_VERSION_PUBLISHED",
 		701:  "TYPE_ALIAS_MOVED",
 		702:  "TYPE_ALIAS_REMOVED",
+		703:  "TYPE_ALIAS_KEPT",
 		800:  "TYPE_DATASET_CREATED",
 		900:  "TYPE_DEPLOYMENT_CHANGED",
 		901:  "TYPE_DEPLOYMENT_FOLLOWED",
@@ -330,6 +333,7 @@ var (
 		"TYPE_VERSION_PUBLISHED":       700,
 		"TYPE_ALIAS_MOVED":             701,
 		"TYPE_ALIAS_REMOVED":           702,
+		"TYPE_ALIAS_KEPT":              703,
 		"TYPE_DATASET_CREATED":         800,
 		"TYPE_DEPLOYMENT_CHANGED":      900,
 		"TYPE_DEPLOYMENT_FOLLOWED":     901,
@@ -613,7 +617,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xc0\x12\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xd6\x12\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -629,7 +633,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb0\x0f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc6\x0f\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -695,7 +699,8 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x12\x1b\n" +
 	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +
 	"\x10TYPE_ALIAS_MOVED\x10\xbd\x05\x12\x17\n" +
-	"\x12TYPE_ALIAS_REMOVED\x10\xbe\x05\x12\x19\n" +
+	"\x12TYPE_ALIAS_REMOVED\x10\xbe\x05\x12\x14\n" +
+	"\x0fTYPE_ALIAS_KEPT\x10\xbf\x05\x12\x19\n" +
 	"\x14TYPE_DATASET_CREATED\x10\xa0\x06\x12\x1c\n" +
 	"\x17TYPE_DEPLOYMENT_CHANGED\x10\x84\a\x12\x1d\n" +
 	"\x18TYPE_DEPLOYMENT_FOLLOWED\x10\x85\a\x12\x1c\n" +

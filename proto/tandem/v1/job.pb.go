@@ -249,7 +249,9 @@ type Job struct {
 	// What a replay found; not set before it has ended, and for other kinds.
 	Replay *ReplayOutcome `protobuf:"bytes,17,opt,name=replay,proto3" json:"replay,omitempty"`
 	// Why the job is where it is.
-	Why           *Reason `protobuf:"bytes,18,opt,name=why,proto3" json:"why,omitempty"`
+	Why *Reason `protobuf:"bytes,18,opt,name=why,proto3" json:"why,omitempty"`
+	// Aliases of its spec that stay where they were, for its version is not better.
+	AliasesKept   []*AliasKept `protobuf:"bytes,19,rep,name=aliases_kept,json=aliasesKept,proto3" json:"aliases_kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +412,86 @@ func (x *Job) GetWhy() *Reason {
 	return nil
 }
 
+func (x *Job) GetAliasesKept() []*AliasKept {
+	if x != nil {
+		return x.AliasesKept
+	}
+	return nil
+}
+
+// AliasKept says that an alias was not taken from a version.
+type AliasKept struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the alias.
+	Alias string `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
+	// Number of the version that it stays at.
+	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Why it stays.
+	Why *Reason `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	// The same for people; filled in on the way out.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AliasKept) Reset() {
+	*x = AliasKept{}
+	mi := &file_tandem_v1_job_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AliasKept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AliasKept) ProtoMessage() {}
+
+func (x *AliasKept) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AliasKept.ProtoReflect.Descriptor instead.
+func (*AliasKept) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AliasKept) GetAlias() string {
+	if x != nil {
+		return x.Alias
+	}
+	return ""
+}
+
+func (x *AliasKept) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *AliasKept) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
+func (x *AliasKept) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // ReplayOutcome is what came of doing steps again.
 type ReplayOutcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -425,7 +507,7 @@ type ReplayOutcome struct {
 
 func (x *ReplayOutcome) Reset() {
 	*x = ReplayOutcome{}
-	mi := &file_tandem_v1_job_proto_msgTypes[1]
+	mi := &file_tandem_v1_job_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +519,7 @@ func (x *ReplayOutcome) String() string {
 func (*ReplayOutcome) ProtoMessage() {}
 
 func (x *ReplayOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[1]
+	mi := &file_tandem_v1_job_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +532,7 @@ func (x *ReplayOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayOutcome.ProtoReflect.Descriptor instead.
 func (*ReplayOutcome) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ReplayOutcome) GetSame() bool {
@@ -489,7 +571,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[2]
+	mi := &file_tandem_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +583,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[2]
+	mi := &file_tandem_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +596,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SubmitJobRequest) GetSpec() *JobSpec {
@@ -551,7 +633,7 @@ type SubmitJobResponse struct {
 
 func (x *SubmitJobResponse) Reset() {
 	*x = SubmitJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[3]
+	mi := &file_tandem_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +645,7 @@ func (x *SubmitJobResponse) String() string {
 func (*SubmitJobResponse) ProtoMessage() {}
 
 func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[3]
+	mi := &file_tandem_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +658,7 @@ func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobResponse.ProtoReflect.Descriptor instead.
 func (*SubmitJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SubmitJobResponse) GetJob() *Job {
@@ -604,7 +686,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[4]
+	mi := &file_tandem_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +698,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[4]
+	mi := &file_tandem_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +711,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -654,7 +736,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[5]
+	mi := &file_tandem_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +748,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[5]
+	mi := &file_tandem_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +761,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -716,7 +798,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[6]
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +810,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[6]
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +823,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListJobsRequest) GetStates() []JobState {
@@ -769,7 +851,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +863,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +876,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -819,7 +901,7 @@ type SetJobIntentRequest struct {
 
 func (x *SetJobIntentRequest) Reset() {
 	*x = SetJobIntentRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +913,7 @@ func (x *SetJobIntentRequest) String() string {
 func (*SetJobIntentRequest) ProtoMessage() {}
 
 func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +926,7 @@ func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentRequest.ProtoReflect.Descriptor instead.
 func (*SetJobIntentRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetJobIntentRequest) GetId() string {
@@ -879,7 +961,7 @@ type SetJobIntentResponse struct {
 
 func (x *SetJobIntentResponse) Reset() {
 	*x = SetJobIntentResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +973,7 @@ func (x *SetJobIntentResponse) String() string {
 func (*SetJobIntentResponse) ProtoMessage() {}
 
 func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +986,7 @@ func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentResponse.ProtoReflect.Descriptor instead.
 func (*SetJobIntentResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SetJobIntentResponse) GetJob() *Job {
@@ -929,7 +1011,7 @@ type ScaleJobRequest struct {
 
 func (x *ScaleJobRequest) Reset() {
 	*x = ScaleJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1023,7 @@ func (x *ScaleJobRequest) String() string {
 func (*ScaleJobRequest) ProtoMessage() {}
 
 func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1036,7 @@ func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobRequest.ProtoReflect.Descriptor instead.
 func (*ScaleJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ScaleJobRequest) GetId() string {
@@ -989,7 +1071,7 @@ type ScaleJobResponse struct {
 
 func (x *ScaleJobResponse) Reset() {
 	*x = ScaleJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1083,7 @@ func (x *ScaleJobResponse) String() string {
 func (*ScaleJobResponse) ProtoMessage() {}
 
 func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1096,7 @@ func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobResponse.ProtoReflect.Descriptor instead.
 func (*ScaleJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ScaleJobResponse) GetJob() *Job {
@@ -1035,7 +1117,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1129,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1142,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -1085,7 +1167,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1179,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1192,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -1147,7 +1229,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1241,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1254,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -1210,7 +1292,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1304,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1317,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -1284,7 +1366,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xbf\x05\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xf8\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1307,7 +1389,13 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x0emodified_index\x18\x0f \x01(\x04R\rmodifiedIndex\x12\x18\n" +
 	"\aworkers\x18\x10 \x01(\x05R\aworkers\x120\n" +
 	"\x06replay\x18\x11 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\x12#\n" +
-	"\x03why\x18\x12 \x01(\v2\x11.tandem.v1.ReasonR\x03why\"S\n" +
+	"\x03why\x18\x12 \x01(\v2\x11.tandem.v1.ReasonR\x03why\x127\n" +
+	"\faliases_kept\x18\x13 \x03(\v2\x14.tandem.v1.AliasKeptR\valiasesKept\"x\n" +
+	"\tAliasKept\x12\x14\n" +
+	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12#\n" +
+	"\x03why\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x03why\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"S\n" +
 	"\rReplayOutcome\x12\x12\n" +
 	"\x04same\x18\x01 \x01(\bR\x04same\x12\x14\n" +
 	"\x05steps\x18\x02 \x01(\x03R\x05steps\x12\x18\n" +
@@ -1407,76 +1495,79 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
 	(JobIntent)(0),                // 2: tandem.v1.JobIntent
 	(*Job)(nil),                   // 3: tandem.v1.Job
-	(*ReplayOutcome)(nil),         // 4: tandem.v1.ReplayOutcome
-	(*SubmitJobRequest)(nil),      // 5: tandem.v1.SubmitJobRequest
-	(*SubmitJobResponse)(nil),     // 6: tandem.v1.SubmitJobResponse
-	(*GetJobRequest)(nil),         // 7: tandem.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 8: tandem.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 9: tandem.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 10: tandem.v1.ListJobsResponse
-	(*SetJobIntentRequest)(nil),   // 11: tandem.v1.SetJobIntentRequest
-	(*SetJobIntentResponse)(nil),  // 12: tandem.v1.SetJobIntentResponse
-	(*ScaleJobRequest)(nil),       // 13: tandem.v1.ScaleJobRequest
-	(*ScaleJobResponse)(nil),      // 14: tandem.v1.ScaleJobResponse
-	(*WatchJobRequest)(nil),       // 15: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 16: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 17: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 18: tandem.v1.StreamLogsResponse
-	(*JobSpec)(nil),               // 19: tandem.v1.JobSpec
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*Reason)(nil),                // 21: tandem.v1.Reason
-	(*Trial)(nil),                 // 22: tandem.v1.Trial
-	(*Progress)(nil),              // 23: tandem.v1.Progress
+	(*AliasKept)(nil),             // 4: tandem.v1.AliasKept
+	(*ReplayOutcome)(nil),         // 5: tandem.v1.ReplayOutcome
+	(*SubmitJobRequest)(nil),      // 6: tandem.v1.SubmitJobRequest
+	(*SubmitJobResponse)(nil),     // 7: tandem.v1.SubmitJobResponse
+	(*GetJobRequest)(nil),         // 8: tandem.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 9: tandem.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 10: tandem.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 11: tandem.v1.ListJobsResponse
+	(*SetJobIntentRequest)(nil),   // 12: tandem.v1.SetJobIntentRequest
+	(*SetJobIntentResponse)(nil),  // 13: tandem.v1.SetJobIntentResponse
+	(*ScaleJobRequest)(nil),       // 14: tandem.v1.ScaleJobRequest
+	(*ScaleJobResponse)(nil),      // 15: tandem.v1.ScaleJobResponse
+	(*WatchJobRequest)(nil),       // 16: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 17: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 18: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 19: tandem.v1.StreamLogsResponse
+	(*JobSpec)(nil),               // 20: tandem.v1.JobSpec
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*Reason)(nil),                // 22: tandem.v1.Reason
+	(*Trial)(nil),                 // 23: tandem.v1.Trial
+	(*Progress)(nil),              // 24: tandem.v1.Progress
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
-	19, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
+	20, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	20, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	20, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	20, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	4,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
-	21, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
-	19, // 9: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
-	3,  // 10: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 11: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	22, // 12: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	23, // 13: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	1,  // 14: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
-	3,  // 15: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
-	2,  // 16: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
-	3,  // 17: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 18: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 19: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	22, // 20: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	23, // 21: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	20, // 22: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	5,  // 23: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	7,  // 24: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	9,  // 25: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	11, // 26: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	13, // 27: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	15, // 28: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	17, // 29: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	6,  // 30: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	8,  // 31: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	10, // 32: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	12, // 33: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	14, // 34: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	16, // 35: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	18, // 36: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	30, // [30:37] is the sub-list for method output_type
-	23, // [23:30] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	21, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	21, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	21, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	5,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
+	22, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
+	4,  // 9: tandem.v1.Job.aliases_kept:type_name -> tandem.v1.AliasKept
+	22, // 10: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
+	20, // 11: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	3,  // 12: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 13: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
+	23, // 14: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	24, // 15: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	1,  // 16: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
+	3,  // 17: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
+	2,  // 18: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
+	3,  // 19: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
+	3,  // 20: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 21: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	23, // 22: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	24, // 23: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	21, // 24: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	6,  // 25: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	8,  // 26: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	10, // 27: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	12, // 28: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	14, // 29: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	16, // 30: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	18, // 31: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	7,  // 32: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	9,  // 33: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	11, // 34: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	13, // 35: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	15, // 36: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	17, // 37: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	19, // 38: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	32, // [32:39] is the sub-list for method output_type
+	25, // [25:32] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -1495,7 +1586,7 @@ func file_tandem_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

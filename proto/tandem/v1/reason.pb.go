@@ -129,6 +129,9 @@ const (
 	Reason_CODE_PUBLISHING Reason_Code = 218
 	// It published a version.
 	Reason_CODE_PUBLISHED Reason_Code = 219
+	// An alias stays at a version (kept), whose metric (kept_value) is as good as that of the new one (version, value), or better; or
+	// the two could not be compared (problem).
+	Reason_CODE_ALIAS_KEPT Reason_Code = 227
 	// Its engines failed too often.
 	Reason_CODE_RESTARTS_USED_UP Reason_Code = 220
 	// Too many process groups in a row came to nothing.
@@ -378,6 +381,7 @@ var (
 		217: "CODE_WAITS_TO_PUBLISH",
 		218: "CODE_PUBLISHING",
 		219: "CODE_PUBLISHED",
+		227: "CODE_ALIAS_KEPT",
 		220: "CODE_RESTARTS_USED_UP",
 		221: "CODE_NO_PROGRESS",
 		222: "CODE_POOL_WITHOUT_NODES",
@@ -528,6 +532,7 @@ var (
 		"CODE_WAITS_TO_PUBLISH":          217,
 		"CODE_PUBLISHING":                218,
 		"CODE_PUBLISHED":                 219,
+		"CODE_ALIAS_KEPT":                227,
 		"CODE_RESTARTS_USED_UP":          220,
 		"CODE_NO_PROGRESS":               221,
 		"CODE_POOL_WITHOUT_NODES":        222,
@@ -723,14 +728,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\x8a\x1f\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xa0\x1f\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc0\x1d\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd6\x1d\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -784,7 +789,8 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x1aCODE_TRAINED_NOT_PUBLISHED\x10\xd8\x01\x12\x1a\n" +
 	"\x15CODE_WAITS_TO_PUBLISH\x10\xd9\x01\x12\x14\n" +
 	"\x0fCODE_PUBLISHING\x10\xda\x01\x12\x13\n" +
-	"\x0eCODE_PUBLISHED\x10\xdb\x01\x12\x1a\n" +
+	"\x0eCODE_PUBLISHED\x10\xdb\x01\x12\x14\n" +
+	"\x0fCODE_ALIAS_KEPT\x10\xe3\x01\x12\x1a\n" +
 	"\x15CODE_RESTARTS_USED_UP\x10\xdc\x01\x12\x15\n" +
 	"\x10CODE_NO_PROGRESS\x10\xdd\x01\x12\x1c\n" +
 	"\x17CODE_POOL_WITHOUT_NODES\x10\xde\x01\x12\x17\n" +

@@ -57,7 +57,9 @@ type JobSpec struct {
 	// What to search; only for kind sweep, whose other sections are those of each training.
 	Search *SearchSpec `protobuf:"bytes,16,opt,name=search,proto3" json:"search,omitempty"`
 	// What is ended when it takes too long.
-	Limits        *LimitsSpec `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits *LimitsSpec `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Metric that decides where values of metric are equal: "loss", the default where metric is another one. "none": the earlier is best.
+	TieBreaker    string `protobuf:"bytes,18,opt,name=tie_breaker,json=tieBreaker,proto3" json:"tie_breaker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,6 +211,13 @@ func (x *JobSpec) GetLimits() *LimitsSpec {
 		return x.Limits
 	}
 	return nil
+}
+
+func (x *JobSpec) GetTieBreaker() string {
+	if x != nil {
+		return x.TieBreaker
+	}
+	return ""
 }
 
 // ModelSpec names an architecture. Exactly one is set.
@@ -1298,7 +1307,10 @@ type PublishSpec struct {
 	// Aliases that then point to the new version.
 	Aliases []string `protobuf:"bytes,2,rep,name=aliases,proto3" json:"aliases,omitempty"`
 	// Checkpoint to publish; only for kind publish.
-	CheckpointId  string `protobuf:"bytes,3,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	CheckpointId string `protobuf:"bytes,3,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	// When an alias is taken from another version. "better": only from one that is worse on the same rows, the default of jobs that train.
+	// "always": the default of kind publish. The version is published either way.
+	If            string `protobuf:"bytes,4,opt,name=if,proto3" json:"if,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1350,6 +1362,13 @@ func (x *PublishSpec) GetAliases() []string {
 func (x *PublishSpec) GetCheckpointId() string {
 	if x != nil {
 		return x.CheckpointId
+	}
+	return ""
+}
+
+func (x *PublishSpec) GetIf() string {
+	if x != nil {
+		return x.If
 	}
 	return ""
 }
@@ -1413,7 +1432,7 @@ var File_tandem_v1_spec_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/search.proto\"\xb2\x05\n" +
+	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/search.proto\"\xd3\x05\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -1435,7 +1454,9 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\apublish\x18\x0e \x01(\v2\x16.tandem.v1.PublishSpecR\apublish\x12-\n" +
 	"\x06replay\x18\x0f \x01(\v2\x15.tandem.v1.ReplaySpecR\x06replay\x12-\n" +
 	"\x06search\x18\x10 \x01(\v2\x15.tandem.v1.SearchSpecR\x06search\x12-\n" +
-	"\x06limits\x18\x11 \x01(\v2\x15.tandem.v1.LimitsSpecR\x06limitsB\x0f\n" +
+	"\x06limits\x18\x11 \x01(\v2\x15.tandem.v1.LimitsSpecR\x06limits\x12\x1f\n" +
+	"\vtie_breaker\x18\x12 \x01(\tR\n" +
+	"tieBreakerB\x0f\n" +
 	"\r_max_restarts\"\x84\x02\n" +
 	"\tModelSpec\x12&\n" +
 	"\x03mlp\x18\x01 \x01(\v2\x12.tandem.v1.MlpSpecH\x00R\x03mlp\x12&\n" +
@@ -1517,11 +1538,12 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\x04keep\x18\x02 \x01(\v2\x13.tandem.v1.KeepSpecR\x04keep\"6\n" +
 	"\bKeepSpec\x12\x12\n" +
 	"\x04best\x18\x01 \x01(\x05R\x04best\x12\x16\n" +
-	"\x06latest\x18\x02 \x01(\x05R\x06latest\"h\n" +
+	"\x06latest\x18\x02 \x01(\x05R\x06latest\"x\n" +
 	"\vPublishSpec\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1e\n" +
 	"\aaliases\x18\x02 \x03(\tB\x04\xf8\xbb\x18@R\aaliases\x12#\n" +
-	"\rcheckpoint_id\x18\x03 \x01(\tR\fcheckpointId\"G\n" +
+	"\rcheckpoint_id\x18\x03 \x01(\tR\fcheckpointId\x12\x0e\n" +
+	"\x02if\x18\x04 \x01(\tR\x02if\"G\n" +
 	"\n" +
 	"ReplaySpec\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\tR\fcheckpointId\x12\x14\n" +

@@ -1,0 +1,114 @@
+package fsm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// takeAliases points the aliases of a job's spec at the version that it published, and returns their names. Those that stay where they
+// are, for the version there is as good, are noted in the job. Job and model are the caller's to change.
+func (a *applier) takeAliases(j *tandemv1.Job, m *tandemv1.Model, v *tandemv1.Version, measured []*tandemv1.IncumbentMeasured) (taken []string) {
+	for _, alias := range j.GetSpec().GetPublish().GetAliases() {
+		if incumbent, ok := a.Incumbent(j.GetSpec().GetPublish(), alias); ok {
+			if why := a.stays(alias, incumbent, v, measured); why != nil {
+				j.AliasesKept = append(j.AliasesKept, &tandemv1.AliasKept{Alias: alias, Version: incumbent.GetNumber(), Why: why})
+				continue
+			}
+		}
+		a.pointAlias(m, alias, v.GetNumber(), j.GetId())
+		taken = append(taken, alias)
+	}
+	return taken
+}
+
+// stays says why an alias stays at the incumbent and is not taken by a version; nil: the version is better.
+func (a *applier) stays(alias string, incumbent, v *tandemv1.Version, measured []*tandemv1.IncumbentMeasured) *tandemv1.Reason {
+	named := []any{
+		"alias", alias,
+		"kept", fmt.Sprintf("%s@%d", incumbent.GetModel(), incumbent.GetNumber()), "version", fmt.Sprintf("%s@%d", v.GetModel(), v.GetNumber()),
+	}
+	i := slices.IndexFunc(measured, func(m *tandemv1.IncumbentMeasured) bool { return m.GetVersionId() == incumbent.GetId() })
+	if i < 0 {
+		return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "problem", "for it was not measured beside it")...)
+	}
+	trained, _ := a.Job(v.GetLineage().GetJobId())
+	trial, _ := a.Trial(v.GetLineage().GetTrialId())
+	spec := state.SpecOf(trained, trial)
+	for _, split := range []string{"test_", "validation_"} {
+		was, is := state.MetricsOf(measured[i].GetMetrics(), split), state.MetricsOf(v.GetMetrics(), split)
+		order, ok := state.Compare(spec, is, was)
+		switch metric := spec.GetMetric(); {
+		case !ok:
+			continue
+		case order < 0:
+			return nil
+		case was[metric] == is[metric] && order != 0:
+			metric = spec.GetTieBreaker()
+			fallthrough
+		default:
+			return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "metric", split+metric, "value", is[metric], "kept_value", was[metric])...)
+		}
+	}
+	problem := measured[i].GetProblem()
+	if problem == "" {
+		problem = "for no split has the " + spec.GetMetric() + " of both"
+	}
+	return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "problem", problem)...)
+}
+
+// pointAlias points an alias at a version in m, which is the caller's to change.
+func (a *applier) pointAlias(m *tandemv1.Model, alias string, version int64, by string) {
+	moved := &tandemv1.Alias{Name: alias, Version: version, MovedAt: a.now, MovedBy: by}
+	i, known := slices.BinarySearchFunc(m.GetAliases(), alias, func(a *tandemv1.Alias, name string) int {
+		return strings.Compare(a.GetName(), name)
+	})
+	if known {
+		m.Aliases[i] = moved
+		return
+	}
+	m.Aliases = slices.Insert(m.Aliases, i, moved)
+}
+
+func (a *applier) moveAlias(c *tandemv1.MoveAlias) *tandemv1.Result {
+	m, ok := a.Model(c.GetModel())
+	if !ok {
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", c.GetModel())
+	}
+	if c.GetAlias() == "" {
+		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "alias", "field", "name")
+	}
+	old, known := state.AliasOf(m, c.GetAlias())
+	if c.GetVersion() == 0 {
+		return a.removeAlias(m, c.GetAlias(), known)
+	}
+	if _, ok := a.VersionNumber(m.GetName(), c.GetVersion()); !ok {
+		return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", c.GetVersion(), "newest", m.GetLatestVersion())
+	}
+	if known && old.GetVersion() == c.GetVersion() {
+		return done(m.GetName())
+	}
+	m = state.Clone(m)
+	a.pointAlias(m, c.GetAlias(), c.GetVersion(), a.actor)
+	a.Put(m)
+	a.record(info, tandemv1.Event_TYPE_ALIAS_MOVED, aboutModel(m, ""), nil, "alias", c.GetAlias(), "version", c.GetVersion(), "by", a.actor)
+	a.followAliases(m)
+	return done(m.GetName())
+}
+
+func (a *applier) removeAlias(m *tandemv1.Model, alias string, known bool) *tandemv1.Result {
+	if !known {
+		return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "alias", alias)
+	}
+	if d, ok := a.Deployment(m.GetName()); ok && d.GetTarget() == alias {
+		return refuse(precondition, tandemv1.Reason_CODE_ALIAS_SERVED, "name", d.GetName(), "alias", alias)
+	}
+	m = state.Clone(m)
+	m.Aliases = slices.DeleteFunc(m.Aliases, func(a *tandemv1.Alias) bool { return a.GetName() == alias })
+	a.Put(m)
+	a.record(info, tandemv1.Event_TYPE_ALIAS_REMOVED, aboutModel(m, ""), nil, "alias", alias, "by", a.actor)
+	return done(m.GetName())
+}

@@ -192,6 +192,7 @@ func (c *check) train(s *tandemv1.JobSpec, find FindDataset) {
 	c.training(s.GetTraining(), data)
 	batch := s.GetTraining().GetBatch()
 	c.elastic(s.GetResources(), batch)
+	c.batchNorm(s, data)
 	if s.Evaluate == nil {
 		s.Evaluate = &tandemv1.EvaluateSpec{}
 	}

@@ -33,7 +33,9 @@ func find(ref string) (*tandemv1.Dataset, error) {
 		Id: "data-3", Name: "novel", Version: 1, Task: "language", Classes: 256, Shape: []int64{64},
 		Rows: map[string]int64{"train": 404, "validation": 51},
 	}
-	for _, d := range []*tandemv1.Dataset{novel, digits, flat, photos, prices, whole} {
+	icons := proto.Clone(digits).(*tandemv1.Dataset) // the last batch of 64 has one row
+	icons.Name, icons.Rows = "icons", map[string]int64{"train": 65, "validation": 8}
+	for _, d := range []*tandemv1.Dataset{novel, digits, flat, photos, prices, whole, icons} {
 		if ref == d.GetName() || ref == fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()) {
 			return d, nil
 		}
@@ -127,6 +129,39 @@ func TestDefaultsOfModels(t *testing.T) {
 	}
 }
 
+// TestBatchNormOfOneRow: a training in which a worker would have one row of which one value a channel is left is refused before it
+// begins, whichever number of workers between min and max would meet it, and no other one is.
+func TestBatchNormOfOneRow(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*tandemv1.JobSpec)
+		want   string // what the error says; "": none
+	}{
+		"the last batch":              {func(*tandemv1.JobSpec) {}, "to which 1 worker would come of a batch of 1 row; use norm: group, or another training.batch (an epoch has 65 rows)"},
+		"group norm":                  {func(s *tandemv1.JobSpec) { s.Model.GetResnet().Norm = "group" }, ""},
+		"a deeper net has less":       {func(s *tandemv1.JobSpec) { s.Model.GetResnet().Depth = 8 }, ""}, // 2 x 2 values
+		"another batch":               {func(s *tandemv1.JobSpec) { s.Training.Batch = 60 }, ""},
+		"a batch that fits":           {func(s *tandemv1.JobSpec) { s.Training.Batch = 65 }, ""},
+		"it ends before":              {func(s *tandemv1.JobSpec) { s.Training.Epochs, s.Training.Steps = 0, 1 }, ""},
+		"it does not":                 {func(s *tandemv1.JobSpec) { s.Training.Epochs, s.Training.Steps = 0, 2 }, "one row"},
+		"two share two":               {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Resources.Workers = 63, 2 }, "to which 2 workers would come of a batch of 2 rows"},
+		"it could be scaled to":       {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Resources.Max = 63, 2 }, "to which 2 workers would come of a batch of 2 rows"},
+		"it could shrink to":          {func(s *tandemv1.JobSpec) { s.Resources.Workers, s.Resources.Min = 2, 1 }, "to which 1 worker would come of a batch of 1 row"},
+		"micro-batches of whole ones": {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Training.MicroBatches = 65, 40 }, "of a batch of 65 rows in 40 micro-batches"},
+		"micro-batches of two rows":   {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Training.MicroBatches = 65, 32 }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := parse(t, good)
+			s.Dataset, s.Resources = "icons", &tandemv1.ResourceSpec{Workers: 1}
+			resnetOf(&tandemv1.ResnetSpec{Depth: 18})(s)
+			tc.change(s)
+			_, err := CompleteSpec(s, find)
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
 func TestBadSpecs(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*tandemv1.JobSpec)
@@ -172,6 +207,7 @@ func TestBadSpecs(t *testing.T) {
 			s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Torchscript{Torchscript: &tandemv1.TorchScriptSpec{File: "net.pt"}}}
 		}, "model.torchscript.file: is missing: give the path of the file; without the CLI upload it and give its SHA-256 as artifact"},
 		"no batch":      {func(s *tandemv1.JobSpec) { s.Training.Batch = 0; s.Resources.Workers = 1 }, "training.batch: must be at least 1"},
+		"long warm-up":  {func(s *tandemv1.JobSpec) { s.Training.Schedule = &tandemv1.ScheduleSpec{WarmupSteps: 461} }, "training.schedule.warmup_steps: is 461, but the training has 460 steps: it would never come to its learning rate"},
 		"large batch":   {func(s *tandemv1.JobSpec) { s.Training.Batch = 1438 }, "training.batch: 1438 is more than the 1437 rows of the training split of digits@2"},
 		"epochs, steps": {func(s *tandemv1.JobSpec) { s.Training.Steps = 5 }, "training: has both epochs and steps; give one of them"},
 		"no end":        {func(s *tandemv1.JobSpec) { s.Training.Epochs = 0 }, "training: has neither epochs nor steps; give one of them"},

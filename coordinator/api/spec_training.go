@@ -3,6 +3,7 @@ package api
 import (
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -34,6 +35,9 @@ func (c *check) training(t *tandemv1.TrainingSpec, data *tandemv1.Dataset) {
 		t.Schedule = &tandemv1.ScheduleSpec{}
 	}
 	c.schedule(t.GetSchedule())
+	if total, warm := totalSteps(t, data.GetRows()["train"]), t.GetSchedule().GetWarmupSteps(); total > 0 && warm > total {
+		c.add("training.schedule.warmup_steps", "is %d, but the training has %s: it would never come to its learning rate", warm, say.Count(total, "step"))
+	}
 }
 
 func (c *check) loss(t *tandemv1.TrainingSpec, data *tandemv1.Dataset) {

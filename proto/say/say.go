@@ -176,6 +176,9 @@ func capital(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
+// Count writes a number of things: "1 slot", "2 slots".
+func Count(n int64, noun string) string { return count(strconv.FormatInt(n, 10), noun) }
+
 // count writes a number of things: "1 slot", "2 slots".
 func count(n, noun string) string {
 	if n == "1" {

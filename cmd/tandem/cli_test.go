@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -634,6 +635,31 @@ func TestDatasetCreateSaysSoBefore(t *testing.T) {
 	u.want(create("small", "--comma", ";", "--split", "80/20"), exitOK, "small@1 is there")
 	write(t, u.dir, "d.csv", "\xff\xfea\x00")
 	u.want(create("small"), exitUsage, "UTF-16")
+}
+
+// TestDatasetCreateSaysWhatIsSeldomMeant: constant columns, ids, scales far apart, and classes that a split has no row of.
+func TestDatasetCreateSaysWhatIsSeldomMeant(t *testing.T) {
+	ca := newAuthority(t)
+	u := newUser(t, ca.pem, ca.serve(t, &fake{}))
+	var csv strings.Builder
+	csv.WriteString("id,same,small,large,label\n")
+	for i := range 60 {
+		fmt.Fprintf(&csv, "%d,3,0.%d,%d,%s\n", 100+i, i*7%10, 5000*(i*3%10), map[bool]string{true: "rare", false: "usual"}[i%20 == 3])
+	}
+	file := write(t, u.dir, "d.csv", csv.String())
+	u.want(u.run("dataset", "create", "odd", "--from", file, "--label", "label", "--split", "90/5/5"), exitOK,
+		"column same: all values are the same", "column id: each row has a larger (or smaller) value",
+		"columns small and large differ in scale", "--normalize standard", "class rare: no row in the validation split, so")
+	for _, line := range strings.Split(u.err.String(), "\n") {
+		if strings.Contains(line, "usual: no row") || strings.Contains(line, "large: ") {
+			t.Errorf("%s", line)
+		}
+	}
+	u.want(u.run("dataset", "create", "odd", "--from", file, "--label", "label", "--split", "40/30/30", "--drop", "id,same", "--normalize", "standard"), exitOK, "odd@1 is there")
+	if said := u.err.String(); strings.Contains(said, "column") || strings.Contains(said, "no row in") {
+		t.Errorf("nothing is left to be said: %s", said)
+	}
+	u.want(u.run("dataset", "create", "odd", "--from", file, "--from", file, "--label", "label"), exitUsage, "--from", "given twice")
 }
 
 func TestDatasetCreateFromText(t *testing.T) {

@@ -237,10 +237,56 @@ func (a *app) reportDataset(m dataset.Manifest, r dataset.Report) {
 				c.Name, c.MergedExample[0], c.MergedExample[1], c.Name)
 		}
 	}
+	a.doubts(m, r)
 	if r.Duplicates > 0 {
 		a.say("  %s rows are equal to an earlier one; %s of validation and test to a training row.", count(r.Duplicates), count(r.Leaked))
 	}
 	a.reportSplits(m)
+}
+
+// doubts says what the data looks like that is seldom meant.
+func (a *app) doubts(m dataset.Manifest, r dataset.Report) {
+	var constant, counts []string
+	for _, c := range r.Columns {
+		switch {
+		case c.Constant:
+			constant = append(constant, c.Name)
+		case c.Counts:
+			counts = append(counts, c.Name)
+		}
+	}
+	if len(constant) > 0 {
+		a.say("  %s: all values are the same, so there is nothing to learn from that; leave out what is constant with --drop.", someOf("column", "columns", constant))
+	}
+	if len(counts) > 0 {
+		a.say("  %s: each row has a larger (or smaller) value than the one before, as ids and times have; leave ids out with --drop.", someOf("column", "columns", counts))
+	}
+	if r.Scales[0] != "" {
+		a.say("  columns %s and %s differ in scale by a factor of more than 1,000: with --normalize standard a model sees both.", r.Scales[0], r.Scales[1])
+	}
+	for i, s := range m.Splits {
+		var without []string
+		for _, c := range r.Classes {
+			if c.Rows[i] == 0 && m.Ratio[i] > 0 {
+				without = append(without, c.Name)
+			}
+		}
+		if len(without) > 0 {
+			a.say("  %s: no row in the %s split, so what is measured there says nothing about that; add rows, or give that split a larger part.", someOf("class", "classes", without), s.Name)
+		}
+	}
+}
+
+// someOf names the first few of many: "columns a, b, c, d, e and 7 more".
+func someOf(one, many string, names []string) string {
+	const shown = 5
+	if len(names) == 1 {
+		return one + " " + names[0]
+	}
+	if len(names) <= shown {
+		return many + " " + strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s %s and %d more", many, strings.Join(names[:shown], ", "), len(names)-shown)
 }
 
 func (a *app) reportSplits(m dataset.Manifest) {

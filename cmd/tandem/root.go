@@ -106,6 +106,7 @@ Start here:
 		}
 	}
 	root.AddCommand(a.versionCommand(), exitCodesTopic())
+	once(root)
 	return root
 }
 

@@ -150,6 +150,7 @@ func (b *builder) build(ctx context.Context) (Manifest, error) {
 		m.Shape = []int64{int64(dim)}
 	}
 	m.Normalization = b.options.Normalize.fit(m.Stats)
+	b.doubt(m)
 	for i, name := range splitNames() {
 		s, err := b.write(ctx, name, parts[i])
 		if err != nil {

@@ -61,8 +61,12 @@ func decodeLabels(texts []string, o Options) (*decoded, error) {
 			if codes {
 				d.reason = fmt.Sprintf("the labels are %d different codes: some whole numbers begin with 0", len(distinct))
 			}
+			words := haveWords(texts)
+			if words {
+				d.reason = fmt.Sprintf("the labels are %d different whole numbers and words", len(distinct))
+			}
 			for i, s := range texts {
-				if _, ok := wholeNumber(s); !ok {
+				if _, ok := wholeNumber(s); !ok && !words {
 					d.bad[i] = fmt.Sprintf("bad label %.40q: nearly all others are whole numbers (with --task classification any text is a class)", s)
 				}
 			}
@@ -73,6 +77,19 @@ func decodeLabels(texts []string, o Options) (*decoded, error) {
 		}
 	}
 	return d, d.classify(texts, o)
+}
+
+// haveWords says whether labels that are mostly whole numbers have words among them too: more than one in 20, some of them more than
+// once, are no slips of the keyboard.
+func haveWords(texts []string) bool {
+	all, words := 0, map[string]bool{}
+	for _, s := range texts {
+		if _, ok := wholeNumber(s); !ok {
+			all++
+			words[s] = true
+		}
+	}
+	return 20*all > len(texts) && len(words) < all
 }
 
 func (d *decoded) regress(texts []string) {

@@ -20,6 +20,9 @@ type Report struct {
 	Task        Task
 	TaskReason  string // why Task, if it was left to FromCSV
 	Classes     []Class
+	// Scales are the features with the smallest and the largest spread, where they are so far apart that the model mostly sees the
+	// second: without a normalisation of each feature.
+	Scales [2]string
 }
 
 // Problem is what is wrong with one row.
@@ -47,6 +50,8 @@ type Column struct {
 	// holds; 0 when that is chance. MergedExample are two of them.
 	Merged        int64
 	MergedExample [2]string
+	Constant      bool // a feature whose values are all the same in the training split
+	Counts        bool // a feature of whole numbers that only rise, or only fall, from row to row, as an id or a time does
 }
 
 // Class is one class and its rows in each split, indexed like Ratio.

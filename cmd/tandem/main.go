@@ -25,6 +25,7 @@ func main() {
 		name: os.Args[0], in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv:   getenv,
 		terminal: term.IsTerminal(int(os.Stdout.Fd())),
+		screen:   func() int { n, _, _ := term.GetSize(int(os.Stdout.Fd())); return n }, // 0 where it fails
 		asks:     term.IsTerminal(int(os.Stdin.Fd())),
 		patience: client.DefaultPatience(),
 	}

@@ -77,7 +77,7 @@ func (a *app) showMetrics(m *tandemv1.GetMetricsResponse, plot bool, series []st
 		parts = parts[:1]
 		for _, s := range m.GetSeries() {
 			if len(series) > 0 || s.GetName() == "loss" || s.GetName() == "samples_per_second" || strings.HasPrefix(s.GetName(), "validation.") {
-				parts = append(parts, curve{s, plotWidth(a.getenv("COLUMNS"))})
+				parts = append(parts, curve{s, plotWidth(a.columns())})
 			}
 		}
 	} else {
@@ -245,17 +245,11 @@ type curve struct {
 
 const (
 	curveHeight = 10
-	curveWidth  = 72 // where the terminal does not say
 	curveLabels = 14 // columns beside the curve
 )
 
-func plotWidth(columns string) int {
-	n, err := strconv.Atoi(columns)
-	if err != nil {
-		return curveWidth
-	}
-	return max(20, min(n-curveLabels, 200))
-}
+// plotWidth is the width of a curve on a screen of so many columns.
+func plotWidth(columns int) int { return max(20, min(columns-curveLabels, 200)) }
 
 func (c curve) write(w io.Writer, _ view) {
 	s := c.series

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func (a *app) reporter() reporter {
 		return &lines{out: a.err, every: lineEvery, now: time.Now}
 	}
 	if a.terminal {
-		return &bar{out: a.out}
+		return &bar{out: a.out, columns: a.columns}
 	}
 	return &lines{out: a.out, every: lineEvery, now: time.Now}
 }
@@ -80,27 +81,28 @@ func current(w *tandemv1.WatchJobResponse) *tandemv1.Progress {
 	return p
 }
 
-// figures of a moment, apart from the steps.
-func figures(w *tandemv1.WatchJobResponse, p *tandemv1.Progress) string {
+// figures of a moment, apart from the steps; those that matter most come first. The loss is the mean of the training since the point
+// before, the metric that of the last evaluation.
+func figures(w *tandemv1.WatchJobResponse, p *tandemv1.Progress) []string {
 	if p.GetStep() == 0 || p.GetSamplesPerSecond() == 0 {
-		return "starting" // nothing is measured yet
+		return []string{"starting"} // nothing is measured yet
 	}
-	parts := []string{fmt.Sprintf("loss %.4f", p.GetLoss())}
+	parts := []string{fmt.Sprintf("training loss %.4f", p.GetLoss())}
 	t := w.GetTrials()[len(w.GetTrials())-1]
 	if n := len(t.GetEvaluations()); n > 0 {
 		metric := w.GetJob().GetSpec().GetMetric()
-		if v, ok := t.GetEvaluations()[n-1].GetMetrics()[metric]; ok && metric != "loss" {
-			parts = append(parts, fmt.Sprintf("%s %.4f", metric, v))
+		if v, ok := t.GetEvaluations()[n-1].GetMetrics()[metric]; ok {
+			parts = append(parts, fmt.Sprintf("validation %s %.4f", metric, v))
 		}
+	}
+	if eta := p.GetEtaSeconds(); eta > 0 && !math.IsInf(eta, 0) {
+		parts = append(parts, "ETA "+duration(time.Duration(eta*float64(time.Second))))
 	}
 	parts = append(parts, count(int64(p.GetSamplesPerSecond()))+" samples/s")
 	if shares := percents(stepParts(p.GetStepTime())); p.GetStepTime().GetSteps() > 0 {
 		parts = append(parts, "data "+shares[0])
 	}
-	if eta := p.GetEtaSeconds(); eta > 0 && !math.IsInf(eta, 0) {
-		parts = append(parts, "ETA "+duration(time.Duration(eta*float64(time.Second))))
-	}
-	return strings.Join(parts, "  ")
+	return parts
 }
 
 // lines is for logs and pipes: a line when something changes, and now and then between.
@@ -134,7 +136,7 @@ func (l *lines) update(w *tandemv1.WatchJobResponse) {
 	}
 	l.last, l.step = l.now(), p.GetStep()
 	l.line(fmt.Sprintf("%3d %%  step %s/%s  epoch %.1f  %s",
-		100*p.GetStep()/p.GetTotalSteps(), count(p.GetStep()), count(p.GetTotalSteps()), p.GetEpoch(), figures(w, p)))
+		100*p.GetStep()/p.GetTotalSteps(), count(p.GetStep()), count(p.GetTotalSteps()), p.GetEpoch(), strings.Join(figures(w, p), "  ")))
 }
 
 func (l *lines) note(text string) { l.line(text) }
@@ -142,10 +144,34 @@ func (l *lines) close()           {}
 
 // bar is for a terminal: one line that moves, with what changes above it.
 type bar struct {
-	out  io.Writer
-	bar  *progressbar.ProgressBar
-	head string
+	out     io.Writer
+	columns func() int // of the terminal
+	bar     *progressbar.ProgressBar
+	head    string
 }
+
+// show moves the bar and says the figures before it that the terminal has room for: a line that is too long would be another one with
+// each move.
+func (b *bar) show(figures []string, done, of int64) {
+	columns, width := b.columns(), wideBar
+	if columns < wideScreen {
+		width = narrowBar
+	}
+	if b.bar == nil {
+		b.bar = newBar(b.out, of, progressbar.OptionSetWidth(width), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
+	}
+	if b.bar.GetMax64() != of {
+		b.bar.ChangeMax64(of)
+	}
+	b.bar.Describe(printable(fit(figures, columns-width-aroundBar-2*len(strconv.FormatInt(of, 10)))))
+	_ = b.bar.Set64(done)
+}
+
+const (
+	wideBar, narrowBar = 24, 8
+	wideScreen         = 110 // columns from which on there is room for a wide bar
+	aroundBar          = 12  // columns of what stands around it: " 33% " and " (/)", and some to spare
+)
 
 func (b *bar) update(w *tandemv1.WatchJobResponse) {
 	if head := headline(w); head != b.head {
@@ -160,17 +186,10 @@ func (b *bar) update(w *tandemv1.WatchJobResponse) {
 	if p == nil || final(w.GetJob()) {
 		return
 	}
-	if b.bar == nil {
-		if p.GetStep() >= p.GetTotalSteps() {
-			return // shown already
-		}
-		b.bar = newBar(b.out, p.GetTotalSteps(), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
+	if b.bar == nil && p.GetStep() >= p.GetTotalSteps() {
+		return // shown already
 	}
-	if b.bar.GetMax64() != p.GetTotalSteps() {
-		b.bar.ChangeMax64(p.GetTotalSteps())
-	}
-	b.bar.Describe(printable(figures(w, p)))
-	_ = b.bar.Set64(p.GetStep())
+	b.show(figures(w, p), p.GetStep(), p.GetTotalSteps())
 	if p.GetStep() >= p.GetTotalSteps() {
 		fmt.Fprintln(b.out) // the full bar stays
 		b.bar = nil
@@ -198,7 +217,7 @@ func (b *bar) close() {
 func newBar(out io.Writer, total int64, more ...progressbar.Option) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(total, append([]progressbar.Option{
 		progressbar.OptionSetWriter(out),
-		progressbar.OptionSetWidth(24),
+		progressbar.OptionSetWidth(wideBar),
 		progressbar.OptionThrottle(100 * time.Millisecond),
 		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerHead: "▌", SaucerPadding: "░", BarStart: "", BarEnd: ""}),
 	}, more...)...)

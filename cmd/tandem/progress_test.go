@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -44,11 +45,11 @@ func TestLines(t *testing.T) {
 	}
 	want := `12:00:00  digits (job-1) pending: wants 2 slots
 12:00:01  running: Runs.
-12:00:02   25 %  step 500/2,000  epoch 0.5  loss 0.2500  1,500 samples/s  ETA 15s
+12:00:02   25 %  step 500/2,000  epoch 0.5  training loss 0.2500  ETA 15s  1,500 samples/s
 12:00:04  pending, restarted once: Rank 0 died.
 12:00:05  running, restarted once: Runs.
-12:00:06   50 %  step 1,000/2,000  epoch 1.0  loss 0.2500  1,500 samples/s  ETA 10s
-12:00:07  100 %  step 2,000/2,000  epoch 2.0  loss 0.2500  1,500 samples/s
+12:00:06   50 %  step 1,000/2,000  epoch 1.0  training loss 0.2500  ETA 10s  1,500 samples/s
+12:00:07  100 %  step 2,000/2,000  epoch 2.0  training loss 0.2500  1,500 samples/s
 12:00:08  completed, restarted once
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -58,7 +59,7 @@ func TestLines(t *testing.T) {
 
 func TestBar(t *testing.T) {
 	var out strings.Builder
-	b := &bar{out: &out}
+	b := &bar{out: &out, columns: func() int { return usualColumns }}
 	for _, w := range course() {
 		b.update(w)
 	}
@@ -66,6 +67,32 @@ func TestBar(t *testing.T) {
 	for _, text := range []string{"digits (job-1) pending: wants 2 slots\n", "starting", "(0/2000)", "(2000/2000)", "100%", "completed, restarted once\n"} {
 		if !strings.Contains(out.String(), text) {
 			t.Errorf("%q is not in %q", text, out.String())
+		}
+	}
+}
+
+// TestBarFitsTheTerminal: a line of progress, at its longest, has room on terminals of all widths, and says as much as there is room for.
+func TestBarFitsTheTerminal(t *testing.T) {
+	w := course()[3]
+	w.Progress[0].TotalSteps, w.Progress[0].Step, w.Progress[0].Loss = 1_234_567, 1_234_566, 61234.5678
+	w.Progress[0].StepTime = &tandemv1.StepTime{Steps: 10, Data: 0.5, Forward: 0.5}
+	w.Trials[0].Evaluations = []*tandemv1.Evaluation{{Metrics: map[string]float64{"accuracy": 0.9715}}}
+	for columns, want := range map[int][]string{
+		60: {"training loss"}, 80: {"training loss"}, 100: {"training loss", "validation accuracy 0.9715"},
+		150: {"training loss", "validation accuracy 0.9715", "ETA", "samples/s"},
+	} {
+		var out strings.Builder
+		b := &bar{out: &out, columns: func() int { return columns }}
+		b.update(w)
+		for line := range strings.SplitSeq(strings.ReplaceAll(out.String(), "\r", "\n"), "\n") {
+			if n := utf8.RuneCountInString(line); n >= columns {
+				t.Errorf("%d columns: a line of %d: %q", columns, n, line)
+			}
+		}
+		for _, text := range want {
+			if !strings.Contains(out.String(), text) {
+				t.Errorf("%d columns: %q is not in %q", columns, text, out.String())
+			}
 		}
 	}
 }

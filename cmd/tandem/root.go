@@ -19,8 +19,9 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
-	terminal bool // standard output is a terminal
-	asks     bool // somebody can answer a question
+	terminal bool       // standard output is a terminal
+	screen   func() int // how many columns it has now; nil or 0: not known
+	asks     bool       // somebody can answer a question
 	patience client.Patience
 
 	context string // --context

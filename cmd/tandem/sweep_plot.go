@@ -54,7 +54,7 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 				return nil
 			}
 			res := &tandemv1.ListTrialsResponse{Trials: trials}
-			return a.showRecords(res, func() [][]string { return curveRecords(s.GetJob(), trials) }, plotParts(s, trials, best, a.terminal, plotWidth(a.getenv("COLUMNS")))...)
+			return a.showRecords(res, func() [][]string { return curveRecords(s.GetJob(), trials) }, plotParts(s, trials, best, a.terminal, plotWidth(a.columns()))...)
 		}),
 	})
 	c.Flags().StringVar(&file, "file", "", "write an .svg or .html file instead")
@@ -261,11 +261,10 @@ func (p placesPart) write(w io.Writer, _ view) {
 			}
 		}
 		low, high := axis.ends()
-		fmt.Fprintf(w, "%-*s %9s ┤%s├ %s", most, names[i], short(oneLine(low), 9), string(line), short(oneLine(high), 12))
+		fmt.Fprintf(w, "%-*s %9s ┤%s├ %s\n", most, names[i], short(oneLine(low), 9), string(line), short(oneLine(high), 12))
 		if missing > 0 {
-			fmt.Fprintf(w, "  absent in %s, of the best in %d", count(missing), missingTop)
+			fmt.Fprintf(w, "%*s absent in %s, of the best in %d\n", most+11, "", count(missing), missingTop)
 		}
-		fmt.Fprintln(w)
 	}
 }
 

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/client"
@@ -57,22 +57,22 @@ func (r *sweepReporter) update(w *tandemv1.WatchJobResponse) {
 }
 
 // sweepFigures are the figures of a moment: trials that are done, in training and waiting, and the best value.
-func sweepFigures(s *tandemv1.GetSweepResponse) (done, made int32, figures string) {
+func sweepFigures(s *tandemv1.GetSweepResponse) (done, made int32, figures []string) {
 	n := s.GetSweep().GetTrials()
 	done = n["completed"] + n["stopped"] + n["failed"] + n["cancelled"]
-	figures = fmt.Sprintf("%s running  %s waiting", count(n["running"]), count(n["pending"]+n["paused"]))
-	if failed := n["failed"]; failed > 0 {
-		figures += fmt.Sprintf("  %s failed", count(failed))
-	}
+	figures = []string{count(n["running"]) + " running", count(n["pending"]+n["paused"]) + " waiting"}
 	if s.GetBest() != nil {
-		figures += fmt.Sprintf("  best %s %.4f (trial %d)", s.GetJob().GetSpec().GetMetric(), s.GetSweep().GetBestValue(), s.GetBest().GetNumber())
+		figures = append(figures, fmt.Sprintf("best %s %.4f (trial %d)", s.GetJob().GetSpec().GetMetric(), s.GetSweep().GetBestValue(), s.GetBest().GetNumber()))
+	}
+	if failed := n["failed"]; failed > 0 {
+		figures = append(figures, count(failed)+" failed")
 	}
 	return done, s.GetSweep().GetMaxTrials(), figures
 }
 
 func (l *lines) sweep(s *tandemv1.GetSweepResponse) {
 	done, of, figures := sweepFigures(s)
-	if line := fmt.Sprintf("trials %s/%s done  %s", count(done), count(of), figures); line != l.trials {
+	if line := fmt.Sprintf("trials %s/%s done  %s", count(done), count(of), strings.Join(figures, "  ")); line != l.trials {
 		l.trials = line
 		l.line(line)
 	}
@@ -83,14 +83,7 @@ func (b *bar) sweep(s *tandemv1.GetSweepResponse) {
 	if final(s.GetJob()) {
 		return
 	}
-	if b.bar == nil {
-		b.bar = newBar(b.out, int64(of), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
-	}
-	if b.bar.GetMax64() != int64(of) {
-		b.bar.ChangeMax64(int64(of))
-	}
-	b.bar.Describe(printable(figures))
-	_ = b.bar.Set64(int64(min(done, of)))
+	b.show(figures, int64(min(done, of)), int64(of))
 }
 
 // sweepSummary says what became of a sweep. For programs it is what sweep status gives.

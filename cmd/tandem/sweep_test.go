@@ -12,9 +12,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
@@ -483,7 +485,7 @@ func TestWaitForASweep(t *testing.T) {
 			return errors.Join(send(&tandemv1.WatchJobResponse{Job: running}), send(&tandemv1.WatchJobResponse{Job: f.sweep.GetJob()}))
 		}
 		u := newUser(t, ca.pem, ca.serve(t, f))
-		u.want(u.run("wait", "job-1"), code, "digits-asha (job-1) running", "trials 12/16 done  1 running  1 waiting  1 failed  best accuracy 0.9700 (trial 7)",
+		u.want(u.run("wait", "job-1"), code, "digits-asha (job-1) running", "trials 12/16 done  1 running  1 waiting  best accuracy 0.9700 (trial 7)  1 failed",
 			"accuracy 0.97: trial 7 (trial-07), at step 300 of 400", "training.optimizer.lr")
 		if code != exitOK {
 			u.want(code, code, "tandem sweep trials job-1")
@@ -557,11 +559,25 @@ func TestProgressOfASweep(t *testing.T) {
 		t.Errorf("shown:\n%s", out.String())
 	}
 	var screen strings.Builder
-	b := &bar{out: &screen}
+	b := &bar{out: &screen, columns: func() int { return usualColumns }}
 	b.sweep(s.sweep)
 	b.close()
 	if !strings.Contains(screen.String(), "best accuracy 0.9700 (trial 7)") {
 		t.Errorf("bar: %q", screen.String())
+	}
+}
+
+// TestPlotsFitTheTerminal: no line of a plot is longer than the screen is wide.
+func TestPlotsFitTheTerminal(t *testing.T) {
+	for _, columns := range []int{60, 80, 100, 200} {
+		u, _ := sweepUser(t, aSweep(t))
+		u.env["COLUMNS"] = strconv.Itoa(columns)
+		u.want(u.run("sweep", "plot", "digits-asha"), exitOK, "Best accuracy so far")
+		for line := range strings.SplitSeq(u.out.String(), "\n") {
+			if n := utf8.RuneCountInString(line); n > columns {
+				t.Errorf("%d columns: a line of %d: %s", columns, n, line)
+			}
+		}
 	}
 }
 

@@ -589,6 +589,34 @@ func TestIntentThatIsThereAlready(t *testing.T) {
 	u.want(u.run("resume", "job-1", "-o", "json"), exitOK, `"id": "job-1"`)
 }
 
+// TestDescribeSaysWhatWasTrained: how a job trains, what it reached, and where its aliases stayed; for programs too.
+func TestDescribeSaysWhatWasTrained(t *testing.T) {
+	ca := newAuthority(t)
+	weightDecay := 0.01
+	job := &tandemv1.Job{Id: "job-1", Name: "digits", State: tandemv1.JobState_JOB_STATE_COMPLETED, PublishedVersion: "digits@3",
+		AliasesKept: []*tandemv1.AliasKept{{Alias: "champion", Version: 2, Reason: "Alias champion stays at digits@2."}},
+		Spec: &tandemv1.JobSpec{
+			Model: &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Resnet{Resnet: &tandemv1.ResnetSpec{Depth: 18, Norm: "group"}}},
+			Training: &tandemv1.TrainingSpec{
+				Batch: 64, Epochs: 20, Loss: "cross_entropy", ClipNorm: 1,
+				Optimizer: &tandemv1.OptimizerSpec{Name: "adamw", Lr: 0.001, WeightDecay: &weightDecay},
+				Schedule:  &tandemv1.ScheduleSpec{Name: "cosine", WarmupSteps: 20},
+			},
+			Metric: "accuracy", Mode: "max", TieBreaker: "loss",
+		}}
+	at := func(step int64, accuracy, loss float64) *tandemv1.Evaluation {
+		return &tandemv1.Evaluation{Step: step, Metrics: map[string]float64{"accuracy": accuracy, "loss": loss}}
+	}
+	trial := &tandemv1.Trial{Id: "trial-1", Evaluations: []*tandemv1.Evaluation{at(10, 0.5, 1), at(20, 1, 0.3), at(30, 1, 0.2), at(40, 0.9, 0.1)}}
+	f := &fake{get: func(string) (*tandemv1.GetJobResponse, error) {
+		return &tandemv1.GetJobResponse{Job: job, Trials: []*tandemv1.Trial{trial}, Best: trial.GetEvaluations()[2]}, nil
+	}}
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("describe", "digits"), exitOK, "resnet, depth 18, norm group", "20 epochs", "adamw, lr 0.001, weight decay 0.01", "cosine, 20 steps of warm-up",
+		"cross_entropy", "accuracy, higher is better, of equals the lower loss", "validation accuracy 1 at step 30", "Alias champion stays at digits@2.")
+	u.want(u.run("describe", "digits", "-o", "json"), exitOK, `"best": {`, `"step": "30"`)
+}
+
 func TestDatasetCreate(t *testing.T) {
 	ca := newAuthority(t)
 	f := &fake{}

@@ -122,8 +122,7 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Asked for", intentName(j)},
 		{"Dataset", s.GetDataset()},
 		{"Model", architecture(s.GetModel())},
-		{"Batch", number(s.GetTraining().GetBatch())},
-		{"Seed", number(s.GetTraining().GetSeed())},
+		{"Best", bestEvaluation(j, r.GetTrials())},
 		{"Workers", workersField(j)},
 		{"Priority", number(s.GetPriority())},
 		{"Submitted", strings.TrimSpace(moment(j.GetCreatedAt()) + " by " + j.GetSubmittedBy())},
@@ -133,7 +132,7 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Published", j.GetPublishedVersion()},
 		{"Spec hash", j.GetSpecHash()},
 	}
-	parts := []part{append(f, aliasesKept(j)...)}
+	parts := []part{append(append(f, aliasesKept(j)...), trainingFields(s)...)}
 	g := grid{title: "Trials", header: []string{"ID", "STATE", "STAGE", "STEP", "RESTARTS", "BEST CHECKPOINT", "REASON"}, cut: 60}
 	for _, t := range r.GetTrials() {
 		g.rows = append(g.rows, []string{
@@ -160,18 +159,6 @@ func intentName(j *tandemv1.Job) string {
 		return ""
 	}
 	return strings.ToLower(strings.TrimPrefix(j.GetIntent().String(), "JOB_INTENT_"))
-}
-
-func architecture(m *tandemv1.ModelSpec) string {
-	switch {
-	case m.GetMlp() != nil:
-		return fmt.Sprintf("mlp, hidden %v", m.GetMlp().GetHidden())
-	case m.GetCnn() != nil:
-		return fmt.Sprintf("cnn, channels %v, hidden %v", m.GetCnn().GetChannels(), m.GetCnn().GetHidden())
-	case m.GetTorchscript() != nil:
-		return "torchscript " + m.GetTorchscript().GetArtifact()
-	}
-	return ""
 }
 
 // trialStep is how far a trial is, by its live progress, else by its last evaluation; and what it waits for.

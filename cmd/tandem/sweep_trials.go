@@ -164,21 +164,8 @@ func ranked(spec *tandemv1.JobSpec, trials []*tandemv1.Trial) []*tandemv1.Trial 
 
 // bestOf is the best value of a trial and the step it was measured at.
 func bestOf(spec *tandemv1.JobSpec, t *tandemv1.Trial) (value float64, step int64, ok bool) {
-	e := bestOfAll(spec, t.GetEvaluations())
+	e := state.BestEvaluation(spec, t.GetEvaluations())
 	return e.GetMetrics()[spec.GetMetric()], e.GetStep(), e != nil
-}
-
-// bestOfAll returns the best evaluation by the spec's metric and tie-breaker, of equals the first; nil: none has the metric.
-func bestOfAll(spec *tandemv1.JobSpec, all []*tandemv1.Evaluation) (best *tandemv1.Evaluation) {
-	for _, e := range all {
-		if _, ok := state.ValueOf(spec, e); !ok {
-			continue
-		}
-		if order, _ := state.Compare(spec, e.GetMetrics(), best.GetMetrics()); best == nil || order < 0 {
-			best = e
-		}
-	}
-	return best
 }
 
 // trialGrid is trials for people.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -152,15 +153,13 @@ func (a *app) publishedMetrics(ctx context.Context, c *client.Client, version st
 
 // bestEvaluation is the best of all evaluations by the job's metric, in words.
 func bestEvaluation(j *tandemv1.Job, trials []*tandemv1.Trial) string {
-	metric := j.GetSpec().GetMetric()
 	var best *tandemv1.Evaluation
 	for _, t := range trials {
-		if e := bestOfAll(j.GetSpec(), append([]*tandemv1.Evaluation{best}, t.GetEvaluations()...)); e != nil {
-			best = e
-		}
+		best = state.BestEvaluation(j.GetSpec(), append([]*tandemv1.Evaluation{best}, t.GetEvaluations()...))
 	}
 	if best == nil {
 		return ""
 	}
+	metric := j.GetSpec().GetMetric()
 	return fmt.Sprintf("validation %s %.4g at step %d (epoch %.4g)", metric, best.GetMetrics()[metric], best.GetStep(), best.GetEpoch())
 }

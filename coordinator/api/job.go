@@ -130,7 +130,11 @@ func (a jobs) GetJob(ctx context.Context, req *connect.Request[tandemv1.GetJobRe
 		return nil, err
 	}
 	w := a.observe(v, job)
-	return connect.NewResponse(&tandemv1.GetJobResponse{Job: w.GetJob(), Trials: w.GetTrials(), Progress: w.GetProgress()}), nil
+	res := &tandemv1.GetJobResponse{Job: w.GetJob(), Trials: w.GetTrials(), Progress: w.GetProgress()}
+	for _, t := range res.GetTrials() {
+		res.Best = state.BestEvaluation(job.GetSpec(), append([]*tandemv1.Evaluation{res.GetBest()}, t.GetEvaluations()...))
+	}
+	return connect.NewResponse(res), nil
 }
 
 // ListJobs implements JobService.

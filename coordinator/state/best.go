@@ -12,6 +12,19 @@ func Compare(spec *tandemv1.JobSpec, a, b map[string]float64) (order int, ok boo
 	return ckpt.Order{Metric: spec.GetMetric(), Maximize: spec.GetMode() == "max", TieBreaker: spec.GetTieBreaker()}.Compare(a, b)
 }
 
+// BestEvaluation returns the best evaluation by the spec's metric, mode and tie-breaker, of equals the first; nil: none has the metric.
+func BestEvaluation(spec *tandemv1.JobSpec, all []*tandemv1.Evaluation) (best *tandemv1.Evaluation) {
+	for _, e := range all {
+		if _, ok := ValueOf(spec, e); !ok {
+			continue
+		}
+		if order, _ := Compare(spec, e.GetMetrics(), best.GetMetrics()); best == nil || order < 0 {
+			best = e
+		}
+	}
+	return best
+}
+
 // BestCheckpoint returns the best of the given checkpoints by the spec's metric, mode and tie-breaker; of equals the one of the
 // smallest step, then of the smallest id. Those without the metric and those being deleted do not count; nil if none is left.
 func BestCheckpoint(spec *tandemv1.JobSpec, checkpoints []*tandemv1.Checkpoint) *tandemv1.Checkpoint {

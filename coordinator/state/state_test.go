@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,6 +205,23 @@ func TestBestAndLatestCheckpoint(t *testing.T) {
 	}
 	if got := state.LatestCheckpoint(all).GetId(); got != "e" {
 		t.Errorf("the latest is %q", got)
+	}
+}
+
+func TestBestEvaluation(t *testing.T) {
+	at := func(step int64, metrics map[string]float64) *tandemv1.Evaluation {
+		return &tandemv1.Evaluation{Step: step, Metrics: metrics}
+	}
+	all := []*tandemv1.Evaluation{
+		at(1, map[string]float64{"loss": 0}), at(2, map[string]float64{"accuracy": 1, "loss": 0.3}), at(3, map[string]float64{"accuracy": 1, "loss": 0.2}),
+		at(4, map[string]float64{"accuracy": 1, "loss": 0.2}), at(5, map[string]float64{"accuracy": math.NaN(), "loss": 0.1}),
+	}
+	spec := &tandemv1.JobSpec{Metric: "accuracy", Mode: "max", TieBreaker: "loss"}
+	if got := state.BestEvaluation(spec, all).GetStep(); got != 3 {
+		t.Errorf("the best is that of step %d", got)
+	}
+	if got := state.BestEvaluation(spec, all[:1]); got != nil {
+		t.Errorf("the best of what has no accuracy is %v", got)
 	}
 }
 

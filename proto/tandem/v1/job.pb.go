@@ -729,7 +729,9 @@ type GetJobResponse struct {
 	// Its trials; none of a sweep, see SweepService.
 	Trials []*Trial `protobuf:"bytes,2,rep,name=trials,proto3" json:"trials,omitempty"`
 	// Live progress of the trials that run.
-	Progress      []*Progress `protobuf:"bytes,3,rep,name=progress,proto3" json:"progress,omitempty"`
+	Progress []*Progress `protobuf:"bytes,3,rep,name=progress,proto3" json:"progress,omitempty"`
+	// Best evaluation of its trials by metric, mode and tie-breaker of the spec; not set before the first, and for a sweep.
+	Best          *Evaluation `protobuf:"bytes,4,opt,name=best,proto3" json:"best,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -781,6 +783,13 @@ func (x *GetJobResponse) GetTrials() []*Trial {
 func (x *GetJobResponse) GetProgress() []*Progress {
 	if x != nil {
 		return x.Progress
+	}
+	return nil
+}
+
+func (x *GetJobResponse) GetBest() *Evaluation {
+	if x != nil {
+		return x.Best
 	}
 	return nil
 }
@@ -1409,11 +1418,12 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12\x14\n" +
 	"\x05notes\x18\x02 \x03(\tR\x05notes\"\x1f\n" +
 	"\rGetJobRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x8d\x01\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xb8\x01\n" +
 	"\x0eGetJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12(\n" +
 	"\x06trials\x18\x02 \x03(\v2\x10.tandem.v1.TrialR\x06trials\x12/\n" +
-	"\bprogress\x18\x03 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\"T\n" +
+	"\bprogress\x18\x03 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\x12)\n" +
+	"\x04best\x18\x04 \x01(\v2\x15.tandem.v1.EvaluationR\x04best\"T\n" +
 	"\x0fListJobsRequest\x12+\n" +
 	"\x06states\x18\x01 \x03(\x0e2\x13.tandem.v1.JobStateR\x06states\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\"6\n" +
@@ -1522,6 +1532,7 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*Reason)(nil),                // 22: tandem.v1.Reason
 	(*Trial)(nil),                 // 23: tandem.v1.Trial
 	(*Progress)(nil),              // 24: tandem.v1.Progress
+	(*Evaluation)(nil),            // 25: tandem.v1.Evaluation
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
@@ -1540,34 +1551,35 @@ var file_tandem_v1_job_proto_depIdxs = []int32{
 	3,  // 13: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
 	23, // 14: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
 	24, // 15: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	1,  // 16: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
-	3,  // 17: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
-	2,  // 18: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
-	3,  // 19: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 20: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 21: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	23, // 22: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	24, // 23: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	21, // 24: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	6,  // 25: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	8,  // 26: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	10, // 27: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	12, // 28: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	14, // 29: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	16, // 30: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	18, // 31: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	7,  // 32: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	9,  // 33: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	11, // 34: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	13, // 35: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	15, // 36: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	17, // 37: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	19, // 38: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	32, // [32:39] is the sub-list for method output_type
-	25, // [25:32] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	25, // 16: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
+	1,  // 17: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
+	3,  // 18: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
+	2,  // 19: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
+	3,  // 20: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
+	3,  // 21: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 22: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	23, // 23: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	24, // 24: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	21, // 25: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	6,  // 26: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	8,  // 27: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	10, // 28: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	12, // 29: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	14, // 30: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	16, // 31: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	18, // 32: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	7,  // 33: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	9,  // 34: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	11, // 35: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	13, // 36: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	15, // 37: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	17, // 38: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	19, // 39: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	33, // [33:40] is the sub-list for method output_type
+	26, // [26:33] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }

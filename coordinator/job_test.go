@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/proto/identity"
@@ -193,6 +194,11 @@ func TestJobFromSubmitToEnd(t *testing.T) {
 	again, err := jobs.SubmitJob(t.Context(), connect.NewRequest(submit))
 	if err != nil || again.Msg.GetJob().GetId() != first.Msg.GetJob().GetId() {
 		t.Errorf("the repeated submit gave %v, %v", again.Msg.GetJob().GetId(), err)
+	}
+	other := proto.CloneOf(submit)
+	other.Spec.Training.Seed = 9
+	if _, err := jobs.SubmitJob(t.Context(), connect.NewRequest(other)); connect.CodeOf(err) != connect.CodeInvalidArgument || !strings.Contains(err.Error(), "another create_job") {
+		t.Errorf("another request under the same id: %v", err)
 	}
 	job := first.Msg.GetJob().GetId()
 	watch, err := jobs.WatchJob(t.Context(), connect.NewRequest(&tandemv1.WatchJobRequest{Id: job}))

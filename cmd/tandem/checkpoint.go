@@ -110,7 +110,7 @@ func (a *app) checkpointVerifyCommand() *cobra.Command {
 
 // replay has the steps after a checkpoint done again, and says what that gave; an error when they are not the same.
 func (a *app) replay(ctx context.Context, c *client.Client, id string, steps int64) error {
-	res, err := c.Jobs.SubmitJob(ctx, connect.NewRequest(&tandemv1.SubmitJobRequest{RequestId: newRequestID(), Spec: &tandemv1.JobSpec{
+	res, err := c.Jobs.SubmitJob(ctx, connect.NewRequest(&tandemv1.SubmitJobRequest{RequestId: a.newRequestID(), Spec: &tandemv1.JobSpec{
 		Name: short("replay-"+id, 63), Kind: "replay", Replay: &tandemv1.ReplaySpec{CheckpointId: id, Steps: steps},
 	}}))
 	if err != nil {
@@ -142,7 +142,7 @@ func (a *app) checkpointDeleteCommand() *cobra.Command {
 				return err
 			}
 			for _, id := range args {
-				res, err := c.Checkpoints.DeleteCheckpoint(ctx, connect.NewRequest(&tandemv1.DeleteCheckpointRequest{Id: id, RequestId: newRequestID()}))
+				res, err := c.Checkpoints.DeleteCheckpoint(ctx, connect.NewRequest(&tandemv1.DeleteCheckpointRequest{Id: id, RequestId: a.newRequestID()}))
 				if err != nil {
 					return err
 				}
@@ -186,7 +186,7 @@ func (a *app) checkpointPruneCommand() *cobra.Command {
 			if err := a.confirm(fmt.Sprintf("Delete %d checkpoints for good?", n)); err != nil {
 				return err
 			}
-			req.RequestId = newRequestID()
+			req.RequestId = a.newRequestID()
 			res, err = c.Checkpoints.PruneCheckpoints(ctx, connect.NewRequest(req))
 			if err != nil {
 				return err

@@ -180,7 +180,7 @@ func (a *app) makeDataset(ctx context.Context, c *client.Client, src datasetSour
 	}
 	bar.Close()
 	res, err := c.Datasets.CreateDataset(ctx, connect.NewRequest(&tandemv1.CreateDatasetRequest{
-		Name: src.name, Id: begun.Msg.GetId(), ManifestSha256: manifest, RequestId: newRequestID(),
+		Name: src.name, Id: begun.Msg.GetId(), ManifestSha256: manifest, RequestId: a.newRequestID(),
 	}))
 	if err != nil {
 		return nil, err

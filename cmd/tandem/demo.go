@@ -129,7 +129,7 @@ func (a *app) demoSteps(ctx context.Context, c *client.Client, o upOptions) erro
 		return err
 	}
 	applied, err := c.Deployments.ApplyDeployment(ctx, connect.NewRequest(&tandemv1.ApplyDeploymentRequest{
-		Model: model + "@champion", Replicas: 1, RequestId: newRequestID(),
+		Model: model + "@champion", Replicas: 1, RequestId: a.newRequestID(),
 	}))
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ Serving the same model again changes what is served, or how many replicas of it,
 		ValidArgsFunction: a.complete(modelNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			res, err := c.Deployments.ApplyDeployment(ctx, connect.NewRequest(&tandemv1.ApplyDeploymentRequest{
-				Model: args[0], Replicas: replicas, Pool: pool, RequestId: newRequestID(),
+				Model: args[0], Replicas: replicas, Pool: pool, RequestId: a.newRequestID(),
 			}))
 			if err != nil {
 				return err
@@ -197,7 +197,7 @@ func (a *app) serveStopCommand() *cobra.Command {
 			if err := a.confirm(fmt.Sprintf("Stop serving %s?", name)); err != nil {
 				return err
 			}
-			res, err := c.Deployments.DeleteDeployment(ctx, connect.NewRequest(&tandemv1.DeleteDeploymentRequest{Name: name, RequestId: newRequestID()}))
+			res, err := c.Deployments.DeleteDeployment(ctx, connect.NewRequest(&tandemv1.DeleteDeploymentRequest{Name: name, RequestId: a.newRequestID()}))
 			if err != nil {
 				return err
 			}

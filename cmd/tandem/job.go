@@ -244,7 +244,7 @@ func (a *app) setIntent(ctx context.Context, c *client.Client, j *tandemv1.Job, 
 	if cancelled || j.GetIntent() == intent && !final(j) {
 		return a.show(&tandemv1.SetJobIntentResponse{Job: j}, text(fmt.Sprintf("%s is %s already; nothing was changed", j.GetId(), condition(j))))
 	}
-	res, err := c.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: j.GetId(), Intent: intent, RequestId: newRequestID()}))
+	res, err := c.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: j.GetId(), Intent: intent, RequestId: a.newRequestID()}))
 	if err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func (a *app) modelAliasCommand() *cobra.Command {
 		Args:              want("MODEL", "ALIAS"),
 		ValidArgsFunction: a.complete(modelNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			req := &tandemv1.SetAliasRequest{Alias: args[1], RequestId: newRequestID()}
+			req := &tandemv1.SetAliasRequest{Alias: args[1], RequestId: a.newRequestID()}
 			model, version, numbered := strings.Cut(args[0], "@")
 			req.Model = model
 			switch n, err := strconv.ParseInt(version, 10, 64); {

@@ -119,7 +119,7 @@ func (a *app) cordonCommand(verb, summary string, req *tandemv1.CordonNodeReques
 		Args:              want("NODE"),
 		ValidArgsFunction: a.complete(nodeNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			req.Id, req.RequestId = args[0], newRequestID()
+			req.Id, req.RequestId = args[0], a.newRequestID()
 			res, err := c.Nodes.CordonNode(ctx, connect.NewRequest(req))
 			if err != nil {
 				return err
@@ -144,7 +144,7 @@ gossip key and, if it ran work, the store's keys: replace them with "tandem clus
 			if err := a.confirm(fmt.Sprintf("Remove node %s? To come back it needs a new join token.", args[0])); err != nil {
 				return err
 			}
-			res, err := c.Nodes.RemoveNode(ctx, connect.NewRequest(&tandemv1.RemoveNodeRequest{Id: args[0], RequestId: newRequestID(), Force: force}))
+			res, err := c.Nodes.RemoveNode(ctx, connect.NewRequest(&tandemv1.RemoveNodeRequest{Id: args[0], RequestId: a.newRequestID(), Force: force}))
 			if err != nil {
 				return err
 			}

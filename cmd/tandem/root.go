@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
@@ -27,6 +28,9 @@ type app struct {
 	context string // --context
 	output  string // --output
 	yes     bool   // --yes
+
+	requestID string // --request-id
+	requests  int    // that were named
 
 	documents int  // of YAML, that were written
 	started   bool // a command has begun: what fails from now on is no mistake of usage
@@ -81,6 +85,7 @@ Start here:
 	flags.StringVar(&a.context, "context", "", "cluster to talk to, by its name in the contexts file")
 	flags.StringVarP(&a.output, "output", "o", "table", "form of the output: table, wide, json or yaml")
 	flags.BoolVarP(&a.yes, "yes", "y", false, "do not ask before something is taken away")
+	flags.StringVar(&a.requestID, "request-id", "", "name of what this command changes: run again with the same one within a day, it changes nothing more")
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp)))
 	must(root.RegisterFlagCompletionFunc("context", a.completeContexts))
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return a.checkOutput(cmd) }
@@ -200,7 +205,18 @@ func (a *app) confirm(question string) error {
 }
 
 // newRequestID names what the user asks for once, whatever is repeated on the way.
-func newRequestID() string { return "req-" + strings.ToLower(ulid.Make().String()) }
+// newRequestID names the next request that changes something. With --request-id a command that is run again asks under the same names in
+// the same order, and what was done the first time is not done again.
+func (a *app) newRequestID() string {
+	a.requests++
+	switch {
+	case a.requestID == "":
+		return "req-" + strings.ToLower(ulid.Make().String())
+	case a.requests == 1:
+		return a.requestID
+	}
+	return a.requestID + "/" + strconv.Itoa(a.requests)
+}
 
 // must is for what only a mistake in this program can break.
 func must(err error) {

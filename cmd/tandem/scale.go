@@ -25,7 +25,7 @@ func (a *app) scaleCommand() *cobra.Command {
 			if req.GetWorkers() < 1 {
 				return &usageError{errors.New("--workers must be a number of workers, 1 or more")}
 			}
-			req.Id, req.RequestId = args[0], newRequestID()
+			req.Id, req.RequestId = args[0], a.newRequestID()
 			res, err := c.Jobs.ScaleJob(ctx, connect.NewRequest(req))
 			if err != nil {
 				return err

@@ -43,7 +43,7 @@ soon as its worker hears of them, within seconds; then delete the old ones at th
 			if tls {
 				req.Tls = &tls
 			}
-			req.RequestId = newRequestID()
+			req.RequestId = a.newRequestID()
 			res, err := c.Cluster.SetStorage(ctx, connect.NewRequest(req))
 			if err != nil {
 				return err

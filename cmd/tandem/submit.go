@@ -95,7 +95,7 @@ func (a *app) submit(ctx context.Context, c *client.Client, s *tandemv1.JobSpec,
 		return nil, err
 	}
 	res, err := c.Jobs.SubmitJob(ctx, connect.NewRequest(&tandemv1.SubmitJobRequest{
-		Spec: s, RequestId: newRequestID(), DryRun: o.dryRun,
+		Spec: s, RequestId: a.newRequestID(), DryRun: o.dryRun,
 	}))
 	if err != nil {
 		return nil, err

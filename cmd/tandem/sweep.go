@@ -385,7 +385,7 @@ func (a *app) sweepExtendCommand() *cobra.Command {
 				id, n = s.GetSweep().GetId(), n+int64(s.GetSweep().GetMaxTrials())
 			}
 			res, err := c.Sweeps.ExtendSweep(ctx, connect.NewRequest(&tandemv1.ExtendSweepRequest{
-				Id: id, MaxTrials: int32(min(n, 1<<30)), RequestId: newRequestID(), //nolint:gosec // bounded here
+				Id: id, MaxTrials: int32(min(n, 1<<30)), RequestId: a.newRequestID(), //nolint:gosec // bounded here
 			}))
 			if err != nil {
 				return err
@@ -428,7 +428,7 @@ func (a *app) sweepStopTrialCommand() *cobra.Command {
 				return err
 			}
 			for _, n := range numbers {
-				res, err := c.Sweeps.StopSweepTrial(ctx, connect.NewRequest(&tandemv1.StopSweepTrialRequest{Id: args[0], Trial: n, RequestId: newRequestID()}))
+				res, err := c.Sweeps.StopSweepTrial(ctx, connect.NewRequest(&tandemv1.StopSweepTrialRequest{Id: args[0], Trial: n, RequestId: a.newRequestID()}))
 				if err != nil {
 					return err
 				}

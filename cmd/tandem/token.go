@@ -54,7 +54,7 @@ says.`,
 		if len(args) > 0 {
 			req.Name = args[0]
 		} else {
-			id := newRequestID()
+			id := a.newRequestID()
 			req.Name = req.GetRole() + "-" + id[len(id)-6:]
 		}
 		res, err := c.Tokens.CreateToken(ctx, connect.NewRequest(req))

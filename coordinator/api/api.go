@@ -225,8 +225,10 @@ func (a *API) propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Res
 }
 
 // write is propose with the client's request id, or one made here, and the state as it is afterwards.
-func (a *API) write(ctx context.Context, requestID string, cmd *tandemv1.Command) (*tandemv1.Result, *state.View, error) {
-	cmd.RequestId = requestKey(ctx, requestID)
+func (a *API) write(ctx context.Context, req request, cmd *tandemv1.Command) (*tandemv1.Result, *state.View, error) {
+	if err := name(ctx, cmd, req); err != nil {
+		return nil, nil, err
+	}
 	res, err := a.propose(ctx, cmd)
 	if err != nil {
 		return nil, nil, err

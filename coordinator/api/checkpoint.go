@@ -86,7 +86,7 @@ func (a checkpoints) DeleteCheckpoint(ctx context.Context, req *connect.Request[
 		}}
 	}
 	// A command with one part is refused as a whole when that is.
-	if _, _, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	if _, _, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_MarkCheckpoints{MarkCheckpoints: &tandemv1.MarkCheckpoints{CheckpointIds: []string{c.GetId()}}},
 	}); err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (a checkpoints) PruneCheckpoints(ctx context.Context, req *connect.Request[
 	if req.Msg.GetDryRun() || len(ids) == 0 {
 		return connect.NewResponse(res), nil
 	}
-	if _, _, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	if _, _, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_MarkCheckpoints{MarkCheckpoints: &tandemv1.MarkCheckpoints{CheckpointIds: ids}},
 	}); err != nil {
 		return nil, err

@@ -303,7 +303,7 @@ func (a cluster) dismiss(ctx context.Context, peer string) error {
 	case voter && rest-len(silent) <= rest/2:
 		return precondition(fmt.Sprintf("without coordinator %s no majority would be left and the cluster would stand still: %d of the other %d do not answer (%s); start them again, or remove those that are lost for good first", peer, len(silent), rest, strings.Join(silent, ", ")))
 	}
-	_, _, err := a.write(ctx, "", &tandemv1.Command{Command: &tandemv1.Command_RemovePeer{RemovePeer: &tandemv1.RemovePeer{PeerId: peer}}})
+	_, _, err := a.write(ctx, nil, &tandemv1.Command{Command: &tandemv1.Command_RemovePeer{RemovePeer: &tandemv1.RemovePeer{PeerId: peer}}})
 	if err != nil {
 		return err
 	}

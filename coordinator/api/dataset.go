@@ -59,7 +59,7 @@ func (a datasets) CreateDataset(ctx context.Context, req *connect.Request[tandem
 		return nil, err
 	}
 	row.CreatedBy = From(ctx).Name
-	res, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	res, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{Dataset: row}},
 	})
 	if err != nil {

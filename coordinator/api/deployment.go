@@ -36,7 +36,7 @@ func (a deployments) ApplyDeployment(ctx context.Context, req *connect.Request[t
 	if err != nil {
 		return nil, err
 	}
-	_, after, err := a.write(ctx, m.GetRequestId(), &tandemv1.Command{
+	_, after, err := a.write(ctx, m, &tandemv1.Command{
 		Command: &tandemv1.Command_PutDeployment{PutDeployment: &tandemv1.PutDeployment{Deployment: &tandemv1.Deployment{
 			Name: name, Target: target, Replicas: m.GetReplicas(), Pool: pool,
 		}}},
@@ -89,7 +89,7 @@ func (a deployments) GetDeployment(ctx context.Context, req *connect.Request[tan
 
 // DeleteDeployment implements DeploymentService.
 func (a deployments) DeleteDeployment(ctx context.Context, req *connect.Request[tandemv1.DeleteDeploymentRequest]) (*connect.Response[tandemv1.DeleteDeploymentResponse], error) {
-	_, _, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	_, _, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_DropDeployment{DropDeployment: &tandemv1.DropDeployment{Name: req.Msg.GetName()}},
 	})
 	if err != nil {

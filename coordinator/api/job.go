@@ -61,7 +61,7 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if req.Msg.GetDryRun() {
 		return connect.NewResponse(answer), nil
 	}
-	res, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: create}})
+	res, after, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: create}})
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (a jobs) SetJobIntent(ctx context.Context, req *connect.Request[tandemv1.Se
 	if req.Msg.GetIntent() == tandemv1.JobIntent_JOB_INTENT_UNSPECIFIED {
 		return nil, invalid("intent: is missing: must be JOB_INTENT_RUN, JOB_INTENT_PAUSE or JOB_INTENT_CANCEL")
 	}
-	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{JobId: job.GetId(), Intent: req.Msg.GetIntent()}},
 	})
 	if err != nil {
@@ -192,7 +192,7 @@ func (a jobs) ScaleJob(ctx context.Context, req *connect.Request[tandemv1.ScaleJ
 	if err != nil {
 		return nil, err
 	}
-	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: job.GetId(), Workers: req.Msg.GetWorkers()}},
 	})
 	if err != nil {

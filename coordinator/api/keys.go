@@ -111,7 +111,7 @@ func (a cluster) RotateKeys(ctx context.Context, req *connect.Request[tandemv1.R
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := a.write(ctx, "", &tandemv1.Command{Command: &tandemv1.Command_ChangeKeys{ChangeKeys: change}}); err != nil {
+	if _, _, err := a.write(ctx, nil, &tandemv1.Command{Command: &tandemv1.Command_ChangeKeys{ChangeKeys: change}}); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&tandemv1.RotateKeysResponse{}), nil

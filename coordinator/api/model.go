@@ -62,7 +62,7 @@ func (a models) SetAlias(ctx context.Context, req *connect.Request[tandemv1.SetA
 	if m.GetVersion() < 0 {
 		return nil, invalid("version: must be the number of a version, or 0 to remove the alias")
 	}
-	_, after, err := a.write(ctx, m.GetRequestId(), &tandemv1.Command{
+	_, after, err := a.write(ctx, m, &tandemv1.Command{
 		Command: &tandemv1.Command_MoveAlias{MoveAlias: &tandemv1.MoveAlias{Model: m.GetModel(), Alias: m.GetAlias(), Version: m.GetVersion()}},
 	})
 	if err != nil {

@@ -64,7 +64,7 @@ func (a nodes) CordonNode(ctx context.Context, req *connect.Request[tandemv1.Cor
 	if err != nil {
 		return nil, err
 	}
-	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: n.GetId(), Cordoned: req.Msg.GetCordoned(), Drain: req.Msg.GetDrain()}},
 	})
 	if err != nil {
@@ -84,7 +84,7 @@ func (a nodes) RemoveNode(ctx context.Context, req *connect.Request[tandemv1.Rem
 	if err != nil {
 		return nil, err
 	}
-	_, _, err = a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	_, _, err = a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_RemoveNode{RemoveNode: &tandemv1.RemoveNode{NodeId: n.GetId(), Force: req.Msg.GetForce()}},
 	})
 	if err != nil {

@@ -2,15 +2,41 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/id"
+	"tandem.dev/proto/schema"
+	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// requestKey is the key under which the result of a write is remembered. Clients choose their request ids without
-// knowing of each other, so that who asks is a part of it.
-func requestKey(ctx context.Context, requestID string) string {
-	if requestID == "" {
-		return id.New("req")
+// request is what a client asks to be changed. It may be repeated with the same request id.
+type request interface {
+	proto.Message
+	GetRequestId() string
+}
+
+// name gives a command the key under which its result is remembered, and the sum of what was asked. Clients choose their request ids
+// without knowing of each other, so that who asks is a part of the key. A request that is nil cannot be repeated.
+func name(ctx context.Context, cmd *tandemv1.Command, r request) (err error) {
+	if r == nil || r.GetRequestId() == "" {
+		cmd.RequestId = id.New("req")
+		return nil
 	}
-	return From(ctx).Name + "/" + requestID
+	cmd.RequestId = From(ctx).Name + "/" + r.GetRequestId()
+	cmd.RequestSha256, err = requestSum(r)
+	return err
+}
+
+// requestSum is the SHA-256 of what a request asks for, in hexadecimal.
+func requestSum(r request) (string, error) {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(schema.Content(r))
+	if err != nil {
+		return "", fmt.Errorf("encode the request: %w", err)
+	}
+	sum := sha256.Sum256(append([]byte(r.ProtoReflect().Descriptor().FullName()), b...))
+	return hex.EncodeToString(sum[:]), nil
 }

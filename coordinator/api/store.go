@@ -40,7 +40,7 @@ func (a cluster) SetStorage(ctx context.Context, req *connect.Request[tandemv1.S
 	if err := a.probeAll(ctx, v, next); err != nil {
 		return nil, err
 	}
-	_, _, err = a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{Command: &tandemv1.Command_PutStorage{
+	_, _, err = a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_PutStorage{
 		PutStorage: &tandemv1.PutStorage{Storage: pki.CloseStorage(next, a.deps.Seal)},
 	}})
 	if err != nil {

@@ -190,7 +190,7 @@ func (a sweeps) ExtendSweep(ctx context.Context, req *connect.Request[tandemv1.E
 	if grid { // no more than can come is promised
 		most = int32(min(int(most), c.Space.GridSize())) //nolint:gosec // at most what was asked for
 	}
-	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_ExtendSweep{ExtendSweep: &tandemv1.ExtendSweep{SweepId: job.GetId(), MaxTrials: most}},
 	})
 	switch {
@@ -209,7 +209,7 @@ func (a sweeps) StopSweepTrial(ctx context.Context, req *connect.Request[tandemv
 	if err != nil {
 		return nil, err
 	}
-	_, after, err := a.write(ctx, req.Msg.GetRequestId(), &tandemv1.Command{
+	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_StopSweepTrial{StopSweepTrial: &tandemv1.StopSweepTrial{SweepId: job.GetId(), Trial: req.Msg.GetTrial()}},
 	})
 	if err != nil {

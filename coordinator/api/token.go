@@ -49,7 +49,7 @@ func (a tokens) CreateToken(ctx context.Context, req *connect.Request[tandemv1.C
 		t.ExpiresAt = timestamppb.New(time.Now().Add(ttl))
 	}
 	// The secret is shown once: a repeated request could not be answered with it, so that each makes its own token.
-	_, after, err := a.write(ctx, "", &tandemv1.Command{Command: &tandemv1.Command_PutToken{PutToken: &tandemv1.PutToken{Token: t}}})
+	_, after, err := a.write(ctx, nil, &tandemv1.Command{Command: &tandemv1.Command_PutToken{PutToken: &tandemv1.PutToken{Token: t}}})
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (a tokens) RevokeToken(ctx context.Context, req *connect.Request[tandemv1.R
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := a.write(ctx, "", &tandemv1.Command{Command: &tandemv1.Command_DropToken{DropToken: &tandemv1.DropToken{TokenId: t.GetId()}}}); err != nil {
+	if _, _, err := a.write(ctx, nil, &tandemv1.Command{Command: &tandemv1.Command_DropToken{DropToken: &tandemv1.DropToken{TokenId: t.GetId()}}}); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&tandemv1.RevokeTokenResponse{}), nil

@@ -18,7 +18,7 @@ func Apply(tx *state.Tx, index uint64, cmd *tandemv1.Command) (*tandemv1.Result,
 	tx.SetIndex(index)
 	if id := cmd.GetRequestId(); id != "" {
 		if before, ok := tx.Request(id); ok {
-			return repeated(before, kindOf(cmd), index), nil
+			return repeated(before, cmd, index), nil
 		}
 	}
 	a := &applier{Tx: tx, now: cmd.GetTime(), actor: cmd.GetActor()}
@@ -28,7 +28,7 @@ func Apply(tx *state.Tx, index uint64, cmd *tandemv1.Command) (*tandemv1.Result,
 	}
 	result.Index = index
 	if id := cmd.GetRequestId(); id != "" {
-		tx.Put(&tandemv1.RequestRecord{RequestId: id, Result: result, Time: cmd.GetTime(), Command: kindOf(cmd)})
+		tx.Put(&tandemv1.RequestRecord{RequestId: id, Result: result, Time: cmd.GetTime(), Command: kindOf(cmd), RequestSha256: cmd.GetRequestSha256()})
 	}
 	return result, nil
 }

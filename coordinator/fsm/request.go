@@ -18,11 +18,13 @@ func kindOf(cmd *tandemv1.Command) string {
 }
 
 // repeated answers a request whose id was used before.
-func repeated(before *tandemv1.RequestRecord, kind string, index uint64) *tandemv1.Result {
-	if before.GetCommand() == kind {
+func repeated(before *tandemv1.RequestRecord, cmd *tandemv1.Command, index uint64) *tandemv1.Result {
+	// What was remembered or proposed by a program of before has no sum.
+	other := before.GetRequestSha256() != "" && cmd.GetRequestSha256() != "" && before.GetRequestSha256() != cmd.GetRequestSha256()
+	if before.GetCommand() == kindOf(cmd) && !other {
 		return before.GetResult()
 	}
-	r := refuse(invalid, tandemv1.Reason_CODE_REQUEST_ID_REUSED, "request", before.GetRequestId(), "command", before.GetCommand())
+	r := refuse(invalid, tandemv1.Reason_CODE_REQUEST_ID_REUSED, "request", before.GetRequestId(), "command", before.GetCommand(), "other", other)
 	r.Index = index
 	return r
 }

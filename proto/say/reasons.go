@@ -29,7 +29,7 @@ func generalPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_FIELD_MISSING:  {text: `{{.field}} of the {{.noun}} is missing`},
 		tandemv1.Reason_CODE_OUT_OF_RANGE:   {text: `{{.field}} of the {{.noun}} must be {{.min}} to {{.max}}, not {{.given}}`},
 		tandemv1.Reason_CODE_REQUEST_ID_REUSED: {
-			text: `request id {{printf "%q" .request}} was used before, for {{.command}}: use a new one for each request, and the same one only to repeat it`,
+			text: `request id {{printf "%q" .request}} was used before, for {{with .other}}another {{end}}{{.command}}: use a new one for each request, and the same one only to repeat it`,
 		},
 		tandemv1.Reason_CODE_NO_CLUSTER:     {text: `no cluster was founded here yet`},
 		tandemv1.Reason_CODE_LEVEL_NOT_NEXT: {text: `the cluster is at feature level {{.current}}, which is raised by one at a time`},

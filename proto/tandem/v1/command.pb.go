@@ -96,13 +96,15 @@ type Command struct {
 	// When it was proposed, stamped by the leader; the only clock the state machine has.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// Chosen by the client; a command whose request_id was applied before returns the first result, and is refused as INVALID
-	// when that was another kind of command. Empty for loops.
+	// when that was another kind of command, or another request. Empty for loops.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Who asked: name of a token, id of a node, or name of a leader loop.
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
 	// The feature level that it needs, stamped by the leader; 0 stands for 1. A coordinator that knows less must be upgraded to
 	// apply it.
 	Level int32 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`
+	// SHA-256 of the client's request without its request_id, in hexadecimal: a request_id is not used for two different ones.
+	RequestSha256 string `protobuf:"bytes,7,opt,name=request_sha256,json=requestSha256,proto3" json:"request_sha256,omitempty"`
 	// A coordinator that does not know the command, or something in it, skips it. Only for what does not change the state of
 	// those that know it before the cluster has reached its level.
 	Ignorable bool `protobuf:"varint,6,opt,name=ignorable,proto3" json:"ignorable,omitempty"`
@@ -208,6 +210,13 @@ func (x *Command) GetLevel() int32 {
 		return x.Level
 	}
 	return 0
+}
+
+func (x *Command) GetRequestSha256() string {
+	if x != nil {
+		return x.RequestSha256
+	}
+	return ""
 }
 
 func (x *Command) GetIgnorable() bool {
@@ -3187,7 +3196,9 @@ type RequestRecord struct {
 	// When it was applied.
 	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
 	// What was asked: the name of the field of Command.
-	Command       string `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
+	Command string `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
+	// What was asked in all: request_sha256 of Command; empty in rows of before.
+	RequestSha256 string `protobuf:"bytes,5,opt,name=request_sha256,json=requestSha256,proto3" json:"request_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3246,6 +3257,13 @@ func (x *RequestRecord) GetTime() *timestamppb.Timestamp {
 func (x *RequestRecord) GetCommand() string {
 	if x != nil {
 		return x.Command
+	}
+	return ""
+}
+
+func (x *RequestRecord) GetRequestSha256() string {
+	if x != nil {
+		return x.RequestSha256
 	}
 	return ""
 }
@@ -3604,13 +3622,14 @@ var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xb9\x14\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xe0\x14\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x14\n" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x14\n" +
-	"\x05level\x18\x05 \x01(\x05R\x05level\x12\x1c\n" +
+	"\x05level\x18\x05 \x01(\x05R\x05level\x12%\n" +
+	"\x0erequest_sha256\x18\a \x01(\tR\rrequestSha256\x12\x1c\n" +
 	"\tignorable\x18\x06 \x01(\bR\tignorable\x12G\n" +
 	"\x0ecreate_cluster\x18\n" +
 	" \x01(\v2\x18.tandem.v1.CreateClusterB\x04\xa8\xbb\x18\x01H\x00R\rcreateCluster\x125\n" +
@@ -3822,13 +3841,14 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\rpart_refusals\x18\x05 \x03(\tR\fpartRefusals\x12\x12\n" +
 	"\x04seqs\x18\x06 \x03(\x03R\x04seqs\x12#\n" +
 	"\x03why\x18\a \x01(\v2\x11.tandem.v1.ReasonR\x03why\x12.\n" +
-	"\tpart_whys\x18\b \x03(\v2\x11.tandem.v1.ReasonR\bpartWhys\"\xa3\x01\n" +
+	"\tpart_whys\x18\b \x03(\v2\x11.tandem.v1.ReasonR\bpartWhys\"\xca\x01\n" +
 	"\rRequestRecord\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12)\n" +
 	"\x06result\x18\x02 \x01(\v2\x11.tandem.v1.ResultR\x06result\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
-	"\acommand\x18\x04 \x01(\tR\acommand\">\n" +
+	"\acommand\x18\x04 \x01(\tR\acommand\x12%\n" +
+	"\x0erequest_sha256\x18\x05 \x01(\tR\rrequestSha256\">\n" +
 	"\x0eProposeRequest\x12,\n" +
 	"\acommand\x18\x01 \x01(\v2\x12.tandem.v1.CommandR\acommand\"<\n" +
 	"\x0fProposeResponse\x12)\n" +

@@ -133,6 +133,14 @@ var file_tandem_v1_option_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "tandem/v1/option.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50104,
+		Name:          "tandem.v1.passing",
+		Tag:           "varint,50104,opt,name=passing",
+		Filename:      "tandem/v1/option.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
 		ExtensionType: (*int32)(nil),
 		Field:         50103,
@@ -166,6 +174,11 @@ var (
 	//
 	// optional int32 level = 50103;
 	E_Level = &file_tandem_v1_option_proto_extTypes[3]
+	// Of a request that changes something: it differs each time the same is asked for, so that two requests which differ in nothing else
+	// are the same one.
+	//
+	// optional bool passing = 50104;
+	E_Passing = &file_tandem_v1_option_proto_extTypes[4]
 )
 
 // Extension fields to descriptorpb.EnumValueOptions.
@@ -173,7 +186,7 @@ var (
 	// The feature level that the value came with; 1 where it is not said.
 	//
 	// optional int32 value_level = 50103;
-	E_ValueLevel = &file_tandem_v1_option_proto_extTypes[4]
+	E_ValueLevel = &file_tandem_v1_option_proto_extTypes[5]
 )
 
 var File_tandem_v1_option_proto protoreflect.FileDescriptor
@@ -196,7 +209,8 @@ const file_tandem_v1_option_proto_rawDesc = "" +
 	"repeatable\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x01(\bR\n" +
 	"repeatable:1\n" +
 	"\x03row\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\tR\x03row:5\n" +
-	"\x05level\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x87\x03 \x01(\x05R\x05level:D\n" +
+	"\x05level\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x87\x03 \x01(\x05R\x05level:9\n" +
+	"\apassing\x12\x1d.google.protobuf.FieldOptions\x18\xb8\x87\x03 \x01(\bR\apassing:D\n" +
 	"\vvalue_level\x12!.google.protobuf.EnumValueOptions\x18\xb7\x87\x03 \x01(\x05R\n" +
 	"valueLevelB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
@@ -224,12 +238,13 @@ var file_tandem_v1_option_proto_depIdxs = []int32{
 	2, // 1: tandem.v1.repeatable:extendee -> google.protobuf.FieldOptions
 	2, // 2: tandem.v1.row:extendee -> google.protobuf.FieldOptions
 	2, // 3: tandem.v1.level:extendee -> google.protobuf.FieldOptions
-	3, // 4: tandem.v1.value_level:extendee -> google.protobuf.EnumValueOptions
-	0, // 5: tandem.v1.access:type_name -> tandem.v1.Access
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	5, // [5:6] is the sub-list for extension type_name
-	0, // [0:5] is the sub-list for extension extendee
+	2, // 4: tandem.v1.passing:extendee -> google.protobuf.FieldOptions
+	3, // 5: tandem.v1.value_level:extendee -> google.protobuf.EnumValueOptions
+	0, // 6: tandem.v1.access:type_name -> tandem.v1.Access
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	6, // [6:7] is the sub-list for extension type_name
+	0, // [0:6] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -245,7 +260,7 @@ func file_tandem_v1_option_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_option_proto_rawDesc), len(file_tandem_v1_option_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   0,
-			NumExtensions: 5,
+			NumExtensions: 6,
 			NumServices:   0,
 		},
 		GoTypes:           file_tandem_v1_option_proto_goTypes,

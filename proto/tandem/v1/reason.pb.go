@@ -37,7 +37,7 @@ const (
 	Reason_CODE_FIELD_MISSING Reason_Code = 12
 	// A number is not between two others.
 	Reason_CODE_OUT_OF_RANGE Reason_Code = 13
-	// A client has used a request id for two kinds of commands.
+	// A client has used a request id for two kinds of commands, or for two different ones of a kind (other).
 	Reason_CODE_REQUEST_ID_REUSED Reason_Code = 14
 	// A cluster was founded here before.
 	Reason_CODE_CLUSTER_EXISTS Reason_Code = 15

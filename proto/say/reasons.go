@@ -117,7 +117,7 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_PUBLISHING:            {text: `publishes`},
 		tandemv1.Reason_CODE_PUBLISHED:             {text: `published {{.version}}`},
 		tandemv1.Reason_CODE_ALIAS_KEPT: {
-			text: `alias {{.alias}} stays at {{.kept}}: {{with .problem}}it could not be compared, {{.}}{{else}}its {{.metric}} is {{.kept_value}}, that of {{.version}} {{.value}}{{end}}`,
+			text: `alias {{.alias}} stays at {{.kept}}: {{with .problem}}it could not be compared, {{.}}{{else}}its {{.metric}} is {{figure .kept_value}}, that of {{.version}} {{figure .value}}{{end}}`,
 			cli:  `move it all the same with: tandem model alias {{.version}} {{.alias}}`,
 		},
 		tandemv1.Reason_CODE_RESTARTS_USED_UP: {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
@@ -307,22 +308,33 @@ func TestSweepsInBatch(t *testing.T) {
 	s.best(c)
 
 	small := strings.NewReplacer("max_trials: 24", "max_trials: 3", "epochs: 9", "epochs: 1", "{name: asha, divisor: 3, rungs: 3}", "{name: random}").Replace(ashaSweep)
-	cmd := exec.CommandContext(t.Context(), filepath.Join(programs.repository, "examples", "sweeps", "pipeline.sh"), c.spec("small", small), "2", "winner")
-	cmd.Env = append(os.Environ(), "TANDEM_CONFIG="+c.contexts, "PATH="+filepath.Dir(programs.tandem)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	path := c.spec("small", small)
+	values := c.pipeline(path)
+	if !strings.HasPrefix(values["sweep"], "job-") || !strings.HasPrefix(values["job"], "job-") || values["version"] != "winner@1" || !strings.HasPrefix(values["best_value"], "0.") {
+		t.Errorf("the pipeline found out %v", values)
+	}
+	if again := c.pipeline(path); !maps.Equal(values, again) {
+		t.Errorf("started again the pipeline did other things: %v, then %v", values, again)
+	}
+	c.run(0, "cancel", "-y", c.submit(c.spec("again", ashaSweep)))
+	c.run(4, "wait", "asha")
+}
+
+// pipeline runs the pipeline of the examples, always under the same name, and returns what it found out.
+func (c *cluster) pipeline(spec string) map[string]string {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), filepath.Join(programs.repository, "examples", "sweeps", "pipeline.sh"), spec, "2", "winner")
+	cmd.Env = append(os.Environ(), "RUN=nightly", "TANDEM_CONFIG="+c.contexts, "PATH="+filepath.Dir(programs.tandem)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("pipeline: %v\n%s%s", err, out, errs.String())
+		c.t.Fatalf("pipeline: %v\n%s%s", err, out, errs.String())
 	}
 	values := map[string]string{}
 	for line := range strings.Lines(string(out)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		values[name] = value
 	}
-	if !strings.HasPrefix(values["sweep"], "job-") || !strings.HasPrefix(values["job"], "job-") || values["version"] != "winner@1" || !strings.HasPrefix(values["best_value"], "0.") {
-		t.Errorf("the pipeline found out %v", values)
-	}
-	c.run(0, "cancel", "-y", c.submit(c.spec("again", ashaSweep)))
-	c.run(4, "wait", "asha")
+	return values
 }

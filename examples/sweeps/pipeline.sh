@@ -2,13 +2,14 @@
 # A batch pipeline with nobody watching: search, take the winner, train it longer, publish it. It needs tandem and nothing else, and steers by exit
 # codes (`tandem exit-codes`) and JSON. What it found out it writes to standard output as name=value, all else to standard error.
 #   examples/sweeps/pipeline.sh [SPEC [EPOCHS [MODEL]]]
+# Started again with the same RUN within a day it submits nothing twice, and goes on where it was.
 set -euo pipefail
-spec=${1:-examples/sweeps/asha.yaml} epochs=${2:-60} model=${3:-digits}
+spec=${1:-examples/sweeps/asha.yaml} epochs=${2:-60} model=${3:-digits} run=${RUN:-$(date +%s)-$$}
 
 # value NAME: the first value of this name in the JSON on standard input, which tandem writes one a line. (With jq: jq -r .job.id and the like.)
 value() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" | sed -n 1p; }
 
-sweep=$(tandem submit -f "$spec" -o json | value id)
+sweep=$(tandem submit -f "$spec" --request-id "$run-sweep" -o json | value id)
 echo "sweep=$sweep"
 
 code=0
@@ -27,6 +28,6 @@ winner=$(tandem sweep best "$sweep" -o yaml)
 echo "best_value=$(tandem sweep status "$sweep" -o json | value best_value)"
 
 # The same, only longer.
-job=$(tandem submit -f - --set "training.epochs=$epochs" --set "publish.model=$model" -o json <<<"$winner" | value id)
+job=$(tandem submit -f - --request-id "$run-job" --set "training.epochs=$epochs" --set "publish.model=$model" -o json <<<"$winner" | value id)
 echo "job=$job"
 echo "version=$(tandem wait "$job" -o json | value published_version)"

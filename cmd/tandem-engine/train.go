@@ -158,6 +158,7 @@ func (m *member) Prepare(ctx context.Context) error {
 	m.keeper = checkpoint.New(checkpoint.Config{
 		Job: m.task.GetJobId(), Trial: trial, SpecHash: hash, DatasetID: spec.GetDatasetId(),
 		Prefix: m.task.GetCheckpointPrefix(), Resume: m.task.GetResume(), Spool: filepath.Join(os.TempDir(), "spool"),
+		SpoolBytes: checkpoint.SpoolOf(m.hello.GetDiskBytes()),
 	}, checkpoint.Deps{Store: faultyStore{m.store, m.done.Load}, Log: m.log, Report: m.reportCheckpoint, Tell: m.tell})
 	deps := train.Deps{
 		Trainer: trainer{m.trainer, m.dog}, Batches: faultyFeed{m.feed, m.Step}, Validation: data.NewSlices(set.Source(data.Validation)),

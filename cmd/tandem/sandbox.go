@@ -16,6 +16,7 @@ type sandboxOptions struct {
 	uids        string
 	read, write []string
 	memoryMiB   int64
+	diskMiB     int64
 	without     []string
 	require     bool
 }
@@ -25,6 +26,7 @@ func (o *sandboxOptions) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.read, "engine-read", nil, "folder or file that engines may read besides the system's libraries; may be given several times")
 	f.StringArrayVar(&o.write, "engine-write", nil, "folder or file that engines may write besides their own scratch folder; may be given several times")
 	f.Int64Var(&o.memoryMiB, "engine-memory-mib", 0, "MiB of memory that one engine may have on the host; 0: nine tenths of the machine's")
+	f.Int64Var(&o.diskMiB, "engine-disk-mib", agent.DefaultConfig().EngineDisk>>20, "MiB of disk that the temporary files of one engine may take, checkpoints that wait for the store too; 0: no limit")
 	f.StringSliceVar(&o.without, "sandbox-without", nil, "parts of the sandbox to do without: "+strings.Join(partNames(), ", "))
 	f.BoolVar(&o.require, "require-sandbox", false, "do not run where a part of the sandbox is missing, but for those of --sandbox-without")
 }
@@ -43,7 +45,8 @@ func (o *sandboxOptions) apply(c *agent.Config) (err error) {
 		}
 		c.SandboxWithout = append(c.SandboxWithout, part)
 	}
-	c.EngineRead, c.EngineWrite, c.EngineMemory, c.RequireSandbox = o.read, o.write, o.memoryMiB<<20, o.require
+	c.EngineRead, c.EngineWrite, c.RequireSandbox = o.read, o.write, o.require
+	c.EngineMemory, c.EngineDisk = o.memoryMiB<<20, o.diskMiB<<20
 	return nil
 }
 
@@ -61,6 +64,9 @@ func (o *sandboxOptions) args() []string {
 	}
 	if o.memoryMiB != 0 {
 		args = append(args, "--engine-memory-mib", strconv.FormatInt(o.memoryMiB, 10))
+	}
+	if o.diskMiB != agent.DefaultConfig().EngineDisk>>20 {
+		args = append(args, "--engine-disk-mib", strconv.FormatInt(o.diskMiB, 10))
 	}
 	for _, name := range o.without {
 		args = append(args, "--sandbox-without", name)

@@ -49,6 +49,9 @@ type Config struct {
 	EngineRead, EngineWrite []string
 	// EngineMemory is how much memory one engine may have on the host, in bytes; 0: nine tenths of the machine's.
 	EngineMemory int64
+	// EngineDisk is how much disk the temporary files of one engine may take, in bytes; 0: any number. A checkpoint that waits for the store
+	// may have half of it.
+	EngineDisk int64
 	// SandboxWithout lists parts of the sandbox that engines do without.
 	SandboxWithout []tandemv1.SandboxPart
 	// RequireSandbox: the agent does not run where a part of the sandbox is missing.
@@ -102,6 +105,7 @@ func DefaultConfig() Config {
 		Pool:             "default",
 		Version:          "dev",
 		DataCache:        4 << 30,
+		EngineDisk:       16 << 30,
 		KillGrace:        5 * time.Second,
 		HelloTimeout:     time.Minute,
 		EngineIdle:       5 * time.Second,
@@ -134,6 +138,9 @@ func (c Config) Validate() error {
 	}
 	if c.EngineMemory < 0 {
 		errs = append(errs, fmt.Errorf("engine memory: must not be negative, got %d", c.EngineMemory))
+	}
+	if c.EngineDisk < 0 {
+		errs = append(errs, fmt.Errorf("engine disk: must not be negative, got %d", c.EngineDisk))
 	}
 	for _, path := range slices.Concat(c.EngineRead, c.EngineWrite) {
 		if !filepath.IsAbs(path) {

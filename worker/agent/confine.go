@@ -155,7 +155,7 @@ func (a *Agent) sandbox(binary string) (h sandbox.Host, groups *cgroup.Tree, err
 	}
 	return sandbox.Host{
 		Features: f, Program: binary, Libraries: sandbox.Libraries(binary, search), Read: cfg.EngineRead, Write: cfg.EngineWrite,
-		Limits: sandbox.Limits{Memory: memory, Threads: engineThreads, Files: engineFiles},
+		Limits: sandbox.Limits{Memory: memory, Threads: engineThreads, Files: engineFiles, Disk: cfg.EngineDisk},
 	}, groups, nil
 }
 

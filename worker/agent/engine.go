@@ -30,9 +30,10 @@ type engine struct {
 	proc    *runner
 	phase   phase
 	fenced  bool
-	greeted bool // it has asked for its task
-	hung    bool // it does not answer any more
-	heard   bool // it gave a sign of life since it was asked last
+	greeted bool   // it has asked for its task
+	hung    bool   // it does not answer any more
+	full    string // it takes too much disk: how
+	heard   bool   // it gave a sign of life since it was asked last
 	started time.Time
 	termed  time.Time
 	spoke   time.Time // when it reported how it ends
@@ -51,7 +52,7 @@ func (e *engine) view() engineView {
 		idle = time.Time{}
 	}
 	return engineView{
-		key: keyOf(e.task), slot: e.task.GetSlotId(), phase: e.phase, fenced: e.fenced, hung: e.hung,
+		key: keyOf(e.task), slot: e.task.GetSlotId(), phase: e.phase, fenced: e.fenced, hung: e.hung, full: e.full,
 		started: e.started, termed: e.termed, spoke: e.spoke, idle: idle, orders: e.orders, trains: !isReplica(e.task),
 		job: e.task.GetTrain().GetJobId(), handed: e.handed,
 	}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -115,6 +117,10 @@ func (e *engineProcess) run(ctx context.Context) error {
 		}
 	case "hoard":
 		hoard()
+	case "fill":
+		if err := fillDisk(); err != nil {
+			return err
+		}
 	case "store":
 		if err := e.store(ctx); err != nil {
 			return err
@@ -150,6 +156,31 @@ func hoard() {
 	}
 	fmt.Fprintln(os.Stderr, "hoard:", err)
 	os.Exit(4)
+}
+
+// fillDisk writes files for ever, which it removes and keeps open by turns.
+func fillDisk() error {
+	block := make([]byte, 1<<18)
+	for i := 0; ; i++ {
+		f, err := os.Create(filepath.Join(ownFolder, strconv.Itoa(i)))
+		if err != nil {
+			return err
+		}
+		if i%2 == 0 {
+			err = os.Remove(f.Name())
+		}
+		for range 4 {
+			if err == nil {
+				_, err = f.Write(block)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if i >= 32 { // some MiB of each kind are enough
+			select {}
+		}
+	}
 }
 
 // store keeps an object and reports what it has got back, and whether another's is refused.

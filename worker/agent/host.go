@@ -71,7 +71,7 @@ func (h *host) Hello(ctx context.Context, req *connect.Request[tandemv1.HelloReq
 		return nil, over(err)
 	}
 	return connect.NewResponse(&tandemv1.HelloResponse{
-		Task: keyless(e.task), Threads: int32(e.threads), CacheBytes: h.supervisor.cfg.shards.Bytes, NodeId: h.node, EndOfOutput: e.log.mark,
+		Task: keyless(e.task), Threads: int32(e.threads), CacheBytes: h.supervisor.cfg.shards.Bytes, DiskBytes: h.supervisor.cfg.sandbox.Limits.Disk, NodeId: h.node, EndOfOutput: e.log.mark,
 		InferDeadline: durationpb.New(h.supervisor.cfg.inferDeadline), PlainDataPlane: h.tunnel.Plain,
 	}), nil
 }

@@ -38,6 +38,7 @@ type engineView struct {
 	phase   phase
 	fenced  bool      // its generation is over: it must not act any more
 	hung    bool      // it does not answer any more
+	full    string    // how it takes too much disk; empty: it does not
 	started time.Time // when its process was started
 	termed  time.Time // when it was sent SIGTERM
 	spoke   time.Time // when it reported that it ends; zero if it has not
@@ -172,6 +173,8 @@ func tend(now time.Time, w world, e engineView, want *tandemv1.EngineTask) (*act
 		return nil, time.Time{}
 	case e.fenced:
 		return do(verbKill, "its generation is over")
+	case e.full != "": // each moment more
+		return do(verbKill, e.full)
 	case e.phase == phaseTerminating:
 		grace := w.limits.grace
 		if e.trains && !w.leaving {

@@ -41,6 +41,7 @@ func TestReconcile(t *testing.T) {
 		return v
 	}
 	hung := func(v *engineView) { v.hung = true }
+	full := func(v *engineView) { v.full = "too much disk" }
 	fenced := func(v *engineView) { v.fenced = true }
 	termed := func(s int) func(*engineView) { return func(v *engineView) { v.termed = ago(s) } }
 	spoke := func(s int) func(*engineView) { return func(v *engineView) { v.spoke = ago(s) } }
@@ -97,6 +98,9 @@ func TestReconcile(t *testing.T) {
 			[]string{"kill alloc-a1/0"}, 0,
 		},
 		{"hung", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseReady, hung)}}, []string{"kill alloc-a1/0"}, 0},
+		{"takes too much disk", world{known: true, desired: []*tandemv1.EngineTask{a}, engines: []engineView{is(a, phaseReady, full)}}, []string{"kill alloc-a1/0"}, 0},
+		{"and is about to end", world{engines: []engineView{is(a, phaseTerminating, full, termed(1))}}, []string{"kill alloc-a1/0"}, 0},
+		{"and waits for a task", world{known: true, engines: []engineView{is(a, phaseUp, full, idle(1))}}, []string{"kill alloc-a1/0"}, 0},
 		{"hung and not wanted", world{known: true, engines: []engineView{is(a, phaseReady, hung)}}, []string{"terminate alloc-a1/0"}, 0},
 		{"time to end after the last word", world{known: true, engines: []engineView{is(a, phaseReady, spoke(3))}}, nil, 7 * time.Second},
 		{

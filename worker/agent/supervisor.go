@@ -219,7 +219,7 @@ func (s *supervisor) blame(e *engine, reason string) {
 		return // the first reason is the cause
 	}
 	e.reason = reason
-	e.quiet = reason != reasonNoHello && reason != reasonHung && !s.leaving
+	e.quiet = reason != reasonNoHello && reason != reasonHung && reason != e.full && !s.leaving
 }
 
 // start starts the process of a task. It needs mu.
@@ -248,7 +248,13 @@ func (s *supervisor) start(ctx context.Context, now time.Time, task *tandemv1.En
 	}
 	r.process = proc
 	s.begin(e)
-	go func() { s.bury(r, proc.wait()) }() // ends with the process; leave waits for it
+	life, over := context.WithCancel(context.Background())
+	go s.watchDisk(life, r)
+	go func() { // ends with the process; leave waits for it
+		x := proc.wait()
+		over()
+		s.bury(r, x)
+	}()
 	return nil
 }
 

@@ -52,6 +52,17 @@ type Deps struct {
 	Log  zerolog.Logger
 }
 
+// maxSpool is how much may wait on local disk where nobody says how much.
+const maxSpool = 8 << 30
+
+// SpoolOf is how much may wait on local disk for an engine that may take so many bytes of it: half, for what is written beside. 0: no limit.
+func SpoolOf(disk int64) int64 {
+	if disk == 0 {
+		return maxSpool
+	}
+	return min(maxSpool, max(1, disk/2)) // 1 and not 0: nothing fits
+}
+
 const (
 	// Shards are hashed, sent and brought to the store's disk side by side, and a request that fails has little to send again.
 	shardBytes = 64 << 20
@@ -106,7 +117,7 @@ func New(c Config, d Deps) *Keeper {
 	c.Prefix = strings.TrimSuffix(strings.TrimSuffix(c.Prefix, "/"), "/ckpt")
 	c.World = max(1, c.World)
 	if c.SpoolBytes == 0 {
-		c.SpoolBytes = 8 << 30
+		c.SpoolBytes = maxSpool
 	}
 	if c.ShardBytes == 0 {
 		c.ShardBytes = shardBytes

@@ -396,3 +396,13 @@ func TestCloseEmptiesTheSpool(t *testing.T) {
 		}
 	})
 }
+
+// TestSpoolOf: what may wait on the disk leaves room for what else an engine writes.
+func TestSpoolOf(t *testing.T) {
+	const gib = 1 << 30
+	for disk, want := range map[int64]int64{0: 8 * gib, 16 * gib: 8 * gib, 100 * gib: 8 * gib, 2 * gib: gib, 1: 1} {
+		if got := checkpoint.SpoolOf(disk); got != want {
+			t.Errorf("%d bytes of disk: %d may wait there, want %d", disk, got, want)
+		}
+	}
+}

@@ -33,6 +33,7 @@ type Limits struct {
 	Memory  int64 // bytes
 	Threads int64 // processes and threads of its user
 	Files   int64 // descriptors
+	Disk    int64 // bytes of its temporary files, which the agent measures (MeasureDisk)
 }
 
 // Policy is what one process may do. Whatever is not named it may not.

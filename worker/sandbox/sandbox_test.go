@@ -26,7 +26,7 @@ func TestHostile(t *testing.T) {
 		{"no Landlock", []tandemv1.SandboxPart{tandemv1.SandboxPart_SANDBOX_PART_FILES},
 			[]string{"read a file of others", "overwrite", "truncate", "make a file", "list a folder", "call a port", "listen"}},
 		{"no filter of calls", []tandemv1.SandboxPart{tandemv1.SandboxPart_SANDBOX_PART_CALLS},
-			[]string{"fork", "fork by another signal", "outlive its agent", "call a port by another protocol", "listen", "setns", "keys", "add_key", "landlock"}},
+			[]string{"fork", "fork by another signal", "outlive its agent", "call a port by another protocol", "listen", "setns", "keys", "add_key", "fallocate", "landlock"}},
 		{"no Landlock and no other user", []tandemv1.SandboxPart{tandemv1.SandboxPart_SANDBOX_PART_FILES, tandemv1.SandboxPart_SANDBOX_PART_USER},
 			[]string{"read a file of others", "read a private file", "overwrite", "truncate", "make a file", "list a folder", "call a port", "listen"}},
 	} {

@@ -86,6 +86,9 @@ func (o Options) limit() error {
 func policies(o Options, pid int, known func(string) bool) []seccomp.Policy {
 	missing := func(name string) bool { return !known(name) }
 	open := slices.Clone(allowed)
+	if o.Devices {
+		open = append(open, onDevices...)
+	}
 	var list []seccomp.Policy
 	for _, c := range limited(o, pid) {
 		if known(c.Name) {

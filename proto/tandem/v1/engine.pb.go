@@ -1844,6 +1844,8 @@ type HelloResponse struct {
 	EndOfOutput string `protobuf:"bytes,8,opt,name=end_of_output,json=endOfOutput,proto3" json:"end_of_output,omitempty"`
 	// Longest time that a replica may compute an inference request; then it ends itself and is started again.
 	InferDeadline *durationpb.Duration `protobuf:"bytes,20,opt,name=infer_deadline,json=inferDeadline,proto3" json:"infer_deadline,omitempty"`
+	// Bytes of the node's disk that its temporary files may take, of all kinds; then it is ended. 0: any number.
+	DiskBytes int64 `protobuf:"varint,21,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
 	// Values go from host to host in clear, as the operator wants it.
 	PlainDataPlane bool `protobuf:"varint,30,opt,name=plain_data_plane,json=plainDataPlane,proto3" json:"plain_data_plane,omitempty"`
 	unknownFields  protoimpl.UnknownFields
@@ -1944,6 +1946,13 @@ func (x *HelloResponse) GetInferDeadline() *durationpb.Duration {
 		return x.InferDeadline
 	}
 	return nil
+}
+
+func (x *HelloResponse) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
 }
 
 func (x *HelloResponse) GetPlainDataPlane() bool {
@@ -3128,7 +3137,7 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"=\n" +
 	"\fHelloRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\x12\x10\n" +
-	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\xfd\x02\n" +
+	"\x03pid\x18\x02 \x01(\x05R\x03pid\"\x9c\x03\n" +
 	"\rHelloResponse\x12)\n" +
 	"\x04task\x18\x01 \x01(\v2\x15.tandem.v1.EngineTaskR\x04task\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\x05R\athreads\x12%\n" +
@@ -3139,7 +3148,9 @@ const file_tandem_v1_engine_proto_rawDesc = "" +
 	"cacheBytes\x12\x17\n" +
 	"\anode_id\x18\a \x01(\tR\x06nodeId\x12\"\n" +
 	"\rend_of_output\x18\b \x01(\tR\vendOfOutput\x12@\n" +
-	"\x0einfer_deadline\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\rinferDeadline\x12(\n" +
+	"\x0einfer_deadline\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\rinferDeadline\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\x15 \x01(\x03R\tdiskBytes\x12(\n" +
 	"\x10plain_data_plane\x18\x1e \x01(\bR\x0eplainDataPlane\".\n" +
 	"\x0fNextTaskRequest\x12\x1b\n" +
 	"\tengine_id\x18\x01 \x01(\tR\bengineId\"/\n" +

@@ -166,6 +166,7 @@ func calls() []attempt {
 		{"kexec", reaches(unix.SYS_KEXEC_LOAD)},
 		{"handles", reaches(unix.SYS_OPEN_BY_HANDLE_AT)},
 		{"chroot", reaches(unix.SYS_CHROOT)},
+		{"fallocate", reaches(unix.SYS_FALLOCATE)},
 		{"landlock", reaches(unix.SYS_LANDLOCK_CREATE_RULESET)},
 	}
 }

@@ -66,7 +66,9 @@ func TestFit(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	got := Limits{Memory: 64 << 20, Processes: 100}.settings()
-	want := []setting{{"memory.oom.group", "1", false}, {"memory.swap.max", "0", true}, {"memory.max", "67108864", false}, {"pids.max", "100", false}}
+	want := []setting{
+		{"memory.oom.group", "1", false}, {"memory.swap.max", "0", true}, {"memory.max", "67108864", false}, {"pids.max", "100", false},
+	}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(setting{})); d != "" {
 		t.Error(d)
 	}

@@ -83,7 +83,8 @@ func (g *Group) empty() error {
 		if left <= 0 {
 			return errors.New("a process in it does not end: it hangs in the kernel")
 		}
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, int(left.Milliseconds())+1); err != nil && !errors.Is(err, unix.EINTR) {
+		changes := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}
+		if _, err := unix.Poll(changes, int(left.Milliseconds())+1); err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

@@ -30,7 +30,8 @@ func (d Disk) Over(limit int64) string {
 	case limit == 0:
 		return ""
 	case d.Bytes > limit:
-		return fmt.Sprintf("its temporary files take more than the %d MiB of disk that an engine may have on this node: write less, or raise --engine-disk-mib of the worker", limit>>20)
+		return fmt.Sprintf("its temporary files take more than the %d MiB of disk that an engine may have on this node: "+
+			"write less, or raise --engine-disk-mib of the worker", limit>>20)
 	case d.Files > maxFiles:
 		return fmt.Sprintf("it has more than %d temporary files: write fewer", maxFiles)
 	case d.Depth > maxDepth:
@@ -39,8 +40,8 @@ func (d Disk) Over(limit int64) string {
 	return ""
 }
 
-// MeasureDisk sums what lies in the folder of a process, and what it has open that was removed from there. It stops when it has seen more than
-// an engine may have.
+// MeasureDisk sums what lies in the folder of a process, and what it has open that was removed from there. It stops when it has
+// seen more than an engine may have.
 func MeasureDisk(home string, pid int, limit int64) (Disk, error) {
 	root, err := os.OpenRoot(home)
 	if err != nil {

@@ -52,9 +52,9 @@ type Coordinator struct {
 	coordinators *http.Client // proves to be a coordinator
 	agents       clients
 
-	waits  atomic.Pointer[string] // what has to come before the coordinator is ready
-	serves chan struct{}          // closed when the API can be answered
-	store  atomic.Pointer[string] // what is wrong with the object store, as it was found last; nil: nothing
+	waits  atomic.Pointer[string]     // what has to come before the coordinator is ready
+	serves chan struct{}              // closed when the API can be answered
+	store  atomic.Pointer[storeFault] // as it was found last; nil: nothing is wrong
 	ready  chan struct{}
 }
 
@@ -191,6 +191,7 @@ func (c *Coordinator) wire() error {
 		leader.Rollout(c.state, c.node, c.log),
 		leader.Level(c.state, c.node, c.node.Peers, c.log),
 		leader.Expiries(c.state, c.node),
+		leader.Store(c.state, c.node, c.storeFault),
 		leader.GC(c.state, c.node, c.objects.get, c.log),
 	}
 	return nil

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage"
 )
 
 // collector reads the metrics out of the state when they are asked for: nothing is counted twice, nothing drifts.
@@ -34,11 +36,15 @@ func (m *collector) Collect(out chan<- prometheus.Metric) {
 	emit(gauge("connections", "Connections that are open to this coordinator."), float64(m.c.crowd.Open()))
 	emit(gauge("audit_lost", "Entries of the audit log that could not be written since this coordinator started."), float64(m.c.audit.Lost()))
 	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.api.Held()))
-	serves := 1.0
-	if m.c.store.Load() != nil {
+	serves, full := 1.0, 0.0
+	if f := m.c.store.Load(); f != nil {
 		serves = 0
+		if errors.Is(f.err, storage.ErrFull) {
+			full = 1
+		}
 	}
-	emit(gauge("store_serves", "1 while the object store serves this coordinator, 0 while it does not answer or refuses the cluster's keys."), serves)
+	emit(gauge("store_serves", "1 while the object store serves this coordinator, 0 while it does not answer, refuses the cluster's keys, or is full."), serves)
+	emit(gauge("store_full", "1 while the object store has no room for what this coordinator writes."), full)
 	m.certificates(emit)
 	m.notices(v, emit)
 }

@@ -34,7 +34,7 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 			return
 		}
 		if why := c.store.Load(); why != nil {
-			plain(w, http.StatusOK, "ok, but "+*why) // the API serves: it is not to be taken out for that
+			plain(w, http.StatusOK, "ok, but "+why.String()) // the API serves: it is not to be taken out for that
 			return
 		}
 		plain(w, http.StatusOK, "ok")

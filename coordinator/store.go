@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ import (
 const (
 	probePause = 3 * time.Second  // after a store that does not serve
 	lookPause  = 5 * time.Second  // after one that does
+	writePause = time.Minute      // between two looks that write: each costs money at some stores
 	lookTime   = 30 * time.Second // for its answer
 )
 
@@ -91,11 +93,11 @@ func (c *Coordinator) probe(ctx context.Context) error {
 			return ctx.Err()
 		case errors.Is(err, storage.ErrDenied):
 			c.proposeStorage(ctx)
-		case !errors.Is(err, storage.ErrUnavailable):
+		case !storage.IsOutage(err):
 			return fmt.Errorf("check the store: %w", err)
 		}
-		c.store.Store(outage(err))
-		c.log.Warn().Err(err).Dur("pause", probePause).Msg("the store does not serve, it is tried again; if its keys were changed, tell the cluster with: tandem store rotate")
+		c.store.Store(&storeFault{err})
+		c.log.Warn().Err(err).Dur("pause", probePause).Msg("the store does not serve, or is full: it is tried again; if its keys were changed, tell the cluster with: tandem store rotate")
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -104,10 +106,38 @@ func (c *Coordinator) probe(ctx context.Context) error {
 	}
 }
 
-// outage is what people are told of a store that does not serve.
-func outage(err error) *string {
-	why := "jobs can be looked at, but none can run: " + err.Error()
-	return &why
+// storeFault is what is wrong with the store.
+type storeFault struct{ err error }
+
+// String is what people are told.
+func (f *storeFault) String() string {
+	if errors.Is(f.err, storage.ErrFull) {
+		return "jobs can be looked at, and what they write waits: " + f.err.Error()
+	}
+	return "jobs can be looked at, but none can run: " + f.err.Error()
+}
+
+// reason is that for programs, with the first words of the store.
+func (f *storeFault) reason() *tandemv1.Reason {
+	code := tandemv1.Reason_CODE_STORE_AWAY
+	if errors.Is(f.err, storage.ErrFull) {
+		code = tandemv1.Reason_CODE_STORE_FULL
+	}
+	words := strings.ToValidUTF8(fmt.Sprintf("%.400s", f.err), "")
+	return &tandemv1.Reason{Code: code, Cause: &tandemv1.Reason{Code: tandemv1.Reason_CODE_TEXT, Args: map[string]string{"text": words}}}
+}
+
+// storeFault is what is wrong with the store, nil if nothing is, and whether that is known yet.
+func (c *Coordinator) storeFault() (*tandemv1.Reason, bool) {
+	if f := c.store.Load(); f != nil {
+		return f.reason(), true
+	}
+	select {
+	case <-c.ready:
+		return nil, true
+	default:
+		return nil, false
+	}
 }
 
 // watchStore looks from time to time whether the store still serves, once it has, until ctx ends.
@@ -121,42 +151,48 @@ func (c *Coordinator) watchStore(ctx context.Context) error {
 	return nil
 }
 
-// lookOut notes in why what is wrong with a store.
+// lookOut notes in fault what is wrong with a store.
 type lookOut struct {
-	get func() (storage.Store, error)
-	why *atomic.Pointer[string]
-	log zerolog.Logger
+	get   func() (storage.Store, error)
+	fault *atomic.Pointer[storeFault]
+	log   zerolog.Logger
 }
 
 func (l lookOut) run(ctx context.Context) {
+	written := time.Now() // prepare has
 	for pause := lookPause; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
-		err := l.look(ctx)
+		known := l.fault.Load()
+		writes := known != nil || time.Since(written) >= writePause
+		err := l.look(ctx, writes)
 		if ctx.Err() != nil {
 			return
 		}
-		known := l.why.Load() != nil
+		if writes {
+			written = time.Now()
+		}
 		switch {
-		case err != nil && !known:
-			l.log.Warn().Err(err).Msg("the store does not serve any more: what runs goes on, what begins or ends waits")
-		case err == nil && known:
+		case err != nil && (known == nil || errors.Is(err, storage.ErrFull) != errors.Is(known.err, storage.ErrFull)):
+			l.log.Warn().Err(err).Msg("the store does not serve any more, or is full: what runs goes on, what begins or ends waits")
+		case err == nil && known != nil:
 			l.log.Info().Msg("the store serves again")
 		}
 		if pause = lookPause; err != nil {
 			pause = probePause
-			l.why.Store(outage(err))
+			l.fault.Store(&storeFault{err})
 		} else {
-			l.why.Store(nil)
+			l.fault.Store(nil)
 		}
 	}
 }
 
-// look asks for an object that is not there: the answer to a Get, unlike that to a Head, says why it is refused.
-func (l lookOut) look(ctx context.Context) error {
+// look asks for an object that is not there: the answer to a Get, unlike that to a Head, says why it is refused. Whether there is room
+// only a write tells. It writes a byte, which may fit where a checkpoint does not: whose checkpoint that is says so itself.
+func (l lookOut) look(ctx context.Context, writes bool) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	store, err := l.get()
@@ -164,16 +200,21 @@ func (l lookOut) look(ctx context.Context) error {
 		return err
 	}
 	r, _, err := store.Get(ctx, "probe/look")
-	switch {
-	case err == nil:
+	if err == nil {
 		_ = r.Close() // nothing was read
-	case errors.Is(err, storage.ErrNotFound):
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w: it did not answer within %v", storage.ErrUnavailable, lookTime)
-	default:
-		return err
 	}
-	return nil
+	if errors.Is(err, storage.ErrNotFound) {
+		err = nil
+	}
+	if err == nil && writes {
+		if err = store.Put(ctx, "probe/room", strings.NewReader("x"), 1); err == nil {
+			err = store.Delete(ctx, "probe/room")
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: it did not answer within %v", storage.ErrUnavailable, lookTime)
+	}
+	return err
 }
 
 // noteStorage tells when this start names another store than the cluster's.

@@ -3,6 +3,8 @@ package coordinator
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 	"tandem.dev/storage"
@@ -79,9 +82,9 @@ func TestStoreIsLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fault atomic.Pointer[error]
 		hangs := errors.New("hangs")
-		store := storage.Patient(memstore.New(memstore.Config{Hook: func(ctx context.Context, _ memstore.Op) memstore.Fault {
+		store := storage.Patient(memstore.New(memstore.Config{Hook: func(ctx context.Context, op memstore.Op) memstore.Fault {
 			err := fault.Load()
-			if err == nil {
+			if err == nil || errors.Is(*err, storage.ErrFull) && op.Kind != memstore.OpPut {
 				return memstore.Fault{}
 			}
 			if errors.Is(*err, hangs) {
@@ -89,7 +92,7 @@ func TestStoreIsLookedAt(t *testing.T) {
 			}
 			return memstore.Fault{Err: *err}
 		}}))
-		var why atomic.Pointer[string]
+		var why atomic.Pointer[storeFault]
 		var log bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -100,8 +103,8 @@ func TestStoreIsLookedAt(t *testing.T) {
 		is := func(when, want string) {
 			t.Helper()
 			said := "serves"
-			if text := why.Load(); text != nil {
-				said = *text
+			if f := why.Load(); f != nil {
+				said = f.String()
 			}
 			if !strings.Contains(said, want) {
 				t.Errorf("%s: %q, want %q", when, said, want)
@@ -115,6 +118,7 @@ func TestStoreIsLookedAt(t *testing.T) {
 			{storage.ErrDenied, lookPause, "tandem store rotate"},
 			{storage.ErrUnavailable, lookPause, "storage unavailable"},
 			{hangs, lookPause + lookTime, "did not answer within 30s"},
+			{storage.ErrFull, writePause + lookPause, "what they write waits: put probe/room: storage is full"},
 		} {
 			time.Sleep(time.Minute) // virtual
 			synctest.Wait()
@@ -131,10 +135,81 @@ func TestStoreIsLookedAt(t *testing.T) {
 		}
 		cancel()
 		<-done
-		if n := strings.Count(log.String(), "\n"); n != 6 {
-			t.Errorf("%d lines tell of three outages and their ends:\n%s", n, log.String())
+		if n := strings.Count(log.String(), "\n"); n != 8 {
+			t.Errorf("%d lines tell of four outages and their ends:\n%s", n, log.String())
 		}
 	})
+}
+
+// TestFullStore: a coordinator whose store is full when it starts serves its API, says so there, in a metric and in one event, refuses
+// what it would have to store with the reason, and goes on when there is room.
+func TestFullStore(t *testing.T) {
+	var freed atomic.Bool
+	open := func(*tandemv1.StorageConfig) (storage.Store, error) {
+		return memstore.New(memstore.Config{Hook: func(_ context.Context, op memstore.Op) memstore.Fault {
+			if freed.Load() || op.Kind != memstore.OpPut && op.Kind != memstore.OpPutIfAbsent {
+				return memstore.Fault{}
+			}
+			return memstore.Fault{Err: storage.ErrFull}
+		}}), nil
+	}
+	c, err := New(testConfig(filepath.Join(t.TempDir(), "c")), Deps{OpenStore: open, Fatal: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	r := &running{Coordinator: c}
+	admin := r.client(c.AdminToken())
+	t.Cleanup(admin.CloseIdleConnections)
+	said := func(v *state.View) (all []string) {
+		for _, e := range v.Events(0) {
+			if e.GetType() == tandemv1.Event_TYPE_STORE_FAULT || e.GetType() == tandemv1.Event_TYPE_STORE_SERVES {
+				all = append(all, say.Event(e, say.CLI))
+			}
+		}
+		return all
+	}
+	awaitState(t, r, func(v *state.View) bool { return len(said(v)) == 1 })
+	if status, body := do(t, admin, "GET", r.url()+"/readyz", ""); status != 200 || !strings.Contains(body, "storage is full") {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	if m := scrape(t, r, admin); m["tandem_store_full"] != "1" || m["tandem_store_serves"] != "0" {
+		t.Errorf("metrics: full %s, serves %s", m["tandem_store_full"], m["tandem_store_serves"])
+	}
+	up := tandemv1connect.NewArtifactServiceClient(admin, r.url()).UploadArtifact(t.Context())
+	body := []byte("x")
+	sum := sha256.Sum256(body)
+	header := &tandemv1.UploadArtifactHeader{Size: 1, Sha256: hex.EncodeToString(sum[:])}
+	for _, part := range []*tandemv1.UploadArtifactRequest{
+		{Part: &tandemv1.UploadArtifactRequest_Header{Header: header}}, {Part: &tandemv1.UploadArtifactRequest_Chunk{Chunk: body}},
+	} {
+		_ = up.Send(part) // the answer says what was wrong
+	}
+	_, err = up.CloseAndReceive()
+	wantCode(t, err, connect.CodeResourceExhausted, "storage is full")
+
+	freed.Store(true)
+	select {
+	case <-c.Ready():
+	case err := <-done:
+		t.Fatalf("a full store ended the coordinator: %v", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("it is not ready though there is room")
+	}
+	awaitState(t, r, func(v *state.View) bool { return len(said(v)) == 2 })
+	all := said(r.state.View())
+	if !strings.HasPrefix(all[0], "The store is full: ") || !strings.Contains(all[0], "what begins or ends waits") || all[1] != "The store serves again." {
+		t.Errorf("events %q", all)
+	}
+	if m := scrape(t, r, admin); m["tandem_store_full"] != "0" || m["tandem_store_serves"] != "1" {
+		t.Errorf("metrics: full %s, serves %s", m["tandem_store_full"], m["tandem_store_serves"])
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 // locked are stores that let in who has the key of their time.

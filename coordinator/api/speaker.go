@@ -39,18 +39,36 @@ func (a *API) why(v *state.View, row proto.Message) *tandemv1.Reason {
 	switch r := row.(type) {
 	case *tandemv1.Trial:
 		if r.GetState() == tandemv1.TrialState_TRIAL_STATE_PENDING || r.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING {
-			return a.explained.now(v, a.deps.Explain)[r.GetId()]
+			return a.waits(v, r)
 		}
 	case *tandemv1.Job:
 		switch {
 		case r.GetState() != tandemv1.JobState_JOB_STATE_PENDING && r.GetState() != tandemv1.JobState_JOB_STATE_RUNNING:
 		case r.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP && len(r.GetTrialIds()) > 0:
-			return a.explained.now(v, a.deps.Explain)[r.GetTrialIds()[0]]
+			if t, ok := v.Trial(r.GetTrialIds()[0]); ok {
+				return a.waits(v, t)
+			}
 		case r.GetWhy().GetCode() == tandemv1.Reason_CODE_SWEEP_WAITING:
 			if first := a.explained.now(v, a.deps.Explain)[r.GetWhy().GetArgs()["first"]]; first != nil {
 				return &tandemv1.Reason{Code: r.GetWhy().GetCode(), Args: r.GetWhy().GetArgs(), Cause: first}
 			}
 		}
+	}
+	return nil
+}
+
+// phaseStorage is the progress of a trial that cannot go on before the store serves, in the words of its engine.
+const phaseStorage = "waiting for storage"
+
+// waits says why a trial waits, by the whole state or by what its engine says; nil: its row knows.
+func (a *API) waits(v *state.View, t *tandemv1.Trial) *tandemv1.Reason {
+	if why := a.explained.now(v, a.deps.Explain)[t.GetId()]; why != nil {
+		return why
+	}
+	running := t.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING
+	if running && a.deps.Board.Progress(t.GetId(), t.GetGeneration()).GetPhase() == phaseStorage {
+		cluster, _ := v.Cluster()
+		return &tandemv1.Reason{Code: tandemv1.Reason_CODE_WAITS_FOR_STORE, Cause: cluster.GetStoreFault()}
 	}
 	return nil
 }

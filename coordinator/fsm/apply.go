@@ -122,6 +122,8 @@ func (a *applier) dispatchCluster(cmd *tandemv1.Command) (*tandemv1.Result, erro
 		return a.holdKeys(c.HoldKeys), nil
 	case *tandemv1.Command_PutStorage:
 		return a.putStorage(c.PutStorage), nil
+	case *tandemv1.Command_ObserveStore:
+		return a.observeStore(c.ObserveStore), nil
 	case *tandemv1.Command_ObserveClock:
 		return a.observeClock(c.ObserveClock), nil
 	case *tandemv1.Command_NoteExpiry:

@@ -33,7 +33,32 @@ func (a *applier) putStorage(c *tandemv1.PutStorage) *tandemv1.Result {
 	now := state.Clone(old)
 	now.Storage = want
 	a.Put(now)
-	a.record(info, tandemv1.Event_TYPE_STORE_CHANGED, subject{noun: "cluster", id: now.GetId(), name: "store"}, nil,
+	a.record(info, tandemv1.Event_TYPE_STORE_CHANGED, aboutStore(now), nil,
 		"endpoint", want.GetEndpoint(), "access_key", want.GetAccessKey(), "by", a.actor)
+	return done(now.GetId())
+}
+
+func aboutStore(c *tandemv1.Cluster) subject {
+	return subject{noun: "cluster", id: c.GetId(), name: "store"}
+}
+
+// observeStore notes what is wrong with the store, and says so when it is something else than before.
+func (a *applier) observeStore(c *tandemv1.ObserveStore) *tandemv1.Result {
+	old, ok := a.Cluster()
+	if !ok {
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
+	}
+	fault := c.GetFault()
+	if fault.GetCode() == old.GetStoreFault().GetCode() {
+		return done(old.GetId())
+	}
+	now := state.Clone(old)
+	now.StoreFault = fault
+	a.Put(now)
+	if fault == nil {
+		a.record(info, tandemv1.Event_TYPE_STORE_SERVES, aboutStore(now), nil)
+	} else {
+		a.record(warning, tandemv1.Event_TYPE_STORE_FAULT, aboutStore(now), fault)
+	}
 	return done(now.GetId())
 }

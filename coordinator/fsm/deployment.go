@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 
 	"tandem.dev/coordinator/state"
@@ -39,7 +40,7 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) *tandemv1.Result {
 		Why: reason(tandemv1.Reason_CODE_REPLICAS_UNPLACED),
 	}
 	if known {
-		d.CreatedAt = old.GetCreatedAt()
+		d.CreatedAt, d.DownSince = old.GetCreatedAt(), old.GetDownSince()
 	}
 	a.Put(d)
 	a.record(info, tandemv1.Event_TYPE_DEPLOYMENT_CHANGED, aboutDeployment(d.GetName()), nil, "version", d.GetVersion(), "replicas", d.GetReplicas(), "by", a.actor)
@@ -96,8 +97,10 @@ func (a *applier) applyRollout(c *tandemv1.ApplyRollout) *tandemv1.Result {
 	for _, id := range c.GetRemove() {
 		if r, ok := a.Replica(id); ok && r.GetDeployment() == d.GetName() {
 			a.Delete(r)
+			a.goesDown(r, nil)
 		}
 	}
+	d, _ = a.Deployment(d.GetName())
 	for _, r := range c.GetPlace() {
 		refusal := a.checkReplica(d, r)
 		if refusal == nil {
@@ -159,6 +162,7 @@ func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *tan
 			a.nodeRuns(n)
 			a.Put(replica)
 			a.record(info, tandemv1.Event_TYPE_REPLICA_READY, aboutDeployment(replica.GetDeployment()), nil, "version", replica.GetVersion(), "replica", replica.GetId(), "node", nodeName(n))
+			a.comesUp(replica.GetDeployment())
 		}
 	case *tandemv1.EngineReport_Failed:
 		if body.Failed.GetNodeFault() {
@@ -175,10 +179,39 @@ func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *tan
 
 // failReplica frees the slot of a replica; the row stays until the rollout has replaced it.
 func (a *applier) failReplica(r *tandemv1.Replica, why *tandemv1.Reason) {
+	was := r
 	r = state.Clone(r)
 	r.State = tandemv1.ReplicaState_REPLICA_STATE_FAILED
 	r.Why, r.Reason = why, ""
 	a.Put(r)
 	n, _ := a.Node(r.GetNodeId())
 	a.record(warning, tandemv1.Event_TYPE_REPLICA_FAILED, aboutDeployment(r.GetDeployment()), why, "version", r.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
+	a.goesDown(was, why)
+}
+
+// goesDown says that a deployment has no ready replica any more, when the one that has gone was the last.
+func (a *applier) goesDown(gone *tandemv1.Replica, why *tandemv1.Reason) {
+	const ready = tandemv1.ReplicaState_REPLICA_STATE_READY
+	d, ok := a.Deployment(gone.GetDeployment())
+	others := slices.ContainsFunc(a.ReplicasOf(gone.GetDeployment()), func(r *tandemv1.Replica) bool { return r.GetState() == ready })
+	if !ok || gone.GetState() != ready || others {
+		return
+	}
+	d = state.Clone(d)
+	d.DownSince = a.now
+	a.Put(d)
+	a.record(warning, tandemv1.Event_TYPE_DEPLOYMENT_DOWN, aboutDeployment(d.GetName()), why)
+}
+
+// comesUp says that a deployment that had none has a ready replica again.
+func (a *applier) comesUp(name string) {
+	d, ok := a.Deployment(name)
+	if !ok || d.GetDownSince() == nil {
+		return
+	}
+	down := a.now.AsTime().Sub(d.GetDownSince().AsTime())
+	d = state.Clone(d)
+	d.DownSince = nil
+	a.Put(d)
+	a.record(info, tandemv1.Event_TYPE_DEPLOYMENT_UP, aboutDeployment(name), nil, "down", int64(down.Seconds()))
 }

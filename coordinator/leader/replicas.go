@@ -32,6 +32,7 @@ type rollout struct {
 	places  []Place
 	perNode map[string]int // live replicas
 	newID   func() string
+	name    func(node string) string
 
 	starting, ready   []*tandemv1.Replica // of the wanted version, in the pool
 	failed            []*tandemv1.Replica // of the wanted version, oldest first
@@ -49,9 +50,11 @@ type rollout struct {
 //  2. Remove what is too much: surplus replicas; old ones as soon as as many are ready as wanted; old ones that are not ready.
 //  3. Place what is missing on free slots, after a pause when replicas failed.
 //  4. Where no slot is free, replace one old replica by one new, one at a time.
-//  5. Say why fewer are ready than wanted.
-func Replicas(now time.Time, d *tandemv1.Deployment, replicas []*tandemv1.Replica, places []Place, newID func() string) (*tandemv1.ApplyRollout, time.Time) {
-	r := &rollout{now: now, d: d, perNode: map[string]int{}, newID: newID, change: &tandemv1.ApplyRollout{Name: d.GetName()}}
+//  5. Say why fewer are ready than wanted: what is waited for now, before what failed last.
+//
+// name is what people call a node.
+func Replicas(now time.Time, d *tandemv1.Deployment, replicas []*tandemv1.Replica, places []Place, newID func() string, name func(node string) string) (*tandemv1.ApplyRollout, time.Time) {
+	r := &rollout{now: now, d: d, perNode: map[string]int{}, newID: newID, name: name, change: &tandemv1.ApplyRollout{Name: d.GetName()}}
 	for _, p := range places {
 		r.places = append(r.places, Place{p.Node, slices.Clone(p.Free)})
 	}
@@ -128,6 +131,9 @@ func (r *rollout) place() {
 	}
 	if at := r.retryAt(); at.After(r.now) {
 		r.next = at
+		if free := r.free(); missing > free && len(r.oldReady) == 0 {
+			r.waitForSlot(missing - free)
+		}
 		return
 	}
 	for ; missing > 0; missing-- {
@@ -148,8 +154,20 @@ func (r *rollout) place() {
 		}
 	}
 	if missing > 0 {
-		r.why = reason(tandemv1.Reason_CODE_REPLICAS_NO_SLOT, "missing", missing, "wanted", r.d.GetReplicas(), "pool", r.d.GetPool())
+		r.waitForSlot(missing)
 	}
+}
+
+// free is how many replicas could be placed.
+func (r *rollout) free() (n int) {
+	for _, p := range r.places {
+		n += len(p.Free)
+	}
+	return n
+}
+
+func (r *rollout) waitForSlot(missing int) {
+	r.why = reason(tandemv1.Reason_CODE_REPLICAS_NO_SLOT, "missing", missing, "wanted", r.d.GetReplicas(), "pool", r.d.GetPool())
 }
 
 // retryAt is when the next replica may be placed after failures: the pause doubles with each, from when the last that
@@ -200,10 +218,11 @@ func (r *rollout) explain() {
 	switch {
 	case len(r.ready) >= wanted:
 		r.why = nil
+	case r.why != nil: // it waits for a slot, whatever failed before
 	case len(r.failed) > 0:
 		last := r.failed[len(r.failed)-1]
-		r.why = reasonFrom(last.GetWhy(), tandemv1.Reason_CODE_REPLICA_RETRIED, "node", last.GetNodeId())
-	case r.why == nil:
+		r.why = reasonFrom(last.GetWhy(), tandemv1.Reason_CODE_REPLICA_RETRIED, "node", r.name(last.GetNodeId()), "node_id", last.GetNodeId())
+	default:
 		r.why = reason(tandemv1.Reason_CODE_REPLICAS_STARTING, "starting", len(r.starting), "wanted", wanted)
 	}
 }

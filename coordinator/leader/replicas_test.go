@@ -2,6 +2,7 @@ package leader
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func (w *world) step() (string, time.Time) {
 	w.t.Helper()
 	v := w.s.View()
 	d, _ := v.Deployment("m")
-	change, next := Replicas(w.now, d, v.ReplicasOf("m"), Places(v, d, w.now), w.id)
+	change, next := Replicas(w.now, d, v.ReplicasOf("m"), Places(v, d, w.now), w.id, v.NodeName)
 	if change == nil {
 		return "", next
 	}
@@ -164,6 +165,75 @@ func TestReplicasOfALostNodeAreReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want("+v1@n2") // at once: it had run for long
+}
+
+// TestModelThatGoesDown: that a model has no ready replica is said once, with what the last one ended by; then what it waits for is said,
+// by the names of nodes; and that it has one again.
+func TestModelThatGoesDown(t *testing.T) {
+	w := newWorld(t)
+	n1, n2 := node("n1", 1), node("n2", 1)
+	n1.Name, n2.Name = "alpha", "beta"
+	trainer := &tandemv1.Replica{Id: "other", Deployment: "o", Version: 1, VersionId: "o1", NodeId: "n2", SlotId: n2.GetSlots()[0].GetId(), State: ready, CreatedAt: timestamppb.New(t0)}
+	w.put(n1, n2, trainer, deploy(1, 1))
+	report := func(r *tandemv1.EngineReport) {
+		t.Helper()
+		for _, replica := range w.s.View().ReplicasOf("m") {
+			if state.ReplicaLive(replica.GetState()) {
+				r.EngineId = replica.GetId()
+			}
+		}
+		c := &tandemv1.ApplyReports{NodeId: "n1", Incarnation: 1, Reports: []*tandemv1.EngineReport{r}}
+		if res, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_ApplyReports{ApplyReports: c}}); err != nil || anyRefused(res) {
+			t.Fatal(res, err)
+		}
+	}
+	up := func() { report(&tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}}) }
+	fails := func() {
+		report(&tandemv1.EngineReport{Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "out of memory"}}})
+	}
+	w.want("+v1@n1")
+	fails() // none was ready yet: that is in its own event
+	w.want("")
+	if got := w.reason(); got != "a replica on alpha failed and is tried again: out of memory" {
+		t.Errorf("reason %q", got)
+	}
+	w.now = w.now.Add(time.Minute)
+	w.want("+v1@n1")
+	up()
+	w.want("-v1")
+	w.now = w.now.Add(time.Hour)
+	if _, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: "n1", Incarnation: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	w.want("")
+	if got := w.reason(); !strings.Contains(got, "free slot") {
+		t.Errorf("reason %q", got)
+	}
+	// The pause after a failure is no reason to name it when there is no slot either.
+	lost, _ := w.s.View().Node("n1")
+	back := state.Clone(lost)
+	back.State = tandemv1.NodeState_NODE_STATE_ALIVE
+	w.put(back)
+	w.want("+v1@n1")
+	fails()
+	w.put(&tandemv1.Replica{Id: "third", Deployment: "o", Version: 1, VersionId: "o1", NodeId: "n1", SlotId: n1.GetSlots()[0].GetId(), State: ready, CreatedAt: timestamppb.New(t0)})
+	w.want("")
+	if got := w.reason(); !strings.Contains(got, "free slot") {
+		t.Errorf("reason %q", got)
+	}
+	w.put(&tandemv1.Replica{Id: "third", Deployment: "o", Version: 1, VersionId: "o1", NodeId: "n1", SlotId: n1.GetSlots()[0].GetId(), State: failed, CreatedAt: timestamppb.New(t0)})
+	w.now = w.now.Add(30 * time.Minute)
+	w.want("+v1@n1")
+	up()
+	var got []string
+	for _, e := range w.s.View().Events(0) {
+		if e.GetType() == tandemv1.Event_TYPE_DEPLOYMENT_DOWN || e.GetType() == tandemv1.Event_TYPE_DEPLOYMENT_UP {
+			got = append(got, e.GetLevel()+" "+say.Event(e, say.Plain))
+		}
+	}
+	if want := []string{"warning Model m has no ready replica: node alpha was lost.", "info Model m has a ready replica again, after 30m0s."}; !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
 }
 
 // TestRolloutEnds: from any start the rollout comes to rest with what was wanted, if there is room, and never has fewer

@@ -19,7 +19,8 @@ func Rollout(s *state.State, p Proposer, log zerolog.Logger) Loop {
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
 			next := state.TriedAgain(v, now)
 			for _, d := range v.Deployments() {
-				change, again := Replicas(now, d, v.ReplicasOf(d.GetName()), Places(v, d, now), func() string { return id.New("replica") })
+				newID := func() string { return id.New("replica") }
+				change, again := Replicas(now, d, v.ReplicasOf(d.GetName()), Places(v, d, now), newID, v.NodeName)
 				if !again.IsZero() && (next.IsZero() || again.Before(next)) {
 					next = again
 				}

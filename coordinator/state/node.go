@@ -78,6 +78,12 @@ func Cut(a, b *tandemv1.Node) *tandemv1.Reason {
 // nodeName names a node for people.
 func nodeName(n *tandemv1.Node) string { return cmp.Or(n.GetName(), n.GetId()) }
 
+// NodeName is what people call a node, its identity if nothing else is known.
+func (v *View) NodeName(id string) string {
+	n, _ := v.Node(id)
+	return cmp.Or(n.GetName(), id)
+}
+
 // Reach says whether two nodes count as ones that reach each other.
 func Reach(a, b *tandemv1.Node, now time.Time) bool {
 	unreached := func(of *tandemv1.Node, other string) bool {

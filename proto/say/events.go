@@ -75,6 +75,8 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 		tandemv1.Event_TYPE_DEPLOYMENT_CHANGED:  {text: `deployment {{.name}} is to serve version {{.version}} with {{count .replicas "replica"}}` + asked},
 		tandemv1.Event_TYPE_DEPLOYMENT_FOLLOWED: {text: `deployment {{.name}} follows alias {{.alias}} to version {{.version}}`},
 		tandemv1.Event_TYPE_DEPLOYMENT_REMOVED:  {text: `deployment {{.name}} was stopped` + by},
+		tandemv1.Event_TYPE_DEPLOYMENT_DOWN:     {text: `model {{.name}} has no ready replica{{with .cause}}: {{.}}{{end}}`},
+		tandemv1.Event_TYPE_DEPLOYMENT_UP:       {text: `model {{.name}} has a ready replica again, after {{seconds .down}}`},
 		tandemv1.Event_TYPE_REPLICA_PLACED:      {text: `a replica of {{.name}}@{{.version}} starts on {{.node}}`},
 		tandemv1.Event_TYPE_REPLICA_READY:       {text: `a replica of {{.name}}@{{.version}} on {{.node}} is ready`},
 		tandemv1.Event_TYPE_REPLICA_FAILED:      {text: `a replica of {{.name}}@{{.version}} on {{.node}} failed: {{sentence .cause}}`},

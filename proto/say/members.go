@@ -31,9 +31,13 @@ func memberPhrases() map[tandemv1.Event_Type]phrase {
 				`{{if ne .what "CA"}}: it is renewed when the program of the {{.what}} runs and reaches the others{{end}}`,
 			cli: `{{if eq .what "CA"}}replace it before then with: tandem cluster rotate-ca{{end}}`,
 		},
-		tandemv1.Event_TYPE_KEY_NEXT:      {text: `a new {{.key}} is handed to all nodes; it is used when all that are alive have it`},
-		tandemv1.Event_TYPE_KEY_ACTIVE:    {text: `the new {{.key}} is used from now on`},
-		tandemv1.Event_TYPE_KEY_REMOVED:   {text: `the former {{.key}} is not valid any more`},
+		tandemv1.Event_TYPE_KEY_NEXT:    {text: `a new {{.key}} is handed to all nodes; it is used when all that are alive have it`},
+		tandemv1.Event_TYPE_KEY_ACTIVE:  {text: `the new {{.key}} is used from now on`},
+		tandemv1.Event_TYPE_KEY_REMOVED: {text: `the former {{.key}} is not valid any more`},
+		tandemv1.Event_TYPE_STORE_FAULT: {
+			text: `{{sentence .cause}} What trains goes on and keeps its newest and best checkpoint on the disks of its nodes; what begins or ends waits`,
+		},
+		tandemv1.Event_TYPE_STORE_SERVES:  {text: `the store serves again`},
 		tandemv1.Event_TYPE_STORE_CHANGED: {text: `the store is reached at {{.endpoint}} with access key {{.access_key}} from now on, as {{or .by "a user"}} asked`},
 
 		tandemv1.Event_TYPE_TOKEN_CREATED: {text: `token {{.name}} with role {{.role}} was created` + by},

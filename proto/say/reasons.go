@@ -54,6 +54,8 @@ func nodePhrases() map[tandemv1.Reason_Code]phrase {
 		},
 		tandemv1.Reason_CODE_KEYS_CHANGED: {text: `the keys of the cluster are at version {{.current}}, not {{.given}}; look at them and try again`},
 		tandemv1.Reason_CODE_KEYS_INVALID: {text: `of the CAs, and of the gossip keys, exactly one must be active`},
+		tandemv1.Reason_CODE_STORE_AWAY:   {text: `the store does not serve{{with .cause}}: {{.}}{{end}}`},
+		tandemv1.Reason_CODE_STORE_FULL:   {text: `the store is full{{with .cause}}: {{.}}{{end}}`},
 		tandemv1.Reason_CODE_STORE_MOVED:  {text: `the bucket and the prefix of a cluster stay, for its objects do`},
 		tandemv1.Reason_CODE_TOKEN_ENDED: {
 			text: `the time of join token {{.token}} is over`,
@@ -140,6 +142,7 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_SLOTS_BUSY: {
 			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}}, {{.free}} of {{.available}} in pool {{printf "%q" .pool}} are free{{with .near}}, but only {{.}} on nodes that reach {{if $.with}}those it is on{{else}}each other{{end}}{{end}}{{if .next}}: next in line{{end}}`,
 		},
+		tandemv1.Reason_CODE_WAITS_FOR_STORE: {text: `waits for the store{{with .cause}}: {{.}}{{end}}`},
 		tandemv1.Reason_CODE_BEHIND: {
 			text: `waits behind {{.first}}, which {{if .priority}}has priority {{.priority}}{{else if .begun}}has not begun{{else}}is older{{end}}`,
 		},

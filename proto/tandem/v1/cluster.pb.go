@@ -378,7 +378,9 @@ type Cluster struct {
 	// The keys of gossip, oldest first; one is active.
 	GossipKeys []*GossipKey `protobuf:"bytes,21,rep,name=gossip_keys,json=gossipKeys,proto3" json:"gossip_keys,omitempty"`
 	// Increases with each change of these two.
-	KeysVersion   int64 `protobuf:"varint,22,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
+	KeysVersion int64 `protobuf:"varint,22,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
+	// What is wrong with the store, as the leader found it last; not set: it serves.
+	StoreFault    *Reason `protobuf:"bytes,23,opt,name=store_fault,json=storeFault,proto3" json:"store_fault,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -460,6 +462,13 @@ func (x *Cluster) GetKeysVersion() int64 {
 		return x.KeysVersion
 	}
 	return 0
+}
+
+func (x *Cluster) GetStoreFault() *Reason {
+	if x != nil {
+		return x.StoreFault
+	}
+	return nil
 }
 
 // Program is what a coordinator has said of its program.
@@ -1943,7 +1952,7 @@ var File_tandem_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/audit.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xdd\x01\n" +
+	"\x17tandem/v1/cluster.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/audit.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xdd\x01\n" +
 	"\tAuthority\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x1d\n" +
 	"\n" +
@@ -1961,7 +1970,7 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\vauthorities\x18\x02 \x03(\fR\vauthorities\x12\x14\n" +
 	"\x05cross\x18\x03 \x03(\fR\x05cross\x12\x1f\n" +
 	"\vgossip_keys\x18\x04 \x03(\fR\n" +
-	"gossipKeys\"\x9c\x02\n" +
+	"gossipKeys\"\xd0\x02\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\astorage\x18\x02 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\x12%\n" +
@@ -1970,7 +1979,9 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\vauthorities\x18\x14 \x03(\v2\x14.tandem.v1.AuthorityR\vauthorities\x125\n" +
 	"\vgossip_keys\x18\x15 \x03(\v2\x14.tandem.v1.GossipKeyR\n" +
 	"gossipKeys\x12!\n" +
-	"\fkeys_version\x18\x16 \x01(\x03R\vkeysVersion\"p\n" +
+	"\fkeys_version\x18\x16 \x01(\x03R\vkeysVersion\x122\n" +
+	"\vstore_fault\x18\x17 \x01(\v2\x11.tandem.v1.ReasonR\n" +
+	"storeFault\"p\n" +
 	"\aProgram\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -2152,10 +2163,11 @@ var file_tandem_v1_cluster_proto_goTypes = []any{
 	(*RemovePeerResponse)(nil),    // 22: tandem.v1.RemovePeerResponse
 	(*SetStorageRequest)(nil),     // 23: tandem.v1.SetStorageRequest
 	(*SetStorageResponse)(nil),    // 24: tandem.v1.SetStorageResponse
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
-	(*ListAuditRequest)(nil),      // 27: tandem.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 28: tandem.v1.ListAuditResponse
+	(*Reason)(nil),                // 25: tandem.v1.Reason
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(*ListAuditRequest)(nil),      // 28: tandem.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 29: tandem.v1.ListAuditResponse
 }
 var file_tandem_v1_cluster_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Authority.state:type_name -> tandem.v1.KeyState
@@ -2163,40 +2175,41 @@ var file_tandem_v1_cluster_proto_depIdxs = []int32{
 	8,  // 2: tandem.v1.Cluster.storage:type_name -> tandem.v1.StorageConfig
 	2,  // 3: tandem.v1.Cluster.authorities:type_name -> tandem.v1.Authority
 	3,  // 4: tandem.v1.Cluster.gossip_keys:type_name -> tandem.v1.GossipKey
-	25, // 5: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
-	26, // 6: tandem.v1.Peer.clock_offset:type_name -> google.protobuf.Duration
-	25, // 7: tandem.v1.Peer.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	25, // 8: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
-	25, // 9: tandem.v1.Coordinator.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	26, // 10: tandem.v1.Coordinator.clock_offset:type_name -> google.protobuf.Duration
-	1,  // 11: tandem.v1.RotateKeysRequest.key:type_name -> tandem.v1.RotatedKey
-	25, // 12: tandem.v1.Rotation.ca_expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 13: tandem.v1.Rotation.authority:type_name -> tandem.v1.KeyState
-	0,  // 14: tandem.v1.Rotation.gossip:type_name -> tandem.v1.KeyState
-	9,  // 15: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
-	10, // 16: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
-	7,  // 17: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
-	14, // 18: tandem.v1.GetClusterResponse.rotation:type_name -> tandem.v1.Rotation
-	4,  // 19: tandem.v1.JoinClusterResponse.keys:type_name -> tandem.v1.Keys
-	15, // 20: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
-	17, // 21: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
-	19, // 22: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
-	21, // 23: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
-	27, // 24: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
-	12, // 25: tandem.v1.ClusterService.RotateKeys:input_type -> tandem.v1.RotateKeysRequest
-	23, // 26: tandem.v1.ClusterService.SetStorage:input_type -> tandem.v1.SetStorageRequest
-	16, // 27: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
-	18, // 28: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
-	20, // 29: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
-	22, // 30: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
-	28, // 31: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
-	13, // 32: tandem.v1.ClusterService.RotateKeys:output_type -> tandem.v1.RotateKeysResponse
-	24, // 33: tandem.v1.ClusterService.SetStorage:output_type -> tandem.v1.SetStorageResponse
-	27, // [27:34] is the sub-list for method output_type
-	20, // [20:27] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	25, // 5: tandem.v1.Cluster.store_fault:type_name -> tandem.v1.Reason
+	26, // 6: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
+	27, // 7: tandem.v1.Peer.clock_offset:type_name -> google.protobuf.Duration
+	26, // 8: tandem.v1.Peer.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	26, // 9: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
+	26, // 10: tandem.v1.Coordinator.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	27, // 11: tandem.v1.Coordinator.clock_offset:type_name -> google.protobuf.Duration
+	1,  // 12: tandem.v1.RotateKeysRequest.key:type_name -> tandem.v1.RotatedKey
+	26, // 13: tandem.v1.Rotation.ca_expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 14: tandem.v1.Rotation.authority:type_name -> tandem.v1.KeyState
+	0,  // 15: tandem.v1.Rotation.gossip:type_name -> tandem.v1.KeyState
+	9,  // 16: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
+	10, // 17: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
+	7,  // 18: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
+	14, // 19: tandem.v1.GetClusterResponse.rotation:type_name -> tandem.v1.Rotation
+	4,  // 20: tandem.v1.JoinClusterResponse.keys:type_name -> tandem.v1.Keys
+	15, // 21: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
+	17, // 22: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
+	19, // 23: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
+	21, // 24: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
+	28, // 25: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
+	12, // 26: tandem.v1.ClusterService.RotateKeys:input_type -> tandem.v1.RotateKeysRequest
+	23, // 27: tandem.v1.ClusterService.SetStorage:input_type -> tandem.v1.SetStorageRequest
+	16, // 28: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
+	18, // 29: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
+	20, // 30: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
+	22, // 31: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
+	29, // 32: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
+	13, // 33: tandem.v1.ClusterService.RotateKeys:output_type -> tandem.v1.RotateKeysResponse
+	24, // 34: tandem.v1.ClusterService.SetStorage:output_type -> tandem.v1.SetStorageResponse
+	28, // [28:35] is the sub-list for method output_type
+	21, // [21:28] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_cluster_proto_init() }
@@ -2207,6 +2220,7 @@ func file_tandem_v1_cluster_proto_init() {
 	file_tandem_v1_audit_proto_init()
 	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_cluster_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

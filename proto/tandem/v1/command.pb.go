@@ -146,6 +146,7 @@ type Command struct {
 	//	*Command_PutStorage
 	//	*Command_ObserveClock
 	//	*Command_NoteExpiry
+	//	*Command_ObserveStore
 	//	*Command_AnnounceProgram
 	//	*Command_RaiseLevel
 	//	*Command_Quarantine
@@ -539,6 +540,15 @@ func (x *Command) GetNoteExpiry() *NoteExpiry {
 	return nil
 }
 
+func (x *Command) GetObserveStore() *ObserveStore {
+	if x != nil {
+		if x, ok := x.Command.(*Command_ObserveStore); ok {
+			return x.ObserveStore
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetAnnounceProgram() *AnnounceProgram {
 	if x != nil {
 		if x, ok := x.Command.(*Command_AnnounceProgram); ok {
@@ -740,6 +750,11 @@ type Command_NoteExpiry struct {
 	NoteExpiry *NoteExpiry `protobuf:"bytes,56,opt,name=note_expiry,json=noteExpiry,proto3,oneof"`
 }
 
+type Command_ObserveStore struct {
+	// Notes whether the store serves, and says so when that changes.
+	ObserveStore *ObserveStore `protobuf:"bytes,57,opt,name=observe_store,json=observeStore,proto3,oneof"`
+}
+
 type Command_AnnounceProgram struct {
 	// Says which version and feature level the program of a coordinator has.
 	AnnounceProgram *AnnounceProgram `protobuf:"bytes,60,opt,name=announce_program,json=announceProgram,proto3,oneof"`
@@ -822,6 +837,8 @@ func (*Command_PutStorage) isCommand_Command() {}
 func (*Command_ObserveClock) isCommand_Command() {}
 
 func (*Command_NoteExpiry) isCommand_Command() {}
+
+func (*Command_ObserveStore) isCommand_Command() {}
 
 func (*Command_AnnounceProgram) isCommand_Command() {}
 
@@ -2764,6 +2781,52 @@ func (x *Expiry) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// ObserveStore notes whether the store serves the leader.
+type ObserveStore struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is wrong with it; not set: it serves.
+	Fault         *Reason `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveStore) Reset() {
+	*x = ObserveStore{}
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveStore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveStore) ProtoMessage() {}
+
+func (x *ObserveStore) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveStore.ProtoReflect.Descriptor instead.
+func (*ObserveStore) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ObserveStore) GetFault() *Reason {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
 // PutStorage changes keys and address of the store. Bucket and prefix are those there are.
 type PutStorage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2775,7 +2838,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2787,7 +2850,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2800,7 +2863,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -2827,7 +2890,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +2902,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,7 +2915,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -2896,7 +2959,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +2971,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +2984,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -2949,7 +3012,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2961,7 +3024,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2974,7 +3037,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -2995,7 +3058,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +3070,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +3083,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -3042,7 +3105,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3054,7 +3117,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3067,7 +3130,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -3102,7 +3165,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3114,7 +3177,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3127,7 +3190,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -3205,7 +3268,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3280,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3293,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -3279,7 +3342,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3291,7 +3354,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3304,7 +3367,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -3325,7 +3388,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3337,7 +3400,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3350,7 +3413,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -3369,7 +3432,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3381,7 +3444,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3394,7 +3457,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 // ReadIndexResponse carries an index.
@@ -3408,7 +3471,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +3483,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +3496,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -3456,7 +3519,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3468,7 +3531,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3481,7 +3544,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -3507,7 +3570,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3519,7 +3582,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3532,7 +3595,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 // ProbeStorageRequest names a store.
@@ -3546,7 +3609,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3621,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3634,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -3590,7 +3653,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3602,7 +3665,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3615,14 +3678,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xe0\x14\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xa6\x15\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -3676,7 +3739,8 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"putStorage\x12D\n" +
 	"\robserve_clock\x187 \x01(\v2\x17.tandem.v1.ObserveClockB\x04\xa8\xbb\x18\x01H\x00R\fobserveClock\x12>\n" +
 	"\vnote_expiry\x188 \x01(\v2\x15.tandem.v1.NoteExpiryB\x04\xa8\xbb\x18\x01H\x00R\n" +
-	"noteExpiry\x12M\n" +
+	"noteExpiry\x12D\n" +
+	"\robserve_store\x189 \x01(\v2\x17.tandem.v1.ObserveStoreB\x04\xa8\xbb\x18\x01H\x00R\fobserveStore\x12M\n" +
 	"\x10announce_program\x18< \x01(\v2\x1a.tandem.v1.AnnounceProgramB\x04\xa8\xbb\x18\x01H\x00R\x0fannounceProgram\x12>\n" +
 	"\vraise_level\x18= \x01(\v2\x15.tandem.v1.RaiseLevelB\x04\xa8\xbb\x18\x01H\x00R\n" +
 	"raiseLevel\x12A\n" +
@@ -3811,7 +3875,9 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x04noun\x18\x01 \x01(\tR\x04noun\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"@\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"7\n" +
+	"\fObserveStore\x12'\n" +
+	"\x05fault\x18\x01 \x01(\v2\x11.tandem.v1.ReasonR\x05fault\"@\n" +
 	"\n" +
 	"PutStorage\x122\n" +
 	"\astorage\x18\x01 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\"|\n" +
@@ -3889,7 +3955,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -3926,49 +3992,50 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*ObserveClock)(nil),          // 32: tandem.v1.ObserveClock
 	(*NoteExpiry)(nil),            // 33: tandem.v1.NoteExpiry
 	(*Expiry)(nil),                // 34: tandem.v1.Expiry
-	(*PutStorage)(nil),            // 35: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 36: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 37: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 38: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 39: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 40: tandem.v1.Quarantine
-	(*Result)(nil),                // 41: tandem.v1.Result
-	(*RequestRecord)(nil),         // 42: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 43: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 44: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 45: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 46: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 47: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 48: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 49: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 50: tandem.v1.ProbeStorageResponse
-	nil,                           // 51: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 53: tandem.v1.Cluster
-	(*Job)(nil),                   // 54: tandem.v1.Job
-	(*Trial)(nil),                 // 55: tandem.v1.Trial
-	(*Sweep)(nil),                 // 56: tandem.v1.Sweep
-	(JobIntent)(0),                // 57: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 58: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 59: tandem.v1.EngineReport
-	(*Node)(nil),                  // 60: tandem.v1.Node
-	(*Member)(nil),                // 61: tandem.v1.Member
-	(*Reason)(nil),                // 62: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 63: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 64: tandem.v1.Dataset
-	(*Deployment)(nil),            // 65: tandem.v1.Deployment
-	(*Replica)(nil),               // 66: tandem.v1.Replica
-	(*Token)(nil),                 // 67: tandem.v1.Token
-	(*Coordinator)(nil),           // 68: tandem.v1.Coordinator
-	(*Authority)(nil),             // 69: tandem.v1.Authority
-	(*GossipKey)(nil),             // 70: tandem.v1.GossipKey
-	(*durationpb.Duration)(nil),   // 71: google.protobuf.Duration
-	(*StorageConfig)(nil),         // 72: tandem.v1.StorageConfig
-	(*Program)(nil),               // 73: tandem.v1.Program
-	(*Progress)(nil),              // 74: tandem.v1.Progress
+	(*ObserveStore)(nil),          // 35: tandem.v1.ObserveStore
+	(*PutStorage)(nil),            // 36: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 37: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 38: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 39: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 40: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 41: tandem.v1.Quarantine
+	(*Result)(nil),                // 42: tandem.v1.Result
+	(*RequestRecord)(nil),         // 43: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 44: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 45: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 46: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 47: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 48: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 49: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 50: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 51: tandem.v1.ProbeStorageResponse
+	nil,                           // 52: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 54: tandem.v1.Cluster
+	(*Job)(nil),                   // 55: tandem.v1.Job
+	(*Trial)(nil),                 // 56: tandem.v1.Trial
+	(*Sweep)(nil),                 // 57: tandem.v1.Sweep
+	(JobIntent)(0),                // 58: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 59: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 60: tandem.v1.EngineReport
+	(*Node)(nil),                  // 61: tandem.v1.Node
+	(*Member)(nil),                // 62: tandem.v1.Member
+	(*Reason)(nil),                // 63: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 64: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 65: tandem.v1.Dataset
+	(*Deployment)(nil),            // 66: tandem.v1.Deployment
+	(*Replica)(nil),               // 67: tandem.v1.Replica
+	(*Token)(nil),                 // 68: tandem.v1.Token
+	(*Coordinator)(nil),           // 69: tandem.v1.Coordinator
+	(*Authority)(nil),             // 70: tandem.v1.Authority
+	(*GossipKey)(nil),             // 71: tandem.v1.GossipKey
+	(*durationpb.Duration)(nil),   // 72: google.protobuf.Duration
+	(*StorageConfig)(nil),         // 73: tandem.v1.StorageConfig
+	(*Program)(nil),               // 74: tandem.v1.Program
+	(*Progress)(nil),              // 75: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	52, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	53, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -3987,8 +4054,8 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	25, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
 	26, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
 	27, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	36, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	37, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	37, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	38, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
 	18, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
@@ -4000,65 +4067,67 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	29, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
 	30, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
 	31, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	35, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	36, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
 	32, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
 	33, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
-	38, // 35: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	39, // 36: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
-	40, // 37: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	53, // 38: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	54, // 39: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	55, // 40: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	56, // 41: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	57, // 42: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	58, // 43: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	51, // 44: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	59, // 45: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	60, // 46: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	61, // 47: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 48: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	62, // 49: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	62, // 50: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	63, // 51: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	62, // 52: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	64, // 53: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	65, // 54: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	66, // 55: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	62, // 56: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	67, // 57: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	68, // 58: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	69, // 59: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	70, // 60: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	52, // 61: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	71, // 62: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
-	34, // 63: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
-	52, // 64: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
-	72, // 65: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	52, // 66: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	52, // 67: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	73, // 68: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,  // 69: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	62, // 70: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	62, // 71: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	41, // 72: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	52, // 73: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 74: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	41, // 75: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	74, // 76: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	72, // 77: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	43, // 78: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	45, // 79: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	47, // 80: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	49, // 81: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	44, // 82: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	46, // 83: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	48, // 84: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	50, // 85: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	82, // [82:86] is the sub-list for method output_type
-	78, // [78:82] is the sub-list for method input_type
-	78, // [78:78] is the sub-list for extension type_name
-	78, // [78:78] is the sub-list for extension extendee
-	0,  // [0:78] is the sub-list for field type_name
+	35, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
+	39, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	40, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	41, // 38: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	54, // 39: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	55, // 40: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	56, // 41: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	57, // 42: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	58, // 43: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	59, // 44: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	52, // 45: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	60, // 46: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	61, // 47: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	62, // 48: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 49: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	63, // 50: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	63, // 51: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	64, // 52: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	63, // 53: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	65, // 54: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	66, // 55: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	67, // 56: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	63, // 57: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	68, // 58: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	69, // 59: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	70, // 60: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	71, // 61: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	53, // 62: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	72, // 63: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	34, // 64: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	53, // 65: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	63, // 66: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
+	73, // 67: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	53, // 68: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	53, // 69: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	74, // 70: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,  // 71: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	63, // 72: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	63, // 73: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	42, // 74: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	53, // 75: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 76: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	42, // 77: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	75, // 78: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	73, // 79: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	44, // 80: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	46, // 81: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	48, // 82: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	50, // 83: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	45, // 84: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	47, // 85: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	49, // 86: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	51, // 87: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	84, // [84:88] is the sub-list for method output_type
+	80, // [80:84] is the sub-list for method input_type
+	80, // [80:80] is the sub-list for extension type_name
+	80, // [80:80] is the sub-list for extension extendee
+	0,  // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -4113,6 +4182,7 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_PutStorage)(nil),
 		(*Command_ObserveClock)(nil),
 		(*Command_NoteExpiry)(nil),
+		(*Command_ObserveStore)(nil),
 		(*Command_AnnounceProgram)(nil),
 		(*Command_RaiseLevel)(nil),
 		(*Command_Quarantine)(nil),
@@ -4123,7 +4193,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   51,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

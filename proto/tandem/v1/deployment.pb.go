@@ -107,7 +107,9 @@ type Deployment struct {
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,11,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
 	// Why fewer replicas than wanted are there; not set when all is well.
-	Why           *Reason `protobuf:"bytes,12,opt,name=why,proto3" json:"why,omitempty"`
+	Why *Reason `protobuf:"bytes,12,opt,name=why,proto3" json:"why,omitempty"`
+	// Since when no replica is ready, after one was; not set: one is, or none was yet.
+	DownSince     *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=down_since,json=downSince,proto3" json:"down_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,6 +224,13 @@ func (x *Deployment) GetModifiedIndex() uint64 {
 func (x *Deployment) GetWhy() *Reason {
 	if x != nil {
 		return x.Why
+	}
+	return nil
+}
+
+func (x *Deployment) GetDownSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DownSince
 	}
 	return nil
 }
@@ -880,7 +889,7 @@ var File_tandem_v1_deployment_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x97\x03\n" +
+	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xd2\x03\n" +
 	"\n" +
 	"Deployment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -898,7 +907,9 @@ const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\x06reason\x18\n" +
 	" \x01(\tR\x06reason\x12%\n" +
 	"\x0emodified_index\x18\v \x01(\x04R\rmodifiedIndex\x12#\n" +
-	"\x03why\x18\f \x01(\v2\x11.tandem.v1.ReasonR\x03why\"\x8e\x03\n" +
+	"\x03why\x18\f \x01(\v2\x11.tandem.v1.ReasonR\x03why\x129\n" +
+	"\n" +
+	"down_since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tdownSince\"\x8e\x03\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -997,31 +1008,32 @@ var file_tandem_v1_deployment_proto_depIdxs = []int32{
 	13, // 0: tandem.v1.Deployment.created_at:type_name -> google.protobuf.Timestamp
 	13, // 1: tandem.v1.Deployment.updated_at:type_name -> google.protobuf.Timestamp
 	14, // 2: tandem.v1.Deployment.why:type_name -> tandem.v1.Reason
-	0,  // 3: tandem.v1.Replica.state:type_name -> tandem.v1.ReplicaState
-	13, // 4: tandem.v1.Replica.created_at:type_name -> google.protobuf.Timestamp
-	14, // 5: tandem.v1.Replica.why:type_name -> tandem.v1.Reason
-	1,  // 6: tandem.v1.ApplyDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
-	1,  // 7: tandem.v1.ListDeploymentsResponse.deployments:type_name -> tandem.v1.Deployment
-	2,  // 8: tandem.v1.ListDeploymentsResponse.replicas:type_name -> tandem.v1.Replica
-	1,  // 9: tandem.v1.GetDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
-	2,  // 10: tandem.v1.GetDeploymentResponse.replicas:type_name -> tandem.v1.Replica
-	1,  // 11: tandem.v1.WatchDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
-	2,  // 12: tandem.v1.WatchDeploymentResponse.replicas:type_name -> tandem.v1.Replica
-	3,  // 13: tandem.v1.DeploymentService.ApplyDeployment:input_type -> tandem.v1.ApplyDeploymentRequest
-	5,  // 14: tandem.v1.DeploymentService.ListDeployments:input_type -> tandem.v1.ListDeploymentsRequest
-	7,  // 15: tandem.v1.DeploymentService.GetDeployment:input_type -> tandem.v1.GetDeploymentRequest
-	9,  // 16: tandem.v1.DeploymentService.DeleteDeployment:input_type -> tandem.v1.DeleteDeploymentRequest
-	11, // 17: tandem.v1.DeploymentService.WatchDeployment:input_type -> tandem.v1.WatchDeploymentRequest
-	4,  // 18: tandem.v1.DeploymentService.ApplyDeployment:output_type -> tandem.v1.ApplyDeploymentResponse
-	6,  // 19: tandem.v1.DeploymentService.ListDeployments:output_type -> tandem.v1.ListDeploymentsResponse
-	8,  // 20: tandem.v1.DeploymentService.GetDeployment:output_type -> tandem.v1.GetDeploymentResponse
-	10, // 21: tandem.v1.DeploymentService.DeleteDeployment:output_type -> tandem.v1.DeleteDeploymentResponse
-	12, // 22: tandem.v1.DeploymentService.WatchDeployment:output_type -> tandem.v1.WatchDeploymentResponse
-	18, // [18:23] is the sub-list for method output_type
-	13, // [13:18] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	13, // 3: tandem.v1.Deployment.down_since:type_name -> google.protobuf.Timestamp
+	0,  // 4: tandem.v1.Replica.state:type_name -> tandem.v1.ReplicaState
+	13, // 5: tandem.v1.Replica.created_at:type_name -> google.protobuf.Timestamp
+	14, // 6: tandem.v1.Replica.why:type_name -> tandem.v1.Reason
+	1,  // 7: tandem.v1.ApplyDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
+	1,  // 8: tandem.v1.ListDeploymentsResponse.deployments:type_name -> tandem.v1.Deployment
+	2,  // 9: tandem.v1.ListDeploymentsResponse.replicas:type_name -> tandem.v1.Replica
+	1,  // 10: tandem.v1.GetDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
+	2,  // 11: tandem.v1.GetDeploymentResponse.replicas:type_name -> tandem.v1.Replica
+	1,  // 12: tandem.v1.WatchDeploymentResponse.deployment:type_name -> tandem.v1.Deployment
+	2,  // 13: tandem.v1.WatchDeploymentResponse.replicas:type_name -> tandem.v1.Replica
+	3,  // 14: tandem.v1.DeploymentService.ApplyDeployment:input_type -> tandem.v1.ApplyDeploymentRequest
+	5,  // 15: tandem.v1.DeploymentService.ListDeployments:input_type -> tandem.v1.ListDeploymentsRequest
+	7,  // 16: tandem.v1.DeploymentService.GetDeployment:input_type -> tandem.v1.GetDeploymentRequest
+	9,  // 17: tandem.v1.DeploymentService.DeleteDeployment:input_type -> tandem.v1.DeleteDeploymentRequest
+	11, // 18: tandem.v1.DeploymentService.WatchDeployment:input_type -> tandem.v1.WatchDeploymentRequest
+	4,  // 19: tandem.v1.DeploymentService.ApplyDeployment:output_type -> tandem.v1.ApplyDeploymentResponse
+	6,  // 20: tandem.v1.DeploymentService.ListDeployments:output_type -> tandem.v1.ListDeploymentsResponse
+	8,  // 21: tandem.v1.DeploymentService.GetDeployment:output_type -> tandem.v1.GetDeploymentResponse
+	10, // 22: tandem.v1.DeploymentService.DeleteDeployment:output_type -> tandem.v1.DeleteDeploymentResponse
+	12, // 23: tandem.v1.DeploymentService.WatchDeployment:output_type -> tandem.v1.WatchDeploymentResponse
+	19, // [19:24] is the sub-list for method output_type
+	14, // [14:19] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_deployment_proto_init() }

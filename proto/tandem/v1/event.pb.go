@@ -147,6 +147,10 @@ const (
 	Event_TYPE_STORE_CHANGED Event_Type = 543
 	// The certificate of a node, a coordinator or the CA ends soon.
 	Event_TYPE_CERTIFICATE_ENDS Event_Type = 544
+	// The store does not serve, or has no room.
+	Event_TYPE_STORE_FAULT Event_Type = 545
+	// The store serves again.
+	Event_TYPE_STORE_SERVES Event_Type = 546
 	// A checkpoint is in the store.
 	Event_TYPE_CHECKPOINT_COMMITTED Event_Type = 600
 	// A checkpoint was deleted.
@@ -173,6 +177,10 @@ const (
 	Event_TYPE_REPLICA_READY Event_Type = 904
 	// A replica failed.
 	Event_TYPE_REPLICA_FAILED Event_Type = 905
+	// A deployment had ready replicas, and has none now.
+	Event_TYPE_DEPLOYMENT_DOWN Event_Type = 906
+	// A deployment has a ready replica again.
+	Event_TYPE_DEPLOYMENT_UP Event_Type = 907
 	// A token was made.
 	Event_TYPE_TOKEN_CREATED Event_Type = 1000
 	// A token was revoked.
@@ -248,6 +256,8 @@ var (
 		542:  "TYPE_KEY_REMOVED",
 		543:  "TYPE_STORE_CHANGED",
 		544:  "TYPE_CERTIFICATE_ENDS",
+		545:  "TYPE_STORE_FAULT",
+		546:  "TYPE_STORE_SERVES",
 		600:  "TYPE_CHECKPOINT_COMMITTED",
 		601:  "TYPE_CHECKPOINT_DELETED",
 		700:  "TYPE_VERSION_PUBLISHED",
@@ -261,6 +271,8 @@ var (
 		903:  "TYPE_REPLICA_PLACED",
 		904:  "TYPE_REPLICA_READY",
 		905:  "TYPE_REPLICA_FAILED",
+		906:  "TYPE_DEPLOYMENT_DOWN",
+		907:  "TYPE_DEPLOYMENT_UP",
 		1000: "TYPE_TOKEN_CREATED",
 		1001: "TYPE_TOKEN_REVOKED",
 		1002: "TYPE_TOKEN_EXPIRED",
@@ -328,6 +340,8 @@ var (
 		"TYPE_KEY_REMOVED":             542,
 		"TYPE_STORE_CHANGED":           543,
 		"TYPE_CERTIFICATE_ENDS":        544,
+		"TYPE_STORE_FAULT":             545,
+		"TYPE_STORE_SERVES":            546,
 		"TYPE_CHECKPOINT_COMMITTED":    600,
 		"TYPE_CHECKPOINT_DELETED":      601,
 		"TYPE_VERSION_PUBLISHED":       700,
@@ -341,6 +355,8 @@ var (
 		"TYPE_REPLICA_PLACED":          903,
 		"TYPE_REPLICA_READY":           904,
 		"TYPE_REPLICA_FAILED":          905,
+		"TYPE_DEPLOYMENT_DOWN":         906,
+		"TYPE_DEPLOYMENT_UP":           907,
 		"TYPE_TOKEN_CREATED":           1000,
 		"TYPE_TOKEN_REVOKED":           1001,
 		"TYPE_TOKEN_EXPIRED":           1002,
@@ -617,7 +633,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xd6\x12\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xb9\x13\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -633,7 +649,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc6\x0f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa9\x10\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -694,7 +710,9 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x0fTYPE_KEY_ACTIVE\x10\x9d\x04\x12\x15\n" +
 	"\x10TYPE_KEY_REMOVED\x10\x9e\x04\x12\x17\n" +
 	"\x12TYPE_STORE_CHANGED\x10\x9f\x04\x12\x1a\n" +
-	"\x15TYPE_CERTIFICATE_ENDS\x10\xa0\x04\x12\x1e\n" +
+	"\x15TYPE_CERTIFICATE_ENDS\x10\xa0\x04\x12\x15\n" +
+	"\x10TYPE_STORE_FAULT\x10\xa1\x04\x12\x16\n" +
+	"\x11TYPE_STORE_SERVES\x10\xa2\x04\x12\x1e\n" +
 	"\x19TYPE_CHECKPOINT_COMMITTED\x10\xd8\x04\x12\x1c\n" +
 	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x12\x1b\n" +
 	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +
@@ -707,7 +725,9 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x17TYPE_DEPLOYMENT_REMOVED\x10\x86\a\x12\x18\n" +
 	"\x13TYPE_REPLICA_PLACED\x10\x87\a\x12\x17\n" +
 	"\x12TYPE_REPLICA_READY\x10\x88\a\x12\x18\n" +
-	"\x13TYPE_REPLICA_FAILED\x10\x89\a\x12\x17\n" +
+	"\x13TYPE_REPLICA_FAILED\x10\x89\a\x12\x19\n" +
+	"\x14TYPE_DEPLOYMENT_DOWN\x10\x8a\a\x12\x17\n" +
+	"\x12TYPE_DEPLOYMENT_UP\x10\x8b\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_CREATED\x10\xe8\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_REVOKED\x10\xe9\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_EXPIRED\x10\xea\a\x12\x14\n" +

@@ -75,6 +75,10 @@ const (
 	Reason_CODE_KEYS_INVALID Reason_Code = 123
 	// Another bucket or prefix than that of the cluster's objects.
 	Reason_CODE_STORE_MOVED Reason_Code = 124
+	// The store does not answer, or refuses the cluster's keys. The cause has its own words.
+	Reason_CODE_STORE_AWAY Reason_Code = 130
+	// The store has no room left, or its quota is used up. The cause has its own words.
+	Reason_CODE_STORE_FULL Reason_Code = 131
 	// The node takes no new work.
 	Reason_CODE_NODE_CORDONED Reason_Code = 109
 	// The node could not run an engine.
@@ -146,6 +150,8 @@ const (
 	Reason_CODE_SLOTS_BUSY Reason_Code = 225
 	// It waits behind another job, which is older, has a higher priority or has not begun.
 	Reason_CODE_BEHIND Reason_Code = 226
+	// It cannot begin, go on or end before the store serves; the cause, where it is known, is what is wrong with the store.
+	Reason_CODE_WAITS_FOR_STORE Reason_Code = 228
 	// The search begins.
 	Reason_CODE_SEARCH_STARTING Reason_Code = 240
 	// No trial runs or waits; the search decides what is next.
@@ -354,6 +360,8 @@ var (
 		122: "CODE_KEYS_CHANGED",
 		123: "CODE_KEYS_INVALID",
 		124: "CODE_STORE_MOVED",
+		130: "CODE_STORE_AWAY",
+		131: "CODE_STORE_FULL",
 		109: "CODE_NODE_CORDONED",
 		110: "CODE_NODE_FAULTY",
 		111: "CODE_NODE_OF_OTHER_POOL",
@@ -389,6 +397,7 @@ var (
 		224: "CODE_SLOTS_PARTED",
 		225: "CODE_SLOTS_BUSY",
 		226: "CODE_BEHIND",
+		228: "CODE_WAITS_FOR_STORE",
 		240: "CODE_SEARCH_STARTING",
 		241: "CODE_SEARCH_DECIDING",
 		242: "CODE_SEARCH_OVER",
@@ -505,6 +514,8 @@ var (
 		"CODE_KEYS_CHANGED":              122,
 		"CODE_KEYS_INVALID":              123,
 		"CODE_STORE_MOVED":               124,
+		"CODE_STORE_AWAY":                130,
+		"CODE_STORE_FULL":                131,
 		"CODE_NODE_CORDONED":             109,
 		"CODE_NODE_FAULTY":               110,
 		"CODE_NODE_OF_OTHER_POOL":        111,
@@ -540,6 +551,7 @@ var (
 		"CODE_SLOTS_PARTED":              224,
 		"CODE_SLOTS_BUSY":                225,
 		"CODE_BEHIND":                    226,
+		"CODE_WAITS_FOR_STORE":           228,
 		"CODE_SEARCH_STARTING":           240,
 		"CODE_SEARCH_DECIDING":           241,
 		"CODE_SEARCH_OVER":               242,
@@ -728,14 +740,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xa0\x1f\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xe7\x1f\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd6\x1d\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9d\x1e\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -762,7 +774,9 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x12CODE_TOKEN_USED_UP\x10y\x12\x15\n" +
 	"\x11CODE_KEYS_CHANGED\x10z\x12\x15\n" +
 	"\x11CODE_KEYS_INVALID\x10{\x12\x14\n" +
-	"\x10CODE_STORE_MOVED\x10|\x12\x16\n" +
+	"\x10CODE_STORE_MOVED\x10|\x12\x14\n" +
+	"\x0fCODE_STORE_AWAY\x10\x82\x01\x12\x14\n" +
+	"\x0fCODE_STORE_FULL\x10\x83\x01\x12\x16\n" +
 	"\x12CODE_NODE_CORDONED\x10m\x12\x14\n" +
 	"\x10CODE_NODE_FAULTY\x10n\x12\x1b\n" +
 	"\x17CODE_NODE_OF_OTHER_POOL\x10o\x12\x15\n" +
@@ -798,6 +812,7 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x11CODE_SLOTS_PARTED\x10\xe0\x01\x12\x14\n" +
 	"\x0fCODE_SLOTS_BUSY\x10\xe1\x01\x12\x10\n" +
 	"\vCODE_BEHIND\x10\xe2\x01\x12\x19\n" +
+	"\x14CODE_WAITS_FOR_STORE\x10\xe4\x01\x12\x19\n" +
 	"\x14CODE_SEARCH_STARTING\x10\xf0\x01\x12\x19\n" +
 	"\x14CODE_SEARCH_DECIDING\x10\xf1\x01\x12\x15\n" +
 	"\x10CODE_SEARCH_OVER\x10\xf2\x01\x12\x18\n" +

@@ -1,0 +1,32 @@
+package leader
+
+import (
+	"context"
+	"time"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// storeTick is how often it is asked what was found: that is not part of the state.
+const storeTick = 5 * time.Second
+
+// Store notes whether the store serves, as the leader finds it. found says what is wrong with it (nil: nothing), and whether that is
+// known yet. Only another kind of fault is news.
+func Store(s *state.State, p Proposer, found func() (fault *tandemv1.Reason, known bool)) Loop {
+	const name = "store"
+	return Loop{name, func(ctx context.Context) error {
+		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
+			cluster, founded := v.Cluster()
+			fault, known := found()
+			if !founded || !known || fault.GetCode() == cluster.GetStoreFault().GetCode() {
+				return now.Add(storeTick), nil
+			}
+			res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ObserveStore{ObserveStore: &tandemv1.ObserveStore{Fault: fault}}})
+			if err != nil {
+				return time.Time{}, err
+			}
+			return now.Add(storeTick), settle(ctx, s, res)
+		})
+	}}
+}

@@ -5,7 +5,7 @@
 //
 // Invariants: a Result that was returned is durable on a majority; a command that is not Repeatable is never sent
 // twice; a View shows every command whose Result was returned, anywhere, before View was called; a node whose disk
-// fails or hangs ends its process, so that the others can go on without it.
+// fails or hangs ends its process, so that the others can go on without it; where they cannot, it waits for a disk that hangs or is full.
 //
 // It decides nothing about jobs: that is package fsm, which it feeds.
 package consensus

@@ -1,30 +1,102 @@
 package consensus
 
 import (
+	"errors"
 	"fmt"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/rs/zerolog"
 )
 
-// guard ends the process when a write to the disk fails or hangs. A leader with such a disk would otherwise keep its
-// office by heartbeats, which need no disk, and the whole cluster would stand still.
+// guard watches writes to the disk that fail or hang. A leader with such a disk would otherwise keep its office by heartbeats, which need
+// no disk, and the whole cluster would stand still: where the others can go on without it, it ends the process. Where they cannot, ending
+// helps nobody: then it waits for what waiting may heal, a disk that hangs or is full.
 type guard struct {
 	limit time.Duration
 	fatal func(error)
+	raft  *atomic.Pointer[raft.Raft] // who votes; set when Raft runs
+	stop  <-chan struct{}            // closed when the node is to stop
+	log   zerolog.Logger
 }
 
+const (
+	// fullPause is the time between two tries to write to a full disk.
+	fullPause = time.Second
+	// standsEvery is how often it is said that the cluster stands for it.
+	standsEvery = time.Minute
+)
+
 func (g guard) watch(act string, write func() error) error {
-	timer := time.AfterFunc(g.limit, func() {
-		g.fatal(fmt.Errorf("%s has taken more than %s: the disk under the data folder hangs or is overloaded; this coordinator ends so that the others go on; start it again when the disk works", act, g.limit))
-	})
-	defer timer.Stop()
-	if err := write(); err != nil {
-		err = fmt.Errorf("%s: %w; this coordinator ends so that the others go on; free or repair the disk under the data folder, then start it again", act, err)
+	for said := (time.Time{}); ; {
+		err := g.once(act, write)
+		if err == nil {
+			return nil
+		}
+		full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+		if g.needed() && full && g.pause() {
+			if time.Since(said) >= standsEvery {
+				said = time.Now()
+				g.log.Error().Err(err).Str("act", act).Msg("the disk under the data folder is full: the cluster stands until there is room, for the others have no majority without this coordinator; free some")
+			}
+			continue
+		}
+		why := "this coordinator ends so that the others go on"
+		if g.needed() {
+			why = "this coordinator ends, and the cluster stands without it"
+		}
+		err = fmt.Errorf("%s: %w; %s; free or repair the disk under the data folder, then start it again", act, err, why)
 		g.fatal(err)
 		return err
 	}
-	return nil
+}
+
+// once writes, and does not wait for a disk that hangs unless this coordinator is needed.
+func (g guard) once(act string, write func() error) error {
+	timer := time.AfterFunc(g.limit, func() {
+		if g.needed() {
+			g.log.Error().Str("act", act).Dur("limit", g.limit).
+				Msg("the disk under the data folder hangs or is overloaded: the cluster stands until it works, for the others have no majority without this coordinator")
+			return
+		}
+		g.fatal(fmt.Errorf("%s has taken more than %s: the disk under the data folder hangs or is overloaded; this coordinator ends so that the others go on; start it again when the disk works", act, g.limit))
+	})
+	defer timer.Stop()
+	return write()
+}
+
+// needed says whether the other voters have no majority without this coordinator: there are fewer than three.
+func (g guard) needed() bool {
+	r := g.raft.Load()
+	for end := time.Now().Add(g.limit); r == nil && time.Now().Before(end); r = g.raft.Load() {
+		time.Sleep(time.Millisecond) // Raft writes before its start has returned
+	}
+	if r == nil {
+		return false
+	}
+	servers := r.GetConfiguration()
+	if servers.Error() != nil {
+		return false // Raft has stopped
+	}
+	voters := 0
+	for _, s := range servers.Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			voters++
+		}
+	}
+	return voters < 3
+}
+
+// pause waits before the next try; false: the node is to stop.
+func (g guard) pause() bool {
+	select {
+	case <-g.stop:
+		return false
+	case <-time.After(fullPause):
+		return true
+	}
 }
 
 // guardedLogs is a log store whose writes are watched.

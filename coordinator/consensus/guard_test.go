@@ -3,8 +3,10 @@ package consensus_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +15,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/coordtest"
+	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 func isNoLeader(err error) bool { return errors.Is(err, consensus.ErrNoLeader) }
@@ -31,7 +34,9 @@ func (s *sickLogs) StoreLogs(l []*raft.Log) error {
 	s.mu.Unlock()
 	if hang != nil {
 		<-hang
-		return errors.New("the disk was taken away")
+		s.mu.Lock()
+		failure = s.failure
+		s.mu.Unlock()
 	}
 	if failure != nil {
 		return failure
@@ -95,10 +100,81 @@ func sickLeader(t *testing.T, kind string) {
 	if took := time.Since(begin); took > 4*time.Second {
 		t.Errorf("result %v only after %s", r, took)
 	}
+	disks[leader].fallSick(nil, errors.New("the disk was taken away"))
 	close(release)
 	disks[leader].fallSick(nil, nil)
 	c.Heal()
 	client.Wait()
+}
+
+func createData(id string) *tandemv1.Command {
+	return &tandemv1.Command{RequestId: id, Actor: "client", Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{
+		Dataset: &tandemv1.Dataset{Id: "data-" + id, Name: "digits", Prefix: "p"},
+	}}}
+}
+
+// TestGuardWaitsAlone: a coordinator without which the others have no majority does not end for a disk that hangs or is full: it goes on
+// when the disk does, with what was asked of it meanwhile.
+func TestGuardWaitsAlone(t *testing.T) {
+	for _, size := range []int{1, 2} {
+		for _, kind := range []string{"hangs", "full"} {
+			synctest.Test(t, func(t *testing.T) {
+				c := coordtest.New(t, size, coordtest.WithFatal(func(_ int, err error) { t.Errorf("%d coordinators, %s: one ends: %v", size, kind, err) }))
+				defer c.Stop()
+				leader := c.Leader()
+				disk := &sickLogs{LogStore: c.Stores(leader).Logs}
+				c.Kill(leader)
+				c.Stores(leader).Logs = disk
+				c.Start(leader)
+				leader = c.Leader()
+				release := make(chan struct{})
+				if kind == "hangs" {
+					disk.fallSick(release, nil)
+				} else {
+					disk.fallSick(nil, &fs.PathError{Op: "write", Path: "raft.db", Err: syscall.ENOSPC})
+				}
+				time.AfterFunc(20*time.Second, func() {
+					disk.fallSick(nil, nil)
+					close(release)
+				})
+				if _, err := c.Node(leader).Propose(t.Context(), createData("1")); !errors.Is(err, consensus.ErrUncertain) {
+					t.Errorf("%d coordinators, %s: proposed with %v", size, kind, err)
+				}
+				time.Sleep(20 * time.Second) // virtual
+				if _, err := c.Node(leader).Propose(t.Context(), createData("2")); err != nil {
+					t.Errorf("%d coordinators, %s: after it healed: %v", size, kind, err)
+				}
+				if n := len(c.State(leader).View().Datasets()); n != 2 {
+					t.Errorf("%d coordinators, %s: %d data sets, want what was asked meanwhile too", size, kind, n)
+				}
+			})
+		}
+	}
+}
+
+// TestFullDiskAtTheEnd: a coordinator that waits for room ends when it is told to.
+func TestFullDiskAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 100)
+		c := coordtest.New(t, 1, coordtest.WithFatal(func(_ int, err error) { ended <- err }))
+		c.Kill(0)
+		disk := &sickLogs{LogStore: c.Stores(0).Logs}
+		c.Stores(0).Logs = disk
+		c.Start(0)
+		c.Leader()
+		disk.fallSick(nil, syscall.ENOSPC)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, _ = c.Node(0).Propose(ctx, createJob("first", "1")) // it meets the full disk
+		begin := time.Now()
+		c.Stop()
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("it stopped after %v", took)
+		}
+		if err := <-ended; !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "the cluster stands without it") {
+			t.Errorf("it says %v", err)
+		}
+	})
 }
 
 // TestReadsEndWithTheirContext: a leader that cannot write the entry its reads wait for lets go of who asked.
@@ -116,7 +192,7 @@ func TestReadsEndWithTheirContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		time.AfterFunc(time.Minute, func() {
-			disk.fallSick(nil, nil)
+			disk.fallSick(nil, errors.New("the disk was taken away"))
 			close(release)
 		})
 		begin := time.Now()

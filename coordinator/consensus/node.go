@@ -43,6 +43,8 @@ type Node struct {
 	log     zerolog.Logger
 	closers []io.Closer
 
+	stopping chan struct{} // closed when it is to stop
+
 	seen observed
 	asks asks
 
@@ -61,7 +63,7 @@ func New(cfg Config, deps Deps) (*Node, error) {
 	if deps.State == nil || deps.Forward == nil || deps.Fatal == nil || (deps.StreamLayer == nil) == (deps.Transport == nil) {
 		return nil, errors.New("consensus: State, Forward, Fatal and one of StreamLayer and Transport must be set")
 	}
-	n := &Node{cfg: cfg, state: deps.State, forward: deps.Forward, log: deps.Log, leads: make(chan struct{})}
+	n := &Node{cfg: cfg, state: deps.State, forward: deps.Forward, log: deps.Log, leads: make(chan struct{}), stopping: make(chan struct{})}
 	n.seen.leaderless = time.Now()
 	if err := n.openSafely(deps); err != nil {
 		return nil, errors.Join(err, n.close())
@@ -108,7 +110,8 @@ func (n *Node) open(deps Deps) error {
 			return err
 		}
 	}
-	g := guard{limit: n.cfg.DiskTimeout, fatal: deps.Fatal}
+	running := &atomic.Pointer[raft.Raft]{}
+	g := guard{limit: n.cfg.DiskTimeout, fatal: deps.Fatal, raft: running, stop: n.stopping, log: deps.Log}
 	logs, err := raft.NewLogCache(logCacheEntries, guardedLogs{LogStore: stores.Logs, guard: g})
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
@@ -118,6 +121,7 @@ func (n *Node) open(deps Deps) error {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
+	running.Store(n.raft)
 	return nil
 }
 
@@ -189,6 +193,7 @@ func (n *Node) Run(ctx context.Context) error {
 		wg.Wait()
 	}()
 	<-ctx.Done()
+	close(n.stopping)
 	if n.IsLeader() && n.otherVoters() {
 		if err := n.raft.LeadershipTransfer().Error(); err != nil {
 			n.log.Warn().Err(err).Msg("leadership was not handed over")

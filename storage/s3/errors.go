@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -40,23 +39,21 @@ func (s *Store) fail(ctx context.Context, act, key string, err error) error {
 	if why := s.clock.explain(act, r); why != "" {
 		return fmt.Errorf("%s: %w: %s", where, storage.ErrUnavailable, why)
 	}
-	switch r.Code { // where the status says too little
-	case "NoSuchBucket":
-		return fmt.Errorf("%s: %w: there is no bucket %q at %s; make it first", where, storage.ErrUnavailable, s.config.Bucket, s.config.Endpoint)
-	case "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage":
-		return fmt.Errorf("%s: %w: %s says: %w; free some space, for example by deleting old checkpoints", where, storage.ErrFull, s.config.Endpoint, err)
-	}
-	switch code := r.StatusCode; {
-	case code == http.StatusNotFound:
-		return fmt.Errorf("%s: %w", where, storage.ErrNotFound)
-	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return fmt.Errorf("%s: %w: %s says %s: %w; check the access key, the secret key and the rights of the bucket", where, storage.ErrDenied, s.config.Endpoint, r.Code, err)
-	case code == http.StatusRequestedRangeNotSatisfiable:
-		return fmt.Errorf("%s: %w: the range is outside the object", where, storage.ErrSize)
-	case code == http.StatusInsufficientStorage:
-		return fmt.Errorf("%s: %w: %w; free some space, for example by deleting old checkpoints", where, storage.ErrFull, err)
-	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusConflict:
-		return fmt.Errorf("%s: %w: %s says %s: %w", where, storage.ErrUnavailable, s.config.Endpoint, r.Code, err)
+	kind := meaning(act, r)
+	switch {
+	case r.Code == "NoSuchBucket":
+		return fmt.Errorf("%s: %w: there is no bucket %q at %s; make it first", where, kind, s.config.Bucket, s.config.Endpoint)
+	case errors.Is(kind, storage.ErrNotFound):
+		return fmt.Errorf("%s: %w", where, kind)
+	case errors.Is(kind, storage.ErrSize):
+		return fmt.Errorf("%s: %w: the range is outside the object", where, kind)
+	case errors.Is(kind, storage.ErrFull):
+		return fmt.Errorf("%s: %w: %s says: %w; free some space, for example by deleting old checkpoints", where, kind, s.config.Endpoint, err)
+	case errors.Is(kind, storage.ErrDenied):
+		return fmt.Errorf("%s: %w: %s says %s: %w; check the access key, the secret key, their end, the region and the rights of the bucket",
+			where, kind, s.config.Endpoint, r.Code, err)
+	case kind != nil:
+		return fmt.Errorf("%s: %w: %s says %s: %w", where, kind, s.config.Endpoint, r.Code, err)
 	}
 	return fmt.Errorf("%s: %s says %s: %w", where, s.config.Endpoint, r.Code, err)
 }

@@ -157,17 +157,44 @@ func TestErrors(t *testing.T) {
 		"no bucket":   {404, "NoSuchBucket", storage.ErrUnavailable, "make it first"},
 		"unavailable": {503, "ServiceUnavailable", storage.ErrUnavailable, "as planned"},
 		"conflict":    {409, "OperationAborted", storage.ErrUnavailable, "as planned"},
+
+		// Statuses are those of Amazon's reference: where it says 400, the status alone would blame the request.
+		"ended":         {400, "ExpiredToken", storage.ErrDenied, "their end"},
+		"no such token": {400, "InvalidToken", storage.ErrDenied, "check the access key"},
+		"stale token":   {400, "TokenRefreshRequired", storage.ErrDenied, "check the access key"},
+		"wrong region":  {400, "AuthorizationHeaderMalformed", storage.ErrDenied, "the region"},
+		"no account":    {400, "CredentialsNotSupported", storage.ErrDenied, "check the access key"},
+		"unpaid":        {403, "AccountProblem", storage.ErrDenied, "check the access key"},
+		"unknown key":   {403, "InvalidAccessKeyId", storage.ErrDenied, "check the access key"},
+		"clock":         {403, "RequestTimeTooSkewed", storage.ErrUnavailable, "the clocks differ"},
+		"slow client":   {400, "RequestTimeout", storage.ErrUnavailable, "as planned"},
+		"too many":      {400, "RequestLimitExceeded", storage.ErrUnavailable, "as planned"},
+		"bad request":   {400, "InvalidArgument", nil, "as planned"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := fake(t, first(100, method("PUT"), answer(c.status, c.code)))
 			cfg.Tries = 1
 			s := open(t, cfg)
+			if out := storage.IsOutage(storage.Patient(s).PutIfAbsent(t.Context(), "k", nil)); out != (c.want != nil) {
+				t.Errorf("who holds the keys of the cluster waits: %t", out)
+			}
 			for _, err := range []error{s.PutIfAbsent(t.Context(), "k", nil), s.Put(t.Context(), "k", strings.NewReader("x"), 1)} {
 				if c.want != nil && !errors.Is(err, c.want) || c.want == nil && storage.IsOutage(err) || !strings.Contains(err.Error(), c.text) {
 					t.Errorf("error %v, want %v with %q", err, c.want, c.text)
 				}
 			}
 		})
+	}
+}
+
+// TestHeadSaysNothing: the answer to HEAD has no body. Of a key that was checked before, nothing but the keys can be a bad request.
+func TestHeadSaysNothing(t *testing.T) {
+	for status, want := range map[int]error{400: storage.ErrDenied, 401: storage.ErrDenied, 403: storage.ErrDenied, 404: storage.ErrNotFound} {
+		cfg := fake(t, first(100, method("HEAD"), func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(status) }))
+		cfg.Tries = 1
+		if _, err := open(t, cfg).Head(t.Context(), "k"); !errors.Is(err, want) {
+			t.Errorf("%d: %v", status, err)
+		}
 	}
 }
 

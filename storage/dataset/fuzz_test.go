@@ -20,6 +20,7 @@ func FuzzFromCSV(f *testing.F) {
 	for _, s := range []string{
 		"a,b,y\n1,2,0\n3,4,1\n5,6,0\n7,8,1\n", "a,y\n1,x\n2,z\n3,x\n4,z\n", "a,y\n1,0.5\n2,1.5\n", "y,a\n0,\n1,NaN\n0,1e40\n",
 		"a;y\n1;0\n", "\uFEFFa,y\r\n1,0\r\n", "\"a\nb\",y\n1,0\n2,1\n1,0\n2,1\n", "a,y\n\"1,0\n", "a,y\n1,0,\n,\n\n,,\n", "0x1p-2,y\n1_0,0\n", "\xff\xfe", "",
+		strings.Repeat("a,", 70_000) + "y\n1\n", "a,y\n\"" + strings.Repeat("1", 70_000), strings.Repeat("\n", 70_000), strings.Repeat(`""`, 35_000),
 	} {
 		f.Add([]byte(s), false)
 		f.Add([]byte(s), true)

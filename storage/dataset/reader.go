@@ -20,13 +20,15 @@ type Reader struct {
 	Header []string
 
 	csv   *csv.Reader
+	row   *bounded
 	comma rune
 	first []string // a record that is read already
 }
 
 // NewReader reads the header. comma parts the cells. noHeader: the first line is data, and the columns are c0, c1 ...
 func NewReader(r io.Reader, comma rune, noHeader bool) (*Reader, error) {
-	buffered := bufio.NewReaderSize(r, 1<<16)
+	row := &bounded{r: r, left: maxRow}
+	buffered := bufio.NewReaderSize(row, 1<<16)
 	start, _ := buffered.Peek(3)
 	switch {
 	case bytes.Equal(start, []byte("\uFEFF")):
@@ -45,7 +47,7 @@ func NewReader(r io.Reader, comma rune, noHeader bool) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read csv header: %w", err)
 	}
-	t := &Reader{Header: trimmed(slices.Clone(record)), csv: c, comma: comma}
+	t := &Reader{Header: trimmed(slices.Clone(record)), csv: c, row: row, comma: comma}
 	if noHeader {
 		t.first = slices.Clone(t.Header)
 		for i := range t.Header {
@@ -54,6 +56,28 @@ func NewReader(r io.Reader, comma rune, noHeader bool) (*Reader, error) {
 		return t, nil
 	}
 	return t, t.checkHeader()
+}
+
+// maxRow is how many bytes one row may have. It is in memory as a whole, a few times over.
+const maxRow = 4 << 20
+
+// errLongRow: a row is longer than that.
+var errLongRow = fmt.Errorf("a row has more than %d MiB: see that rows end with a line end, and that quotes are closed", maxRow>>20)
+
+// bounded reads no more for a row than one may have.
+type bounded struct {
+	r    io.Reader
+	left int // bytes that may still come
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errLongRow
+	}
+	n, err := b.r.Read(p)
+	b.left -= n
+	return n, err
 }
 
 func (t *Reader) checkHeader() error {
@@ -88,9 +112,13 @@ func (t *Reader) Read() (record []string, line int, err error) {
 		record, t.first = t.first, nil
 		return record, 1, nil
 	}
+	t.row.left = maxRow
 	record, err = t.csv.Read()
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		return nil, 0, err
+	case errors.Is(err, errLongRow):
+		return nil, 0, fmt.Errorf("read csv: %w", err)
 	}
 	if err != nil {
 		// After a stray quote nobody knows where the next row begins.

@@ -135,6 +135,9 @@ func decodeHeader(header []byte, l Limits) (entries []named, meta map[string]str
 		if len(entries) >= l.Tensors {
 			return fmt.Errorf("%w: more than %d tensors", ErrFormat, l.Tensors)
 		}
+		if len(name) > l.NameBytes { // before it stands in any error
+			return fmt.Errorf("%w: tensor name %.80q: must have 1 to %d bytes", ErrFormat, name, l.NameBytes)
+		}
 		e, err := decodeEntry(d, l)
 		if err != nil {
 			return fmt.Errorf("tensor %.80q: %w", name, err)
@@ -151,6 +154,9 @@ func decodeHeader(header []byte, l Limits) (entries []named, meta map[string]str
 	return entries, meta, nil
 }
 
+// maxMeta is how many metadata a file may have; PyTorch writes one.
+const maxMeta = 10_000
+
 func decodeMeta(d *json.Decoder) (map[string]string, error) {
 	meta := map[string]string{}
 	err := object(d, func(key string) error {
@@ -161,6 +167,9 @@ func decodeMeta(d *json.Decoder) (map[string]string, error) {
 		s, ok := t.(string)
 		if !ok {
 			return fmt.Errorf("%w: metadata %.80q is no string", ErrFormat, key)
+		}
+		if len(meta) == maxMeta {
+			return fmt.Errorf("%w: more than %d metadata", ErrFormat, maxMeta)
 		}
 		meta[key] = s
 		return nil

@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -63,16 +61,14 @@ func (a *app) apiBody(data string) ([]byte, error) {
 		return nil, nil
 	case !file:
 		b = []byte(data)
-	case name == "-":
-		b, err = io.ReadAll(a.in)
 	default:
-		b, err = os.ReadFile(name)
+		b, err = a.read(name, maxInput)
 	}
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("read data: %w", err)}
 	}
 	if !json.Valid(b) {
-		return nil, &usageError{fmt.Errorf("the data is no JSON")}
+		return nil, &usageError{fmt.Errorf("the data is not valid JSON")}
 	}
 	return b, nil
 }
@@ -180,7 +176,7 @@ func (a *app) callMethod(ctx context.Context, c *client.Client, name string, bod
 				*d = *dynamicpb.NewMessage(m.Output())
 			}
 			return nil
-		}))
+		}), client.Bounded())
 	if !m.IsStreamingServer() {
 		res, err := caller.CallUnary(ctx, connect.NewRequest(in))
 		if err != nil {

@@ -49,7 +49,7 @@ written them down. It asks all coordinators; older entries than they keep are in
 	f.StringVar(&req.Actor, "token", "", "only of the token, or the node, with this name or id")
 	f.StringVar(&req.Method, "method", "", "only of methods with this in their name, such as SubmitJob")
 	f.StringVar(&req.Outcome, "outcome", "", `only with this outcome: "ok", "denied", or a code such as not_found`)
-	f.Int32Var(&req.Limit, "limit", 1000, "maximum number of rows, the newest")
+	within(f, &req.Limit, "limit", 1000, 1, 0, "maximum number of rows, the newest")
 	return cmd
 }
 

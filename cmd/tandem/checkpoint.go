@@ -86,11 +86,8 @@ func (a *app) checkpointVerifyCommand() *cobra.Command {
 		Args:              want("CHECKPOINT"),
 		ValidArgsFunction: a.complete(checkpointNames),
 	}
-	cmd.Flags().Int64Var(&replay, "replay", 0, "do so many steps again from it, and compare them with what the training did then")
+	within(cmd.Flags(), &replay, "replay", 0, 1, 10_000, "do so many steps again from it, and compare them with what the training did then")
 	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
-		if cmd.Flags().Changed("replay") && replay < 1 {
-			return &usageError{fmt.Errorf("--replay must be at least 1 step")}
-		}
 		found, err := c.Checkpoints.GetCheckpoint(ctx, connect.NewRequest(&tandemv1.GetCheckpointRequest{Id: args[0]}))
 		if err != nil {
 			return err

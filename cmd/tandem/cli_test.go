@@ -330,8 +330,8 @@ func TestLifeOfTokens(t *testing.T) {
 	asked := len(f.tokens)
 	for args, says := range map[string]string{
 		"--ttl 400ms": "1s or more", "--ttl 1ns": "1s or more", "--ttl 0s": "1s or more", "--ttl -1s": "1s or more", "--ttl 1500ms": "whole seconds",
-		"--join --ttl 400ms": "1s or more", "--join --uses -1": "--uses -1: must be 1 or more", "--uses -1": "--uses -1: must be 1 or more",
-		"--no-expiry --ttl 0s": "without --ttl",
+		"--join --ttl 400ms": "1s or more", "--uses -1": "--uses\" flag: must be a whole number, 0 or more",
+		"--no-expiry --ttl 0s": "1s or more",
 	} {
 		u.want(u.run(append([]string{"token", "create", "bot"}, strings.Fields(args)...)...), exitUsage, says)
 	}
@@ -767,7 +767,7 @@ func TestReplay(t *testing.T) {
 	end(tandemv1.JobState_JOB_STATE_CANCELLED, "Cancelled by ann.")
 	u.want(u.run("checkpoint", "verify", "ckpt-12", "--replay", "1"), exitError, "Cancelled by ann.")
 	spec = nil
-	u.want(u.run("checkpoint", "verify", "ckpt-12", "--replay", "0"), exitUsage, "--replay must be at least 1")
+	u.want(u.run("checkpoint", "verify", "ckpt-12", "--replay", "0"), exitUsage, "--replay\" flag: must be a whole number from 1 to 10000")
 	if spec != nil {
 		t.Error("a wrong command line submitted a job")
 	}
@@ -844,7 +844,7 @@ func TestPredict(t *testing.T) {
 	u.want(u.run("predict", "digits", "--input", "-"), exitUsage, "row 1 has 1 values, the model takes 2")
 	u.want(u.run("predict", "digits", "--input", csv, "--row", "9"), exitUsage, "no row 9")
 	for _, row := range []string{"0", "-1"} {
-		u.want(u.run("predict", "digits", "--input", csv, "--row", row), exitUsage, "the first row is 1")
+		u.want(u.run("predict", "digits", "--input", csv, "--row", row), exitUsage, "--row\" flag: must be a whole number, 1 or more")
 	}
 	u.want(u.run("predict", "digits", "--input", csv, "--comma", "ab"), exitUsage, "one character")
 	u.in = "\uFEFF[3, 4.5]\n"
@@ -874,6 +874,6 @@ func TestAPI(t *testing.T) {
 	u.want(u.run("api", "JobService/ListJobs"), exitOK, `"id": "job-1"`)
 	u.want(u.run("api", "JobService/WatchJob", "-d", `{"id": "job-1"}`), exitOK, "JOB_STATE_RUNNING", "JOB_STATE_FAILED")
 	u.want(u.run("api", "JobService/Nonsense"), exitUsage, "no method")
-	u.want(u.run("api", "/v1/jobs", "-d", "{"), exitUsage, "no JSON")
+	u.want(u.run("api", "/v1/jobs", "-d", "{"), exitUsage, "not valid JSON")
 	u.want(u.run("api"), exitOK, "GET /v1/jobs/{id}")
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/input"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -106,7 +107,7 @@ func (a *app) newContext(name string, endpoints []string, caFile, tokenFile stri
 		c.Endpoints = append(c.Endpoints, strings.TrimSuffix(strings.TrimPrefix(e, "https://"), "/"))
 	}
 	if caFile != "" {
-		pem, err := readSmall(caFile)
+		pem, err := input.File(caFile, input.Secrets)
 		if err != nil {
 			return c, &usageError{fmt.Errorf("read the CA: %w", err)}
 		}

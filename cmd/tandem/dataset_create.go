@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/input"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
 )
@@ -88,13 +89,13 @@ A name that is there gets a new version; jobs that were submitted keep theirs.`,
 	f.StringVar(&normalize, "normalize", string(o.Normalize.Method), "none, standard, standard-global, minmax, minmax-global or scale:FACTOR")
 	f.StringVar(&dims, "shape", "", "shape of one row, such as 1,8,8 (channels, height, width); flat by default")
 	f.StringSliceVar(&o.Drop, "drop", nil, "columns to leave out")
-	f.Uint64Var(&o.Seed, "seed", 0, "seed of the split")
+	within(f, &o.Seed, "seed", 0, 0, 0, "seed of the split")
 	f.StringVar(&missing, "missing", string(o.Missing), "rows with missing values: error, drop or mean")
 	f.StringVar(&task, "task", "", "classification or regression; decided from the label column by default")
-	f.IntVar(&o.MaxBadRows, "max-bad-rows", 0, "leave out so many bad rows at most")
+	within(f, &o.MaxBadRows, "max-bad-rows", 0, 0, 0, "leave out so many bad rows at most")
 	f.BoolVar(&o.NoHeader, "no-header", false, "the first line is data; columns are then named c0, c1 ...")
 	f.BoolVar(&text, "text", false, "the file is a text for a language model")
-	f.IntVar(&window, "context", 0, "with --text: bytes of a window")
+	within(f, &window, "context", 0, 1, 0, "with --text: bytes of a window")
 	f.StringVar(&comma, "comma", ",", `what parts the cells; "tab" for tabs`)
 	return cmd
 }
@@ -147,7 +148,7 @@ func parseComma(s string) (rune, error) {
 func (a *app) makeDataset(ctx context.Context, c *client.Client, src datasetSource) (*tandemv1.CreateDatasetResponse, error) {
 	in := a.in
 	if src.from != "-" {
-		f, err := os.Open(src.from)
+		f, err := input.Open(src.from)
 		if err != nil {
 			return nil, &usageError{fmt.Errorf("read data: %w", err)}
 		}

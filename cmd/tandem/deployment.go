@@ -50,10 +50,10 @@ Serving the same model again changes what is served, or how many replicas of it,
 		}),
 	}
 	f := cmd.Flags()
-	f.Int32Var(&replicas, "replicas", 1, "serving copies, 1 to 100")
+	within(f, &replicas, "replicas", 1, 1, 100, "serving copies, 1 to 100")
 	f.StringVar(&pool, "pool", "", "pool to place them in")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until it answers")
-	f.DurationVar(&timeout, "timeout", 2*time.Minute, "wait so long at most")
+	within(f, &timeout, "timeout", 2*time.Minute, leastTimeout, 0, "wait so long at most")
 	cmd.AddCommand(a.serveListCommand(), a.serveDescribeCommand(), a.serveStopCommand())
 	return cmd
 }

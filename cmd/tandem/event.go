@@ -31,6 +31,6 @@ func (a *app) eventsCommand() *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&req.JobId, "job", "", "only of this job")
-	cmd.Flags().Int32Var(&req.Limit, "limit", 100, "at most so many, the newest")
+	within(cmd.Flags(), &req.Limit, "limit", 100, 1, 0, "at most so many, the newest")
 	return cmd
 }

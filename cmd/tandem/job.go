@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -23,9 +22,6 @@ func (a *app) listCommand() *cobra.Command {
 		Short: "List jobs, newest first",
 		Args:  cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			if limit < 1 || limit == math.MaxInt32 {
-				return &usageError{errors.New("--limit must be a number of jobs, 1 or more")}
-			}
 			req := &tandemv1.ListJobsRequest{Limit: limit + 1} // one more tells whether there are more
 			for _, s := range states {
 				v, ok := tandemv1.JobState_value["JOB_STATE_"+strings.ToUpper(s)]
@@ -54,7 +50,7 @@ func (a *app) listCommand() *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only these states: "+strings.Join(jobStates(), ", "))
-	cmd.Flags().Int32Var(&limit, "limit", 100, "at most so many")
+	within(cmd.Flags(), &limit, "limit", 100, 1, math.MaxInt32-1, "at most so many")
 	must(cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(jobStates(), cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }

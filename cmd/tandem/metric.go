@@ -40,9 +40,6 @@ point: series, step, seconds since the trial was created, value.`,
 		Annotations:       map[string]string{csvOutput: ""},
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			req.Id = args[0]
-			if req.GetMaxPoints() < 0 || req.GetMaxPoints() > exportPoints {
-				return &usageError{fmt.Errorf("--points must be 1 to %d", exportPoints)}
-			}
 			if req.GetMaxPoints() == 0 && (a.output == "csv" || a.output == "json" || a.output == "yaml") {
 				req.MaxPoints = exportPoints
 			}
@@ -55,8 +52,8 @@ point: series, step, seconds since the trial was created, value.`,
 	}
 	cmd.Flags().BoolVar(&plot, "plot", false, "draw curves: the loss, the validation metrics and samples a second, or those of --series")
 	cmd.Flags().StringSliceVar(&req.Series, "series", nil, "only these series")
-	cmd.Flags().Int64Var(&req.SinceStep, "since", 0, "only steps after this one")
-	cmd.Flags().Int32Var(&req.MaxPoints, "points", 0, "at most so many points a series; neighbours are averaged")
+	within(cmd.Flags(), &req.SinceStep, "since", 0, 0, 0, "only steps after this one")
+	within(cmd.Flags(), &req.MaxPoints, "points", 0, 1, exportPoints, "at most so many points a series; neighbours are averaged")
 	return cmd
 }
 

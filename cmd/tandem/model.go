@@ -125,7 +125,7 @@ func (a *app) modelPublishCommand() *cobra.Command {
 	f.StringSliceVar(&names, "alias", nil, "aliases that then point to the new version")
 	f.StringVar(&pool, "pool", "", "pool to run in")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until it is published")
-	f.DurationVar(&timeout, "timeout", 0, "wait so long at most")
+	within(f, &timeout, "timeout", 0, leastTimeout, 0, "wait so long at most")
 	return cmd
 }
 

@@ -52,9 +52,6 @@ Values are raw, as in the data the model was trained on: the model normalizes th
 			if input == "" {
 				return fmt.Errorf("name the input with --input FILE (- for standard input)")
 			}
-			if o.row < 1 && cmd.Flags().Changed("row") {
-				return fmt.Errorf("--row %d: the first row is 1", o.row)
-			}
 			if o.comma, err = parseComma(comma); err != nil {
 				return err
 			}
@@ -64,7 +61,7 @@ Values are raw, as in the data the model was trained on: the model normalizes th
 		},
 	}
 	cmd.Flags().StringVar(&input, "input", "", "file with the input; - for standard input")
-	cmd.Flags().IntVar(&o.row, "row", 0, "only this row of a CSV file; the first is 1")
+	within(cmd.Flags(), &o.row, "row", 0, 1, 0, "only this row of a CSV file; the first is 1")
 	cmd.Flags().StringVar(&comma, "comma", ",", `what parts the cells of a CSV file; "tab" for tabs`)
 	cmd.Flags().BoolVar(&o.noHeader, "no-header", false, "the first line of a CSV file is data; columns are then named c0, c1 ...")
 	return cmd

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/input"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
 )
@@ -44,21 +44,12 @@ type tableOptions struct {
 
 // readInput makes a request of a file.
 func (a *app) readInput(ctx context.Context, c *client.Client, model, path string, o tableOptions) (*inferInput, error) {
-	in := a.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, &usageError{fmt.Errorf("read input: %w", err)}
-		}
-		defer f.Close()
-		in = f
+	b, err := a.read(path, maxInput)
+	if errors.Is(err, input.ErrTooLarge) {
+		err = fmt.Errorf("%w, which one request may hold: split it", err)
 	}
-	b, err := io.ReadAll(io.LimitReader(in, maxInput+1))
 	if err != nil {
-		return nil, fmt.Errorf("read input: %w", err)
-	}
-	if len(b) > maxInput {
-		return nil, &usageError{fmt.Errorf("%s has more than the %s that one request may hold: split it", path, size(maxInput))}
+		return nil, &usageError{fmt.Errorf("read input: %w", err)}
 	}
 	text := bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\uFEFF")))
 	name, _, _ := strings.Cut(model, "@")

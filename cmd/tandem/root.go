@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/input"
 )
 
 // app is what all commands share.
@@ -34,6 +35,14 @@ type app struct {
 
 	documents int  // of YAML, that were written
 	started   bool // a command has begun: what fails from now on is no mistake of usage
+}
+
+// read reads a file that the user names, at most limit bytes; - is standard input.
+func (a *app) read(path string, limit int64) ([]byte, error) {
+	if path == "-" {
+		return input.Read(a.in, "standard input", limit)
+	}
+	return input.File(path, limit)
 }
 
 // execute runs one command line and returns its exit code.

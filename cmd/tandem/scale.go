@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"connectrpc.com/connect"
@@ -22,9 +21,6 @@ func (a *app) scaleCommand() *cobra.Command {
 		Args:              want("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			if req.GetWorkers() < 1 {
-				return &usageError{errors.New("--workers must be a number of workers, 1 or more")}
-			}
 			req.Id, req.RequestId = args[0], a.newRequestID()
 			res, err := c.Jobs.ScaleJob(ctx, connect.NewRequest(req))
 			if err != nil {
@@ -35,7 +31,7 @@ func (a *app) scaleCommand() *cobra.Command {
 			return a.show(res.Msg, text(done))
 		}),
 	}
-	cmd.Flags().Int32Var(&req.Workers, "workers", 0, "how many workers")
+	within(cmd.Flags(), &req.Workers, "workers", 0, 1, 0, "how many workers")
 	must(cmd.MarkFlagRequired("workers"))
 	return cmd
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tandem.dev/cmd/tandem/input"
 )
 
 // secretVariables are those of the environment that hold secrets, and the names that they have as credentials of systemd.
@@ -116,7 +118,7 @@ func (a *app) secret(file, variable string) (string, error) {
 			return "", nil // this one was not handed over
 		}
 	}
-	b, err := readSmall(file)
+	b, err := input.File(file, input.Secrets)
 	if err != nil {
 		return "", &usageError{fmt.Errorf("read secret: %w", err)}
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tandem.dev/cmd/tandem/input"
 )
 
 // TestSecretSources: a file that is named comes before a variable, and a variable before what systemd hands over.
@@ -31,8 +33,8 @@ func TestSecretSources(t *testing.T) {
 		"token of clients": {"", "TANDEM_TOKEN", map[string]string{"CREDENTIALS_DIRECTORY": credentials}, "", ""},
 		"nothing":          {"", "TANDEM_JOIN_TOKEN", nil, "", ""},
 		"cannot be read":   {"", "TANDEM_STORE_SECRET_KEY", map[string]string{"CREDENTIALS_DIRECTORY": credentials}, "", "read secret"},
-		"without an end":   {"/dev/zero", "TANDEM_JOIN_TOKEN", nil, "", "/dev/zero has more than 64 KiB"},
-		"as large as can":  {write(t, dir, "large", strings.Repeat("k", maxSmall)), "TANDEM_JOIN_TOKEN", nil, strings.Repeat("k", maxSmall), ""},
+		"without an end":   {"/dev/zero", "TANDEM_JOIN_TOKEN", nil, "", "/dev/zero is a device, not a file"},
+		"as large as can":  {write(t, dir, "large", strings.Repeat("k", input.Secrets)), "TANDEM_JOIN_TOKEN", nil, strings.Repeat("k", input.Secrets), ""},
 		"file is missing":  {filepath.Join(dir, "none"), "TANDEM_JOIN_TOKEN", nil, "", "read secret"},
 	} {
 		a := &app{getenv: func(name string) string { return tc.env[name] }}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/input"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -34,7 +35,7 @@ soon as its worker hears of them, within seconds; then delete the old ones at th
 				return err
 			}
 			if caFile != "" {
-				pem, err := readSmall(caFile)
+				pem, err := input.File(caFile, input.Secrets)
 				if err != nil {
 					return &usageError{fmt.Errorf("read the CA of the store: %w", err)}
 				}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -64,21 +63,12 @@ complete spec, which submit takes as it is.`,
 	f.StringArrayVar(&o.sets, "set", nil, "change one key: path=value, such as training.optimizer.lr=0.01; may be repeated")
 	f.BoolVar(&o.wait, "wait", false, "follow the job to its end")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only check the spec, and show it with its defaults filled in")
-	f.DurationVar(&o.timeout, "timeout", 0, "with --wait: wait so long at most")
+	within(f, &o.timeout, "timeout", 0, leastTimeout, 0, "with --wait: wait so long at most")
 	return cmd
 }
 
 func (a *app) loadSpec(file string, sets []string) (*tandemv1.JobSpec, error) {
-	from := a.in
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, &usageError{fmt.Errorf("read spec: %w", err)}
-		}
-		defer f.Close()
-		from = f
-	}
-	b, err := io.ReadAll(io.LimitReader(from, spec.MaxBytes+1))
+	b, err := a.read(file, spec.MaxBytes)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("read spec: %w", err)}
 	}

@@ -35,9 +35,6 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 		Args:              want("SWEEP"),
 		ValidArgsFunction: a.complete(sweepNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			if best < 1 || best > 20 {
-				return &usageError{fmt.Errorf("--best must be 1 to 20")}
-			}
 			kind := strings.ToLower(filepath.Ext(file))
 			if file != "" && kind != ".svg" && kind != ".html" {
 				return &usageError{fmt.Errorf("--file %s: the name must end in .svg or .html", file)}
@@ -58,7 +55,7 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 		}),
 	})
 	c.Flags().StringVar(&file, "file", "", "write an .svg or .html file instead")
-	c.Flags().IntVar(&best, "best", 5, "curves of so many of the best trials, and their places in the space")
+	within(c.Flags(), &best, "best", 5, 1, 20, "curves of so many of the best trials, and their places in the space")
 	return c
 }
 

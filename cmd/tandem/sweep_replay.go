@@ -120,7 +120,7 @@ those are counted, so record with random or grid for a fair judgement.
 		}),
 	})
 	c.Flags().StringArrayVar(&o.methods, "method", nil, "method to decide with: asha, hyperband, random ...; may be repeated")
-	c.Flags().IntVar(&o.slots, "slots", 0, "trials that train at the same time; by default as many as then")
+	within(c.Flags(), &o.slots, "slots", 0, 1, 0, "trials that train at the same time; by default as many as then")
 	for _, s := range settings() {
 		o.values[s.name] = c.Flags().String(s.name, "", s.usage)
 	}
@@ -131,9 +131,6 @@ those are counted, so record with random or grid for a fair judgement.
 
 // read reads the methods; flags go to all of them.
 func (o *replayOptions) read() ([]search.Method, error) {
-	if o.slots < 0 {
-		return nil, errors.New("--slots must be 1 or more")
-	}
 	var methods []search.Method
 	for _, text := range o.methods {
 		m := search.Method{}

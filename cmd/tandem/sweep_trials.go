@@ -96,7 +96,7 @@ The log and the series of a trial are those of its id, which -o wide shows: tand
 	})
 	c.Flags().StringSliceVar(&o.states, "state", nil, "only these states: "+strings.Join(trialStates(), ", "))
 	c.Flags().StringVar(&o.sort, "sort", "number", "order: number, or value (best first)")
-	c.Flags().IntVar(&o.limit, "limit", 0, fmt.Sprintf("at most so many; by default %d for people, and all for programs", trialRows))
+	within(c.Flags(), &o.limit, "limit", 0, 1, 0, fmt.Sprintf("at most so many; by default %d for people, and all for programs", trialRows))
 	must(c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(trialStates(), cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions([]string{"number", "value"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c
@@ -114,9 +114,6 @@ func (o *trialsOptions) check() error {
 	}
 	if o.sort != "number" && o.sort != "value" {
 		return &usageError{fmt.Errorf("--sort must be number or value, not %q", o.sort)}
-	}
-	if o.limit < 0 {
-		return &usageError{fmt.Errorf("--limit must be a number of trials, 1 or more")}
 	}
 	return nil
 }

@@ -43,8 +43,9 @@ says.`,
 	f := cmd.Flags()
 	f.StringVar(&o.role, "role", "", "admin, user (the default) or viewer; with --join worker (the default) or coordinator")
 	f.BoolVar(&o.join, "join", false, "the token lets a node join")
-	f.Int32Var(&o.uses, "uses", 1, "with --join: how many nodes may join with it; 0: any number")
-	f.DurationVar(&o.ttl, "ttl", 0, "how long it is good, such as 24h; by default 2160h (90 days), with --join 1h and at most 720h (30 days)")
+	within(f, &o.uses, "uses", 1, 0, 0, "with --join: how many nodes may join with it; 0: any number")
+	within(f, &o.ttl, "ttl", 0, time.Second, 0,
+		"how long it is good, such as 24h; by default 2160h (90 days), with --join 1h and at most 720h (30 days)")
 	f.BoolVar(&o.forever, "no-expiry", false, "it never ends; revoke it when it is not needed any more")
 	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
 		req, err := o.request(f.Changed("ttl"))
@@ -91,12 +92,10 @@ func (o tokenOptions) request(limited bool) (*tandemv1.CreateTokenRequest, error
 		return nil, errors.New("--no-expiry is for tokens of clients, without --ttl")
 	case o.forever:
 		req.TtlSeconds = -1
-	case limited && (o.ttl < time.Second || o.ttl%time.Second != 0):
-		return nil, fmt.Errorf("--ttl %v: must be 1s or more, in whole seconds; leave it out for the default", o.ttl)
+	case limited && o.ttl%time.Second != 0:
+		return nil, fmt.Errorf("--ttl %v: must be in whole seconds; leave it out for the default", o.ttl)
 	}
 	switch {
-	case o.uses < 0:
-		return nil, fmt.Errorf("--uses %d: must be 1 or more, or 0 for any number of nodes", o.uses)
 	case o.join && o.uses == 0:
 		req.Uses = -1
 	case o.join:

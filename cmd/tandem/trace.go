@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -30,9 +29,6 @@ rank a thread; ranks of different nodes are as well aligned as the nodes' clocks
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			req.Id = args[0]
-			if req.GetSteps() < 1 || req.GetSteps() > 1000 {
-				return &usageError{errors.New("--steps must be 1 to 1000")}
-			}
 			res, err := c.Metrics.GetTrace(ctx, connect.NewRequest(req))
 			if err != nil {
 				return err
@@ -40,7 +36,7 @@ rank a thread; ranks of different nodes are as well aligned as the nodes' clocks
 			return a.writeTrace(res.Msg, nodeNamesByID(ctx, c), out)
 		}),
 	}
-	cmd.Flags().Int32Var(&req.Steps, "steps", 20, "at most so many steps")
+	within(cmd.Flags(), &req.Steps, "steps", 20, 1, 1000, "at most so many steps")
 	cmd.Flags().StringVar(&out, "out", "", "file to write, - for standard output; by default JOB.trace.json, with the job's id")
 	return cmd
 }

@@ -18,6 +18,7 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/local"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/agent"
 	"tandem.dev/worker/child"
 )
 
@@ -57,12 +58,6 @@ trained on two workers, published, served and asked, and then everything is stop
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			ctx, stop := notify(ctx, syscall.SIGHUP)
 			defer stop()
-			if o.workers < 0 || o.workers > 64 {
-				return &usageError{fmt.Errorf("--workers %d: want 0 to 64", o.workers)}
-			}
-			if o.slots < 0 || o.slots > 1024 {
-				return &usageError{fmt.Errorf("--slots %d: want 0 (one for each GPU) to 1024", o.slots)}
-			}
 			if err := local.CheckListen(o.listen); err != nil {
 				return &usageError{err}
 			}
@@ -76,8 +71,8 @@ trained on two workers, published, served and asked, and then everything is stop
 	f := cmd.Flags()
 	f.StringVar(&o.dataDir, "data-dir", "", "folder of the cluster (default ~/.local/share/tandem)")
 	f.StringVar(&o.listen, "listen", "", "host:port of the API (default "+defaultListen+"); the next two ports are for gossip and the store")
-	f.IntVar(&o.workers, "workers", 2, "worker agents")
-	f.IntVar(&o.slots, "slots", 2, "CPU slots of each worker; 0: one for each GPU")
+	within(f, &o.workers, "workers", 2, 0, 64, "worker agents")
+	within(f, &o.slots, "slots", 2, 0, agent.MaxSlots, "CPU slots of each worker; 0: one for each GPU")
 	f.StringVar(&o.engine, "engine", "", "path of tandem-engine; by default beside this program, else on the PATH")
 	engineEnvFlag(f, &o.env)
 	o.confine.flags(f)

@@ -29,7 +29,7 @@ has failed when none has; with -o json its end is that of tandem sweep status.`,
 			return err
 		}),
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "wait so long at most")
+	within(cmd.Flags(), &timeout, "timeout", 0, leastTimeout, 0, "wait so long at most")
 	return cmd
 }
 

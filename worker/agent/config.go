@@ -91,11 +91,11 @@ type Deps struct {
 	OpenStore func(*tandemv1.StorageConfig) (storage.Store, error)
 }
 
-// minLogBudget holds some chunks.
-const minLogBudget = 2 << 20
+// MinLogBudget holds some chunks.
+const MinLogBudget = 2 << 20
 
-// maxSlots is what a coordinator takes of one node.
-const maxSlots = 256
+// MaxSlots is what a coordinator takes of one node.
+const MaxSlots = 256
 
 // DefaultConfig is a node on loopback with ports picked by the system.
 func DefaultConfig() Config {
@@ -147,8 +147,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("what engines may read and write: want an absolute path, got %q", path))
 		}
 	}
-	if c.Slots < 0 || c.Slots > maxSlots {
-		errs = append(errs, fmt.Errorf("slots: want 0 to %d, got %d", maxSlots, c.Slots))
+	if c.Slots < 0 || c.Slots > MaxSlots {
+		errs = append(errs, fmt.Errorf("slots: want 0 to %d, got %d", MaxSlots, c.Slots))
 	}
 	if c.Cores < 0 {
 		errs = append(errs, fmt.Errorf("cores: must not be negative, got %d", c.Cores))
@@ -159,8 +159,8 @@ func (c Config) Validate() error {
 	if c.DataCache < 0 {
 		errs = append(errs, fmt.Errorf("data cache: must not be negative, got %d", c.DataCache))
 	}
-	if c.LogBudget < minLogBudget {
-		errs = append(errs, fmt.Errorf("log budget: must be at least %d MiB, got %d bytes", minLogBudget>>20, c.LogBudget))
+	if c.LogBudget < MinLogBudget {
+		errs = append(errs, fmt.Errorf("log budget: must be at least %d MiB, got %d bytes", MinLogBudget>>20, c.LogBudget))
 	}
 	for _, e := range c.EngineEnv {
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {

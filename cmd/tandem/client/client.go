@@ -81,7 +81,7 @@ func New(c Context, p Patience, userAgent string) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the coordinator sends elsewhere") },
 	}
 	cl := &Client{HTTP: h, Context: c, Patience: p}
-	opts := connect.WithInterceptors(speaker{}, connect.UnaryInterceptorFunc(cl.persist))
+	opts := connect.WithClientOptions(connect.WithInterceptors(speaker{}, connect.UnaryInterceptorFunc(cl.persist)), Bounded())
 	cl.Jobs = tandemv1connect.NewJobServiceClient(h, BaseURL, opts)
 	cl.Metrics = tandemv1connect.NewMetricServiceClient(h, BaseURL, opts)
 	cl.Sweeps = tandemv1connect.NewSweepServiceClient(h, BaseURL, opts)
@@ -96,6 +96,9 @@ func New(c Context, p Patience, userAgent string) (*Client, error) {
 	cl.Cluster = tandemv1connect.NewClusterServiceClient(h, BaseURL, opts)
 	return cl, nil
 }
+
+// Bounded lets a client of any service read as much as this one: one answer, or one message of a stream, is at most maxAnswer.
+func Bounded() connect.ClientOption { return connect.WithReadMaxBytes(maxAnswer) }
 
 // Close lets connections go.
 func (c *Client) Close() { c.HTTP.CloseIdleConnections() }

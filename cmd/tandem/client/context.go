@@ -15,6 +15,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"tandem.dev/cmd/tandem/input"
 	"tandem.dev/proto/identity"
 )
 
@@ -121,7 +122,7 @@ func Load(path string) (*File, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s holds tokens and others can read it (mode %04o): run `chmod 600 %s`", path, info.Mode().Perm(), path)
 	}
-	b, err := os.ReadFile(path)
+	b, err := input.File(path, input.Contexts)
 	if err != nil {
 		return nil, fmt.Errorf("read contexts: %w", err)
 	}
@@ -284,7 +285,7 @@ func FromEnv(getenv func(string) string) (Context, bool, error) {
 		return c, true, errors.New("TANDEM_ENDPOINT is set but TANDEM_TOKEN is not: set it to a token of `tandem token create`")
 	}
 	if path := getenv("TANDEM_CA"); path != "" {
-		pem, err := os.ReadFile(path)
+		pem, err := input.File(path, input.Secrets)
 		if err != nil {
 			return c, true, fmt.Errorf("read the CA named by TANDEM_CA: %w", err)
 		}

@@ -11,10 +11,16 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+
+	"tandem.dev/cmd/tandem/input"
 )
 
-// maxAnswer bounds what is read of an answer.
-const maxAnswer = 256 << 20
+const (
+	// maxAnswer is how many bytes an answer, or a message of a stream, may have, unpacked.
+	maxAnswer = 256 << 20
+	// maxRefusal is how many bytes are read of an answer that says why it is none.
+	maxRefusal = 64 << 10
+)
 
 // REST asks a path of the API and returns the body. It repeats what is harmless to do twice while no coordinator can
 // serve. What the cluster refuses is a *connect.Error with its code and words.
@@ -51,12 +57,19 @@ func (c *Client) rest(ctx context.Context, method, path string, body []byte) ([]
 		return nil, connect.NewError(connect.CodeUnavailable, err)
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return nil, connect.NewError(connect.CodeUnavailable, err)
-	}
 	if res.StatusCode >= 300 {
+		answer, err := io.ReadAll(io.LimitReader(res.Body, maxRefusal))
+		if err != nil {
+			return nil, connect.NewError(connect.CodeUnavailable, err)
+		}
 		return nil, connect.NewError(codeOf(res.StatusCode), errors.New(words(answer, res.Status)))
+	}
+	answer, err := input.Read(res.Body, "the answer", maxAnswer)
+	switch {
+	case errors.Is(err, input.ErrTooLarge):
+		return nil, connect.NewError(connect.CodeResourceExhausted, err)
+	case err != nil:
+		return nil, connect.NewError(connect.CodeUnavailable, err)
 	}
 	return answer, nil
 }

@@ -33,7 +33,7 @@ func (a *applier) stays(alias string, incumbent, v *tandemv1.Version, measured [
 	}
 	i := slices.IndexFunc(measured, func(m *tandemv1.IncumbentMeasured) bool { return m.GetVersionId() == incumbent.GetId() })
 	if i < 0 {
-		return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "problem", "for it was not measured beside it")...)
+		return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "unmeasured", true)...)
 	}
 	trained, _ := a.Job(v.GetLineage().GetJobId())
 	trial, _ := a.Trial(v.GetLineage().GetTrialId())
@@ -53,11 +53,7 @@ func (a *applier) stays(alias string, incumbent, v *tandemv1.Version, measured [
 			return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "metric", split+metric, "value", is[metric], "kept_value", was[metric])...)
 		}
 	}
-	problem := measured[i].GetProblem()
-	if problem == "" {
-		problem = "for no split has the " + spec.GetMetric() + " of both"
-	}
-	return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "problem", problem)...)
+	return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "problem", measured[i].GetProblem(), "without", spec.GetMetric())...)
 }
 
 // pointAlias points an alias at a version in m, which is the caller's to change.

@@ -187,7 +187,9 @@ func TestModelThatGoesDown(t *testing.T) {
 			t.Fatal(res, err)
 		}
 	}
-	up := func() { report(&tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}}) }
+	up := func() {
+		report(&tandemv1.EngineReport{Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}})
+	}
 	fails := func() {
 		report(&tandemv1.EngineReport{Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "out of memory"}}})
 	}

@@ -119,7 +119,7 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_PUBLISHING:            {text: `publishes`},
 		tandemv1.Reason_CODE_PUBLISHED:             {text: `published {{.version}}`},
 		tandemv1.Reason_CODE_ALIAS_KEPT: {
-			text: `alias {{.alias}} stays at {{.kept}}: {{with .problem}}it could not be compared, {{.}}{{else}}its {{.metric}} is {{figure .kept_value}}, that of {{.version}} {{figure .value}}{{end}}`,
+			text: `alias {{.alias}} stays at {{.kept}}: {{if .unmeasured}}it was not measured beside {{.version}}, for it was moved meanwhile{{else if .problem}}it could not be compared, {{.problem}}{{else if .without}}there is no {{.without}} of both on the same split{{else}}its {{.metric}} is {{figure .kept_value}}, that of {{.version}} {{figure .value}}{{end}}`,
 			cli:  `move it all the same with: tandem model alias {{.version}} {{.alias}}`,
 		},
 		tandemv1.Reason_CODE_RESTARTS_USED_UP: {

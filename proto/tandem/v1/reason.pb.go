@@ -134,7 +134,7 @@ const (
 	// It published a version.
 	Reason_CODE_PUBLISHED Reason_Code = 219
 	// An alias stays at a version (kept), whose metric (kept_value) is as good as that of the new one (version, value), or better; or
-	// the two could not be compared (problem).
+	// the two were not compared: unmeasured, problem (words of the engine) or without (the metric that one of them lacks).
 	Reason_CODE_ALIAS_KEPT Reason_Code = 227
 	// Its engines failed too often.
 	Reason_CODE_RESTARTS_USED_UP Reason_Code = 220

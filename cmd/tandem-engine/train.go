@@ -364,7 +364,7 @@ func (m *member) memory() torch.Memory {
 // others have none of.
 func (m *member) tellAway(ctx context.Context) {
 	if m.task.GetMember() != 0 {
-		m.tell(ctx, true, "a worker waits for the store, which does not answer")
+		m.tell(ctx, true, "a worker waits for the store")
 		return
 	}
 	m.host.Progress(&tandemv1.Progress{Step: m.task.GetResume().GetStep(), Phase: train.PhaseStorage})

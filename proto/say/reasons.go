@@ -118,10 +118,6 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_WAITS_TO_PUBLISH:      {text: `{{with .trial}}waits to publish trial {{.}}{{else}}trained; waits to publish{{end}}`},
 		tandemv1.Reason_CODE_PUBLISHING:            {text: `publishes`},
 		tandemv1.Reason_CODE_PUBLISHED:             {text: `published {{.version}}`},
-		tandemv1.Reason_CODE_ALIAS_KEPT: {
-			text: `alias {{.alias}} stays at {{.kept}}: {{if .unmeasured}}it was not measured beside {{.version}}, for it was moved meanwhile{{else if .problem}}it could not be compared, {{.problem}}{{else if .without}}there is no {{.without}} of both on the same split{{else}}its {{.metric}} is {{figure .kept_value}}, that of {{.version}} {{figure .value}}{{end}}`,
-			cli:  `move it all the same with: tandem model alias {{.version}} {{.alias}}`,
-		},
 		tandemv1.Reason_CODE_RESTARTS_USED_UP: {
 			text: `{{sentence .cause}} The limit of restarts without progress is used up (max_restarts: {{.limit}})`,
 			cli:  `see the logs with: tandem logs {{.logs}}`,
@@ -208,6 +204,10 @@ func faultPhrases() map[tandemv1.Reason_Code]phrase {
 // servingPhrases are the texts of serving.
 func servingPhrases() map[tandemv1.Reason_Code]phrase {
 	return map[tandemv1.Reason_Code]phrase{
+		tandemv1.Reason_CODE_ALIAS_KEPT: {
+			text: `alias {{.alias}} stays at {{.kept}}: {{if .unmeasured}}it was not measured beside {{.version}}, for it was moved meanwhile{{else if .problem}}it could not be compared, {{.problem}}{{else if .without}}there is no {{.without}} of both on the same split{{else}}its {{.metric}} is {{figure .kept_value}}, that of {{.version}} {{figure .value}}{{end}}`,
+			cli:  `move it all the same with: tandem model alias {{.version}} {{.alias}}`,
+		},
 		tandemv1.Reason_CODE_REPLICAS_UNPLACED: {text: `waits for its replicas to be placed`},
 		tandemv1.Reason_CODE_REPLICAS_NO_SLOT: {
 			text: `{{.missing}} of {{count .wanted "replica"}} wait for a free slot in pool {{printf "%q" .pool}}: end a job, or add a worker`,

@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -10,27 +14,120 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
+// followEvery is the time between two questions of what has happened.
+const followEvery = time.Second
+
 func (a *app) eventsCommand() *cobra.Command {
 	req := &tandemv1.ListEventsRequest{}
+	var types []string
+	var since string
+	var follow bool
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show what happened in the cluster, oldest first",
-		Args:  cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			res, err := c.Events.ListEvents(ctx, connect.NewRequest(req))
-			if err != nil {
-				return err
+		Long: `Show what happened in the cluster, oldest first. Checkpoints that are kept and deleted all the time are left out: see them with
+--all or --type checkpoint. A type is the word that -o json shows, or how it begins: --type job_failed, --type alias.`,
+		Example: "  tandem events --level warning --since 24h\n  tandem events --job digits --all\n  tandem events --type node,coordinator --follow",
+		Args:    cobra.NoArgs,
+		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) (err error) {
+			if req.Types, err = eventTypes(types); err != nil {
+				return &usageError{err}
 			}
-			g := grid{header: []string{"TIME", "LEVEL", "ABOUT", "WHAT HAPPENED", "SUBJECT"}, wide: 1, empty: "No events."}
-			for _, e := range res.Msg.GetEvents() {
-				g.rows = append(g.rows, []string{
-					e.GetTime().AsTime().Local().Format("01-02 15:04:05"), e.GetLevel(), e.GetNoun(), e.GetMessage(), e.GetSubject(),
-				})
+			if req.Since, err = sinceTime(since, time.Now()); err != nil {
+				return &usageError{err}
 			}
-			return a.show(res.Msg, g)
+			return a.events(ctx, c, req, follow)
 		}),
 	}
-	cmd.Flags().StringVar(&req.JobId, "job", "", "only of this job")
-	within(cmd.Flags(), &req.Limit, "limit", 100, 1, 0, "at most so many, the newest")
+	f := cmd.Flags()
+	f.StringVar(&req.JobId, "job", "", "only of this job")
+	f.StringSliceVar(&types, "type", nil, "only of these types")
+	f.StringVar(&req.Level, "level", "", "only of this level or above: info or warning")
+	f.StringVar(&req.Node, "node", "", "only about this node, or something on it")
+	f.StringVar(&since, "since", "", "only since then: how long ago (24h), or a time (2026-01-02T15:04:05Z)")
+	f.BoolVar(&req.Routine, "all", false, "checkpoints too")
+	f.BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on; Ctrl-C ends it")
+	within(f, &req.Limit, "limit", 100, 1, 0, "at most so many, the newest")
+	must(cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions([]string{"info", "warning"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(eventWords(), cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
+}
+
+// events shows events, and those that come when it follows.
+func (a *app) events(ctx context.Context, c *client.Client, req *tandemv1.ListEventsRequest, follow bool) error {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for first := true; ; first = false {
+		res, err := c.Events.ListEvents(ctx, connect.NewRequest(req))
+		if err != nil {
+			return err
+		}
+		all := res.Msg.GetEvents()
+		if first || len(all) > 0 {
+			if err := a.show(res.Msg, eventGrid(all, first)); err != nil {
+				return err
+			}
+		}
+		if len(all) > 0 {
+			req.After = all[len(all)-1].GetId()
+		}
+		if !follow {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func eventGrid(all []*tandemv1.Event, first bool) grid {
+	g := grid{header: []string{"TIME", "LEVEL", "ABOUT", "WHAT HAPPENED", "SUBJECT"}, wide: 1, empty: "No events.", bare: !first}
+	for _, e := range all {
+		g.rows = append(g.rows, []string{
+			e.GetTime().AsTime().Local().Format("01-02 15:04:05"), e.GetLevel(), e.GetNoun(), e.GetMessage(), e.GetSubject(),
+		})
+	}
+	return g
+}
+
+// eventWord is a type of events as people write it: "job_failed".
+func eventWord(t tandemv1.Event_Type) string {
+	return strings.ToLower(strings.TrimPrefix(t.String(), "TYPE_"))
+}
+
+// eventWords are all types, in the order of their numbers.
+func eventWords() (words []string) {
+	for _, n := range eventNumbers() {
+		words = append(words, eventWord(n))
+	}
+	return words
+}
+
+func eventNumbers() (all []tandemv1.Event_Type) {
+	for n := range tandemv1.Event_Type_name {
+		if n != 0 {
+			all = append(all, tandemv1.Event_Type(n))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// eventTypes are the types whose words are given, or begin so.
+func eventTypes(words []string) (types []tandemv1.Event_Type, err error) {
+	for _, word := range words {
+		found := 0
+		for _, n := range eventNumbers() {
+			if w := eventWord(n); w == word || strings.HasPrefix(w, word+"_") {
+				types = append(types, n)
+				found++
+			}
+		}
+		if found == 0 {
+			return nil, fmt.Errorf("--type %s: there is no such type of events, nor one that begins so; there are %s", word, strings.Join(eventWords(), ", "))
+		}
+	}
+	return types, nil
 }

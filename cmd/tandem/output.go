@@ -116,6 +116,7 @@ type grid struct {
 	cut    int // cells are shortened to so many characters on a screen, but not with -o wide; 0: they are not
 	rows   [][]string
 	empty  string // what is said when there are no rows
+	bare   bool   // without its header, for rows that follow on others
 }
 
 func (g grid) write(w io.Writer, v view) {
@@ -142,7 +143,9 @@ func (g grid) write(w io.Writer, v view) {
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	t.SetStyle(style)
-	t.AppendHeader(cells(g.header[:columns], cut))
+	if !g.bare {
+		t.AppendHeader(cells(g.header[:columns], cut))
+	}
 	for _, r := range g.rows {
 		t.AppendRow(cells(r[:columns], cut))
 	}

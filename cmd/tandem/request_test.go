@@ -14,7 +14,7 @@ func TestRequestID(t *testing.T) {
 		}
 	}
 	a := &app{}
-	if a.newRequestID() == a.newRequestID() {
+	if first, second := a.newRequestID(), a.newRequestID(); first == second {
 		t.Error("two requests have one name")
 	}
 	ca := newAuthority(t)

@@ -2,24 +2,40 @@ package state
 
 import tandemv1 "tandem.dev/proto/tandem/v1"
 
-// Events returns the newest events, oldest first; limit 0 means all.
-func (v *View) Events(limit int) []*tandemv1.Event {
-	return newestEvents(v, "id_prefix", "", limit)
+// EventFilter says which events are wanted; the zero value wants all.
+type EventFilter struct {
+	Job    string                     // of this job only
+	After  string                     // after the event with this id only
+	Wanted func(*tandemv1.Event) bool // nil: all
 }
+
+// Events returns the newest events, oldest first; limit 0 means all.
+func (v *View) Events(limit int) []*tandemv1.Event { return v.EventsLike(EventFilter{}, limit) }
 
 // EventsOf returns the newest events of a job, oldest first; limit 0 means all.
 func (v *View) EventsOf(job string, limit int) []*tandemv1.Event {
-	return newestEvents(v, "job", job, limit)
+	return v.EventsLike(EventFilter{Job: job}, limit)
 }
 
-func newestEvents(v *View, index, key string, limit int) []*tandemv1.Event {
+// EventsLike returns the newest events that a filter wants, oldest first; limit 0 means all.
+func (v *View) EventsLike(f EventFilter, limit int) []*tandemv1.Event {
+	index, key := "id_prefix", ""
+	if f.Job != "" {
+		index, key = "job", f.Job
+	}
 	it, err := v.txn.GetReverse(eventTable, index, key)
 	if err != nil {
 		return nil
 	}
 	var rows []*tandemv1.Event
 	for raw := it.Next(); raw != nil && (limit <= 0 || len(rows) < limit); raw = it.Next() {
-		rows = append(rows, raw.(*tandemv1.Event))
+		e := raw.(*tandemv1.Event)
+		if e.GetId() <= f.After {
+			break // ids are in the order in which things happened
+		}
+		if f.Wanted == nil || f.Wanted(e) {
+			rows = append(rows, e)
+		}
 	}
 	return newestFirst(rows)
 }

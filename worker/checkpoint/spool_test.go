@@ -86,7 +86,7 @@ func TestOutageOf30Minutes(t *testing.T) {
 			var out atomic.Bool
 			b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
 				writes := op.Kind == memstore.OpPut || op.Kind == memstore.OpPutIfAbsent
-				if out.Load() && (writes || c.fault != storage.ErrFull) {
+				if out.Load() && (writes || !errors.Is(c.fault, storage.ErrFull)) {
 					time.Sleep(3 * time.Second) // virtual: that is found out late
 					return memstore.Fault{Err: c.fault}
 				}

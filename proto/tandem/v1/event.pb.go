@@ -533,8 +533,20 @@ type ListEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only of this job (id or unique prefix of one); all when empty.
 	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// At most so many; 0: 100.
-	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many, the newest; 0: 100.
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Only of these types; when empty, all but those that are routine.
+	Types []Event_Type `protobuf:"varint,3,rep,packed,name=types,proto3,enum=tandem.v1.Event_Type" json:"types,omitempty"`
+	// Those that are routine too.
+	Routine bool `protobuf:"varint,4,opt,name=routine,proto3" json:"routine,omitempty"`
+	// Only of this level or above: "info" or "warning".
+	Level string `protobuf:"bytes,5,opt,name=level,proto3" json:"level,omitempty"`
+	// Only about this node (name, id or unique prefix of one), or about something on it.
+	Node string `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
+	// Only those after this time.
+	Since *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	// Only those after the event with this id: to go on where an answer ended.
+	After         string `protobuf:"bytes,8,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -581,6 +593,48 @@ func (x *ListEventsRequest) GetLimit() int32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *ListEventsRequest) GetTypes() []Event_Type {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetRoutine() bool {
+	if x != nil {
+		return x.Routine
+	}
+	return false
+}
+
+func (x *ListEventsRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
 }
 
 // ListEventsResponse returns events.
@@ -633,7 +687,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xb9\x13\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xc5\x13\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -649,7 +703,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa9\x10\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb5\x10\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -712,9 +766,9 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x12TYPE_STORE_CHANGED\x10\x9f\x04\x12\x1a\n" +
 	"\x15TYPE_CERTIFICATE_ENDS\x10\xa0\x04\x12\x15\n" +
 	"\x10TYPE_STORE_FAULT\x10\xa1\x04\x12\x16\n" +
-	"\x11TYPE_STORE_SERVES\x10\xa2\x04\x12\x1e\n" +
-	"\x19TYPE_CHECKPOINT_COMMITTED\x10\xd8\x04\x12\x1c\n" +
-	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x12\x1b\n" +
+	"\x11TYPE_STORE_SERVES\x10\xa2\x04\x12$\n" +
+	"\x19TYPE_CHECKPOINT_COMMITTED\x10\xd8\x04\x1a\x04Ȼ\x18\x01\x12\"\n" +
+	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x1a\x04Ȼ\x18\x01\x12\x1b\n" +
 	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +
 	"\x10TYPE_ALIAS_MOVED\x10\xbd\x05\x12\x17\n" +
 	"\x12TYPE_ALIAS_REMOVED\x10\xbe\x05\x12\x14\n" +
@@ -732,10 +786,16 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x12TYPE_TOKEN_REVOKED\x10\xe9\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_EXPIRED\x10\xea\a\x12\x14\n" +
 	"\x0fTYPE_TOKEN_USED\x10\xeb\a\x12\x14\n" +
-	"\x0fTYPE_TOKEN_ENDS\x10\xec\a\"@\n" +
+	"\x0fTYPE_TOKEN_ENDS\x10\xec\a\"\xf9\x01\n" +
 	"\x11ListEventsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x05R\x05limit\">\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12+\n" +
+	"\x05types\x18\x03 \x03(\x0e2\x15.tandem.v1.Event.TypeR\x05types\x12\x18\n" +
+	"\aroutine\x18\x04 \x01(\bR\aroutine\x12\x14\n" +
+	"\x05level\x18\x05 \x01(\tR\x05level\x12\x12\n" +
+	"\x04node\x18\x06 \x01(\tR\x04node\x120\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05after\x18\b \x01(\tR\x05after\">\n" +
 	"\x12ListEventsResponse\x12(\n" +
 	"\x06events\x18\x01 \x03(\v2\x10.tandem.v1.EventR\x06events2q\n" +
 	"\fEventService\x12a\n" +
@@ -771,14 +831,16 @@ var file_tandem_v1_event_proto_depIdxs = []int32{
 	0, // 1: tandem.v1.Event.type:type_name -> tandem.v1.Event.Type
 	4, // 2: tandem.v1.Event.args:type_name -> tandem.v1.Event.ArgsEntry
 	6, // 3: tandem.v1.Event.cause:type_name -> tandem.v1.Reason
-	1, // 4: tandem.v1.ListEventsResponse.events:type_name -> tandem.v1.Event
-	2, // 5: tandem.v1.EventService.ListEvents:input_type -> tandem.v1.ListEventsRequest
-	3, // 6: tandem.v1.EventService.ListEvents:output_type -> tandem.v1.ListEventsResponse
-	6, // [6:7] is the sub-list for method output_type
-	5, // [5:6] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	0, // 4: tandem.v1.ListEventsRequest.types:type_name -> tandem.v1.Event.Type
+	5, // 5: tandem.v1.ListEventsRequest.since:type_name -> google.protobuf.Timestamp
+	1, // 6: tandem.v1.ListEventsResponse.events:type_name -> tandem.v1.Event
+	2, // 7: tandem.v1.EventService.ListEvents:input_type -> tandem.v1.ListEventsRequest
+	3, // 8: tandem.v1.EventService.ListEvents:output_type -> tandem.v1.ListEventsResponse
+	8, // [8:9] is the sub-list for method output_type
+	7, // [7:8] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_event_proto_init() }

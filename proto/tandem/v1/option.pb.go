@@ -148,6 +148,14 @@ var file_tandem_v1_option_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,50103,opt,name=value_level",
 		Filename:      "tandem/v1/option.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50105,
+		Name:          "tandem.v1.routine",
+		Tag:           "varint,50105,opt,name=routine",
+		Filename:      "tandem/v1/option.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MethodOptions.
@@ -187,6 +195,10 @@ var (
 	//
 	// optional int32 value_level = 50103;
 	E_ValueLevel = &file_tandem_v1_option_proto_extTypes[5]
+	// Of a type of events: it happens all the time and tells nobody anything, unless he asks for it.
+	//
+	// optional bool routine = 50105;
+	E_Routine = &file_tandem_v1_option_proto_extTypes[6]
 )
 
 var File_tandem_v1_option_proto protoreflect.FileDescriptor
@@ -212,7 +224,8 @@ const file_tandem_v1_option_proto_rawDesc = "" +
 	"\x05level\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x87\x03 \x01(\x05R\x05level:9\n" +
 	"\apassing\x12\x1d.google.protobuf.FieldOptions\x18\xb8\x87\x03 \x01(\bR\apassing:D\n" +
 	"\vvalue_level\x12!.google.protobuf.EnumValueOptions\x18\xb7\x87\x03 \x01(\x05R\n" +
-	"valueLevelB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"valueLevel:=\n" +
+	"\aroutine\x12!.google.protobuf.EnumValueOptions\x18\xb9\x87\x03 \x01(\bR\aroutineB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_option_proto_rawDescOnce sync.Once
@@ -240,11 +253,12 @@ var file_tandem_v1_option_proto_depIdxs = []int32{
 	2, // 3: tandem.v1.level:extendee -> google.protobuf.FieldOptions
 	2, // 4: tandem.v1.passing:extendee -> google.protobuf.FieldOptions
 	3, // 5: tandem.v1.value_level:extendee -> google.protobuf.EnumValueOptions
-	0, // 6: tandem.v1.access:type_name -> tandem.v1.Access
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	6, // [6:7] is the sub-list for extension type_name
-	0, // [0:6] is the sub-list for extension extendee
+	3, // 6: tandem.v1.routine:extendee -> google.protobuf.EnumValueOptions
+	0, // 7: tandem.v1.access:type_name -> tandem.v1.Access
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	7, // [7:8] is the sub-list for extension type_name
+	0, // [0:7] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -260,7 +274,7 @@ func file_tandem_v1_option_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_option_proto_rawDesc), len(file_tandem_v1_option_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   0,
-			NumExtensions: 6,
+			NumExtensions: 7,
 			NumServices:   0,
 		},
 		GoTypes:           file_tandem_v1_option_proto_goTypes,

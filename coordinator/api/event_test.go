@@ -1,0 +1,81 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// TestEventFilter: which events a request gets, the newest of them, oldest first.
+func TestEventFilter(t *testing.T) {
+	at := func(second int64) *timestamppb.Timestamp { return timestamppb.New(time.Unix(second, 0)) }
+	s := state.New()
+	tx := s.Begin()
+	tx.SetIndex(1)
+	tx.Put(&tandemv1.Node{Id: "node-1", Name: "worker-1"})
+	tx.Put(&tandemv1.Node{Id: "node-10", Name: "worker-10"})
+	tx.Put(&tandemv1.Job{Id: "job-1", Name: "digits"})
+	for i, e := range []*tandemv1.Event{
+		{Type: tandemv1.Event_TYPE_NODE_JOINED, Noun: "node", Subject: "node-1"},
+		{Type: tandemv1.Event_TYPE_JOB_STARTED, JobId: "job-1", Args: map[string]string{"nodes": "worker-1, worker-2"}},
+		{Type: tandemv1.Event_TYPE_CHECKPOINT_COMMITTED, JobId: "job-1"},
+		{Type: tandemv1.Event_TYPE_JOB_STARTED, JobId: "job-2", Args: map[string]string{"nodes": "worker-10"}},
+		{Type: tandemv1.Event_TYPE_RANKS_LOST, JobId: "job-1", Level: "warning"},
+		{Type: tandemv1.Event_TYPE_CHECKPOINT_DELETED, JobId: "job-1"},
+		{Type: tandemv1.Event_TYPE_JOB_COMPLETED, JobId: "job-1"},
+	} {
+		e.Id, e.Time = fmt.Sprintf("%020d.000", i+1), at(int64(i+1))
+		if e.GetLevel() == "" {
+			e.Level = "info"
+		}
+		tx.Put(e)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		request *tandemv1.ListEventsRequest
+		limit   int
+		want    string // the seconds of the events
+	}{
+		"all but routine":        {&tandemv1.ListEventsRequest{}, 0, "1 2 4 5 7"},
+		"the newest":             {&tandemv1.ListEventsRequest{}, 2, "5 7"},
+		"routine too":            {&tandemv1.ListEventsRequest{Routine: true}, 0, "1 2 3 4 5 6 7"},
+		"of a type":              {&tandemv1.ListEventsRequest{Types: []tandemv1.Event_Type{tandemv1.Event_TYPE_JOB_STARTED}}, 0, "2 4"},
+		"of a routine type":      {&tandemv1.ListEventsRequest{Types: []tandemv1.Event_Type{tandemv1.Event_TYPE_CHECKPOINT_DELETED}}, 0, "6"},
+		"of a job":               {&tandemv1.ListEventsRequest{JobId: "digits"}, 0, "2 5 7"},
+		"of a level":             {&tandemv1.ListEventsRequest{Level: "warning"}, 0, "5"},
+		"of every level":         {&tandemv1.ListEventsRequest{Level: "info"}, 0, "1 2 4 5 7"},
+		"of a node":              {&tandemv1.ListEventsRequest{Node: "worker-1"}, 0, "1 2"},
+		"of a node by its id":    {&tandemv1.ListEventsRequest{Node: "node-10"}, 0, "4"},
+		"since":                  {&tandemv1.ListEventsRequest{Since: at(4)}, 0, "5 7"},
+		"after one":              {&tandemv1.ListEventsRequest{After: fmt.Sprintf("%020d.000", 4)}, 0, "5 7"},
+		"after one that is gone": {&tandemv1.ListEventsRequest{After: fmt.Sprintf("%020d.500", 4)}, 0, "5 7"},
+		"after the last":         {&tandemv1.ListEventsRequest{After: fmt.Sprintf("%020d.000", 7)}, 0, ""},
+	} {
+		filter, err := eventFilter(s.View(), tc.request)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var got []string
+		for _, e := range s.View().EventsLike(filter, tc.limit) {
+			got = append(got, fmt.Sprint(e.GetTime().GetSeconds()))
+		}
+		if diff := cmp.Diff(tc.want, strings.Join(got, " ")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	for _, bad := range []*tandemv1.ListEventsRequest{{Level: "error"}, {Node: "nobody"}, {JobId: "nothing"}} {
+		if _, err := eventFilter(s.View(), bad); err == nil {
+			t.Errorf("%v is taken", bad)
+		}
+	}
+}

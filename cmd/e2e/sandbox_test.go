@@ -168,7 +168,8 @@ func (c *cluster) goHostile(i int, others []string) {
 	}
 	w := c.workers[i]
 	w.stop()
-	w.args = append(w.args, "--engine", self, "--engine-env", hostileVariable+"="+string(what), "--engine-memory-mib", "4096")
+	w.args[slices.Index(w.args, "--engine")+1] = self
+	w.args = append(w.args, "--engine-env", hostileVariable+"="+string(what), "--engine-memory-mib", "4096")
 	w.start()
 	eventually(c.t, 20*time.Second, "the worker is back", func() bool { return c.alive() == len(c.workers) })
 }

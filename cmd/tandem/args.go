@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,11 +99,22 @@ func jobNames(ctx context.Context, c *client.Client) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, j := range res.Msg.GetJobs() {
+	return namesOf(res.Msg.GetJobs()), nil
+}
+
+// namesOf are names of jobs, newest first, each once, then their ids: a name stands for the newest job that has it.
+func namesOf(jobs []*tandemv1.Job) (names []string) {
+	known := map[string]bool{}
+	for _, j := range jobs {
+		if !known[j.GetName()] {
+			names = append(names, cobra.CompletionWithDesc(j.GetName(), j.GetId()+", "+stateName(j.GetState())))
+		}
+		known[j.GetName()] = true
+	}
+	for _, j := range jobs {
 		names = append(names, cobra.CompletionWithDesc(j.GetId(), j.GetName()+", "+stateName(j.GetState())))
 	}
-	return names, nil
+	return names
 }
 
 func sweepNames(ctx context.Context, c *client.Client) ([]string, error) {
@@ -110,13 +122,7 @@ func sweepNames(ctx context.Context, c *client.Client) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, j := range res.Msg.GetJobs() {
-		if isSweep(j) {
-			names = append(names, cobra.CompletionWithDesc(j.GetId(), j.GetName()+", "+stateName(j.GetState())))
-		}
-	}
-	return names, nil
+	return namesOf(slices.DeleteFunc(res.Msg.GetJobs(), func(j *tandemv1.Job) bool { return !isSweep(j) })), nil
 }
 
 func modelNames(ctx context.Context, c *client.Client) ([]string, error) {
@@ -153,7 +159,7 @@ func nodeNames(ctx context.Context, c *client.Client) ([]string, error) {
 	}
 	var names []string
 	for _, n := range res.Msg.GetNodes() {
-		names = append(names, cobra.CompletionWithDesc(n.GetNode().GetId(), n.GetNode().GetName()))
+		names = append(names, cobra.CompletionWithDesc(n.GetNode().GetName(), n.GetNode().GetId()), n.GetNode().GetId())
 	}
 	return names, nil
 }

@@ -24,7 +24,7 @@ func (a *app) auditCommand() *cobra.Command {
 written them down. It asks all coordinators; older entries than they keep are in the store under audit/.`,
 		Example: `  tandem audit --since 24h --outcome denied
   tandem audit --token ann --method SubmitJob -o json`,
-		Args: cobra.NoArgs,
+		Args: want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			from, err := sinceTime(since, time.Now())
 			if err != nil {

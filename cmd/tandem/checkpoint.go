@@ -23,7 +23,7 @@ func (a *app) checkpointListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List checkpoints, newest first",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			res, err := c.Checkpoints.ListCheckpoints(ctx, connect.NewRequest(req))
 			if err != nil {

@@ -16,7 +16,7 @@ func (a *app) clusterCommand() *cobra.Command {
 		&cobra.Command{
 			Use:   "describe",
 			Short: "Show the cluster and its coordinators",
-			Args:  cobra.NoArgs,
+			Args:  want(),
 			RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 				res, err := c.Cluster.GetCluster(ctx, connect.NewRequest(&tandemv1.GetClusterRequest{}))
 				if err != nil {

@@ -34,7 +34,7 @@ func (a *app) contextListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List contexts; the current one has a star",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.run(func(context.Context, []string) error {
 			file, err := a.contexts()
 			if err != nil {
@@ -177,7 +177,7 @@ func (a *app) contextRefreshCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "refresh",
 		Short: "Fetch the CA of the cluster again, when it is being replaced",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			if c.Context.Name == client.Environment {
 				return errForeignCA

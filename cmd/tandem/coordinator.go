@@ -48,7 +48,7 @@ or TANDEM_JOIN_TOKEN). Later starts need none of this; the store is fixed when t
     --storage-endpoint s3.example.com --storage-tls --storage-bucket tandem --write-context prod
   tandem coordinator --data-dir /var/lib/tandem --listen 10.0.0.2:7070 --gossip 10.0.0.2:7071 \
     --join 10.0.0.1:7070 --token-file token`,
-		Args: cobra.NoArgs,
+		Args: want(),
 		RunE: a.run(func(ctx context.Context, _ []string) error { return a.coordinate(ctx, cfg, o) }),
 	}
 	f := cmd.Flags()
@@ -88,7 +88,7 @@ func (a *app) quarantineCommand() *cobra.Command {
 with which they end names index and hash. Stop all coordinators, run this on each of them with its own data folder, and
 start them again. An entry that this version can apply is refused.`,
 		Example: "  tandem coordinator quarantine --data-dir /var/lib/tandem --index 3655 --sha256 9f86d0...",
-		Args:    cobra.NoArgs,
+		Args:    want(),
 		RunE: a.run(func(context.Context, []string) error {
 			log, err := a.logger(logOptions{level: "warn", format: "text"})
 			if err != nil {

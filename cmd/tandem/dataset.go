@@ -23,7 +23,7 @@ func (a *app) datasetListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List datasets",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			res, err := c.Datasets.ListDatasets(ctx, connect.NewRequest(&tandemv1.ListDatasetsRequest{}))
 			if err != nil {

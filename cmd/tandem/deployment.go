@@ -117,7 +117,7 @@ func (a *app) serveListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List what is served",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			res, err := c.Deployments.ListDeployments(ctx, connect.NewRequest(&tandemv1.ListDeploymentsRequest{}))
 			if err != nil {

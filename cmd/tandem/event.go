@@ -28,7 +28,7 @@ func (a *app) eventsCommand() *cobra.Command {
 		Long: `Show what happened in the cluster, oldest first. Checkpoints that are kept and deleted all the time are left out: see them with
 --all or --type checkpoint. A type is the word that -o json shows, or how it begins: --type job_failed, --type alias.`,
 		Example: "  tandem events --level warning --since 24h\n  tandem events --job digits --all\n  tandem events --type node,coordinator --follow",
-		Args:    cobra.NoArgs,
+		Args:    want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) (err error) {
 			if req.Types, err = eventTypes(types); err != nil {
 				return &usageError{err}

@@ -20,7 +20,7 @@ func (a *app) listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, newest first",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			req := &tandemv1.ListJobsRequest{Limit: limit + 1} // one more tells whether there are more
 			for _, s := range states {

@@ -31,10 +31,14 @@ func (a *app) metricsCommand() *cobra.Command {
 		Short: "Show how a training goes and where its time goes",
 		Long: `Show how a training goes: the parts of a step, the goodput ledger (where the whole life of the trial went; it adds up to
 100 %), and the last value of each series. A running trial's records come every few seconds. With -o csv there is a line for each
-point: series, step, seconds since the trial was created, value.`,
+point: series, step, seconds since the trial was created, value.
+
+The series "loss" is that of the training, a mean over the steps since the point before. That of each step alone, and the norm of its
+gradient, are the series step.loss and step.grad_norm, which are shown when they are named.`,
 		Example: `  tandem metrics digits --plot
   tandem metrics digits --plot --series loss,grad_norm
-  tandem metrics digits -o csv > digits.csv`,
+  tandem metrics digits -o csv > digits.csv
+  tandem metrics digits -o csv --series step.loss > steps.csv`,
 		Args:              want("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		Annotations:       map[string]string{csvOutput: ""},
@@ -51,7 +55,7 @@ point: series, step, seconds since the trial was created, value.`,
 		}),
 	}
 	cmd.Flags().BoolVar(&plot, "plot", false, "draw curves: the loss, the validation metrics and samples a second, or those of --series")
-	cmd.Flags().StringSliceVar(&req.Series, "series", nil, "only these series")
+	cmd.Flags().StringSliceVar(&req.Series, "series", nil, "only these series; step.loss and step.grad_norm are exact for each step")
 	within(cmd.Flags(), &req.SinceStep, "since", 0, 0, 0, "only steps after this one")
 	within(cmd.Flags(), &req.MaxPoints, "points", 0, 1, exportPoints, "at most so many points a series; neighbours are averaged")
 	return cmd

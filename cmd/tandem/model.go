@@ -23,7 +23,7 @@ func (a *app) modelListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List models",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			res, err := c.Models.ListModels(ctx, connect.NewRequest(&tandemv1.ListModelsRequest{}))
 			if err != nil {

@@ -28,7 +28,7 @@ func (a *app) nodeListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List nodes",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			res, err := c.Nodes.ListNodes(ctx, connect.NewRequest(req))
 			if err != nil {
@@ -159,7 +159,7 @@ func (a *app) poolCommand() *cobra.Command {
 	return group("pool", "Show pools of nodes", &cobra.Command{
 		Use:   "list",
 		Short: "List pools and how much of them is in use",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			res, err := c.Nodes.ListPools(ctx, connect.NewRequest(&tandemv1.ListPoolsRequest{}))
 			if err != nil {

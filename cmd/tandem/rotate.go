@@ -25,7 +25,7 @@ is called from, then ends the trust in the former CA; it is refused while a node
 		Example: `  tandem cluster rotate-ca
   tandem cluster describe
   tandem cluster rotate-ca --finish`,
-		Args: cobra.NoArgs,
+		Args: want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			if force && !finish {
 				return &usageError{errors.New("--force is for --finish")}
@@ -94,7 +94,7 @@ func (a *app) rotateGossipCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rotate-gossip-key",
 		Short: "Replace the key that encrypts gossip while everything runs",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			res, err := c.Cluster.RotateKeys(ctx, connect.NewRequest(&tandemv1.RotateKeysRequest{Key: tandemv1.RotatedKey_ROTATED_KEY_GOSSIP}))
 			if err != nil {

@@ -16,7 +16,7 @@ func (a *app) storeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
 		Short: "Change how the cluster reaches its object store",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			var err error
 			cfg.AccessKey = a.getenv("TANDEM_STORE_ACCESS_KEY")

@@ -25,7 +25,7 @@ before anything is changed. The keys come from the environment (TANDEM_STORAGE_A
 soon as its worker hears of them, within seconds; then delete the old ones at the store.`,
 		Example: `  tandem store rotate --access-key AKIA... --secret-key-file new-secret
   tandem store rotate --endpoint s3-2.internal:9000 --ca-file ca.pem`,
-		Args: cobra.NoArgs,
+		Args: want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			if req.GetAccessKey() == "" {
 				req.AccessKey = a.getenv("TANDEM_STORAGE_ACCESS_KEY")

@@ -40,7 +40,12 @@ complete spec, which submit takes as it is.`,
 		Example: `  tandem submit -f job.yaml --wait
   tandem submit -f job.yaml --set training.seed=2 --set resources.workers=4
   tandem submit -f job.yaml --dry-run -o yaml`,
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unexpected argument %q: name the file of the spec with -f, as in tandem submit -f %s", args[0], args[0])
+			}
+			return nil
+		},
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			if o.file == "" {
 				return &usageError{fmt.Errorf("name the spec with -f FILE (- for standard input)")}

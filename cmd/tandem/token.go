@@ -139,7 +139,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List tokens",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			res, err := c.Tokens.ListTokens(ctx, connect.NewRequest(&tandemv1.ListTokensRequest{}))
 			if err != nil {

@@ -54,7 +54,7 @@ func (a *app) upCommand() *cobra.Command {
 
 With --demo everything happens in a temporary folder on free ports: a dataset is made from real images, a small network is
 trained on two workers, published, served and asked, and then everything is stopped and removed.`,
-		Args: cobra.NoArgs,
+		Args: want(),
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			ctx, stop := notify(ctx, syscall.SIGHUP)
 			defer stop()

@@ -37,7 +37,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Show the version of this program",
-		Args:  cobra.NoArgs,
+		Args:  want(),
 		RunE: a.run(func(context.Context, []string) error {
 			v := struct {
 				Version string `json:"version"`

@@ -24,7 +24,7 @@ func (a *app) workerCommand() *cobra.Command {
 "tandem token create --join --role worker" (--token-file, or TANDEM_JOIN_TOKEN in the environment); later starts use the
 certificate in the data folder. Training and serving happen in tandem-engine, which is looked for beside this program.`,
 		Example: "  tandem worker --data-dir /var/lib/tandem --join 10.0.0.1:7070 --token-file token --listen 10.0.0.5:7080 --gossip 10.0.0.5:7081",
-		Args:    cobra.NoArgs,
+		Args:    want(),
 		RunE: a.run(func(ctx context.Context, _ []string) error {
 			log, err := a.logger(logs)
 			if err != nil {

@@ -32,6 +32,8 @@ const (
 	maxGapReads = 200
 	// Segments of spans that are looked through for steps that all ranks traced, per rank.
 	traceSegments = 4
+	// Objects with exact steps that one call reads: those of some hours on two ranks.
+	maxStepSegments = 2000
 )
 
 // GetMetrics implements MetricService.
@@ -64,7 +66,15 @@ func (a metricService) GetMetrics(ctx context.Context, req *connect.Request[tand
 		JobId: job.GetId(), TrialId: trial.GetId(), StepTime: stepTime(total), SamplesPerSecond: total.SamplesPerSecond,
 		Goodput: goodput(metrics.ComputeGoodput(segments, life)), Lost: lost,
 	}
-	for _, s := range metrics.ComputeSeries(segments, recorded) {
+	all := metrics.ComputeSeries(segments, recorded)
+	if slices.ContainsFunc(req.Msg.GetSeries(), func(name string) bool { return name == metrics.StepLoss || name == metrics.StepNorm }) {
+		exact, more, err := a.exact(ctx, store, job, trial)
+		if err != nil {
+			return nil, err
+		}
+		all, res.Lost = append(all, exact...), lost+more
+	}
+	for _, s := range all {
 		if wanted := req.Msg.GetSeries(); len(wanted) > 0 && !slices.Contains(wanted, s.Name) {
 			continue
 		}
@@ -78,6 +88,28 @@ func (a metricService) GetMetrics(ctx context.Context, req *connect.Request[tand
 		}
 	}
 	return connect.NewResponse(res), nil
+}
+
+// exact reads the figures of each step of a trial.
+func (a metricService) exact(ctx context.Context, store storage.Store, job *tandemv1.Job, trial *tandemv1.Trial) ([]metrics.Series, int64, error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	names, err := segmentNames(ctx, store, trial.GetId(), metric.Steps)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(names) > maxStepSegments {
+		return nil, 0, invalid(fmt.Sprintf("series: the exact steps of this trial are in %d objects, at most %d are read; take %s out", len(names), maxStepSegments, metrics.StepLoss))
+	}
+	segments, lost, err := readSegments(ctx, store, names)
+	if err != nil {
+		return nil, 0, err
+	}
+	spec := state.SpecOf(job, trial)
+	data, _ := v.Dataset(spec.GetDatasetId())
+	return metrics.ComputeSteps(segments, metrics.RowsOfStep(data.GetRows()["train"], int64(spec.GetTraining().GetBatch()))), lost, nil
 }
 
 // of finds the newest trial of a job, or the one that is named, and the store.

@@ -33,8 +33,8 @@ func (a *app) metricsCommand() *cobra.Command {
 100 %), and the last value of each series. A running trial's records come every few seconds. With -o csv there is a line for each
 point: series, step, seconds since the trial was created, value.
 
-The series "loss" is that of the training, a mean over the steps since the point before. That of each step alone, and the norm of its
-gradient, are the series step.loss and step.grad_norm, which are shown when they are named.`,
+The series "loss" is that of the training, a mean over the steps since the point before. That of each step alone, over the rows
+of rank 0, and the norm of its gradient are the series step.loss and step.grad_norm, which are shown when they are named.`,
 		Example: `  tandem metrics digits --plot
   tandem metrics digits --plot --series loss,grad_norm
   tandem metrics digits -o csv > digits.csv

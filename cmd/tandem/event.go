@@ -126,7 +126,7 @@ func eventTypes(words []string) (types []tandemv1.Event_Type, err error) {
 			}
 		}
 		if found == 0 {
-			return nil, fmt.Errorf("--type %s: there is no such type of events, nor one that begins so; there are %s", word, strings.Join(eventWords(), ", "))
+			return nil, fmt.Errorf("--type %s is not known; the types are %s", word, strings.Join(eventWords(), ", "))
 		}
 	}
 	return types, nil

@@ -33,7 +33,7 @@ func trainingLength(t *tandemv1.TrainingSpec) string {
 	return several(int(t.GetEpochs()), "epoch")
 }
 
-// numeral writes a number; one that is 0 is left out.
+// numeral writes a number; 0, which stands for none, is empty.
 func numeral(v float64) string {
 	if v == 0 {
 		return ""

@@ -25,7 +25,7 @@ func (c *check) batchNorm(s *tandemv1.JobSpec, data *tandemv1.Dataset) {
 			// Shares differ by one row at most, and so do the parts of a share.
 			for _, share := range []int64{size / workers, (size + workers - 1) / workers} {
 				if share > 0 && share < 2*parts {
-					c.add("model.resnet.norm", "\"batch\" cannot normalise one row, to which %s would come of a batch of %s%s; "+
+					c.add("model.resnet.norm", "with %s and a batch of %s%s a worker gets a single row, which \"batch\" cannot normalise; "+
 						"use norm: group, or another training.batch (an epoch has %s)",
 						say.Count(workers, "worker"), say.Count(size, "row"), inParts(parts), say.Count(rows, "row"))
 					return

@@ -136,17 +136,17 @@ func TestBatchNormOfOneRow(t *testing.T) {
 		change func(*tandemv1.JobSpec)
 		want   string // what the error says; "": none
 	}{
-		"the last batch":              {func(*tandemv1.JobSpec) {}, "to which 1 worker would come of a batch of 1 row; use norm: group, or another training.batch (an epoch has 65 rows)"},
+		"the last batch":              {func(*tandemv1.JobSpec) {}, "with 1 worker and a batch of 1 row a worker gets a single row, which \"batch\" cannot normalise; use norm: group, or another training.batch (an epoch has 65 rows)"},
 		"group norm":                  {func(s *tandemv1.JobSpec) { s.Model.GetResnet().Norm = "group" }, ""},
 		"a deeper net has less":       {func(s *tandemv1.JobSpec) { s.Model.GetResnet().Depth = 8 }, ""}, // 2 x 2 values
 		"another batch":               {func(s *tandemv1.JobSpec) { s.Training.Batch = 60 }, ""},
 		"a batch that fits":           {func(s *tandemv1.JobSpec) { s.Training.Batch = 65 }, ""},
 		"it ends before":              {func(s *tandemv1.JobSpec) { s.Training.Epochs, s.Training.Steps = 0, 1 }, ""},
-		"it does not":                 {func(s *tandemv1.JobSpec) { s.Training.Epochs, s.Training.Steps = 0, 2 }, "one row"},
-		"two share two":               {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Resources.Workers = 63, 2 }, "to which 2 workers would come of a batch of 2 rows"},
-		"it could be scaled to":       {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Resources.Max = 63, 2 }, "to which 2 workers would come of a batch of 2 rows"},
-		"it could shrink to":          {func(s *tandemv1.JobSpec) { s.Resources.Workers, s.Resources.Min = 2, 1 }, "to which 1 worker would come of a batch of 1 row"},
-		"micro-batches of whole ones": {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Training.MicroBatches = 65, 40 }, "of a batch of 65 rows in 40 micro-batches"},
+		"it does not":                 {func(s *tandemv1.JobSpec) { s.Training.Epochs, s.Training.Steps = 0, 2 }, "a single row"},
+		"two share two":               {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Resources.Workers = 63, 2 }, "with 2 workers and a batch of 2 rows"},
+		"it could be scaled to":       {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Resources.Max = 63, 2 }, "with 2 workers and a batch of 2 rows"},
+		"it could shrink to":          {func(s *tandemv1.JobSpec) { s.Resources.Workers, s.Resources.Min = 2, 1 }, "with 1 worker and a batch of 1 row"},
+		"micro-batches of whole ones": {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Training.MicroBatches = 65, 40 }, "a batch of 65 rows in 40 micro-batches"},
 		"micro-batches of two rows":   {func(s *tandemv1.JobSpec) { s.Training.Batch, s.Training.MicroBatches = 65, 32 }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

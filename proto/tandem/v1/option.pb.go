@@ -195,7 +195,7 @@ var (
 	//
 	// optional int32 value_level = 50103;
 	E_ValueLevel = &file_tandem_v1_option_proto_extTypes[5]
-	// Of a type of events: it happens all the time and tells nobody anything, unless he asks for it.
+	// Of a type of events: it happens often, and is shown only to those who ask for it.
 	//
 	// optional bool routine = 50105;
 	E_Routine = &file_tandem_v1_option_proto_extTypes[6]

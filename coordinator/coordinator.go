@@ -185,7 +185,7 @@ func (c *Coordinator) wire() error {
 		leader.Keys(c.state, c.node),
 		leader.Dispatch(c.state, c.node, c.log),
 		leader.Reformer(c.state, c.node, c.log),
-		leader.Search(c.state, c.node, api.TrialSpec, c.log),
+		leader.Search(c.state, c.node, c.log),
 		leader.Coordinators(c.state, c.node, c.node),
 		leader.Nodes(c.state, c.node, liveness{c}, c.cfg.NodeTimeout, c.log),
 		leader.Rollout(c.state, c.node, c.log),

@@ -16,7 +16,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
 
-	"tandem.dev/coordinator/sweep"
+	"tandem.dev/coordinator/spec"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -149,7 +149,7 @@ type stints map[int][]int64
 // begin, each stint to the step it was to end at, what was stopped, and the end.
 func (s searched) decided(t *testing.T) (copies int) {
 	t.Helper()
-	searcher, err := search.New(sweep.Config(s.GetJob().GetSpec(), s.GetSweep().GetPrior()))
+	searcher, err := search.New(spec.Config(s.GetJob().GetSpec(), s.GetSweep().GetPrior()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func (s searched) decided(t *testing.T) (copies int) {
 		}
 	}
 	for _, e := range s.events {
-		for _, d := range searcher.Step(sweep.Event(e)) {
+		for _, d := range searcher.Step(spec.Event(e)) {
 			switch {
 			case d.Create != nil:
 				created = append(created, *d.Create)

@@ -11,8 +11,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"tandem.dev/cmd/tandem/spec"
-	"tandem.dev/coordinator/api"
-	"tandem.dev/coordinator/sweep"
+	specs "tandem.dev/coordinator/spec"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -48,12 +47,12 @@ func TestExamples(t *testing.T) {
 			}
 			return datasets[name], nil
 		}
-		complete, err := api.CompleteSpec(s, find)
+		complete, err := specs.Complete(s, find)
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue
 		}
-		again, err := api.CompleteSpec(written(t, complete), find)
+		again, err := specs.Complete(written(t, complete), find)
 		if diff := cmp.Diff(complete, again, protocmp.Transform()); diff != "" || err != nil {
 			t.Errorf("%s: submitted again it is another (-want +got), %v:\n%s", file, err, diff)
 		}
@@ -63,7 +62,7 @@ func TestExamples(t *testing.T) {
 		if !strings.Contains(string(b), "#   tandem submit -f examples/sweeps/"+filepath.Base(file)+" --wait\n") {
 			t.Errorf("%s does not say how to submit it", file)
 		}
-		if _, err := search.New(sweep.Config(complete, nil)); err != nil {
+		if _, err := search.New(specs.Config(complete, nil)); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 	}

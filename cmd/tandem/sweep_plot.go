@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
-	"tandem.dev/coordinator/sweep"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -318,7 +318,7 @@ func importances(j *tandemv1.Job, trials []*tandemv1.Trial) ([]search.Importance
 			known = append(known, search.Prior{Point: t.GetParameters().AsMap(), Value: value, Share: share})
 		}
 	}
-	cfg := sweep.Config(j.GetSpec(), nil)
+	cfg := spec.Config(j.GetSpec(), nil)
 	return search.Importances(cfg.Space, cfg.Mode, known)
 }
 

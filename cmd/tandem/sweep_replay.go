@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
-	"tandem.dev/coordinator/sweep"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -183,18 +183,18 @@ type replayedMethod struct {
 }
 
 func (o *replayOptions) replay(j *tandemv1.Job, trials []*tandemv1.Trial, methods []search.Method) (*replayed, error) {
-	spec := j.GetSpec()
+	full := j.GetSpec()
 	curves, err := curvesOf(j, trials)
 	if err != nil {
 		return nil, err
 	}
 	slots := o.slots
 	if slots == 0 {
-		slots = int(max(1, spec.GetSearch().GetMaxConcurrentTrials()))
+		slots = int(max(1, full.GetSearch().GetMaxConcurrentTrials()))
 	}
-	r := &replayed{Sweep: j.GetId(), Metric: spec.GetMetric(), Mode: spec.GetMode(), Trials: len(curves), Slots: slots}
+	r := &replayed{Sweep: j.GetId(), Metric: full.GetMetric(), Mode: full.GetMode(), Trials: len(curves), Slots: slots}
 	for i, m := range methods {
-		cfg := sweep.Config(spec, nil)
+		cfg := spec.Config(full, nil)
 		cfg.Method = m
 		res, err := search.Replay(cfg, curves, slots)
 		var wrong *search.ConfigError

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -125,8 +126,8 @@ func checkNode(ctx context.Context, n *tandemv1.Node) error {
 	if _, port, err := net.SplitHostPort(n.GetAddress()); err != nil || port == "" || port == "0" {
 		return invalid("node.address: must be host:port")
 	}
-	if !nameRE.MatchString(n.GetPool()) {
-		return invalid("node.pool: " + nameRule)
+	if !spec.IsName(n.GetPool()) {
+		return invalid("node.pool: " + spec.NameRule)
 	}
 	for _, f := range [][2]string{
 		{"name", n.GetName()}, {"address", n.GetAddress()}, {"agent_version", n.GetAgentVersion()}, {"libtorch_version", n.GetLibtorchVersion()},

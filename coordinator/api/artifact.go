@@ -12,6 +12,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -55,7 +56,7 @@ func (a artifacts) uploadKey(ctx context.Context, h *tandemv1.UploadArtifactHead
 	switch {
 	case h == nil:
 		return "", invalid("the first message of an upload must be the header")
-	case !sha256RE.MatchString(h.GetSha256()):
+	case !spec.IsSHA256(h.GetSha256()):
 		return "", invalid("sha256: must be a SHA-256 in hexadecimal")
 	case h.GetSize() < 1 || h.GetSize() > a.cfg.MaxArtifact:
 		return "", invalid(fmt.Sprintf("size: the file has %d bytes; 1 to %d are allowed", h.GetSize(), a.cfg.MaxArtifact))
@@ -151,7 +152,7 @@ func (a artifacts) owner(ctx context.Context, owner string) (string, error) {
 		ver, err := v.ResolveTarget(model, target)
 		return ver.GetPrefix() + "/", err
 	case "artifact":
-		if !sha256RE.MatchString(ref) {
+		if !spec.IsSHA256(ref) {
 			break
 		}
 		return "artifacts/", nil

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func (a *API) record(w *witness, method string, m proto.Message, err error) {
 		e.Outcome = connect.CodeOf(connectError(err)).String()
 	}
 	if m != nil {
-		e.Subject, e.RequestId = or(w.subject, subject(m.ProtoReflect(), 2)), textOf(m.ProtoReflect(), "request_id")
+		e.Subject, e.RequestId = cmp.Or(w.subject, subject(m.ProtoReflect(), 2)), textOf(m.ProtoReflect(), "request_id")
 	}
 	a.deps.Audit.Record(e)
 }

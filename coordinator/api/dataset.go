@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -35,8 +36,8 @@ func datasetPrefix(datasetID string) string { return "datasets/" + datasetID }
 
 // BeginDataset implements DatasetService.
 func (a datasets) BeginDataset(_ context.Context, req *connect.Request[tandemv1.BeginDatasetRequest]) (*connect.Response[tandemv1.BeginDatasetResponse], error) {
-	if !nameRE.MatchString(req.Msg.GetName()) {
-		return nil, invalid("name: " + nameRule)
+	if !spec.IsName(req.Msg.GetName()) {
+		return nil, invalid("name: " + spec.NameRule)
 	}
 	return connect.NewResponse(&tandemv1.BeginDatasetResponse{Id: id.New("data")}), nil
 }
@@ -74,11 +75,11 @@ func (a datasets) CreateDataset(ctx context.Context, req *connect.Request[tandem
 
 func checkDataset(req *tandemv1.CreateDatasetRequest) error {
 	switch {
-	case !nameRE.MatchString(req.GetName()):
-		return invalid("name: " + nameRule)
+	case !spec.IsName(req.GetName()):
+		return invalid("name: " + spec.NameRule)
 	case !datasetIDRE.MatchString(req.GetId()):
 		return invalid("id: must be the one that BeginDataset returned")
-	case !sha256RE.MatchString(req.GetManifestSha256()):
+	case !spec.IsSHA256(req.GetManifestSha256()):
 		return invalid("manifest_sha256: must be a SHA-256 in hexadecimal")
 	}
 	return nil

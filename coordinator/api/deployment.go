@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -24,9 +26,9 @@ func (a deployments) ApplyDeployment(ctx context.Context, req *connect.Request[t
 	if m.GetReplicas() < 1 || m.GetReplicas() > maxReplicas {
 		return nil, invalid(fmt.Sprintf("replicas: must be 1 to %d", maxReplicas))
 	}
-	pool := or(m.GetPool(), "default")
-	if !nameRE.MatchString(pool) {
-		return nil, invalid("pool: " + nameRule)
+	pool := cmp.Or(m.GetPool(), "default")
+	if !spec.IsName(pool) {
+		return nil, invalid("pool: " + spec.NameRule)
 	}
 	v, err := a.view(ctx)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/door"
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/limit"
@@ -86,7 +87,7 @@ func connectError(err error) error {
 	if ce := (*connect.Error)(nil); errors.As(err, &ce) {
 		return ce
 	}
-	if se := (*SpecError)(nil); errors.As(err, &se) {
+	if se := (*spec.Error)(nil); errors.As(err, &se) {
 		return connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	if re := (*refusal)(nil); errors.As(err, &re) {

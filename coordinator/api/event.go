@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ func (a events) ListEvents(ctx context.Context, req *connect.Request[tandemv1.Li
 	if err != nil {
 		return nil, err
 	}
-	limit := int(or(req.Msg.GetLimit(), defaultLimit))
+	limit := int(cmp.Or(req.Msg.GetLimit(), defaultLimit))
 	if limit < 0 {
 		return nil, invalid("limit: must not be negative")
 	}
@@ -44,7 +45,7 @@ func eventFilter(v *state.View, m *tandemv1.ListEventsRequest) (state.EventFilte
 		}
 		f.Job = job.GetId()
 	}
-	least := slices.Index(eventLevels, or(m.GetLevel(), eventLevels[0]))
+	least := slices.Index(eventLevels, cmp.Or(m.GetLevel(), eventLevels[0]))
 	if least < 0 {
 		return f, invalid("level: must be one of " + strings.Join(eventLevels, ", "))
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,8 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
-	"tandem.dev/coordinator/sweep"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -25,36 +26,36 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if err != nil {
 		return nil, err
 	}
-	spec, err := CompleteSpec(req.Msg.GetSpec(), v.ResolveDataset)
+	full, err := spec.Complete(req.Msg.GetSpec(), v.ResolveDataset)
 	if err != nil {
 		return nil, err
 	}
-	if spec.GetKind() == "replay" {
-		if err := a.fillReplay(ctx, v, spec, req.Msg.GetSpec().GetResources().GetPool()); err != nil {
+	if full.GetKind() == "replay" {
+		if err := a.fillReplay(ctx, v, full, req.Msg.GetSpec().GetResources().GetPool()); err != nil {
 			return nil, err
 		}
 	}
-	if err := a.checkFiles(ctx, v, spec); err != nil {
+	if err := a.checkFiles(ctx, v, full); err != nil {
 		return nil, err
 	}
 	create := &tandemv1.CreateJob{}
-	if spec.GetKind() == "sweep" {
-		if create.Sweep, err = newSweep(v, spec, time.Now()); err != nil {
+	if full.GetKind() == "sweep" {
+		if create.Sweep, err = newSweep(v, full, time.Now()); err != nil {
 			return nil, err
 		}
 	}
-	hash, err := SpecHash(spec)
+	hash, err := spec.Hash(full)
 	if err != nil {
 		return nil, err
 	}
 	job := &tandemv1.Job{
-		Id: id.New("job"), Name: spec.GetName(), Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec, SpecHash: hash,
+		Id: id.New("job"), Name: full.GetName(), Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: full, SpecHash: hash,
 		State: tandemv1.JobState_JOB_STATE_PENDING, Intent: tandemv1.JobIntent_JOB_INTENT_RUN, SubmittedBy: From(ctx).Name,
 	}
 	answer := &tandemv1.SubmitJobResponse{Job: job}
 	if create.Job = job; create.Sweep != nil {
 		job.Kind, create.Sweep.Id = tandemv1.JobKind_JOB_KIND_SWEEP, job.GetId()
-		answer.Notes = sweep.Describe(spec)
+		answer.Notes = spec.Describe(full)
 	} else {
 		create.Trial = firstTrial(job)
 	}
@@ -90,20 +91,20 @@ func firstTrial(job *tandemv1.Job) *tandemv1.Trial {
 }
 
 // checkFiles checks what a spec names outside of itself: an uploaded model, a checkpoint.
-func (a jobs) checkFiles(ctx context.Context, v *state.View, spec *tandemv1.JobSpec) error {
-	if sha := spec.GetModel().GetTorchscript().GetArtifact(); sha != "" {
+func (a jobs) checkFiles(ctx context.Context, v *state.View, full *tandemv1.JobSpec) error {
+	if sha := full.GetModel().GetTorchscript().GetArtifact(); sha != "" {
 		if err := a.checkModelFile(ctx, sha); err != nil {
 			return err
 		}
 	}
-	if spec.GetKind() != "publish" {
+	if full.GetKind() != "publish" {
 		return nil
 	}
-	ckpt, err := sourceOf(v, "publish.checkpoint_id", spec.GetPublish().GetCheckpointId())
+	ckpt, err := sourceOf(v, "publish.checkpoint_id", full.GetPublish().GetCheckpointId())
 	if err != nil {
 		return err
 	}
-	spec.Publish.CheckpointId = ckpt.GetId()
+	full.Publish.CheckpointId = ckpt.GetId()
 	return nil
 }
 
@@ -111,10 +112,10 @@ func (a jobs) checkFiles(ctx context.Context, v *state.View, spec *tandemv1.JobS
 func sourceOf(v *state.View, path, ref string) (*tandemv1.Checkpoint, error) {
 	ckpt, err := v.ResolveCheckpoint(ref)
 	if err != nil {
-		return nil, &SpecError{[]Problem{{path, err.Error()}}}
+		return nil, spec.Wrong(path, err.Error())
 	}
 	if ckpt.GetDeleting() {
-		return nil, &SpecError{[]Problem{{path, "checkpoint " + ckpt.GetId() + " is being deleted"}}}
+		return nil, spec.Wrong(path, "checkpoint "+ckpt.GetId()+" is being deleted")
 	}
 	return ckpt, nil
 }
@@ -143,7 +144,7 @@ func (a jobs) ListJobs(ctx context.Context, req *connect.Request[tandemv1.ListJo
 	if err != nil {
 		return nil, err
 	}
-	limit := int(or(req.Msg.GetLimit(), defaultLimit))
+	limit := int(cmp.Or(req.Msg.GetLimit(), defaultLimit))
 	if limit < 0 {
 		return nil, invalid("limit: must not be negative")
 	}

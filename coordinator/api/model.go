@@ -6,6 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -56,7 +57,7 @@ func (a models) GetVersion(ctx context.Context, req *connect.Request[tandemv1.Ge
 // SetAlias implements ModelService.
 func (a models) SetAlias(ctx context.Context, req *connect.Request[tandemv1.SetAliasRequest]) (*connect.Response[tandemv1.SetAliasResponse], error) {
 	m := req.Msg
-	if problem := aliasProblem(m.GetAlias()); problem != "" {
+	if problem := spec.AliasProblem(m.GetAlias()); problem != "" {
 		return nil, invalid("alias: " + problem)
 	}
 	if m.GetVersion() < 0 {

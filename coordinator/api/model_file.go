@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/storage"
 	"tandem.dev/storage/torchscript"
 )
@@ -19,13 +20,13 @@ func (a jobs) checkModelFile(ctx context.Context, sha string) error {
 	}
 	info, err := store.Head(ctx, artifactKey(sha))
 	if errors.Is(err, storage.ErrNotFound) {
-		return &SpecError{[]Problem{{path, "the file of SHA-256 " + sha + ", which artifact names, was not uploaded"}}}
+		return spec.Wrong(path, "the file of SHA-256 "+sha+", which artifact names, was not uploaded")
 	}
 	if err == nil {
 		err = torchscript.Inspect(&blockReader{ctx: ctx, store: store, key: artifactKey(sha), size: info.Size}, info.Size)
 	}
 	if errors.Is(err, torchscript.ErrFormat) || errors.Is(err, torchscript.ErrRefused) {
-		return &SpecError{[]Problem{{path, err.Error()}}}
+		return spec.Wrong(path, err.Error())
 	}
 	if err != nil {
 		return fmt.Errorf("look at the model file: %w", err)

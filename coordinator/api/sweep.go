@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
-	"tandem.dev/coordinator/sweep"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -27,12 +28,12 @@ const (
 )
 
 // newSweep is the row of a sweep with a complete spec, whose warm start it resolves.
-func newSweep(v *state.View, spec *tandemv1.JobSpec, now time.Time) (*tandemv1.Sweep, error) {
-	s := &tandemv1.Sweep{MaxTrials: spec.GetSearch().GetMaxTrials(), Parameters: slices.Sorted(maps.Keys(spec.GetSearch().GetSpace()))}
-	if d, _ := deadlineOf(spec); d > 0 {
+func newSweep(v *state.View, full *tandemv1.JobSpec, now time.Time) (*tandemv1.Sweep, error) {
+	s := &tandemv1.Sweep{MaxTrials: full.GetSearch().GetMaxTrials(), Parameters: slices.Sorted(maps.Keys(full.GetSearch().GetSpace()))}
+	if d, _ := spec.Deadline(full); d > 0 {
 		s.Deadline = timestamppb.New(now.Add(d))
 	}
-	ref := spec.GetSearch().GetWarmStart()
+	ref := full.GetSearch().GetWarmStart()
 	if ref == "" {
 		return s, nil
 	}
@@ -40,15 +41,15 @@ func newSweep(v *state.View, spec *tandemv1.JobSpec, now time.Time) (*tandemv1.S
 	job, err := v.ResolveSweep(ref)
 	switch {
 	case err != nil:
-		return nil, &SpecError{[]Problem{{path, err.Error()}}}
-	case job.GetSpec().GetMetric() != spec.GetMetric() || job.GetSpec().GetMode() != spec.GetMode():
-		return nil, &SpecError{[]Problem{{path, fmt.Sprintf("sweep %s has metric %s (%s), this one %s (%s): their values cannot be compared",
-			job.GetId(), job.GetSpec().GetMetric(), job.GetSpec().GetMode(), spec.GetMetric(), spec.GetMode())}}}
+		return nil, spec.Wrong(path, err.Error())
+	case job.GetSpec().GetMetric() != full.GetMetric() || job.GetSpec().GetMode() != full.GetMode():
+		return nil, spec.Wrong(path, fmt.Sprintf("sweep %s has metric %s (%s), this one %s (%s): their values cannot be compared",
+			job.GetId(), job.GetSpec().GetMetric(), job.GetSpec().GetMode(), full.GetMetric(), full.GetMode()))
 	}
-	spec.Search.WarmStart = job.GetId()
-	prior, made, err := priorOf(v, spec, job)
+	full.Search.WarmStart = job.GetId()
+	prior, made, err := priorOf(v, full, job)
 	if err != nil {
-		return nil, &SpecError{[]Problem{{path, err.Error()}}}
+		return nil, spec.Wrong(path, err.Error())
 	}
 	s.Prior, s.PriorMade = prior, int32(made) //nolint:gosec // at most the trials of a sweep
 	return s, nil
@@ -56,32 +57,32 @@ func newSweep(v *state.View, spec *tandemv1.JobSpec, now time.Time) (*tandemv1.S
 
 // priorOf is what the trials of an earlier sweep tell one with this spec, and how many trials that sweep made. It fails when they tell
 // nothing: who asks for a warm start wants one.
-func priorOf(v *state.View, spec *tandemv1.JobSpec, earlier *tandemv1.Job) (prior []*tandemv1.PriorTrial, made int, err error) {
-	if spec.GetSearch().GetMethod().GetName() == search.Grid {
+func priorOf(v *state.View, full *tandemv1.JobSpec, earlier *tandemv1.Job) (prior []*tandemv1.PriorTrial, made int, err error) {
+	if full.GetSearch().GetMethod().GetName() == search.Grid {
 		return nil, 0, errors.New("a grid does not learn from an earlier sweep: choose another method, or leave it out")
 	}
 	for _, t := range v.TrialsAfter(earlier.GetId(), 0, 0) {
 		made++
-		if p := measurementOf(spec, t); p != nil {
+		if p := measurementOf(full, t); p != nil {
 			prior = append(prior, p)
 		}
 	}
-	prior, why := sweep.Fitting(spec, prior)
+	prior, why := spec.Fitting(full, prior)
 	switch {
 	case len(prior) > maxPrior:
 		prior = prior[:maxPrior]
 	case len(prior) == 0 && why != nil:
 		return nil, 0, fmt.Errorf("none of the %d trials of sweep %s fits this search: %w", made, earlier.GetId(), why)
 	case len(prior) == 0:
-		return nil, 0, fmt.Errorf("none of the %d trials of sweep %s has a value of %s", made, earlier.GetId(), spec.GetMetric())
+		return nil, 0, fmt.Errorf("none of the %d trials of sweep %s has a value of %s", made, earlier.GetId(), full.GetMetric())
 	}
 	return prior, made, nil
 }
 
 // measurementOf is what a trial has found out about its point in the end; nil when it was never measured.
-func measurementOf(spec *tandemv1.JobSpec, t *tandemv1.Trial) *tandemv1.PriorTrial {
+func measurementOf(full *tandemv1.JobSpec, t *tandemv1.Trial) *tandemv1.PriorTrial {
 	for _, e := range slices.Backward(t.GetEvaluations()) {
-		value, ok := state.ValueOf(spec, e)
+		value, ok := state.ValueOf(full, e)
 		if share, known := state.ShareOf(t, e.GetStep()); ok && known {
 			return &tandemv1.PriorTrial{Parameters: t.GetParameters(), Value: value, Share: share}
 		}
@@ -146,7 +147,7 @@ func rows(limit int32) (int, error) {
 	if limit < 0 {
 		return 0, invalid("limit: must not be negative")
 	}
-	return int(min(or(limit, defaultRows), maxRows)), nil
+	return int(min(cmp.Or(limit, defaultRows), maxRows)), nil
 }
 
 // ListTrials implements SweepService.
@@ -182,10 +183,10 @@ func (a sweeps) ExtendSweep(ctx context.Context, req *connect.Request[tandemv1.E
 		return nil, err
 	}
 	most := req.Msg.GetMaxTrials()
-	if most > sweep.MostTrials {
-		return nil, invalid(fmt.Sprintf("max_trials: must be at most %d", sweep.MostTrials))
+	if most > spec.MostTrials {
+		return nil, invalid(fmt.Sprintf("max_trials: must be at most %d", spec.MostTrials))
 	}
-	c := sweep.Config(job.GetSpec(), nil)
+	c := spec.Config(job.GetSpec(), nil)
 	grid := c.Method.Name == search.Grid
 	if grid { // no more than can come is promised
 		most = int32(min(int(most), c.Space.GridSize())) //nolint:gosec // at most what was asked for

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -38,12 +40,12 @@ func (a tokens) CreateToken(ctx context.Context, req *connect.Request[tandemv1.C
 	secret := identity.NewBearerToken()
 	if m.GetJoin() {
 		secret = identity.NewJoinToken(identity.Role(m.GetRole()), a.deps.CA().Certificate).String()
-		ttl = or(ttl, joinLife)
-		t.Uses = max(0, or(m.GetUses(), 1))
+		ttl = cmp.Or(ttl, joinLife)
+		t.Uses = max(0, cmp.Or(m.GetUses(), 1))
 	}
 	t.Sha256 = identity.HashToken(secret)
 	if !m.GetJoin() {
-		ttl = or(ttl, clientLife)
+		ttl = cmp.Or(ttl, clientLife)
 	}
 	if ttl > 0 {
 		t.ExpiresAt = timestamppb.New(time.Now().Add(ttl))
@@ -63,10 +65,10 @@ func checkToken(m *tandemv1.CreateTokenRequest) error {
 		roles = []string{string(identity.RoleCoordinator), string(identity.RoleWorker)}
 	}
 	switch {
-	case !nameRE.MatchString(m.GetName()):
-		return invalid("name: " + nameRule)
+	case !spec.IsName(m.GetName()):
+		return invalid("name: " + spec.NameRule)
 	case !slices.Contains(roles, m.GetRole()):
-		return invalid(fmt.Sprintf("role: %q is not known, must be %s", m.GetRole(), oneOfText(roles)))
+		return invalid(fmt.Sprintf("role: %q is not known, must be %s", m.GetRole(), spec.OneOf(roles)))
 	case m.GetJoin() && (m.GetTtlSeconds() < 0 || m.GetTtlSeconds() > int64(maxJoinLife/time.Second)):
 		return invalid(fmt.Sprintf("ttl_seconds: a token that lets nodes join is good for 1 to %d seconds (%d days); 0 means an hour", maxJoinLife/time.Second, maxJoinLife/day))
 	case m.GetTtlSeconds() < -1 || m.GetTtlSeconds() > int64(maxClientLife/time.Second):

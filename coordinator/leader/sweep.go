@@ -8,8 +8,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
-	"tandem.dev/coordinator/sweep"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
@@ -22,14 +22,11 @@ const (
 	eventBatch = 1000
 )
 
-// TrialSpec makes the complete spec of a trial of a sweep, and its hash; an error says what is wrong with it, for people.
-type TrialSpec func(v *state.View, sweep *tandemv1.JobSpec, point map[string]any, number int32) (spec *tandemv1.JobSpec, hash string, err error)
-
 // Search feeds the searches of sweeps what happened, and proposes what they decide.
-func Search(s *state.State, p Proposer, specs TrialSpec, log zerolog.Logger) Loop {
+func Search(s *state.State, p Proposer, log zerolog.Logger) Loop {
 	const name = "search"
 	return Loop{name, func(ctx context.Context) error {
-		l := &searchLoop{s: s, p: p, specs: specs, log: log, name: name, drivers: map[string]*Driver{}}
+		l := &searchLoop{s: s, p: p, log: log, name: name, drivers: map[string]*Driver{}}
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
 			var next time.Time
 			for _, sw := range v.Sweeps() {
@@ -49,7 +46,6 @@ func Search(s *state.State, p Proposer, specs TrialSpec, log zerolog.Logger) Loo
 type searchLoop struct {
 	s       *state.State
 	p       Proposer
-	specs   TrialSpec
 	log     zerolog.Logger
 	name    string
 	drivers map[string]*Driver // by sweep; what is not there is made anew from the events
@@ -118,7 +114,7 @@ func (l *searchLoop) decide(v *state.View, job *tandemv1.Job, sw *tandemv1.Sweep
 		}
 		l.drivers[sw.GetId()] = d
 	}
-	return d.Decide(v, job, l.specs, func() string { return id.New("trial") })
+	return d.Decide(v, job, func() string { return id.New("trial") })
 }
 
 // Driver is the search of one sweep. It follows from the spec and the events alone.
@@ -131,7 +127,7 @@ type Driver struct {
 
 // NewDriver makes the search of a sweep as it was after the last event that was decided on.
 func NewDriver(v *state.View, job *tandemv1.Job, sw *tandemv1.Sweep) (*Driver, error) {
-	s, err := search.New(sweep.Config(job.GetSpec(), sw.GetPrior()))
+	s, err := search.New(spec.Config(job.GetSpec(), sw.GetPrior()))
 	if err != nil {
 		return nil, fmt.Errorf("search of sweep %s: %w", sw.GetId(), err)
 	}
@@ -139,24 +135,24 @@ func NewDriver(v *state.View, job *tandemv1.Job, sw *tandemv1.Sweep) (*Driver, e
 		if e.GetSeq() > sw.GetDecidedSeq() {
 			break
 		}
-		s.Step(sweep.Event(e)) // what it decided then is carried out
+		s.Step(spec.Event(e)) // what it decided then is carried out
 	}
 	return &Driver{sweep: sw.GetId(), search: s, decided: sw.GetDecidedSeq(), fed: sw.GetDecidedSeq()}, nil
 }
 
 // Decide tells the search what has happened since, event by event, until it has decided enough for one command; nil when it decided nothing.
-func (d *Driver) Decide(v *state.View, job *tandemv1.Job, specs TrialSpec, newID func() string) (*tandemv1.DecideSweep, error) {
+func (d *Driver) Decide(v *state.View, job *tandemv1.Job, newID func() string) (*tandemv1.DecideSweep, error) {
 	c := &tandemv1.DecideSweep{SweepId: d.sweep, After: d.decided}
 	for {
 		events := v.SweepEvents(d.sweep, d.fed, eventBatch)
 		for _, e := range events {
-			for _, decision := range d.search.Step(sweep.Event(e)) {
-				to, err := sweep.Decision(decision)
+			for _, decision := range d.search.Step(spec.Event(e)) {
+				to, err := spec.Decision(decision)
 				if err != nil {
 					return nil, fmt.Errorf("search of sweep %s: %w", d.sweep, err)
 				}
 				if create := to.GetCreate(); create != nil {
-					complete(v, job, create, specs, newID())
+					complete(v, job, create, newID())
 				}
 				c.Decisions = append(c.Decisions, to)
 			}
@@ -176,15 +172,18 @@ func (d *Driver) Decide(v *state.View, job *tandemv1.Job, specs TrialSpec, newID
 }
 
 // complete gives a trial its id and its spec. One that cannot be right is made all the same, and fails: the search learns of it.
-func complete(v *state.View, job *tandemv1.Job, c *tandemv1.CreateTrial, specs TrialSpec, trialID string) {
+func complete(v *state.View, job *tandemv1.Job, c *tandemv1.CreateTrial, trialID string) {
 	point := c.GetParameters().AsMap()
 	c.TrialId = trialID
-	spec, hash, err := specs(v, job.GetSpec(), point, c.GetTrial())
+	full, err := spec.CompleteTrial(job.GetSpec(), point, c.GetTrial(), v.ResolveDataset)
+	if err == nil {
+		c.SpecHash, err = spec.Hash(full)
+	}
 	if err != nil {
-		spec, _ = sweep.TrialSpec(job.GetSpec(), point, c.GetTrial())
+		full, _ = spec.Patched(job.GetSpec(), point, c.GetTrial())
 		c.Problem = err.Error()
 	}
-	c.Spec, c.SpecHash = spec, hash
+	c.Spec = full
 }
 
 // Limit says which limit of time or slots a sweep has come to, or when it would at the earliest; neither when it has none.

@@ -14,8 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"tandem.dev/coordinator/coordtest"
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
-	"tandem.dev/coordinator/sweep"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -33,10 +33,11 @@ type bench struct {
 	fails, diverges map[int32]int64
 }
 
-// plainSpecs completes nothing: a spec of a test has all it needs.
-func plainSpecs(_ *state.View, spec *tandemv1.JobSpec, point map[string]any, number int32) (*tandemv1.JobSpec, string, error) {
-	s, err := sweep.TrialSpec(spec, point, number)
-	return s, "hash", err
+// benchData is the dataset of all jobs of a bench.
+func benchData(string) (*tandemv1.Dataset, error) {
+	return &tandemv1.Dataset{
+		Id: "data-1", Name: "d", Version: 1, Prefix: "p", Task: "regression", Shape: []int64{2}, Rows: map[string]int64{"train": 64, "validation": 8},
+	}, nil
 }
 
 func newBench(t *testing.T, slots int) *bench {
@@ -45,7 +46,8 @@ func newBench(t *testing.T, slots int) *bench {
 		b.lead(i)
 	}
 	n := node("node-a", slots)
-	b.propose(&tandemv1.Command{Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{Dataset: &tandemv1.Dataset{Id: "data-1", Name: "d", Prefix: "p"}}}})
+	data, _ := benchData("d")
+	b.propose(&tandemv1.Command{Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{Dataset: data}}})
 	b.propose(&tandemv1.Command{Command: &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: n}}})
 	return b
 }
@@ -57,7 +59,7 @@ func (b *bench) lead(i int) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		loops := []Loop{Dispatch(s, n, log), Reformer(s, n, log), Search(s, n, plainSpecs, log)}
+		loops := []Loop{Dispatch(s, n, log), Reformer(s, n, log), Search(s, n, log)}
 		if err := NewSupervisor(n, loops, log).Run(ctx); err != nil {
 			b.t.Error(err)
 		}
@@ -114,14 +116,15 @@ func (b *bench) view() *state.View {
 	return v
 }
 
-func (b *bench) submit(spec *tandemv1.JobSpec, row *tandemv1.Sweep) {
+func (b *bench) submit(searched *tandemv1.JobSpec, row *tandemv1.Sweep) {
 	b.t.Helper()
-	if wrong := sweep.Complete(spec); len(wrong) > 0 {
-		b.t.Fatal(wrong)
+	full, err := spec.Complete(searched, benchData)
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	row.MaxTrials = spec.GetSearch().GetMaxTrials()
+	row.MaxTrials = full.GetSearch().GetMaxTrials()
 	res := b.propose(&tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: &tandemv1.CreateJob{
-		Job: &tandemv1.Job{Id: "job-1", Name: "s", Kind: tandemv1.JobKind_JOB_KIND_SWEEP, Spec: spec}, Sweep: row,
+		Job: &tandemv1.Job{Id: "job-1", Name: "s", Kind: tandemv1.JobKind_JOB_KIND_SWEEP, Spec: full}, Sweep: row,
 	}}})
 	if res.GetRefusal() != 0 {
 		b.t.Fatal(res)
@@ -223,7 +226,11 @@ func story(v *state.View) []string {
 
 func searchedSpec(method *tandemv1.MethodSpec, trials int32) *tandemv1.JobSpec {
 	return &tandemv1.JobSpec{
-		Name: "s", Kind: "sweep", DatasetId: "data-1", Metric: "loss", Mode: "min",
+		Name: "s", Kind: "sweep", Dataset: "d", Metric: "loss", Mode: "min",
+		Model: &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{}}},
+		Training: &tandemv1.TrainingSpec{
+			Batch: 16, Steps: totalSteps, Optimizer: &tandemv1.OptimizerSpec{Name: "sgd", Momentum: 0.9},
+		},
 		Resources: &tandemv1.ResourceSpec{Workers: 1, Pool: "default"}, Publish: &tandemv1.PublishSpec{Model: "m"},
 		Search: &tandemv1.SearchSpec{
 			Space: map[string]*tandemv1.Domain{

@@ -1,6 +1,8 @@
-package api
+package spec
 
 import (
+	"cmp"
+
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/proto/say"
@@ -25,7 +27,7 @@ func (c *check) training(t *tandemv1.TrainingSpec, data *tandemv1.Dataset) {
 	}
 	c.loss(t, data)
 	c.number("training.clip_norm", t.GetClipNorm(), 0, 1e12)
-	t.MicroBatches = or(t.GetMicroBatches(), 1)
+	t.MicroBatches = cmp.Or(t.GetMicroBatches(), 1)
 	between(c, "training.micro_batches", t.GetMicroBatches(), 1, max(t.GetBatch(), 1))
 	if t.Optimizer == nil {
 		t.Optimizer = &tandemv1.OptimizerSpec{}
@@ -42,7 +44,7 @@ func (c *check) training(t *tandemv1.TrainingSpec, data *tandemv1.Dataset) {
 
 func (c *check) loss(t *tandemv1.TrainingSpec, data *tandemv1.Dataset) {
 	fits := map[string]string{"classification": "cross_entropy", "regression": "mse", "language": "cross_entropy"}[data.GetTask()]
-	if t.Loss = or(t.GetLoss(), fits); data == nil && t.GetLoss() == "" {
+	if t.Loss = cmp.Or(t.GetLoss(), fits); data == nil && t.GetLoss() == "" {
 		return // the missing dataset is the problem
 	}
 	c.oneOf("training.loss", t.GetLoss(), "cross_entropy", "mse")
@@ -52,7 +54,7 @@ func (c *check) loss(t *tandemv1.TrainingSpec, data *tandemv1.Dataset) {
 }
 
 func (c *check) optimizer(o *tandemv1.OptimizerSpec) {
-	o.Name, o.Lr = or(o.GetName(), "adamw"), or(o.GetLr(), 0.001)
+	o.Name, o.Lr = cmp.Or(o.GetName(), "adamw"), cmp.Or(o.GetLr(), 0.001)
 	c.oneOf("training.optimizer.name", o.GetName(), "sgd", "adam", "adamw")
 	if !(o.GetLr() > 0) || o.GetLr() > 1e6 {
 		c.add("training.optimizer.lr", "must be above 0 and at most 1e6")
@@ -78,7 +80,7 @@ func (c *check) optimizer(o *tandemv1.OptimizerSpec) {
 	if o.GetMomentum() != 0 || o.GetNesterov() {
 		c.add(path+"momentum", "belongs to sgd, not to %s", o.GetName())
 	}
-	o.Beta1, o.Beta2, o.Eps = or(o.GetBeta1(), 0.9), or(o.GetBeta2(), 0.999), or(o.GetEps(), 1e-8)
+	o.Beta1, o.Beta2, o.Eps = cmp.Or(o.GetBeta1(), 0.9), cmp.Or(o.GetBeta2(), 0.999), cmp.Or(o.GetEps(), 1e-8)
 	c.share(path+"beta1", o.GetBeta1())
 	c.share(path+"beta2", o.GetBeta2())
 	if !(o.GetEps() > 0) || o.GetEps() > 1 {
@@ -86,18 +88,21 @@ func (c *check) optimizer(o *tandemv1.OptimizerSpec) {
 	}
 }
 
-func (c *check) share(path string, v float64) {
-	if !(v >= 0 && v < 1) { // so that NaN is refused too
-		c.add(path, "must be at least 0 and below 1")
-	}
-}
-
 func (c *check) schedule(s *tandemv1.ScheduleSpec) {
-	s.Name = or(s.GetName(), "constant")
+	s.Name = cmp.Or(s.GetName(), "constant")
 	c.oneOf("training.schedule.name", s.GetName(), "constant", "cosine")
 	between(c, "training.schedule.warmup_steps", s.GetWarmupSteps(), 0, maxSteps)
 	c.number("training.schedule.final_ratio", s.GetFinalRatio(), 0, 1)
 	if s.GetName() == "constant" && s.GetFinalRatio() != 0 {
 		c.add("training.schedule.final_ratio", "belongs to cosine, not to constant")
 	}
+}
+
+// totalSteps is how many steps a training has that goes over so many rows.
+func totalSteps(t *tandemv1.TrainingSpec, rows int64) int64 {
+	if t.GetSteps() > 0 || t.GetBatch() < 1 {
+		return t.GetSteps()
+	}
+	batch := int64(t.GetBatch())
+	return int64(t.GetEpochs()) * ((rows + batch - 1) / batch)
 }

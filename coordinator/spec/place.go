@@ -1,4 +1,4 @@
-package sweep
+package spec
 
 import (
 	"fmt"
@@ -267,9 +267,9 @@ func Verify(spec *tandemv1.JobSpec, point map[string]any) error {
 	return nil
 }
 
-// TrialSpec is the spec of a trial of a sweep before its defaults are filled in: that of the sweep with a point put in, and a seed
+// Patched is the spec of a trial of a sweep before its defaults are filled in: that of the sweep with a point put in, and a seed
 // that follows from that of the search and the number of the trial.
-func TrialSpec(sweep *tandemv1.JobSpec, point map[string]any, number int32) (*tandemv1.JobSpec, error) {
+func Patched(sweep *tandemv1.JobSpec, point map[string]any, number int32) (*tandemv1.JobSpec, error) {
 	s := proto.Clone(sweep).(*tandemv1.JobSpec)
 	s.Kind, s.Search, s.Publish = "train", nil, nil
 	if s.Training == nil {

@@ -1,4 +1,4 @@
-package api
+package spec
 
 import (
 	"errors"
@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"tandem.dev/coordinator/state"
-	"tandem.dev/coordinator/sweep"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -42,10 +41,10 @@ func (c *check) sweep(s *tandemv1.JobSpec, find FindDataset) {
 		return
 	}
 	c.number("search.gpu_hours", s.GetSearch().GetGpuHours(), 0, maxGPUHours)
-	if _, err := deadlineOf(s); err != nil {
+	if _, err := Deadline(s); err != nil {
 		c.add("search.deadline", "%v", err)
 	}
-	for _, p := range sweep.Complete(s) {
+	for _, p := range completeSearch(s) {
 		c.add(p.Path, "%s", p.Message)
 	}
 	if len(c.problems) > 0 {
@@ -65,7 +64,7 @@ func (c *check) trainings(s *tandemv1.JobSpec, find FindDataset) {
 		found[ref] = d
 		return d, err
 	}
-	points := sweep.Config(s, nil).Space.Samples(randomSamples, sampleSeed)
+	points := Config(s, nil).Space.Samples(randomSamples, sampleSeed)
 	var specs []*tandemv1.JobSpec
 	said := map[Problem]bool{}
 	for i, p := range points[:min(len(points), maxSamples)] {
@@ -88,20 +87,20 @@ func (c *check) trainings(s *tandemv1.JobSpec, find FindDataset) {
 }
 
 // CompleteTrial is the complete spec of a trial of a sweep: the sweep's with a point put in, and its own defaults.
-func CompleteTrial(sweepSpec *tandemv1.JobSpec, point map[string]any, number int32, find FindDataset) (*tandemv1.JobSpec, error) {
-	spec, err := sweep.TrialSpec(sweepSpec, point, number)
+func CompleteTrial(sweep *tandemv1.JobSpec, point map[string]any, number int32, find FindDataset) (*tandemv1.JobSpec, error) {
+	spec, err := Patched(sweep, point, number)
 	if err != nil {
 		return nil, err
 	}
-	complete, err := CompleteSpec(spec, find)
+	complete, err := Complete(spec, find)
 	if err != nil {
 		return nil, err
 	}
-	return complete, sweep.Verify(complete, point)
+	return complete, Verify(complete, point)
 }
 
 func problemsOf(err error) []Problem {
-	if se := (*SpecError)(nil); errors.As(err, &se) {
+	if se := (*Error)(nil); errors.As(err, &se) {
 		return se.Problems
 	}
 	return []Problem{{"search.space", err.Error()}}
@@ -116,8 +115,8 @@ func pointText(p map[string]any) string {
 	return strings.Join(parts, ", ")
 }
 
-// deadlineOf is how long a sweep may take; 0: for ever.
-func deadlineOf(s *tandemv1.JobSpec) (time.Duration, error) {
+// Deadline is how long a sweep may take; 0: for ever.
+func Deadline(s *tandemv1.JobSpec) (time.Duration, error) {
 	text := s.GetSearch().GetDeadline()
 	if text == "" {
 		return 0, nil
@@ -163,14 +162,4 @@ func agree(to protoreflect.Message, others []protoreflect.Message) {
 		}
 		return true
 	})
-}
-
-// TrialSpec is CompleteTrial for a sweep that is in the state, and the hash of the spec.
-func TrialSpec(v *state.View, sweepSpec *tandemv1.JobSpec, point map[string]any, number int32) (*tandemv1.JobSpec, string, error) {
-	spec, err := CompleteTrial(sweepSpec, point, number, v.ResolveDataset)
-	if err != nil {
-		return nil, "", err
-	}
-	hash, err := SpecHash(spec)
-	return spec, hash, err
 }

@@ -1,4 +1,4 @@
-package sweep
+package spec
 
 import (
 	"cmp"
@@ -69,15 +69,9 @@ func domain(d *tandemv1.Domain) search.Domain {
 	return to
 }
 
-// Problem is one thing that is wrong with a spec.
-type Problem struct {
-	Path    string // place in the spec: "search.space.training.optimizer.lr"
-	Message string
-}
-
-// Complete fills in the defaults of the search section of a spec, which is the caller's to change, and returns all that is wrong
+// completeSearch fills in the defaults of the search section of a spec, which is the caller's to change, and returns all that is wrong
 // with it and with the places it names.
-func Complete(spec *tandemv1.JobSpec) []Problem {
+func completeSearch(spec *tandemv1.JobSpec) []Problem {
 	s := spec.GetSearch()
 	c := Config(spec, nil)
 	if c.Mode == "" {

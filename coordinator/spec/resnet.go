@@ -1,11 +1,35 @@
-package api
+package spec
 
 import (
+	"cmp"
 	"strconv"
 
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
+
+func (c *check) resnet(m *tandemv1.ResnetSpec, data *tandemv1.Dataset) {
+	small := m.GetDepth() == 8
+	if !small && m.GetDepth() != 18 {
+		c.add("model.resnet.depth", "must be 8 or 18")
+	}
+	m.Norm = cmp.Or(m.GetNorm(), "batch")
+	c.oneOf("model.resnet.norm", m.GetNorm(), "batch", "group")
+	if shape := data.GetShape(); len(shape) == 3 {
+		stem := "small"
+		if !small && max(shape[1], shape[2]) > 64 {
+			stem = "imagenet"
+		}
+		m.Stem = cmp.Or(m.GetStem(), stem)
+	}
+	switch {
+	case small && m.GetStem() == "imagenet":
+		c.add("model.resnet.stem", "\"imagenet\" belongs to depth 18")
+	case m.GetStem() != "":
+		c.oneOf("model.resnet.stem", m.GetStem(), "small", "imagenet")
+	}
+	c.images("model.resnet", data)
+}
 
 // batchNorm refuses a training in which a worker would normalise a single value of a channel at some step: there is no variance of one
 // value, and the engine would end the job there, perhaps hours later or when the job is scaled.
@@ -59,13 +83,4 @@ func smallestSide(net *tandemv1.ResnetSpec, shape []int64) int64 {
 		h, w = (h+1)/2, (w+1)/2
 	}
 	return h * w
-}
-
-// totalSteps is how many steps a training has that goes over so many rows.
-func totalSteps(t *tandemv1.TrainingSpec, rows int64) int64 {
-	if t.GetSteps() > 0 || t.GetBatch() < 1 {
-		return t.GetSteps()
-	}
-	batch := int64(t.GetBatch())
-	return int64(t.GetEpochs()) * ((rows + batch - 1) / batch)
 }

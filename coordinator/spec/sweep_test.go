@@ -1,4 +1,4 @@
-package api
+package spec
 
 import (
 	"errors"
@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"tandem.dev/coordinator/sweep"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -21,7 +20,7 @@ const searched = `{"name":"s","kind":"sweep","dataset":"digits","model":{"mlp":{
 func TestSweepDefaults(t *testing.T) {
 	in := parse(t, searched)
 	before := proto.Clone(in)
-	got, err := CompleteSpec(in, find)
+	got, err := Complete(in, find)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,11 +36,11 @@ func TestSweepDefaults(t *testing.T) {
 	if !proto.Equal(got, want) {
 		t.Errorf("got  %s\nwant %s", protojson.Format(got), protojson.Format(want))
 	}
-	again, err := CompleteSpec(got, find)
+	again, err := Complete(got, find)
 	if err != nil || !proto.Equal(again, got) {
 		t.Errorf("completing twice is not completing once: %v, %v", again, err)
 	}
-	notes := strings.Join(sweep.Describe(got), " ")
+	notes := strings.Join(Describe(got), " ")
 	if notes != "The space has 5 hyper-parameters; its points are without number. At most 24 trials are made by asha (points from random; 4 rungs, 1 of 4 goes on), 4 at a time." {
 		t.Error(notes)
 	}
@@ -132,13 +131,13 @@ func TestSweepProblems(t *testing.T) {
 			s.Training.Epochs = 0
 			s.Search.Space = map[string]*tandemv1.Domain{"training.batch": {Int: []int64{16, 20}}}
 		}, "training: has neither epochs nor steps; give one of them (a trial with training.batch=16)"},
-		"publish": {func(s *tandemv1.JobSpec) { s.Publish = &tandemv1.PublishSpec{Model: "A"} }, "publish.model: " + nameRule},
+		"publish": {func(s *tandemv1.JobSpec) { s.Publish = &tandemv1.PublishSpec{Model: "A"} }, "publish.model: " + NameRule},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := parse(t, searched)
 			tc.change(s)
-			_, err := CompleteSpec(s, find)
-			var se *SpecError
+			_, err := Complete(s, find)
+			var se *Error
 			if !errors.As(err, &se) || !strings.HasPrefix(err.Error(), tc.want) {
 				t.Errorf("got  %v\nwant %s", err, tc.want)
 			}

@@ -1,4 +1,4 @@
-package api
+package spec
 
 import (
 	"errors"
@@ -58,7 +58,7 @@ func parse(t *testing.T, text string) *tandemv1.JobSpec {
 func TestDefaults(t *testing.T) {
 	in := parse(t, good)
 	before := proto.Clone(in)
-	got, err := CompleteSpec(in, find)
+	got, err := Complete(in, find)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,14 +74,14 @@ func TestDefaults(t *testing.T) {
 	if !proto.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
-	again, err := CompleteSpec(got, find)
+	again, err := Complete(got, find)
 	if err != nil || !proto.Equal(again, got) {
 		t.Errorf("completing twice is not completing once: %v, %v", again, err)
 	}
-	h1, err1 := SpecHash(got)
-	h2, err2 := SpecHash(proto.Clone(got).(*tandemv1.JobSpec))
+	h1, err1 := Hash(got)
+	h2, err2 := Hash(proto.Clone(got).(*tandemv1.JobSpec))
 	again.Training.Seed++
-	h3, err3 := SpecHash(again)
+	h3, err3 := Hash(again)
 	if err := errors.Join(err1, err2, err3); err != nil || h1 != h2 || h1 == h3 || len(h1) != 64 {
 		t.Errorf("hashes %s %s %s, %v", h1, h2, h3, err)
 	}
@@ -114,7 +114,7 @@ func TestDefaultsOfModels(t *testing.T) {
 	} {
 		s := parse(t, good)
 		tc.change(s)
-		got, err := CompleteSpec(s, find)
+		got, err := Complete(s, find)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -154,7 +154,7 @@ func TestBatchNormOfOneRow(t *testing.T) {
 			s.Dataset, s.Resources = "icons", &tandemv1.ResourceSpec{Workers: 1}
 			resnetOf(&tandemv1.ResnetSpec{Depth: 18})(s)
 			tc.change(s)
-			_, err := CompleteSpec(s, find)
+			_, err := Complete(s, find)
 			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 				t.Errorf("%v", err)
 			}
@@ -167,9 +167,9 @@ func TestBadSpecs(t *testing.T) {
 		change func(*tandemv1.JobSpec)
 		want   string // the whole message
 	}{
-		"no name":       {func(s *tandemv1.JobSpec) { s.Name = "" }, "name: " + nameRule},
-		"bad name":      {func(s *tandemv1.JobSpec) { s.Name = "-x" }, "name: " + nameRule},
-		"long name":     {func(s *tandemv1.JobSpec) { s.Name = strings.Repeat("a", 64) }, "name: " + nameRule},
+		"no name":       {func(s *tandemv1.JobSpec) { s.Name = "" }, "name: " + NameRule},
+		"bad name":      {func(s *tandemv1.JobSpec) { s.Name = "-x" }, "name: " + NameRule},
+		"long name":     {func(s *tandemv1.JobSpec) { s.Name = strings.Repeat("a", 64) }, "name: " + NameRule},
 		"kind":          {func(s *tandemv1.JobSpec) { s.Kind = "sweeping" }, `kind: "sweeping" is not known, must be "train", "publish", "replay" or "sweep"`},
 		"no dataset":    {func(s *tandemv1.JobSpec) { s.Dataset = "" }, `dataset: is missing: name one that "tandem dataset list" shows`},
 		"other dataset": {func(s *tandemv1.JobSpec) { s.Dataset = "digts" }, `dataset: dataset "digts": not found; "tandem dataset list" shows those there are`},
@@ -231,7 +231,7 @@ func TestBadSpecs(t *testing.T) {
 		"no min":        {func(s *tandemv1.JobSpec) { s.Resources.Min = -1 }, "resources.min: must be at least 1"},
 		"max":           {func(s *tandemv1.JobSpec) { s.Resources.Workers, s.Resources.Max = 3, 2 }, "resources.max: must be at least 3"},
 		"large max":     {func(s *tandemv1.JobSpec) { s.Resources.Max = 65 }, "resources.max: 65 workers cannot share a batch of 64 rows; use fewer workers or a larger training.batch"},
-		"pool":          {func(s *tandemv1.JobSpec) { s.Resources.Pool = "GPU" }, "resources.pool: " + nameRule},
+		"pool":          {func(s *tandemv1.JobSpec) { s.Resources.Pool = "GPU" }, "resources.pool: " + NameRule},
 		"evaluate":      {func(s *tandemv1.JobSpec) { s.Evaluate = &tandemv1.EvaluateSpec{EverySteps: -1} }, "evaluate.every_steps: must be at least 0"},
 		"keep":          {func(s *tandemv1.JobSpec) { s.Checkpoint = &tandemv1.CheckpointSpec{Keep: &tandemv1.KeepSpec{Best: -1}} }, "checkpoint.keep.best: must be at least 1"},
 		"metric":        {func(s *tandemv1.JobSpec) { s.Metric = "mae" }, `metric: "mae" is not known, must be "accuracy" or "loss"`},
@@ -242,7 +242,7 @@ func TestBadSpecs(t *testing.T) {
 		"step limit":    {func(s *tandemv1.JobSpec) { s.Limits = &tandemv1.LimitsSpec{Step: "soon"} }, "limits.step: \"soon\" must be a time from 1s to 168h, such as \"30m\""},
 		"step too long": {func(s *tandemv1.JobSpec) { s.Limits = &tandemv1.LimitsSpec{Step: "200h"} }, "limits.step: \"200h\" must be a time from 1s to 168h, such as \"30m\""},
 		"restarts":      {func(s *tandemv1.JobSpec) { s.MaxRestarts = proto.Int32(-1) }, "max_restarts: must be at least 0"},
-		"publish name":  {func(s *tandemv1.JobSpec) { s.Publish.Model = "My Model" }, "publish.model: " + nameRule},
+		"publish name":  {func(s *tandemv1.JobSpec) { s.Publish.Model = "My Model" }, "publish.model: " + NameRule},
 		"number alias":  {func(s *tandemv1.JobSpec) { s.Publish.Aliases = []string{"7"} }, `publish.aliases[0]: "7" is a number: numbers name versions`},
 		"double alias":  {func(s *tandemv1.JobSpec) { s.Publish.Aliases = []string{"a", "a"} }, `publish.aliases[1]: "a" is there twice`},
 		"checkpoint":    {func(s *tandemv1.JobSpec) { s.Publish.CheckpointId = "ckpt-1" }, `publish.checkpoint_id: belongs to kind "publish" only: a job that trains publishes its own best checkpoint`},
@@ -255,19 +255,19 @@ func TestBadSpecs(t *testing.T) {
 			proto.Reset(s)
 			s.Name, s.Kind, s.Replay = "r", "replay", &tandemv1.ReplaySpec{CheckpointId: "ckpt-1", Steps: 10_001}
 		}, "replay.steps: must be at most 10000"},
-		"two at once": {func(s *tandemv1.JobSpec) { s.Training.Batch = -1; s.Name = "" }, "name: " + nameRule + "; training.batch: must be at least 1"},
+		"two at once": {func(s *tandemv1.JobSpec) { s.Training.Batch = -1; s.Name = "" }, "name: " + NameRule + "; training.batch: must be at least 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := parse(t, good)
 			tc.change(s)
-			_, err := CompleteSpec(s, find)
-			var se *SpecError
+			_, err := Complete(s, find)
+			var se *Error
 			if !errors.As(err, &se) || err.Error() != tc.want {
 				t.Errorf("got  %v\nwant %s", err, tc.want)
 			}
 		})
 	}
-	if _, err := CompleteSpec(nil, find); err == nil {
+	if _, err := Complete(nil, find); err == nil {
 		t.Error("no spec was accepted")
 	}
 }
@@ -283,14 +283,14 @@ func FuzzCompleteSpec(f *testing.F) {
 		if protojson.Unmarshal(text, s) != nil {
 			return
 		}
-		done, err := CompleteSpec(s, find)
+		done, err := Complete(s, find)
 		if err != nil {
 			return
 		}
-		if again, err := CompleteSpec(done, find); err != nil || !proto.Equal(again, done) {
+		if again, err := Complete(done, find); err != nil || !proto.Equal(again, done) {
 			t.Errorf("completing twice is not completing once: %v, %v", again, err)
 		}
-		if _, err := SpecHash(done); err != nil {
+		if _, err := Hash(done); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,0 +1,86 @@
+package spec
+
+import (
+	"cmp"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// Limits of a spec. They are there to name a slip of the keyboard, not to restrict.
+const (
+	maxBatch    = 1 << 20
+	maxEpochs   = 1_000_000
+	maxSteps    = 1_000_000_000
+	maxWorkers  = 1024
+	maxLayers   = 64
+	maxWidth    = 1 << 16
+	maxRestarts = 1000
+	maxKeep     = 1000
+	maxPriority = 1000
+)
+
+// FindDataset finds the dataset that a spec names; an error says why there is none.
+type FindDataset func(ref string) (*tandemv1.Dataset, error)
+
+// Complete fills in the defaults of a spec, pins its dataset to one version and checks all of it. It returns a new
+// spec; what is wrong comes as a *Error with all problems at once.
+func Complete(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, error) {
+	if spec == nil {
+		return nil, &Error{[]Problem{{"spec", "is missing"}}}
+	}
+	s := proto.Clone(spec).(*tandemv1.JobSpec)
+	s.Kind = cmp.Or(s.GetKind(), "train")
+	c := &check{}
+	if !IsName(s.GetName()) {
+		c.add("name", NameRule)
+	}
+	between(c, "priority", s.GetPriority(), -maxPriority, maxPriority)
+	if s.MaxRestarts == nil {
+		s.MaxRestarts = proto.Int32(3)
+	}
+	between(c, "max_restarts", s.GetMaxRestarts(), 0, maxRestarts)
+	c.limits(s)
+	if s.Resources == nil {
+		s.Resources = &tandemv1.ResourceSpec{}
+	}
+	r := s.GetResources()
+	r.Workers, r.Pool = cmp.Or(r.GetWorkers(), 1), cmp.Or(r.GetPool(), "default")
+	between(c, "resources.workers", r.GetWorkers(), 1, maxWorkers)
+	r.Min, r.Max = cmp.Or(r.GetMin(), r.GetWorkers()), cmp.Or(r.GetMax(), r.GetWorkers())
+	if !IsName(r.GetPool()) {
+		c.add("resources.pool", NameRule)
+	}
+	switch s.GetKind() {
+	case "train":
+		c.train(s, find)
+	case "publish":
+		c.publishOnly(s)
+	case "replay":
+		c.replayOnly(s)
+	case "sweep":
+		c.sweep(s, find)
+	default:
+		c.oneOf("kind", s.GetKind(), "train", "publish", "replay", "sweep")
+	}
+	if s.GetSearch() != nil && s.GetKind() != "sweep" {
+		c.add("search", "belongs to kind \"sweep\" only: add kind: sweep, or leave it out")
+	}
+	return s, c.err()
+}
+
+// limits checks what ends a process that takes too long. The default is the engine's: what is not in the spec, coordinators of the last
+// release need not know.
+func (c *check) limits(s *tandemv1.JobSpec) {
+	if s.GetLimits() == nil {
+		return
+	}
+	if d, err := time.ParseDuration(s.GetLimits().GetStep()); err != nil || d < time.Second || d > maxStepLimit {
+		c.add("limits.step", "%.40q must be a time from 1s to %dh, such as \"30m\"", s.GetLimits().GetStep(), int(maxStepLimit.Hours()))
+	}
+}
+
+// maxStepLimit is a week.
+const maxStepLimit = 7 * 24 * time.Hour

@@ -255,7 +255,7 @@ func TestREST(t *testing.T) {
 	var res struct {
 		Job struct{ ID, State string }
 	}
-	if err := json.Unmarshal([]byte(body), &res); err != nil || status != 200 || res.Job.State != "JOB_STATE_PENDING" {
+	if err := json.Unmarshal([]byte(body), &res); err != nil || status != 200 || res.Job.State != "pending" {
 		t.Fatalf("submit: %d %s", status, body)
 	}
 	for _, tc := range []struct {
@@ -265,20 +265,25 @@ func TestREST(t *testing.T) {
 	}{
 		{"GET", "/v1/jobs/" + res.Job.ID, "", 200, `"trials"`},
 		{"GET", "/v1/jobs/toy", "", 200, res.Job.ID},
-		{"GET", "/v1/jobs?states=JOB_STATE_COMPLETED", "", 200, "{}"},
+		{"GET", "/v1/jobs?states=JOB_STATE_COMPLETED", "", 200, `{"jobs":[]`},
+		{"GET", "/v1/jobs?states=pending&states=completed", "", 200, res.Job.ID},
+		{"GET", "/v1/jobs?states=1", "", 200, `"modified_index":`},
+		{"POST", "/tandem.v1.JobService/GetJob", `{"id":"toy"}`, 200, `"state":"JOB_STATE_PENDING"`}, // generated clients read no other JSON
+		{"POST", "/tandem.v1.JobService/GetJob", `{"id":"toy"}`, 200, `"createdAt":`},
+		{"GET", "/v1/jobs?states=pendng", "", 400, "pending, running, paused, completed"},
 		{"GET", "/v1/jobs/nothing", "", 404, "not found"},
-		{"GET", "/v1/datasets/toy@1", "", 200, "manifestJson"},
+		{"GET", "/v1/datasets/toy@1", "", 200, `"manifest_json"`},
 		{"GET", "/v1/datasets", "", 200, `"toy"`},
 		{"POST", "/v1/jobs", `{"spec":{"name":"toy","dataset":"toy","training":{"batch":81,"epochs":1}}}`, 400, "training.batch: 81 is more than the 80 rows"},
 		{"POST", "/v1/jobs", `{"spec":{"nme":"toy"}}`, 400, "nme"},
 		{"POST", "/v1/jobs", `{`, 400, ""},
 		{"POST", "/v1/jobs", strings.Repeat(" ", 9<<20), 413, "the limit is 1114112"},
-		{"POST", "/v1/jobs/" + res.Job.ID + "/intent", `{"intent":"JOB_INTENT_PAUSE"}`, 200, "JOB_STATE_PAUSED"},
-		{"POST", "/v1/jobs/" + res.Job.ID + "/intent", `{"intent":"JOB_INTENT_CANCEL"}`, 200, "JOB_STATE_CANCELLED"},
+		{"POST", "/v1/jobs/" + res.Job.ID + "/intent", `{"intent":"JOB_INTENT_PAUSE"}`, 200, `"state":"paused"`},
+		{"POST", "/v1/jobs/" + res.Job.ID + "/intent", `{"intent":"cancel"}`, 200, `"state":"cancelled"`},
 		{"POST", "/v1/jobs/" + res.Job.ID + "/intent", `{"intent":"JOB_INTENT_RUN"}`, 400, "has ended"},
 		{"GET", "/v1/events?limit=1", "", 200, "message"},
-		{"GET", "/v1/nodes", "", 200, "{}"},
-		{"GET", "/v1/pools", "", 200, "{}"},
+		{"GET", "/v1/nodes", "", 200, `{"nodes":[]}`},
+		{"GET", "/v1/pools", "", 200, `{"pools":[]}`},
 		{"GET", "/v1/models/none", "", 404, "not found"},
 		{"POST", "/v1/deployments", `{"model":"none","replicas":1}`, 404, "tandem model list"},
 		{"GET", "/v1/nothing", "", 404, ""},

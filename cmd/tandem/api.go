@@ -15,9 +15,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"google.golang.org/protobuf/encoding/protojson"
-
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -165,8 +164,8 @@ func (a *app) callMethod(ctx context.Context, c *client.Client, name string, bod
 	}
 	in := dynamicpb.NewMessage(m.Input())
 	if body != nil {
-		if err := protojson.Unmarshal(body, in); err != nil {
-			return &usageError{fmt.Errorf("the data is no %s: %w", m.Input().Name(), err)}
+		if err := plain.Unmarshal(body, in); err != nil {
+			return &usageError{fmt.Errorf("the data is not a valid %s: %w", m.Input().Name(), err)}
 		}
 	}
 	procedure := client.BaseURL + "/" + string(m.Parent().FullName()) + "/" + string(m.Name())

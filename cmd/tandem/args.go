@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -107,12 +108,12 @@ func namesOf(jobs []*tandemv1.Job) (names []string) {
 	known := map[string]bool{}
 	for _, j := range jobs {
 		if !known[j.GetName()] {
-			names = append(names, cobra.CompletionWithDesc(j.GetName(), j.GetId()+", "+stateName(j.GetState())))
+			names = append(names, cobra.CompletionWithDesc(j.GetName(), j.GetId()+", "+plain.Word(j.GetState())))
 		}
 		known[j.GetName()] = true
 	}
 	for _, j := range jobs {
-		names = append(names, cobra.CompletionWithDesc(j.GetId(), j.GetName()+", "+stateName(j.GetState())))
+		names = append(names, cobra.CompletionWithDesc(j.GetId(), j.GetName()+", "+plain.Word(j.GetState())))
 	}
 	return names
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -123,7 +124,7 @@ func (a *app) replay(ctx context.Context, c *client.Client, id string, steps int
 		return err
 	}
 	if j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED {
-		return &silentError{fmt.Errorf("job %s %s: %s", job, stateName(j.GetState()), j.GetReason())}
+		return &silentError{fmt.Errorf("job %s %s: %s", job, plain.Word(j.GetState()), j.GetReason())}
 	}
 	return nil
 }

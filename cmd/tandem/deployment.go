@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -173,7 +174,7 @@ func (a *app) serveDescribeCommand() *cobra.Command {
 			g := grid{title: "Replicas", header: []string{"ID", "STATE", "VERSION", "NODE", "SLOT", "AGE", "REASON"}}
 			for _, r := range res.Msg.GetReplicas() {
 				g.rows = append(g.rows, []string{
-					r.GetId(), stateName(r.GetState()), number(r.GetVersion()), r.GetNodeId(), r.GetSlotId(), age(r.GetCreatedAt()), r.GetReason(),
+					r.GetId(), plain.Word(r.GetState()), number(r.GetVersion()), r.GetNodeId(), r.GetSlotId(), age(r.GetCreatedAt()), r.GetReason(),
 				})
 			}
 			return a.show(res.Msg, fields{

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -92,36 +92,16 @@ func eventGrid(all []*tandemv1.Event, first bool) grid {
 	return g
 }
 
-// eventWord is a type of events as people write it: "job_failed".
-func eventWord(t tandemv1.Event_Type) string {
-	return strings.ToLower(strings.TrimPrefix(t.String(), "TYPE_"))
-}
-
 // eventWords are all types, in the order of their numbers.
-func eventWords() (words []string) {
-	for _, n := range eventNumbers() {
-		words = append(words, eventWord(n))
-	}
-	return words
-}
-
-func eventNumbers() (all []tandemv1.Event_Type) {
-	for n := range tandemv1.Event_Type_name {
-		if n != 0 {
-			all = append(all, tandemv1.Event_Type(n))
-		}
-	}
-	slices.Sort(all)
-	return all
-}
+func eventWords() []string { return plain.Words(tandemv1.Event_Type(0).Descriptor()) }
 
 // eventTypes are the types whose words are given, or begin so.
 func eventTypes(words []string) (types []tandemv1.Event_Type, err error) {
 	for _, word := range words {
 		found := 0
-		for _, n := range eventNumbers() {
-			if w := eventWord(n); w == word || strings.HasPrefix(w, word+"_") {
-				types = append(types, n)
+		for _, w := range eventWords() {
+			if n, ok := plain.Number(tandemv1.Event_Type(0).Descriptor(), w); ok && (w == word || strings.HasPrefix(w, word+"_")) {
+				types = append(types, tandemv1.Event_Type(n))
 				found++
 			}
 		}

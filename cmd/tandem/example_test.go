@@ -71,7 +71,7 @@ func TestExamples(t *testing.T) {
 // written is a spec that was written as YAML and read again.
 func written(t *testing.T, s *tandemv1.JobSpec) *tandemv1.JobSpec {
 	t.Helper()
-	b, err := specJSON(s)
+	b, err := encodeJSON(s)
 	if err == nil {
 		b, err = encodeYAML(b)
 	}

@@ -12,6 +12,7 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/spec"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/worker/agent"
 )
@@ -67,7 +68,7 @@ func (e *usageError) Unwrap() error { return e.err }
 type jobError struct{ job *tandemv1.Job }
 
 func (e *jobError) Error() string {
-	text := e.job.GetId() + " " + stateName(e.job.GetState())
+	text := e.job.GetId() + " " + plain.Word(e.job.GetState())
 	if e.job.GetReason() != "" {
 		text += ": " + e.job.GetReason()
 	}

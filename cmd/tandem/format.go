@@ -11,15 +11,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// stateName is the name of a state as people say it: "running" of JOB_STATE_RUNNING.
-func stateName(s fmt.Stringer) string {
-	name := s.String()
-	if i := strings.Index(name, "_STATE_"); i >= 0 {
-		name = name[i+len("_STATE_"):]
-	}
-	return strings.ToLower(name)
-}
-
 // age says how long ago something was.
 func age(t *timestamppb.Timestamp) string {
 	if t == nil {

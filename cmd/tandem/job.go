@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -24,7 +25,7 @@ func (a *app) listCommand() *cobra.Command {
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			req := &tandemv1.ListJobsRequest{Limit: limit + 1} // one more tells whether there are more
 			for _, s := range states {
-				v, ok := tandemv1.JobState_value["JOB_STATE_"+strings.ToUpper(s)]
+				v, ok := plain.Number(tandemv1.JobState(0).Descriptor(), strings.ToLower(s))
 				if !ok || v == 0 {
 					return &usageError{fmt.Errorf("unknown state %q: use %s", s, strings.Join(jobStates(), ", "))}
 				}
@@ -55,15 +56,7 @@ func (a *app) listCommand() *cobra.Command {
 	return cmd
 }
 
-func jobStates() []string {
-	var names []string
-	for v := int32(1); ; v++ {
-		if _, ok := tandemv1.JobState_name[v]; !ok {
-			return names
-		}
-		names = append(names, stateName(tandemv1.JobState(v)))
-	}
-}
+func jobStates() []string { return plain.Words(tandemv1.JobState(0).Descriptor()) }
 
 func jobGrid(jobs []*tandemv1.Job) grid {
 	g := grid{
@@ -75,7 +68,7 @@ func jobGrid(jobs []*tandemv1.Job) grid {
 	for _, j := range jobs {
 		s := j.GetSpec()
 		g.rows = append(g.rows, []string{
-			j.GetId(), j.GetName(), stateName(j.GetState()), s.GetDataset(), number(workersOf(j)),
+			j.GetId(), j.GetName(), plain.Word(j.GetState()), s.GetDataset(), number(workersOf(j)),
 			age(j.GetCreatedAt()), j.GetPublishedVersion(), j.GetReason(),
 			s.GetKind(), number(s.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(),
 		})
@@ -113,7 +106,7 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Job", j.GetId()},
 		{"Name", j.GetName()},
 		{"Kind", s.GetKind()},
-		{"State", stateName(j.GetState())},
+		{"State", plain.Word(j.GetState())},
 		{"Reason", j.GetReason()},
 		{"Asked for", intentName(j)},
 		{"Dataset", s.GetDataset()},
@@ -132,7 +125,7 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 	g := grid{title: "Trials", header: []string{"ID", "STATE", "STAGE", "STEP", "RESTARTS", "BEST CHECKPOINT", "REASON"}, cut: 60}
 	for _, t := range r.GetTrials() {
 		g.rows = append(g.rows, []string{
-			t.GetId(), stateName(t.GetState()), strings.ToLower(strings.TrimPrefix(t.GetStage().String(), "TRIAL_STAGE_")),
+			t.GetId(), plain.Word(t.GetState()), plain.Word(t.GetStage()),
 			trialStep(t, r.GetProgress()), number(t.GetRestarts()), t.GetBestCheckpointId(), t.GetReason(),
 		})
 	}
@@ -154,7 +147,7 @@ func intentName(j *tandemv1.Job) string {
 	if j.GetIntent() <= tandemv1.JobIntent_JOB_INTENT_RUN {
 		return ""
 	}
-	return strings.ToLower(strings.TrimPrefix(j.GetIntent().String(), "JOB_INTENT_"))
+	return plain.Word(j.GetIntent())
 }
 
 // trialStep is how far a trial is, by its live progress, else by its last evaluation; and what it waits for.
@@ -216,7 +209,7 @@ func (a *app) intentCommand(verb, summary, done string, intent tandemv1.JobInten
 				j := res.Msg.GetJob()
 				jobs = append(jobs, j)
 				if !final(j) {
-					names = append(names, fmt.Sprintf("%s (%s, %s)", j.GetId(), j.GetName(), stateName(j.GetState())))
+					names = append(names, fmt.Sprintf("%s (%s, %s)", j.GetId(), j.GetName(), plain.Word(j.GetState())))
 				}
 			}
 			if intent == tandemv1.JobIntent_JOB_INTENT_CANCEL && len(names) > 0 {
@@ -250,7 +243,7 @@ func (a *app) setIntent(ctx context.Context, c *client.Client, j *tandemv1.Job, 
 // condition is the state of a job and where it goes from there.
 func condition(j *tandemv1.Job) string {
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE && j.GetState() != tandemv1.JobState_JOB_STATE_PAUSED {
-		return stateName(j.GetState()) + " and about to pause"
+		return plain.Word(j.GetState()) + " and about to pause"
 	}
-	return stateName(j.GetState())
+	return plain.Word(j.GetState())
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -68,13 +69,13 @@ func clockText(offset *durationpb.Duration) string {
 func nodeState(n *tandemv1.Node) string {
 	switch {
 	case n.GetDraining():
-		return stateName(n.GetState()) + ", draining"
+		return plain.Word(n.GetState()) + ", draining"
 	case n.GetCordoned():
-		return stateName(n.GetState()) + ", cordoned"
+		return plain.Word(n.GetState()) + ", cordoned"
 	case n.GetFault() != nil:
-		return stateName(n.GetState()) + ", faulty"
+		return plain.Word(n.GetState()) + ", faulty"
 	}
-	return stateName(n.GetState())
+	return plain.Word(n.GetState())
 }
 
 func (a *app) nodeDescribeCommand() *cobra.Command {

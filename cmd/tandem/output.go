@@ -10,8 +10,9 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"tandem.dev/proto/plain"
 )
 
 var outputs = []string{"table", "wide", "json", "yaml"}
@@ -89,16 +90,16 @@ func (a *app) writeJSON(b []byte) error {
 	return err
 }
 
-// encodeJSON writes a message with the keys of the schema, every one of them, so that scripts can rely on them.
+// encodeJSON writes a message as REST does (package plain), for people too.
 func encodeJSON(m proto.Message) ([]byte, error) {
-	b, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	b, err := plain.Marshal(m)
 	if err != nil {
-		return nil, fmt.Errorf("encode as JSON: %w", err)
+		return nil, err
 	}
 	return indented(b)
 }
 
-// indented is JSON with white space as we want it; protojson varies its own on purpose.
+// indented is JSON with a line for each value.
 func indented(b []byte) ([]byte, error) {
 	var out bytes.Buffer
 	if err := json.Indent(&out, b, "", "  "); err != nil {

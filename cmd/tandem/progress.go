@@ -10,6 +10,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -42,7 +43,7 @@ const waitingForStorage = "waiting for storage"
 // headline says where a job is; it changes only when people should look.
 func headline(w *tandemv1.WatchJobResponse) string {
 	j := w.GetJob()
-	line := stateName(j.GetState())
+	line := plain.Word(j.GetState())
 	if len(w.GetTrials()) > 0 {
 		t := w.GetTrials()[len(w.GetTrials())-1]
 		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && !final(j) {

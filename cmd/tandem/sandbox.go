@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/worker/agent"
 )
@@ -81,7 +82,7 @@ func (o *sandboxOptions) args() []string {
 
 // partName is the name of a part of the sandbox, as the schema has it.
 func partName(p tandemv1.SandboxPart) string {
-	return strings.ToLower(strings.TrimPrefix(p.String(), "SANDBOX_PART_"))
+	return plain.Word(p)
 }
 
 // partNames lists all parts, in the order of the schema.

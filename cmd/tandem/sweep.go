@@ -10,10 +10,10 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -68,7 +68,7 @@ func sweepStatus(r *tandemv1.GetSweepResponse) []part {
 	f := fields{
 		{"Sweep", j.GetId()},
 		{"Name", j.GetName()},
-		{"State", stateName(j.GetState())},
+		{"State", plain.Word(j.GetState())},
 		{"Reason", j.GetReason()},
 		{"Asked for", intentName(j)},
 	}
@@ -129,7 +129,7 @@ func statusRecords(r *tandemv1.GetSweepResponse) [][]string {
 	if r.GetBest() != nil {
 		best = []string{number(r.GetBest().GetNumber()), exact(s.GetBestValue())}
 	}
-	row := []string{s.GetId(), r.GetJob().GetName(), stateName(r.GetJob().GetState()), number(s.GetMade()), number(s.GetMaxTrials())}
+	row := []string{s.GetId(), r.GetJob().GetName(), plain.Word(r.GetJob().GetState()), number(s.GetMade()), number(s.GetMaxTrials())}
 	row = append(append(row, best...), exact(s.GetSlotSeconds()), r.GetJob().GetPublishedVersion())
 	for _, state := range trialStates() {
 		head, row = append(head, state), append(row, number(s.GetTrials()[state]))
@@ -156,15 +156,7 @@ func methodName(m *tandemv1.MethodSpec) string {
 }
 
 // trialStates are the words for the states of trials.
-func trialStates() []string {
-	var names []string
-	for v := int32(1); ; v++ {
-		if _, ok := tandemv1.TrialState_name[v]; !ok {
-			return names
-		}
-		names = append(names, stateName(tandemv1.TrialState(v)))
-	}
-}
+func trialStates() []string { return plain.Words(tandemv1.TrialState(0).Descriptor()) }
 
 // trialCounts are the numbers of trials by state: those that can change first.
 func trialCounts(counts map[string]int32) string {
@@ -311,7 +303,7 @@ same seed and hyper-parameters, and no publish section. Its value is in tandem s
 			if t.GetStartCheckpointId() != "" && a.output != "" && a.output != "table" {
 				fmt.Fprintf(a.err, "Trial %d began from a checkpoint of another trial: its spec alone does not give it again.\n", t.GetNumber())
 			}
-			return a.showAs(func() ([]byte, error) { return specJSON(winner(t)) }, bestParts(s))
+			return a.showAs(func() ([]byte, error) { return encodeJSON(winner(t)) }, bestParts(s))
 		}),
 	})
 }
@@ -338,7 +330,7 @@ func bestParts(s *tandemv1.GetSweepResponse) []part {
 	t := s.GetBest()
 	f := fields{
 		{"Trial", fmt.Sprintf("%d (%s)", t.GetNumber(), t.GetId())},
-		{"State", stateName(t.GetState())},
+		{"State", plain.Word(t.GetState())},
 		{"Value", fmt.Sprintf("%s %.6g", s.GetJob().GetSpec().GetMetric(), s.GetSweep().GetBestValue())},
 		{"Trained", trialStep(t, s.GetProgress())},
 		{"Checkpoint", t.GetBestCheckpointId()},
@@ -350,15 +342,6 @@ func bestParts(s *tandemv1.GetSweepResponse) []part {
 	}
 	id := s.GetSweep().GetId()
 	return []part{f, parameterGrid(s.GetJob(), t), text("\nTrain it again: tandem sweep best " + id + " -o yaml | tandem submit -f -")}
-}
-
-// specJSON is a spec with the keys that are set, as a spec is written.
-func specJSON(s *tandemv1.JobSpec) ([]byte, error) {
-	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("encode as JSON: %w", err)
-	}
-	return indented(b)
 }
 
 func (a *app) sweepExtendCommand() *cobra.Command {
@@ -432,7 +415,7 @@ func (a *app) sweepStopTrialCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := a.show(res.Msg, text(fmt.Sprintf("Trial %d is %s; the search goes on without it.", n, stateName(res.Msg.GetTrial().GetState())))); err != nil {
+				if err := a.show(res.Msg, text(fmt.Sprintf("Trial %d is %s; the search goes on without it.", n, plain.Word(res.Msg.GetTrial().GetState())))); err != nil {
 					return err
 				}
 			}

@@ -8,6 +8,7 @@ import (
 
 	"tandem.dev/cmd/tandem/picture"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -17,7 +18,7 @@ func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) picture.S
 	out := picture.Sweep{
 		Title: "Sweep " + j.GetName() + " (" + j.GetId() + ")", Metric: j.GetSpec().GetMetric(), Max: j.GetSpec().GetMode() == "max",
 		Facts: [][2]string{
-			{"State", strings.TrimSuffix(stateName(j.GetState())+": "+j.GetReason(), ": ")},
+			{"State", strings.TrimSuffix(plain.Word(j.GetState())+": "+j.GetReason(), ": ")},
 			{"Method", methodName(j.GetSpec().GetSearch().GetMethod())},
 			{"Trials", trialCounts(s.GetSweep().GetTrials())},
 			{"Best", bestOfSweep(s)},
@@ -35,7 +36,7 @@ func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) picture.S
 		out.Axes = append(out.Axes, picture.Axis{Name: name, Ticks: axes[i].ticks()})
 	}
 	for _, t := range trials {
-		f := picture.Trial{Number: int(t.GetNumber()), State: stateName(t.GetState()), Share: trainedShare(t, stepOf(t)), Reason: t.GetReason()}
+		f := picture.Trial{Number: int(t.GetNumber()), State: plain.Word(t.GetState()), Share: trainedShare(t, stepOf(t)), Reason: t.GetReason()}
 		f.Best, _, f.Measured = bestOf(j.GetSpec(), t)
 		for _, e := range t.GetEvaluations() {
 			v, ok := state.ValueOf(j.GetSpec(), e)

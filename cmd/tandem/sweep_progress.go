@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -94,7 +95,7 @@ func (a *app) sweepSummary(ctx context.Context, c *client.Client, j *tandemv1.Jo
 	}
 	f := fields{
 		{"Sweep", j.GetId()},
-		{"State", stateName(j.GetState())},
+		{"State", plain.Word(j.GetState())},
 		{"Took", between(j.GetStartedAt(), j.GetFinishedAt())},
 		{"Trials", trialCounts(s.GetSweep().GetTrials())},
 		{"Best", bestOfSweep(s)},

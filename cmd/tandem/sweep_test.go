@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"tandem.dev/cmd/tandem/spec"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -498,7 +499,7 @@ func TestWaitForASweep(t *testing.T) {
 			}
 			Best struct{ Parameters map[string]any }
 		}{}
-		if err := json.Unmarshal([]byte(u.out.String()), got); err != nil || got.Job.State != state.String() || got.Sweep.BestValue != 0.97 || len(got.Best.Parameters) != 3 {
+		if err := json.Unmarshal([]byte(u.out.String()), got); err != nil || got.Job.State != plain.Word(state) || got.Sweep.BestValue != 0.97 || len(got.Best.Parameters) != 3 {
 			t.Errorf("%v: %+v", err, got)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -121,7 +122,7 @@ func (o *trialsOptions) check() error {
 func (o *trialsOptions) choose(spec *tandemv1.JobSpec, all []*tandemv1.Trial) []*tandemv1.Trial {
 	var chosen []*tandemv1.Trial
 	for _, t := range all {
-		if len(o.states) == 0 || slices.Contains(o.states, stateName(t.GetState())) {
+		if len(o.states) == 0 || slices.Contains(o.states, plain.Word(t.GetState())) {
 			chosen = append(chosen, t)
 		}
 	}
@@ -172,7 +173,7 @@ func trialGrid(j *tandemv1.Job, trials []*tandemv1.Trial, progress []*tandemv1.P
 	g.header = append(g.header, "STEP", "TRAINED", strings.ToUpper(j.GetSpec().GetMetric()), "REASON", "ID", "UNTIL", "RESTARTS", "CHECKPOINT")
 	for _, t := range trials {
 		point := t.GetParameters().AsMap()
-		row := []string{number(t.GetNumber()), stateName(t.GetState())}
+		row := []string{number(t.GetNumber()), plain.Word(t.GetState())}
 		for _, place := range places {
 			row = append(row, pointValue(point, place))
 		}
@@ -207,7 +208,7 @@ func trialRecords(j *tandemv1.Job, trials []*tandemv1.Trial) [][]string {
 	places := placesOf(j)
 	rows := [][]string{append(append([]string{"trial", "id", "state", "step", "total_steps", "until", "value", "value_step", "last_value"}, places...), "reason")}
 	for _, t := range trials {
-		row := []string{number(t.GetNumber()), t.GetId(), stateName(t.GetState()), number(stepOf(t)), number(t.GetTotalSteps()), exact(t.GetUntil()), "", "", ""}
+		row := []string{number(t.GetNumber()), t.GetId(), plain.Word(t.GetState()), number(stepOf(t)), number(t.GetTotalSteps()), exact(t.GetUntil()), "", "", ""}
 		if v, step, ok := bestOf(j.GetSpec(), t); ok {
 			row[6], row[7] = exact(v), number(step)
 		}

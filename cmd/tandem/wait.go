@@ -11,6 +11,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -106,7 +107,7 @@ func (a *app) summary(ctx context.Context, c *client.Client, w *tandemv1.WatchJo
 	j := w.GetJob()
 	f := fields{
 		{"Job", j.GetId()},
-		{"State", stateName(j.GetState())},
+		{"State", plain.Word(j.GetState())},
 		{"Took", between(j.GetStartedAt(), j.GetFinishedAt())},
 		{"Best", bestEvaluation(j, w.GetTrials())},
 	}

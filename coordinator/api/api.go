@@ -182,16 +182,29 @@ func (a *API) Handler() (http.Handler, error) {
 	mount(tandemv1connect.NewClusterServiceHandler(cluster{a}, opts...))
 	mount(tandemv1connect.NewAgentServiceHandler(agents{a}, opts...))
 	mount(tandemv1connect.NewPeerServiceHandler(peers{a}, append(between, connect.WithReadMaxBytes(a.cfg.MaxMessage))...))
+	procedures, err := a.transcoder(services, newStrictJSON)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := a.transcoder(services, newPlainJSON)
+	if err != nil {
+		return nil, err
+	}
+	return a.admit(byPath(versioned(procedures), rest), a.callOf), nil
+}
+
+// transcoder serves services in all protocols, with one form of JSON.
+func (a *API) transcoder(services []*vanguard.Service, json func(vanguard.TypeResolver) vanguard.Codec) (http.Handler, error) {
 	t, err := vanguard.NewTranscoder(services,
 		vanguard.WithDefaultServiceOptions(
 			vanguard.WithMaxMessageBufferBytes(uint32(a.cfg.MaxMessage)), //nolint:gosec // far below 4 GiB
 			vanguard.WithTargetCodecs(vanguard.CodecProto)),              // or JSON would pass by the strict codec
-		vanguard.WithCodec(newStrictJSON),
+		vanguard.WithCodec(json),
 		vanguard.WithCompression(vanguard.CompressionGzip, newGzip, a.newGunzip))
 	if err != nil {
 		return nil, fmt.Errorf("serve the API: %w", err)
 	}
-	return a.admit(versioned(t), a.callOf), nil
+	return t, nil
 }
 
 // versioned lets calls of the Connect protocol pass that do not say its version, as curl's: the protocol does not ask for it, but the

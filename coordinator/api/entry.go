@@ -87,7 +87,7 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 			err = skewed(r.Header)
 		}
 		if err == nil && c.whole {
-			err = unknownParameter(c.name, r.URL.Query())
+			r.URL.RawQuery, err = query(c.name, r.URL)
 		}
 		if err != nil {
 			a.record(&witness{who: p}, c.name, nil, err)

@@ -2,7 +2,9 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -10,16 +12,27 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"tandem.dev/proto/plain"
 	"tandem.dev/proto/schema"
 )
 
-// strictJSON is the JSON of requests and answers. It refuses keys that are not in the schema: a slip in a spec must not
-// go unseen.
+// strictJSON is the JSON of procedures (/tandem.v1.*): that of protobuf, which generated clients read. It refuses keys that are not in the
+// schema: a slip in a spec must not go unseen.
 type strictJSON struct{ *vanguard.JSONCodec }
 
-var _ vanguard.RESTCodec = strictJSON{}
+// plainJSON is the JSON of REST (/v1/*): that of package plain. It takes that of protobuf too.
+type plainJSON struct{ strictJSON }
 
-func newStrictJSON(types vanguard.TypeResolver) vanguard.Codec {
+var (
+	_ vanguard.RESTCodec = strictJSON{}
+	_ vanguard.RESTCodec = plainJSON{}
+)
+
+func newStrictJSON(types vanguard.TypeResolver) vanguard.Codec { return strict(types) }
+
+func newPlainJSON(types vanguard.TypeResolver) vanguard.Codec { return plainJSON{strict(types)} }
+
+func strict(types vanguard.TypeResolver) strictJSON {
 	c := vanguard.NewJSONCodec(types)
 	c.MarshalOptions.EmitUnpopulated = false
 	c.UnmarshalOptions.DiscardUnknown = false
@@ -36,6 +49,26 @@ func (c strictJSON) UnmarshalField(b []byte, m proto.Message, f protoreflect.Fie
 	return unreadable(c.JSONCodec.UnmarshalField(b, m, f))
 }
 
+// MarshalAppend implements vanguard.Codec.
+func (plainJSON) MarshalAppend(base []byte, m proto.Message) ([]byte, error) {
+	b, err := plain.Marshal(m)
+	return append(base, b...), err
+}
+
+// MarshalAppendStable implements vanguard.StableCodec.
+func (c plainJSON) MarshalAppendStable(base []byte, m proto.Message) ([]byte, error) {
+	return c.MarshalAppend(base, m)
+}
+
+// MarshalAppendField implements vanguard.RESTCodec.
+func (plainJSON) MarshalAppendField(base []byte, m proto.Message, f protoreflect.FieldDescriptor) ([]byte, error) {
+	b, err := plain.MarshalField(m, f)
+	return append(base, b...), err
+}
+
+// Unmarshal implements vanguard.Codec.
+func (plainJSON) Unmarshal(b []byte, m proto.Message) error { return unreadable(plain.Unmarshal(b, m)) }
+
 func unreadable(err error) error {
 	if err == nil {
 		return nil
@@ -43,28 +76,57 @@ func unreadable(err error) error {
 	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("read the request: %w", err))
 }
 
-// unknownParameter refuses a REST request with a parameter in its URL that is no field of the procedure's request. The transcoder does
-// so too, as if it were a fault of ours.
-func unknownParameter(procedure string, query url.Values) error {
+// byPath serves procedures and REST, whose JSON differs.
+func byPath(procedures, rest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, procedurePrefix) {
+			procedures.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
+}
+
+// query is what stands behind the path of a REST request: words of enums get their full names, which the transcoder wants, and a
+// parameter that is no field of the procedure's request is refused. The transcoder does that too, as if it were a fault of ours.
+func query(procedure string, u *url.URL) (string, error) {
 	m := schema.Method(procedure)
-	if m == nil {
-		return nil
+	if m == nil || u.RawQuery == "" {
+		return u.RawQuery, nil
 	}
-	for name := range query {
-		at := m.Input()
-		for part := range strings.SplitSeq(name, ".") {
-			if at == nil {
-				return invalid(fmt.Sprintf("unknown parameter %q", name))
+	given := u.Query()
+	for name, values := range given {
+		f, err := parameter(m.Input(), name)
+		if err != nil {
+			return u.RawQuery, err
+		}
+		if f.Enum() == nil {
+			continue
+		}
+		for i, word := range values {
+			if n, ok := plain.Number(f.Enum(), word); ok {
+				values[i] = string(f.Enum().Values().ByNumber(n).Name())
+			} else if _, err := strconv.ParseInt(word, 10, 32); err != nil { // a number stands for itself
+				return u.RawQuery, invalid(fmt.Sprintf("parameter %q: %q is not known: use %s", name, word, strings.Join(plain.Words(f.Enum()), ", ")))
 			}
-			f := at.Fields().ByName(protoreflect.Name(part))
-			if f == nil {
-				f = at.Fields().ByJSONName(part)
-			}
-			if f == nil {
-				return invalid(fmt.Sprintf("unknown parameter %q: %s has no field %q", name, at.Name(), part))
-			}
-			at = f.Message()
 		}
 	}
-	return nil
+	return given.Encode(), nil
+}
+
+// parameter is the field that a parameter names.
+func parameter(at protoreflect.MessageDescriptor, name string) (f protoreflect.FieldDescriptor, err error) {
+	for part := range strings.SplitSeq(name, ".") {
+		if at == nil {
+			return nil, invalid(fmt.Sprintf("unknown parameter %q", name))
+		}
+		if f = at.Fields().ByName(protoreflect.Name(part)); f == nil {
+			f = at.Fields().ByJSONName(part)
+		}
+		if f == nil {
+			return nil, invalid(fmt.Sprintf("unknown parameter %q: %s has no field %q", name, at.Name(), part))
+		}
+		at = f.Message()
+	}
+	return f, nil
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -47,7 +48,7 @@ func CopySweep(s *tandemv1.Sweep) *tandemv1.Sweep {
 
 // TrialWord is the state of a trial as a sweep counts it: "running".
 func TrialWord(s tandemv1.TrialState) string {
-	return strings.ToLower(strings.TrimPrefix(s.String(), "TRIAL_STATE_"))
+	return plain.Word(s)
 }
 
 // ActiveTrials is how many trials of a sweep hold slots or wait for some.

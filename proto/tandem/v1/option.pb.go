@@ -141,6 +141,14 @@ var file_tandem_v1_option_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "tandem/v1/option.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50106,
+		Name:          "tandem.v1.sparse",
+		Tag:           "varint,50106,opt,name=sparse",
+		Filename:      "tandem/v1/option.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
 		ExtensionType: (*int32)(nil),
 		Field:         50103,
@@ -189,16 +197,24 @@ var (
 	E_Passing = &file_tandem_v1_option_proto_extTypes[4]
 )
 
+// Extension fields to descriptorpb.MessageOptions.
+var (
+	// Its JSON has what is set alone, and none of the keys that are not: people write it so, and what comes out can go in again.
+	//
+	// optional bool sparse = 50106;
+	E_Sparse = &file_tandem_v1_option_proto_extTypes[5]
+)
+
 // Extension fields to descriptorpb.EnumValueOptions.
 var (
 	// The feature level that the value came with; 1 where it is not said.
 	//
 	// optional int32 value_level = 50103;
-	E_ValueLevel = &file_tandem_v1_option_proto_extTypes[5]
+	E_ValueLevel = &file_tandem_v1_option_proto_extTypes[6]
 	// Of a type of events: it happens often, and is shown only to those who ask for it.
 	//
 	// optional bool routine = 50105;
-	E_Routine = &file_tandem_v1_option_proto_extTypes[6]
+	E_Routine = &file_tandem_v1_option_proto_extTypes[7]
 )
 
 var File_tandem_v1_option_proto protoreflect.FileDescriptor
@@ -222,7 +238,8 @@ const file_tandem_v1_option_proto_rawDesc = "" +
 	"repeatable:1\n" +
 	"\x03row\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\tR\x03row:5\n" +
 	"\x05level\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x87\x03 \x01(\x05R\x05level:9\n" +
-	"\apassing\x12\x1d.google.protobuf.FieldOptions\x18\xb8\x87\x03 \x01(\bR\apassing:D\n" +
+	"\apassing\x12\x1d.google.protobuf.FieldOptions\x18\xb8\x87\x03 \x01(\bR\apassing:9\n" +
+	"\x06sparse\x12\x1f.google.protobuf.MessageOptions\x18\xba\x87\x03 \x01(\bR\x06sparse:D\n" +
 	"\vvalue_level\x12!.google.protobuf.EnumValueOptions\x18\xb7\x87\x03 \x01(\x05R\n" +
 	"valueLevel:=\n" +
 	"\aroutine\x12!.google.protobuf.EnumValueOptions\x18\xb9\x87\x03 \x01(\bR\aroutineB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
@@ -244,7 +261,8 @@ var file_tandem_v1_option_proto_goTypes = []any{
 	(Access)(0),                           // 0: tandem.v1.Access
 	(*descriptorpb.MethodOptions)(nil),    // 1: google.protobuf.MethodOptions
 	(*descriptorpb.FieldOptions)(nil),     // 2: google.protobuf.FieldOptions
-	(*descriptorpb.EnumValueOptions)(nil), // 3: google.protobuf.EnumValueOptions
+	(*descriptorpb.MessageOptions)(nil),   // 3: google.protobuf.MessageOptions
+	(*descriptorpb.EnumValueOptions)(nil), // 4: google.protobuf.EnumValueOptions
 }
 var file_tandem_v1_option_proto_depIdxs = []int32{
 	1, // 0: tandem.v1.access:extendee -> google.protobuf.MethodOptions
@@ -252,13 +270,14 @@ var file_tandem_v1_option_proto_depIdxs = []int32{
 	2, // 2: tandem.v1.row:extendee -> google.protobuf.FieldOptions
 	2, // 3: tandem.v1.level:extendee -> google.protobuf.FieldOptions
 	2, // 4: tandem.v1.passing:extendee -> google.protobuf.FieldOptions
-	3, // 5: tandem.v1.value_level:extendee -> google.protobuf.EnumValueOptions
-	3, // 6: tandem.v1.routine:extendee -> google.protobuf.EnumValueOptions
-	0, // 7: tandem.v1.access:type_name -> tandem.v1.Access
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	7, // [7:8] is the sub-list for extension type_name
-	0, // [0:7] is the sub-list for extension extendee
+	3, // 5: tandem.v1.sparse:extendee -> google.protobuf.MessageOptions
+	4, // 6: tandem.v1.value_level:extendee -> google.protobuf.EnumValueOptions
+	4, // 7: tandem.v1.routine:extendee -> google.protobuf.EnumValueOptions
+	0, // 8: tandem.v1.access:type_name -> tandem.v1.Access
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	8, // [8:9] is the sub-list for extension type_name
+	0, // [0:8] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -274,7 +293,7 @@ func file_tandem_v1_option_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_option_proto_rawDesc), len(file_tandem_v1_option_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   0,
-			NumExtensions: 7,
+			NumExtensions: 8,
 			NumServices:   0,
 		},
 		GoTypes:           file_tandem_v1_option_proto_goTypes,

@@ -1432,7 +1432,7 @@ var File_tandem_v1_spec_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/search.proto\"\xd3\x05\n" +
+	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/search.proto\"\xd9\x05\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -1456,7 +1456,7 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\x06search\x18\x10 \x01(\v2\x15.tandem.v1.SearchSpecR\x06search\x12-\n" +
 	"\x06limits\x18\x11 \x01(\v2\x15.tandem.v1.LimitsSpecR\x06limits\x12\x1f\n" +
 	"\vtie_breaker\x18\x12 \x01(\tR\n" +
-	"tieBreakerB\x0f\n" +
+	"tieBreaker:\x04л\x18\x01B\x0f\n" +
 	"\r_max_restarts\"\x84\x02\n" +
 	"\tModelSpec\x12&\n" +
 	"\x03mlp\x18\x01 \x01(\v2\x12.tandem.v1.MlpSpecH\x00R\x03mlp\x12&\n" +
@@ -1613,6 +1613,7 @@ func file_tandem_v1_spec_proto_init() {
 		return
 	}
 	file_tandem_v1_limit_proto_init()
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_search_proto_init()
 	file_tandem_v1_spec_proto_msgTypes[0].OneofWrappers = []any{}
 	file_tandem_v1_spec_proto_msgTypes[1].OneofWrappers = []any{

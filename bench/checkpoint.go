@@ -17,6 +17,7 @@ import (
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/embedded"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/relay"
 	"tandem.dev/storage/s3"
 	"tandem.dev/storage/safetensors"
@@ -102,7 +103,7 @@ func checkpoints(ctx context.Context, c Config) (_ []Figure, err error) {
 	}
 	defer hangUp()
 	state, to := newBlock(), &outlet{relayed: relayed, direct: store}
-	keeper := checkpoint.New(checkpoint.Config{Job: "bench", Trial: "bench", Prefix: "trials/bench", Generation: 1}, checkpoint.Deps{
+	keeper := checkpoint.New(checkpoint.Config{Job: "bench", Trial: "bench", Prefix: "trials/bench/ckpt", Generation: 1}, checkpoint.Deps{
 		Store: to, Log: zerolog.Nop(), Report: func(context.Context, *tandemv1.Checkpoint) error { return nil },
 	})
 	defer keeper.Close(ctx)
@@ -128,7 +129,7 @@ func checkpoints(ctx context.Context, c Config) (_ []Figure, err error) {
 			return nil, fmt.Errorf("write a plain file: %w", err)
 		}
 		for _, kept := range []int{2 * step, 2*step + 1} {
-			if err := ckpt.Delete(ctx, store, ckpt.Prefix("trials/bench", int64(kept), 1)); err != nil {
+			if err := ckpt.Delete(ctx, store, layout.Checkpoint("trials/bench/ckpt", int64(kept), 1)); err != nil {
 				return nil, err
 			}
 		}

@@ -23,7 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/spec"
-	"tandem.dev/coordinator/api"
+	specs "tandem.dev/coordinator/spec"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 	"tandem.dev/storage"
@@ -491,7 +491,7 @@ func parseFor(t *testing.T, d *tandemv1.Dataset, text string, sets ...string) *t
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err = api.CompleteSpec(s, func(string) (*tandemv1.Dataset, error) { return d, nil }); err != nil {
+	if s, err = specs.Complete(s, func(string) (*tandemv1.Dataset, error) { return d, nil }); err != nil {
 		t.Fatal(err)
 	}
 	return s

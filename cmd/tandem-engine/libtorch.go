@@ -9,6 +9,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/model"
@@ -61,7 +62,7 @@ func buildModel(ctx context.Context, store storage.Store, dog *watchdog, spec *t
 		return model.Build(spec.GetModel(), shape, outputs, spec.GetTraining().GetSeed())
 	}
 	const limit = 16 << 30
-	b, err := storage.ReadAll(ctx, store, "artifacts/"+own.GetArtifact(), limit)
+	b, err := storage.ReadAll(ctx, store, layout.Artifact(own.GetArtifact()), limit)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, fmt.Errorf("the model file %s is not in the store; submit the job again with model.torchscript.file: %w", own.GetArtifact(), err)
 	}

@@ -11,6 +11,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/metric"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/worker/checkpoint"
@@ -78,7 +79,7 @@ func (r *replay) compare(ctx context.Context, store storage.Store, last int64) (
 // stepsThen reads the segments with the steps of a trial's stretch. What is damaged is left out: its steps count as not recorded.
 func stepsThen(ctx context.Context, store storage.Store, trial string, r train.Replay) ([]metric.Segment, error) {
 	var names []metric.Name
-	for info, err := range store.List(ctx, metric.Prefix(trial, metric.Steps)) {
+	for info, err := range store.List(ctx, layout.Metrics(trial, string(metric.Steps))) {
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/metric"
 )
 
@@ -46,7 +47,7 @@ func (j training) again(t *testing.T, from *tandemv1.Checkpoint, steps int64) (*
 func (j training) forge(t *testing.T, edit func(*metric.Run)) {
 	t.Helper()
 	edited := 0
-	for info, err := range shared.store.List(t.Context(), metric.Prefix(j.trial, metric.Steps)) {
+	for info, err := range shared.store.List(t.Context(), layout.Metrics(j.trial, string(metric.Steps))) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,14 +16,12 @@ import (
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 )
 
 type artifacts struct{ *API }
 
 const downloadChunk = 256 << 10
-
-// artifactKey is where a user's file is: under its own hash.
-func artifactKey(sha string) string { return "artifacts/" + sha }
 
 // UploadArtifact implements ArtifactService.
 func (a artifacts) UploadArtifact(ctx context.Context, stream *connect.ClientStream[tandemv1.UploadArtifactRequest]) (*connect.Response[tandemv1.UploadArtifactResponse], error) {
@@ -61,7 +59,7 @@ func (a artifacts) uploadKey(ctx context.Context, h *tandemv1.UploadArtifactHead
 	case h.GetSize() < 1 || h.GetSize() > a.cfg.MaxArtifact:
 		return "", invalid(fmt.Sprintf("size: the file has %d bytes; 1 to %d are allowed", h.GetSize(), a.cfg.MaxArtifact))
 	case h.GetDatasetId() == "":
-		return artifactKey(h.GetSha256()), nil
+		return layout.Artifact(h.GetSha256()), nil
 	case !datasetIDRE.MatchString(h.GetDatasetId()):
 		return "", invalid("dataset_id: must be the one that BeginDataset returned")
 	case !datasetFileRE.MatchString(h.GetName()):
@@ -74,7 +72,7 @@ func (a artifacts) uploadKey(ctx context.Context, h *tandemv1.UploadArtifactHead
 	if _, ok := v.Dataset(h.GetDatasetId()); ok {
 		return "", precondition("dataset " + h.GetDatasetId() + " is committed and does not change any more")
 	}
-	return datasetPrefix(h.GetDatasetId()) + "/" + h.GetName(), nil
+	return layout.Dataset(h.GetDatasetId()) + "/" + h.GetName(), nil
 }
 
 // upload reads the chunks of a stream. It gives the last bytes away only when the whole file has the hash it should,
@@ -155,7 +153,7 @@ func (a artifacts) owner(ctx context.Context, owner string) (string, error) {
 		if !spec.IsSHA256(ref) {
 			break
 		}
-		return "artifacts/", nil
+		return layout.Artifacts, nil
 	}
 	return "", invalid(`owner: must be "checkpoint/<id>", "version/<model>/<number>", "dataset/<name@version>" or "artifact/<sha256>"`)
 }

@@ -16,6 +16,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/dataset"
+	"tandem.dev/storage/layout"
 )
 
 type datasets struct{ *API }
@@ -30,9 +31,6 @@ const (
 	// maxShard is the largest shard that is verified here, in bytes: those that the CLI makes have 64 MiB of numbers.
 	maxShard = 72 << 20
 )
-
-// datasetPrefix is where the objects of a dataset are.
-func datasetPrefix(datasetID string) string { return "datasets/" + datasetID }
 
 // BeginDataset implements DatasetService.
 func (a datasets) BeginDataset(_ context.Context, req *connect.Request[tandemv1.BeginDatasetRequest]) (*connect.Response[tandemv1.BeginDatasetResponse], error) {
@@ -87,7 +85,7 @@ func checkDataset(req *tandemv1.CreateDatasetRequest) error {
 
 // uploaded reads every object of a dataset, compares it with the manifest, and describes what it found.
 func uploaded(ctx context.Context, store storage.Store, req *tandemv1.CreateDatasetRequest) (*tandemv1.Dataset, error) {
-	prefix := datasetPrefix(req.GetId())
+	prefix := layout.Dataset(req.GetId())
 	raw, err := storage.ReadAll(ctx, store, prefix+"/"+dataset.ManifestName, maxDatasetManifest)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, precondition("the manifest of the dataset was not uploaded")

@@ -16,6 +16,7 @@ import (
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 )
 
 const (
@@ -24,11 +25,7 @@ const (
 	logGrace = 3 * time.Second
 )
 
-// LogPrefix is where the log of a trial is: one object of JSON lines each time an agent stores some, at
-// trials/<trial>/logs/<unix milliseconds, 13 digits>-<node>-r<rank>-g<generation>.jsonl.
-func LogPrefix(trial string) string { return "trials/" + trial + "/logs/" }
-
-// logLine is one line of such an object.
+// logLine is one line of an object of a log, whose name is <unix milliseconds, 13 digits>-<node>-r<rank>-g<generation>.jsonl.
 type logLine struct {
 	Time time.Time `json:"t"`
 	Node string    `json:"node"`
@@ -127,7 +124,7 @@ func (l *logReader) send(ctx context.Context, now time.Time, sweep bool, send fu
 // fresh lists the objects that were not sent yet, by key. The log of a long training has many: without sweep only those
 // are listed whose time is of the last minutes, and what an agent stored late is found by the next sweep.
 func (l *logReader) fresh(ctx context.Context, now time.Time, sweep bool) ([]string, error) {
-	prefixes := []string{LogPrefix(l.trial)}
+	prefixes := []string{layout.Logs(l.trial)}
 	if !sweep {
 		prefixes = []string{recentLogs(l.trial, now.Add(-logSpan)), recentLogs(l.trial, now)}
 	}
@@ -150,7 +147,7 @@ const logSpan = 100_000 * time.Millisecond
 
 // recentLogs is the prefix of a log's objects whose time is in the same span as now.
 func recentLogs(trial string, now time.Time) string {
-	return LogPrefix(trial) + fmt.Sprintf("%013d", now.UnixMilli())[:8]
+	return layout.Logs(trial) + fmt.Sprintf("%013d", now.UnixMilli())[:8]
 }
 
 func (l *logReader) sendObject(ctx context.Context, key string, send func(*tandemv1.StreamLogsResponse) error) error {

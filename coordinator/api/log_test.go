@@ -15,6 +15,7 @@ import (
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/memstore"
 )
 
@@ -42,7 +43,7 @@ func TestLogReader(t *testing.T) {
 	begin := time.UnixMilli(1_700_000_000_000)
 	put := func(at time.Time, line string) {
 		body := fmt.Sprintf("{\"line\":%q}\n", line)
-		key := fmt.Sprintf("%s%013d-node-r0-g1.jsonl", LogPrefix("trial-1"), at.UnixMilli())
+		key := fmt.Sprintf("%s%013d-node-r0-g1.jsonl", layout.Logs("trial-1"), at.UnixMilli())
 		if err := store.Put(t.Context(), key, strings.NewReader(body), int64(len(body))); err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/metric"
 )
 
@@ -166,7 +167,7 @@ func readLife(ctx context.Context, store storage.Store, trial string, life metri
 // segmentNames lists the segments of a trial, by key.
 func segmentNames(ctx context.Context, store storage.Store, trial string, kind metric.Kind) ([]metric.Name, error) {
 	var names []metric.Name
-	for info, err := range store.List(ctx, metric.Prefix(trial, kind)) {
+	for info, err := range store.List(ctx, layout.Metrics(trial, string(kind))) {
 		if err != nil {
 			return nil, fmt.Errorf("list the metrics of %s: %w", trial, err)
 		}

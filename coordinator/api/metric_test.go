@@ -16,6 +16,7 @@ import (
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/memstore"
 	"tandem.dev/storage/metric"
 )
@@ -82,8 +83,8 @@ func metricFixture(t *testing.T) metricService {
 	tell("b", 1, 1, 1, 15, 20, false)
 	tell("b", 2, 2, 0, 20, 40, true)
 	tell("c", 0, 2, 1, 20, 38, true)
-	put(metric.Prefix("trial-1", metric.Beats)+"1767323045000-g1-r0-x-000000.jsonl.gz", []byte("rubbish"))
-	put(metric.Prefix("trial-1", metric.Beats)+"notes.txt", []byte("of somebody else"))
+	put(layout.Metrics("trial-1", string(metric.Beats))+"1767323045000-g1-r0-x-000000.jsonl.gz", []byte("rubbish"))
+	put(layout.Metrics("trial-1", string(metric.Beats))+"notes.txt", []byte("of somebody else"))
 	return metricService{&API{cfg: DefaultConfig(), deps: Deps{State: s, Consensus: viewed{state: s}, Store: func() (storage.Store, error) { return store, nil }}}}
 }
 

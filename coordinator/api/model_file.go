@@ -8,6 +8,7 @@ import (
 
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/torchscript"
 )
 
@@ -18,12 +19,12 @@ func (a jobs) checkModelFile(ctx context.Context, sha string) error {
 	if err != nil {
 		return err
 	}
-	info, err := store.Head(ctx, artifactKey(sha))
+	info, err := store.Head(ctx, layout.Artifact(sha))
 	if errors.Is(err, storage.ErrNotFound) {
 		return spec.Wrong(path, "the file of SHA-256 "+sha+", which artifact names, was not uploaded")
 	}
 	if err == nil {
-		err = torchscript.Inspect(&blockReader{ctx: ctx, store: store, key: artifactKey(sha), size: info.Size}, info.Size)
+		err = torchscript.Inspect(&blockReader{ctx: ctx, store: store, key: layout.Artifact(sha), size: info.Size}, info.Size)
 	}
 	if errors.Is(err, torchscript.ErrFormat) || errors.Is(err, torchscript.ErrRefused) {
 		return spec.Wrong(path, err.Error())

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"tandem.dev/storage/layout"
 )
 
 // Run counts repeated denials, seals files that are old, and exports them, until ctx ends; then it seals the last one.
@@ -93,7 +95,7 @@ func (l *Log) send(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("export the audit log: %w", err)
 	}
-	key := "audit/" + l.cfg.Coordinator + "/" + base(name) + open
+	key := layout.Audit(l.cfg.Coordinator) + base(name) + open
 	if err := store.Put(ctx, key, f, info.Size()); err != nil {
 		return fmt.Errorf("export the audit log to %s: %w", key, err)
 	}

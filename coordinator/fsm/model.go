@@ -6,6 +6,7 @@ import (
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/layout"
 )
 
 // versionSaved makes a version of files that are in the store; it says why not, or nil.
@@ -29,7 +30,7 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 		Id:             saved.GetVersionId(),
 		Model:          m.GetName(),
 		Number:         m.GetLatestVersion(),
-		Prefix:         state.VersionPrefix(saved.GetVersionId()),
+		Prefix:         layout.Version(saved.GetVersionId()),
 		ManifestSha256: saved.GetManifestSha256(),
 		Bytes:          saved.GetBytes(),
 		Metrics:        saved.GetMetrics(),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -15,6 +14,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/layout"
 )
 
 const (
@@ -126,7 +126,7 @@ func deleteAbandoned(ctx context.Context, v *state.View, now time.Time, open fun
 		return err
 	}
 	for _, t := range trials {
-		left, err := ckpt.Abandoned(ctx, store, strings.TrimSuffix(state.CheckpointPrefix(t.GetId()), "/ckpt"), now.Add(-uploadLimit))
+		left, err := ckpt.Abandoned(ctx, store, layout.Checkpoints(t.GetId()), now.Add(-uploadLimit))
 		if err != nil {
 			return err
 		}

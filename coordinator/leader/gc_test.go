@@ -13,7 +13,7 @@ import (
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
-	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/memstore"
 )
 
@@ -56,13 +56,13 @@ func TestSweep(t *testing.T) {
 	now := t0
 	s := memstore.New(memstore.Config{Now: func() time.Time { return now }})
 	left := func(step, generation int64) {
-		s.Overwrite(ckpt.Prefix("trials/jt", step, generation)+"/shard-00001-0123456789abcdef.safetensors", []byte("x"))
-		s.Overwrite(ckpt.Prefix("trials/jt", step, generation)+"/rank-00001.json", []byte("x"))
+		s.Overwrite(layout.Checkpoint("trials/jt/ckpt", step, generation)+"/shard-00001-0123456789abcdef.safetensors", []byte("x"))
+		s.Overwrite(layout.Checkpoint("trials/jt/ckpt", step, generation)+"/rank-00001.json", []byte("x"))
 	}
 	left(10, 1)
 	left(20, 2)
 	left(30, 3)
-	committed := ckpt.Prefix("trials/jt", 15, 1)
+	committed := layout.Checkpoint("trials/jt/ckpt", 15, 1)
 	s.Overwrite(committed+"/manifest.json", []byte("x"))
 	now = now.Add(uploadLimit)
 	left(25, 2)

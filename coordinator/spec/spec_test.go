@@ -272,7 +272,7 @@ func TestBadSpecs(t *testing.T) {
 	}
 }
 
-func FuzzCompleteSpec(f *testing.F) {
+func FuzzComplete(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte(`{"kind":"publish","name":"p","publish":{"model":"m","checkpointId":"ckpt-1"}}`))
 	f.Add([]byte(`{"kind":"replay","name":"r","replay":{"checkpointId":"ckpt-1","steps":20}}`))

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/layout"
 )
 
 // Desired returns every engine that should be on a node, members first, each group by identity. All others on the node
@@ -66,7 +67,7 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 		Group:            groupOf(v, a, m),
 		BindHost:         host(node.GetAddress()),
 		DatasetPrefix:    dataset.GetPrefix(),
-		CheckpointPrefix: CheckpointPrefix(a.GetTrialId()),
+		CheckpointPrefix: layout.Checkpoints(a.GetTrialId()),
 		Stopping:         a.GetStopping(),
 	}
 	if m.GetState() == tandemv1.MemberState_MEMBER_STATE_ASSIGNED {
@@ -127,7 +128,7 @@ func publishTask(v *View, a *tandemv1.Allocation) *tandemv1.PublishTask {
 		AllocationId:  a.GetId(),
 		Model:         job.GetSpec().GetPublish().GetModel(),
 		VersionId:     version,
-		VersionPrefix: VersionPrefix(version),
+		VersionPrefix: layout.Version(version),
 	}
 	checkpoint, ok := v.Checkpoint(a.GetResumeCheckpointId())
 	if !ok {
@@ -195,12 +196,6 @@ func VersionID(allocation string) string {
 	_, ulid, _ := strings.Cut(allocation, "-")
 	return "ver-" + ulid
 }
-
-// VersionPrefix returns the prefix of a version's objects in the store.
-func VersionPrefix(version string) string { return "models/" + version }
-
-// CheckpointPrefix returns the prefix under which a trial's checkpoints go in the store.
-func CheckpointPrefix(trial string) string { return "trials/" + trial + "/ckpt" }
 
 // host returns the host part of host:port, or all of it when there is no port. (Package net does I/O, so not here.)
 func host(address string) string {

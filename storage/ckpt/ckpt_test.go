@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/memstore"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/storage/sealed"
@@ -43,7 +44,7 @@ func tensors(seed byte) [][]safetensors.Tensor {
 
 func save(t *testing.T, s storage.Store, step, gen int64, seed byte) string {
 	t.Helper()
-	prefix := Prefix("trials/trial1", step, gen)
+	prefix := layout.Checkpoint("trials/trial1/ckpt", step, gen)
 	if _, err := Save(t.Context(), s, prefix, manifest(step, gen), tensors(seed)); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func TestSaveFails(t *testing.T) {
 					}
 					return memstore.Fault{}
 				}})
-				prefix := Prefix("trials/trial1", 100, 1)
+				prefix := layout.Checkpoint("trials/trial1/ckpt", 100, 1)
 				if _, err := Save(t.Context(), s, prefix, manifest(100, 1), tensors(0)); !errors.Is(err, planned) {
 					t.Fatal(err)
 				}
@@ -187,7 +188,7 @@ func TestForeign(t *testing.T) {
 		}
 	}
 	// All its objects copied to where another step should be.
-	moved := Prefix("trials/trial1", 200, 1)
+	moved := layout.Checkpoint("trials/trial1/ckpt", 200, 1)
 	for _, key := range s.Keys() {
 		b, err := s.Bytes(key)
 		if err != nil {
@@ -224,16 +225,16 @@ func TestSaveRefuses(t *testing.T) {
 
 func TestList(t *testing.T) {
 	s := memstore.New(memstore.Config{})
-	if found, err := List(t.Context(), s, "trials/trial1"); len(found) != 0 || err != nil {
+	if found, err := List(t.Context(), s, "trials/trial1/ckpt"); len(found) != 0 || err != nil {
 		t.Errorf("without any: %v, %v", found, err)
 	}
 	for i, c := range [][2]int64{{50, 1}, {100, 1}, {75, 2}} {
 		save(t, s, c[0], c[1], byte(i))
 	}
-	s.Overwrite(Prefix("trials/trial1", 500, 3)+"/shard-00000-0123456789abcdef.safetensors", []byte("not committed"))
+	s.Overwrite(layout.Checkpoint("trials/trial1/ckpt", 500, 3)+"/shard-00000-0123456789abcdef.safetensors", []byte("not committed"))
 	s.Overwrite("trials/trial1/ckpt/notes/manifest.json", []byte("not a checkpoint"))
 	s.Overwrite("trials/trial1/ckpt/0000000000007-g1/manifest.json", []byte("not how we write 7"))
-	found, err := List(t.Context(), s, "trials/trial1")
+	found, err := List(t.Context(), s, "trials/trial1/ckpt")
 	want := []Entry{
 		{"trials/trial1/ckpt/000000000075-g2", 75, 2},
 		{"trials/trial1/ckpt/000000000100-g1", 100, 1},

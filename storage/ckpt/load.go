@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/safetensors"
 )
 
@@ -109,19 +110,19 @@ type Entry struct {
 	Generation int64
 }
 
-// List finds the committed checkpoints below trialPrefix, newest first: the later
+// List finds the committed checkpoints of a trial, which are below what layout.Checkpoints returns, newest first: the later
 // generation goes before the earlier, within one the higher step.
-func List(ctx context.Context, s storage.Store, trialPrefix string) ([]Entry, error) {
+func List(ctx context.Context, s storage.Store, checkpoints string) ([]Entry, error) {
 	var found []Entry
-	for info, err := range s.List(ctx, trialPrefix+"/ckpt/") {
+	for info, err := range s.List(ctx, checkpoints+"/") {
 		if err != nil {
-			return nil, fmt.Errorf("list checkpoints of %s: %w", trialPrefix, err)
+			return nil, fmt.Errorf("list %s: %w", checkpoints, err)
 		}
 		prefix, ok := strings.CutSuffix(info.Key, "/"+manifestName)
 		if !ok {
 			continue
 		}
-		if step, gen, ok := parseName(prefix); ok && prefix == Prefix(trialPrefix, step, gen) {
+		if step, gen, ok := parseName(prefix); ok && prefix == layout.Checkpoint(checkpoints, step, gen) {
 			found = append(found, Entry{prefix, step, gen})
 		}
 	}
@@ -131,9 +132,9 @@ func List(ctx context.Context, s storage.Store, trialPrefix string) ([]Entry, er
 	return found, nil
 }
 
-// Abandoned finds what is below trialPrefix without a manifest and was last written before a
+// Abandoned finds what is there without a manifest and was last written before a
 // time: what uploads left that were given up.
-func Abandoned(ctx context.Context, s storage.Store, trialPrefix string, before time.Time) ([]Entry, error) {
+func Abandoned(ctx context.Context, s storage.Store, checkpoints string, before time.Time) ([]Entry, error) {
 	var found []Entry
 	var last Entry
 	committed, fresh := true, false // of last
@@ -142,14 +143,14 @@ func Abandoned(ctx context.Context, s storage.Store, trialPrefix string, before 
 			found = append(found, last)
 		}
 	}
-	for info, err := range s.List(ctx, trialPrefix+"/ckpt/") {
+	for info, err := range s.List(ctx, checkpoints+"/") {
 		if err != nil {
-			return nil, fmt.Errorf("list checkpoints of %s: %w", trialPrefix, err)
+			return nil, fmt.Errorf("list %s: %w", checkpoints, err)
 		}
 		slash := strings.LastIndexByte(info.Key, '/')
 		prefix, name := info.Key[:slash], info.Key[slash+1:]
 		step, gen, ok := parseName(prefix)
-		if !ok || prefix != Prefix(trialPrefix, step, gen) {
+		if !ok || prefix != layout.Checkpoint(checkpoints, step, gen) {
 			continue
 		}
 		if prefix != last.Prefix {

@@ -87,11 +87,6 @@ func (e Expect) check(m Manifest) error {
 	return nil
 }
 
-// Prefix returns where a trial's checkpoint lives, below for example "trials/<trial>".
-func Prefix(trialPrefix string, step, generation int64) string {
-	return fmt.Sprintf("%s/ckpt/%012d-g%d", trialPrefix, step, generation)
-}
-
 // ParseManifest reads and checks the bytes of a manifest. It does not look at the shards.
 func ParseManifest(b []byte) (Manifest, error) {
 	m, err := sealed.Parse(b, maxManifest, Manifest.check)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/memstore"
 	"tandem.dev/storage/safetensors"
 )
@@ -50,7 +51,7 @@ func same(*Part) {}
 
 func TestGatherAndCommit(t *testing.T) {
 	s := memstore.New(memstore.Config{})
-	prefix := Prefix("trials/trial1", 100, 1)
+	prefix := layout.Checkpoint("trials/trial1/ckpt", 100, 1)
 	want := Part{Trial: "trial1", Step: 100, Generation: 1, World: 2, Layout: "layout"}
 	shards := missing()
 	if missing, err := Gather(t.Context(), s, prefix, want, shards); missing != 2 || err != nil {
@@ -86,7 +87,7 @@ func TestGatherAndCommit(t *testing.T) {
 
 func TestPartRefused(t *testing.T) {
 	want := Part{Trial: "trial1", Step: 100, Generation: 1, World: 2, Layout: "layout"}
-	prefix := Prefix("trials/trial1", 100, 1)
+	prefix := layout.Checkpoint("trials/trial1/ckpt", 100, 1)
 	var s *memstore.Store
 	for name, change := range map[string]func(*Part){
 		"trial":      func(p *Part) { p.Trial = "other" },
@@ -174,17 +175,17 @@ func TestAbandoned(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s := memstore.New(memstore.Config{Now: func() time.Time { return now }})
 	save(t, s, 100, 1, 0)
-	left, touched := Prefix("trials/trial1", 50, 1), Prefix("trials/trial1", 60, 2)
+	left, touched := layout.Checkpoint("trials/trial1/ckpt", 50, 1), layout.Checkpoint("trials/trial1/ckpt", 60, 2)
 	share(t, s, left, 1, same)
 	share(t, s, touched, 0, same)
 	s.Overwrite("trials/trial1/ckpt/notes/shard", []byte("not a checkpoint"))
 	now = now.Add(time.Hour)
 	share(t, s, touched, 1, same)
-	got, err := Abandoned(t.Context(), s, "trials/trial1", now)
+	got, err := Abandoned(t.Context(), s, "trials/trial1/ckpt", now)
 	if diff := cmp.Diff([]Entry{{left, 50, 1}}, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	if got, err := Abandoned(t.Context(), s, "trials/trial1", now.Add(1)); len(got) != 2 || err != nil {
+	if got, err := Abandoned(t.Context(), s, "trials/trial1/ckpt", now.Add(1)); len(got) != 2 || err != nil {
 		t.Errorf("later: %v, %v", got, err)
 	}
 }

@@ -9,13 +9,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/memstore"
 	"tandem.dev/storage/safetensors"
 )
 
 func TestWeightsAreTheModelAlone(t *testing.T) {
 	s := memstore.New(memstore.Config{})
-	prefix := Prefix("trials/trial1", 100, 1)
+	prefix := layout.Checkpoint("trials/trial1/ckpt", 100, 1)
 	shards := tensors(3)
 	shards[0], shards[1] = append(shards[0][:1:1], shards[1][0]), append(shards[0][1:2:2], shards[1][1])
 	if _, err := Save(t.Context(), s, prefix, manifest(100, 1), shards); err != nil {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tandem.dev/storage/layout"
 )
 
 // Name is what the key of a segment tells of it.
@@ -18,18 +20,13 @@ type Name struct {
 	Seq        int64
 }
 
-// Prefix is where the segments of a trial are, of one kind.
-func Prefix(trial string, kind Kind) string {
-	return "trials/" + trial + "/metrics/" + string(kind) + "/"
-}
-
 // Key is the key of a segment. Names are in order of their beginning.
 func Key(h Header) string {
 	rank := "x"
 	if h.Rank >= 0 {
 		rank = strconv.Itoa(h.Rank)
 	}
-	return fmt.Sprintf("%s%013d-g%d-r%s-%s-%06d.jsonl.gz", Prefix(h.Trial, h.Kind), h.Begin/int64(time.Millisecond), h.Generation, rank, plain(h.Member), h.Seq)
+	return fmt.Sprintf("%s%013d-g%d-r%s-%s-%06d.jsonl.gz", layout.Metrics(h.Trial, string(h.Kind)), h.Begin/int64(time.Millisecond), h.Generation, rank, plain(h.Member), h.Seq)
 }
 
 // plain replaces what a key cannot hold.

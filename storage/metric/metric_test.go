@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 )
 
 func header(kind Kind) Header {
@@ -100,7 +101,7 @@ func TestKey(t *testing.T) {
 		t.Errorf("%+v, %v", got, ok)
 	}
 	h.Rank, h.World, h.Kind = -1, 0, Spans
-	if got, ok := ParseKey(Key(h)); !ok || got.Rank != -1 || !strings.HasPrefix(got.Key, Prefix("trial-1", Spans)) {
+	if got, ok := ParseKey(Key(h)); !ok || got.Rank != -1 || !strings.HasPrefix(got.Key, layout.Metrics("trial-1", string(Spans))) {
 		t.Errorf("%+v, %v", got, ok)
 	}
 	for _, key := range []string{

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem.dev/storage"
+	"tandem.dev/storage/layout"
 )
 
 // chunk is an object to be: sealed once, so that a repeated upload has the same key and bytes.
@@ -50,8 +51,8 @@ func (e *engineLog) sealLast(now time.Time) {
 // key is that of the next chunk; it needs mu. Keys of one engine sort by time and are never equal.
 func (e *engineLog) key(now time.Time) string {
 	e.stamp = max(e.stamp+1, now.UnixMilli())
-	return fmt.Sprintf("trials/%s/logs/%013d-%s-r%d-g%d.jsonl",
-		trialOf(e.task), e.stamp, e.logs.node, e.task.GetTrain().GetMember(), e.task.GetGeneration())
+	return fmt.Sprintf("%s%013d-%s-r%d-g%d.jsonl",
+		layout.Logs(trialOf(e.task)), e.stamp, e.logs.node, e.task.GetTrain().GetMember(), e.task.GetGeneration())
 }
 
 // upload puts chunks until the log is closed and empty, or ctx ends. A store that fails is asked again later.

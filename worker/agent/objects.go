@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/relay"
 )
 
@@ -26,7 +27,7 @@ func grantsOf(t *tandemv1.EngineTask) []grant {
 	below := func(prefix string) string { return prefix + "/" }
 	own := func(spec *tandemv1.JobSpec) {
 		if sha := spec.GetModel().GetTorchscript().GetArtifact(); sha != "" {
-			add("artifacts/"+sha, relay.Get)
+			add(layout.Artifact(sha), relay.Get)
 		}
 	}
 	switch {
@@ -37,11 +38,11 @@ func grantsOf(t *tandemv1.EngineTask) []grant {
 		add(below(train.GetResume().GetPrefix()), relay.Get, relay.List)
 		if r := train.GetReplay(); r != nil { // it keeps nothing, finds that it has kept nothing, and reads what was recorded
 			add(below(train.GetCheckpointPrefix()), relay.List)
-			add(below("trials/"+r.GetTrialId()), relay.Get, relay.List)
+			add(below(layout.Trial(r.GetTrialId())), relay.Get, relay.List)
 			break
 		}
 		add(below(train.GetCheckpointPrefix()), relay.Get, relay.Put, relay.List, relay.Delete)
-		add(below("trials/"+train.GetTrialId()+"/metrics"), relay.Put)
+		add(layout.Metrics(train.GetTrialId(), ""), relay.Put)
 	case t.GetPublish() != nil:
 		publish := t.GetPublish()
 		add(below(publish.GetDatasetPrefix()), relay.Get)
@@ -51,7 +52,7 @@ func grantsOf(t *tandemv1.EngineTask) []grant {
 		for _, of := range publish.GetIncumbents() {
 			add(below(of.GetPrefix()), relay.Get)
 		}
-		add(below("trials/"+publish.GetTrialId()+"/metrics"), relay.Put)
+		add(layout.Metrics(publish.GetTrialId(), ""), relay.Put)
 	case t.GetServe() != nil:
 		add(below(t.GetServe().GetVersionPrefix()), relay.Get)
 	}

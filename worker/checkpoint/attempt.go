@@ -44,8 +44,8 @@ type attempt struct {
 	overtook time.Duration  // the interval after which the next was due, before this one was done; 0: it was done by then
 }
 
-// hold takes the copy of this rank's share, in the order of the layout.
-func (a *attempt) hold(tensors []safetensors.Tensor, l layout) {
+// hold takes the copy of this rank's share, in the order of the sharding.
+func (a *attempt) hold(tensors []safetensors.Tensor, l sharding) {
 	a.inMemory = true
 	for _, t := range tensors {
 		a.bytes += int64(len(t.Data))

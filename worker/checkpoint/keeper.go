@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/safetensors"
 )
 
@@ -31,7 +31,7 @@ type Config struct {
 	Job, Trial string
 	SpecHash   string
 	DatasetID  string
-	Prefix     string // of the trial's objects, such as "trials/<id>"
+	Prefix     string // before "/" and the checkpoints of the trial (layout.Checkpoints)
 	Generation int64
 	Rank       int
 	World      int                  // ranks; 0 means 1
@@ -114,7 +114,6 @@ type Stats struct {
 
 // New makes a keeper.
 func New(c Config, d Deps) *Keeper {
-	c.Prefix = strings.TrimSuffix(strings.TrimSuffix(c.Prefix, "/"), "/ckpt")
 	c.World = max(1, c.World)
 	if c.SpoolBytes == 0 {
 		c.SpoolBytes = maxSpool
@@ -240,7 +239,7 @@ func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, l
 	}
 	m.Job, m.Trial, m.SpecHash, m.DatasetID, m.Generation = k.Job, k.Trial, k.SpecHash, k.DatasetID, k.Generation
 	m.SavedUnixMS = time.Now().UnixMilli()
-	a := &attempt{m: m, prefix: ckpt.Prefix(k.Prefix, m.Step, m.Generation), rank: k.Rank, layout: l.id, begin: begin}
+	a := &attempt{m: m, prefix: layout.Checkpoint(k.Prefix, m.Step, m.Generation), rank: k.Rank, layout: l.id, begin: begin}
 	k.mu.Lock()
 	spare := k.spare
 	k.spare = nil

@@ -7,6 +7,7 @@ import (
 
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/safetensors"
 )
 
@@ -158,7 +159,7 @@ func (k *Keeper) prefixOf(step, generation int64) string {
 	if step == k.Resume.GetStep() && generation == k.Resume.GetGeneration() {
 		return k.Resume.GetPrefix()
 	}
-	return ckpt.Prefix(k.Prefix, step, generation)
+	return layout.Checkpoint(k.Prefix, step, generation)
 }
 
 // inherits says whether training begins from the state of another trial.

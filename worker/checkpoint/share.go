@@ -10,22 +10,22 @@ import (
 	"tandem.dev/storage/ckpt"
 )
 
-// layout says which tensors of a state are in which shard of a checkpoint, and which shards are whose.
-type layout struct {
+// sharding says which tensors of a state are in which shard of a checkpoint, and which shards are whose.
+type sharding struct {
 	shards [][][]string // names of tensors by rank and shard; a shard's index counts those of the ranks before, too
 	id     string       // sha256 of it
 }
 
 // lay parts the tensors of a state over the ranks, about evenly by their bytes, and those of each rank into shards of at most
-// limit bytes, or of one tensor that has more. The same arguments give the same layout; ranks of which one sees another state or
+// limit bytes, or of one tensor that has more. The same arguments give the same sharding; ranks of which one sees another state or
 // world do not get the same id. A rank's tensors are in the order of the state. It has at least one shard, which is empty if it
 // has none. Where a checkpoint would have too many shards, they are larger.
-func lay(names []string, bytes []int64, world int, limit int64) layout {
+func lay(names []string, bytes []int64, world int, limit int64) sharding {
 	of := share(bytes, world)
 	for cuts(of, bytes, limit) > max(world, ckpt.MaxShards) {
 		limit *= 2
 	}
-	l := layout{shards: make([][][]string, world)}
+	l := sharding{shards: make([][][]string, world)}
 	h := sha256.New()
 	fmt.Fprintln(h, world)
 	index := 0

@@ -77,7 +77,7 @@ func TestLayoutOfManyLargeTensors(t *testing.T) {
 
 func TestLayoutIsOfStateAndWorld(t *testing.T) {
 	seen := map[string]string{}
-	for what, l := range map[string]layout{
+	for what, l := range map[string]sharding{
 		"two tensors":   lay([]string{"a", "b"}, []int64{1, 2}, 2, shardBytes),
 		"a third":       lay([]string{"a", "b", "c"}, []int64{1, 2, 0}, 2, shardBytes),
 		"another order": lay([]string{"b", "a"}, []int64{1, 2}, 2, shardBytes),

@@ -16,6 +16,7 @@ import (
 
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/memstore"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/worker/checkpoint"
@@ -141,7 +142,7 @@ func TestPartsComeWhileTheyAreLookedFor(t *testing.T) {
 		var out atomic.Bool
 		gate := make(chan struct{})
 		open := sync.OnceFunc(func() { close(gate) })
-		newest := ckpt.Prefix("trials/trial-1", 3, 1)
+		newest := layout.Checkpoint("trials/trial-1/ckpt", 3, 1)
 		b.hook = func(_ context.Context, op memstore.Op) memstore.Fault {
 			switch {
 			case out.Load():

@@ -92,7 +92,7 @@ func (k *Keeper) next() bool {
 func (k *Keeper) answers() bool {
 	ctx, cancel := context.WithTimeout(k.ctx, probeLimit)
 	defer cancel()
-	_, err := k.Store.Head(ctx, k.Prefix+"/ckpt/probe")
+	_, err := k.Store.Head(ctx, k.Prefix+"/probe")
 	return ctx.Err() == nil && !errors.Is(err, storage.ErrUnavailable)
 }
 

@@ -20,6 +20,7 @@ import (
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/dataset"
+	"tandem.dev/storage/layout"
 	"tandem.dev/storage/memstore"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/storage/sealed"
@@ -95,7 +96,7 @@ func newScene(t *testing.T, weights ...float32) *scene {
 	for _, v := range weights {
 		w = binary.LittleEndian.AppendUint32(w, math.Float32bits(v))
 	}
-	prefix := ckpt.Prefix("trials/t", 7, 1)
+	prefix := layout.Checkpoint("trials/t/ckpt", 7, 1)
 	_, err = ckpt.Save(t.Context(), s.store, prefix, ckpt.Manifest{Trial: "t", DatasetID: "d", Step: 7, Generation: 1, WorldSize: 1, Metrics: map[string]float64{"accuracy": 0.5}},
 		[][]safetensors.Tensor{{{Name: "model.w", DType: "F32", Shape: []int64{int64(len(weights))}, Data: w}, {Name: "optim.step", DType: "I64", Data: make([]byte, 8)}}})
 	if err != nil {
@@ -351,7 +352,7 @@ func TestIncumbents(t *testing.T) {
 	old := s.task.GetVersionPrefix()
 	other := newScene(t, 10, -10) // answers the wrong way round
 	other.store, other.task.VersionId, other.task.VersionPrefix = s.store, "ver-2", "models/ver-2"
-	prefix := ckpt.Prefix("trials/t", 9, 1)
+	prefix := layout.Checkpoint("trials/t/ckpt", 9, 1)
 	w := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, math.Float32bits(10)), math.Float32bits(-10))
 	if _, err := ckpt.Save(t.Context(), s.store, prefix, ckpt.Manifest{Trial: "t", DatasetID: "d", Step: 9, Generation: 1, WorldSize: 1},
 		[][]safetensors.Tensor{{{Name: "model.w", DType: "F32", Shape: []int64{2}, Data: w}}}); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"tandem.dev/coordinator/api"
 	"tandem.dev/coordinator/audit"
+	"tandem.dev/coordinator/board"
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/gateway"
@@ -37,7 +38,7 @@ type Coordinator struct {
 	peers atomic.Pointer[identity.Peers]
 
 	state   *state.State
-	board   *api.Board
+	board   *board.Board
 	objects *objects
 	clocks  *api.Clocks
 	crowd   *door.Crowd
@@ -84,7 +85,7 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 			_ = listener.Close() // what went wrong before is what matters
 		}
 	}()
-	c := &Coordinator{cfg: cfg, log: deps.Log, state: state.New(), board: api.NewBoard(), clocks: api.NewClocks(), serves: make(chan struct{}), ready: make(chan struct{})}
+	c := &Coordinator{cfg: cfg, log: deps.Log, state: state.New(), board: board.New(), clocks: api.NewClocks(), serves: make(chan struct{}), ready: make(chan struct{})}
 	if err := c.identify(address); err != nil {
 		return nil, err
 	}
@@ -213,7 +214,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	go func() { portDone <- c.port.Run(portCtx) }()
 
 	g, ctx := errgroup.WithContext(ctx)
-	sharer := api.NewSharer(api.SharerDeps{Board: c.board, State: c.state, Others: c.others, Peer: c.peerClient, Log: c.log})
+	sharer := board.NewSharer(board.SharerDeps{Board: c.board, State: c.state, Others: c.others, Peer: c.peerClient, Log: c.log})
 	for _, run := range []func(context.Context) error{
 		c.node.Run, c.gossip.Run, c.serve, c.remember, c.prepare, c.announce, c.wanted, c.keepKeys, c.noteClocks, c.watchStore, c.expel, c.api.Run, c.audit.Run, sharer.Run,
 		leader.NewSupervisor(c.node, c.loops, c.log).Run,

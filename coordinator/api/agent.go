@@ -31,7 +31,7 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 	if err != nil {
 		return err
 	}
-	end := a.deps.Board.openSession(node.GetId())
+	end := a.deps.Board.OpenSession(node.GetId())
 	defer func() { end(time.Now()) }()
 	// What this coordinator applied before the node was registered is not about this session.
 	if err := a.deps.State.Wait(ctx, res.GetIndex()-1); err != nil {

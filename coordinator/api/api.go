@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 
+	"tandem.dev/coordinator/board"
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/pki"
@@ -93,7 +94,7 @@ type Deps struct {
 	Consensus Consensus
 	Voters    Voters
 	State     *state.State
-	Board     *Board
+	Board     *board.Board
 	// Explain says why trials wait, or train with fewer ranks than they should, by trial.
 	Explain func(*state.View, time.Time) map[string]*tandemv1.Reason
 	// Store is where the objects are; it fails until the cluster has said so.

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
@@ -101,23 +100,5 @@ func TestClockNews(t *testing.T) {
 				t.Errorf("what was heard a minute ago counts: %v", got)
 			}
 		})
-	}
-}
-
-// TestProgressAfterAClockWasSet: progress that was overtaken on its way is dropped; that of a machine whose clock was set back is not.
-func TestProgressAfterAClockWasSet(t *testing.T) {
-	b, now := NewBoard(), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for _, tc := range []struct {
-		at         time.Duration
-		step, want int64
-	}{
-		{0, 1, 1}, {time.Second, 2, 2}, {0, 1, 2}, // overtaken
-		{-2 * time.Hour, 3, 3}, {-2*time.Hour + time.Second, 4, 4}, // set back
-		{time.Hour, 5, 5},
-	} {
-		b.Put([]*tandemv1.Progress{{TrialId: "t", Generation: 1, Step: tc.step, Time: timestamppb.New(now.Add(tc.at))}}, false)
-		if got := b.Progress("t", 1).GetStep(); got != tc.want {
-			t.Errorf("at %v: step %d is shown, want %d", tc.at, got, tc.want)
-		}
 	}
 }

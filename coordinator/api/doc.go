@@ -1,7 +1,7 @@
 // Package api is the face of the coordinator: the services of proto/tandem/v1 over Connect, gRPC, gRPC-Web and REST.
 //
-// Types to know: API (Handler serves it all), Board (what is heard of but not decided: progress and liveness), SpecError
-// (all that is wrong with a spec), Principal (who asks).
+// Types to know: API (Handler serves it all), Deps (what it asks of the rest of the coordinator),
+// Principal (who asks).
 //
 // Invariants:
 //   - Reads are linearizable and writes durable when they are answered, on whichever coordinator. Streams show the state

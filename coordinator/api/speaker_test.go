@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"tandem.dev/coordinator/board"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -27,10 +28,10 @@ func TestWhoWaitsForTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	var slots map[string]*tandemv1.Reason
-	board := NewBoard()
+	heard := board.New()
 	is := func(when string, want *tandemv1.Reason) {
 		t.Helper()
-		a := &API{deps: Deps{State: s, Board: board, Explain: func(*state.View, time.Time) map[string]*tandemv1.Reason { return slots }}}
+		a := &API{deps: Deps{State: s, Board: heard, Explain: func(*state.View, time.Time) map[string]*tandemv1.Reason { return slots }}}
 		for what, got := range map[string]*tandemv1.Reason{"job": a.why(s.View(), job), "trial": a.why(s.View(), trial)} {
 			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 				t.Errorf("%s, %s: %s", when, what, diff)
@@ -38,7 +39,7 @@ func TestWhoWaitsForTheStore(t *testing.T) {
 		}
 	}
 	progress := func(generation int64, phase string) {
-		board.Put([]*tandemv1.Progress{{TrialId: "trial-1", Generation: generation, Phase: phase}}, false)
+		heard.Put([]*tandemv1.Progress{{TrialId: "trial-1", Generation: generation, Phase: phase}}, false)
 	}
 	is("without progress", nil)
 	progress(2, "waiting for storage")

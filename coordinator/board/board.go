@@ -1,4 +1,4 @@
-package api
+package board
 
 import (
 	"maps"
@@ -10,9 +10,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// Board is what is heard of but not decided: how far trials are, and which agents have a session. It lives in memory
-// only; coordinators share it among each other (Sharer), so that each of them can show progress and a new leader knows
-// who is there.
+// Board is what was heard of trials and agents. It is safe for concurrent use.
 type Board struct {
 	mu       sync.Mutex
 	progress map[string]*tandemv1.Progress // by trial
@@ -23,8 +21,8 @@ type Board struct {
 	dirty    chan struct{}                 // has a token when there is something to share
 }
 
-// NewBoard returns an empty board.
-func NewBoard() *Board {
+// New returns an empty board.
+func New() *Board {
 	return &Board{
 		progress: map[string]*tandemv1.Progress{}, heard: map[string]time.Time{}, sessions: map[string]int{},
 		unshared: map[string]bool{}, changed: make(chan struct{}), dirty: make(chan struct{}, 1),
@@ -36,7 +34,7 @@ func NewBoard() *Board {
 func (b *Board) Put(progress []*tandemv1.Progress, share bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	any := false
+	news := false
 	for _, p := range progress {
 		old := b.progress[p.GetTrialId()]
 		if old != nil && (p.GetGeneration() < old.GetGeneration() ||
@@ -44,12 +42,12 @@ func (b *Board) Put(progress []*tandemv1.Progress, share bool) {
 			continue
 		}
 		b.progress[p.GetTrialId()] = p
-		any = true
+		news = true
 		if share {
 			b.unshared[p.GetTrialId()] = true
 		}
 	}
-	if !any {
+	if !news {
 		return
 	}
 	close(b.changed)
@@ -109,8 +107,8 @@ func (b *Board) Heard(node string, now time.Time) time.Time {
 	return b.heard[node]
 }
 
-// openSession counts a session of an agent here; the returned function ends it.
-func (b *Board) openSession(node string) (end func(now time.Time)) {
+// OpenSession counts a session of an agent here; the returned function ends it.
+func (b *Board) OpenSession(node string) (end func(now time.Time)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sessions[node]++

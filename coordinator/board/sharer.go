@@ -1,4 +1,4 @@
-package api
+package board
 
 import (
 	"context"
@@ -94,7 +94,7 @@ func (s *Sharer) tell(ctx context.Context, address string, req *tandemv1.ShareRe
 	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
 	defer cancel()
 	if _, err := s.deps.Peer(address).Share(ctx, connect.NewRequest(req)); err != nil {
-		s.deps.Log.Debug().Err(err).Str("peer", address).Msg("api: peer did not take what was shared")
+		s.deps.Log.Debug().Err(err).Str("peer", address).Msg("a peer did not take what was shared")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

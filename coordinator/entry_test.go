@@ -168,6 +168,10 @@ func packed(t *testing.T, n int) []byte {
 func TestPackedBodies(t *testing.T) {
 	r := startOne(t)
 	admin := r.admin(t)
+	serveToy(t, r, admin, func(w http.ResponseWriter, req *http.Request) {
+		b, err := io.ReadAll(req.Body)
+		_, _ = fmt.Fprintf(w, "got %s %s%v", b, req.Header.Get("Content-Encoding"), err)
+	})
 	send := func(path, contentType, encoding string, body []byte) (int, string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), "POST", r.url()+path, bytes.NewReader(body))
@@ -205,6 +209,9 @@ func TestPackedBodies(t *testing.T) {
 		{"/v1/jobs", "application/json", "gzip", packed(t, 64<<20), 413, "limit is 1114112"},
 		{"/v1/jobs", "application/json", "gzip", []byte("{}"), 400, "is not gzip"},
 		{"/v1/jobs", "application/json", "br", []byte("{}"), 415, "is not supported"},
+		{"/v2/models/toy/infer", "application/json", "gzip", packed(t, 10), 200, "got           {} <nil>"},
+		{"/v2/models/toy/infer", "application/json", "gzip", packed(t, 33<<20), 413, "33554432 bytes: send fewer rows"},
+		{"/v2/models/toy/infer", "application/json", "br", []byte("{}"), 415, "is not supported"},
 		{submit, "application/json", "gzip", packed(t, 10), 400, "spec: is missing"},
 		{submit, "application/json", "gzip", packed(t, 64<<20), 429, "limit is 1114112"},
 		{submit, "application/proto", "gzip", packed(t, 64<<20), 429, "limit is 1114112"},

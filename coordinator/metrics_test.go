@@ -69,21 +69,19 @@ func (a *agent) publish(r *running, s *connect.ServerStreamForClient[tandemv1.Se
 	}
 }
 
-// TestMetrics: what is scraped while one replica serves, one job trains and one waits.
-func TestMetrics(t *testing.T) {
-	r := startOne(t)
-	c := r.admin(t)
+// serveToy publishes model "toy" and serves it: requests for its replica come to h. The node has four slots.
+func serveToy(t *testing.T, r *running, c *http.Client, h http.HandlerFunc) (*agent, *connect.ServerStreamForClient[tandemv1.SessionResponse]) {
+	t.Helper()
 	makeDataset(t, r, c)
 	a := newAgent(t, r)
-	replica := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
+	replica := httptest.NewUnstartedServer(h)
 	replica.TLS = a.creds.ServerConfig(true, "http/1.1")
 	replica.StartTLS()
 	t.Cleanup(replica.Close)
 	node := a.node(4)
 	node.Address = replica.Listener.Addr().String()
 	s := a.session(t.Context(), node)
-	jobs := tandemv1connect.NewJobServiceClient(c, r.url())
-	a.publish(r, s, jobs)
+	a.publish(r, s, tandemv1connect.NewJobServiceClient(c, r.url()))
 	serving := tandemv1connect.NewDeploymentServiceClient(c, r.url())
 	if _, err := serving.ApplyDeployment(t.Context(), connect.NewRequest(&tandemv1.ApplyDeploymentRequest{Model: "toy", Replicas: 1})); err != nil {
 		t.Fatal(err)
@@ -91,6 +89,15 @@ func TestMetrics(t *testing.T) {
 	ready := &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{}}
 	serve := a.awaitTask(s, func(e *tandemv1.EngineTask) bool { return e.GetServe() != nil })
 	a.report(&tandemv1.EngineReport{EngineId: serve.GetId(), Report: ready})
+	return a, s
+}
+
+// TestMetrics: what is scraped while one replica serves, one job trains and one waits.
+func TestMetrics(t *testing.T) {
+	r := startOne(t)
+	c := r.admin(t)
+	a, s := serveToy(t, r, c, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
+	jobs := tandemv1connect.NewJobServiceClient(c, r.url())
 	if status, body := do(t, c, "POST", r.url()+"/v2/models/toy/infer", "{}"); status != http.StatusOK {
 		t.Fatalf("infer: %d %s", status, body)
 	}

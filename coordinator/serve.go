@@ -40,6 +40,7 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 		plain(w, http.StatusOK, "ok")
 	})
 	mux.Handle("GET /metrics", a.Viewers(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	mux.Handle("/v2/health/", g) // anybody may ask, as at /livez and /readyz, whose words they are
 	mux.Handle("/v2", a.Viewers(g))
 	mux.Handle("/v2/", a.Viewers(g))
 	mux.Handle("/", services)

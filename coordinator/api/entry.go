@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"connectrpc.com/connect"
-	"connectrpc.com/vanguard"
 
 	"tandem.dev/coordinator/door"
 	"tandem.dev/proto/identity"
@@ -25,7 +24,8 @@ type call struct {
 	allowed func(Principal) error // why somebody may not make it; nil: they may
 	open    bool                  // anybody may make it, known or not
 	limit   int64                 // of its body, in bytes; 0: none
-	whole   bool                  // the body is one message, which is read and unpacked before the call is passed on
+	unpack  bool                  // the body is unpacked here, as its Content-Encoding says
+	whole   bool                  // the body is one message, which is read before the call is passed on
 	kind    door.Kind
 	stays   bool  // it is a stream of a service, which ends when its caller may be here no longer
 	weight  int64 // bytes of memory for each byte of the body
@@ -38,9 +38,11 @@ func (a *API) callOf(r *http.Request) call {
 		return call{name: "unknown path", allowed: mayLook, limit: int64(a.cfg.MaxRequest), weight: door.MessageWeight}
 	}
 	c := call{
-		name: name, open: schema.Access(name) == open, limit: int64(a.cfg.MaxRequest), whole: r.URL.Path != name || r.Header.Get("Content-Encoding") != "",
-		allowed: func(p Principal) error { return p.allowed(name) }, weight: door.MessageWeight,
+		name: name, open: schema.Access(name) == open, limit: int64(a.cfg.MaxRequest), weight: door.MessageWeight,
+		allowed: func(p Principal) error { return p.allowed(name) },
 	}
+	c.whole = r.URL.Path != name || r.Header.Get("Content-Encoding") != ""
+	c.unpack = c.whole
 	if a.router.streams(name) {
 		c.kind, c.stays = door.Stream, true
 	}
@@ -69,7 +71,7 @@ func mayLook(p Principal) error {
 // Viewers lets in who may look, nodes among them, to what is not a service. The body is limited in time, not in size.
 func (a *API) Viewers(next http.Handler) http.Handler {
 	return a.admit(next, func(r *http.Request) call {
-		return call{name: "/" + strings.SplitN(r.URL.Path, "/", 3)[1], allowed: mayLook, kind: door.Stream, weight: 1} // an answer of a model may take a minute
+		return call{name: "/" + strings.SplitN(r.URL.Path, "/", 3)[1], allowed: mayLook, kind: door.Stream, unpack: true, weight: 1} // an answer of a model may take a minute
 	})
 }
 
@@ -124,7 +126,17 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 				return
 			}
 			r.Body = door.NewBody(w, r, a.cfg.Limits.Pace, c.limit, func(n int64) error { return errors.Join(context.Cause(ctx), visit.Hold(n*c.weight)) })
-			if c.whole && !a.readWhole(w, r, c, visit) {
+			packed := int64(0)
+			if c.unpack {
+				door.Unpack(r, func(n int64) error {
+					if c.whole { // one that is too large is to hear that, and not that others hold too much
+						packed += n
+						return visit.Unpack(n)
+					}
+					return errors.Join(visit.Unpack(n), visit.Hold(n*c.weight))
+				})
+			}
+			if c.whole && !a.readWhole(w, r, c, func() error { return visit.Hold(packed * c.weight) }) {
 				return
 			}
 		}
@@ -168,61 +180,53 @@ func reserved(r *http.Request, c call) int64 {
 	return 0
 }
 
-// readWhole reads a body that is one message, and unpacks it: what it becomes is what has a limit, and REST's statuses for that are
-// none that the transcoder knows. It answers itself and returns false when the body is not within its limits.
-func (a *API) readWhole(w http.ResponseWriter, r *http.Request, c call, visit *door.Visit) bool {
-	refuse := func(status int, code connect.Code, message string) bool {
-		door.Unread(w, r)
-		if strings.HasPrefix(r.URL.Path, procedurePrefix) {
-			writeError(w, r, connect.NewError(code, errors.New(message)))
-		} else {
-			writeStatus(w, status, code, message)
-		}
+// readWhole reads a body that is one message: what it becomes when it is unpacked is what has a limit, and REST's statuses for that are
+// none that the transcoder knows. hold counts it. It answers itself and returns false when the body is not within its limits.
+func (a *API) readWhole(w http.ResponseWriter, r *http.Request, c call, hold func() error) bool {
+	body, err := io.ReadAll(io.LimitReader(r.Body, c.limit+1))
+	if int64(len(body)) > c.limit || errors.Is(err, door.ErrTooLarge) {
+		err = fmt.Errorf("%w: the limit is %d bytes", door.ErrTooLarge, c.limit)
+	}
+	if err == nil {
+		err = hold()
+	}
+	if err != nil {
+		refuseBody(w, r, err)
 		return false
 	}
-	packed := false
-	var src io.Reader = r.Body
-	switch encoding := r.Header.Get("Content-Encoding"); encoding {
-	case "", "identity":
-	case vanguard.CompressionGzip:
-		unpacked, err := gzip.NewReader(r.Body)
-		if err != nil {
-			return refuse(http.StatusBadRequest, connect.CodeInvalidArgument, "the body of the request is not gzip, as its Content-Encoding says")
-		}
-		src, packed = &unpacking{unpacked, visit}, true
-	default:
-		return refuse(http.StatusUnsupportedMediaType, connect.CodeUnimplemented, fmt.Sprintf("Content-Encoding %q is not supported: send the body as it is, or as gzip", encoding))
-	}
-	body, err := io.ReadAll(io.LimitReader(src, c.limit+1))
-	switch {
-	case errors.Is(err, door.ErrTooLarge) || int64(len(body)) > c.limit:
-		return refuse(http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, fmt.Sprintf("the body of the request is too large: the limit is %d bytes", c.limit))
-	case errors.Is(err, door.ErrBusy) || packed && visit.Hold(int64(len(body))*c.weight) != nil:
-		w.Header().Set("Retry-After", "1")
-		return refuse(http.StatusTooManyRequests, connect.CodeResourceExhausted, "too many requests are held or unpacked at once: try again in a moment")
-	case errors.Is(err, door.ErrTooSlow):
-		return refuse(http.StatusRequestTimeout, connect.CodeDeadlineExceeded, err.Error())
-	case err != nil:
-		return refuse(http.StatusBadRequest, connect.CodeInvalidArgument, fmt.Sprintf("read the body of the request: %v", err))
-	}
-	r.Header.Del("Content-Encoding")
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return true
 }
 
-// unpacking counts what is unpacked as it is.
-type unpacking struct {
-	io.Reader
-	visit *door.Visit
-}
-
-// Read implements io.Reader.
-func (c *unpacking) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	if busy := c.visit.Unpack(int64(n)); busy != nil {
-		return 0, busy
+// refuseBody says why a body cannot be read.
+func refuseBody(w http.ResponseWriter, r *http.Request, err error) {
+	door.Unread(w, r)
+	status, known := door.Status(err)
+	if !known {
+		status, err = http.StatusBadRequest, fmt.Errorf("read the body of the request: %w", err)
 	}
-	return n, err
+	code := connect.CodeInvalidArgument
+	switch status {
+	case http.StatusRequestEntityTooLarge:
+		code = connect.CodeResourceExhausted
+	case http.StatusTooManyRequests:
+		code = connect.CodeResourceExhausted
+		w.Header().Set("Retry-After", "1")
+	case http.StatusUnsupportedMediaType:
+		code = connect.CodeUnimplemented
+		w.Header().Set("Accept-Encoding", door.Encodings)
+	case http.StatusRequestTimeout:
+		code = connect.CodeDeadlineExceeded
+	}
+	message := err.Error()
+	if ce := (*connect.Error)(nil); errors.As(err, &ce) {
+		message = ce.Message()
+	}
+	if strings.HasPrefix(r.URL.Path, procedurePrefix) {
+		writeError(w, r, connect.NewError(code, errors.New(message)))
+		return
+	}
+	writeStatus(w, status, code, message)
 }
 
 func newGzip() connect.Compressor { return gzip.NewWriter(io.Discard) }

@@ -8,5 +8,9 @@
 // when its connection failed; what the replica answers comes back as it is, errors of validation too. Replicas are called over mTLS and must prove to be on
 // the node that the state says.
 //
-// It keeps nothing: any coordinator answers.
+// A client that is gone is told nothing and counted as gone; what is wrong with a request is the client's fault and never a failure of
+// the model.
+//
+// It keeps nothing: any coordinator answers. It does not pack answers, which would cost the coordinator more than the network: a
+// client that accepts packed ones takes plain ones too.
 package gateway

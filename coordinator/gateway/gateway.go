@@ -16,6 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/inference"
 	"tandem.dev/proto/say"
@@ -26,14 +27,14 @@ import (
 type Config struct {
 	// Version of the program, told to clients.
 	Version string
-	// MaxBody is the largest request, in bytes.
+	// MaxBody is the largest request, in bytes, unpacked.
 	MaxBody int64
 	// Timeout is how long a replica may take to answer.
 	Timeout time.Duration
 }
 
 // DefaultConfig is what a coordinator takes.
-func DefaultConfig() Config { return Config{MaxBody: 64 << 20, Timeout: time.Minute} }
+func DefaultConfig() Config { return Config{MaxBody: inference.MaxBody, Timeout: time.Minute} }
 
 // Deps of a Gateway.
 type Deps struct {
@@ -54,23 +55,24 @@ type Gateway struct {
 	picker *picker
 }
 
-// New returns a Gateway. Whoever mounts it has checked that the caller may look.
+// New returns a Gateway. Whoever mounts it has checked that the caller may look, but at /v2/health, and has put the body of a request
+// under the limits of package door, unpacked.
 func New(cfg Config, deps Deps) (*Gateway, error) {
 	if cfg.MaxBody <= 0 || cfg.Timeout <= 0 {
 		return nil, errors.New("gateway: MaxBody and Timeout must be greater than 0")
 	}
 	g := &Gateway{cfg: cfg, deps: deps, mux: http.NewServeMux(), picker: newPicker()}
-	g.mux.HandleFunc("GET /v2", g.server)
-	g.mux.HandleFunc("GET /v2/{$}", g.server)
-	g.mux.HandleFunc("GET /v2/health/live", func(http.ResponseWriter, *http.Request) {})
-	g.mux.HandleFunc("GET /v2/health/ready", g.ready)
-	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
-		g.mux.HandleFunc("GET "+model, func(w http.ResponseWriter, r *http.Request) { g.pass(w, r) })
-		g.mux.HandleFunc("GET "+model+"/ready", g.modelReady)
-		g.mux.HandleFunc("POST "+model+"/infer", g.infer)
+	inference.Handle(g.mux, "GET", "/v2", g.server)
+	inference.Handle(g.mux, "GET", "/v2/{$}", g.server)
+	inference.Handle(g.mux, "GET", "/v2/health/live", g.live)
+	inference.Handle(g.mux, "GET", "/v2/health/ready", g.ready)
+	for _, model := range inference.Models() {
+		inference.Handle(g.mux, "GET", model, func(w http.ResponseWriter, r *http.Request) { g.pass(w, r) })
+		inference.Handle(g.mux, "GET", model+"/ready", g.modelReady)
+		inference.Handle(g.mux, "POST", model+"/infer", g.infer)
 	}
 	g.mux.HandleFunc("/v2/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, fmt.Sprintf("%s %s is not part of the Open Inference Protocol; try POST /v2/models/<model>/infer", r.Method, r.URL.Path))
+		inference.Fail(w, http.StatusNotFound, fmt.Sprintf("%s is not part of the Open Inference Protocol; a model answers at POST /v2/models/MODEL/infer", r.URL.Path))
 	})
 	return g, nil
 }
@@ -78,19 +80,27 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
 func (g *Gateway) server(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, map[string]any{"name": "tandem", "version": g.cfg.Version, "extensions": []string{}})
+	inference.Answer(w, http.StatusOK, map[string]any{"name": "tandem", "version": g.cfg.Version, "extensions": inference.Extensions()})
+}
+
+func (g *Gateway) live(w http.ResponseWriter, _ *http.Request) {
+	inference.Answer(w, http.StatusOK, map[string]bool{"live": true})
 }
 
 func (g *Gateway) ready(w http.ResponseWriter, _ *http.Request) {
 	if err := g.deps.Ready(); err != nil {
-		fail(w, http.StatusServiceUnavailable, err.Error())
+		inference.Fail(w, http.StatusServiceUnavailable, err.Error())
+		return
 	}
+	inference.Answer(w, http.StatusOK, map[string]bool{"ready": true})
 }
 
 func (g *Gateway) modelReady(w http.ResponseWriter, r *http.Request) {
 	if _, problem := g.candidates(r); problem != nil {
-		fail(w, problem.status, problem.message)
+		inference.Fail(w, problem.status, problem.message)
+		return
 	}
+	inference.Answer(w, http.StatusOK, map[string]any{"name": r.PathValue("model"), "ready": true})
 }
 
 // problem is an answer of the gateway's own.
@@ -151,19 +161,39 @@ func (g *Gateway) infer(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) int {
 	found, problem := g.candidates(r)
 	if problem != nil {
-		fail(w, problem.status, problem.message)
+		inference.Fail(w, problem.status, problem.message)
 		return problem.status
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody))
 	if err != nil {
-		status := http.StatusBadRequest
-		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-			status = http.StatusRequestEntityTooLarge
-		}
-		fail(w, status, fmt.Sprintf("read the request: %v; at most %d bytes are allowed, send fewer rows at once", err, g.cfg.MaxBody))
-		return status
+		return g.refuseBody(w, r, err)
 	}
 	return g.ask(w, r, found, body)
+}
+
+// refuseBody says why the body of a request cannot be read, unless its client is gone. It returns the status.
+func (g *Gateway) refuseBody(w http.ResponseWriter, r *http.Request, err error) int {
+	status, known := door.Status(err)
+	switch tooLarge := (*http.MaxBytesError)(nil); {
+	case errors.As(err, &tooLarge) || status == http.StatusRequestEntityTooLarge:
+		status, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the request has more than %d bytes: send fewer rows at once", g.cfg.MaxBody)
+	case status == http.StatusUnsupportedMediaType:
+		w.Header().Set("Accept-Encoding", door.Encodings)
+	case known:
+	case hungUp(r, err):
+		return statusClientGone
+	default: // the framing of HTTP/1.1 is wrong
+		status, err = http.StatusBadRequest, fmt.Errorf("read the request: %w", err)
+	}
+	door.Unread(w, r)
+	inference.Fail(w, status, err.Error())
+	return status
+}
+
+// hungUp tells whether a body ended early because nobody sends it any more.
+func hungUp(r *http.Request, err error) bool {
+	var ne net.Error
+	return r.Context().Err() != nil || r.ProtoMajor > 1 || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &ne)
 }
 
 // attempts is how often replicas are asked for one request: another one each time, or the only one once more.
@@ -180,8 +210,7 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, found []target, bo
 		if err == nil && (res.StatusCode != http.StatusServiceUnavailable || left == 1 || len(others) == 0) {
 			defer g.picker.done(t)
 			defer res.Body.Close()
-			copyAnswer(w, res)
-			return res.StatusCode
+			return copyAnswer(w, r, res)
 		}
 		g.picker.done(t)
 		switch {
@@ -192,13 +221,13 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, found []target, bo
 			return statusClientGone
 		case late(err):
 			// The replica has the request and computes: another one would be as late.
-			fail(w, http.StatusGatewayTimeout, fmt.Sprintf("model %q did not answer within %s; send fewer rows at once", model, g.cfg.Timeout))
+			inference.Fail(w, http.StatusGatewayTimeout, fmt.Sprintf("model %q did not answer within %s; send fewer rows at once", model, g.cfg.Timeout))
 			return http.StatusGatewayTimeout
 		default:
 			g.deps.Log.Warn().Err(err).Str("model", model).Str("replica", t.replica.GetId()).Str("node", t.replica.GetNodeId()).Msg("replica did not answer")
 		}
 		if left == 1 {
-			fail(w, status, fmt.Sprintf("no replica of model %q answered: %v; try again in a moment", model, err))
+			inference.Fail(w, status, fmt.Sprintf("no replica of model %q answered: %v; try again in a moment", model, err))
 			return status
 		}
 		if len(others) > 0 {
@@ -242,7 +271,7 @@ func (g *Gateway) send(r *http.Request, t target, body []byte) (*http.Response, 
 	if err != nil {
 		return nil, fmt.Errorf("ask replica %s: %w", t.replica.GetId(), err)
 	}
-	for _, h := range []string{"Content-Type", "Accept", "Inference-Header-Content-Length"} {
+	for _, h := range []string{"Content-Type", "Accept", inference.HeaderLength} {
 		if v := r.Header.Get(h); v != "" {
 			req.Header.Set(h, v)
 		}
@@ -266,26 +295,16 @@ func (g *Gateway) send(r *http.Request, t target, body []byte) (*http.Response, 
 	return res, nil
 }
 
-func copyAnswer(w http.ResponseWriter, res *http.Response) {
-	for _, h := range []string{"Content-Type", "Content-Length", "Inference-Header-Content-Length", "Retry-After"} {
+// copyAnswer writes the answer of a replica and returns its status, or that the client did not wait for all of it.
+func copyAnswer(w http.ResponseWriter, r *http.Request, res *http.Response) int {
+	for _, h := range []string{"Content-Type", "Content-Length", inference.HeaderLength, "Retry-After", "Allow"} {
 		if v := res.Header.Get(h); v != "" {
 			w.Header().Set(h, v)
 		}
 	}
 	w.WriteHeader(res.StatusCode)
-	_, _ = io.Copy(w, res.Body) // the client is gone, or sees that the answer is short
-}
-
-func answer(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client is gone: nobody to tell
-}
-
-// fail answers as the protocol does: {"error": message}.
-func fail(w http.ResponseWriter, status int, message string) {
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+	if _, err := io.Copy(w, res.Body); err != nil && r.Context().Err() != nil { // else the client sees that the answer is short
+		return statusClientGone
 	}
-	answer(w, status, map[string]string{"error": message})
+	return res.StatusCode
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	stdlog "log"
@@ -97,9 +96,7 @@ func (s *server) only(next http.Handler, roles ...identity.Role) http.Handler {
 // refuse answers instead of a replica, so that the gateway can tell; why is a value of inference.AgentAnswer.
 func refuse(w http.ResponseWriter, status int, why, message string) {
 	w.Header().Set(inference.AgentAnswer, why)
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": message}) // the caller is gone: nobody to tell
+	inference.Fail(w, status, message)
 }
 
 // replica passes a request on to the socket of a replica. Answers of its own bear inference.AgentAnswer. 503: there is no
@@ -131,12 +128,14 @@ func (s *server) replica(w http.ResponseWriter, r *http.Request) {
 			status, outcome, why := http.StatusBadGateway, "broken", inference.Broken
 			switch {
 			case r.Context().Err() != nil:
-				outcome = "gone" // the caller is
+				outcome = "gone" // the caller is, which is no trouble of this node
 			case errors.Is(err, errNoReplica), errors.As(err, &dial) && dial.Op == "dial":
 				status, outcome, why = http.StatusServiceUnavailable, "unavailable", inference.Unreached
 			}
 			s.metrics.requests.WithLabelValues(outcome).Inc()
-			s.log.Warn().Err(err).Str("replica", id).Str("outcome", outcome).Msg("request to a replica failed")
+			if outcome != "gone" {
+				s.log.Warn().Err(err).Str("replica", id).Str("outcome", outcome).Msg("request to a replica failed")
+			}
 			refuse(w, status, why, "the replica does not answer: "+err.Error())
 		},
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
 
 	"tandem.dev/proto/identity"
@@ -149,5 +151,36 @@ func TestReplicaSocket(t *testing.T) {
 	})
 	if w := ask(); w.Code != 503 || w.Header().Get(inference.AgentAnswer) != "" || w.Header().Get("Retry-After") != "1" {
 		t.Errorf("a busy replica: %d %v", w.Code, w.Header())
+	}
+}
+
+// TestCallerHangsUp: a caller that does not wait for a replica's answer is counted as gone, and is no news of this node.
+func TestCallerHangsUp(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := listenUnix(socket)
+	must(t, err)
+	computes, free := make(chan struct{}), make(chan struct{})
+	replica := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(computes); <-free }), ReadHeaderTimeout: time.Minute}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = replica.Serve(l)
+	}()
+	t.Cleanup(func() {
+		close(free)
+		_ = replica.Close()
+		<-done
+	})
+	var log strings.Builder
+	m := newMetrics()
+	s := newServer(func(string) (string, bool) { return socket, true }, m, nil, &exiles{}, nil, zerolog.New(&log))
+	t.Cleanup(s.dials.CloseIdleConnections)
+	ctx, leave := context.WithCancel(t.Context())
+	go func() { <-computes; leave() }()
+	r := httptest.NewRequestWithContext(ctx, "POST", inference.Replicas+"r1/v2/models/digits/infer", nil)
+	r.SetPathValue("id", "r1")
+	s.replica(httptest.NewRecorder(), r)
+	if n := testutil.ToFloat64(m.requests.WithLabelValues("gone")); n != 1 || log.Len() != 0 {
+		t.Errorf("%v callers are gone, and the log says %q", n, log.String())
 	}
 }

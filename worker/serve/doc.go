@@ -1,8 +1,9 @@
 // Package serve is a replica: one version of a model behind the REST form of the Open
 // Inference Protocol v2.
 //
-// Replica holds the version, Handler speaks HTTP, Decode reads a request. A request brings
-// raw rows; they are normalised by the very function that training used.
+// Replica holds the version, Handler speaks HTTP, Decode reads a request, whose numbers are JSON or
+// follow it as bytes (the binary tensor extension). A request brings raw rows; they are normalised
+// by the very function that training used.
 //
 // Invariants: nothing of a version is used before its sha256 was checked, and no request is
 // answered before the probes were. A request is checked whole before the model sees it; what

@@ -1,37 +1,36 @@
 package serve
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
-	"strconv"
 
+	"tandem.dev/proto/inference"
 	"tandem.dev/worker/publish"
 )
 
-// Handler speaks the REST form of the Open Inference Protocol v2. Errors have the form
-// {"error": "..."}.
+// Handler speaks the REST form of the Open Inference Protocol v2 with binary tensors. Errors have the form {"error": "..."}.
 func (r *Replica) Handler() http.Handler {
 	mux := http.NewServeMux()
-	live := func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"live": true}) }
-	ready := func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"ready": true}) }
-	mux.HandleFunc("GET /v2", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]any{"name": "tandem", "version": r.manifest.Libtorch, "extensions": []string{}})
+	inference.Handle(mux, "GET", "/v2", func(w http.ResponseWriter, _ *http.Request) {
+		inference.Answer(w, http.StatusOK, map[string]any{"name": "tandem", "version": r.manifest.Libtorch, "extensions": inference.Extensions()})
 	})
-	mux.HandleFunc("GET /v2/health/live", live)
-	mux.HandleFunc("GET /v2/health/ready", ready)
-	for _, path := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
-		mux.HandleFunc("GET "+path, r.named(r.metadata))
-		mux.HandleFunc("GET "+path+"/ready", r.named(func(w http.ResponseWriter, _ *http.Request) {
-			reply(w, http.StatusOK, map[string]any{"name": r.Model, "ready": true})
+	inference.Handle(mux, "GET", "/v2/health/live", func(w http.ResponseWriter, _ *http.Request) {
+		inference.Answer(w, http.StatusOK, map[string]bool{"live": true})
+	})
+	inference.Handle(mux, "GET", "/v2/health/ready", func(w http.ResponseWriter, _ *http.Request) {
+		inference.Answer(w, http.StatusOK, map[string]bool{"ready": true})
+	})
+	for _, path := range inference.Models() {
+		inference.Handle(mux, "GET", path, r.named(r.metadata))
+		inference.Handle(mux, "GET", path+"/ready", r.named(func(w http.ResponseWriter, _ *http.Request) {
+			inference.Answer(w, http.StatusOK, map[string]any{"name": r.Model, "ready": true})
 		}))
-		mux.HandleFunc("POST "+path+"/infer", r.named(r.infer))
+		inference.Handle(mux, "POST", path+"/infer", r.named(r.infer))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
-		fail(w, http.StatusNotFound, fmt.Errorf("there is no %s %s; see /v2/models/%s", req.Method, req.URL.Path, r.Model))
+		inference.Fail(w, http.StatusNotFound, fmt.Sprintf("%s not found; see /v2/models/%s", req.URL.Path, r.Model))
 	})
 	return mux
 }
@@ -40,143 +39,98 @@ func (r *Replica) Handler() http.Handler {
 func (r *Replica) named(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		if name := req.PathValue("model"); name != r.Model {
-			fail(w, http.StatusNotFound, fmt.Errorf("model %q is not served here; this is %q", name, r.Model))
+			inference.Fail(w, http.StatusNotFound, fmt.Sprintf("model %q is not served here; this is %q", name, r.Model))
 			return
 		}
 		if v := req.PathValue("version"); v != "" && v != r.Version {
-			fail(w, http.StatusNotFound, fmt.Errorf("version %s of model %q is not served here; this is version %s", v, r.Model, r.Version))
+			inference.Fail(w, http.StatusNotFound, fmt.Sprintf("version %s of model %q is not served here; this is version %s", v, r.Model, r.Version))
 			return
 		}
 		next(w, req)
 	}
 }
 
+// metadata is what a client has to know to ask the model and to read its answers.
+type metadata struct {
+	Name       string              `json:"name"`
+	Versions   []string            `json:"versions"`
+	Platform   string              `json:"platform"`
+	Inputs     []publish.Signature `json:"inputs"`
+	Outputs    []publish.Signature `json:"outputs"`
+	Properties properties          `json:"properties"`
+}
+
+// properties are what the protocol has no words for.
+type properties struct {
+	Task       string   `json:"task"`
+	Features   []string `json:"features"`              // columns of a row, in the order of the input's values, which are raw
+	Classes    int      `json:"classes,omitempty"`     // values of output and probabilities a row
+	ClassNames []string `json:"class_names,omitempty"` // in their order; absent if the classes are 0 to classes-1 themselves
+	MaxRows    int      `json:"max_rows"`              // of a request
+	MaxBytes   int64    `json:"max_bytes"`             // of its body, unpacked
+}
+
 func (r *Replica) metadata(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusOK, map[string]any{
-		"name": r.Model, "versions": []string{r.Version}, "platform": "pytorch_torchscript",
-		"inputs": []publish.Signature{r.manifest.Input}, "outputs": r.manifest.Outputs,
+	m := r.manifest
+	inference.Answer(w, http.StatusOK, metadata{
+		Name: r.Model, Versions: []string{r.Version}, Platform: "pytorch_torchscript", Inputs: []publish.Signature{m.Input}, Outputs: m.Outputs,
+		Properties: properties{string(m.Task), m.Features, m.Classes, m.ClassNames, r.MaxRows, r.MaxBytes},
 	})
 }
 
 func (r *Replica) infer(w http.ResponseWriter, req *http.Request) {
-	if req.Header.Get("Inference-Header-Content-Length") != "" {
-		fail(w, http.StatusBadRequest, errors.New("the binary tensor extension is not supported; send data as JSON numbers"))
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.MaxBytes))
+	in, status, err := r.read(w, req)
 	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			fail(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the request has more than %d bytes; send fewer rows at a time", r.MaxBytes))
-			return
-		}
-		fail(w, http.StatusBadRequest, fmt.Errorf("read the request: %w", err))
-		return
-	}
-	in, err := Decode(body, r.manifest, r.MaxRows)
-	if err != nil {
-		fail(w, http.StatusBadRequest, err)
-		return
-	}
-	if n := answerBytes(in, r.manifest); n > r.MaxAnswer {
-		fail(w, http.StatusBadRequest, fmt.Errorf("the answer could have %d bytes, more than the %d that are allowed; send fewer rows at a time, or name the outputs that you need", n, r.MaxAnswer))
+		inference.Fail(w, status, err.Error())
 		return
 	}
 	out, err := r.answer(req.Context(), in.Raw, in.Rows)
 	switch {
 	case errors.Is(err, errLate):
 		r.log.Error().Int("rows", in.Rows).Int64("dur_ms", r.Deadline.Milliseconds()).Msg("the model did not come back; the replica ends")
-		fail(w, http.StatusGatewayTimeout, err)
+		inference.Fail(w, http.StatusGatewayTimeout, err.Error())
 		return
 	case errors.Is(err, errBusy), errors.Is(err, errRestart):
-		w.Header().Set("Retry-After", "1")
-		fail(w, http.StatusServiceUnavailable, err)
+		inference.Fail(w, http.StatusServiceUnavailable, err.Error())
+		return
+	case err != nil && req.Context().Err() != nil: // nobody waits for an answer, and nothing is wrong with the model
 		return
 	case err != nil:
 		r.log.Error().Err(err).Int("rows", in.Rows).Msg("inference failed")
-		fail(w, http.StatusInternalServerError, err)
+		inference.Fail(w, http.StatusInternalServerError, err.Error())
 		return
 	}
 	tensors, err := r.outputs(in, out)
 	if err != nil {
-		fail(w, http.StatusBadRequest, err) // of a sound model: its numbers were finite on the test split
+		inference.Fail(w, http.StatusBadRequest, err.Error()) // of a sound model: its numbers were finite on the test split
 		return
 	}
-	response := map[string]any{"model_name": r.Model, "model_version": r.Version, "outputs": tensors}
-	if in.ID != "" {
-		response["id"] = in.ID
-	}
-	reply(w, http.StatusOK, response)
+	inferResponse{in.ID, r.Model, r.Version, tensors}.write(w, in.Outputs)
 }
 
-type outputTensor struct {
-	Name     string  `json:"name"`
-	Datatype string  `json:"datatype"`
-	Shape    []int64 `json:"shape"`
-	Data     any     `json:"data"`
-}
-
-// outputs makes the tensors that a request wants of what the model gave.
-func (r *Replica) outputs(in Request, out []float32) ([]outputTensor, error) {
-	for _, v := range out {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return nil, errors.New("the model gave a number that is not finite; the input may be far from the training data")
-		}
-	}
-	rows, width := in.Rows, r.manifest.Width()
-	var all []outputTensor
-	for _, name := range in.Outputs {
-		for _, s := range r.manifest.Outputs {
-			if s.Name != name {
-				continue
-			}
-			t := outputTensor{Name: name, Datatype: s.Datatype, Shape: append([]int64{int64(rows)}, s.Shape[1:]...)}
-			switch name {
-			case "output":
-				t.Data = out
-			case "probabilities":
-				p := make([]float32, len(out))
-				for i := range rows {
-					publish.Softmax(p[i*width:(i+1)*width], out[i*width:(i+1)*width])
-				}
-				t.Data = p
-			case "label":
-				t.Data = r.labels(out, rows, width)
-			}
-			all = append(all, t)
-		}
-	}
-	return all, nil
-}
-
-// labels are class numbers, or the names where the classes have some.
-func (r *Replica) labels(out []float32, rows, width int) any {
-	numbers := make([]int64, rows)
-	names := make([]string, rows)
-	for i := range rows {
-		best := publish.Argmax(out[i*width : (i+1)*width])
-		numbers[i] = int64(best)
-		if len(r.manifest.ClassNames) > 0 {
-			names[i] = r.manifest.ClassNames[best]
-		}
-	}
-	if len(r.manifest.ClassNames) > 0 {
-		return names
-	}
-	return numbers
-}
-
-func fail(w http.ResponseWriter, code int, err error) {
-	reply(w, code, map[string]string{"error": err.Error()})
-}
-
-func reply(w http.ResponseWriter, code int, v any) {
-	b, err := json.Marshal(v)
+// read reads a request and says with which status it is refused, if it is.
+func (r *Replica) read(w http.ResponseWriter, req *http.Request) (Request, int, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.MaxBytes))
 	if err != nil {
-		code, b = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be written as JSON"}`)
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return Request{}, http.StatusRequestEntityTooLarge, fmt.Errorf("the request has more than %d bytes; send fewer rows at a time", r.MaxBytes)
+		}
+		return Request{}, http.StatusBadRequest, fmt.Errorf("read the request: %w", err)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(code)
-	_, _ = w.Write(b) // a client that went away needs no answer
+	text, data, err := split(body, req.Header.Get(inference.HeaderLength))
+	if err != nil {
+		return Request{}, http.StatusBadRequest, err
+	}
+	in, err := Decode(text, data, r.manifest, r.MaxRows)
+	if err != nil {
+		if len(text) < len(body) {
+			err = fmt.Errorf("%w (by the header %s the first %d of %d bytes are JSON)", err, inference.HeaderLength, len(text), len(body))
+		}
+		return Request{}, http.StatusBadRequest, err
+	}
+	if n := answerBytes(in, r.manifest); n > r.MaxAnswer {
+		return Request{}, http.StatusBadRequest, fmt.Errorf("the answer could have %d bytes, more than the %d that are allowed; send fewer rows at a time, or name the outputs that you need", n, r.MaxAnswer)
+	}
+	return in, 0, nil
 }

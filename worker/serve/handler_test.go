@@ -119,7 +119,7 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		{input("input", "FP32", "[1,4]", "[1,2,3,1e39]"), "1e39", 400},
 		{input("input", "FP32", "[1,4]", "[1,2,3,null]"), "element 3 is null", 400},
 		{input("input", "FP32", "[1,4]", `[1,2,3,"4"]`), "not a number", 400},
-		{input("input", "FP32", "[1,4]", "[1,2,3,NaN]"), "no inference request", 400},
+		{input("input", "FP32", "[1,4]", "[1,2,3,NaN]"), "not an inference request", 400},
 		{input("input", "FP32", "[1,4]", "7"), "array of numbers", 400},
 		{input("input", "FP32", "[2,2,2]", "[[1,2,3,4],[5,6,7,8]]"), "nested as [2 4]", 400},
 		{input("input", "FP32", "[2,4]", "[[1,2,3,4],[5,6,7]]"), "ragged", 400},
@@ -127,18 +127,37 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		{input("input", "FP32", "[2,4]", "[1,[2,3,4],5,6,7,8]"), "mixed", 400},
 		{input("input", "FP32", "[1,4]", strings.Repeat("[", 20)+strings.Repeat("]", 20)), "too deeply", 400},
 		{`{"inputs": []}`, "0 tensors", 400},
-		{`{`, "no inference request", 400},
-		{``, "no inference request", 400},
+		{`{`, "not an inference request", 400},
+		{``, "not an inference request", 400},
 		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": [1,2,3,4]}], "outputs": [{"name": "y"}]}`, `name is \"y\"`, 400},
-		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "parameters": {"binary_data_size": 16}}]}`, "binary", 400},
+		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "parameters": {"binary_data_size": 16}}]}`, "0 bytes follow the JSON", 400},
+		{`{"id": 7, "inputs": []}`, "id must be a string, not 7", 400},
+		{`["inputs"]`, "the body must be an object, not an array", 400},
+		{`null`, "the body must be an object, not null", 400},
+		{`{"inputs": [7]}`, "inputs[0] must be an object, not 7", 400},
+		{input("input", "FP32", `["1",4]`, "[1,2,3,4]"), `inputs[0].shape[0] must be a whole number, not \"1\"`, 400},
+		{input("input", "FP32", `[1.5,4]`, "[1,2,3,4]"), "inputs[0].shape[0] must be a whole number, not 1.5", 400},
+		{input("input", "FP32", `[18446744073709551616,4]`, "[1,2,3,4]"), "must be a whole number", 400},
+		{`{"inputs": [{"name": 1}]}`, "inputs[0].name must be a string, not 1", 400},
+		{`{"Inputs": []}`, `the body has the key \"Inputs\": write it \"inputs\"`, 400},
+		{`{"inputs": [{"Name": "input"}]}`, `inputs[0] has the key \"Name\": write it \"name\"`, 400},
+		{`{"inputs": [], "inputs": []}`, `the body has the key \"inputs\" twice`, 400},
+		{`{"inputs": [{"name": "input", "data": [1, x]}]}`, "at byte 42, in inputs[0].data[1]", 400},
+		{`{"inputs": []} {}`, "something follows", 400},
+		{`{"inputs": [], "parameters": 3}`, "parameters must be an object", 400},
+		{`{` + strings.Repeat(`"a":1,`, 64) + `"inputs": []}`, "more than 64 keys", 400},
+		{strings.Replace(one, `"data"`, `"parameters": {"shared_memory_region": "x"}, "data"`, 1), "inputs[0].parameters has shared_memory_region, which is not supported", 400},
+		{strings.Replace(one, `}]}`, `}], "outputs": [{"name": "label", "parameters": {"classification": 3}}]}`, 1), `outputs[0].parameters has classification, which is not supported: the classes are in the outputs label`, 400},
+		{strings.Replace(one, `{`, `{"parameters": {"sequence_id": 5}, `, 1), "sequence_id", 400},
+		{strings.Replace(one, `{`, `{"parameters": {"binary_data_output": 1}, `, 1), "parameters.binary_data_output is 1; it must be true or false", 400},
 		{strings.Repeat(" ", 3000), "more than 2000 bytes", 413},
 		{input("input", "FP32", "[1,4]", "[3e38,3e38,3e38,3e38]"), "not finite", 400},
 		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": [1,2,3,4]}], "outputs": [{"name": "label"}, {"name": "output"}, {"name": "label"}]}`,
 			`outputs[2].name is \"label\" once more`, 400},
 		{`{"id": "` + strings.Repeat("x", maxID+1) + `", "inputs": []}`, "id has 1025 bytes", 400},
-		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [` + strings.Repeat("1,", 16) + `4]}]}`, "at most 16 elements", 400},
-		{`{"inputs": [` + strings.Repeat("{},", 16) + `{}]}`, "at most 16 elements", 400},
-		{`{"inputs": {}}`, "must be arrays", 400},
+		{`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [` + strings.Repeat("1,", 16) + `4]}]}`, "more than 16 elements", 400},
+		{`{"inputs": [` + strings.Repeat("{},", 16) + `{}]}`, "more than 16 elements", 400},
+		{`{"inputs": {}}`, "inputs must be an array, not an object", 400},
 	} {
 		code, got := call(h, "POST", "/v2/models/signs/infer", c.body)
 		var e struct{ Error string }
@@ -147,6 +166,9 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		}
 		if code != c.code || !strings.Contains(got, c.want) {
 			t.Errorf("%.100s: %d %s; want %d with %q", c.body, code, got, c.code, c.want)
+		}
+		if strings.Contains(got, "Go ") || strings.Contains(got, "json") {
+			t.Errorf("%.100s: %s has words of this program", c.body, got)
 		}
 	}
 }
@@ -167,7 +189,7 @@ func TestAnswerIsBounded(t *testing.T) {
 		{4, `, "outputs": [{"name": "output"}, {"name": "probabilities"}]`, 200}, {4, "", 200}, {1, "", 200},
 	} {
 		code, got := call(r.Handler(), "POST", "/v2/models/signs/infer", body(tc.rows, tc.outputs))
-		in, err := Decode([]byte(body(tc.rows, tc.outputs)), r.manifest, 4)
+		in, err := Decode([]byte(body(tc.rows, tc.outputs)), nil, r.manifest, 4)
 		if err != nil || code != tc.code || int64(len(got)) > answerBytes(in, r.manifest) {
 			t.Errorf("%d rows%s: %v, %d, %d bytes, reckoned %d: %s", tc.rows, tc.outputs, err, code, len(got), answerBytes(in, r.manifest), got)
 		}
@@ -187,14 +209,15 @@ func TestRequestIsReadWithinItsBounds(t *testing.T) {
 	const size = 1 << 20
 	for name, unit := range map[string][3]string{
 		"inputs": {`{"inputs":[`, "{},", "{}]}"}, "outputs": {`{"outputs":[`, "{},", "{}]}"}, "shape": {`{"inputs":[{"shape":[`, "1,", "1]}]}"},
-		"parameters": {`{"inputs":[{"parameters":{"a":1`, `,"b":1`, "}}]}"},
+		"parameters": {`{"inputs":[{"parameters":{"a":1`, `,"b":1`, "}}]}"}, "keys": {`{"inputs":[{"a":1`, `,"b":1`, "}]}"}, "others": {`{"x":{"a":1`, `,"b":1`, "}}"},
+		"data": {`{"inputs":[{"data":[1`, ",1", "]}]}"},
 	} {
 		text := []byte(unit[0] + strings.Repeat(unit[1], size/len(unit[1])) + unit[2])
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err := Decode(text, manifest(), 4)
+		_, err := Decode(text, nil, manifest(), 4)
 		runtime.ReadMemStats(&after)
-		if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > 6*size {
+		if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > size/8 {
 			t.Errorf("%s: %v, %d bytes for %d", name, err, took, len(text))
 		}
 	}
@@ -265,6 +288,16 @@ func TestMetadataAndHealth(t *testing.T) {
 	} {
 		if code, got := call(h, "GET", path, ""); code != 200 || !strings.Contains(got, want) {
 			t.Errorf("%s: %d %s", path, code, got)
+		}
+	}
+	if code, got := call(h, "GET", "/v2/models/signs", ""); code != 200 || !strings.HasSuffix(got, `"properties":{"task":"classification","features":["a","b","c","d"],"classes":2,"class_names":["up","down"],"max_rows":4,"max_bytes":2000}}`) {
+		t.Errorf("metadata without columns, classes or limits: %d %s", code, got)
+	}
+	for path, allow := range map[string]string{"/v2": "GET, HEAD", "/v2/models/signs": "GET, HEAD", "/v2/models/signs/versions/3/infer": "POST"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("PUT", path, nil))
+		if w.Code != 405 || w.Header().Get("Allow") != allow {
+			t.Errorf("PUT %s: %d, allowed are %q", path, w.Code, w.Header().Get("Allow"))
 		}
 	}
 	for _, path := range []string{"/v2/models/other", "/v2/models/signs/versions/4", "/v2/models/signs/versions/4/ready", "/nothing"} {
@@ -359,7 +392,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": [1,{"a":[2]},3,4]}]}`))
 	f.Add([]byte(`{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1,4], "data": ["]",2,3,4]}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := Decode(b, manifest(), 4)
+		r, err := Decode(b, nil, manifest(), 4)
 		if err != nil {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"tandem.dev/proto/inference"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/worker/publish"
@@ -31,7 +32,10 @@ type Config struct {
 
 // DefaultConfig returns the limits of a replica that computes with one request at a time.
 func DefaultConfig() Config {
-	return Config{MaxBytes: 32 << 20, MaxRows: 4096, MaxAnswer: 64 << 20, Concurrency: 1, Queue: 64, ShutdownGrace: 4 * time.Second, Deadline: 30 * time.Second}
+	return Config{
+		MaxBytes: inference.MaxBody, MaxRows: inference.MaxRows, MaxAnswer: inference.MaxAnswer,
+		Concurrency: 1, Queue: 64, ShutdownGrace: 4 * time.Second, Deadline: 30 * time.Second,
+	}
 }
 
 // Replica answers requests for one version.

@@ -1,0 +1,137 @@
+package serve
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"tandem.dev/proto/inference"
+	"tandem.dev/worker/publish"
+)
+
+type outputTensor struct {
+	Name       string           `json:"name"`
+	Datatype   string           `json:"datatype"`
+	Shape      []int64          `json:"shape"`
+	Parameters map[string]int64 `json:"parameters,omitempty"`
+	Data       any              `json:"data,omitempty"`
+}
+
+type inferResponse struct {
+	ID      string         `json:"id,omitempty"`
+	Model   string         `json:"model_name"`
+	Version string         `json:"model_version"`
+	Outputs []outputTensor `json:"outputs"`
+}
+
+// write answers a request: JSON, and behind it the data of the outputs that are wanted so.
+func (res inferResponse) write(w http.ResponseWriter, wanted []Output) {
+	var data []byte
+	for i, o := range wanted {
+		if !o.Binary {
+			continue
+		}
+		before := len(data)
+		data = appendBinary(data, res.Outputs[i].Data)
+		res.Outputs[i].Parameters, res.Outputs[i].Data = map[string]int64{"binary_data_size": int64(len(data) - before)}, nil
+	}
+	text, err := json.Marshal(res)
+	if err != nil || len(data) == 0 {
+		inference.Answer(w, http.StatusOK, res)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set(inference.HeaderLength, strconv.Itoa(len(text)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)+len(data)))
+	if _, err := w.Write(text); err == nil { // else the client is gone
+		_, _ = w.Write(data)
+	}
+}
+
+// answerBytes bounds an answer from above, before any of it is made.
+func answerBytes(in Request, m publish.Manifest) int64 {
+	const frame = 4 << 10
+	perRow := int64(0)
+	for _, o := range in.Outputs {
+		i := slices.IndexFunc(m.Outputs, func(s publish.Signature) bool { return s.Name == o.Name })
+		values := int64(1)
+		for _, d := range m.Outputs[i].Shape[1:] {
+			values *= d
+		}
+		perRow += values * valueBytes(m.Outputs[i], o.Binary, m.ClassNames)
+	}
+	return int64(len(in.ID))*6 + frame + int64(in.Rows)*perRow
+}
+
+// valueBytes is how many bytes a value of an output can have in an answer.
+func valueBytes(s publish.Signature, binary bool, classes []string) int64 {
+	switch {
+	case s.Datatype == "BYTES":
+		longest := int64(0)
+		for _, name := range classes {
+			longest = max(longest, int64(len(name)))
+		}
+		if binary {
+			return 4 + longest
+		}
+		return 6*longest + 3 // a byte can become \u00xx
+	case !binary:
+		return 16 // a float32 with its comma, such as -1.1754944e-38
+	case s.Datatype == "INT64":
+		return 8
+	}
+	return 4
+}
+
+// outputs makes the tensors that a request wants of what the model gave.
+func (r *Replica) outputs(in Request, out []float32) ([]outputTensor, error) {
+	for _, v := range out {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return nil, errors.New("the model gave a number that is not finite; the input may be far from the training data")
+		}
+	}
+	rows, width := in.Rows, r.manifest.Width()
+	var all []outputTensor
+	for _, wanted := range in.Outputs {
+		for _, s := range r.manifest.Outputs {
+			if s.Name != wanted.Name {
+				continue
+			}
+			t := outputTensor{Name: s.Name, Datatype: s.Datatype, Shape: append([]int64{int64(rows)}, s.Shape[1:]...)}
+			switch s.Name {
+			case "output":
+				t.Data = out
+			case "probabilities":
+				p := make([]float32, len(out))
+				for i := range rows {
+					publish.Softmax(p[i*width:(i+1)*width], out[i*width:(i+1)*width])
+				}
+				t.Data = p
+			case "label":
+				t.Data = r.labels(out, rows, width)
+			}
+			all = append(all, t)
+		}
+	}
+	return all, nil
+}
+
+// labels are class numbers, or the names where the classes have some.
+func (r *Replica) labels(out []float32, rows, width int) any {
+	numbers := make([]int64, rows)
+	names := make([]string, rows)
+	for i := range rows {
+		best := publish.Argmax(out[i*width : (i+1)*width])
+		numbers[i] = int64(best)
+		if len(r.manifest.ClassNames) > 0 {
+			names[i] = r.manifest.ClassNames[best]
+		}
+	}
+	if len(r.manifest.ClassNames) > 0 {
+		return names
+	}
+	return numbers
+}

@@ -250,6 +250,7 @@ func TestJobFromSubmitToEnd(t *testing.T) {
 	}
 	checkLog(t, jobs, job)
 	checkCheckpoint(t, r, c, job)
+	checkDelete(t, r, c, job, train.GetTrialId())
 }
 
 func awaitJob(t *testing.T, w *connect.ServerStreamForClient[tandemv1.WatchJobResponse], ok func(*tandemv1.WatchJobResponse) bool) {

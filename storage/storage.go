@@ -140,3 +140,17 @@ func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, err
 	}
 	return b, nil
 }
+
+// DeleteAll removes the objects whose keys begin with prefix, and returns how many there were. Some may be gone when it fails.
+func DeleteAll(ctx context.Context, s Store, prefix string) (deleted int, err error) {
+	for info, err := range s.List(ctx, prefix) {
+		if err != nil {
+			return deleted, fmt.Errorf("list %s: %w", prefix, err)
+		}
+		if err := s.Delete(ctx, info.Key); err != nil {
+			return deleted, fmt.Errorf("delete %s: %w", info.Key, err)
+		}
+		deleted++
+	}
+	return deleted, nil
+}

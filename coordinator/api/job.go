@@ -203,6 +203,28 @@ func (a jobs) ScaleJob(ctx context.Context, req *connect.Request[tandemv1.ScaleJ
 	return connect.NewResponse(&tandemv1.ScaleJobResponse{Job: job}), nil
 }
 
+// DeleteJob implements JobService. When a request comes again its job is gone, and the name may be another's. The objects are deleted by the leader's loop gc.
+func (a jobs) DeleteJob(ctx context.Context, req *connect.Request[tandemv1.DeleteJobRequest]) (*connect.Response[tandemv1.DeleteJobResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if doneBefore(ctx, v, req.Msg) {
+		return connect.NewResponse(&tandemv1.DeleteJobResponse{}), nil
+	}
+	job, err := v.ResolveJob(req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	// A command with one part is refused as a whole when that is.
+	if _, _, err := a.write(ctx, req.Msg, &tandemv1.Command{
+		Command: &tandemv1.Command_DeleteJobs{DeleteJobs: &tandemv1.DeleteJobs{JobIds: []string{job.GetId()}}},
+	}); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.DeleteJobResponse{Job: job}), nil
+}
+
 // observe is a job with its trials, if it is no sweep, and how far those are that run.
 func (a jobs) observe(v *state.View, job *tandemv1.Job) *tandemv1.WatchJobResponse {
 	w := &tandemv1.WatchJobResponse{Job: job}

@@ -56,7 +56,7 @@ func (a jobs) StreamLogs(ctx context.Context, req *connect.Request[tandemv1.Stre
 	for {
 		// Whether the job has ended is read before the objects, so that none is missed.
 		now := time.Now()
-		if current, _ := a.deps.State.View().Job(job.GetId()); ended.IsZero() && state.JobFinal(current.GetState()) {
+		if current, there := a.deps.State.View().Job(job.GetId()); ended.IsZero() && (!there || state.JobFinal(current.GetState())) {
 			ended = now
 			if f := current.GetFinishedAt(); f != nil && f.AsTime().Before(now) {
 				ended = f.AsTime()
@@ -91,7 +91,7 @@ func (a jobs) logPause(ctx context.Context, job string, ended time.Time) error {
 	waiting, cancel := context.WithDeadline(ctx, next)
 	defer cancel()
 	for v := a.deps.State.View(); waiting.Err() == nil; v = a.deps.State.View() {
-		if current, _ := v.Job(job); ended.IsZero() && state.JobFinal(current.GetState()) {
+		if current, there := v.Job(job); ended.IsZero() && (!there || state.JobFinal(current.GetState())) {
 			break
 		}
 		_ = a.deps.State.Wait(waiting, v.Index()) // a change or the deadline: both are a reason to look

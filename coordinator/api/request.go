@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -29,6 +30,16 @@ func name(ctx context.Context, cmd *tandemv1.Command, r request) (err error) {
 	cmd.RequestId = From(ctx).Name + "/" + r.GetRequestId()
 	cmd.RequestSha256, err = requestSum(r)
 	return err
+}
+
+// doneBefore says whether a request was carried out before: what it names is gone then.
+func doneBefore(ctx context.Context, v *state.View, r request) bool {
+	cmd := &tandemv1.Command{}
+	if err := name(ctx, cmd, r); err != nil {
+		return false
+	}
+	before, ok := v.Request(cmd.GetRequestId())
+	return ok && cmd.GetRequestSha256() != "" && before.GetRequestSha256() == cmd.GetRequestSha256() && before.GetResult().GetRefusal() == 0
 }
 
 // requestSum is the SHA-256 of what a request asks for, in hexadecimal.

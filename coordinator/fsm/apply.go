@@ -57,6 +57,12 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.reformAllocation(c.ReformAllocation), nil
 	case *tandemv1.Command_ApplyReports:
 		return a.applyReports(c.ApplyReports), nil
+	case *tandemv1.Command_DeleteJobs:
+		return a.deleteJobs(c.DeleteJobs), nil
+	case *tandemv1.Command_EmptyGarbage:
+		return a.emptyGarbage(c.EmptyGarbage), nil
+	case *tandemv1.Command_NoteSearched:
+		return a.noteSearched(c.NoteSearched), nil
 	case *tandemv1.Command_CreateDataset:
 		return a.createDataset(c.CreateDataset), nil
 	case *tandemv1.Command_MarkCheckpoints:

@@ -53,7 +53,7 @@ func randomCommand(r *rapid.T, v *state.View) *tandemv1.Command {
 	node := one(r, nodeIDs, "node")
 	n, _ := v.Node(node)
 	// The first are drawn more often than the last.
-	switch rapid.SampledFrom([]int{20, 10, 5, 3, 21, 11, 6, 4, 22, 12, 23, 13, 24, 14, 15, 2, 0, 8, 9, 1}).Draw(r, "kind") {
+	switch rapid.SampledFrom([]int{20, 10, 5, 3, 21, 11, 6, 4, 22, 12, 23, 13, 24, 14, 15, 2, 0, 8, 9, 1, 30}).Draw(r, "kind") {
 	case 0:
 		cmd.Command = &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: &tandemv1.Node{
 			Id: node, Incarnation: max(1, n.GetIncarnation()+int64(rapid.SampledFrom([]int{0, 0, 0, -1, 1}).Draw(r, "newer"))),
@@ -73,6 +73,8 @@ func randomCommand(r *rapid.T, v *state.View) *tandemv1.Command {
 		cmd.Command = &tandemv1.Command_ReformAllocation{ReformAllocation: randomReform(r, v)}
 	case 15:
 		cmd.Command = &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: "job-" + one(r, jobIDs, "job"), Workers: int32(rapid.IntRange(0, 4).Draw(r, "workers"))}}
+	case 30:
+		cmd.Command = randomDelete(r, "job-"+one(r, jobIDs, "job"))
 	case 3, 4:
 		cmd.Command = &tandemv1.Command_CreateJob{CreateJob: randomJob(r)}
 	case 5, 6, 7:
@@ -92,6 +94,15 @@ func randomCommand(r *rapid.T, v *state.View) *tandemv1.Command {
 		cmd.Command = &tandemv1.Command_ApplyReports{ApplyReports: randomReport(r, v, n)}
 	}
 	return cmd
+}
+
+// randomDelete deletes a job, or tries to: seldom, so that something happens to jobs before.
+func randomDelete(r *rapid.T, job string) *tandemv1.Command_DeleteJobs {
+	c := &tandemv1.DeleteJobs{JobIds: []string{job, "job-0"}}
+	if rapid.IntRange(0, 2).Draw(r, "seldom") > 0 {
+		c.JobIds = c.JobIds[1:]
+	}
+	return &tandemv1.Command_DeleteJobs{DeleteJobs: c}
 }
 
 func randomJob(r *rapid.T) *tandemv1.CreateJob {
@@ -293,12 +304,13 @@ func TestInvariants(t *testing.T) {
 			reached[j.GetState().String()]++
 		}
 		reached["versions"] += len(s.View().Versions())
+		reached["deleted"] += len(s.View().Garbage())
 		if len(entries) < 40 {
 			sameHoweverApplied(t, entries, snapshotOf(t, s))
 		}
 	})
 	t.Logf("reached: %v", reached)
-	for _, want := range []string{"JOB_STATE_FAILED", "JOB_STATE_PAUSED", "JOB_STATE_CANCELLED", "JOB_STATE_RUNNING", "JOB_STATE_PENDING", "versions", "broken", "planned", "leaving"} {
+	for _, want := range []string{"JOB_STATE_FAILED", "JOB_STATE_PAUSED", "JOB_STATE_CANCELLED", "JOB_STATE_RUNNING", "JOB_STATE_PENDING", "versions", "broken", "planned", "leaving", "deleted"} {
 		if reached[want] == 0 {
 			t.Errorf("no sequence reached %s: the commands are too random to show anything", want)
 		}
@@ -374,6 +386,7 @@ func sound(r *rapid.T, before, after *state.View) {
 	for _, s := range after.Sweeps() {
 		soundSweep(r, before, after, s)
 	}
+	complete(r, after)
 	usage, engines := 0, 0
 	for _, n := range after.Nodes() {
 		usage += len(state.UsageOf(after, n.GetId()))
@@ -385,6 +398,37 @@ func sound(r *rapid.T, before, after *state.View) {
 	for i, v := range after.VersionsOf("digits") {
 		if v.GetNumber() != int64(i+1) {
 			r.Fatalf("version %v is number %d", v, i+1)
+		}
+	}
+}
+
+// complete checks that nothing is left of what was deleted, and nothing is gone that something needs.
+func complete(r *rapid.T, v *state.View) {
+	for _, t := range v.Trials() {
+		if _, ok := v.Job(t.GetJobId()); !ok {
+			r.Fatalf("trial %v is left of a job that was deleted", t)
+		}
+	}
+	for _, c := range v.Checkpoints() {
+		if _, ok := v.Trial(c.GetTrialId()); !ok {
+			r.Fatalf("checkpoint %v is left of a job that was deleted", c)
+		}
+	}
+	for _, e := range v.AllSweepEvents() {
+		if _, ok := v.Sweep(e.GetSweepId()); !ok {
+			r.Fatalf("event %v is left of a sweep that was deleted", e)
+		}
+	}
+	for _, s := range v.Sweeps() {
+		if _, ok := v.Job(s.GetId()); !ok {
+			r.Fatalf("sweep %v is left of a job that was deleted", s)
+		}
+	}
+	for _, j := range v.Jobs() {
+		if source := j.GetSpec().GetPublish().GetCheckpointId(); source != "" && !state.JobFinal(j.GetState()) {
+			if _, ok := v.Checkpoint(source); !ok {
+				r.Fatalf("the checkpoint that %v publishes was deleted", j)
+			}
 		}
 	}
 }

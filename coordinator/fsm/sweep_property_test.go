@@ -40,6 +40,8 @@ func randomSweepCommand(r *rapid.T, v *state.View) *tandemv1.Command {
 	node := one(r, nodeIDs, "node")
 	n, _ := v.Node(node)
 	switch rapid.IntRange(0, 24).Draw(r, "kind") {
+	case 24:
+		cmd.Command = randomDelete(r, id)
 	case 0, 1, 2, 3, 4, 5:
 		cmd.Command = &tandemv1.Command_DecideSweep{DecideSweep: randomDecisions(r, v, s, id)}
 	case 6:
@@ -183,6 +185,7 @@ func TestSweepInvariants(t *testing.T) {
 			cmd.Time = &timestamppb.Timestamp{Seconds: int64(len(entries))}
 			entries = append(entries, entry(t, uint64(len(entries)+1), cmd))
 			result := m.Apply(entries[len(entries)-1]).(*tandemv1.Result)
+			maps.DeleteFunc(spent, func(job string, _ float64) bool { _, ok := s.View().Job(job); return !ok })
 			for _, sw := range s.View().Sweeps() {
 				if total, _ := state.SlotSeconds(s.View(), sw, float64(cmd.GetTime().GetSeconds())); total != spent[sw.GetId()] {
 					r.Fatalf("sweep %v has held slots for %v seconds, not %v", sw, spent[sw.GetId()], total)
@@ -220,6 +223,7 @@ func TestSweepInvariants(t *testing.T) {
 				sound(r, after, s.View())
 			}
 		}
+		reached["deleted"] += len(s.View().Garbage())
 		for _, sw := range s.View().Sweeps() {
 			j, _ := s.View().Job(sw.GetId())
 			reached["published"] += len(j.GetPublishedVersion())
@@ -236,7 +240,7 @@ func TestSweepInvariants(t *testing.T) {
 	})
 	t.Logf("reached: %v", reached)
 	for _, want := range []string{"JOB_STATE_FAILED", "JOB_STATE_PAUSED", "JOB_STATE_CANCELLED", "JOB_STATE_COMPLETED", "JOB_STATE_RUNNING", "JOB_STATE_PENDING",
-		"published", "running", "pending", "paused", "completed", "failed", "stopped", "begins from another"} {
+		"published", "running", "pending", "paused", "completed", "failed", "stopped", "begins from another", "deleted"} {
 		if reached[want] == 0 {
 			t.Errorf("no sequence reached %s: the commands are too random to show anything", want)
 		}

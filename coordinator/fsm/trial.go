@@ -108,6 +108,18 @@ func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, cause *tandem
 	return true
 }
 
+// noteSearched notes that the store was searched for what uploads of trials left that were given up.
+func (a *applier) noteSearched(c *tandemv1.NoteSearched) *tandemv1.Result {
+	for _, id := range c.GetTrialIds() {
+		if t, ok := a.Trial(id); ok {
+			t = state.CopyTrial(t)
+			t.SearchedAt = a.now
+			a.Put(t)
+		}
+	}
+	return done("")
+}
+
 // resumePoint says where a trial goes on, as arguments.
 func (a *applier) resumePoint(t *tandemv1.Trial) []any {
 	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {

@@ -23,110 +23,140 @@ const (
 	gcPause = time.Second
 	// Tokens that ended are shown for so long.
 	tokenLife = 24 * time.Hour
-	// At most so many checkpoints are deleted in one pass.
+	// At most so many checkpoints, prefixes or trials are looked at in the store in one pass.
 	gcBatch = 100
-	// How often the store is searched for what uploads left that were given up.
+	// How often the store is searched for what uploads of a trial that has not ended left that were given up.
 	abandonedTick = 6 * time.Hour
-	// No upload takes so long, even when it waits for a store that is away.
-	uploadLimit = 24 * time.Hour
 )
 
-// GC deletes checkpoints that the retention of their jobs does not keep, and forgets what is too old.
+// GC deletes checkpoints that the retention of their jobs does not keep, and what is left of jobs that were deleted, and forgets what
+// is too old.
 func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zerolog.Logger) Loop {
 	const name = "gc"
 	return Loop{name, func(ctx context.Context) error {
-		var expired, searched, looked time.Time
-		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
-			if due := looked.Add(gcPause); now.Before(due) {
-				return due, nil
-			}
-			looked = now
-			next := now.Add(gcTick)
-			if now.Sub(expired) >= gcTick {
-				expired = now
-				if err := forget(ctx, v, p, name, now); err != nil {
-					return next, err
-				}
-			}
-			if ids := Surplus(v); len(ids) > 0 {
-				res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_MarkCheckpoints{
-					MarkCheckpoints: &tandemv1.MarkCheckpoints{CheckpointIds: ids},
-				}})
-				if err != nil {
-					return next, err
-				}
-				if anyRefused(res) {
-					rest(ctx, time.Second)
-				}
-				if err := settle(ctx, s, res); err != nil {
-					return next, err
-				}
-			}
-			if err := deleteMarked(ctx, s, p, name, store, log); err != nil {
-				return next, err
-			}
-			if now.Sub(searched) >= abandonedTick {
-				searched = now
-				return next, deleteAbandoned(ctx, v, now, store, log)
-			}
-			return next, nil
-		})
+		c := &collector{s: s, p: p, name: name, store: store, log: log}
+		return watch(ctx, s, c.pass)
 	}}
 }
 
-// forget proposes to forget what is too old.
-func forget(ctx context.Context, v *state.View, p Proposer, name string, now time.Time) error {
-	old := Expired(v, now)
-	if old == nil {
-		return nil
+type collector struct {
+	s     *state.State
+	p     Proposer
+	name  string
+	store func() (storage.Store, error)
+	log   zerolog.Logger
+
+	looked, expired, searched time.Time // when the last pass began, and when it was last looked for what is seldom there
+}
+
+func (c *collector) pass(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
+	if due := c.looked.Add(gcPause); now.Before(due) {
+		return due, nil
 	}
-	_, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: old}})
-	return err
+	c.looked = now
+	next := now.Add(gcTick)
+	if now.Sub(c.expired) >= gcTick {
+		c.expired = now
+		if old := Expired(v, now); old != nil {
+			if err := c.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: old}}); err != nil {
+				return next, err
+			}
+		}
+	}
+	if ids := Surplus(v); len(ids) > 0 {
+		if err := c.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_MarkCheckpoints{
+			MarkCheckpoints: &tandemv1.MarkCheckpoints{CheckpointIds: ids},
+		}}); err != nil {
+			return next, err
+		}
+	}
+	if err := c.deleteMarked(ctx); err != nil {
+		return next, err
+	}
+	if err := c.deleteGarbage(ctx, now); err != nil {
+		return next, err
+	}
+	if now.Sub(c.searched) < gcTick {
+		return next, nil
+	}
+	trials := Unsearched(c.s.View(), now)
+	if len(trials) < gcBatch {
+		c.searched = now
+	}
+	return next, c.deleteAbandoned(ctx, trials, now)
+}
+
+// propose proposes a command and waits until the next pass sees what it did.
+func (c *collector) propose(ctx context.Context, cmd *tandemv1.Command) error {
+	res, err := propose(ctx, c.p, c.name, cmd)
+	if err != nil {
+		return err
+	}
+	if anyRefused(res) {
+		rest(ctx, time.Second)
+	}
+	return settle(ctx, c.s, res)
 }
 
 // deleteMarked deletes the objects of marked checkpoints, then forgets these: a crash between leaves them marked.
-func deleteMarked(ctx context.Context, s *state.State, p Proposer, name string, open func() (storage.Store, error), log zerolog.Logger) error {
+func (c *collector) deleteMarked(ctx context.Context) error {
 	var gone []string
-	v := s.View()
-	for _, c := range v.Checkpoints() {
-		if !c.GetDeleting() || len(gone) == gcBatch {
+	for _, k := range c.s.View().Checkpoints() {
+		if !k.GetDeleting() || len(gone) == gcBatch {
 			continue
 		}
-		store, err := open()
+		store, err := c.store()
 		if err != nil {
 			return err
 		}
-		if err := ckpt.Delete(ctx, store, c.GetPrefix()); err != nil {
-			return fmt.Errorf("delete checkpoint %s: %w", c.GetId(), err)
+		if err := ckpt.Delete(ctx, store, k.GetPrefix()); err != nil {
+			return fmt.Errorf("delete checkpoint %s: %w", k.GetId(), err)
 		}
-		log.Debug().Str("ckpt", c.GetId()).Str("trial", c.GetTrialId()).Int64("step", c.GetStep()).Msg("checkpoint deleted")
-		gone = append(gone, c.GetId())
+		c.log.Debug().Str("ckpt", k.GetId()).Str("trial", k.GetTrialId()).Int64("step", k.GetStep()).Msg("checkpoint deleted")
+		gone = append(gone, k.GetId())
 	}
 	if len(gone) == 0 {
 		return nil
 	}
-	res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ForgetCheckpoints{
+	return c.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_ForgetCheckpoints{
 		ForgetCheckpoints: &tandemv1.ForgetCheckpoints{CheckpointIds: gone},
 	}})
+}
+
+// deleteGarbage deletes the objects of garbage, then notes that: a crash between leaves them to be deleted again.
+func (c *collector) deleteGarbage(ctx context.Context, now time.Time) error {
+	prefixes := Litter(c.s.View(), now)
+	if len(prefixes) == 0 {
+		return nil
+	}
+	store, err := c.store()
 	if err != nil {
 		return err
 	}
-	return settle(ctx, s, res)
+	for _, prefix := range prefixes {
+		n, err := storage.DeleteAll(ctx, store, prefix)
+		if err != nil {
+			return err
+		}
+		c.log.Debug().Str("prefix", prefix).Int("objects", n).Msg("deleted the objects of what was deleted")
+	}
+	return c.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_EmptyGarbage{EmptyGarbage: &tandemv1.EmptyGarbage{Prefixes: prefixes}}})
 }
 
-// deleteAbandoned deletes what given-up uploads left in the store: no manifest, untouched for longer than an upload may take, and
-// of a generation that is over.
-func deleteAbandoned(ctx context.Context, v *state.View, now time.Time, open func() (storage.Store, error), log zerolog.Logger) error {
-	trials := v.Trials()
+// deleteAbandoned deletes what given-up uploads of trials left in the store, and notes that it did: no manifest, untouched for longer
+// than an upload may take, and of a generation that is over.
+func (c *collector) deleteAbandoned(ctx context.Context, trials []*tandemv1.Trial, now time.Time) error {
 	if len(trials) == 0 {
 		return nil
 	}
-	store, err := open()
+	store, err := c.store()
 	if err != nil {
 		return err
 	}
+	var searched []string
 	for _, t := range trials {
-		left, err := ckpt.Abandoned(ctx, store, layout.Checkpoints(t.GetId()), now.Add(-uploadLimit))
+		searched = append(searched, t.GetId())
+		left, err := ckpt.Abandoned(ctx, store, layout.Checkpoints(t.GetId()), now.Add(-fsm.UploadLimit))
 		if err != nil {
 			return err
 		}
@@ -137,10 +167,43 @@ func deleteAbandoned(ctx context.Context, v *state.View, now time.Time, open fun
 			if err := ckpt.Delete(ctx, store, e.Prefix); err != nil {
 				return err
 			}
-			log.Info().Str("trial", t.GetId()).Str("ckpt", e.Prefix).Msg("deleted what a given-up upload left")
+			c.log.Info().Str("trial", t.GetId()).Str("ckpt", e.Prefix).Msg("deleted what a given-up upload left")
 		}
 	}
-	return nil
+	return c.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_NoteSearched{NoteSearched: &tandemv1.NoteSearched{TrialIds: searched}}})
+}
+
+// Litter decides which prefixes of the store to empty now, gcBatch at most: those of what was deleted, at once and once more when no
+// upload there can be under way any more.
+func Litter(v *state.View, now time.Time) (prefixes []string) {
+	for _, g := range v.Garbage() {
+		last := now.Sub(g.GetCreatedAt().AsTime()) >= fsm.UploadLimit
+		if len(prefixes) < gcBatch && (last || !g.GetEmptied()) {
+			prefixes = append(prefixes, g.GetId())
+		}
+	}
+	return prefixes
+}
+
+// Unsearched decides for which trials to search the store for what their given-up uploads left, gcBatch at most: each that has not ended
+// now and then, and once each that has, when no upload can be under way any more.
+func Unsearched(v *state.View, now time.Time) (trials []*tandemv1.Trial) {
+	for _, t := range v.Trials() {
+		last := t.GetCreatedAt().AsTime()
+		if t.GetSearchedAt() != nil {
+			last = t.GetSearchedAt().AsTime()
+		}
+		due := last.Add(abandonedTick)
+		if state.TrialFinal(t.GetState()) {
+			if due = t.GetFinishedAt().AsTime().Add(fsm.UploadLimit); t.GetSearchedAt() != nil && !last.Before(due) {
+				continue
+			}
+		}
+		if len(trials) < gcBatch && !now.Before(due) {
+			trials = append(trials, t)
+		}
+	}
+	return trials
 }
 
 // Surplus decides which checkpoints to mark for deletion: those that the retention of their jobs does not keep.

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/fsm"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -64,12 +65,12 @@ func TestSweep(t *testing.T) {
 	left(30, 3)
 	committed := layout.Checkpoint("trials/jt/ckpt", 15, 1)
 	s.Overwrite(committed+"/manifest.json", []byte("x"))
-	now = now.Add(uploadLimit)
+	now = now.Add(fsm.UploadLimit)
 	left(25, 2)
 	now = now.Add(time.Second)
 	run := func() string {
-		open := func() (storage.Store, error) { return s, nil }
-		if err := deleteAbandoned(t.Context(), w.s.View(), now, open, zerolog.Nop()); err != nil {
+		c := &collector{s: w.s, p: w, store: func() (storage.Store, error) { return s, nil }, log: zerolog.Nop()}
+		if err := c.deleteAbandoned(t.Context(), w.s.View().Trials(), now); err != nil {
 			t.Fatal(err)
 		}
 		return strings.Join(s.Keys(), "\n")

@@ -43,23 +43,17 @@ func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) *tandemv1.Reason {
 		}
 		return reason(tandemv1.Reason_CODE_CHECKPOINT_STARTS, "trial", strconv.Itoa(int(t.GetNumber())), "job", t.GetJobId())
 	}
-	for _, a := range v.Allocations() {
-		if a.GetResumeCheckpointId() == c.GetId() {
-			return reason(tandemv1.Reason_CODE_CHECKPOINT_USED, "job", a.GetJobId())
-		}
+	if a, ok := firstOf[*tandemv1.Allocation](v, allocationTable, "resume", c.GetId()); ok {
+		return reason(tandemv1.Reason_CODE_CHECKPOINT_USED, "job", a.GetJobId())
 	}
-	for _, j := range v.Jobs() {
-		if JobFinal(j.GetState()) {
-			continue
-		}
-		switch c.GetId() {
-		case j.GetSpec().GetPublish().GetCheckpointId():
-			return reason(tandemv1.Reason_CODE_CHECKPOINT_PUBLISHED, "job", j.GetId())
-		case j.GetSpec().GetReplay().GetCheckpointId():
-			return reason(tandemv1.Reason_CODE_CHECKPOINT_REPLAYED, "job", j.GetId())
-		}
+	j, ok := firstOf[*tandemv1.Job](v, jobTable, "source", c.GetId())
+	switch {
+	case !ok:
+		return nil
+	case j.GetSpec().GetPublish().GetCheckpointId() == c.GetId():
+		return reason(tandemv1.Reason_CODE_CHECKPOINT_PUBLISHED, "job", j.GetId())
 	}
-	return nil
+	return reason(tandemv1.Reason_CODE_CHECKPOINT_REPLAYED, "job", j.GetId())
 }
 
 // CheckpointsByID returns all checkpoints by id.

@@ -41,6 +41,31 @@ func (v *View) ResolveSweep(ref string) (*tandemv1.Job, error) {
 	return job, err
 }
 
+// JobNeed says why a job cannot be deleted; nil when it has ended and nothing needs its checkpoints.
+func (v *View) JobNeed(j *tandemv1.Job) *tandemv1.Reason {
+	trials := v.TrialsOf(j.GetId())
+	if !JobFinal(j.GetState()) || slices.ContainsFunc(trials, func(t *tandemv1.Trial) bool { return !TrialFinal(t.GetState()) }) {
+		return reason(tandemv1.Reason_CODE_JOB_NOT_ENDED, "job", j.GetId())
+	}
+	for _, t := range trials {
+		for _, c := range v.CheckpointsOf(t.GetId()) {
+			if need := v.CheckpointNeed(c); need != nil {
+				needed := reasonFrom(need, tandemv1.Reason_CODE_CHECKPOINT_NEEDED, "checkpoint", c.GetId())
+				return reasonFrom(needed, tandemv1.Reason_CODE_JOB_NEEDED, "job", j.GetId())
+			}
+		}
+	}
+	return nil
+}
+
+// sourceOf is where a job that has not ended is found by the checkpoint that its spec names.
+func sourceOf(j *tandemv1.Job) []string {
+	if JobFinal(j.GetState()) {
+		return nil
+	}
+	return []string{j.GetSpec().GetPublish().GetCheckpointId(), j.GetSpec().GetReplay().GetCheckpointId()}
+}
+
 // JobFinal says whether a job has reached a state it does not leave.
 func JobFinal(s tandemv1.JobState) bool {
 	return s == tandemv1.JobState_JOB_STATE_COMPLETED || s == tandemv1.JobState_JOB_STATE_FAILED ||

@@ -10,3 +10,10 @@ func reason(code tandemv1.Reason_Code, pairs ...string) *tandemv1.Reason {
 	}
 	return r
 }
+
+// reasonFrom is a reason that follows from another.
+func reasonFrom(cause *tandemv1.Reason, code tandemv1.Reason_Code, pairs ...string) *tandemv1.Reason {
+	r := reason(code, pairs...)
+	r.Cause = cause
+	return r
+}

@@ -37,6 +37,7 @@ const (
 	sweepEventTable  = "sweep_event"
 	coordinatorTable = "coordinator"
 	programTable     = "program"
+	garbageTable     = "garbage"
 	quarantinedTable = "quarantined_entry"
 )
 
@@ -58,6 +59,7 @@ func lookups() map[string][]*memdb.IndexSchema {
 		jobTable: {
 			index("name", func(j *tandemv1.Job) []string { return []string{j.GetName()} }),
 			index("created", func(j *tandemv1.Job) []string { return []string{timeKey(j.GetCreatedAt())} }),
+			index("source", sourceOf),
 		},
 		trialTable: {
 			index("job", func(t *tandemv1.Trial) []string { return []string{t.GetJobId()} }),
@@ -65,7 +67,10 @@ func lookups() map[string][]*memdb.IndexSchema {
 			index("number", numbered),
 			index("start", startOf),
 		},
-		allocationTable: {index("node", allocationNodes)},
+		allocationTable: {
+			index("node", allocationNodes),
+			index("resume", func(a *tandemv1.Allocation) []string { return []string{a.GetResumeCheckpointId()} }),
+		},
 		rendezvousTable: {index("allocation", func(e *tandemv1.RendezvousEntry) []string { return []string{e.GetAllocationId()} })},
 		checkpointTable: {
 			index("trial", func(c *tandemv1.Checkpoint) []string { return []string{c.GetTrialId()} }),

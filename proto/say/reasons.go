@@ -266,6 +266,12 @@ func jobRefusals() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_SWEEP_TRIALS:    {text: `sweep {{.name}} may make {{count .trials "trial"}} already; ask for more`},
 		tandemv1.Reason_CODE_TRIAL_UNKNOWN:   {text: `sweep {{.job}} has no trial {{.trial}}`, cli: `see those it has with: tandem sweep trials {{.job}}`},
 		tandemv1.Reason_CODE_TRIAL_ENDED:     {text: `trial {{.trial}} has ended already ({{.state}})`},
+		tandemv1.Reason_CODE_JOB_NOT_ENDED: {
+			text: `job {{.job}} has not ended; wait until it has, or cancel it first`,
+			cli:  `cancel it with: tandem cancel {{.job}}`,
+		},
+		tandemv1.Reason_CODE_JOB_NEEDED:    {text: `job {{.job}} cannot be deleted: {{.cause}}`},
+		tandemv1.Reason_CODE_JOB_TOO_YOUNG: {text: `job {{.job}} ended later, at {{date .finished}}`},
 	}
 }
 

@@ -105,13 +105,8 @@ func Delete(ctx context.Context, s storage.Store, prefix string) error {
 	if err := s.Delete(ctx, prefix+"/"+manifestName); err != nil {
 		return fmt.Errorf("delete checkpoint %s: %w", prefix, err)
 	}
-	for info, err := range s.List(ctx, prefix+"/") {
-		if err == nil {
-			err = s.Delete(ctx, info.Key)
-		}
-		if err != nil {
-			return fmt.Errorf("delete checkpoint %s: %w", prefix, err)
-		}
+	if _, err := storage.DeleteAll(ctx, s, prefix+"/"); err != nil {
+		return fmt.Errorf("delete checkpoint %s: %w", prefix, err)
 	}
 	return nil
 }

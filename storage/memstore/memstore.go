@@ -23,6 +23,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	objects map[string]object
+	keys    []string // of objects, in order
 	ops     int
 }
 
@@ -109,7 +110,7 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, b []byte) error {
 	s.mu.Lock()
 	have, there := s.objects[key]
 	if !there {
-		s.objects[key] = object{data: slices.Clone(f.tear(b)), mod: s.now()}
+		s.set(key, f.tear(b))
 	}
 	s.mu.Unlock()
 	if there && !bytes.Equal(have.data, b) {
@@ -185,7 +186,10 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	s.mu.Lock()
-	delete(s.objects, key)
+	if at, there := slices.BinarySearch(s.keys, key); there {
+		s.keys = slices.Delete(s.keys, at, at+1)
+		delete(s.objects, key)
+	}
 	s.mu.Unlock()
 	return f.end(OpDelete, key)
 }
@@ -213,6 +217,14 @@ func (s *Store) look(ctx context.Context, kind Kind, key string) (object, error)
 func (s *Store) store(key string, b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.set(key, b)
+}
+
+// set puts a copy of b; the caller holds the lock.
+func (s *Store) set(key string, b []byte) {
+	if at, there := slices.BinarySearch(s.keys, key); !there {
+		s.keys = slices.Insert(s.keys, at, key)
+	}
 	s.objects[key] = object{data: slices.Clone(b), mod: s.now()}
 }
 
@@ -220,12 +232,13 @@ func (s *Store) snapshot(prefix string) []storage.Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []storage.Info
-	for k, o := range s.objects {
-		if strings.HasPrefix(k, prefix) {
-			all = append(all, info(k, o))
+	first, _ := slices.BinarySearch(s.keys, prefix)
+	for _, k := range s.keys[first:] {
+		if !strings.HasPrefix(k, prefix) {
+			break
 		}
+		all = append(all, info(k, s.objects[k]))
 	}
-	slices.SortFunc(all, func(a, b storage.Info) int { return strings.Compare(a.Key, b.Key) })
 	return all
 }
 

@@ -149,6 +149,9 @@ type Command struct {
 	//	*Command_ObserveStore
 	//	*Command_AnnounceProgram
 	//	*Command_RaiseLevel
+	//	*Command_DeleteJobs
+	//	*Command_EmptyGarbage
+	//	*Command_NoteSearched
 	//	*Command_Quarantine
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
@@ -567,6 +570,33 @@ func (x *Command) GetRaiseLevel() *RaiseLevel {
 	return nil
 }
 
+func (x *Command) GetDeleteJobs() *DeleteJobs {
+	if x != nil {
+		if x, ok := x.Command.(*Command_DeleteJobs); ok {
+			return x.DeleteJobs
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetEmptyGarbage() *EmptyGarbage {
+	if x != nil {
+		if x, ok := x.Command.(*Command_EmptyGarbage); ok {
+			return x.EmptyGarbage
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetNoteSearched() *NoteSearched {
+	if x != nil {
+		if x, ok := x.Command.(*Command_NoteSearched); ok {
+			return x.NoteSearched
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetQuarantine() *Quarantine {
 	if x != nil {
 		if x, ok := x.Command.(*Command_Quarantine); ok {
@@ -765,6 +795,21 @@ type Command_RaiseLevel struct {
 	RaiseLevel *RaiseLevel `protobuf:"bytes,61,opt,name=raise_level,json=raiseLevel,proto3,oneof"`
 }
 
+type Command_DeleteJobs struct {
+	// Deletes jobs that have ended, with all that belongs to them.
+	DeleteJobs *DeleteJobs `protobuf:"bytes,70,opt,name=delete_jobs,json=deleteJobs,proto3,oneof"`
+}
+
+type Command_EmptyGarbage struct {
+	// Notes that objects of garbage are deleted.
+	EmptyGarbage *EmptyGarbage `protobuf:"bytes,71,opt,name=empty_garbage,json=emptyGarbage,proto3,oneof"`
+}
+
+type Command_NoteSearched struct {
+	// Notes for which trials the store was searched for what uploads left that were given up.
+	NoteSearched *NoteSearched `protobuf:"bytes,72,opt,name=note_searched,json=noteSearched,proto3,oneof"`
+}
+
 type Command_Quarantine struct {
 	// Stands in the place of an entry that could not be applied.
 	Quarantine *Quarantine `protobuf:"bytes,62,opt,name=quarantine,proto3,oneof"`
@@ -843,6 +888,12 @@ func (*Command_ObserveStore) isCommand_Command() {}
 func (*Command_AnnounceProgram) isCommand_Command() {}
 
 func (*Command_RaiseLevel) isCommand_Command() {}
+
+func (*Command_DeleteJobs) isCommand_Command() {}
+
+func (*Command_EmptyGarbage) isCommand_Command() {}
+
+func (*Command_NoteSearched) isCommand_Command() {}
 
 func (*Command_Quarantine) isCommand_Command() {}
 
@@ -2039,6 +2090,163 @@ func (x *ForgetCheckpoints) GetCheckpointIds() []string {
 	return nil
 }
 
+// DeleteJobs deletes jobs and sweeps that have ended: their trials, checkpoints and events; the leader deletes their objects. One
+// that is needed is left alone and says so, one that is gone is no error.
+type DeleteJobs struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Jobs.
+	JobIds []string `protobuf:"bytes,1,rep,name=job_ids,json=jobIds,proto3" json:"job_ids,omitempty"`
+	// Only those that had ended before this; not set: all.
+	FinishedBefore *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=finished_before,json=finishedBefore,proto3" json:"finished_before,omitempty"`
+	// The retention of the cluster says so, not a user.
+	Policy        bool `protobuf:"varint,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteJobs) Reset() {
+	*x = DeleteJobs{}
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteJobs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteJobs) ProtoMessage() {}
+
+func (x *DeleteJobs) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteJobs.ProtoReflect.Descriptor instead.
+func (*DeleteJobs) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DeleteJobs) GetJobIds() []string {
+	if x != nil {
+		return x.JobIds
+	}
+	return nil
+}
+
+func (x *DeleteJobs) GetFinishedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FinishedBefore
+	}
+	return nil
+}
+
+func (x *DeleteJobs) GetPolicy() bool {
+	if x != nil {
+		return x.Policy
+	}
+	return false
+}
+
+// EmptyGarbage notes that the objects of garbage were deleted. It is forgotten when that was after the time an upload may take.
+type EmptyGarbage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Prefixes.
+	Prefixes      []string `protobuf:"bytes,1,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmptyGarbage) Reset() {
+	*x = EmptyGarbage{}
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmptyGarbage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmptyGarbage) ProtoMessage() {}
+
+func (x *EmptyGarbage) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmptyGarbage.ProtoReflect.Descriptor instead.
+func (*EmptyGarbage) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *EmptyGarbage) GetPrefixes() []string {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
+}
+
+// NoteSearched notes that what uploads of trials left that were given up was deleted.
+type NoteSearched struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Trials.
+	TrialIds      []string `protobuf:"bytes,1,rep,name=trial_ids,json=trialIds,proto3" json:"trial_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoteSearched) Reset() {
+	*x = NoteSearched{}
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoteSearched) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoteSearched) ProtoMessage() {}
+
+func (x *NoteSearched) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoteSearched.ProtoReflect.Descriptor instead.
+func (*NoteSearched) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *NoteSearched) GetTrialIds() []string {
+	if x != nil {
+		return x.TrialIds
+	}
+	return nil
+}
+
 // MoveAlias moves or removes an alias.
 type MoveAlias struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2054,7 +2262,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2274,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2287,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -2114,7 +2322,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +2334,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +2347,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -2160,7 +2368,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2172,7 +2380,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2185,7 +2393,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -2214,7 +2422,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2226,7 +2434,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2239,7 +2447,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -2288,7 +2496,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2508,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2521,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -2334,7 +2542,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2554,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2567,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -2382,7 +2590,7 @@ type AdmitNode struct {
 
 func (x *AdmitNode) Reset() {
 	*x = AdmitNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2602,7 @@ func (x *AdmitNode) String() string {
 func (*AdmitNode) ProtoMessage() {}
 
 func (x *AdmitNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2615,7 @@ func (x *AdmitNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
 func (*AdmitNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AdmitNode) GetTokenId() string {
@@ -2435,7 +2643,7 @@ type ObserveCoordinators struct {
 
 func (x *ObserveCoordinators) Reset() {
 	*x = ObserveCoordinators{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2655,7 @@ func (x *ObserveCoordinators) String() string {
 func (*ObserveCoordinators) ProtoMessage() {}
 
 func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2668,7 @@ func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveCoordinators.ProtoReflect.Descriptor instead.
 func (*ObserveCoordinators) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
@@ -2485,7 +2693,7 @@ type ChangeKeys struct {
 
 func (x *ChangeKeys) Reset() {
 	*x = ChangeKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2705,7 @@ func (x *ChangeKeys) String() string {
 func (*ChangeKeys) ProtoMessage() {}
 
 func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2718,7 @@ func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeKeys.ProtoReflect.Descriptor instead.
 func (*ChangeKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ChangeKeys) GetVersion() int64 {
@@ -2551,7 +2759,7 @@ type HoldKeys struct {
 
 func (x *HoldKeys) Reset() {
 	*x = HoldKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2771,7 @@ func (x *HoldKeys) String() string {
 func (*HoldKeys) ProtoMessage() {}
 
 func (x *HoldKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2784,7 @@ func (x *HoldKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldKeys.ProtoReflect.Descriptor instead.
 func (*HoldKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *HoldKeys) GetNodeId() string {
@@ -2622,7 +2830,7 @@ type ObserveClock struct {
 
 func (x *ObserveClock) Reset() {
 	*x = ObserveClock{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2842,7 @@ func (x *ObserveClock) String() string {
 func (*ObserveClock) ProtoMessage() {}
 
 func (x *ObserveClock) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2855,7 @@ func (x *ObserveClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveClock.ProtoReflect.Descriptor instead.
 func (*ObserveClock) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ObserveClock) GetNodeId() string {
@@ -2682,7 +2890,7 @@ type NoteExpiry struct {
 
 func (x *NoteExpiry) Reset() {
 	*x = NoteExpiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +2902,7 @@ func (x *NoteExpiry) String() string {
 func (*NoteExpiry) ProtoMessage() {}
 
 func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +2915,7 @@ func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteExpiry.ProtoReflect.Descriptor instead.
 func (*NoteExpiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *NoteExpiry) GetExpiries() []*Expiry {
@@ -2732,7 +2940,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +2952,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +2965,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Expiry) GetNoun() string {
@@ -2792,7 +3000,7 @@ type ObserveStore struct {
 
 func (x *ObserveStore) Reset() {
 	*x = ObserveStore{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2804,7 +3012,7 @@ func (x *ObserveStore) String() string {
 func (*ObserveStore) ProtoMessage() {}
 
 func (x *ObserveStore) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2817,7 +3025,7 @@ func (x *ObserveStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveStore.ProtoReflect.Descriptor instead.
 func (*ObserveStore) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ObserveStore) GetFault() *Reason {
@@ -2838,7 +3046,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2850,7 +3058,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2863,7 +3071,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -2890,7 +3098,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +3110,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3123,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -2959,7 +3167,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2971,7 +3179,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2984,7 +3192,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -3012,7 +3220,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3024,7 +3232,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3037,7 +3245,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -3058,7 +3266,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3070,7 +3278,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3083,7 +3291,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -3105,7 +3313,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3117,7 +3325,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3130,7 +3338,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -3165,7 +3373,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3177,7 +3385,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3190,7 +3398,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -3268,7 +3476,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3280,7 +3488,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3293,7 +3501,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -3342,7 +3550,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3354,7 +3562,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3367,7 +3575,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -3388,7 +3596,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3400,7 +3608,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3413,7 +3621,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -3432,7 +3640,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3444,7 +3652,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3457,7 +3665,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 // ReadIndexResponse carries an index.
@@ -3471,7 +3679,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3483,7 +3691,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3496,7 +3704,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -3519,7 +3727,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3531,7 +3739,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3544,7 +3752,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -3570,7 +3778,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3582,7 +3790,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3595,7 +3803,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 // ProbeStorageRequest names a store.
@@ -3609,7 +3817,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3621,7 +3829,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3634,7 +3842,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -3653,7 +3861,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3665,7 +3873,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3678,14 +3886,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xa6\x15\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xf2\x16\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -3743,7 +3951,11 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\robserve_store\x189 \x01(\v2\x17.tandem.v1.ObserveStoreB\x04\xa8\xbb\x18\x01H\x00R\fobserveStore\x12M\n" +
 	"\x10announce_program\x18< \x01(\v2\x1a.tandem.v1.AnnounceProgramB\x04\xa8\xbb\x18\x01H\x00R\x0fannounceProgram\x12>\n" +
 	"\vraise_level\x18= \x01(\v2\x15.tandem.v1.RaiseLevelB\x04\xa8\xbb\x18\x01H\x00R\n" +
-	"raiseLevel\x12A\n" +
+	"raiseLevel\x12>\n" +
+	"\vdelete_jobs\x18F \x01(\v2\x15.tandem.v1.DeleteJobsB\x04\xa8\xbb\x18\x01H\x00R\n" +
+	"deleteJobs\x12D\n" +
+	"\rempty_garbage\x18G \x01(\v2\x17.tandem.v1.EmptyGarbageB\x04\xa8\xbb\x18\x01H\x00R\femptyGarbage\x12D\n" +
+	"\rnote_searched\x18H \x01(\v2\x17.tandem.v1.NoteSearchedB\x04\xa8\xbb\x18\x01H\x00R\fnoteSearched\x12A\n" +
 	"\n" +
 	"quarantine\x18> \x01(\v2\x15.tandem.v1.QuarantineB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\n" +
 	"quarantineB\t\n" +
@@ -3827,7 +4039,16 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x0fMarkCheckpoints\x12%\n" +
 	"\x0echeckpoint_ids\x18\x01 \x03(\tR\rcheckpointIds\":\n" +
 	"\x11ForgetCheckpoints\x12%\n" +
-	"\x0echeckpoint_ids\x18\x01 \x03(\tR\rcheckpointIds\"Q\n" +
+	"\x0echeckpoint_ids\x18\x01 \x03(\tR\rcheckpointIds\"\x82\x01\n" +
+	"\n" +
+	"DeleteJobs\x12\x17\n" +
+	"\ajob_ids\x18\x01 \x03(\tR\x06jobIds\x12C\n" +
+	"\x0ffinished_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0efinishedBefore\x12\x16\n" +
+	"\x06policy\x18\x03 \x01(\bR\x06policy\"*\n" +
+	"\fEmptyGarbage\x12\x1a\n" +
+	"\bprefixes\x18\x01 \x03(\tR\bprefixes\"+\n" +
+	"\fNoteSearched\x12\x1b\n" +
+	"\ttrial_ids\x18\x01 \x03(\tR\btrialIds\"Q\n" +
 	"\tMoveAlias\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
 	"\x05alias\x18\x02 \x01(\tR\x05alias\x12\x18\n" +
@@ -3955,7 +4176,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -3979,63 +4200,66 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*CreateDataset)(nil),         // 19: tandem.v1.CreateDataset
 	(*MarkCheckpoints)(nil),       // 20: tandem.v1.MarkCheckpoints
 	(*ForgetCheckpoints)(nil),     // 21: tandem.v1.ForgetCheckpoints
-	(*MoveAlias)(nil),             // 22: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 23: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 24: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 25: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 26: tandem.v1.PutToken
-	(*DropToken)(nil),             // 27: tandem.v1.DropToken
-	(*AdmitNode)(nil),             // 28: tandem.v1.AdmitNode
-	(*ObserveCoordinators)(nil),   // 29: tandem.v1.ObserveCoordinators
-	(*ChangeKeys)(nil),            // 30: tandem.v1.ChangeKeys
-	(*HoldKeys)(nil),              // 31: tandem.v1.HoldKeys
-	(*ObserveClock)(nil),          // 32: tandem.v1.ObserveClock
-	(*NoteExpiry)(nil),            // 33: tandem.v1.NoteExpiry
-	(*Expiry)(nil),                // 34: tandem.v1.Expiry
-	(*ObserveStore)(nil),          // 35: tandem.v1.ObserveStore
-	(*PutStorage)(nil),            // 36: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 37: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 38: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 39: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 40: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 41: tandem.v1.Quarantine
-	(*Result)(nil),                // 42: tandem.v1.Result
-	(*RequestRecord)(nil),         // 43: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 44: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 45: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 46: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 47: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 48: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 49: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 50: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 51: tandem.v1.ProbeStorageResponse
-	nil,                           // 52: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 54: tandem.v1.Cluster
-	(*Job)(nil),                   // 55: tandem.v1.Job
-	(*Trial)(nil),                 // 56: tandem.v1.Trial
-	(*Sweep)(nil),                 // 57: tandem.v1.Sweep
-	(JobIntent)(0),                // 58: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 59: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 60: tandem.v1.EngineReport
-	(*Node)(nil),                  // 61: tandem.v1.Node
-	(*Member)(nil),                // 62: tandem.v1.Member
-	(*Reason)(nil),                // 63: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 64: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 65: tandem.v1.Dataset
-	(*Deployment)(nil),            // 66: tandem.v1.Deployment
-	(*Replica)(nil),               // 67: tandem.v1.Replica
-	(*Token)(nil),                 // 68: tandem.v1.Token
-	(*Coordinator)(nil),           // 69: tandem.v1.Coordinator
-	(*Authority)(nil),             // 70: tandem.v1.Authority
-	(*GossipKey)(nil),             // 71: tandem.v1.GossipKey
-	(*durationpb.Duration)(nil),   // 72: google.protobuf.Duration
-	(*StorageConfig)(nil),         // 73: tandem.v1.StorageConfig
-	(*Program)(nil),               // 74: tandem.v1.Program
-	(*Progress)(nil),              // 75: tandem.v1.Progress
+	(*DeleteJobs)(nil),            // 22: tandem.v1.DeleteJobs
+	(*EmptyGarbage)(nil),          // 23: tandem.v1.EmptyGarbage
+	(*NoteSearched)(nil),          // 24: tandem.v1.NoteSearched
+	(*MoveAlias)(nil),             // 25: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 26: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 27: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 28: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 29: tandem.v1.PutToken
+	(*DropToken)(nil),             // 30: tandem.v1.DropToken
+	(*AdmitNode)(nil),             // 31: tandem.v1.AdmitNode
+	(*ObserveCoordinators)(nil),   // 32: tandem.v1.ObserveCoordinators
+	(*ChangeKeys)(nil),            // 33: tandem.v1.ChangeKeys
+	(*HoldKeys)(nil),              // 34: tandem.v1.HoldKeys
+	(*ObserveClock)(nil),          // 35: tandem.v1.ObserveClock
+	(*NoteExpiry)(nil),            // 36: tandem.v1.NoteExpiry
+	(*Expiry)(nil),                // 37: tandem.v1.Expiry
+	(*ObserveStore)(nil),          // 38: tandem.v1.ObserveStore
+	(*PutStorage)(nil),            // 39: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 40: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 41: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 42: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 43: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 44: tandem.v1.Quarantine
+	(*Result)(nil),                // 45: tandem.v1.Result
+	(*RequestRecord)(nil),         // 46: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 47: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 48: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 49: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 50: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 51: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 52: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 53: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 54: tandem.v1.ProbeStorageResponse
+	nil,                           // 55: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 56: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 57: tandem.v1.Cluster
+	(*Job)(nil),                   // 58: tandem.v1.Job
+	(*Trial)(nil),                 // 59: tandem.v1.Trial
+	(*Sweep)(nil),                 // 60: tandem.v1.Sweep
+	(JobIntent)(0),                // 61: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 62: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 63: tandem.v1.EngineReport
+	(*Node)(nil),                  // 64: tandem.v1.Node
+	(*Member)(nil),                // 65: tandem.v1.Member
+	(*Reason)(nil),                // 66: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 67: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 68: tandem.v1.Dataset
+	(*Deployment)(nil),            // 69: tandem.v1.Deployment
+	(*Replica)(nil),               // 70: tandem.v1.Replica
+	(*Token)(nil),                 // 71: tandem.v1.Token
+	(*Coordinator)(nil),           // 72: tandem.v1.Coordinator
+	(*Authority)(nil),             // 73: tandem.v1.Authority
+	(*GossipKey)(nil),             // 74: tandem.v1.GossipKey
+	(*durationpb.Duration)(nil),   // 75: google.protobuf.Duration
+	(*StorageConfig)(nil),         // 76: tandem.v1.StorageConfig
+	(*Program)(nil),               // 77: tandem.v1.Program
+	(*Progress)(nil),              // 78: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	53, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	56, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -4048,14 +4272,14 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	19, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
 	20, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
 	21, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	22, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	23, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	24, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	25, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	26, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	27, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	37, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	38, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	25, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	26, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	27, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	28, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	29, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	30, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	40, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	41, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
 	18, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
@@ -4063,71 +4287,75 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	14, // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
 	15, // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
 	16, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
-	28, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
-	29, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	30, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
-	31, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	36, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
-	32, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
-	33, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
-	35, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
-	39, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	40, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
-	41, // 38: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	54, // 39: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	55, // 40: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	56, // 41: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	57, // 42: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	58, // 43: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	59, // 44: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	52, // 45: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	60, // 46: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	61, // 47: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	62, // 48: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 49: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	63, // 50: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	63, // 51: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	64, // 52: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	63, // 53: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	65, // 54: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	66, // 55: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	67, // 56: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	63, // 57: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	68, // 58: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	69, // 59: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	70, // 60: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	71, // 61: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	53, // 62: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	72, // 63: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
-	34, // 64: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
-	53, // 65: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
-	63, // 66: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
-	73, // 67: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	53, // 68: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	53, // 69: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	74, // 70: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,  // 71: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	63, // 72: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	63, // 73: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	42, // 74: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	53, // 75: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 76: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	42, // 77: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	75, // 78: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	73, // 79: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	44, // 80: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	46, // 81: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	48, // 82: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	50, // 83: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	45, // 84: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	47, // 85: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	49, // 86: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	51, // 87: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	84, // [84:88] is the sub-list for method output_type
-	80, // [80:84] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	31, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
+	32, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
+	33, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
+	34, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
+	39, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	35, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
+	36, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
+	38, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
+	42, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	43, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	22, // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
+	23, // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
+	24, // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
+	44, // 41: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	57, // 42: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	58, // 43: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	59, // 44: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	60, // 45: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	61, // 46: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	62, // 47: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	55, // 48: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	63, // 49: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	64, // 50: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	65, // 51: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 52: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	66, // 53: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	66, // 54: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	67, // 55: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	66, // 56: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	68, // 57: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	56, // 58: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
+	69, // 59: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	70, // 60: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	66, // 61: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	71, // 62: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	72, // 63: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	73, // 64: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	74, // 65: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	56, // 66: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	75, // 67: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	37, // 68: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	56, // 69: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	66, // 70: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
+	76, // 71: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	56, // 72: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	56, // 73: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	77, // 74: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,  // 75: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	66, // 76: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	66, // 77: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	45, // 78: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	56, // 79: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 80: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	45, // 81: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	78, // 82: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	76, // 83: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	47, // 84: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	49, // 85: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	51, // 86: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	53, // 87: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	48, // 88: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	50, // 89: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	52, // 90: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	54, // 91: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	88, // [88:92] is the sub-list for method output_type
+	84, // [84:88] is the sub-list for method input_type
+	84, // [84:84] is the sub-list for extension type_name
+	84, // [84:84] is the sub-list for extension extendee
+	0,  // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -4185,6 +4413,9 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_ObserveStore)(nil),
 		(*Command_AnnounceProgram)(nil),
 		(*Command_RaiseLevel)(nil),
+		(*Command_DeleteJobs)(nil),
+		(*Command_EmptyGarbage)(nil),
+		(*Command_NoteSearched)(nil),
 		(*Command_Quarantine)(nil),
 	}
 	type x struct{}
@@ -4193,7 +4424,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   52,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

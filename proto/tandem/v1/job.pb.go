@@ -1115,6 +1115,107 @@ func (x *ScaleJobResponse) GetJob() *Job {
 	return nil
 }
 
+// DeleteJobRequest names a job.
+type DeleteJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or unique prefix of one, or the name of the newest job so named.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteJobRequest) Reset() {
+	*x = DeleteJobRequest{}
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteJobRequest) ProtoMessage() {}
+
+func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteJobRequest.ProtoReflect.Descriptor instead.
+func (*DeleteJobRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DeleteJobRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteJobRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// DeleteJobResponse returns what was deleted.
+type DeleteJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job, as it was; not set when this request comes again.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteJobResponse) Reset() {
+	*x = DeleteJobResponse{}
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteJobResponse) ProtoMessage() {}
+
+func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteJobResponse.ProtoReflect.Descriptor instead.
+func (*DeleteJobResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeleteJobResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // WatchJobRequest names a job.
 type WatchJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1126,7 +1227,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1239,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1252,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -1176,7 +1277,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1289,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1302,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -1238,7 +1339,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1351,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1364,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -1301,7 +1402,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1414,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1427,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -1442,6 +1543,12 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"4\n" +
 	"\x10ScaleJobResponse\x12 \n" +
+	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"H\n" +
+	"\x10DeleteJobRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"5\n" +
+	"\x11DeleteJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"!\n" +
 	"\x0fWatchJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x8f\x01\n" +
@@ -1479,7 +1586,7 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x16JOB_INTENT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_INTENT_RUN\x10\x01\x12\x14\n" +
 	"\x10JOB_INTENT_PAUSE\x10\x02\x12\x15\n" +
-	"\x11JOB_INTENT_CANCEL\x10\x032\xa1\x05\n" +
+	"\x11JOB_INTENT_CANCEL\x10\x032\x84\x06\n" +
 	"\n" +
 	"JobService\x12_\n" +
 	"\tSubmitJob\x12\x1b.tandem.v1.SubmitJobRequest\x1a\x1c.tandem.v1.SubmitJobResponse\"\x17\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/jobs\x12X\n" +
@@ -1487,7 +1594,8 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\bListJobs\x12\x1a.tandem.v1.ListJobsRequest\x1a\x1b.tandem.v1.ListJobsResponse\"\x14\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/jobs\x12t\n" +
 	"\fSetJobIntent\x12\x1e.tandem.v1.SetJobIntentRequest\x1a\x1f.tandem.v1.SetJobIntentResponse\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}/intent\x12g\n" +
-	"\bScaleJob\x12\x1a.tandem.v1.ScaleJobRequest\x1a\x1b.tandem.v1.ScaleJobResponse\"\"\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/jobs/{id}/scale\x12K\n" +
+	"\bScaleJob\x12\x1a.tandem.v1.ScaleJobRequest\x1a\x1b.tandem.v1.ScaleJobResponse\"\"\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/jobs/{id}/scale\x12a\n" +
+	"\tDeleteJob\x12\x1b.tandem.v1.DeleteJobRequest\x1a\x1c.tandem.v1.DeleteJobResponse\"\x19\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x0f*\r/v1/jobs/{id}\x12K\n" +
 	"\bWatchJob\x12\x1a.tandem.v1.WatchJobRequest\x1a\x1b.tandem.v1.WatchJobResponse\"\x04\xa0\xbb\x18\x020\x01\x12Q\n" +
 	"\n" +
 	"StreamLogs\x12\x1c.tandem.v1.StreamLogsRequest\x1a\x1d.tandem.v1.StreamLogsResponse\"\x04\xa0\xbb\x18\x020\x01B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
@@ -1505,7 +1613,7 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
@@ -1523,63 +1631,68 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*SetJobIntentResponse)(nil),  // 13: tandem.v1.SetJobIntentResponse
 	(*ScaleJobRequest)(nil),       // 14: tandem.v1.ScaleJobRequest
 	(*ScaleJobResponse)(nil),      // 15: tandem.v1.ScaleJobResponse
-	(*WatchJobRequest)(nil),       // 16: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 17: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 18: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 19: tandem.v1.StreamLogsResponse
-	(*JobSpec)(nil),               // 20: tandem.v1.JobSpec
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*Reason)(nil),                // 22: tandem.v1.Reason
-	(*Trial)(nil),                 // 23: tandem.v1.Trial
-	(*Progress)(nil),              // 24: tandem.v1.Progress
-	(*Evaluation)(nil),            // 25: tandem.v1.Evaluation
+	(*DeleteJobRequest)(nil),      // 16: tandem.v1.DeleteJobRequest
+	(*DeleteJobResponse)(nil),     // 17: tandem.v1.DeleteJobResponse
+	(*WatchJobRequest)(nil),       // 18: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 19: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 20: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 21: tandem.v1.StreamLogsResponse
+	(*JobSpec)(nil),               // 22: tandem.v1.JobSpec
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*Reason)(nil),                // 24: tandem.v1.Reason
+	(*Trial)(nil),                 // 25: tandem.v1.Trial
+	(*Progress)(nil),              // 26: tandem.v1.Progress
+	(*Evaluation)(nil),            // 27: tandem.v1.Evaluation
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
-	20, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
+	22, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	21, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	21, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	21, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	23, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	23, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	23, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
 	5,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
-	22, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
+	24, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
 	4,  // 9: tandem.v1.Job.aliases_kept:type_name -> tandem.v1.AliasKept
-	22, // 10: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
-	20, // 11: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	24, // 10: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
+	22, // 11: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
 	3,  // 12: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
 	3,  // 13: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	23, // 14: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	24, // 15: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	25, // 16: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
+	25, // 14: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	26, // 15: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	27, // 16: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
 	1,  // 17: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
 	3,  // 18: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
 	2,  // 19: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
 	3,  // 20: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
 	3,  // 21: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 22: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	23, // 23: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	24, // 24: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	21, // 25: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	6,  // 26: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	8,  // 27: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	10, // 28: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	12, // 29: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	14, // 30: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	16, // 31: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	18, // 32: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	7,  // 33: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	9,  // 34: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	11, // 35: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	13, // 36: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	15, // 37: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	17, // 38: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	19, // 39: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	33, // [33:40] is the sub-list for method output_type
-	26, // [26:33] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	3,  // 22: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 23: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	25, // 24: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	26, // 25: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	23, // 26: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	6,  // 27: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	8,  // 28: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	10, // 29: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	12, // 30: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	14, // 31: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	16, // 32: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
+	18, // 33: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	20, // 34: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	7,  // 35: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	9,  // 36: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	11, // 37: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	13, // 38: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	15, // 39: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	17, // 40: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
+	19, // 41: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	21, // 42: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	35, // [35:43] is the sub-list for method output_type
+	27, // [27:35] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -1598,7 +1711,7 @@ func file_tandem_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -292,6 +292,12 @@ const (
 	Reason_CODE_TRIAL_UNKNOWN Reason_Code = 613
 	// A trial has ended already.
 	Reason_CODE_TRIAL_ENDED Reason_Code = 614
+	// A job or sweep that has not ended cannot be deleted.
+	Reason_CODE_JOB_NOT_ENDED Reason_Code = 615
+	// A job cannot be deleted for something that needs a part of it.
+	Reason_CODE_JOB_NEEDED Reason_Code = 616
+	// A job ended too late to be deleted with those that ended before a time.
+	Reason_CODE_JOB_TOO_YOUNG Reason_Code = 617
 	// A model has no such version or alias.
 	Reason_CODE_VERSION_UNKNOWN Reason_Code = 700
 	// An alias that is served cannot be removed.
@@ -468,6 +474,9 @@ var (
 		612: "CODE_SWEEP_TRIALS",
 		613: "CODE_TRIAL_UNKNOWN",
 		614: "CODE_TRIAL_ENDED",
+		615: "CODE_JOB_NOT_ENDED",
+		616: "CODE_JOB_NEEDED",
+		617: "CODE_JOB_TOO_YOUNG",
 		700: "CODE_VERSION_UNKNOWN",
 		701: "CODE_ALIAS_SERVED",
 		702: "CODE_VERSION_DIFFERS",
@@ -622,6 +631,9 @@ var (
 		"CODE_SWEEP_TRIALS":              612,
 		"CODE_TRIAL_UNKNOWN":             613,
 		"CODE_TRIAL_ENDED":               614,
+		"CODE_JOB_NOT_ENDED":             615,
+		"CODE_JOB_NEEDED":                616,
+		"CODE_JOB_TOO_YOUNG":             617,
 		"CODE_VERSION_UNKNOWN":           700,
 		"CODE_ALIAS_SERVED":              701,
 		"CODE_VERSION_DIFFERS":           702,
@@ -740,14 +752,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xe7\x1f\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xaf \n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9d\x1e\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x1e\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -883,7 +895,10 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x14CODE_SWEEP_PUBLISHES\x10\xe3\x04\x12\x16\n" +
 	"\x11CODE_SWEEP_TRIALS\x10\xe4\x04\x12\x17\n" +
 	"\x12CODE_TRIAL_UNKNOWN\x10\xe5\x04\x12\x15\n" +
-	"\x10CODE_TRIAL_ENDED\x10\xe6\x04\x12\x19\n" +
+	"\x10CODE_TRIAL_ENDED\x10\xe6\x04\x12\x17\n" +
+	"\x12CODE_JOB_NOT_ENDED\x10\xe7\x04\x12\x14\n" +
+	"\x0fCODE_JOB_NEEDED\x10\xe8\x04\x12\x17\n" +
+	"\x12CODE_JOB_TOO_YOUNG\x10\xe9\x04\x12\x19\n" +
 	"\x14CODE_VERSION_UNKNOWN\x10\xbc\x05\x12\x16\n" +
 	"\x11CODE_ALIAS_SERVED\x10\xbd\x05\x12\x19\n" +
 	"\x14CODE_VERSION_DIFFERS\x10\xbe\x05\x12\x15\n" +

@@ -115,6 +115,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_SweepEvent
 	//	*SnapshotRecord_Coordinator
 	//	*SnapshotRecord_Program
+	//	*SnapshotRecord_Garbage
 	//	*SnapshotRecord_QuarantinedEntry
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
@@ -356,6 +357,15 @@ func (x *SnapshotRecord) GetProgram() *Program {
 	return nil
 }
 
+func (x *SnapshotRecord) GetGarbage() *Garbage {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Garbage); ok {
+			return x.Garbage
+		}
+	}
+	return nil
+}
+
 func (x *SnapshotRecord) GetQuarantinedEntry() *QuarantinedEntry {
 	if x != nil {
 		if x, ok := x.Record.(*SnapshotRecord_QuarantinedEntry); ok {
@@ -479,6 +489,11 @@ type SnapshotRecord_Program struct {
 	Program *Program `protobuf:"bytes,60,opt,name=program,proto3,oneof"`
 }
 
+type SnapshotRecord_Garbage struct {
+	// A part of the store whose owner was deleted.
+	Garbage *Garbage `protobuf:"bytes,70,opt,name=garbage,proto3,oneof"`
+}
+
 type SnapshotRecord_QuarantinedEntry struct {
 	// An entry of the log that is skipped.
 	QuarantinedEntry *QuarantinedEntry `protobuf:"bytes,61,opt,name=quarantined_entry,json=quarantinedEntry,proto3,oneof"`
@@ -527,6 +542,8 @@ func (*SnapshotRecord_SweepEvent) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_Coordinator) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Program) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Garbage) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_QuarantinedEntry) isSnapshotRecord_Record() {}
 
@@ -580,12 +597,11 @@ var File_tandem_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"T\n" +
+	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x17tandem/v1/garbage.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"T\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\x05R\x05level\"\xde\n" +
-	"\n" +
+	"\x05level\x18\x03 \x01(\x05R\x05level\"\x96\v\n" +
 	"\x0eSnapshotRecord\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
 	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterB\x06\xb2\xbb\x18\x02idH\x00R\acluster\x12-\n" +
@@ -619,7 +635,8 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\vsweep_event\x18\x14 \x01(\v2\x15.tandem.v1.SweepEventB\x06\xb2\xbb\x18\x02idH\x00R\n" +
 	"sweepEvent\x12B\n" +
 	"\vcoordinator\x18( \x01(\v2\x16.tandem.v1.CoordinatorB\x06\xb2\xbb\x18\x02idH\x00R\vcoordinator\x126\n" +
-	"\aprogram\x18< \x01(\v2\x12.tandem.v1.ProgramB\x06\xb2\xbb\x18\x02idH\x00R\aprogram\x12V\n" +
+	"\aprogram\x18< \x01(\v2\x12.tandem.v1.ProgramB\x06\xb2\xbb\x18\x02idH\x00R\aprogram\x126\n" +
+	"\agarbage\x18F \x01(\v2\x12.tandem.v1.GarbageB\x06\xb2\xbb\x18\x02idH\x00R\agarbage\x12V\n" +
 	"\x11quarantined_entry\x18= \x01(\v2\x1b.tandem.v1.QuarantinedEntryB\n" +
 	"\xb2\xbb\x18\x02id\xb8\xbb\x18\x02H\x00R\x10quarantinedEntryB\b\n" +
 	"\x06record\"'\n" +
@@ -663,7 +680,8 @@ var file_tandem_v1_snapshot_proto_goTypes = []any{
 	(*SweepEvent)(nil),       // 20: tandem.v1.SweepEvent
 	(*Coordinator)(nil),      // 21: tandem.v1.Coordinator
 	(*Program)(nil),          // 22: tandem.v1.Program
-	(*QuarantinedEntry)(nil), // 23: tandem.v1.QuarantinedEntry
+	(*Garbage)(nil),          // 23: tandem.v1.Garbage
+	(*QuarantinedEntry)(nil), // 24: tandem.v1.QuarantinedEntry
 }
 var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.SnapshotRecord.header:type_name -> tandem.v1.SnapshotHeader
@@ -688,12 +706,13 @@ var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	20, // 19: tandem.v1.SnapshotRecord.sweep_event:type_name -> tandem.v1.SweepEvent
 	21, // 20: tandem.v1.SnapshotRecord.coordinator:type_name -> tandem.v1.Coordinator
 	22, // 21: tandem.v1.SnapshotRecord.program:type_name -> tandem.v1.Program
-	23, // 22: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	23, // 22: tandem.v1.SnapshotRecord.garbage:type_name -> tandem.v1.Garbage
+	24, // 23: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_snapshot_proto_init() }
@@ -708,6 +727,7 @@ func file_tandem_v1_snapshot_proto_init() {
 	file_tandem_v1_dataset_proto_init()
 	file_tandem_v1_deployment_proto_init()
 	file_tandem_v1_event_proto_init()
+	file_tandem_v1_garbage_proto_init()
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_model_proto_init()
 	file_tandem_v1_node_proto_init()
@@ -738,6 +758,7 @@ func file_tandem_v1_snapshot_proto_init() {
 		(*SnapshotRecord_SweepEvent)(nil),
 		(*SnapshotRecord_Coordinator)(nil),
 		(*SnapshotRecord_Program)(nil),
+		(*SnapshotRecord_Garbage)(nil),
 		(*SnapshotRecord_QuarantinedEntry)(nil),
 	}
 	type x struct{}

@@ -205,7 +205,9 @@ type Trial struct {
 	// Its loss was not a number any more.
 	Diverged bool `protobuf:"varint,27,opt,name=diverged,proto3" json:"diverged,omitempty"`
 	// Why it is where it is.
-	Why           *Reason `protobuf:"bytes,28,opt,name=why,proto3" json:"why,omitempty"`
+	Why *Reason `protobuf:"bytes,28,opt,name=why,proto3" json:"why,omitempty"`
+	// When the store was last searched for what its uploads left that were given up.
+	SearchedAt    *timestamppb.Timestamp `protobuf:"bytes,29,opt,name=searched_at,json=searchedAt,proto3" json:"searched_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,6 +427,13 @@ func (x *Trial) GetDiverged() bool {
 func (x *Trial) GetWhy() *Reason {
 	if x != nil {
 		return x.Why
+	}
+	return nil
+}
+
+func (x *Trial) GetSearchedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SearchedAt
 	}
 	return nil
 }
@@ -778,7 +787,7 @@ var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\"\xa4\b\n" +
+	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\"\xe1\b\n" +
 	"\x05Trial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12+\n" +
@@ -815,7 +824,9 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\areached\x18\x19 \x01(\bR\areached\x12.\n" +
 	"\x13start_checkpoint_id\x18\x1a \x01(\tR\x11startCheckpointId\x12\x1a\n" +
 	"\bdiverged\x18\x1b \x01(\bR\bdiverged\x12#\n" +
-	"\x03why\x18\x1c \x01(\v2\x11.tandem.v1.ReasonR\x03whyJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xf2\x01\n" +
+	"\x03why\x18\x1c \x01(\v2\x11.tandem.v1.ReasonR\x03why\x12;\n" +
+	"\vsearched_at\x18\x1d \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"searchedAtJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xf2\x01\n" +
 	"\n" +
 	"Evaluation\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +
@@ -908,15 +919,16 @@ var file_tandem_v1_trial_proto_depIdxs = []int32{
 	8,  // 5: tandem.v1.Trial.spec:type_name -> tandem.v1.JobSpec
 	9,  // 6: tandem.v1.Trial.parameters:type_name -> google.protobuf.Struct
 	10, // 7: tandem.v1.Trial.why:type_name -> tandem.v1.Reason
-	6,  // 8: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
-	7,  // 9: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
-	7,  // 10: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
-	5,  // 11: tandem.v1.Progress.step_time:type_name -> tandem.v1.StepTime
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	7,  // 8: tandem.v1.Trial.searched_at:type_name -> google.protobuf.Timestamp
+	6,  // 9: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
+	7,  // 10: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
+	7,  // 11: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
+	5,  // 12: tandem.v1.Progress.step_time:type_name -> tandem.v1.StepTime
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_trial_proto_init() }

@@ -43,6 +43,8 @@ const (
 	JobServiceSetJobIntentProcedure = "/tandem.v1.JobService/SetJobIntent"
 	// JobServiceScaleJobProcedure is the fully-qualified name of the JobService's ScaleJob RPC.
 	JobServiceScaleJobProcedure = "/tandem.v1.JobService/ScaleJob"
+	// JobServiceDeleteJobProcedure is the fully-qualified name of the JobService's DeleteJob RPC.
+	JobServiceDeleteJobProcedure = "/tandem.v1.JobService/DeleteJob"
 	// JobServiceWatchJobProcedure is the fully-qualified name of the JobService's WatchJob RPC.
 	JobServiceWatchJobProcedure = "/tandem.v1.JobService/WatchJob"
 	// JobServiceStreamLogsProcedure is the fully-qualified name of the JobService's StreamLogs RPC.
@@ -61,6 +63,9 @@ type JobServiceClient interface {
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
 	// Changes how many workers a job should have, between the min and max of its spec. One that trains goes over at a step boundary.
 	ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error)
+	// Deletes a job or sweep that has ended, with its trials, checkpoints, events, logs and metrics. What it published stays.
+	// FAILED_PRECONDITION while it has not ended, or something needs one of its checkpoints.
+	DeleteJob(context.Context, *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error)
 	// Streams a job: its state now and at each change, with live progress, until it ends. REST has no streams: speak Connect or gRPC.
 	WatchJob(context.Context, *connect.Request[v1.WatchJobRequest]) (*connect.ServerStreamForClient[v1.WatchJobResponse], error)
 	// Streams the log lines of a job, oldest first. Connect or gRPC only.
@@ -108,6 +113,12 @@ func NewJobServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithSchema(jobServiceMethods.ByName("ScaleJob")),
 			connect.WithClientOptions(opts...),
 		),
+		deleteJob: connect.NewClient[v1.DeleteJobRequest, v1.DeleteJobResponse](
+			httpClient,
+			baseURL+JobServiceDeleteJobProcedure,
+			connect.WithSchema(jobServiceMethods.ByName("DeleteJob")),
+			connect.WithClientOptions(opts...),
+		),
 		watchJob: connect.NewClient[v1.WatchJobRequest, v1.WatchJobResponse](
 			httpClient,
 			baseURL+JobServiceWatchJobProcedure,
@@ -130,6 +141,7 @@ type jobServiceClient struct {
 	listJobs     *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
 	setJobIntent *connect.Client[v1.SetJobIntentRequest, v1.SetJobIntentResponse]
 	scaleJob     *connect.Client[v1.ScaleJobRequest, v1.ScaleJobResponse]
+	deleteJob    *connect.Client[v1.DeleteJobRequest, v1.DeleteJobResponse]
 	watchJob     *connect.Client[v1.WatchJobRequest, v1.WatchJobResponse]
 	streamLogs   *connect.Client[v1.StreamLogsRequest, v1.StreamLogsResponse]
 }
@@ -159,6 +171,11 @@ func (c *jobServiceClient) ScaleJob(ctx context.Context, req *connect.Request[v1
 	return c.scaleJob.CallUnary(ctx, req)
 }
 
+// DeleteJob calls tandem.v1.JobService.DeleteJob.
+func (c *jobServiceClient) DeleteJob(ctx context.Context, req *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error) {
+	return c.deleteJob.CallUnary(ctx, req)
+}
+
 // WatchJob calls tandem.v1.JobService.WatchJob.
 func (c *jobServiceClient) WatchJob(ctx context.Context, req *connect.Request[v1.WatchJobRequest]) (*connect.ServerStreamForClient[v1.WatchJobResponse], error) {
 	return c.watchJob.CallServerStream(ctx, req)
@@ -181,6 +198,9 @@ type JobServiceHandler interface {
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
 	// Changes how many workers a job should have, between the min and max of its spec. One that trains goes over at a step boundary.
 	ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error)
+	// Deletes a job or sweep that has ended, with its trials, checkpoints, events, logs and metrics. What it published stays.
+	// FAILED_PRECONDITION while it has not ended, or something needs one of its checkpoints.
+	DeleteJob(context.Context, *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error)
 	// Streams a job: its state now and at each change, with live progress, until it ends. REST has no streams: speak Connect or gRPC.
 	WatchJob(context.Context, *connect.Request[v1.WatchJobRequest], *connect.ServerStream[v1.WatchJobResponse]) error
 	// Streams the log lines of a job, oldest first. Connect or gRPC only.
@@ -224,6 +244,12 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 		connect.WithSchema(jobServiceMethods.ByName("ScaleJob")),
 		connect.WithHandlerOptions(opts...),
 	)
+	jobServiceDeleteJobHandler := connect.NewUnaryHandler(
+		JobServiceDeleteJobProcedure,
+		svc.DeleteJob,
+		connect.WithSchema(jobServiceMethods.ByName("DeleteJob")),
+		connect.WithHandlerOptions(opts...),
+	)
 	jobServiceWatchJobHandler := connect.NewServerStreamHandler(
 		JobServiceWatchJobProcedure,
 		svc.WatchJob,
@@ -248,6 +274,8 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 			jobServiceSetJobIntentHandler.ServeHTTP(w, r)
 		case JobServiceScaleJobProcedure:
 			jobServiceScaleJobHandler.ServeHTTP(w, r)
+		case JobServiceDeleteJobProcedure:
+			jobServiceDeleteJobHandler.ServeHTTP(w, r)
 		case JobServiceWatchJobProcedure:
 			jobServiceWatchJobHandler.ServeHTTP(w, r)
 		case JobServiceStreamLogsProcedure:
@@ -279,6 +307,10 @@ func (UnimplementedJobServiceHandler) SetJobIntent(context.Context, *connect.Req
 
 func (UnimplementedJobServiceHandler) ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.ScaleJob is not implemented"))
+}
+
+func (UnimplementedJobServiceHandler) DeleteJob(context.Context, *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.DeleteJob is not implemented"))
 }
 
 func (UnimplementedJobServiceHandler) WatchJob(context.Context, *connect.Request[v1.WatchJobRequest], *connect.ServerStream[v1.WatchJobResponse]) error {

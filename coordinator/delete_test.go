@@ -1,0 +1,56 @@
+package coordinator
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
+)
+
+// checkDelete deletes a job that has ended, and looks at what is left of it.
+func checkDelete(t *testing.T, r *running, c *http.Client, job, trial string) {
+	t.Helper()
+	jobs := tandemv1connect.NewJobServiceClient(c, r.url())
+	open, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The newest of the name has not ended, and is the one that is meant.
+	_, err = jobs.DeleteJob(t.Context(), connect.NewRequest(&tandemv1.DeleteJobRequest{Id: "toy"}))
+	wantCode(t, err, connect.CodeFailedPrecondition, "job "+open.Msg.GetJob().GetId()+" has not ended")
+	if res, err := jobs.DeleteJob(t.Context(), connect.NewRequest(&tandemv1.DeleteJobRequest{Id: job, RequestId: "delete"})); err != nil || res.Msg.GetJob().GetName() != "toy" {
+		t.Errorf("the job was not deleted: %v, %v", res, err)
+	}
+	if res, err := jobs.DeleteJob(t.Context(), connect.NewRequest(&tandemv1.DeleteJobRequest{Id: job, RequestId: "delete"})); err != nil || res.Msg.GetJob() != nil {
+		t.Errorf("the same request again was answered with %v, %v", res, err)
+	}
+	_, err = jobs.DeleteJob(t.Context(), connect.NewRequest(&tandemv1.DeleteJobRequest{Id: job}))
+	wantCode(t, err, connect.CodeNotFound, job)
+	list, err := jobs.ListJobs(t.Context(), connect.NewRequest(&tandemv1.ListJobsRequest{}))
+	if err != nil || len(list.Msg.GetJobs()) != 1 {
+		t.Errorf("there are the jobs %v, %v", list, err)
+	}
+	events, err := tandemv1connect.NewEventServiceClient(c, r.url()).ListEvents(t.Context(), connect.NewRequest(&tandemv1.ListEventsRequest{Limit: 1}))
+	if err != nil || !strings.Contains(events.Msg.GetEvents()[0].GetMessage(), "Job toy was deleted by admin.") {
+		t.Errorf("the newest event is %v, %v", events, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for v := r.state.View(); ; v = r.state.View() {
+		if g, ok := v.GarbageAt("trials/" + trial + "/"); ok && g.GetEmptied() {
+			break
+		}
+		if err := r.state.Wait(ctx, v.Index()); err != nil {
+			t.Fatalf("the objects of the job were not deleted: %v", v.Garbage())
+		}
+	}
+	for info := range r.store.List(t.Context(), "trials/"+trial+"/") {
+		t.Errorf("%s is left of the job", info.Key)
+	}
+}

@@ -1,0 +1,33 @@
+package fsm
+
+import (
+	"time"
+
+	"tandem.dev/coordinator/state"
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// UploadLimit is a time that no upload takes, even when it waits for a store that is away: what was to end so long ago writes no more.
+const UploadLimit = 24 * time.Hour
+
+// throwAway notes that nobody owns the objects below a prefix of the store any more, which ends in a slash.
+func (a *applier) throwAway(prefix string) {
+	a.Put(&tandemv1.Garbage{Id: prefix, CreatedAt: a.now})
+}
+
+// emptyGarbage notes that objects were deleted. Until no upload can be under way any more the row stays, so that it is done once more.
+func (a *applier) emptyGarbage(c *tandemv1.EmptyGarbage) *tandemv1.Result {
+	for _, prefix := range c.GetPrefixes() {
+		g, ok := a.GarbageAt(prefix)
+		switch {
+		case !ok:
+		case a.now.AsTime().Sub(g.GetCreatedAt().AsTime()) >= UploadLimit:
+			a.Delete(g)
+		case !g.GetEmptied():
+			g = state.Clone(g)
+			g.Emptied = true
+			a.Put(g)
+		}
+	}
+	return done("")
+}

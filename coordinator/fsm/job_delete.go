@@ -1,0 +1,79 @@
+package fsm
+
+import (
+	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/layout"
+)
+
+// removed counts what went with jobs.
+type removed struct {
+	jobs, trials, checkpoints int
+	bytes                     int64 // of the checkpoints
+}
+
+// deleteJobs deletes each job that can be, and refuses the whole command when none can. One that is gone was deleted before.
+func (a *applier) deleteJobs(c *tandemv1.DeleteJobs) *tandemv1.Result {
+	result := &tandemv1.Result{}
+	var gone removed
+	for _, id := range c.GetJobIds() {
+		var refusal *tandemv1.Reason
+		if j, ok := a.Job(id); ok {
+			if refusal = a.stayingJob(j, c); refusal == nil {
+				a.deleteJob(j, &gone)
+				if c.GetFinishedBefore() == nil {
+					a.record(info, tandemv1.Event_TYPE_JOB_DELETED, subject{noun: "job", id: id, name: label(j)}, nil, "by", a.actor)
+				}
+			}
+		}
+		result.PartWhys = append(result.PartWhys, answer(refusal))
+		if refusal != nil && result.GetWhy() == nil {
+			result.Why = refusal
+		}
+	}
+	switch {
+	case gone.jobs == 0 && result.GetWhy() != nil:
+		result.Refusal = precondition
+		return result
+	case gone.jobs > 0 && c.GetFinishedBefore() != nil:
+		a.record(info, tandemv1.Event_TYPE_JOBS_PRUNED, subject{noun: "job"}, nil, "jobs", gone.jobs, "trials", gone.trials,
+			"checkpoints", gone.checkpoints, "bytes", gone.bytes, "before", c.GetFinishedBefore().GetSeconds(), "policy", c.GetPolicy(), "by", a.actor)
+	}
+	result.Why = nil
+	return result
+}
+
+// stayingJob says why a job is not deleted; nil when it is.
+func (a *applier) stayingJob(j *tandemv1.Job, c *tandemv1.DeleteJobs) *tandemv1.Reason {
+	if need := a.JobNeed(j); need != nil {
+		return need
+	}
+	if before := c.GetFinishedBefore(); before != nil && !j.GetFinishedAt().AsTime().Before(before.AsTime()) {
+		return reason(tandemv1.Reason_CODE_JOB_TOO_YOUNG, "job", j.GetId(), "finished", j.GetFinishedAt().GetSeconds())
+	}
+	return nil
+}
+
+// deleteJob removes the rows of a job that nothing needs. What it published has rows of its own.
+func (a *applier) deleteJob(j *tandemv1.Job, gone *removed) {
+	for _, t := range a.TrialsOf(j.GetId()) {
+		for _, c := range a.CheckpointsOf(t.GetId()) {
+			a.Delete(c)
+			gone.checkpoints++
+			gone.bytes += c.GetBytes()
+		}
+		a.throwAway(layout.Trial(t.GetId()) + "/")
+		a.Delete(t)
+		gone.trials++
+	}
+	for _, e := range a.SweepEvents(j.GetId(), 0, 0) {
+		a.Delete(e)
+	}
+	if s, ok := a.Sweep(j.GetId()); ok {
+		a.Delete(s)
+	}
+	for _, e := range a.EventsOf(j.GetId(), 0) {
+		a.Delete(e)
+	}
+	a.Delete(j)
+	gone.jobs++
+}

@@ -24,6 +24,8 @@ import (
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/prom"
+	"tandem.dev/proto/schema"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
 
@@ -47,8 +49,11 @@ type Coordinator struct {
 	node    *consensus.Node
 	handler http.Handler
 	api     *api.API
-	audit   *audit.Log
-	loops   []leader.Loop
+
+	registry   *prometheus.Registry
+	inferences *gateway.Metrics
+	audit      *audit.Log
+	loops      []leader.Loop
 
 	coordinators *http.Client // proves to be a coordinator
 	agents       clients
@@ -85,7 +90,7 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 			_ = listener.Close() // what went wrong before is what matters
 		}
 	}()
-	c := &Coordinator{cfg: cfg, log: deps.Log, state: state.New(), board: board.New(), clocks: api.NewClocks(), serves: make(chan struct{}), ready: make(chan struct{})}
+	c := &Coordinator{registry: prom.Coordinator.NewRegistry(cfg.Version, schema.Known), cfg: cfg, log: deps.Log, state: state.New(), board: board.New(), clocks: api.NewClocks(), serves: make(chan struct{}), ready: make(chan struct{})}
 	if err := c.identify(address); err != nil {
 		return nil, err
 	}
@@ -143,7 +148,7 @@ func (c *Coordinator) openNode(address string, fatal func(error)) (err error) {
 	// The founder begins the log, unless it has heard of others since: then its log was lost and theirs is right.
 	cfg.Bootstrap = c.admin != "" && len(c.knownPeers().Coordinators) == 0
 	c.node, err = consensus.New(cfg, consensus.Deps{
-		State: c.state, StreamLayer: c.port, Forward: api.Forward{Peer: c.peerClient}, Log: c.log, Fatal: fatal,
+		State: c.state, StreamLayer: c.port, Forward: api.Forward{Peer: c.peerClient}, Committed: commitTimes(c.registry), Log: c.log, Fatal: fatal,
 	})
 	if err != nil {
 		return err
@@ -154,8 +159,7 @@ func (c *Coordinator) openNode(address string, fatal func(error)) (err error) {
 
 // wire puts the API, the gateway, the metrics and the loops on top.
 func (c *Coordinator) wire() error {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(&collector{c})
+	c.registry.MustRegister(&collector{c})
 	if err := c.openAudit(); err != nil {
 		return err
 	}
@@ -164,7 +168,7 @@ func (c *Coordinator) wire() error {
 	a, err := api.New(apiCfg, api.Deps{
 		Explain:   leader.Explain,
 		Consensus: c.node, Voters: c.node, State: c.state, Board: c.board, Store: c.objects.get, Members: c.gossip.Members,
-		Clocks: c.clocks, CA: c.ca.Load, Seal: c.seal, Self: c.creds, OpenStore: c.objects.open, Peers: c.peerClient, Peer: c.clusterClient, Audit: c.audit, Log: c.log,
+		Clocks: c.clocks, CA: c.ca.Load, Seal: c.seal, Self: c.creds, OpenStore: c.objects.open, Peers: c.peerClient, Peer: c.clusterClient, Audit: c.audit, Metrics: api.NewMetrics(c.registry), Log: c.log,
 	})
 	if err != nil {
 		return err
@@ -172,13 +176,14 @@ func (c *Coordinator) wire() error {
 	c.api = a
 	gatewayCfg := gateway.DefaultConfig()
 	gatewayCfg.Version = c.cfg.Version
+	c.inferences = gateway.NewMetrics(c.registry)
 	g, err := gateway.New(gatewayCfg, gateway.Deps{
-		State: c.state, Client: c.agents.of, Ready: c.readiness, Metrics: gateway.NewMetrics(registry), Log: c.log,
+		State: c.state, Client: c.agents.of, Ready: c.readiness, Metrics: c.inferences, Log: c.log,
 	})
 	if err != nil {
 		return err
 	}
-	if c.handler, err = c.routes(a, g, registry); err != nil {
+	if c.handler, err = c.routes(a, g); err != nil {
 		return err
 	}
 	c.loops = []leader.Loop{

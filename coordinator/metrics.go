@@ -5,11 +5,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/prom"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 )
@@ -17,41 +19,47 @@ import (
 // collector reads the metrics out of the state when they are asked for: nothing is counted twice, nothing drifts.
 type collector struct{ c *Coordinator }
 
-func gauge(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("tandem_"+name, help, labels, nil)
-}
-
 // Describe sends nothing: which metrics there are depends on the state.
 func (m *collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (m *collector) Collect(out chan<- prometheus.Metric) {
 	v := m.c.state.View()
-	emit := func(d *prometheus.Desc, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
-	}
-	m.jobs(v, emit)
-	m.nodes(v, emit)
-	m.raft(v, emit)
-	emit(gauge("connections", "Connections that are open to this coordinator."), float64(m.c.crowd.Open()))
-	emit(gauge("audit_lost", "Entries of the audit log that could not be written since this coordinator started."), float64(m.c.audit.Lost()))
-	emit(gauge("requests_held_bytes", "Memory that requests to this coordinator take now, as it counts for the limits."), float64(m.c.api.Held()))
-	serves, full := 1.0, 0.0
-	if f := m.c.store.Load(); f != nil {
-		serves = 0
-		if errors.Is(f.err, storage.ErrFull) {
-			full = 1
-		}
-	}
-	emit(gauge("store_serves", "1 while the object store serves this coordinator, 0 while it does not answer, refuses the cluster's keys, or is full."), serves)
-	emit(gauge("store_full", "1 while the object store has no room for what this coordinator writes."), full)
-	m.certificates(emit)
-	m.notices(v, emit)
+	e := emitter{out}
+	jobs(e, v)
+	m.speed(e, v)
+	m.queue(e, v)
+	replicas(e, v)
+	m.c.inferences.Keep(func(model string) bool {
+		_, ok := v.Deployment(model)
+		return ok
+	})
+	nodes(e, v)
+	m.raft(e, v)
+	m.process(e)
+	m.certificates(e)
+	notices(e, v)
 }
 
-type emitter func(d *prometheus.Desc, value float64, labels ...string)
+// emitter sends gauges.
+type emitter struct{ out chan<- prometheus.Metric }
 
-func (m *collector) jobs(v *state.View, emit emitter) {
+// desc describes a metric.
+func desc(s prom.Scope, name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(prom.Namespace, "", name), s.Help(help), labels, nil)
+}
+
+func (e emitter) put(d *prometheus.Desc, value float64, labels ...string) {
+	e.out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+func (e emitter) each(d *prometheus.Desc, values map[string]float64) {
+	for _, label := range slices.Sorted(maps.Keys(values)) {
+		e.put(d, values[label], label)
+	}
+}
+
+func jobs(e emitter, v *state.View) {
 	count := map[string]float64{}
 	for s := range tandemv1.JobState_name {
 		if s != 0 {
@@ -61,54 +69,80 @@ func (m *collector) jobs(v *state.View, emit emitter) {
 	for _, j := range v.Jobs() {
 		count[word(j.GetState().String(), "JOB_STATE_")]++
 	}
-	each(count, gauge("jobs", "Jobs by state.", "state"), emit)
-	steps, samples := map[string]float64{}, map[string]float64{} // by job: those of a sweep are the sum over its trials
+	e.each(desc(prom.Cluster, "jobs", "Jobs by state.", "state"), count)
+}
+
+// speed is that of all that trains. The speed of one job is in the API: a label for it would make a series for each job there ever was.
+func (m *collector) speed(e emitter, v *state.View) {
+	steps, samples := 0.0, 0.0
 	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_RUNNING) {
 		if p := m.c.board.Progress(t.GetId(), t.GetGeneration()); p != nil {
-			steps[t.GetJobId()] += p.GetStepsPerSecond()
-			samples[t.GetJobId()] += p.GetSamplesPerSecond()
+			steps += p.GetStepsPerSecond()
+			samples += p.GetSamplesPerSecond()
 		}
 	}
-	each(steps, gauge("steps_per_second", "Optimizer steps a second of a job that trains, over all its trials.", "job"), emit)
-	each(samples, gauge("samples_per_second", "Rows a second of a job that trains, over all its trials and workers.", "job"), emit)
-	emit(gauge("queue_length", "Trials that wait for slots."), float64(len(v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING))))
-	replicas := gauge("replicas", "Replicas by model and state.", "model", "state")
-	for _, d := range v.Deployments() {
+	e.put(desc(prom.Cluster, "steps_per_second", "Optimizer steps a second, over all trials that train."), steps)
+	e.put(desc(prom.Cluster, "samples_per_second", "Rows a second, over all trials that train and all of their ranks."), samples)
+}
+
+func replicas(e emitter, v *state.View) {
+	d := desc(prom.Cluster, "replicas", "Replicas by model and state.", "model", "state")
+	for _, of := range v.Deployments() {
 		byState := map[string]float64{"starting": 0, "ready": 0, "failed": 0}
-		for _, r := range v.ReplicasOf(d.GetName()) {
+		for _, r := range v.ReplicasOf(of.GetName()) {
 			byState[word(r.GetState().String(), "REPLICA_STATE_")]++
 		}
 		for _, s := range slices.Sorted(maps.Keys(byState)) {
-			emit(replicas, byState[s], d.GetName(), s)
+			e.put(d, byState[s], of.GetName(), s)
 		}
 	}
 }
 
-func (m *collector) nodes(v *state.View, emit emitter) {
+func nodes(e emitter, v *state.View) {
 	count := map[string]float64{"alive": 0, "lost": 0}
-	total, used := map[string]float64{}, map[string]float64{}
+	closed := map[string]float64{"cordoned": 0, "draining": 0, "faulty": 0}
+	total, used, now := map[string]float64{}, map[string]float64{}, time.Now()
 	for _, n := range v.Nodes() {
 		count[word(n.GetState().String(), "NODE_STATE_")]++
-		if n.GetState() == tandemv1.NodeState_NODE_STATE_ALIVE {
-			total[n.GetPool()] += float64(len(n.GetSlots()))
-			used[n.GetPool()] += float64(len(state.UsageOf(v, n.GetId())))
+		total[n.GetPool()] += 0
+		used[n.GetPool()] += 0
+		if n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
+			continue
+		}
+		total[n.GetPool()] += float64(len(n.GetSlots()))
+		used[n.GetPool()] += float64(len(state.UsageOf(v, n.GetId())))
+		for why, is := range map[string]bool{"cordoned": n.GetCordoned(), "draining": n.GetDraining(), "faulty": state.Faulty(n, now)} {
+			if is {
+				closed[why]++
+			}
 		}
 	}
-	each(count, gauge("nodes", "Nodes by state.", "state"), emit)
-	each(total, gauge("slots", "Slots of nodes that are alive, by pool.", "pool"), emit)
-	each(used, gauge("slots_used", "Slots in use, by pool.", "pool"), emit)
+	e.each(desc(prom.Cluster, "nodes", "Nodes by state.", "state"), count)
+	e.each(desc(prom.Cluster, "nodes_closed", "Nodes that are alive and take no new work, by reason. One may have several.", "reason"), closed)
+	e.each(desc(prom.Cluster, "slots", "Slots of nodes that are alive, by pool.", "pool"), total)
+	e.each(desc(prom.Cluster, "slots_used", "Slots in use on nodes that are alive, by pool.", "pool"), used)
 }
 
-func (m *collector) certificates(emit emitter) {
-	ends := gauge("certificate_expiry_timestamp_seconds", "When a certificate of this coordinator ends, in seconds since 1970: its own, and that of the CA that signs.", "certificate")
-	emit(ends, float64(m.c.ca.Load().Certificate.NotAfter.Unix()), "ca")
+// process is what this coordinator holds and reaches.
+func (m *collector) process(e emitter) {
+	e.put(desc(prom.Coordinator, "connections", "Connections that are open."), float64(m.c.crowd.Open()))
+	e.out <- prometheus.MustNewConstMetric(desc(prom.Coordinator, "audit_lost_total", "Entries of the audit log that could not be written."), prometheus.CounterValue, float64(m.c.audit.Lost()))
+	e.put(desc(prom.Coordinator, "requests_held_bytes", "Memory that requests take now, as it counts for the limits."), float64(m.c.api.Held()))
+	f := m.c.store.Load()
+	e.put(desc(prom.Coordinator, "store_serves", "1 while the object store serves this coordinator, 0 while it does not answer, refuses the cluster's keys, or is full."), number(f == nil))
+	e.put(desc(prom.Coordinator, "store_full", "1 while the object store has no room for what this coordinator writes."), number(f != nil && errors.Is(f.err, storage.ErrFull)))
+}
+
+func (m *collector) certificates(e emitter) {
+	ends := desc(prom.Coordinator, "certificate_expiry_timestamp_seconds", "When a certificate of this coordinator ends, in seconds since 1970: its own, and that of the CA that signs.", "certificate")
+	e.put(ends, float64(m.c.ca.Load().Certificate.NotAfter.Unix()), "ca")
 	if leaf, err := m.c.creds.Get().Leaf(); err == nil {
-		emit(ends, float64(leaf.NotAfter.Unix()), "node")
+		e.put(ends, float64(leaf.NotAfter.Unix()), "node")
 	}
 }
 
 // notices count what an operator was told to see to.
-func (m *collector) notices(v *state.View, emit emitter) {
+func notices(e emitter, v *state.View) {
 	off := 0.0
 	ending := map[string]float64{"node": 0, "coordinator": 0, "ca": 0}
 	count := func(kind string, noted bool, offset *durationpb.Duration) {
@@ -127,33 +161,16 @@ func (m *collector) notices(v *state.View, emit emitter) {
 	}
 	cluster, _ := v.Cluster()
 	count("ca", state.ActiveAuthority(cluster).GetExpiryNoted(), nil)
-	emit(gauge("clocks_off", "Nodes and coordinators whose clock differs from the coordinators' by five minutes or more."), off)
-	each(ending, gauge("certificates_ending", "Certificates that were not renewed and end soon: 30 days before, that of the CA 180 days.", "of"), emit)
+	e.put(desc(prom.Cluster, "clocks_off", "Nodes and coordinators whose clock differs from the coordinators' by five minutes or more."), off)
+	e.each(desc(prom.Cluster, "certificates_ending", "Certificates that were not renewed and end soon: 30 days before, that of the CA 180 days.", "of"), ending)
 }
 
-func (m *collector) raft(v *state.View, emit emitter) {
-	n := m.c.node
-	leads := 0.0
-	if n.IsLeader() {
-		leads = 1
+// number is 1 for what is so.
+func number(is bool) float64 {
+	if is {
+		return 1
 	}
-	emit(gauge("raft_is_leader", "1 on the leader, else 0."), leads)
-	emit(gauge("raft_applied_index", "Index of the last command applied."), float64(n.AppliedIndex()))
-	emit(gauge("raft_term", "Term of Raft."), float64(n.Term()))
-	emit(gauge("raft_peers", "Coordinators in the Raft cluster."), float64(len(n.Peers())))
-	alive := 0.0
-	for _, c := range v.Coordinators() {
-		if c.GetAlive() {
-			alive++
-		}
-	}
-	emit(gauge("raft_peers_alive", "Coordinators that answered the leader when it looked last."), alive)
-}
-
-func each(values map[string]float64, d *prometheus.Desc, emit emitter) {
-	for _, label := range slices.Sorted(maps.Keys(values)) {
-		emit(d, values[label], label)
-	}
+	return 0
 }
 
 // word is the name of a state in lower case.

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"flag"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/proto/prom/promtest"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -92,7 +94,10 @@ func serveToy(t *testing.T, r *running, c *http.Client, h http.HandlerFunc) (*ag
 	return a, s
 }
 
-// TestMetrics: what is scraped while one replica serves, one job trains and one waits.
+var update = flag.Bool("update", false, "write the table of metrics in docs/operations.md")
+
+// TestMetrics: what is scraped while one replica serves, one job trains and one waits; all of it follows the rules for metrics and is
+// in the documentation.
 func TestMetrics(t *testing.T) {
 	r := startOne(t)
 	c := r.admin(t)
@@ -101,8 +106,7 @@ func TestMetrics(t *testing.T) {
 	if status, body := do(t, c, "POST", r.url()+"/v2/models/toy/infer", "{}"); status != http.StatusOK {
 		t.Fatalf("infer: %d %s", status, body)
 	}
-	trains, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()}))
-	if err != nil {
+	if _, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()})); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range a.await(s, 3) {
@@ -115,33 +119,58 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waits, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()}))
-	if err != nil {
+	if _, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()})); err != nil {
 		t.Fatal(err)
 	}
+	do(t, r.client("tdm_wrong"), "GET", r.url()+"/v1/jobs", "")
+	do(t, c, "POST", r.url()+"/v1/jobs", "{")
+	do(t, c, "GET", r.url()+"/v1/models/none", "")
+	do(t, c, "GET", r.url()+"/v1/nothing/of/this", "")
 	got := scrape(t, r, c)
 	for sample, want := range map[string]string{
-		`tandem_jobs{state="completed"}`:                                         "1",
-		`tandem_jobs{state="running"}`:                                           "1",
-		`tandem_jobs{state="pending"}`:                                           "1",
-		`tandem_queue_length`:                                                    "1",
-		`tandem_nodes{state="alive"}`:                                            "1",
-		`tandem_slots{pool="default"}`:                                           "4",
-		`tandem_slots_used{pool="default"}`:                                      "3",
-		`tandem_replicas{model="toy",state="ready"}`:                             "1",
-		`tandem_raft_is_leader`:                                                  "1",
-		`tandem_steps_per_second{job="` + trains.Msg.GetJob().GetId() + `"}`:     "7.5",
-		`tandem_samples_per_second{job="` + trains.Msg.GetJob().GetId() + `"}`:   "60",
-		`tandem_steps_per_second{job="` + waits.Msg.GetJob().GetId() + `"}`:      "",
-		`tandem_inference_requests_total{model="toy",outcome="ok",status="200"}`: "1",
-		`tandem_inference_seconds_count{model="toy",outcome="ok"}`:               "1",
-		`tandem_inference_seconds_bucket{model="toy",outcome="ok",le="+Inf"}`:    "1",
+		`tandem_jobs{state="completed"}`:                                                      "1",
+		`tandem_jobs{state="running"}`:                                                        "1",
+		`tandem_jobs{state="pending"}`:                                                        "1",
+		`tandem_queue_length{pool="default",reason="slots_busy"}`:                             "1",
+		`tandem_queue_length{pool="default",reason="behind"}`:                                 "0",
+		`tandem_queue_slots{pool="default"}`:                                                  "2",
+		`tandem_queue_oldest_age_seconds{pool="unknown"}`:                                     "0",
+		`tandem_nodes_closed{reason="cordoned"}`:                                              "0",
+		`tandem_store_serves`:                                                                 "1",
+		`tandem_raft_snapshot_index`:                                                          "0",
+		`tandem_raft_leader_silence_seconds`:                                                  "0",
+		`tandem_api_requests_total{code="ok",procedure="JobService/SubmitJob"}`:               "3",
+		`tandem_api_requests_total{code="invalid_argument",procedure="JobService/SubmitJob"}`: "1",
+		`tandem_api_requests_total{code="unauthenticated",procedure="JobService/ListJobs"}`:   "1",
+		`tandem_api_requests_total{code="not_found",procedure="ModelService/GetModel"}`:       "1",
+		`tandem_api_requests_total{code="not_found",procedure="unknown path"}`:                "1",
+		`tandem_api_requests_total{code="ok",procedure="/v2"}`:                                "1",
+		`tandem_api_request_duration_seconds_count{procedure="JobService/SubmitJob"}`:         "4",
+		`tandem_api_request_duration_seconds_count{procedure="AgentService/Session"}`:         "",
+		`tandem_api_streams{procedure="AgentService/Session"}`:                                "1",
+		`tandem_nodes{state="alive"}`:                                                         "1",
+		`tandem_slots{pool="default"}`:                                                        "4",
+		`tandem_slots_used{pool="default"}`:                                                   "3",
+		`tandem_replicas{model="toy",state="ready"}`:                                          "1",
+		`tandem_raft_is_leader`:                                                               "1",
+		`tandem_steps_per_second`:                                                             "7.5",
+		`tandem_samples_per_second`:                                                           "60",
+		`tandem_inference_requests_total{model="toy",outcome="ok",status="200"}`:              "1",
+		`tandem_inference_duration_seconds_count{model="toy",outcome="ok"}`:                   "1",
+		`tandem_inference_duration_seconds_bucket{model="toy",outcome="ok",le="+Inf"}`:        "1",
 	} {
 		if got[sample] != want {
 			t.Errorf("%s is %q, want %q", sample, got[sample], want)
 		}
 	}
-	if got[`tandem_inference_seconds_sum{model="toy",outcome="ok"}`] == "0" {
+	if got[`tandem_inference_duration_seconds_sum{model="toy",outcome="ok"}`] == "0" {
 		t.Error("inference took no time")
 	}
+	if n := got[`tandem_raft_commit_duration_seconds_count`]; n == "" || n == "0" {
+		t.Errorf("%q commits", n)
+	}
+	if got["tandem_raft_commit_index"] != got["tandem_raft_last_index"] || got["tandem_raft_commit_index"] == "0" {
+		t.Errorf("commit index %s of %s", got["tandem_raft_commit_index"], got["tandem_raft_last_index"])
+	}
+	promtest.Check(t, r.registry, "../docs/operations.md", "coordinators", *update)
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 
@@ -21,7 +20,7 @@ import (
 const shutdownTime = 3 * time.Second
 
 // routes puts everything that speaks HTTP on one handler.
-func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheus.Registry) (http.Handler, error) {
+func (c *Coordinator) routes(a *api.API, g *gateway.Gateway) (http.Handler, error) {
 	services, err := a.Handler()
 	if err != nil {
 		return nil, err
@@ -39,7 +38,7 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway, registry *prometheu
 		}
 		plain(w, http.StatusOK, "ok")
 	})
-	mux.Handle("GET /metrics", a.Viewers(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", a.Viewers(promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{})))
 	mux.Handle("/v2/health/", g) // anybody may ask, as at /livez and /readyz, whose words they are
 	mux.Handle("/v2", a.Viewers(g))
 	mux.Handle("/v2/", a.Viewers(g))

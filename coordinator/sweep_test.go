@@ -433,7 +433,7 @@ func TestSweepsAreMeasured(t *testing.T) {
 	}
 	defer func() { _ = page.Body.Close() }()
 	text, err := io.ReadAll(page.Body)
-	if want := fmt.Sprintf("steps_per_second{job=%q} 4", res.Msg.GetJob().GetId()); err != nil || page.StatusCode != 200 || !strings.Contains(string(text), want) {
+	if want := "tandem_steps_per_second 4"; err != nil || page.StatusCode != 200 || !strings.Contains(string(text), want) {
 		t.Errorf("status %d, no %q in %s, %v", page.StatusCode, want, text, err)
 	}
 	got, err := sweeps.GetSweep(t.Context(), connect.NewRequest(&tandemv1.GetSweepRequest{Id: res.Msg.GetJob().GetId()}))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,16 +102,29 @@ func (h *host) Report(ctx context.Context, r *tandemv1.EngineReport) error {
 	return nil
 }
 
-// Progress implements train.Reporter: only the newest is kept for the sender.
+// Progress implements train.Reporter: only the newest is kept for the sender, with the steps of those before it.
 func (h *host) Progress(p *tandemv1.Progress) {
 	p.TrialId, p.Generation = h.trial, h.generation.Load()
 	select {
-	case <-h.latest:
+	case unsent := <-h.latest:
+		p.StepTime = sum(unsent.GetStepTime(), p.GetStepTime())
 	default:
 	}
 	select {
 	case h.latest <- p:
 	default:
+	}
+}
+
+// sum is where the time of the steps of both went; nil: neither has any.
+func sum(a, b *tandemv1.StepTime) *tandemv1.StepTime {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	return &tandemv1.StepTime{
+		Steps: a.GetSteps() + b.GetSteps(), Data: a.GetData() + b.GetData(), Forward: a.GetForward() + b.GetForward(),
+		Backward: a.GetBackward() + b.GetBackward(), Communication: a.GetCommunication() + b.GetCommunication(),
+		Optimizer: a.GetOptimizer() + b.GetOptimizer(), Checkpoint: a.GetCheckpoint() + b.GetCheckpoint(), Other: a.GetOther() + b.GetOther(),
 	}
 }
 

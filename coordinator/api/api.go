@@ -117,7 +117,9 @@ type Deps struct {
 	Peer func(address string) tandemv1connect.ClusterServiceClient
 	// Audit is where calls are written down.
 	Audit Audit
-	Log   zerolog.Logger
+	// Metrics count them.
+	Metrics *Metrics
+	Log     zerolog.Logger
 }
 
 // API serves the services.

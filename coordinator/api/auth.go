@@ -133,9 +133,11 @@ type guard struct{ a *API }
 func (g *guard) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		if err := From(ctx).allowed(req.Spec().Procedure); err != nil {
+			tallied(ctx).note(err)
 			return nil, connectError(err)
 		}
 		res, err := next(ctx, req)
+		tallied(ctx).note(err)
 		if err != nil {
 			return nil, g.answer(req.Spec().Procedure, err)
 		}
@@ -152,6 +154,7 @@ func (g *guard) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.
 		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 			err = cause // who called may be here no longer
 		}
+		tallied(ctx).note(err)
 		if err != nil {
 			return g.answer(conn.Spec().Procedure, err)
 		}

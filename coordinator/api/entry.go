@@ -31,11 +31,14 @@ type call struct {
 	weight  int64 // bytes of memory for each byte of the body
 }
 
+// unknownPath is the name of requests that mean nothing.
+const unknownPath = "unknown path"
+
 // callOf finds out what a request to the services means. A path that means nothing is for viewers: they are told so.
 func (a *API) callOf(r *http.Request) call {
 	name := a.router.find(r)
 	if name == "" {
-		return call{name: "unknown path", allowed: mayLook, limit: int64(a.cfg.MaxRequest), weight: door.MessageWeight}
+		return call{name: unknownPath, allowed: mayLook, limit: int64(a.cfg.MaxRequest), weight: door.MessageWeight}
 	}
 	c := call{
 		name: name, open: schema.Access(name) == open, limit: int64(a.cfg.MaxRequest), weight: door.MessageWeight,
@@ -81,6 +84,9 @@ func (a *API) Viewers(next http.Handler) http.Handler {
 func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := meaning(r)
+		count := a.deps.Metrics.open(w, c)
+		defer count.close()
+		w = count
 		p, err := a.principal(r)
 		if err == nil {
 			err = c.allowed(p)
@@ -92,9 +98,7 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 			r.URL.RawQuery, err = query(c.name, r.URL)
 		}
 		if err != nil {
-			a.record(&witness{who: p}, c.name, nil, err)
-			door.Unread(w, r)
-			writeError(w, r, err)
+			a.turnAway(w, r, p, c, err)
 			return
 		}
 		if p.Role != "" {
@@ -103,16 +107,14 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 		}
 		visit, leave, err := a.enter(r.Context(), p, c)
 		if err != nil {
-			a.record(&witness{who: p}, c.name, nil, err)
-			door.Unread(w, r)
-			writeError(w, r, err)
+			a.turnAway(w, r, p, c, err)
 			return
 		}
 		defer leave()
 		if actor := r.Header.Get(actorHeader); actor != "" && p.Role == string(identity.RoleCoordinator) {
 			p.Name = actor
 		}
-		ctx := context.WithValue(r.Context(), principalKey{}, p)
+		ctx := context.WithValue(context.WithValue(r.Context(), principalKey{}, p), tallyKey{}, count)
 		if c.stays {
 			var end func()
 			ctx, end = a.standing.stay(ctx, p)
@@ -121,6 +123,7 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 		r = r.WithContext(ctx)
 		if r.Body != nil && r.Body != http.NoBody {
 			if err := visit.Hold(reserved(r, c)); err != nil {
+				count.note(err)
 				door.Unread(w, r)
 				writeError(w, r, err)
 				return
@@ -142,6 +145,16 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// turnAway refuses a request of which nothing was read.
+func (a *API) turnAway(w http.ResponseWriter, r *http.Request, p Principal, c call, err error) {
+	if t, ok := w.(*tally); ok {
+		t.note(err)
+	}
+	a.record(&witness{who: p}, c.name, nil, err)
+	door.Unread(w, r)
+	writeError(w, r, err)
 }
 
 // enter counts a call of who is known among its own; those who are not may make few at once, all together. Coordinators are not

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -163,7 +164,7 @@ func (w *world) serve(t *testing.T, c *coordtest.Cluster) http.Handler {
 		Consensus: c.Node(at), Voters: c.Node(at), State: c.State(at), Board: board.New(), Clocks: api.NewClocks(),
 		Store:   func() (storage.Store, error) { return store, nil },
 		Members: func() []gossip.Member { return nil }, CA: func() *pki.CA { return w.ca }, Seal: w.seal,
-		Self: identity.NewLive(t.TempDir(), w.self), Log: zerolog.Nop(), Audit: unwritten{},
+		Self: identity.NewLive(t.TempDir(), w.self), Log: zerolog.Nop(), Audit: unwritten{}, Metrics: api.NewMetrics(prometheus.NewRegistry()),
 		Peer: func(address string) tandemv1connect.ClusterServiceClient {
 			return tandemv1connect.NewClusterServiceClient(&http.Client{Transport: unreachable{}}, "https://"+address)
 		},

@@ -34,6 +34,11 @@ func (e *explainer) now(v *state.View, explain func(*state.View, time.Time) map[
 	return e.why
 }
 
+// Waits says why trials wait, or train with fewer ranks than they should, by trial.
+func (a *API) Waits(v *state.View) map[string]*tandemv1.Reason {
+	return a.explained.now(v, a.deps.Explain)
+}
+
 // why says why a job or trial is where it is, where that follows from the whole state and not from its row; nil: the row knows.
 func (a *API) why(v *state.View, row proto.Message) *tandemv1.Reason {
 	switch r := row.(type) {
@@ -49,7 +54,7 @@ func (a *API) why(v *state.View, row proto.Message) *tandemv1.Reason {
 				return a.waits(v, t)
 			}
 		case r.GetWhy().GetCode() == tandemv1.Reason_CODE_SWEEP_WAITING:
-			if first := a.explained.now(v, a.deps.Explain)[r.GetWhy().GetArgs()["first"]]; first != nil {
+			if first := a.Waits(v)[r.GetWhy().GetArgs()["first"]]; first != nil {
 				return &tandemv1.Reason{Code: r.GetWhy().GetCode(), Args: r.GetWhy().GetArgs(), Cause: first}
 			}
 		}
@@ -62,7 +67,7 @@ const phaseStorage = "waiting for storage"
 
 // waits says why a trial waits, by the whole state or by what its engine says; nil: its row knows.
 func (a *API) waits(v *state.View, t *tandemv1.Trial) *tandemv1.Reason {
-	if why := a.explained.now(v, a.deps.Explain)[t.GetId()]; why != nil {
+	if why := a.Waits(v)[t.GetId()]; why != nil {
 		return why
 	}
 	running := t.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING

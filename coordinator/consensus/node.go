@@ -40,9 +40,13 @@ type Node struct {
 	raft    *raft.Raft
 	state   *state.State
 	forward Forwarder
-	log     zerolog.Logger
-	closers []io.Closer
+	// snapshots are where they lie.
+	snapshots raft.SnapshotStore
+	committed func(time.Duration)
+	log       zerolog.Logger
+	closers   []io.Closer
 
+	started  time.Time
 	stopping chan struct{} // closed when it is to stop
 
 	seen observed
@@ -63,7 +67,7 @@ func New(cfg Config, deps Deps) (*Node, error) {
 	if deps.State == nil || deps.Forward == nil || deps.Fatal == nil || (deps.StreamLayer == nil) == (deps.Transport == nil) {
 		return nil, errors.New("consensus: State, Forward, Fatal and one of StreamLayer and Transport must be set")
 	}
-	n := &Node{cfg: cfg, state: deps.State, forward: deps.Forward, log: deps.Log, leads: make(chan struct{}), stopping: make(chan struct{})}
+	n := &Node{cfg: cfg, state: deps.State, forward: deps.Forward, committed: deps.Committed, log: deps.Log, leads: make(chan struct{}), started: time.Now(), stopping: make(chan struct{})}
 	n.seen.leaderless = time.Now()
 	if err := n.openSafely(deps); err != nil {
 		return nil, errors.Join(err, n.close())
@@ -98,6 +102,7 @@ func (n *Node) open(deps Deps) error {
 			return err
 		}
 	}
+	n.snapshots = stores.Snapshots
 	transport := deps.Transport
 	if transport == nil {
 		transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{

@@ -78,6 +78,29 @@ func (n *Node) Silent() map[string]time.Time {
 	return maps.Clone(n.seen.silent)
 }
 
+// Standing is how far a node's log is.
+type Standing struct {
+	Last, Committed, Snapshot uint64 // indices of the newest entry in the log, on a majority, and in a snapshot (0: there is none)
+	SnapshotBytes             int64
+	Silence                   time.Duration // since a leader was heard of, or the node started; 0 on the leader
+}
+
+// Standing looks at the log and at the newest snapshot on the disk; what cannot be read is 0.
+func (n *Node) Standing() Standing {
+	s := Standing{Last: n.raft.LastIndex(), Committed: n.raft.CommitIndex()}
+	if newest, err := n.snapshots.List(); err == nil && len(newest) > 0 {
+		s.Snapshot, s.SnapshotBytes = newest[0].Index, newest[0].Size
+	}
+	if !n.IsLeader() {
+		heard := n.raft.LastContact()
+		if heard.Before(n.started) {
+			heard = n.started
+		}
+		s.Silence = time.Since(heard)
+	}
+	return s
+}
+
 // patience is the time that a call has to find a leader: Config.Patience, counted from when the last one was lost. A node that
 // has been cut off for longer keeps nobody waiting who could ask another one.
 func (n *Node) patience(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -86,12 +86,16 @@ func (n *Node) ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandem
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	var future raft.ApplyFuture
+	begin := time.Now()
 	err = n.await(ctx, func() raft.Future {
 		future = n.raft.ApplyLog(raft.Log{Data: data}, enqueueTimeout)
 		return future
 	})
 	if err != nil {
 		return nil, fmt.Errorf("propose as leader: %w", err)
+	}
+	if n.committed != nil {
+		n.committed(time.Since(begin))
 	}
 	switch r := future.Response().(type) {
 	case *tandemv1.Result:

@@ -159,7 +159,7 @@ func TestPass(t *testing.T) {
 	leave()
 	g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(gone, "POST", "/v2/models/digits/infer", nil))
 	want := `
-# HELP tandem_inference_requests_total Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed, late (the replica did not answer in time), gone (nobody waited for the answer).
+# HELP tandem_inference_requests_total Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed, late (the replica did not answer in time), gone (nobody waited for the answer). Per coordinator.
 # TYPE tandem_inference_requests_total counter
 tandem_inference_requests_total{model="digits",outcome="failed",status="503"} 1
 tandem_inference_requests_total{model="digits",outcome="gone",status="499"} 1
@@ -190,12 +190,38 @@ tandem_inference_requests_total{model="unknown",outcome="refused",status="404"} 
 		}
 	}
 	if diff := cmp.Diff(map[string]uint64{
-		"tandem_inference_seconds model=digits outcome=failed":   1,
-		"tandem_inference_seconds model=digits outcome=gone":     1,
-		"tandem_inference_seconds model=digits outcome=ok":       2,
-		"tandem_inference_seconds model=digits outcome=refused":  4,
-		"tandem_inference_seconds model=unknown outcome=refused": 1,
+		"tandem_inference_duration_seconds model=digits outcome=failed":   1,
+		"tandem_inference_duration_seconds model=digits outcome=gone":     1,
+		"tandem_inference_duration_seconds model=digits outcome=ok":       2,
+		"tandem_inference_duration_seconds model=digits outcome=refused":  4,
+		"tandem_inference_duration_seconds model=unknown outcome=refused": 1,
 	}, times); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestKeep: the series of a model end when it was not served twice in a row.
+func TestKeep(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := NewMetrics(registry)
+	served := map[string]bool{"a": true, "b": true}
+	series := func() int {
+		m.Keep(func(model string) bool { return served[model] })
+		n, err := testutil.GatherAndCount(registry, "tandem_inference_requests_total", "tandem_inference_duration_seconds")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, model := range []string{"a", "b", unknown} {
+		m.count(model, 200, time.Second)
+	}
+	got := []int{series()}
+	delete(served, "b")
+	got = append(got, series(), series(), series())
+	served["b"] = true
+	m.count("b", 200, time.Second)
+	if diff := cmp.Diff([]int{6, 6, 4, 4, 6}, append(got, series())); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -3,29 +3,36 @@ package gateway
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem.dev/proto/prom"
 )
 
 // Metrics of a Gateway.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+
+	mu     sync.Mutex
+	served map[string]bool // models that have series, and whether they were served when Keep looked last
 }
 
 // NewMetrics registers the metrics of a Gateway.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tandem_inference_requests_total",
-			Help: "Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed, late (the replica did not answer in time), gone (nobody waited for the answer).",
+			Namespace: prom.Namespace, Name: "inference_requests_total",
+			Help: prom.Coordinator.Help("Inference requests by model, HTTP status and outcome: ok, refused (the request was wrong), failed, late (the replica did not answer in time), gone (nobody waited for the answer)."),
 		}, []string{"model", "status", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "tandem_inference_seconds",
-			Help:    "Time from an inference request to its answer, both whole, by model and outcome.",
+			Namespace: prom.Namespace, Name: "inference_duration_seconds",
+			Help:    prom.Coordinator.Help("Time from an inference request to its answer, both whole, by model and outcome."),
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"model", "outcome"}),
+		served: map[string]bool{},
 	}
 	r.MustRegister(m.requests, m.seconds)
 	return m
@@ -47,6 +54,26 @@ func (m *Metrics) count(model string, status int, took time.Duration) {
 	case status >= 400:
 		outcome = "refused"
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.served[model] = true
 	m.requests.WithLabelValues(model, strconv.Itoa(status), outcome).Inc()
 	m.seconds.WithLabelValues(model, outcome).Observe(took.Seconds())
+}
+
+// Keep ends the series of models that were not served the last time either: each scrape calls it, so that the end of a series has
+// been shown before.
+func (m *Metrics) Keep(served func(model string) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for model, was := range m.served {
+		switch is := model == unknown || served(model); {
+		case is || was:
+			m.served[model] = is
+		default:
+			m.requests.DeletePartialMatch(prometheus.Labels{"model": model})
+			m.seconds.DeletePartialMatch(prometheus.Labels{"model": model})
+			delete(m.served, model)
+		}
+	}
 }

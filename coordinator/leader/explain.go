@@ -3,6 +3,7 @@ package leader
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"tandem.dev/coordinator/state"
@@ -15,7 +16,7 @@ import (
 func Explain(v *state.View, now time.Time) map[string]*tandemv1.Reason {
 	waits, all := map[string]*tandemv1.Reason{}, map[string]*tandemv1.Reason{}
 	for _, w := range scheduler.Schedule(Cluster(v, now)).Waiting {
-		why := reason(waitCode(w.Code))
+		why := reason(waitCodes[w.Code])
 		maps.Copy(why.Args, w.Args)
 		waits[w.ID] = why
 		if _, ok := v.Trial(w.ID); ok {
@@ -39,21 +40,17 @@ func Explain(v *state.View, now time.Time) map[string]*tandemv1.Reason {
 	return all
 }
 
-func waitCode(c scheduler.Code) tandemv1.Reason_Code {
-	switch c {
-	case scheduler.NoNodes:
-		return tandemv1.Reason_CODE_POOL_WITHOUT_NODES
-	case scheduler.TooFew:
-		return tandemv1.Reason_CODE_SLOTS_TOO_FEW
-	case scheduler.Parted:
-		return tandemv1.Reason_CODE_SLOTS_PARTED
-	case scheduler.Busy:
-		return tandemv1.Reason_CODE_SLOTS_BUSY
-	case scheduler.Behind:
-		return tandemv1.Reason_CODE_BEHIND
-	}
-	return tandemv1.Reason_CODE_UNSPECIFIED
+// waitCodes are the scheduler's codes and what the API calls them.
+var waitCodes = map[scheduler.Code]tandemv1.Reason_Code{
+	scheduler.NoNodes: tandemv1.Reason_CODE_POOL_WITHOUT_NODES,
+	scheduler.TooFew:  tandemv1.Reason_CODE_SLOTS_TOO_FEW,
+	scheduler.Parted:  tandemv1.Reason_CODE_SLOTS_PARTED,
+	scheduler.Busy:    tandemv1.Reason_CODE_SLOTS_BUSY,
+	scheduler.Behind:  tandemv1.Reason_CODE_BEHIND,
 }
+
+// WaitCodes are the codes by which Explain says why something waits for slots, in order.
+func WaitCodes() []tandemv1.Reason_Code { return slices.Sorted(maps.Values(waitCodes)) }
 
 // reason is a code with its arguments, in pairs of name and value.
 func reason(code tandemv1.Reason_Code, pairs ...any) *tandemv1.Reason {

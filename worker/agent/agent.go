@@ -42,7 +42,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if deps.OpenStore == nil {
 		deps.OpenStore = openS3
 	}
-	return &Agent{cfg: cfg, deps: deps, metrics: newMetrics(), ready: make(chan struct{}), bound: make(chan struct{})}, nil
+	return &Agent{cfg: cfg, deps: deps, metrics: newMetrics(cfg.Version), ready: make(chan struct{}), bound: make(chan struct{})}, nil
 }
 
 func openS3(c *tandemv1.StorageConfig) (storage.Store, error) {

@@ -113,7 +113,7 @@ func TestOnlyConfinedGetTasks(t *testing.T) {
 	e := &engine{task: task("a", 1, 0)}
 	r := &runner{process: &puppet{pidIs: os.Getpid()}, engine: e, policy: sandbox.Policy{User: sandbox.Own, Features: sandbox.Features{Seccomp: true}}}
 	e.proc = r
-	s := newSupervisor(supervisorConfig{}, nil, journal{}, newReportQueue(1), nil, newMetrics(), zerolog.Nop())
+	s := newSupervisor(supervisorConfig{}, nil, journal{}, newReportQueue(1), nil, newMetrics("test"), zerolog.Nop())
 	s.engines[keyOf(e.task)] = e
 	h := &host{supervisor: s}
 	_, err := h.Hello(context.WithValue(t.Context(), callerKey{}, r), connect.NewRequest(&tandemv1.HelloRequest{EngineId: e.task.GetId()}))

@@ -37,7 +37,7 @@ func logged(t *testing.T, task *tandemv1.EngineTask, broken *atomic.Bool, f func
 		local, err := openRotating(path, 1<<30, 1)
 		must(t, err)
 		l := &logs{
-			node: "node-1", local: local, every: 2 * time.Second, budget: 64 << 20, now: time.Now, metrics: newMetrics(), log: zerolog.Nop(),
+			node: "node-1", local: local, every: 2 * time.Second, budget: 64 << 20, now: time.Now, metrics: newMetrics("test"), log: zerolog.Nop(),
 			objects: &objects{open: func(*tandemv1.StorageConfig) (storage.Store, error) { return store, nil }},
 		}
 		l.objects.learn(&tandemv1.SessionResponse{Engines: []*tandemv1.EngineTask{task}})

@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"tandem.dev/proto/prom"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -21,6 +23,8 @@ type metrics struct {
 	sessions  prometheus.Counter
 	logBytes  prometheus.Counter
 	logErrors prometheus.Counter
+	steps     prometheus.Counter
+	stepParts *prometheus.CounterVec // seconds of steps, by part
 }
 
 // counts are figures read when they are asked for.
@@ -29,21 +33,23 @@ type counts struct {
 	queue    func() int
 	slots    func() (total, used int)
 	progress func() (stepsPerSecond, samplesPerSecond float64)
-	steps    func() map[string]int64 // by trial
-	parts    func() map[string]*tandemv1.StepTime
 	session  func() bool
 	expires  func() time.Time // the node's certificate
 }
 
-func newMetrics() *metrics {
-	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "tandem_agent", Name: name, Help: help})
-	}
+// subsystem begins the names of what only agents have.
+const subsystem = "agent"
+
+func newMetrics(version string) *metrics {
+	r := prom.Agent.NewRegistry(version, schema.Known)
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tandem_agent", Name: name, Help: help}, labels)
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: prom.Namespace, Subsystem: subsystem, Name: name, Help: prom.Agent.Help(help)}, labels)
+		r.MustRegister(c)
+		return c
 	}
-	m := &metrics{
-		registry:  prometheus.NewRegistry(),
+	counter := func(name, help string) prometheus.Counter { return vec(name, help).WithLabelValues() }
+	return &metrics{
+		registry:  r,
 		started:   vec("engine_starts_total", "Engines started, by kind of task.", "kind"),
 		restarted: counter("engine_restarts_total", "Engines started for a generation above the first."),
 		reused:    counter("engine_reuses_total", "Engines that got the process of another task of their job."),
@@ -53,23 +59,22 @@ func newMetrics() *metrics {
 		sessions:  counter("sessions_total", "Sessions opened with coordinators."),
 		logBytes:  counter("log_bytes_total", "Bytes of log lines of engines."),
 		logErrors: counter("log_errors_total", "Log lines or chunks that could not be written at once."),
+		steps:     counter("steps_total", "Optimizer steps of the trials whose rank 0 is here."),
+		stepParts: vec("step_seconds_total", "Seconds of those steps by part, on rank 0: divided by steps_total, where the time of a step goes.", "part"),
 	}
-	m.registry.MustRegister(m.started, m.restarted, m.reused, m.ended, m.reports, m.requests, m.sessions, m.logBytes, m.logErrors,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
 }
 
 // observe registers the figures that are read when asked for.
 func (m *metrics) observe(c counts) {
 	gauge := func(name, help string, value func() float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tandem_agent", Name: name, Help: help}, value))
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: prom.Namespace, Subsystem: subsystem, Name: name, Help: prom.Agent.Help(help)}, value))
 	}
 	gauge("report_queue_length", "Reports that the coordinator has not taken yet.", func() float64 { return float64(c.queue()) })
 	gauge("slots", "Slots of the node.", func() float64 { total, _ := c.slots(); return float64(total) })
 	gauge("slots_used", "Slots that have an engine.", func() float64 { _, used := c.slots(); return float64(used) })
-	gauge("steps_per_second", "Optimizer steps a second, over the trials with ranks here.",
+	gauge("steps_per_second", "Optimizer steps a second, over the trials whose rank 0 is here.",
 		func() float64 { steps, _ := c.progress(); return steps })
-	gauge("samples_per_second", "Rows a second, over the trials with ranks here (of all their ranks).",
+	gauge("samples_per_second", "Rows a second, over the trials whose rank 0 is here and all of their ranks.",
 		func() float64 { _, samples := c.progress(); return samples })
 	gauge("certificate_expiry_timestamp_seconds", "When the node's certificate ends, in seconds since 1970.",
 		func() float64 { return float64(c.expires().Unix()) })
@@ -79,46 +84,36 @@ func (m *metrics) observe(c counts) {
 		}
 		return 0
 	})
-	m.registry.MustRegister(engineStates{c.engines}, trialSteps{c.steps}, stepParts{c.parts})
+	m.registry.MustRegister(engineStates{c.engines})
 }
 
-// stepParts is where the time of a step goes, of the trials with rank 0 here.
-type stepParts struct {
-	read func() map[string]*tandemv1.StepTime
-}
+// mostSeconds is more than the steps between two messages of an engine can have taken.
+const mostSeconds = 86400
 
-var stepPartDesc = prometheus.NewDesc("tandem_agent_step_seconds", "Seconds of a step by part, over the last steps, of the trials whose rank 0 is here.", []string{"trial", "part"}, nil)
-
-func (stepParts) Describe(ch chan<- *prometheus.Desc) { ch <- stepPartDesc }
-
-func (s stepParts) Collect(ch chan<- prometheus.Metric) {
-	for trial, t := range s.read() {
-		for part, seconds := range map[string]float64{
-			"data": t.GetData(), "forward": t.GetForward(), "backward": t.GetBackward(), "communication": t.GetCommunication(),
-			"optimizer": t.GetOptimizer(), "checkpoint": t.GetCheckpoint(), "other": t.GetOther(),
-		} {
-			ch <- prometheus.MustNewConstMetric(stepPartDesc, prometheus.GaugeValue, seconds/float64(t.GetSteps()), trial, part)
+// step counts steps that an engine says it has done. What cannot be is left out: a counter that is told nonsense ends the agent.
+func (m *metrics) step(t *tandemv1.StepTime) {
+	parts := map[string]float64{
+		"data": t.GetData(), "forward": t.GetForward(), "backward": t.GetBackward(), "communication": t.GetCommunication(),
+		"optimizer": t.GetOptimizer(), "checkpoint": t.GetCheckpoint(), "other": t.GetOther(),
+	}
+	for _, seconds := range parts {
+		if math.IsNaN(seconds) || seconds < 0 || seconds > mostSeconds {
+			return
 		}
 	}
-}
-
-// trialSteps is how far the trials with engines here are.
-type trialSteps struct{ read func() map[string]int64 }
-
-var trialStepDesc = prometheus.NewDesc("tandem_agent_trial_step", "Optimizer steps done, by trial.", []string{"trial"}, nil)
-
-func (trialSteps) Describe(ch chan<- *prometheus.Desc) { ch <- trialStepDesc }
-
-func (s trialSteps) Collect(ch chan<- prometheus.Metric) {
-	for trial, step := range s.read() {
-		ch <- prometheus.MustNewConstMetric(trialStepDesc, prometheus.GaugeValue, float64(step), trial)
+	if t.GetSteps() <= 0 {
+		return
+	}
+	m.steps.Add(float64(t.GetSteps()))
+	for part, seconds := range parts {
+		m.stepParts.WithLabelValues(part).Add(seconds)
 	}
 }
 
 // engineStates counts engines by state.
 type engineStates struct{ read func() map[phase]int }
 
-var enginesDesc = prometheus.NewDesc("tandem_agent_engines", "Engines by state.", []string{"state"}, nil)
+var enginesDesc = prometheus.NewDesc(prometheus.BuildFQName(prom.Namespace, subsystem, "engines"), prom.Agent.Help("Engines by state."), []string{"state"}, nil)
 
 func (engineStates) Describe(ch chan<- *prometheus.Desc) { ch <- enginesDesc }
 

@@ -111,7 +111,7 @@ func (n *node) wire(binary, sockets, network string) {
 	n.reporter = &reporter{
 		node: n.me, queue: n.reports, coordinators: known, fence: n.supervisor.fence, log: log, metrics: a.metrics,
 	}
-	n.progress = newProgress(cfg.ProgressInterval, known.progress, n.supervisor.trials)
+	n.progress = newProgress(cfg.ProgressInterval, known.progress, n.supervisor.trials, a.metrics.step)
 	removed := &exiles{}
 	n.renewer = newRenewer(n.creds, n.gossip, known, log)
 	n.session = &session{
@@ -130,7 +130,7 @@ func (n *node) wire(binary, sockets, network string) {
 	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, n.tunnel, log)
 	a.metrics.observe(counts{
 		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,
-		progress: n.progress.speed, steps: n.progress.steps, parts: n.progress.parts, session: n.session.open.Load, expires: n.renewer.expires,
+		progress: n.progress.speed, session: n.session.open.Load, expires: n.renewer.expires,
 	})
 }
 

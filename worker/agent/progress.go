@@ -14,7 +14,8 @@ import (
 type progress struct {
 	every time.Duration
 	send  func(context.Context, []*tandemv1.Progress) error
-	live  func() map[string]bool // trials that have engines here
+	live  func() map[string]bool   // trials that have engines here
+	done  func(*tandemv1.StepTime) // told of all steps
 
 	begun chan struct{} // a trial has begun, or done its first step: people wait for that
 	told  atomic.Bool   // the next message is sent even if it is empty
@@ -24,8 +25,8 @@ type progress struct {
 	fresh  map[string]bool
 }
 
-func newProgress(every time.Duration, send func(context.Context, []*tandemv1.Progress) error, live func() map[string]bool) *progress {
-	return &progress{every: every, send: send, live: live, begun: make(chan struct{}, 1), latest: map[string]*tandemv1.Progress{}, fresh: map[string]bool{}}
+func newProgress(every time.Duration, send func(context.Context, []*tandemv1.Progress) error, live func() map[string]bool, done func(*tandemv1.StepTime)) *progress {
+	return &progress{every: every, send: send, live: live, done: done, begun: make(chan struct{}, 1), latest: map[string]*tandemv1.Progress{}, fresh: map[string]bool{}}
 }
 
 func (p *progress) put(now *tandemv1.Progress) {
@@ -33,6 +34,7 @@ func (p *progress) put(now *tandemv1.Progress) {
 	if trial == "" {
 		return
 	}
+	p.done(now.GetStepTime())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.latest[trial]
@@ -78,30 +80,6 @@ func (p *progress) speed() (steps, samples float64) {
 		samples += now.GetSamplesPerSecond()
 	}
 	return steps, samples
-}
-
-// steps is how far each trial here is.
-func (p *progress) steps() map[string]int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	steps := make(map[string]int64, len(p.latest))
-	for trial, now := range p.latest {
-		steps[trial] = now.GetStep()
-	}
-	return steps
-}
-
-// parts is where the time of the last steps of each trial here went.
-func (p *progress) parts() map[string]*tandemv1.StepTime {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	parts := map[string]*tandemv1.StepTime{}
-	for trial, now := range p.latest {
-		if t := now.GetStepTime(); t.GetSteps() > 0 {
-			parts[trial] = t
-		}
-	}
-	return parts
 }
 
 func (p *progress) run(ctx context.Context) error {

@@ -13,7 +13,7 @@ import (
 func TestRefusalLevels(t *testing.T) {
 	var log strings.Builder
 	var fenced []string
-	r := &reporter{log: zerolog.New(&log), metrics: newMetrics(), fence: func(id string) { fenced = append(fenced, id) }}
+	r := &reporter{log: zerolog.New(&log), metrics: newMetrics("test"), fence: func(id string) { fenced = append(fenced, id) }}
 	r.settle([]*tandemv1.EngineReport{{EngineId: "taken"}, {EngineId: "over"}, {EngineId: "bad"}},
 		&tandemv1.ReportResponse{Refusals: []string{"", "the generation is over", "says nothing"}, Over: []bool{false, true, false}})
 	if strings.Join(fenced, " ") != "over bad" {

@@ -122,7 +122,7 @@ func TestServer(t *testing.T) {
 // TestReplicaSocket: what an agent says for a replica that takes no connections bears its mark, and nothing else does.
 func TestReplicaSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	s := newServer(func(string) (string, bool) { return socket, true }, newMetrics(), nil, &exiles{}, nil, zerolog.Nop())
+	s := newServer(func(string) (string, bool) { return socket, true }, newMetrics("test"), nil, &exiles{}, nil, zerolog.Nop())
 	t.Cleanup(s.dials.CloseIdleConnections)
 	ask := func() *httptest.ResponseRecorder {
 		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", inference.Replicas+"r1/v2/models/digits/infer", nil)
@@ -172,7 +172,7 @@ func TestCallerHangsUp(t *testing.T) {
 		<-done
 	})
 	var log strings.Builder
-	m := newMetrics()
+	m := newMetrics("test")
 	s := newServer(func(string) (string, bool) { return socket, true }, m, nil, &exiles{}, nil, zerolog.New(&log))
 	t.Cleanup(s.dials.CloseIdleConnections)
 	ctx, leave := context.WithCancel(t.Context())

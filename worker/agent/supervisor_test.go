@@ -87,7 +87,7 @@ func supervised(t *testing.T, f func(*supervisor, *stage)) {
 		st := &stage{began: time.Now(), puppets: map[string]*puppet{}}
 		local, err := openRotating(filepath.Join(dir, "engines.log"), 1<<20, 1)
 		must(t, err)
-		m := newMetrics()
+		m := newMetrics("test")
 		store := memstore.New(memstore.Config{})
 		l := &logs{
 			node: "node-1", local: local, every: 2 * time.Second, budget: 64 << 20, now: time.Now, metrics: m,

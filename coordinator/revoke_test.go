@@ -167,3 +167,41 @@ func TestAgentsHearOfRemovedNodes(t *testing.T) {
 		t.Errorf("first message of a later session: %v, %v", l.Msg(), l.Err())
 	}
 }
+
+// TestAgentsHearOfViewers: each session says which tokens may read metrics, those of viewers alone, from its first message on and at
+// each change.
+func TestAgentsHearOfViewers(t *testing.T) {
+	r := startOne(t)
+	admin := r.admin(t)
+	r.mint(t, admin, "u", "user", false)
+	r.mint(t, admin, "j", "worker", true)
+	a := newAgent(t, r)
+	s := a.session(t.Context(), a.node(1))
+	if !s.Receive() || s.Msg().GetViewers() == nil || len(s.Msg().GetViewers().GetTokens()) != 0 {
+		t.Fatalf("first message: %v, %v", s.Msg(), s.Err())
+	}
+	next := func() []*tandemv1.ViewerToken {
+		for s.Receive() {
+			if v := s.Msg().GetViewers(); v != nil {
+				return v.GetTokens()
+			}
+		}
+		t.Fatal(s.Err())
+		return nil
+	}
+	secret := r.mint(t, admin, "prometheus", "viewer", false)
+	if got := next(); len(got) != 1 || got[0].GetSha256() != identity.HashToken(secret) || got[0].GetExpiresAt() == nil {
+		t.Errorf("told of %v", got)
+	}
+	late := newAgent(t, r)
+	l := late.session(t.Context(), late.node(1))
+	if !l.Receive() || len(l.Msg().GetViewers().GetTokens()) != 1 {
+		t.Errorf("first message of a later session: %v, %v", l.Msg(), l.Err())
+	}
+	if _, err := tandemv1connect.NewTokenServiceClient(admin, r.url()).RevokeToken(t.Context(), connect.NewRequest(&tandemv1.RevokeTokenRequest{Id: "prometheus"})); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(); len(got) != 0 {
+		t.Errorf("told of %v after it was revoked", got)
+	}
+}

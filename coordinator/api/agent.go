@@ -39,6 +39,7 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 	}
 	var last *tandemv1.SessionResponse
 	var removed []string // that the agent knows of
+	viewers := &tandemv1.Viewers{}
 	var sent time.Time
 	for {
 		v := a.deps.State.View()
@@ -56,7 +57,10 @@ func (a agents) Session(ctx context.Context, req *connect.Request[tandemv1.Sessi
 		if ids := removedIDs(v); last == nil || !slices.Equal(ids, removed) {
 			removed, now.Removed = ids, &tandemv1.Removed{NodeIds: ids}
 		}
-		if last != nil && now.GetRemoved() == nil && sameSession(last, now) {
+		if all := viewersOf(v); last == nil || !proto.Equal(all, viewers) {
+			viewers, now.Viewers = all, all
+		}
+		if last != nil && now.GetRemoved() == nil && now.GetViewers() == nil && sameSession(last, now) {
 			beat, err := a.idle(ctx, v.Index(), sent.Add(a.cfg.Beat))
 			if err != nil {
 				return err
@@ -80,6 +84,17 @@ func removedIDs(v *state.View) []string {
 		ids = append(ids, n.GetId())
 	}
 	return ids
+}
+
+// viewersOf are the tokens that may read metrics, and nothing more than look. By the hash of 32 random bytes nobody gets in.
+func viewersOf(v *state.View) *tandemv1.Viewers {
+	all := &tandemv1.Viewers{}
+	for _, t := range v.AllTokens() {
+		if t.GetRole() == "viewer" && !t.GetJoin() {
+			all.Tokens = append(all.Tokens, &tandemv1.ViewerToken{Sha256: t.GetSha256(), ExpiresAt: t.GetExpiresAt()})
+		}
+	}
+	return all
 }
 
 // idle waits for a change of the state, or for the time due of a sign of life, which it returns true for. The state may

@@ -499,7 +499,7 @@ func TestSilentSession(t *testing.T) {
 	defer client.CloseIdleConnections()
 	s := session{
 		node: &tandemv1.Node{Id: "node-1"}, coordinators: newCoordinators(client, c.members), silence: 100 * time.Millisecond,
-		want: func(*tandemv1.SessionResponse) bool { return true }, keys: func(int64) {}, learned: func([]string) {}, exiles: &exiles{},
+		want: func(*tandemv1.SessionResponse) bool { return true }, keys: func(int64) {}, learned: func([]string) {}, exiles: &exiles{}, viewers: &viewers{},
 		metrics: newMetrics("test"), first: make(chan struct{}), log: zerolog.Nop(),
 	}
 	ctx, cancel := context.WithCancel(t.Context())

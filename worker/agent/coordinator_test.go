@@ -50,6 +50,7 @@ type cluster struct {
 	left     int      // reports there were when the agent said that it stops; -1: it has not
 	removed  bool     // the node was removed from the cluster
 	exiles   []string // nodes that were removed
+	viewers  *tandemv1.Viewers
 	renewals []*tandemv1.RenewRequest
 	keys     *tandemv1.Keys // nil: those it began with
 	resign   bool           // the next renewal gives a new certificate
@@ -264,7 +265,7 @@ func (c *cluster) Session(ctx context.Context, req *connect.Request[tandemv1.Ses
 	defer c.change(func() { c.sessions-- })
 	for {
 		c.mu.Lock()
-		m := &tandemv1.SessionResponse{Index: c.index, Engines: c.desired, Coordinators: c.members, KeysVersion: c.keys.GetVersion(), Removed: &tandemv1.Removed{NodeIds: c.exiles}}
+		m := &tandemv1.SessionResponse{Index: c.index, Engines: c.desired, Coordinators: c.members, KeysVersion: c.keys.GetVersion(), Removed: &tandemv1.Removed{NodeIds: c.exiles}, Viewers: c.viewers}
 		changed, mute, removed := c.changed, c.mute, c.removed
 		c.mu.Unlock()
 		if removed {

@@ -112,10 +112,10 @@ func (n *node) wire(binary, sockets, network string) {
 		node: n.me, queue: n.reports, coordinators: known, fence: n.supervisor.fence, log: log, metrics: a.metrics,
 	}
 	n.progress = newProgress(cfg.ProgressInterval, known.progress, n.supervisor.trials, a.metrics.step)
-	removed := &exiles{}
+	removed, look := &exiles{}, &viewers{}
 	n.renewer = newRenewer(n.creds, n.gossip, known, log)
 	n.session = &session{
-		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, exiles: removed, keys: n.renewer.heard, silence: longestSilence,
+		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, exiles: removed, viewers: look, keys: n.renewer.heard, silence: longestSilence,
 		clock: &clock{tell: n.progress.tell, log: log}, log: log, metrics: a.metrics, first: a.ready,
 	}
 	n.tunnel = tunnel.New(
@@ -127,7 +127,7 @@ func (n *node) wire(binary, sockets, network string) {
 		node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known,
 		objects: n.objects, tunnel: n.tunnel,
 	}
-	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, n.tunnel, log)
+	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, look, n.tunnel, log)
 	a.metrics.observe(counts{
 		engines: n.supervisor.states, queue: n.reports.length, slots: n.supervisor.slots,
 		progress: n.progress.speed, session: n.session.open.Load, expires: n.renewer.expires,

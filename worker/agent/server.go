@@ -25,15 +25,16 @@ type server struct {
 	metrics *metrics
 	ready   func() error
 	exiles  *exiles
+	viewers *viewers
 	tunnel  http.Handler // to ranks, for workers
 	log     zerolog.Logger
 	dials   *http.Transport // to replicas, by socket
 }
 
-func newServer(sockets func(string) (string, bool), m *metrics, ready func() error, removed *exiles, ranks http.Handler, log zerolog.Logger) *server {
+func newServer(sockets func(string) (string, bool), m *metrics, ready func() error, removed *exiles, look *viewers, ranks http.Handler, log zerolog.Logger) *server {
 	dialer := net.Dialer{Timeout: 2 * time.Second}
 	return &server{
-		sockets: sockets, metrics: m, ready: ready, exiles: removed, tunnel: ranks, log: log,
+		sockets: sockets, metrics: m, ready: ready, exiles: removed, viewers: look, tunnel: ranks, log: log,
 		dials: &http.Transport{
 			// The host of a request to a replica is the replica's id, so that connections are kept by replica.
 			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
@@ -65,7 +66,7 @@ func (s *server) handler() http.Handler {
 		_, _ = io.WriteString(w, "ok\n")
 	})
 	figures := promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})
-	mux.Handle("GET /metrics", s.only(figures, identity.RoleCoordinator, identity.RoleWorker))
+	mux.Handle("GET /metrics", s.lookers(figures))
 	mux.Handle(inference.Replicas+"{id}/", s.only(http.HandlerFunc(s.replica), identity.RoleCoordinator))
 	mux.Handle(tunnel.Pattern, s.only(s.tunnel, identity.RoleWorker))
 	return mux
@@ -90,6 +91,27 @@ func (s *server) only(next http.Handler, roles ...identity.Role) http.Handler {
 			}
 		}
 		refuse(w, http.StatusForbidden, inference.Refused, "this is not for a "+string(peer.Role))
+	})
+}
+
+// lookers lets in nodes of the cluster, and who has a token of role viewer.
+func (s *server) lookers(next http.Handler) http.Handler {
+	nodes := s.only(next, identity.RoleCoordinator, identity.RoleWorker)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := identity.Peer(r.TLS); ok {
+			nodes.ServeHTTP(w, r)
+			return
+		}
+		switch err := s.viewers.check(r, time.Now()); {
+		case errors.Is(err, errUntold):
+			w.Header().Set("Retry-After", "5")
+			refuse(w, http.StatusServiceUnavailable, inference.Refused, err.Error())
+		case err != nil:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="tandem"`)
+			refuse(w, http.StatusUnauthorized, inference.Refused, err.Error())
+		default:
+			next.ServeHTTP(w, r)
+		}
 	})
 }
 

@@ -19,6 +19,18 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
+// bearer adds a token.
+type bearer struct {
+	http.RoundTripper
+	token string
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.RoundTripper.RoundTrip(r)
+}
+
 func TestServer(t *testing.T) {
 	c := newCluster(t)
 	m := c.open("127.0.0.1:0")
@@ -65,7 +77,7 @@ func TestServer(t *testing.T) {
 		{"anyone to replica", anyone, "/replicas/replica-1/v2/health/live", 401, "certificate", inference.Refused},
 		{"no such replica", coordinator, "/replicas/replica-2/v2/health/live", 503, "not on this node", inference.Unreached},
 		{"replica breaks off", coordinator, "/replicas/replica-1/break", 502, "does not answer", inference.Broken},
-		{"anyone to metrics", anyone, "/metrics", 401, "certificate", inference.Refused},
+		{"anyone to metrics", anyone, "/metrics", 401, "role viewer", inference.Refused},
 		{"live", anyone, "/livez", 200, "ok", ""},
 		{"ready", anyone, "/readyz", 200, "ok", ""},
 	} {
@@ -80,6 +92,24 @@ func TestServer(t *testing.T) {
 		if tc.agent != "" && (json.Unmarshal([]byte(body), &refusal) != nil || !strings.Contains(refusal.Error, tc.want)) {
 			t.Errorf("%s: %q is not an error of the inference protocol", tc.name, body)
 		}
+	}
+	// A token that the coordinators have told of reads the metrics and nothing else.
+	c.change(func() {
+		c.viewers = &tandemv1.Viewers{Tokens: []*tandemv1.ViewerToken{{Sha256: identity.HashToken("tdm_prometheus")}}}
+	})
+	prometheus := &http.Client{Transport: bearer{anyone.Transport, "tdm_prometheus"}}
+	for status := 0; status != http.StatusOK; status, _ = get(prometheus, "/metrics") {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the agent does not hear of a token")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if status, _ := get(&http.Client{Transport: bearer{anyone.Transport, "tdm_other"}}, "/metrics"); status != http.StatusUnauthorized {
+		t.Errorf("metrics with a token that nobody told of: %d", status)
+	}
+	if status, _ := get(prometheus, "/replicas/replica-1/v2/health/live"); status != http.StatusUnauthorized {
+		t.Errorf("a replica with the token: %d", status)
 	}
 	_, figures := get(worker, "/metrics")
 	for _, want := range []string{
@@ -122,7 +152,7 @@ func TestServer(t *testing.T) {
 // TestReplicaSocket: what an agent says for a replica that takes no connections bears its mark, and nothing else does.
 func TestReplicaSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	s := newServer(func(string) (string, bool) { return socket, true }, newMetrics("test"), nil, &exiles{}, nil, zerolog.Nop())
+	s := newServer(func(string) (string, bool) { return socket, true }, newMetrics("test"), nil, &exiles{}, &viewers{}, nil, zerolog.Nop())
 	t.Cleanup(s.dials.CloseIdleConnections)
 	ask := func() *httptest.ResponseRecorder {
 		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", inference.Replicas+"r1/v2/models/digits/infer", nil)
@@ -173,7 +203,7 @@ func TestCallerHangsUp(t *testing.T) {
 	})
 	var log strings.Builder
 	m := newMetrics("test")
-	s := newServer(func(string) (string, bool) { return socket, true }, m, nil, &exiles{}, nil, zerolog.New(&log))
+	s := newServer(func(string) (string, bool) { return socket, true }, m, nil, &exiles{}, &viewers{}, nil, zerolog.New(&log))
 	t.Cleanup(s.dials.CloseIdleConnections)
 	ctx, leave := context.WithCancel(t.Context())
 	go func() { <-computes; leave() }()

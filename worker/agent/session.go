@@ -25,6 +25,7 @@ type session struct {
 	want         func(*tandemv1.SessionResponse) bool
 	learned      func(coordinators []string) // the list has changed
 	exiles       *exiles
+	viewers      *viewers
 	keys         func(version int64) // keys_version of the cluster
 	clock        *clock
 	silence      time.Duration // a session that says nothing for so long is given up
@@ -107,6 +108,9 @@ func (s *session) take(m *tandemv1.SessionResponse, first bool) {
 	}
 	if r := m.GetRemoved(); r != nil {
 		s.exiles.put(r.GetNodeIds())
+	}
+	if v := m.GetViewers(); v != nil {
+		s.viewers.put(v.GetTokens())
 	}
 	s.keys(m.GetKeysVersion())
 	s.clock.see(m.GetTime(), time.Now())

@@ -59,7 +59,7 @@ func newSide(t testing.TB, c *cluster, id string, plain bool) *side {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	s.address = l.Addr().String()
-	server := newServer(nil, newMetrics("test"), nil, &s.exiles, s.tunnel, zerolog.Nop())
+	server := newServer(nil, newMetrics("test"), nil, &s.exiles, &viewers{}, s.tunnel, zerolog.Nop())
 	srv := &http.Server{Handler: server.handler(), TLSConfig: s.creds.ServerConfig(true, "h2", "http/1.1"), ErrorLog: quietLog(zerolog.Nop())}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -84,7 +84,9 @@ type SessionResponse struct {
 	// keys_version of the cluster: a node that holds another one calls Renew.
 	KeysVersion int64 `protobuf:"varint,5,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
 	// What the coordinator's clock said when this was sent.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	// Whose tokens may read the metrics of the agent; not set: as before. The first message of a session has it.
+	Viewers       *Viewers `protobuf:"bytes,8,opt,name=viewers,proto3" json:"viewers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -168,6 +170,13 @@ func (x *SessionResponse) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *SessionResponse) GetViewers() *Viewers {
+	if x != nil {
+		return x.Viewers
+	}
+	return nil
+}
+
 // Removed are the nodes and coordinators whose certificates are refused.
 type Removed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -214,6 +223,107 @@ func (x *Removed) GetNodeIds() []string {
 	return nil
 }
 
+// Viewers are the tokens of role viewer. Those of users and admins are not told: an agent is not to be given one.
+type Viewers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tokens.
+	Tokens        []*ViewerToken `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Viewers) Reset() {
+	*x = Viewers{}
+	mi := &file_tandem_v1_agent_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Viewers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Viewers) ProtoMessage() {}
+
+func (x *Viewers) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_agent_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Viewers.ProtoReflect.Descriptor instead.
+func (*Viewers) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Viewers) GetTokens() []*ViewerToken {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+// ViewerToken is what an agent has to know to tell a token.
+type ViewerToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the secret, in hexadecimal.
+	Sha256 string `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// When it ends; not set: never.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ViewerToken) Reset() {
+	*x = ViewerToken{}
+	mi := &file_tandem_v1_agent_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ViewerToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ViewerToken) ProtoMessage() {}
+
+func (x *ViewerToken) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_agent_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ViewerToken.ProtoReflect.Descriptor instead.
+func (*ViewerToken) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ViewerToken) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *ViewerToken) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 // ReportRequest carries reports.
 type ReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -232,7 +342,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[3]
+	mi := &file_tandem_v1_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -244,7 +354,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[3]
+	mi := &file_tandem_v1_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -257,7 +367,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReportRequest) GetNodeId() string {
@@ -303,7 +413,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[4]
+	mi := &file_tandem_v1_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +425,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[4]
+	mi := &file_tandem_v1_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +438,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReportResponse) GetRefusals() []string {
@@ -363,7 +473,7 @@ type ReportProgressRequest struct {
 
 func (x *ReportProgressRequest) Reset() {
 	*x = ReportProgressRequest{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[5]
+	mi := &file_tandem_v1_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +485,7 @@ func (x *ReportProgressRequest) String() string {
 func (*ReportProgressRequest) ProtoMessage() {}
 
 func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[5]
+	mi := &file_tandem_v1_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +498,7 @@ func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportProgressRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReportProgressRequest) GetProgress() []*Progress {
@@ -407,7 +517,7 @@ type ReportProgressResponse struct {
 
 func (x *ReportProgressResponse) Reset() {
 	*x = ReportProgressResponse{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[6]
+	mi := &file_tandem_v1_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +529,7 @@ func (x *ReportProgressResponse) String() string {
 func (*ReportProgressResponse) ProtoMessage() {}
 
 func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[6]
+	mi := &file_tandem_v1_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +542,7 @@ func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportProgressResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{8}
 }
 
 // RendezvousSetRequest sets a value.
@@ -452,7 +562,7 @@ type RendezvousSetRequest struct {
 
 func (x *RendezvousSetRequest) Reset() {
 	*x = RendezvousSetRequest{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[7]
+	mi := &file_tandem_v1_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +574,7 @@ func (x *RendezvousSetRequest) String() string {
 func (*RendezvousSetRequest) ProtoMessage() {}
 
 func (x *RendezvousSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[7]
+	mi := &file_tandem_v1_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +587,7 @@ func (x *RendezvousSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RendezvousSetRequest.ProtoReflect.Descriptor instead.
 func (*RendezvousSetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RendezvousSetRequest) GetAllocationId() string {
@@ -517,7 +627,7 @@ type RendezvousSetResponse struct {
 
 func (x *RendezvousSetResponse) Reset() {
 	*x = RendezvousSetResponse{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[8]
+	mi := &file_tandem_v1_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +639,7 @@ func (x *RendezvousSetResponse) String() string {
 func (*RendezvousSetResponse) ProtoMessage() {}
 
 func (x *RendezvousSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[8]
+	mi := &file_tandem_v1_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +652,7 @@ func (x *RendezvousSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RendezvousSetResponse.ProtoReflect.Descriptor instead.
 func (*RendezvousSetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{10}
 }
 
 // RendezvousGetRequest waits for a value.
@@ -560,7 +670,7 @@ type RendezvousGetRequest struct {
 
 func (x *RendezvousGetRequest) Reset() {
 	*x = RendezvousGetRequest{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[9]
+	mi := &file_tandem_v1_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +682,7 @@ func (x *RendezvousGetRequest) String() string {
 func (*RendezvousGetRequest) ProtoMessage() {}
 
 func (x *RendezvousGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[9]
+	mi := &file_tandem_v1_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +695,7 @@ func (x *RendezvousGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RendezvousGetRequest.ProtoReflect.Descriptor instead.
 func (*RendezvousGetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RendezvousGetRequest) GetAllocationId() string {
@@ -620,7 +730,7 @@ type RendezvousGetResponse struct {
 
 func (x *RendezvousGetResponse) Reset() {
 	*x = RendezvousGetResponse{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[10]
+	mi := &file_tandem_v1_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +742,7 @@ func (x *RendezvousGetResponse) String() string {
 func (*RendezvousGetResponse) ProtoMessage() {}
 
 func (x *RendezvousGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[10]
+	mi := &file_tandem_v1_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +755,7 @@ func (x *RendezvousGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RendezvousGetResponse.ProtoReflect.Descriptor instead.
 func (*RendezvousGetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RendezvousGetResponse) GetValue() []byte {
@@ -672,7 +782,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[11]
+	mi := &file_tandem_v1_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -684,7 +794,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[11]
+	mi := &file_tandem_v1_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -697,7 +807,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RenewRequest) GetNodeId() string {
@@ -741,7 +851,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_tandem_v1_agent_proto_msgTypes[12]
+	mi := &file_tandem_v1_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +863,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_agent_proto_msgTypes[12]
+	mi := &file_tandem_v1_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +876,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RenewResponse) GetCertificate() []byte {
@@ -789,7 +899,7 @@ const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"\x15tandem/v1/agent.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tandem/v1/cluster.proto\x1a\x16tandem/v1/engine.proto\x1a\x15tandem/v1/limit.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"5\n" +
 	"\x0eSessionRequest\x12#\n" +
-	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\x99\x02\n" +
+	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\xc7\x02\n" +
 	"\x0fSessionResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12/\n" +
 	"\aengines\x18\x02 \x03(\v2\x15.tandem.v1.EngineTaskR\aengines\x12\"\n" +
@@ -797,9 +907,16 @@ const file_tandem_v1_agent_proto_rawDesc = "" +
 	"\bcordoned\x18\x04 \x01(\bR\bcordoned\x12,\n" +
 	"\aremoved\x18\x06 \x01(\v2\x12.tandem.v1.RemovedR\aremoved\x12!\n" +
 	"\fkeys_version\x18\x05 \x01(\x03R\vkeysVersion\x12.\n" +
-	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"$\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12,\n" +
+	"\aviewers\x18\b \x01(\v2\x12.tandem.v1.ViewersR\aviewers\"$\n" +
 	"\aRemoved\x12\x19\n" +
-	"\bnode_ids\x18\x01 \x03(\tR\anodeIds\"\x97\x01\n" +
+	"\bnode_ids\x18\x01 \x03(\tR\anodeIds\"9\n" +
+	"\aViewers\x12.\n" +
+	"\x06tokens\x18\x01 \x03(\v2\x16.tandem.v1.ViewerTokenR\x06tokens\"`\n" +
+	"\vViewerToken\x12\x16\n" +
+	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x97\x01\n" +
 	"\rReportRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\x121\n" +
@@ -856,53 +973,58 @@ func file_tandem_v1_agent_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_agent_proto_rawDescData
 }
 
-var file_tandem_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_tandem_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tandem_v1_agent_proto_goTypes = []any{
 	(*SessionRequest)(nil),         // 0: tandem.v1.SessionRequest
 	(*SessionResponse)(nil),        // 1: tandem.v1.SessionResponse
 	(*Removed)(nil),                // 2: tandem.v1.Removed
-	(*ReportRequest)(nil),          // 3: tandem.v1.ReportRequest
-	(*ReportResponse)(nil),         // 4: tandem.v1.ReportResponse
-	(*ReportProgressRequest)(nil),  // 5: tandem.v1.ReportProgressRequest
-	(*ReportProgressResponse)(nil), // 6: tandem.v1.ReportProgressResponse
-	(*RendezvousSetRequest)(nil),   // 7: tandem.v1.RendezvousSetRequest
-	(*RendezvousSetResponse)(nil),  // 8: tandem.v1.RendezvousSetResponse
-	(*RendezvousGetRequest)(nil),   // 9: tandem.v1.RendezvousGetRequest
-	(*RendezvousGetResponse)(nil),  // 10: tandem.v1.RendezvousGetResponse
-	(*RenewRequest)(nil),           // 11: tandem.v1.RenewRequest
-	(*RenewResponse)(nil),          // 12: tandem.v1.RenewResponse
-	(*Node)(nil),                   // 13: tandem.v1.Node
-	(*EngineTask)(nil),             // 14: tandem.v1.EngineTask
-	(*timestamppb.Timestamp)(nil),  // 15: google.protobuf.Timestamp
-	(*EngineReport)(nil),           // 16: tandem.v1.EngineReport
-	(*Progress)(nil),               // 17: tandem.v1.Progress
-	(*Keys)(nil),                   // 18: tandem.v1.Keys
+	(*Viewers)(nil),                // 3: tandem.v1.Viewers
+	(*ViewerToken)(nil),            // 4: tandem.v1.ViewerToken
+	(*ReportRequest)(nil),          // 5: tandem.v1.ReportRequest
+	(*ReportResponse)(nil),         // 6: tandem.v1.ReportResponse
+	(*ReportProgressRequest)(nil),  // 7: tandem.v1.ReportProgressRequest
+	(*ReportProgressResponse)(nil), // 8: tandem.v1.ReportProgressResponse
+	(*RendezvousSetRequest)(nil),   // 9: tandem.v1.RendezvousSetRequest
+	(*RendezvousSetResponse)(nil),  // 10: tandem.v1.RendezvousSetResponse
+	(*RendezvousGetRequest)(nil),   // 11: tandem.v1.RendezvousGetRequest
+	(*RendezvousGetResponse)(nil),  // 12: tandem.v1.RendezvousGetResponse
+	(*RenewRequest)(nil),           // 13: tandem.v1.RenewRequest
+	(*RenewResponse)(nil),          // 14: tandem.v1.RenewResponse
+	(*Node)(nil),                   // 15: tandem.v1.Node
+	(*EngineTask)(nil),             // 16: tandem.v1.EngineTask
+	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
+	(*EngineReport)(nil),           // 18: tandem.v1.EngineReport
+	(*Progress)(nil),               // 19: tandem.v1.Progress
+	(*Keys)(nil),                   // 20: tandem.v1.Keys
 }
 var file_tandem_v1_agent_proto_depIdxs = []int32{
-	13, // 0: tandem.v1.SessionRequest.node:type_name -> tandem.v1.Node
-	14, // 1: tandem.v1.SessionResponse.engines:type_name -> tandem.v1.EngineTask
+	15, // 0: tandem.v1.SessionRequest.node:type_name -> tandem.v1.Node
+	16, // 1: tandem.v1.SessionResponse.engines:type_name -> tandem.v1.EngineTask
 	2,  // 2: tandem.v1.SessionResponse.removed:type_name -> tandem.v1.Removed
-	15, // 3: tandem.v1.SessionResponse.time:type_name -> google.protobuf.Timestamp
-	16, // 4: tandem.v1.ReportRequest.reports:type_name -> tandem.v1.EngineReport
-	17, // 5: tandem.v1.ReportProgressRequest.progress:type_name -> tandem.v1.Progress
-	18, // 6: tandem.v1.RenewResponse.keys:type_name -> tandem.v1.Keys
-	0,  // 7: tandem.v1.AgentService.Session:input_type -> tandem.v1.SessionRequest
-	3,  // 8: tandem.v1.AgentService.Report:input_type -> tandem.v1.ReportRequest
-	5,  // 9: tandem.v1.AgentService.ReportProgress:input_type -> tandem.v1.ReportProgressRequest
-	7,  // 10: tandem.v1.AgentService.RendezvousSet:input_type -> tandem.v1.RendezvousSetRequest
-	9,  // 11: tandem.v1.AgentService.RendezvousGet:input_type -> tandem.v1.RendezvousGetRequest
-	11, // 12: tandem.v1.AgentService.Renew:input_type -> tandem.v1.RenewRequest
-	1,  // 13: tandem.v1.AgentService.Session:output_type -> tandem.v1.SessionResponse
-	4,  // 14: tandem.v1.AgentService.Report:output_type -> tandem.v1.ReportResponse
-	6,  // 15: tandem.v1.AgentService.ReportProgress:output_type -> tandem.v1.ReportProgressResponse
-	8,  // 16: tandem.v1.AgentService.RendezvousSet:output_type -> tandem.v1.RendezvousSetResponse
-	10, // 17: tandem.v1.AgentService.RendezvousGet:output_type -> tandem.v1.RendezvousGetResponse
-	12, // 18: tandem.v1.AgentService.Renew:output_type -> tandem.v1.RenewResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	17, // 3: tandem.v1.SessionResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 4: tandem.v1.SessionResponse.viewers:type_name -> tandem.v1.Viewers
+	4,  // 5: tandem.v1.Viewers.tokens:type_name -> tandem.v1.ViewerToken
+	17, // 6: tandem.v1.ViewerToken.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 7: tandem.v1.ReportRequest.reports:type_name -> tandem.v1.EngineReport
+	19, // 8: tandem.v1.ReportProgressRequest.progress:type_name -> tandem.v1.Progress
+	20, // 9: tandem.v1.RenewResponse.keys:type_name -> tandem.v1.Keys
+	0,  // 10: tandem.v1.AgentService.Session:input_type -> tandem.v1.SessionRequest
+	5,  // 11: tandem.v1.AgentService.Report:input_type -> tandem.v1.ReportRequest
+	7,  // 12: tandem.v1.AgentService.ReportProgress:input_type -> tandem.v1.ReportProgressRequest
+	9,  // 13: tandem.v1.AgentService.RendezvousSet:input_type -> tandem.v1.RendezvousSetRequest
+	11, // 14: tandem.v1.AgentService.RendezvousGet:input_type -> tandem.v1.RendezvousGetRequest
+	13, // 15: tandem.v1.AgentService.Renew:input_type -> tandem.v1.RenewRequest
+	1,  // 16: tandem.v1.AgentService.Session:output_type -> tandem.v1.SessionResponse
+	6,  // 17: tandem.v1.AgentService.Report:output_type -> tandem.v1.ReportResponse
+	8,  // 18: tandem.v1.AgentService.ReportProgress:output_type -> tandem.v1.ReportProgressResponse
+	10, // 19: tandem.v1.AgentService.RendezvousSet:output_type -> tandem.v1.RendezvousSetResponse
+	12, // 20: tandem.v1.AgentService.RendezvousGet:output_type -> tandem.v1.RendezvousGetResponse
+	14, // 21: tandem.v1.AgentService.Renew:output_type -> tandem.v1.RenewResponse
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_agent_proto_init() }
@@ -922,7 +1044,7 @@ func file_tandem_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_agent_proto_rawDesc), len(file_tandem_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

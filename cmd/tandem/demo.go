@@ -3,10 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -175,26 +173,22 @@ func (a *app) demoPrediction(ctx context.Context, c *client.Client, model, datas
 	for line := range strings.Lines(draw(image, int(m.Shape[len(m.Shape)-1]))) {
 		fmt.Fprint(a.out, "    ", line)
 	}
-	in, err := newInput(ctx, c, model, [][]float32{image}, 1, nil)
+	q, err := newQuestion(ctx, c, model, [][]float32{image}, 1, nil)
 	if err != nil {
 		return err
 	}
 	path := "/v2/models/" + model + "/infer"
-	fmt.Fprintf(a.out, "\n%s\n", a.curl(c, path, in.body))
-	answer, err := c.REST(ctx, http.MethodPost, path, in.body, true)
+	fmt.Fprintf(a.out, "\n%s\n", a.curl(c, path, q))
+	p, err := q.ask(ctx, c, path)
 	if err != nil {
 		return err
-	}
-	var p prediction
-	if err := json.Unmarshal(answer, &p); err != nil {
-		return fmt.Errorf("read the prediction: %w", err)
 	}
 	labels, probabilities, _, err := p.rows()
 	if err != nil {
 		return err
 	}
 	if len(labels) != 1 || len(probabilities) != 1 {
-		return fmt.Errorf("the prediction has no label: %.300s", answer)
+		return fmt.Errorf("the prediction has no label: %.300s", p.text)
 	}
 	expected := strconv.FormatInt(t.Labels[row], 10)
 	if len(m.ClassNames) > 0 {

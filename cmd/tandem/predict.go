@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,21 +15,6 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// tensor is one of the Open Inference Protocol.
-type tensor struct {
-	Name     string          `json:"name"`
-	Datatype string          `json:"datatype"`
-	Shape    []int64         `json:"shape"`
-	Data     json.RawMessage `json:"data,omitempty"`
-}
-
-// prediction is the answer to an inference request.
-type prediction struct {
-	ModelName    string   `json:"model_name"`
-	ModelVersion string   `json:"model_version"`
-	Outputs      []tensor `json:"outputs"`
-}
-
 func (a *app) predictCommand() *cobra.Command {
 	var input, comma string
 	var o tableOptions
@@ -43,7 +26,8 @@ func (a *app) predictCommand() *cobra.Command {
   first is 1; --comma and --no-header as in dataset create),
   a JSON list of numbers, or a list of such lists,
   a request of the Open Inference Protocol.
-Values are raw, as in the data the model was trained on: the model normalizes them itself.`,
+Values are raw, as in the data the model was trained on: the model normalizes them itself. Cells without a value are filled as they
+were in the model's dataset, if that was made with --missing mean. More rows than a request may have are sent in several.`,
 		Example: `  tandem predict digits --input digits.csv --row 7
   echo '[0, 0, 5, 13]' | tandem predict small --input -`,
 		Args:              want("MODEL"),
@@ -73,15 +57,15 @@ func (a *app) predict(ctx context.Context, c *client.Client, model, input string
 	if err != nil {
 		return err
 	}
-	r, err := a.readInput(ctx, c, model, input, o)
+	q, err := a.readInput(ctx, c, model, input, o)
 	if err != nil {
 		return err
 	}
-	answer, err := c.REST(ctx, http.MethodPost, path, r.body, true)
+	answer, err := q.ask(ctx, c, path)
 	if err != nil {
 		return err
 	}
-	return a.showPrediction(answer, r, a.curl(c, path, r.body))
+	return a.showPrediction(answer, q, a.curl(c, path, q))
 }
 
 // inferPath is where a model is asked: "digits" whatever is served, "digits@3" and "digits@champion" that version.
@@ -100,134 +84,89 @@ func inferPath(ctx context.Context, c *client.Client, model string) (string, err
 	return "/v2/models/" + url.PathEscape(name) + "/versions/" + version + "/infer", nil
 }
 
-// maxInline is how long a body is shown in the curl command.
-const maxInline = 4 << 10
-
-// curl is the command line that does the same.
-func (a *app) curl(c *client.Client, path string, body []byte) string {
-	proof := client.EnvCurl
-	if c.Context.Name != client.Environment {
-		if file, err := a.contexts(); err == nil {
-			proof = file.Curl(c.Context)
-		}
+// ask sends the rows, as many at a time as a request may have, and puts the answers together in their order.
+func (q *question) ask(ctx context.Context, c *client.Client, path string) (*prediction, error) {
+	if q.body != nil {
+		return post(ctx, c, path, q.body)
 	}
-	data := "'" + strings.ReplaceAll(string(body), "'", `'\''`) + "'"
-	if len(body) > maxInline {
-		data = "@request.json"
-	}
-	return fmt.Sprintf("curl %s \\\n  -H 'Content-Type: application/json' https://%s%s \\\n  -d %s", proof, c.Endpoint(), path, data)
-}
-
-func (a *app) showPrediction(answer []byte, r *inferInput, curl string) error {
-	if a.output == "json" || a.output == "yaml" {
-		return a.writeJSON(append(bytes.TrimSpace(answer), '\n'))
-	}
-	var p prediction
-	if err := json.Unmarshal(answer, &p); err != nil {
-		return fmt.Errorf("read the prediction: %w", err)
-	}
-	g, err := predictionGrid(p, r)
-	if err != nil {
-		return err
-	}
-	g.write(a.out, a.view())
-	_, err = fmt.Fprintf(a.out, "\nThe same with curl:\n\n%s\n", printable(curl))
-	return err
-}
-
-// predictionGrid shows labels with their probabilities, or the bare outputs of a regression.
-func predictionGrid(p prediction, r *inferInput) (grid, error) {
-	labels, probabilities, outputs, err := p.rows()
-	if err != nil {
-		return grid{}, err
-	}
-	g := grid{header: []string{"ROW", "OUTPUT"}}
-	if labels != nil {
-		g.header = []string{"ROW", "LABEL", "PROBABILITY"}
-	}
-	if len(r.expected) > 0 {
-		g.header = append(g.header, "EXPECTED")
-	}
-	for i := range max(len(labels), len(outputs)) {
-		line := []string{strconv.Itoa(r.first + i)}
-		switch {
-		case labels != nil && i < len(probabilities):
-			line = append(line, labels[i], fmt.Sprintf("%.4f", top(probabilities[i])))
-		case labels != nil:
-			line = append(line, labels[i], "")
-		default:
-			line = append(line, shorten(outputs[i]))
-		}
-		if i < len(r.expected) {
-			line = append(line, r.expected[i])
-		} else if len(r.expected) > 0 {
-			line = append(line, "")
-		}
-		g.rows = append(g.rows, line)
-	}
-	return g, nil
-}
-
-// shorten shows the first few of many numbers, as a language model gives.
-func shorten(values []float64) string {
-	const shown = 16
-	s := strings.Trim(fmt.Sprintf("%.6g", values[:min(len(values), shown)]), "[]")
-	if len(values) > shown {
-		s += fmt.Sprintf(" ... (%s numbers, all of them with -o json)", count(int64(len(values))))
-	}
-	return s
-}
-
-// rows takes the outputs of an answer apart; labels are nil for a regression.
-func (p prediction) rows() (labels []string, probabilities, outputs [][]float64, err error) {
-	for _, t := range p.Outputs {
-		switch t.Name {
-		case "label":
-			var values []any
-			if err = json.Unmarshal(t.Data, &values); err == nil {
-				for _, v := range values {
-					labels = append(labels, fmt.Sprint(v))
-				}
-			}
-		case "probabilities":
-			probabilities, err = t.matrix()
-		case "output":
-			outputs, err = t.matrix()
-		}
+	var all *prediction
+	for lo := 0; lo < len(q.rows); lo += q.batch {
+		hi := min(lo+q.batch, len(q.rows))
+		body, err := q.request(lo, hi)
 		if err != nil {
-			return nil, nil, nil, fmt.Errorf("read output %s of the prediction: %w", t.Name, err)
+			return nil, err
+		}
+		p, err := post(ctx, c, path, body)
+		if err == nil && all != nil {
+			err = all.add(p)
+		}
+		switch {
+		case err != nil && len(q.rows) > q.batch:
+			return nil, fmt.Errorf("rows %d to %d: %w", q.first+lo, q.first+hi-1, err)
+		case err != nil:
+			return nil, err
+		case all == nil:
+			all = p
 		}
 	}
-	// What is there has a line for each row: one of the three says how many.
-	n := max(len(labels), len(probabilities), len(outputs))
-	for _, have := range []int{len(labels), len(probabilities), len(outputs)} {
-		if have != 0 && have != n {
-			return nil, nil, nil, fmt.Errorf("read the prediction: %d labels, %d rows of probabilities and %d of outputs do not belong together", len(labels), len(probabilities), len(outputs))
-		}
-	}
-	return labels, probabilities, outputs, nil
+	return all, nil
 }
 
-func (t tensor) matrix() ([][]float64, error) {
-	var flat []float64
-	if err := json.Unmarshal(t.Data, &flat); err != nil {
+func post(ctx context.Context, c *client.Client, path string, body []byte) (*prediction, error) {
+	answer, err := c.REST(ctx, http.MethodPost, path, body, true)
+	if err != nil {
 		return nil, err
 	}
-	if len(t.Shape) == 0 || t.Shape[0] <= 0 || t.Shape[0] > int64(len(flat)) || int64(len(flat))%t.Shape[0] != 0 {
-		return nil, fmt.Errorf("%d values do not fit shape %v", len(flat), t.Shape)
-	}
-	width := len(flat) / int(t.Shape[0])
-	rows := make([][]float64, t.Shape[0])
-	for i := range rows {
-		rows[i] = flat[i*width : (i+1)*width]
-	}
-	return rows, nil
+	return parsePrediction(answer)
 }
 
-func top(values []float64) float64 {
-	best := 0.0
-	for _, v := range values {
-		best = max(best, v)
+const (
+	// maxInline is how long a body of several rows is shown in the curl command.
+	maxInline = 4 << 10
+	// maxInlineRow is the same of a single row.
+	maxInlineRow = 32 << 10
+)
+
+// curl is a command line that does the same, or asks about the first row alone, with what it does. It can be run as it stands. Empty: even
+// a row is longer than anybody would want to see.
+func (a *app) curl(c *client.Client, path string, q *question) string {
+	title, data := q.shown()
+	if data == "" {
+		return ""
 	}
-	return best
+	return fmt.Sprintf("%s:\n\ncurl %s \\\n  -H 'Content-Type: application/json' https://%s%s \\\n  %s", title, a.proof(c), c.Endpoint(), path, data)
+}
+
+// shown is the part of a curl command line with the data, and what it does.
+func (q *question) shown() (title, data string) {
+	const same = "The same with curl"
+	switch {
+	case q.file != "" && len(q.body) > maxInline:
+		return same, "--data-binary " + client.Quote("@"+q.file)
+	case q.body != nil && len(q.body) <= maxInlineRow:
+		return same, "-d " + client.Quote(string(q.body))
+	case q.body != nil:
+		return "", ""
+	}
+	if body, err := q.request(0, min(len(q.rows), q.batch, maxInline)); err == nil && len(q.rows) <= q.batch && len(body) <= maxInline {
+		return same, "-d " + client.Quote(string(body))
+	}
+	body, err := q.request(0, 1)
+	if err != nil || len(body) > maxInlineRow {
+		return "", ""
+	}
+	if len(q.rows) > 1 {
+		return fmt.Sprintf("Row %d with curl", q.first), "-d " + client.Quote(string(body))
+	}
+	return same, "-d " + client.Quote(string(body))
+}
+
+// proof is the part of a curl command that says who asks.
+func (a *app) proof(c *client.Client) string {
+	if c.Context.Name != client.Environment {
+		if file, err := a.contexts(); err == nil {
+			return file.Curl(c.Context)
+		}
+	}
+	return client.EnvCurl(c.Context)
 }

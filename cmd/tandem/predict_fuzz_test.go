@@ -18,7 +18,7 @@ func FuzzAnswer(f *testing.F) {
 	if err := json.Unmarshal([]byte(good), &p); err != nil {
 		f.Fatal(err)
 	}
-	if g, err := predictionGrid(p, &inferInput{first: 1, expected: []string{"7", "2"}}); err != nil || len(g.rows) != 2 {
+	if g, err := predictionGrid(p, &question{first: 1, expected: []string{"7", "2"}}); err != nil || len(g.rows) != 2 {
 		f.Fatalf("%v, %v", g, err)
 	}
 	for _, seed := range []string{
@@ -36,7 +36,7 @@ func FuzzAnswer(f *testing.F) {
 		if json.Unmarshal(b, &p) != nil {
 			return
 		}
-		g, err := predictionGrid(p, &inferInput{first: 1, expected: []string{"7"}})
+		g, err := predictionGrid(p, &question{first: 1, expected: []string{"7"}})
 		if err != nil {
 			return
 		}

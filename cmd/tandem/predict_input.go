@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,20 +18,22 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/input"
+	"tandem.dev/proto/inference"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
 )
 
-const (
-	// maxPredictRows is how many rows go into one request.
-	maxPredictRows = 10_000
-	// maxInput is how many bytes are read of it.
-	maxInput = 64 << 20
-)
+// maxInput is how many bytes are read of a file with input.
+const maxInput = 64 << 20
 
-// inferInput is a request and what is known of its rows.
-type inferInput struct {
-	body     []byte
+// question is what a model is asked: a request of the protocol as somebody wrote it, or rows.
+type question struct {
+	body []byte // the request; nil for rows
+	file string // where it was read, if it is one
+
+	rows     [][]float32
+	dims     []int64  // shape of a row
+	batch    int      // rows that a request may have
 	first    int      // number of the first row, from 1
 	expected []string // labels of the rows, if the file has them
 }
@@ -42,11 +45,11 @@ type tableOptions struct {
 	row      int // from 1; 0: all
 }
 
-// readInput makes a request of a file.
-func (a *app) readInput(ctx context.Context, c *client.Client, model, path string, o tableOptions) (*inferInput, error) {
+// readInput makes a question of a file.
+func (a *app) readInput(ctx context.Context, c *client.Client, model, path string, o tableOptions) (*question, error) {
 	b, err := a.read(path, maxInput)
 	if errors.Is(err, input.ErrTooLarge) {
-		err = fmt.Errorf("%w, which one request may hold: split it", err)
+		err = fmt.Errorf("%w: split it", err)
 	}
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("read input: %w", err)}
@@ -56,21 +59,28 @@ func (a *app) readInput(ctx context.Context, c *client.Client, model, path strin
 	switch {
 	case bytes.HasPrefix(text, []byte("{")):
 		if !json.Valid(text) {
-			return nil, &usageError{fmt.Errorf("%s is no JSON", path)}
+			return nil, &usageError{fmt.Errorf("%s is not valid JSON", path)}
 		}
-		return &inferInput{body: text, first: 1}, nil
+		q := &question{body: text, first: 1}
+		if path != "-" {
+			q.file = path
+		}
+		return q, nil
 	case bytes.HasPrefix(text, []byte("[")):
 		rows, err := jsonRows(text)
 		if err != nil {
 			return nil, &usageError{fmt.Errorf("%s: %w", path, err)}
 		}
-		return newInput(ctx, c, name, rows, 1, nil)
+		return newQuestion(ctx, c, name, rows, 1, nil)
 	}
 	t, err := readTable(bytes.NewReader(b), trainedOn(ctx, c, model), o)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%s: %w", path, err)}
 	}
-	return newInput(ctx, c, name, t.rows, max(1, o.row), t.expected)
+	if t.filled > 0 {
+		a.say("%s without a value filled with the mean of the column, as in the model's dataset", several(t.filled, "cell"))
+	}
+	return newQuestion(ctx, c, name, t.rows, max(1, o.row), t.expected)
 }
 
 // jsonRows reads [1, 2] as one row and [[1, 2], [3, 4]] as two. Every value is a number: null is none.
@@ -146,6 +156,7 @@ func trainedOn(ctx context.Context, c *client.Client, model string) *dataset.Man
 type csvTable struct {
 	rows     [][]float32
 	expected []string
+	filled   int // cells without a value
 }
 
 // readTable reads the feature columns of a CSV file as the dataset was read: by name when the manifest is known, else all.
@@ -170,15 +181,17 @@ func readTable(r io.Reader, m *dataset.Manifest, o tableOptions) (*csvTable, err
 		if o.row > 0 && n != o.row {
 			continue
 		}
-		if len(t.rows) == maxPredictRows {
-			return nil, fmt.Errorf("more than %s rows: pick one with --row", count(maxPredictRows))
-		}
 		if len(cells) != len(c.Header) {
 			return nil, fmt.Errorf("row %d (line %d) has %d cells instead of %d", n, line, len(cells), len(c.Header))
 		}
 		values := make([]float32, len(columns))
 		for i, col := range columns {
-			if values[i], err = dataset.ParseCell(cells[col]); err != nil {
+			values[i], err = dataset.ParseCell(cells[col])
+			if errors.Is(err, dataset.ErrMissing) && m != nil && m.Source.Missing == dataset.MissingMean {
+				values[i], err = float32(m.Stats[i].Mean), nil
+				t.filled++
+			}
+			if err != nil {
 				return nil, fmt.Errorf("row %d (line %d), column %s: %w", n, line, c.Header[col], err)
 			}
 		}
@@ -221,9 +234,9 @@ func pickColumns(c *dataset.Reader, m *dataset.Manifest, o tableOptions) (column
 	return columns, slices.Index(c.Header, m.Label), nil
 }
 
-// newInput makes the request for rows of raw values, in the shape that the model says it takes.
-func newInput(ctx context.Context, c *client.Client, model string, rows [][]float32, first int, expected []string) (*inferInput, error) {
-	dims, err := inputShape(ctx, c, model)
+// newQuestion asks for rows of raw values, in the shape and the number that the model says it takes.
+func newQuestion(ctx context.Context, c *client.Client, model string, rows [][]float32, first int, expected []string) (*question, error) {
+	dims, batch, err := taken(ctx, c, model)
 	if err != nil {
 		return nil, err
 	}
@@ -231,37 +244,43 @@ func newInput(ctx context.Context, c *client.Client, model string, rows [][]floa
 	for _, d := range dims {
 		width *= d
 	}
-	var flat []float32
 	for i, r := range rows {
 		if int64(len(r)) != width {
 			return nil, &usageError{fmt.Errorf("row %d has %d values, the model takes %d (%s)", first+i, len(r), width, shape(dims))}
 		}
-		flat = append(flat, r...)
 	}
-	data, err := json.Marshal(flat)
+	return &question{rows: rows, dims: dims, batch: batch, first: first, expected: expected}, nil
+}
+
+// request is the one for the rows from lo to before hi.
+func (q *question) request(lo, hi int) ([]byte, error) {
+	data, err := json.Marshal(slices.Concat(q.rows[lo:hi]...))
 	if err != nil {
 		return nil, fmt.Errorf("encode input: %w", err)
 	}
 	body, err := json.Marshal(map[string]any{"inputs": []tensor{{
-		Name: "input", Datatype: "FP32", Shape: append([]int64{int64(len(rows))}, dims...), Data: data,
+		Name: "input", Datatype: "FP32", Shape: append([]int64{int64(hi - lo)}, q.dims...), Data: data,
 	}}})
 	if err != nil {
 		return nil, fmt.Errorf("encode input: %w", err)
 	}
-	return &inferInput{body: body, first: first, expected: expected}, nil
+	return body, nil
 }
 
-// inputShape asks a served model for the shape of one row.
-func inputShape(ctx context.Context, c *client.Client, model string) ([]int64, error) {
+// taken asks a served model for the shape of a row, and how many a request may have.
+func taken(ctx context.Context, c *client.Client, model string) (dims []int64, rows int, err error) {
 	b, err := c.REST(ctx, http.MethodGet, "/v2/models/"+url.PathEscape(model), nil, true)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var meta struct {
-		Inputs []tensor `json:"inputs"`
+		Inputs     []tensor `json:"inputs"`
+		Properties struct {
+			Rows int `json:"max_rows"`
+		} `json:"properties"`
 	}
-	if err := json.Unmarshal(b, &meta); err != nil || len(meta.Inputs) != 1 || len(meta.Inputs[0].Shape) < 2 {
-		return nil, fmt.Errorf("the metadata of %s does not say what it takes: %.200s", model, b)
+	if err := json.Unmarshal(b, &meta); err != nil || len(meta.Inputs) != 1 || len(meta.Inputs[0].Shape) < 2 || meta.Properties.Rows < 0 {
+		return nil, 0, fmt.Errorf("the metadata of %s does not say what it takes: %.200s", model, b)
 	}
-	return meta.Inputs[0].Shape[1:], nil
+	return meta.Inputs[0].Shape[1:], cmp.Or(meta.Properties.Rows, inference.MaxRows), nil
 }

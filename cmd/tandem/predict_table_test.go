@@ -49,7 +49,7 @@ func TestPredictWithoutAHeader(t *testing.T) {
 		m    *dataset.Manifest
 		want csvTable
 	}{
-		{"1,x,2\n3,z,4\n", numbered, csvTable{[][]float32{{1, 2}, {3, 4}}, []string{"x", "z"}}},
+		{"1,x,2\n3,z,4\n", numbered, csvTable{rows: [][]float32{{1, 2}, {3, 4}}, expected: []string{"x", "z"}}},
 		{"1,2\n", numbered, csvTable{rows: [][]float32{{1, 2}}}}, // the label was left out
 		{"1,2\n3,4\n", named, csvTable{rows: [][]float32{{1, 2}, {3, 4}}}},
 		{"1,2,3\n", nil, csvTable{rows: [][]float32{{1, 2, 3}}}},
@@ -105,5 +105,25 @@ func TestPredictJSON(t *testing.T) {
 		if got, err := jsonRows([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v %v, want %q", text, got, err, want)
 		}
+	}
+}
+
+// TestPredictFillsWhatTrainingFilled: a cell without a value becomes the column's mean, if that is what the dataset was made with.
+func TestPredictFillsWhatTrainingFilled(t *testing.T) {
+	m := &dataset.Manifest{Label: "y", Features: []string{"a", "b"}, Stats: []dataset.Stats{{Mean: 7.5}, {Mean: -2}}, Source: dataset.Source{Missing: dataset.MissingMean}}
+	const csv = "b,a\n,NA\n1,2\n?,3\n"
+	got, err := readTable(strings.NewReader(csv), m, tableOptions{comma: ','})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&csvTable{rows: [][]float32{{7.5, -2}, {2, 1}, {3, -2}}, filled: 3}, got, cmp.AllowUnexported(csvTable{})); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := readTable(strings.NewReader("a,b\n1,x\n"), m, tableOptions{comma: ','}); err == nil {
+		t.Error("text is filled")
+	}
+	m.Source.Missing = dataset.MissingDrop
+	if _, err := readTable(strings.NewReader(csv), m, tableOptions{comma: ','}); err == nil || !strings.Contains(err.Error(), "row 1 (line 2), column a: missing value") {
+		t.Error(err)
 	}
 }

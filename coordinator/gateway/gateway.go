@@ -121,7 +121,7 @@ func (g *Gateway) candidates(r *http.Request) ([]target, *problem) {
 	if text := r.PathValue("version"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n < 1 {
-			return nil, &problem{http.StatusBadRequest, fmt.Sprintf("version %q is not a number", text)}
+			return nil, &problem{http.StatusBadRequest, fmt.Sprintf("version %q is not the number of a version: those begin with 1", text)}
 		}
 		version = n
 	}

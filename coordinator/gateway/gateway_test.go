@@ -136,7 +136,7 @@ func TestPass(t *testing.T) {
 		{"GET", "/v2/models/digits", "", 200, "echo"},
 		{"GET", "/v2/models/digits/ready", "", 200, ""},
 		{"POST", "/v2/models/digits/versions/2/infer", `{}`, 404, "version 3 is"},
-		{"POST", "/v2/models/digits/versions/x/infer", `{}`, 400, "not a number"},
+		{"POST", "/v2/models/digits/versions/0/infer", `{}`, 400, "those begin with 1"},
 		{"POST", "/v2/models/other/infer", `{}`, 404, "not served"},
 		{"POST", "/v2/models/digits/infer", strings.Repeat("x", 101), 413, "fewer rows"},
 		{"POST", "/v2/nothing", "", 404, "Open Inference Protocol"},

@@ -152,12 +152,15 @@ func (t *Reader) Columns() string {
 	return nameSome(t.Header)
 }
 
-// ParseCell reads a feature as FromCSV does. Its error says what is wrong with the cell, one without a value included.
+// ErrMissing says that a cell has no value.
+var ErrMissing = errors.New("missing value")
+
+// ParseCell reads a feature as FromCSV does. Its error says what is wrong with the cell; ErrMissing if it has no value.
 func ParseCell(cell string) (float32, error) {
 	v, kind := number(cell)
 	switch kind {
 	case kindMissing:
-		return 0, errors.New("missing value")
+		return 0, ErrMissing
 	case kindRange:
 		return 0, fmt.Errorf("%.40q is not finite as a 32-bit number", cell)
 	case kindText:

@@ -51,20 +51,41 @@ func (res inferResponse) write(w http.ResponseWriter, wanted []Output) {
 	}
 }
 
+// frame is more than the bytes of a request or an answer that are not values, but for an id.
+const frame = 4 << 10
+
 // answerBytes bounds an answer from above, before any of it is made.
 func answerBytes(in Request, m publish.Manifest) int64 {
-	const frame = 4 << 10
-	perRow := int64(0)
-	for _, o := range in.Outputs {
+	return int64(len(in.ID))*6 + frame + int64(in.Rows)*rowBytes(in.Outputs, m)
+}
+
+// rowBytes is how many bytes a row of outputs can have in an answer.
+func rowBytes(outputs []Output, m publish.Manifest) int64 {
+	sum := int64(0)
+	for _, o := range outputs {
 		i := slices.IndexFunc(m.Outputs, func(s publish.Signature) bool { return s.Name == o.Name })
 		values := int64(1)
 		for _, d := range m.Outputs[i].Shape[1:] {
 			values *= d
 		}
-		perRow += values * valueBytes(m.Outputs[i], o.Binary, m.ClassNames)
+		sum += values * valueBytes(m.Outputs[i], o.Binary, m.ClassNames)
 	}
-	return int64(len(in.ID))*6 + frame + int64(in.Rows)*perRow
+	return sum
 }
+
+// rows is how many rows a request can always have, whatever its form and its outputs.
+func (r *Replica) rows() int {
+	var all []Output
+	for _, s := range r.manifest.Outputs {
+		all = append(all, Output{Name: s.Name})
+	}
+	asked := (r.MaxBytes - frame - 6*maxID) / (textBytes * int64(r.manifest.Dim()))
+	answered := (r.MaxAnswer - frame - 6*maxID) / rowBytes(all, r.manifest)
+	return int(max(1, min(int64(r.MaxRows), asked, answered)))
+}
+
+// textBytes is how many bytes a float32 can have in JSON with its comma, such as -1.1754944e-38.
+const textBytes = 16
 
 // valueBytes is how many bytes a value of an output can have in an answer.
 func valueBytes(s publish.Signature, binary bool, classes []string) int64 {
@@ -79,7 +100,7 @@ func valueBytes(s publish.Signature, binary bool, classes []string) int64 {
 		}
 		return 6*longest + 3 // a byte can become \u00xx
 	case !binary:
-		return 16 // a float32 with its comma, such as -1.1754944e-38
+		return textBytes
 	case s.Datatype == "INT64":
 		return 8
 	}

@@ -201,6 +201,26 @@ func TestBinaryAnswerIsBounded(t *testing.T) {
 	}
 }
 
+// TestRowsOfMetadata: as many rows as the metadata name are answered, in the longest form, and no limit allows more.
+func TestRowsOfMetadata(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"rows":   func(c *Config) { c.MaxRows, c.MaxBytes = 7, 1<<20 },
+		"bytes":  func(c *Config) { c.MaxRows, c.MaxBytes = 1000, 20_000 },
+		"answer": func(c *Config) { c.MaxRows, c.MaxBytes, c.MaxAnswer = 1000, 1<<20, 20_000 },
+	} {
+		r := replica(sums{}, change)
+		rows := r.rows()
+		if want := map[string]int{"rows": 7, "bytes": 152, "answer": 107}[name]; rows != want {
+			t.Errorf("%s: %d rows, want %d", name, rows, want)
+		}
+		values := strings.TrimSuffix(strings.Repeat("-1.1754944e-38,", 4*rows), ",")
+		text := fmt.Sprintf(`{"id":"%s","inputs":[{"name":"input","shape":[%d,4],"datatype":"FP32","data":[%s]}]}`, strings.Repeat("x", maxID), rows, values)
+		if w := ask(r, text, ""); w.Code != 200 {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
 // TestTokens: a model of text is not asked for what is no byte.
 func TestTokens(t *testing.T) {
 	m := manifest()

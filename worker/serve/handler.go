@@ -66,7 +66,7 @@ type properties struct {
 	Features   []string `json:"features"`              // columns of a row, in the order of the input's values, which are raw
 	Classes    int      `json:"classes,omitempty"`     // values of output and probabilities a row
 	ClassNames []string `json:"class_names,omitempty"` // in their order; absent if the classes are 0 to classes-1 themselves
-	MaxRows    int      `json:"max_rows"`              // of a request
+	MaxRows    int      `json:"max_rows"`              // of a request, whatever its form and its outputs
 	MaxBytes   int64    `json:"max_bytes"`             // of its body, unpacked
 }
 
@@ -74,7 +74,7 @@ func (r *Replica) metadata(w http.ResponseWriter, _ *http.Request) {
 	m := r.manifest
 	inference.Answer(w, http.StatusOK, metadata{
 		Name: r.Model, Versions: []string{r.Version}, Platform: "pytorch_torchscript", Inputs: []publish.Signature{m.Input}, Outputs: m.Outputs,
-		Properties: properties{string(m.Task), m.Features, m.Classes, m.ClassNames, r.MaxRows, r.MaxBytes},
+		Properties: properties{string(m.Task), m.Features, m.Classes, m.ClassNames, r.rows(), r.MaxBytes},
 	})
 }
 

@@ -290,7 +290,7 @@ func TestMetadataAndHealth(t *testing.T) {
 			t.Errorf("%s: %d %s", path, code, got)
 		}
 	}
-	if code, got := call(h, "GET", "/v2/models/signs", ""); code != 200 || !strings.HasSuffix(got, `"properties":{"task":"classification","features":["a","b","c","d"],"classes":2,"class_names":["up","down"],"max_rows":4,"max_bytes":2000}}`) {
+	if code, got := call(h, "GET", "/v2/models/signs", ""); code != 200 || !strings.HasSuffix(got, `"properties":{"task":"classification","features":["a","b","c","d"],"classes":2,"class_names":["up","down"],"max_rows":1,"max_bytes":2000}}`) {
 		t.Errorf("metadata without columns, classes or limits: %d %s", code, got)
 	}
 	for path, allow := range map[string]string{"/v2": "GET, HEAD", "/v2/models/signs": "GET, HEAD", "/v2/models/signs/versions/3/infer": "POST"} {

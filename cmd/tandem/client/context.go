@@ -258,14 +258,29 @@ func (f *File) curlFiles(name string) (ca, token string) {
 // Curl is the part of a curl command line that proves who asks. It names files, so that the token is in no history.
 func (f *File) Curl(c Context) string {
 	ca, token := f.curlFiles(c.Name)
-	if c.CA == "" {
-		return fmt.Sprintf(`-H "Authorization: Bearer $(cat %s)"`, token)
-	}
-	return fmt.Sprintf(`--cacert %s -H "Authorization: Bearer $(cat %s)"`, ca, token)
+	return curl(c, Quote(ca), "$(cat "+Quote(token)+")")
 }
 
 // EnvCurl is Curl for a context from the environment.
-const EnvCurl = `--cacert "$TANDEM_CA" -H "Authorization: Bearer $TANDEM_TOKEN"`
+func EnvCurl(c Context) string { return curl(c, `"$TANDEM_CA"`, "$TANDEM_TOKEN") }
+
+func curl(c Context, ca, token string) string {
+	proof := `-H "Authorization: Bearer ` + token + `"`
+	if c.CA == "" {
+		return proof
+	}
+	return "--cacert " + ca + " " + proof
+}
+
+// Quote makes text one word of a command line of a shell.
+func Quote(text string) string {
+	if text != "" && !strings.ContainsFunc(text, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:,@%=", r))
+	}) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
 
 // Environment is the name of a context that is in no file.
 const Environment = "environment"

@@ -197,11 +197,11 @@ func (c *Client) replaced(err error) string {
 		found, c.Context.Name, strings.Join(c.Context.Endpoints, " --endpoint "), c.Context.Name)
 }
 
-// Message is the text of an error without the code in front.
+// Message is the text of an error without the code of what the cluster said, which stands in front of its words.
 func Message(err error) string {
 	var c *connect.Error
 	if errors.As(err, &c) {
-		return c.Message()
+		return strings.Replace(err.Error(), c.Error(), c.Message(), 1)
 	}
 	return err.Error()
 }

@@ -25,6 +25,7 @@ import (
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/prom"
+	"tandem.dev/proto/repeat"
 	"tandem.dev/proto/schema"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -49,6 +50,8 @@ type Coordinator struct {
 	node    *consensus.Node
 	handler http.Handler
 	api     *api.API
+
+	repeats repeat.Limiter
 
 	registry   *prometheus.Registry
 	inferences *gateway.Metrics

@@ -124,7 +124,7 @@ func (c *Coordinator) askToJoin(ctx context.Context, learner bool) (bool, error)
 		case connect.CodeOf(err) == connect.CodePermissionDenied:
 			return false, fmt.Errorf("become a peer of %s: %w", address, say.Advised(err, say.CLI))
 		}
-		c.log.Warn().Err(err).Str("coordinator", address).Bool("learner", learner).Msg("could not become a peer yet")
+		c.repeats.Warn(c.log, address).Err(err).Str("coordinator", address).Bool("learner", learner).Msg("could not become a peer yet")
 	}
 	return false, nil
 }

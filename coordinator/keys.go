@@ -27,7 +27,7 @@ func (c *Coordinator) keepKeys(ctx context.Context) error {
 		v, now := c.state.View(), time.Now()
 		pause := keysPause
 		if err := c.takeKeys(v, now); err != nil {
-			c.log.Error().Err(err).Msg("the keys of the cluster could not be taken, it is tried again")
+			c.repeats.Error(c.log, "keys").Err(err).Msg("the keys of the cluster could not be taken, it is tried again")
 		} else if !c.reportKeys(ctx, v) {
 			pause = heldPause
 		}

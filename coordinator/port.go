@@ -16,6 +16,7 @@ import (
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/door"
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/repeat"
 )
 
 // raftALPN is the name under which Raft shares the port with HTTP.
@@ -33,6 +34,7 @@ type port struct {
 	log      zerolog.Logger
 	http     *queue
 	raft     *queue
+	repeats  repeat.Limiter
 
 	mu    sync.Mutex
 	peer  map[net.Conn]string     // whose connections of Raft are open here, by node
@@ -114,7 +116,7 @@ func (p *port) sort(ctx context.Context, conn *tls.Conn) {
 	}
 	id, ok := identity.Peer(&state)
 	if !ok || id.Role != identity.RoleCoordinator || id.Cluster != p.creds.Identity.Cluster || p.removed(id.Node) {
-		p.log.Warn().Str("from", conn.RemoteAddr().String()).Str("node", id.Node).Msg("raft connection refused: not a coordinator of this cluster, or not any more")
+		p.repeats.Warn(p.log, id.Node).Str("from", conn.RemoteAddr().String()).Str("node", id.Node).Msg("raft connection refused: not a coordinator of this cluster, or not any more")
 		_ = conn.Close()
 		return
 	}

@@ -97,7 +97,7 @@ func (c *Coordinator) probe(ctx context.Context) error {
 			return fmt.Errorf("check the store: %w", err)
 		}
 		c.store.Store(&storeFault{err})
-		c.log.Warn().Err(err).Dur("pause", probePause).Msg("the store does not serve, or is full: it is tried again; if its keys were changed, tell the cluster with: tandem store rotate")
+		c.repeats.Warn(c.log, "store").Err(err).Dur("pause", probePause).Msg("the store does not serve, or is full: it is tried again; if its keys were changed, tell the cluster with: tandem store rotate")
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -5,26 +5,78 @@ import (
 	"io"
 	"log"
 	"slices"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 	"github.com/rs/zerolog"
+
+	"tandem.dev/proto/repeat"
 )
 
-// raftLog lets Raft write into a zerolog logger.
+// raftLog lets Raft write into a zerolog logger. Raft writes a line for each message that it cannot send, some four a second for a
+// peer that is down: what is wrong with one peer, whatever it is, is a line a minute, and so is what is wrong otherwise and repeats.
 type raftLog struct {
-	to   zerolog.Logger
-	name string
-	args []any
+	to      zerolog.Logger
+	name    string
+	args    []any
+	repeats *repeat.Limiter
+	address func(raft.ServerID) raft.ServerAddress // of a peer; empty: not known
 }
 
 func (l *raftLog) Log(level hclog.Level, msg string, args ...any) {
 	if level < l.GetLevel() {
 		return
 	}
-	l.to.WithLevel(zerologLevel(level)).Str("part", "raft").Fields(plain(slices.Concat(l.args, args))).Msg(msg)
+	args = slices.Concat(l.args, args)
+	to := zerologLevel(level)
+	var e *zerolog.Event
+	if to < zerolog.WarnLevel {
+		e = l.to.WithLevel(to)
+	} else {
+		e = l.repeats.At(l.to, to, l.about(msg, args))
+	}
+	e.Str("part", "raft").Fields(plain(args)).Msg(msg)
 }
 
-// plain writes out what Raft leaves to its own logger: formats, and values that know how to write themselves.
+// about is the peer that a line is about, or the line itself.
+func (l *raftLog) about(msg string, args []any) string {
+	for i := 1; i < len(args); i += 2 {
+		switch key, _ := args[i-1].(string); key {
+		case "peer", "server-id", "target", "from":
+		default:
+			continue
+		}
+		switch peer := args[i].(type) {
+		case raft.Server:
+			return string(peer.Address)
+		case raft.ServerAddress:
+			return string(peer)
+		case raft.ServerID:
+			if address := l.address(peer); address != "" {
+				return string(address)
+			}
+			return string(peer)
+		}
+	}
+	return msg
+}
+
+// addresses finds peers in the configuration of a Raft that may not run yet.
+func addresses(running *atomic.Pointer[raft.Raft]) func(raft.ServerID) raft.ServerAddress {
+	return func(id raft.ServerID) raft.ServerAddress {
+		if r := running.Load(); r != nil {
+			for _, s := range r.GetConfiguration().Configuration().Servers {
+				if s.ID == id {
+					return s.Address
+				}
+			}
+		}
+		return ""
+	}
+}
+
+// plain writes out what Raft leaves to its own logger: formats, peers, and values that know how to write themselves.
 func plain(args []any) []any {
 	for i, a := range args {
 		switch a := a.(type) {
@@ -32,6 +84,8 @@ func plain(args []any) []any {
 			if format, ok := a[0].(string); ok {
 				args[i] = fmt.Sprintf(format, a[1:]...)
 			}
+		case raft.Server: // its other lines have the address alone
+			args[i] = string(a.Address)
 		case error: // zerolog does that
 		case fmt.Stringer:
 			args[i] = fmt.Sprint(a) // which copes with nil
@@ -69,7 +123,9 @@ func (l *raftLog) IsError() bool { return l.GetLevel() <= hclog.Error }
 func (l *raftLog) ImpliedArgs() []any { return l.args }
 
 func (l *raftLog) With(args ...any) hclog.Logger {
-	return &raftLog{to: l.to, name: l.name, args: slices.Concat(l.args, args)}
+	made := *l
+	made.args = slices.Concat(l.args, args)
+	return &made
 }
 
 func (l *raftLog) Name() string { return l.name }
@@ -77,7 +133,9 @@ func (l *raftLog) Name() string { return l.name }
 func (l *raftLog) Named(name string) hclog.Logger { return l.ResetNamed(name) }
 
 func (l *raftLog) ResetNamed(name string) hclog.Logger {
-	return &raftLog{to: l.to, name: name, args: l.args}
+	made := *l
+	made.name = name
+	return &made
 }
 
 // SetLevel does nothing: the level is the zerolog logger's.

@@ -20,6 +20,7 @@ import (
 
 	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/repeat"
 )
 
 const (
@@ -94,7 +95,8 @@ func (n *Node) damaged(err error) error {
 func (n *Node) logPath() string { return filepath.Join(n.cfg.Dir, logFile) }
 
 func (n *Node) open(deps Deps) error {
-	logger := &raftLog{to: deps.Log}
+	running := &atomic.Pointer[raft.Raft]{}
+	logger := &raftLog{to: deps.Log, repeats: &repeat.Limiter{}, address: addresses(running)}
 	stores := deps.Stores
 	if stores == nil {
 		var err error
@@ -115,7 +117,6 @@ func (n *Node) open(deps Deps) error {
 			return err
 		}
 	}
-	running := &atomic.Pointer[raft.Raft]{}
 	g := guard{limit: n.cfg.DiskTimeout, fatal: deps.Fatal, raft: running, stop: n.stopping, log: deps.Log}
 	logs, err := raft.NewLogCache(logCacheEntries, guardedLogs{LogStore: stores.Logs, guard: g})
 	if err != nil {

@@ -211,7 +211,7 @@ func (c *Cluster) Start(i int) {
 	cfg.ID, cfg.Address, cfg.Bootstrap = p.id, p.address, i == 0
 	s := state.New()
 	node, err := consensus.New(cfg, consensus.Deps{
-		State: s, Transport: transport, Stores: p.stores, Forward: forwarder{c, i}, Log: c.log.With().Str("peer", p.id).Logger(),
+		State: s, Transport: transport, Stores: p.stores, Forward: forwarder{c, i}, Log: c.log.With().Str("coordinator", p.id).Logger(),
 		Fatal: func(err error) { c.fatal(i, err) },
 	})
 	c.must(err)

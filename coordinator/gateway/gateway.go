@@ -19,6 +19,7 @@ import (
 	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/inference"
+	"tandem.dev/proto/repeat"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -49,10 +50,11 @@ type Deps struct {
 
 // Gateway serves /v2.
 type Gateway struct {
-	cfg    Config
-	deps   Deps
-	mux    *http.ServeMux
-	picker *picker
+	cfg     Config
+	deps    Deps
+	mux     *http.ServeMux
+	picker  *picker
+	repeats repeat.Limiter
 }
 
 // New returns a Gateway. Whoever mounts it has checked that the caller may look, but at /v2/health, and has put the body of a request
@@ -224,7 +226,7 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, found []target, bo
 			inference.Fail(w, http.StatusGatewayTimeout, fmt.Sprintf("model %q did not answer within %s; send fewer rows at once", model, g.cfg.Timeout))
 			return http.StatusGatewayTimeout
 		default:
-			g.deps.Log.Warn().Err(err).Str("model", model).Str("replica", t.replica.GetId()).Str("node", t.replica.GetNodeId()).Msg("replica did not answer")
+			g.repeats.Warn(g.deps.Log, t.replica.GetId()).Err(err).Str("model", model).Str("replica", t.replica.GetId()).Str("node", t.replica.GetNodeId()).Msg("replica did not answer")
 		}
 		if left == 1 {
 			inference.Fail(w, status, fmt.Sprintf("no replica of model %q answered: %v; try again in a moment", model, err))

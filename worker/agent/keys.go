@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/repeat"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -34,6 +35,8 @@ type renewer struct {
 	gossip       interface{ SetKeys(keys [][]byte) error }
 	coordinators *coordinators
 	log          zerolog.Logger
+
+	repeats repeat.Limiter
 
 	wanted atomic.Int64  // keys_version that a session named last
 	wake   chan struct{} // it is another one
@@ -64,7 +67,7 @@ func (r *renewer) run(ctx context.Context) error {
 			return nil
 		case connect.CodeOf(err) == connect.CodeUnimplemented: // a coordinator of the release before
 		case err != nil:
-			r.log.Warn().Err(err).Msg("certificate and keys could not be brought up to date; trying again")
+			r.repeats.Warn(r.log, "keys").Err(err).Msg("certificate and keys could not be brought up to date; trying again")
 			pause, wait = wait, min(2*wait, renewLongest)
 		case again:
 			continue

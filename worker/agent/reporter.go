@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/rs/zerolog"
 
+	"tandem.dev/proto/repeat"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
@@ -26,6 +27,7 @@ type reporter struct {
 	fence        func(engine string)
 	log          zerolog.Logger
 	metrics      *metrics
+	repeats      repeat.Limiter
 }
 
 func (r *reporter) run(ctx context.Context) error {
@@ -40,7 +42,7 @@ func (r *reporter) run(ctx context.Context) error {
 		}
 		if err != nil {
 			// The coordinators refuse the call as such, all of it: that is not about an engine. Try again later.
-			r.log.Error().Err(err).Int("reports", len(batch)).Msg("coordinator refuses reports; they wait")
+			r.repeats.Error(r.log, "reports").Err(err).Int("reports", len(batch)).Msg("coordinator refuses reports; they wait")
 			r.metrics.reports.WithLabelValues("error").Add(float64(len(batch)))
 			if pause(ctx, longestWait) != nil {
 				return nil

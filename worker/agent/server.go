@@ -16,6 +16,7 @@ import (
 
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/inference"
+	"tandem.dev/proto/repeat"
 	"tandem.dev/worker/tunnel"
 )
 
@@ -29,6 +30,7 @@ type server struct {
 	tunnel  http.Handler // to ranks, for workers
 	log     zerolog.Logger
 	dials   *http.Transport // to replicas, by socket
+	repeats repeat.Limiter
 }
 
 func newServer(sockets func(string) (string, bool), m *metrics, ready func() error, removed *exiles, look *viewers, ranks http.Handler, log zerolog.Logger) *server {
@@ -156,7 +158,7 @@ func (s *server) replica(w http.ResponseWriter, r *http.Request) {
 			}
 			s.metrics.requests.WithLabelValues(outcome).Inc()
 			if outcome != "gone" {
-				s.log.Warn().Err(err).Str("replica", id).Str("outcome", outcome).Msg("request to a replica failed")
+				s.repeats.Warn(s.log, id).Err(err).Str("replica", id).Str("outcome", outcome).Msg("request to a replica failed")
 			}
 			refuse(w, status, why, "the replica does not answer: "+err.Error())
 		},

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/proto/identity"
+	"tandem.dev/proto/repeat"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -31,6 +32,8 @@ type session struct {
 	silence      time.Duration // a session that says nothing for so long is given up
 	log          zerolog.Logger
 	metrics      *metrics
+
+	repeats repeat.Limiter
 
 	open  atomic.Bool
 	first chan struct{} // closed when the first desired state has come
@@ -54,7 +57,7 @@ func (s *session) run(ctx context.Context) error {
 		if heard {
 			wait.reset()
 		}
-		s.log.Warn().Err(err).Str("coordinator", address).Int64("dur_ms", time.Since(began).Milliseconds()).
+		s.repeats.Warn(s.log, address).Err(err).Str("coordinator", address).Int64("dur_ms", time.Since(began).Milliseconds()).
 			Msg("session ended; engines go on; trying the next coordinator")
 		if wait.sleep(ctx) != nil {
 			return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/proto/repeat"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -40,9 +41,10 @@ type Deps struct {
 type Tunnel struct {
 	Config
 	Deps
-	life context.Context
-	end  context.CancelFunc
-	wg   sync.WaitGroup // what listens, and the streams
+	life    context.Context
+	end     context.CancelFunc
+	wg      sync.WaitGroup // what listens, and the streams
+	repeats repeat.Limiter
 
 	mu        sync.Mutex
 	announced Announced
@@ -200,7 +202,7 @@ func (t *Tunnel) serve(at netip.AddrPort, d *door) {
 			local := conn.(*net.TCPConn)
 			remote, err := t.connect(d, at)
 			if err != nil {
-				t.Log.Warn().Err(err).Str("node", d.peer.Node).Int64("gen", d.group.Generation).Msg("no way to a rank of another host")
+				t.repeats.Warn(t.Log, d.peer.Node).Err(err).Str("node", d.peer.Node).Int64("gen", d.group.Generation).Msg("no way to a rank of another host")
 				reset(local)
 				return
 			}

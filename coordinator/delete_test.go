@@ -40,6 +40,7 @@ func checkDelete(t *testing.T, r *running, c *http.Client, job, trial string) {
 	if err != nil || !strings.Contains(events.Msg.GetEvents()[0].GetMessage(), "Job toy was deleted by admin.") {
 		t.Errorf("the newest event is %v, %v", events, err)
 	}
+	checkDeleteDataset(t, r, c, open.Msg.GetJob().GetId())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for v := r.state.View(); ; v = r.state.View() {
@@ -53,4 +54,32 @@ func checkDelete(t *testing.T, r *running, c *http.Client, job, trial string) {
 	for info := range r.store.List(t.Context(), "trials/"+trial+"/") {
 		t.Errorf("%s is left of the job", info.Key)
 	}
+}
+
+// checkDeleteDataset deletes the dataset that a job uses, as soon as that has ended.
+func checkDeleteDataset(t *testing.T, r *running, c *http.Client, job string) {
+	t.Helper()
+	jobs, datasets := tandemv1connect.NewJobServiceClient(c, r.url()), tandemv1connect.NewDatasetServiceClient(c, r.url())
+	remove := &tandemv1.DeleteDatasetRequest{Dataset: "toy", RequestId: "dataset"}
+	_, err := datasets.DeleteDataset(t.Context(), connect.NewRequest(remove))
+	wantCode(t, err, connect.CodeFailedPrecondition, "dataset toy@1 cannot be deleted: job "+job+" uses it")
+	_, err = datasets.DeleteDataset(t.Context(), connect.NewRequest(&tandemv1.DeleteDatasetRequest{Dataset: "toy@2"}))
+	wantCode(t, err, connect.CodeNotFound, "version 2")
+	_, err = tandemv1connect.NewModelServiceClient(c, r.url()).DeleteModel(t.Context(), connect.NewRequest(&tandemv1.DeleteModelRequest{Model: "nothing"}))
+	wantCode(t, err, connect.CodeNotFound, "nothing")
+	if _, err := jobs.SetJobIntent(t.Context(), connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: job, Intent: tandemv1.JobIntent_JOB_INTENT_CANCEL})); err != nil {
+		t.Fatal(err)
+	}
+	remove.RequestId = "dataset again"
+	res, err := datasets.DeleteDataset(t.Context(), connect.NewRequest(remove))
+	if err != nil || len(res.Msg.GetDatasets()) != 1 {
+		t.Fatalf("the dataset was not deleted: %v, %v", res, err)
+	}
+	if again, err := datasets.DeleteDataset(t.Context(), connect.NewRequest(remove)); err != nil || len(again.Msg.GetDatasets()) != 0 {
+		t.Errorf("the same request again was answered with %v, %v", again, err)
+	}
+	_, err = upload(t, tandemv1connect.NewArtifactServiceClient(c, r.url()), &tandemv1.UploadArtifactHeader{
+		DatasetId: res.Msg.GetDatasets()[0].GetId(), Name: "manifest.json", Size: 1, Sha256: sum([]byte("x")),
+	}, []byte("x"))
+	wantCode(t, err, connect.CodeFailedPrecondition, "was deleted")
 }

@@ -141,6 +141,18 @@ func modelNames(ctx context.Context, c *client.Client) ([]string, error) {
 	return names, nil
 }
 
+func datasetNames(ctx context.Context, c *client.Client) ([]string, error) {
+	res, err := c.Datasets.ListDatasets(ctx, connect.NewRequest(&tandemv1.ListDatasetsRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, d := range res.Msg.GetDatasets() {
+		names = append(names, fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()))
+	}
+	return names, nil
+}
+
 func checkpointNames(ctx context.Context, c *client.Client) ([]string, error) {
 	res, err := c.Checkpoints.ListCheckpoints(ctx, connect.NewRequest(&tandemv1.ListCheckpointsRequest{}))
 	if err != nil {

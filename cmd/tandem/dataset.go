@@ -16,7 +16,8 @@ import (
 )
 
 func (a *app) datasetCommand() *cobra.Command {
-	return group("dataset", "Make and show datasets", a.datasetCreateCommand(), a.datasetListCommand(), a.datasetDescribeCommand())
+	return group("dataset", "Make, show and delete datasets",
+		a.datasetCreateCommand(), a.datasetListCommand(), a.datasetDescribeCommand(), a.datasetDeleteCommand())
 }
 
 func (a *app) datasetListCommand() *cobra.Command {
@@ -55,26 +56,47 @@ func task(d *tandemv1.Dataset) string {
 
 func (a *app) datasetDescribeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "describe DATASET",
-		Short: "Show a dataset: NAME (newest), NAME@VERSION or an id",
-		Args:  want("DATASET"),
-		ValidArgsFunction: a.complete(func(ctx context.Context, c *client.Client) ([]string, error) {
-			res, err := c.Datasets.ListDatasets(ctx, connect.NewRequest(&tandemv1.ListDatasetsRequest{}))
-			if err != nil {
-				return nil, err
-			}
-			var names []string
-			for _, d := range res.Msg.GetDatasets() {
-				names = append(names, fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()))
-			}
-			return names, nil
-		}),
+		Use:               "describe DATASET",
+		Short:             "Show a dataset: NAME (newest), NAME@VERSION or an id",
+		Args:              want("DATASET"),
+		ValidArgsFunction: a.complete(datasetNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			res, err := c.Datasets.GetDataset(ctx, connect.NewRequest(&tandemv1.GetDatasetRequest{Dataset: args[0]}))
 			if err != nil {
 				return err
 			}
 			return a.show(res.Msg, describeDataset(res.Msg)...)
+		}),
+	}
+}
+
+func (a *app) datasetDeleteCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "delete NAME@VERSION... | NAME...",
+		Short: "Delete versions of datasets, for good",
+		Long: `Delete a version of a dataset (NAME@VERSION or its id), or all of them (NAME). A version that a job uses which has not ended is refused,
+and one that a served model was trained on. Numbers of versions are never used again.`,
+		Example:           "  tandem dataset delete digits@1\n  tandem dataset delete digits",
+		Args:              some("DATASET"),
+		ValidArgsFunction: a.complete(datasetNames),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			if err := a.confirm(fmt.Sprintf("Delete %s for good?", everyVersion("dataset", args))); err != nil {
+				return err
+			}
+			for _, ref := range args {
+				res, err := c.Datasets.DeleteDataset(ctx, connect.NewRequest(&tandemv1.DeleteDatasetRequest{Dataset: ref, RequestId: a.newRequestID()}))
+				if err != nil {
+					return err
+				}
+				var names []string
+				for _, d := range res.Msg.GetDatasets() {
+					names = append(names, fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()))
+				}
+				if err := a.show(res.Msg, deleted(ref, names)); err != nil {
+					return err
+				}
+			}
+			return nil
 		}),
 	}
 }

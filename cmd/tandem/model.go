@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
@@ -15,8 +16,8 @@ import (
 )
 
 func (a *app) modelCommand() *cobra.Command {
-	return group("model", "Show, publish, name and download versions of models",
-		a.modelListCommand(), a.modelDescribeCommand(), a.modelPublishCommand(), a.modelAliasCommand(), a.modelDownloadCommand())
+	return group("model", "Show, publish, name, download and delete versions of models",
+		a.modelListCommand(), a.modelDescribeCommand(), a.modelPublishCommand(), a.modelAliasCommand(), a.modelDownloadCommand(), a.modelDeleteCommand())
 }
 
 func (a *app) modelListCommand() *cobra.Command {
@@ -170,6 +171,60 @@ func (a *app) modelAliasCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&remove, "remove", false, "take the alias away")
 	return cmd
+}
+
+func (a *app) modelDeleteCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "delete MODEL@VERSION... | MODEL...",
+		Short: "Delete versions of models, for good",
+		Long: `Delete a version of a model (MODEL@VERSION), or a model with all its versions (MODEL). A version that is served or has an alias is
+refused, and a model that a job publishes to which has not ended. Numbers of versions are never used again.`,
+		Example:           "  tandem model delete digits@3\n  tandem model delete digits",
+		Args:              some("MODEL"),
+		ValidArgsFunction: a.complete(modelNames),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			if err := a.confirm(fmt.Sprintf("Delete %s for good?", everyVersion("model", args))); err != nil {
+				return err
+			}
+			for _, ref := range args {
+				res, err := c.Models.DeleteModel(ctx, connect.NewRequest(&tandemv1.DeleteModelRequest{Model: ref, RequestId: a.newRequestID()}))
+				if err != nil {
+					return err
+				}
+				var names []string
+				for _, v := range res.Msg.GetVersions() {
+					names = append(names, fmt.Sprintf("%s@%d", v.GetModel(), v.GetNumber()))
+				}
+				if err := a.show(res.Msg, deleted(ref, names)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	}
+}
+
+// everyVersion says what references to versions of models or datasets stand for, of which those without a version mean all.
+func everyVersion(noun string, refs []string) string {
+	var all []string
+	for _, ref := range refs {
+		if id := strings.HasPrefix(ref, "data-") && len(ref) == len("data-")+ulid.EncodedSize; !id && !strings.Contains(ref, "@") {
+			ref = noun + " " + ref + " with all its versions"
+		}
+		all = append(all, ref)
+	}
+	return strings.Join(all, ", ")
+}
+
+// deleted says that versions are deleted, or, when there are none, that this was done before.
+func deleted(ref string, versions []string) text {
+	switch len(versions) {
+	case 0:
+		return text(ref + " is deleted")
+	case 1:
+		return text(versions[0] + " is deleted")
+	}
+	return text(fmt.Sprintf("%s are deleted", strings.Join(versions, ", ")))
 }
 
 // normalizedNote keeps people who load the model themselves from feeding it raw values.

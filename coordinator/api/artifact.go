@@ -72,6 +72,11 @@ func (a artifacts) uploadKey(ctx context.Context, h *tandemv1.UploadArtifactHead
 	if _, ok := v.Dataset(h.GetDatasetId()); ok {
 		return "", precondition("dataset " + h.GetDatasetId() + " is committed and does not change any more")
 	}
+	if _, deleted := v.GarbageAt(layout.Dataset(h.GetDatasetId()) + "/"); deleted {
+		return "", &refusal{connect.CodeFailedPrecondition, &tandemv1.Reason{
+			Code: tandemv1.Reason_CODE_DATASET_GONE, Args: map[string]string{"dataset": h.GetDatasetId()},
+		}}
+	}
 	return layout.Dataset(h.GetDatasetId()) + "/" + h.GetName(), nil
 }
 

@@ -151,6 +151,29 @@ func (a datasets) GetDataset(ctx context.Context, req *connect.Request[tandemv1.
 	return connect.NewResponse(&tandemv1.GetDatasetResponse{Dataset: d, ManifestJson: manifest}), nil
 }
 
+// DeleteDataset implements DatasetService. The objects are deleted by the leader's loop gc.
+func (a datasets) DeleteDataset(ctx context.Context, req *connect.Request[tandemv1.DeleteDatasetRequest]) (*connect.Response[tandemv1.DeleteDatasetResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if doneBefore(ctx, v, req.Msg) {
+		return connect.NewResponse(&tandemv1.DeleteDatasetResponse{}), nil
+	}
+	going, cmd := v.DatasetsOf(req.Msg.GetDataset()), &tandemv1.DeleteDataset{Name: req.Msg.GetDataset()}
+	if len(going) == 0 {
+		d, err := v.ResolveDataset(req.Msg.GetDataset())
+		if err != nil {
+			return nil, err
+		}
+		going, cmd.Name, cmd.Version = []*tandemv1.Dataset{d}, d.GetName(), d.GetVersion()
+	}
+	if _, _, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_DeleteDataset{DeleteDataset: cmd}}); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.DeleteDatasetResponse{Datasets: going}), nil
+}
+
 // manifest reads the manifest of a dataset or version, as JSON.
 func (a *API) manifest(ctx context.Context, prefix string) (string, error) {
 	store, err := a.deps.Store()

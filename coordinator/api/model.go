@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -71,6 +72,30 @@ func (a models) SetAlias(ctx context.Context, req *connect.Request[tandemv1.SetA
 	}
 	model, _ := after.Model(m.GetModel())
 	return connect.NewResponse(&tandemv1.SetAliasResponse{Model: model}), nil
+}
+
+// DeleteModel implements ModelService. The objects are deleted by the leader's loop gc.
+func (a models) DeleteModel(ctx context.Context, req *connect.Request[tandemv1.DeleteModelRequest]) (*connect.Response[tandemv1.DeleteModelResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if doneBefore(ctx, v, req.Msg) {
+		return connect.NewResponse(&tandemv1.DeleteModelResponse{}), nil
+	}
+	name, _, numbered := strings.Cut(req.Msg.GetModel(), "@")
+	going, cmd := v.VersionsOf(name), &tandemv1.DeleteModel{Model: name}
+	if numbered {
+		ver, err := v.ResolveVersion(req.Msg.GetModel())
+		if err != nil {
+			return nil, err
+		}
+		going, cmd.Version = []*tandemv1.Version{ver}, ver.GetNumber()
+	}
+	if _, _, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_DeleteModel{DeleteModel: cmd}}); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&tandemv1.DeleteModelResponse{Versions: going}), nil
 }
 
 func notFound(noun, name string) error {

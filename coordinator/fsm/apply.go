@@ -65,6 +65,10 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return a.noteSearched(c.NoteSearched), nil
 	case *tandemv1.Command_CreateDataset:
 		return a.createDataset(c.CreateDataset), nil
+	case *tandemv1.Command_DeleteDataset:
+		return a.deleteDataset(c.DeleteDataset), nil
+	case *tandemv1.Command_DeleteModel:
+		return a.deleteModel(c.DeleteModel), nil
 	case *tandemv1.Command_MarkCheckpoints:
 		return a.markCheckpoints(c.MarkCheckpoints), nil
 	case *tandemv1.Command_ForgetCheckpoints:

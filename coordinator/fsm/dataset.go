@@ -1,6 +1,9 @@
 package fsm
 
 import (
+	"fmt"
+	"slices"
+
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -13,16 +16,46 @@ func (a *applier) createDataset(c *tandemv1.CreateDataset) *tandemv1.Result {
 	if _, ok := a.Dataset(want.GetId()); ok {
 		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "dataset", "name", want.GetId())
 	}
-	d := state.Clone(want)
-	d.Version = 1
-	if versions := a.DatasetsOf(d.GetName()); len(versions) > 0 {
-		d.Version = versions[len(versions)-1].GetVersion() + 1
+	if _, deleted := a.GarbageAt(want.GetPrefix() + "/"); deleted {
+		return refuse(precondition, tandemv1.Reason_CODE_DATASET_GONE, "dataset", want.GetId())
 	}
+	d := state.Clone(want)
+	newest := int64(0)
+	if versions := a.DatasetsOf(d.GetName()); len(versions) > 0 {
+		newest = versions[len(versions)-1].GetVersion()
+	}
+	d.Version = a.nextNumber("dataset", d.GetName(), newest)
 	d.CreatedAt = a.now
 	if d.GetCreatedBy() == "" {
 		d.CreatedBy = a.actor
 	}
 	a.Put(d)
-	a.record(info, tandemv1.Event_TYPE_DATASET_CREATED, subject{noun: "dataset", id: d.GetId(), name: d.GetName()}, nil, "version", d.GetVersion())
+	a.record(info, tandemv1.Event_TYPE_DATASET_CREATED, aboutDataset(d), nil, "version", d.GetVersion())
 	return done(d.GetId())
+}
+
+// deleteDataset deletes a version, or all, when nothing needs any of them.
+func (a *applier) deleteDataset(c *tandemv1.DeleteDataset) *tandemv1.Result {
+	going := slices.DeleteFunc(a.DatasetsOf(c.GetName()), func(d *tandemv1.Dataset) bool {
+		return c.GetVersion() != 0 && d.GetVersion() != c.GetVersion()
+	})
+	if len(going) == 0 {
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "dataset", "name", c.GetName())
+	}
+	for _, d := range going {
+		if need := a.DatasetNeed(d); need != nil {
+			return refuseFrom(need, tandemv1.Reason_CODE_DATASET_NEEDED, "dataset", fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()))
+		}
+	}
+	for _, d := range going {
+		a.throwAway(d.GetPrefix() + "/")
+		a.useUp("dataset", d.GetName(), d.GetVersion())
+		a.Delete(d)
+	}
+	if c.GetVersion() != 0 {
+		a.record(info, tandemv1.Event_TYPE_DATASET_DELETED, aboutDataset(going[0]), nil, "version", c.GetVersion(), "by", a.actor)
+	} else {
+		a.record(info, tandemv1.Event_TYPE_DATASET_DELETED, aboutDataset(going[0]), nil, "versions", len(going), "by", a.actor)
+	}
+	return done(c.GetName())
 }

@@ -30,6 +30,10 @@ func aboutCheckpoint(c *tandemv1.Checkpoint) subject {
 	return subject{noun: "checkpoint", id: c.GetId(), name: c.GetId(), job: c.GetJobId()}
 }
 
+func aboutDataset(d *tandemv1.Dataset) subject {
+	return subject{noun: "dataset", id: d.GetId(), name: d.GetName()}
+}
+
 func aboutDeployment(name string) subject { return subject{noun: "deployment", id: name, name: name} }
 
 func aboutToken(t *tandemv1.Token) subject {

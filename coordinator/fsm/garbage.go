@@ -31,3 +31,15 @@ func (a *applier) emptyGarbage(c *tandemv1.EmptyGarbage) *tandemv1.Result {
 	}
 	return done("")
 }
+
+// nextNumber is the number of the next version of a noun ("model", "dataset") by its name, of which this is the newest there is.
+func (a *applier) nextNumber(noun, name string, newest int64) int64 {
+	return max(newest, a.LastNumber(noun, name)) + 1
+}
+
+// useUp keeps a number of a version that is deleted from being given again.
+func (a *applier) useUp(noun, name string, number int64) {
+	if number > a.LastNumber(noun, name) {
+		a.Put(&tandemv1.Numbering{Id: state.NumberingID(noun, name), Last: number})
+	}
+}

@@ -64,7 +64,14 @@ func (a *applier) checkJob(c *tandemv1.CreateJob) *tandemv1.Result {
 		if spec.GetPublish().GetModel() == "" {
 			return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "publish.model")
 		}
-		return a.checkSource(spec.GetPublish().GetCheckpointId())
+		if r := a.checkSource(spec.GetPublish().GetCheckpointId()); r != nil {
+			return r
+		}
+		c, _ := a.Checkpoint(spec.GetPublish().GetCheckpointId())
+		if _, ok := a.TrainedOn(c); !ok {
+			return refuse(precondition, tandemv1.Reason_CODE_DATASET_OF_CHECKPOINT_GONE, "checkpoint", c.GetId())
+		}
+		return nil
 	case tandemv1.JobKind_JOB_KIND_REPLAY:
 		if spec.GetReplay().GetSteps() < 1 {
 			return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "replay.steps")

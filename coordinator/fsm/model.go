@@ -22,10 +22,13 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 	if _, ok := a.Version(saved.GetVersionId()); ok {
 		return reason(tandemv1.Reason_CODE_VERSION_DIFFERS, "version", saved.GetVersionId())
 	}
+	if _, deleted := a.GarbageAt(layout.Version(saved.GetVersionId()) + "/"); deleted {
+		return nil // somebody has deleted it since it was reported first
+	}
 	j, _ := a.Job(alloc.GetJobId())
 	checkpoint, _ := a.Checkpoint(alloc.GetResumeCheckpointId())
 	m := a.modelToChange(j.GetSpec().GetPublish().GetModel())
-	m.LatestVersion++
+	m.LatestVersion = a.nextNumber("model", m.GetName(), m.GetLatestVersion())
 	v := &tandemv1.Version{
 		Id:             saved.GetVersionId(),
 		Model:          m.GetName(),
@@ -57,4 +60,44 @@ func (a *applier) modelToChange(name string) *tandemv1.Model {
 		return state.Clone(m)
 	}
 	return &tandemv1.Model{Name: name, CreatedAt: a.now}
+}
+
+// deleteModel deletes a version, or all, when nothing needs any of them; the model goes with the last one.
+func (a *applier) deleteModel(c *tandemv1.DeleteModel) *tandemv1.Result {
+	m, ok := a.Model(c.GetModel())
+	if !ok {
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", c.GetModel())
+	}
+	all := a.VersionsOf(m.GetName())
+	going := all
+	if c.GetVersion() != 0 {
+		v, ok := a.VersionNumber(m.GetName(), c.GetVersion())
+		if !ok {
+			return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", c.GetVersion(), "newest", m.GetLatestVersion())
+		}
+		going = []*tandemv1.Version{v}
+	} else if need := a.ModelNeed(m.GetName()); need != nil {
+		return refuseFrom(need, tandemv1.Reason_CODE_MODEL_NEEDED, "model", m.GetName())
+	}
+	for _, v := range going {
+		if need := a.VersionNeed(v); need != nil {
+			return refuseFrom(need, tandemv1.Reason_CODE_VERSION_NEEDED, "model", m.GetName(), "version", v.GetNumber())
+		}
+	}
+	for _, v := range going {
+		a.throwAway(v.GetPrefix() + "/")
+		a.useUp("model", m.GetName(), v.GetNumber())
+		a.Delete(v)
+	}
+	about := aboutModel(m, "")
+	if left := a.VersionsOf(m.GetName()); len(left) > 0 {
+		m = state.Clone(m)
+		m.LatestVersion = left[len(left)-1].GetNumber()
+		a.Put(m)
+		a.record(info, tandemv1.Event_TYPE_MODEL_DELETED, about, nil, "version", c.GetVersion(), "by", a.actor)
+		return done(m.GetName())
+	}
+	a.Delete(m)
+	a.record(info, tandemv1.Event_TYPE_MODEL_DELETED, about, nil, "versions", len(going), "by", a.actor)
+	return done(m.GetName())
 }

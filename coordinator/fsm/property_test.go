@@ -75,6 +75,10 @@ func randomCommand(r *rapid.T, v *state.View) *tandemv1.Command {
 		cmd.Command = &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: "job-" + one(r, jobIDs, "job"), Workers: int32(rapid.IntRange(0, 4).Draw(r, "workers"))}}
 	case 30:
 		cmd.Command = randomDelete(r, "job-"+one(r, jobIDs, "job"))
+		if rapid.IntRange(0, 3).Draw(r, "version") == 0 {
+			m, _ := v.Model("digits")
+			cmd.Command = &tandemv1.Command_DeleteModel{DeleteModel: &tandemv1.DeleteModel{Model: "digits", Version: int64(rapid.IntRange(0, int(m.GetLatestVersion())).Draw(r, "number"))}}
+		}
 	case 3, 4:
 		cmd.Command = &tandemv1.Command_CreateJob{CreateJob: randomJob(r)}
 	case 5, 6, 7:
@@ -395,9 +399,14 @@ func sound(r *rapid.T, before, after *state.View) {
 	if usage != len(held) || engines > usage {
 		r.Fatalf("%d slots in use, %d held, %d engines desired", usage, len(held), engines)
 	}
-	for i, v := range after.VersionsOf("digits") {
-		if v.GetNumber() != int64(i+1) {
-			r.Fatalf("version %v is number %d", v, i+1)
+	m, _ := before.Model("digits")
+	given := max(m.GetLatestVersion(), before.LastNumber("model", "digits"))
+	for _, v := range after.VersionsOf("digits") {
+		if _, old := before.Version(v.GetId()); old {
+			continue
+		}
+		if given++; v.GetNumber() != given {
+			r.Fatalf("version %v is number %d", v, given)
 		}
 	}
 }
@@ -422,6 +431,21 @@ func complete(r *rapid.T, v *state.View) {
 	for _, s := range v.Sweeps() {
 		if _, ok := v.Job(s.GetId()); !ok {
 			r.Fatalf("sweep %v is left of a job that was deleted", s)
+		}
+	}
+	for _, d := range v.Deployments() {
+		if _, ok := v.Version(d.GetVersionId()); !ok {
+			r.Fatalf("the version that %v serves was deleted", d)
+		}
+	}
+	for _, m := range v.Models() {
+		if _, ok := v.VersionNumber(m.GetName(), m.GetLatestVersion()); !ok {
+			r.Fatalf("the newest version of %v was deleted", m)
+		}
+		for _, alias := range m.GetAliases() {
+			if _, ok := v.VersionNumber(m.GetName(), alias.GetVersion()); !ok {
+				r.Fatalf("the version that an alias of %v points to was deleted", m)
+			}
 		}
 	}
 	for _, j := range v.Jobs() {

@@ -91,3 +91,8 @@ func missing(pairs ...string) string {
 func refuse(kind tandemv1.RefusalCode, code tandemv1.Reason_Code, pairs ...any) *tandemv1.Result {
 	return &tandemv1.Result{Refusal: kind, Why: reason(code, pairs...)}
 }
+
+// refuseFrom is the result of a command that the state does not allow for a cause.
+func refuseFrom(cause *tandemv1.Reason, code tandemv1.Reason_Code, pairs ...any) *tandemv1.Result {
+	return &tandemv1.Result{Refusal: precondition, Why: reasonFrom(cause, code, pairs...)}
+}

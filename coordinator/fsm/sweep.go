@@ -221,6 +221,9 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) *tandemv1.Result {
 	case c.GetMaxTrials() <= s.GetMaxTrials():
 		return refuse(invalid, tandemv1.Reason_CODE_SWEEP_TRIALS, "name", label(j), "trials", s.GetMaxTrials())
 	}
+	if r := a.checkTraining(j.GetSpec()); r != nil { // its dataset may have been deleted
+		return r
+	}
 	a.happened(s.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Extended{Extended: &tandemv1.SweepExtended{MaxTrials: c.GetMaxTrials()}}},
 		func(s *tandemv1.Sweep) {
 			s.MaxTrials, s.Finished, s.Failed, s.Why, s.Reason = c.GetMaxTrials(), false, false, nil, ""

@@ -48,3 +48,33 @@ func (v *View) ResolveDataset(ref string) (*tandemv1.Dataset, error) {
 	}
 	return nil, fmt.Errorf("dataset %q has no version %d, its newest is %d: %w", name, n, versions[len(versions)-1].GetVersion(), ErrNotFound)
 }
+
+// DatasetNeed says why a version of a dataset cannot be deleted; nil when no job that has not ended uses it, and no version that was trained
+// on it is served.
+func (v *View) DatasetNeed(d *tandemv1.Dataset) *tandemv1.Reason {
+	for _, j := range v.Jobs() {
+		if !JobFinal(j.GetState()) && v.datasetOf(j) == d.GetId() {
+			return reason(tandemv1.Reason_CODE_DATASET_USED, "job", j.GetId())
+		}
+	}
+	for _, served := range v.Deployments() {
+		if ver, ok := v.Version(served.GetVersionId()); ok && ver.GetLineage().GetDatasetId() == d.GetId() {
+			return reason(tandemv1.Reason_CODE_DATASET_SERVED, "version", fmt.Sprintf("%s@%d", ver.GetModel(), ver.GetNumber()))
+		}
+	}
+	return nil
+}
+
+// datasetOf is the dataset that a job uses: its own, or that of the training whose checkpoint it publishes.
+func (v *View) datasetOf(j *tandemv1.Job) string {
+	if c, ok := v.Checkpoint(j.GetSpec().GetPublish().GetCheckpointId()); ok {
+		j, _ = v.Job(c.GetJobId())
+	}
+	return j.GetSpec().GetDatasetId()
+}
+
+// TrainedOn returns the dataset that the training of a checkpoint used; false when it was deleted.
+func (v *View) TrainedOn(c *tandemv1.Checkpoint) (*tandemv1.Dataset, bool) {
+	j, _ := v.Job(c.GetJobId())
+	return v.Dataset(j.GetSpec().GetDatasetId())
+}

@@ -118,3 +118,34 @@ func AliasOf(m *tandemv1.Model, name string) (*tandemv1.Alias, bool) {
 	}
 	return nil, false
 }
+
+// VersionNeed says why a version cannot be deleted; nil when it is not served and no alias points to it.
+func (v *View) VersionNeed(ver *tandemv1.Version) *tandemv1.Reason {
+	served := false
+	if d, ok := v.Deployment(ver.GetModel()); ok {
+		served = d.GetVersionId() == ver.GetId()
+	}
+	for _, r := range v.ReplicasOf(ver.GetModel()) { // a rollout keeps those of the version before for a while
+		served = served || r.GetVersionId() == ver.GetId() && ReplicaLive(r.GetState())
+	}
+	if served {
+		return reason(tandemv1.Reason_CODE_VERSION_SERVED)
+	}
+	m, _ := v.Model(ver.GetModel())
+	for _, alias := range m.GetAliases() {
+		if alias.GetVersion() == ver.GetNumber() {
+			return reason(tandemv1.Reason_CODE_VERSION_ALIASED, "model", m.GetName(), "alias", alias.GetName())
+		}
+	}
+	return nil
+}
+
+// ModelNeed says why a model cannot be deleted, beside its versions; nil when no job that has not ended publishes to it.
+func (v *View) ModelNeed(name string) *tandemv1.Reason {
+	for _, j := range v.Jobs() {
+		if !JobFinal(j.GetState()) && j.GetSpec().GetPublish().GetModel() == name {
+			return reason(tandemv1.Reason_CODE_MODEL_PUBLISHED, "job", j.GetId())
+		}
+	}
+	return nil
+}

@@ -38,6 +38,7 @@ const (
 	coordinatorTable = "coordinator"
 	programTable     = "program"
 	garbageTable     = "garbage"
+	numberingTable   = "numbering"
 	quarantinedTable = "quarantined_entry"
 )
 

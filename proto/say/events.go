@@ -7,8 +7,6 @@ const (
 	job   = `job {{.name}}{{with .trial}}, trial {{.}}{{end}} `
 	asked = `, as {{or .by "a user"}} asked`
 	by    = ` by {{or .by "a user"}}`
-	// Who has deleted what is old.
-	pruned = `{{if .policy}}, as the retention of the cluster says{{else}}` + by + `{{end}}`
 )
 
 // eventPhrases is the text of each event. Beside the arguments there are name and subject, of what the event is about, and job.
@@ -26,12 +24,7 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 		tandemv1.Event_TYPE_JOB_PUBLISHING:    {text: job + `publishes on {{.nodes}} (generation {{.generation}})`},
 		tandemv1.Event_TYPE_JOB_TRAINED:       {text: job + `is trained and waits to publish its best checkpoint`},
 		tandemv1.Event_TYPE_JOB_NOT_PUBLISHED: {text: job + `has no checkpoint, so nothing is published`},
-		tandemv1.Event_TYPE_JOB_DELETED:       {text: job + `was deleted` + by},
-		tandemv1.Event_TYPE_JOBS_PRUNED: {
-			text: `{{count .jobs "job"}} that ended before {{date .before}} {{plural .jobs "was" "were"}} deleted` + pruned +
-				`, with {{count .trials "trial"}} and {{count .checkpoints "checkpoint"}} of {{or .bytes "0"}} bytes`,
-		},
-		tandemv1.Event_TYPE_JOB_NOTE: {text: `job {{.name}}{{with .trial}}, trial {{.}}{{end}}: {{sentence .text}}`},
+		tandemv1.Event_TYPE_JOB_NOTE:          {text: `job {{.name}}{{with .trial}}, trial {{.}}{{end}}: {{sentence .text}}`},
 
 		tandemv1.Event_TYPE_GROUP_COMMITTED: {text: job + `trains on {{.nodes}} with {{count .ranks "rank"}} (generation {{.generation}}){{with .cause}}: {{.}}{{end}}`},
 		tandemv1.Event_TYPE_GROUP_RELAYING:  {text: job + `passes its state along on {{.nodes}} with {{count .ranks "rank"}} (generation {{.generation}}){{with .cause}}: {{.}}{{end}}`},

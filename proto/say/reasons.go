@@ -287,6 +287,21 @@ func modelRefusals() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_NO_REPLICAS:        {text: `a deployment needs at least one replica; to stop serving, delete the deployment`},
 		tandemv1.Reason_CODE_TOKEN_LAST:         {text: `token {{.name}} is the last one with role admin that does not end; make another one first`},
 		tandemv1.Reason_CODE_TOKEN_SECRET_TAKEN: {text: `a token with this secret already exists`},
+		tandemv1.Reason_CODE_VERSION_NEEDED:     {text: `version {{.version}} of model {{.model}} cannot be deleted: {{.cause}}`},
+		tandemv1.Reason_CODE_VERSION_SERVED:     {text: `it is served; serve another version or stop serving first`},
+		tandemv1.Reason_CODE_VERSION_ALIASED: {
+			text: `alias {{.alias}} points to it; move the alias or remove it first`,
+			cli:  `remove it with: tandem model alias {{.model}} {{.alias}} --remove`,
+		},
+		tandemv1.Reason_CODE_MODEL_NEEDED:    {text: `model {{.model}} cannot be deleted: {{.cause}}`},
+		tandemv1.Reason_CODE_MODEL_PUBLISHED: {text: `job {{.job}} publishes to it; wait until the job ends or cancel it`},
+		tandemv1.Reason_CODE_DATASET_NEEDED:  {text: `dataset {{.dataset}} cannot be deleted: {{.cause}}`},
+		tandemv1.Reason_CODE_DATASET_USED:    {text: `job {{.job}} uses it; wait until the job ends or cancel it`},
+		tandemv1.Reason_CODE_DATASET_SERVED:  {text: `{{.version}}, which is served, was trained on it, and its columns are read from there; stop serving first`},
+		tandemv1.Reason_CODE_DATASET_GONE:    {text: `dataset {{.dataset}} was deleted, and its files with it; begin another one`},
+		tandemv1.Reason_CODE_DATASET_OF_CHECKPOINT_GONE: {
+			text: `the dataset that checkpoint {{.checkpoint}} was trained on was deleted, and a version is measured on it`,
+		},
 	}
 }
 

@@ -152,6 +152,8 @@ type Command struct {
 	//	*Command_DeleteJobs
 	//	*Command_EmptyGarbage
 	//	*Command_NoteSearched
+	//	*Command_DeleteModel
+	//	*Command_DeleteDataset
 	//	*Command_Quarantine
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
@@ -597,6 +599,24 @@ func (x *Command) GetNoteSearched() *NoteSearched {
 	return nil
 }
 
+func (x *Command) GetDeleteModel() *DeleteModel {
+	if x != nil {
+		if x, ok := x.Command.(*Command_DeleteModel); ok {
+			return x.DeleteModel
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDeleteDataset() *DeleteDataset {
+	if x != nil {
+		if x, ok := x.Command.(*Command_DeleteDataset); ok {
+			return x.DeleteDataset
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetQuarantine() *Quarantine {
 	if x != nil {
 		if x, ok := x.Command.(*Command_Quarantine); ok {
@@ -810,6 +830,16 @@ type Command_NoteSearched struct {
 	NoteSearched *NoteSearched `protobuf:"bytes,72,opt,name=note_searched,json=noteSearched,proto3,oneof"`
 }
 
+type Command_DeleteModel struct {
+	// Deletes a version of a model, or all.
+	DeleteModel *DeleteModel `protobuf:"bytes,73,opt,name=delete_model,json=deleteModel,proto3,oneof"`
+}
+
+type Command_DeleteDataset struct {
+	// Deletes a version of a dataset, or all.
+	DeleteDataset *DeleteDataset `protobuf:"bytes,74,opt,name=delete_dataset,json=deleteDataset,proto3,oneof"`
+}
+
 type Command_Quarantine struct {
 	// Stands in the place of an entry that could not be applied.
 	Quarantine *Quarantine `protobuf:"bytes,62,opt,name=quarantine,proto3,oneof"`
@@ -894,6 +924,10 @@ func (*Command_DeleteJobs) isCommand_Command() {}
 func (*Command_EmptyGarbage) isCommand_Command() {}
 
 func (*Command_NoteSearched) isCommand_Command() {}
+
+func (*Command_DeleteModel) isCommand_Command() {}
+
+func (*Command_DeleteDataset) isCommand_Command() {}
 
 func (*Command_Quarantine) isCommand_Command() {}
 
@@ -2247,6 +2281,116 @@ func (x *NoteSearched) GetTrialIds() []string {
 	return nil
 }
 
+// DeleteModel deletes a version of a model; with the last one the model goes.
+type DeleteModel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Model.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Number of the version; 0: all.
+	Version       int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteModel) Reset() {
+	*x = DeleteModel{}
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteModel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteModel) ProtoMessage() {}
+
+func (x *DeleteModel) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteModel.ProtoReflect.Descriptor instead.
+func (*DeleteModel) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DeleteModel) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *DeleteModel) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// DeleteDataset deletes a version of a dataset.
+type DeleteDataset struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Number of the version; 0: all.
+	Version       int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDataset) Reset() {
+	*x = DeleteDataset{}
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDataset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDataset) ProtoMessage() {}
+
+func (x *DeleteDataset) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDataset.ProtoReflect.Descriptor instead.
+func (*DeleteDataset) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *DeleteDataset) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteDataset) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // MoveAlias moves or removes an alias.
 type MoveAlias struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2262,7 +2406,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2418,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2431,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -2322,7 +2466,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2478,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2491,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -2368,7 +2512,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2524,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2537,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -2422,7 +2566,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2434,7 +2578,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2447,7 +2591,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -2496,7 +2640,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2652,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2665,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -2542,7 +2686,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2698,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2711,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -2590,7 +2734,7 @@ type AdmitNode struct {
 
 func (x *AdmitNode) Reset() {
 	*x = AdmitNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2602,7 +2746,7 @@ func (x *AdmitNode) String() string {
 func (*AdmitNode) ProtoMessage() {}
 
 func (x *AdmitNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2615,7 +2759,7 @@ func (x *AdmitNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
 func (*AdmitNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AdmitNode) GetTokenId() string {
@@ -2643,7 +2787,7 @@ type ObserveCoordinators struct {
 
 func (x *ObserveCoordinators) Reset() {
 	*x = ObserveCoordinators{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2799,7 @@ func (x *ObserveCoordinators) String() string {
 func (*ObserveCoordinators) ProtoMessage() {}
 
 func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2812,7 @@ func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveCoordinators.ProtoReflect.Descriptor instead.
 func (*ObserveCoordinators) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
@@ -2693,7 +2837,7 @@ type ChangeKeys struct {
 
 func (x *ChangeKeys) Reset() {
 	*x = ChangeKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2849,7 @@ func (x *ChangeKeys) String() string {
 func (*ChangeKeys) ProtoMessage() {}
 
 func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2862,7 @@ func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeKeys.ProtoReflect.Descriptor instead.
 func (*ChangeKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ChangeKeys) GetVersion() int64 {
@@ -2759,7 +2903,7 @@ type HoldKeys struct {
 
 func (x *HoldKeys) Reset() {
 	*x = HoldKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +2915,7 @@ func (x *HoldKeys) String() string {
 func (*HoldKeys) ProtoMessage() {}
 
 func (x *HoldKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +2928,7 @@ func (x *HoldKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldKeys.ProtoReflect.Descriptor instead.
 func (*HoldKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *HoldKeys) GetNodeId() string {
@@ -2830,7 +2974,7 @@ type ObserveClock struct {
 
 func (x *ObserveClock) Reset() {
 	*x = ObserveClock{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +2986,7 @@ func (x *ObserveClock) String() string {
 func (*ObserveClock) ProtoMessage() {}
 
 func (x *ObserveClock) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +2999,7 @@ func (x *ObserveClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveClock.ProtoReflect.Descriptor instead.
 func (*ObserveClock) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ObserveClock) GetNodeId() string {
@@ -2890,7 +3034,7 @@ type NoteExpiry struct {
 
 func (x *NoteExpiry) Reset() {
 	*x = NoteExpiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +3046,7 @@ func (x *NoteExpiry) String() string {
 func (*NoteExpiry) ProtoMessage() {}
 
 func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3059,7 @@ func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteExpiry.ProtoReflect.Descriptor instead.
 func (*NoteExpiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *NoteExpiry) GetExpiries() []*Expiry {
@@ -2940,7 +3084,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2952,7 +3096,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2965,7 +3109,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Expiry) GetNoun() string {
@@ -3000,7 +3144,7 @@ type ObserveStore struct {
 
 func (x *ObserveStore) Reset() {
 	*x = ObserveStore{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3012,7 +3156,7 @@ func (x *ObserveStore) String() string {
 func (*ObserveStore) ProtoMessage() {}
 
 func (x *ObserveStore) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3025,7 +3169,7 @@ func (x *ObserveStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveStore.ProtoReflect.Descriptor instead.
 func (*ObserveStore) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ObserveStore) GetFault() *Reason {
@@ -3046,7 +3190,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3058,7 +3202,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3071,7 +3215,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -3098,7 +3242,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3110,7 +3254,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3123,7 +3267,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -3167,7 +3311,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3323,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3336,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -3220,7 +3364,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3232,7 +3376,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3245,7 +3389,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -3266,7 +3410,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3278,7 +3422,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3291,7 +3435,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -3313,7 +3457,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3325,7 +3469,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3338,7 +3482,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -3373,7 +3517,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3385,7 +3529,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3398,7 +3542,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -3476,7 +3620,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3488,7 +3632,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3501,7 +3645,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -3550,7 +3694,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +3706,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +3719,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -3596,7 +3740,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3608,7 +3752,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3621,7 +3765,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -3640,7 +3784,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3652,7 +3796,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3665,7 +3809,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 // ReadIndexResponse carries an index.
@@ -3679,7 +3823,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3691,7 +3835,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3704,7 +3848,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -3727,7 +3871,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3739,7 +3883,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3752,7 +3896,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -3778,7 +3922,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3790,7 +3934,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3803,7 +3947,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 // ProbeStorageRequest names a store.
@@ -3817,7 +3961,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3829,7 +3973,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3842,7 +3986,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -3861,7 +4005,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +4017,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,14 +4030,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xf2\x16\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xf2\x17\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -3955,7 +4099,9 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\vdelete_jobs\x18F \x01(\v2\x15.tandem.v1.DeleteJobsB\x04\xa8\xbb\x18\x01H\x00R\n" +
 	"deleteJobs\x12D\n" +
 	"\rempty_garbage\x18G \x01(\v2\x17.tandem.v1.EmptyGarbageB\x04\xa8\xbb\x18\x01H\x00R\femptyGarbage\x12D\n" +
-	"\rnote_searched\x18H \x01(\v2\x17.tandem.v1.NoteSearchedB\x04\xa8\xbb\x18\x01H\x00R\fnoteSearched\x12A\n" +
+	"\rnote_searched\x18H \x01(\v2\x17.tandem.v1.NoteSearchedB\x04\xa8\xbb\x18\x01H\x00R\fnoteSearched\x12;\n" +
+	"\fdelete_model\x18I \x01(\v2\x16.tandem.v1.DeleteModelH\x00R\vdeleteModel\x12A\n" +
+	"\x0edelete_dataset\x18J \x01(\v2\x18.tandem.v1.DeleteDatasetH\x00R\rdeleteDataset\x12A\n" +
 	"\n" +
 	"quarantine\x18> \x01(\v2\x15.tandem.v1.QuarantineB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\n" +
 	"quarantineB\t\n" +
@@ -4048,7 +4194,13 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\fEmptyGarbage\x12\x1a\n" +
 	"\bprefixes\x18\x01 \x03(\tR\bprefixes\"+\n" +
 	"\fNoteSearched\x12\x1b\n" +
-	"\ttrial_ids\x18\x01 \x03(\tR\btrialIds\"Q\n" +
+	"\ttrial_ids\x18\x01 \x03(\tR\btrialIds\"=\n" +
+	"\vDeleteModel\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"=\n" +
+	"\rDeleteDataset\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"Q\n" +
 	"\tMoveAlias\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
 	"\x05alias\x18\x02 \x01(\tR\x05alias\x12\x18\n" +
@@ -4176,7 +4328,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -4203,63 +4355,65 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*DeleteJobs)(nil),            // 22: tandem.v1.DeleteJobs
 	(*EmptyGarbage)(nil),          // 23: tandem.v1.EmptyGarbage
 	(*NoteSearched)(nil),          // 24: tandem.v1.NoteSearched
-	(*MoveAlias)(nil),             // 25: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 26: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 27: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 28: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 29: tandem.v1.PutToken
-	(*DropToken)(nil),             // 30: tandem.v1.DropToken
-	(*AdmitNode)(nil),             // 31: tandem.v1.AdmitNode
-	(*ObserveCoordinators)(nil),   // 32: tandem.v1.ObserveCoordinators
-	(*ChangeKeys)(nil),            // 33: tandem.v1.ChangeKeys
-	(*HoldKeys)(nil),              // 34: tandem.v1.HoldKeys
-	(*ObserveClock)(nil),          // 35: tandem.v1.ObserveClock
-	(*NoteExpiry)(nil),            // 36: tandem.v1.NoteExpiry
-	(*Expiry)(nil),                // 37: tandem.v1.Expiry
-	(*ObserveStore)(nil),          // 38: tandem.v1.ObserveStore
-	(*PutStorage)(nil),            // 39: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 40: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 41: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 42: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 43: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 44: tandem.v1.Quarantine
-	(*Result)(nil),                // 45: tandem.v1.Result
-	(*RequestRecord)(nil),         // 46: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 47: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 48: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 49: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 50: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 51: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 52: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 53: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 54: tandem.v1.ProbeStorageResponse
-	nil,                           // 55: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 56: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 57: tandem.v1.Cluster
-	(*Job)(nil),                   // 58: tandem.v1.Job
-	(*Trial)(nil),                 // 59: tandem.v1.Trial
-	(*Sweep)(nil),                 // 60: tandem.v1.Sweep
-	(JobIntent)(0),                // 61: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 62: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 63: tandem.v1.EngineReport
-	(*Node)(nil),                  // 64: tandem.v1.Node
-	(*Member)(nil),                // 65: tandem.v1.Member
-	(*Reason)(nil),                // 66: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 67: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 68: tandem.v1.Dataset
-	(*Deployment)(nil),            // 69: tandem.v1.Deployment
-	(*Replica)(nil),               // 70: tandem.v1.Replica
-	(*Token)(nil),                 // 71: tandem.v1.Token
-	(*Coordinator)(nil),           // 72: tandem.v1.Coordinator
-	(*Authority)(nil),             // 73: tandem.v1.Authority
-	(*GossipKey)(nil),             // 74: tandem.v1.GossipKey
-	(*durationpb.Duration)(nil),   // 75: google.protobuf.Duration
-	(*StorageConfig)(nil),         // 76: tandem.v1.StorageConfig
-	(*Program)(nil),               // 77: tandem.v1.Program
-	(*Progress)(nil),              // 78: tandem.v1.Progress
+	(*DeleteModel)(nil),           // 25: tandem.v1.DeleteModel
+	(*DeleteDataset)(nil),         // 26: tandem.v1.DeleteDataset
+	(*MoveAlias)(nil),             // 27: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 28: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 29: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 30: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 31: tandem.v1.PutToken
+	(*DropToken)(nil),             // 32: tandem.v1.DropToken
+	(*AdmitNode)(nil),             // 33: tandem.v1.AdmitNode
+	(*ObserveCoordinators)(nil),   // 34: tandem.v1.ObserveCoordinators
+	(*ChangeKeys)(nil),            // 35: tandem.v1.ChangeKeys
+	(*HoldKeys)(nil),              // 36: tandem.v1.HoldKeys
+	(*ObserveClock)(nil),          // 37: tandem.v1.ObserveClock
+	(*NoteExpiry)(nil),            // 38: tandem.v1.NoteExpiry
+	(*Expiry)(nil),                // 39: tandem.v1.Expiry
+	(*ObserveStore)(nil),          // 40: tandem.v1.ObserveStore
+	(*PutStorage)(nil),            // 41: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 42: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 43: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 44: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 45: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 46: tandem.v1.Quarantine
+	(*Result)(nil),                // 47: tandem.v1.Result
+	(*RequestRecord)(nil),         // 48: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 49: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 50: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 51: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 52: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 53: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 54: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 55: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 56: tandem.v1.ProbeStorageResponse
+	nil,                           // 57: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 58: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 59: tandem.v1.Cluster
+	(*Job)(nil),                   // 60: tandem.v1.Job
+	(*Trial)(nil),                 // 61: tandem.v1.Trial
+	(*Sweep)(nil),                 // 62: tandem.v1.Sweep
+	(JobIntent)(0),                // 63: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 64: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 65: tandem.v1.EngineReport
+	(*Node)(nil),                  // 66: tandem.v1.Node
+	(*Member)(nil),                // 67: tandem.v1.Member
+	(*Reason)(nil),                // 68: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 69: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 70: tandem.v1.Dataset
+	(*Deployment)(nil),            // 71: tandem.v1.Deployment
+	(*Replica)(nil),               // 72: tandem.v1.Replica
+	(*Token)(nil),                 // 73: tandem.v1.Token
+	(*Coordinator)(nil),           // 74: tandem.v1.Coordinator
+	(*Authority)(nil),             // 75: tandem.v1.Authority
+	(*GossipKey)(nil),             // 76: tandem.v1.GossipKey
+	(*durationpb.Duration)(nil),   // 77: google.protobuf.Duration
+	(*StorageConfig)(nil),         // 78: tandem.v1.StorageConfig
+	(*Program)(nil),               // 79: tandem.v1.Program
+	(*Progress)(nil),              // 80: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	56, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	58, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -4272,14 +4426,14 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	19, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
 	20, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
 	21, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	25, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	26, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	27, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	28, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	29, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	30, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	40, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	41, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	27, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	28, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	29, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	30, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	31, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	32, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	42, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	43, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
 	18, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
@@ -4287,75 +4441,77 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	14, // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
 	15, // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
 	16, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
-	31, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
-	32, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	33, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
-	34, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	39, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
-	35, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
-	36, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
-	38, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
-	42, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	43, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	33, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
+	34, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
+	35, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
+	36, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
+	41, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	37, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
+	38, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
+	40, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
+	44, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	45, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
 	22, // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
 	23, // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
 	24, // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
-	44, // 41: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	57, // 42: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	58, // 43: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	59, // 44: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	60, // 45: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	61, // 46: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	62, // 47: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	55, // 48: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	63, // 49: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	64, // 50: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	65, // 51: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 52: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	66, // 53: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	66, // 54: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	67, // 55: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	66, // 56: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	68, // 57: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	56, // 58: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
-	69, // 59: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	70, // 60: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	66, // 61: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	71, // 62: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	72, // 63: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	73, // 64: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	74, // 65: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	56, // 66: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	75, // 67: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
-	37, // 68: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
-	56, // 69: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
-	66, // 70: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
-	76, // 71: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	56, // 72: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	56, // 73: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	77, // 74: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,  // 75: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	66, // 76: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	66, // 77: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	45, // 78: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	56, // 79: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 80: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	45, // 81: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	78, // 82: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	76, // 83: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	47, // 84: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	49, // 85: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	51, // 86: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	53, // 87: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	48, // 88: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	50, // 89: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	52, // 90: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	54, // 91: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	88, // [88:92] is the sub-list for method output_type
-	84, // [84:88] is the sub-list for method input_type
-	84, // [84:84] is the sub-list for extension type_name
-	84, // [84:84] is the sub-list for extension extendee
-	0,  // [0:84] is the sub-list for field type_name
+	25, // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
+	26, // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
+	46, // 43: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	59, // 44: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	60, // 45: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	61, // 46: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	62, // 47: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	63, // 48: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	64, // 49: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	57, // 50: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	65, // 51: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	66, // 52: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	67, // 53: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 54: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	68, // 55: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	68, // 56: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	69, // 57: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	68, // 58: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	70, // 59: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	58, // 60: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
+	71, // 61: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	72, // 62: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	68, // 63: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	73, // 64: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	74, // 65: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	75, // 66: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	76, // 67: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	58, // 68: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	77, // 69: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	39, // 70: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	58, // 71: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	68, // 72: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
+	78, // 73: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	58, // 74: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	58, // 75: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	79, // 76: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,  // 77: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	68, // 78: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	68, // 79: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	47, // 80: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	58, // 81: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 82: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	47, // 83: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	80, // 84: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	78, // 85: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	49, // 86: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	51, // 87: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	53, // 88: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	55, // 89: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	50, // 90: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	52, // 91: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	54, // 92: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	56, // 93: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	90, // [90:94] is the sub-list for method output_type
+	86, // [86:90] is the sub-list for method input_type
+	86, // [86:86] is the sub-list for extension type_name
+	86, // [86:86] is the sub-list for extension extendee
+	0,  // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -4416,6 +4572,8 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_DeleteJobs)(nil),
 		(*Command_EmptyGarbage)(nil),
 		(*Command_NoteSearched)(nil),
+		(*Command_DeleteModel)(nil),
+		(*Command_DeleteDataset)(nil),
 		(*Command_Quarantine)(nil),
 	}
 	type x struct{}
@@ -4424,7 +4582,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   55,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -177,6 +177,107 @@ func (x *Dataset) GetModifiedIndex() uint64 {
 	return 0
 }
 
+// DeleteDatasetRequest names a dataset.
+type DeleteDatasetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "name@version" or an id: this version; "name": all versions.
+	Dataset string `protobuf:"bytes,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDatasetRequest) Reset() {
+	*x = DeleteDatasetRequest{}
+	mi := &file_tandem_v1_dataset_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDatasetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDatasetRequest) ProtoMessage() {}
+
+func (x *DeleteDatasetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_dataset_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDatasetRequest.ProtoReflect.Descriptor instead.
+func (*DeleteDatasetRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DeleteDatasetRequest) GetDataset() string {
+	if x != nil {
+		return x.Dataset
+	}
+	return ""
+}
+
+func (x *DeleteDatasetRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// DeleteDatasetResponse returns what was deleted.
+type DeleteDatasetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The versions, as they were; none when this request comes again.
+	Datasets      []*Dataset `protobuf:"bytes,1,rep,name=datasets,proto3" json:"datasets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDatasetResponse) Reset() {
+	*x = DeleteDatasetResponse{}
+	mi := &file_tandem_v1_dataset_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDatasetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDatasetResponse) ProtoMessage() {}
+
+func (x *DeleteDatasetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_dataset_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDatasetResponse.ProtoReflect.Descriptor instead.
+func (*DeleteDatasetResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DeleteDatasetResponse) GetDatasets() []*Dataset {
+	if x != nil {
+		return x.Datasets
+	}
+	return nil
+}
+
 // BeginDatasetRequest names the dataset to be made.
 type BeginDatasetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -188,7 +289,7 @@ type BeginDatasetRequest struct {
 
 func (x *BeginDatasetRequest) Reset() {
 	*x = BeginDatasetRequest{}
-	mi := &file_tandem_v1_dataset_proto_msgTypes[1]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -200,7 +301,7 @@ func (x *BeginDatasetRequest) String() string {
 func (*BeginDatasetRequest) ProtoMessage() {}
 
 func (x *BeginDatasetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_dataset_proto_msgTypes[1]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -213,7 +314,7 @@ func (x *BeginDatasetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginDatasetRequest.ProtoReflect.Descriptor instead.
 func (*BeginDatasetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{1}
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *BeginDatasetRequest) GetName() string {
@@ -234,7 +335,7 @@ type BeginDatasetResponse struct {
 
 func (x *BeginDatasetResponse) Reset() {
 	*x = BeginDatasetResponse{}
-	mi := &file_tandem_v1_dataset_proto_msgTypes[2]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -246,7 +347,7 @@ func (x *BeginDatasetResponse) String() string {
 func (*BeginDatasetResponse) ProtoMessage() {}
 
 func (x *BeginDatasetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_dataset_proto_msgTypes[2]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -259,7 +360,7 @@ func (x *BeginDatasetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginDatasetResponse.ProtoReflect.Descriptor instead.
 func (*BeginDatasetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BeginDatasetResponse) GetId() string {
@@ -286,7 +387,7 @@ type CreateDatasetRequest struct {
 
 func (x *CreateDatasetRequest) Reset() {
 	*x = CreateDatasetRequest{}
-	mi := &file_tandem_v1_dataset_proto_msgTypes[3]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +399,7 @@ func (x *CreateDatasetRequest) String() string {
 func (*CreateDatasetRequest) ProtoMessage() {}
 
 func (x *CreateDatasetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_dataset_proto_msgTypes[3]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +412,7 @@ func (x *CreateDatasetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatasetRequest.ProtoReflect.Descriptor instead.
 func (*CreateDatasetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateDatasetRequest) GetName() string {
@@ -353,7 +454,7 @@ type CreateDatasetResponse struct {
 
 func (x *CreateDatasetResponse) Reset() {
 	*x = CreateDatasetResponse{}
-	mi := &file_tandem_v1_dataset_proto_msgTypes[4]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +466,7 @@ func (x *CreateDatasetResponse) String() string {
 func (*CreateDatasetResponse) ProtoMessage() {}
 
 func (x *CreateDatasetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_dataset_proto_msgTypes[4]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +479,7 @@ func (x *CreateDatasetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatasetResponse.ProtoReflect.Descriptor instead.
 func (*CreateDatasetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateDatasetResponse) GetDataset() *Dataset {
@@ -397,7 +498,7 @@ type ListDatasetsRequest struct {
 
 func (x *ListDatasetsRequest) Reset() {
 	*x = ListDatasetsRequest{}
-	mi := &file_tandem_v1_dataset_proto_msgTypes[5]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +510,7 @@ func (x *ListDatasetsRequest) String() string {
 func (*ListDatasetsRequest) ProtoMessage() {}
 
 func (x *ListDatasetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_dataset_proto_msgTypes[5]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +523,7 @@ func (x *ListDatasetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasetsRequest.ProtoReflect.Descriptor instead.
 func (*ListDatasetsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{7}
 }
 
 // ListDatasetsResponse returns datasets.
@@ -436,7 +537,7 @@ type ListDatasetsResponse struct {
 
 func (x *ListDatasetsResponse) Reset() {
 	*x = ListDatasetsResponse{}
-	mi := &file_tandem_v1_dataset_proto_msgTypes[6]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +549,7 @@ func (x *ListDatasetsResponse) String() string {
 func (*ListDatasetsResponse) ProtoMessage() {}
 
 func (x *ListDatasetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_dataset_proto_msgTypes[6]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +562,7 @@ func (x *ListDatasetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasetsResponse.ProtoReflect.Descriptor instead.
 func (*ListDatasetsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListDatasetsResponse) GetDatasets() []*Dataset {
@@ -482,7 +583,7 @@ type GetDatasetRequest struct {
 
 func (x *GetDatasetRequest) Reset() {
 	*x = GetDatasetRequest{}
-	mi := &file_tandem_v1_dataset_proto_msgTypes[7]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +595,7 @@ func (x *GetDatasetRequest) String() string {
 func (*GetDatasetRequest) ProtoMessage() {}
 
 func (x *GetDatasetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_dataset_proto_msgTypes[7]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +608,7 @@ func (x *GetDatasetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDatasetRequest.ProtoReflect.Descriptor instead.
 func (*GetDatasetRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetDatasetRequest) GetDataset() string {
@@ -530,7 +631,7 @@ type GetDatasetResponse struct {
 
 func (x *GetDatasetResponse) Reset() {
 	*x = GetDatasetResponse{}
-	mi := &file_tandem_v1_dataset_proto_msgTypes[8]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +643,7 @@ func (x *GetDatasetResponse) String() string {
 func (*GetDatasetResponse) ProtoMessage() {}
 
 func (x *GetDatasetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_dataset_proto_msgTypes[8]
+	mi := &file_tandem_v1_dataset_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +656,7 @@ func (x *GetDatasetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDatasetResponse.ProtoReflect.Descriptor instead.
 func (*GetDatasetResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_dataset_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetDatasetResponse) GetDataset() *Dataset {
@@ -596,7 +697,13 @@ const file_tandem_v1_dataset_proto_rawDesc = "" +
 	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x1a7\n" +
 	"\tRowsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\")\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"V\n" +
+	"\x14DeleteDatasetRequest\x12\x18\n" +
+	"\adataset\x18\x01 \x01(\tR\adataset\x12$\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"G\n" +
+	"\x15DeleteDatasetResponse\x12.\n" +
+	"\bdatasets\x18\x01 \x03(\v2\x12.tandem.v1.DatasetR\bdatasets\")\n" +
 	"\x13BeginDatasetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"&\n" +
 	"\x14BeginDatasetResponse\x12\x0e\n" +
@@ -616,13 +723,14 @@ const file_tandem_v1_dataset_proto_rawDesc = "" +
 	"\adataset\x18\x01 \x01(\tR\adataset\"g\n" +
 	"\x12GetDatasetResponse\x12,\n" +
 	"\adataset\x18\x01 \x01(\v2\x12.tandem.v1.DatasetR\adataset\x12#\n" +
-	"\rmanifest_json\x18\x02 \x01(\tR\fmanifestJson2\xb2\x03\n" +
+	"\rmanifest_json\x18\x02 \x01(\tR\fmanifestJson2\xaa\x04\n" +
 	"\x0eDatasetService\x12U\n" +
 	"\fBeginDataset\x12\x1e.tandem.v1.BeginDatasetRequest\x1a\x1f.tandem.v1.BeginDatasetResponse\"\x04\xa0\xbb\x18\x03\x12o\n" +
 	"\rCreateDataset\x12\x1f.tandem.v1.CreateDatasetRequest\x1a .tandem.v1.CreateDatasetResponse\"\x1b\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/datasets\x12i\n" +
 	"\fListDatasets\x12\x1e.tandem.v1.ListDatasetsRequest\x1a\x1f.tandem.v1.ListDatasetsResponse\"\x18\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/datasets\x12m\n" +
 	"\n" +
-	"GetDataset\x12\x1c.tandem.v1.GetDatasetRequest\x1a\x1d.tandem.v1.GetDatasetResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/datasets/{dataset}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"GetDataset\x12\x1c.tandem.v1.GetDatasetRequest\x1a\x1d.tandem.v1.GetDatasetResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/datasets/{dataset}\x12v\n" +
+	"\rDeleteDataset\x12\x1f.tandem.v1.DeleteDatasetRequest\x1a .tandem.v1.DeleteDatasetResponse\"\"\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x18*\x16/v1/datasets/{dataset}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_dataset_proto_rawDescOnce sync.Once
@@ -636,39 +744,44 @@ func file_tandem_v1_dataset_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_dataset_proto_rawDescData
 }
 
-var file_tandem_v1_dataset_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tandem_v1_dataset_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tandem_v1_dataset_proto_goTypes = []any{
 	(*Dataset)(nil),               // 0: tandem.v1.Dataset
-	(*BeginDatasetRequest)(nil),   // 1: tandem.v1.BeginDatasetRequest
-	(*BeginDatasetResponse)(nil),  // 2: tandem.v1.BeginDatasetResponse
-	(*CreateDatasetRequest)(nil),  // 3: tandem.v1.CreateDatasetRequest
-	(*CreateDatasetResponse)(nil), // 4: tandem.v1.CreateDatasetResponse
-	(*ListDatasetsRequest)(nil),   // 5: tandem.v1.ListDatasetsRequest
-	(*ListDatasetsResponse)(nil),  // 6: tandem.v1.ListDatasetsResponse
-	(*GetDatasetRequest)(nil),     // 7: tandem.v1.GetDatasetRequest
-	(*GetDatasetResponse)(nil),    // 8: tandem.v1.GetDatasetResponse
-	nil,                           // 9: tandem.v1.Dataset.RowsEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*DeleteDatasetRequest)(nil),  // 1: tandem.v1.DeleteDatasetRequest
+	(*DeleteDatasetResponse)(nil), // 2: tandem.v1.DeleteDatasetResponse
+	(*BeginDatasetRequest)(nil),   // 3: tandem.v1.BeginDatasetRequest
+	(*BeginDatasetResponse)(nil),  // 4: tandem.v1.BeginDatasetResponse
+	(*CreateDatasetRequest)(nil),  // 5: tandem.v1.CreateDatasetRequest
+	(*CreateDatasetResponse)(nil), // 6: tandem.v1.CreateDatasetResponse
+	(*ListDatasetsRequest)(nil),   // 7: tandem.v1.ListDatasetsRequest
+	(*ListDatasetsResponse)(nil),  // 8: tandem.v1.ListDatasetsResponse
+	(*GetDatasetRequest)(nil),     // 9: tandem.v1.GetDatasetRequest
+	(*GetDatasetResponse)(nil),    // 10: tandem.v1.GetDatasetResponse
+	nil,                           // 11: tandem.v1.Dataset.RowsEntry
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_tandem_v1_dataset_proto_depIdxs = []int32{
-	9,  // 0: tandem.v1.Dataset.rows:type_name -> tandem.v1.Dataset.RowsEntry
-	10, // 1: tandem.v1.Dataset.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 2: tandem.v1.CreateDatasetResponse.dataset:type_name -> tandem.v1.Dataset
-	0,  // 3: tandem.v1.ListDatasetsResponse.datasets:type_name -> tandem.v1.Dataset
-	0,  // 4: tandem.v1.GetDatasetResponse.dataset:type_name -> tandem.v1.Dataset
-	1,  // 5: tandem.v1.DatasetService.BeginDataset:input_type -> tandem.v1.BeginDatasetRequest
-	3,  // 6: tandem.v1.DatasetService.CreateDataset:input_type -> tandem.v1.CreateDatasetRequest
-	5,  // 7: tandem.v1.DatasetService.ListDatasets:input_type -> tandem.v1.ListDatasetsRequest
-	7,  // 8: tandem.v1.DatasetService.GetDataset:input_type -> tandem.v1.GetDatasetRequest
-	2,  // 9: tandem.v1.DatasetService.BeginDataset:output_type -> tandem.v1.BeginDatasetResponse
-	4,  // 10: tandem.v1.DatasetService.CreateDataset:output_type -> tandem.v1.CreateDatasetResponse
-	6,  // 11: tandem.v1.DatasetService.ListDatasets:output_type -> tandem.v1.ListDatasetsResponse
-	8,  // 12: tandem.v1.DatasetService.GetDataset:output_type -> tandem.v1.GetDatasetResponse
-	9,  // [9:13] is the sub-list for method output_type
-	5,  // [5:9] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	11, // 0: tandem.v1.Dataset.rows:type_name -> tandem.v1.Dataset.RowsEntry
+	12, // 1: tandem.v1.Dataset.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 2: tandem.v1.DeleteDatasetResponse.datasets:type_name -> tandem.v1.Dataset
+	0,  // 3: tandem.v1.CreateDatasetResponse.dataset:type_name -> tandem.v1.Dataset
+	0,  // 4: tandem.v1.ListDatasetsResponse.datasets:type_name -> tandem.v1.Dataset
+	0,  // 5: tandem.v1.GetDatasetResponse.dataset:type_name -> tandem.v1.Dataset
+	3,  // 6: tandem.v1.DatasetService.BeginDataset:input_type -> tandem.v1.BeginDatasetRequest
+	5,  // 7: tandem.v1.DatasetService.CreateDataset:input_type -> tandem.v1.CreateDatasetRequest
+	7,  // 8: tandem.v1.DatasetService.ListDatasets:input_type -> tandem.v1.ListDatasetsRequest
+	9,  // 9: tandem.v1.DatasetService.GetDataset:input_type -> tandem.v1.GetDatasetRequest
+	1,  // 10: tandem.v1.DatasetService.DeleteDataset:input_type -> tandem.v1.DeleteDatasetRequest
+	4,  // 11: tandem.v1.DatasetService.BeginDataset:output_type -> tandem.v1.BeginDatasetResponse
+	6,  // 12: tandem.v1.DatasetService.CreateDataset:output_type -> tandem.v1.CreateDatasetResponse
+	8,  // 13: tandem.v1.DatasetService.ListDatasets:output_type -> tandem.v1.ListDatasetsResponse
+	10, // 14: tandem.v1.DatasetService.GetDataset:output_type -> tandem.v1.GetDatasetResponse
+	2,  // 15: tandem.v1.DatasetService.DeleteDataset:output_type -> tandem.v1.DeleteDatasetResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_dataset_proto_init() }
@@ -684,7 +797,7 @@ func file_tandem_v1_dataset_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_dataset_proto_rawDesc), len(file_tandem_v1_dataset_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

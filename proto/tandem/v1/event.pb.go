@@ -167,8 +167,12 @@ const (
 	Event_TYPE_ALIAS_REMOVED Event_Type = 702
 	// An alias was not moved to a version that a job published, by cause.
 	Event_TYPE_ALIAS_KEPT Event_Type = 703
+	// A version of a model was deleted; versions: all so many, and the model.
+	Event_TYPE_MODEL_DELETED Event_Type = 704
 	// A dataset was created.
 	Event_TYPE_DATASET_CREATED Event_Type = 800
+	// A version of a dataset was deleted; versions: all so many.
+	Event_TYPE_DATASET_DELETED Event_Type = 801
 	// A user has changed what is served.
 	Event_TYPE_DEPLOYMENT_CHANGED Event_Type = 900
 	// A deployment follows its alias to another version.
@@ -270,7 +274,9 @@ var (
 		701:  "TYPE_ALIAS_MOVED",
 		702:  "TYPE_ALIAS_REMOVED",
 		703:  "TYPE_ALIAS_KEPT",
+		704:  "TYPE_MODEL_DELETED",
 		800:  "TYPE_DATASET_CREATED",
+		801:  "TYPE_DATASET_DELETED",
 		900:  "TYPE_DEPLOYMENT_CHANGED",
 		901:  "TYPE_DEPLOYMENT_FOLLOWED",
 		902:  "TYPE_DEPLOYMENT_REMOVED",
@@ -356,7 +362,9 @@ var (
 		"TYPE_ALIAS_MOVED":             701,
 		"TYPE_ALIAS_REMOVED":           702,
 		"TYPE_ALIAS_KEPT":              703,
+		"TYPE_MODEL_DELETED":           704,
 		"TYPE_DATASET_CREATED":         800,
+		"TYPE_DATASET_DELETED":         801,
 		"TYPE_DEPLOYMENT_CHANGED":      900,
 		"TYPE_DEPLOYMENT_FOLLOWED":     901,
 		"TYPE_DEPLOYMENT_REMOVED":      902,
@@ -695,7 +703,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xf1\x13\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xa5\x14\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -711,7 +719,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe1\x10\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x11\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -782,8 +790,10 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +
 	"\x10TYPE_ALIAS_MOVED\x10\xbd\x05\x12\x17\n" +
 	"\x12TYPE_ALIAS_REMOVED\x10\xbe\x05\x12\x14\n" +
-	"\x0fTYPE_ALIAS_KEPT\x10\xbf\x05\x12\x19\n" +
-	"\x14TYPE_DATASET_CREATED\x10\xa0\x06\x12\x1c\n" +
+	"\x0fTYPE_ALIAS_KEPT\x10\xbf\x05\x12\x17\n" +
+	"\x12TYPE_MODEL_DELETED\x10\xc0\x05\x12\x19\n" +
+	"\x14TYPE_DATASET_CREATED\x10\xa0\x06\x12\x19\n" +
+	"\x14TYPE_DATASET_DELETED\x10\xa1\x06\x12\x1c\n" +
 	"\x17TYPE_DEPLOYMENT_CHANGED\x10\x84\a\x12\x1d\n" +
 	"\x18TYPE_DEPLOYMENT_FOLLOWED\x10\x85\a\x12\x1c\n" +
 	"\x17TYPE_DEPLOYMENT_REMOVED\x10\x86\a\x12\x18\n" +

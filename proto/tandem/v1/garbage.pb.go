@@ -22,6 +22,70 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Numbering is the last number that was given to a version of something whose newest version was deleted: numbers are never used again.
+type Numbering struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "model/" or "dataset/" and its name.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The number.
+	Last int64 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	// Raft index of the last change.
+	ModifiedIndex uint64 `protobuf:"varint,3,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Numbering) Reset() {
+	*x = Numbering{}
+	mi := &file_tandem_v1_garbage_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Numbering) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Numbering) ProtoMessage() {}
+
+func (x *Numbering) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_garbage_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Numbering.ProtoReflect.Descriptor instead.
+func (*Numbering) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_garbage_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Numbering) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Numbering) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Numbering) GetModifiedIndex() uint64 {
+	if x != nil {
+		return x.ModifiedIndex
+	}
+	return 0
+}
+
 // Garbage is a part of the store whose owner was deleted: the leader deletes its objects, and forgets it when nobody can write there
 // any more.
 type Garbage struct {
@@ -40,7 +104,7 @@ type Garbage struct {
 
 func (x *Garbage) Reset() {
 	*x = Garbage{}
-	mi := &file_tandem_v1_garbage_proto_msgTypes[0]
+	mi := &file_tandem_v1_garbage_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -52,7 +116,7 @@ func (x *Garbage) String() string {
 func (*Garbage) ProtoMessage() {}
 
 func (x *Garbage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_garbage_proto_msgTypes[0]
+	mi := &file_tandem_v1_garbage_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -65,7 +129,7 @@ func (x *Garbage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Garbage.ProtoReflect.Descriptor instead.
 func (*Garbage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_garbage_proto_rawDescGZIP(), []int{0}
+	return file_tandem_v1_garbage_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Garbage) GetId() string {
@@ -100,7 +164,11 @@ var File_tandem_v1_garbage_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_garbage_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/garbage.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x01\n" +
+	"\x17tandem/v1/garbage.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"V\n" +
+	"\tNumbering\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x03R\x04last\x12%\n" +
+	"\x0emodified_index\x18\x03 \x01(\x04R\rmodifiedIndex\"\x95\x01\n" +
 	"\aGarbage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x129\n" +
 	"\n" +
@@ -120,13 +188,14 @@ func file_tandem_v1_garbage_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_garbage_proto_rawDescData
 }
 
-var file_tandem_v1_garbage_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_tandem_v1_garbage_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_tandem_v1_garbage_proto_goTypes = []any{
-	(*Garbage)(nil),               // 0: tandem.v1.Garbage
-	(*timestamppb.Timestamp)(nil), // 1: google.protobuf.Timestamp
+	(*Numbering)(nil),             // 0: tandem.v1.Numbering
+	(*Garbage)(nil),               // 1: tandem.v1.Garbage
+	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
 }
 var file_tandem_v1_garbage_proto_depIdxs = []int32{
-	1, // 0: tandem.v1.Garbage.created_at:type_name -> google.protobuf.Timestamp
+	2, // 0: tandem.v1.Garbage.created_at:type_name -> google.protobuf.Timestamp
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -145,7 +214,7 @@ func file_tandem_v1_garbage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_garbage_proto_rawDesc), len(file_tandem_v1_garbage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

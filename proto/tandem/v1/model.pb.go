@@ -28,7 +28,7 @@ type Model struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name, 1 to 63 of [a-z0-9-].
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Newest version; numbers are never used again.
+	// Newest version that there is; the numbers of those that were deleted are never used again.
 	LatestVersion int64 `protobuf:"varint,2,opt,name=latest_version,json=latestVersion,proto3" json:"latest_version,omitempty"`
 	// When the first version was published.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
@@ -414,6 +414,107 @@ func (x *Lineage) GetSeed() int64 {
 	return 0
 }
 
+// DeleteModelRequest names a model or a version.
+type DeleteModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "name@number" or "name@alias": this version; "name": all versions.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteModelRequest) Reset() {
+	*x = DeleteModelRequest{}
+	mi := &file_tandem_v1_model_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteModelRequest) ProtoMessage() {}
+
+func (x *DeleteModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_model_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteModelRequest.ProtoReflect.Descriptor instead.
+func (*DeleteModelRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DeleteModelRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *DeleteModelRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// DeleteModelResponse returns what was deleted.
+type DeleteModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The versions, as they were; none when this request comes again.
+	Versions      []*Version `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteModelResponse) Reset() {
+	*x = DeleteModelResponse{}
+	mi := &file_tandem_v1_model_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteModelResponse) ProtoMessage() {}
+
+func (x *DeleteModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_model_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteModelResponse.ProtoReflect.Descriptor instead.
+func (*DeleteModelResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DeleteModelResponse) GetVersions() []*Version {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
 // ListModelsRequest is empty.
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -423,7 +524,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_tandem_v1_model_proto_msgTypes[4]
+	mi := &file_tandem_v1_model_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +536,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_model_proto_msgTypes[4]
+	mi := &file_tandem_v1_model_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +549,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_model_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{6}
 }
 
 // ListModelsResponse returns models.
@@ -462,7 +563,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_tandem_v1_model_proto_msgTypes[5]
+	mi := &file_tandem_v1_model_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +575,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_model_proto_msgTypes[5]
+	mi := &file_tandem_v1_model_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +588,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_model_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -508,7 +609,7 @@ type GetModelRequest struct {
 
 func (x *GetModelRequest) Reset() {
 	*x = GetModelRequest{}
-	mi := &file_tandem_v1_model_proto_msgTypes[6]
+	mi := &file_tandem_v1_model_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +621,7 @@ func (x *GetModelRequest) String() string {
 func (*GetModelRequest) ProtoMessage() {}
 
 func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_model_proto_msgTypes[6]
+	mi := &file_tandem_v1_model_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +634,7 @@ func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
 func (*GetModelRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_model_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetModelRequest) GetName() string {
@@ -556,7 +657,7 @@ type GetModelResponse struct {
 
 func (x *GetModelResponse) Reset() {
 	*x = GetModelResponse{}
-	mi := &file_tandem_v1_model_proto_msgTypes[7]
+	mi := &file_tandem_v1_model_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +669,7 @@ func (x *GetModelResponse) String() string {
 func (*GetModelResponse) ProtoMessage() {}
 
 func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_model_proto_msgTypes[7]
+	mi := &file_tandem_v1_model_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +682,7 @@ func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelResponse.ProtoReflect.Descriptor instead.
 func (*GetModelResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_model_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetModelResponse) GetModel() *Model {
@@ -609,7 +710,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_tandem_v1_model_proto_msgTypes[8]
+	mi := &file_tandem_v1_model_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +722,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_model_proto_msgTypes[8]
+	mi := &file_tandem_v1_model_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +735,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_model_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetVersionRequest) GetVersion() string {
@@ -657,7 +758,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_tandem_v1_model_proto_msgTypes[9]
+	mi := &file_tandem_v1_model_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +770,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_model_proto_msgTypes[9]
+	mi := &file_tandem_v1_model_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +783,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_model_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetVersionResponse) GetVersion() *Version {
@@ -716,7 +817,7 @@ type SetAliasRequest struct {
 
 func (x *SetAliasRequest) Reset() {
 	*x = SetAliasRequest{}
-	mi := &file_tandem_v1_model_proto_msgTypes[10]
+	mi := &file_tandem_v1_model_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +829,7 @@ func (x *SetAliasRequest) String() string {
 func (*SetAliasRequest) ProtoMessage() {}
 
 func (x *SetAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_model_proto_msgTypes[10]
+	mi := &file_tandem_v1_model_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +842,7 @@ func (x *SetAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAliasRequest.ProtoReflect.Descriptor instead.
 func (*SetAliasRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_model_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetAliasRequest) GetModel() string {
@@ -783,7 +884,7 @@ type SetAliasResponse struct {
 
 func (x *SetAliasResponse) Reset() {
 	*x = SetAliasResponse{}
-	mi := &file_tandem_v1_model_proto_msgTypes[11]
+	mi := &file_tandem_v1_model_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +896,7 @@ func (x *SetAliasResponse) String() string {
 func (*SetAliasResponse) ProtoMessage() {}
 
 func (x *SetAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_model_proto_msgTypes[11]
+	mi := &file_tandem_v1_model_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +909,7 @@ func (x *SetAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAliasResponse.ProtoReflect.Descriptor instead.
 func (*SetAliasResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_model_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_model_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetAliasResponse) GetModel() *Model {
@@ -860,7 +961,13 @@ const file_tandem_v1_model_proto_rawDesc = "" +
 	"dataset_id\x18\x05 \x01(\tR\tdatasetId\x12\x18\n" +
 	"\adataset\x18\x06 \x01(\tR\adataset\x12\x1b\n" +
 	"\tspec_hash\x18\a \x01(\tR\bspecHash\x12\x12\n" +
-	"\x04seed\x18\b \x01(\x03R\x04seed\"\x13\n" +
+	"\x04seed\x18\b \x01(\x03R\x04seed\"P\n" +
+	"\x12DeleteModelRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12$\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"E\n" +
+	"\x13DeleteModelResponse\x12.\n" +
+	"\bversions\x18\x01 \x03(\v2\x12.tandem.v1.VersionR\bversions\"\x13\n" +
 	"\x11ListModelsRequest\">\n" +
 	"\x12ListModelsResponse\x12(\n" +
 	"\x06models\x18\x01 \x03(\v2\x10.tandem.v1.ModelR\x06models\"%\n" +
@@ -881,7 +988,7 @@ const file_tandem_v1_model_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\":\n" +
 	"\x10SetAliasResponse\x12&\n" +
-	"\x05model\x18\x01 \x01(\v2\x10.tandem.v1.ModelR\x05model2\xb4\x03\n" +
+	"\x05model\x18\x01 \x01(\v2\x10.tandem.v1.ModelR\x05model2\xa2\x04\n" +
 	"\fModelService\x12a\n" +
 	"\n" +
 	"ListModels\x12\x1c.tandem.v1.ListModelsRequest\x1a\x1d.tandem.v1.ListModelsResponse\"\x16\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -889,7 +996,8 @@ const file_tandem_v1_model_proto_rawDesc = "" +
 	"\bGetModel\x12\x1a.tandem.v1.GetModelRequest\x1a\x1b.tandem.v1.GetModelResponse\"\x1d\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}\x12m\n" +
 	"\n" +
 	"GetVersion\x12\x1c.tandem.v1.GetVersionRequest\x1a\x1d.tandem.v1.GetVersionResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/versions/{version}\x12n\n" +
-	"\bSetAlias\x12\x1a.tandem.v1.SetAliasRequest\x1a\x1b.tandem.v1.SetAliasResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/models/{model}/aliasesB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\bSetAlias\x12\x1a.tandem.v1.SetAliasRequest\x1a\x1b.tandem.v1.SetAliasResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/models/{model}/aliases\x12l\n" +
+	"\vDeleteModel\x12\x1d.tandem.v1.DeleteModelRequest\x1a\x1e.tandem.v1.DeleteModelResponse\"\x1e\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x14*\x12/v1/models/{model}B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_model_proto_rawDescOnce sync.Once
@@ -903,48 +1011,53 @@ func file_tandem_v1_model_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_model_proto_rawDescData
 }
 
-var file_tandem_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_tandem_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tandem_v1_model_proto_goTypes = []any{
 	(*Model)(nil),                 // 0: tandem.v1.Model
 	(*Alias)(nil),                 // 1: tandem.v1.Alias
 	(*Version)(nil),               // 2: tandem.v1.Version
 	(*Lineage)(nil),               // 3: tandem.v1.Lineage
-	(*ListModelsRequest)(nil),     // 4: tandem.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 5: tandem.v1.ListModelsResponse
-	(*GetModelRequest)(nil),       // 6: tandem.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 7: tandem.v1.GetModelResponse
-	(*GetVersionRequest)(nil),     // 8: tandem.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 9: tandem.v1.GetVersionResponse
-	(*SetAliasRequest)(nil),       // 10: tandem.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),      // 11: tandem.v1.SetAliasResponse
-	nil,                           // 12: tandem.v1.Version.MetricsEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*DeleteModelRequest)(nil),    // 4: tandem.v1.DeleteModelRequest
+	(*DeleteModelResponse)(nil),   // 5: tandem.v1.DeleteModelResponse
+	(*ListModelsRequest)(nil),     // 6: tandem.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 7: tandem.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 8: tandem.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 9: tandem.v1.GetModelResponse
+	(*GetVersionRequest)(nil),     // 10: tandem.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 11: tandem.v1.GetVersionResponse
+	(*SetAliasRequest)(nil),       // 12: tandem.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),      // 13: tandem.v1.SetAliasResponse
+	nil,                           // 14: tandem.v1.Version.MetricsEntry
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_tandem_v1_model_proto_depIdxs = []int32{
-	13, // 0: tandem.v1.Model.created_at:type_name -> google.protobuf.Timestamp
+	15, // 0: tandem.v1.Model.created_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: tandem.v1.Model.aliases:type_name -> tandem.v1.Alias
-	13, // 2: tandem.v1.Alias.moved_at:type_name -> google.protobuf.Timestamp
-	12, // 3: tandem.v1.Version.metrics:type_name -> tandem.v1.Version.MetricsEntry
+	15, // 2: tandem.v1.Alias.moved_at:type_name -> google.protobuf.Timestamp
+	14, // 3: tandem.v1.Version.metrics:type_name -> tandem.v1.Version.MetricsEntry
 	3,  // 4: tandem.v1.Version.lineage:type_name -> tandem.v1.Lineage
-	13, // 5: tandem.v1.Version.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 6: tandem.v1.ListModelsResponse.models:type_name -> tandem.v1.Model
-	0,  // 7: tandem.v1.GetModelResponse.model:type_name -> tandem.v1.Model
-	2,  // 8: tandem.v1.GetModelResponse.versions:type_name -> tandem.v1.Version
-	2,  // 9: tandem.v1.GetVersionResponse.version:type_name -> tandem.v1.Version
-	0,  // 10: tandem.v1.SetAliasResponse.model:type_name -> tandem.v1.Model
-	4,  // 11: tandem.v1.ModelService.ListModels:input_type -> tandem.v1.ListModelsRequest
-	6,  // 12: tandem.v1.ModelService.GetModel:input_type -> tandem.v1.GetModelRequest
-	8,  // 13: tandem.v1.ModelService.GetVersion:input_type -> tandem.v1.GetVersionRequest
-	10, // 14: tandem.v1.ModelService.SetAlias:input_type -> tandem.v1.SetAliasRequest
-	5,  // 15: tandem.v1.ModelService.ListModels:output_type -> tandem.v1.ListModelsResponse
-	7,  // 16: tandem.v1.ModelService.GetModel:output_type -> tandem.v1.GetModelResponse
-	9,  // 17: tandem.v1.ModelService.GetVersion:output_type -> tandem.v1.GetVersionResponse
-	11, // 18: tandem.v1.ModelService.SetAlias:output_type -> tandem.v1.SetAliasResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	15, // 5: tandem.v1.Version.created_at:type_name -> google.protobuf.Timestamp
+	2,  // 6: tandem.v1.DeleteModelResponse.versions:type_name -> tandem.v1.Version
+	0,  // 7: tandem.v1.ListModelsResponse.models:type_name -> tandem.v1.Model
+	0,  // 8: tandem.v1.GetModelResponse.model:type_name -> tandem.v1.Model
+	2,  // 9: tandem.v1.GetModelResponse.versions:type_name -> tandem.v1.Version
+	2,  // 10: tandem.v1.GetVersionResponse.version:type_name -> tandem.v1.Version
+	0,  // 11: tandem.v1.SetAliasResponse.model:type_name -> tandem.v1.Model
+	6,  // 12: tandem.v1.ModelService.ListModels:input_type -> tandem.v1.ListModelsRequest
+	8,  // 13: tandem.v1.ModelService.GetModel:input_type -> tandem.v1.GetModelRequest
+	10, // 14: tandem.v1.ModelService.GetVersion:input_type -> tandem.v1.GetVersionRequest
+	12, // 15: tandem.v1.ModelService.SetAlias:input_type -> tandem.v1.SetAliasRequest
+	4,  // 16: tandem.v1.ModelService.DeleteModel:input_type -> tandem.v1.DeleteModelRequest
+	7,  // 17: tandem.v1.ModelService.ListModels:output_type -> tandem.v1.ListModelsResponse
+	9,  // 18: tandem.v1.ModelService.GetModel:output_type -> tandem.v1.GetModelResponse
+	11, // 19: tandem.v1.ModelService.GetVersion:output_type -> tandem.v1.GetVersionResponse
+	13, // 20: tandem.v1.ModelService.SetAlias:output_type -> tandem.v1.SetAliasResponse
+	5,  // 21: tandem.v1.ModelService.DeleteModel:output_type -> tandem.v1.DeleteModelResponse
+	17, // [17:22] is the sub-list for method output_type
+	12, // [12:17] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_model_proto_init() }
@@ -960,7 +1073,7 @@ func file_tandem_v1_model_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_model_proto_rawDesc), len(file_tandem_v1_model_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -116,6 +116,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Coordinator
 	//	*SnapshotRecord_Program
 	//	*SnapshotRecord_Garbage
+	//	*SnapshotRecord_Numbering
 	//	*SnapshotRecord_QuarantinedEntry
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
@@ -366,6 +367,15 @@ func (x *SnapshotRecord) GetGarbage() *Garbage {
 	return nil
 }
 
+func (x *SnapshotRecord) GetNumbering() *Numbering {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Numbering); ok {
+			return x.Numbering
+		}
+	}
+	return nil
+}
+
 func (x *SnapshotRecord) GetQuarantinedEntry() *QuarantinedEntry {
 	if x != nil {
 		if x, ok := x.Record.(*SnapshotRecord_QuarantinedEntry); ok {
@@ -494,6 +504,11 @@ type SnapshotRecord_Garbage struct {
 	Garbage *Garbage `protobuf:"bytes,70,opt,name=garbage,proto3,oneof"`
 }
 
+type SnapshotRecord_Numbering struct {
+	// The last number of versions that were deleted.
+	Numbering *Numbering `protobuf:"bytes,71,opt,name=numbering,proto3,oneof"`
+}
+
 type SnapshotRecord_QuarantinedEntry struct {
 	// An entry of the log that is skipped.
 	QuarantinedEntry *QuarantinedEntry `protobuf:"bytes,61,opt,name=quarantined_entry,json=quarantinedEntry,proto3,oneof"`
@@ -544,6 +559,8 @@ func (*SnapshotRecord_Coordinator) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_Program) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Garbage) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_Numbering) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_QuarantinedEntry) isSnapshotRecord_Record() {}
 
@@ -601,7 +618,7 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\x05R\x05level\"\x96\v\n" +
+	"\x05level\x18\x03 \x01(\x05R\x05level\"\xd4\v\n" +
 	"\x0eSnapshotRecord\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
 	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterB\x06\xb2\xbb\x18\x02idH\x00R\acluster\x12-\n" +
@@ -636,7 +653,8 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"sweepEvent\x12B\n" +
 	"\vcoordinator\x18( \x01(\v2\x16.tandem.v1.CoordinatorB\x06\xb2\xbb\x18\x02idH\x00R\vcoordinator\x126\n" +
 	"\aprogram\x18< \x01(\v2\x12.tandem.v1.ProgramB\x06\xb2\xbb\x18\x02idH\x00R\aprogram\x126\n" +
-	"\agarbage\x18F \x01(\v2\x12.tandem.v1.GarbageB\x06\xb2\xbb\x18\x02idH\x00R\agarbage\x12V\n" +
+	"\agarbage\x18F \x01(\v2\x12.tandem.v1.GarbageB\x06\xb2\xbb\x18\x02idH\x00R\agarbage\x12<\n" +
+	"\tnumbering\x18G \x01(\v2\x14.tandem.v1.NumberingB\x06\xb2\xbb\x18\x02idH\x00R\tnumbering\x12V\n" +
 	"\x11quarantined_entry\x18= \x01(\v2\x1b.tandem.v1.QuarantinedEntryB\n" +
 	"\xb2\xbb\x18\x02id\xb8\xbb\x18\x02H\x00R\x10quarantinedEntryB\b\n" +
 	"\x06record\"'\n" +
@@ -681,7 +699,8 @@ var file_tandem_v1_snapshot_proto_goTypes = []any{
 	(*Coordinator)(nil),      // 21: tandem.v1.Coordinator
 	(*Program)(nil),          // 22: tandem.v1.Program
 	(*Garbage)(nil),          // 23: tandem.v1.Garbage
-	(*QuarantinedEntry)(nil), // 24: tandem.v1.QuarantinedEntry
+	(*Numbering)(nil),        // 24: tandem.v1.Numbering
+	(*QuarantinedEntry)(nil), // 25: tandem.v1.QuarantinedEntry
 }
 var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.SnapshotRecord.header:type_name -> tandem.v1.SnapshotHeader
@@ -707,12 +726,13 @@ var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	21, // 20: tandem.v1.SnapshotRecord.coordinator:type_name -> tandem.v1.Coordinator
 	22, // 21: tandem.v1.SnapshotRecord.program:type_name -> tandem.v1.Program
 	23, // 22: tandem.v1.SnapshotRecord.garbage:type_name -> tandem.v1.Garbage
-	24, // 23: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	24, // 23: tandem.v1.SnapshotRecord.numbering:type_name -> tandem.v1.Numbering
+	25, // 24: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_snapshot_proto_init() }
@@ -759,6 +779,7 @@ func file_tandem_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Coordinator)(nil),
 		(*SnapshotRecord_Program)(nil),
 		(*SnapshotRecord_Garbage)(nil),
+		(*SnapshotRecord_Numbering)(nil),
 		(*SnapshotRecord_QuarantinedEntry)(nil),
 	}
 	type x struct{}

@@ -45,6 +45,9 @@ const (
 	// DatasetServiceGetDatasetProcedure is the fully-qualified name of the DatasetService's GetDataset
 	// RPC.
 	DatasetServiceGetDatasetProcedure = "/tandem.v1.DatasetService/GetDataset"
+	// DatasetServiceDeleteDatasetProcedure is the fully-qualified name of the DatasetService's
+	// DeleteDataset RPC.
+	DatasetServiceDeleteDatasetProcedure = "/tandem.v1.DatasetService/DeleteDataset"
 )
 
 // DatasetServiceClient is a client for the tandem.v1.DatasetService service.
@@ -57,6 +60,9 @@ type DatasetServiceClient interface {
 	ListDatasets(context.Context, *connect.Request[v1.ListDatasetsRequest]) (*connect.Response[v1.ListDatasetsResponse], error)
 	// Gets a dataset: "name" (newest), "name@version" or an id.
 	GetDataset(context.Context, *connect.Request[v1.GetDatasetRequest]) (*connect.Response[v1.GetDatasetResponse], error)
+	// Deletes a version of a dataset, or all. FAILED_PRECONDITION while a job that has not ended uses one of them, or a model that was
+	// trained on it is served.
+	DeleteDataset(context.Context, *connect.Request[v1.DeleteDatasetRequest]) (*connect.Response[v1.DeleteDatasetResponse], error)
 }
 
 // NewDatasetServiceClient constructs a client for the tandem.v1.DatasetService service. By default,
@@ -94,6 +100,12 @@ func NewDatasetServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(datasetServiceMethods.ByName("GetDataset")),
 			connect.WithClientOptions(opts...),
 		),
+		deleteDataset: connect.NewClient[v1.DeleteDatasetRequest, v1.DeleteDatasetResponse](
+			httpClient,
+			baseURL+DatasetServiceDeleteDatasetProcedure,
+			connect.WithSchema(datasetServiceMethods.ByName("DeleteDataset")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -103,6 +115,7 @@ type datasetServiceClient struct {
 	createDataset *connect.Client[v1.CreateDatasetRequest, v1.CreateDatasetResponse]
 	listDatasets  *connect.Client[v1.ListDatasetsRequest, v1.ListDatasetsResponse]
 	getDataset    *connect.Client[v1.GetDatasetRequest, v1.GetDatasetResponse]
+	deleteDataset *connect.Client[v1.DeleteDatasetRequest, v1.DeleteDatasetResponse]
 }
 
 // BeginDataset calls tandem.v1.DatasetService.BeginDataset.
@@ -125,6 +138,11 @@ func (c *datasetServiceClient) GetDataset(ctx context.Context, req *connect.Requ
 	return c.getDataset.CallUnary(ctx, req)
 }
 
+// DeleteDataset calls tandem.v1.DatasetService.DeleteDataset.
+func (c *datasetServiceClient) DeleteDataset(ctx context.Context, req *connect.Request[v1.DeleteDatasetRequest]) (*connect.Response[v1.DeleteDatasetResponse], error) {
+	return c.deleteDataset.CallUnary(ctx, req)
+}
+
 // DatasetServiceHandler is an implementation of the tandem.v1.DatasetService service.
 type DatasetServiceHandler interface {
 	// Reserves the identity under which the files of a new dataset are uploaded.
@@ -135,6 +153,9 @@ type DatasetServiceHandler interface {
 	ListDatasets(context.Context, *connect.Request[v1.ListDatasetsRequest]) (*connect.Response[v1.ListDatasetsResponse], error)
 	// Gets a dataset: "name" (newest), "name@version" or an id.
 	GetDataset(context.Context, *connect.Request[v1.GetDatasetRequest]) (*connect.Response[v1.GetDatasetResponse], error)
+	// Deletes a version of a dataset, or all. FAILED_PRECONDITION while a job that has not ended uses one of them, or a model that was
+	// trained on it is served.
+	DeleteDataset(context.Context, *connect.Request[v1.DeleteDatasetRequest]) (*connect.Response[v1.DeleteDatasetResponse], error)
 }
 
 // NewDatasetServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -168,6 +189,12 @@ func NewDatasetServiceHandler(svc DatasetServiceHandler, opts ...connect.Handler
 		connect.WithSchema(datasetServiceMethods.ByName("GetDataset")),
 		connect.WithHandlerOptions(opts...),
 	)
+	datasetServiceDeleteDatasetHandler := connect.NewUnaryHandler(
+		DatasetServiceDeleteDatasetProcedure,
+		svc.DeleteDataset,
+		connect.WithSchema(datasetServiceMethods.ByName("DeleteDataset")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.DatasetService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case DatasetServiceBeginDatasetProcedure:
@@ -178,6 +205,8 @@ func NewDatasetServiceHandler(svc DatasetServiceHandler, opts ...connect.Handler
 			datasetServiceListDatasetsHandler.ServeHTTP(w, r)
 		case DatasetServiceGetDatasetProcedure:
 			datasetServiceGetDatasetHandler.ServeHTTP(w, r)
+		case DatasetServiceDeleteDatasetProcedure:
+			datasetServiceDeleteDatasetHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -201,4 +230,8 @@ func (UnimplementedDatasetServiceHandler) ListDatasets(context.Context, *connect
 
 func (UnimplementedDatasetServiceHandler) GetDataset(context.Context, *connect.Request[v1.GetDatasetRequest]) (*connect.Response[v1.GetDatasetResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.DatasetService.GetDataset is not implemented"))
+}
+
+func (UnimplementedDatasetServiceHandler) DeleteDataset(context.Context, *connect.Request[v1.DeleteDatasetRequest]) (*connect.Response[v1.DeleteDatasetResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.DatasetService.DeleteDataset is not implemented"))
 }

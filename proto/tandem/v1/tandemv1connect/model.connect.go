@@ -41,6 +41,9 @@ const (
 	ModelServiceGetVersionProcedure = "/tandem.v1.ModelService/GetVersion"
 	// ModelServiceSetAliasProcedure is the fully-qualified name of the ModelService's SetAlias RPC.
 	ModelServiceSetAliasProcedure = "/tandem.v1.ModelService/SetAlias"
+	// ModelServiceDeleteModelProcedure is the fully-qualified name of the ModelService's DeleteModel
+	// RPC.
+	ModelServiceDeleteModelProcedure = "/tandem.v1.ModelService/DeleteModel"
 )
 
 // ModelServiceClient is a client for the tandem.v1.ModelService service.
@@ -53,6 +56,9 @@ type ModelServiceClient interface {
 	GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error)
 	// Points an alias at a version, or removes it. Deployments of the alias follow.
 	SetAlias(context.Context, *connect.Request[v1.SetAliasRequest]) (*connect.Response[v1.SetAliasResponse], error)
+	// Deletes a version, or a model with all its versions. FAILED_PRECONDITION while one of them is served or has an alias, or a job
+	// that has not ended publishes to the model.
+	DeleteModel(context.Context, *connect.Request[v1.DeleteModelRequest]) (*connect.Response[v1.DeleteModelResponse], error)
 }
 
 // NewModelServiceClient constructs a client for the tandem.v1.ModelService service. By default, it
@@ -90,15 +96,22 @@ func NewModelServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(modelServiceMethods.ByName("SetAlias")),
 			connect.WithClientOptions(opts...),
 		),
+		deleteModel: connect.NewClient[v1.DeleteModelRequest, v1.DeleteModelResponse](
+			httpClient,
+			baseURL+ModelServiceDeleteModelProcedure,
+			connect.WithSchema(modelServiceMethods.ByName("DeleteModel")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // modelServiceClient implements ModelServiceClient.
 type modelServiceClient struct {
-	listModels *connect.Client[v1.ListModelsRequest, v1.ListModelsResponse]
-	getModel   *connect.Client[v1.GetModelRequest, v1.GetModelResponse]
-	getVersion *connect.Client[v1.GetVersionRequest, v1.GetVersionResponse]
-	setAlias   *connect.Client[v1.SetAliasRequest, v1.SetAliasResponse]
+	listModels  *connect.Client[v1.ListModelsRequest, v1.ListModelsResponse]
+	getModel    *connect.Client[v1.GetModelRequest, v1.GetModelResponse]
+	getVersion  *connect.Client[v1.GetVersionRequest, v1.GetVersionResponse]
+	setAlias    *connect.Client[v1.SetAliasRequest, v1.SetAliasResponse]
+	deleteModel *connect.Client[v1.DeleteModelRequest, v1.DeleteModelResponse]
 }
 
 // ListModels calls tandem.v1.ModelService.ListModels.
@@ -121,6 +134,11 @@ func (c *modelServiceClient) SetAlias(ctx context.Context, req *connect.Request[
 	return c.setAlias.CallUnary(ctx, req)
 }
 
+// DeleteModel calls tandem.v1.ModelService.DeleteModel.
+func (c *modelServiceClient) DeleteModel(ctx context.Context, req *connect.Request[v1.DeleteModelRequest]) (*connect.Response[v1.DeleteModelResponse], error) {
+	return c.deleteModel.CallUnary(ctx, req)
+}
+
 // ModelServiceHandler is an implementation of the tandem.v1.ModelService service.
 type ModelServiceHandler interface {
 	// Lists models by name.
@@ -131,6 +149,9 @@ type ModelServiceHandler interface {
 	GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error)
 	// Points an alias at a version, or removes it. Deployments of the alias follow.
 	SetAlias(context.Context, *connect.Request[v1.SetAliasRequest]) (*connect.Response[v1.SetAliasResponse], error)
+	// Deletes a version, or a model with all its versions. FAILED_PRECONDITION while one of them is served or has an alias, or a job
+	// that has not ended publishes to the model.
+	DeleteModel(context.Context, *connect.Request[v1.DeleteModelRequest]) (*connect.Response[v1.DeleteModelResponse], error)
 }
 
 // NewModelServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -164,6 +185,12 @@ func NewModelServiceHandler(svc ModelServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(modelServiceMethods.ByName("SetAlias")),
 		connect.WithHandlerOptions(opts...),
 	)
+	modelServiceDeleteModelHandler := connect.NewUnaryHandler(
+		ModelServiceDeleteModelProcedure,
+		svc.DeleteModel,
+		connect.WithSchema(modelServiceMethods.ByName("DeleteModel")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.ModelService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ModelServiceListModelsProcedure:
@@ -174,6 +201,8 @@ func NewModelServiceHandler(svc ModelServiceHandler, opts ...connect.HandlerOpti
 			modelServiceGetVersionHandler.ServeHTTP(w, r)
 		case ModelServiceSetAliasProcedure:
 			modelServiceSetAliasHandler.ServeHTTP(w, r)
+		case ModelServiceDeleteModelProcedure:
+			modelServiceDeleteModelHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -197,4 +226,8 @@ func (UnimplementedModelServiceHandler) GetVersion(context.Context, *connect.Req
 
 func (UnimplementedModelServiceHandler) SetAlias(context.Context, *connect.Request[v1.SetAliasRequest]) (*connect.Response[v1.SetAliasResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.ModelService.SetAlias is not implemented"))
+}
+
+func (UnimplementedModelServiceHandler) DeleteModel(context.Context, *connect.Request[v1.DeleteModelRequest]) (*connect.Response[v1.DeleteModelResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.ModelService.DeleteModel is not implemented"))
 }

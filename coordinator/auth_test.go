@@ -288,7 +288,7 @@ func TestREST(t *testing.T) {
 		{"GET", "/v1/nodes", "", 200, `{"nodes":[]}`},
 		{"GET", "/v1/pools", "", 200, `{"pools":[]}`},
 		{"GET", "/v1/models/none", "", 404, "not found"},
-		{"POST", "/v1/deployments", `{"model":"none","replicas":1}`, 404, "tandem model list"},
+		{"POST", "/v1/deployments", `{"model":"none","replicas":1}`, 404, `model \"none\" was not found`},
 		{"GET", "/v1/nothing", "", 404, ""},
 		{"GET", "/v1/jobs/" + res.Job.ID + "/watch", "", 404, ""}, // streams are not REST
 		{"GET", "/v1/jobs/" + res.Job.ID + "/logs", "", 404, ""},

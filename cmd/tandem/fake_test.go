@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -20,6 +21,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -80,12 +82,23 @@ func (f *fake) SubmitJob(_ context.Context, r *connect.Request[tandemv1.SubmitJo
 }
 
 func (f *fake) GetJob(_ context.Context, r *connect.Request[tandemv1.GetJobRequest]) (*connect.Response[tandemv1.GetJobResponse], error) {
+	if f.get == nil {
+		return connect.NewResponse(&tandemv1.GetJobResponse{Job: &tandemv1.Job{Id: r.Msg.GetId()}}), nil
+	}
 	res, err := f.get(r.Msg.GetId())
 	return connect.NewResponse(res), err
 }
 
-func (f *fake) ListJobs(context.Context, *connect.Request[tandemv1.ListJobsRequest]) (*connect.Response[tandemv1.ListJobsResponse], error) {
-	return connect.NewResponse(&tandemv1.ListJobsResponse{Jobs: f.jobs}), nil
+// ListJobs answers with at most 40 jobs at once: the token is the place of the next.
+func (f *fake) ListJobs(_ context.Context, r *connect.Request[tandemv1.ListJobsRequest]) (*connect.Response[tandemv1.ListJobsResponse], error) {
+	from, _ := strconv.Atoi(r.Msg.GetPageToken())
+	rest := f.jobs[from:]
+	n := min(len(rest), int(cmp.Or(r.Msg.GetLimit(), 100)), 40)
+	res := &tandemv1.ListJobsResponse{Jobs: rest[:n]}
+	if n < len(rest) {
+		res.NextPageToken = strconv.Itoa(from + n)
+	}
+	return connect.NewResponse(res), nil
 }
 
 func (f *fake) SetJobIntent(_ context.Context, r *connect.Request[tandemv1.SetJobIntentRequest]) (*connect.Response[tandemv1.SetJobIntentResponse], error) {

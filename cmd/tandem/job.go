@@ -18,12 +18,15 @@ import (
 func (a *app) listCommand() *cobra.Command {
 	var states []string
 	var limit int32
+	var name string
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, newest first",
-		Args:  want(),
+		Long: `List jobs, newest first. Tables have the newest 100 without --limit; -o json and -o yaml have all, or at most --limit of them: then
+next_page_token is not empty where there are more.`,
+		Args: want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			req := &tandemv1.ListJobsRequest{Limit: limit + 1} // one more tells whether there are more
+			req := &tandemv1.ListJobsRequest{Name: name}
 			for _, s := range states {
 				v, ok := plain.Number(tandemv1.JobState(0).Descriptor(), strings.ToLower(s))
 				if !ok || v == 0 {
@@ -31,30 +34,61 @@ func (a *app) listCommand() *cobra.Command {
 				}
 				req.States = append(req.States, tandemv1.JobState(v))
 			}
-			res, err := c.Jobs.ListJobs(ctx, connect.NewRequest(req))
+			most := limit
+			switch {
+			case most == 0 && a.people():
+				most = shownJobs
+			case most == 0:
+				most = math.MaxInt32
+			}
+			res, err := listJobs(ctx, c, req, most)
 			if err != nil {
 				return err
 			}
-			more := len(res.Msg.GetJobs()) > int(limit)
-			if more {
-				res.Msg.Jobs = res.Msg.GetJobs()[:limit]
-			}
-			g := jobGrid(res.Msg.GetJobs())
-			if len(states) > 0 {
+			g := jobGrid(res.GetJobs())
+			switch {
+			case len(states) > 0 && name == "":
 				g.empty = "No job is " + strings.ToLower(strings.Join(states, " or ")) + "."
+			case len(states) > 0 || name != "":
+				g.empty = "No job is like that."
 			}
-			err = a.show(res.Msg, g)
-			if err == nil && more {
-				a.say("There are more: these are the newest %d. See more with --limit, or fewer states with --state.", limit)
+			err = a.show(res, g)
+			if err == nil && res.GetNextPageToken() != "" && a.people() {
+				a.say("There are more: these are the newest %d. See more with --limit, or fewer states with --state.", most)
 			}
 			return err
 		}),
 	}
+	cmd.Flags().StringVar(&name, "name", "", "only of this name")
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only these states: "+strings.Join(jobStates(), ", "))
-	within(cmd.Flags(), &limit, "limit", 100, 1, math.MaxInt32-1, "at most so many")
+	within(cmd.Flags(), &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most so many, the newest; without it %d are shown, and -o json has all", shownJobs))
 	must(cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(jobStates(), cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
+
+// listJobs asks page by page for the newest jobs, at most limit of them.
+func listJobs(ctx context.Context, c *client.Client, req *tandemv1.ListJobsRequest, limit int32) (*tandemv1.ListJobsResponse, error) {
+	all := &tandemv1.ListJobsResponse{}
+	for {
+		req.Limit = min(limit-int32(len(all.GetJobs())), jobsPage) //nolint:gosec // at most limit
+		res, err := c.Jobs.ListJobs(ctx, connect.NewRequest(req))
+		if err != nil {
+			return nil, err
+		}
+		all.Jobs = append(all.Jobs, res.Msg.GetJobs()...)
+		all.NextPageToken = res.Msg.GetNextPageToken()
+		if req.PageToken = all.GetNextPageToken(); req.GetPageToken() == "" || len(all.GetJobs()) >= int(limit) {
+			return all, nil
+		}
+	}
+}
+
+const (
+	// jobsPage is how many jobs are asked for at once.
+	jobsPage = 1000
+	// shownJobs is how many jobs people see without --limit.
+	shownJobs = 100
+)
 
 func jobStates() []string { return plain.Words(tandemv1.JobState(0).Descriptor()) }
 
@@ -78,8 +112,12 @@ func jobGrid(jobs []*tandemv1.Job) grid {
 
 func (a *app) describeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:               "describe JOB",
-		Short:             "Show a job: where it is, why, how far, and what came out of it",
+		Use:   "describe JOB",
+		Short: "Show a job: where it is, why, how far, and what came out of it",
+		Long: `Show a job: where it is, why, how far, and what came out of it. A name that several jobs have stands for the newest that has not ended,
+else for the newest.
+
+What -o yaml or -o json writes can be submitted, which makes a job of the same spec: tandem describe JOB -o yaml | tandem submit -f -`,
 		Args:              want("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -87,6 +125,7 @@ func (a *app) describeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.sayWhich(res.Msg)
 			parts := describeJob(res.Msg)
 			if isSweep(res.Msg.GetJob()) {
 				s, err := getSweep(ctx, c, res.Msg.GetJob().GetId())
@@ -97,6 +136,41 @@ func (a *app) describeCommand() *cobra.Command {
 			}
 			return a.show(res.Msg, parts...)
 		}),
+	}
+}
+
+// jobID is the id of a job, which other calls take: when it was named, and others have the name, it says which one it is.
+func (a *app) jobID(ctx context.Context, c *client.Client, ref string) (string, error) {
+	if strings.HasPrefix(ref, "job-") || strings.HasPrefix(ref, "trial-") {
+		return ref, nil
+	}
+	res, err := c.Jobs.GetJob(ctx, connect.NewRequest(&tandemv1.GetJobRequest{Id: ref}))
+	if err != nil {
+		return "", err
+	}
+	a.sayWhich(res.Msg)
+	return res.Msg.GetJob().GetId(), nil
+}
+
+// jobIDs is jobID for several, each once.
+func (a *app) jobIDs(ctx context.Context, c *client.Client, refs []string) (ids []string, err error) {
+	for _, ref := range refs {
+		id, err := a.jobID(ctx, c, ref)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// sayWhich says which of several jobs a name stood for.
+func (a *app) sayWhich(r *tandemv1.GetJobResponse) {
+	if others := r.GetOthers(); len(others) > 0 {
+		a.say("%d jobs are named %s: this is %s (%s); see all with `tandem list --name %s`.",
+			len(others)+1, r.GetJob().GetName(), r.GetJob().GetId(), plain.Word(r.GetJob().GetState()), r.GetJob().GetName())
 	}
 }
 
@@ -202,7 +276,7 @@ func (a *app) intentCommand(verb, summary, done string, intent tandemv1.JobInten
 			var jobs []*tandemv1.Job
 			var names []string
 			for _, id := range args {
-				res, err := c.Jobs.GetJob(ctx, connect.NewRequest(&tandemv1.GetJobRequest{Id: id}))
+				res, err := c.Jobs.GetJob(ctx, connect.NewRequest(&tandemv1.GetJobRequest{Id: id, ToChange: true}))
 				if err != nil {
 					return err
 				}

@@ -52,7 +52,7 @@ func (a *app) confirmDelete(ctx context.Context, c *client.Client, refs []string
 	}
 	var ids, names []string
 	for _, ref := range refs {
-		res, err := c.Jobs.GetJob(ctx, connect.NewRequest(&tandemv1.GetJobRequest{Id: ref}))
+		res, err := c.Jobs.GetJob(ctx, connect.NewRequest(&tandemv1.GetJobRequest{Id: ref, ToChange: true}))
 		if err != nil {
 			return nil, err
 		}

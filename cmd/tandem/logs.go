@@ -21,8 +21,12 @@ line comes as the engine wrote it.`,
 		Args:              want("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			id, err := a.jobID(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
 			l := &logs{app: a, times: times, shown: map[logSource]int{}}
-			err := l.stream(ctx, c, &tandemv1.StreamLogsRequest{Id: args[0], Follow: followLogs})
+			err = l.stream(ctx, c, &tandemv1.StreamLogsRequest{Id: id, Follow: followLogs})
 			if ctx.Err() != nil {
 				if followLogs {
 					a.say("Detached. The job goes on.")

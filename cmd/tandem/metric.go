@@ -43,7 +43,10 @@ of rank 0, and the norm of its gradient are the series step.loss and step.grad_n
 		ValidArgsFunction: a.complete(jobNames),
 		Annotations:       map[string]string{csvOutput: ""},
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			req.Id = args[0]
+			var err error
+			if req.Id, err = a.jobID(ctx, c, args[0]); err != nil {
+				return err
+			}
 			if req.GetMaxPoints() == 0 && (a.output == "csv" || a.output == "json" || a.output == "yaml") {
 				req.MaxPoints = exportPoints
 			}

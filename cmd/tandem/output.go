@@ -38,6 +38,9 @@ type view struct {
 
 func (a *app) view() view { return view{wide: a.output == "wide", screen: a.terminal} }
 
+// people says whether the output is for people, not for a program.
+func (a *app) people() bool { return a.output == "table" || a.output == "wide" }
+
 // part is a piece of what people read.
 type part interface {
 	write(w io.Writer, v view)

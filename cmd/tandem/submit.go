@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/spec"
@@ -25,6 +26,8 @@ type submitOptions struct {
 	dryRun  bool
 	timeout time.Duration
 
+	submitted *tandemv1.Job // what is known of the job that is followed
+
 	ephemeral bool // the cluster ends with this command: there is nothing to come back to
 }
 
@@ -36,10 +39,11 @@ func (a *app) submitCommand() *cobra.Command {
 		Long: `Submit a job. The spec is YAML or JSON; every key is in docs/spec.md.
 
 With --wait the job is followed to its end; Ctrl-C then detaches and the job goes on. With --dry-run -o yaml or json the output is the
-complete spec, which submit takes as it is.`,
+complete spec, which submit takes as it is. It also takes a job, as tandem describe -o yaml or json writes it, and submits the spec of that.`,
 		Example: `  tandem submit -f job.yaml --wait
   tandem submit -f job.yaml --set training.seed=2 --set resources.workers=4
-  tandem submit -f job.yaml --dry-run -o yaml`,
+  tandem submit -f job.yaml --dry-run -o yaml
+  tandem describe digits -o yaml | tandem submit -f -`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("unexpected argument %q: name the file of the spec with -f, as in tandem submit -f %s", args[0], args[0])
@@ -63,13 +67,17 @@ complete spec, which submit takes as it is.`,
 			return c.Explain(err)
 		}),
 	}
-	f := cmd.Flags()
-	f.StringVarP(&o.file, "file", "f", "", "file with the spec; - for standard input")
+	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file with the spec; - for standard input")
+	submitFlags(cmd.Flags(), &o)
+	return cmd
+}
+
+// submitFlags are the flags of commands that submit a spec.
+func submitFlags(f *pflag.FlagSet, o *submitOptions) {
 	f.StringArrayVar(&o.sets, "set", nil, "change one key: path=value, such as training.optimizer.lr=0.01; may be repeated")
 	f.BoolVar(&o.wait, "wait", false, "follow the job to its end")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only check the spec, and show it with its defaults filled in")
 	within(f, &o.timeout, "timeout", 0, leastTimeout, 0, "with --wait: wait so long at most")
-	return cmd
 }
 
 func (a *app) loadSpec(file string, sets []string) (*tandemv1.JobSpec, error) {
@@ -106,6 +114,7 @@ func (a *app) submit(ctx context.Context, c *client.Client, s *tandemv1.JobSpec,
 	if !o.wait {
 		return j, a.show(res.Msg, text(j.GetId()+" submitted; follow it with `tandem wait "+j.GetId()+"`"))
 	}
+	o.submitted = j
 	return a.await(ctx, c, j.GetId(), o)
 }
 

@@ -35,7 +35,16 @@ func csvCommand(c *cobra.Command) *cobra.Command {
 }
 
 func getSweep(ctx context.Context, c *client.Client, id string) (*tandemv1.GetSweepResponse, error) {
-	res, err := c.Sweeps.GetSweep(ctx, connect.NewRequest(&tandemv1.GetSweepRequest{Id: id}))
+	return askSweep(ctx, c, &tandemv1.GetSweepRequest{Id: id})
+}
+
+// sweepToChange is getSweep for a sweep that is going to be changed.
+func sweepToChange(ctx context.Context, c *client.Client, id string) (*tandemv1.GetSweepResponse, error) {
+	return askSweep(ctx, c, &tandemv1.GetSweepRequest{Id: id, ToChange: true})
+}
+
+func askSweep(ctx context.Context, c *client.Client, req *tandemv1.GetSweepRequest) (*tandemv1.GetSweepResponse, error) {
+	res, err := c.Sweeps.GetSweep(ctx, connect.NewRequest(req))
 	if err != nil {
 		return nil, err
 	}
@@ -361,7 +370,7 @@ func (a *app) sweepExtendCommand() *cobra.Command {
 			}
 			id := args[0]
 			if more {
-				s, err := getSweep(ctx, c, id)
+				s, err := sweepToChange(ctx, c, id)
 				if err != nil {
 					return err
 				}
@@ -403,15 +412,24 @@ func (a *app) sweepStopTrialCommand() *cobra.Command {
 			for _, text := range args[1:] {
 				n, err := strconv.ParseInt(text, 10, 32)
 				if err != nil || n < 1 {
-					return &usageError{fmt.Errorf("%q is no number of a trial: see those there are with `tandem sweep trials %s`", text, args[0])}
+					return &usageError{fmt.Errorf("%q is not the number of a trial: see them with `tandem sweep trials %s`", text, args[0])}
 				}
 				numbers = append(numbers, int32(n))
+			}
+			s, err := sweepToChange(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			sweep := s.GetSweep()
+			if last := slices.Max(numbers); last > sweep.GetMade() {
+				return connect.NewError(connect.CodeNotFound, fmt.Errorf("sweep %s has made %s, so there is no trial %d: see them with `tandem sweep trials %s`",
+					sweep.GetId(), several(int(sweep.GetMade()), "trial"), last, sweep.GetId()))
 			}
 			if err := a.confirm(fmt.Sprintf("Stop trial %s of %s? A stopped trial cannot go on.", strings.Join(args[1:], ", "), args[0])); err != nil {
 				return err
 			}
 			for _, n := range numbers {
-				res, err := c.Sweeps.StopSweepTrial(ctx, connect.NewRequest(&tandemv1.StopSweepTrialRequest{Id: args[0], Trial: n, RequestId: a.newRequestID()}))
+				res, err := c.Sweeps.StopSweepTrial(ctx, connect.NewRequest(&tandemv1.StopSweepTrialRequest{Id: sweep.GetId(), Trial: n, RequestId: a.newRequestID()}))
 				if err != nil {
 					return err
 				}

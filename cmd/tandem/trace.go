@@ -28,7 +28,10 @@ rank a thread; ranks of different nodes are as well aligned as the nodes' clocks
 		Args:              want("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			req.Id = args[0]
+			var err error
+			if req.Id, err = a.jobID(ctx, c, args[0]); err != nil {
+				return err
+			}
 			res, err := c.Metrics.GetTrace(ctx, connect.NewRequest(req))
 			if err != nil {
 				return err

@@ -17,20 +17,35 @@ import (
 
 func (a *app) waitCommand() *cobra.Command {
 	var timeout time.Duration
+	var anyOne, all bool
 	cmd := &cobra.Command{
-		Use:   "wait JOB",
-		Short: "Follow a job to its end; Ctrl-C detaches, the job goes on",
+		Use:   "wait JOB...",
+		Short: "Follow jobs to their end; Ctrl-C detaches, the jobs go on",
 		Long: `Follow a job to its end, with live progress. The exit code says how it ended: 0 completed, 3 failed, 4 cancelled,
 7 when --timeout ended first. Ctrl-C detaches; the job goes on. A sweep is completed when its search is over and a trial has a value, and
-has failed when none has; with -o json its end is that of tandem sweep status.`,
-		Args:              want("JOB"),
+has failed when none has; with -o json its end is that of tandem sweep status. When the time is over, -o json and yaml write the job as it is then.
+
+Several jobs are waited for until all have ended, and shown as they end; -o json and yaml write one document for each. The exit code is that of the
+first that did not complete, in the order of the command line. With --any the first job that ends is enough, and the exit code is that of this one.`,
+		Example:           "  tandem wait digits --timeout 2h\n  tandem wait a b c --any -o json",
+		Args:              some("JOB"),
 		ValidArgsFunction: a.complete(jobNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			_, err := a.await(ctx, c, args[0], submitOptions{timeout: timeout})
-			return err
+			ids, err := a.jobIDs(ctx, c, args)
+			switch {
+			case err != nil:
+				return err
+			case len(ids) == 1:
+				_, err = a.await(ctx, c, ids[0], submitOptions{timeout: timeout})
+				return err
+			}
+			return a.awaitSeveral(ctx, c, ids, timeout, anyOne)
 		}),
 	}
 	within(cmd.Flags(), &timeout, "timeout", 0, leastTimeout, 0, "wait so long at most")
+	cmd.Flags().BoolVar(&anyOne, "any", false, "until one of the jobs has ended")
+	cmd.Flags().BoolVar(&all, "all", false, "until all have ended (the default)")
+	cmd.MarkFlagsMutuallyExclusive("any", "all")
 	return cmd
 }
 
@@ -38,6 +53,14 @@ has failed when none has; with -o json its end is that of tandem sweep status.`,
 func (a *app) await(ctx context.Context, c *client.Client, id string, o submitOptions) (*tandemv1.Job, error) {
 	last, err := a.followed(ctx, c, id, o)
 	if err != nil {
+		if last == nil && o.submitted != nil {
+			last = &tandemv1.WatchJobResponse{Job: o.submitted}
+		}
+		if last != nil && !a.people() { // who gives up waiting needs the id
+			if bad := a.show(last); bad != nil {
+				return last.GetJob(), bad
+			}
+		}
 		return last.GetJob(), err
 	}
 	if isSweep(last.GetJob()) {

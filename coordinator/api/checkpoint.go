@@ -102,7 +102,7 @@ func (a checkpoints) PruneCheckpoints(ctx context.Context, req *connect.Request[
 	}
 	job := ""
 	if ref := req.Msg.GetJobId(); ref != "" {
-		j, err := v.ResolveJob(ref)
+		j, err := v.ResolveJobToChange(ref)
 		if err != nil {
 			return nil, err
 		}

@@ -297,7 +297,7 @@ func (a cluster) dismiss(ctx context.Context, peer string) error {
 	}
 	switch {
 	case !known:
-		return notFound("coordinator", peer)
+		return state.Missing("coordinator", peer)
 	case rest == 0:
 		return precondition("this is the only coordinator: add another one first")
 	case voter && rest-len(silent) <= rest/2:

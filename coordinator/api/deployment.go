@@ -55,7 +55,7 @@ func servable(v *state.View, ref string) (name, target string, err error) {
 	name, target, given := strings.Cut(ref, "@")
 	m, ok := v.Model(name)
 	if !ok {
-		return "", "", fmt.Errorf("%w; \"tandem model list\" shows those there are", notFound("model", name))
+		return "", "", state.Missing("model", name)
 	}
 	if !given {
 		target = strconv.FormatInt(m.GetLatestVersion(), 10)
@@ -84,7 +84,7 @@ func (a deployments) GetDeployment(ctx context.Context, req *connect.Request[tan
 	}
 	d, ok := v.Deployment(req.Msg.GetName())
 	if !ok {
-		return nil, notFound("deployment", req.Msg.GetName())
+		return nil, state.Missing("deployment", req.Msg.GetName())
 	}
 	return connect.NewResponse(&tandemv1.GetDeploymentResponse{Deployment: d, Replicas: v.ReplicasOf(d.GetName())}), nil
 }
@@ -110,7 +110,7 @@ func (a deployments) WatchDeployment(ctx context.Context, req *connect.Request[t
 	for {
 		d, ok := v.Deployment(req.Msg.GetName())
 		if !ok && last == nil {
-			return notFound("deployment", req.Msg.GetName())
+			return state.Missing("deployment", req.Msg.GetName())
 		}
 		if !ok {
 			return connect.NewError(connect.CodeNotFound, errors.New("the deployment was removed"))

@@ -93,8 +93,12 @@ func connectError(err error) error {
 	if re := (*refusal)(nil); errors.As(err, &re) {
 		return say.Error(re.code, re.why, err)
 	}
+	why := (*state.Unresolved)(nil)
 	for _, c := range codes() {
 		if errors.Is(err, c.err) {
+			if errors.As(err, &why) {
+				return say.Error(c.code, why.Why, err)
+			}
 			ce := connect.NewError(c.code, err)
 			if errors.Is(c.err, consensus.ErrNotLeader) || errors.Is(c.err, consensus.ErrNoLeader) {
 				ce.Meta().Set(identity.NothingProposed, "1")

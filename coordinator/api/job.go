@@ -18,7 +18,12 @@ import (
 
 type jobs struct{ *API }
 
-const defaultLimit = 100
+const (
+	defaultLimit = 100
+	maxJobs      = 1000    // in one answer
+	maxJobsSize  = 4 << 20 // bytes of jobs, after which an answer has enough of them
+	maxOthers    = 100     // ids of other jobs of a name
+)
 
 // SubmitJob implements JobService.
 func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
@@ -126,7 +131,11 @@ func (a jobs) GetJob(ctx context.Context, req *connect.Request[tandemv1.GetJobRe
 	if err != nil {
 		return nil, err
 	}
-	job, err := v.ResolveJob(req.Msg.GetId())
+	resolve := v.ResolveJob
+	if req.Msg.GetToChange() {
+		resolve = v.ResolveJobToChange
+	}
+	job, err := resolve(req.Msg.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +143,13 @@ func (a jobs) GetJob(ctx context.Context, req *connect.Request[tandemv1.GetJobRe
 	res := &tandemv1.GetJobResponse{Job: w.GetJob(), Trials: w.GetTrials(), Progress: w.GetProgress()}
 	for _, t := range res.GetTrials() {
 		res.Best = state.BestEvaluation(job.GetSpec(), append([]*tandemv1.Evaluation{res.GetBest()}, t.GetEvaluations()...))
+	}
+	if req.Msg.GetId() == job.GetName() && req.Msg.GetId() != job.GetId() {
+		for _, j := range slices.Backward(v.JobsNamed(job.GetName())) {
+			if j.GetId() != job.GetId() && len(res.GetOthers()) < maxOthers {
+				res.Others = append(res.Others, j.GetId())
+			}
+		}
 	}
 	return connect.NewResponse(res), nil
 }
@@ -144,18 +160,27 @@ func (a jobs) ListJobs(ctx context.Context, req *connect.Request[tandemv1.ListJo
 	if err != nil {
 		return nil, err
 	}
-	limit := int(cmp.Or(req.Msg.GetLimit(), defaultLimit))
+	limit := int(min(cmp.Or(req.Msg.GetLimit(), defaultLimit), maxJobs))
 	if limit < 0 {
 		return nil, invalid("limit: must not be negative")
 	}
-	res := &tandemv1.ListJobsResponse{}
-	for _, j := range slices.Backward(v.Jobs()) {
-		if len(res.GetJobs()) == limit {
+	all := v.Jobs()
+	if name := req.Msg.GetName(); name != "" {
+		all = v.JobsNamed(name)
+	}
+	res, size := &tandemv1.ListJobsResponse{}, 0
+	for _, j := range slices.Backward(all) {
+		switch token := req.Msg.GetPageToken(); {
+		case token != "" && state.JobPage(j) >= token,
+			len(req.Msg.GetStates()) > 0 && !slices.Contains(req.Msg.GetStates(), j.GetState()):
+			continue
+		}
+		if n := len(res.GetJobs()); n == limit || size > maxJobsSize {
+			res.NextPageToken = state.JobPage(res.GetJobs()[n-1])
 			break
 		}
-		if len(req.Msg.GetStates()) == 0 || slices.Contains(req.Msg.GetStates(), j.GetState()) {
-			res.Jobs = append(res.Jobs, j)
-		}
+		res.Jobs = append(res.Jobs, j)
+		size += proto.Size(j)
 	}
 	return connect.NewResponse(res), nil
 }
@@ -166,7 +191,7 @@ func (a jobs) SetJobIntent(ctx context.Context, req *connect.Request[tandemv1.Se
 	if err != nil {
 		return nil, err
 	}
-	job, err := v.ResolveJob(req.Msg.GetId())
+	job, err := v.ResolveJobToChange(req.Msg.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +214,7 @@ func (a jobs) ScaleJob(ctx context.Context, req *connect.Request[tandemv1.ScaleJ
 	if err != nil {
 		return nil, err
 	}
-	job, err := v.ResolveJob(req.Msg.GetId())
+	job, err := v.ResolveJobToChange(req.Msg.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +237,7 @@ func (a jobs) DeleteJob(ctx context.Context, req *connect.Request[tandemv1.Delet
 	if doneBefore(ctx, v, req.Msg) {
 		return connect.NewResponse(&tandemv1.DeleteJobResponse{}), nil
 	}
-	job, err := v.ResolveJob(req.Msg.GetId())
+	job, err := v.ResolveJobToChange(req.Msg.GetId())
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func (a models) GetModel(ctx context.Context, req *connect.Request[tandemv1.GetM
 	}
 	m, ok := v.Model(req.Msg.GetName())
 	if !ok {
-		return nil, notFound("model", req.Msg.GetName())
+		return nil, state.Missing("model", req.Msg.GetName())
 	}
 	versions := v.VersionsOf(m.GetName())
 	slices.Reverse(versions)
@@ -96,8 +96,4 @@ func (a models) DeleteModel(ctx context.Context, req *connect.Request[tandemv1.D
 		return nil, err
 	}
 	return connect.NewResponse(&tandemv1.DeleteModelResponse{Versions: going}), nil
-}
-
-func notFound(noun, name string) error {
-	return &plainError{state.ErrNotFound, noun + " \"" + name + "\" not found"}
 }

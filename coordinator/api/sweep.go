@@ -90,26 +90,30 @@ func measurementOf(full *tandemv1.JobSpec, t *tandemv1.Trial) *tandemv1.PriorTri
 	return nil
 }
 
-// find finds a sweep by the id or the name of its job.
-func (a sweeps) find(ctx context.Context, ref string) (*state.View, *tandemv1.Job, *tandemv1.Sweep, error) {
+// find finds a sweep by the id or the name of its job, to look at it or to change it.
+func (a sweeps) find(ctx context.Context, ref string, change bool) (*state.View, *tandemv1.Job, *tandemv1.Sweep, error) {
 	v, err := a.view(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	job, err := v.ResolveSweep(ref)
+	resolve := v.ResolveSweep
+	if change {
+		resolve = v.ResolveSweepToChange
+	}
+	job, err := resolve(ref)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	s, ok := v.Sweep(job.GetId())
 	if !ok {
-		return nil, nil, nil, fmt.Errorf("job %s is no sweep: %w", job.GetId(), state.ErrNotFound)
+		return nil, nil, nil, state.Missing("sweep", job.GetId())
 	}
 	return v, job, s, nil
 }
 
 // GetSweep implements SweepService.
 func (a sweeps) GetSweep(ctx context.Context, req *connect.Request[tandemv1.GetSweepRequest]) (*connect.Response[tandemv1.GetSweepResponse], error) {
-	v, job, s, err := a.find(ctx, req.Msg.GetId())
+	v, job, s, err := a.find(ctx, req.Msg.GetId(), req.Msg.GetToChange())
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +139,7 @@ func trialsNamed(v *state.View, ref string) (*tandemv1.Job, []string, error) {
 	case err != nil:
 		return nil, nil, err
 	case job.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP:
-		return nil, nil, precondition("job " + job.GetId() + " is a sweep: name one of its trials by its id, such as that of the best one")
+		return nil, nil, &refusal{connect.CodeFailedPrecondition, &tandemv1.Reason{Code: tandemv1.Reason_CODE_NAME_A_TRIAL, Args: map[string]string{"job": job.GetId()}}}
 	case len(job.GetTrialIds()) == 0:
 		return nil, nil, fmt.Errorf("job %s has no trial: %w", job.GetId(), state.ErrNotFound)
 	}
@@ -152,7 +156,7 @@ func rows(limit int32) (int, error) {
 
 // ListTrials implements SweepService.
 func (a sweeps) ListTrials(ctx context.Context, req *connect.Request[tandemv1.ListTrialsRequest]) (*connect.Response[tandemv1.ListTrialsResponse], error) {
-	v, job, _, err := a.find(ctx, req.Msg.GetId())
+	v, job, _, err := a.find(ctx, req.Msg.GetId(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +169,7 @@ func (a sweeps) ListTrials(ctx context.Context, req *connect.Request[tandemv1.Li
 
 // ListSweepEvents implements SweepService.
 func (a sweeps) ListSweepEvents(ctx context.Context, req *connect.Request[tandemv1.ListSweepEventsRequest]) (*connect.Response[tandemv1.ListSweepEventsResponse], error) {
-	v, job, _, err := a.find(ctx, req.Msg.GetId())
+	v, job, _, err := a.find(ctx, req.Msg.GetId(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +182,7 @@ func (a sweeps) ListSweepEvents(ctx context.Context, req *connect.Request[tandem
 
 // ExtendSweep implements SweepService.
 func (a sweeps) ExtendSweep(ctx context.Context, req *connect.Request[tandemv1.ExtendSweepRequest]) (*connect.Response[tandemv1.ExtendSweepResponse], error) {
-	_, job, _, err := a.find(ctx, req.Msg.GetId())
+	_, job, _, err := a.find(ctx, req.Msg.GetId(), true)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +210,7 @@ func (a sweeps) ExtendSweep(ctx context.Context, req *connect.Request[tandemv1.E
 
 // StopSweepTrial implements SweepService.
 func (a sweeps) StopSweepTrial(ctx context.Context, req *connect.Request[tandemv1.StopSweepTrialRequest]) (*connect.Response[tandemv1.StopSweepTrialResponse], error) {
-	_, job, _, err := a.find(ctx, req.Msg.GetId())
+	_, job, _, err := a.find(ctx, req.Msg.GetId(), true)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (v *View) ResolveDataset(ref string) (*tandemv1.Dataset, error) {
 	}
 	n, err := strconv.ParseInt(version, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("dataset %q: %q is no version number: %w", ref, version, ErrNotFound)
+		return nil, fmt.Errorf("dataset %q: %q is not a version number: %w", ref, version, ErrNotFound)
 	}
 	versions := v.DatasetsOf(name)
 	for _, d := range versions {
@@ -44,7 +44,7 @@ func (v *View) ResolveDataset(ref string) (*tandemv1.Dataset, error) {
 		}
 	}
 	if len(versions) == 0 {
-		return nil, fmt.Errorf("dataset %q: %w", name, ErrNotFound)
+		return nil, missing("dataset", name, near(name, v.Datasets()))
 	}
 	return nil, fmt.Errorf("dataset %q has no version %d, its newest is %d: %w", name, n, versions[len(versions)-1].GetVersion(), ErrNotFound)
 }

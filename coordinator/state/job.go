@@ -1,9 +1,12 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
+	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -15,28 +18,49 @@ func (v *View) Jobs() []*tandemv1.Job {
 	return list[*tandemv1.Job](v, jobTable, "created_prefix", "")
 }
 
-// ResolveJob finds a job by id, by name (the newest so named), or by a unique prefix of an id.
-// It fails with ErrNotFound or ErrAmbiguous.
-func (v *View) ResolveJob(ref string) (*tandemv1.Job, error) {
-	return resolve(v, jobTable, "job", "job-", ref, func(name string) []*tandemv1.Job {
-		rows := list[*tandemv1.Job](v, jobTable, "name", name)
-		sortByCreation(rows)
-		return rows
-	})
+// JobPage is the place of a job in the order of Jobs, as text that is compared.
+func JobPage(j *tandemv1.Job) string { return timeKey(j.GetCreatedAt()) + "/" + j.GetId() }
+
+// ResolveJob finds a job to look at: by id, by name, or by a unique prefix of an id. Of several of one name it is the newest that has not
+// ended, else the newest. It fails with Unresolved.
+func (v *View) ResolveJob(ref string) (*tandemv1.Job, error) { return v.resolveJob("job", ref, false) }
+
+// ResolveJobToChange finds a job that is to be changed: as ResolveJob, but of several of one name it is the only one that has not ended;
+// where more have not, or all have, it fails and lists them.
+func (v *View) ResolveJobToChange(ref string) (*tandemv1.Job, error) {
+	return v.resolveJob("job", ref, true)
 }
 
-// ResolveSweep finds the job of a sweep by its id, a unique prefix of one, or the name of the newest sweep so named: a job that trains
-// may have the same name.
+// ResolveSweep is ResolveJob for the job of a sweep: a job that trains may have the same name.
 func (v *View) ResolveSweep(ref string) (*tandemv1.Job, error) {
-	job, err := resolve(v, jobTable, "sweep", "job-", ref, func(name string) []*tandemv1.Job {
-		rows := slices.DeleteFunc(list[*tandemv1.Job](v, jobTable, "name", name), func(j *tandemv1.Job) bool {
-			return j.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP
-		})
-		sortByCreation(rows)
-		return rows
-	})
-	if err == nil && job.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP {
-		return nil, fmt.Errorf("job %s is no sweep: %w", job.GetId(), ErrNotFound)
+	return v.resolveJob("sweep", ref, false)
+}
+
+// ResolveSweepToChange is ResolveJobToChange for the job of a sweep.
+func (v *View) ResolveSweepToChange(ref string) (*tandemv1.Job, error) {
+	return v.resolveJob("sweep", ref, true)
+}
+
+// JobsNamed returns the jobs of a name, oldest first.
+func (v *View) JobsNamed(name string) []*tandemv1.Job {
+	rows := list[*tandemv1.Job](v, jobTable, "name", name)
+	sortByCreation(rows)
+	return rows
+}
+
+func (v *View) resolveJob(noun, ref string, change bool) (*tandemv1.Job, error) {
+	other := func(j *tandemv1.Job) bool { return noun == "sweep" && j.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP }
+	named := v.JobsNamed(ref)
+	_, known := v.Job(ref)
+	if rows := slices.DeleteFunc(slices.Clone(named), other); len(rows) > 0 && !known {
+		return chosen(noun, ref, rows, change)
+	}
+	job, err := resolve(v, jobTable, noun, "job-", ref, func(string) []*tandemv1.Job { return named })
+	switch why := (*Unresolved)(nil); {
+	case errors.As(err, &why) && errors.Is(err, ErrNotFound):
+		return nil, missing(noun, ref, near(ref, slices.DeleteFunc(v.Jobs(), other)))
+	case err == nil && other(job):
+		return nil, &Unresolved{reason(tandemv1.Reason_CODE_NOT_A_SWEEP, "job", job.GetId(), "name", job.GetName(), "kind", plain.Word(job.GetKind())), ErrNotFound}
 	}
 	return job, err
 }
@@ -64,6 +88,22 @@ func sourceOf(j *tandemv1.Job) []string {
 		return nil
 	}
 	return []string{j.GetSpec().GetPublish().GetCheckpointId(), j.GetSpec().GetReplay().GetCheckpointId()}
+}
+
+// chosen is the job that a name stands for, of all that have it, oldest first.
+func chosen(noun, name string, rows []*tandemv1.Job, change bool) (*tandemv1.Job, error) {
+	going := slices.DeleteFunc(slices.Clone(rows), func(j *tandemv1.Job) bool { return JobFinal(j.GetState()) })
+	if len(going) > 0 {
+		rows = going
+	}
+	if len(rows) == 1 || !change {
+		return rows[len(rows)-1], nil
+	}
+	var all []string
+	for _, j := range slices.Backward(rows) {
+		all = append(all, fmt.Sprintf("%s (%s, submitted %s)", j.GetId(), plain.Word(j.GetState()), j.GetCreatedAt().AsTime().Format(time.RFC3339)))
+	}
+	return nil, ambiguous(noun, name, all)
 }
 
 // JobFinal says whether a job has reached a state it does not leave.

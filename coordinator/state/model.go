@@ -1,7 +1,6 @@
 package state
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -56,7 +55,7 @@ func (v *View) ResolveVersion(ref string) (*tandemv1.Version, error) {
 	name, target, given := strings.Cut(ref, "@")
 	m, ok := v.Model(name)
 	if !ok {
-		return nil, fmt.Errorf("model %q: %w", name, ErrNotFound)
+		return nil, missing("model", name, near(name, v.Models()))
 	}
 	if !given {
 		target = strconv.FormatInt(m.GetLatestVersion(), 10)
@@ -68,19 +67,20 @@ func (v *View) ResolveVersion(ref string) (*tandemv1.Version, error) {
 func (v *View) ResolveTarget(model, target string) (*tandemv1.Version, error) {
 	m, ok := v.Model(model)
 	if !ok {
-		return nil, fmt.Errorf("model %q: %w", model, ErrNotFound)
+		return nil, missing("model", model, near(model, v.Models()))
 	}
 	n, err := strconv.ParseInt(target, 10, 64)
 	if err != nil {
 		alias, ok := AliasOf(m, target)
 		if !ok {
-			return nil, fmt.Errorf("model %q has no alias %q: %w", model, target, ErrNotFound)
+			return nil, &Unresolved{reason(tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", model, "alias", target), ErrNotFound}
 		}
 		n = alias.GetVersion()
 	}
 	ver, ok := v.VersionNumber(model, n)
 	if !ok {
-		return nil, fmt.Errorf("model %q has no version %d, its newest is %d: %w", model, n, m.GetLatestVersion(), ErrNotFound)
+		return nil, &Unresolved{reason(tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", model, "version", target,
+			"newest", strconv.FormatInt(m.GetLatestVersion(), 10)), ErrNotFound}
 	}
 	return ver, nil
 }

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -9,12 +8,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
-
-// ErrNotFound says that no row answers to what was asked for.
-var ErrNotFound = errors.New("not found")
-
-// ErrAmbiguous says that more than one row does.
-var ErrAmbiguous = errors.New("ambiguous")
 
 // get returns the row with an identity.
 func get[T proto.Message](v *View, table, id string) (T, bool) {
@@ -88,11 +81,15 @@ func resolve[T proto.Message](v *View, table, noun, idPrefix, ref string, byName
 	}
 	switch len(rows) {
 	case 0:
-		return none, fmt.Errorf("%s %q: %w", noun, ref, ErrNotFound)
+		return none, missing(noun, ref, near(ref, all[T](v, table)))
 	case 1:
 		return rows[0], nil
 	}
-	return none, fmt.Errorf("%s %q is %w: it could be %s or %s; give more of the id", noun, ref, ErrAmbiguous, RowID(rows[0]), RowID(rows[1]))
+	var ids []string
+	for _, r := range rows {
+		ids = append(ids, RowID(r))
+	}
+	return none, ambiguous(noun, ref, ids)
 }
 
 // timeKey orders times after 1970 as strings.

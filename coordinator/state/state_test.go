@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,6 +136,63 @@ func TestResolve(t *testing.T) {
 		if got != c.want || !errors.Is(err, c.err) {
 			t.Errorf("%q: got %q, %v; want %q, %v", c.ref, got, err, c.want, c.err)
 		}
+	}
+}
+
+// TestNamesOfJobs: what goes on is preferred, what would change one of several is an error that lists them, and a slip is told what was
+// probably meant.
+func TestNamesOfJobs(t *testing.T) {
+	s := state.New()
+	write(t, s, 1, func(tx *state.Tx) {
+		for i, j := range []struct {
+			id, name string
+			kind     tandemv1.JobKind
+			state    tandemv1.JobState
+		}{
+			{"job-a1", "one-runs", tandemv1.JobKind_JOB_KIND_TRAIN, tandemv1.JobState_JOB_STATE_RUNNING},
+			{"job-a2", "one-runs", tandemv1.JobKind_JOB_KIND_TRAIN, tandemv1.JobState_JOB_STATE_COMPLETED},
+			{"job-b1", "two-go-on", tandemv1.JobKind_JOB_KIND_TRAIN, tandemv1.JobState_JOB_STATE_PAUSED},
+			{"job-b2", "two-go-on", tandemv1.JobKind_JOB_KIND_SWEEP, tandemv1.JobState_JOB_STATE_PENDING},
+			{"job-b3", "two-go-on", tandemv1.JobKind_JOB_KIND_TRAIN, tandemv1.JobState_JOB_STATE_FAILED},
+			{"job-c1", "all-over", tandemv1.JobKind_JOB_KIND_SWEEP, tandemv1.JobState_JOB_STATE_FAILED},
+			{"job-c2", "all-over", tandemv1.JobKind_JOB_KIND_SWEEP, tandemv1.JobState_JOB_STATE_COMPLETED},
+			{"job-d1", "digits", tandemv1.JobKind_JOB_KIND_TRAIN, tandemv1.JobState_JOB_STATE_COMPLETED},
+		} {
+			row := job(j.id, j.name, int64(i))
+			row.Kind, row.State = j.kind, j.state
+			tx.Put(row)
+		}
+	})
+	v := s.View()
+	for _, tc := range []struct {
+		find func(string) (*tandemv1.Job, error)
+		ref  string
+		want string // the id, or the error
+	}{
+		{v.ResolveJob, "one-runs", "job-a1"},
+		{v.ResolveJobToChange, "one-runs", "job-a1"},
+		{v.ResolveJob, "two-go-on", "job-b2"},
+		{v.ResolveJobToChange, "two-go-on", `job "two-go-on" is ambiguous: it can be job-b2 (pending, submitted 1970-01-01T00:00:03Z), job-b1 (paused, submitted 1970-01-01T00:00:02Z); name one by its id`},
+		{v.ResolveSweepToChange, "two-go-on", "job-b2"},
+		{v.ResolveJob, "all-over", "job-c2"},
+		{v.ResolveJobToChange, "all-over", `job "all-over" is ambiguous: it can be job-c2 (completed, submitted 1970-01-01T00:00:06Z), job-c1 (failed, submitted 1970-01-01T00:00:05Z); name one by its id`},
+		{v.ResolveJobToChange, "job-c1", "job-c1"},
+		{v.ResolveJobToChange, "digits", "job-d1"},
+		{v.ResolveJob, "digts", `job "digts" was not found; the nearest name is digits`},
+		{v.ResolveSweep, "digts", `sweep "digts" was not found`}, // only a job that trains is near
+		{v.ResolveSweep, "al-over", `sweep "al-over" was not found; the nearest name is all-over`},
+		{v.ResolveSweep, "digits", "job digits (job-d1) is not a sweep but a job of kind train"},
+		{v.ResolveSweep, "job-d", "job digits (job-d1) is not a sweep but a job of kind train"},
+		{v.ResolveJob, "x", `job "x" was not found`},
+		{v.ResolveJob, "job-", `job "job-" is ambiguous: it can be job-a1, job-a2, job-b1, job-b2, job-b3 and 3 more; name one by its id`},
+	} {
+		got, err := tc.find(tc.ref)
+		if text := got.GetId() + fmt.Sprint(err); strings.TrimSuffix(strings.TrimPrefix(text, "<nil>"), "<nil>") != tc.want {
+			t.Errorf("%s: %s, want %s", tc.ref, text, tc.want)
+		}
+	}
+	if _, err := v.ResolveVersion("m"); err == nil || err.Error() != `model "m" was not found` {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -22,8 +22,11 @@ func generalPhrases() map[tandemv1.Reason_Code]phrase {
 	return map[tandemv1.Reason_Code]phrase{
 		tandemv1.Reason_CODE_TEXT: {text: `{{.text}}`},
 		tandemv1.Reason_CODE_NOT_FOUND: {
-			text: `{{.noun}} {{printf "%q" .name}} was not found`,
+			text: `{{.noun}} {{printf "%q" .name}} was not found{{with .near}}; the nearest name is {{.}}{{end}}`,
 			cli:  `{{with lookup .noun}}see what there is with: {{.}}{{end}}`,
+		},
+		tandemv1.Reason_CODE_AMBIGUOUS: {
+			text: `{{.noun}} {{printf "%q" .name}} is ambiguous: it can be {{.candidates}}; name one by its id`,
 		},
 		tandemv1.Reason_CODE_ALREADY_EXISTS: {text: `{{.noun}} {{.name}} already exists; choose another name or id`},
 		tandemv1.Reason_CODE_FIELD_MISSING:  {text: `{{.field}} of the {{.noun}} is missing`},
@@ -265,6 +268,14 @@ func jobRefusals() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_SWEEP_PUBLISHES: {text: `sweep {{.name}} is publishing its best trial; extend it when that is done`},
 		tandemv1.Reason_CODE_SWEEP_TRIALS:    {text: `sweep {{.name}} may make {{count .trials "trial"}} already; ask for more`},
 		tandemv1.Reason_CODE_TRIAL_UNKNOWN:   {text: `sweep {{.job}} has no trial {{.trial}}`, cli: `see those it has with: tandem sweep trials {{.job}}`},
+		tandemv1.Reason_CODE_NOT_A_SWEEP: {
+			text: `job {{.name}} ({{.job}}) is not a sweep but a job of kind {{.kind}}`,
+			cli:  `see what there is with: tandem list`,
+		},
+		tandemv1.Reason_CODE_NAME_A_TRIAL: {
+			text: `job {{.job}} is a sweep: name one of its trials by its id, such as that of the best one`,
+			cli:  `see the ids with: tandem sweep trials {{.job}} -o wide`,
+		},
 		tandemv1.Reason_CODE_TRIAL_ENDED:     {text: `trial {{.trial}} has ended already ({{.state}})`},
 		tandemv1.Reason_CODE_JOB_NOT_ENDED: {
 			text: `job {{.job}} has not ended; wait until it has, or cancel it first`,

@@ -19,7 +19,8 @@ import (
 const MaxBytes = 1 << 20
 
 // Parse reads a spec. name stands for the file in messages; each of sets is "path=value", such as
-// "training.optimizer.lr=0.01", and overrides what the text says; the value is YAML. An *Error lists all that is wrong.
+// "training.optimizer.lr=0.01", and overrides what the text says; the value is YAML. The text may be that of a job, as it comes from the
+// cluster: then its spec is read. An *Error lists all that is wrong.
 func Parse(name string, text []byte, sets []string) (*tandemv1.JobSpec, error) {
 	if len(text) > MaxBytes {
 		return nil, fmt.Errorf("%s: %d bytes are too many for a spec, at most %d", name, len(text), MaxBytes)
@@ -36,7 +37,7 @@ func Parse(name string, text []byte, sets []string) (*tandemv1.JobSpec, error) {
 	}
 	if body != nil {
 		d.anchors = anchors(body)
-		d.message(s.ProtoReflect(), body, "")
+		d.message(s.ProtoReflect(), specOf(body), "")
 	}
 	for _, set := range sets {
 		d.set(s.ProtoReflect(), set)
@@ -45,6 +46,33 @@ func Parse(name string, text []byte, sets []string) (*tandemv1.JobSpec, error) {
 		return nil, &Error{Problems: d.problems}
 	}
 	return s, nil
+}
+
+// specOf is the spec in a document that is a job, as the cluster tells of one: its spec, or that of its key job. Any other document is
+// the spec itself.
+func specOf(body ast.Node) ast.Node {
+	job := body
+	if inner := valueOf(body, "job"); inner != nil {
+		job = inner
+	}
+	if spec := valueOf(job, "spec"); spec != nil && valueOf(job, "spec_hash") != nil {
+		return spec
+	}
+	return body
+}
+
+// valueOf is what stands under a key; nil where there is no such key.
+func valueOf(node ast.Node, key string) ast.Node {
+	mapping, ok := node.(ast.MapNode)
+	if !ok {
+		return nil
+	}
+	for it := mapping.MapRange(); it.Next(); {
+		if it.Key().GetToken().Value == key {
+			return it.Value()
+		}
+	}
+	return nil
 }
 
 // unprintable tells control characters that no text editor makes.

@@ -678,8 +678,10 @@ func (x *SubmitJobResponse) GetNotes() []string {
 // GetJobRequest names a job.
 type GetJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id or unique prefix of one, or the name of the newest job so named.
-	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Id or unique prefix of one, or a name. Of several jobs of one name it is the newest that has not ended, else the newest.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The job is going to be changed: a name that stands for more than one then is an error which lists them, as it is for calls that change one.
+	ToChange      bool `protobuf:"varint,2,opt,name=to_change,json=toChange,proto3" json:"to_change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -721,6 +723,13 @@ func (x *GetJobRequest) GetId() string {
 	return ""
 }
 
+func (x *GetJobRequest) GetToChange() bool {
+	if x != nil {
+		return x.ToChange
+	}
+	return false
+}
+
 // GetJobResponse returns a job.
 type GetJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -731,7 +740,9 @@ type GetJobResponse struct {
 	// Live progress of the trials that run.
 	Progress []*Progress `protobuf:"bytes,3,rep,name=progress,proto3" json:"progress,omitempty"`
 	// Best evaluation of its trials by metric, mode and tie-breaker of the spec; not set before the first, and for a sweep.
-	Best          *Evaluation `protobuf:"bytes,4,opt,name=best,proto3" json:"best,omitempty"`
+	Best *Evaluation `protobuf:"bytes,4,opt,name=best,proto3" json:"best,omitempty"`
+	// Ids of the other jobs of this name, newest first, if the job was asked for by its name; at most 100.
+	Others        []string `protobuf:"bytes,5,rep,name=others,proto3" json:"others,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -794,13 +805,24 @@ func (x *GetJobResponse) GetBest() *Evaluation {
 	return nil
 }
 
+func (x *GetJobResponse) GetOthers() []string {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
 // ListJobsRequest filters jobs.
 type ListJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only these states; all when empty.
 	States []JobState `protobuf:"varint,1,rep,packed,name=states,proto3,enum=tandem.v1.JobState" json:"states,omitempty"`
-	// At most so many; 0: 100.
-	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many; 0: 100; more than 1,000 count as 1,000.
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Only of this name.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Go on after an earlier answer: its next_page_token.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -849,11 +871,27 @@ func (x *ListJobsRequest) GetLimit() int32 {
 	return 0
 }
 
+func (x *ListJobsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListJobsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListJobsResponse returns jobs.
 type ListJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The jobs, newest first.
-	Jobs          []*Job `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	Jobs []*Job `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	// Asks for the jobs that follow; empty when there are none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -895,10 +933,17 @@ func (x *ListJobsResponse) GetJobs() []*Job {
 	return nil
 }
 
+func (x *ListJobsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // SetJobIntentRequest asks for a change.
 type SetJobIntentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id or unique prefix of one.
+	// Id or unique prefix of one, or the name of the only job so named that has not ended.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// What is wanted.
 	Intent JobIntent `protobuf:"varint,2,opt,name=intent,proto3,enum=tandem.v1.JobIntent" json:"intent,omitempty"`
@@ -1008,7 +1053,7 @@ func (x *SetJobIntentResponse) GetJob() *Job {
 // ScaleJobRequest asks for a number of workers.
 type ScaleJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id or unique prefix of one.
+	// Id or unique prefix of one, or the name of the only job so named that has not ended.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Workers.
 	Workers int32 `protobuf:"varint,2,opt,name=workers,proto3" json:"workers,omitempty"`
@@ -1219,7 +1264,7 @@ func (x *DeleteJobResponse) GetJob() *Job {
 // WatchJobRequest names a job.
 type WatchJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id or unique prefix of one.
+	// Id, unique prefix of one, or name, as of GetJob.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1517,19 +1562,25 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"K\n" +
 	"\x11SubmitJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12\x14\n" +
-	"\x05notes\x18\x02 \x03(\tR\x05notes\"\x1f\n" +
+	"\x05notes\x18\x02 \x03(\tR\x05notes\"<\n" +
 	"\rGetJobRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xb8\x01\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tto_change\x18\x02 \x01(\bR\btoChange\"\xd0\x01\n" +
 	"\x0eGetJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12(\n" +
 	"\x06trials\x18\x02 \x03(\v2\x10.tandem.v1.TrialR\x06trials\x12/\n" +
 	"\bprogress\x18\x03 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\x12)\n" +
-	"\x04best\x18\x04 \x01(\v2\x15.tandem.v1.EvaluationR\x04best\"T\n" +
+	"\x04best\x18\x04 \x01(\v2\x15.tandem.v1.EvaluationR\x04best\x12\x16\n" +
+	"\x06others\x18\x05 \x03(\tR\x06others\"\x87\x01\n" +
 	"\x0fListJobsRequest\x12+\n" +
 	"\x06states\x18\x01 \x03(\x0e2\x13.tandem.v1.JobStateR\x06states\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x05R\x05limit\"6\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"^\n" +
 	"\x10ListJobsResponse\x12\"\n" +
-	"\x04jobs\x18\x01 \x03(\v2\x0e.tandem.v1.JobR\x04jobs\"y\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x0e.tandem.v1.JobR\x04jobs\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"y\n" +
 	"\x13SetJobIntentRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x06intent\x18\x02 \x01(\x0e2\x14.tandem.v1.JobIntentR\x06intent\x12$\n" +

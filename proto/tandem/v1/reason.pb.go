@@ -39,6 +39,8 @@ const (
 	Reason_CODE_OUT_OF_RANGE Reason_Code = 13
 	// A client has used a request id for two kinds of commands, or for two different ones of a kind (other).
 	Reason_CODE_REQUEST_ID_REUSED Reason_Code = 14
+	// A name or the beginning of an id stands for several things.
+	Reason_CODE_AMBIGUOUS Reason_Code = 18
 	// A cluster was founded here before.
 	Reason_CODE_CLUSTER_EXISTS Reason_Code = 15
 	// No cluster was founded here yet.
@@ -288,6 +290,10 @@ const (
 	Reason_CODE_SWEEP_PUBLISHES Reason_Code = 611
 	// A sweep may make so many trials already.
 	Reason_CODE_SWEEP_TRIALS Reason_Code = 612
+	// A job that is named as a sweep is another kind of job.
+	Reason_CODE_NOT_A_SWEEP Reason_Code = 618
+	// A sweep has too many trials to show all of this: one is to be named.
+	Reason_CODE_NAME_A_TRIAL Reason_Code = 619
 	// A sweep has no such trial.
 	Reason_CODE_TRIAL_UNKNOWN Reason_Code = 613
 	// A trial has ended already.
@@ -368,6 +374,7 @@ var (
 		12:  "CODE_FIELD_MISSING",
 		13:  "CODE_OUT_OF_RANGE",
 		14:  "CODE_REQUEST_ID_REUSED",
+		18:  "CODE_AMBIGUOUS",
 		15:  "CODE_CLUSTER_EXISTS",
 		16:  "CODE_NO_CLUSTER",
 		17:  "CODE_LEVEL_NOT_NEXT",
@@ -492,6 +499,8 @@ var (
 		610: "CODE_SWEEP_EXHAUSTED",
 		611: "CODE_SWEEP_PUBLISHES",
 		612: "CODE_SWEEP_TRIALS",
+		618: "CODE_NOT_A_SWEEP",
+		619: "CODE_NAME_A_TRIAL",
 		613: "CODE_TRIAL_UNKNOWN",
 		614: "CODE_TRIAL_ENDED",
 		615: "CODE_JOB_NOT_ENDED",
@@ -535,6 +544,7 @@ var (
 		"CODE_FIELD_MISSING":              12,
 		"CODE_OUT_OF_RANGE":               13,
 		"CODE_REQUEST_ID_REUSED":          14,
+		"CODE_AMBIGUOUS":                  18,
 		"CODE_CLUSTER_EXISTS":             15,
 		"CODE_NO_CLUSTER":                 16,
 		"CODE_LEVEL_NOT_NEXT":             17,
@@ -659,6 +669,8 @@ var (
 		"CODE_SWEEP_EXHAUSTED":            610,
 		"CODE_SWEEP_PUBLISHES":            611,
 		"CODE_SWEEP_TRIALS":               612,
+		"CODE_NOT_A_SWEEP":                618,
+		"CODE_NAME_A_TRIAL":               619,
 		"CODE_TRIAL_UNKNOWN":              613,
 		"CODE_TRIAL_ENDED":                614,
 		"CODE_JOB_NOT_ENDED":              615,
@@ -792,14 +804,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xbb\"\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xfe\"\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf1 \n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4!\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -808,7 +820,8 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x13CODE_ALREADY_EXISTS\x10\v\x12\x16\n" +
 	"\x12CODE_FIELD_MISSING\x10\f\x12\x15\n" +
 	"\x11CODE_OUT_OF_RANGE\x10\r\x12\x1a\n" +
-	"\x16CODE_REQUEST_ID_REUSED\x10\x0e\x12\x17\n" +
+	"\x16CODE_REQUEST_ID_REUSED\x10\x0e\x12\x12\n" +
+	"\x0eCODE_AMBIGUOUS\x10\x12\x12\x17\n" +
 	"\x13CODE_CLUSTER_EXISTS\x10\x0f\x12\x13\n" +
 	"\x0fCODE_NO_CLUSTER\x10\x10\x12\x17\n" +
 	"\x13CODE_LEVEL_NOT_NEXT\x10\x11\x12\x12\n" +
@@ -933,7 +946,9 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x10CODE_SWEEP_ENDED\x10\xe1\x04\x12\x19\n" +
 	"\x14CODE_SWEEP_EXHAUSTED\x10\xe2\x04\x12\x19\n" +
 	"\x14CODE_SWEEP_PUBLISHES\x10\xe3\x04\x12\x16\n" +
-	"\x11CODE_SWEEP_TRIALS\x10\xe4\x04\x12\x17\n" +
+	"\x11CODE_SWEEP_TRIALS\x10\xe4\x04\x12\x15\n" +
+	"\x10CODE_NOT_A_SWEEP\x10\xea\x04\x12\x16\n" +
+	"\x11CODE_NAME_A_TRIAL\x10\xeb\x04\x12\x17\n" +
 	"\x12CODE_TRIAL_UNKNOWN\x10\xe5\x04\x12\x15\n" +
 	"\x10CODE_TRIAL_ENDED\x10\xe6\x04\x12\x17\n" +
 	"\x12CODE_JOB_NOT_ENDED\x10\xe7\x04\x12\x14\n" +

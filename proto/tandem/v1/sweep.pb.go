@@ -1200,7 +1200,9 @@ func (x *FinishSweep) GetFailed() bool {
 type GetSweepRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id or unique prefix of one, or a name.
-	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The sweep is going to be changed: see GetJobRequest.
+	ToChange      bool `protobuf:"varint,2,opt,name=to_change,json=toChange,proto3" json:"to_change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1240,6 +1242,13 @@ func (x *GetSweepRequest) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *GetSweepRequest) GetToChange() bool {
+	if x != nil {
+		return x.ToChange
+	}
+	return false
 }
 
 // GetSweepResponse returns a sweep.
@@ -1854,9 +1863,10 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\tStopTrial\x12\x14\n" +
 	"\x05trial\x18\x01 \x01(\x05R\x05trial\"%\n" +
 	"\vFinishSweep\x12\x16\n" +
-	"\x06failed\x18\x01 \x01(\bR\x06failed\"!\n" +
+	"\x06failed\x18\x01 \x01(\bR\x06failed\">\n" +
 	"\x0fGetSweepRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xb3\x01\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tto_change\x18\x02 \x01(\bR\btoChange\"\xb3\x01\n" +
 	"\x10GetSweepResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12&\n" +
 	"\x05sweep\x18\x02 \x01(\v2\x10.tandem.v1.SweepR\x05sweep\x12$\n" +

@@ -273,6 +273,9 @@ func (c *Coordinator) readiness() error {
 		}
 		return errors.New("the coordinator is starting")
 	}
+	if err := c.node.Disk(); err != nil {
+		return err
+	}
 	if _, address := c.node.Leader(); address == "" {
 		return consensus.ErrNoLeader
 	}

@@ -20,6 +20,7 @@ func (m *collector) raft(e emitter, v *state.View) {
 	e.put(desc(prom.Coordinator, "raft_snapshot_index", "Index of the newest entry that the newest snapshot has; 0: there is none yet."), float64(at.Snapshot))
 	e.put(desc(prom.Coordinator, "raft_snapshot_size_bytes", "Size of the newest snapshot."), float64(at.SnapshotBytes))
 	e.put(desc(prom.Coordinator, "raft_leader_silence_seconds", "How long ago this coordinator heard from a leader; 0 on the leader."), at.Silence.Seconds())
+	e.put(desc(prom.Coordinator, "raft_disk_stalled", "1 while the disk under the data folder takes no writes and this coordinator waits for it, else 0."), number(m.c.node.Disk() != nil))
 	e.put(desc(prom.Cluster, "raft_peers", "Coordinators in the Raft cluster."), float64(len(m.c.node.Peers())))
 	alive := 0.0
 	for _, c := range v.Coordinators() {

@@ -61,6 +61,7 @@ func codes() []struct {
 		{consensus.ErrNotLeader, connect.CodeUnavailable},
 		{consensus.ErrNoLeader, connect.CodeUnavailable},
 		{consensus.ErrUncertain, connect.CodeAborted},
+		{consensus.ErrDisk, connect.CodeUnavailable},
 		{consensus.ErrInvalid, connect.CodeInvalidArgument},
 		{consensus.ErrLevel, connect.CodeFailedPrecondition},
 		{ckpt.ErrCorrupt, connect.CodeDataLoss},
@@ -100,7 +101,7 @@ func connectError(err error) error {
 				return say.Error(c.code, why.Why, err)
 			}
 			ce := connect.NewError(c.code, err)
-			if errors.Is(c.err, consensus.ErrNotLeader) || errors.Is(c.err, consensus.ErrNoLeader) {
+			if errors.Is(c.err, consensus.ErrNotLeader) || errors.Is(c.err, consensus.ErrNoLeader) || errors.Is(c.err, consensus.ErrDisk) {
 				ce.Meta().Set(identity.NothingProposed, "1")
 			}
 			return ce

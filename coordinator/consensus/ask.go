@@ -62,7 +62,7 @@ func (n *Node) await(ctx context.Context, ask func() raft.Future) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		return errors.Join(ErrUncertain, ctx.Err())
+		return errors.Join(ErrUncertain, n.Disk(), ctx.Err())
 	case err = <-done:
 	}
 	switch {

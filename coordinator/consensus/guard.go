@@ -19,6 +19,7 @@ type guard struct {
 	fatal func(error)
 	raft  *atomic.Pointer[raft.Raft] // who votes; set when Raft runs
 	stop  <-chan struct{}            // closed when the node is to stop
+	stall *atomic.Pointer[error]     // why nothing can be written now, an ErrDisk; nil: it can
 	log   zerolog.Logger
 }
 
@@ -33,10 +34,11 @@ func (g guard) watch(act string, write func() error) error {
 	for said := (time.Time{}); ; {
 		err := g.once(act, write)
 		if err == nil {
+			g.stall.Store(nil)
 			return nil
 		}
 		full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-		if g.needed() && full && g.pause() {
+		if g.needed() && full && g.wait(fmt.Errorf("%w: %w; free some", ErrDisk, err)) {
 			if time.Since(said) >= standsEvery {
 				said = time.Now()
 				g.log.Error().Err(err).Str("act", act).Msg("the disk under the data folder is full: the cluster stands until there is room, for the others have no majority without this coordinator; free some")
@@ -57,6 +59,7 @@ func (g guard) watch(act string, write func() error) error {
 func (g guard) once(act string, write func() error) error {
 	timer := time.AfterFunc(g.limit, func() {
 		if g.needed() {
+			g.stalls(fmt.Errorf("%w: it hangs or is overloaded", ErrDisk))
 			g.log.Error().Str("act", act).Dur("limit", g.limit).
 				Msg("the disk under the data folder hangs or is overloaded: the cluster stands until it works, for the others have no majority without this coordinator")
 			return
@@ -66,6 +69,9 @@ func (g guard) once(act string, write func() error) error {
 	defer timer.Stop()
 	return write()
 }
+
+// stalls notes why nothing can be written.
+func (g guard) stalls(why error) { g.stall.Store(&why) }
 
 // needed says whether the other voters have no majority without this coordinator: there are fewer than three.
 func (g guard) needed() bool {
@@ -89,8 +95,9 @@ func (g guard) needed() bool {
 	return voters < 3
 }
 
-// pause waits before the next try; false: the node is to stop.
-func (g guard) pause() bool {
+// wait notes why nothing can be written, and waits before the next try; false: the node is to stop.
+func (g guard) wait(why error) bool {
+	g.stalls(why)
 	select {
 	case <-g.stop:
 		return false

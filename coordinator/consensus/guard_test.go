@@ -121,12 +121,17 @@ func TestGuardWaitsAlone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := coordtest.New(t, size, coordtest.WithFatal(func(_ int, err error) { t.Errorf("%d coordinators, %s: one ends: %v", size, kind, err) }))
 				defer c.Stop()
+				disks := make([]*sickLogs, size)
+				for i := range disks {
+					disks[i] = &sickLogs{LogStore: c.Stores(i).Logs}
+					c.Kill(i)
+					c.Stores(i).Logs = disks[i]
+				}
+				for i := range disks {
+					c.Start(i)
+				}
 				leader := c.Leader()
-				disk := &sickLogs{LogStore: c.Stores(leader).Logs}
-				c.Kill(leader)
-				c.Stores(leader).Logs = disk
-				c.Start(leader)
-				leader = c.Leader()
+				disk := disks[leader]
 				release := make(chan struct{})
 				if kind == "hangs" {
 					disk.fallSick(release, nil)
@@ -137,11 +142,28 @@ func TestGuardWaitsAlone(t *testing.T) {
 					disk.fallSick(nil, nil)
 					close(release)
 				})
-				if _, err := c.Node(leader).Propose(t.Context(), createData("1")); !errors.Is(err, consensus.ErrUncertain) {
-					t.Errorf("%d coordinators, %s: proposed with %v", size, kind, err)
+				if err := c.Node(leader).Disk(); err != nil {
+					t.Errorf("%d coordinators, %s: before anything is written its disk is %v", size, kind, err)
+				}
+				if _, err := c.Node(leader).Propose(t.Context(), createData("1")); !errors.Is(err, consensus.ErrUncertain) || !errors.Is(err, consensus.ErrDisk) {
+					t.Errorf("%d coordinators, %s: proposed with %v, want that it is uncertain, and why", size, kind, err)
+				}
+				begin := time.Now()
+				if _, err := c.Node(leader).Propose(t.Context(), createData("3")); !errors.Is(err, consensus.ErrDisk) || errors.Is(err, consensus.ErrUncertain) {
+					t.Errorf("%d coordinators, %s: what is asked for next is not proposed, but: %v", size, kind, err)
+				}
+				v, err := c.Node(leader).View(t.Context())
+				if size == 1 && (err != nil || len(v.Datasets()) != 0) || size == 2 && !errors.Is(err, consensus.ErrDisk) {
+					t.Errorf("%d coordinators, %s: read with %v", size, kind, err)
+				}
+				if took := time.Since(begin); took > time.Second {
+					t.Errorf("%d coordinators, %s: it took %v to say so", size, kind, took)
 				}
 				time.Sleep(20 * time.Second) // virtual
 				if _, err := c.Node(leader).Propose(t.Context(), createData("2")); err != nil {
+					t.Errorf("%d coordinators, %s: after it healed: %v", size, kind, err)
+				}
+				if err := c.Node(leader).Disk(); err != nil {
 					t.Errorf("%d coordinators, %s: after it healed: %v", size, kind, err)
 				}
 				if n := len(c.State(leader).View().Datasets()); n != 2 {
@@ -180,7 +202,7 @@ func TestFullDiskAtTheEnd(t *testing.T) {
 // TestReadsEndWithTheirContext: a leader that cannot write the entry its reads wait for lets go of who asked.
 func TestReadsEndWithTheirContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := coordtest.New(t, 1, coordtest.WithFatal(func(int, error) {}))
+		c := coordtest.New(t, 1, coordtest.WithFatal(func(int, error) {}), coordtest.WithConfig(func(c *consensus.Config) { c.DiskTimeout = time.Hour }))
 		defer c.Stop()
 		c.Kill(0)
 		disk := &sickLogs{LogStore: c.Stores(0).Logs}

@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/raft"
 )
@@ -14,6 +15,23 @@ func (n *Node) IsLeader() bool { return n.raft.State() == raft.Leader }
 func (n *Node) Leader() (id, address string) {
 	a, i := n.raft.LeaderWithID()
 	return string(i), string(a)
+}
+
+// Disk is an ErrDisk while nothing can be written here and this coordinator waits for that, for the others cannot go on without it.
+func (n *Node) Disk() error {
+	if why := n.stall.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
+// alone says whether this node leads, has everything of earlier terms, and is the only voter: then nobody else can have led since.
+func (n *Node) alone() bool {
+	n.mu.Lock()
+	lead := n.lead
+	n.mu.Unlock()
+	peers := slices.DeleteFunc(n.Peers(), func(p Peer) bool { return !p.Voter })
+	return lead != nil && lead.Err() == nil && len(peers) == 1
 }
 
 // Term returns the current term of Raft.

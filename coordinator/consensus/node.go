@@ -48,7 +48,8 @@ type Node struct {
 	closers   []io.Closer
 
 	started  time.Time
-	stopping chan struct{} // closed when it is to stop
+	stopping chan struct{}         // closed when it is to stop
+	stall    atomic.Pointer[error] // see guard
 
 	seen observed
 	asks asks
@@ -117,7 +118,7 @@ func (n *Node) open(deps Deps) error {
 			return err
 		}
 	}
-	g := guard{limit: n.cfg.DiskTimeout, fatal: deps.Fatal, raft: running, stop: n.stopping, log: deps.Log}
+	g := guard{limit: n.cfg.DiskTimeout, fatal: deps.Fatal, raft: running, stop: n.stopping, stall: &n.stall, log: deps.Log}
 	logs, err := raft.NewLogCache(logCacheEntries, guardedLogs{LogStore: stores.Logs, guard: g})
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)

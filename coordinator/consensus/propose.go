@@ -25,7 +25,7 @@ const (
 
 // Propose has the leader apply a command, wherever it is, and returns its result; a refusal is a result. It looks for
 // a leader until ctx or Config.Patience ends. A command that is repeatable (schema.Repeatable) is tried again when its outcome is unknown.
-// Errors: ErrNoLeader (not proposed), ErrUncertain, ErrInvalid and ErrLevel (not proposed), and that of ctx.
+// Errors: ErrNoLeader (not proposed), ErrUncertain, ErrInvalid, ErrLevel and ErrDisk (not proposed), and that of ctx.
 func (n *Node) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	patience, cancel := n.patience(ctx)
 	defer cancel()
@@ -37,6 +37,8 @@ func (n *Node) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Re
 			return result, nil
 		case errors.Is(err, ErrInvalid), errors.Is(err, ErrLevel):
 			return nil, err
+		case errors.Is(err, ErrDisk) && kind == ErrNoLeader: // what was tried before is uncertain
+			return nil, fmt.Errorf("propose: %w", err)
 		case !errors.Is(err, ErrNotLeader):
 			kind = ErrUncertain
 			if !schema.Repeatable(cmd) {
@@ -53,6 +55,9 @@ func (n *Node) proposeOnce(ctx context.Context, cmd *tandemv1.Command) (*tandemv
 	if n.IsLeader() {
 		return n.ProposeLocal(ctx, cmd)
 	}
+	if err := n.Disk(); err != nil {
+		return nil, err // there is no majority without this node
+	}
 	id, address := n.Leader()
 	if address == "" || id == n.cfg.ID {
 		return nil, ErrNotLeader
@@ -63,10 +68,13 @@ func (n *Node) proposeOnce(ctx context.Context, cmd *tandemv1.Command) (*tandemv
 }
 
 // ProposeLocal stamps the time, checks that the command can be applied, applies it as leader and returns its result. Errors:
-// ErrNotLeader, ErrInvalid and ErrLevel (not proposed), ErrUncertain, and that of ctx, which leaves the outcome open too.
+// ErrNotLeader, ErrInvalid, ErrLevel and ErrDisk (not proposed), ErrUncertain, and that of ctx, which leaves the outcome open too.
 func (n *Node) ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	if !n.IsLeader() {
 		return nil, ErrNotLeader
+	}
+	if err := n.Disk(); err != nil {
+		return nil, err
 	}
 	stamped := &tandemv1.Command{}
 	proto.Merge(stamped, cmd) // with what is unknown in it, so that the check finds it

@@ -9,7 +9,7 @@ import (
 )
 
 // View returns a linearizable read: it shows every command whose result was returned anywhere before View was called.
-// It looks for a leader until ctx or Config.Patience ends, then fails with ErrNoLeader.
+// It looks for a leader until ctx or Config.Patience ends, then fails with ErrNoLeader; with ErrDisk at once.
 func (n *Node) View(ctx context.Context) (*state.View, error) {
 	patience, cancel := n.patience(ctx)
 	defer cancel()
@@ -23,6 +23,9 @@ func (n *Node) View(ctx context.Context) (*state.View, error) {
 				return n.state.View(), nil
 			}
 		}
+		if errors.Is(err, ErrDisk) {
+			return nil, fmt.Errorf("read: %w", err)
+		}
 		if wait(patience, pause) != nil {
 			return nil, errors.Join(ctx.Err(), fmt.Errorf("read: %w (last: %w)", ErrNoLeader, err))
 		}
@@ -32,6 +35,9 @@ func (n *Node) View(ctx context.Context) (*state.View, error) {
 func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	if n.IsLeader() {
 		return n.ReadIndexLocal(ctx)
+	}
+	if err := n.Disk(); err != nil {
+		return 0, err // there is no majority without this node
 	}
 	id, address := n.Leader()
 	if address == "" || id == n.cfg.ID {
@@ -48,6 +54,12 @@ func (n *Node) ReadIndexLocal(ctx context.Context) (uint64, error) {
 	term := n.Term()
 	if !n.IsLeader() {
 		return 0, ErrNotLeader
+	}
+	if err := n.Disk(); err != nil { // Raft asks nobody while it waits for the disk
+		if n.alone() {
+			return n.state.Index(), nil
+		}
+		return 0, err
 	}
 	if err := n.barrier(ctx, term); err != nil {
 		return 0, errors.Join(ErrNotLeader, err)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -23,6 +25,11 @@ import (
 // TestSandbox: engines of training and serving are confined as promised, ranks of one host share memory all the same, and an engine that a model
 // has taken over gets nowhere, whether it trains, publishes or serves.
 func TestSandbox(t *testing.T) {
+	left, err := unix.Open(leftOpen, unix.O_RDONLY, 0) // as a shell may leave it to what it starts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(left)
 	c := newCluster(t, 1, 1, 2)
 	c.digits()
 	id := c.submit(c.spec("confined", longMLP("confined", 600)+"publish: {model: confined}\n"))
@@ -83,6 +90,19 @@ func (c *cluster) others() []string {
 	return keys
 }
 
+// leftOpen is a file that is open in whatever starts a cluster.
+const leftOpen = "/etc/passwd"
+
+// inherits says whether a process has leftOpen open. Who may not look at it cannot tell.
+func inherits(pid int) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	open, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(open, func(e os.DirEntry) bool {
+		to, err := os.Readlink(filepath.Join(dir, e.Name()))
+		return err == nil && to == leftOpen
+	})
+}
+
 // confined checks what /proc tells of the engines that run, and of the node in the words of the cluster.
 func (c *cluster) confined() {
 	c.t.Helper()
@@ -99,6 +119,9 @@ func (c *cluster) confined() {
 		}
 		if s.Capabilities != 0 || s.Permitted != 0 || !s.NoNewPrivs || !s.Seccomp {
 			c.t.Errorf("engine %d: %+v", e.pid, s)
+		}
+		if inherits(e.pid) {
+			c.t.Errorf("engine %d has a file that was open in what started its agent", e.pid)
 		}
 	}
 	want := []tandemv1.SandboxPart{

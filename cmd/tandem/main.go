@@ -11,9 +11,15 @@ import (
 	"golang.org/x/term"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/worker/child"
 )
 
 func main() {
+	err := child.KeepInherited()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tandem:", err)
+		os.Exit(exitError)
+	}
 	getenv, err := environment(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tandem:", err)

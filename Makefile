@@ -102,7 +102,7 @@ chaos: build $(BUILD)/tandem-check ## 200 random faults over real processes (CHA
 	@TANDEM_CHAOS=$${CHAOS:-200} TANDEM_CHAOS_SEED=$${SEED:-1} $(ENGINE_ENV) go test -json -timeout 60m -run '^TestChaos$$' $(E2E)/... | $(BUILD)/tandem-check tests
 
 # One rank over NCCL, and two on one device, whose tensors go through the host's memory.
-GPU_PACKAGES := ./worker/torch ./cmd/tandem-engine
+GPU_PACKAGES := ./worker/torch ./worker/engine
 .PHONY: gpu
 gpu: build $(BUILD)/tandem-check ## Run the engine's tests on a CUDA device; without one it says which did not run
 	@if bin/tandem-engine devices | grep -q '"kind": "cuda"'; then \

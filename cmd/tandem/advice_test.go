@@ -28,7 +28,7 @@ func TestAdviceNamesCommandsThatExist(t *testing.T) {
 			}
 		}
 	}
-	for _, dir := range []string{"../../cmd/tandem", "../../cmd/tandem-engine", "../../coordinator", "../../worker", "../../proto", "../../storage", "../../scheduler"} {
+	for _, dir := range []string{"../../cmd/tandem", "../../coordinator", "../../worker", "../../proto", "../../storage", "../../scheduler"} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err

@@ -2,7 +2,7 @@
 //
 // Machine decides and is pure: events in, actions out. It knows which group was committed, which one this process is in,
 // and what has to be said about it. Driver carries the actions out: one goroutine does the work (prepare, join, train),
-// another takes orders, and may end what the first waits for. Work is what is driven: package main of cmd/tandem-engine
+// another takes orders, and may end what the first waits for. Work is what is driven: package worker/engine
 // stands behind it with libtorch, the tests with a model of it.
 //
 // Invariants: a group is joined only after it was ordered, each generation at most once, and generations only grow. A

@@ -1,4 +1,4 @@
-package main
+package engine
 
 import (
 	"bytes"
@@ -263,15 +263,15 @@ func TestWhoDoesNotEndSaysWhatItDoes(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	var out, errs bytes.Buffer
-	if code := run([]string{"devices"}, &out, &errs); code != 0 || !strings.Contains(out.String(), `"kind": "cpu"`) {
+	if code := Main([]string{"devices"}, &out, &errs); code != 0 || !strings.Contains(out.String(), `"kind": "cpu"`) {
 		t.Errorf("devices: code %d, %s%s", code, out.String(), errs.String())
 	}
 	out.Reset()
-	if code := run(nil, &out, &errs); code != 0 || !strings.Contains(out.String(), "devices") {
+	if code := Main(nil, &out, &errs); code != 0 || !strings.Contains(out.String(), "devices") {
 		t.Errorf("no arguments: code %d, and not the help: %s%s", code, out.String(), errs.String())
 	}
 	for _, args := range [][]string{{"run"}, {"run", "--socket", "x"}, {"walk"}, {"run", "--sockets", "x"}} {
-		if code := run(args, io.Discard, io.Discard); code != exitUsage {
+		if code := Main(args, io.Discard, io.Discard); code != exitUsage {
 			t.Errorf("%v: code %d", args, code)
 		}
 	}

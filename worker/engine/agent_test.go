@@ -1,4 +1,4 @@
-package main
+package engine
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ var shared struct {
 
 func TestMain(m *testing.M) {
 	if os.Getenv(beEngine) != "" {
-		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(withStore(m.Run))
 }

@@ -20,6 +20,11 @@ func tree(files map[string]string) fstest.MapFS {
 func TestHouse(t *testing.T) {
 	const doc = "// Package a is.\npackage a"
 	longFunc := doc + "\n\nfunc f() {" + strings.Repeat("\n\tprintln()", maxFunc) + "\n}"
+	large := map[string]string{"a/doc.go": doc}
+	for _, name := range []string{"b", "c", "d", "e", "f"} {
+		large["a/"+name+".go"] = "package a" + strings.Repeat("\n//", maxFile-2)
+	}
+	methods := doc + "\n\ntype t[K any] struct{}\n" + strings.Repeat("\nfunc (t[K]) f() {}\n\nfunc (*t[K]) g() {}\n", maxMethods/2)
 	tests := map[string]struct {
 		files map[string]string
 		want  []string // beginnings of the problems
@@ -48,6 +53,10 @@ func TestHouse(t *testing.T) {
 		"unfinished testdata":        {map[string]string{"a/testdata/x.go": "package a // TODO"}, []string{"a/testdata/x.go:1: unfinished work"}},
 		"long testdata":              {map[string]string{"a/testdata/x.txt": strings.Repeat("\n", maxTestFile)}, []string{"a/testdata/x.txt: 1501 lines"}},
 		"large testdata":             {map[string]string{"a/testdata/x.bin": strings.Repeat("\x00", maxTestdata)}, []string{"a/testdata/x.bin: 262145 bytes"}},
+		"large package":              {large, []string{"a: 3997 lines, the limit is 3500"}},
+		"as many methods as may be":  {map[string]string{"a/doc.go": methods}, nil},
+		"many methods":               {map[string]string{"a/doc.go": methods + "\nfunc (*t[K]) h() {}"}, []string{"a.t: 41 methods, the limit is 40"}},
+		"it fits now":                {map[string]string{"cmd/tandem/doc.go": "// Command a does.\npackage main"}, []string{"cmd/tandem: 2 lines fit the limit of 3500: delete"}},
 		"testdata not kept":          {map[string]string{"a/testdata/rapid/x.fail": "/home/ann/y"}, nil},
 	}
 	for name, tt := range tests {

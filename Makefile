@@ -38,7 +38,7 @@ $(BUILD)/tandem-check: $(wildcard cmd/tandem-check/*.go) go.mod
 $(TOOLS)/%.stamp: .ci/tools/%/go.mod .ci/tools/%/go.sum
 	@mkdir -p $(TOOLS)
 	@echo "building the tools of .ci/tools/$*"
-	@cd .ci/tools/$* && $(PURE_ENV) go build -o $(CURDIR)/$(TOOLS)/ tool
+	@cd .ci/tools/$* && $(PURE_ENV) go build -trimpath -buildvcs=false -o $(CURDIR)/$(TOOLS)/ tool
 	@touch $@
 
 .PHONY: build
@@ -51,6 +51,15 @@ build: setup ## Build bin/tandem and bin/tandem-engine (the first time takes som
 generate: $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp ## Generate the Go code of proto/
 	@$(TOOLS)/buf generate
 
+.PHONY: third-party
+third-party: setup $(TOOLS)/licenses.stamp ## Write THIRD_PARTY.md: what the programs are linked from
+	@.ci/third-party md >$(BUILD)/third-party.md && cp $(BUILD)/third-party.md THIRD_PARTY.md
+
+# The tag and "make release-schema" of the new release come after it, see CONTRIBUTING.md.
+.PHONY: release
+release: setup $(TOOLS)/licenses.stamp $(TOOLS)/sbom.stamp ## Make dist/: static programs, source, SBOM, checksums; built twice and compared
+	@.ci/release
+
 # The schema of the last release, which every later one must be able to read. Renewed when a release is made, from its tag or commit.
 .PHONY: release-schema
 release-schema: $(TOOLS)/buf.stamp ## Keep the schema of a release for "make check" (RELEASE=commit)
@@ -58,7 +67,7 @@ release-schema: $(TOOLS)/buf.stamp ## Keep the schema of a release for "make che
 	@$(TOOLS)/buf build "$$(git rev-parse --git-common-dir)#ref=$(RELEASE)" --exclude-source-info -o .ci/release.binpb
 
 .PHONY: check
-check: setup $(BUILD)/tandem-check $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp $(TOOLS)/golangci-lint.stamp ## Format, vet, lint, house rules, generated code
+check: setup $(BUILD)/tandem-check $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp $(TOOLS)/golangci-lint.stamp $(TOOLS)/licenses.stamp ## Format, vet, lint, house rules, generated code
 	@echo "format"; unformatted="$$(gofmt -l .)"; \
 	  if [ -n "$$unformatted" ]; then echo "$$unformatted"; echo "run: gofmt -w ."; exit 1; fi
 	@echo "house rules"; $(BUILD)/tandem-check house
@@ -66,6 +75,8 @@ check: setup $(BUILD)/tandem-check $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp $(
 	@echo "proto against the last release"; $(TOOLS)/buf breaking --against .ci/release.binpb
 	@echo "generated code"; rm -rf $(BUILD)/generated; $(TOOLS)/buf generate --output $(BUILD)/generated; \
 	  $(BUILD)/tandem-check generated $(BUILD)/generated/proto proto
+	@echo "licences"; .ci/third-party md >$(BUILD)/third-party.md; \
+	  diff THIRD_PARTY.md $(BUILD)/third-party.md || { echo "run: make third-party"; exit 1; }
 	@$(MAKE) cuda-types
 	@echo "vet"; $(ENGINE_ENV) go vet ./...
 	@echo "lint"; $(ENGINE_ENV) $(TOOLS)/golangci-lint run ./...
@@ -136,4 +147,4 @@ demo: build ## From nothing to a prediction: a cluster, a training, a published 
 
 .PHONY: clean
 clean: ## Delete what was built here (the cache folder stays)
-	@rm -rf bin $(BUILD)
+	@rm -rf bin dist $(BUILD)

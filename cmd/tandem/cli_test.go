@@ -23,6 +23,7 @@ import (
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/plain"
 	"tandem.dev/proto/say"
+	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
 )
@@ -242,7 +243,7 @@ func TestOutputWithoutACluster(t *testing.T) {
 		args []string
 		want any
 	}{
-		{[]string{"version"}, map[string]any{"version": version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH}},
+		{[]string{"version"}, map[string]any{"version": version(), "release": release, "commit": "", "modified": false, "level": fmt.Sprint(schema.Known), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH}},
 		{[]string{"context", "list"}, []any{want}},
 		{[]string{"context", "use", "test"}, want},
 		{[]string{"context", "remove", "test", "-y"}, gone},
@@ -258,6 +259,9 @@ func TestOutputWithoutACluster(t *testing.T) {
 			var got any
 			if err := decode([]byte(u.out.String()), &got); err != nil {
 				t.Errorf("%v -o %s: %v in %s", tc.args, form, err, u.out.String())
+			}
+			if m, ok := got.(map[string]any); ok && m["level"] != nil {
+				m["level"] = fmt.Sprint(m["level"]) // JSON and YAML read numbers as different types
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%v -o %s: %s", tc.args, form, diff)

@@ -251,4 +251,4 @@ func TestThreeCoordinators(t *testing.T) {
 	progress(3)
 }
 
-func newStore() *memstore.Store { return memstore.New(memstore.Config{}) }
+func newStore() *memstore.Store { return memstore.New(memstore.Config{Now: time.Now}) }

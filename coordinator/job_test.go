@@ -16,14 +16,15 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/oklog/ulid/v2"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/id"
 	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 	"tandem.dev/storage/ckpt"
-	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/safetensors"
 )
 
@@ -130,39 +131,6 @@ func upload(t *testing.T, c tandemv1connect.ArtifactServiceClient, h *tandemv1.U
 		return "", err
 	}
 	return res.Msg.GetArtifact(), nil
-}
-
-// makeDataset makes "toy": 100 rows, two classes, two features.
-func makeDataset(t *testing.T, r *running, c *http.Client) *tandemv1.Dataset {
-	t.Helper()
-	var csv bytes.Buffer
-	csv.WriteString("a,b,y\n")
-	for i := range 100 {
-		fmt.Fprintf(&csv, "%d,%d,%d\n", i, i*i%17, i%2)
-	}
-	o := dataset.DefaultOptions()
-	o.Label = "y"
-	ds := tandemv1connect.NewDatasetServiceClient(c, r.url())
-	begun, err := ds.BeginDataset(t.Context(), connect.NewRequest(&tandemv1.BeginDatasetRequest{Name: "toy"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifest := ""
-	_, _, err = dataset.FromCSV(t.Context(), &csv, o, func(name string, data []byte) error {
-		manifest = sum(data) // the manifest comes last
-		_, err := upload(t, tandemv1connect.NewArtifactServiceClient(c, r.url()), &tandemv1.UploadArtifactHeader{
-			Size: int64(len(data)), Sha256: sum(data), DatasetId: begun.Msg.GetId(), Name: name,
-		}, data)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := ds.CreateDataset(t.Context(), connect.NewRequest(&tandemv1.CreateDatasetRequest{Name: "toy", Id: begun.Msg.GetId(), ManifestSha256: manifest, RequestId: "d1"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.Msg.GetDataset()
 }
 
 func toySpec() *tandemv1.JobSpec {
@@ -453,9 +421,15 @@ func TestUploadsAreChecked(t *testing.T) {
 		"long":    {func(h *tandemv1.UploadArtifactHeader) { h.Size = 10 }, body, "more than the 10"},
 		"huge":    {func(h *tandemv1.UploadArtifactHeader) { h.Size = 1 << 50 }, nil, "allowed"},
 		"dataset": {func(h *tandemv1.UploadArtifactHeader) { h.DatasetId = "data-../x" }, nil, "BeginDataset"},
+		"old id": {func(h *tandemv1.UploadArtifactHeader) {
+			h.DatasetId, h.Name = "data-"+strings.ToLower(ulid.MustNew(ulid.Timestamp(time.Now().Add(-25*time.Hour)), rand.Reader).String()), "train-00000.arrow"
+		}, nil, "at most a day ago"},
 		"name": {func(h *tandemv1.UploadArtifactHeader) {
-			h.DatasetId, h.Name = "data-"+strings.Repeat("0", 26), "../x"
+			h.DatasetId, h.Name = id.New("data"), "../x"
 		}, nil, "no file"},
+		"shard": {func(h *tandemv1.UploadArtifactHeader) {
+			h.DatasetId, h.Name, h.Size = id.New("data"), "train-00000.arrow", 1<<30
+		}, nil, "smaller shards"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := header()

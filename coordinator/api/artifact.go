@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -50,6 +51,7 @@ func (a artifacts) UploadArtifact(ctx context.Context, stream *connect.ClientStr
 	return connect.NewResponse(&tandemv1.UploadArtifactResponse{Artifact: h.GetSha256()}), nil
 }
 
+// uploadKey is where an upload goes: under its own hash, or where CreateDataset looks for it.
 func (a artifacts) uploadKey(ctx context.Context, h *tandemv1.UploadArtifactHeader) (string, error) {
 	switch {
 	case h == nil:
@@ -60,10 +62,12 @@ func (a artifacts) uploadKey(ctx context.Context, h *tandemv1.UploadArtifactHead
 		return "", invalid(fmt.Sprintf("size: the file has %d bytes; 1 to %d are allowed", h.GetSize(), a.cfg.MaxArtifact))
 	case h.GetDatasetId() == "":
 		return layout.Artifact(h.GetSha256()), nil
-	case !datasetIDRE.MatchString(h.GetDatasetId()):
-		return "", invalid("dataset_id: must be the one that BeginDataset returned")
+	case !begun(h.GetDatasetId(), time.Now()):
+		return "", invalid("dataset_id: " + begunRule)
 	case !datasetFileRE.MatchString(h.GetName()):
 		return "", invalid(fmt.Sprintf("name: %q is no file of a dataset", h.GetName()))
+	case h.GetSize() > maxShard:
+		return "", invalid(fmt.Sprintf("size: %s has %d bytes, at most %d are allowed: make smaller shards, as tandem dataset create does", h.GetName(), h.GetSize(), maxShard))
 	}
 	v, err := a.view(ctx)
 	if err != nil {
@@ -72,12 +76,10 @@ func (a artifacts) uploadKey(ctx context.Context, h *tandemv1.UploadArtifactHead
 	if _, ok := v.Dataset(h.GetDatasetId()); ok {
 		return "", precondition("dataset " + h.GetDatasetId() + " is committed and does not change any more")
 	}
-	if _, deleted := v.GarbageAt(layout.Dataset(h.GetDatasetId()) + "/"); deleted {
-		return "", &refusal{connect.CodeFailedPrecondition, &tandemv1.Reason{
-			Code: tandemv1.Reason_CODE_DATASET_GONE, Args: map[string]string{"dataset": h.GetDatasetId()},
-		}}
+	if v.GarbageBelow(layout.Datasets(h.GetDatasetId())) {
+		return "", deletedDataset(h.GetDatasetId())
 	}
-	return layout.Dataset(h.GetDatasetId()) + "/" + h.GetName(), nil
+	return layout.Upload(h.GetDatasetId()) + "/" + h.GetName(), nil
 }
 
 // upload reads the chunks of a stream. It gives the last bytes away only when the whole file has the hash it should,

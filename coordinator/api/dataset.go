@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
@@ -21,14 +23,11 @@ import (
 
 type datasets struct{ *API }
 
-var (
-	datasetIDRE   = regexp.MustCompile(`^data-[0-9a-z]{26}$`)
-	datasetFileRE = regexp.MustCompile(`^(manifest\.json|[a-z]+-[0-9]{5}\.arrow)$`)
-)
+var datasetFileRE = regexp.MustCompile(`^(manifest\.json|[a-z]+-[0-9]{5}\.arrow)$`)
 
 const (
 	maxDatasetManifest = 32 << 20
-	// maxShard is the largest shard that is verified here, in bytes: those that the CLI makes have 64 MiB of numbers.
+	// maxShard is the largest shard that may be uploaded, in bytes: those that the CLI makes have 64 MiB of numbers.
 	maxShard = 72 << 20
 )
 
@@ -40,7 +39,8 @@ func (a datasets) BeginDataset(_ context.Context, req *connect.Request[tandemv1.
 	return connect.NewResponse(&tandemv1.BeginDatasetResponse{Id: id.New("data")}), nil
 }
 
-// CreateDataset implements DatasetService.
+// CreateDataset implements DatasetService. What clients upload is copied, checked, to where no upload goes: so nothing that is written
+// there later, by whichever coordinator, changes a dataset that was committed.
 func (a datasets) CreateDataset(ctx context.Context, req *connect.Request[tandemv1.CreateDatasetRequest]) (*connect.Response[tandemv1.CreateDatasetResponse], error) {
 	if err := checkDataset(req.Msg); err != nil {
 		return nil, err
@@ -49,11 +49,7 @@ func (a datasets) CreateDataset(ctx context.Context, req *connect.Request[tandem
 	if err != nil {
 		return nil, err
 	}
-	if err := a.verify.Acquire(ctx, 1); err != nil {
-		return nil, fmt.Errorf("wait for another data set to be verified: %w", err)
-	}
-	row, err := uploaded(ctx, store, req.Msg)
-	a.verify.Release(1)
+	row, err := a.uploaded(ctx, store, req.Msg)
 	if err != nil {
 		return nil, err
 	}
@@ -68,25 +64,57 @@ func (a datasets) CreateDataset(ctx context.Context, req *connect.Request[tandem
 	if !ok {
 		return nil, fmt.Errorf("dataset %s: %w", res.GetId(), state.ErrNotFound)
 	}
+	if _, err := storage.DeleteAll(ctx, store, layout.Upload(created.GetId())+"/"); err != nil {
+		a.deps.Log.Warn().Err(err).Str("dataset", created.GetId()).Msg("api: the upload of a committed dataset stays in the store until the loop gc deletes it")
+	}
 	return connect.NewResponse(&tandemv1.CreateDatasetResponse{Dataset: created}), nil
+}
+
+// begunRule is what begun says of an id.
+const begunRule = "must be the one that BeginDataset returned, at most a day ago"
+
+// begun says whether BeginDataset may have returned an id. It keeps no row of it: an id names a place that only its caller was told of,
+// and gives nothing that a token does not. An old one is refused, so that none comes again after its dataset was deleted.
+func begun(dataset string, now time.Time) bool {
+	made, ok := id.Time("data", dataset)
+	return ok && now.Sub(made).Abs() < fsm.UploadLimit
+}
+
+func deletedDataset(id string) error {
+	return &refusal{connect.CodeFailedPrecondition, &tandemv1.Reason{Code: tandemv1.Reason_CODE_DATASET_GONE, Args: map[string]string{"dataset": id}}}
 }
 
 func checkDataset(req *tandemv1.CreateDatasetRequest) error {
 	switch {
 	case !spec.IsName(req.GetName()):
 		return invalid("name: " + spec.NameRule)
-	case !datasetIDRE.MatchString(req.GetId()):
-		return invalid("id: must be the one that BeginDataset returned")
+	case !begun(req.GetId(), time.Now()):
+		return invalid("id: " + begunRule)
 	case !spec.IsSHA256(req.GetManifestSha256()):
 		return invalid("manifest_sha256: must be a SHA-256 in hexadecimal")
 	}
 	return nil
 }
 
-// uploaded reads every object of a dataset, compares it with the manifest, and describes what it found.
-func uploaded(ctx context.Context, store storage.Store, req *tandemv1.CreateDatasetRequest) (*tandemv1.Dataset, error) {
-	prefix := layout.Dataset(req.GetId())
-	raw, err := storage.ReadAll(ctx, store, prefix+"/"+dataset.ManifestName, maxDatasetManifest)
+// uploaded finds what is to be committed: it reads every object that was uploaded, compares it with the manifest and copies it. A request
+// that comes again after the dataset was committed has no upload any more, and proposes what there is.
+func (a datasets) uploaded(ctx context.Context, store storage.Store, req *tandemv1.CreateDatasetRequest) (*tandemv1.Dataset, error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d, ok := v.Dataset(req.GetId()); ok {
+		return state.Clone(d), nil
+	}
+	if v.GarbageBelow(layout.Datasets(req.GetId())) {
+		return nil, deletedDataset(req.GetId())
+	}
+	if err := a.verify.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("wait for another data set to be verified: %w", err)
+	}
+	defer a.verify.Release(1)
+	from, to := layout.Upload(req.GetId()), layout.Dataset(req.GetId(), req.GetManifestSha256())
+	raw, err := storage.ReadAll(ctx, store, from+"/"+dataset.ManifestName, maxDatasetManifest)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, precondition("the manifest of the dataset was not uploaded")
 	}
@@ -97,23 +125,15 @@ func uploaded(ctx context.Context, store storage.Store, req *tandemv1.CreateData
 	if got := hex.EncodeToString(sum[:]); got != req.GetManifestSha256() {
 		return nil, precondition(fmt.Sprintf("the uploaded manifest has SHA-256 %s, not %s: upload it again", got, req.GetManifestSha256()))
 	}
-	opened, err := dataset.Open(ctx, store, prefix)
-	if err != nil {
-		return nil, err
+	m, err := dataset.Copy(ctx, store, raw, from, to)
+	if errors.Is(err, dataset.ErrCorrupt) { // nothing of the cluster's is: it is what the client sent
+		return nil, invalid(err.Error() + ": make the dataset again and upload all of it")
 	}
-	for _, split := range opened.Manifest.Splits {
-		for _, sh := range split.Shards {
-			if sh.Bytes > maxShard {
-				return nil, invalid(fmt.Sprintf("shard %s has %d bytes, at most %d are allowed: make smaller ones, as tandem dataset create does", sh.Key, sh.Bytes, maxShard))
-			}
-		}
-	}
-	m, err := dataset.Verify(ctx, store, prefix)
 	if err != nil {
 		return nil, err
 	}
 	d := &tandemv1.Dataset{
-		Id: req.GetId(), Name: req.GetName(), Prefix: prefix, ManifestSha256: req.GetManifestSha256(), Bytes: int64(len(raw)),
+		Id: req.GetId(), Name: req.GetName(), Prefix: to, ManifestSha256: req.GetManifestSha256(), Bytes: int64(len(raw)),
 		Rows: map[string]int64{}, Shape: m.Shape, Task: string(m.Task), Classes: int64(m.NumClasses),
 	}
 	for _, s := range m.Splits {

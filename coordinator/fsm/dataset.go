@@ -6,6 +6,7 @@ import (
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/layout"
 )
 
 func (a *applier) createDataset(c *tandemv1.CreateDataset) *tandemv1.Result {
@@ -16,7 +17,7 @@ func (a *applier) createDataset(c *tandemv1.CreateDataset) *tandemv1.Result {
 	if _, ok := a.Dataset(want.GetId()); ok {
 		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "dataset", "name", want.GetId())
 	}
-	if _, deleted := a.GarbageAt(want.GetPrefix() + "/"); deleted {
+	if a.GarbageBelow(layout.Datasets(want.GetId())) {
 		return refuse(precondition, tandemv1.Reason_CODE_DATASET_GONE, "dataset", want.GetId())
 	}
 	d := state.Clone(want)

@@ -25,12 +25,12 @@ const (
 	tokenLife = 24 * time.Hour
 	// At most so many checkpoints, prefixes or trials are looked at in the store in one pass.
 	gcBatch = 100
-	// How often the store is searched for what uploads of a trial that has not ended left that were given up.
+	// How often the store is searched for what uploads of a trial that has not ended left that were given up, and for those of datasets.
 	abandonedTick = 6 * time.Hour
 )
 
-// GC deletes checkpoints that the retention of their jobs does not keep, and what is left of jobs that were deleted, and forgets what
-// is too old.
+// GC deletes checkpoints that the retention of their jobs does not keep, and what is left of jobs that were deleted and of datasets that were not
+// committed, and forgets what is too old.
 func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zerolog.Logger) Loop {
 	const name = "gc"
 	return Loop{name, func(ctx context.Context) error {
@@ -46,7 +46,7 @@ type collector struct {
 	store func() (storage.Store, error)
 	log   zerolog.Logger
 
-	looked, expired, searched time.Time // when the last pass began, and when it was last looked for what is seldom there
+	looked, expired, searched, cleared time.Time // when the last pass began, and when it was last looked for what is seldom there
 }
 
 func (c *collector) pass(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
@@ -82,6 +82,12 @@ func (c *collector) pass(ctx context.Context, v *state.View, now time.Time) (tim
 	trials := Unsearched(c.s.View(), now)
 	if len(trials) < gcBatch {
 		c.searched = now
+	}
+	if now.Sub(c.cleared) >= abandonedTick {
+		c.cleared = now
+		if err := c.deleteUploads(ctx, now); err != nil {
+			return next, err
+		}
 	}
 	return next, c.deleteAbandoned(ctx, trials, now)
 }
@@ -141,6 +147,27 @@ func (c *collector) deleteGarbage(ctx context.Context, now time.Time) error {
 		c.log.Debug().Str("prefix", prefix).Int("objects", n).Msg("deleted the objects of what was deleted")
 	}
 	return c.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_EmptyGarbage{EmptyGarbage: &tandemv1.EmptyGarbage{Prefixes: prefixes}}})
+}
+
+// deleteUploads deletes what clients sent for datasets that they did not commit, or sent again after that.
+func (c *collector) deleteUploads(ctx context.Context, now time.Time) error {
+	store, err := c.store()
+	if err != nil {
+		return err
+	}
+	for info, err := range store.List(ctx, layout.Uploads) {
+		if err != nil {
+			return fmt.Errorf("list what was uploaded: %w", err)
+		}
+		if now.Sub(info.ModTime) < fsm.UploadLimit {
+			continue
+		}
+		if err := store.Delete(ctx, info.Key); err != nil {
+			return fmt.Errorf("delete %s: %w", info.Key, err)
+		}
+		c.log.Info().Str("key", info.Key).Msg("deleted what was uploaded and not committed")
+	}
+	return nil
 }
 
 // deleteAbandoned deletes what given-up uploads of trials left in the store, and notes that it did: no manifest, untouched for longer

@@ -92,3 +92,23 @@ func TestSweep(t *testing.T) {
 		t.Errorf("after the end there is\n%s", keys)
 	}
 }
+
+// TestUploadsThatWereNotCommittedAreDeleted: those that no client can be at any more, and nothing else.
+func TestUploadsThatWereNotCommittedAreDeleted(t *testing.T) {
+	w := newWorld(t)
+	now := t0
+	s := memstore.New(memstore.Config{Now: func() time.Time { return now }})
+	s.Overwrite(layout.Upload("data-1")+"/train-00000.arrow", []byte("x"))
+	s.Overwrite(layout.Dataset("data-2", "ab")+"/train-00000.arrow", []byte("x"))
+	s.Overwrite(layout.Artifact("ab"), []byte("x"))
+	now = now.Add(time.Second)
+	s.Overwrite(layout.Upload("data-3")+"/train-00000.arrow", []byte("x"))
+	c := &collector{s: w.s, p: w, store: func() (storage.Store, error) { return s, nil }, log: zerolog.Nop()}
+	if _, err := c.pass(t.Context(), w.s.View(), t0.Add(fsm.UploadLimit)); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"artifacts/ab", "datasets/data-2/ab/train-00000.arrow", "uploads/data-3/train-00000.arrow"}
+	if diff := cmp.Diff(want, s.Keys()); diff != "" {
+		t.Errorf("there is (-want +got):\n%s", diff)
+	}
+}

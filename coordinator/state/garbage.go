@@ -1,10 +1,20 @@
 package state
 
-import tandemv1 "tandem.dev/proto/tandem/v1"
+import (
+	"slices"
+	"strings"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
 
 // GarbageAt returns the garbage that has a prefix of the store for its own.
 func (v *View) GarbageAt(prefix string) (*tandemv1.Garbage, bool) {
 	return get[*tandemv1.Garbage](v, garbageTable, prefix)
+}
+
+// GarbageBelow says whether there is garbage with a prefix that begins so.
+func (v *View) GarbageBelow(prefix string) bool {
+	return slices.ContainsFunc(v.Garbage(), func(g *tandemv1.Garbage) bool { return strings.HasPrefix(g.GetId(), prefix) })
 }
 
 // Garbage returns all parts of the store whose owners were deleted, by prefix.

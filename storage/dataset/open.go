@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -46,7 +47,7 @@ func (d *Dataset) Split(ctx context.Context, name string) (*Table, error) {
 	dim := d.Manifest.FeatureDim()
 	all := &Table{FeatureDim: dim}
 	for _, shard := range s.Shards {
-		t, err := d.shard(ctx, shard)
+		_, t, err := d.shard(ctx, shard)
 		if err != nil {
 			return nil, fmt.Errorf("read data set %s: %w", d.prefix, err)
 		}
@@ -64,47 +65,59 @@ func (d *Dataset) Split(ctx context.Context, name string) (*Table, error) {
 	return all, nil
 }
 
-// shard reads and verifies one shard.
-func (d *Dataset) shard(ctx context.Context, sh Shard) (Table, error) {
+// shard reads and verifies one shard: its bytes, and what they say.
+func (d *Dataset) shard(ctx context.Context, sh Shard) ([]byte, Table, error) {
 	b, err := storage.ReadAll(ctx, d.store, d.prefix+"/"+sh.Key, sh.Bytes)
 	switch {
 	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrSize):
-		return Table{}, fmt.Errorf("%w: shard %s: %w", ErrCorrupt, sh.Key, err)
+		return nil, Table{}, fmt.Errorf("%w: shard %s: %w", ErrCorrupt, sh.Key, err)
 	case err != nil:
-		return Table{}, err
+		return nil, Table{}, err
 	}
 	if sum := sha256.Sum256(b); int64(len(b)) != sh.Bytes || hex.EncodeToString(sum[:]) != sh.SHA256 {
-		return Table{}, fmt.Errorf("%w: shard %s has %d bytes with sha256 %x", ErrCorrupt, sh.Key, len(b), sum)
+		return nil, Table{}, fmt.Errorf("%w: shard %s has %d bytes with sha256 %x", ErrCorrupt, sh.Key, len(b), sum)
 	}
 	t, err := decodeShard(b, sh.Rows, d.Manifest.FeatureDim(), d.Manifest.Task, d.Manifest.NumClasses)
 	if err != nil {
-		return Table{}, fmt.Errorf("shard %s: %w", sh.Key, err)
+		return nil, Table{}, fmt.Errorf("shard %s: %w", sh.Key, err)
 	}
-	return t, nil
+	return b, t, nil
 }
 
-// Verify reads a whole data set and keeps none of it.
-func Verify(ctx context.Context, s storage.Store, prefix string) (Manifest, error) {
-	d, err := Open(ctx, s, prefix)
+// Copy verifies a whole data set and copies it: the shards of a manifest, which is the bytes of its file, from below one prefix to below
+// another, and the manifest last. So what is there has been seen to be right, whoever may still write below from. One shard is in memory
+// at a time. ErrCorrupt if anything is wrong with the data set.
+func Copy(ctx context.Context, s storage.Store, manifest []byte, from, to string) (Manifest, error) {
+	m, err := ParseManifest(manifest)
 	if err != nil {
-		return Manifest{}, err
+		return m, err
 	}
-	for _, split := range d.Manifest.Splits {
+	put := func(name string, b []byte) error {
+		if err := s.Put(ctx, to+"/"+name, bytes.NewReader(b), int64(len(b))); err != nil {
+			return fmt.Errorf("store data set %s: %w", to, err)
+		}
+		return nil
+	}
+	d := &Dataset{Manifest: m, store: s, prefix: from}
+	for _, split := range m.Splits {
 		counts := make([]int64, len(split.ClassCounts))
 		for _, sh := range split.Shards {
-			t, err := d.shard(ctx, sh)
+			b, t, err := d.shard(ctx, sh)
 			if err != nil {
-				return Manifest{}, fmt.Errorf("verify data set %s: %w", prefix, err)
+				return m, fmt.Errorf("verify data set %s: %w", from, err)
 			}
 			for _, y := range t.Labels {
 				counts[y]++
 			}
+			if err := put(sh.Key, b); err != nil {
+				return m, err
+			}
 		}
 		for c, n := range counts {
 			if n != split.ClassCounts[c] {
-				return Manifest{}, fmt.Errorf("verify data set %s: %w: split %s has %d rows of class %d instead of %d", prefix, ErrCorrupt, split.Name, n, c, split.ClassCounts[c])
+				return m, fmt.Errorf("verify data set %s: %w: split %s has %d rows of class %d instead of %d", from, ErrCorrupt, split.Name, n, c, split.ClassCounts[c])
 			}
 		}
 	}
-	return d.Manifest, nil
+	return m, put(ManifestName, manifest)
 }

@@ -1,6 +1,7 @@
 // Package layout has the key of everything in the store, so that what writes a thing, what reads it and what deletes it agree.
 //
-//	datasets/<dataset>/                   a version of a dataset: manifest.json and shards (storage/dataset/FORMAT.md)
+//	datasets/<dataset>/<manifest>/        a version of a dataset, below the hash of its manifest: manifest.json and shards (storage/dataset/FORMAT.md)
+//	uploads/<dataset>/                    what a client sent for it before it was committed
 //	artifacts/<sha256>                    a file of a user: his own model
 //	trials/<trial>/ckpt/<step>-g<gen>/    a checkpoint (storage/ckpt/FORMAT.md)
 //	trials/<trial>/logs/<time>-...jsonl   what its engines printed
@@ -9,7 +10,7 @@
 //	audit/<coordinator>/<time>.jsonl      who did what
 //
 // Invariants: keys are made of ids that Tandem makes and of hashes, never of a user's text; a prefix ends with "/" if and only if it is for
-// listing (Logs, Metrics, Artifacts); all objects of a trial are below Trial.
+// listing (Logs, Metrics, Artifacts, Datasets, Uploads); all objects of a trial are below Trial.
 //
 // It is not what is in the objects: that is said where they are written.
 package layout

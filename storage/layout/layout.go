@@ -8,8 +8,18 @@ const Artifacts = "artifacts/"
 // Artifact is the key of a user's file, under its own SHA-256 in hexadecimal.
 func Artifact(sha256 string) string { return Artifacts + sha256 }
 
-// Dataset is before "/" and the names of the objects of a version of a dataset.
-func Dataset(id string) string { return "datasets/" + id }
+// Dataset is before "/" and the names of the objects of a version of a dataset. Its manifest has the hashes of all of them, so that one
+// key stands for the same bytes whoever writes it.
+func Dataset(id, manifestSHA256 string) string { return Datasets(id) + manifestSHA256 }
+
+// Datasets is before the keys of all that was committed under one id.
+func Datasets(id string) string { return "datasets/" + id + "/" }
+
+// Uploads is before the keys of all that clients sent for datasets.
+const Uploads = "uploads/"
+
+// Upload is before "/" and the names of what a client sent for a dataset that is not committed yet. Only what is there may change.
+func Upload(datasetID string) string { return Uploads + datasetID }
 
 // Version is before "/" and the names of the objects of a version of a model.
 func Version(id string) string { return "models/" + id }

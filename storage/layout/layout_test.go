@@ -6,7 +6,8 @@ import "testing"
 func TestKeys(t *testing.T) {
 	for got, want := range map[string]string{
 		Artifact("ab12"):                      "artifacts/ab12",
-		Dataset("data-1"):                     "datasets/data-1",
+		Dataset("data-1", "ab12"):             "datasets/data-1/ab12",
+		Upload("data-1"):                      "uploads/data-1",
 		Version("ver-1"):                      "models/ver-1",
 		Checkpoints("trial-1"):                "trials/trial-1/ckpt",
 		Checkpoint(Checkpoints("t"), 7, 2):    "trials/t/ckpt/000000000007-g2",

@@ -137,7 +137,7 @@ func describeDataset(r *tandemv1.GetDatasetResponse) []part {
 
 // splitGrid shows how many rows of each class each split has.
 func splitGrid(m dataset.Manifest) grid {
-	g := grid{title: "Rows", header: []string{"SPLIT", "ROWS"}, cut: 16}
+	g := grid{title: "Rows", header: []string{"SPLIT", "ROWS"}}
 	classes := min(len(m.Splits[0].ClassCounts), maxClassColumns) // a text has none
 	for i := range classes {
 		name := strconv.Itoa(i)

@@ -296,5 +296,5 @@ func (a *app) reportSplits(m dataset.Manifest) {
 	}
 	g := splitGrid(m)
 	g.title = ""
-	g.write(a.err, view{screen: a.terminal})
+	g.write(a.err, a.view())
 }

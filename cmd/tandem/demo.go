@@ -158,7 +158,7 @@ What to try next:
   %[1]s serve digits@champion
   %[1]s predict digits --input %[2]s --row 7
   %[1]s --help
-`, a.name, file, job)
+`, a.name, quoted(file), quoted(job))
 	return nil
 }
 

@@ -125,7 +125,7 @@ func (a *app) serveListCommand() *cobra.Command {
 				return err
 			}
 			g := grid{
-				header: []string{"NAME", "TARGET", "VERSION", "READY", "AGE", "REASON", "POOL", "REVISION"}, wide: 2, cut: 60,
+				header: []string{"NAME", "TARGET", "VERSION", "READY", "AGE", "REASON", "POOL", "REVISION"}, wide: 2,
 				empty: "Nothing is served. Serve a model: tandem serve MODEL@champion",
 			}
 			for _, d := range res.Msg.GetDeployments() {

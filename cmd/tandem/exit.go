@@ -95,7 +95,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &usage), errors.As(err, &bad):
+	case errors.As(err, &usage), errors.As(err, &bad), errors.Is(err, client.ErrEnvironment):
 		return exitUsage
 	case errors.As(err, &job):
 		if job.job.GetState() == tandemv1.JobState_JOB_STATE_CANCELLED {

@@ -51,6 +51,7 @@ func TestFilesThatAreNone(t *testing.T) {
 		u.env["TANDEM_ENDPOINT"], u.env["TANDEM_TOKEN"], u.env["TANDEM_CA"] = "127.0.0.1:1", "t", path
 		u.want(u.run("list"), exitError, "TANDEM_CA", path, want)
 		delete(u.env, "TANDEM_ENDPOINT")
+		delete(u.env, "TANDEM_TOKEN")
 	}
 	u.env["TANDEM_CONFIG"] = large
 	u.want(u.run("list"), exitError, large, "is too large")

@@ -96,7 +96,6 @@ func jobGrid(jobs []*tandemv1.Job) grid {
 	g := grid{
 		header: []string{"ID", "NAME", "STATE", "DATASET", "WORKERS", "AGE", "PUBLISHED", "REASON", "KIND", "PRIORITY", "TOOK", "BY"},
 		wide:   4,
-		cut:    90,
 		empty:  "No jobs. Submit one: tandem submit -f job.yaml --wait",
 	}
 	for _, j := range jobs {
@@ -196,7 +195,7 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Spec hash", j.GetSpecHash()},
 	}
 	parts := []part{append(append(f, aliasesKept(j)...), trainingFields(s)...)}
-	g := grid{title: "Trials", header: []string{"ID", "STATE", "STAGE", "STEP", "RESTARTS", "BEST CHECKPOINT", "REASON"}, cut: 60}
+	g := grid{title: "Trials", header: []string{"ID", "STATE", "STAGE", "STEP", "RESTARTS", "BEST CHECKPOINT", "REASON"}}
 	for _, t := range r.GetTrials() {
 		g.rows = append(g.rows, []string{
 			t.GetId(), plain.Word(t.GetState()), plain.Word(t.GetStage()),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"connectrpc.com/connect"
@@ -13,6 +14,7 @@ import (
 
 func (a *app) logsCommand() *cobra.Command {
 	var followLogs, times bool
+	var tail int
 	cmd := &cobra.Command{
 		Use:   "logs JOB",
 		Short: "Show what the engines of a job wrote",
@@ -25,7 +27,10 @@ line comes as the engine wrote it.`,
 			if err != nil {
 				return err
 			}
-			l := &logs{app: a, times: times, shown: map[logSource]int{}}
+			if tail > 0 && followLogs {
+				return &usageError{errors.New("--tail and --follow exclude each other: the last lines of a log are known when it has been read")}
+			}
+			l := &logs{app: a, times: times, tail: tail, shown: map[logSource]int{}}
 			err = l.stream(ctx, c, &tandemv1.StreamLogsRequest{Id: id, Follow: followLogs})
 			if ctx.Err() != nil {
 				if followLogs {
@@ -33,9 +38,10 @@ line comes as the engine wrote it.`,
 				}
 				return &silentError{errInterrupted}
 			}
-			return err
+			return errors.Join(err, l.flush(ctx, c))
 		}),
 	}
+	within(cmd.Flags(), &tail, "tail", 0, 1, 0, "only the last so many lines")
 	cmd.Flags().BoolVarP(&followLogs, "follow", "f", false, "go on with new lines until the job ends; Ctrl-C detaches")
 	cmd.Flags().BoolVar(&times, "timestamps", false, "begin each line with its day and time")
 	return cmd
@@ -52,6 +58,8 @@ type logs struct {
 	app   *app
 	times bool
 	names map[string]string // of the nodes, by id; asked for with the first line
+	tail  int               // only so many lines, the last; 0: all
+	held  []*tandemv1.StreamLogsResponse
 	shown map[logSource]int // lines of each engine, so that none is shown again after a new connection
 }
 
@@ -70,10 +78,24 @@ func (l *logs) stream(ctx context.Context, c *client.Client, req *tandemv1.Strea
 				return false, nil
 			}
 			l.shown[from] = seen[from]
+			if l.tail > 0 {
+				l.held = append(l.held[max(0, len(l.held)-l.tail+1):], m)
+				return false, nil
+			}
 			return false, l.write(ctx, c, m)
 		},
 		ends: true,
 	})
+}
+
+// flush shows the lines that were held back, since only the last are wanted.
+func (l *logs) flush(ctx context.Context, c *client.Client) error {
+	for _, m := range l.held {
+		if err := l.write(ctx, c, m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nodeNamesByID is for people; without an answer they read ids.

@@ -70,7 +70,7 @@ func (a *app) showMetrics(m *tandemv1.GetMetricsResponse, plot bool, series []st
 	}
 	for _, name := range series {
 		if !slices.ContainsFunc(m.GetSeries(), func(s *tandemv1.Series) bool { return s.GetName() == name }) {
-			return fmt.Errorf("job %s has no points of the series %q: see 'tandem metrics %s' for those it has", m.GetJobId(), name, m.GetJobId())
+			return connect.NewError(connect.CodeNotFound, fmt.Errorf("job %s has no points of the series %q: see those it has with `tandem metrics %s`", m.GetJobId(), name, m.GetJobId()))
 		}
 	}
 	parts := []part{

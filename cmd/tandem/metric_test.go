@@ -45,7 +45,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("curves:\n%s", u.out.String())
 	}
 	u.want(u.run("metrics", "digits", "--plot", "--series", "lr"), exitOK, "lr  0.2 at step 400")
-	u.want(u.run("metrics", "digits", "--series", "los"), exitError, `no points of the series "los"`)
+	u.want(u.run("metrics", "digits", "--series", "los"), exitNotFound, `no points of the series "los"`)
 	u.want(u.run("metrics", "digits", "--points", "-1"), exitUsage, "--points")
 	u.want(u.run("list", "-o", "csv"), exitUsage, "unknown output")
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
@@ -32,11 +31,17 @@ func (a *app) checkOutput(cmd *cobra.Command) error {
 
 // view is how people look at it.
 type view struct {
-	wide   bool // -o wide
-	screen bool // a terminal, whose lines have an end
+	wide    bool // -o wide
+	columns int  // of the terminal; 0: it is none, and lines have no end
 }
 
-func (a *app) view() view { return view{wide: a.output == "wide", screen: a.terminal} }
+func (a *app) view() view {
+	v := view{wide: a.output == "wide"}
+	if a.terminal {
+		v.columns = a.columns()
+	}
+	return v
+}
 
 // people says whether the output is for people, not for a program.
 func (a *app) people() bool { return a.output == "table" || a.output == "wide" }
@@ -67,7 +72,7 @@ func (a *app) showAs(encode func() ([]byte, error), parts []part) error {
 		for _, p := range parts {
 			p.write(a.out, a.view())
 		}
-		return nil
+		return a.written()
 	}
 	b, err := encode()
 	if err != nil {
@@ -112,68 +117,10 @@ func indented(b []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// grid is a table.
-type grid struct {
-	title  string
-	header []string
-	wide   int // the last so many columns are shown with -o wide only
-	cut    int // cells are shortened to so many characters on a screen, but not with -o wide; 0: they are not
-	rows   [][]string
-	empty  string // what is said when there are no rows
-	bare   bool   // without its header, for rows that follow on others
-}
-
-func (g grid) write(w io.Writer, v view) {
-	if len(g.rows) == 0 {
-		if g.empty != "" {
-			fmt.Fprintln(w, g.empty)
-		}
-		return
-	}
-	if g.title != "" {
-		fmt.Fprintf(w, "\n%s\n", oneLine(g.title))
-	}
-	columns := len(g.header)
-	if !v.wide {
-		columns -= g.wide
-	}
-	cut := 0
-	if v.screen && !v.wide {
-		cut = g.cut
-	}
-	t := table.NewWriter()
-	style := table.StyleDefault
-	style.Format = table.FormatOptions{} // names of classes are headers too, and their case counts
-	style.Options = table.OptionsNoBordersAndSeparators
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
-	t.SetStyle(style)
-	if !g.bare {
-		t.AppendHeader(cells(g.header[:columns], cut))
-	}
-	for _, r := range g.rows {
-		t.AppendRow(cells(r[:columns], cut))
-	}
-	for line := range strings.Lines(t.Render() + "\n") {
-		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
-	}
-}
-
-func cells(texts []string, cut int) table.Row {
-	row := make(table.Row, len(texts))
-	for i, t := range texts {
-		t = oneLine(t)
-		if cut > 0 {
-			t = short(t, cut)
-		}
-		row[i] = t
-	}
-	return row
-}
-
 // fields are names and values, one a line; those without a value are left out.
 type fields [][2]string
 
-func (f fields) write(w io.Writer, _ view) {
+func (f fields) write(w io.Writer, v view) {
 	width := 0
 	for _, kv := range f {
 		if kv[1] != "" {
@@ -182,7 +129,11 @@ func (f fields) write(w io.Writer, _ view) {
 	}
 	for _, kv := range f {
 		if kv[1] != "" {
-			value := strings.ReplaceAll(printable(kv[1]), "\n", "\n"+strings.Repeat(" ", width+3))
+			value := printable(kv[1])
+			if room := v.columns - width - 3; room >= easyText {
+				value = wrapped(value, room)
+			}
+			value = strings.ReplaceAll(value, "\n", "\n"+strings.Repeat(" ", width+3))
 			fmt.Fprintf(w, "%-*s  %s\n", width+1, kv[0]+":", value)
 		}
 	}

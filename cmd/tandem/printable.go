@@ -33,6 +33,16 @@ func printable(s string) string {
 
 func unprintable(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsGraphic(r) }
 
+// quoted is a word for a shell to copy: as it is where no shell takes it for more, else in quotes.
+func quoted(word string) string {
+	if word != "" && strings.IndexFunc(word, func(r rune) bool {
+		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-./:@%+=,~", r))
+	}) < 0 && word[0] != '~' {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
 // oneLine is printable text for a cell of a table.
 func oneLine(s string) string {
 	return printable(strings.NewReplacer("\r\n", " ", "\n", " ", "\t", " ").Replace(s))

@@ -47,6 +47,7 @@ func (a *app) read(path string, limit int64) ([]byte, error) {
 
 // execute runs one command line and returns its exit code.
 func (a *app) execute(ctx context.Context, args []string) int {
+	a.out = &checked{Writer: a.out}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(a.in)
@@ -54,6 +55,9 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetErr(a.err)
 	addCompletion(root)
 	cmd, err := root.ExecuteContextC(ctx)
+	if bad := a.written(); bad != nil && err == nil { // help and the like do not look
+		a.started, err = true, bad
+	}
 	if err == nil {
 		return exitOK
 	}

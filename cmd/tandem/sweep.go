@@ -221,7 +221,7 @@ func deadline(s *tandemv1.Sweep) string {
 
 // parameterGrid is the point of a trial and where it lies in the space.
 func parameterGrid(j *tandemv1.Job, t *tandemv1.Trial) grid {
-	g := grid{title: fmt.Sprintf("Hyper-parameters of trial %d", t.GetNumber()), header: []string{"PLACE", "VALUE", "SEARCHED"}, cut: 70}
+	g := grid{title: fmt.Sprintf("Hyper-parameters of trial %d", t.GetNumber()), header: []string{"PLACE", "VALUE", "SEARCHED"}}
 	space, point := j.GetSpec().GetSearch().GetSpace(), t.GetParameters().AsMap()
 	for _, place := range slices.Sorted(maps.Keys(space)) {
 		g.rows = append(g.rows, []string{place, pointValue(point, place), domainText(space[place])})

@@ -51,7 +51,7 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 				return nil
 			}
 			res := &tandemv1.ListTrialsResponse{Trials: trials}
-			return a.showRecords(res, func() [][]string { return curveRecords(s.GetJob(), trials) }, plotParts(s, trials, best, a.terminal, plotWidth(a.columns()))...)
+			return a.showRecords(res, func() [][]string { return curveRecords(s.GetJob(), trials) }, plotParts(s, trials, best, a.terminal && a.getenv("NO_COLOR") == "", plotWidth(a.columns()))...)
 		}),
 	})
 	c.Flags().StringVar(&file, "file", "", "write an .svg or .html file instead")

@@ -169,7 +169,7 @@ func bestOf(spec *tandemv1.JobSpec, t *tandemv1.Trial) (value float64, step int6
 // trialGrid is trials for people.
 func trialGrid(j *tandemv1.Job, trials []*tandemv1.Trial, progress []*tandemv1.Progress) grid {
 	places := placesOf(j)
-	g := grid{header: append([]string{"TRIAL", "STATE"}, shortNames(places)...), wide: 4, cut: 60, empty: "No trials yet."}
+	g := grid{header: append([]string{"TRIAL", "STATE"}, shortNames(places)...), wide: 4, empty: "No trials yet."}
 	g.header = append(g.header, "STEP", "TRAINED", strings.ToUpper(j.GetSpec().GetMetric()), "REASON", "ID", "UNTIL", "RESTARTS", "CHECKPOINT")
 	for _, t := range trials {
 		point := t.GetParameters().AsMap()

@@ -119,7 +119,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	}
 	resume := a.name + " up"
 	if o.dataDir != "" {
-		resume += " --data-dir " + o.dataDir
+		resume += " --data-dir " + quoted(o.dataDir)
 	}
 	fmt.Fprintf(a.out, `
 In another terminal:

@@ -40,6 +40,9 @@ type File struct {
 	deleted []string // names whose files Save takes away
 }
 
+// ErrEnvironment means that one of the variables that name a cluster is set without another.
+var ErrEnvironment = errors.New("the environment is not complete")
+
 // ErrNoContext means that it is not known which cluster is meant.
 var ErrNoContext = errors.New("no cluster is known: start one with `tandem up`, name one with `tandem context add`, or set TANDEM_ENDPOINT, TANDEM_CA and TANDEM_TOKEN")
 
@@ -176,7 +179,7 @@ func (f *File) Get(name string) (Context, error) {
 			return c, nil
 		}
 	}
-	return Context{}, fmt.Errorf("%w %q in %s: `tandem context list` shows those there are (%s)", ErrUnknownContext, name, f.path, strings.Join(f.Names(), ", "))
+	return Context{}, unknownContext(f, name)
 }
 
 // Names lists the contexts in the order of the file.
@@ -289,6 +292,9 @@ const Environment = "environment"
 // PEM file); false if there is no TANDEM_ENDPOINT.
 func FromEnv(getenv func(string) string) (Context, bool, error) {
 	endpoint := getenv("TANDEM_ENDPOINT")
+	if endpoint == "" && getenv("TANDEM_TOKEN") != "" {
+		return Context{}, true, fmt.Errorf("%w: TANDEM_TOKEN is set but TANDEM_ENDPOINT is not: set it to host:port of the cluster that the token is of, or name a context with --context", ErrEnvironment)
+	}
 	if endpoint == "" {
 		return Context{}, false, nil
 	}
@@ -297,7 +303,7 @@ func FromEnv(getenv func(string) string) (Context, bool, error) {
 		c.Endpoints = append(c.Endpoints, strings.TrimSpace(strings.TrimPrefix(e, "https://")))
 	}
 	if c.Token == "" {
-		return c, true, errors.New("TANDEM_ENDPOINT is set but TANDEM_TOKEN is not: set it to a token of `tandem token create`")
+		return c, true, fmt.Errorf("%w: TANDEM_ENDPOINT is set but TANDEM_TOKEN is not: set it to a token of `tandem token create`", ErrEnvironment)
 	}
 	if path := getenv("TANDEM_CA"); path != "" {
 		pem, err := input.File(path, input.Secrets)
@@ -307,4 +313,11 @@ func FromEnv(getenv func(string) string) (Context, bool, error) {
 		c.CA = string(pem)
 	}
 	return c, true, nil
+}
+
+func unknownContext(f *File, name string) error {
+	if len(f.Names()) == 0 {
+		return fmt.Errorf("%w %q: there are none in %s; make one with `tandem context add`", ErrUnknownContext, name, f.path)
+	}
+	return fmt.Errorf("%w %q in %s: it has %s", ErrUnknownContext, name, f.path, strings.Join(f.Names(), ", "))
 }

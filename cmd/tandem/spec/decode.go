@@ -3,6 +3,7 @@ package spec
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -204,6 +205,10 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 func whole(n ast.Node) (int64, bool) {
 	switch t := n.(type) {
 	case *ast.IntegerNode:
+		if digits := t.GetToken().Value; decimal.MatchString(digits) { // 010 is ten in YAML 1.2, and eight for the parser
+			x, err := strconv.ParseInt(digits, 10, 64)
+			return x, err == nil
+		}
 		switch x := t.Value.(type) {
 		case int64:
 			return x, true
@@ -223,6 +228,9 @@ func whole(n ast.Node) (int64, bool) {
 	x, err := strconv.ParseFloat(text, 64)
 	return int64(x), err == nil && x == math.Trunc(x) && math.Abs(x) <= 1<<53
 }
+
+// decimal is a whole number as YAML 1.2 writes it: zeros in front of it mean nothing. An octal one begins with 0o.
+var decimal = regexp.MustCompile(`^[-+]?[0-9]+$`)
 
 func isScalar(n ast.Node) bool {
 	switch n.(type) {

@@ -56,6 +56,10 @@ func (d *decoder) entry(m protoreflect.Message, f protoreflect.FieldDescriptor, 
 			d.problem(key, fmt.Sprintf("unknown key %q in %s: did you mean %q?", own, join(path, level), near))
 			return
 		}
+		if level != "" && len(find(d.root, own, "")) == 0 { // no place in a spec: a domain that does not exist
+			d.problem(key, nearestKey(of, join(path, level), own))
+			return
+		}
 		d.problem(key, fmt.Sprintf("%s: wants %s, got %s", at, entryText(f), describe(d.resolve(node))))
 		return
 	}

@@ -278,3 +278,29 @@ func TestNoText(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
+
+// TestNumbersOfYAML: numbers are those of YAML 1.2, in the file and in --set, and yes and no are text.
+func TestNumbersOfYAML(t *testing.T) {
+	for text, want := range map[string]int32{"010": 10, "0o10": 8, "0x10": 16, "+012": 12, "1e3": 1000, "089": 89, `"010"`: 10} {
+		for place, parse := range map[string]func() (*tandemv1.JobSpec, error){
+			"file":  func() (*tandemv1.JobSpec, error) { return Parse("s", []byte("training: {batch: "+text+"}"), nil) },
+			"--set": func() (*tandemv1.JobSpec, error) { return Parse("s", nil, []string{"training.batch=" + text}) },
+		} {
+			s, err := parse()
+			if got := int32(s.GetTraining().GetBatch()); err != nil || got != want {
+				t.Errorf("%s %s: %d, %v; want %d", place, text, got, err, want)
+			}
+		}
+	}
+	s, err := Parse("s", []byte("name: no\nsearch: {space: {training.optimizer.lr: {choice: [010, yes, 1e-3]}}}"), nil)
+	if err != nil || s.GetName() != "no" {
+		t.Fatal(s, err)
+	}
+	got := s.GetSearch().GetSpace()["training.optimizer.lr"].GetChoice().AsSlice()
+	if len(got) != 3 || got[0] != 10.0 || got[1] != "yes" || got[2] != 1e-3 {
+		t.Errorf("%v", got)
+	}
+	if _, err := Parse("s", []byte("search: {space: {training.optimizer.lr: {loguniform: [1, 2]}}}"), nil); err == nil || !strings.Contains(err.Error(), `unknown key "loguniform" in search.space.training.optimizer.lr: known keys are int`) {
+		t.Errorf("%v", err)
+	}
+}

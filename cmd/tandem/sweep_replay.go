@@ -240,8 +240,11 @@ func blind(m search.Method, curves []search.Curve, trials []*tandemv1.Trial) str
 		}
 	}
 	todo := "In the next sweep evaluate more often"
-	if steps := int64(rung * float64(total)); steps > 0 {
-		todo += fmt.Sprintf(" (evaluate.every_steps: %d or less)", steps)
+	switch steps := int64(rung * float64(total)); { // 0 would be once an epoch
+	case steps == 1:
+		todo += " (evaluate.every_steps: 1)"
+	case steps > 1:
+		todo += fmt.Sprintf(" (evaluate.every_steps: 1 to %d)", steps)
 	}
 	fewer := m
 	for fewer.Rungs > 1 && fewer.FirstRung() < first-1e-9 {

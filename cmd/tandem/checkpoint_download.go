@@ -21,7 +21,7 @@ func (a *app) checkpointDownloadCommand() *cobra.Command {
 		Short: "Download the files of a checkpoint, or the model's weights",
 		Long: "Downloads all files of a checkpoint, or with --weights-only the parameters and buffers of the model as one\n" +
 			"safetensors file, under the names that PyTorch has for them. The folder gets them when all have arrived, and\n" +
-			"nothing before; files of the same names that it has already are replaced.",
+			"nothing before. Before the files of another checkpoint are replaced it asks; weights are replaced.",
 		Args:              want("CHECKPOINT"),
 		ValidArgsFunction: a.complete(checkpointNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -64,7 +64,7 @@ func (a *app) downloadCheckpoint(ctx context.Context, c *client.Client, k *tande
 	if !there {
 		return deletedError(k, deletedOnTheWay)
 	}
-	return a.downloadAll(ctx, c, owner, list.Msg, dir)
+	return a.downloadAll(ctx, c, content{what: k.GetId(), owner: owner, list: list.Msg, manifest: k.GetManifestSha256()}, dir)
 }
 
 // downloadWeights receives the weights of a checkpoint into a folder.
@@ -72,7 +72,7 @@ func (a *app) downloadWeights(ctx context.Context, c *client.Client, k *tandemv1
 	const name = "weights.safetensors"
 	bar := a.transferBar("Downloading", 0)
 	defer bar.Close()
-	if err := download(ctx, c, "checkpoint/"+k.GetId(), []string{name}, dir, bar); err != nil {
+	if err := download(ctx, c, "checkpoint/"+k.GetId(), []string{name}, nil, dir, bar); err != nil {
 		return err
 	}
 	bar.Close()

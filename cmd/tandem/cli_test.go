@@ -809,13 +809,48 @@ func TestPruneAsksUnlessItIsDry(t *testing.T) {
 
 func TestModelDownload(t *testing.T) {
 	ca := newAuthority(t)
-	f := &fake{version: &tandemv1.Version{Model: "digits", Number: 3}}
+	f := &fake{version: &tandemv1.Version{Id: "ver-c", Model: "digits", Number: 3, ManifestSha256: sum("third")}}
 	u := newUser(t, ca.pem, ca.serve(t, f))
-	f.files = map[string][]byte{"model.pt": []byte("PK"), "manifest.json": []byte("{}")}
-	to := filepath.Join(u.dir, "digits-3")
-	u.want(u.run("model", "download", "digits@3", "--to", to), exitOK, "2 files", "model.pt takes normalised rows", "manifest.json")
-	if b, err := os.ReadFile(filepath.Join(to, "model.pt")); string(b) != "PK" || err != nil {
-		t.Errorf("%q, %v", b, err)
+	f.files = map[string][]byte{"model.pt": []byte("PK"), "manifest.json": []byte("third")}
+	to := filepath.Join(u.dir, "here")
+	u.want(u.run("model", "download", "digits@3", "--to", to), exitOK, "3 files", "model.pt takes normalised rows", "manifest.json")
+	if strings.Contains(u.err.String(), "This is") {
+		t.Errorf("a version that was named is named: %s", u.err.String())
+	}
+	got := tree(t, to)
+	var record struct {
+		ID, Model string
+		Number    int
+	}
+	if err := json.Unmarshal([]byte(got["/version.json"]), &record); err != nil || record.ID != "ver-c" || record.Model != "digits" || record.Number != 3 || got["/model.pt"] != "PK" || got["/manifest.json"] != "third" {
+		t.Errorf("%v, %v", got, err)
+	}
+	// The same once more replaces what is damaged; another one is asked about, and nobody answers here.
+	write(t, to, "model.pt", "damaged")
+	u.want(u.run("model", "download", "digits@3", "--to", to), exitOK, "3 files")
+	if got := tree(t, to); got["/model.pt"] != "PK" {
+		t.Error(got)
+	}
+	f.version, f.files["manifest.json"], f.files["model.pt"] = &tandemv1.Version{Model: "digits", Number: 2, ManifestSha256: sum("second")}, []byte("second"), []byte("two")
+	f.target = "champion"
+	u.want(u.run("model", "download", "digits", "--to", to), exitUsage, "This is digits@2, the alias champion", "manifest.json is not of digits@2: replace the files in "+to, "add -y")
+	if got := tree(t, to); got["/model.pt"] != "PK" || got["/manifest.json"] != "third" {
+		t.Errorf("replaced without asking: %v", got)
+	}
+	f.target = "2"
+	u.want(u.run("model", "download", "digits", "--to", to, "-y"), exitOK, "This is digits@2, the newest version", "3 files")
+	if got := tree(t, to); got["/model.pt"] != "two" || !strings.Contains(got["/version.json"], `"number": 2`) {
+		t.Errorf("not replaced: %v", got)
+	}
+	// A folder with other files only is used as it is.
+	other := filepath.Join(u.dir, "other")
+	if err := os.Mkdir(other, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, other, "notes.txt", "mine")
+	u.want(u.run("model", "download", "digits", "--to", other), exitOK, "3 files")
+	if got := tree(t, other); got["/notes.txt"] != "mine" || got["/model.pt"] != "two" {
+		t.Error(got)
 	}
 	u.want(u.run("model", "alias", "--help"), exitOK, "MODEL ALIAS --remove")
 }

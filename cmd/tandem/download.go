@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"connectrpc.com/connect"
@@ -16,30 +20,62 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// downloadAll receives all files of an owner, as they were listed, into a folder, and adds notes to what it says.
-func (a *app) downloadAll(ctx context.Context, c *client.Client, owner string, list *tandemv1.ListArtifactsResponse, dir string, notes ...part) error {
+// content is what a folder gets: files of an owner as they were listed, and some that are made here.
+type content struct {
+	what     string // such as "digits@2", for people
+	owner    string
+	list     *tandemv1.ListArtifactsResponse
+	manifest string            // SHA-256 of its manifest.json, by which it is known again
+	made     map[string][]byte // by name
+}
+
+// downloadAll receives all files of an owner into a folder, and adds notes to what it says. It asks before it replaces others.
+func (a *app) downloadAll(ctx context.Context, c *client.Client, it content, dir string, notes ...part) error {
 	var total int64
 	var names []string
-	for _, f := range list.GetArtifacts() {
+	for _, f := range it.list.GetArtifacts() {
 		if !filepath.IsLocal(f.GetName()) {
 			return fmt.Errorf("the cluster names a file %q, which lies outside the folder", f.GetName())
 		}
 		total += f.GetBytes()
 		names = append(names, f.GetName())
 	}
+	if other := it.replaces(names, dir); other != "" {
+		if err := a.confirm(fmt.Sprintf("%s is not of %s: replace the files in %s?", filepath.Join(dir, other), it.what, dir)); err != nil {
+			return err
+		}
+	}
 	bar := a.transferBar("Downloading", total)
 	defer bar.Close()
-	if err := download(ctx, c, owner, names, dir, bar); err != nil {
+	if err := download(ctx, c, it.owner, names, it.made, dir, bar); err != nil {
 		return err
 	}
 	bar.Close()
-	said := text(fmt.Sprintf("%d files, %s, are in %s", len(names), size(total), dir))
-	return a.show(list, append([]part{said}, notes...)...)
+	said := text(fmt.Sprintf("%d files, %s, are in %s", len(names)+len(it.made), size(total), dir))
+	return a.show(it.list, append([]part{said}, notes...)...)
 }
 
-// download receives files of an owner into a folder: all of them or, whatever ends it, none. In a folder that is there already
-// they replace those of their names.
-func download(ctx context.Context, c *client.Client, owner string, names []string, dir string, progress *transfer) (err error) {
+// replaces finds a file in a folder that would be replaced and is not of the same download; empty: there is none.
+func (it content) replaces(names []string, dir string) string {
+	if b, err := os.ReadFile(filepath.Join(dir, manifestName)); err == nil {
+		if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) == it.manifest {
+			return ""
+		}
+	}
+	for _, name := range names {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// manifestName is the file that says what all others of a version or a checkpoint are.
+const manifestName = "manifest.json"
+
+// download receives files of an owner into a folder, and writes those that are made here beside them: all of them or, whatever ends it,
+// none. In a folder that is there already they replace those of their names.
+func download(ctx context.Context, c *client.Client, owner string, names []string, made map[string][]byte, dir string, progress *transfer) (err error) {
 	defer func() { err = folderHint(dir, err) }()
 	temp, err := stage(dir)
 	if err != nil {
@@ -63,6 +99,12 @@ func download(ctx context.Context, c *client.Client, owner string, names []strin
 		if err != nil {
 			return err
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(made)) {
+		if err := os.WriteFile(filepath.Join(files, name), made[name], 0o644); err != nil { //nolint:gosec // as readable as what was downloaded
+			return err
+		}
+		names = append(names, name)
 	}
 	return place(files, names, dir)
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
@@ -15,6 +17,12 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
+
+// sum is the SHA-256 of a text.
+func sum(text string) string {
+	b := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(b[:])
+}
 
 // tree is what a folder has, by path below it.
 func tree(t *testing.T, dir string) map[string]string {
@@ -97,7 +105,7 @@ func TestCheckpointIsDeletedMeanwhile(t *testing.T) {
 					write(t, to, first, "mine")
 				}
 				before := tree(t, root)
-				args := []string{"checkpoint", "download", "ckpt-12", "--to", to}
+				args := []string{"checkpoint", "download", "ckpt-12", "-y", "--to", to}
 				if c.flag != "" {
 					args = append(args, c.flag)
 				}
@@ -116,7 +124,10 @@ func TestCheckpointIsDeletedMeanwhile(t *testing.T) {
 // TestDownloadIntoFolders: a folder is made, or gets the files beside those it has; only a whole download changes anything.
 func TestDownloadIntoFolders(t *testing.T) {
 	ca := newAuthority(t)
-	f := &fake{}
+	manifest := sum("M")
+	f := &fake{ckpt: func() (*tandemv1.Checkpoint, error) {
+		return &tandemv1.Checkpoint{Id: "ckpt-1234", JobId: "job-1", ManifestSha256: manifest}, nil
+	}}
 	u := newUser(t, ca.pem, ca.serve(t, f))
 	f.files = map[string][]byte{"manifest.json": []byte("M"), "shard-0": []byte("S")}
 	root := t.TempDir()
@@ -152,6 +163,10 @@ func TestDownloadIntoFolders(t *testing.T) {
 	check(whole)
 	u.want(get("new/notes"), exitUsage, "notes is no folder", "--to")
 	u.want(get("new/notes/below"), exitUsage, "is no folder", "--to")
+
+	manifest = sum("of another checkpoint")
+	u.want(get("new"), exitUsage, "manifest.json is not of ckpt-1234: replace the files in", "add -y")
+	check(whole)
 
 	ctx, interrupt := context.WithCancel(t.Context())
 	f.fetch = func(name string) error {

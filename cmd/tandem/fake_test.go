@@ -67,6 +67,7 @@ type fake struct {
 	created    *tandemv1.CreateDatasetRequest
 	tokens     []*tandemv1.CreateTokenRequest
 	version    *tandemv1.Version // of any model
+	target     string            // by which it was found
 	lose       int               // so many uploads are lost with their coordinator
 	named      func() string     // what it says of all coordinators
 	metrics    *tandemv1.GetMetricsResponse
@@ -209,7 +210,7 @@ func (f *fake) GetVersion(context.Context, *connect.Request[tandemv1.GetVersionR
 	if f.version == nil {
 		return nil, connect.NewError(connect.CodeNotFound, errors.New("no such version"))
 	}
-	return connect.NewResponse(&tandemv1.GetVersionResponse{Version: f.version}), nil
+	return connect.NewResponse(&tandemv1.GetVersionResponse{Version: f.version, Target: f.target}), nil
 }
 
 func (f *fake) GetMetrics(_ context.Context, r *connect.Request[tandemv1.GetMetricsRequest]) (*connect.Response[tandemv1.GetMetricsResponse], error) {

@@ -236,7 +236,11 @@ func (a *app) modelDownloadCommand() *cobra.Command {
 		Use:   "download MODEL[@VERSION] --to FOLDER",
 		Short: "Download a version: model.pt opens with torch.jit.load",
 		Long: `Download a version: model.pt opens with torch.jit.load. It takes normalised rows, (x - offset) / scale; manifest.json says
-with which offset and scale under "normalization", and what a row is made of.`,
+with which offset and scale under "normalization", and what a row is made of. version.json says which version it is: its number, its
+metrics and what it was made of.
+
+Without @VERSION it is the one that "tandem serve MODEL" serves: the alias champion where there is one, else the newest version. Before
+the files of another version in the folder are replaced it asks.`,
 		Args:              want("MODEL"),
 		ValidArgsFunction: a.complete(modelNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -245,15 +249,28 @@ with which offset and scale under "normalization", and what a row is made of.`,
 				return err
 			}
 			v := res.Msg.GetVersion()
+			it := content{what: fmt.Sprintf("%s@%d", v.GetModel(), v.GetNumber()), owner: fmt.Sprintf("version/%s/%d", v.GetModel(), v.GetNumber()), manifest: v.GetManifestSha256()}
+			switch target := res.Msg.GetTarget(); target {
+			case "":
+			case number(v.GetNumber()):
+				a.say("This is %s, the newest version", it.what)
+			default:
+				a.say("This is %s, the alias %s", it.what, target)
+			}
 			if to == "" {
 				to = fmt.Sprintf("%s-%d", v.GetModel(), v.GetNumber())
 			}
-			owner := fmt.Sprintf("version/%s/%d", v.GetModel(), v.GetNumber())
-			list, err := c.Artifacts.ListArtifacts(ctx, connect.NewRequest(&tandemv1.ListArtifactsRequest{Owner: owner}))
+			list, err := c.Artifacts.ListArtifacts(ctx, connect.NewRequest(&tandemv1.ListArtifactsRequest{Owner: it.owner}))
 			if err != nil {
 				return err
 			}
-			return a.downloadAll(ctx, c, owner, list.Msg, to, normalizedNote)
+			it.list = list.Msg
+			record, err := encodeJSON(v)
+			if err != nil {
+				return err
+			}
+			it.made = map[string][]byte{"version.json": record}
+			return a.downloadAll(ctx, c, it, to, normalizedNote)
 		}),
 	}
 	cmd.Flags().StringVar(&to, "to", "", "folder; by default MODEL-VERSION")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -58,10 +57,7 @@ func servable(v *state.View, ref string) (name, target string, err error) {
 		return "", "", state.Missing("model", name)
 	}
 	if !given {
-		target = strconv.FormatInt(m.GetLatestVersion(), 10)
-		if _, ok := state.AliasOf(m, state.DefaultAlias); ok {
-			target = state.DefaultAlias
-		}
+		target = state.DefaultTarget(m)
 	}
 	_, err = v.ResolveTarget(name, target)
 	return name, target, err

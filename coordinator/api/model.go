@@ -52,7 +52,11 @@ func (a models) GetVersion(ctx context.Context, req *connect.Request[tandemv1.Ge
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&tandemv1.GetVersionResponse{Version: ver, ManifestJson: manifest}), nil
+	res := &tandemv1.GetVersionResponse{Version: ver, ManifestJson: manifest}
+	if m, ok := v.Model(req.Msg.GetVersion()); ok { // a name alone
+		res.Target = state.DefaultTarget(m)
+	}
+	return connect.NewResponse(res), nil
 }
 
 // SetAlias implements ModelService.

@@ -20,10 +20,7 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) *tandemv1.Result {
 	}
 	target := want.GetTarget()
 	if target == "" {
-		target = strconv.FormatInt(m.GetLatestVersion(), 10)
-		if _, ok := state.AliasOf(m, state.DefaultAlias); ok {
-			target = state.DefaultAlias
-		}
+		target = state.DefaultTarget(m)
 	}
 	v, err := a.ResolveTarget(m.GetName(), target)
 	if errors.Is(err, state.ErrNotFound) {

@@ -7,7 +7,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// DefaultAlias is what a model without version stands for where it is served, if it has that alias.
+// DefaultAlias is what a model without version stands for, if it has that alias.
 const DefaultAlias = "champion"
 
 // When a publication takes an alias from another version.
@@ -46,7 +46,15 @@ func (v *View) VersionNumber(model string, n int64) (*tandemv1.Version, bool) {
 	return rows[0], true
 }
 
-// ResolveVersion finds a version by "name" (newest), "name@number", "name@alias", or its id.
+// DefaultTarget is what a model without version stands for: its default alias, or the number of its newest version.
+func DefaultTarget(m *tandemv1.Model) string {
+	if _, ok := AliasOf(m, DefaultAlias); ok {
+		return DefaultAlias
+	}
+	return strconv.FormatInt(m.GetLatestVersion(), 10)
+}
+
+// ResolveVersion finds a version by "name" (DefaultTarget), "name@number", "name@alias", or its id.
 // It fails with ErrNotFound.
 func (v *View) ResolveVersion(ref string) (*tandemv1.Version, error) {
 	if ver, ok := v.Version(ref); ok {
@@ -58,7 +66,7 @@ func (v *View) ResolveVersion(ref string) (*tandemv1.Version, error) {
 		return nil, missing("model", name, near(name, v.Models()))
 	}
 	if !given {
-		target = strconv.FormatInt(m.GetLatestVersion(), 10)
+		target = DefaultTarget(m)
 	}
 	return v.ResolveTarget(name, target)
 }

@@ -101,6 +101,9 @@ func TestResolve(t *testing.T) {
 		tx.Put(&tandemv1.Model{Name: "m", LatestVersion: 2, Aliases: []*tandemv1.Alias{{Name: "champion", Version: 1}}})
 		tx.Put(&tandemv1.Version{Id: "ver-1", Model: "m", Number: 1})
 		tx.Put(&tandemv1.Version{Id: "ver-2", Model: "m", Number: 2})
+		tx.Put(&tandemv1.Model{Name: "plain", LatestVersion: 2, Aliases: []*tandemv1.Alias{{Name: "best", Version: 1}}})
+		tx.Put(&tandemv1.Version{Id: "ver-3", Model: "plain", Number: 1})
+		tx.Put(&tandemv1.Version{Id: "ver-4", Model: "plain", Number: 2})
 	})
 	v := s.View()
 	jobs := func(ref string) (string, error) { j, err := v.ResolveJob(ref); return j.GetId(), err }
@@ -125,7 +128,8 @@ func TestResolve(t *testing.T) {
 		{data, "d@3", "", state.ErrNotFound},
 		{data, "d@x", "", state.ErrNotFound},
 		{data, "data-3", "data-3", nil},
-		{version, "m", "ver-2", nil},
+		{version, "m", "ver-1", nil}, // what is served
+		{version, "plain", "ver-4", nil},
 		{version, "m@champion", "ver-1", nil},
 		{version, "m@2", "ver-2", nil},
 		{version, "m@3", "", state.ErrNotFound},

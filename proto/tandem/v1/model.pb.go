@@ -702,7 +702,7 @@ func (x *GetModelResponse) GetVersions() []*Version {
 // GetVersionRequest names a version.
 type GetVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "name" (newest), "name@number" or "name@alias".
+	// "name@number", "name@alias", or an id; "name" alone is the alias "champion" when there is one, else the newest version, as where it is served.
 	Version       string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -751,7 +751,9 @@ type GetVersionResponse struct {
 	// The version.
 	Version *Version `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Its manifest, as JSON.
-	ManifestJson  string `protobuf:"bytes,2,opt,name=manifest_json,json=manifestJson,proto3" json:"manifest_json,omitempty"`
+	ManifestJson string `protobuf:"bytes,2,opt,name=manifest_json,json=manifestJson,proto3" json:"manifest_json,omitempty"`
+	// The alias or the number that was taken for a name alone.
+	Target        string `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -796,6 +798,13 @@ func (x *GetVersionResponse) GetVersion() *Version {
 func (x *GetVersionResponse) GetManifestJson() string {
 	if x != nil {
 		return x.ManifestJson
+	}
+	return ""
+}
+
+func (x *GetVersionResponse) GetTarget() string {
+	if x != nil {
+		return x.Target
 	}
 	return ""
 }
@@ -977,10 +986,11 @@ const file_tandem_v1_model_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\v2\x10.tandem.v1.ModelR\x05model\x12.\n" +
 	"\bversions\x18\x02 \x03(\v2\x12.tandem.v1.VersionR\bversions\"-\n" +
 	"\x11GetVersionRequest\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\tR\aversion\"g\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"\x7f\n" +
 	"\x12GetVersionResponse\x12,\n" +
 	"\aversion\x18\x01 \x01(\v2\x12.tandem.v1.VersionR\aversion\x12#\n" +
-	"\rmanifest_json\x18\x02 \x01(\tR\fmanifestJson\"}\n" +
+	"\rmanifest_json\x18\x02 \x01(\tR\fmanifestJson\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\"}\n" +
 	"\x0fSetAliasRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
 	"\x05alias\x18\x02 \x01(\tR\x05alias\x12\x18\n" +

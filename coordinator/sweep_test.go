@@ -290,7 +290,7 @@ func checkSweep(t *testing.T, r *running, got *tandemv1.GetSweepResponse, made i
 		if m := e.GetMeasured(); m != nil {
 			key := fmt.Sprint(m.GetTrial(), m.GetShare())
 			if !measured[key] {
-				t.Errorf("event %v is there twice, or was never reported", e)
+				t.Errorf("event %v occurs twice, or was never reported", e)
 			}
 			delete(measured, key)
 		}

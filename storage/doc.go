@@ -10,5 +10,5 @@
 // object written with PutIfAbsent is the only way to commit anything. Everything else may
 // be there half-written and must not be looked at before its commit.
 //
-// It is no file system: there is no rename, no append, and no lock.
+// It is not a file system: there is no rename, no append, and no lock.
 package storage

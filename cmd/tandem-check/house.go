@@ -59,6 +59,18 @@ var leftovers = []struct {
 	{regexp.MustCompile(`\b(TODO|FIXME|XXX)\b`), "unfinished work", true},
 }
 
+// words are those that this project writes otherwise, everywhere that people read: code, schema and documents.
+var words = []struct {
+	pattern *regexp.Regexp
+	right   string
+}{
+	{regexp.MustCompile(`\b[dD]ata sets?\b`), "dataset"},
+	{regexp.MustCompile(`\bis no (number|file|JSON|UTF-8|name|text)\b`), "is not a ..., or is not valid ..."},
+	{regexp.MustCompile(`\bat the most\b`), "at most"},
+	{regexp.MustCompile(`\bis there already\b`), "already exists"},
+	{regexp.MustCompile(`\bis there twice\b`), "occurs twice"},
+}
+
 // generatedMark is Go's own convention.
 var generatedMark = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
 
@@ -151,6 +163,11 @@ func (p *problems) file(name string, text []byte) {
 		return // this program names what it looks for
 	}
 	for i, line := range strings.Split(string(text), "\n") {
+		for _, w := range words {
+			if found := w.pattern.FindString(line); found != "" {
+				p.add("%s:%d: %q: write %q", name, i+1, found, w.right)
+			}
+		}
 		for _, l := range leftovers {
 			if (!l.goOnly || strings.HasSuffix(name, ".go")) && l.pattern.MatchString(line) {
 				p.add("%s:%d: %s: %s", name, i+1, l.what, strings.TrimSpace(line))

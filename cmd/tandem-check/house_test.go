@@ -44,6 +44,7 @@ func TestHouse(t *testing.T) {
 		"no doc.go":                  {map[string]string{"a/a.go": doc}, []string{"a: package a has no doc.go"}},
 		"a command needs none":       {map[string]string{"a/main.go": "// Command a does.\npackage main"}, nil},
 		"path of a machine":          {map[string]string{"README.md": "see /work/tree/x", "b.md": "see /tmp/notes/x", "c.md": "see /home/ann/x"}, []string{"README.md:1: a path of one machine", "b.md:1: a path of one machine", "c.md:1: a path of one machine"}},
+		"words":                      {map[string]string{"a/doc.go": doc + "\n// f makes a data set, of 3 at the most.", "b.md": "x is no number"}, []string{"a/doc.go:3: \"at the most\"", "a/doc.go:3: \"data set\"", "b.md:1: \"is no number\""}},
 		"unfinished":                 {map[string]string{"a/doc.go": doc + "\n// TODO: more"}, []string{"a/doc.go:3: unfinished work"}},
 		"sleep in a test":            {map[string]string{"a/doc.go": doc, "a/a_test.go": "package a\n\nimport \"time\"\n\nfunc f() { time.Sleep(1) }"}, []string{"a/a_test.go:5: time.Sleep"}},
 		"sleep in a bubble":          {map[string]string{"a/doc.go": doc, "a/a_test.go": "package a\n\nimport (\n\t\"testing/synctest\"\n\t\"time\"\n)\n\nvar _ = synctest.Test\n\nfunc f() { time.Sleep(1) }"}, nil},

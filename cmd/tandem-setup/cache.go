@@ -45,7 +45,7 @@ func hash(inputs ...string) string {
 	return hex.EncodeToString(h.Sum(nil))[:10]
 }
 
-// writeTree puts files (by path below dir) into a folder that appears whole or not at all. A folder that is there already is left alone.
+// writeTree puts files (by path below dir) into a folder that appears whole or not at all. A folder that already exists is left alone.
 func writeTree(dir string, files map[string]string) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".new-")
 	if err != nil {

@@ -87,7 +87,7 @@ func (a *app) callPath(ctx context.Context, c *client.Client, args []string, bod
 	return a.writeAnswer(answer)
 }
 
-// writeAnswer writes JSON indented, or as YAML; what is no JSON as it came.
+// writeAnswer writes JSON indented, or as YAML; what is not JSON as it came.
 func (a *app) writeAnswer(answer []byte) error {
 	var out bytes.Buffer
 	if json.Indent(&out, bytes.TrimSpace(answer), "", "  ") != nil {

@@ -890,7 +890,7 @@ func TestPredict(t *testing.T) {
 	u.in = "\uFEFF[3, 4.5]\n"
 	u.want(u.run("predict", "digits", "--input", "-"), exitOK, "7")
 	u.in = "[3, null]"
-	u.want(u.run("predict", "digits", "--input", "-"), exitUsage, "row 1, value 2: null is no number")
+	u.want(u.run("predict", "digits", "--input", "-"), exitUsage, "row 1, value 2: null is not a number")
 	u.want(u.run("predict", "digits", "--input", write(t, u.dir, "semi.csv", "3;4,5\n"), "--no-header", "--comma", ";"), exitUsage, "row 1 (line 1), column c1")
 	u.want(u.run("predict", "digits", "--input", write(t, u.dir, "semi.csv", "3;4.5\n"), "--no-header", "--comma", ";"), exitOK, "7")
 	u.want(u.run("predict", "other", "--input", csv), exitNotFound, "no such model")

@@ -74,7 +74,7 @@ func (it content) replaces(names []string, dir string) string {
 const manifestName = "manifest.json"
 
 // download receives files of an owner into a folder, and writes those that are made here beside them: all of them or, whatever ends it,
-// none. In a folder that is there already they replace those of their names.
+// none. In a folder that already exists they replace those of their names.
 func download(ctx context.Context, c *client.Client, owner string, names []string, made map[string][]byte, dir string, progress *transfer) (err error) {
 	defer func() { err = folderHint(dir, err) }()
 	temp, err := stage(dir)

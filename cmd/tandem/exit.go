@@ -50,7 +50,7 @@ func exitCodesTopic() *cobra.Command {
     6  no cluster is known, or no coordinator answers, or none that can serve
     7  --timeout ended before what was waited for
     8  the token is not known, has ended, or may not do this
-    9  the state does not allow it, or it is there already
+    9  the state does not allow it, or it already exists
    10  the disk is full
    11  there is no tandem-engine here that works
    12  a worker or coordinator was removed from its cluster: to start it again does not help

@@ -110,7 +110,7 @@ func jsonRows(b []byte) ([][]float32, error) {
 		for j, v := range values {
 			n, ok := v.(json.Number)
 			if !ok {
-				return nil, fmt.Errorf("row %d, value %d: %s is no number", i+1, j+1, jsonText(v))
+				return nil, fmt.Errorf("row %d, value %d: %s is not a number", i+1, j+1, jsonText(v))
 			}
 			x, err := strconv.ParseFloat(n.String(), 32)
 			if err != nil {

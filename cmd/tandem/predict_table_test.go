@@ -74,7 +74,7 @@ func TestPredictRefusesCells(t *testing.T) {
 		"a,b\n1,2\n3,\n":            "row 2 (line 3), column b: missing value",
 		"a,b\n1,2\n3,NaN\n":         "row 2 (line 3), column b: missing value",
 		"a,b\nInf,2\n":              `row 1 (line 2), column a: "Inf" is not finite`,
-		"a,b\n1,0x10\n":             `column b: "0x10" is no number`,
+		"a,b\n1,0x10\n":             `column b: "0x10" is not a number`,
 		"a,b\n1,2\n1\n":             "row 2 (line 3) has 1 cells instead of 2",
 		"a;b\n1;2\n":                `no column "a", which the model was trained with; the columns are "a;b"; cells seem to be parted by ';': pass --comma ';'`,
 		"1,2\n3,4\n":                "pass --no-header",
@@ -98,9 +98,9 @@ func TestPredictJSON(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"[1,null]": "row 1, value 2: null is no number", "[[1,2],[3,null]]": "row 2, value 2: null", "[[1],null]": "row 2 is null",
-		"[null]": "null is no number", `["1"]`: `"1" is no number`, "[[[1]]]": "row 1, value 1: [1] is no number", "[1,[2]]": "value 2: [2]",
-		"[1e99]": "1e99 is not finite", "[1": "neither a list", "[1][2]": "something follows", "[]": "no rows", "[true]": "true is no number",
+		"[1,null]": "row 1, value 2: null is not a number", "[[1,2],[3,null]]": "row 2, value 2: null", "[[1],null]": "row 2 is null",
+		"[null]": "null is not a number", `["1"]`: `"1" is not a number`, "[[[1]]]": "row 1, value 1: [1] is not a number", "[1,[2]]": "value 2: [2]",
+		"[1e99]": "1e99 is not finite", "[1": "neither a list", "[1][2]": "something follows", "[]": "no rows", "[true]": "true is not a number",
 	} {
 		if got, err := jsonRows([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v %v, want %q", text, got, err, want)

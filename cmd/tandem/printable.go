@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// printable is text as a terminal may get it: what steers a terminal, and what is no text, is written as in Go's quoted
+// printable is text as a terminal may get it: what steers a terminal, and what is not text, is written as in Go's quoted
 // strings. Names and messages come from files and from programs of users. Lines and tabs stay.
 func printable(s string) string {
 	if strings.IndexFunc(s, unprintable) < 0 && utf8.ValidString(s) {

@@ -94,7 +94,7 @@ func searchFields(r *tandemv1.GetSweepResponse) fields {
 	s, spec := r.GetSweep(), r.GetJob().GetSpec()
 	return fields{
 		{"Method", methodName(spec.GetSearch().GetMethod())},
-		{"Trials", fmt.Sprintf("%s of %s made, %d at a time at the most", count(s.GetMade()), count(s.GetMaxTrials()), spec.GetSearch().GetMaxConcurrentTrials())},
+		{"Trials", fmt.Sprintf("%s of %s made, at most %d at a time", count(s.GetMade()), count(s.GetMaxTrials()), spec.GetSearch().GetMaxConcurrentTrials())},
 		{"Warm start", warmStart(s, spec.GetSearch())},
 		{"States", trialCounts(s.GetTrials())},
 		{"Best", bestOfSweep(r)},

@@ -55,7 +55,7 @@ func apply(m *search.Method, name, text string) error {
 			continue
 		}
 		if err := s.set(m, text); err != nil {
-			return fmt.Errorf("%s: %q is no number", name, text)
+			return fmt.Errorf("%s: %q is not a number", name, text)
 		}
 		return nil
 	}

@@ -128,7 +128,7 @@ type API struct {
 	deps   Deps
 	router *router
 	joins  *semaphore.Weighted // calls of those who are not known yet
-	// verify lets one data set be read at a time: a shard of it is in memory three times.
+	// verify lets one dataset be read at a time: a shard of it is in memory three times.
 	verify  *semaphore.Weighted
 	callers *door.Callers
 	// standing is who has a stream open.

@@ -110,7 +110,7 @@ func (a datasets) uploaded(ctx context.Context, store storage.Store, req *tandem
 		return nil, deletedDataset(req.GetId())
 	}
 	if err := a.verify.Acquire(ctx, 1); err != nil {
-		return nil, fmt.Errorf("wait for another data set to be verified: %w", err)
+		return nil, fmt.Errorf("wait for another dataset to be verified: %w", err)
 	}
 	defer a.verify.Release(1)
 	from, to := layout.Upload(req.GetId()), layout.Dataset(req.GetId(), req.GetManifestSha256())

@@ -21,7 +21,7 @@ import (
 type sweeps struct{ *API }
 
 const (
-	// Rows of one answer, when nobody says otherwise and at the most.
+	// Rows of one answer, when nobody says otherwise and at most.
 	defaultRows, maxRows = 1000, 10_000
 	// Trials of an earlier sweep that another begins with: the first ones. They are held in the row of the sweep.
 	maxPrior = 2000

@@ -167,7 +167,7 @@ func TestGuardWaitsAlone(t *testing.T) {
 					t.Errorf("%d coordinators, %s: after it healed: %v", size, kind, err)
 				}
 				if n := len(c.State(leader).View().Datasets()); n != 2 {
-					t.Errorf("%d coordinators, %s: %d data sets, want what was asked meanwhile too", size, kind, n)
+					t.Errorf("%d coordinators, %s: %d datasets, want what was asked meanwhile too", size, kind, n)
 				}
 			})
 		}

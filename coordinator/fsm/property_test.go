@@ -468,7 +468,7 @@ func soundMembers(r *rapid.T, before *state.View, a *tandemv1.Allocation) {
 		grouped := state.HoldsState(m)
 		if state.InGroup(m) {
 			if ranks[m.GetRank()] || m.GetRank() >= max(1, a.GetWorldSize()) {
-				r.Fatalf("rank %d of %v is there twice, or too high", m.GetRank(), a)
+				r.Fatalf("rank %d of %v occurs twice, or too high", m.GetRank(), a)
 			}
 			ranks[m.GetRank()] = true
 		}

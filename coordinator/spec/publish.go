@@ -22,7 +22,7 @@ func (c *check) publish(p *tandemv1.PublishSpec, when string) {
 			c.add(path, "%s", msg)
 		}
 		if seen[a] {
-			c.add(path, "%q is there twice", a)
+			c.add(path, "%q occurs twice", a)
 		}
 		seen[a] = true
 	}

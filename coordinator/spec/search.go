@@ -89,7 +89,7 @@ func completeSearch(spec *tandemv1.JobSpec) []Problem {
 		wrong = append(wrong, Problem{"search." + path, fmt.Sprintf(format, args...)})
 	}
 	if c.MaxTrials == 0 && m.Name != search.Grid {
-		add("max_trials", "is missing: say how many trials to make at the most")
+		add("max_trials", "is missing: say how many trials to make at most")
 	} else {
 		for _, p := range c.Validate() {
 			add(p.Path, "%s", p.Message)

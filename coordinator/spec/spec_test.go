@@ -244,7 +244,7 @@ func TestBadSpecs(t *testing.T) {
 		"restarts":      {func(s *tandemv1.JobSpec) { s.MaxRestarts = proto.Int32(-1) }, "max_restarts: must be at least 0"},
 		"publish name":  {func(s *tandemv1.JobSpec) { s.Publish.Model = "My Model" }, "publish.model: " + NameRule},
 		"number alias":  {func(s *tandemv1.JobSpec) { s.Publish.Aliases = []string{"7"} }, `publish.aliases[0]: "7" is a number: numbers name versions`},
-		"double alias":  {func(s *tandemv1.JobSpec) { s.Publish.Aliases = []string{"a", "a"} }, `publish.aliases[1]: "a" is there twice`},
+		"double alias":  {func(s *tandemv1.JobSpec) { s.Publish.Aliases = []string{"a", "a"} }, `publish.aliases[1]: "a" occurs twice`},
 		"checkpoint":    {func(s *tandemv1.JobSpec) { s.Publish.CheckpointId = "ckpt-1" }, `publish.checkpoint_id: belongs to kind "publish" only: a job that trains publishes its own best checkpoint`},
 		"publish only":  {func(s *tandemv1.JobSpec) { proto.Reset(s); s.Name, s.Kind, s.Metric = "p", "publish", "loss" }, `metric: does not belong to a job of kind "publish"; publish: is missing: say which model`},
 		"stray replay":  {func(s *tandemv1.JobSpec) { s.Replay = &tandemv1.ReplaySpec{} }, `replay: belongs to kind "replay" only`},

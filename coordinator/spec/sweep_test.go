@@ -93,7 +93,7 @@ func TestSweepProblems(t *testing.T) {
 	}{
 		"no search":    {func(s *tandemv1.JobSpec) { s.Search = nil }, "search: is missing: say what to search, with space, method and max_trials"},
 		"stray search": {func(s *tandemv1.JobSpec) { s.Kind, s.Training.Batch = "train", 8 }, `search: belongs to kind "sweep" only: add kind: sweep, or leave it out`},
-		"no trials":    {func(s *tandemv1.JobSpec) { s.Search.MaxTrials = 0 }, "search.max_trials: is missing: say how many trials to make at the most"},
+		"no trials":    {func(s *tandemv1.JobSpec) { s.Search.MaxTrials = 0 }, "search.max_trials: is missing: say how many trials to make at most"},
 		"many trials":  {func(s *tandemv1.JobSpec) { s.Search.MaxTrials = 100_001 }, "search.max_trials: must be at most 100000, and is 100001"},
 		"many at once": {func(s *tandemv1.JobSpec) { s.Search.MaxConcurrentTrials = 1001 }, "search.max_concurrent_trials: must be at most 1000"},
 		"no space":     {func(s *tandemv1.JobSpec) { s.Search.Space = nil }, "search.space: is empty: name at least one hyper-parameter to search"},

@@ -16,7 +16,7 @@ const (
 	Base = 1
 	// Known is the highest level that this program knows.
 	Known = newest - behind
-	// newest is the highest level in this schema. A release raises it by one at the most.
+	// newest is the highest level in this schema. A release raises it by one at most.
 	newest = 2
 )
 

@@ -3,7 +3,7 @@ package search
 // forSample is a stream of randomness of its own.
 const forSample uint64 = 1 << 32
 
-// maxSampled is how many values of a domain Samples tries at the most.
+// maxSampled is how many values of a domain Samples tries at most.
 const maxSampled = 50
 
 // Samples are points to check a space by: each end of each domain and each of its values, the others in the middle, and then some at

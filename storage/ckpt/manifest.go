@@ -27,7 +27,7 @@ var (
 	// ErrCorrupt: a manifest or shard is damaged, missing or of an unknown format. Use an
 	// earlier checkpoint.
 	ErrCorrupt = errors.New("corrupt checkpoint")
-	// ErrForeign: the checkpoint is sound but belongs to another trial, spec or data set.
+	// ErrForeign: the checkpoint is sound but belongs to another trial, spec or dataset.
 	ErrForeign = errors.New("foreign checkpoint")
 	// ErrExists: there is a committed checkpoint of another content at this prefix.
 	ErrExists = errors.New("checkpoint exists already")
@@ -78,7 +78,7 @@ func (e Expect) check(m Manifest) error {
 	for _, c := range []struct{ what, want, got string }{
 		{"trial", e.Trial, m.Trial},
 		{"spec hash", e.SpecHash, m.SpecHash},
-		{"data set", e.DatasetID, m.DatasetID},
+		{"dataset", e.DatasetID, m.DatasetID},
 	} {
 		if c.want != "" && c.want != c.got {
 			return fmt.Errorf("%w: it is of %s %q, wanted %q", ErrForeign, c.what, c.got, c.want)

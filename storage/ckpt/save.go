@@ -91,7 +91,7 @@ func unique(shards [][]safetensors.Tensor) error {
 	for _, tensors := range shards {
 		for _, t := range tensors {
 			if seen[t.Name] {
-				return fmt.Errorf("tensor %q is there twice", t.Name)
+				return fmt.Errorf("tensor %q occurs twice", t.Name)
 			}
 			seen[t.Name] = true
 		}

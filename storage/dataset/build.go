@@ -13,7 +13,7 @@ import (
 )
 
 // FromCSV converts a CSV file. It calls sink once for each shard and last for the manifest,
-// with the name below the data set's prefix; the sink may keep data. The same file and
+// with the name below the dataset's prefix; the sink may keep data. The same file and
 // Options give the same calls. If the task is left open, text labels and at most 100 whole
 // numbers that repeat are classes, anything else is a quantity; the Report says why. Rows
 // that are bad end the conversion with a *BadRowsError unless o.MaxBadRows allows them.
@@ -21,31 +21,31 @@ import (
 // The whole table is in memory, 4 bytes a cell and about 100 a row.
 func FromCSV(ctx context.Context, r io.Reader, o Options, sink func(name string, data []byte) error) (Manifest, Report, error) {
 	if err := o.Validate(); err != nil {
-		return Manifest{}, Report{}, fmt.Errorf("data set options: %w", err)
+		return Manifest{}, Report{}, fmt.Errorf("dataset options: %w", err)
 	}
 	t, err := readCSV(ctx, r, o)
 	if err != nil {
-		return Manifest{}, t.report(), fmt.Errorf("make data set: %w", err)
+		return Manifest{}, t.report(), fmt.Errorf("make dataset: %w", err)
 	}
 	d, err := decodeLabels(t.labels, o)
 	switch {
 	case err != nil && t.badRows > int64(o.MaxBadRows): // what the rows that are left look like comes of that
-		return Manifest{}, t.report(), fmt.Errorf("make data set: %w", &BadRowsError{Problems: t.bad, Rows: t.badRows, Allowed: o.MaxBadRows})
+		return Manifest{}, t.report(), fmt.Errorf("make dataset: %w", &BadRowsError{Problems: t.bad, Rows: t.badRows, Allowed: o.MaxBadRows})
 	case err != nil && t.badRows > 0:
-		return Manifest{}, t.report(), fmt.Errorf("make data set: column %s: %w, without the %d bad rows, of which the first is %s", o.Label, err, t.badRows, t.bad[0])
+		return Manifest{}, t.report(), fmt.Errorf("make dataset: column %s: %w, without the %d bad rows, of which the first is %s", o.Label, err, t.badRows, t.bad[0])
 	case err != nil:
-		return Manifest{}, t.report(), fmt.Errorf("make data set: column %s: %w", o.Label, err)
+		return Manifest{}, t.report(), fmt.Errorf("make dataset: column %s: %w", o.Label, err)
 	}
 	t.leaveOut(d)
 	report := t.report()
 	report.Task, report.TaskReason = d.task, d.reason
 	if t.badRows > int64(o.MaxBadRows) {
-		return Manifest{}, report, fmt.Errorf("make data set: %w", &BadRowsError{Problems: t.bad, Rows: t.badRows, Allowed: o.MaxBadRows})
+		return Manifest{}, report, fmt.Errorf("make dataset: %w", &BadRowsError{Problems: t.bad, Rows: t.badRows, Allowed: o.MaxBadRows})
 	}
 	b := builder{rows: t, decoded: d, options: o, report: &report, sink: sink}
 	m, err := b.build(ctx)
 	if err != nil {
-		return Manifest{}, report, fmt.Errorf("make data set: %w", err)
+		return Manifest{}, report, fmt.Errorf("make dataset: %w", err)
 	}
 	return m, report, nil
 }

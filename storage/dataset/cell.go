@@ -70,7 +70,7 @@ func wholeNumber(s string) (string, bool) {
 	return strconv.FormatInt(int64(f), 10), true
 }
 
-// isCode says that a label such as 007 is no number for whoever wrote it: another one than 7.
+// isCode says that a label such as 007 is not a number for whoever wrote it: another one than 7.
 func isCode(s string) bool {
 	digits := strings.TrimLeft(s, "+-")
 	return len(digits) > 1 && digits[0] == '0' && strings.Trim(digits, "0123456789") == ""

@@ -196,7 +196,7 @@ func (t *rows) add(record []string, line int, o Options) {
 				bad = &Problem{line, t.header[i], fmt.Sprintf("%.40q is not finite as a 32-bit number", cell)}
 			}
 		case kindText:
-			p := Problem{line, t.header[i], fmt.Sprintf("%.40q is no number", cell)}
+			p := Problem{line, t.header[i], fmt.Sprintf("%.40q is not a number", cell)}
 			if k.texts == 1 {
 				k.example = p
 			}
@@ -219,7 +219,7 @@ func (t *rows) add(record []string, line int, o Options) {
 			missing = &Problem{line, t.header[t.label], "missing label"}
 		}
 	case !utf8.ValidString(label):
-		bad = &Problem{line, t.header[t.label], fmt.Sprintf("label %.40q is no UTF-8", label)}
+		bad = &Problem{line, t.header[t.label], fmt.Sprintf("label %.40q is not UTF-8", label)}
 	}
 	switch {
 	case bad == nil && missing != nil && o.Missing == MissingDrop:

@@ -56,7 +56,7 @@ func TestClearErrors(t *testing.T) {
 		want   []string
 	}{
 		"ragged":         {"a,b,y\n1,2,0\n1,2\n1,2,1\n1,2,3,1\n", nil, []string{"2 bad rows", "line 3: has 2 cells instead of 3", "line 5: has 4 cells", "--max-bad-rows 2"}},
-		"no number":      {"a,y\n1,0\n2,0\nx,1\n3,1\n", nil, []string{`line 4, column a: "x" is no number`}},
+		"no number":      {"a,y\n1,0\n2,0\nx,1\n3,1\n", nil, []string{`line 4, column a: "x" is not a number`}},
 		"missing":        {"a,y\n1,0\n,1\n3,1\n3,0\n", nil, []string{"line 3, column a: missing value", "--missing drop"}},
 		"missing label":  {"a,y\n1,0\n2,NA\n3,1\n3,0\n", nil, []string{"line 3, column y: missing label"}},
 		"infinite":       {"a,y\n1,0\n2,1\n1e39,1\n-inf,1\n", nil, []string{"line 4, column a", "line 5, column a", "not finite"}},
@@ -84,10 +84,10 @@ func TestClearErrors(t *testing.T) {
 		"too long":       {"a,y\n1,0\n2,1\n", func(o *Options) { o.Limits.Bytes = 5 }, []string{"more than the 5 bytes"}},
 		"too many cells": {"a,y\n1,0\n2,1\n", func(o *Options) { o.Limits.Cells = 1 }, []string{"more than the 1 cells"}},
 		"label dropped":  {"a,y\n1,0\n", func(o *Options) { o.Drop = []string{"y"} }, []string{"label and be dropped"}},
-		"bad rows first": {"a,y\n1,gut\n2,s\xfc\xdf\n3,gut\n4,s\xfc\xdf\n", nil, []string{"2 bad rows", "line 3, column y", "no UTF-8"}},
+		"bad rows first": {"a,y\n1,gut\n2,s\xfc\xdf\n3,gut\n4,s\xfc\xdf\n", nil, []string{"2 bad rows", "line 3, column y", "not UTF-8"}},
 		"bad rows allowed": {"a,y\n1,gut\n2,s\xfc\xdf\n3,gut\n4,s\xfc\xdf\n", func(o *Options) { o.MaxBadRows = 2 },
-			[]string{"all labels are the same", "without the 2 bad rows, of which the first is line 3, column y: label", "no UTF-8"}},
-		"no UTF-8": {"a,y\n1,0\n2,\xff\n", nil, []string{"no UTF-8"}},
+			[]string{"all labels are the same", "without the 2 bad rows, of which the first is line 3, column y: label", "not UTF-8"}},
+		"no UTF-8": {"a,y\n1,0\n2,\xff\n", nil, []string{"not UTF-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options("1/0/0")
@@ -125,7 +125,7 @@ func TestBadRowsAllowed(t *testing.T) {
 	o.MaxBadRows = 4
 	s, m, r := store(t, []byte(csv), o)
 	want := []string{
-		"line 3: has 2 cells instead of 3", `line 4, column a: "x" is no number`,
+		"line 3: has 2 cells instead of 3", `line 4, column a: "x" is not a number`,
 		"line 6, column b: missing value", "line 7, column y: missing label",
 	}
 	var got []string
@@ -267,7 +267,7 @@ func TestDeterministic(t *testing.T) {
 		t.Errorf("sum %s, want %s", got, want)
 	}
 	if sum(2) == want {
-		t.Error("another seed gives the same data set")
+		t.Error("another seed gives the same dataset")
 	}
 }
 
@@ -431,7 +431,7 @@ func TestDamageIsRefused(t *testing.T) {
 		t.Errorf("an unknown split: %v", err)
 	}
 	if _, err := Open(t.Context(), s, "datasets/none"); !errors.Is(err, storage.ErrNotFound) {
-		t.Errorf("no data set: %v", err)
+		t.Errorf("no dataset: %v", err)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package dataset turns a CSV file into an immutable data set and reads it back: Arrow IPC
+// Package dataset turns a CSV file into an immutable dataset and reads it back: Arrow IPC
 // shards for each split, and a sealed manifest with everything a trainer or a serving
 // replica needs to know. FORMAT.md has the details.
 //
@@ -7,7 +7,7 @@
 //
 // Invariants: the same file and Options give the same bytes on any machine. Shards hold raw
 // values. Statistics come from the training split alone. No row is left out unless the
-// Options allow it, and then the Report names it. Labels read from a data set of C classes
+// Options allow it, and then the Report names it. Labels read from a dataset of C classes
 // are always in [0, C).
 //
 // It knows nothing of batches, shuffling or devices; see worker/data.

@@ -9,7 +9,7 @@ import (
 	"tandem.dev/storage/sealed"
 )
 
-// ManifestName is the manifest's key below the data set's prefix. It is written last.
+// ManifestName is the manifest's key below the dataset's prefix. It is written last.
 const ManifestName = "manifest.json"
 
 const (
@@ -19,10 +19,10 @@ const (
 )
 
 // ErrCorrupt: a manifest or shard is damaged, missing or of an unknown format. Make the
-// data set again from its source.
-var ErrCorrupt = errors.New("corrupt data set")
+// dataset again from its source.
+var ErrCorrupt = errors.New("corrupt dataset")
 
-// Manifest describes a data set.
+// Manifest describes a dataset.
 type Manifest struct {
 	Format        string        `json:"format"`
 	FormatVersion int           `json:"format_version"`
@@ -50,13 +50,13 @@ type Split struct {
 
 // Shard is one Arrow file.
 type Shard struct {
-	Key    string `json:"key"` // below the data set's prefix
+	Key    string `json:"key"` // below the dataset's prefix
 	SHA256 string `json:"sha256"`
 	Bytes  int64  `json:"bytes"`
 	Rows   int64  `json:"rows"`
 }
 
-// Source tells what the data set was made from.
+// Source tells what the dataset was made from.
 type Source struct {
 	SHA256      string        `json:"sha256"` // of the file
 	Bytes       int64         `json:"bytes"`

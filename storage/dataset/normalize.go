@@ -21,7 +21,7 @@ const (
 
 // Normalization maps raw features to what the model sees: (x - Offset) / Scale. Training
 // and serving both call Apply, so they cannot differ. It is JSON, and part of the manifests
-// of data sets and published versions.
+// of datasets and published versions.
 type Normalization struct {
 	Method Method `json:"method"`
 	// Offset and Scale have one value for each feature, or one for all, or, with

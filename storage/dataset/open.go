@@ -12,7 +12,7 @@ import (
 	"tandem.dev/storage"
 )
 
-// Dataset is a data set in a store.
+// Dataset is a dataset in a store.
 type Dataset struct {
 	Manifest Manifest
 
@@ -28,11 +28,11 @@ func Open(ctx context.Context, s storage.Store, prefix string) (*Dataset, error)
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open data set %s: %w", prefix, err)
+		return nil, fmt.Errorf("open dataset %s: %w", prefix, err)
 	}
 	m, err := ParseManifest(b)
 	if err != nil {
-		return nil, fmt.Errorf("open data set %s: %w", prefix, err)
+		return nil, fmt.Errorf("open dataset %s: %w", prefix, err)
 	}
 	return &Dataset{Manifest: m, store: s, prefix: prefix}, nil
 }
@@ -42,14 +42,14 @@ func Open(ctx context.Context, s storage.Store, prefix string) (*Dataset, error)
 func (d *Dataset) Split(ctx context.Context, name string) (*Table, error) {
 	s, ok := d.Manifest.Split(name)
 	if !ok {
-		return nil, fmt.Errorf("data set %s has no split %q; it has %s, %s and %s", d.prefix, name, Train, Validation, Test)
+		return nil, fmt.Errorf("dataset %s has no split %q; it has %s, %s and %s", d.prefix, name, Train, Validation, Test)
 	}
 	dim := d.Manifest.FeatureDim()
 	all := &Table{FeatureDim: dim}
 	for _, shard := range s.Shards {
 		_, t, err := d.shard(ctx, shard)
 		if err != nil {
-			return nil, fmt.Errorf("read data set %s: %w", d.prefix, err)
+			return nil, fmt.Errorf("read dataset %s: %w", d.prefix, err)
 		}
 		if all.Rows == 0 {
 			// Known to be about right only now: the first shard was verified.
@@ -84,9 +84,9 @@ func (d *Dataset) shard(ctx context.Context, sh Shard) ([]byte, Table, error) {
 	return b, t, nil
 }
 
-// Copy verifies a whole data set and copies it: the shards of a manifest, which is the bytes of its file, from below one prefix to below
+// Copy verifies a whole dataset and copies it: the shards of a manifest, which is the bytes of its file, from below one prefix to below
 // another, and the manifest last. So what is there has been seen to be right, whoever may still write below from. One shard is in memory
-// at a time. ErrCorrupt if anything is wrong with the data set.
+// at a time. ErrCorrupt if anything is wrong with the dataset.
 func Copy(ctx context.Context, s storage.Store, manifest []byte, from, to string) (Manifest, error) {
 	m, err := ParseManifest(manifest)
 	if err != nil {
@@ -94,7 +94,7 @@ func Copy(ctx context.Context, s storage.Store, manifest []byte, from, to string
 	}
 	put := func(name string, b []byte) error {
 		if err := s.Put(ctx, to+"/"+name, bytes.NewReader(b), int64(len(b))); err != nil {
-			return fmt.Errorf("store data set %s: %w", to, err)
+			return fmt.Errorf("store dataset %s: %w", to, err)
 		}
 		return nil
 	}
@@ -104,7 +104,7 @@ func Copy(ctx context.Context, s storage.Store, manifest []byte, from, to string
 		for _, sh := range split.Shards {
 			b, t, err := d.shard(ctx, sh)
 			if err != nil {
-				return m, fmt.Errorf("verify data set %s: %w", from, err)
+				return m, fmt.Errorf("verify dataset %s: %w", from, err)
 			}
 			for _, y := range t.Labels {
 				counts[y]++
@@ -115,7 +115,7 @@ func Copy(ctx context.Context, s storage.Store, manifest []byte, from, to string
 		}
 		for c, n := range counts {
 			if n != split.ClassCounts[c] {
-				return m, fmt.Errorf("verify data set %s: %w: split %s has %d rows of class %d instead of %d", from, ErrCorrupt, split.Name, n, c, split.ClassCounts[c])
+				return m, fmt.Errorf("verify dataset %s: %w: split %s has %d rows of class %d instead of %d", from, ErrCorrupt, split.Name, n, c, split.ClassCounts[c])
 			}
 		}
 	}

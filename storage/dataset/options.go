@@ -177,7 +177,7 @@ func ParseNormalize(s string) (Normalize, error) {
 		}
 	}
 	if err != nil {
-		return Normalize{}, fmt.Errorf("normalize %q: %q is no number; write for example scale:1/255", s, factor)
+		return Normalize{}, fmt.Errorf("normalize %q: %q is not a number; write for example scale:1/255", s, factor)
 	}
 	n := Normalize{Method: MethodScale, Factor: f}
 	return n, n.validate()

@@ -96,7 +96,7 @@ func (t *Reader) checkHeader() error {
 		case h == "":
 			return fmt.Errorf("column %d has no name in the header", i+1)
 		case !utf8.ValidString(h):
-			return fmt.Errorf("the name of column %d, %q, is no UTF-8", i+1, h)
+			return fmt.Errorf("the name of column %d, %q, is not UTF-8", i+1, h)
 		case seen[h]:
 			return fmt.Errorf("two columns are named %q", h)
 		}
@@ -164,7 +164,7 @@ func ParseCell(cell string) (float32, error) {
 	case kindRange:
 		return 0, fmt.Errorf("%.40q is not finite as a 32-bit number", cell)
 	case kindText:
-		return 0, fmt.Errorf("%.40q is no number", cell)
+		return 0, fmt.Errorf("%.40q is not a number", cell)
 	}
 	return v, nil
 }

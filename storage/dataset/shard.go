@@ -30,7 +30,7 @@ type column struct {
 	width int64 // bytes of a row
 }
 
-// columns are those of every shard of a data set, in the order in which they lie in the file.
+// columns are those of every shard of a dataset, in the order in which they lie in the file.
 func columns(dim int, task Task) []column {
 	list := func(n int, of arrow.DataType) arrow.DataType {
 		return arrow.FixedSizeListOfField(int32(n), arrow.Field{Name: "item", Type: of})
@@ -45,7 +45,7 @@ func columns(dim int, task Task) []column {
 	return []column{features, {"label", arrow.PrimitiveTypes.Int64, 8}}
 }
 
-// schema is that of every shard of a data set.
+// schema is that of every shard of a dataset.
 func schema(dim int, task Task) *arrow.Schema {
 	var fields []arrow.Field
 	for _, c := range columns(dim, task) {

@@ -41,7 +41,7 @@ func (o TextOptions) Validate() error {
 func FromText(ctx context.Context, r io.Reader, o TextOptions, sink func(name string, data []byte) error) (Manifest, error) {
 	m, err := fromText(ctx, r, o, sink)
 	if err != nil {
-		return Manifest{}, fmt.Errorf("make data set: %w", err)
+		return Manifest{}, fmt.Errorf("make dataset: %w", err)
 	}
 	return m, nil
 }

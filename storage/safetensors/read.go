@@ -36,7 +36,7 @@ func Unmarshal(b []byte, l Limits) ([]Tensor, map[string]string, error) {
 	}
 	header, data := b[8:8+n], b[8+n:]
 	if len(header) < 2 || header[0] != '{' || !utf8.Valid(header) {
-		return nil, nil, fmt.Errorf("%w: the header is no JSON object", ErrFormat)
+		return nil, nil, fmt.Errorf("%w: the header is not a JSON object", ErrFormat)
 	}
 	entries, meta, err := decodeHeader(header, l)
 	if err != nil {
@@ -109,7 +109,7 @@ func ReadHeader(r io.Reader, size int64, l Limits) ([]Span, error) {
 		return nil, fmt.Errorf("read safetensors: %w", err)
 	}
 	if len(header) < 2 || header[0] != '{' || !utf8.Valid(header) {
-		return nil, fmt.Errorf("%w: the header is no JSON object", ErrFormat)
+		return nil, fmt.Errorf("%w: the header is not a JSON object", ErrFormat)
 	}
 	entries, _, err := decodeHeader(header, l)
 	if err != nil {

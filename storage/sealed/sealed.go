@@ -27,7 +27,7 @@ func Marshal(v any) ([]byte, error) {
 		return nil, fmt.Errorf("seal document: %w", err)
 	}
 	if len(body) < 2 || body[0] != '{' {
-		return nil, fmt.Errorf("seal document: %T is no JSON object", v)
+		return nil, fmt.Errorf("seal document: %T is not a JSON object", v)
 	}
 	sum := sha256.Sum256(body)
 	return fmt.Appendf(nil, "%s%s%s%s%s", head, body, middle, hex.EncodeToString(sum[:]), tail), nil

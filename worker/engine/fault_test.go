@@ -106,7 +106,7 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 			own(upload(t, written(t, "    y = x.sum()\n    while bool(y == y):\n        y = y * 1.0\n    return y * self.weight\n")))(s)
 			s.Limits = &tandemv1.LimitsSpec{Step: "2s"}
 		}, want: []string{"did not come back from a forward pass within 2s", "limits.step"}},
-		"a dataset that is damaged":   {dataset: damaged, want: []string{"corrupt data set", "train-00000.arrow"}},
+		"a dataset that is damaged":   {dataset: damaged, want: []string{"corrupt dataset", "train-00000.arrow"}},
 		"a dataset that is not there": {dataset: "datasets/none", want: []string{"not found"}},
 		"a cnn of flat kernels":       {change: func(s *tandemv1.JobSpec) { s.Model = parse(t, cnn).Model; s.Model.GetCnn().Kernel = 4 }, want: []string{"kernel"}},
 	} {

@@ -21,7 +21,7 @@ const Variable = "TANDEM_FAULT"
 const (
 	Kill = "kill" // SIGKILL to this process
 	Stop = "stop" // SIGSTOP to this process, which hangs until it is continued or killed
-	NaN  = "nan"  // at reduce: this rank's part of the gradient is no number; at agreed: the average is none, on this rank only
+	NaN  = "nan"  // at reduce: this rank's part of the gradient is not a number; at agreed: the average is none, on this rank only
 	Flip = "flip" // at applied: one bit of a parameter is another one than on the other ranks
 )
 
@@ -63,7 +63,7 @@ func Parse(text string) ([]Fault, error) {
 		}
 		step, err := strconv.ParseInt(parts[1], 10, 64)
 		if err != nil || step < 0 {
-			return nil, fmt.Errorf("%s: the step %q is no number of optimizer steps", Variable, parts[1])
+			return nil, fmt.Errorf("%s: the step %q is not a number of optimizer steps", Variable, parts[1])
 		}
 		if !slices.Contains(actions, parts[2]) {
 			return nil, fmt.Errorf("%s: the point %s does not know the action %q: use %s", Variable, parts[0], parts[2], strings.Join(actions, ", "))

@@ -36,8 +36,8 @@ func TestParse(t *testing.T) {
 		"reduce:1":        "point:step:action",
 		"reduce:1:kill:x": "point:step:action",
 		"redcue:1:kill":   "agreed, applied, backward",
-		"reduce:-1:kill":  "no number",
-		"reduce:x:kill":   "no number",
+		"reduce:-1:kill":  "not a number",
+		"reduce:x:kill":   "not a number",
 		"reduce:1:flip":   "use kill, stop, nan",
 		"reduce:1:kill,":  "point:step:action",
 	} {

@@ -80,7 +80,7 @@ func (f Features) Without(parts []tandemv1.SandboxPart) Features {
 // Detect finds out what this kernel and this process's user can do.
 func Detect() Features {
 	version, err := ll.LandlockGetABIVersion()
-	if err != nil || version < landlockFiles { // a file that may be truncated is no file that is safe
+	if err != nil || version < landlockFiles { // a file that may be truncated is not safe
 		version = 0
 	}
 	action := uint32(unix.SECCOMP_RET_ERRNO)

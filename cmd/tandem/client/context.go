@@ -151,7 +151,7 @@ func (f *File) parse(b []byte) (err error) {
 			return errors.New("a context has no name")
 		}
 		if seen[name] {
-			return fmt.Errorf("context %q is there twice: take one of them out", name)
+			return fmt.Errorf("context %q occurs twice: take one of them out", name)
 		}
 		seen[name] = true
 	}

@@ -73,7 +73,7 @@ type Bar struct {
 	Share float64
 }
 
-// bestDrawn is how many of the best trials have a colour of their own, othersDrawn how many of the others are drawn at the most.
+// bestDrawn is how many of the best trials have a colour of their own, othersDrawn how many of the others are drawn at most.
 const (
 	bestDrawn   = 6
 	othersDrawn = 400

@@ -19,7 +19,7 @@ func texts(t *testing.T, s Sweep) [2]string {
 			t.Fatal(err)
 		}
 		if strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "Inf") {
-			t.Error("a place that is no number")
+			t.Error("a place that is not a number")
 		}
 		d := xml.NewDecoder(strings.NewReader(b.String()))
 		for {

@@ -94,7 +94,7 @@ func (d *decoder) message(m protoreflect.Message, node ast.Node, path string) {
 			}
 		}
 		if seen[name] {
-			d.problem(key, fmt.Sprintf("%s is there twice", join(path, string(name))))
+			d.problem(key, fmt.Sprintf("%s occurs twice", join(path, string(name))))
 			continue
 		}
 		seen[name] = true

@@ -65,7 +65,7 @@ func (d *decoder) entry(m protoreflect.Message, f protoreflect.FieldDescriptor, 
 	}
 	k := protoreflect.ValueOfString(name).MapKey()
 	if m.Get(f).Map().Has(k) {
-		d.problem(key, fmt.Sprintf("%s is there twice", at))
+		d.problem(key, fmt.Sprintf("%s occurs twice", at))
 		return
 	}
 	to := m.Mutable(f).Map().Mutable(k).Message()

@@ -27,7 +27,7 @@ func Parse(name string, text []byte, sets []string) (*tandemv1.JobSpec, error) {
 	}
 	text = bytes.TrimPrefix(text, []byte("\uFEFF"))
 	if !utf8.Valid(text) || bytes.ContainsFunc(text, unprintable) {
-		return nil, fmt.Errorf("%s is no text: a spec is YAML or JSON, in UTF-8", name)
+		return nil, fmt.Errorf("%s is not text: a spec is YAML or JSON, in UTF-8", name)
 	}
 	s := &tandemv1.JobSpec{}
 	d := decoder{root: s.ProtoReflect().Descriptor(), name: name}

@@ -269,7 +269,7 @@ func TestNoText(t *testing.T) {
 		"ELF": "\x7fELF\x02\x01\x01\x00\x00", "zip": "PK\x03\x04\x14\x00", "UTF-16": "\xff\xfen\x00a\x00", "escape": "name: \x1b[2J\n", "latin": "name: Z\xfcrich\n",
 	} {
 		_, err := Parse("x.yaml", []byte(text), nil)
-		if err == nil || err.Error() != "x.yaml is no text: a spec is YAML or JSON, in UTF-8" {
+		if err == nil || err.Error() != "x.yaml is not text: a spec is YAML or JSON, in UTF-8" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

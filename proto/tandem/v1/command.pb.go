@@ -31,7 +31,7 @@ const (
 	RefusalCode_REFUSAL_CODE_UNSPECIFIED RefusalCode = 0
 	// What the command names is not there.
 	RefusalCode_REFUSAL_CODE_NOT_FOUND RefusalCode = 1
-	// What it would make is there already.
+	// What it would make already exists.
 	RefusalCode_REFUSAL_CODE_ALREADY_EXISTS RefusalCode = 2
 	// The state does not allow it.
 	RefusalCode_REFUSAL_CODE_FAILED_PRECONDITION RefusalCode = 3

@@ -31,9 +31,9 @@ type SearchSpec struct {
 	Method *MethodSpec `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
 	// Seed of all choices; 0 is a seed like any other.
 	Seed int64 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
-	// Trials to make at the most; for grid all of its points by default, else it is required.
+	// Trials to make at most; for grid all of its points by default, else it is required.
 	MaxTrials int32 `protobuf:"varint,4,opt,name=max_trials,json=maxTrials,proto3" json:"max_trials,omitempty"`
-	// Trials that train at the same time, at the most; 4 by default.
+	// Trials that train at the same time, at most; 4 by default.
 	MaxConcurrentTrials int32 `protobuf:"varint,5,opt,name=max_concurrent_trials,json=maxConcurrentTrials,proto3" json:"max_concurrent_trials,omitempty"`
 	// Hours of slots that all trials together may take; 0: no limit. Then what trains is stopped and the best is taken.
 	GpuHours float64 `protobuf:"fixed64,6,opt,name=gpu_hours,json=gpuHours,proto3" json:"gpu_hours,omitempty"`

@@ -65,7 +65,7 @@ func (a artifacts) uploadKey(ctx context.Context, h *tandemv1.UploadArtifactHead
 	case !begun(h.GetDatasetId(), time.Now()):
 		return "", invalid("dataset_id: " + begunRule)
 	case !datasetFileRE.MatchString(h.GetName()):
-		return "", invalid(fmt.Sprintf("name: %q is no file of a dataset", h.GetName()))
+		return "", invalid(fmt.Sprintf("name: %q is not a file of a dataset", h.GetName()))
 	case h.GetSize() > maxShard:
 		return "", invalid(fmt.Sprintf("size: %s has %d bytes, at most %d are allowed: make smaller shards, as tandem dataset create does", h.GetName(), h.GetSize(), maxShard))
 	}

@@ -458,7 +458,7 @@ func TestModelFilesAreLookedAtBeforeTheJobIsMade(t *testing.T) {
 		var file bytes.Buffer
 		z := zip.NewWriter(&file)
 		for name, text := range map[string]string{
-			"net/data.pkl": "\x80\x02.", "net/constants.pkl": "\x80\x02.",
+			"net/data.pkl": "\x80\x02c__torch__\nNet\n)\x81}(ub.", "net/constants.pkl": "\x80\x02).",
 			"net/code/__torch__.py": "class Net(Module):\n  def forward(self: __torch__.Net, x: Tensor) -> Tensor:\n    " + code + "\n",
 		} {
 			w, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})

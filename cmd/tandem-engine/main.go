@@ -8,6 +8,7 @@ package main
 import (
 	"os"
 
+	_ "tandem.dev/worker/crash" // who is brought down by a signal dies of it, and says no more
 	"tandem.dev/worker/engine"
 )
 

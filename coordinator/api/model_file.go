@@ -24,7 +24,7 @@ func (a jobs) checkModelFile(ctx context.Context, sha string) error {
 		return spec.Wrong(path, "the file of SHA-256 "+sha+", which artifact names, was not uploaded")
 	}
 	if err == nil {
-		err = torchscript.Inspect(&blockReader{ctx: ctx, store: store, key: layout.Artifact(sha), size: info.Size}, info.Size)
+		_, err = torchscript.Inspect(&blockReader{ctx: ctx, store: store, key: layout.Artifact(sha), size: info.Size}, info.Size)
 	}
 	if errors.Is(err, torchscript.ErrFormat) || errors.Is(err, torchscript.ErrRefused) {
 		return spec.Wrong(path, err.Error())

@@ -34,8 +34,10 @@ func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Ch
 	c.Generation = generation
 	c.CreatedAt = a.now
 	c.Deleting = false
+	trained, _ := a.Trial(c.GetTrialId())
+	latest, kept := a.Checkpoint(trained.GetLatestCheckpointId())
 	a.Put(c)
-	a.progressed(c.GetTrialId(), c.GetStep(), true)
+	a.progressed(c.GetTrialId(), c.GetStep(), !kept || c.GetStep() > latest.GetStep()) // what each attempt stores again is no progress
 	a.pointAtCheckpoints(c.GetTrialId())
 	t, _ := a.Trial(c.GetTrialId())
 	if t.GetNumber() == 0 {

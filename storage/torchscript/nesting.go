@@ -21,7 +21,7 @@ type nesting struct {
 	elifs  int
 }
 
-// checkNesting refuses code, of which literals and comments were cut out, that is nested too deeply.
+// checkNesting refuses code in the form that checkForm takes that is nested too deeply.
 func checkNesting(name string, code []byte) error {
 	n := nesting{}
 	for at := 0; at < len(code); {
@@ -30,12 +30,9 @@ func checkNesting(name string, code []byte) error {
 			end++
 		}
 		if code[at] == '\n' {
-			end += len(code[end:]) - len(bytes.TrimLeft(code[end:], " \t"))
+			end += len(code[end:]) - len(bytes.TrimLeft(code[end:], " "))
 		}
-		if rest := bytes.TrimLeft(code[end:], "\r"); code[at] == '\\' && len(rest) > 0 && rest[0] == '\n' { // the statement goes on
-			end = len(code) - len(rest) + 1
-		}
-		blank := end == len(code) || code[end] == '\n' || code[end] == '\r'
+		blank := end == len(code) || code[end] == '\n'
 		if deep := n.next(code[at:end], blank); deep != "" {
 			return fmt.Errorf("%w: %s, line %d: %s, which is too deep for libtorch; compute it in several statements or functions",
 				ErrRefused, name, 1+bytes.Count(code[:end], []byte("\n")), deep)

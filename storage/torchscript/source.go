@@ -21,6 +21,9 @@ var (
 // checkSource refuses code that names an operator or a class that a model may not use.
 func checkSource(name string, code []byte) error {
 	code = withoutLiterals(code)
+	if err := checkForm(name, code); err != nil {
+		return err
+	}
 	if err := checkNesting(name, code); err != nil {
 		return err
 	}
@@ -35,6 +38,28 @@ func checkSource(name string, code []byte) error {
 		if VerdictOf(operator) != Allowed {
 			return OperatorError(operator, name)
 		}
+	}
+	return nil
+}
+
+// checkForm refuses code, of which literals and comments were cut out, that torch.jit.save does not write, and that one reader may take in
+// another way than the next: classes that do not begin a line, statements and texts that go on in the next, other white space, and bytes
+// that are not ASCII.
+func checkForm(name string, code []byte) error {
+	const class = "class"
+	for at, c := range code {
+		end := at + 1
+		switch {
+		case c == '\\', c < ' ' && c != '\n', c > '~':
+		case c == class[0] && at > 0 && code[at-1] != '\n' && !inWord(code[at-1]) && bytes.HasPrefix(code[at:], []byte(class)):
+			if end = at + len(class); end < len(code) && inWord(code[end]) {
+				continue
+			}
+		default:
+			continue
+		}
+		return fmt.Errorf("%w: %s, line %d: %q is not code as torch.jit.save writes it; save the model with that again",
+			ErrRefused, name, 1+bytes.Count(code[:at], []byte("\n")), code[max(0, at-1):end])
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/worker/sandbox"
 )
@@ -128,10 +130,14 @@ func obituary(x exit, ended string, tail []string) string {
 		b.WriteString("the engine was killed because the machine ran out of memory: use a smaller batch or model, more micro_batches, or a machine with more memory")
 	case x.signal == syscall.SIGKILL:
 		b.WriteString("the engine was killed by SIGKILL from outside: by a person, or because a limit on memory was reached")
+	case x.signal != 0 && x.signal != syscall.SIGABRT:
+		fmt.Fprintf(&b, "the engine died of %s in the code of the model or of libtorch: memory that is not its own, or a stack that was full", unix.SignalName(x.signal))
+	case x.signal != 0:
+		b.WriteString("the engine died of SIGABRT: a library gave up")
 	default:
 		fmt.Fprintf(&b, "the engine ended without a word (%v)", x)
 	}
-	if len(tail) > 0 && x.signal != syscall.SIGKILL { // what was killed had nothing to say about it
+	if len(tail) > 0 && (x.signal == 0 || x.signal == syscall.SIGABRT) { // others had no time to say anything about it
 		b.WriteString("; its last lines:\n")
 		b.WriteString(strings.Join(tail, "\n"))
 	}

@@ -447,7 +447,8 @@ func TestObituary(t *testing.T) {
 		want  string
 	}{
 		{exit{code: 3}, "", []string{"boom"}, "exit code 3); its last lines:\nboom"},
-		{exit{signal: syscall.SIGSEGV}, "", nil, "signal SIGSEGV"},
+		{exit{signal: syscall.SIGSEGV}, "", []string{"gs 0x0"}, "the engine died of SIGSEGV in the code of the model or of libtorch: memory that is not its own, or a stack that was full"},
+		{exit{signal: syscall.SIGABRT}, "", []string{"terminate called"}, "died of SIGABRT: a library gave up; its last lines:\nterminate called"},
 		{exit{signal: syscall.SIGKILL, oomKill: true}, "", nil, "ran out of memory: use a smaller batch"},
 		{exit{signal: syscall.SIGKILL, oomKill: true, limit: 512 << 20}, "", nil, "that an engine may have on this node, 512 MiB: use a smaller batch"},
 		{exit{signal: syscall.SIGKILL}, "", nil, "SIGKILL from outside"},
@@ -455,6 +456,8 @@ func TestObituary(t *testing.T) {
 	} {
 		if got := obituary(tc.x, tc.ended, tc.tail); !strings.Contains(got, tc.want) {
 			t.Errorf("%v: %q, want %q in it", tc.x, got, tc.want)
+		} else if tc.x.signal == syscall.SIGSEGV && strings.Contains(got, "gs 0x0") {
+			t.Errorf("%v: %q has what was written last, which says nothing", tc.x, got)
 		}
 	}
 }

@@ -97,7 +97,7 @@ type member struct {
 	joined bool         // it was in a group before, be it alone
 
 	device  torch.Device
-	module  *torch.Module
+	model   watched
 	trainer *torch.Trainer
 	keeper  *checkpoint.Keeper
 	set     *data.Set
@@ -139,16 +139,16 @@ func (m *member) Prepare(ctx context.Context) error {
 		return err
 	}
 	err = m.persist(ctx, func() { m.tellAway(ctx) }, func() (err error) {
-		m.module, err = buildModel(ctx, m.store, m.dog, spec, set.Manifest.Shape, set.Manifest.Outputs())
+		m.model, err = buildModel(ctx, m.store, m.dog, spec, set.Manifest.Shape, set.Manifest.Outputs())
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if err := checkModel(ctx, m.module, m.dog, set.Source(data.Train), set.Manifest.OutputShape()); err != nil {
+	if err := checkModel(ctx, m.model, set.Source(data.Train), set.Manifest.OutputShape()); err != nil {
 		return err
 	}
-	if m.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, m.module, m.device)); err != nil {
+	if m.trainer, err = torch.NewTrainer(trainerConfig(spec, plan, m.model.module, m.device)); err != nil {
 		return err
 	}
 	trial, hash := m.task.GetTrialId(), m.task.GetSpecHash()
@@ -406,8 +406,8 @@ func (m *member) close() {
 		m.Leave()
 		m.trainer.Close()
 	}
-	if m.module != nil {
-		m.module.Close()
+	if m.model.module != nil {
+		m.model.Close()
 	}
 }
 

@@ -1,4 +1,4 @@
-// Walks the code of a TorchScript file before anything of it runs: loading a file runs its
+// Makes what loading a TorchScript file makes, without running any of it, and walks its code and its objects: loading a file runs its
 // __setstate__ methods, so the look comes before the load.
 #include "module.h"
 
@@ -9,14 +9,14 @@
 #include <torch/csrc/jit/frontend/source_range.h>
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/runtime/operator.h>
-#include <torch/csrc/jit/serialization/import_read.h>
 #include <torch/csrc/jit/serialization/import_source.h>
+#include <torch/csrc/jit/serialization/unpickler.h>
 
 #include <algorithm>
-#include <cctype>
 #include <memory>
 #include <set>
 #include <sstream>
+#include <unordered_map>
 #include <unordered_set>
 
 using namespace tandem;
@@ -54,6 +54,22 @@ class Auditor {
  public:
   explicit Auditor(std::unordered_set<std::string> allowed) : allowed_(std::move(allowed)) {}
 
+  // All that was compiled. Looking at a function may compile others.
+  void functions(jit::CompilationUnit& unit) {
+    for (size_t done = 0;;) {
+      const auto all = unit.get_functions();
+      if (done == all.size()) return;
+      for (; done < all.size(); done++) function(*all[done]);
+    }
+  }
+
+  // Of an object: one of a C++ library runs code of that library when it is loaded.
+  void type(const std::string& where, const c10::TypePtr& t) {
+    where_ = where;
+    type(t);
+  }
+
+ private:
   void function(jit::Function& f) {
     if (!f.isGraphFunction()) // code of a library, not of the file
       throw Failure(TDM_OPERATOR, f.qualname().qualifiedName() + "\na function of a C++ library");
@@ -62,13 +78,6 @@ class Auditor {
     graph(*jit::toGraphFunction(f).graph());
   }
 
-  // Of the attributes of a class: an object of a C++ library runs code of that library when it is loaded.
-  void type(const std::string& where, const c10::TypePtr& t) {
-    where_ = where;
-    type(t);
-  }
-
- private:
   void graph(const jit::Graph& g) {
     for (const auto* v : g.inputs()) type(v->type());
     block(*g.block());
@@ -90,23 +99,158 @@ class Auditor {
     }
   }
 
-  void type(const c10::TypePtr& t) {
-    if (!seen_.insert(t.get()).second) return;
-    kept_.push_back(t); // so that no other type gets its address
-    if (const auto* named = t->castRaw<c10::ClassType>()) {
-      if (!named->name()) return;
-      const std::string name = named->name()->qualifiedName();
-      if (name.rfind("__torch__.torch.classes.", 0) == 0)
-        throw Failure(TDM_OPERATOR, "the class " + name + "\n" + where_);
-      return;
+  void type(const c10::TypePtr& root) {
+    for (std::vector<c10::TypePtr> todo{root}; !todo.empty();) { // classes of classes may be any number deep
+      const auto t = std::move(todo.back());
+      todo.pop_back();
+      if (!seen_.insert(t.get()).second) continue;
+      kept_.push_back(t); // so that no other type gets its address
+      const auto* named = t->castRaw<c10::ClassType>();
+      if (named && named->name() && named->name()->qualifiedName().rfind("__torch__.torch.classes.", 0) == 0)
+        throw Failure(TDM_OPERATOR, "the class " + named->name()->qualifiedName() + "\n" + where_);
+      for (const auto& inner : t->containedTypes()) todo.push_back(inner);
     }
-    for (const auto& inner : t->containedTypes()) type(inner);
   }
 
   const std::unordered_set<std::string> allowed_;
   std::set<const c10::Type*> seen_;
   std::vector<c10::TypePtr> kept_;
   std::string where_;
+};
+
+// What a pickle of a file is made of, by libtorch's own Unpickler, without running any code of the file.
+class Objects {
+ public:
+  Objects(PyTorchStreamReader& reader, jit::TypeResolver resolve) : reader_(reader), resolve_(std::move(resolve)) {}
+
+  // name is "data" or "constants"; text is what was looked at already.
+  at::IValue read(const std::string& name, tdm_view text) {
+    auto found = reader_.getRecord(name + ".pkl");
+    if (std::get<1>(found) != text.bytes || std::memcmp(std::get<0>(found).get(), text.data, text.bytes) != 0)
+      throw Failure(TDM_NOT_TORCHSCRIPT, "the directory of the archive says one thing here and another there");
+    size_t at = 0;
+    jit::Unpickler unpickler(
+        [&](char* to, size_t n) {
+          n = std::min(n, text.bytes - at);
+          std::memcpy(to, text.data + at, n);
+          at += n;
+          return n;
+        },
+        resolve_,
+        [&](const at::StrongTypePtr& type, at::IValue state) { return object(type, std::move(state)); },
+        [&](const std::string& key) {
+          auto record = reader_.getRecord(name + "/" + key);
+          sizes_[std::get<0>(record).get()] = std::get<1>(record);
+          return std::move(std::get<0>(record));
+        },
+        c10::Device(c10::kCPU));
+    unpickler.set_version(3); // the types of what is in containers are none of this one's business
+    auto value = unpickler.parse_ivalue();
+    look(value);
+    for (const auto& state : states_) look(state);
+    return value;
+  }
+
+ private:
+  // The attributes of an object; where its __setstate__ would make them, what that would get is kept beside it.
+  c10::intrusive_ptr<c10::ivalue::Object> object(const at::StrongTypePtr& type, at::IValue state) {
+    auto cls = type.type_->cast<c10::ClassType>();
+    if (!cls) throw Failure(TDM_NOT_TORCHSCRIPT, "it has an object of what is not a class");
+    auto made = c10::ivalue::Object::create(type, cls->numAttributes());
+    const auto* set = cls->findMethod("__setstate__");
+    if (set && cls->findMethod("__getstate__")) {
+      if (set->getSchema().arguments().size() == 2) fit(state, set->getSchema().arguments()[1].type(), "__setstate__");
+      states_.push_back(state);
+      return made;
+    }
+    const auto values = state.toGenericDict();
+    for (size_t i = 0; i < cls->numAttributes(); i++) {
+      const auto& name = cls->getAttributeName(i);
+      const auto value = values.at(name);
+      fit(value, cls->getAttribute(i), name);
+      made->setSlot(i, value);
+    }
+    return made;
+  }
+
+  // Refuses an object in the place of one of another class: libtorch takes the attributes of an object by their numbers, without a look at how
+  // many it has.
+  static void fit(const at::IValue& v, const c10::TypePtr& want, const std::string& where) {
+    const auto wrong = [&] {
+      throw Failure(TDM_NOT_TORCHSCRIPT, "the attribute " + where + " is not of its type, " + want->str());
+    };
+    switch (want->kind()) {
+      case c10::TypeKind::ClassType:
+        if (!v.isObject() || *v.toObjectRef().type() != *want) wrong();
+        break;
+      case c10::TypeKind::InterfaceType:
+        if (!v.isObject() || !v.toObjectRef().type()->isSubtypeOf(*want)) wrong();
+        break;
+      case c10::TypeKind::OptionalType:
+        if (!v.isNone()) fit(v, want->containedTypes().at(0), where);
+        break;
+      case c10::TypeKind::TupleType: {
+        const auto& types = want->containedTypes();
+        if (!v.isTuple() || v.toTupleRef().elements().size() != types.size()) wrong();
+        for (size_t i = 0; i < types.size(); i++) fit(v.toTupleRef().elements()[i], types[i], where);
+        break;
+      }
+      case c10::TypeKind::ListType:
+        if (!v.isList()) wrong();
+        for (const at::IValue& element : v.toListRef()) fit(element, want->containedTypes().at(0), where);
+        break;
+      case c10::TypeKind::DictType:
+        if (!v.isGenericDict()) wrong();
+        for (const auto& entry : v.toGenericDict()) {
+          fit(entry.key(), want->containedTypes().at(0), where);
+          fit(entry.value(), want->containedTypes().at(1), where);
+        }
+        break;
+      default: // what is read of it is looked at when it is read
+        break;
+    }
+  }
+
+  // Every tensor lies in the bytes that the file has for it. The storage believes what the pickle says of them.
+  void look(const at::IValue& root) {
+    std::vector<at::IValue> todo{root};
+    std::unordered_set<const void*> seen;
+    while (!todo.empty()) {
+      const auto v = std::move(todo.back());
+      todo.pop_back();
+      if (v.isTensor()) {
+        look(v.toTensor());
+        continue;
+      }
+      if (!v.isPtrType() || !seen.insert(v.internalToPointer()).second) continue;
+      if (v.isTuple()) {
+        for (const auto& e : v.toTupleRef().elements()) todo.push_back(e);
+      } else if (v.isList()) {
+        for (const at::IValue& e : v.toListRef()) todo.push_back(e);
+      } else if (v.isGenericDict()) {
+        for (const auto& e : v.toGenericDict()) {
+          todo.push_back(e.key());
+          todo.push_back(e.value());
+        }
+      } else if (v.isObject()) {
+        for (const auto& e : v.toObjectRef().slots()) todo.push_back(e);
+      }
+    }
+  }
+
+  void look(const at::Tensor& t) {
+    if (!t.defined() || !t.has_storage()) return;
+    const auto stored = sizes_.find(t.storage().data_ptr().get());
+    if (t.storage().nbytes() > (stored == sizes_.end() ? 0 : stored->second))
+      throw Failure(TDM_NOT_TORCHSCRIPT, "a tensor has storage for " + std::to_string(t.storage().nbytes()) + " bytes, while the file has " +
+                                             std::to_string(stored == sizes_.end() ? 0 : stored->second) + " of it");
+    lies_in_its_storage(t, "a tensor");
+  }
+
+  PyTorchStreamReader& reader_;
+  const jit::TypeResolver resolve_;
+  std::unordered_map<const void*, size_t> sizes_; // of records, by where they were read to
+  std::vector<at::IValue> states_;
 };
 
 std::string text_of(PyTorchStreamReader& reader, const std::string& name) {
@@ -120,32 +264,11 @@ std::string file_of(std::string qualifier) {
   return "code/" + qualifier + ".py";
 }
 
-// The names of the classes that a source defines: each begins a line.
-std::vector<std::string> classes_of(const std::string& text) {
-  std::vector<std::string> names;
-  for (size_t line = 0; line < text.size(); line = text.find('\n', line) + 1) {
-    if (text.compare(line, 5, "class") == 0) {
-      // A backslash goes on in the next line.
-      const auto begin = text.find_first_not_of(" \t\r\n\\", line + 5);
-      auto end = begin;
-      while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) || text[end] == '_'))
-        end++;
-      if (begin != std::string::npos && begin > line + 5 && end > begin) names.push_back(text.substr(begin, end - begin));
-    }
-    if (text.find('\n', line) == std::string::npos) break;
-  }
-  return names;
-}
-
-void audit(const uint8_t* data, size_t bytes, const char* allowed) {
+// Compiles what loading the file compiles: the classes of its objects, and all that these use.
+void audit(tdm_view file, tdm_view data, tdm_view pickled_constants, const char* allowed) {
   PyTorchStreamReader reader(
-      std::unique_ptr<caffe2::serialize::ReadAdapterInterface>(new Bytes(data, bytes)));
-  // Constants are numbers, texts and tensors: there is nobody here to make an object.
+      std::unique_ptr<caffe2::serialize::ReadAdapterInterface>(new Bytes(file.data, file.bytes)));
   std::vector<at::IValue> constants;
-  auto table = jit::readArchiveAndTensors("constants", "", "", {}, {}, c10::Device(c10::kCPU), reader)
-                   .toTuple();
-  for (const auto& value : table->elements()) constants.push_back(value);
-
   auto unit = std::make_shared<jit::CompilationUnit>();
   jit::SourceImporter importer(
       unit, &constants,
@@ -156,24 +279,39 @@ void audit(const uint8_t* data, size_t bytes, const char* allowed) {
       },
       reader.version());
   Auditor auditor(lines_of(allowed));
-  for (const auto& name : reader.getAllRecords()) {
-    if (name.rfind("code/", 0) != 0 || name.size() < 8 || name.substr(name.size() - 3) != ".py")
-      continue;
-    std::string qualifier = name.substr(5, name.size() - 8);
-    std::replace(qualifier.begin(), qualifier.end(), '/', '.');
-    for (const auto& class_name : classes_of(text_of(reader, name))) {
-      const auto loaded = importer.loadType(c10::QualifiedName(qualifier + "." + class_name));
-      if (const auto* c = loaded ? loaded->castRaw<c10::ClassType>() : nullptr)
-        for (const auto& t : c->containedTypes()) auditor.type(qualifier, t);
-    }
-  }
-  for (auto* f : unit->get_functions()) auditor.function(*f);
+  Objects objects(reader, [&](const c10::QualifiedName& name) {
+    auto type = importer.loadType(name);
+    auditor.type(name.qualifiedName(), type);
+    return c10::StrongTypePtr(unit, type);
+  });
+  const auto table = objects.read("constants", pickled_constants).toTuple();
+  for (const auto& value : table->elements()) constants.push_back(value);
+  const auto root = objects.read("data", data);
+  auditor.functions(*unit);
 }
 
 } // namespace
 
-tdm_status tdm_module_audit(const uint8_t* data, size_t bytes, const char* allowed) {
-  return guarded([&] { audit(data, bytes, allowed); }, TDM_NOT_TORCHSCRIPT);
+namespace tandem {
+
+void lies_in_its_storage(const at::Tensor& t, const std::string& name) {
+  if (t.numel() == 0) return;
+  int64_t last = t.storage_offset();
+  for (int64_t i = 0; i < t.dim(); i++) {
+    int64_t by = 0;
+    if (t.stride(i) < 0 || __builtin_mul_overflow(t.size(i) - 1, t.stride(i), &by) || __builtin_add_overflow(last, by, &last))
+      throw Failure(TDM_NOT_TORCHSCRIPT, name + " has negative strides, or is too large to be counted");
+  }
+  if (t.storage_offset() < 0 || static_cast<uint64_t>(last) >= t.storage().nbytes() / t.element_size())
+    throw Failure(TDM_NOT_TORCHSCRIPT, name + " shows what is outside of its storage");
+}
+
+void audit_unit(const jit::Module& m, const char* allowed) { Auditor(lines_of(allowed)).functions(*m._ivalue()->compilation_unit()); }
+
+} // namespace tandem
+
+tdm_status tdm_module_audit(tdm_view file, tdm_view data, tdm_view constants, const char* allowed) {
+  return guarded([&] { audit(file, data, constants, allowed); }, TDM_NOT_TORCHSCRIPT);
 }
 
 tdm_status tdm_operators(uint8_t** data, size_t* bytes) {

@@ -81,7 +81,7 @@ func TestTheGraphsDecide(t *testing.T) {
 	if bytes.Equal(file, hidden) {
 		t.Fatal("nothing was hidden")
 	}
-	if err := torchscript.Inspect(bytes.NewReader(hidden), int64(len(hidden))); err != nil {
+	if _, err := torchscript.Inspect(bytes.NewReader(hidden), int64(len(hidden))); err != nil {
 		t.Fatalf("the text alone tells it: %v", err)
 	}
 	m, err := torch.LoadModule(hidden, torch.CPU)
@@ -150,6 +150,48 @@ func TestTensorsAreNoLargerThanTheirFile(t *testing.T) {
 	}
 	if !errors.Is(err, torch.ErrNotTorchScript) || !strings.Contains(err.Error(), "more elements than are stored") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestObjectsAreOfTheirTypes: libtorch takes the attributes of an object by their numbers, so another object in its place is read beyond its end.
+func TestObjectsAreOfTheirTypes(t *testing.T) {
+	forward := "def forward(self, x: Tensor) -> Tensor:\n    return x\n"
+	file := source(t, "", torch.ChildDef{Name: "a", Module: torch.ModuleDef{Class: "test.Aaa", Forward: forward}}, torch.ChildDef{Name: "b", Module: torch.ModuleDef{Class: "test.Bbb", Forward: forward}})
+	changed := rewritten(t, file, func(name string, b []byte) []byte {
+		if !strings.HasSuffix(name, "data.pkl") {
+			return b
+		}
+		return bytes.Replace(b, []byte("Aaa\n"), []byte("Bbb\n"), 1)
+	})
+	if bytes.Equal(file, changed) {
+		t.Fatal("the file is written in another way now")
+	}
+	m, err := torch.LoadModule(changed, torch.CPU)
+	if m != nil {
+		m.Close()
+	}
+	if !errors.Is(err, torch.ErrNotTorchScript) || !strings.Contains(err.Error(), "the attribute a is not of its type") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestTensorsLieInTheirBytes: whatever a pickle says of them.
+func TestTensorsLieInTheirBytes(t *testing.T) {
+	file := source(t, "")
+	for from, to := range map[string]string{"K\x03tQ": "K\x04tQ", "(K\x01t": "(J\xff\xff\xff\xfft"} { // of the storage, and strides
+		changed := rewritten(t, file, func(name string, b []byte) []byte {
+			if !strings.HasSuffix(name, "data.pkl") {
+				return b
+			}
+			return bytes.ReplaceAll(b, []byte(from), []byte(to))
+		})
+		m, err := torch.LoadModule(changed, torch.CPU)
+		if m != nil {
+			m.Close()
+		}
+		if !errors.Is(err, torch.ErrRefused) {
+			t.Errorf("%q for %q: %v", to, from, err)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <map>
+#include <sstream>
 
 namespace tandem {
 
@@ -38,17 +39,12 @@ std::string plain_message(const std::string& what) {
   const std::string mark = "RuntimeError: ";
   auto at = text.rfind(mark);
   if (at != std::string::npos) text = text.substr(at + mark.size());
-  auto end = text.find('\n');
-  if (end != std::string::npos) {
-    std::string first = text.substr(0, end);
-    // A message may start with an empty or a merely announcing line.
-    if (first.empty() || first.back() == ':') {
-      auto next = text.find('\n', end + 1);
-      first += " " + text.substr(end + 1, next == std::string::npos ? next : next - end - 1);
-    }
-    text = first;
-  }
-  return text;
+  // The first line that says something; one may be empty, or only announce the next.
+  std::string said;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line) && (said.empty() || said.back() == ':');)
+    if (line.find_first_not_of(" \t\r") != std::string::npos) said += (said.empty() ? "" : " ") + line;
+  return said;
 }
 
 tdm_status caught(tdm_code fallback) {

@@ -84,11 +84,12 @@ tdm_status tdm_module_define(tdm_module m, const char* source) {
   return guarded([&] { as_module(m).define(source); }, TDM_MODEL);
 }
 
-tdm_status tdm_module_check(tdm_module m, uint64_t bytes) {
+tdm_status tdm_module_check(tdm_module m, uint64_t bytes, const char* allowed) {
   return guarded(
       [&] {
         if (!as_module(m).find_method("forward"))
           throw Failure(TDM_NOT_TORCHSCRIPT, "the module has no forward method");
+        audit_unit(as_module(m), allowed);
         // A tensor with strides of 0 shows a few bytes as many, which its copies then have.
         uint64_t total = 0;
         for (const auto& list : {parameters_of(as_module(m)), buffers_of(as_module(m))})

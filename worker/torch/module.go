@@ -39,18 +39,30 @@ func LoadModule(b []byte, d Device) (*Module, error) {
 	}
 	cm, err := ts.ModuleLoadDataOnDevice(bytes.NewReader(b), on)
 	if err != nil {
-		text, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "Libtorch API Error: "), "\n")
+		text := saying(strings.TrimPrefix(err.Error(), "Libtorch API Error: "))
 		if d.CUDA && strings.Contains(text, "CUDA") {
 			return nil, fmt.Errorf("%w: %s", ErrDevice, text)
 		}
-		return nil, fmt.Errorf("%w: %s", ErrNotTorchScript, text)
+		return nil, fmt.Errorf("%w: libtorch cannot load it: %s", ErrNotTorchScript, text)
 	}
 	m := &Module{cm: cm, device: d}
-	if err := check(C.tdm_module_check(m.handle(), C.uint64_t(len(b)))); err != nil {
+	allowed := C.CString(allowedOperators())
+	defer C.free(unsafe.Pointer(allowed))
+	if err := named(check(C.tdm_module_check(m.handle(), C.uint64_t(len(b)), allowed))); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// saying is the first line of a message of libtorch that says something.
+func saying(text string) string {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return "it does not say why"
 }
 
 func (m *Module) handle() C.tdm_module { return C.tdm_module(m.cm.Cmodule) }

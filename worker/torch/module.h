@@ -21,6 +21,12 @@ void set_training(torch::jit::Module& m, bool on);
 // One tensor in, one tensor out, by the plain interpreter.
 at::Tensor forward(torch::jit::Module& m, const at::Tensor& x);
 
+// Refuses a tensor that shows what is outside of its storage: nothing but what a file says of it has told its place.
+void lies_in_its_storage(const at::Tensor& t, const std::string& name);
+
+// Refuses a module of which libtorch has compiled what is not on the list.
+void audit_unit(const torch::jit::Module& m, const char* allowed);
+
 // TorchScript's plain interpreter with ordinary autograd: as fast as the
 // profiling executor here, steadier, and the first steps are like all others,
 // so that a resumed training computes the same bits. The switch is per thread.

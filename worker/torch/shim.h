@@ -101,14 +101,23 @@ tdm_status tdm_module_add_tensor(tdm_module m, const char *name, const int64_t *
                                  int32_t is_integer);
 tdm_status tdm_module_add_child(tdm_module m, const char *name, tdm_module child);
 tdm_status tdm_module_define(tdm_module m, const char *source);
-// Looks at a file before it is loaded. TDM_OPERATOR for an operator, a class or a function that
-// is not among the lines of allowed; the text is its name, and in a second line where it stands.
-tdm_status tdm_module_audit(const uint8_t *data, size_t bytes, const char *allowed);
+// Bytes that the caller keeps.
+typedef struct {
+  const uint8_t *data;
+  size_t bytes;
+} tdm_view;
+// Looks at a file before it is loaded, whose data.pkl and constants.pkl were looked at already: code
+// and objects are made as loading makes them, and nothing of them runs. TDM_OPERATOR for an
+// operator, a class or a function that is not among the lines of allowed; the text is its name, and
+// in a second line where it stands. TDM_NOT_TORCHSCRIPT for a tensor that lies outside of its bytes,
+// and for an object in the place of another.
+tdm_status tdm_module_audit(tdm_view file, tdm_view data, tdm_view constants, const char *allowed);
 // The names of all registered operators, one a line, for tdm_bytes_free.
 tdm_status tdm_operators(uint8_t **data, size_t *bytes);
-// Of a file of so many bytes: it has a forward method, and its tensors are no larger than what is
-// stored of them.
-tdm_status tdm_module_check(tdm_module m, uint64_t bytes);
+// Of a file of so many bytes, when it is loaded: it has a forward method, its tensors are no larger
+// than what is stored of them, and libtorch has compiled nothing but what is among the lines of
+// allowed.
+tdm_status tdm_module_check(tdm_module m, uint64_t bytes, const char *allowed);
 tdm_status tdm_module_to(tdm_module m, tdm_device device);
 // Parameters and buffers of floating point become doubles.
 tdm_status tdm_module_double(tdm_module m);

@@ -30,13 +30,11 @@ func (l *raftLog) Log(level hclog.Level, msg string, args ...any) {
 	}
 	args = slices.Concat(l.args, args)
 	to := zerologLevel(level)
-	var e *zerolog.Event
 	if to < zerolog.WarnLevel {
-		e = l.to.WithLevel(to)
-	} else {
-		e = l.repeats.At(l.to, to, l.about(msg, args))
+		l.to.WithLevel(to).Str("part", "raft").Fields(plain(args)).Msg(msg)
+		return
 	}
-	e.Str("part", "raft").Fields(plain(args)).Msg(msg)
+	l.repeats.At(l.to, to, l.about(msg, args)).Str("part", "raft").Fields(plain(args)).Msg(msg)
 }
 
 // about is the peer that a line is about, or the line itself.

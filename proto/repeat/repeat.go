@@ -76,9 +76,10 @@ func (l *Limiter) At(log zerolog.Logger, level zerolog.Level, about string) *zer
 	if !ok {
 		return nil
 	}
-	e := log.WithLevel(level)
-	if left > 0 {
-		e.Int(leftOut, left)
+	count := func(e *zerolog.Event) {
+		if left > 0 {
+			e.Int(leftOut, left)
+		}
 	}
-	return e
+	return log.WithLevel(level).Func(count) //nolint:zerologlint // the caller sends it
 }

@@ -40,8 +40,8 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway) (http.Handler, erro
 	})
 	mux.Handle("GET /metrics", a.Viewers(promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{})))
 	mux.Handle("/v2/health/", g) // anybody may ask, as at /livez and /readyz, whose words they are
-	mux.Handle("/v2", a.Viewers(g))
-	mux.Handle("/v2/", a.Viewers(g))
+	mux.Handle("/v2", a.Askers(g))
+	mux.Handle("/v2/", a.Askers(g))
 	mux.Handle("/", services)
 	return c.clocks.Watch(door.Timed(mux, c.cfg.Limits.Pace)), nil
 }

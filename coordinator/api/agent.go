@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/id"
+	"tandem.dev/coordinator/plausible"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/say"
@@ -177,23 +178,56 @@ func (a agents) Report(ctx context.Context, req *connect.Request[tandemv1.Report
 	if len(m.GetReports()) == 0 && !m.GetLeaving() {
 		return connect.NewResponse(&tandemv1.ReportResponse{}), nil
 	}
-	cmd := &tandemv1.ApplyReports{NodeId: m.GetNodeId(), Incarnation: m.GetIncarnation(), Reports: m.GetReports(), Ids: make([]string, len(m.GetReports())), Leaving: m.GetLeaving()}
+	refusals, over, seqs := make([]string, len(m.GetReports())), make([]bool, len(m.GetReports())), make([]int64, len(m.GetReports()))
+	cmd := &tandemv1.ApplyReports{NodeId: m.GetNodeId(), Incarnation: m.GetIncarnation(), Leaving: m.GetLeaving()}
+	var at []int // of the reports in the command
 	for i, r := range m.GetReports() {
-		if r.GetCheckpoint() != nil {
-			cmd.Ids[i] = id.New("ckpt")
+		why, err := a.implausible(ctx, r)
+		if err != nil {
+			return nil, err
 		}
+		if why != "" {
+			refusals[i] = why
+			continue
+		}
+		ckpt := ""
+		if r.GetCheckpoint() != nil {
+			ckpt = id.New("ckpt")
+		}
+		cmd.Reports, cmd.Ids, at = append(cmd.Reports, r), append(cmd.Ids, ckpt), append(at, i)
+	}
+	if len(at) == 0 && !m.GetLeaving() {
+		return connect.NewResponse(&tandemv1.ReportResponse{Refusals: refusals, Over: over, Seqs: seqs}), nil
 	}
 	res, err := a.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_ApplyReports{ApplyReports: cmd}})
 	if err != nil {
 		return nil, err
 	}
-	refusals := make([]string, len(m.GetReports()))
-	over, seqs := make([]bool, len(refusals)), make([]int64, len(refusals))
-	copy(seqs, res.GetSeqs())
-	for i, why := range res.GetPartWhys()[:min(len(refusals), len(res.GetPartWhys()))] {
-		refusals[i], over[i] = say.Clause(why, say.Plain), why.GetCode() == tandemv1.Reason_CODE_ENGINE_OVER
+	for k, seq := range res.GetSeqs()[:min(len(at), len(res.GetSeqs()))] {
+		seqs[at[k]] = seq
+	}
+	for k, why := range res.GetPartWhys()[:min(len(at), len(res.GetPartWhys()))] {
+		refusals[at[k]], over[at[k]] = say.Clause(why, say.Plain), why.GetCode() == tandemv1.Reason_CODE_ENGINE_OVER
 	}
 	return connect.NewResponse(&tandemv1.ReportResponse{Refusals: refusals, Over: over, Seqs: seqs}), nil
+}
+
+// implausible says why a report is not to be written down; "" when it is. The state here may be behind what the agent was told by another
+// coordinator, so that it is asked again before anything is refused: a refused report does not come again.
+func (a agents) implausible(ctx context.Context, r *tandemv1.EngineReport) (string, error) {
+	if plausible.Report(a.deps.State.View(), r) != "" {
+		v, err := a.view(ctx)
+		if err != nil {
+			return "", err
+		}
+		if why := plausible.Report(v, r); why != "" {
+			return why, nil
+		}
+	}
+	if r.GetNote() != nil && !a.notes.Allow(r.GetEngineId(), time.Now()) {
+		return "the engine has made too many notes: this one is dropped", nil
+	}
+	return "", nil
 }
 
 // ReportProgress implements AgentService.
@@ -213,7 +247,7 @@ func (a agents) ReportProgress(ctx context.Context, req *connect.Request[tandemv
 		if !state.HasGroup(al) && p.GetGeneration() == t.GetGeneration()+1 {
 			p.Generation = t.GetGeneration() // it prepares for a group that is not committed yet
 		}
-		if p.GetGeneration() == t.GetGeneration() {
+		if p.GetGeneration() == t.GetGeneration() && plausible.Progress(t, p) == "" {
 			running = append(running, p)
 		}
 	}

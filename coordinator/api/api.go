@@ -19,6 +19,7 @@ import (
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/pki"
+	"tandem.dev/coordinator/plausible"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
@@ -131,6 +132,7 @@ type API struct {
 	// verify lets one dataset be read at a time: a shard of it is in memory three times.
 	verify  *semaphore.Weighted
 	callers *door.Callers
+	notes   *plausible.Notes
 	// standing is who has a stream open.
 	standing *standing
 	bearers  *bearers
@@ -154,7 +156,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	return &API{
 		cfg: cfg, deps: deps, router: routes, joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1),
-		callers: door.NewCallers(cfg.Limits), standing: &standing{open: map[*guest]bool{}}, bearers: &bearers{tokens: map[string]*tandemv1.Token{}},
+		callers: door.NewCallers(cfg.Limits), notes: plausible.NewNotes(), standing: &standing{open: map[*guest]bool{}}, bearers: &bearers{tokens: map[string]*tandemv1.Token{}},
 	}, nil
 }
 

@@ -71,11 +71,24 @@ func mayLook(p Principal) error {
 	return ErrDenied
 }
 
-// Viewers lets in who may look, nodes among them, to what is not a service. The body is limited in time, not in size.
-func (a *API) Viewers(next http.Handler) http.Handler {
-	return a.admit(next, func(r *http.Request) call {
-		return call{name: "/" + strings.SplitN(r.URL.Path, "/", 3)[1], allowed: mayLook, kind: door.Stream, unpack: true, weight: 1} // an answer of a model may take a minute
-	})
+// Viewers lets in who may look, nodes among them, to what is not a service.
+func (a *API) Viewers(next http.Handler) http.Handler { return a.admit(next, pathFor(mayLook)) }
+
+// Askers lets in who may ask models: tokens alone, for no node needs an answer.
+func (a *API) Askers(next http.Handler) http.Handler {
+	return a.admit(next, pathFor(func(p Principal) error {
+		if p.Node != "" {
+			return fmt.Errorf("%w: inference needs a token, not the certificate of a node", ErrDenied)
+		}
+		return mayLook(p)
+	}))
+}
+
+// pathFor is what a request means that is not for a service. The body is limited in time, not in size.
+func pathFor(allowed func(Principal) error) func(*http.Request) call {
+	return func(r *http.Request) call {
+		return call{name: "/" + strings.SplitN(r.URL.Path, "/", 3)[1], allowed: allowed, kind: door.Stream, unpack: true, weight: 1} // an answer of a model may take a minute
+	}
 }
 
 // admit lets a request in when its caller may make it. That is found out from the connection's certificate or the bearer token, the
@@ -115,6 +128,7 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 			p.Name = actor
 		}
 		ctx := context.WithValue(context.WithValue(r.Context(), principalKey{}, p), tallyKey{}, count)
+		ctx = context.WithValue(ctx, visitKey{}, visit)
 		if c.stays {
 			var end func()
 			ctx, end = a.standing.stay(ctx, p)
@@ -174,6 +188,14 @@ func (a *API) enter(ctx context.Context, p Principal, c call) (visit *door.Visit
 		return nil, nil, err
 	}
 	return visit, visit.Leave, nil
+}
+
+type visitKey struct{}
+
+// spend counts a call at hand as n calls of its caller, for it takes as long.
+func spend(ctx context.Context, n int) error {
+	visit, _ := ctx.Value(visitKey{}).(*door.Visit)
+	return visit.Work(n)
 }
 
 // Held is how many bytes of requests are held in memory now, as they count.

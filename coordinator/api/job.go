@@ -25,11 +25,19 @@ const (
 	maxOthers    = 100     // ids of other jobs of a name
 )
 
+// sweepWork is how many other calls the check of a sweep is worth: hundreds of its trainings are completed.
+const sweepWork = 50
+
 // SubmitJob implements JobService.
 func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
 	v, err := a.view(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if req.Msg.GetSpec().GetKind() == "sweep" {
+		if err := spend(ctx, sweepWork); err != nil {
+			return nil, err
+		}
 	}
 	full, err := spec.Complete(req.Msg.GetSpec(), v.ResolveDataset)
 	if err != nil {

@@ -161,6 +161,17 @@ func (v *Visit) Unpack(n int64) error {
 	return nil
 }
 
+// Work counts a call that takes as long as n others as so many, or fails with ErrBusy.
+func (v *Visit) Work(n int) error {
+	if v == nil {
+		return nil
+	}
+	if l := v.who.limiter; !l.AllowN(time.Now(), min(n, l.Burst())) {
+		return busy("more than %g calls of this kind a second", float64(l.Limit())/float64(n))
+	}
+	return nil
+}
+
 // Leave ends a call.
 func (v *Visit) Leave() {
 	n := v.held.Load()

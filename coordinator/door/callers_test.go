@@ -166,3 +166,24 @@ func TestUnpack(t *testing.T) {
 		}
 	})
 }
+
+// TestWork: a call that is worth many uses up as many.
+func TestWork(t *testing.T) {
+	l := DefaultLimits()
+	l.Rate, l.Burst = 0.001, 100
+	c := NewCallers(l)
+	passed := 0
+	for range 10 {
+		v, err := c.Enter(t.Context(), "token", false, Call)
+		if err != nil {
+			break
+		}
+		if v.Work(30) == nil {
+			passed++
+		}
+		v.Leave()
+	}
+	if passed != 3 {
+		t.Errorf("%d of the calls passed", passed)
+	}
+}

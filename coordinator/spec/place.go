@@ -227,7 +227,19 @@ func kindWord(k protoreflect.Kind) string {
 
 // excluded says whether a place belongs to what the spec excludes: another architecture.
 func excluded(spec *tandemv1.JobSpec, p place) error {
-	return p.set(proto.Clone(spec).(*tandemv1.JobSpec), p.get(&tandemv1.JobSpec{}))
+	return p.set(trained(spec), p.get(&tandemv1.JobSpec{}))
+}
+
+// trained is a copy of a spec without what is searched, which may be a megabyte that no trial needs, and what is published.
+func trained(spec *tandemv1.JobSpec) *tandemv1.JobSpec {
+	shallow := &tandemv1.JobSpec{}
+	to := shallow.ProtoReflect()
+	spec.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		to.Set(f, v)
+		return true
+	})
+	shallow.Search, shallow.Publish = nil, nil
+	return proto.Clone(shallow).(*tandemv1.JobSpec)
 }
 
 func sorted[V any](m map[string]V) []string {
@@ -270,8 +282,8 @@ func Verify(spec *tandemv1.JobSpec, point map[string]any) error {
 // Patched is the spec of a trial of a sweep before its defaults are filled in: that of the sweep with a point put in, and a seed
 // that follows from that of the search and the number of the trial.
 func Patched(sweep *tandemv1.JobSpec, point map[string]any, number int32) (*tandemv1.JobSpec, error) {
-	s := proto.Clone(sweep).(*tandemv1.JobSpec)
-	s.Kind, s.Search, s.Publish = "train", nil, nil
+	s := trained(sweep)
+	s.Kind = "train"
 	if s.Training == nil {
 		s.Training = &tandemv1.TrainingSpec{}
 	}

@@ -46,7 +46,7 @@ func find(ref string) (*tandemv1.Dataset, error) {
 const good = `{"name":"digits","dataset":"digits","model":{"cnn":{"channels":[16,32],"hidden":[64]}},
 	"training":{"batch":64,"epochs":20},"resources":{"workers":2},"publish":{"model":"digits","aliases":["champion"]}}`
 
-func parse(t *testing.T, text string) *tandemv1.JobSpec {
+func parse(t testing.TB, text string) *tandemv1.JobSpec {
 	t.Helper()
 	s := &tandemv1.JobSpec{}
 	if err := protojson.Unmarshal([]byte(text), s); err != nil {

@@ -17,8 +17,8 @@ import (
 const (
 	// Points of a space that are checked besides the ends of its domains, and the seed they follow from.
 	randomSamples, sampleSeed = 16, 1
-	// A larger space is checked at so many points, so that a spec does not hold the coordinator up.
-	maxSamples = 2000
+	// A larger space is checked at so many points, spread over all of them, so that a spec does not hold the coordinator up.
+	maxSamples = 500
 	// More problems of points than these are not read by anybody.
 	maxPointProblems = 5
 	maxGPUHours      = 1e9
@@ -64,10 +64,10 @@ func (c *check) trainings(s *tandemv1.JobSpec, find FindDataset) {
 		found[ref] = d
 		return d, err
 	}
-	points := Config(s, nil).Space.Samples(randomSamples, sampleSeed)
+	points := spread(Config(s, nil).Space.Samples(randomSamples, sampleSeed), maxSamples)
 	var specs []*tandemv1.JobSpec
 	said := map[Problem]bool{}
-	for i, p := range points[:min(len(points), maxSamples)] {
+	for i, p := range points {
 		spec, err := CompleteTrial(s, p, int32(i+1), once) //nolint:gosec // bounded by the limits of a space
 		if err == nil {
 			specs = append(specs, spec)
@@ -84,6 +84,18 @@ func (c *check) trainings(s *tandemv1.JobSpec, find FindDataset) {
 		s.Dataset = specs[0].GetDataset() // one version for all
 		agree(s.ProtoReflect(), messages(specs))
 	}
+}
+
+// spread takes at most so many of a list, from all over it.
+func spread[T any](all []T, most int) []T {
+	if len(all) <= most {
+		return all
+	}
+	some := make([]T, most)
+	for i := range some {
+		some[i] = all[i*len(all)/most]
+	}
+	return some
 }
 
 // CompleteTrial is the complete spec of a trial of a sweep: the sweep's with a point put in, and its own defaults.

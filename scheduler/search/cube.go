@@ -20,11 +20,12 @@ const (
 type param struct {
 	name     string
 	kind     kind
-	min, max float64 // whole, linear, logarithmic
-	step     float64 // whole
-	values   []any   // choice
-	n        int     // number of values; 0: without number
-	count    int     // points of a grid; 0: all n
+	min, max float64        // whole, linear, logarithmic
+	step     float64        // whole
+	values   []any          // choice
+	at       map[string]int // the place of each of values, by keyOf
+	n        int            // number of values; 0: without number
+	count    int            // points of a grid; 0: all n
 	when     []condition
 	parent   bool // others have conditions on it
 }
@@ -82,7 +83,10 @@ func (p *param) middle(i int) float64 { return (float64(i) + 0.5) / float64(p.n)
 // index of a value, for those with n values; -1 when it is none of them.
 func (p *param) index(v any) int {
 	if p.kind == choice {
-		return indexOf(p.values, v)
+		if i, ok := p.at[keyOf(v)]; ok {
+			return i
+		}
+		return -1
 	}
 	x, ok := v.(float64)
 	i := math.Round((x - p.min) / p.step)

@@ -3,9 +3,9 @@ package search
 import (
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -126,13 +126,10 @@ func (d Domain) compile(path, name string, wrong *problems) *param {
 		if len(d.Choice) == 0 {
 			wrong.add(path+".choice", "is empty")
 		}
-		for i, v := range d.Choice {
-			if checkValue(v, path+".choice", wrong) && indexOf(d.Choice[:i], v) >= 0 {
-				wrong.add(path+".choice", "has %v twice", v)
-			}
-		}
+		p.at = checkValues(d.Choice, path+".choice", wrong)
 	default:
 		p.kind, p.values, p.n = choice, []any{d.Const}, 1
+		p.at = map[string]int{keyOf(d.Const): 0}
 		checkValue(d.Const, path+".const", wrong)
 	}
 	if d.Step != 0 && d.Int == nil {
@@ -215,9 +212,52 @@ func checkValue(v any, path string, wrong *problems) bool {
 	return false
 }
 
-// indexOf is -1 when v is not there.
-func indexOf(values []any, v any) int {
-	return slices.IndexFunc(values, func(o any) bool { return reflect.DeepEqual(o, v) })
+// checkValues checks a list of values, none of which may be there twice, and returns the place of each by its key. It stops at the first
+// that is wrong: of a thousand nobody reads more.
+func checkValues(values []any, path string, wrong *problems) map[string]int {
+	at := make(map[string]int, len(values))
+	for i, v := range values {
+		if !checkValue(v, path, wrong) {
+			return at
+		}
+		key := keyOf(v)
+		if _, twice := at[key]; twice {
+			wrong.add(path, "has %s twice", short(v))
+			return at
+		}
+		at[key] = i
+	}
+	return at
+}
+
+// keyOf is a text that two values have in common if and only if they are equal.
+func keyOf(v any) string { return string(appendKey(nil, v)) }
+
+func appendKey(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case string:
+		return strconv.AppendQuote(b, v)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case float64:
+		return strconv.AppendFloat(b, v+0, 'g', -1, 64) // -0 is 0
+	case []any:
+		b = append(b, '[')
+		for _, e := range v {
+			b = append(appendKey(b, e), ',')
+		}
+		return append(b, ']')
+	}
+	return fmt.Appendf(b, "%T", v) // is not a value: checkValue says so
+}
+
+// short is a value as an error shows it.
+func short(v any) string {
+	text := fmt.Sprint(v)
+	if len(text) > 80 {
+		return text[:80] + " ..."
+	}
+	return text
 }
 
 // conditions checks the conditions of all.
@@ -238,13 +278,10 @@ func (s Space) conditions(names []string, params map[string]*param, wrong *probl
 			if len(values) == 0 {
 				wrong.add(path, "needs at least one value")
 			}
-			for i, v := range values {
-				switch {
-				case !checkValue(v, path, wrong):
-				case indexOf(values[:i], v) >= 0:
-					wrong.add(path, "has %v twice", v)
-				case parent.n > 0 && parent.index(v) < 0:
-					wrong.add(path, "%v is not a value of %s", v, on)
+			checkValues(values, path, wrong)
+			for _, v := range values {
+				if parent.n > 0 && parent.index(v) < 0 {
+					wrong.add(path, "%s is not a value of %s", short(v), on)
 				}
 			}
 		}

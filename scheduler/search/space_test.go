@@ -183,3 +183,18 @@ func TestCoordinates(t *testing.T) {
 		}
 	}
 }
+
+// TestKeysOfValues: equal values have one key, others have others.
+func TestKeysOfValues(t *testing.T) {
+	values := []any{0.0, 1.0, "0", "1", "", true, "true", []any{}, []any{0.0}, []any{"0"}, []any{0.0, 1.0}, []any{"0,1"}, []any{[]any{0.0}, 1.0}, []any{[]any{0.0, 1.0}}, "[0,]", "\"0\""}
+	for i, a := range values {
+		for j, b := range values {
+			if same := keyOf(a) == keyOf(b); same != (i == j) {
+				t.Errorf("%#v and %#v: %t", a, b, same)
+			}
+		}
+	}
+	if keyOf(math.Copysign(0, -1)) != keyOf(0.0) {
+		t.Error("-0 is not 0")
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -77,7 +78,7 @@ func makeDataset(t *testing.T, r *running, c *http.Client) *tandemv1.Dataset {
 func TestACommittedDatasetDoesNotChange(t *testing.T) {
 	const shard = "train-00000.arrow"
 	puts := make(chan string, 100)
-	store := memstore.New(memstore.Config{Hook: func(_ context.Context, op memstore.Op) memstore.Fault {
+	store := memstore.New(memstore.Config{Now: time.Now, Hook: func(_ context.Context, op memstore.Op) memstore.Fault {
 		if op.Kind == memstore.OpPut {
 			puts <- op.Key
 		}

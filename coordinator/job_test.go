@@ -426,7 +426,7 @@ func TestUploadsAreChecked(t *testing.T) {
 		}, nil, "at most a day ago"},
 		"name": {func(h *tandemv1.UploadArtifactHeader) {
 			h.DatasetId, h.Name = id.New("data"), "../x"
-		}, nil, "no file"},
+		}, nil, "not a file of a dataset"},
 		"shard": {func(h *tandemv1.UploadArtifactHeader) {
 			h.DatasetId, h.Name, h.Size = id.New("data"), "train-00000.arrow", 1<<30
 		}, nil, "smaller shards"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
@@ -24,6 +25,7 @@ func checkDelete(t *testing.T, r *running, c *http.Client, job, trial string) {
 	// The newest of the name has not ended, and is the one that is meant.
 	_, err = jobs.DeleteJob(t.Context(), connect.NewRequest(&tandemv1.DeleteJobRequest{Id: "toy"}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "job "+open.Msg.GetJob().GetId()+" has not ended")
+	checkPrune(t, jobs, job)
 	if res, err := jobs.DeleteJob(t.Context(), connect.NewRequest(&tandemv1.DeleteJobRequest{Id: job, RequestId: "delete"})); err != nil || res.Msg.GetJob().GetName() != "toy" {
 		t.Errorf("the job was not deleted: %v, %v", res, err)
 	}
@@ -82,4 +84,29 @@ func checkDeleteDataset(t *testing.T, r *running, c *http.Client, job string) {
 		DatasetId: res.Msg.GetDatasets()[0].GetId(), Name: "manifest.json", Size: 1, Sha256: sum([]byte("x")),
 	}, []byte("x"))
 	wantCode(t, err, connect.CodeFailedPrecondition, "was deleted")
+}
+
+// checkPrune looks for old jobs where one has ended just now.
+func checkPrune(t *testing.T, jobs tandemv1connect.JobServiceClient, job string) {
+	t.Helper()
+	_, err := jobs.PruneJobs(t.Context(), connect.NewRequest(&tandemv1.PruneJobsRequest{}))
+	wantCode(t, err, connect.CodeInvalidArgument, "older_than")
+	_, err = jobs.PruneJobs(t.Context(), connect.NewRequest(&tandemv1.PruneJobsRequest{
+		OlderThan: &durationpb.Duration{}, States: []tandemv1.JobState{tandemv1.JobState_JOB_STATE_RUNNING},
+	}))
+	wantCode(t, err, connect.CodeInvalidArgument, "only what has ended")
+	for _, c := range []struct {
+		age  time.Duration
+		want int
+	}{{time.Hour, 0}, {0, 1}} {
+		res, err := jobs.PruneJobs(t.Context(), connect.NewRequest(&tandemv1.PruneJobsRequest{OlderThan: durationpb.New(c.age), DryRun: true}))
+		if err != nil || len(res.Msg.GetJobs()) != c.want {
+			t.Fatalf("older than %v: %v, %v", c.age, res, err)
+		}
+		for _, p := range res.Msg.GetJobs() {
+			if p.GetId() != job || p.GetKeep() || p.GetTrials() != 1 || p.GetCheckpoints() != 1 || p.GetBytes() == 0 {
+				t.Errorf("what would go is %v", p)
+			}
+		}
+	}
 }

@@ -30,7 +30,7 @@ func (a *app) clusterCommand() *cobra.Command {
 				return a.show(m, append([]part{append(about, rotationFields(m.GetRotation())...)}, clusterGrids(m)...)...)
 			}),
 		},
-		a.rotateCACommand(), a.rotateGossipCommand(),
+		a.rotateCACommand(), a.rotateGossipCommand(), a.retentionCommand(),
 		&cobra.Command{
 			Use:   "remove-peer COORDINATOR",
 			Short: "Take a coordinator out of the Raft cluster for good",

@@ -63,7 +63,9 @@ type fake struct {
 	files      map[string][]byte                    // by name, or hash
 	fetch      func(name string) error              // before a file is downloaded
 	ckpt       func() (*tandemv1.Checkpoint, error) // whichever is asked for; nil: it is there
-	pruned     int                                  // calls that were no dry runs
+	prunes     []*tandemv1.PruneJobsRequest
+	deletes    []string // request ids
+	pruned     int      // calls that were no dry runs
 	created    *tandemv1.CreateDatasetRequest
 	tokens     []*tandemv1.CreateTokenRequest
 	version    *tandemv1.Version // of any model

@@ -26,14 +26,11 @@ func (a *app) listCommand() *cobra.Command {
 next_page_token is not empty where there are more.`,
 		Args: want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			req := &tandemv1.ListJobsRequest{Name: name}
-			for _, s := range states {
-				v, ok := plain.Number(tandemv1.JobState(0).Descriptor(), strings.ToLower(s))
-				if !ok || v == 0 {
-					return &usageError{fmt.Errorf("unknown state %q: use %s", s, strings.Join(jobStates(), ", "))}
-				}
-				req.States = append(req.States, tandemv1.JobState(v))
+			named, err := statesNamed(states, jobStates())
+			if err != nil {
+				return err
 			}
+			req := &tandemv1.ListJobsRequest{Name: name, States: named}
 			most := limit
 			switch {
 			case most == 0 && a.people():
@@ -89,6 +86,18 @@ const (
 	// shownJobs is how many jobs people see without --limit.
 	shownJobs = 100
 )
+
+// statesNamed are the states of jobs that words stand for, which are some of these.
+func statesNamed(words, known []string) (states []tandemv1.JobState, err error) {
+	for _, s := range words {
+		v, ok := plain.Number(tandemv1.JobState(0).Descriptor(), strings.ToLower(s))
+		if !ok || !slices.Contains(known, strings.ToLower(s)) {
+			return nil, &usageError{fmt.Errorf("unknown state %q: use %s", s, strings.Join(known, ", "))}
+		}
+		states = append(states, tandemv1.JobState(v))
+	}
+	return states, nil
+}
 
 func jobStates() []string { return plain.Words(tandemv1.JobState(0).Descriptor()) }
 

@@ -110,7 +110,7 @@ Start here:
 		{"cluster", "Run a cluster:", []*cobra.Command{a.upCommand(), a.coordinatorCommand(), a.workerCommand()}},
 		{"train", "Train:", []*cobra.Command{
 			a.datasetCommand(), a.submitCommand(), a.forkCommand(), a.listCommand(), a.describeCommand(), a.waitCommand(), a.logsCommand(),
-			a.metricsCommand(), a.traceCommand(), a.sweepCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.deleteCommand(), a.scaleCommand(), a.checkpointCommand(),
+			a.metricsCommand(), a.traceCommand(), a.sweepCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.deleteCommand(), a.pruneCommand(), a.scaleCommand(), a.checkpointCommand(),
 		}},
 		{"serve", "Publish and serve:", []*cobra.Command{a.modelCommand(), a.serveCommand(), a.predictCommand()}},
 		{"operate", "Operate:", []*cobra.Command{

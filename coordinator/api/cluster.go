@@ -52,6 +52,8 @@ func (a cluster) GetCluster(ctx context.Context, _ *connect.Request[tandemv1.Get
 		Id: a.deps.Self.Identity.Cluster, AppliedIndex: v.Index(), Version: a.cfg.Version,
 		Level: int32(v.Level()), KnownLevel: schema.Known, Quarantined: v.Quarantined(), Rotation: rotation(v), //nolint:gosec // one a release
 	}
+	row, _ := v.Cluster()
+	res.Retention = row.GetRetention()
 	for _, p := range a.deps.Voters.Peers() {
 		said, _ := v.Program(p.ID)
 		row, _ := v.Coordinator(p.ID)

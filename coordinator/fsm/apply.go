@@ -130,6 +130,8 @@ func (a *applier) dispatchCluster(cmd *tandemv1.Command) (*tandemv1.Result, erro
 		return a.changeKeys(c.ChangeKeys), nil
 	case *tandemv1.Command_HoldKeys:
 		return a.holdKeys(c.HoldKeys), nil
+	case *tandemv1.Command_SetRetention:
+		return a.setRetention(c.SetRetention), nil
 	case *tandemv1.Command_PutStorage:
 		return a.putStorage(c.PutStorage), nil
 	case *tandemv1.Command_ObserveStore:

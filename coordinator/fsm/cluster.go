@@ -62,3 +62,23 @@ func (a *applier) observeStore(c *tandemv1.ObserveStore) *tandemv1.Result {
 	}
 	return done(now.GetId())
 }
+
+// setRetention changes for how long the cluster keeps what is over. The leader's loop gc does what follows from it.
+func (a *applier) setRetention(c *tandemv1.SetRetention) *tandemv1.Result {
+	old, ok := a.Cluster()
+	if !ok {
+		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
+	}
+	now := state.Clone(old)
+	now.Retention = c.GetRetention()
+	a.Put(now)
+	jobs, events := "", ""
+	if d := now.GetRetention().GetJobs(); d != nil {
+		jobs = written(d.AsDuration())
+	}
+	if d := now.GetRetention().GetEvents(); d != nil {
+		events = written(d.AsDuration())
+	}
+	a.record(info, tandemv1.Event_TYPE_RETENTION_CHANGED, subject{noun: "cluster", id: now.GetId(), name: "retention"}, nil, "jobs", jobs, "events", events, "by", a.actor)
+	return done(now.GetId())
+}

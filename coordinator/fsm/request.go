@@ -29,7 +29,7 @@ func repeated(before *tandemv1.RequestRecord, cmd *tandemv1.Command, index uint6
 	return r
 }
 
-// expire forgets requests and tokens, but no request that is younger than RequestLife.
+// expire forgets requests, tokens and events, but no request that is younger than RequestLife.
 func (a *applier) expire(c *tandemv1.Expire) *tandemv1.Result {
 	if before := c.GetRequestsBefore(); before != nil {
 		limit := a.now.AsTime().Add(-RequestLife)
@@ -40,6 +40,14 @@ func (a *applier) expire(c *tandemv1.Expire) *tandemv1.Result {
 			if r.GetTime().AsTime().Before(limit) {
 				a.Delete(r)
 			}
+		}
+	}
+	if before := c.GetEventsBefore(); before != nil {
+		for _, e := range a.Events(0) {
+			if !e.GetTime().AsTime().Before(before.AsTime()) {
+				break // they are in the order in which things happened
+			}
+			a.Delete(e)
 		}
 	}
 	if before := c.GetTokensBefore(); before != nil {

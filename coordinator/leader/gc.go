@@ -25,6 +25,8 @@ const (
 	tokenLife = 24 * time.Hour
 	// At most so many checkpoints, prefixes or trials are looked at in the store in one pass.
 	gcBatch = 100
+	// At most so many rows of old jobs, and a job more, are deleted in one pass.
+	retiredRows = 1000
 	// How often the store is searched for what uploads of a trial that has not ended left that were given up, and for those of datasets.
 	abandonedTick = 6 * time.Hour
 )
@@ -56,11 +58,19 @@ func (c *collector) pass(ctx context.Context, v *state.View, now time.Time) (tim
 	c.looked = now
 	next := now.Add(gcTick)
 	if now.Sub(c.expired) >= gcTick {
-		c.expired = now
 		if old := Expired(v, now); old != nil {
 			if err := c.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: old}}); err != nil {
 				return next, err
 			}
+		}
+		old, more := Retired(v, now)
+		if old != nil {
+			if err := c.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_DeleteJobs{DeleteJobs: old}}); err != nil {
+				return next, err
+			}
+		}
+		if !more { // else the next pass goes on, which the change of the state begins
+			c.expired = now
 		}
 	}
 	if ids := Surplus(v); len(ids) > 0 {
@@ -251,8 +261,35 @@ func Expired(v *state.View, now time.Time) *tandemv1.Expire {
 		slices.ContainsFunc(v.AllTokens(), func(t *tandemv1.Token) bool {
 			return t.GetExpiresAt() != nil && t.GetExpiresAt().AsTime().Before(tokens)
 		})
+	e := &tandemv1.Expire{RequestsBefore: timestamppb.New(requests), TokensBefore: timestamppb.New(tokens)}
+	if keep := retention(v).GetEvents(); keep != nil {
+		before := now.Add(-keep.AsDuration())
+		if first, ok := v.FirstEvent(); ok && first.GetTime().AsTime().Before(before) {
+			old, e.EventsBefore = true, timestamppb.New(before)
+		}
+	}
 	if !old {
 		return nil
 	}
-	return &tandemv1.Expire{RequestsBefore: timestamppb.New(requests), TokensBefore: timestamppb.New(tokens)}
+	return e
+}
+
+// Retired decides which jobs the retention of the cluster deletes, retiredRows at most; nil when none. More: there are others.
+func Retired(v *state.View, now time.Time) (jobs *tandemv1.DeleteJobs, more bool) {
+	keep := retention(v).GetJobs()
+	if keep == nil {
+		return nil, false
+	}
+	before := now.Add(-keep.AsDuration())
+	old, more := v.Prune(before, nil, retiredRows)
+	going := state.Going(old)
+	if len(going) == 0 {
+		return nil, false
+	}
+	return &tandemv1.DeleteJobs{JobIds: going, FinishedBefore: timestamppb.New(before), Policy: true}, more
+}
+
+func retention(v *state.View) *tandemv1.RetentionPolicy {
+	c, _ := v.Cluster()
+	return c.GetRetention()
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/fsm"
@@ -252,6 +253,57 @@ func TestSearchedOnce(t *testing.T) {
 		}
 		if len(lists) != 250 {
 			t.Errorf("%d trials that have ended were searched", len(lists))
+		}
+	})
+}
+
+// TestRetentionOfTheCluster: nothing is deleted until a policy says so; then old jobs and events go, and an event says by what.
+func TestRetentionOfTheCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, nil)
+		b.prepare()
+		b.put(&tandemv1.Cluster{Id: "cluster-1"})
+		end := b.lead()
+		defer end()
+		b.train(1)
+		b.submit(2) // waits
+		const day = 24 * time.Hour
+		time.Sleep(10 * day)
+		b.train(3)
+		jobs := func() (ids []string) {
+			for _, j := range b.s.View().Jobs() {
+				ids = append(ids, j.GetId())
+			}
+			return ids
+		}
+		if diff := cmp.Diff([]string{"job-00001", "job-00002", "job-00003"}, jobs()); diff != "" {
+			t.Fatalf("without a policy (-want +got):\n%s", diff)
+		}
+		keep := func(jobs, events *durationpb.Duration) {
+			b.apply(&tandemv1.Command{Actor: "root", Command: &tandemv1.Command_SetRetention{SetRetention: &tandemv1.SetRetention{Retention: &tandemv1.RetentionPolicy{Jobs: jobs, Events: events}}}})
+		}
+		keep(durationpb.New(7*day), nil)
+		time.Sleep(time.Hour)
+		if diff := cmp.Diff([]string{"job-00002", "job-00003"}, jobs()); diff != "" {
+			t.Errorf("after 10 of 7 days (-want +got):\n%s", diff)
+		}
+		last := b.s.View().Events(1)[0]
+		if last.GetType() != tandemv1.Event_TYPE_JOBS_PRUNED || last.GetArgs()["policy"] != "true" || last.GetArgs()["jobs"] != "1" {
+			t.Errorf("the event is %v", last)
+		}
+		time.Sleep(7*day - 2*time.Hour)
+		if n := len(jobs()); n != 2 {
+			t.Errorf("an hour early %d jobs are left", n)
+		}
+		time.Sleep(2 * time.Hour)
+		if diff := cmp.Diff([]string{"job-00002"}, jobs()); diff != "" {
+			t.Errorf("what has not ended stays (-want +got):\n%s", diff)
+		}
+		keep(nil, durationpb.New(2*time.Hour))
+		time.Sleep(time.Hour)
+		first := b.s.View().Events(0)[0]
+		if first.GetTime().AsTime().Before(time.Now().Add(-2*time.Hour - gcTick)) {
+			t.Errorf("the oldest event is %v", first)
 		}
 	})
 }

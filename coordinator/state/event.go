@@ -39,3 +39,8 @@ func (v *View) EventsLike(f EventFilter, limit int) []*tandemv1.Event {
 	}
 	return newestFirst(rows)
 }
+
+// FirstEvent returns the oldest event.
+func (v *View) FirstEvent() (*tandemv1.Event, bool) {
+	return firstOf[*tandemv1.Event](v, eventTable, "id_prefix", "")
+}

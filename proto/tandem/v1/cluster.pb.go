@@ -380,7 +380,9 @@ type Cluster struct {
 	// Increases with each change of these two.
 	KeysVersion int64 `protobuf:"varint,22,opt,name=keys_version,json=keysVersion,proto3" json:"keys_version,omitempty"`
 	// What is wrong with the store, as the leader found it last; not set: it serves.
-	StoreFault    *Reason `protobuf:"bytes,23,opt,name=store_fault,json=storeFault,proto3" json:"store_fault,omitempty"`
+	StoreFault *Reason `protobuf:"bytes,23,opt,name=store_fault,json=storeFault,proto3" json:"store_fault,omitempty"`
+	// For how long it keeps what is over; not set: for ever.
+	Retention     *RetentionPolicy `protobuf:"bytes,30,opt,name=retention,proto3" json:"retention,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +473,68 @@ func (x *Cluster) GetStoreFault() *Reason {
 	return nil
 }
 
+func (x *Cluster) GetRetention() *RetentionPolicy {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+// RetentionPolicy says for how long the cluster keeps what is over. What is not set stays until somebody deletes it.
+type RetentionPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Jobs and sweeps, with checkpoints, logs and metrics, after their end.
+	Jobs *durationpb.Duration `protobuf:"bytes,1,opt,name=jobs,proto3" json:"jobs,omitempty"`
+	// Events; of the newest 10,000 at most.
+	Events        *durationpb.Duration `protobuf:"bytes,2,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetentionPolicy) Reset() {
+	*x = RetentionPolicy{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetentionPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetentionPolicy) ProtoMessage() {}
+
+func (x *RetentionPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetentionPolicy.ProtoReflect.Descriptor instead.
+func (*RetentionPolicy) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RetentionPolicy) GetJobs() *durationpb.Duration {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+func (x *RetentionPolicy) GetEvents() *durationpb.Duration {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 // Program is what a coordinator has said of its program.
 type Program struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -488,7 +552,7 @@ type Program struct {
 
 func (x *Program) Reset() {
 	*x = Program{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +564,7 @@ func (x *Program) String() string {
 func (*Program) ProtoMessage() {}
 
 func (x *Program) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[4]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +577,7 @@ func (x *Program) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Program.ProtoReflect.Descriptor instead.
 func (*Program) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Program) GetId() string {
@@ -563,7 +627,7 @@ type QuarantinedEntry struct {
 
 func (x *QuarantinedEntry) Reset() {
 	*x = QuarantinedEntry{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +639,7 @@ func (x *QuarantinedEntry) String() string {
 func (*QuarantinedEntry) ProtoMessage() {}
 
 func (x *QuarantinedEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[5]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +652,7 @@ func (x *QuarantinedEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantinedEntry.ProtoReflect.Descriptor instead.
 func (*QuarantinedEntry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *QuarantinedEntry) GetId() string {
@@ -653,7 +717,7 @@ type StorageConfig struct {
 
 func (x *StorageConfig) Reset() {
 	*x = StorageConfig{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +729,7 @@ func (x *StorageConfig) String() string {
 func (*StorageConfig) ProtoMessage() {}
 
 func (x *StorageConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[6]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +742,7 @@ func (x *StorageConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageConfig.ProtoReflect.Descriptor instead.
 func (*StorageConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StorageConfig) GetEndpoint() string {
@@ -771,7 +835,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +847,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[7]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +860,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Peer) GetId() string {
@@ -879,7 +943,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +955,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[8]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +968,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Worker) GetId() string {
@@ -968,7 +1032,7 @@ type Coordinator struct {
 
 func (x *Coordinator) Reset() {
 	*x = Coordinator{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1044,7 @@ func (x *Coordinator) String() string {
 func (*Coordinator) ProtoMessage() {}
 
 func (x *Coordinator) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[9]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1057,7 @@ func (x *Coordinator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coordinator.ProtoReflect.Descriptor instead.
 func (*Coordinator) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Coordinator) GetId() string {
@@ -1080,6 +1144,107 @@ func (x *Coordinator) GetExpiryNoted() bool {
 	return false
 }
 
+// SetRetentionRequest says for how long the cluster keeps what is over.
+type SetRetentionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All of it.
+	Retention *RetentionPolicy `protobuf:"bytes,1,opt,name=retention,proto3" json:"retention,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionRequest) Reset() {
+	*x = SetRetentionRequest{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionRequest) ProtoMessage() {}
+
+func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionRequest.ProtoReflect.Descriptor instead.
+func (*SetRetentionRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SetRetentionRequest) GetRetention() *RetentionPolicy {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+func (x *SetRetentionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// SetRetentionResponse returns what is so from now on.
+type SetRetentionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy.
+	Retention     *RetentionPolicy `protobuf:"bytes,1,opt,name=retention,proto3" json:"retention,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionResponse) Reset() {
+	*x = SetRetentionResponse{}
+	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionResponse) ProtoMessage() {}
+
+func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionResponse.ProtoReflect.Descriptor instead.
+func (*SetRetentionResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SetRetentionResponse) GetRetention() *RetentionPolicy {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
 // RotateKeysRequest replaces a CA or a gossip key, or ends that.
 type RotateKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1095,7 +1260,7 @@ type RotateKeysRequest struct {
 
 func (x *RotateKeysRequest) Reset() {
 	*x = RotateKeysRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1272,7 @@ func (x *RotateKeysRequest) String() string {
 func (*RotateKeysRequest) ProtoMessage() {}
 
 func (x *RotateKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[10]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1285,7 @@ func (x *RotateKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeysRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeysRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RotateKeysRequest) GetKey() RotatedKey {
@@ -1153,7 +1318,7 @@ type RotateKeysResponse struct {
 
 func (x *RotateKeysResponse) Reset() {
 	*x = RotateKeysResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1330,7 @@ func (x *RotateKeysResponse) String() string {
 func (*RotateKeysResponse) ProtoMessage() {}
 
 func (x *RotateKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[11]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1343,7 @@ func (x *RotateKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeysResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeysResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 // Rotation is how far the keys of the cluster are.
@@ -1200,7 +1365,7 @@ type Rotation struct {
 
 func (x *Rotation) Reset() {
 	*x = Rotation{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1377,7 @@ func (x *Rotation) String() string {
 func (*Rotation) ProtoMessage() {}
 
 func (x *Rotation) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[12]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1390,7 @@ func (x *Rotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
 func (*Rotation) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Rotation) GetCaPem() string {
@@ -1272,7 +1437,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1449,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[13]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1462,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 // GetClusterResponse describes the cluster.
@@ -1320,14 +1485,16 @@ type GetClusterResponse struct {
 	// Entries of the log that are skipped.
 	Quarantined []*QuarantinedEntry `protobuf:"bytes,8,rep,name=quarantined,proto3" json:"quarantined,omitempty"`
 	// Its keys, and how far one is that follows on another.
-	Rotation      *Rotation `protobuf:"bytes,20,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	Rotation *Rotation `protobuf:"bytes,20,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	// For how long it keeps what is over.
+	Retention     *RetentionPolicy `protobuf:"bytes,30,opt,name=retention,proto3" json:"retention,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1506,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[14]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1519,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetClusterResponse) GetId() string {
@@ -1418,6 +1585,13 @@ func (x *GetClusterResponse) GetRotation() *Rotation {
 	return nil
 }
 
+func (x *GetClusterResponse) GetRetention() *RetentionPolicy {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
 // JoinClusterRequest asks for a certificate.
 type JoinClusterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1433,7 +1607,7 @@ type JoinClusterRequest struct {
 
 func (x *JoinClusterRequest) Reset() {
 	*x = JoinClusterRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[15]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1619,7 @@ func (x *JoinClusterRequest) String() string {
 func (*JoinClusterRequest) ProtoMessage() {}
 
 func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[15]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1632,7 @@ func (x *JoinClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterRequest.ProtoReflect.Descriptor instead.
 func (*JoinClusterRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *JoinClusterRequest) GetToken() string {
@@ -1511,7 +1685,7 @@ type JoinClusterResponse struct {
 
 func (x *JoinClusterResponse) Reset() {
 	*x = JoinClusterResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[16]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1697,7 @@ func (x *JoinClusterResponse) String() string {
 func (*JoinClusterResponse) ProtoMessage() {}
 
 func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[16]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1710,7 @@ func (x *JoinClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinClusterResponse.ProtoReflect.Descriptor instead.
 func (*JoinClusterResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *JoinClusterResponse) GetNodeId() string {
@@ -1628,7 +1802,7 @@ type AddPeerRequest struct {
 
 func (x *AddPeerRequest) Reset() {
 	*x = AddPeerRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[17]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1814,7 @@ func (x *AddPeerRequest) String() string {
 func (*AddPeerRequest) ProtoMessage() {}
 
 func (x *AddPeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[17]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1827,7 @@ func (x *AddPeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPeerRequest.ProtoReflect.Descriptor instead.
 func (*AddPeerRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddPeerRequest) GetId() string {
@@ -1700,7 +1874,7 @@ type AddPeerResponse struct {
 
 func (x *AddPeerResponse) Reset() {
 	*x = AddPeerResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[18]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +1886,7 @@ func (x *AddPeerResponse) String() string {
 func (*AddPeerResponse) ProtoMessage() {}
 
 func (x *AddPeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[18]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +1899,7 @@ func (x *AddPeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPeerResponse.ProtoReflect.Descriptor instead.
 func (*AddPeerResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 // RemovePeerRequest names a coordinator.
@@ -1739,7 +1913,7 @@ type RemovePeerRequest struct {
 
 func (x *RemovePeerRequest) Reset() {
 	*x = RemovePeerRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[19]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1925,7 @@ func (x *RemovePeerRequest) String() string {
 func (*RemovePeerRequest) ProtoMessage() {}
 
 func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[19]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1938,7 @@ func (x *RemovePeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerRequest.ProtoReflect.Descriptor instead.
 func (*RemovePeerRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemovePeerRequest) GetId() string {
@@ -1783,7 +1957,7 @@ type RemovePeerResponse struct {
 
 func (x *RemovePeerResponse) Reset() {
 	*x = RemovePeerResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[20]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1795,7 +1969,7 @@ func (x *RemovePeerResponse) String() string {
 func (*RemovePeerResponse) ProtoMessage() {}
 
 func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[20]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1808,7 +1982,7 @@ func (x *RemovePeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeerResponse.ProtoReflect.Descriptor instead.
 func (*RemovePeerResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 // SetStorageRequest says what of the store is to change; what is empty stays. Bucket and prefix stay, for the objects do.
@@ -1834,7 +2008,7 @@ type SetStorageRequest struct {
 
 func (x *SetStorageRequest) Reset() {
 	*x = SetStorageRequest{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[21]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +2020,7 @@ func (x *SetStorageRequest) String() string {
 func (*SetStorageRequest) ProtoMessage() {}
 
 func (x *SetStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[21]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +2033,7 @@ func (x *SetStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetStorageRequest.ProtoReflect.Descriptor instead.
 func (*SetStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetStorageRequest) GetEndpoint() string {
@@ -1920,7 +2094,7 @@ type SetStorageResponse struct {
 
 func (x *SetStorageResponse) Reset() {
 	*x = SetStorageResponse{}
-	mi := &file_tandem_v1_cluster_proto_msgTypes[22]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2106,7 @@ func (x *SetStorageResponse) String() string {
 func (*SetStorageResponse) ProtoMessage() {}
 
 func (x *SetStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_cluster_proto_msgTypes[22]
+	mi := &file_tandem_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2119,7 @@ func (x *SetStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetStorageResponse.ProtoReflect.Descriptor instead.
 func (*SetStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 var File_tandem_v1_cluster_proto protoreflect.FileDescriptor
@@ -1970,7 +2144,7 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\vauthorities\x18\x02 \x03(\fR\vauthorities\x12\x14\n" +
 	"\x05cross\x18\x03 \x03(\fR\x05cross\x12\x1f\n" +
 	"\vgossip_keys\x18\x04 \x03(\fR\n" +
-	"gossipKeys\"\xd0\x02\n" +
+	"gossipKeys\"\x8a\x03\n" +
 	"\aCluster\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\astorage\x18\x02 \x01(\v2\x18.tandem.v1.StorageConfigR\astorage\x12%\n" +
@@ -1981,7 +2155,11 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"gossipKeys\x12!\n" +
 	"\fkeys_version\x18\x16 \x01(\x03R\vkeysVersion\x122\n" +
 	"\vstore_fault\x18\x17 \x01(\v2\x11.tandem.v1.ReasonR\n" +
-	"storeFault\"p\n" +
+	"storeFault\x128\n" +
+	"\tretention\x18\x1e \x01(\v2\x1a.tandem.v1.RetentionPolicyR\tretention\"s\n" +
+	"\x0fRetentionPolicy\x12-\n" +
+	"\x04jobs\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04jobs\x121\n" +
+	"\x06events\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06events\"p\n" +
 	"\aProgram\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -2034,7 +2212,13 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x16certificate_expires_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\x12<\n" +
 	"\fclock_offset\x18\v \x01(\v2\x19.google.protobuf.DurationR\vclockOffset\x12!\n" +
-	"\fexpiry_noted\x18\f \x01(\bR\vexpiryNoted\"j\n" +
+	"\fexpiry_noted\x18\f \x01(\bR\vexpiryNoted\"u\n" +
+	"\x13SetRetentionRequest\x128\n" +
+	"\tretention\x18\x01 \x01(\v2\x1a.tandem.v1.RetentionPolicyR\tretention\x12$\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"P\n" +
+	"\x14SetRetentionResponse\x128\n" +
+	"\tretention\x18\x01 \x01(\v2\x1a.tandem.v1.RetentionPolicyR\tretention\"j\n" +
 	"\x11RotateKeysRequest\x12'\n" +
 	"\x03key\x18\x01 \x01(\x0e2\x15.tandem.v1.RotatedKeyR\x03key\x12\x16\n" +
 	"\x06finish\x18\x02 \x01(\bR\x06finish\x12\x14\n" +
@@ -2047,7 +2231,7 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\x06gossip\x18\x04 \x01(\x0e2\x13.tandem.v1.KeyStateR\x06gossip\x12\x1f\n" +
 	"\vwaiting_for\x18\x05 \x03(\tR\n" +
 	"waitingFor\"\x13\n" +
-	"\x11GetClusterRequest\"\xde\x02\n" +
+	"\x11GetClusterRequest\"\x98\x03\n" +
 	"\x12GetClusterResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x05peers\x18\x02 \x03(\v2\x0f.tandem.v1.PeerR\x05peers\x12#\n" +
@@ -2058,7 +2242,8 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"knownLevel\x12+\n" +
 	"\aworkers\x18\a \x03(\v2\x11.tandem.v1.WorkerR\aworkers\x12=\n" +
 	"\vquarantined\x18\b \x03(\v2\x1b.tandem.v1.QuarantinedEntryR\vquarantined\x12/\n" +
-	"\brotation\x18\x14 \x01(\v2\x13.tandem.v1.RotationR\brotation\"g\n" +
+	"\brotation\x18\x14 \x01(\v2\x13.tandem.v1.RotationR\brotation\x128\n" +
+	"\tretention\x18\x1e \x01(\v2\x1a.tandem.v1.RetentionPolicyR\tretention\"g\n" +
 	"\x12JoinClusterRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03csr\x18\x02 \x01(\fR\x03csr\x12\x1a\n" +
@@ -2109,7 +2294,7 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"RotatedKey\x12\x1b\n" +
 	"\x17ROTATED_KEY_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ROTATED_KEY_AUTHORITY\x10\x01\x12\x16\n" +
-	"\x12ROTATED_KEY_GOSSIP\x10\x022\xb9\x05\n" +
+	"\x12ROTATED_KEY_GOSSIP\x10\x022\xb0\x06\n" +
 	"\x0eClusterService\x12b\n" +
 	"\n" +
 	"GetCluster\x12\x1c.tandem.v1.GetClusterRequest\x1a\x1d.tandem.v1.GetClusterResponse\"\x17\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\r\x12\v/v1/cluster\x12R\n" +
@@ -2119,7 +2304,8 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"RemovePeer\x12\x1c.tandem.v1.RemovePeerRequest\x1a\x1d.tandem.v1.RemovePeerResponse\"\"\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\x18*\x16/v1/cluster/peers/{id}\x12]\n" +
 	"\tListAudit\x12\x1b.tandem.v1.ListAuditRequest\x1a\x1c.tandem.v1.ListAuditResponse\"\x15\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\v\x12\t/v1/audit\x12j\n" +
 	"\n" +
-	"RotateKeys\x12\x1c.tandem.v1.RotateKeysRequest\x1a\x1d.tandem.v1.RotateKeysResponse\"\x1f\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/cluster/keys\x12m\n" +
+	"RotateKeys\x12\x1c.tandem.v1.RotateKeysRequest\x1a\x1d.tandem.v1.RotateKeysResponse\"\x1f\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/cluster/keys\x12u\n" +
+	"\fSetRetention\x12\x1e.tandem.v1.SetRetentionRequest\x1a\x1f.tandem.v1.SetRetentionResponse\"$\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/cluster/retention\x12m\n" +
 	"\n" +
 	"SetStorage\x12\x1c.tandem.v1.SetStorageRequest\x1a\x1d.tandem.v1.SetStorageResponse\"\"\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/cluster/storageB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
@@ -2136,7 +2322,7 @@ func file_tandem_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tandem_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_tandem_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_tandem_v1_cluster_proto_goTypes = []any{
 	(KeyState)(0),                 // 0: tandem.v1.KeyState
 	(RotatedKey)(0),               // 1: tandem.v1.RotatedKey
@@ -2144,72 +2330,83 @@ var file_tandem_v1_cluster_proto_goTypes = []any{
 	(*GossipKey)(nil),             // 3: tandem.v1.GossipKey
 	(*Keys)(nil),                  // 4: tandem.v1.Keys
 	(*Cluster)(nil),               // 5: tandem.v1.Cluster
-	(*Program)(nil),               // 6: tandem.v1.Program
-	(*QuarantinedEntry)(nil),      // 7: tandem.v1.QuarantinedEntry
-	(*StorageConfig)(nil),         // 8: tandem.v1.StorageConfig
-	(*Peer)(nil),                  // 9: tandem.v1.Peer
-	(*Worker)(nil),                // 10: tandem.v1.Worker
-	(*Coordinator)(nil),           // 11: tandem.v1.Coordinator
-	(*RotateKeysRequest)(nil),     // 12: tandem.v1.RotateKeysRequest
-	(*RotateKeysResponse)(nil),    // 13: tandem.v1.RotateKeysResponse
-	(*Rotation)(nil),              // 14: tandem.v1.Rotation
-	(*GetClusterRequest)(nil),     // 15: tandem.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),    // 16: tandem.v1.GetClusterResponse
-	(*JoinClusterRequest)(nil),    // 17: tandem.v1.JoinClusterRequest
-	(*JoinClusterResponse)(nil),   // 18: tandem.v1.JoinClusterResponse
-	(*AddPeerRequest)(nil),        // 19: tandem.v1.AddPeerRequest
-	(*AddPeerResponse)(nil),       // 20: tandem.v1.AddPeerResponse
-	(*RemovePeerRequest)(nil),     // 21: tandem.v1.RemovePeerRequest
-	(*RemovePeerResponse)(nil),    // 22: tandem.v1.RemovePeerResponse
-	(*SetStorageRequest)(nil),     // 23: tandem.v1.SetStorageRequest
-	(*SetStorageResponse)(nil),    // 24: tandem.v1.SetStorageResponse
-	(*Reason)(nil),                // 25: tandem.v1.Reason
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
-	(*ListAuditRequest)(nil),      // 28: tandem.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 29: tandem.v1.ListAuditResponse
+	(*RetentionPolicy)(nil),       // 6: tandem.v1.RetentionPolicy
+	(*Program)(nil),               // 7: tandem.v1.Program
+	(*QuarantinedEntry)(nil),      // 8: tandem.v1.QuarantinedEntry
+	(*StorageConfig)(nil),         // 9: tandem.v1.StorageConfig
+	(*Peer)(nil),                  // 10: tandem.v1.Peer
+	(*Worker)(nil),                // 11: tandem.v1.Worker
+	(*Coordinator)(nil),           // 12: tandem.v1.Coordinator
+	(*SetRetentionRequest)(nil),   // 13: tandem.v1.SetRetentionRequest
+	(*SetRetentionResponse)(nil),  // 14: tandem.v1.SetRetentionResponse
+	(*RotateKeysRequest)(nil),     // 15: tandem.v1.RotateKeysRequest
+	(*RotateKeysResponse)(nil),    // 16: tandem.v1.RotateKeysResponse
+	(*Rotation)(nil),              // 17: tandem.v1.Rotation
+	(*GetClusterRequest)(nil),     // 18: tandem.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),    // 19: tandem.v1.GetClusterResponse
+	(*JoinClusterRequest)(nil),    // 20: tandem.v1.JoinClusterRequest
+	(*JoinClusterResponse)(nil),   // 21: tandem.v1.JoinClusterResponse
+	(*AddPeerRequest)(nil),        // 22: tandem.v1.AddPeerRequest
+	(*AddPeerResponse)(nil),       // 23: tandem.v1.AddPeerResponse
+	(*RemovePeerRequest)(nil),     // 24: tandem.v1.RemovePeerRequest
+	(*RemovePeerResponse)(nil),    // 25: tandem.v1.RemovePeerResponse
+	(*SetStorageRequest)(nil),     // 26: tandem.v1.SetStorageRequest
+	(*SetStorageResponse)(nil),    // 27: tandem.v1.SetStorageResponse
+	(*Reason)(nil),                // 28: tandem.v1.Reason
+	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*ListAuditRequest)(nil),      // 31: tandem.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 32: tandem.v1.ListAuditResponse
 }
 var file_tandem_v1_cluster_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Authority.state:type_name -> tandem.v1.KeyState
 	0,  // 1: tandem.v1.GossipKey.state:type_name -> tandem.v1.KeyState
-	8,  // 2: tandem.v1.Cluster.storage:type_name -> tandem.v1.StorageConfig
+	9,  // 2: tandem.v1.Cluster.storage:type_name -> tandem.v1.StorageConfig
 	2,  // 3: tandem.v1.Cluster.authorities:type_name -> tandem.v1.Authority
 	3,  // 4: tandem.v1.Cluster.gossip_keys:type_name -> tandem.v1.GossipKey
-	25, // 5: tandem.v1.Cluster.store_fault:type_name -> tandem.v1.Reason
-	26, // 6: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
-	27, // 7: tandem.v1.Peer.clock_offset:type_name -> google.protobuf.Duration
-	26, // 8: tandem.v1.Peer.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	26, // 9: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
-	26, // 10: tandem.v1.Coordinator.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	27, // 11: tandem.v1.Coordinator.clock_offset:type_name -> google.protobuf.Duration
-	1,  // 12: tandem.v1.RotateKeysRequest.key:type_name -> tandem.v1.RotatedKey
-	26, // 13: tandem.v1.Rotation.ca_expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 14: tandem.v1.Rotation.authority:type_name -> tandem.v1.KeyState
-	0,  // 15: tandem.v1.Rotation.gossip:type_name -> tandem.v1.KeyState
-	9,  // 16: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
-	10, // 17: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
-	7,  // 18: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
-	14, // 19: tandem.v1.GetClusterResponse.rotation:type_name -> tandem.v1.Rotation
-	4,  // 20: tandem.v1.JoinClusterResponse.keys:type_name -> tandem.v1.Keys
-	15, // 21: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
-	17, // 22: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
-	19, // 23: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
-	21, // 24: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
-	28, // 25: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
-	12, // 26: tandem.v1.ClusterService.RotateKeys:input_type -> tandem.v1.RotateKeysRequest
-	23, // 27: tandem.v1.ClusterService.SetStorage:input_type -> tandem.v1.SetStorageRequest
-	16, // 28: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
-	18, // 29: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
-	20, // 30: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
-	22, // 31: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
-	29, // 32: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
-	13, // 33: tandem.v1.ClusterService.RotateKeys:output_type -> tandem.v1.RotateKeysResponse
-	24, // 34: tandem.v1.ClusterService.SetStorage:output_type -> tandem.v1.SetStorageResponse
-	28, // [28:35] is the sub-list for method output_type
-	21, // [21:28] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	28, // 5: tandem.v1.Cluster.store_fault:type_name -> tandem.v1.Reason
+	6,  // 6: tandem.v1.Cluster.retention:type_name -> tandem.v1.RetentionPolicy
+	29, // 7: tandem.v1.RetentionPolicy.jobs:type_name -> google.protobuf.Duration
+	29, // 8: tandem.v1.RetentionPolicy.events:type_name -> google.protobuf.Duration
+	30, // 9: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
+	29, // 10: tandem.v1.Peer.clock_offset:type_name -> google.protobuf.Duration
+	30, // 11: tandem.v1.Peer.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	30, // 12: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
+	30, // 13: tandem.v1.Coordinator.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	29, // 14: tandem.v1.Coordinator.clock_offset:type_name -> google.protobuf.Duration
+	6,  // 15: tandem.v1.SetRetentionRequest.retention:type_name -> tandem.v1.RetentionPolicy
+	6,  // 16: tandem.v1.SetRetentionResponse.retention:type_name -> tandem.v1.RetentionPolicy
+	1,  // 17: tandem.v1.RotateKeysRequest.key:type_name -> tandem.v1.RotatedKey
+	30, // 18: tandem.v1.Rotation.ca_expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 19: tandem.v1.Rotation.authority:type_name -> tandem.v1.KeyState
+	0,  // 20: tandem.v1.Rotation.gossip:type_name -> tandem.v1.KeyState
+	10, // 21: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
+	11, // 22: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
+	8,  // 23: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
+	17, // 24: tandem.v1.GetClusterResponse.rotation:type_name -> tandem.v1.Rotation
+	6,  // 25: tandem.v1.GetClusterResponse.retention:type_name -> tandem.v1.RetentionPolicy
+	4,  // 26: tandem.v1.JoinClusterResponse.keys:type_name -> tandem.v1.Keys
+	18, // 27: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
+	20, // 28: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
+	22, // 29: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
+	24, // 30: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
+	31, // 31: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
+	15, // 32: tandem.v1.ClusterService.RotateKeys:input_type -> tandem.v1.RotateKeysRequest
+	13, // 33: tandem.v1.ClusterService.SetRetention:input_type -> tandem.v1.SetRetentionRequest
+	26, // 34: tandem.v1.ClusterService.SetStorage:input_type -> tandem.v1.SetStorageRequest
+	19, // 35: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
+	21, // 36: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
+	23, // 37: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
+	25, // 38: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
+	32, // 39: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
+	16, // 40: tandem.v1.ClusterService.RotateKeys:output_type -> tandem.v1.RotateKeysResponse
+	14, // 41: tandem.v1.ClusterService.SetRetention:output_type -> tandem.v1.SetRetentionResponse
+	27, // 42: tandem.v1.ClusterService.SetStorage:output_type -> tandem.v1.SetStorageResponse
+	35, // [35:43] is the sub-list for method output_type
+	27, // [27:35] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_cluster_proto_init() }
@@ -2221,14 +2418,14 @@ func file_tandem_v1_cluster_proto_init() {
 	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_reason_proto_init()
-	file_tandem_v1_cluster_proto_msgTypes[21].OneofWrappers = []any{}
+	file_tandem_v1_cluster_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_cluster_proto_rawDesc), len(file_tandem_v1_cluster_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   23,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -154,6 +154,7 @@ type Command struct {
 	//	*Command_NoteSearched
 	//	*Command_DeleteModel
 	//	*Command_DeleteDataset
+	//	*Command_SetRetention
 	//	*Command_Quarantine
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
@@ -617,6 +618,15 @@ func (x *Command) GetDeleteDataset() *DeleteDataset {
 	return nil
 }
 
+func (x *Command) GetSetRetention() *SetRetention {
+	if x != nil {
+		if x, ok := x.Command.(*Command_SetRetention); ok {
+			return x.SetRetention
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetQuarantine() *Quarantine {
 	if x != nil {
 		if x, ok := x.Command.(*Command_Quarantine); ok {
@@ -726,7 +736,7 @@ type Command_PutRendezvous struct {
 }
 
 type Command_Expire struct {
-	// Forgets old request ids, and tokens that have ended.
+	// Forgets old request ids, tokens that have ended, and old events.
 	Expire *Expire `protobuf:"bytes,29,opt,name=expire,proto3,oneof"`
 }
 
@@ -840,6 +850,11 @@ type Command_DeleteDataset struct {
 	DeleteDataset *DeleteDataset `protobuf:"bytes,74,opt,name=delete_dataset,json=deleteDataset,proto3,oneof"`
 }
 
+type Command_SetRetention struct {
+	// Changes for how long the cluster keeps what is over.
+	SetRetention *SetRetention `protobuf:"bytes,75,opt,name=set_retention,json=setRetention,proto3,oneof"`
+}
+
 type Command_Quarantine struct {
 	// Stands in the place of an entry that could not be applied.
 	Quarantine *Quarantine `protobuf:"bytes,62,opt,name=quarantine,proto3,oneof"`
@@ -928,6 +943,8 @@ func (*Command_NoteSearched) isCommand_Command() {}
 func (*Command_DeleteModel) isCommand_Command() {}
 
 func (*Command_DeleteDataset) isCommand_Command() {}
+
+func (*Command_SetRetention) isCommand_Command() {}
 
 func (*Command_Quarantine) isCommand_Command() {}
 
@@ -2391,6 +2408,52 @@ func (x *DeleteDataset) GetVersion() int64 {
 	return 0
 }
 
+// SetRetention changes for how long the cluster keeps what is over.
+type SetRetention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From now on.
+	Retention     *RetentionPolicy `protobuf:"bytes,1,opt,name=retention,proto3" json:"retention,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetention) Reset() {
+	*x = SetRetention{}
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetention) ProtoMessage() {}
+
+func (x *SetRetention) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetention.ProtoReflect.Descriptor instead.
+func (*SetRetention) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SetRetention) GetRetention() *RetentionPolicy {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
 // MoveAlias moves or removes an alias.
 type MoveAlias struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2406,7 +2469,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2481,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2494,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -2466,7 +2529,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2478,7 +2541,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2491,7 +2554,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -2512,7 +2575,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2587,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2600,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -2566,7 +2629,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2578,7 +2641,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2591,7 +2654,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -2640,7 +2703,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2715,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2728,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -2686,7 +2749,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2698,7 +2761,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2711,7 +2774,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -2734,7 +2797,7 @@ type AdmitNode struct {
 
 func (x *AdmitNode) Reset() {
 	*x = AdmitNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2746,7 +2809,7 @@ func (x *AdmitNode) String() string {
 func (*AdmitNode) ProtoMessage() {}
 
 func (x *AdmitNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2759,7 +2822,7 @@ func (x *AdmitNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
 func (*AdmitNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AdmitNode) GetTokenId() string {
@@ -2787,7 +2850,7 @@ type ObserveCoordinators struct {
 
 func (x *ObserveCoordinators) Reset() {
 	*x = ObserveCoordinators{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +2862,7 @@ func (x *ObserveCoordinators) String() string {
 func (*ObserveCoordinators) ProtoMessage() {}
 
 func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +2875,7 @@ func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveCoordinators.ProtoReflect.Descriptor instead.
 func (*ObserveCoordinators) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
@@ -2837,7 +2900,7 @@ type ChangeKeys struct {
 
 func (x *ChangeKeys) Reset() {
 	*x = ChangeKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2849,7 +2912,7 @@ func (x *ChangeKeys) String() string {
 func (*ChangeKeys) ProtoMessage() {}
 
 func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2862,7 +2925,7 @@ func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeKeys.ProtoReflect.Descriptor instead.
 func (*ChangeKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ChangeKeys) GetVersion() int64 {
@@ -2903,7 +2966,7 @@ type HoldKeys struct {
 
 func (x *HoldKeys) Reset() {
 	*x = HoldKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +2978,7 @@ func (x *HoldKeys) String() string {
 func (*HoldKeys) ProtoMessage() {}
 
 func (x *HoldKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +2991,7 @@ func (x *HoldKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldKeys.ProtoReflect.Descriptor instead.
 func (*HoldKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *HoldKeys) GetNodeId() string {
@@ -2974,7 +3037,7 @@ type ObserveClock struct {
 
 func (x *ObserveClock) Reset() {
 	*x = ObserveClock{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3049,7 @@ func (x *ObserveClock) String() string {
 func (*ObserveClock) ProtoMessage() {}
 
 func (x *ObserveClock) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3062,7 @@ func (x *ObserveClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveClock.ProtoReflect.Descriptor instead.
 func (*ObserveClock) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ObserveClock) GetNodeId() string {
@@ -3034,7 +3097,7 @@ type NoteExpiry struct {
 
 func (x *NoteExpiry) Reset() {
 	*x = NoteExpiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3046,7 +3109,7 @@ func (x *NoteExpiry) String() string {
 func (*NoteExpiry) ProtoMessage() {}
 
 func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3059,7 +3122,7 @@ func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteExpiry.ProtoReflect.Descriptor instead.
 func (*NoteExpiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NoteExpiry) GetExpiries() []*Expiry {
@@ -3084,7 +3147,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3096,7 +3159,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3109,7 +3172,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Expiry) GetNoun() string {
@@ -3144,7 +3207,7 @@ type ObserveStore struct {
 
 func (x *ObserveStore) Reset() {
 	*x = ObserveStore{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3219,7 @@ func (x *ObserveStore) String() string {
 func (*ObserveStore) ProtoMessage() {}
 
 func (x *ObserveStore) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3232,7 @@ func (x *ObserveStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveStore.ProtoReflect.Descriptor instead.
 func (*ObserveStore) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ObserveStore) GetFault() *Reason {
@@ -3190,7 +3253,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3202,7 +3265,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3215,7 +3278,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -3242,7 +3305,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +3317,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +3330,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -3304,14 +3367,16 @@ type Expire struct {
 	// Request ids applied before this are forgotten.
 	RequestsBefore *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=requests_before,json=requestsBefore,proto3" json:"requests_before,omitempty"`
 	// Tokens that ended before this are forgotten.
-	TokensBefore  *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=tokens_before,json=tokensBefore,proto3" json:"tokens_before,omitempty"`
+	TokensBefore *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=tokens_before,json=tokensBefore,proto3" json:"tokens_before,omitempty"`
+	// Events before this are forgotten.
+	EventsBefore  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=events_before,json=eventsBefore,proto3" json:"events_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3388,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3401,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -3353,6 +3418,13 @@ func (x *Expire) GetTokensBefore() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Expire) GetEventsBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EventsBefore
+	}
+	return nil
+}
+
 // AnnounceProgram says which version and feature level a coordinator has; each does so when it has joined or started.
 type AnnounceProgram struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3364,7 +3436,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3448,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3461,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -3410,7 +3482,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3422,7 +3494,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3435,7 +3507,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -3457,7 +3529,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +3541,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +3554,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -3517,7 +3589,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3529,7 +3601,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3542,7 +3614,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -3620,7 +3692,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3632,7 +3704,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3645,7 +3717,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -3694,7 +3766,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3706,7 +3778,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3719,7 +3791,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -3740,7 +3812,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3824,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3837,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -3784,7 +3856,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3796,7 +3868,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3809,7 +3881,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 // ReadIndexResponse carries an index.
@@ -3823,7 +3895,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3835,7 +3907,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3848,7 +3920,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -3871,7 +3943,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3883,7 +3955,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3896,7 +3968,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -3922,7 +3994,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3934,7 +4006,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3947,7 +4019,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 // ProbeStorageRequest names a store.
@@ -3961,7 +4033,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4045,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4058,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -4005,7 +4077,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4017,7 +4089,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4030,14 +4102,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xf2\x17\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xb2\x18\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -4101,7 +4173,8 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\rempty_garbage\x18G \x01(\v2\x17.tandem.v1.EmptyGarbageB\x04\xa8\xbb\x18\x01H\x00R\femptyGarbage\x12D\n" +
 	"\rnote_searched\x18H \x01(\v2\x17.tandem.v1.NoteSearchedB\x04\xa8\xbb\x18\x01H\x00R\fnoteSearched\x12;\n" +
 	"\fdelete_model\x18I \x01(\v2\x16.tandem.v1.DeleteModelH\x00R\vdeleteModel\x12A\n" +
-	"\x0edelete_dataset\x18J \x01(\v2\x18.tandem.v1.DeleteDatasetH\x00R\rdeleteDataset\x12A\n" +
+	"\x0edelete_dataset\x18J \x01(\v2\x18.tandem.v1.DeleteDatasetH\x00R\rdeleteDataset\x12>\n" +
+	"\rset_retention\x18K \x01(\v2\x17.tandem.v1.SetRetentionH\x00R\fsetRetention\x12A\n" +
 	"\n" +
 	"quarantine\x18> \x01(\v2\x15.tandem.v1.QuarantineB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\n" +
 	"quarantineB\t\n" +
@@ -4200,7 +4273,9 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\"=\n" +
 	"\rDeleteDataset\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x03R\aversion\"Q\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"H\n" +
+	"\fSetRetention\x128\n" +
+	"\tretention\x18\x01 \x01(\v2\x1a.tandem.v1.RetentionPolicyR\tretention\"Q\n" +
 	"\tMoveAlias\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
 	"\x05alias\x18\x02 \x01(\tR\x05alias\x12\x18\n" +
@@ -4260,10 +4335,11 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x03R\n" +
 	"generation\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x04 \x01(\fR\x05value\"\x8e\x01\n" +
+	"\x05value\x18\x04 \x01(\fR\x05value\"\xcf\x01\n" +
 	"\x06Expire\x12C\n" +
 	"\x0frequests_before\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0erequestsBefore\x12?\n" +
-	"\rtokens_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ftokensBefore\"?\n" +
+	"\rtokens_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ftokensBefore\x12?\n" +
+	"\revents_before\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\feventsBefore\"?\n" +
 	"\x0fAnnounceProgram\x12,\n" +
 	"\aprogram\x18\x01 \x01(\v2\x12.tandem.v1.ProgramR\aprogram\"\"\n" +
 	"\n" +
@@ -4328,7 +4404,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -4357,63 +4433,65 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*NoteSearched)(nil),          // 24: tandem.v1.NoteSearched
 	(*DeleteModel)(nil),           // 25: tandem.v1.DeleteModel
 	(*DeleteDataset)(nil),         // 26: tandem.v1.DeleteDataset
-	(*MoveAlias)(nil),             // 27: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 28: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 29: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 30: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 31: tandem.v1.PutToken
-	(*DropToken)(nil),             // 32: tandem.v1.DropToken
-	(*AdmitNode)(nil),             // 33: tandem.v1.AdmitNode
-	(*ObserveCoordinators)(nil),   // 34: tandem.v1.ObserveCoordinators
-	(*ChangeKeys)(nil),            // 35: tandem.v1.ChangeKeys
-	(*HoldKeys)(nil),              // 36: tandem.v1.HoldKeys
-	(*ObserveClock)(nil),          // 37: tandem.v1.ObserveClock
-	(*NoteExpiry)(nil),            // 38: tandem.v1.NoteExpiry
-	(*Expiry)(nil),                // 39: tandem.v1.Expiry
-	(*ObserveStore)(nil),          // 40: tandem.v1.ObserveStore
-	(*PutStorage)(nil),            // 41: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 42: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 43: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 44: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 45: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 46: tandem.v1.Quarantine
-	(*Result)(nil),                // 47: tandem.v1.Result
-	(*RequestRecord)(nil),         // 48: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 49: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 50: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 51: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 52: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 53: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 54: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 55: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 56: tandem.v1.ProbeStorageResponse
-	nil,                           // 57: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 58: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 59: tandem.v1.Cluster
-	(*Job)(nil),                   // 60: tandem.v1.Job
-	(*Trial)(nil),                 // 61: tandem.v1.Trial
-	(*Sweep)(nil),                 // 62: tandem.v1.Sweep
-	(JobIntent)(0),                // 63: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 64: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 65: tandem.v1.EngineReport
-	(*Node)(nil),                  // 66: tandem.v1.Node
-	(*Member)(nil),                // 67: tandem.v1.Member
-	(*Reason)(nil),                // 68: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 69: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 70: tandem.v1.Dataset
-	(*Deployment)(nil),            // 71: tandem.v1.Deployment
-	(*Replica)(nil),               // 72: tandem.v1.Replica
-	(*Token)(nil),                 // 73: tandem.v1.Token
-	(*Coordinator)(nil),           // 74: tandem.v1.Coordinator
-	(*Authority)(nil),             // 75: tandem.v1.Authority
-	(*GossipKey)(nil),             // 76: tandem.v1.GossipKey
-	(*durationpb.Duration)(nil),   // 77: google.protobuf.Duration
-	(*StorageConfig)(nil),         // 78: tandem.v1.StorageConfig
-	(*Program)(nil),               // 79: tandem.v1.Program
-	(*Progress)(nil),              // 80: tandem.v1.Progress
+	(*SetRetention)(nil),          // 27: tandem.v1.SetRetention
+	(*MoveAlias)(nil),             // 28: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 29: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 30: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 31: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 32: tandem.v1.PutToken
+	(*DropToken)(nil),             // 33: tandem.v1.DropToken
+	(*AdmitNode)(nil),             // 34: tandem.v1.AdmitNode
+	(*ObserveCoordinators)(nil),   // 35: tandem.v1.ObserveCoordinators
+	(*ChangeKeys)(nil),            // 36: tandem.v1.ChangeKeys
+	(*HoldKeys)(nil),              // 37: tandem.v1.HoldKeys
+	(*ObserveClock)(nil),          // 38: tandem.v1.ObserveClock
+	(*NoteExpiry)(nil),            // 39: tandem.v1.NoteExpiry
+	(*Expiry)(nil),                // 40: tandem.v1.Expiry
+	(*ObserveStore)(nil),          // 41: tandem.v1.ObserveStore
+	(*PutStorage)(nil),            // 42: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 43: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 44: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 45: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 46: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 47: tandem.v1.Quarantine
+	(*Result)(nil),                // 48: tandem.v1.Result
+	(*RequestRecord)(nil),         // 49: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 50: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 51: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 52: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 53: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 54: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 55: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 56: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 57: tandem.v1.ProbeStorageResponse
+	nil,                           // 58: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 59: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 60: tandem.v1.Cluster
+	(*Job)(nil),                   // 61: tandem.v1.Job
+	(*Trial)(nil),                 // 62: tandem.v1.Trial
+	(*Sweep)(nil),                 // 63: tandem.v1.Sweep
+	(JobIntent)(0),                // 64: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 65: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 66: tandem.v1.EngineReport
+	(*Node)(nil),                  // 67: tandem.v1.Node
+	(*Member)(nil),                // 68: tandem.v1.Member
+	(*Reason)(nil),                // 69: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 70: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 71: tandem.v1.Dataset
+	(*RetentionPolicy)(nil),       // 72: tandem.v1.RetentionPolicy
+	(*Deployment)(nil),            // 73: tandem.v1.Deployment
+	(*Replica)(nil),               // 74: tandem.v1.Replica
+	(*Token)(nil),                 // 75: tandem.v1.Token
+	(*Coordinator)(nil),           // 76: tandem.v1.Coordinator
+	(*Authority)(nil),             // 77: tandem.v1.Authority
+	(*GossipKey)(nil),             // 78: tandem.v1.GossipKey
+	(*durationpb.Duration)(nil),   // 79: google.protobuf.Duration
+	(*StorageConfig)(nil),         // 80: tandem.v1.StorageConfig
+	(*Program)(nil),               // 81: tandem.v1.Program
+	(*Progress)(nil),              // 82: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	58, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	59, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -4426,14 +4504,14 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	19, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
 	20, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
 	21, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	27, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	28, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	29, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	30, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	31, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	32, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	42, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	43, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	28, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	29, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	30, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	31, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	32, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	33, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	43, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	44, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
 	18, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
@@ -4441,77 +4519,80 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	14, // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
 	15, // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
 	16, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
-	33, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
-	34, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	35, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
-	36, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	41, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
-	37, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
-	38, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
-	40, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
-	44, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	45, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	34, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
+	35, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
+	36, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
+	37, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
+	42, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	38, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
+	39, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
+	41, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
+	45, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	46, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
 	22, // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
 	23, // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
 	24, // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
 	25, // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
 	26, // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
-	46, // 43: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	59, // 44: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	60, // 45: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	61, // 46: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	62, // 47: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	63, // 48: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	64, // 49: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	57, // 50: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	65, // 51: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	66, // 52: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	67, // 53: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 54: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	68, // 55: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	68, // 56: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	69, // 57: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	68, // 58: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	70, // 59: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	58, // 60: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
-	71, // 61: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	72, // 62: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	68, // 63: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	73, // 64: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	74, // 65: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	75, // 66: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	76, // 67: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	58, // 68: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	77, // 69: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
-	39, // 70: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
-	58, // 71: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
-	68, // 72: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
-	78, // 73: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	58, // 74: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	58, // 75: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	79, // 76: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,  // 77: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	68, // 78: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	68, // 79: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	47, // 80: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	58, // 81: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 82: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	47, // 83: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	80, // 84: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	78, // 85: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	49, // 86: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	51, // 87: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	53, // 88: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	55, // 89: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	50, // 90: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	52, // 91: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	54, // 92: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	56, // 93: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	90, // [90:94] is the sub-list for method output_type
-	86, // [86:90] is the sub-list for method input_type
-	86, // [86:86] is the sub-list for extension type_name
-	86, // [86:86] is the sub-list for extension extendee
-	0,  // [0:86] is the sub-list for field type_name
+	27, // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
+	47, // 44: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	60, // 45: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	61, // 46: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	62, // 47: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	63, // 48: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	64, // 49: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	65, // 50: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	58, // 51: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	66, // 52: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	67, // 53: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	68, // 54: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 55: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	69, // 56: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	69, // 57: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	70, // 58: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	69, // 59: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	71, // 60: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	59, // 61: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
+	72, // 62: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
+	73, // 63: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	74, // 64: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	69, // 65: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	75, // 66: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	76, // 67: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	77, // 68: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	78, // 69: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	59, // 70: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	79, // 71: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	40, // 72: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	59, // 73: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	69, // 74: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
+	80, // 75: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	59, // 76: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	59, // 77: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	59, // 78: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
+	81, // 79: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,  // 80: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	69, // 81: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	69, // 82: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	48, // 83: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	59, // 84: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 85: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	48, // 86: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	82, // 87: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	80, // 88: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	50, // 89: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	52, // 90: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	54, // 91: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	56, // 92: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	51, // 93: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	53, // 94: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	55, // 95: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	57, // 96: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	93, // [93:97] is the sub-list for method output_type
+	89, // [89:93] is the sub-list for method input_type
+	89, // [89:89] is the sub-list for extension type_name
+	89, // [89:89] is the sub-list for extension extendee
+	0,  // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -4574,6 +4655,7 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_NoteSearched)(nil),
 		(*Command_DeleteModel)(nil),
 		(*Command_DeleteDataset)(nil),
+		(*Command_SetRetention)(nil),
 		(*Command_Quarantine)(nil),
 	}
 	type x struct{}
@@ -4582,7 +4664,7 @@ func file_tandem_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   57,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

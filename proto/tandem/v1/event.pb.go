@@ -155,6 +155,8 @@ const (
 	Event_TYPE_STORE_FAULT Event_Type = 545
 	// The store serves again.
 	Event_TYPE_STORE_SERVES Event_Type = 546
+	// An admin has changed for how long the cluster keeps what is over.
+	Event_TYPE_RETENTION_CHANGED Event_Type = 547
 	// A checkpoint is in the store.
 	Event_TYPE_CHECKPOINT_COMMITTED Event_Type = 600
 	// A checkpoint was deleted.
@@ -268,6 +270,7 @@ var (
 		544:  "TYPE_CERTIFICATE_ENDS",
 		545:  "TYPE_STORE_FAULT",
 		546:  "TYPE_STORE_SERVES",
+		547:  "TYPE_RETENTION_CHANGED",
 		600:  "TYPE_CHECKPOINT_COMMITTED",
 		601:  "TYPE_CHECKPOINT_DELETED",
 		700:  "TYPE_VERSION_PUBLISHED",
@@ -356,6 +359,7 @@ var (
 		"TYPE_CERTIFICATE_ENDS":        544,
 		"TYPE_STORE_FAULT":             545,
 		"TYPE_STORE_SERVES":            546,
+		"TYPE_RETENTION_CHANGED":       547,
 		"TYPE_CHECKPOINT_COMMITTED":    600,
 		"TYPE_CHECKPOINT_DELETED":      601,
 		"TYPE_VERSION_PUBLISHED":       700,
@@ -703,7 +707,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xa5\x14\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xc2\x14\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -719,7 +723,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x11\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb2\x11\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -784,7 +788,8 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x12TYPE_STORE_CHANGED\x10\x9f\x04\x12\x1a\n" +
 	"\x15TYPE_CERTIFICATE_ENDS\x10\xa0\x04\x12\x15\n" +
 	"\x10TYPE_STORE_FAULT\x10\xa1\x04\x12\x16\n" +
-	"\x11TYPE_STORE_SERVES\x10\xa2\x04\x12$\n" +
+	"\x11TYPE_STORE_SERVES\x10\xa2\x04\x12\x1b\n" +
+	"\x16TYPE_RETENTION_CHANGED\x10\xa3\x04\x12$\n" +
 	"\x19TYPE_CHECKPOINT_COMMITTED\x10\xd8\x04\x1a\x04Ȼ\x18\x01\x12\"\n" +
 	"\x17TYPE_CHECKPOINT_DELETED\x10\xd9\x04\x1a\x04Ȼ\x18\x01\x12\x1b\n" +
 	"\x16TYPE_VERSION_PUBLISHED\x10\xbc\x05\x12\x15\n" +

@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1261,6 +1262,270 @@ func (x *DeleteJobResponse) GetJob() *Job {
 	return nil
 }
 
+// PruneJobsRequest says which jobs are old.
+type PruneJobsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that ended longer ago than this.
+	OlderThan *durationpb.Duration `protobuf:"bytes,1,opt,name=older_than,json=olderThan,proto3" json:"older_than,omitempty"`
+	// Only those in these states; when empty, all that have ended.
+	States []JobState `protobuf:"varint,2,rep,packed,name=states,proto3,enum=tandem.v1.JobState" json:"states,omitempty"`
+	// Delete nothing, only say what would be.
+	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneJobsRequest) Reset() {
+	*x = PruneJobsRequest{}
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneJobsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneJobsRequest) ProtoMessage() {}
+
+func (x *PruneJobsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneJobsRequest.ProtoReflect.Descriptor instead.
+func (*PruneJobsRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PruneJobsRequest) GetOlderThan() *durationpb.Duration {
+	if x != nil {
+		return x.OlderThan
+	}
+	return nil
+}
+
+func (x *PruneJobsRequest) GetStates() []JobState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *PruneJobsRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *PruneJobsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// PruneJobsResponse says of each old job what becomes of it.
+type PruneJobsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The jobs, oldest first.
+	Jobs []*PrunedJob `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	// There are more to delete: ask again.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneJobsResponse) Reset() {
+	*x = PruneJobsResponse{}
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneJobsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneJobsResponse) ProtoMessage() {}
+
+func (x *PruneJobsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneJobsResponse.ProtoReflect.Descriptor instead.
+func (*PruneJobsResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PruneJobsResponse) GetJobs() []*PrunedJob {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+func (x *PruneJobsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// PrunedJob is an old job and what goes with it.
+type PrunedJob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the job.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What it did.
+	Kind JobKind `protobuf:"varint,3,opt,name=kind,proto3,enum=tandem.v1.JobKind" json:"kind,omitempty"`
+	// How it ended.
+	State JobState `protobuf:"varint,4,opt,name=state,proto3,enum=tandem.v1.JobState" json:"state,omitempty"`
+	// When it ended.
+	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
+	// Its trials.
+	Trials int32 `protobuf:"varint,6,opt,name=trials,proto3" json:"trials,omitempty"`
+	// Their checkpoints.
+	Checkpoints int32 `protobuf:"varint,7,opt,name=checkpoints,proto3" json:"checkpoints,omitempty"`
+	// Bytes of the checkpoints; logs and metrics are not counted.
+	Bytes int64 `protobuf:"varint,8,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// It stays.
+	Keep bool `protobuf:"varint,9,opt,name=keep,proto3" json:"keep,omitempty"`
+	// Why it stays, for people: made of why.
+	Reason string `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why it stays.
+	Why           *Reason `protobuf:"bytes,11,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrunedJob) Reset() {
+	*x = PrunedJob{}
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrunedJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrunedJob) ProtoMessage() {}
+
+func (x *PrunedJob) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrunedJob.ProtoReflect.Descriptor instead.
+func (*PrunedJob) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PrunedJob) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PrunedJob) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PrunedJob) GetKind() JobKind {
+	if x != nil {
+		return x.Kind
+	}
+	return JobKind_JOB_KIND_UNSPECIFIED
+}
+
+func (x *PrunedJob) GetState() JobState {
+	if x != nil {
+		return x.State
+	}
+	return JobState_JOB_STATE_UNSPECIFIED
+}
+
+func (x *PrunedJob) GetFinishedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FinishedAt
+	}
+	return nil
+}
+
+func (x *PrunedJob) GetTrials() int32 {
+	if x != nil {
+		return x.Trials
+	}
+	return 0
+}
+
+func (x *PrunedJob) GetCheckpoints() int32 {
+	if x != nil {
+		return x.Checkpoints
+	}
+	return 0
+}
+
+func (x *PrunedJob) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *PrunedJob) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
+func (x *PrunedJob) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PrunedJob) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
 // WatchJobRequest names a job.
 type WatchJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1272,7 +1537,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1549,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1562,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -1322,7 +1587,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1599,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1612,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -1384,7 +1649,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1661,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1674,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -1447,7 +1712,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1724,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1737,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -1521,7 +1786,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xf8\x05\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xf8\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1600,7 +1865,31 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"5\n" +
 	"\x11DeleteJobResponse\x12 \n" +
-	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"!\n" +
+	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"\xb8\x01\n" +
+	"\x10PruneJobsRequest\x128\n" +
+	"\n" +
+	"older_than\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\tolderThan\x12+\n" +
+	"\x06states\x18\x02 \x03(\x0e2\x13.tandem.v1.JobStateR\x06states\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12$\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"Q\n" +
+	"\x11PruneJobsResponse\x12(\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x14.tandem.v1.PrunedJobR\x04jobs\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xe0\x02\n" +
+	"\tPrunedJob\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x12.tandem.v1.JobKindR\x04kind\x12)\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x13.tandem.v1.JobStateR\x05state\x12;\n" +
+	"\vfinished_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"finishedAt\x12\x16\n" +
+	"\x06trials\x18\x06 \x01(\x05R\x06trials\x12 \n" +
+	"\vcheckpoints\x18\a \x01(\x05R\vcheckpoints\x12\x14\n" +
+	"\x05bytes\x18\b \x01(\x03R\x05bytes\x12\x12\n" +
+	"\x04keep\x18\t \x01(\bR\x04keep\x12\x16\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\x12#\n" +
+	"\x03why\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x03why\"!\n" +
 	"\x0fWatchJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x8f\x01\n" +
 	"\x10WatchJobResponse\x12 \n" +
@@ -1637,7 +1926,7 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x16JOB_INTENT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_INTENT_RUN\x10\x01\x12\x14\n" +
 	"\x10JOB_INTENT_PAUSE\x10\x02\x12\x15\n" +
-	"\x11JOB_INTENT_CANCEL\x10\x032\x84\x06\n" +
+	"\x11JOB_INTENT_CANCEL\x10\x032\xeb\x06\n" +
 	"\n" +
 	"JobService\x12_\n" +
 	"\tSubmitJob\x12\x1b.tandem.v1.SubmitJobRequest\x1a\x1c.tandem.v1.SubmitJobResponse\"\x17\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/jobs\x12X\n" +
@@ -1646,7 +1935,8 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x12\b/v1/jobs\x12t\n" +
 	"\fSetJobIntent\x12\x1e.tandem.v1.SetJobIntentRequest\x1a\x1f.tandem.v1.SetJobIntentResponse\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}/intent\x12g\n" +
 	"\bScaleJob\x12\x1a.tandem.v1.ScaleJobRequest\x1a\x1b.tandem.v1.ScaleJobResponse\"\"\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/jobs/{id}/scale\x12a\n" +
-	"\tDeleteJob\x12\x1b.tandem.v1.DeleteJobRequest\x1a\x1c.tandem.v1.DeleteJobResponse\"\x19\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x0f*\r/v1/jobs/{id}\x12K\n" +
+	"\tDeleteJob\x12\x1b.tandem.v1.DeleteJobRequest\x1a\x1c.tandem.v1.DeleteJobResponse\"\x19\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x0f*\r/v1/jobs/{id}\x12e\n" +
+	"\tPruneJobs\x12\x1b.tandem.v1.PruneJobsRequest\x1a\x1c.tandem.v1.PruneJobsResponse\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/jobs/prune\x12K\n" +
 	"\bWatchJob\x12\x1a.tandem.v1.WatchJobRequest\x1a\x1b.tandem.v1.WatchJobResponse\"\x04\xa0\xbb\x18\x020\x01\x12Q\n" +
 	"\n" +
 	"StreamLogs\x12\x1c.tandem.v1.StreamLogsRequest\x1a\x1d.tandem.v1.StreamLogsResponse\"\x04\xa0\xbb\x18\x020\x01B%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
@@ -1664,7 +1954,7 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
@@ -1684,66 +1974,79 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*ScaleJobResponse)(nil),      // 15: tandem.v1.ScaleJobResponse
 	(*DeleteJobRequest)(nil),      // 16: tandem.v1.DeleteJobRequest
 	(*DeleteJobResponse)(nil),     // 17: tandem.v1.DeleteJobResponse
-	(*WatchJobRequest)(nil),       // 18: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 19: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 20: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 21: tandem.v1.StreamLogsResponse
-	(*JobSpec)(nil),               // 22: tandem.v1.JobSpec
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*Reason)(nil),                // 24: tandem.v1.Reason
-	(*Trial)(nil),                 // 25: tandem.v1.Trial
-	(*Progress)(nil),              // 26: tandem.v1.Progress
-	(*Evaluation)(nil),            // 27: tandem.v1.Evaluation
+	(*PruneJobsRequest)(nil),      // 18: tandem.v1.PruneJobsRequest
+	(*PruneJobsResponse)(nil),     // 19: tandem.v1.PruneJobsResponse
+	(*PrunedJob)(nil),             // 20: tandem.v1.PrunedJob
+	(*WatchJobRequest)(nil),       // 21: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 22: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 23: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 24: tandem.v1.StreamLogsResponse
+	(*JobSpec)(nil),               // 25: tandem.v1.JobSpec
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*Reason)(nil),                // 27: tandem.v1.Reason
+	(*Trial)(nil),                 // 28: tandem.v1.Trial
+	(*Progress)(nil),              // 29: tandem.v1.Progress
+	(*Evaluation)(nil),            // 30: tandem.v1.Evaluation
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
-	22, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
+	25, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	23, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	23, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	23, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	26, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	26, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	26, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
 	5,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
-	24, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
+	27, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
 	4,  // 9: tandem.v1.Job.aliases_kept:type_name -> tandem.v1.AliasKept
-	24, // 10: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
-	22, // 11: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	27, // 10: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
+	25, // 11: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
 	3,  // 12: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
 	3,  // 13: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	25, // 14: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	26, // 15: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	27, // 16: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
+	28, // 14: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	29, // 15: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	30, // 16: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
 	1,  // 17: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
 	3,  // 18: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
 	2,  // 19: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
 	3,  // 20: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
 	3,  // 21: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
 	3,  // 22: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 23: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	25, // 24: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	26, // 25: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	23, // 26: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	6,  // 27: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	8,  // 28: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	10, // 29: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	12, // 30: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	14, // 31: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	16, // 32: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
-	18, // 33: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	20, // 34: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	7,  // 35: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	9,  // 36: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	11, // 37: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	13, // 38: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	15, // 39: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	17, // 40: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
-	19, // 41: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	21, // 42: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	35, // [35:43] is the sub-list for method output_type
-	27, // [27:35] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	31, // 23: tandem.v1.PruneJobsRequest.older_than:type_name -> google.protobuf.Duration
+	1,  // 24: tandem.v1.PruneJobsRequest.states:type_name -> tandem.v1.JobState
+	20, // 25: tandem.v1.PruneJobsResponse.jobs:type_name -> tandem.v1.PrunedJob
+	0,  // 26: tandem.v1.PrunedJob.kind:type_name -> tandem.v1.JobKind
+	1,  // 27: tandem.v1.PrunedJob.state:type_name -> tandem.v1.JobState
+	26, // 28: tandem.v1.PrunedJob.finished_at:type_name -> google.protobuf.Timestamp
+	27, // 29: tandem.v1.PrunedJob.why:type_name -> tandem.v1.Reason
+	3,  // 30: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	28, // 31: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	29, // 32: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	26, // 33: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	6,  // 34: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	8,  // 35: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	10, // 36: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	12, // 37: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	14, // 38: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	16, // 39: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
+	18, // 40: tandem.v1.JobService.PruneJobs:input_type -> tandem.v1.PruneJobsRequest
+	21, // 41: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	23, // 42: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	7,  // 43: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	9,  // 44: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	11, // 45: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	13, // 46: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	15, // 47: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	17, // 48: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
+	19, // 49: tandem.v1.JobService.PruneJobs:output_type -> tandem.v1.PruneJobsResponse
+	22, // 50: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	24, // 51: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	43, // [43:52] is the sub-list for method output_type
+	34, // [34:43] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -1762,7 +2065,7 @@ func file_tandem_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

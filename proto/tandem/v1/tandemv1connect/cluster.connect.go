@@ -50,6 +50,9 @@ const (
 	// ClusterServiceRotateKeysProcedure is the fully-qualified name of the ClusterService's RotateKeys
 	// RPC.
 	ClusterServiceRotateKeysProcedure = "/tandem.v1.ClusterService/RotateKeys"
+	// ClusterServiceSetRetentionProcedure is the fully-qualified name of the ClusterService's
+	// SetRetention RPC.
+	ClusterServiceSetRetentionProcedure = "/tandem.v1.ClusterService/SetRetention"
 	// ClusterServiceSetStorageProcedure is the fully-qualified name of the ClusterService's SetStorage
 	// RPC.
 	ClusterServiceSetStorageProcedure = "/tandem.v1.ClusterService/SetStorage"
@@ -72,6 +75,8 @@ type ClusterServiceClient interface {
 	// Replaces the CA or the gossip key while everything runs. It is begun here and goes on by itself; the former CA is trusted
 	// until that is ended with finish.
 	RotateKeys(context.Context, *connect.Request[v1.RotateKeysRequest]) (*connect.Response[v1.RotateKeysResponse], error)
+	// Changes for how long the cluster keeps what is over. Durations are an hour at least; what is not set is kept for ever.
+	SetRetention(context.Context, *connect.Request[v1.SetRetentionRequest]) (*connect.Response[v1.SetRetentionResponse], error)
 	// Changes keys and address of the object store. All coordinators that are alive try them first; objects are not moved.
 	// Workers that are connected use them within seconds, for what runs too.
 	SetStorage(context.Context, *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error)
@@ -124,6 +129,12 @@ func NewClusterServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(clusterServiceMethods.ByName("RotateKeys")),
 			connect.WithClientOptions(opts...),
 		),
+		setRetention: connect.NewClient[v1.SetRetentionRequest, v1.SetRetentionResponse](
+			httpClient,
+			baseURL+ClusterServiceSetRetentionProcedure,
+			connect.WithSchema(clusterServiceMethods.ByName("SetRetention")),
+			connect.WithClientOptions(opts...),
+		),
 		setStorage: connect.NewClient[v1.SetStorageRequest, v1.SetStorageResponse](
 			httpClient,
 			baseURL+ClusterServiceSetStorageProcedure,
@@ -135,13 +146,14 @@ func NewClusterServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 
 // clusterServiceClient implements ClusterServiceClient.
 type clusterServiceClient struct {
-	getCluster  *connect.Client[v1.GetClusterRequest, v1.GetClusterResponse]
-	joinCluster *connect.Client[v1.JoinClusterRequest, v1.JoinClusterResponse]
-	addPeer     *connect.Client[v1.AddPeerRequest, v1.AddPeerResponse]
-	removePeer  *connect.Client[v1.RemovePeerRequest, v1.RemovePeerResponse]
-	listAudit   *connect.Client[v1.ListAuditRequest, v1.ListAuditResponse]
-	rotateKeys  *connect.Client[v1.RotateKeysRequest, v1.RotateKeysResponse]
-	setStorage  *connect.Client[v1.SetStorageRequest, v1.SetStorageResponse]
+	getCluster   *connect.Client[v1.GetClusterRequest, v1.GetClusterResponse]
+	joinCluster  *connect.Client[v1.JoinClusterRequest, v1.JoinClusterResponse]
+	addPeer      *connect.Client[v1.AddPeerRequest, v1.AddPeerResponse]
+	removePeer   *connect.Client[v1.RemovePeerRequest, v1.RemovePeerResponse]
+	listAudit    *connect.Client[v1.ListAuditRequest, v1.ListAuditResponse]
+	rotateKeys   *connect.Client[v1.RotateKeysRequest, v1.RotateKeysResponse]
+	setRetention *connect.Client[v1.SetRetentionRequest, v1.SetRetentionResponse]
+	setStorage   *connect.Client[v1.SetStorageRequest, v1.SetStorageResponse]
 }
 
 // GetCluster calls tandem.v1.ClusterService.GetCluster.
@@ -174,6 +186,11 @@ func (c *clusterServiceClient) RotateKeys(ctx context.Context, req *connect.Requ
 	return c.rotateKeys.CallUnary(ctx, req)
 }
 
+// SetRetention calls tandem.v1.ClusterService.SetRetention.
+func (c *clusterServiceClient) SetRetention(ctx context.Context, req *connect.Request[v1.SetRetentionRequest]) (*connect.Response[v1.SetRetentionResponse], error) {
+	return c.setRetention.CallUnary(ctx, req)
+}
+
 // SetStorage calls tandem.v1.ClusterService.SetStorage.
 func (c *clusterServiceClient) SetStorage(ctx context.Context, req *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error) {
 	return c.setStorage.CallUnary(ctx, req)
@@ -196,6 +213,8 @@ type ClusterServiceHandler interface {
 	// Replaces the CA or the gossip key while everything runs. It is begun here and goes on by itself; the former CA is trusted
 	// until that is ended with finish.
 	RotateKeys(context.Context, *connect.Request[v1.RotateKeysRequest]) (*connect.Response[v1.RotateKeysResponse], error)
+	// Changes for how long the cluster keeps what is over. Durations are an hour at least; what is not set is kept for ever.
+	SetRetention(context.Context, *connect.Request[v1.SetRetentionRequest]) (*connect.Response[v1.SetRetentionResponse], error)
 	// Changes keys and address of the object store. All coordinators that are alive try them first; objects are not moved.
 	// Workers that are connected use them within seconds, for what runs too.
 	SetStorage(context.Context, *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error)
@@ -244,6 +263,12 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 		connect.WithSchema(clusterServiceMethods.ByName("RotateKeys")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clusterServiceSetRetentionHandler := connect.NewUnaryHandler(
+		ClusterServiceSetRetentionProcedure,
+		svc.SetRetention,
+		connect.WithSchema(clusterServiceMethods.ByName("SetRetention")),
+		connect.WithHandlerOptions(opts...),
+	)
 	clusterServiceSetStorageHandler := connect.NewUnaryHandler(
 		ClusterServiceSetStorageProcedure,
 		svc.SetStorage,
@@ -264,6 +289,8 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 			clusterServiceListAuditHandler.ServeHTTP(w, r)
 		case ClusterServiceRotateKeysProcedure:
 			clusterServiceRotateKeysHandler.ServeHTTP(w, r)
+		case ClusterServiceSetRetentionProcedure:
+			clusterServiceSetRetentionHandler.ServeHTTP(w, r)
 		case ClusterServiceSetStorageProcedure:
 			clusterServiceSetStorageHandler.ServeHTTP(w, r)
 		default:
@@ -297,6 +324,10 @@ func (UnimplementedClusterServiceHandler) ListAudit(context.Context, *connect.Re
 
 func (UnimplementedClusterServiceHandler) RotateKeys(context.Context, *connect.Request[v1.RotateKeysRequest]) (*connect.Response[v1.RotateKeysResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.ClusterService.RotateKeys is not implemented"))
+}
+
+func (UnimplementedClusterServiceHandler) SetRetention(context.Context, *connect.Request[v1.SetRetentionRequest]) (*connect.Response[v1.SetRetentionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.ClusterService.SetRetention is not implemented"))
 }
 
 func (UnimplementedClusterServiceHandler) SetStorage(context.Context, *connect.Request[v1.SetStorageRequest]) (*connect.Response[v1.SetStorageResponse], error) {

@@ -45,6 +45,8 @@ const (
 	JobServiceScaleJobProcedure = "/tandem.v1.JobService/ScaleJob"
 	// JobServiceDeleteJobProcedure is the fully-qualified name of the JobService's DeleteJob RPC.
 	JobServiceDeleteJobProcedure = "/tandem.v1.JobService/DeleteJob"
+	// JobServicePruneJobsProcedure is the fully-qualified name of the JobService's PruneJobs RPC.
+	JobServicePruneJobsProcedure = "/tandem.v1.JobService/PruneJobs"
 	// JobServiceWatchJobProcedure is the fully-qualified name of the JobService's WatchJob RPC.
 	JobServiceWatchJobProcedure = "/tandem.v1.JobService/WatchJob"
 	// JobServiceStreamLogsProcedure is the fully-qualified name of the JobService's StreamLogs RPC.
@@ -66,6 +68,9 @@ type JobServiceClient interface {
 	// Deletes a job or sweep that has ended, with its trials, checkpoints, events, logs and metrics. What it published stays.
 	// FAILED_PRECONDITION while it has not ended, or something needs one of its checkpoints.
 	DeleteJob(context.Context, *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error)
+	// Deletes jobs and sweeps that ended long ago as DeleteJob does, or only says which. What something needs is left out, with the reason.
+	// It deletes a part of many, oldest first, and says when there are more.
+	PruneJobs(context.Context, *connect.Request[v1.PruneJobsRequest]) (*connect.Response[v1.PruneJobsResponse], error)
 	// Streams a job: its state now and at each change, with live progress, until it ends. REST has no streams: speak Connect or gRPC.
 	WatchJob(context.Context, *connect.Request[v1.WatchJobRequest]) (*connect.ServerStreamForClient[v1.WatchJobResponse], error)
 	// Streams the log lines of a job, oldest first. Connect or gRPC only.
@@ -119,6 +124,12 @@ func NewJobServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithSchema(jobServiceMethods.ByName("DeleteJob")),
 			connect.WithClientOptions(opts...),
 		),
+		pruneJobs: connect.NewClient[v1.PruneJobsRequest, v1.PruneJobsResponse](
+			httpClient,
+			baseURL+JobServicePruneJobsProcedure,
+			connect.WithSchema(jobServiceMethods.ByName("PruneJobs")),
+			connect.WithClientOptions(opts...),
+		),
 		watchJob: connect.NewClient[v1.WatchJobRequest, v1.WatchJobResponse](
 			httpClient,
 			baseURL+JobServiceWatchJobProcedure,
@@ -142,6 +153,7 @@ type jobServiceClient struct {
 	setJobIntent *connect.Client[v1.SetJobIntentRequest, v1.SetJobIntentResponse]
 	scaleJob     *connect.Client[v1.ScaleJobRequest, v1.ScaleJobResponse]
 	deleteJob    *connect.Client[v1.DeleteJobRequest, v1.DeleteJobResponse]
+	pruneJobs    *connect.Client[v1.PruneJobsRequest, v1.PruneJobsResponse]
 	watchJob     *connect.Client[v1.WatchJobRequest, v1.WatchJobResponse]
 	streamLogs   *connect.Client[v1.StreamLogsRequest, v1.StreamLogsResponse]
 }
@@ -176,6 +188,11 @@ func (c *jobServiceClient) DeleteJob(ctx context.Context, req *connect.Request[v
 	return c.deleteJob.CallUnary(ctx, req)
 }
 
+// PruneJobs calls tandem.v1.JobService.PruneJobs.
+func (c *jobServiceClient) PruneJobs(ctx context.Context, req *connect.Request[v1.PruneJobsRequest]) (*connect.Response[v1.PruneJobsResponse], error) {
+	return c.pruneJobs.CallUnary(ctx, req)
+}
+
 // WatchJob calls tandem.v1.JobService.WatchJob.
 func (c *jobServiceClient) WatchJob(ctx context.Context, req *connect.Request[v1.WatchJobRequest]) (*connect.ServerStreamForClient[v1.WatchJobResponse], error) {
 	return c.watchJob.CallServerStream(ctx, req)
@@ -201,6 +218,9 @@ type JobServiceHandler interface {
 	// Deletes a job or sweep that has ended, with its trials, checkpoints, events, logs and metrics. What it published stays.
 	// FAILED_PRECONDITION while it has not ended, or something needs one of its checkpoints.
 	DeleteJob(context.Context, *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error)
+	// Deletes jobs and sweeps that ended long ago as DeleteJob does, or only says which. What something needs is left out, with the reason.
+	// It deletes a part of many, oldest first, and says when there are more.
+	PruneJobs(context.Context, *connect.Request[v1.PruneJobsRequest]) (*connect.Response[v1.PruneJobsResponse], error)
 	// Streams a job: its state now and at each change, with live progress, until it ends. REST has no streams: speak Connect or gRPC.
 	WatchJob(context.Context, *connect.Request[v1.WatchJobRequest], *connect.ServerStream[v1.WatchJobResponse]) error
 	// Streams the log lines of a job, oldest first. Connect or gRPC only.
@@ -250,6 +270,12 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 		connect.WithSchema(jobServiceMethods.ByName("DeleteJob")),
 		connect.WithHandlerOptions(opts...),
 	)
+	jobServicePruneJobsHandler := connect.NewUnaryHandler(
+		JobServicePruneJobsProcedure,
+		svc.PruneJobs,
+		connect.WithSchema(jobServiceMethods.ByName("PruneJobs")),
+		connect.WithHandlerOptions(opts...),
+	)
 	jobServiceWatchJobHandler := connect.NewServerStreamHandler(
 		JobServiceWatchJobProcedure,
 		svc.WatchJob,
@@ -276,6 +302,8 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 			jobServiceScaleJobHandler.ServeHTTP(w, r)
 		case JobServiceDeleteJobProcedure:
 			jobServiceDeleteJobHandler.ServeHTTP(w, r)
+		case JobServicePruneJobsProcedure:
+			jobServicePruneJobsHandler.ServeHTTP(w, r)
 		case JobServiceWatchJobProcedure:
 			jobServiceWatchJobHandler.ServeHTTP(w, r)
 		case JobServiceStreamLogsProcedure:
@@ -311,6 +339,10 @@ func (UnimplementedJobServiceHandler) ScaleJob(context.Context, *connect.Request
 
 func (UnimplementedJobServiceHandler) DeleteJob(context.Context, *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.DeleteJob is not implemented"))
+}
+
+func (UnimplementedJobServiceHandler) PruneJobs(context.Context, *connect.Request[v1.PruneJobsRequest]) (*connect.Response[v1.PruneJobsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.PruneJobs is not implemented"))
 }
 
 func (UnimplementedJobServiceHandler) WatchJob(context.Context, *connect.Request[v1.WatchJobRequest], *connect.ServerStream[v1.WatchJobResponse]) error {

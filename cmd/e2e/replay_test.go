@@ -32,13 +32,13 @@ func TestReplay(t *testing.T) {
 	var shown struct {
 		Job struct {
 			Replay struct {
-				Same  bool   `json:"same"`
-				Steps string `json:"steps"`
+				Same  bool  `json:"same"`
+				Steps int64 `json:"steps"`
 			} `json:"replay"`
 		} `json:"job"`
 	}
 	decode(t, c.run(0, "checkpoint", "verify", first.GetId(), "--replay", "3", "-o", "json"), &shown)
-	if !shown.Job.Replay.Same || shown.Job.Replay.Steps != "3" {
+	if !shown.Job.Replay.Same || shown.Job.Replay.Steps != 3 {
 		t.Errorf("the replay is shown as %+v", shown)
 	}
 	// Near the end there are fewer steps than asked for, which is no failure, and is said.

@@ -37,7 +37,7 @@ func (n *Node) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Re
 			return result, nil
 		case errors.Is(err, ErrInvalid), errors.Is(err, ErrLevel):
 			return nil, err
-		case errors.Is(err, ErrDisk) && kind == ErrNoLeader: // what was tried before is uncertain
+		case errors.Is(err, ErrDisk) && !errors.Is(kind, ErrUncertain): // what was tried before is uncertain
 			return nil, fmt.Errorf("propose: %w", err)
 		case !errors.Is(err, ErrNotLeader):
 			kind = ErrUncertain

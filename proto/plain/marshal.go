@@ -193,4 +193,6 @@ func (e *encoder) wellKnown(m protoreflect.Message) {
 	}
 }
 
-func wellKnown(m protoreflect.MessageDescriptor) bool { return m.ParentFile().Package() == "google.protobuf" }
+func wellKnown(m protoreflect.MessageDescriptor) bool {
+	return m.ParentFile().Package() == "google.protobuf"
+}

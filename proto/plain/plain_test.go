@@ -181,7 +181,9 @@ func TestWords(t *testing.T) {
 	}
 }
 
-type dynamicEnum struct{ protoreflect.EnumValueDescriptor }
+type dynamicEnum struct {
+	protoreflect.EnumValueDescriptor
+}
 
 func (e dynamicEnum) Descriptor() protoreflect.EnumDescriptor {
 	return e.Parent().(protoreflect.EnumDescriptor)

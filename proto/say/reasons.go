@@ -276,7 +276,7 @@ func jobRefusals() map[tandemv1.Reason_Code]phrase {
 			text: `job {{.job}} is a sweep: name one of its trials by its id, such as that of the best one`,
 			cli:  `see the ids with: tandem sweep trials {{.job}} -o wide`,
 		},
-		tandemv1.Reason_CODE_TRIAL_ENDED:     {text: `trial {{.trial}} has ended already ({{.state}})`},
+		tandemv1.Reason_CODE_TRIAL_ENDED: {text: `trial {{.trial}} has ended already ({{.state}})`},
 		tandemv1.Reason_CODE_JOB_NOT_ENDED: {
 			text: `job {{.job}} has not ended; wait until it has, or cancel it first`,
 			cli:  `cancel it with: tandem cancel {{.job}}`,

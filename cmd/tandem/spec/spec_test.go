@@ -287,7 +287,7 @@ func TestNumbersOfYAML(t *testing.T) {
 			"--set": func() (*tandemv1.JobSpec, error) { return Parse("s", nil, []string{"training.batch=" + text}) },
 		} {
 			s, err := parse()
-			if got := int32(s.GetTraining().GetBatch()); err != nil || got != want {
+			if got := s.GetTraining().GetBatch(); err != nil || got != want {
 				t.Errorf("%s %s: %d, %v; want %d", place, text, got, err, want)
 			}
 		}

@@ -140,19 +140,14 @@ func TestWhereCodeCameFrom(t *testing.T) {
 
 // TestNames: libtorch finds a record without regard to case, so a name that is only like one is another door.
 func TestNames(t *testing.T) {
-	hidden := calls("torch.from_file")
 	for name, refused := range map[string]bool{
 		"m/code/__torch__.PY": true, "m/code/__TORCH__.py": true, "m/Code/x.py": true, "m/code/__torch__/a-b.py": true, "m/code/x.txt": true, "m/code/x": true,
 		"m/DATA.PKL": true, "m/data/junk": true, "m/data/00/1": true, "m/x/../y": true, "m/\xff": true,
 		"m/byteorder": false, "m/.format_version": false, "m/.data/version": false, "m/extra/My notes.TXT": false, "m/code/__torch__/torch/nn/___torch_mangle_7.py": false,
 	} {
-		data := hidden
-		if !refused {
-			data = plainCode
-		}
-		b := archived(t, model(plainCode, entry{name: name, data: data}))
+		b := archived(t, model(plainCode, entry{name: name, data: plainCode}))
 		_, err := Inspect(bytes.NewReader(b), int64(len(b)))
-		if refused != errors.Is(err, ErrRefused) || !refused && err != nil {
+		if refused != errors.Is(err, ErrRefused) || refused && !strings.Contains(err.Error(), " entr") || !refused && err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

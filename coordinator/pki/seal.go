@@ -95,7 +95,7 @@ func (s *Seal) Close(secret []byte, what string) []byte {
 func (s *Seal) Open(sealed []byte, what string) ([]byte, error) {
 	secret, err := s.aead.Open(nil, nil, sealed, []byte(what))
 	if err != nil {
-		return nil, fmt.Errorf("open the sealed %s: it was sealed with another key, or is damaged; this coordinator's folder may be that of another cluster", what)
+		return nil, fmt.Errorf("open the sealed %s: it was sealed with another key than pki/%s of the data folder, which may be missing or damaged: copy that file from another coordinator or from a backup; or the folder is that of another cluster", what, fileSeal)
 	}
 	return secret, nil
 }

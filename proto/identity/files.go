@@ -176,7 +176,7 @@ func Load(dir string) (*Credentials, error) {
 		return nil, fmt.Errorf("read %s: no key", filepath.Join(dir, fileGossip))
 	}
 	if err := json.Unmarshal(read[filePeers], &c.Peers); err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, filePeers), err)
+		return nil, fmt.Errorf("read %s: %w: write {\"coordinators\": [\"10.0.0.1:7070\"], \"gossip\": [\"10.0.0.1:7071\"]} with their addresses, or put a copy of the file back", filepath.Join(dir, filePeers), err)
 	}
 	return c, nil
 }

@@ -27,10 +27,10 @@ func decode(t *testing.T, text string, into any) {
 	}
 }
 
-// steps is the highest step that agents said their trial is at, with no coordinator between.
-type steps struct{ highest atomic.Int64 }
+// steps counts the steps that agents have said since it began, with no coordinator between.
+type steps struct{ done atomic.Int64 }
 
-func (s *steps) last() int64 { return s.highest.Load() }
+func (s *steps) last() int64 { return s.done.Load() }
 
 // agentClient speaks to agents with the certificate of a coordinator.
 func (c *cluster) agentClient() (h *http.Client, urls []string) {
@@ -47,7 +47,7 @@ func (c *cluster) agentClient() (h *http.Client, urls []string) {
 	return h, urls
 }
 
-// watchSteps reads the agents' metrics 20 times a second until the test ends; the one that has rank 0 knows the step.
+// watchSteps reads the agents' metrics 20 times a second until the test ends; the one that has rank 0 counts the steps.
 func (c *cluster) watchSteps() *steps {
 	c.t.Helper()
 	h, urls := c.agentClient()
@@ -55,6 +55,10 @@ func (c *cluster) watchSteps() *steps {
 	done := make(chan struct{})
 	c.t.Cleanup(func() { cancel(); <-done; h.CloseIdleConnections() })
 	s := &steps{}
+	before := map[string]int64{} // what an agent had counted at the last look
+	for _, url := range urls {
+		before[url] = readMetric(ctx, h, url, stepsMetric)
+	}
 	go func() {
 		defer close(done)
 		tick := time.NewTicker(50 * time.Millisecond)
@@ -65,13 +69,24 @@ func (c *cluster) watchSteps() *steps {
 				return
 			case <-tick.C:
 				for _, url := range urls {
-					s.highest.Store(max(s.highest.Load(), readMetric(ctx, h, url, "tandem_agent_trial_step")))
+					now := readMetric(ctx, h, url, stepsMetric)
+					if now == 0 {
+						continue // it does not answer, or has counted nothing
+					}
+					if now < before[url] {
+						before[url] = 0 // it was started again
+					}
+					s.done.Add(now - before[url])
+					before[url] = now
 				}
 			}
 		}
 	}()
 	return s
 }
+
+// stepsMetric counts the steps of the trials whose rank 0 an agent has.
+const stepsMetric = "tandem_agent_steps_total"
 
 // readMetric returns a number of an agent, 0 when there is none.
 func readMetric(ctx context.Context, h *http.Client, url, name string) int64 {

@@ -47,7 +47,7 @@ func (c *cluster) agentClient() (h *http.Client, urls []string) {
 	return h, urls
 }
 
-// watchSteps reads the agents' metrics 20 times a second until the test ends; the one that has rank 0 counts the steps.
+// watchSteps reads the agents' metrics 20 times a second until the test ends; the agent of rank 0 counts the steps.
 func (c *cluster) watchSteps() *steps {
 	c.t.Helper()
 	h, urls := c.agentClient()

@@ -74,8 +74,8 @@ func (a *app) datasetDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete NAME@VERSION... | NAME...",
 		Short: "Delete versions of datasets, for good",
-		Long: `Delete a version of a dataset (NAME@VERSION or its id), or all of them (NAME). A version that a job uses which has not ended is refused,
-and one that a served model was trained on. Numbers of versions are never used again.`,
+		Long: `Delete a version of a dataset (NAME@VERSION or its id), or all of them (NAME). It is refused while a job that has not ended uses
+the version, or while a model that was trained on it is served. Version numbers are never reused.`,
 		Example:           "  tandem dataset delete digits@1\n  tandem dataset delete digits",
 		Args:              some("DATASET"),
 		ValidArgsFunction: a.complete(datasetNames),

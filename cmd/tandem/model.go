@@ -178,7 +178,7 @@ func (a *app) modelDeleteCommand() *cobra.Command {
 		Use:   "delete MODEL@VERSION... | MODEL...",
 		Short: "Delete versions of models, for good",
 		Long: `Delete a version of a model (MODEL@VERSION), or a model with all its versions (MODEL). A version that is served or has an alias is
-refused, and a model that a job publishes to which has not ended. Numbers of versions are never used again.`,
+refused, and a model that a job publishes to which has not ended. Version numbers are never reused.`,
 		Example:           "  tandem model delete digits@3\n  tandem model delete digits",
 		Args:              some("MODEL"),
 		ValidArgsFunction: a.complete(modelNames),
@@ -239,8 +239,8 @@ func (a *app) modelDownloadCommand() *cobra.Command {
 with which offset and scale under "normalization", and what a row is made of. version.json says which version it is: its number, its
 metrics and what it was made of.
 
-Without @VERSION it is the one that "tandem serve MODEL" serves: the alias champion where there is one, else the newest version. Before
-the files of another version in the folder are replaced it asks.`,
+Without @VERSION it takes the version that "tandem serve MODEL" serves: that of the alias champion if there is one, else the newest. It asks
+before it replaces the files of another version in the folder.`,
 		Args:              want("MODEL"),
 		ValidArgsFunction: a.complete(modelNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {

@@ -156,7 +156,7 @@ func (p prediction) rows() (labels []string, probabilities, outputs [][]float64,
 			return nil, nil, nil, fmt.Errorf("read output %s of the prediction: %w", t.Name, err)
 		}
 	}
-	// What is there has a line for each row: one of the three says how many.
+	// Each output that the answer has, has a value for each row: any of them gives the number of rows.
 	n := max(len(labels), len(probabilities), len(outputs))
 	for _, have := range []int{len(labels), len(probabilities), len(outputs)} {
 		if have != 0 && have != n {

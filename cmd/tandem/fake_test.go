@@ -74,8 +74,9 @@ type fake struct {
 	named      func() string     // what it says of all coordinators
 	metrics    *tandemv1.GetMetricsResponse
 	trace      *tandemv1.GetTraceResponse
-	down       bool // tokens are made, but nobody hears of it
-	leaderless bool // no tokens are made, and that is said
+	down       bool         // tokens are made, but nobody hears of it
+	leaderless bool         // no tokens are made, and that is said
+	cut        func() error // how a call for a token ends; nil: it is made
 	rotation   *fakeRotation
 }
 
@@ -243,6 +244,9 @@ func (f *fake) CreateToken(_ context.Context, r *connect.Request[tandemv1.Create
 	f.tokens = append(f.tokens, r.Msg)
 	if f.down {
 		return nil, connect.NewError(connect.CodeUnavailable, errors.New("going down"))
+	}
+	if f.cut != nil {
+		return nil, f.cut()
 	}
 	if f.leaderless {
 		err := connect.NewError(connect.CodeUnavailable, errors.New("the coordinators have no leader"))

@@ -198,3 +198,24 @@ func TestStoreNamesItsKeys(t *testing.T) {
 	dir := filepath.Join(u.dir, "objects")
 	u.want(u.run("store", "--dir", dir), exitUsage, "TANDEM_STORE_ACCESS_KEY", "TANDEM_STORE_SECRET_KEY")
 }
+
+// TestCallsThatAreCutOff: a coordinator that ends in the middle of a call has not been interrupted by the user. The next one is asked what
+// can be asked twice; of the rest it is said that it may have been done.
+func TestCallsThatAreCutOff(t *testing.T) {
+	ca := newAuthority(t)
+	cut := func() error { return connect.NewError(connect.CodeCanceled, errors.New("stream reset")) }
+	asked := 0
+	f := &fake{submit: func(*tandemv1.SubmitJobRequest) (*tandemv1.SubmitJobResponse, error) {
+		if asked++; asked < 3 {
+			return nil, cut()
+		}
+		return &tandemv1.SubmitJobResponse{Job: &tandemv1.Job{Id: "job-1"}}, nil
+	}}
+	f.cut = cut
+	u := newUser(t, ca.pem, ca.serve(t, f))
+	u.want(u.run("submit", "-f", write(t, u.dir, "job.yaml", aSpec)), exitOK, "job-1 submitted")
+	u.want(u.run("token", "create", "bot", "--role", "viewer"), exitUnreachable, "ended in the middle of the call", "may have been done")
+	if len(f.tokens) != 1 {
+		t.Errorf("what is not to be done twice was asked %d times", len(f.tokens))
+	}
+}

@@ -79,13 +79,16 @@ func over(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || limited && connect.CodeOf(err) == connect.CodeDeadlineExceeded && !refused(err)
 }
 
+// errGivenUp says that whoever called waits no longer.
+var errGivenUp = errors.New("given up before an answer came")
+
 // ended is the error of a call that is over.
 func ended(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return connect.NewError(connect.CodeCanceled, fmt.Errorf("given up before an answer came: %w", err))
+		return connect.NewError(connect.CodeCanceled, fmt.Errorf("%w: %w", errGivenUp, err))
 	}
 	return connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the answer did not come in time, and what was asked may have been done: %w", err))
 }
@@ -108,7 +111,12 @@ func notProposed(err error) bool {
 // or a later moment may serve.
 func Lost(err error) bool {
 	var cert *tls.CertificateVerificationError
-	return refused(err) || turnedAway(err) || connect.CodeOf(err) == connect.CodeUnavailable && !errors.As(err, &cert)
+	return refused(err) || turnedAway(err) || cutOff(err) || connect.CodeOf(err) == connect.CodeUnavailable && !errors.As(err, &cert)
+}
+
+// cutOff tells whether a call that nobody here gave up was given up there: HTTP/2 says so of a process that ends.
+func cutOff(err error) bool {
+	return connect.CodeOf(err) == connect.CodeCanceled && !errors.Is(err, errGivenUp) && !errors.Is(err, context.Canceled)
 }
 
 // turnedAway tells whether a coordinator turned a call away because the token has too many of them: nothing was done.
@@ -173,6 +181,8 @@ func (c *Client) Explain(err error) error {
 		return fmt.Errorf("what answers at %s is not a coordinator of the cluster that context %q is for: start it again with `tandem up`, or choose another with --context%s: %w", at, c.Context.Name, c.replaced(cert.Err), cert.Err)
 	case refused(err):
 		return fmt.Errorf("%w at %s (context %q): start one with `tandem up`, or choose another cluster with --context", ErrUnreachable, at, c.Context.Name)
+	case cutOff(err):
+		return &unavailable{fmt.Sprintf("a coordinator at %s (context %q) ended in the middle of the call, and what was asked may have been done: look before you ask again", at, c.Context.Name)}
 	case connect.CodeOf(err) == connect.CodeUnavailable:
 		return &unavailable{fmt.Sprintf("the cluster at %s (context %q) cannot serve now: %s", at, c.Context.Name, Message(err))}
 	case say.ReasonOf(err).GetCode() == tandemv1.Reason_CODE_CLIENT_TOKEN_ENDED:

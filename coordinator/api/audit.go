@@ -3,6 +3,8 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -68,6 +70,26 @@ func (a *API) record(w *witness, method string, m proto.Message, err error) {
 	}
 	a.deps.Audit.Record(e)
 }
+
+// recordsFailures writes down inferences that failed though the request was let in: whose it was that a model did not come back from, or that
+// brought its replica down. Those that passed, or were refused for what is in them, are too many.
+func (a *API) recordsFailures(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		code := connect.CodeDeadlineExceeded
+		switch tallied(r.Context()).status {
+		case http.StatusGatewayTimeout:
+		case http.StatusBadGateway:
+			code = connect.CodeUnavailable
+		default:
+			return
+		}
+		a.record(&witness{who: From(r.Context()), subject: r.PathValue("model")}, "/v2", nil, connect.NewError(code, errInference))
+	})
+}
+
+// errInference stands in no answer: the gateway has given one.
+var errInference = errors.New("inference failed")
 
 // subject is the first field of a request, or of a message in it, that names what it is about.
 func subject(m protoreflect.Message, depth int) string {

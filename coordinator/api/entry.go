@@ -76,7 +76,7 @@ func (a *API) Viewers(next http.Handler) http.Handler { return a.admit(next, pat
 
 // Askers lets in who may ask models: tokens alone, for no node needs an answer.
 func (a *API) Askers(next http.Handler) http.Handler {
-	return a.admit(next, pathFor(func(p Principal) error {
+	return a.admit(a.recordsFailures(next), pathFor(func(p Principal) error {
 		if p.Node != "" {
 			return fmt.Errorf("%w: inference needs a token, not the certificate of a node", ErrDenied)
 		}

@@ -114,6 +114,9 @@ func (c *cluster) hangs(model string) {
 	marked := regexp.MustCompile(`replica of ` + model + `@1 on worker-1 failed: .*did not answer a request within 2s`)
 	eventually(c.t, 20*time.Second, "the replica is marked", func() bool { return marked.MatchString(c.run(0, "events")) })
 	eventually(c.t, 30*time.Second, "two replicas are ready again", func() bool { return strings.Contains(c.run(0, "serve", "list"), "2/2") })
+	if audit := c.run(0, "audit", "--method", "/v2", "--outcome", "deadline_exceeded"); !strings.Contains(audit, model) {
+		c.t.Errorf("the audit log does not say who asked what %s did not come back from:\n%s", model, audit)
+	}
 	c.infer(model, row)
 }
 

@@ -41,6 +41,9 @@ func Inspect(r io.ReaderAt, size int64) (Pickles, error) {
 }
 
 func inspect(r io.ReaderAt, size int64) (p Pickles, err error) {
+	if err := checkEnding(r, size); err != nil {
+		return p, err
+	}
 	z, err := zip.NewReader(r, size)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // whose names are checked below
 		return p, fmt.Errorf("%w: %w", ErrFormat, err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -42,10 +43,14 @@ func modelOf(data, constants, code string, more ...entry) []entry {
 	}, more...)
 }
 
-func archived(t *testing.T, entries []entry) []byte {
+func archived(t *testing.T, entries []entry) []byte { return archivedBehind(t, nil, entries) }
+
+// archivedBehind puts an archive behind other bytes, and counts from where these begin.
+func archivedBehind(t *testing.T, before []byte, entries []entry) []byte {
 	t.Helper()
-	var out bytes.Buffer
+	out := *bytes.NewBuffer(slices.Clone(before))
 	z := zip.NewWriter(&out)
+	z.SetOffset(int64(len(before)))
 	for _, e := range entries {
 		w, err := z.CreateHeader(&zip.FileHeader{Name: e.name, Method: e.method})
 		if err == nil {

@@ -102,8 +102,8 @@ func runTask(ctx context.Context, h *host, hello *tandemv1.HelloResponse, broken
 		if cause := context.Cause(work); errors.Is(cause, errOrphan) {
 			return false, cause
 		}
-		// A call into libtorch may not come back soon; a replica finishes what it took.
-		if e.task.GetServe() == nil {
+		// A call into libtorch may not come back soon; a replica finishes what it took. Of a model that does not come back all is said.
+		if e.task.GetServe() == nil && !errors.As(context.Cause(work), new(stuckError)) {
 			defer time.AfterFunc(tardy, func() { confess(os.Stderr) }).Stop()
 		}
 		select {
@@ -130,10 +130,16 @@ func (e *engine) watch(limit time.Duration) *watchdog {
 	w := &watchdog{limit: limit}
 	go w.run(e.beside, func(err error) {
 		err = e.failed(context.WithoutCancel(e.beside), err)
-		e.giveUp(err)
+		e.giveUp(stuckError{err})
 	})
 	return w
 }
+
+// stuckError is the end of a task whose model does not come back.
+type stuckError struct{ error }
+
+// Unwrap makes it what it says.
+func (e stuckError) Unwrap() error { return e.error }
 
 func errOr(err, other error) error {
 	if err != nil {

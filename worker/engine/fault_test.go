@@ -117,7 +117,8 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 				c.change(j.spec)
 			}
 			a := newAgent(t)
-			code := j.start(a)[0].wait(t)
+			p := j.start(a)[0]
+			code := p.wait(t)
 			failed := a.last("alloc-1/0").GetFailed()
 			if code != exitFailed || !failed.GetPermanent() {
 				t.Fatalf("code %d, last report %v", code, a.last("alloc-1/0"))
@@ -129,6 +130,9 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 				if !strings.Contains(failed.GetMessage(), want) {
 					t.Errorf("%q does not say %q", failed.GetMessage(), want)
 				}
+			}
+			if strings.Contains(p.log.String(), "goroutine ") {
+				t.Errorf("the user's log has stacks of the engine:\n%s", p.log.String())
 			}
 		})
 	}

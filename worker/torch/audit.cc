@@ -90,6 +90,7 @@ class Auditor {
   void node(const jit::Node& n) {
     const std::string kind = n.kind().toQualString();
     if (!allowed_.count(kind)) throw Failure(TDM_OPERATOR, kind + "\n" + where_);
+    if (n.kind() == c10::prim::unchecked_cast) cast(n.input()->type(), n.output()->type());
     for (const auto* v : n.outputs()) type(v->type());
     for (const auto* b : n.blocks()) block(*b);
     for (auto name : n.attributeNames()) {
@@ -97,6 +98,24 @@ class Auditor {
       if (n.kindOf(name) == jit::AttributeKind::gs)
         for (const auto& g : n.gs(name)) graph(*g);
     }
+  }
+
+  // A cast that nothing checks may take None away. To a type with a class or a tuple in it, it may do nothing else: libtorch takes the
+  // attributes of an object and the parts of a tuple by number, without a look at how many there are.
+  void cast(const c10::TypePtr& from, const c10::TypePtr& to) {
+    if (!numbered(*to)) return;
+    const bool choice = from->kind() == c10::TypeKind::OptionalType || from->kind() == c10::TypeKind::UnionType;
+    const std::vector<c10::TypePtr> one{from};
+    for (const auto& t : choice ? from->containedTypes().vec() : one)
+      if (t->kind() != c10::TypeKind::NoneType && !t->isSubtypeOf(*to))
+        throw Failure(TDM_OPERATOR, "prim::unchecked_cast from " + t->annotation_str() + " to " + to->annotation_str() + "\n" + where_);
+  }
+
+  static bool numbered(const c10::Type& t) {
+    if (t.kind() == c10::TypeKind::ClassType || t.kind() == c10::TypeKind::InterfaceType || t.kind() == c10::TypeKind::TupleType) return true;
+    for (const auto& inner : t.containedTypes())
+      if (numbered(*inner)) return true;
+    return false;
   }
 
   void type(const c10::TypePtr& root) {

@@ -175,6 +175,44 @@ func TestObjectsAreOfTheirTypes(t *testing.T) {
 	}
 }
 
+// TestCastsThatNobodyChecks may take None away, and do no more where libtorch would count attributes or parts unchecked.
+func TestCastsThatNobodyChecks(t *testing.T) {
+	forward := "def forward(self, x: Tensor) -> Tensor:\n    return x\n"
+	file := source(t, "def other(self, x: Tensor) -> Tensor:\n    return torch.sin(x)\n",
+		torch.ChildDef{Name: "a", Module: torch.ModuleDef{Class: "test.Aaa", Forward: forward}})
+	for name, tc := range map[string]struct {
+		cast string
+		want error
+	}{
+		"a tensor":            {"unchecked_cast(Tensor, x)", nil},
+		"an optional tensor":  {"unchecked_cast(Tensor, annotate(Optional[Tensor], x))", nil},
+		"an optional tuple":   {"(unchecked_cast(Tuple[Tensor, int], annotate(Optional[Tuple[Tensor, int]], (x, 1))))[0]", nil},
+		"anything to tensors": {"torch.cat(unchecked_cast(List[Tensor], annotate(Any, x)), 0)", nil},
+		"anything to a tuple": {"(unchecked_cast(Tuple[Tensor, Tensor, Tensor], annotate(Any, (x, x))))[2]", torch.ErrRefused},
+		"a longer tuple":      {"(unchecked_cast(Tuple[Tensor, Tensor, Tensor], (x, x)))[2]", torch.ErrRefused},
+		"within an optional":  {"(unchecked_cast(Tuple[Tensor, Tensor], annotate(Optional[Tuple[Tensor, int]], (x, 1))))[1]", torch.ErrRefused},
+		"a list of tuples":    {"((unchecked_cast(List[Tuple[Tensor, Tensor]], annotate(Any, x)))[0])[1]", torch.ErrRefused},
+		"a class":             {"(unchecked_cast(__torch__.test.Aaa, annotate(Any, x))).forward(x)", torch.ErrRefused},
+	} {
+		changed := rewritten(t, file, func(name string, b []byte) []byte {
+			if !strings.HasSuffix(name, ".py") {
+				return b
+			}
+			return bytes.ReplaceAll(b, []byte("torch.sin(x)"), []byte(tc.cast))
+		})
+		if bytes.Equal(file, changed) {
+			t.Fatal("the file is written in another way now")
+		}
+		m, err := torch.LoadModule(changed, torch.CPU)
+		if m != nil {
+			m.Close()
+		}
+		if !errors.Is(err, tc.want) || err != nil && !strings.Contains(err.Error(), "prim::unchecked_cast from") {
+			t.Errorf("%s: %v, want %v", name, err, tc.want)
+		}
+	}
+}
+
 // TestTensorsLieInTheirBytes: whatever a pickle says of them.
 func TestTensorsLieInTheirBytes(t *testing.T) {
 	file := source(t, "")

@@ -353,6 +353,8 @@ func TestSweepIsSteered(t *testing.T) {
 		t.Errorf("%v, %v", events, err)
 	}
 
+	pagesOfSweep(t, sweeps, id)
+
 	// Logs and metrics are those of one trial.
 	logs, err := jobs.StreamLogs(t.Context(), connect.NewRequest(&tandemv1.StreamLogsRequest{Id: id}))
 	if err == nil {
@@ -440,4 +442,47 @@ func TestSweepsAreMeasured(t *testing.T) {
 	if err != nil || len(got.Msg.GetProgress()) != 2 || got.Msg.GetBest() != nil {
 		t.Errorf("%v, %v", got, err)
 	}
+}
+
+// pagesOfSweep: page by page every trial and every event of a sweep is listed once, in order.
+func pagesOfSweep(t *testing.T, sweeps tandemv1connect.SweepServiceClient, id string) {
+	t.Helper()
+	whole, err := sweeps.ListSweepEvents(t.Context(), connect.NewRequest(&tandemv1.ListSweepEventsRequest{Id: id}))
+	if err != nil || whole.Msg.GetNextPageToken() != "" {
+		t.Fatal(whole, err)
+	}
+	var numbers, seqs []int64
+	trials := &tandemv1.ListTrialsRequest{Id: id, Limit: 4}
+	for trials.PageToken != "" || len(numbers) == 0 {
+		res, err := sweeps.ListTrials(t.Context(), connect.NewRequest(trials))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range res.Msg.GetTrials() {
+			numbers = append(numbers, int64(row.GetNumber()))
+		}
+		trials.PageToken = res.Msg.GetNextPageToken()
+	}
+	events := &tandemv1.ListSweepEventsRequest{Id: id, Limit: 4}
+	for events.PageToken != "" || len(seqs) == 0 {
+		res, err := sweeps.ListSweepEvents(t.Context(), connect.NewRequest(events))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range res.Msg.GetEvents() {
+			seqs = append(seqs, row.GetSeq())
+		}
+		events.PageToken = res.Msg.GetNextPageToken()
+	}
+	count := func(n int) (to []int64) {
+		for i := range n {
+			to = append(to, int64(i+1))
+		}
+		return to
+	}
+	if !slices.Equal(numbers, count(6)) || !slices.Equal(seqs, count(len(whole.Msg.GetEvents()))) {
+		t.Errorf("trials %v, events %v of %d", numbers, seqs, len(whole.Msg.GetEvents()))
+	}
+	_, err = sweeps.ListTrials(t.Context(), connect.NewRequest(&tandemv1.ListTrialsRequest{Id: id, PageToken: "x"}))
+	wantCode(t, err, connect.CodeInvalidArgument, "page_token")
 }

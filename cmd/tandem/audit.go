@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,12 +17,13 @@ import (
 )
 
 func (a *app) auditCommand() *cobra.Command {
-	req, since := &tandemv1.ListAuditRequest{}, ""
+	req, since, limit := &tandemv1.ListAuditRequest{}, "", int32(0)
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Show who did what, or was denied what, oldest first",
 		Long: `Show who did what, or was denied what, oldest first: changes, denied calls, reads of logs and files, as each coordinator has
-written them down. It asks all coordinators; older entries than they keep are in the store under audit/.`,
+written them down. It asks all coordinators; older entries than they keep are in the store under audit/. Without --limit these are the
+newest 1,000; next_page_token of -o json is not empty where there are older ones.`,
 		Example: `  tandem audit --since 24h --outcome denied
   tandem audit --token ann --method SubmitJob -o json`,
 		Args: want(),
@@ -31,17 +33,21 @@ written them down. It asks all coordinators; older entries than they keep are in
 				return &usageError{fmt.Errorf("--since: %w", err)}
 			}
 			req.Since = from
-			res, err := c.Cluster.ListAudit(ctx, connect.NewRequest(req))
+			res, err := listAudit(ctx, c, req, limit)
 			if err != nil {
 				return err
 			}
-			if len(res.Msg.GetSilent()) > 0 {
-				a.say("These coordinators do not answer; what they wrote down is not shown: %s", strings.Join(res.Msg.GetSilent(), ", "))
+			if len(res.GetSilent()) > 0 {
+				a.say("These coordinators do not answer; what they wrote down is not shown: %s", strings.Join(res.GetSilent(), ", "))
 			}
-			for _, place := range res.Msg.GetBroken() {
+			for _, place := range res.GetBroken() {
 				a.say("The audit log was changed or cut here: %s", place)
 			}
-			return a.show(res.Msg, auditGrid(res.Msg.GetEntries()))
+			err = a.show(res, auditGrid(res.GetEntries()))
+			if err == nil && res.GetNextPageToken() != "" && a.people() {
+				a.say("There are older ones: these are the newest %d. See more with --limit, or others with --since, --token, --method or --outcome.", len(res.GetEntries()))
+			}
+			return err
 		}),
 	}
 	f := cmd.Flags()
@@ -49,9 +55,28 @@ written them down. It asks all coordinators; older entries than they keep are in
 	f.StringVar(&req.Actor, "token", "", "only of the token, or the node, with this name or id")
 	f.StringVar(&req.Method, "method", "", "only of methods with this in their name, such as SubmitJob")
 	f.StringVar(&req.Outcome, "outcome", "", `only with this outcome: "ok", "denied", or a code such as not_found`)
-	within(f, &req.Limit, "limit", 1000, 1, 0, "maximum number of rows, the newest")
+	within(f, &limit, "limit", pageRows, 1, 0, "maximum number of rows, the newest")
 	return cmd
 }
+
+// listAudit asks page by page for the newest entries, at most limit of them.
+func listAudit(ctx context.Context, c *client.Client, req *tandemv1.ListAuditRequest, limit int32) (*tandemv1.ListAuditResponse, error) {
+	whole := &tandemv1.ListAuditResponse{}
+	all, next, err := pages(limit, func(limit int32, token string) ([]*tandemv1.AuditEntry, string, error) {
+		req.Limit, req.PageToken = limit, token
+		res, err := c.Cluster.ListAudit(ctx, connect.NewRequest(req))
+		if err != nil {
+			return nil, "", err
+		}
+		whole.Silent, whole.Broken = union(whole.GetSilent(), res.Msg.GetSilent()), union(whole.GetBroken(), res.Msg.GetBroken())
+		return res.Msg.GetEntries(), res.Msg.GetNextPageToken(), nil
+	})
+	whole.Entries, whole.NextPageToken = oldestFirst(all), next
+	return whole, err
+}
+
+// union is what one of two lists has, in order.
+func union(a, b []string) []string { return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b)))) }
 
 // sinceTime reads a time, or how long ago it was.
 func sinceTime(text string, now time.Time) (*timestamppb.Timestamp, error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -22,11 +23,13 @@ func (a *app) eventsCommand() *cobra.Command {
 	var types []string
 	var since string
 	var follow bool
+	var limit int32
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show what happened in the cluster, oldest first",
 		Long: `Show what happened in the cluster, oldest first. Checkpoints that are kept and deleted all the time are left out: see them with
---all or --type checkpoint. A type is the word that -o json shows, or how it begins: --type job_failed, --type alias.`,
+--all or --type checkpoint. A type is the word that -o json shows, or how it begins: --type job_failed, --type alias. Tables have the newest
+100 without --limit; -o json and -o yaml have all, or at most --limit of them: then next_page_token is not empty where there are older ones.`,
 		Example: "  tandem events --level warning --since 24h\n  tandem events --job digits --all\n  tandem events --type node,coordinator --follow",
 		Args:    want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) (err error) {
@@ -36,7 +39,7 @@ func (a *app) eventsCommand() *cobra.Command {
 			if req.Since, err = sinceTime(since, time.Now()); err != nil {
 				return &usageError{err}
 			}
-			return a.events(ctx, c, req, follow)
+			return a.events(ctx, c, req, a.rowLimit(limit), follow)
 		}),
 	}
 	f := cmd.Flags()
@@ -47,26 +50,29 @@ func (a *app) eventsCommand() *cobra.Command {
 	f.StringVar(&since, "since", "", "only since then: how long ago (24h), or a time (2026-01-02T15:04:05Z)")
 	f.BoolVar(&req.Routine, "all", false, "checkpoints too")
 	f.BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on; Ctrl-C ends it")
-	within(f, &req.Limit, "limit", 100, 1, 0, "at most so many, the newest")
+	within(f, &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most so many, the newest; without it %d are shown, and -o json has all", shownRows))
 	must(cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions([]string{"info", "warning"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(eventWords(), cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
 
-// events shows events, and those that come when it follows.
-func (a *app) events(ctx context.Context, c *client.Client, req *tandemv1.ListEventsRequest, follow bool) error {
+// events shows the newest events, and those that come when it follows.
+func (a *app) events(ctx context.Context, c *client.Client, req *tandemv1.ListEventsRequest, limit int32, follow bool) error {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for first := true; ; first = false {
-		res, err := c.Events.ListEvents(ctx, connect.NewRequest(req))
+		res, err := listEvents(ctx, c, req, limit)
 		if err != nil {
 			return err
 		}
-		all := res.Msg.GetEvents()
+		all := res.GetEvents()
 		if first || len(all) > 0 {
-			if err := a.show(res.Msg, eventGrid(all, first)); err != nil {
+			if err := a.show(res, eventGrid(all, first)); err != nil {
 				return err
 			}
+		}
+		if first && res.GetNextPageToken() != "" && a.people() {
+			a.say("There are older ones: these are the newest %d. See more with --limit, or fewer kinds with --type, --level, --job, --node or --since.", len(all))
 		}
 		if len(all) > 0 {
 			req.After = all[len(all)-1].GetId()
@@ -74,12 +80,26 @@ func (a *app) events(ctx context.Context, c *client.Client, req *tandemv1.ListEv
 		if !follow {
 			return nil
 		}
+		limit = math.MaxInt32 // none of those that come is left out
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 	}
+}
+
+// listEvents asks page by page for the newest events, at most limit of them.
+func listEvents(ctx context.Context, c *client.Client, req *tandemv1.ListEventsRequest, limit int32) (*tandemv1.ListEventsResponse, error) {
+	all, next, err := pages(limit, func(limit int32, token string) ([]*tandemv1.Event, string, error) {
+		req.Limit, req.PageToken = limit, token
+		res, err := c.Events.ListEvents(ctx, connect.NewRequest(req))
+		if err != nil {
+			return nil, "", err
+		}
+		return res.Msg.GetEvents(), res.Msg.GetNextPageToken(), nil
+	})
+	return &tandemv1.ListEventsResponse{Events: oldestFirst(all), NextPageToken: next}, err
 }
 
 func eventGrid(all []*tandemv1.Event, first bool) grid {

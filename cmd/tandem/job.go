@@ -31,13 +31,7 @@ next_page_token is not empty where there are more.`,
 				return err
 			}
 			req := &tandemv1.ListJobsRequest{Name: name, States: named}
-			most := limit
-			switch {
-			case most == 0 && a.people():
-				most = shownJobs
-			case most == 0:
-				most = math.MaxInt32
-			}
+			most := a.rowLimit(limit)
 			res, err := listJobs(ctx, c, req, most)
 			if err != nil {
 				return err
@@ -58,34 +52,23 @@ next_page_token is not empty where there are more.`,
 	}
 	cmd.Flags().StringVar(&name, "name", "", "only of this name")
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only these states: "+strings.Join(jobStates(), ", "))
-	within(cmd.Flags(), &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most so many, the newest; without it %d are shown, and -o json has all", shownJobs))
+	within(cmd.Flags(), &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most so many, the newest; without it %d are shown, and -o json has all", shownRows))
 	must(cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(jobStates(), cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
 
 // listJobs asks page by page for the newest jobs, at most limit of them.
 func listJobs(ctx context.Context, c *client.Client, req *tandemv1.ListJobsRequest, limit int32) (*tandemv1.ListJobsResponse, error) {
-	all := &tandemv1.ListJobsResponse{}
-	for {
-		req.Limit = min(limit-int32(len(all.GetJobs())), jobsPage) //nolint:gosec // at most limit
+	all, next, err := pages(limit, func(limit int32, token string) ([]*tandemv1.Job, string, error) {
+		req.Limit, req.PageToken = limit, token
 		res, err := c.Jobs.ListJobs(ctx, connect.NewRequest(req))
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		all.Jobs = append(all.Jobs, res.Msg.GetJobs()...)
-		all.NextPageToken = res.Msg.GetNextPageToken()
-		if req.PageToken = all.GetNextPageToken(); req.GetPageToken() == "" || len(all.GetJobs()) >= int(limit) {
-			return all, nil
-		}
-	}
+		return res.Msg.GetJobs(), res.Msg.GetNextPageToken(), nil
+	})
+	return &tandemv1.ListJobsResponse{Jobs: slices.Concat(all...), NextPageToken: next}, err
 }
-
-const (
-	// jobsPage is how many jobs are asked for at once.
-	jobsPage = 1000
-	// shownJobs is how many jobs people see without --limit.
-	shownJobs = 100
-)
 
 // statesNamed are the states of jobs that words stand for, which are some of these.
 func statesNamed(words, known []string) (states []tandemv1.JobState, err error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -20,24 +21,16 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// trialPage is how many trials are asked for at once.
-const trialPage = 500
-
 // listTrials gets all trials of a sweep, page by page.
 func listTrials(ctx context.Context, c *client.Client, id string) ([]*tandemv1.Trial, error) {
-	var all []*tandemv1.Trial
-	after := int32(0)
-	for {
-		res, err := c.Sweeps.ListTrials(ctx, connect.NewRequest(&tandemv1.ListTrialsRequest{Id: id, After: after, Limit: trialPage}))
+	all, _, err := pages(math.MaxInt32, func(limit int32, token string) ([]*tandemv1.Trial, string, error) {
+		res, err := c.Sweeps.ListTrials(ctx, connect.NewRequest(&tandemv1.ListTrialsRequest{Id: id, Limit: limit, PageToken: token}))
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		all = append(all, res.Msg.GetTrials()...)
-		if len(res.Msg.GetTrials()) < trialPage {
-			return all, nil
-		}
-		after = all[len(all)-1].GetNumber()
-	}
+		return res.Msg.GetTrials(), res.Msg.GetNextPageToken(), nil
+	})
+	return slices.Concat(all...), err
 }
 
 // sweepAndTrials gets a sweep and all its trials.
@@ -81,30 +74,33 @@ The log and the series of a trial are those of its id, which -o wide shows: tand
 			chosen := o.choose(s.GetJob().GetSpec(), all)
 			limit := o.limit
 			if limit == 0 && (a.output == "table" || a.output == "wide") {
-				limit = trialRows
+				limit = shownRows
 			}
-			shown := chosen
-			if limit > 0 && len(shown) > limit {
-				shown = shown[:limit]
+			res := &tandemv1.ListTrialsResponse{Trials: chosen}
+			if limit > 0 && len(chosen) > limit {
+				if res.Trials = chosen[:limit]; o.sort == byNumber {
+					res.NextPageToken = number(res.GetTrials()[limit-1].GetNumber())
+				}
 			}
-			err = a.showRecords(&tandemv1.ListTrialsResponse{Trials: shown}, func() [][]string { return trialRecords(s.GetJob(), shown) },
+			shown := res.GetTrials()
+			err = a.showRecords(res, func() [][]string { return trialRecords(s.GetJob(), shown) },
 				trialGrid(s.GetJob(), shown, s.GetProgress()))
-			if err == nil && o.limit == 0 && len(shown) < len(chosen) {
+			if err == nil && len(shown) < len(chosen) && a.people() {
 				a.say("There are more: these are %s of %s. See more with --limit, the best with --sort value, or all with -o csv.", count(len(shown)), count(len(chosen)))
 			}
 			return err
 		}),
 	})
 	c.Flags().StringSliceVar(&o.states, "state", nil, "only these states: "+strings.Join(trialStates(), ", "))
-	c.Flags().StringVar(&o.sort, "sort", "number", "order: number, or value (best first)")
-	within(c.Flags(), &o.limit, "limit", 0, 1, 0, fmt.Sprintf("at most so many; by default %d for people, and all for programs", trialRows))
+	c.Flags().StringVar(&o.sort, "sort", byNumber, "order: number, or value (best first)")
+	within(c.Flags(), &o.limit, "limit", 0, 1, 0, fmt.Sprintf("at most so many; by default %d for people, and all for programs", shownRows))
 	must(c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(trialStates(), cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions([]string{"number", "value"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c
 }
 
-// trialRows is how many trials people are shown unless they want more.
-const trialRows = 100
+// byNumber is the order of trials without --sort.
+const byNumber = "number"
 
 func (o *trialsOptions) check() error {
 	for i, s := range o.states {
@@ -113,7 +109,7 @@ func (o *trialsOptions) check() error {
 			return &usageError{fmt.Errorf("unknown state %q: use %s", s, strings.Join(trialStates(), ", "))}
 		}
 	}
-	if o.sort != "number" && o.sort != "value" {
+	if o.sort != byNumber && o.sort != "value" {
 		return &usageError{fmt.Errorf("--sort must be number or value, not %q", o.sort)}
 	}
 	return nil

@@ -23,7 +23,7 @@ import (
 // Audit is what the API needs of audit.Log.
 type Audit interface {
 	Record(e *tandemv1.AuditEntry)
-	List(req *tandemv1.ListAuditRequest) (entries []*tandemv1.AuditEntry, broken []string, err error)
+	List(req *tandemv1.ListAuditRequest) (*tandemv1.ListAuditResponse, error)
 }
 
 // actorHeader names who made a call that another coordinator passes on.
@@ -180,16 +180,20 @@ func (a cluster) ListAudit(ctx context.Context, req *connect.Request[tandemv1.Li
 	if err := a.verify.Acquire(ctx, 1); err != nil { // megabytes of lines are read
 		return nil, err
 	}
-	entries, broken, err := a.deps.Audit.List(req.Msg)
+	res, err := a.deps.Audit.List(req.Msg)
 	a.verify.Release(1)
-	if err != nil {
+	switch {
+	case errors.Is(err, audit.ErrPageToken):
+		return nil, invalid(err.Error())
+	case err != nil:
 		return nil, err
 	}
-	res := &tandemv1.ListAuditResponse{Entries: entries, Broken: broken}
 	if req.Header().Get(forwardedHeader) == "" {
 		a.askOthers(ctx, req.Msg, res)
-		slices.SortStableFunc(res.Entries, func(x, y *tandemv1.AuditEntry) int { return x.GetTime().AsTime().Compare(y.GetTime().AsTime()) })
-		res.Entries = res.Entries[max(0, len(res.Entries)-audit.Limit(req.Msg)):]
+		newest, more := audit.Newest(req.Msg, res.GetEntries())
+		if res.Entries = newest; more || res.GetNextPageToken() != "" { // one that has more has filled the page alone
+			res.NextPageToken = audit.PageToken(newest[0])
+		}
 	}
 	return connect.NewResponse(res), nil
 }
@@ -218,6 +222,7 @@ func (a cluster) askOthers(ctx context.Context, req *tandemv1.ListAuditRequest, 
 				return
 			}
 			res.Entries, res.Broken = append(res.Entries, theirs.Msg.GetEntries()...), append(res.Broken, theirs.Msg.GetBroken()...)
+			res.NextPageToken = cmp.Or(res.GetNextPageToken(), theirs.Msg.GetNextPageToken())
 		})
 	}
 	wg.Wait()

@@ -24,20 +24,33 @@ func (a events) ListEvents(ctx context.Context, req *connect.Request[tandemv1.Li
 	if err != nil {
 		return nil, err
 	}
-	limit := int(cmp.Or(req.Msg.GetLimit(), defaultLimit))
-	if limit < 0 {
-		return nil, invalid("limit: must not be negative")
-	}
-	filter, err := eventFilter(v, req.Msg)
+	res, err := eventPage(v, req.Msg)
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&tandemv1.ListEventsResponse{Events: v.EventsLike(filter, limit)}), nil
+	return connect.NewResponse(res), nil
+}
+
+// eventPage is the answer to a request.
+func eventPage(v *state.View, m *tandemv1.ListEventsRequest) (*tandemv1.ListEventsResponse, error) {
+	limit, err := rows(m.GetLimit(), defaultLimit, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := eventFilter(v, m)
+	if err != nil {
+		return nil, err
+	}
+	res, more := &tandemv1.ListEventsResponse{}, false
+	if res.Events, more = lastPage(v.EventsLike(filter, limit+1), limit); more {
+		res.NextPageToken = res.GetEvents()[0].GetId()
+	}
+	return res, nil
 }
 
 // eventFilter is what a request wants to see.
 func eventFilter(v *state.View, m *tandemv1.ListEventsRequest) (state.EventFilter, error) {
-	f := state.EventFilter{After: m.GetAfter()}
+	f := state.EventFilter{After: m.GetAfter(), Before: m.GetPageToken()}
 	if m.GetJobId() != "" {
 		job, err := v.ResolveJob(m.GetJobId())
 		if err != nil {

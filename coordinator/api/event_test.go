@@ -42,7 +42,7 @@ func TestEventFilter(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		request *tandemv1.ListEventsRequest
-		limit   int
+		limit   int32
 		want    string // the seconds of the events
 	}{
 		"all but routine":        {&tandemv1.ListEventsRequest{}, 0, "1 2 4 5 7"},
@@ -60,22 +60,84 @@ func TestEventFilter(t *testing.T) {
 		"after one that is gone": {&tandemv1.ListEventsRequest{After: fmt.Sprintf("%020d.500", 4)}, 0, "5 7"},
 		"after the last":         {&tandemv1.ListEventsRequest{After: fmt.Sprintf("%020d.000", 7)}, 0, ""},
 	} {
-		filter, err := eventFilter(s.View(), tc.request)
+		tc.request.Limit = tc.limit
+		res, err := eventPage(s.View(), tc.request)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		var got []string
-		for _, e := range s.View().EventsLike(filter, tc.limit) {
+		for _, e := range res.GetEvents() {
 			got = append(got, fmt.Sprint(e.GetTime().GetSeconds()))
 		}
 		if diff := cmp.Diff(tc.want, strings.Join(got, " ")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	for _, bad := range []*tandemv1.ListEventsRequest{{Level: "error"}, {Node: "nobody"}, {JobId: "nothing"}} {
-		if _, err := eventFilter(s.View(), bad); err == nil {
+	for _, bad := range []*tandemv1.ListEventsRequest{{Level: "error"}, {Node: "nobody"}, {JobId: "nothing"}, {Limit: -1}} {
+		if _, err := eventPage(s.View(), bad); err == nil {
 			t.Errorf("%v is taken", bad)
+		}
+	}
+}
+
+// TestPagesOfEvents: page by page, from the newest on, every event that is wanted is in one page, and the last page has no token.
+func TestPagesOfEvents(t *testing.T) {
+	s := state.New()
+	tx := s.Begin()
+	tx.SetIndex(1)
+	for i := range 10 {
+		e := &tandemv1.Event{Id: fmt.Sprintf("%020d.000", i), Type: tandemv1.Event_TYPE_JOB_STARTED, Level: "info", Args: map[string]string{"n": fmt.Sprint(i)}}
+		if i%3 == 1 {
+			e.Level = "warning"
+		}
+		tx.Put(e)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for want, req := range map[string]*tandemv1.ListEventsRequest{
+		"6 7 8 9|2 3 4 5|0 1": {Limit: 4},
+		"5 6 7 8 9|0 1 2 3 4": {Limit: 5},
+		"4 7|1":               {Limit: 2, Level: "warning"},
+		"8 9|6 7":             {Limit: 2, After: fmt.Sprintf("%020d.000", 5)},
+		"0 1 2 3 4 5 6 7 8 9": {},
+	} {
+		var pages []string
+		for req.PageToken != "" || len(pages) == 0 {
+			res, err := eventPage(s.View(), req)
+			if err != nil || len(pages) > 10 {
+				t.Fatal(err, pages)
+			}
+			var of []string
+			for _, e := range res.GetEvents() {
+				of = append(of, e.GetArgs()["n"])
+			}
+			pages, req.PageToken = append(pages, strings.Join(of, " ")), res.GetNextPageToken()
+		}
+		if diff := cmp.Diff(want, strings.Join(pages, "|")); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", req, diff)
+		}
+	}
+}
+
+// TestPage: a page ends at its limit, or when it is large, and never before its first row.
+func TestPage(t *testing.T) {
+	large := &tandemv1.Event{Message: strings.Repeat("x", maxAnswer)}
+	for name, tc := range map[string]struct {
+		rows  []*tandemv1.Event
+		limit int
+		want  int
+		more  bool
+	}{
+		"none":        {nil, 3, 0, false},
+		"all":         {[]*tandemv1.Event{{}, {}, {}}, 3, 3, false},
+		"limit":       {[]*tandemv1.Event{{}, {}, {}, {}}, 3, 3, true},
+		"large first": {[]*tandemv1.Event{large, large}, 3, 1, true},
+		"large last":  {[]*tandemv1.Event{{}, {}, large}, 3, 3, false},
+	} {
+		if got, more := page(tc.rows, tc.limit); len(got) != tc.want || more != tc.more {
+			t.Errorf("%s: %d rows, more %t", name, len(got), more)
 		}
 	}
 }

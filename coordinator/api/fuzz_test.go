@@ -117,8 +117,8 @@ type unwritten struct{}
 
 func (unwritten) Record(*tandemv1.AuditEntry) {}
 
-func (unwritten) List(*tandemv1.ListAuditRequest) ([]*tandemv1.AuditEntry, []string, error) {
-	return nil, nil, nil
+func (unwritten) List(*tandemv1.ListAuditRequest) (*tandemv1.ListAuditResponse, error) {
+	return &tandemv1.ListAuditResponse{}, nil
 }
 
 // unreachable is the way to the other coordinators.

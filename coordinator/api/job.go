@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,10 +18,8 @@ import (
 type jobs struct{ *API }
 
 const (
-	defaultLimit = 100
-	maxJobs      = 1000    // in one answer
-	maxJobsSize  = 4 << 20 // bytes of jobs, after which an answer has enough of them
-	maxOthers    = 100     // ids of other jobs of a name
+	maxJobs   = 1000 // in one answer
+	maxOthers = 100  // ids of other jobs of a name
 )
 
 // sweepWork is how many other calls the check of a sweep is worth: hundreds of its trainings are completed.
@@ -168,27 +165,27 @@ func (a jobs) ListJobs(ctx context.Context, req *connect.Request[tandemv1.ListJo
 	if err != nil {
 		return nil, err
 	}
-	limit := int(min(cmp.Or(req.Msg.GetLimit(), defaultLimit), maxJobs))
-	if limit < 0 {
-		return nil, invalid("limit: must not be negative")
+	limit, err := rows(req.Msg.GetLimit(), defaultLimit, maxJobs)
+	if err != nil {
+		return nil, err
 	}
 	all := v.Jobs()
 	if name := req.Msg.GetName(); name != "" {
 		all = v.JobsNamed(name)
 	}
-	res, size := &tandemv1.ListJobsResponse{}, 0
+	var wanted []*tandemv1.Job
 	for _, j := range slices.Backward(all) {
-		switch token := req.Msg.GetPageToken(); {
-		case token != "" && state.JobPage(j) >= token,
-			len(req.Msg.GetStates()) > 0 && !slices.Contains(req.Msg.GetStates(), j.GetState()):
-			continue
+		if token := req.Msg.GetPageToken(); (token == "" || state.JobPage(j) < token) &&
+			(len(req.Msg.GetStates()) == 0 || slices.Contains(req.Msg.GetStates(), j.GetState())) {
+			wanted = append(wanted, j)
 		}
-		if n := len(res.GetJobs()); n == limit || size > maxJobsSize {
-			res.NextPageToken = state.JobPage(res.GetJobs()[n-1])
+		if len(wanted) > limit {
 			break
 		}
-		res.Jobs = append(res.Jobs, j)
-		size += proto.Size(j)
+	}
+	res, more := &tandemv1.ListJobsResponse{}, false
+	if res.Jobs, more = page(wanted, limit); more {
+		res.NextPageToken = state.JobPage(res.GetJobs()[len(res.GetJobs())-1])
 	}
 	return connect.NewResponse(res), nil
 }

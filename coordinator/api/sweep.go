@@ -1,11 +1,11 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -21,8 +21,6 @@ import (
 type sweeps struct{ *API }
 
 const (
-	// Rows of one answer, when nobody says otherwise and at most.
-	defaultRows, maxRows = 1000, 10_000
 	// Trials of an earlier sweep that another begins with: the first ones. They are held in the row of the sweep.
 	maxPrior = 2000
 )
@@ -146,25 +144,25 @@ func trialsNamed(v *state.View, ref string) (*tandemv1.Job, []string, error) {
 	return job, job.GetTrialIds(), nil
 }
 
-// rows is how many rows to answer with.
-func rows(limit int32) (int, error) {
-	if limit < 0 {
-		return 0, invalid("limit: must not be negative")
-	}
-	return int(min(cmp.Or(limit, defaultRows), maxRows)), nil
-}
-
 // ListTrials implements SweepService.
 func (a sweeps) ListTrials(ctx context.Context, req *connect.Request[tandemv1.ListTrialsRequest]) (*connect.Response[tandemv1.ListTrialsResponse], error) {
 	v, job, _, err := a.find(ctx, req.Msg.GetId(), false)
 	if err != nil {
 		return nil, err
 	}
-	limit, err := rows(req.Msg.GetLimit())
+	limit, err := rows(req.Msg.GetLimit(), defaultRows, maxRows)
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&tandemv1.ListTrialsResponse{Trials: v.TrialsAfter(job.GetId(), max(0, req.Msg.GetAfter()), limit)}), nil
+	after, err := startAfter(int64(req.Msg.GetAfter()), req.Msg.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	res, more := &tandemv1.ListTrialsResponse{}, false
+	if res.Trials, more = page(v.TrialsAfter(job.GetId(), int32(min(after, math.MaxInt32-1)), limit+1), limit); more { //nolint:gosec // at most that
+		res.NextPageToken = numberToken(int64(res.GetTrials()[len(res.GetTrials())-1].GetNumber()))
+	}
+	return connect.NewResponse(res), nil
 }
 
 // ListSweepEvents implements SweepService.
@@ -173,11 +171,19 @@ func (a sweeps) ListSweepEvents(ctx context.Context, req *connect.Request[tandem
 	if err != nil {
 		return nil, err
 	}
-	limit, err := rows(req.Msg.GetLimit())
+	limit, err := rows(req.Msg.GetLimit(), defaultRows, maxRows)
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&tandemv1.ListSweepEventsResponse{Events: v.SweepEvents(job.GetId(), max(0, req.Msg.GetAfter()), limit)}), nil
+	after, err := startAfter(req.Msg.GetAfter(), req.Msg.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	res, more := &tandemv1.ListSweepEventsResponse{}, false
+	if res.Events, more = page(v.SweepEvents(job.GetId(), after, limit+1), limit); more {
+		res.NextPageToken = numberToken(res.GetEvents()[len(res.GetEvents())-1].GetSeq())
+	}
+	return connect.NewResponse(res), nil
 }
 
 // ExtendSweep implements SweepService.

@@ -46,18 +46,18 @@ func entry(actor, method, outcome string) *tandemv1.AuditEntry {
 // told is what a log lists: actor, method, outcome and count of each entry.
 func told(t *testing.T, l *Log, req *tandemv1.ListAuditRequest) (lines, broken []string) {
 	t.Helper()
-	entries, broken, err := l.List(req)
+	res, err := l.List(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range entries {
+	for _, e := range res.GetEntries() {
 		line := e.GetActor() + " " + e.GetMethod() + " " + e.GetOutcome()
 		if e.GetCount() > 0 {
 			line += " x" + strings.Repeat("i", int(min(e.GetCount(), 20)))
 		}
 		lines = append(lines, line)
 	}
-	return lines, broken
+	return lines, res.GetBroken()
 }
 
 func same(t *testing.T, what string, got []string, want ...string) {
@@ -160,10 +160,11 @@ func TestFloodOfDeniedCalls(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		entries, _, err := l.List(&tandemv1.ListAuditRequest{})
+		res, err := l.List(&tandemv1.ListAuditRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
+		entries := res.GetEntries()
 		total := int64(0)
 		for _, e := range entries {
 			total += max(1, e.GetCount())
@@ -228,4 +229,47 @@ func TestNoRoom(t *testing.T) {
 	l.Record(entry("bob", "m", "ok"))
 	all, _ := told(t, l, &tandemv1.ListAuditRequest{})
 	same(t, "after that", all, "bob m ok")
+}
+
+// TestPages: page by page every entry is listed once, newest page first, over files and at one moment too, also while others are written.
+func TestPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // time stands still, so many are of one moment
+		l := newLog(t, t.TempDir(), func(c *Config) { c.SegmentBytes = 1000 }, nil)
+		const made = 31
+		for i := range made {
+			l.Record(entry(string(rune('A'+i)), "m", "ok"))
+			if i%5 == 0 {
+				time.Sleep(time.Second)
+			}
+		}
+		seen, pages := map[string]bool{}, 0
+		for req := (&tandemv1.ListAuditRequest{Limit: 4}); ; pages++ {
+			res, err := l.List(req)
+			if err != nil || pages > made {
+				t.Fatal(pages, err)
+			}
+			for _, e := range res.GetEntries() {
+				if seen[e.GetActor()] || e.GetMethod() != "m" {
+					t.Errorf("%v is in two pages, or later than the first", e)
+				}
+				seen[e.GetActor()] = true
+			}
+			if req.PageToken = res.GetNextPageToken(); req.GetPageToken() == "" {
+				break
+			}
+			if len(res.GetEntries()) != 4 || !strings.HasPrefix(req.GetPageToken(), PageToken(res.GetEntries()[0])) {
+				t.Errorf("page %d has %d entries and token %s", pages, len(res.GetEntries()), req.GetPageToken())
+			}
+			time.Sleep(time.Second)
+			l.Record(entry("later", "later", "ok"))
+		}
+		if len(seen) != made || pages != 7 {
+			t.Errorf("%d entries on %d pages", len(seen), pages+1)
+		}
+		for _, token := range []string{"x", "5", "5/node-1", "x/y/z"} {
+			if _, err := l.List(&tandemv1.ListAuditRequest{PageToken: token}); !errors.Is(err, ErrPageToken) {
+				t.Errorf("token %q: %v", token, err)
+			}
+		}
+	})
 }

@@ -6,6 +6,7 @@ import tandemv1 "tandem.dev/proto/tandem/v1"
 type EventFilter struct {
 	Job    string                     // of this job only
 	After  string                     // after the event with this id only
+	Before string                     // before the event with this id only; empty: up to the newest
 	Wanted func(*tandemv1.Event) bool // nil: all
 }
 
@@ -33,7 +34,7 @@ func (v *View) EventsLike(f EventFilter, limit int) []*tandemv1.Event {
 		if e.GetId() <= f.After {
 			break // ids are in the order in which things happened
 		}
-		if f.Wanted == nil || f.Wanted(e) {
+		if (f.Before == "" || e.GetId() < f.Before) && (f.Wanted == nil || f.Wanted(e)) {
 			rows = append(rows, e)
 		}
 	}

@@ -178,8 +178,10 @@ type ListAuditRequest struct {
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	// Only with this outcome; "denied" stands for unauthenticated, permission_denied and resource_exhausted.
 	Outcome string `protobuf:"bytes,4,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	// At most so many, the newest; 0: 1000.
-	Limit         int32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many, the newest; 0: 1,000; more than 10,000 count as 10,000.
+	Limit int32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Go on with what is older than an earlier answer: its next_page_token.
+	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,6 +251,13 @@ func (x *ListAuditRequest) GetLimit() int32 {
 	return 0
 }
 
+func (x *ListAuditRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListAuditResponse returns entries.
 type ListAuditResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -257,7 +266,9 @@ type ListAuditResponse struct {
 	// Coordinators that did not answer.
 	Silent []string `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty"`
 	// Places where lines were changed or cut out, for people.
-	Broken        []string `protobuf:"bytes,3,rep,name=broken,proto3" json:"broken,omitempty"`
+	Broken []string `protobuf:"bytes,3,rep,name=broken,proto3" json:"broken,omitempty"`
+	// Asks for the entries before these; empty when there are none.
+	NextPageToken string `protobuf:"bytes,4,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -313,6 +324,13 @@ func (x *ListAuditResponse) GetBroken() []string {
 	return nil
 }
 
+func (x *ListAuditResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_tandem_v1_audit_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_audit_proto_rawDesc = "" +
@@ -333,17 +351,20 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\aoutcome\x18\n" +
 	" \x01(\tR\aoutcome\x12\x14\n" +
 	"\x05count\x18\v \x01(\x03R\x05count\x12\x1a\n" +
-	"\bprevious\x18\f \x01(\tR\bprevious\"\xa2\x01\n" +
+	"\bprevious\x18\f \x01(\tR\bprevious\"\xc1\x01\n" +
 	"\x10ListAuditRequest\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06method\x18\x03 \x01(\tR\x06method\x12\x18\n" +
 	"\aoutcome\x18\x04 \x01(\tR\aoutcome\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\x05R\x05limit\"t\n" +
+	"\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\"\x9c\x01\n" +
 	"\x11ListAuditResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.tandem.v1.AuditEntryR\aentries\x12\x16\n" +
 	"\x06silent\x18\x02 \x03(\tR\x06silent\x12\x16\n" +
-	"\x06broken\x18\x03 \x03(\tR\x06brokenB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
+	"\x06broken\x18\x03 \x03(\tR\x06broken\x12&\n" +
+	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageTokenB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
 	file_tandem_v1_audit_proto_rawDescOnce sync.Once

@@ -553,7 +553,7 @@ type ListEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only of this job (id or unique prefix of one); all when empty.
 	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// At most so many, the newest; 0: 100.
+	// At most so many, the newest; 0: 100; more than 10,000 count as 10,000.
 	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	// Only of these types; when empty, all but those that are routine.
 	Types []Event_Type `protobuf:"varint,3,rep,packed,name=types,proto3,enum=tandem.v1.Event_Type" json:"types,omitempty"`
@@ -566,7 +566,9 @@ type ListEventsRequest struct {
 	// Only those after this time.
 	Since *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
 	// Only those after the event with this id: to go on where an answer ended.
-	After         string `protobuf:"bytes,8,opt,name=after,proto3" json:"after,omitempty"`
+	After string `protobuf:"bytes,8,opt,name=after,proto3" json:"after,omitempty"`
+	// Go on with what is older than an earlier answer: its next_page_token.
+	PageToken     string `protobuf:"bytes,9,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -657,11 +659,20 @@ func (x *ListEventsRequest) GetAfter() string {
 	return ""
 }
 
+func (x *ListEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListEventsResponse returns events.
 type ListEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The events, oldest first.
-	Events        []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Asks for the events before these; empty when there are none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -701,6 +712,13 @@ func (x *ListEventsResponse) GetEvents() []*Event {
 		return x.Events
 	}
 	return nil
+}
+
+func (x *ListEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 var File_tandem_v1_event_proto protoreflect.FileDescriptor
@@ -811,7 +829,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x12TYPE_TOKEN_REVOKED\x10\xe9\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_EXPIRED\x10\xea\a\x12\x14\n" +
 	"\x0fTYPE_TOKEN_USED\x10\xeb\a\x12\x14\n" +
-	"\x0fTYPE_TOKEN_ENDS\x10\xec\a\"\xf9\x01\n" +
+	"\x0fTYPE_TOKEN_ENDS\x10\xec\a\"\x98\x02\n" +
 	"\x11ListEventsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12+\n" +
@@ -820,9 +838,12 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05level\x18\x05 \x01(\tR\x05level\x12\x12\n" +
 	"\x04node\x18\x06 \x01(\tR\x04node\x120\n" +
 	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
-	"\x05after\x18\b \x01(\tR\x05after\">\n" +
+	"\x05after\x18\b \x01(\tR\x05after\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\t \x01(\tR\tpageToken\"f\n" +
 	"\x12ListEventsResponse\x12(\n" +
-	"\x06events\x18\x01 \x03(\v2\x10.tandem.v1.EventR\x06events2q\n" +
+	"\x06events\x18\x01 \x03(\v2\x10.tandem.v1.EventR\x06events\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2q\n" +
 	"\fEventService\x12a\n" +
 	"\n" +
 	"ListEvents\x12\x1c.tandem.v1.ListEventsRequest\x1a\x1d.tandem.v1.ListEventsResponse\"\x16\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\f\x12\n" +

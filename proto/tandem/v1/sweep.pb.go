@@ -1331,8 +1331,10 @@ type ListTrialsRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Only trials after this number.
 	After int32 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
-	// At most so many; 0: 1,000.
-	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many; 0: 1,000; more than 10,000 count as 10,000.
+	Limit int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Go on after an earlier answer: its next_page_token.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1388,11 +1390,20 @@ func (x *ListTrialsRequest) GetLimit() int32 {
 	return 0
 }
 
+func (x *ListTrialsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListTrialsResponse returns trials.
 type ListTrialsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The trials by number.
-	Trials        []*Trial `protobuf:"bytes,1,rep,name=trials,proto3" json:"trials,omitempty"`
+	Trials []*Trial `protobuf:"bytes,1,rep,name=trials,proto3" json:"trials,omitempty"`
+	// Asks for the trials that follow; empty when there are none yet.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1434,6 +1445,13 @@ func (x *ListTrialsResponse) GetTrials() []*Trial {
 	return nil
 }
 
+func (x *ListTrialsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // ListSweepEventsRequest names a sweep.
 type ListSweepEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1441,8 +1459,10 @@ type ListSweepEventsRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Only events after this sequence number.
 	After int64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
-	// At most so many; 0: 1,000.
-	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many; 0: 1,000; more than 10,000 count as 10,000.
+	Limit int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Go on after an earlier answer: its next_page_token.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1498,11 +1518,20 @@ func (x *ListSweepEventsRequest) GetLimit() int32 {
 	return 0
 }
 
+func (x *ListSweepEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListSweepEventsResponse returns events.
 type ListSweepEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The events in order.
-	Events        []*SweepEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	Events []*SweepEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Asks for the events that follow; empty when there are none yet.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1542,6 +1571,13 @@ func (x *ListSweepEventsResponse) GetEvents() []*SweepEvent {
 		return x.Events
 	}
 	return nil
+}
+
+func (x *ListSweepEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // ExtendSweepRequest changes the limits of a sweep.
@@ -1871,19 +1907,25 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12&\n" +
 	"\x05sweep\x18\x02 \x01(\v2\x10.tandem.v1.SweepR\x05sweep\x12$\n" +
 	"\x04best\x18\x03 \x01(\v2\x10.tandem.v1.TrialR\x04best\x12/\n" +
-	"\bprogress\x18\x04 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\"O\n" +
+	"\bprogress\x18\x04 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\"n\n" +
 	"\x11ListTrialsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x05R\x05after\x12\x14\n" +
-	"\x05limit\x18\x03 \x01(\x05R\x05limit\">\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"f\n" +
 	"\x12ListTrialsResponse\x12(\n" +
-	"\x06trials\x18\x01 \x03(\v2\x10.tandem.v1.TrialR\x06trials\"T\n" +
+	"\x06trials\x18\x01 \x03(\v2\x10.tandem.v1.TrialR\x06trials\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"s\n" +
 	"\x16ListSweepEventsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x03R\x05after\x12\x14\n" +
-	"\x05limit\x18\x03 \x01(\x05R\x05limit\"H\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"p\n" +
 	"\x17ListSweepEventsResponse\x12-\n" +
-	"\x06events\x18\x01 \x03(\v2\x15.tandem.v1.SweepEventR\x06events\"i\n" +
+	"\x06events\x18\x01 \x03(\v2\x15.tandem.v1.SweepEventR\x06events\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"i\n" +
 	"\x12ExtendSweepRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +

@@ -99,48 +99,32 @@ func (g *Goodput) take(p piece, reached float64) {
 	if whole == 0 {
 		return
 	}
-	again := 0.0
-	if p.step > p.first {
-		again = (min(p.step, max(reached, p.first)) - p.first) / (p.step - p.first)
-	}
 	left := time.Duration(p.to - p.from)
 	share := float64(left) / float64(whole)
+	var times metric.Times
 	for c, d := range p.times {
-		d := min(time.Duration(float64(d)*share), left)
-		left -= d
-		if ofStep(metric.Category(c)) {
-			redone := time.Duration(float64(d) * again)
-			g.Redone += redone
-			d -= redone
-		}
-		g.spend(metric.Category(c), d)
+		times[c] = min(time.Duration(float64(d)*share), left)
+		left -= times[c]
 	}
+	var l metric.Ledger
+	l.Spend(times, p.first, p.step, reached)
+	g.add(l)
 	g.Useful += left // what rounding left over, a few nanoseconds
 }
 
 // spend gives time of a category to its part.
 func (g *Goodput) spend(of metric.Category, d time.Duration) {
-	switch of {
-	case metric.Starting:
-		g.Starting += d
-	case metric.Waiting:
-		g.Waiting += d
-	case metric.Storage, metric.Data, metric.Checkpoint:
-		g.Stalled += d
-	case metric.Lost:
-		g.Redone += d
-	default:
-		g.Useful += d
-	}
+	var l metric.Ledger
+	l[of.Part()] = d
+	g.add(l)
 }
 
-// ofStep tells whether time of a category is work at a step.
-func ofStep(c metric.Category) bool {
-	switch c {
-	case metric.Forward, metric.Backward, metric.Communication, metric.Optimizer, metric.Other:
-		return true
-	}
-	return false
+func (g *Goodput) add(l metric.Ledger) {
+	g.Useful += l[metric.Useful]
+	g.Redone += l[metric.Redone]
+	g.Stalled += l[metric.Stalled]
+	g.Waiting += l[metric.Awaiting]
+	g.Starting += l[metric.Preparing]
 }
 
 // piece is a beat, or the part of one that no better told one covers.
@@ -227,7 +211,7 @@ func doing(b metric.Beat) metric.Category {
 			longest = metric.Category(c)
 		}
 	}
-	if b.Step > b.First || longest == metric.Evaluate || ofStep(longest) {
+	if b.Step > b.First || longest == metric.Evaluate || longest.OfStep() {
 		return metric.Lost
 	}
 	return longest

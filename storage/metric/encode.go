@@ -66,8 +66,11 @@ func Encode(s Segment) ([]byte, error) {
 }
 
 // Decode reads an object. What is not as FORMAT.md says is ErrCorrupt.
-func Decode(b []byte) (Segment, error) {
-	s, err := decode(b)
+func Decode(b []byte) (Segment, error) { return DecodeWithin(b, maxPlain) }
+
+// DecodeWithin is Decode of what has at most so many bytes when it is unpacked.
+func DecodeWithin(b []byte, most int64) (Segment, error) {
+	s, err := decode(b, min(most, maxPlain))
 	if err == nil {
 		err = s.check()
 	}
@@ -77,7 +80,7 @@ func Decode(b []byte) (Segment, error) {
 	return s, nil
 }
 
-func decode(b []byte) (s Segment, err error) {
+func decode(b []byte, most int64) (s Segment, err error) {
 	if len(b) > MaxObject {
 		return s, fmt.Errorf("%d bytes", len(b))
 	}
@@ -85,7 +88,7 @@ func decode(b []byte) (s Segment, err error) {
 	if err != nil {
 		return s, err
 	}
-	plain := &io.LimitedReader{R: z, N: maxPlain + 1}
+	plain := &io.LimitedReader{R: z, N: most + 1}
 	lines := bufio.NewScanner(plain)
 	lines.Buffer(nil, maxLine)
 	for first := true; lines.Scan(); first = false {

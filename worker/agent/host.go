@@ -29,6 +29,7 @@ type host struct {
 	rendezvous rendezvous
 	tunnel     *tunnel.Tunnel
 	objects    *objects
+	goodput    *goodput
 }
 
 // rendezvous is the coordinator's store of values that ranks exchange. Both calls try until ctx ends.

@@ -9,6 +9,7 @@ import (
 	"tandem.dev/proto/prom"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/metric"
 )
 
 // metrics are the agent's figures, in a registry of its own.
@@ -25,6 +26,7 @@ type metrics struct {
 	logErrors prometheus.Counter
 	steps     prometheus.Counter
 	stepParts *prometheus.CounterVec // seconds of steps, by part
+	goodput   *prometheus.CounterVec // seconds of ranks, by part
 }
 
 // counts are figures read when they are asked for.
@@ -48,7 +50,7 @@ func newMetrics(version string) *metrics {
 		return c
 	}
 	counter := func(name, help string) prometheus.Counter { return vec(name, help).WithLabelValues() }
-	return &metrics{
+	m := &metrics{
 		registry:  r,
 		started:   vec("engine_starts_total", "Engines started, by kind of task.", "kind"),
 		restarted: counter("engine_restarts_total", "Engines started for a generation above the first."),
@@ -61,7 +63,10 @@ func newMetrics(version string) *metrics {
 		logErrors: counter("log_errors_total", "Log lines or chunks that could not be written at once."),
 		steps:     counter("steps_total", "Optimizer steps of the trials whose rank 0 is here."),
 		stepParts: vec("step_seconds_total", "Seconds of those steps by part, on rank 0: divided by steps_total, where the time of a step goes.", "part"),
+		goodput:   vec("goodput_seconds_total", "Seconds of the ranks here by what became of them: useful, redone, stalled, waiting, starting. The sum over all agents is that of the cluster.", "part"),
 	}
+	m.spent(metric.Ledger{}) // so that a rate has a beginning
+	return m
 }
 
 // observe registers the figures that are read when asked for.
@@ -107,6 +112,13 @@ func (m *metrics) step(t *tandemv1.StepTime) {
 	m.steps.Add(float64(t.GetSteps()))
 	for part, seconds := range parts {
 		m.stepParts.WithLabelValues(part).Add(seconds)
+	}
+}
+
+// spent counts where time of ranks went.
+func (m *metrics) spent(l metric.Ledger) {
+	for part, d := range l {
+		m.goodput.WithLabelValues(metric.Part(part).String()).Add(d.Seconds())
 	}
 }
 

@@ -125,7 +125,7 @@ func (n *node) wire(binary, sockets, network string) {
 	n.supervisor.decided = n.tunnel.Trim
 	n.host = &host{
 		node: n.me.GetId(), supervisor: n.supervisor, reports: n.reports, progress: n.progress, rendezvous: known,
-		objects: n.objects, tunnel: n.tunnel,
+		objects: n.objects, tunnel: n.tunnel, goodput: newGoodput(a.metrics.spent, n.supervisor.trials),
 	}
 	n.server = newServer(n.supervisor.replicaSocket, a.metrics, n.health, removed, look, n.tunnel, log)
 	a.metrics.observe(counts{

@@ -68,6 +68,9 @@ func (h *host) access(r *http.Request) (relay.Access, error) {
 		return relay.Access{}, err
 	}
 	store, err := h.objects.get()
+	if err == nil {
+		store = h.goodput.store(store)
+	}
 	return relay.Access{Store: store, Allow: func(op relay.Op, key string) error { return mayUse(e.task, op, key) }}, err
 }
 

@@ -69,42 +69,42 @@ func (a *applier) pointAlias(m *tandemv1.Model, alias string, version int64, by 
 	m.Aliases = slices.Insert(m.Aliases, i, moved)
 }
 
-func (a *applier) moveAlias(c *tandemv1.MoveAlias) *tandemv1.Result {
+func (a *applier) moveAlias(c *tandemv1.MoveAlias) (*tandemv1.Result, *refusal) {
 	m, ok := a.Model(c.GetModel())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", c.GetModel())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", c.GetModel())
 	}
 	if c.GetAlias() == "" {
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "alias", "field", "name")
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "alias", "field", "name")
 	}
 	old, known := state.AliasOf(m, c.GetAlias())
 	if c.GetVersion() == 0 {
 		return a.removeAlias(m, c.GetAlias(), known)
 	}
 	if _, ok := a.VersionNumber(m.GetName(), c.GetVersion()); !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", c.GetVersion(), "newest", m.GetLatestVersion())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", c.GetVersion(), "newest", m.GetLatestVersion())
 	}
 	if known && old.GetVersion() == c.GetVersion() {
-		return done(m.GetName())
+		return done(m.GetName()), nil
 	}
 	m = state.Clone(m)
 	a.pointAlias(m, c.GetAlias(), c.GetVersion(), a.actor)
 	a.Put(m)
-	a.record(info, tandemv1.Event_TYPE_ALIAS_MOVED, aboutModel(m, ""), nil, "alias", c.GetAlias(), "version", c.GetVersion(), "by", a.actor)
+	a.record(infoLevel, tandemv1.Event_TYPE_ALIAS_MOVED, aboutModel(m, ""), nil, "alias", c.GetAlias(), "version", c.GetVersion(), "by", a.actor)
 	a.followAliases(m)
-	return done(m.GetName())
+	return done(m.GetName()), nil
 }
 
-func (a *applier) removeAlias(m *tandemv1.Model, alias string, known bool) *tandemv1.Result {
+func (a *applier) removeAlias(m *tandemv1.Model, alias string, known bool) (*tandemv1.Result, *refusal) {
 	if !known {
-		return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "alias", alias)
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "alias", alias)
 	}
 	if d, ok := a.Deployment(m.GetName()); ok && d.GetTarget() == alias {
-		return refuse(precondition, tandemv1.Reason_CODE_ALIAS_SERVED, "name", d.GetName(), "alias", alias)
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_ALIAS_SERVED, "name", d.GetName(), "alias", alias)
 	}
 	m = state.Clone(m)
 	m.Aliases = slices.DeleteFunc(m.Aliases, func(a *tandemv1.Alias) bool { return a.GetName() == alias })
 	a.Put(m)
-	a.record(info, tandemv1.Event_TYPE_ALIAS_REMOVED, aboutModel(m, ""), nil, "alias", alias, "by", a.actor)
-	return done(m.GetName())
+	a.record(infoLevel, tandemv1.Event_TYPE_ALIAS_REMOVED, aboutModel(m, ""), nil, "alias", alias, "by", a.actor)
+	return done(m.GetName()), nil
 }

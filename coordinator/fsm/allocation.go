@@ -8,29 +8,29 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-func (a *applier) applyPlan(c *tandemv1.ApplyPlan) *tandemv1.Result {
+func (a *applier) applyPlan(c *tandemv1.ApplyPlan) (*tandemv1.Result, *refusal) {
 	result := &tandemv1.Result{}
 	for _, alloc := range c.GetAllocations() {
-		refusal := a.checkAllocation(alloc)
-		if refusal == nil {
+		no := a.checkAllocation(alloc)
+		if no == nil {
 			a.grant(alloc)
 		}
-		result.PartWhys = append(result.PartWhys, answer(refusal))
+		result.PartWhys = append(result.PartWhys, no.part())
 	}
-	return result
+	return result, nil
 }
 
 // checkAllocation says why an allocation does not fit the state as it is now; nil when it does.
-func (a *applier) checkAllocation(alloc *tandemv1.Allocation) *tandemv1.Reason {
+func (a *applier) checkAllocation(alloc *tandemv1.Allocation) *refusal {
 	if alloc.GetId() == "" {
-		return reason(tandemv1.Reason_CODE_FIELD_MISSING, "noun", "allocation", "field", "id")
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "allocation", "field", "id")
 	}
 	if _, ok := a.Allocation(alloc.GetId()); ok {
-		return reason(tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "allocation", "name", alloc.GetId())
+		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "allocation", "name", alloc.GetId())
 	}
 	t, ok := a.Trial(alloc.GetTrialId())
 	if !ok || t.GetState() != tandemv1.TrialState_TRIAL_STATE_PENDING {
-		return reason(tandemv1.Reason_CODE_TRIAL_NOT_WAITING, "trial", alloc.GetTrialId())
+		return refuse(codeStale, tandemv1.Reason_CODE_TRIAL_NOT_WAITING, "trial", alloc.GetTrialId())
 	}
 	next := t.GetGeneration() // training counts on when a process group is committed
 	j, _ := a.Job(t.GetJobId())
@@ -41,49 +41,49 @@ func (a *applier) checkAllocation(alloc *tandemv1.Allocation) *tandemv1.Reason {
 		low, high = 1, 1
 	}
 	if alloc.GetGeneration() != next {
-		return reason(tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", alloc.GetGeneration(), "current", next)
+		return refuse(codeStale, tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", alloc.GetGeneration(), "current", next)
 	}
 	if n := len(alloc.GetMembers()); n < low || n > high {
-		return reason(tandemv1.Reason_CODE_OUT_OF_RANGE, "noun", "allocation", "field", "members", "min", low, "max", high, "given", n)
+		return refuse(codeInvalid, tandemv1.Reason_CODE_OUT_OF_RANGE, "noun", "allocation", "field", "members", "min", low, "max", high, "given", n)
 	}
 	return a.checkPlaces(alloc.GetMembers(), j)
 }
 
 // checkPlaces says why members cannot be placed where they say; nil when they can.
-func (a *applier) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) *tandemv1.Reason {
+func (a *applier) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) *refusal {
 	mine := map[string]bool{}
 	for _, m := range members {
 		place := m.GetNodeId() + "/" + m.GetSlotId()
 		if mine[place] {
-			return reason(tandemv1.Reason_CODE_SLOT_TWICE, "slot", m.GetSlotId(), "node", m.GetNodeId())
+			return refuse(codeInvalid, tandemv1.Reason_CODE_SLOT_TWICE, "slot", m.GetSlotId(), "node", m.GetNodeId())
 		}
 		mine[place] = true
-		if refusal := a.checkSlot(m.GetNodeId(), m.GetSlotId(), j.GetSpec().GetResources().GetPool()); refusal != nil {
-			return refusal
+		if no := a.checkSlot(m.GetNodeId(), m.GetSlotId(), j.GetSpec().GetResources().GetPool()); no != nil {
+			return no
 		}
 	}
 	return nil
 }
 
 // checkSlot says why nothing can be placed on a slot; nil when it is free. An empty pool stands for any.
-func (a *applier) checkSlot(nodeID, slotID, pool string) *tandemv1.Reason {
+func (a *applier) checkSlot(nodeID, slotID, pool string) *refusal {
 	n, ok := a.Node(nodeID)
 	switch {
 	case !ok:
-		return reason(tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", nodeID)
+		return refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", nodeID)
 	case n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE:
-		return reason(tandemv1.Reason_CODE_NODE_LOST, "node", nodeName(n))
+		return refuse(codePrecondition, tandemv1.Reason_CODE_NODE_LOST, "node", nodeName(n))
 	case n.GetCordoned():
-		return reason(tandemv1.Reason_CODE_NODE_CORDONED, "node", nodeName(n))
+		return refuse(codePrecondition, tandemv1.Reason_CODE_NODE_CORDONED, "node", nodeName(n))
 	case state.Faulty(n, a.now.AsTime()):
-		return reasonFrom(given(n.GetFault().GetWhy(), n.GetFault().GetCause()), tandemv1.Reason_CODE_NODE_FAULTY, "node", nodeName(n))
+		return refuseFrom(given(n.GetFault().GetWhy(), n.GetFault().GetCause()), tandemv1.Reason_CODE_NODE_FAULTY, "node", nodeName(n))
 	case pool != "" && n.GetPool() != pool:
-		return reason(tandemv1.Reason_CODE_NODE_OF_OTHER_POOL, "node", nodeName(n), "pool", pool)
+		return refuse(codePrecondition, tandemv1.Reason_CODE_NODE_OF_OTHER_POOL, "node", nodeName(n), "pool", pool)
 	case !state.HasSlot(n, slotID):
-		return reason(tandemv1.Reason_CODE_SLOT_UNKNOWN, "node", nodeName(n), "slot", slotID)
+		return refuse(codeNotFound, tandemv1.Reason_CODE_SLOT_UNKNOWN, "node", nodeName(n), "slot", slotID)
 	}
 	if holder, held := state.UsageOf(&a.View, nodeID)[slotID]; held {
-		return reason(tandemv1.Reason_CODE_SLOT_HELD, "slot", slotID, "node", nodeName(n), "holder", holder)
+		return refuse(codePrecondition, tandemv1.Reason_CODE_SLOT_HELD, "slot", slotID, "node", nodeName(n), "holder", holder)
 	}
 	return nil
 }
@@ -116,10 +116,10 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		t.Why, t.Reason = reason(tandemv1.Reason_CODE_STARTING, "nodes", where), ""
 	})
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		a.trialEvent(info, tandemv1.Event_TYPE_JOB_PUBLISHING, j, t, nil, "nodes", where, "generation", alloc.GetGeneration())
+		a.trialEvent(infoLevel, tandemv1.Event_TYPE_JOB_PUBLISHING, j, t, nil, "nodes", where, "generation", alloc.GetGeneration())
 		return
 	}
-	a.trialEvent(info, tandemv1.Event_TYPE_JOB_STARTED, j, t, nil, append(a.resumePoint(t), "nodes", where, "workers", len(alloc.GetMembers()))...)
+	a.trialEvent(infoLevel, tandemv1.Event_TYPE_JOB_STARTED, j, t, nil, append(a.resumePoint(t), "nodes", where, "workers", len(alloc.GetMembers()))...)
 }
 
 // addMembers gives an allocation, which is a copy already, more members: the first generation they may be in is the next.

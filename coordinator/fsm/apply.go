@@ -46,57 +46,57 @@ type applier struct {
 func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	switch c := cmd.GetCommand().(type) {
 	case *tandemv1.Command_CreateJob:
-		return a.createJob(c.CreateJob), nil
+		return answered(a.createJob(c.CreateJob)), nil
 	case *tandemv1.Command_SetJobIntent:
-		return a.setJobIntent(c.SetJobIntent), nil
+		return answered(a.setJobIntent(c.SetJobIntent)), nil
 	case *tandemv1.Command_ApplyPlan:
-		return a.applyPlan(c.ApplyPlan), nil
+		return answered(a.applyPlan(c.ApplyPlan)), nil
 	case *tandemv1.Command_ScaleJob:
-		return a.scaleJob(c.ScaleJob), nil
+		return answered(a.scaleJob(c.ScaleJob)), nil
 	case *tandemv1.Command_ReformAllocation:
-		return a.reformAllocation(c.ReformAllocation), nil
+		return answered(a.reformAllocation(c.ReformAllocation)), nil
 	case *tandemv1.Command_ApplyReports:
-		return a.applyReports(c.ApplyReports), nil
+		return answered(a.applyReports(c.ApplyReports)), nil
 	case *tandemv1.Command_DeleteJobs:
-		return a.deleteJobs(c.DeleteJobs), nil
+		return answered(a.deleteJobs(c.DeleteJobs)), nil
 	case *tandemv1.Command_EmptyGarbage:
-		return a.emptyGarbage(c.EmptyGarbage), nil
+		return answered(a.emptyGarbage(c.EmptyGarbage)), nil
 	case *tandemv1.Command_NoteSearched:
-		return a.noteSearched(c.NoteSearched), nil
+		return answered(a.noteSearched(c.NoteSearched)), nil
 	case *tandemv1.Command_CreateDataset:
-		return a.createDataset(c.CreateDataset), nil
+		return answered(a.createDataset(c.CreateDataset)), nil
 	case *tandemv1.Command_DeleteDataset:
-		return a.deleteDataset(c.DeleteDataset), nil
+		return answered(a.deleteDataset(c.DeleteDataset)), nil
 	case *tandemv1.Command_DeleteModel:
-		return a.deleteModel(c.DeleteModel), nil
+		return answered(a.deleteModel(c.DeleteModel)), nil
 	case *tandemv1.Command_MarkCheckpoints:
-		return a.markCheckpoints(c.MarkCheckpoints), nil
+		return answered(a.markCheckpoints(c.MarkCheckpoints)), nil
 	case *tandemv1.Command_ForgetCheckpoints:
-		return a.forgetCheckpoints(c.ForgetCheckpoints), nil
+		return answered(a.forgetCheckpoints(c.ForgetCheckpoints)), nil
 	case *tandemv1.Command_MoveAlias:
-		return a.moveAlias(c.MoveAlias), nil
+		return answered(a.moveAlias(c.MoveAlias)), nil
 	case *tandemv1.Command_PutDeployment:
-		return a.putDeployment(c.PutDeployment), nil
+		return answered(a.putDeployment(c.PutDeployment)), nil
 	case *tandemv1.Command_DropDeployment:
-		return a.dropDeployment(c.DropDeployment), nil
+		return answered(a.dropDeployment(c.DropDeployment)), nil
 	case *tandemv1.Command_ApplyRollout:
-		return a.applyRollout(c.ApplyRollout), nil
+		return answered(a.applyRollout(c.ApplyRollout)), nil
 	case *tandemv1.Command_PutRendezvous:
-		return a.putRendezvous(c.PutRendezvous), nil
+		return answered(a.putRendezvous(c.PutRendezvous)), nil
 	case *tandemv1.Command_DecideSweep:
-		return a.decideSweep(c.DecideSweep), nil
+		return answered(a.decideSweep(c.DecideSweep)), nil
 	case *tandemv1.Command_ExhaustSweep:
-		return a.exhaustSweep(c.ExhaustSweep), nil
+		return answered(a.exhaustSweep(c.ExhaustSweep)), nil
 	case *tandemv1.Command_ExtendSweep:
-		return a.extendSweep(c.ExtendSweep), nil
+		return answered(a.extendSweep(c.ExtendSweep)), nil
 	case *tandemv1.Command_StopSweepTrial:
-		return a.stopSweepTrial(c.StopSweepTrial), nil
+		return answered(a.stopSweepTrial(c.StopSweepTrial)), nil
 	case *tandemv1.Command_Expire:
-		return a.expire(c.Expire), nil
+		return answered(a.expire(c.Expire)), nil
 	case *tandemv1.Command_RaiseLevel:
 		return a.raiseLevel(c.RaiseLevel)
 	case *tandemv1.Command_Quarantine:
-		return a.quarantine(c.Quarantine), nil
+		return answered(a.quarantine(c.Quarantine)), nil
 	case nil:
 		if cmd.GetIgnorable() {
 			return done(""), nil // of a version to come; it skips it too until all know it
@@ -109,53 +109,41 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 func (a *applier) dispatchCluster(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	switch c := cmd.GetCommand().(type) {
 	case *tandemv1.Command_CreateCluster:
-		return a.createCluster(c.CreateCluster), nil
+		return answered(a.createCluster(c.CreateCluster)), nil
 	case *tandemv1.Command_RegisterNode:
-		return a.registerNode(c.RegisterNode), nil
+		return answered(a.registerNode(c.RegisterNode)), nil
 	case *tandemv1.Command_LoseNode:
-		return a.loseNode(c.LoseNode), nil
+		return answered(a.loseNode(c.LoseNode)), nil
 	case *tandemv1.Command_CordonNode:
-		return a.cordonNode(c.CordonNode), nil
+		return answered(a.cordonNode(c.CordonNode)), nil
 	case *tandemv1.Command_RemoveNode:
-		return a.removeNode(c.RemoveNode), nil
+		return answered(a.removeNode(c.RemoveNode)), nil
 	case *tandemv1.Command_RemovePeer:
-		return a.removePeer(c.RemovePeer), nil
+		return answered(a.removePeer(c.RemovePeer)), nil
 	case *tandemv1.Command_PutToken:
-		return a.putToken(c.PutToken), nil
+		return answered(a.putToken(c.PutToken)), nil
 	case *tandemv1.Command_DropToken:
-		return a.dropToken(c.DropToken), nil
+		return answered(a.dropToken(c.DropToken)), nil
 	case *tandemv1.Command_ObserveCoordinators:
-		return a.observeCoordinators(c.ObserveCoordinators), nil
+		return answered(a.observeCoordinators(c.ObserveCoordinators)), nil
 	case *tandemv1.Command_ChangeKeys:
-		return a.changeKeys(c.ChangeKeys), nil
+		return answered(a.changeKeys(c.ChangeKeys)), nil
 	case *tandemv1.Command_HoldKeys:
-		return a.holdKeys(c.HoldKeys), nil
+		return answered(a.holdKeys(c.HoldKeys)), nil
 	case *tandemv1.Command_SetRetention:
-		return a.setRetention(c.SetRetention), nil
+		return answered(a.setRetention(c.SetRetention)), nil
 	case *tandemv1.Command_PutStorage:
-		return a.putStorage(c.PutStorage), nil
+		return answered(a.putStorage(c.PutStorage)), nil
 	case *tandemv1.Command_ObserveStore:
-		return a.observeStore(c.ObserveStore), nil
+		return answered(a.observeStore(c.ObserveStore)), nil
 	case *tandemv1.Command_ObserveClock:
-		return a.observeClock(c.ObserveClock), nil
+		return answered(a.observeClock(c.ObserveClock)), nil
 	case *tandemv1.Command_NoteExpiry:
-		return a.noteExpiry(c.NoteExpiry), nil
+		return answered(a.noteExpiry(c.NoteExpiry)), nil
 	case *tandemv1.Command_AdmitNode:
-		return a.admitNode(c.AdmitNode), nil
+		return answered(a.admitNode(c.AdmitNode)), nil
 	case *tandemv1.Command_AnnounceProgram:
-		return a.announceProgram(c.AnnounceProgram), nil
+		return answered(a.announceProgram(c.AnnounceProgram)), nil
 	}
 	return nil, fmt.Errorf("%w: a command of kind %T", ErrCorrupt, cmd.GetCommand())
 }
-
-// The kinds of refusal.
-const (
-	notFound     = tandemv1.RefusalCode_REFUSAL_CODE_NOT_FOUND
-	exists       = tandemv1.RefusalCode_REFUSAL_CODE_ALREADY_EXISTS
-	precondition = tandemv1.RefusalCode_REFUSAL_CODE_FAILED_PRECONDITION
-	stale        = tandemv1.RefusalCode_REFUSAL_CODE_STALE
-	invalid      = tandemv1.RefusalCode_REFUSAL_CODE_INVALID
-)
-
-// done is the result of a command that was applied to id.
-func done(id string) *tandemv1.Result { return &tandemv1.Result{Id: id} }

@@ -6,26 +6,26 @@ import (
 )
 
 // checkpointSaved records a checkpoint that is in the store; it says why not, or nil.
-func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Checkpoint, generation int64, id string) *tandemv1.Reason {
+func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Checkpoint, generation int64, id string) *refusal {
 	field := missing("id", id, "prefix", saved.GetPrefix(), "manifest_sha256", saved.GetManifestSha256())
 	switch {
 	case alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN:
-		return reason(tandemv1.Reason_CODE_OTHER_STAGE, "stage", "train")
+		return refuse(codeInvalid, tandemv1.Reason_CODE_OTHER_STAGE, "stage", "train")
 	case field != "":
-		return reason(tandemv1.Reason_CODE_FIELD_MISSING, "noun", "checkpoint", "field", field)
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "checkpoint", "field", field)
 	case generation > alloc.GetGeneration():
-		return reason(tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", generation, "current", alloc.GetGeneration())
+		return refuse(codeStale, tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", generation, "current", alloc.GetGeneration())
 	}
 	for _, c := range a.CheckpointsOf(alloc.GetTrialId()) {
 		if c.GetStep() == saved.GetStep() && c.GetGeneration() == generation {
 			if c.GetManifestSha256() == saved.GetManifestSha256() {
 				return nil
 			}
-			return reason(tandemv1.Reason_CODE_CHECKPOINT_DIFFERS, "step", saved.GetStep(), "generation", generation)
+			return refuse(codeExists, tandemv1.Reason_CODE_CHECKPOINT_DIFFERS, "step", saved.GetStep(), "generation", generation)
 		}
 	}
 	if _, taken := a.Checkpoint(id); taken {
-		return reason(tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "checkpoint", "name", id)
+		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "checkpoint", "name", id)
 	}
 	c := state.Clone(saved)
 	c.Id = id
@@ -41,7 +41,7 @@ func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Ch
 	a.pointAtCheckpoints(c.GetTrialId())
 	t, _ := a.Trial(c.GetTrialId())
 	if t.GetNumber() == 0 {
-		a.record(info, tandemv1.Event_TYPE_CHECKPOINT_COMMITTED, aboutCheckpoint(c), nil, "step", c.GetStep(), "best", t.GetBestCheckpointId() == c.GetId())
+		a.record(infoLevel, tandemv1.Event_TYPE_CHECKPOINT_COMMITTED, aboutCheckpoint(c), nil, "step", c.GetStep(), "best", t.GetBestCheckpointId() == c.GetId())
 	}
 	return nil
 }
@@ -66,20 +66,21 @@ func (a *applier) pointAtCheckpoints(trialID string) {
 }
 
 // markCheckpoints refuses each that is needed or not there, and the whole command when that is all of them.
-func (a *applier) markCheckpoints(m *tandemv1.MarkCheckpoints) *tandemv1.Result {
+func (a *applier) markCheckpoints(m *tandemv1.MarkCheckpoints) (*tandemv1.Result, *refusal) {
 	result := &tandemv1.Result{}
 	marked := 0
-	code := precondition
+	var last *refusal
 	for _, id := range m.GetCheckpointIds() {
-		var refusal *tandemv1.Reason
 		c, ok := a.Checkpoint(id)
+		var no *refusal
 		if !ok {
-			refusal, code = reason(tandemv1.Reason_CODE_NOT_FOUND, "noun", "checkpoint", "name", id), notFound
+			no = refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "checkpoint", "name", id)
 		} else if need := a.CheckpointNeed(c); need != nil {
-			refusal, code = reasonFrom(need, tandemv1.Reason_CODE_CHECKPOINT_NEEDED, "checkpoint", id), precondition
+			no = refuseFrom(need, tandemv1.Reason_CODE_CHECKPOINT_NEEDED, "checkpoint", id)
 		}
-		result.PartWhys = append(result.PartWhys, answer(refusal))
-		if refusal != nil {
+		result.PartWhys = append(result.PartWhys, no.part())
+		if no != nil {
+			last = no
 			continue
 		}
 		marked++
@@ -90,27 +91,26 @@ func (a *applier) markCheckpoints(m *tandemv1.MarkCheckpoints) *tandemv1.Result 
 			a.pointAtCheckpoints(c.GetTrialId())
 		}
 	}
-	if marked == 0 && len(result.GetPartWhys()) > 0 {
-		result.Refusal = code
-		result.Why = result.GetPartWhys()[0]
+	if marked == 0 && last != nil {
+		return result, &refusal{last.code, result.GetPartWhys()[0]}
 	}
-	return result
+	return result, nil
 }
 
 // forgetCheckpoints removes the rows of those that were marked; one that is not there is no error.
-func (a *applier) forgetCheckpoints(f *tandemv1.ForgetCheckpoints) *tandemv1.Result {
+func (a *applier) forgetCheckpoints(f *tandemv1.ForgetCheckpoints) (*tandemv1.Result, *refusal) {
 	result := &tandemv1.Result{}
 	for _, id := range f.GetCheckpointIds() {
-		var refusal *tandemv1.Reason
+		var no *refusal
 		if c, ok := a.Checkpoint(id); ok && c.GetDeleting() {
 			a.Delete(c)
 			if t, _ := a.Trial(c.GetTrialId()); t.GetNumber() == 0 {
-				a.record(info, tandemv1.Event_TYPE_CHECKPOINT_DELETED, aboutCheckpoint(c), nil, "step", c.GetStep())
+				a.record(infoLevel, tandemv1.Event_TYPE_CHECKPOINT_DELETED, aboutCheckpoint(c), nil, "step", c.GetStep())
 			}
 		} else if ok {
-			refusal = reason(tandemv1.Reason_CODE_CHECKPOINT_NOT_MARKED, "checkpoint", id)
+			no = refuse(codePrecondition, tandemv1.Reason_CODE_CHECKPOINT_NOT_MARKED, "checkpoint", id)
 		}
-		result.PartWhys = append(result.PartWhys, answer(refusal))
+		result.PartWhys = append(result.PartWhys, no.part())
 	}
-	return result
+	return result, nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // observeClock notes how far the clock of a node or a coordinator is off, and says so.
-func (a *applier) observeClock(c *tandemv1.ObserveClock) *tandemv1.Result {
+func (a *applier) observeClock(c *tandemv1.ObserveClock) (*tandemv1.Result, *refusal) {
 	if n, ok := a.Node(c.GetNodeId()); ok {
 		if !sameOffset(n.GetClockOffset(), c.GetOffset()) {
 			n = state.Clone(n)
@@ -18,11 +18,11 @@ func (a *applier) observeClock(c *tandemv1.ObserveClock) *tandemv1.Result {
 			a.Put(n)
 			a.clockEvent(c, aboutNode(n), tandemv1.Event_TYPE_NODE_CLOCK, tandemv1.Event_TYPE_NODE_CLOCK_RIGHT)
 		}
-		return done(n.GetId())
+		return done(n.GetId()), nil
 	}
 	row, ok := a.Coordinator(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if !sameOffset(row.GetClockOffset(), c.GetOffset()) {
 		row = state.Clone(row)
@@ -30,15 +30,15 @@ func (a *applier) observeClock(c *tandemv1.ObserveClock) *tandemv1.Result {
 		a.Put(row)
 		a.clockEvent(c, aboutCoordinator(row.GetId()), tandemv1.Event_TYPE_COORDINATOR_CLOCK, tandemv1.Event_TYPE_COORDINATOR_CLOCK_RIGHT)
 	}
-	return done(row.GetId())
+	return done(row.GetId()), nil
 }
 
 func sameOffset(a, b *durationpb.Duration) bool { return a.AsDuration() == b.AsDuration() }
 
 func (a *applier) clockEvent(c *tandemv1.ObserveClock, about subject, off, right tandemv1.Event_Type) {
 	if offset := c.GetOffset().AsDuration(); offset != 0 {
-		a.record(warning, off, about, nil, "offset", offset.Round(time.Second), "observer", c.GetObserver())
+		a.record(warningLevel, off, about, nil, "offset", offset.Round(time.Second), "observer", c.GetObserver())
 		return
 	}
-	a.record(info, right, about, nil, "observer", c.GetObserver())
+	a.record(infoLevel, right, about, nil, "observer", c.GetObserver())
 }

@@ -5,37 +5,37 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-func (a *applier) createCluster(c *tandemv1.CreateCluster) *tandemv1.Result {
+func (a *applier) createCluster(c *tandemv1.CreateCluster) (*tandemv1.Result, *refusal) {
 	want := c.GetCluster()
 	if want.GetId() == "" {
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "cluster", "field", "id")
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "cluster", "field", "id")
 	}
 	if there, ok := a.Cluster(); ok {
 		if there.GetId() == want.GetId() {
-			return done(there.GetId())
+			return done(there.GetId()), nil
 		}
-		return refuse(exists, tandemv1.Reason_CODE_CLUSTER_EXISTS, "cluster", there.GetId())
+		return nil, refuse(codeExists, tandemv1.Reason_CODE_CLUSTER_EXISTS, "cluster", there.GetId())
 	}
 	a.Put(state.Clone(want))
-	return done(want.GetId())
+	return done(want.GetId()), nil
 }
 
 // putStorage changes how the store is reached.
-func (a *applier) putStorage(c *tandemv1.PutStorage) *tandemv1.Result {
+func (a *applier) putStorage(c *tandemv1.PutStorage) (*tandemv1.Result, *refusal) {
 	old, ok := a.Cluster()
 	want := c.GetStorage()
 	switch {
 	case !ok:
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
 	case want.GetBucket() != old.GetStorage().GetBucket() || want.GetPrefix() != old.GetStorage().GetPrefix():
-		return refuse(invalid, tandemv1.Reason_CODE_STORE_MOVED)
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_STORE_MOVED)
 	}
 	now := state.Clone(old)
 	now.Storage = want
 	a.Put(now)
-	a.record(info, tandemv1.Event_TYPE_STORE_CHANGED, aboutStore(now), nil,
+	a.record(infoLevel, tandemv1.Event_TYPE_STORE_CHANGED, aboutStore(now), nil,
 		"endpoint", want.GetEndpoint(), "access_key", want.GetAccessKey(), "by", a.actor)
-	return done(now.GetId())
+	return done(now.GetId()), nil
 }
 
 func aboutStore(c *tandemv1.Cluster) subject {
@@ -43,31 +43,31 @@ func aboutStore(c *tandemv1.Cluster) subject {
 }
 
 // observeStore notes what is wrong with the store, and says so when it is something else than before.
-func (a *applier) observeStore(c *tandemv1.ObserveStore) *tandemv1.Result {
+func (a *applier) observeStore(c *tandemv1.ObserveStore) (*tandemv1.Result, *refusal) {
 	old, ok := a.Cluster()
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
 	}
 	fault := c.GetFault()
 	if fault.GetCode() == old.GetStoreFault().GetCode() {
-		return done(old.GetId())
+		return done(old.GetId()), nil
 	}
 	now := state.Clone(old)
 	now.StoreFault = fault
 	a.Put(now)
 	if fault == nil {
-		a.record(info, tandemv1.Event_TYPE_STORE_SERVES, aboutStore(now), nil)
+		a.record(infoLevel, tandemv1.Event_TYPE_STORE_SERVES, aboutStore(now), nil)
 	} else {
-		a.record(warning, tandemv1.Event_TYPE_STORE_FAULT, aboutStore(now), fault)
+		a.record(warningLevel, tandemv1.Event_TYPE_STORE_FAULT, aboutStore(now), fault)
 	}
-	return done(now.GetId())
+	return done(now.GetId()), nil
 }
 
 // setRetention changes for how long the cluster keeps what is over. The leader's loop gc does what follows from it.
-func (a *applier) setRetention(c *tandemv1.SetRetention) *tandemv1.Result {
+func (a *applier) setRetention(c *tandemv1.SetRetention) (*tandemv1.Result, *refusal) {
 	old, ok := a.Cluster()
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
 	}
 	now := state.Clone(old)
 	now.Retention = c.GetRetention()
@@ -79,6 +79,6 @@ func (a *applier) setRetention(c *tandemv1.SetRetention) *tandemv1.Result {
 	if d := now.GetRetention().GetEvents(); d != nil {
 		events = written(d.AsDuration())
 	}
-	a.record(info, tandemv1.Event_TYPE_RETENTION_CHANGED, subject{noun: "cluster", id: now.GetId(), name: "retention"}, nil, "jobs", jobs, "events", events, "by", a.actor)
-	return done(now.GetId())
+	a.record(infoLevel, tandemv1.Event_TYPE_RETENTION_CHANGED, subject{noun: "cluster", id: now.GetId(), name: "retention"}, nil, "jobs", jobs, "events", events, "by", a.actor)
+	return done(now.GetId()), nil
 }

@@ -6,11 +6,11 @@ import (
 )
 
 // observeCoordinators notes what the leader sees, and records what has changed.
-func (a *applier) observeCoordinators(c *tandemv1.ObserveCoordinators) *tandemv1.Result {
+func (a *applier) observeCoordinators(c *tandemv1.ObserveCoordinators) (*tandemv1.Result, *refusal) {
 	seen := map[string]bool{}
 	for _, now := range c.GetCoordinators() {
 		if now.GetId() == "" || seen[now.GetId()] {
-			return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "coordinator", "field", "id")
+			return nil, refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "coordinator", "field", "id")
 		}
 		seen[now.GetId()] = true
 	}
@@ -31,7 +31,7 @@ func (a *applier) observeCoordinators(c *tandemv1.ObserveCoordinators) *tandemv1
 		a.Put(row)
 		a.coordinatorEvents(old, now)
 	}
-	return done("")
+	return done(""), nil
 }
 
 // coordinatorEvents says what became of a coordinator; old is nil for one that is new.
@@ -41,19 +41,19 @@ func (a *applier) coordinatorEvents(old, now *tandemv1.Coordinator) {
 	}
 	switch {
 	case now.GetVoter() && !old.GetVoter():
-		say(info, tandemv1.Event_TYPE_COORDINATOR_JOINED)
+		say(infoLevel, tandemv1.Event_TYPE_COORDINATOR_JOINED)
 	case old == nil:
-		say(info, tandemv1.Event_TYPE_COORDINATOR_JOINS)
+		say(infoLevel, tandemv1.Event_TYPE_COORDINATOR_JOINS)
 	case old.GetAddress() != now.GetAddress():
-		say(info, tandemv1.Event_TYPE_COORDINATOR_MOVED, "former", old.GetAddress())
+		say(infoLevel, tandemv1.Event_TYPE_COORDINATOR_MOVED, "former", old.GetAddress())
 	}
 	switch {
 	case old.GetAlive() && !now.GetAlive():
-		say(warning, tandemv1.Event_TYPE_COORDINATOR_LOST)
+		say(warningLevel, tandemv1.Event_TYPE_COORDINATOR_LOST)
 	case old != nil && !old.GetAlive() && now.GetAlive():
-		say(info, tandemv1.Event_TYPE_COORDINATOR_BACK)
+		say(infoLevel, tandemv1.Event_TYPE_COORDINATOR_BACK)
 	}
 	if now.GetLeader() && !old.GetLeader() {
-		say(info, tandemv1.Event_TYPE_COORDINATOR_LEADS)
+		say(infoLevel, tandemv1.Event_TYPE_COORDINATOR_LEADS)
 	}
 }

@@ -9,16 +9,16 @@ import (
 	"tandem.dev/storage/layout"
 )
 
-func (a *applier) createDataset(c *tandemv1.CreateDataset) *tandemv1.Result {
+func (a *applier) createDataset(c *tandemv1.CreateDataset) (*tandemv1.Result, *refusal) {
 	want := c.GetDataset()
 	if field := missing("id", want.GetId(), "name", want.GetName(), "prefix", want.GetPrefix()); field != "" {
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "dataset", "field", field)
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "dataset", "field", field)
 	}
 	if _, ok := a.Dataset(want.GetId()); ok {
-		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "dataset", "name", want.GetId())
+		return nil, refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "dataset", "name", want.GetId())
 	}
 	if a.GarbageBelow(layout.Datasets(want.GetId())) {
-		return refuse(precondition, tandemv1.Reason_CODE_DATASET_GONE, "dataset", want.GetId())
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_DATASET_GONE, "dataset", want.GetId())
 	}
 	d := state.Clone(want)
 	newest := int64(0)
@@ -31,21 +31,21 @@ func (a *applier) createDataset(c *tandemv1.CreateDataset) *tandemv1.Result {
 		d.CreatedBy = a.actor
 	}
 	a.Put(d)
-	a.record(info, tandemv1.Event_TYPE_DATASET_CREATED, aboutDataset(d), nil, "version", d.GetVersion())
-	return done(d.GetId())
+	a.record(infoLevel, tandemv1.Event_TYPE_DATASET_CREATED, aboutDataset(d), nil, "version", d.GetVersion())
+	return done(d.GetId()), nil
 }
 
 // deleteDataset deletes a version, or all, when nothing needs any of them.
-func (a *applier) deleteDataset(c *tandemv1.DeleteDataset) *tandemv1.Result {
+func (a *applier) deleteDataset(c *tandemv1.DeleteDataset) (*tandemv1.Result, *refusal) {
 	going := slices.DeleteFunc(a.DatasetsOf(c.GetName()), func(d *tandemv1.Dataset) bool {
 		return c.GetVersion() != 0 && d.GetVersion() != c.GetVersion()
 	})
 	if len(going) == 0 {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "dataset", "name", c.GetName())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "dataset", "name", c.GetName())
 	}
 	for _, d := range going {
 		if need := a.DatasetNeed(d); need != nil {
-			return refuseFrom(need, tandemv1.Reason_CODE_DATASET_NEEDED, "dataset", fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()))
+			return nil, refuseFrom(need, tandemv1.Reason_CODE_DATASET_NEEDED, "dataset", fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()))
 		}
 	}
 	for _, d := range going {
@@ -54,9 +54,9 @@ func (a *applier) deleteDataset(c *tandemv1.DeleteDataset) *tandemv1.Result {
 		a.Delete(d)
 	}
 	if c.GetVersion() != 0 {
-		a.record(info, tandemv1.Event_TYPE_DATASET_DELETED, aboutDataset(going[0]), nil, "version", c.GetVersion(), "by", a.actor)
+		a.record(infoLevel, tandemv1.Event_TYPE_DATASET_DELETED, aboutDataset(going[0]), nil, "version", c.GetVersion(), "by", a.actor)
 	} else {
-		a.record(info, tandemv1.Event_TYPE_DATASET_DELETED, aboutDataset(going[0]), nil, "versions", len(going), "by", a.actor)
+		a.record(infoLevel, tandemv1.Event_TYPE_DATASET_DELETED, aboutDataset(going[0]), nil, "versions", len(going), "by", a.actor)
 	}
-	return done(c.GetName())
+	return done(c.GetName()), nil
 }

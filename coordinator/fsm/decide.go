@@ -9,20 +9,20 @@ import (
 
 // decideSweep carries out what a search has decided. It refuses all of it when other events were decided on by now. A trial that
 // has ended since is left alone: the search is told of that by an event after these.
-func (a *applier) decideSweep(c *tandemv1.DecideSweep) *tandemv1.Result {
+func (a *applier) decideSweep(c *tandemv1.DecideSweep) (*tandemv1.Result, *refusal) {
 	s, j, r := a.openSweep(c.GetSweepId())
 	switch {
 	case r != nil:
-		return r
+		return nil, r
 	case j.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN:
-		return refuse(precondition, tandemv1.Reason_CODE_SWEEP_PAUSED, "name", label(j))
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_PAUSED, "name", label(j))
 	case c.GetAfter() != s.GetDecidedSeq():
-		return refuse(stale, tandemv1.Reason_CODE_SWEEP_DECIDED, "name", label(j), "current", s.GetDecidedSeq(), "given", c.GetAfter())
+		return nil, refuse(codeStale, tandemv1.Reason_CODE_SWEEP_DECIDED, "name", label(j), "current", s.GetDecidedSeq(), "given", c.GetAfter())
 	case c.GetThrough() <= c.GetAfter() || c.GetThrough() > s.GetEventSeq():
-		return refuse(invalid, tandemv1.Reason_CODE_SWEEP_EVENTS, "name", label(j), "newest", s.GetEventSeq(), "first", c.GetAfter()+1, "last", c.GetThrough())
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_SWEEP_EVENTS, "name", label(j), "newest", s.GetEventSeq(), "first", c.GetAfter()+1, "last", c.GetThrough())
 	}
-	if why := a.checkDecisions(s, c.GetDecisions()); why != nil {
-		return &tandemv1.Result{Refusal: invalid, Why: why}
+	if no := a.checkDecisions(s, c.GetDecisions()); no != nil {
+		return nil, no
 	}
 	a.editSweep(s.GetId(), func(s *tandemv1.Sweep) { s.DecidedSeq = c.GetThrough() })
 	a.halved = true
@@ -40,19 +40,19 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) *tandemv1.Result {
 			a.editSweep(s.GetId(), func(s *tandemv1.Sweep) {
 				s.Finished, s.Failed, s.Why, s.Reason = true, what.Finish.GetFailed(), words(d.GetReason()), ""
 			})
-			a.jobEvent(info, tandemv1.Event_TYPE_SEARCH_FINISHED, j, words(d.GetReason()))
+			a.jobEvent(infoLevel, tandemv1.Event_TYPE_SEARCH_FINISHED, j, words(d.GetReason()))
 		}
 	}
 	a.halved = false
 	a.followTrials(s.GetId())
-	return done(s.GetId())
+	return done(s.GetId()), nil
 }
 
 // checkDecisions says why decisions cannot be carried out whatever has happened since; nil when they can.
-func (a *applier) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecision) *tandemv1.Reason {
+func (a *applier) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecision) *refusal {
 	made, ids := s.GetMade(), map[string]bool{}
-	no := func(what string, trial int32) *tandemv1.Reason {
-		return reason(tandemv1.Reason_CODE_SWEEP_DECISION, "what", what, "trial", trial, "next", made+1, "most", s.GetMaxTrials())
+	no := func(what string, trial int32) *refusal {
+		return refuse(codeInvalid, tandemv1.Reason_CODE_SWEEP_DECISION, "what", what, "trial", trial, "next", made+1, "most", s.GetMaxTrials())
 	}
 	for _, d := range all {
 		if s.GetFinished() && (d.GetCreate() != nil || d.GetContinue() != nil) {
@@ -114,7 +114,7 @@ func (a *applier) createTrial(j *tandemv1.Job, c *tandemv1.CreateTrial, because 
 // continueTrial lets a trial train on that waits for the search.
 func (a *applier) continueTrial(s *tandemv1.Sweep, c *tandemv1.ContinueTrial, because string) {
 	t, _ := a.TrialNumber(s.GetId(), c.GetTrial())
-	if !waits(t) {
+	if !awaitsSearch(t) {
 		return
 	}
 	a.change(t, false, func(t *tandemv1.Trial) {
@@ -156,7 +156,7 @@ func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.Jo
 	over := given(s.GetWhy(), s.GetReason())
 	for _, t := range a.TrialsIn(j.GetId(), tandemv1.TrialState_TRIAL_STATE_PAUSED) {
 		if t.GetNumber() > 0 {
-			a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED)
+			a.recordEnd(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED)
 			a.put(t, false, a.final(tandemv1.TrialState_TRIAL_STATE_STOPPED, reasonFrom(over, tandemv1.Reason_CODE_SEARCH_OVER)))
 		}
 	}
@@ -175,7 +175,7 @@ func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.Jo
 	case j.GetSpec().GetPublish() == nil:
 		return tandemv1.JobState_JOB_STATE_COMPLETED, found
 	case source == "":
-		a.jobEvent(warning, tandemv1.Event_TYPE_JOB_NOT_PUBLISHED, j, nil)
+		a.jobEvent(warningLevel, tandemv1.Event_TYPE_JOB_NOT_PUBLISHED, j, nil)
 		return tandemv1.JobState_JOB_STATE_COMPLETED, reasonFrom(found, tandemv1.Reason_CODE_SWEEP_NOT_PUBLISHED)
 	}
 	p, there := a.Trial(state.PublisherID(best.GetId()))
@@ -186,7 +186,7 @@ func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.Jo
 			Why: reason(tandemv1.Reason_CODE_WAITS_TO_PUBLISH, "trial", best.GetNumber()),
 		}
 		a.Put(p)
-		a.jobEvent(info, tandemv1.Event_TYPE_SWEEP_PUBLISHING, j, nil, "best", best.GetNumber())
+		a.jobEvent(infoLevel, tandemv1.Event_TYPE_SWEEP_PUBLISHING, j, nil, "best", best.GetNumber())
 	}
 	switch p.GetState() {
 	case tandemv1.TrialState_TRIAL_STATE_RUNNING:

@@ -9,14 +9,14 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-func (a *applier) putDeployment(c *tandemv1.PutDeployment) *tandemv1.Result {
+func (a *applier) putDeployment(c *tandemv1.PutDeployment) (*tandemv1.Result, *refusal) {
 	want := c.GetDeployment()
 	if want.GetReplicas() < 1 {
-		return refuse(invalid, tandemv1.Reason_CODE_NO_REPLICAS)
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_NO_REPLICAS)
 	}
 	m, ok := a.Model(want.GetName())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", want.GetName())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", want.GetName())
 	}
 	target := want.GetTarget()
 	if target == "" {
@@ -24,11 +24,11 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) *tandemv1.Result {
 	}
 	v, err := a.ResolveTarget(m.GetName(), target)
 	if errors.Is(err, state.ErrNotFound) {
-		return unknownVersion(m, target)
+		return nil, unknownVersion(m, target)
 	}
 	old, known := a.Deployment(want.GetName())
 	if known && old.GetTarget() == target && old.GetVersion() == v.GetNumber() && old.GetReplicas() == want.GetReplicas() && old.GetPool() == want.GetPool() {
-		return done(old.GetName())
+		return done(old.GetName()), nil
 	}
 	d := &tandemv1.Deployment{
 		Name: m.GetName(), Target: target, Version: v.GetNumber(), VersionId: v.GetId(),
@@ -40,16 +40,16 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) *tandemv1.Result {
 		d.CreatedAt, d.DownSince = old.GetCreatedAt(), old.GetDownSince()
 	}
 	a.Put(d)
-	a.record(info, tandemv1.Event_TYPE_DEPLOYMENT_CHANGED, aboutDeployment(d.GetName()), nil, "version", d.GetVersion(), "replicas", d.GetReplicas(), "by", a.actor)
-	return done(d.GetName())
+	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_CHANGED, aboutDeployment(d.GetName()), nil, "version", d.GetVersion(), "replicas", d.GetReplicas(), "by", a.actor)
+	return done(d.GetName()), nil
 }
 
 // unknownVersion refuses what a model has no version of.
-func unknownVersion(m *tandemv1.Model, target string) *tandemv1.Result {
+func unknownVersion(m *tandemv1.Model, target string) *refusal {
 	if _, err := strconv.ParseInt(target, 10, 64); err == nil {
-		return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", target, "newest", m.GetLatestVersion())
+		return refuse(codeNotFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", target, "newest", m.GetLatestVersion())
 	}
-	return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "alias", target)
+	return refuse(codeNotFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "alias", target)
 }
 
 // followAliases brings the deployment of a model to the version its alias points to now.
@@ -68,27 +68,27 @@ func (a *applier) followAliases(m *tandemv1.Model) {
 	d.Revision++
 	d.UpdatedAt = a.now
 	a.Put(d)
-	a.record(info, tandemv1.Event_TYPE_DEPLOYMENT_FOLLOWED, aboutDeployment(d.GetName()), nil, "alias", d.GetTarget(), "version", d.GetVersion())
+	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_FOLLOWED, aboutDeployment(d.GetName()), nil, "alias", d.GetTarget(), "version", d.GetVersion())
 }
 
-func (a *applier) dropDeployment(c *tandemv1.DropDeployment) *tandemv1.Result {
+func (a *applier) dropDeployment(c *tandemv1.DropDeployment) (*tandemv1.Result, *refusal) {
 	d, ok := a.Deployment(c.GetName())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "deployment", "name", c.GetName())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "deployment", "name", c.GetName())
 	}
 	for _, r := range a.ReplicasOf(d.GetName()) {
 		a.Delete(r)
 	}
 	a.Delete(d)
-	a.record(info, tandemv1.Event_TYPE_DEPLOYMENT_REMOVED, aboutDeployment(d.GetName()), nil, "by", a.actor)
-	return done(d.GetName())
+	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_REMOVED, aboutDeployment(d.GetName()), nil, "by", a.actor)
+	return done(d.GetName()), nil
 }
 
 // applyRollout removes first, so that what is placed may take the slots. Parts of the result are those of place.
-func (a *applier) applyRollout(c *tandemv1.ApplyRollout) *tandemv1.Result {
+func (a *applier) applyRollout(c *tandemv1.ApplyRollout) (*tandemv1.Result, *refusal) {
 	d, ok := a.Deployment(c.GetName())
 	if !ok {
-		return refuse(stale, tandemv1.Reason_CODE_NOT_FOUND, "noun", "deployment", "name", c.GetName())
+		return nil, refuse(codeStale, tandemv1.Reason_CODE_NOT_FOUND, "noun", "deployment", "name", c.GetName())
 	}
 	result := done(d.GetName())
 	for _, id := range c.GetRemove() {
@@ -99,33 +99,33 @@ func (a *applier) applyRollout(c *tandemv1.ApplyRollout) *tandemv1.Result {
 	}
 	d, _ = a.Deployment(d.GetName())
 	for _, r := range c.GetPlace() {
-		refusal := a.checkReplica(d, r)
-		if refusal == nil {
+		no := a.checkReplica(d, r)
+		if no == nil {
 			a.placeReplica(d, r)
 		}
-		result.PartWhys = append(result.PartWhys, answer(refusal))
+		result.PartWhys = append(result.PartWhys, no.part())
 	}
 	if why := given(c.GetWhy(), c.GetReason()); !sameReason(given(d.GetWhy(), d.GetReason()), why) {
 		d = state.Clone(d)
 		d.Why, d.Reason = why, ""
 		a.Put(d)
 	}
-	return result
+	return result, nil
 }
 
 // checkReplica says why a replica does not fit the state as it is now; nil when it does.
-func (a *applier) checkReplica(d *tandemv1.Deployment, r *tandemv1.Replica) *tandemv1.Reason {
+func (a *applier) checkReplica(d *tandemv1.Deployment, r *tandemv1.Replica) *refusal {
 	if r.GetId() == "" {
-		return reason(tandemv1.Reason_CODE_FIELD_MISSING, "noun", "replica", "field", "id")
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "replica", "field", "id")
 	}
 	if _, _, rank := state.ParseEngineID(r.GetId()); rank {
-		return reason(tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "rank", "name", r.GetId())
+		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "rank", "name", r.GetId())
 	}
 	if _, ok := a.Replica(r.GetId()); ok {
-		return reason(tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "replica", "name", r.GetId())
+		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "replica", "name", r.GetId())
 	}
 	if r.GetRevision() != d.GetRevision() {
-		return reason(tandemv1.Reason_CODE_REVISION_STALE, "given", r.GetRevision(), "name", d.GetName(), "current", d.GetRevision())
+		return refuse(codeStale, tandemv1.Reason_CODE_REVISION_STALE, "given", r.GetRevision(), "name", d.GetName(), "current", d.GetRevision())
 	}
 	return a.checkSlot(r.GetNodeId(), r.GetSlotId(), d.GetPool())
 }
@@ -136,20 +136,20 @@ func (a *applier) placeReplica(d *tandemv1.Deployment, r *tandemv1.Replica) {
 		NodeId: r.GetNodeId(), SlotId: r.GetSlotId(), State: tandemv1.ReplicaState_REPLICA_STATE_STARTING, CreatedAt: a.now,
 	})
 	n, _ := a.Node(r.GetNodeId())
-	a.record(info, tandemv1.Event_TYPE_REPLICA_PLACED, aboutDeployment(d.GetName()), nil, "version", d.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
+	a.record(infoLevel, tandemv1.Event_TYPE_REPLICA_PLACED, aboutDeployment(d.GetName()), nil, "version", d.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
 }
 
 // replicaReport takes what an agent says of a replica's engine.
-func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *tandemv1.Reason {
+func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *refusal {
 	replica, ok := a.Replica(r.GetEngineId())
 	if !ok || replica.GetNodeId() != n.GetId() {
-		return reason(tandemv1.Reason_CODE_REPLICA_OVER)
+		return refuse(codeStale, tandemv1.Reason_CODE_REPLICA_OVER)
 	}
 	if !state.ReplicaLive(replica.GetState()) {
 		if r.GetFailed() != nil {
 			return nil
 		}
-		return reason(tandemv1.Reason_CODE_REPLICA_FAILED_BEFORE)
+		return refuse(codePrecondition, tandemv1.Reason_CODE_REPLICA_FAILED_BEFORE)
 	}
 	switch body := r.GetReport().(type) {
 	case *tandemv1.EngineReport_Ready:
@@ -158,7 +158,7 @@ func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *tan
 			replica.State = tandemv1.ReplicaState_REPLICA_STATE_READY
 			a.nodeRuns(n)
 			a.Put(replica)
-			a.record(info, tandemv1.Event_TYPE_REPLICA_READY, aboutDeployment(replica.GetDeployment()), nil, "version", replica.GetVersion(), "replica", replica.GetId(), "node", nodeName(n))
+			a.record(infoLevel, tandemv1.Event_TYPE_REPLICA_READY, aboutDeployment(replica.GetDeployment()), nil, "version", replica.GetVersion(), "replica", replica.GetId(), "node", nodeName(n))
 			a.comesUp(replica.GetDeployment())
 		}
 	case *tandemv1.EngineReport_Failed:
@@ -169,7 +169,7 @@ func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *tan
 	case *tandemv1.EngineReport_Finished, *tandemv1.EngineReport_Stopped:
 		a.failReplica(replica, reason(tandemv1.Reason_CODE_ENGINE_ENDED))
 	default:
-		return reason(tandemv1.Reason_CODE_REPORT_UNKNOWN)
+		return refuse(codeInvalid, tandemv1.Reason_CODE_REPORT_UNKNOWN)
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func (a *applier) failReplica(r *tandemv1.Replica, why *tandemv1.Reason) {
 	r.Why, r.Reason = why, ""
 	a.Put(r)
 	n, _ := a.Node(r.GetNodeId())
-	a.record(warning, tandemv1.Event_TYPE_REPLICA_FAILED, aboutDeployment(r.GetDeployment()), why, "version", r.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
+	a.record(warningLevel, tandemv1.Event_TYPE_REPLICA_FAILED, aboutDeployment(r.GetDeployment()), why, "version", r.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
 	a.goesDown(was, why)
 }
 
@@ -197,7 +197,7 @@ func (a *applier) goesDown(gone *tandemv1.Replica, why *tandemv1.Reason) {
 	d = state.Clone(d)
 	d.DownSince = a.now
 	a.Put(d)
-	a.record(warning, tandemv1.Event_TYPE_DEPLOYMENT_DOWN, aboutDeployment(d.GetName()), why)
+	a.record(warningLevel, tandemv1.Event_TYPE_DEPLOYMENT_DOWN, aboutDeployment(d.GetName()), why)
 }
 
 // comesUp says that a deployment that had none has a ready replica again.
@@ -210,5 +210,5 @@ func (a *applier) comesUp(name string) {
 	d = state.Clone(d)
 	d.DownSince = nil
 	a.Put(d)
-	a.record(info, tandemv1.Event_TYPE_DEPLOYMENT_UP, aboutDeployment(name), nil, "down", int64(down.Seconds()))
+	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_UP, aboutDeployment(name), nil, "down", int64(down.Seconds()))
 }

@@ -1,8 +1,8 @@
 // Package fsm is the state machine: it applies the commands of the replicated log to the state.
 //
 // One file per noun holds the handlers. Each checks first and changes only when nothing is wrong, so that a refusal
-// has no effect. A refusal is a Result with a code and arguments; an entry that cannot be read or is not known stops
-// the node, because going on would make it differ from the others.
+// has no effect. A check says no with a refusal, which becomes a Result with a code and arguments; an entry
+// that cannot be read or is not known stops the node, because going on would make it differ from the others.
 //
 // Invariants: applying depends on the state, the index and the command only (no clock, no random source, no map
 // order); a slot is held once; a trial that runs holds exactly one allocation; a generation never goes down; a report

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	info    = "info"
-	warning = "warning"
+	infoLevel    = "info"
+	warningLevel = "warning"
 	// eventsOfCommand is how many events one command may leave; the number within the index has three digits.
 	eventsOfCommand = 1000
 )
@@ -71,7 +71,7 @@ func (a *applier) trialEvent(level string, what tandemv1.Event_Type, j *tandemv1
 	switch {
 	case t.GetNumber() == 0:
 		a.jobEvent(level, what, j, cause, pairs...)
-	case level != info:
+	case level != infoLevel:
 		a.jobEvent(level, what, j, cause, append(pairs, "trial", t.GetNumber())...)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // noteExpiry says, once for each, which certificates and tokens are about to end. What has another end by now is passed over.
-func (a *applier) noteExpiry(c *tandemv1.NoteExpiry) *tandemv1.Result {
+func (a *applier) noteExpiry(c *tandemv1.NoteExpiry) (*tandemv1.Result, *refusal) {
 	for _, e := range c.GetExpiries() {
 		switch e.GetNoun() {
 		case "node":
@@ -35,11 +35,11 @@ func (a *applier) noteExpiry(c *tandemv1.NoteExpiry) *tandemv1.Result {
 				t = state.Clone(t)
 				t.ExpiryNoted = true
 				a.Put(t)
-				a.record(warning, tandemv1.Event_TYPE_TOKEN_ENDS, aboutToken(t), nil, "expires_at", e.GetExpiresAt().GetSeconds(), "role", t.GetRole())
+				a.record(warningLevel, tandemv1.Event_TYPE_TOKEN_ENDS, aboutToken(t), nil, "expires_at", e.GetExpiresAt().GetSeconds(), "role", t.GetRole())
 			}
 		}
 	}
-	return done("")
+	return done(""), nil
 }
 
 func (a *applier) authorityEnds(e *tandemv1.Expiry) {
@@ -59,7 +59,7 @@ func (a *applier) authorityEnds(e *tandemv1.Expiry) {
 }
 
 func (a *applier) certificateEnds(about subject, e *tandemv1.Expiry) {
-	a.record(warning, tandemv1.Event_TYPE_CERTIFICATE_ENDS, about, nil, "what", e.GetNoun(), "expires_at", e.GetExpiresAt().GetSeconds())
+	a.record(warningLevel, tandemv1.Event_TYPE_CERTIFICATE_ENDS, about, nil, "what", e.GetNoun(), "expires_at", e.GetExpiresAt().GetSeconds())
 }
 
 func sameTime(a, b *timestamppb.Timestamp) bool { return a.AsTime().Equal(b.AsTime()) }

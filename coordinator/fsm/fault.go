@@ -27,7 +27,7 @@ func (a *applier) nodeFails(n *tandemv1.Node, cause *tandemv1.Reason) {
 	n = state.Clone(n)
 	n.Fault = &tandemv1.NodeFault{Why: cause, Until: timestamppb.New(a.now.AsTime().Add(pause)), Times: times + 1}
 	a.Put(n)
-	a.record(warning, tandemv1.Event_TYPE_NODE_FAULTY, aboutNode(n), cause, "pause", pause)
+	a.record(warningLevel, tandemv1.Event_TYPE_NODE_FAULTY, aboutNode(n), cause, "pause", pause)
 }
 
 // nodeRuns notes that an engine on a node is up, which ends a fault once it was time to try the node again.
@@ -39,5 +39,5 @@ func (a *applier) nodeRuns(n *tandemv1.Node) {
 	n = state.Clone(n)
 	n.Fault = nil
 	a.Put(n)
-	a.record(info, tandemv1.Event_TYPE_NODE_RECOVERED, aboutNode(n), nil)
+	a.record(infoLevel, tandemv1.Event_TYPE_NODE_RECOVERED, aboutNode(n), nil)
 }

@@ -16,7 +16,7 @@ func (a *applier) throwAway(prefix string) {
 }
 
 // emptyGarbage notes that objects were deleted. Until no upload can be under way any more the row stays, so that it is done once more.
-func (a *applier) emptyGarbage(c *tandemv1.EmptyGarbage) *tandemv1.Result {
+func (a *applier) emptyGarbage(c *tandemv1.EmptyGarbage) (*tandemv1.Result, *refusal) {
 	for _, prefix := range c.GetPrefixes() {
 		g, ok := a.GarbageAt(prefix)
 		switch {
@@ -29,7 +29,7 @@ func (a *applier) emptyGarbage(c *tandemv1.EmptyGarbage) *tandemv1.Result {
 			a.Put(g)
 		}
 	}
-	return done("")
+	return done(""), nil
 }
 
 // nextNumber is the number of the next version of a noun ("model", "dataset") by its name, of which this is the newest there is.

@@ -8,12 +8,12 @@ import (
 // defaultMaxRestarts holds for specs that say nothing.
 const defaultMaxRestarts = 3
 
-func (a *applier) createJob(c *tandemv1.CreateJob) *tandemv1.Result {
+func (a *applier) createJob(c *tandemv1.CreateJob) (*tandemv1.Result, *refusal) {
 	if c.GetJob().GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
 		return a.createSweep(c)
 	}
 	if r := a.checkJob(c); r != nil {
-		return r
+		return nil, r
 	}
 	j, t := a.newJob(c.GetJob(), reason(tandemv1.Reason_CODE_WAITS_FOR_SLOTS)), state.Clone(c.GetTrial())
 	j.TrialIds = []string{t.GetId()}
@@ -27,8 +27,8 @@ func (a *applier) createJob(c *tandemv1.CreateJob) *tandemv1.Result {
 	t.CreatedAt = a.now
 	a.Put(j)
 	a.Put(t)
-	a.jobEvent(info, tandemv1.Event_TYPE_JOB_SUBMITTED, j, nil, "by", j.GetSubmittedBy())
-	return done(j.GetId())
+	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_SUBMITTED, j, nil, "by", j.GetSubmittedBy())
+	return done(j.GetId()), nil
 }
 
 // newJob is a job as it begins.
@@ -45,16 +45,16 @@ func (a *applier) newJob(given *tandemv1.Job, why *tandemv1.Reason) *tandemv1.Jo
 	return j
 }
 
-func (a *applier) checkJob(c *tandemv1.CreateJob) *tandemv1.Result {
+func (a *applier) checkJob(c *tandemv1.CreateJob) *refusal {
 	j, t := c.GetJob(), c.GetTrial()
 	if field := missing("id", j.GetId(), "trial.id", t.GetId()); field != "" {
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", field)
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", field)
 	}
 	if _, ok := a.Job(j.GetId()); ok {
-		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "job", "name", j.GetId())
+		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "job", "name", j.GetId())
 	}
 	if _, ok := a.Trial(t.GetId()); ok {
-		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "trial", "name", t.GetId())
+		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "trial", "name", t.GetId())
 	}
 	spec := j.GetSpec()
 	switch j.GetKind() {
@@ -62,56 +62,56 @@ func (a *applier) checkJob(c *tandemv1.CreateJob) *tandemv1.Result {
 		return a.checkTraining(spec)
 	case tandemv1.JobKind_JOB_KIND_PUBLISH:
 		if spec.GetPublish().GetModel() == "" {
-			return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "publish.model")
+			return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "publish.model")
 		}
 		if r := a.checkSource(spec.GetPublish().GetCheckpointId()); r != nil {
 			return r
 		}
 		c, _ := a.Checkpoint(spec.GetPublish().GetCheckpointId())
 		if _, ok := a.TrainedOn(c); !ok {
-			return refuse(precondition, tandemv1.Reason_CODE_DATASET_OF_CHECKPOINT_GONE, "checkpoint", c.GetId())
+			return refuse(codePrecondition, tandemv1.Reason_CODE_DATASET_OF_CHECKPOINT_GONE, "checkpoint", c.GetId())
 		}
 		return nil
 	case tandemv1.JobKind_JOB_KIND_REPLAY:
 		if spec.GetReplay().GetSteps() < 1 {
-			return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "replay.steps")
+			return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "replay.steps")
 		}
 		if r := a.checkSource(spec.GetReplay().GetCheckpointId()); r != nil {
 			return r
 		}
 		return a.checkTraining(spec)
 	}
-	return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "kind")
+	return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "kind")
 }
 
-func (a *applier) checkTraining(spec *tandemv1.JobSpec) *tandemv1.Result {
+func (a *applier) checkTraining(spec *tandemv1.JobSpec) *refusal {
 	if _, ok := a.Dataset(spec.GetDatasetId()); !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "dataset", "name", spec.GetDataset())
+		return refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "dataset", "name", spec.GetDataset())
 	}
 	if spec.GetResources().GetWorkers() < 1 {
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "resources.workers")
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "resources.workers")
 	}
 	return nil
 }
 
 // checkSource checks the checkpoint that a job begins from.
-func (a *applier) checkSource(id string) *tandemv1.Result {
+func (a *applier) checkSource(id string) *refusal {
 	if ckpt, ok := a.Checkpoint(id); !ok || ckpt.GetDeleting() {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "checkpoint", "name", id)
+		return refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "checkpoint", "name", id)
 	}
 	return nil
 }
 
-func (a *applier) setJobIntent(c *tandemv1.SetJobIntent) *tandemv1.Result {
+func (a *applier) setJobIntent(c *tandemv1.SetJobIntent) (*tandemv1.Result, *refusal) {
 	j, ok := a.Job(c.GetJobId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", c.GetJobId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", c.GetJobId())
 	}
 	if state.JobFinal(j.GetState()) {
 		if j.GetState() == tandemv1.JobState_JOB_STATE_CANCELLED && c.GetIntent() == tandemv1.JobIntent_JOB_INTENT_CANCEL {
-			return done(j.GetId())
+			return done(j.GetId()), nil
 		}
-		return refuse(precondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
 	}
 	switch c.GetIntent() {
 	case tandemv1.JobIntent_JOB_INTENT_CANCEL:
@@ -121,10 +121,10 @@ func (a *applier) setJobIntent(c *tandemv1.SetJobIntent) *tandemv1.Result {
 	case tandemv1.JobIntent_JOB_INTENT_RUN:
 		return a.resumeJob(j)
 	}
-	return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "intent")
+	return nil, refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "intent")
 }
 
-func (a *applier) cancelJob(j *tandemv1.Job) *tandemv1.Result {
+func (a *applier) cancelJob(j *tandemv1.Job) (*tandemv1.Result, *refusal) {
 	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_CANCEL)
 	for _, t := range a.TrialsOf(j.GetId()) {
 		if !state.TrialFinal(t.GetState()) {
@@ -132,18 +132,18 @@ func (a *applier) cancelJob(j *tandemv1.Job) *tandemv1.Result {
 		}
 	}
 	a.followTrials(j.GetId())
-	return done(j.GetId())
+	return done(j.GetId()), nil
 }
 
-func (a *applier) pauseJob(j *tandemv1.Job) *tandemv1.Result {
+func (a *applier) pauseJob(j *tandemv1.Job) (*tandemv1.Result, *refusal) {
 	trials := a.TrialsOf(j.GetId())
 	for _, t := range trials {
 		if t.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING && t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-			return refuse(precondition, tandemv1.Reason_CODE_JOB_PUBLISHING, "name", label(j))
+			return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_PUBLISHING, "name", label(j))
 		}
 	}
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
-		return done(j.GetId())
+		return done(j.GetId()), nil
 	}
 	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_PAUSE)
 	for _, t := range trials {
@@ -158,19 +158,19 @@ func (a *applier) pauseJob(j *tandemv1.Job) *tandemv1.Result {
 				a.Put(alloc)
 			}
 			a.put(t, false, because(reason(tandemv1.Reason_CODE_STOPPING, "by", a.actor)))
-			a.trialEvent(info, tandemv1.Event_TYPE_JOB_PAUSING, j, t, nil, "by", a.actor)
+			a.trialEvent(infoLevel, tandemv1.Event_TYPE_JOB_PAUSING, j, t, nil, "by", a.actor)
 		}
 	}
 	a.followTrials(j.GetId())
-	return done(j.GetId())
+	return done(j.GetId()), nil
 }
 
-func (a *applier) resumeJob(j *tandemv1.Job) *tandemv1.Result {
+func (a *applier) resumeJob(j *tandemv1.Job) (*tandemv1.Result, *refusal) {
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_RUN {
-		return done(j.GetId())
+		return done(j.GetId()), nil
 	}
 	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_RUN)
-	a.jobEvent(info, tandemv1.Event_TYPE_JOB_RESUMED, j, nil, "by", a.actor)
+	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_RESUMED, j, nil, "by", a.actor)
 	for _, t := range a.TrialsOf(j.GetId()) {
 		switch t.GetState() {
 		case tandemv1.TrialState_TRIAL_STATE_PAUSED:
@@ -183,7 +183,7 @@ func (a *applier) resumeJob(j *tandemv1.Job) *tandemv1.Result {
 		}
 	}
 	a.followTrials(j.GetId())
-	return done(j.GetId())
+	return done(j.GetId()), nil
 }
 
 func (a *applier) setIntent(j *tandemv1.Job, intent tandemv1.JobIntent) *tandemv1.Job {
@@ -194,27 +194,27 @@ func (a *applier) setIntent(j *tandemv1.Job, intent tandemv1.JobIntent) *tandemv
 }
 
 // scaleJob changes how many workers a job should have. What follows from it the leader decides.
-func (a *applier) scaleJob(c *tandemv1.ScaleJob) *tandemv1.Result {
+func (a *applier) scaleJob(c *tandemv1.ScaleJob) (*tandemv1.Result, *refusal) {
 	j, ok := a.Job(c.GetJobId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", c.GetJobId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", c.GetJobId())
 	}
 	workers := state.WorkersOf(j)
 	switch n := int(c.GetWorkers()); {
 	case state.JobFinal(j.GetState()):
-		return refuse(precondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
 	case j.GetKind() == tandemv1.JobKind_JOB_KIND_PUBLISH:
-		return refuse(precondition, tandemv1.Reason_CODE_JOB_ONE_WORKER, "name", label(j))
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ONE_WORKER, "name", label(j))
 	case n < workers.Min || n > workers.Max:
-		return refuse(invalid, tandemv1.Reason_CODE_WORKERS_OUT_OF_RANGE, "name", label(j), "min", workers.Min, "max", workers.Max, "given", n)
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_WORKERS_OUT_OF_RANGE, "name", label(j), "min", workers.Min, "max", workers.Max, "given", n)
 	case n == workers.Wanted:
-		return done(j.GetId())
+		return done(j.GetId()), nil
 	}
 	j = state.Clone(j)
 	j.Workers = c.GetWorkers()
 	a.Put(j)
-	a.jobEvent(info, tandemv1.Event_TYPE_JOB_SCALED, j, nil, "workers", c.GetWorkers(), "by", a.actor)
-	return done(j.GetId())
+	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_SCALED, j, nil, "workers", c.GetWorkers(), "by", a.actor)
+	return done(j.GetId()), nil
 }
 
 // followTrials brings a job to the state and reason that its trials give it. Every change of a trial ends with it.
@@ -250,13 +250,13 @@ func (a *applier) setJobState(old *tandemv1.Job, to tandemv1.JobState, why *tand
 	}
 	switch j.GetState() {
 	case tandemv1.JobState_JOB_STATE_COMPLETED:
-		a.jobEvent(info, tandemv1.Event_TYPE_JOB_COMPLETED, j, nil)
+		a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_COMPLETED, j, nil)
 	case tandemv1.JobState_JOB_STATE_FAILED:
-		a.jobEvent(warning, tandemv1.Event_TYPE_JOB_FAILED, j, why)
+		a.jobEvent(warningLevel, tandemv1.Event_TYPE_JOB_FAILED, j, why)
 	case tandemv1.JobState_JOB_STATE_CANCELLED:
-		a.jobEvent(info, tandemv1.Event_TYPE_JOB_CANCELLED, j, nil, "by", a.actor)
+		a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_CANCELLED, j, nil, "by", a.actor)
 	case tandemv1.JobState_JOB_STATE_PAUSED:
-		a.jobEvent(info, tandemv1.Event_TYPE_JOB_PAUSED, j, nil)
+		a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_PAUSED, j, nil)
 	}
 }
 

@@ -12,43 +12,42 @@ type removed struct {
 }
 
 // deleteJobs deletes each job that can be, and refuses the whole command when none can. One that is gone was deleted before.
-func (a *applier) deleteJobs(c *tandemv1.DeleteJobs) *tandemv1.Result {
+func (a *applier) deleteJobs(c *tandemv1.DeleteJobs) (*tandemv1.Result, *refusal) {
 	result := &tandemv1.Result{}
 	var gone removed
+	var first *refusal
 	for _, id := range c.GetJobIds() {
-		var refusal *tandemv1.Reason
+		var no *refusal
 		if j, ok := a.Job(id); ok {
-			if refusal = a.stayingJob(j, c); refusal == nil {
+			if no = a.checkDelete(j, c); no == nil {
 				a.deleteJob(j, &gone)
 				if c.GetFinishedBefore() == nil {
-					a.record(info, tandemv1.Event_TYPE_JOB_DELETED, subject{noun: "job", id: id, name: label(j)}, nil, "by", a.actor)
+					a.record(infoLevel, tandemv1.Event_TYPE_JOB_DELETED, subject{noun: "job", id: id, name: label(j)}, nil, "by", a.actor)
 				}
 			}
 		}
-		result.PartWhys = append(result.PartWhys, answer(refusal))
-		if refusal != nil && result.GetWhy() == nil {
-			result.Why = refusal
+		result.PartWhys = append(result.PartWhys, no.part())
+		if first == nil {
+			first = no
 		}
 	}
 	switch {
-	case gone.jobs == 0 && result.GetWhy() != nil:
-		result.Refusal = precondition
-		return result
+	case gone.jobs == 0 && first != nil:
+		return result, first
 	case gone.jobs > 0 && c.GetFinishedBefore() != nil:
-		a.record(info, tandemv1.Event_TYPE_JOBS_PRUNED, subject{noun: "job"}, nil, "jobs", gone.jobs, "trials", gone.trials,
+		a.record(infoLevel, tandemv1.Event_TYPE_JOBS_PRUNED, subject{noun: "job"}, nil, "jobs", gone.jobs, "trials", gone.trials,
 			"checkpoints", gone.checkpoints, "bytes", gone.bytes, "before", c.GetFinishedBefore().GetSeconds(), "policy", c.GetPolicy(), "by", a.actor)
 	}
-	result.Why = nil
-	return result
+	return result, nil
 }
 
-// stayingJob says why a job is not deleted; nil when it is.
-func (a *applier) stayingJob(j *tandemv1.Job, c *tandemv1.DeleteJobs) *tandemv1.Reason {
+// checkDelete says why a job is not deleted; nil when it is.
+func (a *applier) checkDelete(j *tandemv1.Job, c *tandemv1.DeleteJobs) *refusal {
 	if need := a.JobNeed(j); need != nil {
-		return need
+		return &refusal{codePrecondition, need}
 	}
 	if before := c.GetFinishedBefore(); before != nil && !j.GetFinishedAt().AsTime().Before(before.AsTime()) {
-		return reason(tandemv1.Reason_CODE_JOB_TOO_YOUNG, "job", j.GetId(), "finished", j.GetFinishedAt().GetSeconds())
+		return refuse(codePrecondition, tandemv1.Reason_CODE_JOB_TOO_YOUNG, "job", j.GetId(), "finished", j.GetFinishedAt().GetSeconds())
 	}
 	return nil
 }

@@ -8,23 +8,23 @@ import (
 )
 
 // changeKeys replaces the keys of the cluster, if they are those that it was decided on.
-func (a *applier) changeKeys(c *tandemv1.ChangeKeys) *tandemv1.Result {
+func (a *applier) changeKeys(c *tandemv1.ChangeKeys) (*tandemv1.Result, *refusal) {
 	old, ok := a.Cluster()
 	switch {
 	case !ok:
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
 	case old.GetKeysVersion() != c.GetVersion():
-		return refuse(stale, tandemv1.Reason_CODE_KEYS_CHANGED, "current", old.GetKeysVersion(), "given", c.GetVersion())
+		return nil, refuse(codeStale, tandemv1.Reason_CODE_KEYS_CHANGED, "current", old.GetKeysVersion(), "given", c.GetVersion())
 	case actives(c.GetAuthorities()) != 1 || actives(c.GetGossipKeys()) != 1:
-		return refuse(invalid, tandemv1.Reason_CODE_KEYS_INVALID)
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_KEYS_INVALID)
 	}
 	now := state.Clone(old)
 	now.Authorities, now.GossipKeys = c.GetAuthorities(), c.GetGossipKeys()
 	now.KeysVersion++
 	a.Put(now)
-	a.keyEvents("CA", parts(old.GetAuthorities(), (*tandemv1.Authority).GetCertificate), parts(now.GetAuthorities(), (*tandemv1.Authority).GetCertificate))
-	a.keyEvents("gossip key", parts(old.GetGossipKeys(), (*tandemv1.GossipKey).GetSealed), parts(now.GetGossipKeys(), (*tandemv1.GossipKey).GetSealed))
-	return done(now.GetId())
+	a.keyEvents("CA", keyParts(old.GetAuthorities(), (*tandemv1.Authority).GetCertificate), keyParts(now.GetAuthorities(), (*tandemv1.Authority).GetCertificate))
+	a.keyEvents("gossip key", keyParts(old.GetGossipKeys(), (*tandemv1.GossipKey).GetSealed), keyParts(now.GetGossipKeys(), (*tandemv1.GossipKey).GetSealed))
+	return done(now.GetId()), nil
 }
 
 // key is what CAs and gossip keys have in common.
@@ -39,26 +39,26 @@ func actives[K key](keys []K) (n int) {
 	return n
 }
 
-// part is the part of one key.
-type part struct {
+// keyPart is the part that one key has.
+type keyPart struct {
 	id    []byte
 	state tandemv1.KeyState
 }
 
-func parts[K key](keys []K, id func(K) []byte) []part {
-	var all []part
+func keyParts[K key](keys []K, id func(K) []byte) []keyPart {
+	var all []keyPart
 	for _, k := range keys {
-		all = append(all, part{id(k), k.GetState()})
+		all = append(all, keyPart{id(k), k.GetState()})
 	}
 	return all
 }
 
 // keyEvents says what has become of keys of a kind. That there are some for the first time is no news.
-func (a *applier) keyEvents(kind string, old, now []part) {
+func (a *applier) keyEvents(kind string, old, now []keyPart) {
 	if len(old) == 0 {
 		return
 	}
-	find := func(all []part, id []byte) tandemv1.KeyState {
+	find := func(all []keyPart, id []byte) tandemv1.KeyState {
 		for _, p := range all {
 			if bytes.Equal(p.id, id) {
 				return p.state
@@ -67,7 +67,7 @@ func (a *applier) keyEvents(kind string, old, now []part) {
 		return tandemv1.KeyState_KEY_STATE_UNSPECIFIED
 	}
 	say := func(what tandemv1.Event_Type) {
-		a.record(info, what, subject{noun: "cluster", id: kind, name: kind}, nil, "key", kind, "by", a.actor)
+		a.record(infoLevel, what, subject{noun: "cluster", id: kind, name: kind}, nil, "key", kind, "by", a.actor)
 	}
 	for _, k := range now {
 		switch was := find(old, k.id); {
@@ -86,21 +86,21 @@ func (a *applier) keyEvents(kind string, old, now []part) {
 }
 
 // holdKeys notes which keys a node or a coordinator holds.
-func (a *applier) holdKeys(c *tandemv1.HoldKeys) *tandemv1.Result {
+func (a *applier) holdKeys(c *tandemv1.HoldKeys) (*tandemv1.Result, *refusal) {
 	if n, ok := a.Node(c.GetNodeId()); ok {
 		n = state.Clone(n)
 		n.ExpiryNoted = n.GetExpiryNoted() && sameTime(n.GetCertificateExpiresAt(), c.GetCertificateExpiresAt())
 		n.KeysVersion, n.Authority, n.CertificateExpiresAt = c.GetVersion(), c.GetAuthority(), c.GetCertificateExpiresAt()
 		a.Put(n)
-		return done(n.GetId())
+		return done(n.GetId()), nil
 	}
 	row, ok := a.Coordinator(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	row = state.Clone(row)
 	row.ExpiryNoted = row.GetExpiryNoted() && sameTime(row.GetCertificateExpiresAt(), c.GetCertificateExpiresAt())
 	row.KeysVersion, row.Authority, row.CertificateExpiresAt = c.GetVersion(), c.GetAuthority(), c.GetCertificateExpiresAt()
 	a.Put(row)
-	return done(row.GetId())
+	return done(row.GetId()), nil
 }

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	assigned = tandemv1.MemberState_MEMBER_STATE_ASSIGNED
-	ready    = tandemv1.MemberState_MEMBER_STATE_READY
-	running  = tandemv1.MemberState_MEMBER_STATE_RUNNING
-	broken   = tandemv1.MemberState_MEMBER_STATE_BROKEN
-	leaving  = tandemv1.MemberState_MEMBER_STATE_LEAVING
-	finished = tandemv1.MemberState_MEMBER_STATE_FINISHED
-	stopped  = tandemv1.MemberState_MEMBER_STATE_STOPPED
+	memberAssigned = tandemv1.MemberState_MEMBER_STATE_ASSIGNED
+	memberReady    = tandemv1.MemberState_MEMBER_STATE_READY
+	memberRunning  = tandemv1.MemberState_MEMBER_STATE_RUNNING
+	memberBroken   = tandemv1.MemberState_MEMBER_STATE_BROKEN
+	memberLeaving  = tandemv1.MemberState_MEMBER_STATE_LEAVING
+	memberFinished = tandemv1.MemberState_MEMBER_STATE_FINISHED
+	memberStopped  = tandemv1.MemberState_MEMBER_STATE_STOPPED
 )
 
 // The pause before a member is added to a group that works doubles with each that failed before it had a part in it.
@@ -35,17 +35,17 @@ func (a *applier) setMember(alloc *tandemv1.Allocation, number int32, edit func(
 }
 
 func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r *tandemv1.EngineReady, n *tandemv1.Node) {
-	if m.GetState() != assigned {
+	if m.GetState() != memberAssigned {
 		return
 	}
 	a.nodeRuns(n)
 	for _, other := range r.GetUnreachable() {
-		a.part(alloc, n, other, slices.Contains(r.GetFiltered(), other))
+		a.partNodes(alloc, n, other, slices.Contains(r.GetFiltered(), other))
 	}
 	totalSteps := r.GetTotalSteps()
-	to, publishes := ready, false
+	to, publishes := memberReady, false
 	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		to, publishes = running, true // it has no process group to wait for
+		to, publishes = memberRunning, true // it has no process group to wait for
 	}
 	a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) { m.State, m.Address = to, r.GetAddress() })
 	t, _ := a.Trial(alloc.GetTrialId())
@@ -73,7 +73,7 @@ func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64
 		a.Put(alloc)
 	}
 	a.progressed(alloc.GetTrialId(), step, false)
-	a.reach(alloc)
+	a.rejoinNodes(alloc)
 }
 
 // groupBroken takes the word of a rank that the committed group does not work any more for it. That of an older one is no news, but
@@ -87,19 +87,19 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 	if !answers && !before {
 		return
 	}
-	if len(state.MembersIn(alloc, finished)) > 0 {
-		a.memberEnds(alloc, m, finished) // it has passed the barrier at which all was done
+	if len(state.MembersIn(alloc, memberFinished)) > 0 {
+		a.endMember(alloc, m, memberFinished) // it has passed the barrier at which all was done
 		return
 	}
 	for _, other := range b.GetUnreachable() {
-		a.part(alloc, n, other, slices.Contains(b.GetFiltered(), other))
+		a.partNodes(alloc, n, other, slices.Contains(b.GetFiltered(), other))
 	}
 	first := !alloc.GetBroken()
 	alloc = state.Clone(alloc)
 	a.breakGroup(alloc)
 	if answers { // else it will, as all others, when it is told that the committed one is broken
 		m := state.Member(alloc, m.GetNumber())
-		m.State, m.Step = broken, b.GetStep()
+		m.State, m.Step = memberBroken, b.GetStep()
 		alloc.Hung = alloc.GetHung() || b.GetHung()
 	}
 	a.Put(alloc)
@@ -119,13 +119,13 @@ func (a *applier) breakGroup(alloc *tandemv1.Allocation) {
 	if alloc.GetFormedStep() >= 0 {
 		return
 	}
-	for _, m := range state.MembersIn(alloc, leaving) {
-		m.State = running
+	for _, m := range state.MembersIn(alloc, memberLeaving) {
+		m.State = memberRunning
 	}
 }
 
-// idles counts a generation that has not brought a step or checkpoint more, so far.
-func (a *applier) idles(trialID string) {
+// countIdle counts a generation that has not brought a step or checkpoint more, so far.
+func (a *applier) countIdle(trialID string) {
 	t, _ := a.Trial(trialID)
 	t = state.CopyTrial(t)
 	t.IdleGenerations++
@@ -148,7 +148,7 @@ func (a *applier) progressed(trialID string, step int64, fresh bool) {
 func (a *applier) reportBreak(alloc *tandemv1.Allocation, what tandemv1.Event_Type, cause *tandemv1.Reason, pairs ...any) {
 	j, _ := a.Job(alloc.GetJobId())
 	t, _ := a.Trial(alloc.GetTrialId())
-	a.trialEvent(warning, what, j, t, cause, pairs...)
+	a.trialEvent(warningLevel, what, j, t, cause, pairs...)
 	if !alloc.GetStopping() {
 		a.explain(t, reasonFrom(cause, tandemv1.Reason_CODE_REGROUPING))
 	}
@@ -170,7 +170,7 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 		return
 	}
 	counted := blame == ofEngine
-	if len(state.MembersIn(alloc, finished)) > 0 {
+	if len(state.MembersIn(alloc, memberFinished)) > 0 {
 		a.loseAfterEnd(alloc, numbers)
 		return
 	}
@@ -189,7 +189,7 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 		case state.HoldsState(m):
 			ranks++
 			restart = counted
-		case m.GetState() == leaving:
+		case m.GetState() == memberLeaving:
 		case works: // those that train are not to suffer from it
 			others++
 			if counted {
@@ -211,14 +211,14 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 	a.spend(alloc, gone...)
 	a.Put(alloc)
 	switch {
-	case len(alloc.GetMembers()) == 0 || a.over(alloc) && !alloc.GetStopping():
+	case len(alloc.GetMembers()) == 0 || allEnded(alloc) && !alloc.GetStopping():
 		a.giveBack(alloc, cause, blame)
-	case a.over(alloc):
-		a.membersEnded(alloc)
+	case allEnded(alloc):
+		a.concludeAllocation(alloc)
 	case ranks > 0:
 		a.reportBreak(alloc, tandemv1.Event_TYPE_RANKS_LOST, cause, "ranks", ranks)
 	case others > 0:
-		a.trialEvent(warning, tandemv1.Event_TYPE_WORKERS_LOST, j, t, cause, "workers", others)
+		a.trialEvent(warningLevel, tandemv1.Event_TYPE_WORKERS_LOST, j, t, cause, "workers", others)
 	}
 }
 
@@ -237,7 +237,7 @@ func (a *applier) loseAfterEnd(alloc *tandemv1.Allocation, numbers []int32) {
 			return
 		}
 		if m := state.Member(alloc, number); m != nil && state.InGroup(m) {
-			a.memberEnds(alloc, m, finished)
+			a.endMember(alloc, m, memberFinished)
 		} else if m != nil {
 			a.removeMember(alloc, m)
 		}
@@ -253,8 +253,8 @@ func (a *applier) removeMember(alloc *tandemv1.Allocation, m *tandemv1.Member) {
 	switch {
 	case len(alloc.GetMembers()) == 0:
 		a.giveBack(alloc, reason(tandemv1.Reason_CODE_ENGINES_STOPPED), ofEngine)
-	case a.over(alloc):
-		a.membersEnded(alloc)
+	case allEnded(alloc):
+		a.concludeAllocation(alloc)
 	}
 }
 
@@ -276,13 +276,13 @@ func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause *tandemv1.Reas
 func (a *applier) giveBack(alloc *tandemv1.Allocation, cause *tandemv1.Reason, blame fault) {
 	j, _ := a.Job(alloc.GetJobId())
 	if !state.HasGroup(alloc) && blame != ofNode {
-		a.idles(alloc.GetTrialId()) // else it was counted when the group was committed
+		a.countIdle(alloc.GetTrialId()) // else it was counted when the group was committed
 	}
 	t, _ := a.Trial(alloc.GetTrialId())
 	if a.endIdle(t, j, cause) {
 		return
 	}
-	a.trialEvent(warning, tandemv1.Event_TYPE_ALL_RANKS_LOST, j, t, cause, a.resumePoint(t)...)
+	a.trialEvent(warningLevel, tandemv1.Event_TYPE_ALL_RANKS_LOST, j, t, cause, a.resumePoint(t)...)
 	why := reasonFrom(cause, tandemv1.Reason_CODE_GOES_ON, a.resumePoint(t)...)
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
 		a.pauseTrial(t, why)
@@ -291,34 +291,34 @@ func (a *applier) giveBack(alloc *tandemv1.Allocation, cause *tandemv1.Reason, b
 	a.queueTrial(t, why)
 }
 
-// memberEnds takes the word of an engine that it has finished, or stopped as it was asked to.
-func (a *applier) memberEnds(alloc *tandemv1.Allocation, m *tandemv1.Member, how tandemv1.MemberState) {
+// endMember takes the word of an engine that it has finished, or stopped as it was asked to.
+func (a *applier) endMember(alloc *tandemv1.Allocation, m *tandemv1.Member, how tandemv1.MemberState) {
 	if state.MemberEnded(m.GetState()) {
 		return
 	}
 	apart := state.HasGroup(alloc) && !state.InGroup(m)
-	if m.GetState() == leaving || apart {
+	if m.GetState() == memberLeaving || apart {
 		a.removeMember(alloc, m)
 		return
 	}
 	alloc = state.Clone(alloc)
 	for _, o := range alloc.GetMembers() {
 		// Ranks finish only when all their work is done, so that those that wait for another group have finished too.
-		if o.GetNumber() == m.GetNumber() || how == finished && o.GetState() == broken {
+		if o.GetNumber() == m.GetNumber() || how == memberFinished && o.GetState() == memberBroken {
 			o.State = how
 		}
 	}
 	a.Put(alloc)
-	if a.over(alloc) {
-		a.membersEnded(alloc)
+	if allEnded(alloc) {
+		a.concludeAllocation(alloc)
 	}
 }
 
-// over says whether an allocation has done what it was for: its ranks, or before the first group all its members, have ended.
-func (a *applier) over(alloc *tandemv1.Allocation) bool {
-	live := state.MembersIn(alloc, running, broken)
+// allEnded says whether an allocation has done what it was for: its ranks, or before the first group all its members, have ended.
+func allEnded(alloc *tandemv1.Allocation) bool {
+	live := state.MembersIn(alloc, memberRunning, memberBroken)
 	if !state.HasGroup(alloc) {
-		live = append(live, state.MembersIn(alloc, assigned, ready)...)
+		live = append(live, state.MembersIn(alloc, memberAssigned, memberReady)...)
 	}
-	return len(live) == 0 && len(state.MembersIn(alloc, finished, stopped)) > 0
+	return len(live) == 0 && len(state.MembersIn(alloc, memberFinished, memberStopped)) > 0
 }

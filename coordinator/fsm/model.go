@@ -10,17 +10,17 @@ import (
 )
 
 // versionSaved makes a version of files that are in the store; it says why not, or nil.
-func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.VersionSaved) *tandemv1.Reason {
+func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.VersionSaved) *refusal {
 	switch {
 	case alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_PUBLISH:
-		return reason(tandemv1.Reason_CODE_OTHER_STAGE, "stage", "publish")
+		return refuse(codeInvalid, tandemv1.Reason_CODE_OTHER_STAGE, "stage", "publish")
 	case saved.GetVersionId() != state.VersionID(alloc.GetId()):
-		return reason(tandemv1.Reason_CODE_WRONG_VERSION, "allocation", alloc.GetId(), "version", state.VersionID(alloc.GetId()), "given", saved.GetVersionId())
+		return refuse(codeInvalid, tandemv1.Reason_CODE_WRONG_VERSION, "allocation", alloc.GetId(), "version", state.VersionID(alloc.GetId()), "given", saved.GetVersionId())
 	case saved.GetManifestSha256() == "":
-		return reason(tandemv1.Reason_CODE_FIELD_MISSING, "noun", "version", "field", "manifest_sha256")
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "version", "field", "manifest_sha256")
 	}
 	if _, ok := a.Version(saved.GetVersionId()); ok {
-		return reason(tandemv1.Reason_CODE_VERSION_DIFFERS, "version", saved.GetVersionId())
+		return refuse(codeExists, tandemv1.Reason_CODE_VERSION_DIFFERS, "version", saved.GetVersionId())
 	}
 	if _, deleted := a.GarbageAt(layout.Version(saved.GetVersionId()) + "/"); deleted {
 		return nil // somebody has deleted it since it was reported first
@@ -46,9 +46,9 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 	aliases := a.takeAliases(j, m, v, saved.GetIncumbents())
 	a.Put(m)
 	a.Put(j)
-	a.record(info, tandemv1.Event_TYPE_VERSION_PUBLISHED, aboutModel(m, j.GetId()), nil, "job_name", label(j), "version", v.GetNumber(), "aliases", strings.Join(aliases, ", "))
+	a.record(infoLevel, tandemv1.Event_TYPE_VERSION_PUBLISHED, aboutModel(m, j.GetId()), nil, "job_name", label(j), "version", v.GetNumber(), "aliases", strings.Join(aliases, ", "))
 	for _, kept := range j.GetAliasesKept() {
-		a.record(warning, tandemv1.Event_TYPE_ALIAS_KEPT, aboutModel(m, j.GetId()), kept.GetWhy())
+		a.record(warningLevel, tandemv1.Event_TYPE_ALIAS_KEPT, aboutModel(m, j.GetId()), kept.GetWhy())
 	}
 	a.followAliases(m)
 	return nil
@@ -63,25 +63,25 @@ func (a *applier) modelToChange(name string) *tandemv1.Model {
 }
 
 // deleteModel deletes a version, or all, when nothing needs any of them; the model goes with the last one.
-func (a *applier) deleteModel(c *tandemv1.DeleteModel) *tandemv1.Result {
+func (a *applier) deleteModel(c *tandemv1.DeleteModel) (*tandemv1.Result, *refusal) {
 	m, ok := a.Model(c.GetModel())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", c.GetModel())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", c.GetModel())
 	}
 	all := a.VersionsOf(m.GetName())
 	going := all
 	if c.GetVersion() != 0 {
 		v, ok := a.VersionNumber(m.GetName(), c.GetVersion())
 		if !ok {
-			return refuse(notFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", c.GetVersion(), "newest", m.GetLatestVersion())
+			return nil, refuse(codeNotFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", c.GetVersion(), "newest", m.GetLatestVersion())
 		}
 		going = []*tandemv1.Version{v}
 	} else if need := a.ModelNeed(m.GetName()); need != nil {
-		return refuseFrom(need, tandemv1.Reason_CODE_MODEL_NEEDED, "model", m.GetName())
+		return nil, refuseFrom(need, tandemv1.Reason_CODE_MODEL_NEEDED, "model", m.GetName())
 	}
 	for _, v := range going {
 		if need := a.VersionNeed(v); need != nil {
-			return refuseFrom(need, tandemv1.Reason_CODE_VERSION_NEEDED, "model", m.GetName(), "version", v.GetNumber())
+			return nil, refuseFrom(need, tandemv1.Reason_CODE_VERSION_NEEDED, "model", m.GetName(), "version", v.GetNumber())
 		}
 	}
 	for _, v := range going {
@@ -94,10 +94,10 @@ func (a *applier) deleteModel(c *tandemv1.DeleteModel) *tandemv1.Result {
 		m = state.Clone(m)
 		m.LatestVersion = left[len(left)-1].GetNumber()
 		a.Put(m)
-		a.record(info, tandemv1.Event_TYPE_MODEL_DELETED, about, nil, "version", c.GetVersion(), "by", a.actor)
-		return done(m.GetName())
+		a.record(infoLevel, tandemv1.Event_TYPE_MODEL_DELETED, about, nil, "version", c.GetVersion(), "by", a.actor)
+		return done(m.GetName()), nil
 	}
 	a.Delete(m)
-	a.record(info, tandemv1.Event_TYPE_MODEL_DELETED, about, nil, "versions", len(going), "by", a.actor)
-	return done(m.GetName())
+	a.record(infoLevel, tandemv1.Event_TYPE_MODEL_DELETED, about, nil, "versions", len(going), "by", a.actor)
+	return done(m.GetName()), nil
 }

@@ -20,20 +20,20 @@ func nodeReason(n *tandemv1.Node, code tandemv1.Reason_Code) *tandemv1.Reason {
 	return reason(code, "node", nodeName(n), "node_id", n.GetId())
 }
 
-func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
+func (a *applier) registerNode(c *tandemv1.RegisterNode) (*tandemv1.Result, *refusal) {
 	seen := c.GetNode()
 	switch {
 	case seen.GetId() == "":
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "id")
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "id")
 	case seen.GetIncarnation() < 1:
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "incarnation")
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "node", "field", "incarnation")
 	}
 	if removed, ok := a.RemovedNode(seen.GetId()); ok {
-		return &tandemv1.Result{Refusal: precondition, Why: state.WhyRemoved(removed)}
+		return nil, &refusal{codePrecondition, state.WhyRemoved(removed)}
 	}
 	old, known := a.Node(seen.GetId())
 	if known && seen.GetIncarnation() < old.GetIncarnation() {
-		return refuse(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(old), "current", old.GetIncarnation(), "given", seen.GetIncarnation())
+		return nil, refuse(codeStale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(old), "current", old.GetIncarnation(), "given", seen.GetIncarnation())
 	}
 	n := state.Clone(seen)
 	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
@@ -52,7 +52,7 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 		a.replaceLost(n)
 	}
 	if known && proto.Equal(n, old) {
-		return done(n.GetId())
+		return done(n.GetId()), nil
 	}
 	if old.GetState() != n.GetState() {
 		n.StateChangedAt = a.now
@@ -64,13 +64,13 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) *tandemv1.Result {
 	}
 	switch {
 	case !known:
-		a.record(info, tandemv1.Event_TYPE_NODE_JOINED, aboutNode(n), nil, "pool", n.GetPool(), "slots", len(n.GetSlots()))
+		a.record(infoLevel, tandemv1.Event_TYPE_NODE_JOINED, aboutNode(n), nil, "pool", n.GetPool(), "slots", len(n.GetSlots()))
 	case old.GetState() != n.GetState():
-		a.record(info, tandemv1.Event_TYPE_NODE_BACK, aboutNode(n), nil)
+		a.record(infoLevel, tandemv1.Event_TYPE_NODE_BACK, aboutNode(n), nil)
 	case n.GetIncarnation() > old.GetIncarnation():
-		a.record(info, tandemv1.Event_TYPE_AGENT_RESTARTED, aboutNode(n), nil)
+		a.record(infoLevel, tandemv1.Event_TYPE_AGENT_RESTARTED, aboutNode(n), nil)
 	}
-	return done(n.GetId())
+	return done(n.GetId()), nil
 }
 
 // standsFor says whether a node has taken the place of a lost one: a machine that has lost its disk joins again under another identity,
@@ -87,23 +87,23 @@ func (a *applier) replaceLost(n *tandemv1.Node) {
 		if standsFor(n, old) {
 			n.Cordoned, n.Draining = n.GetCordoned() || old.GetCordoned(), n.GetDraining() || old.GetDraining()
 			a.Delete(old)
-			a.record(warning, tandemv1.Event_TYPE_NODE_REPLACED, aboutNode(old), nil, "address", n.GetAddress(), "by", n.GetId())
+			a.record(warningLevel, tandemv1.Event_TYPE_NODE_REPLACED, aboutNode(old), nil, "address", n.GetAddress(), "by", n.GetId())
 		}
 	}
 }
 
-func (a *applier) loseNode(c *tandemv1.LoseNode) *tandemv1.Result {
+func (a *applier) loseNode(c *tandemv1.LoseNode) (*tandemv1.Result, *refusal) {
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if c.GetIncarnation() != n.GetIncarnation() {
-		return refuse(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(n), "current", n.GetIncarnation(), "given", c.GetIncarnation())
+		return nil, refuse(codeStale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(n), "current", n.GetIncarnation(), "given", c.GetIncarnation())
 	}
 	if n.GetState() == tandemv1.NodeState_NODE_STATE_LOST {
-		return done(n.GetId())
+		return done(n.GetId()), nil
 	}
-	a.record(warning, tandemv1.Event_TYPE_NODE_LOST, aboutNode(n), nil)
+	a.record(warningLevel, tandemv1.Event_TYPE_NODE_LOST, aboutNode(n), nil)
 	a.takeAway(n, nodeReason(n, tandemv1.Reason_CODE_NODE_LOST))
 	n, _ = a.Node(n.GetId())
 	for _, other := range a.Nodes() { // it may have joined again before it was missed
@@ -114,7 +114,7 @@ func (a *applier) loseNode(c *tandemv1.LoseNode) *tandemv1.Result {
 			break
 		}
 	}
-	return done(n.GetId())
+	return done(n.GetId()), nil
 }
 
 // leaveNode takes the word of an agent that it is about to stop: nothing is placed on its node until it is back.
@@ -122,7 +122,7 @@ func (a *applier) leaveNode(n *tandemv1.Node) {
 	if n.GetState() == tandemv1.NodeState_NODE_STATE_LOST {
 		return
 	}
-	a.record(info, tandemv1.Event_TYPE_AGENT_STOPPED, aboutNode(n), nil)
+	a.record(infoLevel, tandemv1.Event_TYPE_AGENT_STOPPED, aboutNode(n), nil)
 	a.takeAway(n, nodeReason(n, tandemv1.Reason_CODE_AGENT_STOPPED))
 }
 
@@ -153,17 +153,17 @@ func (a *applier) loseEngines(n *tandemv1.Node, why *tandemv1.Reason) {
 	}
 }
 
-func (a *applier) cordonNode(c *tandemv1.CordonNode) *tandemv1.Result {
+func (a *applier) cordonNode(c *tandemv1.CordonNode) (*tandemv1.Result, *refusal) {
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if c.GetDrain() && !c.GetCordoned() {
-		return refuse(invalid, tandemv1.Reason_CODE_DRAIN_WITHOUT_CORDON)
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_DRAIN_WITHOUT_CORDON)
 	}
 	tried := n.GetFault() != nil && !c.GetCordoned() // it is to take work, whatever is known against it
 	if n.GetCordoned() == c.GetCordoned() && n.GetDraining() == c.GetDrain() && !tried {
-		return done(n.GetId())
+		return done(n.GetId()), nil
 	}
 	n = state.Clone(n)
 	if tried {
@@ -178,43 +178,43 @@ func (a *applier) cordonNode(c *tandemv1.CordonNode) *tandemv1.Result {
 	case n.GetCordoned():
 		what = tandemv1.Event_TYPE_NODE_CORDONED
 	}
-	a.record(info, what, aboutNode(n), nil, "by", a.actor)
-	return done(n.GetId())
+	a.record(infoLevel, what, aboutNode(n), nil, "by", a.actor)
+	return done(n.GetId()), nil
 }
 
-func (a *applier) removeNode(c *tandemv1.RemoveNode) *tandemv1.Result {
+func (a *applier) removeNode(c *tandemv1.RemoveNode) (*tandemv1.Result, *refusal) {
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if n.GetState() != tandemv1.NodeState_NODE_STATE_LOST {
 		if !c.GetForce() {
-			return refuse(precondition, tandemv1.Reason_CODE_NODE_ALIVE, "node", nodeName(n))
+			return nil, refuse(codePrecondition, tandemv1.Reason_CODE_NODE_ALIVE, "node", nodeName(n))
 		}
 		a.takeAway(n, nodeReason(n, tandemv1.Reason_CODE_NODE_REMOVED))
 		n, _ = a.Node(n.GetId())
 	}
 	a.Delete(n)
 	a.Put(&tandemv1.RemovedNode{Id: n.GetId(), Name: n.GetName(), RemovedAt: a.now})
-	a.record(info, tandemv1.Event_TYPE_NODE_REMOVED, aboutNode(n), nil, "by", a.actor)
-	return done(n.GetId())
+	a.record(infoLevel, tandemv1.Event_TYPE_NODE_REMOVED, aboutNode(n), nil, "by", a.actor)
+	return done(n.GetId()), nil
 }
 
-func (a *applier) removePeer(c *tandemv1.RemovePeer) *tandemv1.Result {
+func (a *applier) removePeer(c *tandemv1.RemovePeer) (*tandemv1.Result, *refusal) {
 	id := c.GetPeerId()
 	if id == "" {
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "coordinator", "field", "id")
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "coordinator", "field", "id")
 	}
 	if n, ok := a.Node(id); ok {
-		return refuse(precondition, tandemv1.Reason_CODE_NOT_A_COORDINATOR, "id", id, "node", nodeName(n))
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_NOT_A_COORDINATOR, "id", id, "node", nodeName(n))
 	}
 	if _, ok := a.RemovedNode(id); ok {
-		return done(id)
+		return done(id), nil
 	}
 	a.Put(&tandemv1.RemovedNode{Id: id, RemovedAt: a.now, Coordinator: true})
 	if c, ok := a.Program(id); ok {
 		a.Delete(c)
 	}
-	a.record(info, tandemv1.Event_TYPE_COORDINATOR_REMOVED, aboutCoordinator(id), nil, "by", a.actor)
-	return done(id)
+	a.record(infoLevel, tandemv1.Event_TYPE_COORDINATOR_REMOVED, aboutCoordinator(id), nil, "by", a.actor)
+	return done(id), nil
 }

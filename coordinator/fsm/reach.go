@@ -17,9 +17,9 @@ const (
 	longestPartedTime = time.Hour
 )
 
-// part notes that ranks on a node do not reach another node of their group. Several ranks, and both sides, may find the same cut: the
+// partNodes notes that ranks on a node do not reach another node of their group. Several ranks, and both sides, may find the same cut: the
 // first to say so counts. filtered: the agents of the two reach each other.
-func (a *applier) part(alloc *tandemv1.Allocation, n *tandemv1.Node, other string, filtered bool) {
+func (a *applier) partNodes(alloc *tandemv1.Allocation, n *tandemv1.Node, other string, filtered bool) {
 	inGroup := func(m *tandemv1.Member) bool { return m.GetNodeId() == other && state.InGroup(m) }
 	o, ok := a.Node(other)
 	if !ok || other == n.GetId() || !slices.ContainsFunc(alloc.GetMembers(), inGroup) {
@@ -39,11 +39,11 @@ func (a *applier) part(alloc *tandemv1.Allocation, n *tandemv1.Node, other strin
 	}
 	u.Times, u.Until, u.Filtered = times+1, timestamppb.New(a.now.AsTime().Add(pause)), filtered
 	a.Put(n)
-	a.record(warning, tandemv1.Event_TYPE_NODES_PARTED, aboutNode(n), state.Cut(n, o), "pause", pause)
+	a.record(warningLevel, tandemv1.Event_TYPE_NODES_PARTED, aboutNode(n), state.Cut(n, o), "pause", pause)
 }
 
-// reach notes that the nodes of a group that was formed reach each other.
-func (a *applier) reach(alloc *tandemv1.Allocation) {
+// rejoinNodes notes that the nodes of a group that was formed reach each other.
+func (a *applier) rejoinNodes(alloc *tandemv1.Allocation) {
 	together := map[string]bool{}
 	for _, m := range alloc.GetMembers() {
 		if state.InGroup(m) {
@@ -55,14 +55,14 @@ func (a *applier) reach(alloc *tandemv1.Allocation) {
 		if !ok || !together[n.GetId()] {
 			continue
 		}
-		reached := slices.DeleteFunc(slices.Clone(n.GetUnreachable()), func(u *tandemv1.Unreachable) bool { return together[u.GetNodeId()] })
-		if len(reached) == len(n.GetUnreachable()) {
+		parted := slices.DeleteFunc(slices.Clone(n.GetUnreachable()), func(u *tandemv1.Unreachable) bool { return together[u.GetNodeId()] })
+		if len(parted) == len(n.GetUnreachable()) {
 			continue
 		}
 		n = state.Clone(n)
-		n.Unreachable = reached
+		n.Unreachable = parted
 		a.Put(n)
-		a.record(info, tandemv1.Event_TYPE_NODES_REACHED, aboutNode(n), nil)
+		a.record(infoLevel, tandemv1.Event_TYPE_NODES_REACHED, aboutNode(n), nil)
 	}
 }
 

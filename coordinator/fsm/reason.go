@@ -69,14 +69,6 @@ func given(why *tandemv1.Reason, text string) *tandemv1.Reason {
 
 func sameReason(a, b *tandemv1.Reason) bool { return proto.Equal(a, b) }
 
-// answer is what stands in a result for a part that was refused for a reason; nil: it was not.
-func answer(why *tandemv1.Reason) *tandemv1.Reason {
-	if why == nil {
-		return &tandemv1.Reason{}
-	}
-	return why
-}
-
 // missing is the first of several fields that is empty; they come in pairs of name and value.
 func missing(pairs ...string) string {
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -85,14 +77,4 @@ func missing(pairs ...string) string {
 		}
 	}
 	return ""
-}
-
-// refuse is the result of a command that was not applied.
-func refuse(kind tandemv1.RefusalCode, code tandemv1.Reason_Code, pairs ...any) *tandemv1.Result {
-	return &tandemv1.Result{Refusal: kind, Why: reason(code, pairs...)}
-}
-
-// refuseFrom is the result of a command that the state does not allow for a cause.
-func refuseFrom(cause *tandemv1.Reason, code tandemv1.Reason_Code, pairs ...any) *tandemv1.Result {
-	return &tandemv1.Result{Refusal: precondition, Why: reasonFrom(cause, code, pairs...)}
 }

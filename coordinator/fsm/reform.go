@@ -9,27 +9,27 @@ import (
 
 // reformAllocation loses members, commits the next generation, and adds members, in this order. It refuses all of it when the
 // allocation is no longer as the leader saw it.
-func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) *tandemv1.Result {
+func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) (*tandemv1.Result, *refusal) {
 	alloc, ok := a.Allocation(c.GetAllocationId())
 	if !ok || alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN {
-		return refuse(stale, tandemv1.Reason_CODE_ALLOCATION_OVER, "allocation", c.GetAllocationId())
+		return nil, refuse(codeStale, tandemv1.Reason_CODE_ALLOCATION_OVER, "allocation", c.GetAllocationId())
 	}
 	if alloc.GetGeneration() != c.GetGeneration() {
-		return refuse(stale, tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", c.GetGeneration(), "allocation", alloc.GetId(), "current", alloc.GetGeneration())
+		return nil, refuse(codeStale, tandemv1.Reason_CODE_GENERATION_NOT_COMMITTED, "given", c.GetGeneration(), "allocation", alloc.GetId(), "current", alloc.GetGeneration())
 	}
-	for _, check := range []func(*tandemv1.Allocation, *tandemv1.ReformAllocation) *tandemv1.Reason{checkLose, a.checkForm, a.checkAdd} {
-		if why := check(alloc, c); why != nil {
-			return &tandemv1.Result{Refusal: stale, Why: why}
+	for _, check := range []func(*tandemv1.Allocation, *tandemv1.ReformAllocation) *refusal{checkLose, a.checkForm, a.checkAdd} {
+		if no := check(alloc, c); no != nil {
+			return nil, &refusal{codeStale, no.why}
 		}
 	}
 	for _, l := range byCause(c.GetLose()) {
 		a.loseMembers(alloc, l.numbers, l.cause, a.blame(alloc))
 		if alloc, ok = a.Allocation(c.GetAllocationId()); !ok {
-			return done(c.GetAllocationId())
+			return done(c.GetAllocationId()), nil
 		}
 	}
 	if len(c.GetForm()) > 0 && !a.form(alloc, c) {
-		return done(c.GetAllocationId())
+		return done(c.GetAllocationId()), nil
 	}
 	if c.GetStop() {
 		a.stopGroup(c)
@@ -38,7 +38,7 @@ func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) *tandemv1.Resul
 	if t, _ := a.Trial(alloc.GetTrialId()); whyOf(c) != nil && len(c.GetForm()) == 0 && !c.GetStop() && !alloc.GetStopping() {
 		a.explain(t, whyOf(c))
 	}
-	return done(c.GetAllocationId())
+	return done(c.GetAllocationId()), nil
 }
 
 // losses are members that are lost for one cause.
@@ -64,8 +64,8 @@ func byCause(lost []*tandemv1.LostMember) (all []losses) {
 func whyOf(c *tandemv1.ReformAllocation) *tandemv1.Reason { return given(c.GetWhy(), c.GetReason()) }
 
 // changed refuses a decision that no longer fits its allocation; what is a keyword.
-func changed(alloc *tandemv1.Allocation, what string, pairs ...any) *tandemv1.Reason {
-	return reason(tandemv1.Reason_CODE_ALLOCATION_CHANGED, append(pairs, "allocation", alloc.GetId(), "what", what)...)
+func changed(alloc *tandemv1.Allocation, what string, pairs ...any) *refusal {
+	return refuse(codeStale, tandemv1.Reason_CODE_ALLOCATION_CHANGED, append(pairs, "allocation", alloc.GetId(), "what", what)...)
 }
 
 // blame is whose fault it is that the leader takes members for lost: never that of the training. One that is silent may hang, or its
@@ -79,11 +79,11 @@ func (a *applier) blame(alloc *tandemv1.Allocation) fault {
 }
 
 // checkLose says why members cannot be taken for lost; nil when they can.
-func checkLose(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *tandemv1.Reason {
+func checkLose(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusal {
 	seen := map[int32]bool{}
 	for _, l := range c.GetLose() {
 		m := state.Member(alloc, l.GetNumber())
-		if m == nil || seen[l.GetNumber()] || state.MemberEnded(m.GetState()) || m.GetState() == running && !alloc.GetBroken() {
+		if m == nil || seen[l.GetNumber()] || state.MemberEnded(m.GetState()) || m.GetState() == memberRunning && !alloc.GetBroken() {
 			return changed(alloc, "not-lost", "member", l.GetNumber())
 		}
 		seen[l.GetNumber()] = true
@@ -92,7 +92,7 @@ func checkLose(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *tandem
 }
 
 // checkForm says why a generation cannot be made of these members, or cannot stop; nil when it can.
-func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *tandemv1.Reason {
+func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusal {
 	works := state.HasGroup(alloc) && !alloc.GetBroken()
 	if c.GetStop() && (alloc.GetStopping() && works || !works && len(c.GetForm()) == 0) {
 		return changed(alloc, "not-stoppable")
@@ -107,7 +107,7 @@ func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 	seen, survivors := map[int32]bool{}, 0
 	for _, number := range c.GetForm() {
 		m := state.Member(alloc, number)
-		if m == nil || seen[number] || lost[number] || m.GetState() != ready && m.GetState() != running && m.GetState() != broken {
+		if m == nil || seen[number] || lost[number] || m.GetState() != memberReady && m.GetState() != memberRunning && m.GetState() != memberBroken {
 			return changed(alloc, "not-ready", "member", number)
 		}
 		seen[number] = true
@@ -117,19 +117,19 @@ func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 	}
 	for _, m := range alloc.GetMembers() {
 		switch {
-		case m.GetState() == finished:
+		case m.GetState() == memberFinished:
 			return changed(alloc, "finished", "member", m.GetNumber())
-		case m.GetState() == running && alloc.GetBroken() && !lost[m.GetNumber()]:
+		case m.GetState() == memberRunning && alloc.GetBroken() && !lost[m.GetNumber()]:
 			return changed(alloc, "silent", "member", m.GetNumber())
 		}
 	}
 	return a.checkSize(alloc, c, works, survivors)
 }
 
-func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation, works bool, survivors int) *tandemv1.Reason {
+func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation, works bool, survivors int) *refusal {
 	j, _ := a.Job(alloc.GetJobId())
 	workers, n := state.WorkersOf(j), len(c.GetForm())
-	same := works && survivors == n && len(state.MembersIn(alloc, running)) == n && alloc.GetRelay() == c.GetRelay()
+	same := works && survivors == n && len(state.MembersIn(alloc, memberRunning)) == n && alloc.GetRelay() == c.GetRelay()
 	most := workers.Max
 	if c.GetRelay() {
 		most++
@@ -137,7 +137,7 @@ func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 	switch {
 	case !alloc.GetBroken() && alloc.GetStopping():
 		return changed(alloc, "stopping")
-	case works && (alloc.GetFormedStep() < 0 || len(state.MembersIn(alloc, stopped)) > 0):
+	case works && (alloc.GetFormedStep() < 0 || len(state.MembersIn(alloc, memberStopped)) > 0):
 		return changed(alloc, "not-formed")
 	case works && c.GetStop():
 		return changed(alloc, "works")
@@ -148,17 +148,17 @@ func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 	case c.GetRelay() && (!works || c.GetStop()):
 		return changed(alloc, "relay-without-group")
 	case n > most || n < workers.Min && !c.GetStop() && !alloc.GetStopping():
-		return reason(tandemv1.Reason_CODE_OUT_OF_RANGE, "noun", "allocation", "field", "ranks", "min", workers.Min, "max", workers.Max, "given", n)
+		return refuse(codeStale, tandemv1.Reason_CODE_OUT_OF_RANGE, "noun", "allocation", "field", "ranks", "min", workers.Min, "max", workers.Max, "given", n)
 	}
 	return nil
 }
 
 // checkAdd says why members cannot be added; nil when they can.
-func (a *applier) checkAdd(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *tandemv1.Reason {
+func (a *applier) checkAdd(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusal {
 	if len(c.GetAdd()) == 0 {
 		return nil
 	}
-	if alloc.GetStopping() || c.GetStop() || len(state.MembersIn(alloc, finished, stopped)) > 0 {
+	if alloc.GetStopping() || c.GetStop() || len(state.MembersIn(alloc, memberFinished, memberStopped)) > 0 {
 		return changed(alloc, "ends")
 	}
 	j, _ := a.Job(alloc.GetJobId())
@@ -176,8 +176,8 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 	alloc.Planned = state.HasGroup(alloc) && !alloc.GetBroken()
 	alloc.Generation++
 	for _, m := range alloc.GetMembers() {
-		if m.GetState() == running || m.GetState() == broken {
-			m.State = leaving
+		if m.GetState() == memberRunning || m.GetState() == memberBroken {
+			m.State = memberLeaving
 		}
 		m.Rank, m.LocalRank = -1, 0
 	}
@@ -185,7 +185,7 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 	var ranks []*tandemv1.Member
 	for i, number := range c.GetForm() {
 		m := state.Member(alloc, number)
-		m.State = running
+		m.State = memberRunning
 		m.Rank, m.LocalRank = int32(i), local[m.GetNodeId()] //nolint:gosec // bounded by the spec
 		local[m.GetNodeId()]++
 		ranks = append(ranks, m)
@@ -199,7 +199,7 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 	a.forgetRendezvous(alloc.GetId())
 	a.Put(alloc)
 	if !alloc.GetPlanned() {
-		a.idles(t.GetId())
+		a.countIdle(t.GetId())
 		t, _ = a.Trial(t.GetId())
 	}
 	a.change(t, false, func(t *tandemv1.Trial) {
@@ -216,7 +216,7 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 	if alloc.GetRelay() {
 		what = tandemv1.Event_TYPE_GROUP_RELAYING
 	}
-	a.trialEvent(info, what, j, t, whyOf(c), "nodes", a.places(ranks), "ranks", len(ranks), "generation", alloc.GetGeneration())
+	a.trialEvent(infoLevel, what, j, t, whyOf(c), "nodes", a.places(ranks), "ranks", len(ranks), "generation", alloc.GetGeneration())
 	return true
 }
 
@@ -232,7 +232,7 @@ func (a *applier) stopGroup(c *tandemv1.ReformAllocation) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
 	a.explain(t, reasonFrom(whyOf(c), tandemv1.Reason_CODE_STOPPING_FOR))
-	a.trialEvent(warning, tandemv1.Event_TYPE_GROUP_STOPPING, j, t, whyOf(c))
+	a.trialEvent(warningLevel, tandemv1.Event_TYPE_GROUP_STOPPING, j, t, whyOf(c))
 }
 
 // add gives an allocation its new members.
@@ -246,5 +246,5 @@ func (a *applier) add(c *tandemv1.ReformAllocation) {
 	a.Put(alloc)
 	j, _ := a.Job(alloc.GetJobId())
 	t, _ := a.Trial(alloc.GetTrialId())
-	a.trialEvent(info, tandemv1.Event_TYPE_WORKERS_ADDED, j, t, nil, "workers", len(c.GetAdd()), "nodes", a.places(c.GetAdd()))
+	a.trialEvent(infoLevel, tandemv1.Event_TYPE_WORKERS_ADDED, j, t, nil, "workers", len(c.GetAdd()), "nodes", a.places(c.GetAdd()))
 }

@@ -7,16 +7,16 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
+func (a *applier) applyReports(c *tandemv1.ApplyReports) (*tandemv1.Result, *refusal) {
 	if removed, ok := a.RemovedNode(c.GetNodeId()); ok {
-		return &tandemv1.Result{Refusal: precondition, Why: state.WhyRemoved(removed)}
+		return nil, &refusal{codePrecondition, state.WhyRemoved(removed)}
 	}
 	n, ok := a.Node(c.GetNodeId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if c.GetIncarnation() != n.GetIncarnation() {
-		return refuse(stale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(n), "current", n.GetIncarnation(), "given", c.GetIncarnation())
+		return nil, refuse(codeStale, tandemv1.Reason_CODE_NODE_INCARNATION, "node", nodeName(n), "current", n.GetIncarnation(), "given", c.GetIncarnation())
 	}
 	result := done(n.GetId())
 	for i, r := range c.GetReports() {
@@ -25,7 +25,7 @@ func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 			id = c.GetIds()[i]
 		}
 		a.seq = 0
-		result.PartWhys = append(result.PartWhys, answer(a.report(n, r, id)))
+		result.PartWhys = append(result.PartWhys, a.report(n, r, id).part())
 		result.Seqs = append(result.Seqs, a.seq)
 	}
 	if !slices.ContainsFunc(result.GetSeqs(), func(seq int64) bool { return seq != 0 }) {
@@ -34,12 +34,12 @@ func (a *applier) applyReports(c *tandemv1.ApplyReports) *tandemv1.Result {
 	if c.GetLeaving() {
 		a.leaveNode(n)
 	}
-	return result
+	return result, nil
 }
 
 // report takes one report and says why it was refused; nil when it was taken. id is for the checkpoint it commits. What a
 // member says is taken whatever generation it is from: one that was removed is refused.
-func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) *tandemv1.Reason {
+func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) *refusal {
 	allocID, number, ok := state.ParseEngineID(r.GetEngineId())
 	if !ok {
 		return a.replicaReport(n, r)
@@ -51,10 +51,10 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 	m := state.Member(alloc, number)
 	if m == nil {
 		a.seq = a.answerOf(allocID, r)
-		return reason(tandemv1.Reason_CODE_ENGINE_OVER)
+		return refuse(codeStale, tandemv1.Reason_CODE_ENGINE_OVER)
 	}
 	if m.GetNodeId() != n.GetId() {
-		return reason(tandemv1.Reason_CODE_ENGINE_ELSEWHERE, "member", number, "allocation", allocID, "node", nodeName(n))
+		return refuse(codePrecondition, tandemv1.Reason_CODE_ENGINE_ELSEWHERE, "member", number, "allocation", allocID, "node", nodeName(n))
 	}
 	t, _ := a.Trial(alloc.GetTrialId())
 	switch body := r.GetReport().(type) {
@@ -72,21 +72,21 @@ func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) 
 		a.evaluated(t, body.Evaluation)
 	case *tandemv1.EngineReport_Finished:
 		if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_TRAIN && !state.HasGroup(alloc) {
-			return reason(tandemv1.Reason_CODE_NOTHING_TRAINED)
+			return refuse(codePrecondition, tandemv1.Reason_CODE_NOTHING_TRAINED)
 		}
 		a.foundByReplay(alloc.GetJobId(), body.Finished.GetReplay())
-		a.memberEnds(alloc, m, finished)
+		a.endMember(alloc, m, memberFinished)
 	case *tandemv1.EngineReport_Stopped:
 		if body.Stopped.GetReached() {
-			a.reaches(t)
+			a.markReached(t)
 		}
-		a.memberEnds(alloc, m, stopped)
+		a.endMember(alloc, m, memberStopped)
 	case *tandemv1.EngineReport_Failed:
 		a.memberFails(alloc, m, n, body.Failed)
 	case *tandemv1.EngineReport_Version:
 		return a.versionSaved(alloc, body.Version)
 	default:
-		return reason(tandemv1.Reason_CODE_REPORT_UNKNOWN)
+		return refuse(codeInvalid, tandemv1.Reason_CODE_REPORT_UNKNOWN)
 	}
 	return nil
 }
@@ -101,12 +101,12 @@ func checkpointGeneration(r *tandemv1.EngineReport) int64 {
 
 // note makes an event of what an engine has to say.
 func (a *applier) note(t *tandemv1.Trial, n *tandemv1.EngineNote) {
-	level := info
+	level := infoLevel
 	if n.GetWarning() {
-		level = warning
+		level = warningLevel
 	}
 	j, _ := a.Job(t.GetJobId())
-	if t.GetNumber() > 0 && level == info {
+	if t.GetNumber() > 0 && level == infoLevel {
 		return
 	}
 	a.trialEvent(level, tandemv1.Event_TYPE_JOB_NOTE, j, t, nil, "text", n.GetMessage())
@@ -136,7 +136,7 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 		return
 	}
 	diverged := f.GetDiverged() && t.GetNumber() > 0 // the search knows what to do then, better than another attempt
-	if (f.GetPermanent() || diverged) && len(state.MembersIn(alloc, finished)) == 0 {
+	if (f.GetPermanent() || diverged) && len(state.MembersIn(alloc, memberFinished)) == 0 {
 		if diverged {
 			t = state.CopyTrial(t)
 			t.Diverged = true

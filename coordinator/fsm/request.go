@@ -24,13 +24,13 @@ func repeated(before *tandemv1.RequestRecord, cmd *tandemv1.Command, index uint6
 	if before.GetCommand() == kindOf(cmd) && !other {
 		return before.GetResult()
 	}
-	r := refuse(invalid, tandemv1.Reason_CODE_REQUEST_ID_REUSED, "request", before.GetRequestId(), "command", before.GetCommand(), "other", other)
+	r := answered(nil, refuse(codeInvalid, tandemv1.Reason_CODE_REQUEST_ID_REUSED, "request", before.GetRequestId(), "command", before.GetCommand(), "other", other))
 	r.Index = index
 	return r
 }
 
 // expire forgets requests, tokens and events, but no request that is younger than RequestLife.
-func (a *applier) expire(c *tandemv1.Expire) *tandemv1.Result {
+func (a *applier) expire(c *tandemv1.Expire) (*tandemv1.Result, *refusal) {
 	if before := c.GetRequestsBefore(); before != nil {
 		limit := a.now.AsTime().Add(-RequestLife)
 		if before.AsTime().Before(limit) {
@@ -52,16 +52,16 @@ func (a *applier) expire(c *tandemv1.Expire) *tandemv1.Result {
 	}
 	if before := c.GetTokensBefore(); before != nil {
 		for _, t := range a.AllTokens() {
-			if ended(t.GetExpiresAt(), before) {
+			if passed(t.GetExpiresAt(), before) {
 				a.Delete(t)
-				a.record(info, tandemv1.Event_TYPE_TOKEN_EXPIRED, aboutToken(t), nil)
+				a.record(infoLevel, tandemv1.Event_TYPE_TOKEN_EXPIRED, aboutToken(t), nil)
 			}
 		}
 	}
-	return done("")
+	return done(""), nil
 }
 
-// ended says whether a time is set and before another.
-func ended(at, before *timestamppb.Timestamp) bool {
+// passed says whether a time is set and before another.
+func passed(at, before *timestamppb.Timestamp) bool {
 	return at != nil && at.AsTime().Before(before.AsTime())
 }

@@ -7,9 +7,9 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-func (a *applier) createSweep(c *tandemv1.CreateJob) *tandemv1.Result {
+func (a *applier) createSweep(c *tandemv1.CreateJob) (*tandemv1.Result, *refusal) {
 	if r := a.checkSweep(c); r != nil {
-		return r
+		return nil, r
 	}
 	j := a.newJob(c.GetJob(), reason(tandemv1.Reason_CODE_SEARCH_STARTING))
 	a.Put(j)
@@ -18,25 +18,25 @@ func (a *applier) createSweep(c *tandemv1.CreateJob) *tandemv1.Result {
 		Id: j.GetId(), MaxTrials: given.GetMaxTrials(), Deadline: given.GetDeadline(), Prior: given.GetPrior(), PriorMade: given.GetPriorMade(), Parameters: given.GetParameters(),
 	})
 	a.happened(j.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Begun{Begun: &tandemv1.SweepBegun{}}}, nil)
-	a.jobEvent(info, tandemv1.Event_TYPE_JOB_SUBMITTED, j, nil, "by", j.GetSubmittedBy())
-	return done(j.GetId())
+	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_SUBMITTED, j, nil, "by", j.GetSubmittedBy())
+	return done(j.GetId()), nil
 }
 
-func (a *applier) checkSweep(c *tandemv1.CreateJob) *tandemv1.Result {
+func (a *applier) checkSweep(c *tandemv1.CreateJob) *refusal {
 	j := c.GetJob()
 	if j.GetId() == "" {
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "id")
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "id")
 	}
 	if _, ok := a.Job(j.GetId()); ok {
-		return refuse(exists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "job", "name", j.GetId())
+		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "job", "name", j.GetId())
 	}
 	switch {
 	case c.GetTrial() != nil:
-		return refuse(invalid, tandemv1.Reason_CODE_SWEEP_MAKES_TRIALS)
+		return refuse(codeInvalid, tandemv1.Reason_CODE_SWEEP_MAKES_TRIALS)
 	case c.GetSweep().GetMaxTrials() < 1:
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "sweep", "field", "max_trials")
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "sweep", "field", "max_trials")
 	case j.GetSpec().GetSearch() == nil:
-		return refuse(invalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "sweep", "field", "search")
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "sweep", "field", "search")
 	}
 	return a.checkTraining(j.GetSpec())
 }
@@ -66,8 +66,8 @@ func (a *applier) happened(id string, e *tandemv1.SweepEvent, edit func(*tandemv
 	return e.GetSeq()
 }
 
-// hasEnded records how a trial of a sweep stopped training.
-func (a *applier) hasEnded(t *tandemv1.Trial, how tandemv1.TrialOutcome) {
+// recordEnd records how a trial of a sweep stopped training.
+func (a *applier) recordEnd(t *tandemv1.Trial, how tandemv1.TrialOutcome) {
 	a.happened(t.GetJobId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Ended{
 		Ended: &tandemv1.TrialEnded{Trial: t.GetNumber(), Outcome: how, AllocationId: t.GetAllocationId()},
 	}}, nil)
@@ -106,8 +106,8 @@ func (a *applier) measured(t *tandemv1.Trial, e *tandemv1.Evaluation) int64 {
 	})
 }
 
-// reaches notes that a trial has trained as far as the search wanted it to; when all its ranks have stopped, it waits.
-func (a *applier) reaches(t *tandemv1.Trial) {
+// markReached notes that a trial has trained as far as the search wanted it to; when all its ranks have stopped, it waits.
+func (a *applier) markReached(t *tandemv1.Trial) {
 	if t.GetNumber() > 0 && !t.GetReached() {
 		t = state.CopyTrial(t)
 		t.Reached = true
@@ -115,14 +115,14 @@ func (a *applier) reaches(t *tandemv1.Trial) {
 	}
 }
 
-// waits says whether a trial has trained as far as the search wanted it to and waits for it.
-func waits(t *tandemv1.Trial) bool {
+// awaitsSearch says whether a trial has trained as far as the search wanted it to and waits for it.
+func awaitsSearch(t *tandemv1.Trial) bool {
 	return t.GetState() == tandemv1.TrialState_TRIAL_STATE_PAUSED && t.GetReached()
 }
 
-// reached lets a trial wait for the search.
-func (a *applier) reached(t *tandemv1.Trial) {
-	a.hasEnded(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_REACHED)
+// awaitSearch lets a trial wait for the search.
+func (a *applier) awaitSearch(t *tandemv1.Trial) {
+	a.recordEnd(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_REACHED)
 	why := reason(tandemv1.Reason_CODE_WAITS_FOR_SEARCH, a.resumePoint(t)...)
 	a.change(t, true, func(t *tandemv1.Trial) {
 		t.State, t.Why, t.Reason = tandemv1.TrialState_TRIAL_STATE_PAUSED, why, ""
@@ -162,7 +162,7 @@ func (a *applier) spend(alloc *tandemv1.Allocation, members ...*tandemv1.Member)
 	})
 }
 
-// count keeps the numbers of trials of a sweep by their states.
+// countTrial keeps the numbers of trials of a sweep by their states.
 func (a *applier) countTrial(t *tandemv1.Trial, before tandemv1.TrialState) {
 	if t.GetNumber() == 0 || t.GetState() == before {
 		return
@@ -177,52 +177,52 @@ func (a *applier) countTrial(t *tandemv1.Trial, before tandemv1.TrialState) {
 	})
 }
 
-func (a *applier) exhaustSweep(c *tandemv1.ExhaustSweep) *tandemv1.Result {
+func (a *applier) exhaustSweep(c *tandemv1.ExhaustSweep) (*tandemv1.Result, *refusal) {
 	s, j, r := a.openSweep(c.GetSweepId())
 	switch {
 	case r != nil:
-		return r
+		return nil, r
 	case s.GetExhausted():
-		return done(s.GetId())
+		return done(s.GetId()), nil
 	}
 	a.happened(s.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Exhausted{Exhausted: &tandemv1.SweepExhausted{Why: given(c.GetWhy(), c.GetReason())}}},
 		func(s *tandemv1.Sweep) { s.Exhausted = true })
-	a.jobEvent(warning, tandemv1.Event_TYPE_SWEEP_EXHAUSTED, j, given(c.GetWhy(), c.GetReason()))
-	return done(s.GetId())
+	a.jobEvent(warningLevel, tandemv1.Event_TYPE_SWEEP_EXHAUSTED, j, given(c.GetWhy(), c.GetReason()))
+	return done(s.GetId()), nil
 }
 
 // openSweep finds a sweep that has not ended.
-func (a *applier) openSweep(id string) (*tandemv1.Sweep, *tandemv1.Job, *tandemv1.Result) {
+func (a *applier) openSweep(id string) (*tandemv1.Sweep, *tandemv1.Job, *refusal) {
 	s, ok := a.Sweep(id)
 	if !ok {
-		return nil, nil, refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", id)
+		return nil, nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", id)
 	}
 	j, _ := a.Job(id)
 	if state.JobFinal(j.GetState()) {
-		return s, j, refuse(precondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "sweep", "name", label(j), "state", stateWord(j.GetState()))
+		return s, j, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "sweep", "name", label(j), "state", stateWord(j.GetState()))
 	}
 	return s, j, nil
 }
 
 // extendSweep lets a sweep make more trials; one that is completed goes on.
-func (a *applier) extendSweep(c *tandemv1.ExtendSweep) *tandemv1.Result {
+func (a *applier) extendSweep(c *tandemv1.ExtendSweep) (*tandemv1.Result, *refusal) {
 	s, ok := a.Sweep(c.GetSweepId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", c.GetSweepId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", c.GetSweepId())
 	}
 	j, _ := a.Job(s.GetId())
 	switch {
 	case state.JobFinal(j.GetState()) && j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED:
-		return refuse(precondition, tandemv1.Reason_CODE_SWEEP_ENDED, "name", label(j), "state", stateWord(j.GetState()), "job", j.GetId())
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_ENDED, "name", label(j), "state", stateWord(j.GetState()), "job", j.GetId())
 	case s.GetExhausted():
-		return refuse(precondition, tandemv1.Reason_CODE_SWEEP_EXHAUSTED, "name", label(j), "job", j.GetId())
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_EXHAUSTED, "name", label(j), "job", j.GetId())
 	case a.publishesBest(s.GetId()):
-		return refuse(precondition, tandemv1.Reason_CODE_SWEEP_PUBLISHES, "name", label(j))
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_PUBLISHES, "name", label(j))
 	case c.GetMaxTrials() <= s.GetMaxTrials():
-		return refuse(invalid, tandemv1.Reason_CODE_SWEEP_TRIALS, "name", label(j), "trials", s.GetMaxTrials())
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_SWEEP_TRIALS, "name", label(j), "trials", s.GetMaxTrials())
 	}
 	if r := a.checkTraining(j.GetSpec()); r != nil { // its dataset may have been deleted
-		return r
+		return nil, r
 	}
 	a.happened(s.GetId(), &tandemv1.SweepEvent{Event: &tandemv1.SweepEvent_Extended{Extended: &tandemv1.SweepExtended{MaxTrials: c.GetMaxTrials()}}},
 		func(s *tandemv1.Sweep) {
@@ -233,9 +233,9 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) *tandemv1.Result {
 		j.State, j.Why, j.Reason, j.FinishedAt = tandemv1.JobState_JOB_STATE_PENDING, reason(tandemv1.Reason_CODE_SWEEP_RESUMED), "", nil
 		a.Put(j)
 	}
-	a.jobEvent(info, tandemv1.Event_TYPE_SWEEP_EXTENDED, j, nil, "trials", c.GetMaxTrials(), "by", a.actor)
+	a.jobEvent(infoLevel, tandemv1.Event_TYPE_SWEEP_EXTENDED, j, nil, "trials", c.GetMaxTrials(), "by", a.actor)
 	a.followTrials(j.GetId())
-	return done(j.GetId())
+	return done(j.GetId()), nil
 }
 
 // publishesBest says whether a sweep is about to publish its best trial. (A publisher comes before all other trials by its id.)
@@ -248,20 +248,20 @@ func (a *applier) publishesBest(id string) bool {
 	return false
 }
 
-func (a *applier) stopSweepTrial(c *tandemv1.StopSweepTrial) *tandemv1.Result {
+func (a *applier) stopSweepTrial(c *tandemv1.StopSweepTrial) (*tandemv1.Result, *refusal) {
 	s, ok := a.Sweep(c.GetSweepId())
 	if !ok {
-		return refuse(notFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", c.GetSweepId())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", c.GetSweepId())
 	}
 	t, ok := a.TrialNumber(s.GetId(), c.GetTrial())
 	switch {
 	case !ok:
-		return refuse(notFound, tandemv1.Reason_CODE_TRIAL_UNKNOWN, "job", s.GetId(), "trial", c.GetTrial())
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_TRIAL_UNKNOWN, "job", s.GetId(), "trial", c.GetTrial())
 	case t.GetState() == tandemv1.TrialState_TRIAL_STATE_STOPPED:
-		return done(t.GetId())
+		return done(t.GetId()), nil
 	case state.TrialFinal(t.GetState()):
-		return refuse(precondition, tandemv1.Reason_CODE_TRIAL_ENDED, "trial", t.GetNumber(), "state", state.TrialWord(t.GetState()))
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_TRIAL_ENDED, "trial", t.GetNumber(), "state", state.TrialWord(t.GetState()))
 	}
 	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_STOPPED, reason(tandemv1.Reason_CODE_STOPPED, "by", a.actor))
-	return done(t.GetId())
+	return done(t.GetId()), nil
 }

@@ -32,11 +32,11 @@ func (a *applier) put(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial
 // endTrial brings a trial to a final state and takes its slots away.
 func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, why *tandemv1.Reason) {
 	if t.GetNumber() > 0 && to != tandemv1.TrialState_TRIAL_STATE_CANCELLED {
-		a.hasEnded(t, outcome(t, to))
+		a.recordEnd(t, outcome(t, to))
 	}
 	if t.GetNumber() > 0 && to == tandemv1.TrialState_TRIAL_STATE_FAILED {
 		j, _ := a.Job(t.GetJobId())
-		a.trialEvent(warning, tandemv1.Event_TYPE_TRIAL_FAILED, j, t, why)
+		a.trialEvent(warningLevel, tandemv1.Event_TYPE_TRIAL_FAILED, j, t, why)
 	}
 	a.change(t, true, a.final(to, why))
 }
@@ -109,7 +109,7 @@ func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, cause *tandem
 }
 
 // noteSearched notes that the store was searched for what uploads of trials left that were given up.
-func (a *applier) noteSearched(c *tandemv1.NoteSearched) *tandemv1.Result {
+func (a *applier) noteSearched(c *tandemv1.NoteSearched) (*tandemv1.Result, *refusal) {
 	for _, id := range c.GetTrialIds() {
 		if t, ok := a.Trial(id); ok {
 			t = state.CopyTrial(t)
@@ -117,7 +117,7 @@ func (a *applier) noteSearched(c *tandemv1.NoteSearched) *tandemv1.Result {
 			a.Put(t)
 		}
 	}
-	return done("")
+	return done(""), nil
 }
 
 // resumePoint says where a trial goes on, as arguments.
@@ -142,8 +142,8 @@ func resumeSource(j *tandemv1.Job, t *tandemv1.Trial) string {
 	return t.GetStartCheckpointId()
 }
 
-// membersEnded decides what comes after the last rank of an allocation has finished or stopped.
-func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
+// concludeAllocation decides what comes after the last rank of an allocation has finished or stopped.
+func (a *applier) concludeAllocation(alloc *tandemv1.Allocation) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
 	switch {
@@ -153,12 +153,12 @@ func (a *applier) membersEnded(alloc *tandemv1.Allocation) {
 			return
 		}
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_PUBLISHED, "version", j.GetPublishedVersion()))
-	case len(state.MembersIn(alloc, finished)) > 0 && j.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY:
+	case len(state.MembersIn(alloc, memberFinished)) > 0 && j.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY:
 		a.replayed(alloc, j, t)
-	case len(state.MembersIn(alloc, finished)) > 0:
+	case len(state.MembersIn(alloc, memberFinished)) > 0:
 		a.trained(j, t)
 	case t.GetReached():
-		a.reached(t)
+		a.awaitSearch(t)
 	case j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE:
 		a.pauseTrial(t, reason(tandemv1.Reason_CODE_PAUSED, append(a.resumePoint(t), "job", j.GetId())...))
 	case alloc.GetStopping():
@@ -178,11 +178,11 @@ func (a *applier) trained(j *tandemv1.Job, t *tandemv1.Trial) {
 		return
 	}
 	if a.publishSource(j, t) == "" {
-		a.jobEvent(warning, tandemv1.Event_TYPE_JOB_NOT_PUBLISHED, j, nil)
+		a.jobEvent(warningLevel, tandemv1.Event_TYPE_JOB_NOT_PUBLISHED, j, nil)
 		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED_NOT_PUBLISHED))
 		return
 	}
-	a.jobEvent(info, tandemv1.Event_TYPE_JOB_TRAINED, j, nil)
+	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_TRAINED, j, nil)
 	a.change(t, true, func(t *tandemv1.Trial) {
 		t.Stage = tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
 		t.State = tandemv1.TrialState_TRIAL_STATE_PENDING

@@ -23,30 +23,34 @@ import (
 // keep the processors busy.
 const sideBySide = 3
 
-// attempt is one rank's part in a checkpoint, from the copy of its share to the end.
+// attempt is one rank's part in a checkpoint, from the copy of its share to the end. Where it is, its entry of the machine knows.
 type attempt struct {
-	number int64 // counts the attempts of this process
 	m      ckpt.Manifest
 	prefix string
 	rank   int
 	layout string // id
 	begin  time.Time
 
-	// The share is in memory, or in a file, or in the store.
-	inMemory bool
-	tensors  [][]safetensors.Tensor // by shard
-	file     string                 // path; empty while it is not on disk. One shard follows the other
-	bytes    int64                  // of the tensors
-	stuck    bool                   // in memory though the store is away, for the disk does not take it
-	cancel   context.CancelFunc
+	tensors [][]safetensors.Tensor // by shard; nil when they are not in memory any more
+	file    string                 // path; empty while the share is not on disk. One shard follows the other
+	bytes   int64                  // of the tensors
+	cancel  context.CancelFunc     // of the upload that is under way
 
-	shards   [][]ckpt.Shard // by rank; Key is empty where it is not known
-	overtook time.Duration  // the interval after which the next was due, before this one was done; 0: it was done by then
+	shards [][]ckpt.Shard // by rank; Key is empty where it is not known
+	saved  ckpt.Manifest  // as it was committed
+}
+
+// entry is what the machine knows of it.
+func (a *attempt) entry(number int64) *entry {
+	e := &entry{number: number, generation: a.m.Generation, step: a.m.Step, best: -1, rank: a.rank, bytes: a.bytes, begin: a.begin}
+	if a.m.Best != nil {
+		e.best = a.m.Best.Step
+	}
+	return e
 }
 
 // hold takes the copy of this rank's share, in the order of the sharding.
 func (a *attempt) hold(tensors []safetensors.Tensor, l sharding) {
-	a.inMemory = true
 	for _, t := range tensors {
 		a.bytes += int64(len(t.Data))
 	}
@@ -60,7 +64,7 @@ func (a *attempt) hold(tensors []safetensors.Tensor, l sharding) {
 
 // drop forgets this process's copy of the share.
 func (a *attempt) drop() {
-	a.tensors, a.inMemory = nil, false
+	a.tensors = nil
 	if a.file != "" {
 		os.Remove(a.file) // else the agent empties the folder
 		a.file = ""
@@ -100,7 +104,7 @@ func (a *attempt) describe(i int) (*safetensors.File, error) {
 // put writes the share to the store, from where it is, and this rank's word on it.
 func (a *attempt) put(ctx context.Context, s storage.Store) error {
 	body := func(i int) (io.ReaderAt, error) { return a.describe(i) }
-	if !a.inMemory {
+	if a.file != "" {
 		f, err := os.Open(a.file)
 		if err != nil {
 			return fmt.Errorf("a checkpoint that waited on disk: %w", err)

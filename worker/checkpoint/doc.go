@@ -6,6 +6,9 @@
 // store waits on local disk. Restore picks the checkpoint on rank 0 and makes all ranks load
 // that one; they wait for the store together.
 //
+// The machine (machine.go, round.go) decides and is pure; the keeper tells it what happened and follows it, and its worker does one
+// task after the other. testdata has scenarios as text.
+//
 // A share is in one of three lists: queue (in memory, small, until no rank is busy), writing
 // (on its way to the store, in memory or on disk, oldest first), pending (in the store; rank 0
 // waits for the others). The ranks decide alike which checkpoints they write: Busy is summed

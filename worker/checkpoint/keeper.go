@@ -76,6 +76,9 @@ const (
 
 // Keeper keeps the checkpoints of a trial on one rank, over all its generations. Its methods
 // are for one goroutine. Close ends it.
+//
+// It carries out what the machine decides: under the lock it tells the machine what happened and follows its actions; the worker does
+// its tasks without the lock.
 type Keeper struct {
 	Config
 	Deps
@@ -83,26 +86,22 @@ type Keeper struct {
 	cancel context.CancelFunc
 	wake   chan struct{} // tells the worker that there is more to do
 	due    time.Time     // of the newest checkpoint
+	seat   seat
 
 	mu        sync.Mutex
-	changed   chan struct{}        // closed, and made anew, when one of these changes
-	queue     []*attempt           // in memory until no rank is busy: the newest and the best
-	writing   []*attempt           // this rank's share goes to the store, one at a time, oldest first
-	pending   []*attempt           // it is there; rank 0 waits for those of the others
+	m         machine
+	attempts  map[int64]*attempt   // what the machine knows by number
+	changed   chan struct{}        // closed, and made anew, when something did
 	working   bool                 // the worker is there
 	reserving bool                 // memory is being taken
 	spare     []safetensors.Tensor // memory of the last large share, for the next: new memory costs as much as the copy
-	free      bool                 // no rank is busy, and nothing was begun since
-	away      bool                 // the store is unavailable, or full
-	full      bool                 // it is full
-	awayFor   string               // what it said, or what was met
-	told      string               // what people know of that; empty: that it serves
-	slow      bool                 // as it was said
-	say       string               // to people
-	count     int64                // attempts
-	ended     int64                // number of the newest attempt that ended
-	failure   error                // of that one
-	stats     Stats
+}
+
+// seat is which rank of which generation this process is.
+type seat struct {
+	generation  int64
+	rank, world int
+	group       Group
 }
 
 // Stats counts checkpoints on this rank since New.
@@ -114,15 +113,16 @@ type Stats struct {
 
 // New makes a keeper.
 func New(c Config, d Deps) *Keeper {
-	c.World = max(1, c.World)
 	if c.SpoolBytes == 0 {
 		c.SpoolBytes = maxSpool
 	}
 	if c.ShardBytes == 0 {
 		c.ShardBytes = shardBytes
 	}
-	k := &Keeper{Config: c, Deps: d, wake: make(chan struct{}, 1), changed: make(chan struct{})}
+	k := &Keeper{Config: c, Deps: d, wake: make(chan struct{}, 1), changed: make(chan struct{}), attempts: map[int64]*attempt{}}
+	k.m = machine{folder: c.Spool != "", spoolBytes: c.SpoolBytes}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.Join(c.Generation, c.Rank, c.World, d.Group)
 	return k
 }
 
@@ -130,16 +130,17 @@ func New(c Config, d Deps) *Keeper {
 func (k *Keeper) Stats() Stats {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.stats
+	return k.m.stats
 }
 
 // Join says that this process is another rank of another generation from now on. What is
 // under way goes on as what it was, until a checkpoint of the new generation is committed.
 func (k *Keeper) Join(generation int64, rank, world int, group Group) {
+	k.seat = seat{generation: generation, rank: rank, world: max(1, world), group: group}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.release(len(k.queue))
-	k.Generation, k.Rank, k.World, k.Group, k.free = generation, rank, max(1, world), group, false
+	k.m.join(generation, rank, k.seat.world)
+	k.follow()
 }
 
 // Reserve takes the memory for copies of this rank's share in the background, if it is large: else the first checkpoint would
@@ -149,7 +150,7 @@ func (k *Keeper) Reserve(state ckpt.Source) error {
 	if err != nil {
 		return err
 	}
-	tensors := slices.Concat(lay(names, bytes, k.World, k.ShardBytes).shards[k.Rank]...)
+	tensors := slices.Concat(lay(names, bytes, k.seat.world, k.ShardBytes).shards[k.seat.rank]...)
 	size := make(map[string]int64, len(names))
 	for i, name := range names {
 		size[name] = bytes[i]
@@ -159,7 +160,7 @@ func (k *Keeper) Reserve(state ckpt.Source) error {
 		mine += size[name]
 	}
 	k.mu.Lock()
-	there := k.spare != nil || k.reserving || len(k.writing) > 0
+	there := k.spare != nil || k.reserving || len(k.m.writing) > 0
 	k.reserving = k.reserving || !there && mine > queueBytes
 	k.mu.Unlock()
 	if there || mine <= queueBytes {
@@ -180,10 +181,11 @@ func (k *Keeper) Reserve(state ckpt.Source) error {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.reserving = false
-		if k.spare == nil && k.count == 0 {
+		if k.spare == nil && k.m.count == 0 {
 			k.spare = spare
 		}
-		k.notify()
+		k.m.changed = true
+		k.follow()
 	}()
 	return nil
 }
@@ -192,13 +194,7 @@ func (k *Keeper) Reserve(state ckpt.Source) error {
 func (k *Keeper) Busy() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.busy()
-}
-
-func (k *Keeper) busy() bool {
-	return slices.ContainsFunc(k.writing, func(a *attempt) bool {
-		return a.inMemory && !a.stuck && a.m.Generation == k.Generation
-	})
+	return k.m.busy()
 }
 
 // Free says that no rank is busy. All ranks call it at the same step, so that they write the
@@ -206,18 +202,8 @@ func (k *Keeper) busy() bool {
 func (k *Keeper) Free() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.free = len(k.queue) == 0
-	k.release(min(1, len(k.queue)))
-}
-
-// release begins the n oldest that wait.
-func (k *Keeper) release(n int) {
-	if n == 0 {
-		return
-	}
-	k.writing = append(k.writing, k.queue[:n]...)
-	k.queue = slices.Clone(k.queue[n:])
-	k.work()
+	k.m.noneBusy()
+	k.follow()
 }
 
 // Save begins to keep a checkpoint. All ranks call it at the same step with the same
@@ -229,85 +215,55 @@ func (k *Keeper) Save(ctx context.Context, m ckpt.Manifest, state ckpt.Source, l
 	if err != nil {
 		return err
 	}
-	l := lay(names, bytes, k.World, k.ShardBytes)
+	l := lay(names, bytes, k.seat.world, k.ShardBytes)
 	begin := time.Now()
 	interval := begin.Sub(k.due)
 	k.due = begin
-	turn, err := k.admit(ctx, total(bytes)/int64(k.World), interval, last)
+	turn, spare, err := k.admit(ctx, total(bytes)/int64(k.seat.world), interval, last)
 	if err != nil || turn == leftOut {
 		return err
 	}
-	m.Job, m.Trial, m.SpecHash, m.DatasetID, m.Generation = k.Job, k.Trial, k.SpecHash, k.DatasetID, k.Generation
+	m.Job, m.Trial, m.SpecHash, m.DatasetID, m.Generation = k.Job, k.Trial, k.SpecHash, k.DatasetID, k.seat.generation
 	m.SavedUnixMS = time.Now().UnixMilli()
-	a := &attempt{m: m, prefix: layout.Checkpoint(k.Prefix, m.Step, m.Generation), rank: k.Rank, layout: l.id, begin: begin}
-	k.mu.Lock()
-	spare := k.spare
-	k.spare = nil
-	k.mu.Unlock()
-	tensors, err := state.StateOf(slices.Concat(l.shards[k.Rank]...), spare)
+	a := &attempt{m: m, prefix: layout.Checkpoint(k.Prefix, m.Step, m.Generation), rank: k.seat.rank, layout: l.id, begin: begin}
+	tensors, err := state.StateOf(slices.Concat(l.shards[a.rank]...), spare)
 	if err != nil {
 		return err
 	}
 	a.hold(tensors, l)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.count++
-	a.number = k.count
-	if turn == queued {
-		a.overtook = interval
-		k.queue = append(k.queue, a)
-		for _, old := range surplus(k.queue) {
-			k.queue = without(k.queue, old)
-			k.stats.LeftOut++
-		}
-		return nil
-	}
-	k.writing = append(k.writing, a)
-	k.work()
+	e := a.entry(k.m.number())
+	k.attempts[e.number] = a
+	k.m.hold(e, turn, interval)
+	k.follow()
 	return nil
 }
 
-// turn is when a checkpoint is written.
-type turn int
-
-const (
-	now     turn = iota + 1
-	queued       // when no rank is busy
-	leftOut      // never
-)
-
-// admit decides what becomes of the next checkpoint, so that all ranks decide the same.
-func (k *Keeper) admit(ctx context.Context, share int64, interval time.Duration, last bool) (turn, error) {
+// admit returns what becomes of the next checkpoint, and memory for its copy, if there is some.
+func (k *Keeper) admit(ctx context.Context, share int64, interval time.Duration, last bool) (turn, []safetensors.Tensor, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for {
-		if errors.Is(k.failure, ErrStale) {
-			return 0, k.failure
-		}
-		free := k.free || k.World == 1 && !k.busy()
-		if free && len(k.queue) == 0 {
-			k.free = false
-			k.replace()
-			return now, nil
-		}
-		k.overtake(interval)
-		switch {
-		case share <= queueBytes:
-			return queued, nil
-		case !last:
-			k.stats.LeftOut++
-			return leftOut, nil
-		case !k.busy():
-			k.replace()
-			return now, nil
+		t := k.m.admit(share, interval, last)
+		k.follow()
+		switch t {
+		case refused:
+			return t, nil, k.m.failure
+		case leftOut:
+			return t, nil, nil
+		case begins, waits:
+			spare := k.spare
+			k.spare = nil
+			return t, spare, nil
 		}
 		if err := k.await(ctx, nil); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
 }
 
-// await returns when something changed, or too late.
+// await returns when something changed, or too late. It lets go of the lock meanwhile.
 func (k *Keeper) await(ctx context.Context, late <-chan time.Time) error {
 	changed := k.changed
 	k.mu.Unlock()
@@ -322,24 +278,16 @@ func (k *Keeper) await(ctx context.Context, late <-chan time.Time) error {
 	}
 }
 
-// replace gives up what the next checkpoint takes the memory of.
-func (k *Keeper) replace() {
-	for _, a := range slices.Clone(k.writing) {
-		if a.inMemory && a.bytes > queueBytes && (a.stuck || !k.current(a)) {
-			k.giveUp(a, "a newer checkpoint takes its place")
-		}
-	}
-}
-
 // Wait returns when no checkpoint is being written, with the failure of the last one. While
 // the store is unavailable or full that is when it serves again; away is called once to tell so.
 func (k *Keeper) Wait(ctx context.Context, away func()) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.release(len(k.queue))
+	k.m.finish()
+	k.follow()
 	told := false
 	for k.working {
-		if k.away && !told {
+		if k.m.away && !told {
 			told = true
 			k.mu.Unlock()
 			away()
@@ -347,7 +295,7 @@ func (k *Keeper) Wait(ctx context.Context, away func()) error {
 			continue
 		}
 		var late <-chan time.Time
-		if len(k.writing) == 0 && !slices.ContainsFunc(k.pending, k.current) {
+		if k.m.formerOnly() {
 			late = time.After(formerPatience)
 		}
 		before := k.changed
@@ -355,30 +303,80 @@ func (k *Keeper) Wait(ctx context.Context, away func()) error {
 			return err
 		}
 		if late != nil && before == k.changed {
-			for _, a := range slices.Clone(k.pending) {
-				k.giveUp(a, "ranks of its generation are gone")
-			}
+			k.m.forsake()
+			k.follow()
 		}
 	}
-	k.free = true
-	return k.failure
+	k.m.free = true
+	return k.m.failure
 }
-
-func (k *Keeper) current(a *attempt) bool { return a.m.Generation == k.Generation }
 
 // Close returns when no checkpoint is being written or reported. It gives up what is under
 // way when ctx ends. The keeper is of no use after it.
 func (k *Keeper) Close(ctx context.Context) {
 	_ = k.Wait(ctx, func() {}) // its failure is in the log
-	k.cancel()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.m.closing = true
+	k.cancel()
 	for k.working || k.reserving {
 		_ = k.await(context.WithoutCancel(ctx), nil)
 	}
-	for _, a := range slices.Concat(k.queue, k.writing) {
+	for _, a := range k.attempts {
 		a.drop()
 	}
+}
+
+// follow does what the machine says. It is called with the lock, after everything that the machine is told.
+func (k *Keeper) follow() {
+	for _, act := range k.m.take() {
+		switch act := act.(type) {
+		case cancelUpload:
+			if a := k.attempts[act.number]; a.cancel != nil {
+				a.cancel()
+			}
+		case reuseMemory:
+			k.spare = slices.Concat(k.attempts[act.number].tensors...)
+		case dropShare:
+			k.attempts[act.number].drop()
+		case forgetEntry:
+			delete(k.attempts, act.number)
+		case logLine:
+			k.log(act)
+		}
+	}
+	if k.m.more {
+		k.m.more = false
+		k.work()
+	}
+	if k.m.changed {
+		k.m.changed = false
+		close(k.changed)
+		k.changed = make(chan struct{})
+	}
+}
+
+func (k *Keeper) log(l logLine) {
+	level := zerolog.InfoLevel
+	if l.warning {
+		level = zerolog.WarnLevel
+	}
+	ev := k.Log.WithLevel(level)
+	if a := k.attempts[l.number]; a != nil {
+		ev = ev.Int64("step", a.m.Step).Str("ckpt", a.prefix)
+	} else {
+		ev = ev.Bool("full", k.m.full).Int("waiting", l.waiting)
+	}
+	if l.err != nil {
+		ev = ev.Err(l.err)
+	}
+	if l.took > 0 {
+		ev = ev.Int64("dur_ms", l.took.Milliseconds())
+	}
+	if l.limit > 0 {
+		ev = ev.Int64("interval_ms", l.limit.Milliseconds())
+	}
+	ev.Msg(l.text)
 }
 
 func total(bytes []int64) (sum int64) {
@@ -386,22 +384,4 @@ func total(bytes []int64) (sum int64) {
 		sum += n
 	}
 	return sum
-}
-
-func without(list []*attempt, a *attempt) []*attempt {
-	return slices.DeleteFunc(slices.Clone(list), func(x *attempt) bool { return x == a })
-}
-
-// surplus returns those that retention would not keep: all but the newest and the best.
-func surplus(list []*attempt) (all []*attempt) {
-	if len(list) == 0 {
-		return nil
-	}
-	newest := list[len(list)-1]
-	for _, a := range list[:len(list)-1] {
-		if best := newest.m.Best; best == nil || a.m.Step != best.Step {
-			all = append(all, a)
-		}
-	}
-	return all
 }

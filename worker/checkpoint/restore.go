@@ -52,7 +52,7 @@ func (r *restoring) round(ctx context.Context) error {
 		if err != nil && !storage.IsOutage(err) {
 			return err
 		}
-		if r.k.Group == nil {
+		if r.k.seat.group == nil {
 			return err
 		}
 		pending, away, shared := r.share(err != nil)
@@ -73,7 +73,7 @@ func (r *restoring) round(ctx context.Context) error {
 func (r *restoring) advance(ctx context.Context) (err error) {
 	switch {
 	case r.loaded:
-	case r.k.Rank == 0:
+	case r.k.seat.rank == 0:
 		r.manifest, r.tensors, err = r.k.choose(ctx)
 		r.loaded = err == nil
 		r.chosen = r.loaded
@@ -96,13 +96,13 @@ func (r *restoring) share(unavailable bool) (pending, away bool, err error) {
 	if unavailable {
 		v[1] = 1
 	}
-	if r.k.Rank == 0 && r.chosen {
+	if r.k.seat.rank == 0 && r.chosen {
 		v[2] = 1
 		if r.manifest != nil {
 			v[3], v[4], v[5] = 1, float64(r.manifest.Step), float64(r.manifest.Generation)
 		}
 	}
-	if err := r.k.Group.AllReduceSum(v); err != nil {
+	if err := r.k.seat.group.AllReduceSum(v); err != nil {
 		return false, false, err
 	}
 	if v[2] > 0 && !r.chosen {

@@ -10,23 +10,27 @@ import (
 )
 
 // takeAliases points the aliases of a job's spec at the version that it published, and returns their names. Those that stay where they
-// are, for the version there is as good, are noted in the job. Job and model are the caller's to change.
-func (a *applier) takeAliases(j *tandemv1.Job, m *tandemv1.Model, v *tandemv1.Version, measured []*tandemv1.IncumbentMeasured) (taken []string) {
+// are, for the version there is as good, are returned as kept.
+func (a *applier) takeAliases(j *tandemv1.Job, v *tandemv1.Version, measured []*tandemv1.IncumbentMeasured) (taken []string, kept []*tandemv1.AliasKept) {
 	for _, alias := range j.GetSpec().GetPublish().GetAliases() {
 		if incumbent, ok := a.Incumbent(j.GetSpec().GetPublish(), alias); ok {
 			if why := a.stays(alias, incumbent, v, measured); why != nil {
-				j.AliasesKept = append(j.AliasesKept, &tandemv1.AliasKept{Alias: alias, Version: incumbent.GetNumber(), Why: why})
+				kept = append(kept, &tandemv1.AliasKept{Alias: alias, Version: incumbent.GetNumber(), Why: why})
 				continue
 			}
 		}
-		a.pointAlias(m, alias, v.GetNumber(), j.GetId())
 		taken = append(taken, alias)
 	}
-	return taken
+	edit(a, a.Model, v.GetModel(), func(m *tandemv1.Model) {
+		for _, alias := range taken {
+			a.pointAlias(m, alias, v.GetNumber(), j.GetId())
+		}
+	})
+	return taken, kept
 }
 
 // stays says why an alias stays at the incumbent and is not taken by a version; nil: the version is better.
-func (a *applier) stays(alias string, incumbent, v *tandemv1.Version, measured []*tandemv1.IncumbentMeasured) *tandemv1.Reason {
+func (a sight) stays(alias string, incumbent, v *tandemv1.Version, measured []*tandemv1.IncumbentMeasured) *tandemv1.Reason {
 	named := []any{
 		"alias", alias,
 		"kept", fmt.Sprintf("%s@%d", incumbent.GetModel(), incumbent.GetNumber()), "version", fmt.Sprintf("%s@%d", v.GetModel(), v.GetNumber()),
@@ -57,7 +61,7 @@ func (a *applier) stays(alias string, incumbent, v *tandemv1.Version, measured [
 }
 
 // pointAlias points an alias at a version in m, which is the caller's to change.
-func (a *applier) pointAlias(m *tandemv1.Model, alias string, version int64, by string) {
+func (a sight) pointAlias(m *tandemv1.Model, alias string, version int64, by string) {
 	moved := &tandemv1.Alias{Name: alias, Version: version, MovedAt: a.now, MovedBy: by}
 	i, known := slices.BinarySearchFunc(m.GetAliases(), alias, func(a *tandemv1.Alias, name string) int {
 		return strings.Compare(a.GetName(), name)
@@ -87,11 +91,9 @@ func (a *applier) moveAlias(c *tandemv1.MoveAlias) (*tandemv1.Result, *refusal) 
 	if known && old.GetVersion() == c.GetVersion() {
 		return done(m.GetName()), nil
 	}
-	m = state.Clone(m)
-	a.pointAlias(m, c.GetAlias(), c.GetVersion(), a.actor)
-	a.Put(m)
+	edit(a, a.Model, m.GetName(), func(m *tandemv1.Model) { a.pointAlias(m, c.GetAlias(), c.GetVersion(), a.actor) })
 	a.record(infoLevel, tandemv1.Event_TYPE_ALIAS_MOVED, aboutModel(m, ""), nil, "alias", c.GetAlias(), "version", c.GetVersion(), "by", a.actor)
-	a.followAliases(m)
+	a.followAliases(m.GetName())
 	return done(m.GetName()), nil
 }
 
@@ -102,9 +104,9 @@ func (a *applier) removeAlias(m *tandemv1.Model, alias string, known bool) (*tan
 	if d, ok := a.Deployment(m.GetName()); ok && d.GetTarget() == alias {
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_ALIAS_SERVED, "name", d.GetName(), "alias", alias)
 	}
-	m = state.Clone(m)
-	m.Aliases = slices.DeleteFunc(m.Aliases, func(a *tandemv1.Alias) bool { return a.GetName() == alias })
-	a.Put(m)
+	edit(a, a.Model, m.GetName(), func(m *tandemv1.Model) {
+		m.Aliases = slices.DeleteFunc(m.Aliases, func(a *tandemv1.Alias) bool { return a.GetName() == alias })
+	})
 	a.record(infoLevel, tandemv1.Event_TYPE_ALIAS_REMOVED, aboutModel(m, ""), nil, "alias", alias, "by", a.actor)
 	return done(m.GetName()), nil
 }

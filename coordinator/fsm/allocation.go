@@ -21,7 +21,7 @@ func (a *applier) applyPlan(c *tandemv1.ApplyPlan) (*tandemv1.Result, *refusal) 
 }
 
 // checkAllocation says why an allocation does not fit the state as it is now; nil when it does.
-func (a *applier) checkAllocation(alloc *tandemv1.Allocation) *refusal {
+func (a sight) checkAllocation(alloc *tandemv1.Allocation) *refusal {
 	if alloc.GetId() == "" {
 		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "allocation", "field", "id")
 	}
@@ -50,7 +50,7 @@ func (a *applier) checkAllocation(alloc *tandemv1.Allocation) *refusal {
 }
 
 // checkPlaces says why members cannot be placed where they say; nil when they can.
-func (a *applier) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) *refusal {
+func (a sight) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) *refusal {
 	mine := map[string]bool{}
 	for _, m := range members {
 		place := m.GetNodeId() + "/" + m.GetSlotId()
@@ -66,7 +66,7 @@ func (a *applier) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) *refu
 }
 
 // checkSlot says why nothing can be placed on a slot; nil when it is free. An empty pool stands for any.
-func (a *applier) checkSlot(nodeID, slotID, pool string) *refusal {
+func (a sight) checkSlot(nodeID, slotID, pool string) *refusal {
 	n, ok := a.Node(nodeID)
 	switch {
 	case !ok:
@@ -82,7 +82,7 @@ func (a *applier) checkSlot(nodeID, slotID, pool string) *refusal {
 	case !state.HasSlot(n, slotID):
 		return refuse(codeNotFound, tandemv1.Reason_CODE_SLOT_UNKNOWN, "node", nodeName(n), "slot", slotID)
 	}
-	if holder, held := state.UsageOf(&a.View, nodeID)[slotID]; held {
+	if holder, held := state.UsageOf(a.View, nodeID)[slotID]; held {
 		return refuse(codePrecondition, tandemv1.Reason_CODE_SLOT_HELD, "slot", slotID, "node", nodeName(n), "holder", holder)
 	}
 	return nil
@@ -109,7 +109,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 	}
 	a.Put(alloc)
 	where := a.places(alloc.GetMembers())
-	a.change(t, false, func(t *tandemv1.Trial) {
+	edit(a, a.Trial, t.GetId(), func(t *tandemv1.Trial) {
 		t.State = tandemv1.TrialState_TRIAL_STATE_RUNNING
 		t.Generation = alloc.GetGeneration()
 		t.AllocationId = alloc.GetId()
@@ -123,7 +123,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 }
 
 // addMembers gives an allocation, which is a copy already, more members: the first generation they may be in is the next.
-func (a *applier) addMembers(alloc *tandemv1.Allocation, more []*tandemv1.Member) {
+func (a sight) addMembers(alloc *tandemv1.Allocation, more []*tandemv1.Member) {
 	for _, m := range more {
 		alloc.Members = append(alloc.Members, &tandemv1.Member{
 			Number:     alloc.GetNextMember(),
@@ -139,7 +139,7 @@ func (a *applier) addMembers(alloc *tandemv1.Allocation, more []*tandemv1.Member
 }
 
 // places names the nodes of members for people, each once.
-func (a *applier) places(members []*tandemv1.Member) string {
+func (a sight) places(members []*tandemv1.Member) string {
 	var names []string
 	for _, m := range members {
 		n, _ := a.Node(m.GetNodeId())

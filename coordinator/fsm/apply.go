@@ -21,11 +21,12 @@ func Apply(tx *state.Tx, index uint64, cmd *tandemv1.Command) (*tandemv1.Result,
 			return repeated(before, cmd, index), nil
 		}
 	}
-	a := &applier{Tx: tx, now: cmd.GetTime(), actor: cmd.GetActor()}
+	a := &applier{sight: sight{View: &tx.View, now: cmd.GetTime(), actor: cmd.GetActor()}, tx: tx}
 	result, err := a.dispatch(cmd)
 	if err != nil {
 		return nil, err
 	}
+	a.followAll()
 	result.Index = index
 	if id := cmd.GetRequestId(); id != "" {
 		tx.Put(&tandemv1.RequestRecord{RequestId: id, Result: result, Time: cmd.GetTime(), Command: kindOf(cmd), RequestSha256: cmd.GetRequestSha256()})
@@ -33,14 +34,20 @@ func Apply(tx *state.Tx, index uint64, cmd *tandemv1.Command) (*tandemv1.Result,
 	return result, nil
 }
 
-// applier is what the handlers work with: the transaction, and what the command says about itself.
+// sight is what the command at hand sees: the state as it is by now, and what the command says about itself. What only has this, as
+// checks do, changes nothing.
+type sight struct {
+	*state.View
+	now   *timestamppb.Timestamp
+	actor string
+}
+
+// applier carries the command at hand out.
 type applier struct {
-	*state.Tx
-	now    *timestamppb.Timestamp
-	actor  string
-	events int   // events of this command so far
-	halved bool  // only a part of a command's decisions is carried out: jobs do not follow their trials yet
-	seq    int64 // sequence number of the event of a sweep that the report at hand made; 0: none yet
+	sight
+	tx     *state.Tx
+	events int      // events of this command so far
+	behind []string // jobs that have to follow what has changed since they followed last, in the order of the changes
 }
 
 func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {

@@ -59,7 +59,7 @@ func (a *applier) pointAtCheckpoints(trialID string) {
 	if latest == t.GetLatestCheckpointId() && best == t.GetBestCheckpointId() {
 		return
 	}
-	a.change(t, false, func(t *tandemv1.Trial) {
+	edit(a, a.Trial, t.GetId(), func(t *tandemv1.Trial) {
 		t.LatestCheckpointId = latest
 		t.BestCheckpointId = best
 	})
@@ -85,9 +85,7 @@ func (a *applier) markCheckpoints(m *tandemv1.MarkCheckpoints) (*tandemv1.Result
 		}
 		marked++
 		if !c.GetDeleting() {
-			c = state.Clone(c)
-			c.Deleting = true
-			a.Put(c)
+			edit(a, a.Checkpoint, id, func(c *tandemv1.Checkpoint) { c.Deleting = true })
 			a.pointAtCheckpoints(c.GetTrialId())
 		}
 	}

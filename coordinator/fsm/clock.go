@@ -5,7 +5,6 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -13,9 +12,7 @@ import (
 func (a *applier) observeClock(c *tandemv1.ObserveClock) (*tandemv1.Result, *refusal) {
 	if n, ok := a.Node(c.GetNodeId()); ok {
 		if !sameOffset(n.GetClockOffset(), c.GetOffset()) {
-			n = state.Clone(n)
-			n.ClockOffset = c.GetOffset()
-			a.Put(n)
+			edit(a, a.Node, n.GetId(), func(n *tandemv1.Node) { n.ClockOffset = c.GetOffset() })
 			a.clockEvent(c, aboutNode(n), tandemv1.Event_TYPE_NODE_CLOCK, tandemv1.Event_TYPE_NODE_CLOCK_RIGHT)
 		}
 		return done(n.GetId()), nil
@@ -25,9 +22,7 @@ func (a *applier) observeClock(c *tandemv1.ObserveClock) (*tandemv1.Result, *ref
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
 	if !sameOffset(row.GetClockOffset(), c.GetOffset()) {
-		row = state.Clone(row)
-		row.ClockOffset = c.GetOffset()
-		a.Put(row)
+		edit(a, a.Coordinator, row.GetId(), func(row *tandemv1.Coordinator) { row.ClockOffset = c.GetOffset() })
 		a.clockEvent(c, aboutCoordinator(row.GetId()), tandemv1.Event_TYPE_COORDINATOR_CLOCK, tandemv1.Event_TYPE_COORDINATOR_CLOCK_RIGHT)
 	}
 	return done(row.GetId()), nil

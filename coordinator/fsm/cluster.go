@@ -30,9 +30,7 @@ func (a *applier) putStorage(c *tandemv1.PutStorage) (*tandemv1.Result, *refusal
 	case want.GetBucket() != old.GetStorage().GetBucket() || want.GetPrefix() != old.GetStorage().GetPrefix():
 		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_STORE_MOVED)
 	}
-	now := state.Clone(old)
-	now.Storage = want
-	a.Put(now)
+	now := a.editCluster(func(row *tandemv1.Cluster) { row.Storage = want })
 	a.record(infoLevel, tandemv1.Event_TYPE_STORE_CHANGED, aboutStore(now), nil,
 		"endpoint", want.GetEndpoint(), "access_key", want.GetAccessKey(), "by", a.actor)
 	return done(now.GetId()), nil
@@ -52,9 +50,7 @@ func (a *applier) observeStore(c *tandemv1.ObserveStore) (*tandemv1.Result, *ref
 	if fault.GetCode() == old.GetStoreFault().GetCode() {
 		return done(old.GetId()), nil
 	}
-	now := state.Clone(old)
-	now.StoreFault = fault
-	a.Put(now)
+	now := a.editCluster(func(row *tandemv1.Cluster) { row.StoreFault = fault })
 	if fault == nil {
 		a.record(infoLevel, tandemv1.Event_TYPE_STORE_SERVES, aboutStore(now), nil)
 	} else {
@@ -65,13 +61,10 @@ func (a *applier) observeStore(c *tandemv1.ObserveStore) (*tandemv1.Result, *ref
 
 // setRetention changes for how long the cluster keeps what is over. The leader's loop gc does what follows from it.
 func (a *applier) setRetention(c *tandemv1.SetRetention) (*tandemv1.Result, *refusal) {
-	old, ok := a.Cluster()
-	if !ok {
+	if _, ok := a.Cluster(); !ok {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
 	}
-	now := state.Clone(old)
-	now.Retention = c.GetRetention()
-	a.Put(now)
+	now := a.editCluster(func(row *tandemv1.Cluster) { row.Retention = c.GetRetention() })
 	jobs, events := "", ""
 	if d := now.GetRetention().GetJobs(); d != nil {
 		jobs = written(d.AsDuration())

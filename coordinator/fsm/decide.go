@@ -24,8 +24,7 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) (*tandemv1.Result, *refus
 	if no := a.checkDecisions(s, c.GetDecisions()); no != nil {
 		return nil, no
 	}
-	a.editSweep(s.GetId(), func(s *tandemv1.Sweep) { s.DecidedSeq = c.GetThrough() })
-	a.halved = true
+	edit(a, a.Sweep, s.GetId(), func(s *tandemv1.Sweep) { s.DecidedSeq = c.GetThrough() })
 	for _, d := range c.GetDecisions() {
 		switch what := d.GetDecision().(type) {
 		case *tandemv1.SweepDecision_Create:
@@ -34,22 +33,21 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) (*tandemv1.Result, *refus
 			a.continueTrial(s, what.Continue, d.GetReason())
 		case *tandemv1.SweepDecision_Stop:
 			if t, _ := a.TrialNumber(s.GetId(), what.Stop.GetTrial()); !state.TrialFinal(t.GetState()) {
-				a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_STOPPED, words(d.GetReason()))
+				a.endTrial(t.GetId(), tandemv1.TrialState_TRIAL_STATE_STOPPED, words(d.GetReason()))
 			}
 		case *tandemv1.SweepDecision_Finish:
-			a.editSweep(s.GetId(), func(s *tandemv1.Sweep) {
+			edit(a, a.Sweep, s.GetId(), func(s *tandemv1.Sweep) {
 				s.Finished, s.Failed, s.Why, s.Reason = true, what.Finish.GetFailed(), words(d.GetReason()), ""
 			})
 			a.jobEvent(infoLevel, tandemv1.Event_TYPE_SEARCH_FINISHED, j, words(d.GetReason()))
 		}
 	}
-	a.halved = false
-	a.followTrials(s.GetId())
+	a.follow(s.GetId())
 	return done(s.GetId()), nil
 }
 
 // checkDecisions says why decisions cannot be carried out whatever has happened since; nil when they can.
-func (a *applier) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecision) *refusal {
+func (a sight) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecision) *refusal {
 	made, ids := s.GetMade(), map[string]bool{}
 	no := func(what string, trial int32) *refusal {
 		return refuse(codeInvalid, tandemv1.Reason_CODE_SWEEP_DECISION, "what", what, "trial", trial, "next", made+1, "most", s.GetMaxTrials())
@@ -104,10 +102,9 @@ func (a *applier) createTrial(j *tandemv1.Job, c *tandemv1.CreateTrial, because 
 		t.StartCheckpointId = source.GetLatestCheckpointId()
 	}
 	a.Put(t)
-	a.editSweep(j.GetId(), func(s *tandemv1.Sweep) { s.Made = t.GetNumber() })
-	a.countTrial(t, tandemv1.TrialState_TRIAL_STATE_UNSPECIFIED)
+	edit(a, a.Sweep, j.GetId(), func(s *tandemv1.Sweep) { s.Made = t.GetNumber() })
 	if c.GetProblem() != "" {
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, reasonFrom(words(c.GetProblem()), tandemv1.Reason_CODE_SPEC_INVALID))
+		a.endTrial(t.GetId(), tandemv1.TrialState_TRIAL_STATE_FAILED, reasonFrom(words(c.GetProblem()), tandemv1.Reason_CODE_SPEC_INVALID))
 	}
 }
 
@@ -117,7 +114,7 @@ func (a *applier) continueTrial(s *tandemv1.Sweep, c *tandemv1.ContinueTrial, be
 	if !awaitsSearch(t) {
 		return
 	}
-	a.change(t, false, func(t *tandemv1.Trial) {
+	edit(a, a.Trial, t.GetId(), func(t *tandemv1.Trial) {
 		t.State, t.Until, t.Reached = tandemv1.TrialState_TRIAL_STATE_PENDING, c.GetUntil(), false
 		t.Why, t.Reason = reasonFrom(words(because), tandemv1.Reason_CODE_WAITS_FOR_SLOTS), ""
 	})
@@ -157,7 +154,7 @@ func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.Jo
 	for _, t := range a.TrialsIn(j.GetId(), tandemv1.TrialState_TRIAL_STATE_PAUSED) {
 		if t.GetNumber() > 0 {
 			a.recordEnd(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED)
-			a.put(t, false, a.final(tandemv1.TrialState_TRIAL_STATE_STOPPED, reasonFrom(over, tandemv1.Reason_CODE_SEARCH_OVER)))
+			edit(a, a.Trial, t.GetId(), a.final(tandemv1.TrialState_TRIAL_STATE_STOPPED, reasonFrom(over, tandemv1.Reason_CODE_SEARCH_OVER)))
 		}
 	}
 	best, ok := a.Trial(s.GetBestTrialId())

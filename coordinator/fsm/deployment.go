@@ -53,21 +53,21 @@ func unknownVersion(m *tandemv1.Model, target string) *refusal {
 }
 
 // followAliases brings the deployment of a model to the version its alias points to now.
-func (a *applier) followAliases(m *tandemv1.Model) {
-	d, ok := a.Deployment(m.GetName())
+func (a *applier) followAliases(model string) {
+	d, ok := a.Deployment(model)
 	if !ok {
 		return
 	}
-	v, err := a.ResolveTarget(m.GetName(), d.GetTarget())
+	v, err := a.ResolveTarget(model, d.GetTarget())
 	if err != nil || v.GetNumber() == d.GetVersion() {
 		return
 	}
-	d = state.Clone(d)
-	d.Version = v.GetNumber()
-	d.VersionId = v.GetId()
-	d.Revision++
-	d.UpdatedAt = a.now
-	a.Put(d)
+	d = edit(a, a.Deployment, model, func(d *tandemv1.Deployment) {
+		d.Version = v.GetNumber()
+		d.VersionId = v.GetId()
+		d.Revision++
+		d.UpdatedAt = a.now
+	})
 	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_FOLLOWED, aboutDeployment(d.GetName()), nil, "alias", d.GetTarget(), "version", d.GetVersion())
 }
 
@@ -97,7 +97,6 @@ func (a *applier) applyRollout(c *tandemv1.ApplyRollout) (*tandemv1.Result, *ref
 			a.goesDown(r, nil)
 		}
 	}
-	d, _ = a.Deployment(d.GetName())
 	for _, r := range c.GetPlace() {
 		no := a.checkReplica(d, r)
 		if no == nil {
@@ -106,15 +105,13 @@ func (a *applier) applyRollout(c *tandemv1.ApplyRollout) (*tandemv1.Result, *ref
 		result.PartWhys = append(result.PartWhys, no.part())
 	}
 	if why := given(c.GetWhy(), c.GetReason()); !sameReason(given(d.GetWhy(), d.GetReason()), why) {
-		d = state.Clone(d)
-		d.Why, d.Reason = why, ""
-		a.Put(d)
+		edit(a, a.Deployment, d.GetName(), func(d *tandemv1.Deployment) { d.Why, d.Reason = why, "" })
 	}
 	return result, nil
 }
 
 // checkReplica says why a replica does not fit the state as it is now; nil when it does.
-func (a *applier) checkReplica(d *tandemv1.Deployment, r *tandemv1.Replica) *refusal {
+func (a sight) checkReplica(d *tandemv1.Deployment, r *tandemv1.Replica) *refusal {
 	if r.GetId() == "" {
 		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "replica", "field", "id")
 	}
@@ -154,16 +151,14 @@ func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *ref
 	switch body := r.GetReport().(type) {
 	case *tandemv1.EngineReport_Ready:
 		if replica.GetState() == tandemv1.ReplicaState_REPLICA_STATE_STARTING {
-			replica = state.Clone(replica)
-			replica.State = tandemv1.ReplicaState_REPLICA_STATE_READY
-			a.nodeRuns(n)
-			a.Put(replica)
+			edit(a, a.Replica, replica.GetId(), func(r *tandemv1.Replica) { r.State = tandemv1.ReplicaState_REPLICA_STATE_READY })
+			a.nodeRuns(n.GetId())
 			a.record(infoLevel, tandemv1.Event_TYPE_REPLICA_READY, aboutDeployment(replica.GetDeployment()), nil, "version", replica.GetVersion(), "replica", replica.GetId(), "node", nodeName(n))
 			a.comesUp(replica.GetDeployment())
 		}
 	case *tandemv1.EngineReport_Failed:
 		if body.Failed.GetNodeFault() {
-			a.nodeFails(n, words(body.Failed.GetMessage()))
+			a.nodeFails(n.GetId(), words(body.Failed.GetMessage()))
 		}
 		a.failReplica(replica, words(body.Failed.GetMessage()))
 	case *tandemv1.EngineReport_Finished, *tandemv1.EngineReport_Stopped:
@@ -177,10 +172,9 @@ func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *ref
 // failReplica frees the slot of a replica; the row stays until the rollout has replaced it.
 func (a *applier) failReplica(r *tandemv1.Replica, why *tandemv1.Reason) {
 	was := r
-	r = state.Clone(r)
-	r.State = tandemv1.ReplicaState_REPLICA_STATE_FAILED
-	r.Why, r.Reason = why, ""
-	a.Put(r)
+	edit(a, a.Replica, r.GetId(), func(r *tandemv1.Replica) {
+		r.State, r.Why, r.Reason = tandemv1.ReplicaState_REPLICA_STATE_FAILED, why, ""
+	})
 	n, _ := a.Node(r.GetNodeId())
 	a.record(warningLevel, tandemv1.Event_TYPE_REPLICA_FAILED, aboutDeployment(r.GetDeployment()), why, "version", r.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
 	a.goesDown(was, why)
@@ -194,9 +188,7 @@ func (a *applier) goesDown(gone *tandemv1.Replica, why *tandemv1.Reason) {
 	if !ok || gone.GetState() != ready || others {
 		return
 	}
-	d = state.Clone(d)
-	d.DownSince = a.now
-	a.Put(d)
+	edit(a, a.Deployment, d.GetName(), func(d *tandemv1.Deployment) { d.DownSince = a.now })
 	a.record(warningLevel, tandemv1.Event_TYPE_DEPLOYMENT_DOWN, aboutDeployment(d.GetName()), why)
 }
 
@@ -207,8 +199,6 @@ func (a *applier) comesUp(name string) {
 		return
 	}
 	down := a.now.AsTime().Sub(d.GetDownSince().AsTime())
-	d = state.Clone(d)
-	d.DownSince = nil
-	a.Put(d)
+	edit(a, a.Deployment, name, func(d *tandemv1.Deployment) { d.DownSince = nil })
 	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_UP, aboutDeployment(name), nil, "down", int64(down.Seconds()))
 }

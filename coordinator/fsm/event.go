@@ -46,7 +46,7 @@ func (a *applier) record(level string, what tandemv1.Event_Type, about subject, 
 		return
 	}
 	a.Put(&tandemv1.Event{
-		Id:      fmt.Sprintf("%020d.%03d", a.Index(), a.events),
+		Id:      fmt.Sprintf("%020d.%03d", a.tx.Index(), a.events),
 		Time:    a.now,
 		Level:   level,
 		Noun:    about.noun,

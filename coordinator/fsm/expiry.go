@@ -3,10 +3,10 @@ package fsm
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -16,25 +16,19 @@ func (a *applier) noteExpiry(c *tandemv1.NoteExpiry) (*tandemv1.Result, *refusal
 		switch e.GetNoun() {
 		case "node":
 			if n, ok := a.Node(e.GetId()); ok && !n.GetExpiryNoted() && sameTime(n.GetCertificateExpiresAt(), e.GetExpiresAt()) {
-				n = state.Clone(n)
-				n.ExpiryNoted = true
-				a.Put(n)
+				edit(a, a.Node, e.GetId(), func(n *tandemv1.Node) { n.ExpiryNoted = true })
 				a.certificateEnds(aboutNode(n), e)
 			}
 		case "coordinator":
 			if row, ok := a.Coordinator(e.GetId()); ok && !row.GetExpiryNoted() && sameTime(row.GetCertificateExpiresAt(), e.GetExpiresAt()) {
-				row = state.Clone(row)
-				row.ExpiryNoted = true
-				a.Put(row)
+				edit(a, a.Coordinator, e.GetId(), func(row *tandemv1.Coordinator) { row.ExpiryNoted = true })
 				a.certificateEnds(aboutCoordinator(row.GetId()), e)
 			}
 		case "CA":
 			a.authorityEnds(e)
 		case "token":
 			if t, ok := a.Token(e.GetId()); ok && !t.GetExpiryNoted() && sameTime(t.GetExpiresAt(), e.GetExpiresAt()) {
-				t = state.Clone(t)
-				t.ExpiryNoted = true
-				a.Put(t)
+				edit(a, a.Token, e.GetId(), func(t *tandemv1.Token) { t.ExpiryNoted = true })
 				a.record(warningLevel, tandemv1.Event_TYPE_TOKEN_ENDS, aboutToken(t), nil, "expires_at", e.GetExpiresAt().GetSeconds(), "role", t.GetRole())
 			}
 		}
@@ -43,19 +37,16 @@ func (a *applier) noteExpiry(c *tandemv1.NoteExpiry) (*tandemv1.Result, *refusal
 }
 
 func (a *applier) authorityEnds(e *tandemv1.Expiry) {
-	old, ok := a.Cluster()
-	if !ok {
+	row, _ := a.Cluster()
+	i := slices.IndexFunc(row.GetAuthorities(), func(ca *tandemv1.Authority) bool {
+		sum := sha256.Sum256(ca.GetCertificate())
+		return hex.EncodeToString(sum[:]) == e.GetId() && !ca.GetExpiryNoted()
+	})
+	if i < 0 {
 		return
 	}
-	now := state.Clone(old)
-	for _, ca := range now.GetAuthorities() {
-		if sum := sha256.Sum256(ca.GetCertificate()); hex.EncodeToString(sum[:]) == e.GetId() && !ca.GetExpiryNoted() {
-			ca.ExpiryNoted = true
-			a.Put(now)
-			a.certificateEnds(subject{noun: "cluster", id: "CA", name: "CA"}, e)
-			return
-		}
-	}
+	a.editCluster(func(row *tandemv1.Cluster) { row.Authorities[i].ExpiryNoted = true })
+	a.certificateEnds(subject{noun: "cluster", id: "CA", name: "CA"}, e)
 }
 
 func (a *applier) certificateEnds(about subject, e *tandemv1.Expiry) {

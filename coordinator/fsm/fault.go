@@ -17,27 +17,25 @@ const (
 )
 
 // nodeFails notes that a node could not run an engine, whatever its task was. Of several engines that fail at once the first counts.
-func (a *applier) nodeFails(n *tandemv1.Node, cause *tandemv1.Reason) {
-	n, _ = a.Node(n.GetId()) // as it is after the last of several
+func (a *applier) nodeFails(id string, cause *tandemv1.Reason) {
+	n, _ := a.Node(id)
 	if state.Faulty(n, a.now.AsTime()) {
 		return
 	}
 	times := n.GetFault().GetTimes()
 	pause := min(firstFaultTime<<min(times, 20), longestFaultTime)
-	n = state.Clone(n)
-	n.Fault = &tandemv1.NodeFault{Why: cause, Until: timestamppb.New(a.now.AsTime().Add(pause)), Times: times + 1}
-	a.Put(n)
+	n = edit(a, a.Node, id, func(n *tandemv1.Node) {
+		n.Fault = &tandemv1.NodeFault{Why: cause, Until: timestamppb.New(a.now.AsTime().Add(pause)), Times: times + 1}
+	})
 	a.record(warningLevel, tandemv1.Event_TYPE_NODE_FAULTY, aboutNode(n), cause, "pause", pause)
 }
 
 // nodeRuns notes that an engine on a node is up, which ends a fault once it was time to try the node again.
-func (a *applier) nodeRuns(n *tandemv1.Node) {
-	n, _ = a.Node(n.GetId())
+func (a *applier) nodeRuns(id string) {
+	n, _ := a.Node(id)
 	if n.GetFault() == nil || state.Faulty(n, a.now.AsTime()) {
 		return // an engine that was there before the fault says nothing of it
 	}
-	n = state.Clone(n)
-	n.Fault = nil
-	a.Put(n)
+	n = edit(a, a.Node, id, func(n *tandemv1.Node) { n.Fault = nil })
 	a.record(infoLevel, tandemv1.Event_TYPE_NODE_RECOVERED, aboutNode(n), nil)
 }

@@ -24,16 +24,14 @@ func (a *applier) emptyGarbage(c *tandemv1.EmptyGarbage) (*tandemv1.Result, *ref
 		case a.now.AsTime().Sub(g.GetCreatedAt().AsTime()) >= UploadLimit:
 			a.Delete(g)
 		case !g.GetEmptied():
-			g = state.Clone(g)
-			g.Emptied = true
-			a.Put(g)
+			edit(a, a.GarbageAt, prefix, func(g *tandemv1.Garbage) { g.Emptied = true })
 		}
 	}
 	return done(""), nil
 }
 
 // nextNumber is the number of the next version of a noun ("model", "dataset") by its name, of which this is the newest there is.
-func (a *applier) nextNumber(noun, name string, newest int64) int64 {
+func (a sight) nextNumber(noun, name string, newest int64) int64 {
 	return max(newest, a.LastNumber(noun, name)) + 1
 }
 

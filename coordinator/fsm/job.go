@@ -32,7 +32,7 @@ func (a *applier) createJob(c *tandemv1.CreateJob) (*tandemv1.Result, *refusal) 
 }
 
 // newJob is a job as it begins.
-func (a *applier) newJob(given *tandemv1.Job, why *tandemv1.Reason) *tandemv1.Job {
+func (a sight) newJob(given *tandemv1.Job, why *tandemv1.Reason) *tandemv1.Job {
 	j := state.Clone(given)
 	j.State = tandemv1.JobState_JOB_STATE_PENDING
 	j.Intent = tandemv1.JobIntent_JOB_INTENT_RUN
@@ -45,7 +45,7 @@ func (a *applier) newJob(given *tandemv1.Job, why *tandemv1.Reason) *tandemv1.Jo
 	return j
 }
 
-func (a *applier) checkJob(c *tandemv1.CreateJob) *refusal {
+func (a sight) checkJob(c *tandemv1.CreateJob) *refusal {
 	j, t := c.GetJob(), c.GetTrial()
 	if field := missing("id", j.GetId(), "trial.id", t.GetId()); field != "" {
 		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", field)
@@ -84,7 +84,7 @@ func (a *applier) checkJob(c *tandemv1.CreateJob) *refusal {
 	return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "kind")
 }
 
-func (a *applier) checkTraining(spec *tandemv1.JobSpec) *refusal {
+func (a sight) checkTraining(spec *tandemv1.JobSpec) *refusal {
 	if _, ok := a.Dataset(spec.GetDatasetId()); !ok {
 		return refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "dataset", "name", spec.GetDataset())
 	}
@@ -95,7 +95,7 @@ func (a *applier) checkTraining(spec *tandemv1.JobSpec) *refusal {
 }
 
 // checkSource checks the checkpoint that a job begins from.
-func (a *applier) checkSource(id string) *refusal {
+func (a sight) checkSource(id string) *refusal {
 	if ckpt, ok := a.Checkpoint(id); !ok || ckpt.GetDeleting() {
 		return refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "checkpoint", "name", id)
 	}
@@ -125,13 +125,12 @@ func (a *applier) setJobIntent(c *tandemv1.SetJobIntent) (*tandemv1.Result, *ref
 }
 
 func (a *applier) cancelJob(j *tandemv1.Job) (*tandemv1.Result, *refusal) {
-	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_CANCEL)
+	a.setIntent(j.GetId(), tandemv1.JobIntent_JOB_INTENT_CANCEL)
 	for _, t := range a.TrialsOf(j.GetId()) {
 		if !state.TrialFinal(t.GetState()) {
-			a.put(t, true, a.final(tandemv1.TrialState_TRIAL_STATE_CANCELLED, reason(tandemv1.Reason_CODE_CANCELLED, "by", a.actor)))
+			a.release(t.GetId(), a.final(tandemv1.TrialState_TRIAL_STATE_CANCELLED, reason(tandemv1.Reason_CODE_CANCELLED, "by", a.actor)))
 		}
 	}
-	a.followTrials(j.GetId())
 	return done(j.GetId()), nil
 }
 
@@ -145,23 +144,19 @@ func (a *applier) pauseJob(j *tandemv1.Job) (*tandemv1.Result, *refusal) {
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
 		return done(j.GetId()), nil
 	}
-	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_PAUSE)
+	a.setIntent(j.GetId(), tandemv1.JobIntent_JOB_INTENT_PAUSE)
 	for _, t := range trials {
 		switch t.GetState() {
 		case tandemv1.TrialState_TRIAL_STATE_PENDING:
-			a.put(t, true, to(tandemv1.TrialState_TRIAL_STATE_PAUSED, reason(tandemv1.Reason_CODE_PAUSED, "by", a.actor, "job", j.GetId())))
+			a.pauseTrial(t.GetId(), reason(tandemv1.Reason_CODE_PAUSED, "by", a.actor, "job", j.GetId()))
 		case tandemv1.TrialState_TRIAL_STATE_RUNNING:
-			alloc, ok := a.Allocation(t.GetAllocationId())
-			if ok && !alloc.GetStopping() {
-				alloc = state.Clone(alloc)
-				alloc.Stopping = true
-				a.Put(alloc)
+			if alloc, ok := a.Allocation(t.GetAllocationId()); ok && !alloc.GetStopping() {
+				edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) { alloc.Stopping = true })
 			}
-			a.put(t, false, because(reason(tandemv1.Reason_CODE_STOPPING, "by", a.actor)))
+			edit(a, a.Trial, t.GetId(), because(reason(tandemv1.Reason_CODE_STOPPING, "by", a.actor)))
 			a.trialEvent(infoLevel, tandemv1.Event_TYPE_JOB_PAUSING, j, t, nil, "by", a.actor)
 		}
 	}
-	a.followTrials(j.GetId())
 	return done(j.GetId()), nil
 }
 
@@ -169,28 +164,25 @@ func (a *applier) resumeJob(j *tandemv1.Job) (*tandemv1.Result, *refusal) {
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_RUN {
 		return done(j.GetId()), nil
 	}
-	j = a.setIntent(j, tandemv1.JobIntent_JOB_INTENT_RUN)
+	a.setIntent(j.GetId(), tandemv1.JobIntent_JOB_INTENT_RUN)
 	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_RESUMED, j, nil, "by", a.actor)
 	for _, t := range a.TrialsOf(j.GetId()) {
 		switch t.GetState() {
 		case tandemv1.TrialState_TRIAL_STATE_PAUSED:
 			if !t.GetReached() { // else it waits for the search
-				a.put(t, true, to(tandemv1.TrialState_TRIAL_STATE_PENDING, reason(tandemv1.Reason_CODE_WAITS_FOR_SLOTS, "again", true)))
+				a.queueTrial(t.GetId(), reason(tandemv1.Reason_CODE_WAITS_FOR_SLOTS, "again", true))
 			}
 		case tandemv1.TrialState_TRIAL_STATE_RUNNING:
 			// Its engines may be stopping already; when they have stopped it is queued again.
-			a.put(t, false, because(reason(tandemv1.Reason_CODE_RESUMES_WHEN_STOPPED)))
+			edit(a, a.Trial, t.GetId(), because(reason(tandemv1.Reason_CODE_RESUMES_WHEN_STOPPED)))
 		}
 	}
-	a.followTrials(j.GetId())
 	return done(j.GetId()), nil
 }
 
-func (a *applier) setIntent(j *tandemv1.Job, intent tandemv1.JobIntent) *tandemv1.Job {
-	j = state.Clone(j)
-	j.Intent = intent
-	a.Put(j)
-	return j
+func (a *applier) setIntent(id string, intent tandemv1.JobIntent) {
+	edit(a, a.Job, id, func(j *tandemv1.Job) { j.Intent = intent })
+	a.follow(id)
 }
 
 // scaleJob changes how many workers a job should have. What follows from it the leader decides.
@@ -210,17 +202,15 @@ func (a *applier) scaleJob(c *tandemv1.ScaleJob) (*tandemv1.Result, *refusal) {
 	case n == workers.Wanted:
 		return done(j.GetId()), nil
 	}
-	j = state.Clone(j)
-	j.Workers = c.GetWorkers()
-	a.Put(j)
+	edit(a, a.Job, j.GetId(), func(j *tandemv1.Job) { j.Workers = c.GetWorkers() })
 	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_SCALED, j, nil, "workers", c.GetWorkers(), "by", a.actor)
 	return done(j.GetId()), nil
 }
 
-// followTrials brings a job to the state and reason that its trials give it. Every change of a trial ends with it.
+// followTrials brings a job to the state and reason that its trials give it.
 func (a *applier) followTrials(jobID string) {
 	old, ok := a.Job(jobID)
-	if !ok || a.halved {
+	if !ok {
 		return
 	}
 	if old.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
@@ -236,15 +226,15 @@ func (a *applier) setJobState(old *tandemv1.Job, to tandemv1.JobState, why *tand
 	if to == old.GetState() && sameReason(why, given(old.GetWhy(), old.GetReason())) {
 		return
 	}
-	j := state.Shallow(old)
-	j.State, j.Why, j.Reason = to, why, ""
-	if j.GetState() == tandemv1.JobState_JOB_STATE_RUNNING && j.GetStartedAt() == nil {
-		j.StartedAt = a.now
-	}
-	if state.JobFinal(j.GetState()) {
-		j.FinishedAt = a.now
-	}
-	a.Put(j)
+	j := edit(a, a.Job, old.GetId(), func(j *tandemv1.Job) {
+		j.State, j.Why, j.Reason = to, why, ""
+		if to == tandemv1.JobState_JOB_STATE_RUNNING && j.GetStartedAt() == nil {
+			j.StartedAt = a.now
+		}
+		if state.JobFinal(to) {
+			j.FinishedAt = a.now
+		}
+	})
 	if j.GetState() == old.GetState() {
 		return
 	}

@@ -42,7 +42,7 @@ func (a *applier) deleteJobs(c *tandemv1.DeleteJobs) (*tandemv1.Result, *refusal
 }
 
 // checkDelete says why a job is not deleted; nil when it is.
-func (a *applier) checkDelete(j *tandemv1.Job, c *tandemv1.DeleteJobs) *refusal {
+func (a sight) checkDelete(j *tandemv1.Job, c *tandemv1.DeleteJobs) *refusal {
 	if need := a.JobNeed(j); need != nil {
 		return &refusal{codePrecondition, need}
 	}

@@ -3,7 +3,6 @@ package fsm
 import (
 	"bytes"
 
-	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -18,10 +17,10 @@ func (a *applier) changeKeys(c *tandemv1.ChangeKeys) (*tandemv1.Result, *refusal
 	case actives(c.GetAuthorities()) != 1 || actives(c.GetGossipKeys()) != 1:
 		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_KEYS_INVALID)
 	}
-	now := state.Clone(old)
-	now.Authorities, now.GossipKeys = c.GetAuthorities(), c.GetGossipKeys()
-	now.KeysVersion++
-	a.Put(now)
+	now := a.editCluster(func(row *tandemv1.Cluster) {
+		row.Authorities, row.GossipKeys = c.GetAuthorities(), c.GetGossipKeys()
+		row.KeysVersion++
+	})
 	a.keyEvents("CA", keyParts(old.GetAuthorities(), (*tandemv1.Authority).GetCertificate), keyParts(now.GetAuthorities(), (*tandemv1.Authority).GetCertificate))
 	a.keyEvents("gossip key", keyParts(old.GetGossipKeys(), (*tandemv1.GossipKey).GetSealed), keyParts(now.GetGossipKeys(), (*tandemv1.GossipKey).GetSealed))
 	return done(now.GetId()), nil
@@ -87,20 +86,19 @@ func (a *applier) keyEvents(kind string, old, now []keyPart) {
 
 // holdKeys notes which keys a node or a coordinator holds.
 func (a *applier) holdKeys(c *tandemv1.HoldKeys) (*tandemv1.Result, *refusal) {
-	if n, ok := a.Node(c.GetNodeId()); ok {
-		n = state.Clone(n)
+	n := edit(a, a.Node, c.GetNodeId(), func(n *tandemv1.Node) {
 		n.ExpiryNoted = n.GetExpiryNoted() && sameTime(n.GetCertificateExpiresAt(), c.GetCertificateExpiresAt())
 		n.KeysVersion, n.Authority, n.CertificateExpiresAt = c.GetVersion(), c.GetAuthority(), c.GetCertificateExpiresAt()
-		a.Put(n)
+	})
+	if n != nil {
 		return done(n.GetId()), nil
 	}
-	row, ok := a.Coordinator(c.GetNodeId())
-	if !ok {
+	row := edit(a, a.Coordinator, c.GetNodeId(), func(row *tandemv1.Coordinator) {
+		row.ExpiryNoted = row.GetExpiryNoted() && sameTime(row.GetCertificateExpiresAt(), c.GetCertificateExpiresAt())
+		row.KeysVersion, row.Authority, row.CertificateExpiresAt = c.GetVersion(), c.GetAuthority(), c.GetCertificateExpiresAt()
+	})
+	if row == nil {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
-	row = state.Clone(row)
-	row.ExpiryNoted = row.GetExpiryNoted() && sameTime(row.GetCertificateExpiresAt(), c.GetCertificateExpiresAt())
-	row.KeysVersion, row.Authority, row.CertificateExpiresAt = c.GetVersion(), c.GetAuthority(), c.GetCertificateExpiresAt()
-	a.Put(row)
 	return done(row.GetId()), nil
 }

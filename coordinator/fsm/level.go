@@ -48,9 +48,7 @@ func (a *applier) raiseLevel(c *tandemv1.RaiseLevel) (*tandemv1.Result, error) {
 	case level > schema.Known:
 		return nil, fmt.Errorf("%w: it knows feature level %d, and the cluster goes to %d", ErrLevel, schema.Known, level)
 	}
-	row = state.Clone(row)
-	row.Level = c.GetLevel()
-	a.Put(row)
+	row = a.editCluster(func(row *tandemv1.Cluster) { row.Level = c.GetLevel() })
 	a.record(infoLevel, tandemv1.Event_TYPE_LEVEL_RAISED, subject{noun: "cluster", id: row.GetId()}, nil, "level", row.GetLevel())
 	return done(row.GetId()), nil
 }
@@ -60,8 +58,8 @@ func (a *applier) quarantine(c *tandemv1.Quarantine) (*tandemv1.Result, *refusal
 	if a.Level() < quarantineLevel {
 		return done(""), nil
 	}
-	id := fmt.Sprintf("%020d", a.Index())
-	a.Put(&tandemv1.QuarantinedEntry{Id: id, Index: a.Index(), Sha256: c.GetSha256(), Time: a.now})
-	a.record(warningLevel, tandemv1.Event_TYPE_ENTRY_QUARANTINED, subject{noun: "cluster"}, nil, "index", a.Index(), "sha256", c.GetSha256())
+	id := fmt.Sprintf("%020d", a.tx.Index())
+	a.Put(&tandemv1.QuarantinedEntry{Id: id, Index: a.tx.Index(), Sha256: c.GetSha256(), Time: a.now})
+	a.record(warningLevel, tandemv1.Event_TYPE_ENTRY_QUARANTINED, subject{noun: "cluster"}, nil, "index", a.tx.Index(), "sha256", c.GetSha256())
 	return done(id), nil
 }

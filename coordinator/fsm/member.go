@@ -26,35 +26,26 @@ const (
 	longestAddPause = 5 * time.Minute
 )
 
-// setMember changes one member of an allocation and returns the allocation as it is then.
-func (a *applier) setMember(alloc *tandemv1.Allocation, number int32, edit func(*tandemv1.Member)) *tandemv1.Allocation {
-	alloc = state.Clone(alloc)
-	edit(state.Member(alloc, number))
-	a.Put(alloc)
-	return alloc
-}
-
-func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r *tandemv1.EngineReady, n *tandemv1.Node) {
+func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r *tandemv1.EngineReady) {
 	if m.GetState() != memberAssigned {
 		return
 	}
-	a.nodeRuns(n)
-	for _, other := range r.GetUnreachable() {
-		a.partNodes(alloc, n, other, slices.Contains(r.GetFiltered(), other))
-	}
-	totalSteps := r.GetTotalSteps()
-	to, publishes := memberReady, false
-	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-		to, publishes = memberRunning, true // it has no process group to wait for
-	}
-	a.setMember(alloc, m.GetNumber(), func(m *tandemv1.Member) { m.State, m.Address = to, r.GetAddress() })
-	t, _ := a.Trial(alloc.GetTrialId())
-	if totalSteps == 0 && !publishes {
+	a.nodeRuns(m.GetNodeId())
+	a.partNodes(alloc, m.GetNodeId(), r)
+	publishes := alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
+	edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
+		m := state.Member(alloc, m.GetNumber())
+		m.State, m.Address = memberReady, r.GetAddress()
+		if publishes {
+			m.State = memberRunning // it has no process group to wait for
+		}
+	})
+	if r.GetTotalSteps() == 0 && !publishes {
 		return
 	}
-	a.change(t, false, func(t *tandemv1.Trial) {
-		if totalSteps > 0 {
-			t.TotalSteps = totalSteps
+	edit(a, a.Trial, alloc.GetTrialId(), func(t *tandemv1.Trial) {
+		if r.GetTotalSteps() > 0 {
+			t.TotalSteps = r.GetTotalSteps()
 		}
 		if publishes && !alloc.GetStopping() {
 			t.Why, t.Reason = reason(tandemv1.Reason_CODE_PUBLISHING), ""
@@ -68,9 +59,7 @@ func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64
 		return
 	}
 	if !alloc.GetBroken() { // else who was to leave when it was formed has been asked for its state, and is waited for
-		alloc = state.Clone(alloc)
-		alloc.FormedStep, alloc.FormedAt = step, a.now
-		a.Put(alloc)
+		edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) { alloc.FormedStep, alloc.FormedAt = step, a.now })
 	}
 	a.progressed(alloc.GetTrialId(), step, false)
 	a.rejoinNodes(alloc)
@@ -78,7 +67,7 @@ func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64
 
 // groupBroken takes the word of a rank that the committed group does not work any more for it. That of an older one is no news, but
 // for the one before a planned change, while nobody has gone over: whom that waits for, the committed one would wait for too.
-func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, generation int64, b *tandemv1.GroupBroken, n *tandemv1.Node) {
+func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, generation int64, b *tandemv1.GroupBroken) {
 	if state.MemberEnded(m.GetState()) {
 		return
 	}
@@ -91,27 +80,25 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 		a.endMember(alloc, m, memberFinished) // it has passed the barrier at which all was done
 		return
 	}
-	for _, other := range b.GetUnreachable() {
-		a.partNodes(alloc, n, other, slices.Contains(b.GetFiltered(), other))
-	}
+	a.partNodes(alloc, m.GetNodeId(), b)
 	first := !alloc.GetBroken()
-	alloc = state.Clone(alloc)
-	a.breakGroup(alloc)
-	if answers { // else it will, as all others, when it is told that the committed one is broken
-		m := state.Member(alloc, m.GetNumber())
-		m.State, m.Step = memberBroken, b.GetStep()
-		alloc.Hung = alloc.GetHung() || b.GetHung()
-	}
-	a.Put(alloc)
+	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
+		a.breakGroup(alloc)
+		if answers { // else it will, as all others, when it is told that the committed one is broken
+			m := state.Member(alloc, m.GetNumber())
+			m.State, m.Step = memberBroken, b.GetStep()
+			alloc.Hung = alloc.GetHung() || b.GetHung()
+		}
+	})
 	a.progressed(alloc.GetTrialId(), b.GetStep(), false)
 	if first {
-		a.reportBreak(alloc, tandemv1.Event_TYPE_GROUP_BROKEN, engineFailed(m, n, b.GetMessage()))
+		a.reportBreak(alloc, tandemv1.Event_TYPE_GROUP_BROKEN, a.engineFailed(m, b.GetMessage()))
 	}
 }
 
 // breakGroup marks the committed group of an allocation, which is a copy already, as one that does not work any more. Who was to
 // leave when it was formed is needed still.
-func (a *applier) breakGroup(alloc *tandemv1.Allocation) {
+func (a sight) breakGroup(alloc *tandemv1.Allocation) {
 	if alloc.GetBroken() {
 		return
 	}
@@ -126,10 +113,7 @@ func (a *applier) breakGroup(alloc *tandemv1.Allocation) {
 
 // countIdle counts a generation that has not brought a step or checkpoint more, so far.
 func (a *applier) countIdle(trialID string) {
-	t, _ := a.Trial(trialID)
-	t = state.CopyTrial(t)
-	t.IdleGenerations++
-	a.Put(t)
+	edit(a, a.Trial, trialID, func(t *tandemv1.Trial) { t.IdleGenerations++ })
 }
 
 // progressed notes how far a trial is. A step more than was known, or a fresh checkpoint, is what faults must leave room for.
@@ -138,10 +122,10 @@ func (a *applier) progressed(trialID string, step int64, fresh bool) {
 	if !ok || step <= t.GetKnownStep() && (!fresh || t.GetIdleGenerations()+t.GetRestartsInRow() == 0) {
 		return
 	}
-	t = state.CopyTrial(t)
-	t.KnownStep = max(t.GetKnownStep(), step)
-	t.IdleGenerations, t.RestartsInRow = 0, 0
-	a.Put(t)
+	edit(a, a.Trial, trialID, func(t *tandemv1.Trial) {
+		t.KnownStep = max(t.GetKnownStep(), step)
+		t.IdleGenerations, t.RestartsInRow = 0, 0
+	})
 }
 
 // reportBreak tells people why a group is formed anew.
@@ -150,7 +134,7 @@ func (a *applier) reportBreak(alloc *tandemv1.Allocation, what tandemv1.Event_Ty
 	t, _ := a.Trial(alloc.GetTrialId())
 	a.trialEvent(warningLevel, what, j, t, cause, pairs...)
 	if !alloc.GetStopping() {
-		a.explain(t, reasonFrom(cause, tandemv1.Reason_CODE_REGROUPING))
+		a.explain(t.GetId(), reasonFrom(cause, tandemv1.Reason_CODE_REGROUPING))
 	}
 }
 
@@ -169,64 +153,84 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 		a.losePublisher(alloc, cause, blame)
 		return
 	}
-	counted := blame == ofEngine
 	if len(state.MembersIn(alloc, memberFinished)) > 0 {
 		a.loseAfterEnd(alloc, numbers)
 		return
 	}
-	works := state.HasGroup(alloc) && !alloc.GetBroken()
-	alloc = state.Clone(alloc)
-	ranks, others, restart := 0, 0, false
-	var gone []*tandemv1.Member
-	for _, number := range numbers {
-		m := state.Member(alloc, number)
-		if m == nil || state.MemberEnded(m.GetState()) {
-			continue
-		}
-		gone = append(gone, m)
-		alloc.Members = slices.DeleteFunc(alloc.Members, func(m *tandemv1.Member) bool { return m.GetNumber() == number })
-		switch {
-		case state.HoldsState(m):
-			ranks++
-			restart = counted
-		case m.GetState() == memberLeaving:
-		case works: // those that train are not to suffer from it
-			others++
-			if counted {
-				a.putOffAdding(alloc)
-			}
-		default:
-			others++
-			restart = counted
-		}
-	}
-	t, _ := a.Trial(alloc.GetTrialId())
-	j, _ := a.Job(alloc.GetJobId())
-	if restart && !a.countRestart(t, j, cause) {
+	lost := tollOf(alloc, numbers)
+	if blame == ofEngine && lost.restart && !a.countRestart(alloc.GetTrialId(), cause) {
 		return
 	}
-	if ranks > 0 {
-		a.breakGroup(alloc)
-	}
-	a.spend(alloc, gone...)
-	a.Put(alloc)
+	a.spend(alloc, lost.gone...)
+	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
+		alloc.Members = slices.DeleteFunc(alloc.Members, func(m *tandemv1.Member) bool { return slices.ContainsFunc(lost.gone, sameMember(m)) })
+		if blame == ofEngine {
+			a.putOffAdding(alloc, lost.added)
+		}
+		if lost.ranks > 0 {
+			a.breakGroup(alloc)
+		}
+	})
 	switch {
 	case len(alloc.GetMembers()) == 0 || allEnded(alloc) && !alloc.GetStopping():
 		a.giveBack(alloc, cause, blame)
 	case allEnded(alloc):
 		a.concludeAllocation(alloc)
-	case ranks > 0:
-		a.reportBreak(alloc, tandemv1.Event_TYPE_RANKS_LOST, cause, "ranks", ranks)
-	case others > 0:
-		a.trialEvent(warningLevel, tandemv1.Event_TYPE_WORKERS_LOST, j, t, cause, "workers", others)
+	case lost.ranks > 0:
+		a.reportBreak(alloc, tandemv1.Event_TYPE_RANKS_LOST, cause, "ranks", lost.ranks)
+	case lost.others > 0:
+		j, _ := a.Job(alloc.GetJobId())
+		t, _ := a.Trial(alloc.GetTrialId())
+		a.trialEvent(warningLevel, tandemv1.Event_TYPE_WORKERS_LOST, j, t, cause, "workers", lost.others)
 	}
 }
 
-// putOffAdding lets a while pass before the next member is added to an allocation, which is a copy already.
-func (a *applier) putOffAdding(alloc *tandemv1.Allocation) {
-	pause := min(firstAddPause<<min(alloc.GetFailedMembers(), 20), longestAddPause)
-	alloc.FailedMembers++
-	alloc.AddAfter = timestamppb.New(a.now.AsTime().Add(pause))
+// toll is what the loss of members costs.
+type toll struct {
+	gone    []*tandemv1.Member // all that are lost
+	ranks   int                // of them: those whose state of the training is needed
+	others  int                // of them: those that were about to come
+	added   int                // of the others: those that were to come to a group that works without them
+	restart bool               // work is done again, or its start
+}
+
+// tollOf is what the loss of members of an allocation costs.
+func tollOf(alloc *tandemv1.Allocation, numbers []int32) (lost toll) {
+	works := state.HasGroup(alloc) && !alloc.GetBroken()
+	for _, number := range numbers {
+		m := state.Member(alloc, number)
+		if m == nil || state.MemberEnded(m.GetState()) || slices.ContainsFunc(lost.gone, sameMember(m)) {
+			continue
+		}
+		lost.gone = append(lost.gone, m)
+		switch {
+		case state.HoldsState(m):
+			lost.ranks++
+			lost.restart = true
+		case m.GetState() == memberLeaving:
+		case works: // those that train are not to suffer from it
+			lost.others++
+			lost.added++
+		default:
+			lost.others++
+			lost.restart = true
+		}
+	}
+	return lost
+}
+
+// sameMember says of another row of an allocation's member whether it is of the same.
+func sameMember(m *tandemv1.Member) func(*tandemv1.Member) bool {
+	return func(o *tandemv1.Member) bool { return o.GetNumber() == m.GetNumber() }
+}
+
+// putOffAdding lets a while pass before the next member is added to an allocation, which is a copy already, for some have failed.
+func (a sight) putOffAdding(alloc *tandemv1.Allocation, failed int) {
+	for range failed {
+		pause := min(firstAddPause<<min(alloc.GetFailedMembers(), 20), longestAddPause)
+		alloc.FailedMembers++
+		alloc.AddAfter = timestamppb.New(a.now.AsTime().Add(pause))
+	}
 }
 
 // loseAfterEnd takes ranks for finished that are lost after another one has: ranks finish only when all their work is done.
@@ -246,10 +250,10 @@ func (a *applier) loseAfterEnd(alloc *tandemv1.Allocation, numbers []int32) {
 
 // removeMember frees the slot of a member that nobody needs any more.
 func (a *applier) removeMember(alloc *tandemv1.Allocation, m *tandemv1.Member) {
-	alloc = state.Clone(alloc)
-	alloc.Members = slices.DeleteFunc(alloc.Members, func(o *tandemv1.Member) bool { return o.GetNumber() == m.GetNumber() })
 	a.spend(alloc, m)
-	a.Put(alloc)
+	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
+		alloc.Members = slices.DeleteFunc(alloc.Members, sameMember(m))
+	})
 	switch {
 	case len(alloc.GetMembers()) == 0:
 		a.giveBack(alloc, reason(tandemv1.Reason_CODE_ENGINES_STOPPED), ofEngine)
@@ -260,13 +264,12 @@ func (a *applier) removeMember(alloc *tandemv1.Allocation, m *tandemv1.Member) {
 
 // losePublisher takes the allocation of a trial away that publishes.
 func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause *tandemv1.Reason, blame fault) {
-	t, _ := a.Trial(alloc.GetTrialId())
-	j, _ := a.Job(alloc.GetJobId())
 	if _, published := a.Version(state.VersionID(alloc.GetId())); published {
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_PUBLISHED, "version", j.GetPublishedVersion()))
+		j, _ := a.Job(alloc.GetJobId())
+		a.endTrial(alloc.GetTrialId(), tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_PUBLISHED, "version", j.GetPublishedVersion()))
 		return
 	}
-	if blame == ofEngine && !a.countRestart(t, j, cause) {
+	if blame == ofEngine && !a.countRestart(alloc.GetTrialId(), cause) {
 		return
 	}
 	a.giveBack(alloc, cause, blame)
@@ -274,21 +277,21 @@ func (a *applier) losePublisher(alloc *tandemv1.Allocation, cause *tandemv1.Reas
 
 // giveBack ends an allocation that has lost its last member by a fault that another attempt may survive.
 func (a *applier) giveBack(alloc *tandemv1.Allocation, cause *tandemv1.Reason, blame fault) {
-	j, _ := a.Job(alloc.GetJobId())
 	if !state.HasGroup(alloc) && blame != ofNode {
 		a.countIdle(alloc.GetTrialId()) // else it was counted when the group was committed
 	}
-	t, _ := a.Trial(alloc.GetTrialId())
-	if a.endIdle(t, j, cause) {
+	if a.endIdle(alloc.GetTrialId(), cause) {
 		return
 	}
+	j, _ := a.Job(alloc.GetJobId())
+	t, _ := a.Trial(alloc.GetTrialId())
 	a.trialEvent(warningLevel, tandemv1.Event_TYPE_ALL_RANKS_LOST, j, t, cause, a.resumePoint(t)...)
 	why := reasonFrom(cause, tandemv1.Reason_CODE_GOES_ON, a.resumePoint(t)...)
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
-		a.pauseTrial(t, why)
+		a.pauseTrial(t.GetId(), why)
 		return
 	}
-	a.queueTrial(t, why)
+	a.queueTrial(t.GetId(), why)
 }
 
 // endMember takes the word of an engine that it has finished, or stopped as it was asked to.
@@ -301,14 +304,14 @@ func (a *applier) endMember(alloc *tandemv1.Allocation, m *tandemv1.Member, how 
 		a.removeMember(alloc, m)
 		return
 	}
-	alloc = state.Clone(alloc)
-	for _, o := range alloc.GetMembers() {
-		// Ranks finish only when all their work is done, so that those that wait for another group have finished too.
-		if o.GetNumber() == m.GetNumber() || how == memberFinished && o.GetState() == memberBroken {
-			o.State = how
+	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
+		for _, o := range alloc.GetMembers() {
+			// Ranks finish only when all their work is done, so that those that wait for another group have finished too.
+			if o.GetNumber() == m.GetNumber() || how == memberFinished && o.GetState() == memberBroken {
+				o.State = how
+			}
 		}
-	}
-	a.Put(alloc)
+	})
 	if allEnded(alloc) {
 		a.concludeAllocation(alloc)
 	}

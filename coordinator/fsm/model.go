@@ -27,8 +27,7 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 	}
 	j, _ := a.Job(alloc.GetJobId())
 	checkpoint, _ := a.Checkpoint(alloc.GetResumeCheckpointId())
-	m := a.modelToChange(j.GetSpec().GetPublish().GetModel())
-	m.LatestVersion = a.nextNumber("model", m.GetName(), m.GetLatestVersion())
+	m := a.newestVersion(j.GetSpec().GetPublish().GetModel())
 	v := &tandemv1.Version{
 		Id:             saved.GetVersionId(),
 		Model:          m.GetName(),
@@ -37,29 +36,29 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 		ManifestSha256: saved.GetManifestSha256(),
 		Bytes:          saved.GetBytes(),
 		Metrics:        saved.GetMetrics(),
-		Lineage:        state.LineageOf(&a.View, checkpoint),
+		Lineage:        state.LineageOf(a.View, checkpoint),
 		CreatedAt:      a.now,
 	}
 	a.Put(v)
-	j = state.Clone(j)
-	j.PublishedVersion = fmt.Sprintf("%s@%d", m.GetName(), v.GetNumber())
-	aliases := a.takeAliases(j, m, v, saved.GetIncumbents())
-	a.Put(m)
-	a.Put(j)
+	aliases, kept := a.takeAliases(j, v, saved.GetIncumbents())
+	j = edit(a, a.Job, j.GetId(), func(j *tandemv1.Job) {
+		j.PublishedVersion = fmt.Sprintf("%s@%d", m.GetName(), v.GetNumber())
+		j.AliasesKept = append(j.AliasesKept, kept...)
+	})
 	a.record(infoLevel, tandemv1.Event_TYPE_VERSION_PUBLISHED, aboutModel(m, j.GetId()), nil, "job_name", label(j), "version", v.GetNumber(), "aliases", strings.Join(aliases, ", "))
 	for _, kept := range j.GetAliasesKept() {
 		a.record(warningLevel, tandemv1.Event_TYPE_ALIAS_KEPT, aboutModel(m, j.GetId()), kept.GetWhy())
 	}
-	a.followAliases(m)
+	a.followAliases(m.GetName())
 	return nil
 }
 
-// modelToChange returns a copy of a model, or a new one.
-func (a *applier) modelToChange(name string) *tandemv1.Model {
-	if m, ok := a.Model(name); ok {
-		return state.Clone(m)
+// newestVersion gives a model, which is made when there is none, the number of its next version.
+func (a *applier) newestVersion(name string) *tandemv1.Model {
+	if _, ok := a.Model(name); !ok {
+		a.Put(&tandemv1.Model{Name: name, CreatedAt: a.now})
 	}
-	return &tandemv1.Model{Name: name, CreatedAt: a.now}
+	return edit(a, a.Model, name, func(m *tandemv1.Model) { m.LatestVersion = a.nextNumber("model", name, m.GetLatestVersion()) })
 }
 
 // deleteModel deletes a version, or all, when nothing needs any of them; the model goes with the last one.
@@ -91,9 +90,7 @@ func (a *applier) deleteModel(c *tandemv1.DeleteModel) (*tandemv1.Result, *refus
 	}
 	about := aboutModel(m, "")
 	if left := a.VersionsOf(m.GetName()); len(left) > 0 {
-		m = state.Clone(m)
-		m.LatestVersion = left[len(left)-1].GetNumber()
-		a.Put(m)
+		edit(a, a.Model, m.GetName(), func(m *tandemv1.Model) { m.LatestVersion = left[len(left)-1].GetNumber() })
 		a.record(infoLevel, tandemv1.Event_TYPE_MODEL_DELETED, about, nil, "version", c.GetVersion(), "by", a.actor)
 		return done(m.GetName()), nil
 	}

@@ -60,7 +60,7 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) (*tandemv1.Result, *ref
 	a.Put(n)
 	if known && n.GetIncarnation() > old.GetIncarnation() {
 		// An agent ends all its engines before it starts again.
-		a.loseEngines(n, nodeReason(n, tandemv1.Reason_CODE_AGENT_RESTARTED))
+		a.loseEngines(n.GetId(), nodeReason(n, tandemv1.Reason_CODE_AGENT_RESTARTED))
 	}
 	switch {
 	case !known:
@@ -104,13 +104,10 @@ func (a *applier) loseNode(c *tandemv1.LoseNode) (*tandemv1.Result, *refusal) {
 		return done(n.GetId()), nil
 	}
 	a.record(warningLevel, tandemv1.Event_TYPE_NODE_LOST, aboutNode(n), nil)
-	a.takeAway(n, nodeReason(n, tandemv1.Reason_CODE_NODE_LOST))
-	n, _ = a.Node(n.GetId())
+	n = a.takeAway(n.GetId(), nodeReason(n, tandemv1.Reason_CODE_NODE_LOST))
 	for _, other := range a.Nodes() { // it may have joined again before it was missed
 		if standsFor(other, n) {
-			other = state.Clone(other)
-			a.replaceLost(other)
-			a.Put(other)
+			edit(a, a.Node, other.GetId(), a.replaceLost)
 			break
 		}
 	}
@@ -118,35 +115,39 @@ func (a *applier) loseNode(c *tandemv1.LoseNode) (*tandemv1.Result, *refusal) {
 }
 
 // leaveNode takes the word of an agent that it is about to stop: nothing is placed on its node until it is back.
-func (a *applier) leaveNode(n *tandemv1.Node) {
+func (a *applier) leaveNode(id string) {
+	n, _ := a.Node(id)
 	if n.GetState() == tandemv1.NodeState_NODE_STATE_LOST {
 		return
 	}
 	a.record(infoLevel, tandemv1.Event_TYPE_AGENT_STOPPED, aboutNode(n), nil)
-	a.takeAway(n, nodeReason(n, tandemv1.Reason_CODE_AGENT_STOPPED))
+	a.takeAway(id, nodeReason(n, tandemv1.Reason_CODE_AGENT_STOPPED))
 }
 
-// takeAway marks a node as lost and takes its engines away.
-func (a *applier) takeAway(n *tandemv1.Node, why *tandemv1.Reason) {
-	n = state.Clone(n)
-	n.State = tandemv1.NodeState_NODE_STATE_LOST
-	n.StateChangedAt = a.now
-	a.Put(n)
-	a.loseEngines(n, why)
+// takeAway marks a node as lost, takes its engines away, and returns it as it is then.
+func (a *applier) takeAway(id string, why *tandemv1.Reason) *tandemv1.Node {
+	edit(a, a.Node, id, func(n *tandemv1.Node) {
+		n.State = tandemv1.NodeState_NODE_STATE_LOST
+		n.StateChangedAt = a.now
+	})
+	a.loseEngines(id, why)
+	n, _ := a.Node(id)
+	return n
 }
 
 // loseEngines takes all members and replicas of a node away.
-func (a *applier) loseEngines(n *tandemv1.Node, why *tandemv1.Reason) {
-	for _, alloc := range a.AllocationsOf(n.GetId()) {
+func (a *applier) loseEngines(node string, why *tandemv1.Reason) {
+	for _, alloc := range a.AllocationsOf(node) {
 		var here []int32
 		for _, m := range alloc.GetMembers() {
-			if m.GetNodeId() == n.GetId() {
+			if m.GetNodeId() == node {
 				here = append(here, m.GetNumber())
 			}
 		}
 		a.loseMembers(alloc, here, why, ofMachine)
+		a.followAll()
 	}
-	for _, r := range a.ReplicasOn(n.GetId()) {
+	for _, r := range a.ReplicasOn(node) {
 		if state.ReplicaLive(r.GetState()) {
 			a.failReplica(r, why)
 		}
@@ -165,12 +166,12 @@ func (a *applier) cordonNode(c *tandemv1.CordonNode) (*tandemv1.Result, *refusal
 	if n.GetCordoned() == c.GetCordoned() && n.GetDraining() == c.GetDrain() && !tried {
 		return done(n.GetId()), nil
 	}
-	n = state.Clone(n)
-	if tried {
-		n.Fault = nil
-	}
-	n.Cordoned, n.Draining = c.GetCordoned(), c.GetDrain()
-	a.Put(n)
+	n = edit(a, a.Node, n.GetId(), func(n *tandemv1.Node) {
+		if tried {
+			n.Fault = nil
+		}
+		n.Cordoned, n.Draining = c.GetCordoned(), c.GetDrain()
+	})
 	what := tandemv1.Event_TYPE_NODE_UNCORDONED
 	switch {
 	case n.GetDraining():
@@ -191,8 +192,7 @@ func (a *applier) removeNode(c *tandemv1.RemoveNode) (*tandemv1.Result, *refusal
 		if !c.GetForce() {
 			return nil, refuse(codePrecondition, tandemv1.Reason_CODE_NODE_ALIVE, "node", nodeName(n))
 		}
-		a.takeAway(n, nodeReason(n, tandemv1.Reason_CODE_NODE_REMOVED))
-		n, _ = a.Node(n.GetId())
+		n = a.takeAway(n.GetId(), nodeReason(n, tandemv1.Reason_CODE_NODE_REMOVED))
 	}
 	a.Delete(n)
 	a.Put(&tandemv1.RemovedNode{Id: n.GetId(), Name: n.GetName(), RemovedAt: a.now})

@@ -17,28 +17,42 @@ const (
 	longestPartedTime = time.Hour
 )
 
-// partNodes notes that ranks on a node do not reach another node of their group. Several ranks, and both sides, may find the same cut: the
-// first to say so counts. filtered: the agents of the two reach each other.
-func (a *applier) partNodes(alloc *tandemv1.Allocation, n *tandemv1.Node, other string, filtered bool) {
-	inGroup := func(m *tandemv1.Member) bool { return m.GetNodeId() == other && state.InGroup(m) }
-	o, ok := a.Node(other)
-	if !ok || other == n.GetId() || !slices.ContainsFunc(alloc.GetMembers(), inGroup) {
+// cut is what an engine says of nodes that it does not reach. Filtered are those whose agents its own does reach.
+type cut interface {
+	GetUnreachable() []string
+	GetFiltered() []string
+}
+
+// partNodes notes which nodes of an allocation's group ranks on a node do not reach.
+func (a *applier) partNodes(alloc *tandemv1.Allocation, node string, c cut) {
+	for _, other := range c.GetUnreachable() {
+		inGroup := func(m *tandemv1.Member) bool { return m.GetNodeId() == other && state.InGroup(m) }
+		if other != node && slices.ContainsFunc(alloc.GetMembers(), inGroup) {
+			a.part(node, other, slices.Contains(c.GetFiltered(), other))
+		}
+	}
+}
+
+// part notes that two nodes do not reach each other. Several ranks, and both sides, may find the same cut: the first to say so counts.
+func (a *applier) part(node, other string, filtered bool) {
+	n, ok := a.Node(node)
+	o, known := a.Node(other)
+	if !ok || !known {
 		return
 	}
-	n, _ = a.Node(n.GetId()) // as it is after the last of several
 	if !state.Reach(n, o, a.now.AsTime()) {
 		return
 	}
 	times := max(unreachable(n, other).GetTimes(), unreachable(o, n.GetId()).GetTimes())
 	pause := min(firstPartedTime<<min(times, 20), longestPartedTime)
-	n = state.Clone(n)
-	u := unreachable(n, other)
-	if u == nil {
-		u = &tandemv1.Unreachable{NodeId: other}
-		n.Unreachable = append(n.Unreachable, u)
-	}
-	u.Times, u.Until, u.Filtered = times+1, timestamppb.New(a.now.AsTime().Add(pause)), filtered
-	a.Put(n)
+	n = edit(a, a.Node, node, func(n *tandemv1.Node) {
+		u := unreachable(n, other)
+		if u == nil {
+			u = &tandemv1.Unreachable{NodeId: other}
+			n.Unreachable = append(n.Unreachable, u)
+		}
+		u.Times, u.Until, u.Filtered = times+1, timestamppb.New(a.now.AsTime().Add(pause)), filtered
+	})
 	a.record(warningLevel, tandemv1.Event_TYPE_NODES_PARTED, aboutNode(n), state.Cut(n, o), "pause", pause)
 }
 
@@ -59,9 +73,7 @@ func (a *applier) rejoinNodes(alloc *tandemv1.Allocation) {
 		if len(parted) == len(n.GetUnreachable()) {
 			continue
 		}
-		n = state.Clone(n)
-		n.Unreachable = parted
-		a.Put(n)
+		edit(a, a.Node, n.GetId(), func(n *tandemv1.Node) { n.Unreachable = parted })
 		a.record(infoLevel, tandemv1.Event_TYPE_NODES_REACHED, aboutNode(n), nil)
 	}
 }

@@ -28,15 +28,15 @@ func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) (*tandemv1.Resu
 			return done(c.GetAllocationId()), nil
 		}
 	}
-	if len(c.GetForm()) > 0 && !a.form(alloc, c) {
+	if len(c.GetForm()) > 0 && !a.form(c) {
 		return done(c.GetAllocationId()), nil
 	}
 	if c.GetStop() {
 		a.stopGroup(c)
 	}
 	a.add(c)
-	if t, _ := a.Trial(alloc.GetTrialId()); whyOf(c) != nil && len(c.GetForm()) == 0 && !c.GetStop() && !alloc.GetStopping() {
-		a.explain(t, whyOf(c))
+	if whyOf(c) != nil && len(c.GetForm()) == 0 && !c.GetStop() && !alloc.GetStopping() {
+		a.explain(alloc.GetTrialId(), whyOf(c))
 	}
 	return done(c.GetAllocationId()), nil
 }
@@ -70,7 +70,7 @@ func changed(alloc *tandemv1.Allocation, what string, pairs ...any) *refusal {
 
 // blame is whose fault it is that the leader takes members for lost: never that of the training. One that is silent may hang, or its
 // machine has vanished, and nobody can tell in the time that the others wait.
-func (a *applier) blame(alloc *tandemv1.Allocation) fault {
+func (a sight) blame(alloc *tandemv1.Allocation) fault {
 	faulty := func(n *tandemv1.Node) bool { return state.Faulty(n, a.now.AsTime()) }
 	if !state.HasGroup(alloc) && slices.ContainsFunc(a.Nodes(), faulty) {
 		return ofNode // the others of a member that could not be run there, which cannot begin without it
@@ -92,7 +92,7 @@ func checkLose(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusa
 }
 
 // checkForm says why a generation cannot be made of these members, or cannot stop; nil when it can.
-func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusal {
+func (a sight) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusal {
 	works := state.HasGroup(alloc) && !alloc.GetBroken()
 	if c.GetStop() && (alloc.GetStopping() && works || !works && len(c.GetForm()) == 0) {
 		return changed(alloc, "not-stoppable")
@@ -126,7 +126,7 @@ func (a *applier) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 	return a.checkSize(alloc, c, works, survivors)
 }
 
-func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation, works bool, survivors int) *refusal {
+func (a sight) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation, works bool, survivors int) *refusal {
 	j, _ := a.Job(alloc.GetJobId())
 	workers, n := state.WorkersOf(j), len(c.GetForm())
 	same := works && survivors == n && len(state.MembersIn(alloc, memberRunning)) == n && alloc.GetRelay() == c.GetRelay()
@@ -154,7 +154,7 @@ func (a *applier) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAlloca
 }
 
 // checkAdd says why members cannot be added; nil when they can.
-func (a *applier) checkAdd(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusal {
+func (a sight) checkAdd(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusal {
 	if len(c.GetAdd()) == 0 {
 		return nil
 	}
@@ -166,15 +166,51 @@ func (a *applier) checkAdd(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocat
 }
 
 // form commits the next generation; false when the trial has ended instead.
-func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) bool {
-	t, _ := a.Trial(alloc.GetTrialId())
-	j, _ := a.Job(alloc.GetJobId())
-	if a.endIdle(t, j, nil) {
+func (a *applier) form(c *tandemv1.ReformAllocation) bool {
+	alloc, _ := a.Allocation(c.GetAllocationId())
+	if a.endIdle(alloc.GetTrialId(), nil) {
 		return false
 	}
-	alloc = state.Clone(alloc)
-	alloc.Planned = state.HasGroup(alloc) && !alloc.GetBroken()
-	alloc.Generation++
+	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
+		alloc.Planned = state.HasGroup(alloc) && !alloc.GetBroken()
+		alloc.Generation++
+		giveRanks(alloc, c.GetForm())
+		alloc.WorldSize = int32(len(c.GetForm())) //nolint:gosec // bounded by the spec
+		alloc.FormedStep, alloc.FormedAt = -1, nil
+		alloc.Relay = c.GetRelay()
+		alloc.CommittedAt = a.now
+		alloc.Broken, alloc.BrokenAt, alloc.Hung = false, nil, false
+		alloc.FailedMembers, alloc.AddAfter = 0, nil
+	})
+	a.forgetRendezvous(alloc.GetId())
+	if !alloc.GetPlanned() {
+		a.countIdle(alloc.GetTrialId())
+	}
+	t := edit(a, a.Trial, alloc.GetTrialId(), func(t *tandemv1.Trial) {
+		t.Generation = alloc.GetGeneration()
+		switch {
+		case alloc.GetStopping():
+		case alloc.GetRelay():
+			t.Why, t.Reason = reasonFrom(whyOf(c), tandemv1.Reason_CODE_RELAYING), ""
+		default:
+			t.Why, t.Reason = reason(tandemv1.Reason_CODE_TRAINING, "ranks", alloc.GetWorldSize()), ""
+		}
+	})
+	what := tandemv1.Event_TYPE_GROUP_COMMITTED
+	if alloc.GetRelay() {
+		what = tandemv1.Event_TYPE_GROUP_RELAYING
+	}
+	j, _ := a.Job(alloc.GetJobId())
+	var ranks []*tandemv1.Member
+	for _, number := range c.GetForm() {
+		ranks = append(ranks, state.Member(alloc, number))
+	}
+	a.trialEvent(infoLevel, what, j, t, whyOf(c), "nodes", a.places(ranks), "ranks", len(ranks), "generation", alloc.GetGeneration())
+	return true
+}
+
+// giveRanks makes members the ranks of a group, in this order, and lets those leave that were in the one before.
+func giveRanks(alloc *tandemv1.Allocation, numbers []int32) {
 	for _, m := range alloc.GetMembers() {
 		if m.GetState() == memberRunning || m.GetState() == memberBroken {
 			m.State = memberLeaving
@@ -182,56 +218,23 @@ func (a *applier) form(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation)
 		m.Rank, m.LocalRank = -1, 0
 	}
 	local := map[string]int32{}
-	var ranks []*tandemv1.Member
-	for i, number := range c.GetForm() {
+	for i, number := range numbers {
 		m := state.Member(alloc, number)
 		m.State = memberRunning
 		m.Rank, m.LocalRank = int32(i), local[m.GetNodeId()] //nolint:gosec // bounded by the spec
 		local[m.GetNodeId()]++
-		ranks = append(ranks, m)
 	}
-	alloc.WorldSize = int32(len(ranks)) //nolint:gosec // bounded by the spec
-	alloc.FormedStep, alloc.FormedAt = -1, nil
-	alloc.Relay = c.GetRelay()
-	alloc.CommittedAt = a.now
-	alloc.Broken, alloc.BrokenAt, alloc.Hung = false, nil, false
-	alloc.FailedMembers, alloc.AddAfter = 0, nil
-	a.forgetRendezvous(alloc.GetId())
-	a.Put(alloc)
-	if !alloc.GetPlanned() {
-		a.countIdle(t.GetId())
-		t, _ = a.Trial(t.GetId())
-	}
-	a.change(t, false, func(t *tandemv1.Trial) {
-		t.Generation = alloc.GetGeneration()
-		switch {
-		case alloc.GetStopping():
-		case alloc.GetRelay():
-			t.Why, t.Reason = reasonFrom(whyOf(c), tandemv1.Reason_CODE_RELAYING), ""
-		default:
-			t.Why, t.Reason = reason(tandemv1.Reason_CODE_TRAINING, "ranks", len(ranks)), ""
-		}
-	})
-	what := tandemv1.Event_TYPE_GROUP_COMMITTED
-	if alloc.GetRelay() {
-		what = tandemv1.Event_TYPE_GROUP_RELAYING
-	}
-	a.trialEvent(infoLevel, what, j, t, whyOf(c), "nodes", a.places(ranks), "ranks", len(ranks), "generation", alloc.GetGeneration())
-	return true
 }
 
 // stopGroup lets the committed group keep a checkpoint and stop.
 func (a *applier) stopGroup(c *tandemv1.ReformAllocation) {
-	alloc, _ := a.Allocation(c.GetAllocationId())
-	if alloc.GetStopping() {
+	if alloc, _ := a.Allocation(c.GetAllocationId()); alloc.GetStopping() {
 		return
 	}
-	alloc = state.Clone(alloc)
-	alloc.Stopping = true
-	a.Put(alloc)
+	alloc := edit(a, a.Allocation, c.GetAllocationId(), func(alloc *tandemv1.Allocation) { alloc.Stopping = true })
+	a.explain(alloc.GetTrialId(), reasonFrom(whyOf(c), tandemv1.Reason_CODE_STOPPING_FOR))
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
-	a.explain(t, reasonFrom(whyOf(c), tandemv1.Reason_CODE_STOPPING_FOR))
 	a.trialEvent(warningLevel, tandemv1.Event_TYPE_GROUP_STOPPING, j, t, whyOf(c))
 }
 
@@ -240,10 +243,7 @@ func (a *applier) add(c *tandemv1.ReformAllocation) {
 	if len(c.GetAdd()) == 0 {
 		return
 	}
-	alloc, _ := a.Allocation(c.GetAllocationId())
-	alloc = state.Clone(alloc)
-	a.addMembers(alloc, c.GetAdd())
-	a.Put(alloc)
+	alloc := edit(a, a.Allocation, c.GetAllocationId(), func(alloc *tandemv1.Allocation) { a.addMembers(alloc, c.GetAdd()) })
 	j, _ := a.Job(alloc.GetJobId())
 	t, _ := a.Trial(alloc.GetTrialId())
 	a.trialEvent(infoLevel, tandemv1.Event_TYPE_WORKERS_ADDED, j, t, nil, "workers", len(c.GetAdd()), "nodes", a.places(c.GetAdd()))

@@ -24,71 +24,80 @@ func (a *applier) applyReports(c *tandemv1.ApplyReports) (*tandemv1.Result, *ref
 		if i < len(c.GetIds()) {
 			id = c.GetIds()[i]
 		}
-		a.seq = 0
-		result.PartWhys = append(result.PartWhys, a.report(n, r, id).part())
-		result.Seqs = append(result.Seqs, a.seq)
+		seq, no := a.takeReport(n, r, id)
+		result.PartWhys = append(result.PartWhys, no.part())
+		result.Seqs = append(result.Seqs, seq)
 	}
 	if !slices.ContainsFunc(result.GetSeqs(), func(seq int64) bool { return seq != 0 }) {
 		result.Seqs = nil
 	}
 	if c.GetLeaving() {
-		a.leaveNode(n)
+		a.leaveNode(n.GetId())
 	}
 	return result, nil
 }
 
-// report takes one report and says why it was refused; nil when it was taken. id is for the checkpoint it commits. What a
-// member says is taken whatever generation it is from: one that was removed is refused.
-func (a *applier) report(n *tandemv1.Node, r *tandemv1.EngineReport, id string) *refusal {
+// takeReport takes one report, or says why not. seq is the sequence number of the event of a sweep that is its answer, the first that
+// it made or, when it comes again, has made; 0: there is none. id is for the checkpoint it commits.
+func (a *applier) takeReport(n *tandemv1.Node, r *tandemv1.EngineReport, id string) (seq int64, no *refusal) {
 	allocID, number, ok := state.ParseEngineID(r.GetEngineId())
 	if !ok {
-		return a.replicaReport(n, r)
+		return 0, a.replicaReport(n, r)
 	}
 	if a.knownReport(r) {
-		return nil
+		return 0, nil
 	}
 	alloc, _ := a.Allocation(allocID)
 	m := state.Member(alloc, number)
 	if m == nil {
-		a.seq = a.answerOf(allocID, r)
-		return refuse(codeStale, tandemv1.Reason_CODE_ENGINE_OVER)
+		return a.answerOf(allocID, r), refuse(codeStale, tandemv1.Reason_CODE_ENGINE_OVER)
 	}
+	before, _ := a.Sweep(alloc.GetJobId())
+	seq, no = a.memberReport(alloc, m, n, r, id)
+	a.followAll()
+	if after, _ := a.Sweep(alloc.GetJobId()); after.GetEventSeq() > before.GetEventSeq() {
+		seq = before.GetEventSeq() + 1
+	}
+	return seq, no
+}
+
+// memberReport takes what the engine of a member says, whatever generation it is from: one that was removed is refused.
+func (a *applier) memberReport(alloc *tandemv1.Allocation, m *tandemv1.Member, n *tandemv1.Node, r *tandemv1.EngineReport, id string) (seq int64, no *refusal) {
 	if m.GetNodeId() != n.GetId() {
-		return refuse(codePrecondition, tandemv1.Reason_CODE_ENGINE_ELSEWHERE, "member", number, "allocation", allocID, "node", nodeName(n))
+		return 0, refuse(codePrecondition, tandemv1.Reason_CODE_ENGINE_ELSEWHERE, "member", m.GetNumber(), "allocation", alloc.GetId(), "node", nodeName(n))
 	}
-	t, _ := a.Trial(alloc.GetTrialId())
 	switch body := r.GetReport().(type) {
 	case *tandemv1.EngineReport_Ready:
-		a.memberReady(alloc, m, body.Ready, n)
+		a.memberReady(alloc, m, body.Ready)
 	case *tandemv1.EngineReport_Formed:
 		a.groupFormed(alloc, r.GetGeneration(), body.Formed.GetStep())
 	case *tandemv1.EngineReport_Broken:
-		a.groupBroken(alloc, m, r.GetGeneration(), body.Broken, n)
+		a.groupBroken(alloc, m, r.GetGeneration(), body.Broken)
 	case *tandemv1.EngineReport_Note:
-		a.note(t, body.Note)
+		a.note(alloc, body.Note)
 	case *tandemv1.EngineReport_Checkpoint:
-		return a.checkpointSaved(alloc, body.Checkpoint.GetCheckpoint(), checkpointGeneration(r), id)
+		return 0, a.checkpointSaved(alloc, body.Checkpoint.GetCheckpoint(), checkpointGeneration(r), id)
 	case *tandemv1.EngineReport_Evaluation:
-		a.evaluated(t, body.Evaluation)
+		return a.evaluated(alloc.GetTrialId(), body.Evaluation), nil
 	case *tandemv1.EngineReport_Finished:
 		if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_TRAIN && !state.HasGroup(alloc) {
-			return refuse(codePrecondition, tandemv1.Reason_CODE_NOTHING_TRAINED)
+			return 0, refuse(codePrecondition, tandemv1.Reason_CODE_NOTHING_TRAINED)
 		}
 		a.foundByReplay(alloc.GetJobId(), body.Finished.GetReplay())
 		a.endMember(alloc, m, memberFinished)
 	case *tandemv1.EngineReport_Stopped:
 		if body.Stopped.GetReached() {
-			a.markReached(t)
+			a.markReached(alloc.GetTrialId())
 		}
 		a.endMember(alloc, m, memberStopped)
 	case *tandemv1.EngineReport_Failed:
-		a.memberFails(alloc, m, n, body.Failed)
+		a.memberFails(alloc, m, body.Failed)
 	case *tandemv1.EngineReport_Version:
-		return a.versionSaved(alloc, body.Version)
+		return 0, a.versionSaved(alloc, body.Version)
 	default:
-		return refuse(codeInvalid, tandemv1.Reason_CODE_REPORT_UNKNOWN)
+		return 0, refuse(codeInvalid, tandemv1.Reason_CODE_REPORT_UNKNOWN)
 	}
-	return nil
+	return 0, nil
 }
 
 // checkpointGeneration is the generation a checkpoint was written as.
@@ -100,20 +109,18 @@ func checkpointGeneration(r *tandemv1.EngineReport) int64 {
 }
 
 // note makes an event of what an engine has to say.
-func (a *applier) note(t *tandemv1.Trial, n *tandemv1.EngineNote) {
+func (a *applier) note(alloc *tandemv1.Allocation, n *tandemv1.EngineNote) {
 	level := infoLevel
 	if n.GetWarning() {
 		level = warningLevel
 	}
-	j, _ := a.Job(t.GetJobId())
-	if t.GetNumber() > 0 && level == infoLevel {
-		return
-	}
+	j, _ := a.Job(alloc.GetJobId())
+	t, _ := a.Trial(alloc.GetTrialId())
 	a.trialEvent(level, tandemv1.Event_TYPE_JOB_NOTE, j, t, nil, "text", n.GetMessage())
 }
 
 // knownReport says whether a report that leaves a row behind was taken before, maybe by a generation that is over.
-func (a *applier) knownReport(r *tandemv1.EngineReport) bool {
+func (a sight) knownReport(r *tandemv1.EngineReport) bool {
 	if v := r.GetVersion(); v != nil {
 		known, ok := a.Version(v.GetVersionId())
 		return ok && known.GetManifestSha256() == v.GetManifestSha256()
@@ -124,24 +131,23 @@ func (a *applier) knownReport(r *tandemv1.EngineReport) bool {
 	})
 }
 
-func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n *tandemv1.Node, f *tandemv1.EngineFailed) {
+func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, f *tandemv1.EngineFailed) {
 	if state.MemberEnded(m.GetState()) {
 		return // it had done its work
 	}
-	cause := engineFailed(m, n, f.GetMessage())
+	cause := a.engineFailed(m, f.GetMessage())
 	t, _ := a.Trial(alloc.GetTrialId())
 	if f.GetNodeFault() {
-		a.nodeFails(n, words(f.GetMessage()))
+		a.nodeFails(m.GetNodeId(), words(f.GetMessage()))
 		a.loseMembers(alloc, []int32{m.GetNumber()}, cause, ofNode)
 		return
 	}
 	diverged := f.GetDiverged() && t.GetNumber() > 0 // the search knows what to do then, better than another attempt
 	if (f.GetPermanent() || diverged) && len(state.MembersIn(alloc, memberFinished)) == 0 {
 		if diverged {
-			t = state.CopyTrial(t)
-			t.Diverged = true
+			edit(a, a.Trial, t.GetId(), func(t *tandemv1.Trial) { t.Diverged = true })
 		}
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, cause)
+		a.endTrial(t.GetId(), tandemv1.TrialState_TRIAL_STATE_FAILED, cause)
 		return
 	}
 	blame := ofEngine
@@ -152,7 +158,8 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, n 
 }
 
 // engineFailed says which engine failed and how, in its own words.
-func engineFailed(m *tandemv1.Member, n *tandemv1.Node, text string) *tandemv1.Reason {
+func (a sight) engineFailed(m *tandemv1.Member, text string) *tandemv1.Reason {
+	n, _ := a.Node(m.GetNodeId())
 	r := reason(tandemv1.Reason_CODE_ENGINE_FAILED, "node", nodeName(n), "node_id", n.GetId(), "text", text)
 	if state.InGroup(m) {
 		r.Args["rank"] = written(m.GetRank())

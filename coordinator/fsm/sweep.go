@@ -22,7 +22,7 @@ func (a *applier) createSweep(c *tandemv1.CreateJob) (*tandemv1.Result, *refusal
 	return done(j.GetId()), nil
 }
 
-func (a *applier) checkSweep(c *tandemv1.CreateJob) *refusal {
+func (a sight) checkSweep(c *tandemv1.CreateJob) *refusal {
 	j := c.GetJob()
 	if j.GetId() == "" {
 		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "id")
@@ -41,28 +41,16 @@ func (a *applier) checkSweep(c *tandemv1.CreateJob) *refusal {
 	return a.checkTraining(j.GetSpec())
 }
 
-// editSweep puts a changed sweep and returns it.
-func (a *applier) editSweep(id string, edit func(*tandemv1.Sweep)) *tandemv1.Sweep {
-	old, _ := a.Sweep(id)
-	s := state.CopySweep(old)
-	edit(s)
-	a.Put(s)
-	return s
-}
-
-// happened records what happened to a sweep, and changes it too if edit is given. The first event of a report is its answer.
-func (a *applier) happened(id string, e *tandemv1.SweepEvent, edit func(*tandemv1.Sweep)) int64 {
-	s := a.editSweep(id, func(s *tandemv1.Sweep) {
+// happened records what happened to a sweep, and changes it too if change is given.
+func (a *applier) happened(id string, e *tandemv1.SweepEvent, change func(*tandemv1.Sweep)) int64 {
+	s := edit(a, a.Sweep, id, func(s *tandemv1.Sweep) {
 		s.EventSeq++
-		if edit != nil {
-			edit(s)
+		if change != nil {
+			change(s)
 		}
 	})
 	e.Id, e.SweepId, e.Seq, e.Time = state.SweepEventID(id, s.GetEventSeq()), id, s.GetEventSeq(), a.now
 	a.Put(e)
-	if a.seq == 0 {
-		a.seq = e.GetSeq()
-	}
 	return e.GetSeq()
 }
 
@@ -107,11 +95,9 @@ func (a *applier) measured(t *tandemv1.Trial, e *tandemv1.Evaluation) int64 {
 }
 
 // markReached notes that a trial has trained as far as the search wanted it to; when all its ranks have stopped, it waits.
-func (a *applier) markReached(t *tandemv1.Trial) {
-	if t.GetNumber() > 0 && !t.GetReached() {
-		t = state.CopyTrial(t)
-		t.Reached = true
-		a.Put(t)
+func (a *applier) markReached(id string) {
+	if t, _ := a.Trial(id); t.GetNumber() > 0 && !t.GetReached() {
+		edit(a, a.Trial, id, func(t *tandemv1.Trial) { t.Reached = true })
 	}
 }
 
@@ -121,16 +107,17 @@ func awaitsSearch(t *tandemv1.Trial) bool {
 }
 
 // awaitSearch lets a trial wait for the search.
-func (a *applier) awaitSearch(t *tandemv1.Trial) {
+func (a *applier) awaitSearch(id string) {
+	t, _ := a.Trial(id)
 	a.recordEnd(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_REACHED)
 	why := reason(tandemv1.Reason_CODE_WAITS_FOR_SEARCH, a.resumePoint(t)...)
-	a.change(t, true, func(t *tandemv1.Trial) {
+	a.release(id, func(t *tandemv1.Trial) {
 		t.State, t.Why, t.Reason = tandemv1.TrialState_TRIAL_STATE_PAUSED, why, ""
 	})
 }
 
 // answerOf is the sequence number of the event that a report made which came again after its engine was gone; 0: none.
-func (a *applier) answerOf(allocation string, r *tandemv1.EngineReport) int64 {
+func (a sight) answerOf(allocation string, r *tandemv1.EngineReport) int64 {
 	end, ok := a.EndOf(allocation)
 	if !ok {
 		return 0
@@ -155,7 +142,7 @@ func (a *applier) spend(alloc *tandemv1.Allocation, members ...*tandemv1.Member)
 	if _, ok := a.Sweep(alloc.GetJobId()); !ok || len(members) == 0 {
 		return
 	}
-	a.editSweep(alloc.GetJobId(), func(s *tandemv1.Sweep) {
+	edit(a, a.Sweep, alloc.GetJobId(), func(s *tandemv1.Sweep) {
 		for _, m := range members {
 			s.SlotSeconds += max(0, a.now.AsTime().Sub(m.GetAddedAt().AsTime()).Seconds())
 		}
@@ -167,7 +154,7 @@ func (a *applier) countTrial(t *tandemv1.Trial, before tandemv1.TrialState) {
 	if t.GetNumber() == 0 || t.GetState() == before {
 		return
 	}
-	a.editSweep(t.GetJobId(), func(s *tandemv1.Sweep) {
+	edit(a, a.Sweep, t.GetJobId(), func(s *tandemv1.Sweep) {
 		if before != tandemv1.TrialState_TRIAL_STATE_UNSPECIFIED {
 			if s.Trials[state.TrialWord(before)]--; s.Trials[state.TrialWord(before)] == 0 {
 				delete(s.Trials, state.TrialWord(before))
@@ -192,7 +179,7 @@ func (a *applier) exhaustSweep(c *tandemv1.ExhaustSweep) (*tandemv1.Result, *ref
 }
 
 // openSweep finds a sweep that has not ended.
-func (a *applier) openSweep(id string) (*tandemv1.Sweep, *tandemv1.Job, *refusal) {
+func (a sight) openSweep(id string) (*tandemv1.Sweep, *tandemv1.Job, *refusal) {
 	s, ok := a.Sweep(id)
 	if !ok {
 		return nil, nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "sweep", "name", id)
@@ -229,17 +216,17 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) (*tandemv1.Result, *refus
 			s.MaxTrials, s.Finished, s.Failed, s.Why, s.Reason = c.GetMaxTrials(), false, false, nil, ""
 		})
 	if state.JobFinal(j.GetState()) {
-		j = state.Clone(j)
-		j.State, j.Why, j.Reason, j.FinishedAt = tandemv1.JobState_JOB_STATE_PENDING, reason(tandemv1.Reason_CODE_SWEEP_RESUMED), "", nil
-		a.Put(j)
+		edit(a, a.Job, j.GetId(), func(j *tandemv1.Job) {
+			j.State, j.Why, j.Reason, j.FinishedAt = tandemv1.JobState_JOB_STATE_PENDING, reason(tandemv1.Reason_CODE_SWEEP_RESUMED), "", nil
+		})
 	}
 	a.jobEvent(infoLevel, tandemv1.Event_TYPE_SWEEP_EXTENDED, j, nil, "trials", c.GetMaxTrials(), "by", a.actor)
-	a.followTrials(j.GetId())
+	a.follow(j.GetId())
 	return done(j.GetId()), nil
 }
 
 // publishesBest says whether a sweep is about to publish its best trial. (A publisher comes before all other trials by its id.)
-func (a *applier) publishesBest(id string) bool {
+func (a sight) publishesBest(id string) bool {
 	for _, s := range []tandemv1.TrialState{tandemv1.TrialState_TRIAL_STATE_PENDING, tandemv1.TrialState_TRIAL_STATE_RUNNING, tandemv1.TrialState_TRIAL_STATE_PAUSED} {
 		if t, ok := a.FirstIn(id, s); ok && t.GetNumber() == 0 {
 			return true
@@ -262,6 +249,6 @@ func (a *applier) stopSweepTrial(c *tandemv1.StopSweepTrial) (*tandemv1.Result, 
 	case state.TrialFinal(t.GetState()):
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_TRIAL_ENDED, "trial", t.GetNumber(), "state", state.TrialWord(t.GetState()))
 	}
-	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_STOPPED, reason(tandemv1.Reason_CODE_STOPPED, "by", a.actor))
+	a.endTrial(t.GetId(), tandemv1.TrialState_TRIAL_STATE_STOPPED, reason(tandemv1.Reason_CODE_STOPPED, "by", a.actor))
 	return done(t.GetId()), nil
 }

@@ -57,15 +57,13 @@ func (a *applier) admitNode(c *tandemv1.AdmitNode) (*tandemv1.Result, *refusal) 
 	case a.spent(t):
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_TOKEN_USED_UP, "token", t.GetName(), "role", t.GetRole(), "nodes", t.GetUsed())
 	}
-	t = state.Clone(t)
-	t.Used++
-	a.Put(t)
+	edit(a, a.Token, t.GetId(), func(t *tandemv1.Token) { t.Used++ })
 	a.record(infoLevel, tandemv1.Event_TYPE_TOKEN_USED, aboutToken(t), nil, "role", t.GetRole(), "node", c.GetNodeId())
 	return done(c.GetNodeId()), nil
 }
 
 // spent says whether a token is of no use to anybody any more: its time is over, or as many nodes have joined with it as may.
-func (a *applier) spent(t *tandemv1.Token) bool {
+func (a sight) spent(t *tandemv1.Token) bool {
 	return passed(t.GetExpiresAt(), a.now) || t.GetUses() > 0 && t.GetUsed() >= t.GetUses()
 }
 

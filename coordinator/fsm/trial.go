@@ -10,27 +10,9 @@ import (
 // evaluationLimit is how many evaluations a trial keeps; the oldest go first.
 const evaluationLimit = 1000
 
-// change puts a changed trial and lets its job follow. The trial holds no allocation any more when release is set.
-func (a *applier) change(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial)) {
-	a.put(t, release, edit)
-	a.followTrials(t.GetJobId())
-}
-
-// put is change without the job.
-func (a *applier) put(t *tandemv1.Trial, release bool, edit func(*tandemv1.Trial)) {
-	before := t.GetState()
-	t = state.CopyTrial(t)
-	if release && t.GetAllocationId() != "" {
-		a.removeAllocation(t.GetAllocationId())
-		t.AllocationId = ""
-	}
-	edit(t)
-	a.Put(t)
-	a.countTrial(t, before)
-}
-
 // endTrial brings a trial to a final state and takes its slots away.
-func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, why *tandemv1.Reason) {
+func (a *applier) endTrial(id string, to tandemv1.TrialState, why *tandemv1.Reason) {
+	t, _ := a.Trial(id)
 	if t.GetNumber() > 0 && to != tandemv1.TrialState_TRIAL_STATE_CANCELLED {
 		a.recordEnd(t, outcome(t, to))
 	}
@@ -38,7 +20,18 @@ func (a *applier) endTrial(t *tandemv1.Trial, to tandemv1.TrialState, why *tande
 		j, _ := a.Job(t.GetJobId())
 		a.trialEvent(warningLevel, tandemv1.Event_TYPE_TRIAL_FAILED, j, t, why)
 	}
-	a.change(t, true, a.final(to, why))
+	a.release(id, a.final(to, why))
+}
+
+// release changes a trial that holds no slots any more.
+func (a *applier) release(id string, change func(*tandemv1.Trial)) {
+	edit(a, a.Trial, id, func(t *tandemv1.Trial) {
+		if t.GetAllocationId() != "" {
+			a.removeAllocation(t.GetAllocationId())
+			t.AllocationId = ""
+		}
+		change(t)
+	})
 }
 
 // to is the change of a trial that comes to a state which is not final, and does not wait for a search.
@@ -52,7 +45,7 @@ func because(why *tandemv1.Reason) func(*tandemv1.Trial) {
 }
 
 // final is the change of a trial that comes to a final state.
-func (a *applier) final(to tandemv1.TrialState, why *tandemv1.Reason) func(*tandemv1.Trial) {
+func (a sight) final(to tandemv1.TrialState, why *tandemv1.Reason) func(*tandemv1.Trial) {
 	return func(t *tandemv1.Trial) {
 		t.State = to
 		t.Why, t.Reason = why, ""
@@ -61,19 +54,19 @@ func (a *applier) final(to tandemv1.TrialState, why *tandemv1.Reason) func(*tand
 }
 
 // queueTrial lets a trial wait for an allocation.
-func (a *applier) queueTrial(t *tandemv1.Trial, why *tandemv1.Reason) {
-	a.change(t, true, to(tandemv1.TrialState_TRIAL_STATE_PENDING, why))
+func (a *applier) queueTrial(id string, why *tandemv1.Reason) {
+	a.release(id, to(tandemv1.TrialState_TRIAL_STATE_PENDING, why))
 }
 
 // pauseTrial stops a trial with its checkpoints kept.
-func (a *applier) pauseTrial(t *tandemv1.Trial, why *tandemv1.Reason) {
-	a.change(t, true, to(tandemv1.TrialState_TRIAL_STATE_PAUSED, why))
+func (a *applier) pauseTrial(id string, why *tandemv1.Reason) {
+	a.release(id, to(tandemv1.TrialState_TRIAL_STATE_PAUSED, why))
 }
 
 // explain changes the reason only.
-func (a *applier) explain(t *tandemv1.Trial, why *tandemv1.Reason) {
-	if !sameReason(given(t.GetWhy(), t.GetReason()), why) {
-		a.change(t, false, because(why))
+func (a *applier) explain(id string, why *tandemv1.Reason) {
+	if t, _ := a.Trial(id); !sameReason(given(t.GetWhy(), t.GetReason()), why) {
+		edit(a, a.Trial, id, because(why))
 	}
 }
 
@@ -82,46 +75,45 @@ func (a *applier) explain(t *tandemv1.Trial, why *tandemv1.Reason) {
 const idleLimit = 20
 
 // endIdle ends a trial that does not get on; false when it does.
-func (a *applier) endIdle(t *tandemv1.Trial, j *tandemv1.Job, cause *tandemv1.Reason) bool {
+func (a *applier) endIdle(id string, cause *tandemv1.Reason) bool {
+	t, _ := a.Trial(id)
 	if t.GetIdleGenerations() < idleLimit {
 		return false
 	}
-	a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, reasonFrom(cause, tandemv1.Reason_CODE_NO_PROGRESS, "generations", idleLimit, "job", j.GetId()))
+	a.endTrial(id, tandemv1.TrialState_TRIAL_STATE_FAILED, reasonFrom(cause, tandemv1.Reason_CODE_NO_PROGRESS, "generations", idleLimit, "job", t.GetJobId()))
 	return true
 }
 
 // countRestart counts one more start of a trial that is not final; where max_restarts is used up it ends the trial and
 // returns false.
-func (a *applier) countRestart(t *tandemv1.Trial, j *tandemv1.Job, cause *tandemv1.Reason) bool {
+func (a *applier) countRestart(id string, cause *tandemv1.Reason) bool {
+	t, _ := a.Trial(id)
+	j, _ := a.Job(t.GetJobId())
 	limit := int32(defaultMaxRestarts)
 	if spec := state.SpecOf(j, t); spec != nil && spec.MaxRestarts != nil {
 		limit = spec.GetMaxRestarts()
 	}
 	if t.GetRestartsInRow() >= limit {
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, reasonFrom(cause, tandemv1.Reason_CODE_RESTARTS_USED_UP, "limit", limit, "logs", logsOf(j, t)))
+		a.endTrial(id, tandemv1.TrialState_TRIAL_STATE_FAILED, reasonFrom(cause, tandemv1.Reason_CODE_RESTARTS_USED_UP, "limit", limit, "logs", logsOf(j, t)))
 		return false
 	}
-	t = state.CopyTrial(t)
-	t.Restarts++
-	t.RestartsInRow++
-	a.Put(t)
+	edit(a, a.Trial, id, func(t *tandemv1.Trial) {
+		t.Restarts++
+		t.RestartsInRow++
+	})
 	return true
 }
 
 // noteSearched notes that the store was searched for what uploads of trials left that were given up.
 func (a *applier) noteSearched(c *tandemv1.NoteSearched) (*tandemv1.Result, *refusal) {
 	for _, id := range c.GetTrialIds() {
-		if t, ok := a.Trial(id); ok {
-			t = state.CopyTrial(t)
-			t.SearchedAt = a.now
-			a.Put(t)
-		}
+		edit(a, a.Trial, id, func(t *tandemv1.Trial) { t.SearchedAt = a.now })
 	}
 	return done(""), nil
 }
 
 // resumePoint says where a trial goes on, as arguments.
-func (a *applier) resumePoint(t *tandemv1.Trial) []any {
+func (a sight) resumePoint(t *tandemv1.Trial) []any {
 	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
 		return []any{"publishes", true}
 	}
@@ -152,38 +144,40 @@ func (a *applier) concludeAllocation(alloc *tandemv1.Allocation) {
 			a.losePublisher(alloc, reason(tandemv1.Reason_CODE_NO_VERSION), ofEngine)
 			return
 		}
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_PUBLISHED, "version", j.GetPublishedVersion()))
+		a.endTrial(t.GetId(), tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_PUBLISHED, "version", j.GetPublishedVersion()))
 	case len(state.MembersIn(alloc, memberFinished)) > 0 && j.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY:
-		a.replayed(alloc, j, t)
+		a.replayed(alloc)
 	case len(state.MembersIn(alloc, memberFinished)) > 0:
-		a.trained(j, t)
+		a.trained(t.GetId())
 	case t.GetReached():
-		a.awaitSearch(t)
+		a.awaitSearch(t.GetId())
 	case j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE:
-		a.pauseTrial(t, reason(tandemv1.Reason_CODE_PAUSED, append(a.resumePoint(t), "job", j.GetId())...))
+		a.pauseTrial(t.GetId(), reason(tandemv1.Reason_CODE_PAUSED, append(a.resumePoint(t), "job", j.GetId())...))
 	case alloc.GetStopping():
-		a.queueTrial(t, reason(tandemv1.Reason_CODE_WAITS_TO_GO_ON, a.resumePoint(t)...))
+		a.queueTrial(t.GetId(), reason(tandemv1.Reason_CODE_WAITS_TO_GO_ON, a.resumePoint(t)...))
 	default:
 		cause := reason(tandemv1.Reason_CODE_ENGINES_STOPPED)
-		if a.countRestart(t, j, cause) {
+		if a.countRestart(t.GetId(), cause) {
 			a.giveBack(alloc, cause, ofEngine)
 		}
 	}
 }
 
 // trained goes from training to publishing, or to the end.
-func (a *applier) trained(j *tandemv1.Job, t *tandemv1.Trial) {
+func (a *applier) trained(id string) {
+	t, _ := a.Trial(id)
+	j, _ := a.Job(t.GetJobId())
 	if j.GetSpec().GetPublish() == nil || t.GetNumber() > 0 { // of a sweep only the best is published, at its end
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED))
+		a.endTrial(id, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED))
 		return
 	}
 	if a.publishSource(j, t) == "" {
 		a.jobEvent(warningLevel, tandemv1.Event_TYPE_JOB_NOT_PUBLISHED, j, nil)
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED_NOT_PUBLISHED))
+		a.endTrial(id, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED_NOT_PUBLISHED))
 		return
 	}
 	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_TRAINED, j, nil)
-	a.change(t, true, func(t *tandemv1.Trial) {
+	a.release(id, func(t *tandemv1.Trial) {
 		t.Stage = tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
 		t.State = tandemv1.TrialState_TRIAL_STATE_PENDING
 		t.Why, t.Reason = reason(tandemv1.Reason_CODE_WAITS_TO_PUBLISH), ""
@@ -195,34 +189,31 @@ func (a *applier) trained(j *tandemv1.Job, t *tandemv1.Trial) {
 }
 
 // replayed ends a replay with what it found. One that found nothing was lost with rank 0, and is done anew.
-func (a *applier) replayed(alloc *tandemv1.Allocation, j *tandemv1.Job, t *tandemv1.Trial) {
+func (a *applier) replayed(alloc *tandemv1.Allocation) {
+	j, _ := a.Job(alloc.GetJobId())
 	cause := reason(tandemv1.Reason_CODE_NO_REPLAY_RESULT)
 	switch found := j.GetReplay(); {
 	case found == nil:
-		if a.countRestart(t, j, cause) {
+		if a.countRestart(alloc.GetTrialId(), cause) {
 			a.giveBack(alloc, cause, ofEngine)
 		}
 	case found.GetSame() && found.GetSteps() > 0:
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_COMPLETED, words(found.GetMessage()))
+		a.endTrial(alloc.GetTrialId(), tandemv1.TrialState_TRIAL_STATE_COMPLETED, words(found.GetMessage()))
 	default:
-		a.endTrial(t, tandemv1.TrialState_TRIAL_STATE_FAILED, words(found.GetMessage()))
+		a.endTrial(alloc.GetTrialId(), tandemv1.TrialState_TRIAL_STATE_FAILED, words(found.GetMessage()))
 	}
 }
 
 // foundByReplay records what a replay found.
 func (a *applier) foundByReplay(jobID string, found *tandemv1.ReplayOutcome) {
-	j, _ := a.Job(jobID)
-	if found == nil || j.GetKind() != tandemv1.JobKind_JOB_KIND_REPLAY {
-		return
+	if j, _ := a.Job(jobID); found != nil && j.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY {
+		edit(a, a.Job, jobID, func(j *tandemv1.Job) { j.Replay = state.Clone(found) })
 	}
-	j = state.Clone(j)
-	j.Replay = state.Clone(found)
-	a.Put(j)
 }
 
 // publishSource returns the checkpoint that a job publishes: the one it names, that of the best trial of a sweep, else its best,
 // else its latest.
-func (a *applier) publishSource(j *tandemv1.Job, t *tandemv1.Trial) string {
+func (a sight) publishSource(j *tandemv1.Job, t *tandemv1.Trial) string {
 	if id := j.GetSpec().GetPublish().GetCheckpointId(); id != "" {
 		return id
 	}
@@ -236,13 +227,14 @@ func (a *applier) publishSource(j *tandemv1.Job, t *tandemv1.Trial) string {
 }
 
 // evaluated records an evaluation. One of a step that is known takes its place: a step done again after a fault. A sweep hears of
-// each step once.
-func (a *applier) evaluated(t *tandemv1.Trial, e *tandemv1.Evaluation) {
+// each step once, by the event whose sequence number is returned; 0: there is none.
+func (a *applier) evaluated(id string, e *tandemv1.Evaluation) (seq int64) {
+	t, _ := a.Trial(id)
 	i, known := slices.BinarySearchFunc(t.GetEvaluations(), e.GetStep(), func(e *tandemv1.Evaluation, step int64) int {
 		return int(min(max(e.GetStep()-step, -1), 1))
 	})
 	if i == 0 && !known && len(t.GetEvaluations()) == evaluationLimit {
-		return // it was there before it was dropped
+		return 0 // it was there before it was dropped
 	}
 	e = state.Clone(e)
 	if e.GetTime() == nil {
@@ -251,11 +243,10 @@ func (a *applier) evaluated(t *tandemv1.Trial, e *tandemv1.Evaluation) {
 	switch e.Seq = 0; {
 	case known:
 		e.Seq = t.GetEvaluations()[i].GetSeq()
-		a.seq = e.GetSeq()
 	case t.GetNumber() > 0:
 		e.Seq = a.measured(t, e)
 	}
-	a.change(t, false, func(t *tandemv1.Trial) {
+	edit(a, a.Trial, id, func(t *tandemv1.Trial) {
 		if known {
 			t.Evaluations[i] = e
 			return
@@ -265,6 +256,7 @@ func (a *applier) evaluated(t *tandemv1.Trial, e *tandemv1.Evaluation) {
 			t.Evaluations = t.Evaluations[n-evaluationLimit:]
 		}
 	})
+	return e.GetSeq()
 }
 
 // logsOf is whose logs a user has to ask for: a job's are those of its trial, but a sweep has many.

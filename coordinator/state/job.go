@@ -133,3 +133,11 @@ func WorkersOf(j *tandemv1.Job) Workers {
 
 // JobsByID returns all jobs by id.
 func (v *View) JobsByID() []*tandemv1.Job { return all[*tandemv1.Job](v, jobTable) }
+
+// CopyJob returns a copy of a row, to change and put. Its spec, which nobody changes, is shared with the row.
+func CopyJob(j *tandemv1.Job) *tandemv1.Job {
+	c := Shallow(j)
+	c.TrialIds = slices.Clone(j.GetTrialIds())
+	c.AliasesKept = slices.Clone(j.GetAliasesKept())
+	return c
+}

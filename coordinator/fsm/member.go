@@ -196,7 +196,7 @@ type toll struct {
 
 // tollOf is what the loss of members of an allocation costs.
 func tollOf(alloc *tandemv1.Allocation, numbers []int32) (lost toll) {
-	works := state.HasGroup(alloc) && !alloc.GetBroken()
+	works := state.GroupWorks(alloc)
 	for _, number := range numbers {
 		m := state.Member(alloc, number)
 		if m == nil || state.MemberEnded(m.GetState()) || slices.ContainsFunc(lost.gone, sameMember(m)) {

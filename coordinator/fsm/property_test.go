@@ -485,7 +485,7 @@ func soundMembers(r *rapid.T, before *state.View, a *tandemv1.Allocation) {
 	if len(a.GetMembers()) == 0 || live == 0 && ended > 0 {
 		r.Fatalf("all members of %v have ended, but it is still there", a)
 	}
-	if state.HasGroup(a) && !a.GetBroken() && len(ranks) != int(a.GetWorldSize()) || a.GetBroken() != (a.GetBrokenAt() != nil) {
+	if state.GroupWorks(a) && len(ranks) != int(a.GetWorldSize()) || a.GetBroken() != (a.GetBrokenAt() != nil) {
 		r.Fatalf("%v lacks ranks, but is not broken", a)
 	}
 	if a.GetGeneration() < old.GetGeneration() || a.GetGeneration() == old.GetGeneration() && a.GetWorldSize() != old.GetWorldSize() && old != nil {

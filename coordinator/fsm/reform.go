@@ -93,7 +93,7 @@ func checkLose(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusa
 
 // checkForm says why a generation cannot be made of these members, or cannot stop; nil when it can.
 func (a sight) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusal {
-	works := state.HasGroup(alloc) && !alloc.GetBroken()
+	works := state.GroupWorks(alloc)
 	if c.GetStop() && (alloc.GetStopping() && works || !works && len(c.GetForm()) == 0) {
 		return changed(alloc, "not-stoppable")
 	}
@@ -172,7 +172,7 @@ func (a *applier) form(c *tandemv1.ReformAllocation) bool {
 		return false
 	}
 	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
-		alloc.Planned = state.HasGroup(alloc) && !alloc.GetBroken()
+		alloc.Planned = state.GroupWorks(alloc)
 		alloc.Generation++
 		giveRanks(alloc, c.GetForm())
 		alloc.WorldSize = int32(len(c.GetForm())) //nolint:gosec // bounded by the spec

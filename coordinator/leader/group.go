@@ -85,7 +85,7 @@ func (g *group) list(m *tandemv1.Member, draining bool) *[]*tandemv1.Member {
 }
 
 // works says whether its process group was committed and is not broken.
-func (g *group) works() bool { return state.HasGroup(g.alloc) && !g.alloc.GetBroken() }
+func (g *group) works() bool { return state.GroupWorks(g.alloc) }
 
 // settled says whether the committed group trains, so that the next may be planned.
 func (g *group) settled() bool { return g.works() && g.alloc.GetFormedStep() >= 0 }

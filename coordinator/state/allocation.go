@@ -73,6 +73,9 @@ func HoldsState(m *tandemv1.Member) bool {
 // HasGroup says whether a process group was ever committed for an allocation.
 func HasGroup(a *tandemv1.Allocation) bool { return a.GetCommittedAt() != nil }
 
+// GroupWorks says whether the committed process group of an allocation works, as far as its members have said.
+func GroupWorks(a *tandemv1.Allocation) bool { return HasGroup(a) && !a.GetBroken() }
+
 // EngineID returns the identity of the engine of one member of an allocation: "allocation/member".
 func EngineID(allocation string, member int32) string {
 	return fmt.Sprintf("%s/%d", allocation, member)

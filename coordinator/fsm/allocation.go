@@ -100,7 +100,6 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		Stage:              t.GetStage(),
 		CreatedAt:          a.now,
 		ResumeCheckpointId: resumeSource(j, t),
-		FormedStep:         -1,
 	}
 	a.addMembers(alloc, granted.GetMembers())
 	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {

@@ -55,11 +55,11 @@ func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r 
 
 // groupFormed takes the word of rank 0 that the committed group trains; that of an older one is no news.
 func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64) {
-	if generation != alloc.GetGeneration() || alloc.GetFormedStep() >= 0 {
+	if !state.HasGroup(alloc) || generation != alloc.GetGeneration() || state.GroupFormed(alloc) {
 		return
 	}
-	if !alloc.GetBroken() { // else who was to leave when it was formed has been asked for its state, and is waited for
-		edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) { alloc.FormedStep, alloc.FormedAt = step, a.now })
+	if !state.GroupBroken(alloc) { // else who was to leave when it was formed has been asked for its state, and is waited for
+		edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) { alloc.Group.FormedAt = a.now })
 	}
 	a.progressed(alloc.GetTrialId(), step, false)
 	a.rejoinNodes(alloc)
@@ -68,11 +68,11 @@ func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64
 // groupBroken takes the word of a rank that the committed group does not work any more for it. That of an older one is no news, but
 // for the one before a planned change, while nobody has gone over: whom that waits for, the committed one would wait for too.
 func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, generation int64, b *tandemv1.GroupBroken) {
-	if state.MemberEnded(m.GetState()) {
+	if state.MemberEnded(m.GetState()) || !state.HasGroup(alloc) {
 		return
 	}
 	answers := generation == alloc.GetGeneration() && state.HoldsState(m)
-	before := generation == alloc.GetGeneration()-1 && alloc.GetPlanned() && alloc.GetFormedStep() < 0
+	before := generation == alloc.GetGeneration()-1 && alloc.GetGroup().GetPlanned() && !state.GroupFormed(alloc)
 	if !answers && !before {
 		return
 	}
@@ -81,13 +81,13 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 		return
 	}
 	a.partNodes(alloc, m.GetNodeId(), b)
-	first := !alloc.GetBroken()
+	first := !state.GroupBroken(alloc)
 	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
 		a.breakGroup(alloc)
 		if answers { // else it will, as all others, when it is told that the committed one is broken
 			m := state.Member(alloc, m.GetNumber())
 			m.State, m.Step = memberBroken, b.GetStep()
-			alloc.Hung = alloc.GetHung() || b.GetHung()
+			alloc.Group.Hung = alloc.GetGroup().GetHung() || b.GetHung()
 		}
 	})
 	a.progressed(alloc.GetTrialId(), b.GetStep(), false)
@@ -99,11 +99,11 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 // breakGroup marks the committed group of an allocation, which is a copy already, as one that does not work any more. Who was to
 // leave when it was formed is needed still.
 func (a sight) breakGroup(alloc *tandemv1.Allocation) {
-	if alloc.GetBroken() {
+	if state.GroupBroken(alloc) {
 		return
 	}
-	alloc.Broken, alloc.BrokenAt = true, a.now
-	if alloc.GetFormedStep() >= 0 {
+	alloc.Group.BrokenAt = a.now
+	if state.GroupFormed(alloc) {
 		return
 	}
 	for _, m := range state.MembersIn(alloc, memberLeaving) {

@@ -191,7 +191,7 @@ func randomReform(r *rapid.T, v *state.View) *tandemv1.ReformAllocation {
 	form := rapid.IntRange(0, 2).Draw(r, "form") < 2
 	for _, m := range a.GetMembers() {
 		switch {
-		case m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING && a.GetBroken(), rapid.IntRange(0, 19).Draw(r, "lose") == 19:
+		case m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING && state.GroupBroken(a), rapid.IntRange(0, 19).Draw(r, "lose") == 19:
 			c.Lose = append(c.Lose, &tandemv1.LostMember{Number: m.GetNumber(), Reason: "did not answer"})
 		case form && rapid.IntRange(0, 4).Draw(r, "in") < 4 && (m.GetState() != tandemv1.MemberState_MEMBER_STATE_ASSIGNED || rapid.IntRange(0, 9).Draw(r, "blind") == 0):
 			c.Form = append(c.Form, m.GetNumber())
@@ -224,7 +224,7 @@ func randomReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyRe
 		switch m := state.Member(alloc, number); {
 		case m.GetState() == tandemv1.MemberState_MEMBER_STATE_ASSIGNED:
 			kind = 0
-		case m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING && alloc.GetFormedStep() < 0:
+		case m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING && !state.GroupFormed(alloc):
 			kind = 12
 		}
 	}
@@ -323,10 +323,10 @@ func TestInvariants(t *testing.T) {
 
 // seen notes what an allocation has come to.
 func seen(reached map[string]int, a *tandemv1.Allocation) {
-	if a.GetBroken() {
+	if state.GroupBroken(a) {
 		reached["broken"]++
 	}
-	if a.GetPlanned() {
+	if a.GetGroup().GetPlanned() {
 		reached["planned"]++
 	}
 	reached["leaving"] += len(state.MembersIn(a, tandemv1.MemberState_MEMBER_STATE_LEAVING))
@@ -467,7 +467,7 @@ func soundMembers(r *rapid.T, before *state.View, a *tandemv1.Allocation) {
 		}
 		grouped := state.HoldsState(m)
 		if state.InGroup(m) {
-			if ranks[m.GetRank()] || m.GetRank() >= max(1, a.GetWorldSize()) {
+			if ranks[m.GetRank()] || m.GetRank() >= max(1, a.GetGroup().GetWorldSize()) {
 				r.Fatalf("rank %d of %v occurs twice, or too high", m.GetRank(), a)
 			}
 			ranks[m.GetRank()] = true
@@ -478,17 +478,17 @@ func soundMembers(r *rapid.T, before *state.View, a *tandemv1.Allocation) {
 		case grouped || !state.HasGroup(a):
 			live++
 		}
-		if grouped && !state.InGroup(m) && !a.GetBroken() || m.GetState() == tandemv1.MemberState_MEMBER_STATE_BROKEN && !a.GetBroken() || !grouped && state.InGroup(m) && state.HasGroup(a) && !state.MemberEnded(m.GetState()) {
+		if grouped && !state.InGroup(m) && !state.GroupBroken(a) || m.GetState() == tandemv1.MemberState_MEMBER_STATE_BROKEN && !state.GroupBroken(a) || !grouped && state.InGroup(m) && state.HasGroup(a) && !state.MemberEnded(m.GetState()) {
 			r.Fatalf("member %v does not fit %v", m, a)
 		}
 	}
 	if len(a.GetMembers()) == 0 || live == 0 && ended > 0 {
 		r.Fatalf("all members of %v have ended, but it is still there", a)
 	}
-	if state.GroupWorks(a) && len(ranks) != int(a.GetWorldSize()) || a.GetBroken() != (a.GetBrokenAt() != nil) {
+	if state.GroupWorks(a) && len(ranks) != int(a.GetGroup().GetWorldSize()) {
 		r.Fatalf("%v lacks ranks, but is not broken", a)
 	}
-	if a.GetGeneration() < old.GetGeneration() || a.GetGeneration() == old.GetGeneration() && a.GetWorldSize() != old.GetWorldSize() && old != nil {
+	if a.GetGeneration() < old.GetGeneration() || a.GetGeneration() == old.GetGeneration() && a.GetGroup().GetWorldSize() != old.GetGroup().GetWorldSize() && old != nil {
 		r.Fatalf("%v came after %v", a, old)
 	}
 }

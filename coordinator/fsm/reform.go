@@ -83,7 +83,7 @@ func checkLose(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation) *refusa
 	seen := map[int32]bool{}
 	for _, l := range c.GetLose() {
 		m := state.Member(alloc, l.GetNumber())
-		if m == nil || seen[l.GetNumber()] || state.MemberEnded(m.GetState()) || m.GetState() == memberRunning && !alloc.GetBroken() {
+		if m == nil || seen[l.GetNumber()] || state.MemberEnded(m.GetState()) || m.GetState() == memberRunning && !state.GroupBroken(alloc) {
 			return changed(alloc, "not-lost", "member", l.GetNumber())
 		}
 		seen[l.GetNumber()] = true
@@ -119,7 +119,7 @@ func (a sight) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocatio
 		switch {
 		case m.GetState() == memberFinished:
 			return changed(alloc, "finished", "member", m.GetNumber())
-		case m.GetState() == memberRunning && alloc.GetBroken() && !lost[m.GetNumber()]:
+		case m.GetState() == memberRunning && state.GroupBroken(alloc) && !lost[m.GetNumber()]:
 			return changed(alloc, "silent", "member", m.GetNumber())
 		}
 	}
@@ -129,15 +129,15 @@ func (a sight) checkForm(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocatio
 func (a sight) checkSize(alloc *tandemv1.Allocation, c *tandemv1.ReformAllocation, works bool, survivors int) *refusal {
 	j, _ := a.Job(alloc.GetJobId())
 	workers, n := state.WorkersOf(j), len(c.GetForm())
-	same := works && survivors == n && len(state.MembersIn(alloc, memberRunning)) == n && alloc.GetRelay() == c.GetRelay()
+	same := works && survivors == n && len(state.MembersIn(alloc, memberRunning)) == n && alloc.GetGroup().GetRelay() == c.GetRelay()
 	most := workers.Max
 	if c.GetRelay() {
 		most++
 	}
 	switch {
-	case !alloc.GetBroken() && alloc.GetStopping():
+	case !state.GroupBroken(alloc) && alloc.GetStopping():
 		return changed(alloc, "stopping")
-	case works && (alloc.GetFormedStep() < 0 || len(state.MembersIn(alloc, memberStopped)) > 0):
+	case works && (!state.GroupFormed(alloc) || len(state.MembersIn(alloc, memberStopped)) > 0):
 		return changed(alloc, "not-formed")
 	case works && c.GetStop():
 		return changed(alloc, "works")
@@ -172,32 +172,32 @@ func (a *applier) form(c *tandemv1.ReformAllocation) bool {
 		return false
 	}
 	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
-		alloc.Planned = state.GroupWorks(alloc)
 		alloc.Generation++
 		giveRanks(alloc, c.GetForm())
-		alloc.WorldSize = int32(len(c.GetForm())) //nolint:gosec // bounded by the spec
-		alloc.FormedStep, alloc.FormedAt = -1, nil
-		alloc.Relay = c.GetRelay()
-		alloc.CommittedAt = a.now
-		alloc.Broken, alloc.BrokenAt, alloc.Hung = false, nil, false
+		alloc.Group = &tandemv1.Group{
+			WorldSize:   int32(len(c.GetForm())), //nolint:gosec // bounded by the spec
+			CommittedAt: a.now,
+			Planned:     state.GroupWorks(alloc),
+			Relay:       c.GetRelay(),
+		}
 		alloc.FailedMembers, alloc.AddAfter = 0, nil
 	})
 	a.forgetRendezvous(alloc.GetId())
-	if !alloc.GetPlanned() {
+	if !alloc.GetGroup().GetPlanned() {
 		a.countIdle(alloc.GetTrialId())
 	}
 	t := edit(a, a.Trial, alloc.GetTrialId(), func(t *tandemv1.Trial) {
 		t.Generation = alloc.GetGeneration()
 		switch {
 		case alloc.GetStopping():
-		case alloc.GetRelay():
+		case alloc.GetGroup().GetRelay():
 			t.Why, t.Reason = reasonFrom(whyOf(c), tandemv1.Reason_CODE_RELAYING), ""
 		default:
-			t.Why, t.Reason = reason(tandemv1.Reason_CODE_TRAINING, "ranks", alloc.GetWorldSize()), ""
+			t.Why, t.Reason = reason(tandemv1.Reason_CODE_TRAINING, "ranks", alloc.GetGroup().GetWorldSize()), ""
 		}
 	})
 	what := tandemv1.Event_TYPE_GROUP_COMMITTED
-	if alloc.GetRelay() {
+	if alloc.GetGroup().GetRelay() {
 		what = tandemv1.Event_TYPE_GROUP_RELAYING
 	}
 	j, _ := a.Job(alloc.GetJobId())

@@ -151,7 +151,7 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, f 
 		return
 	}
 	blame := ofEngine
-	if f.GetNodeStopping() || f.GetHung() && state.HasGroup(alloc) && alloc.GetWorldSize() > 1 {
+	if f.GetNodeStopping() || f.GetHung() && state.HasGroup(alloc) && alloc.GetGroup().GetWorldSize() > 1 {
 		blame = ofMachine
 	}
 	a.loseMembers(alloc, []int32{m.GetNumber()}, cause, blame)

@@ -33,7 +33,7 @@ func Explain(v *state.View, now time.Time) map[string]*tandemv1.Reason {
 		case g.ends() || len(g.going) > 0:
 		case g.settled():
 			all[g.trial.GetId()] = reasonFrom(why, tandemv1.Reason_CODE_TRAINING, "ranks", len(g.staying), "wanted", g.workers.Wanted)
-		case g.alloc.GetBroken() && len(g.silent) == 0 && len(g.able())+len(g.assigned) < g.workers.Min:
+		case state.GroupBroken(g.alloc) && len(g.silent) == 0 && len(g.able())+len(g.assigned) < g.workers.Min:
 			all[g.trial.GetId()] = reasonFrom(why, tandemv1.Reason_CODE_REPLACING)
 		}
 	}

@@ -64,7 +64,7 @@ func (g *group) list(m *tandemv1.Member, draining bool) *[]*tandemv1.Member {
 		return &g.survivors
 	case tandemv1.MemberState_MEMBER_STATE_RUNNING:
 		switch {
-		case g.alloc.GetBroken():
+		case state.GroupBroken(g.alloc):
 			return &g.silent
 		case draining:
 			return &g.going
@@ -88,12 +88,12 @@ func (g *group) list(m *tandemv1.Member, draining bool) *[]*tandemv1.Member {
 func (g *group) works() bool { return state.GroupWorks(g.alloc) }
 
 // settled says whether the committed group trains, so that the next may be planned.
-func (g *group) settled() bool { return g.works() && g.alloc.GetFormedStep() >= 0 }
+func (g *group) settled() bool { return g.works() && state.GroupFormed(g.alloc) }
 
 // ends says whether it comes to its end by itself.
 func (g *group) ends() bool {
 	finished := len(state.MembersIn(g.alloc, tandemv1.MemberState_MEMBER_STATE_FINISHED)) > 0
-	return finished || !g.alloc.GetBroken() && (g.alloc.GetStopping() || len(g.ended) > 0)
+	return finished || !state.GroupBroken(g.alloc) && (g.alloc.GetStopping() || len(g.ended) > 0)
 }
 
 // behind says whether those that are left of a broken group know less than the newest checkpoint: who had the state was lost
@@ -128,8 +128,8 @@ func (g *group) wants() {
 		if !g.alloc.GetAddAfter().AsTime().After(g.now) {
 			g.want, g.least, g.spare = g.workers.Wanted-have, 1, true
 		}
-	case g.alloc.GetBroken() && (len(g.silent)+len(g.survivors) == 0 || g.overdue() && len(g.survivors) == 0):
-	case g.alloc.GetBroken() && able >= g.workers.Min:
+	case state.GroupBroken(g.alloc) && (len(g.silent)+len(g.survivors) == 0 || g.overdue() && len(g.survivors) == 0):
+	case state.GroupBroken(g.alloc) && able >= g.workers.Min:
 		// It goes on without; but now it is known whose slots to stay away from.
 		if g.overdue() && !g.alloc.GetAddAfter().AsTime().After(g.now) {
 			g.want, g.least, g.spare = g.workers.Wanted-have, 1, true
@@ -141,15 +141,15 @@ func (g *group) wants() {
 
 // answersBy is until when the ranks of a broken group have to say so.
 func (g *group) answersBy() time.Time {
-	if g.alloc.GetHung() {
-		return g.alloc.GetBrokenAt().AsTime().Add(hangTime)
+	if g.alloc.GetGroup().GetHung() {
+		return g.alloc.GetGroup().GetBrokenAt().AsTime().Add(hangTime)
 	}
-	return g.alloc.GetBrokenAt().AsTime().Add(answerTime)
+	return g.alloc.GetGroup().GetBrokenAt().AsTime().Add(answerTime)
 }
 
 // overdue says whether the ranks that are silent are taken for lost.
 func (g *group) overdue() bool {
-	return g.alloc.GetBroken() && len(g.silent) > 0 && !g.now.Before(g.answersBy())
+	return state.GroupBroken(g.alloc) && len(g.silent) > 0 && !g.now.Before(g.answersBy())
 }
 
 // suspects are the nodes of ranks that did not answer in time: each of them hangs, or its machine is out of reach.

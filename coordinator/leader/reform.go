@@ -125,7 +125,7 @@ func (d *decision) make() bool {
 		return false
 	case d.drop():
 		return true
-	case d.alloc.GetBroken():
+	case state.GroupBroken(d.alloc):
 		return d.rebuild()
 	case !d.works():
 		return d.begin()
@@ -141,7 +141,7 @@ func (d *decision) drop() bool {
 	for _, a := range d.apart {
 		d.lose(a.member, a.why)
 	}
-	if !d.alloc.GetBroken() {
+	if !state.GroupBroken(d.alloc) {
 		surplus := len(d.able()) + len(d.assigned) - d.workers.Wanted
 		for _, m := range slices.Backward(slices.Concat(d.ready, d.assigned)) {
 			if surplus > 0 {
@@ -150,8 +150,8 @@ func (d *decision) drop() bool {
 			}
 		}
 	}
-	if len(d.leaving) > 0 && d.alloc.GetFormedAt() != nil {
-		overdue := d.alloc.GetFormedAt().AsTime().Add(leaveTime)
+	if len(d.leaving) > 0 && state.GroupFormed(d.alloc) {
+		overdue := d.alloc.GetGroup().GetFormedAt().AsTime().Add(leaveTime)
 		if d.now.Before(overdue) {
 			d.wakeAt(overdue)
 		} else {
@@ -163,7 +163,7 @@ func (d *decision) drop() bool {
 
 // rebuild makes the next group when the committed one is broken.
 func (d *decision) rebuild() bool {
-	since := d.alloc.GetBrokenAt().AsTime()
+	since := d.alloc.GetGroup().GetBrokenAt().AsTime()
 	if len(d.silent) > 0 {
 		if !d.overdue() {
 			d.wakeAt(d.answersBy())
@@ -224,7 +224,7 @@ func (d *decision) adapt() bool {
 	}
 	able, assigned := len(d.able()), len(d.assigned)
 	switch {
-	case d.alloc.GetRelay():
+	case d.alloc.GetGroup().GetRelay():
 		return d.settled() && d.relayed()
 	case len(d.going) > 0:
 		return d.drain(able, assigned)
@@ -275,7 +275,7 @@ func (d *decision) relayed() bool {
 
 // size says how the next group differs from the committed one; nil: in nothing.
 func (d *decision) size() *tandemv1.Reason {
-	before, after := int(d.alloc.GetWorldSize()), min(len(d.able()), d.workers.Wanted)
+	before, after := int(d.alloc.GetGroup().GetWorldSize()), min(len(d.able()), d.workers.Wanted)
 	switch {
 	case d.givesTo != "":
 		return reason(tandemv1.Reason_CODE_GIVES_WAY, "to", d.givesTo)

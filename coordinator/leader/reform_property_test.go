@@ -202,7 +202,7 @@ func (c *cluster) train(e *engine, task *tandemv1.TrainTask) bool {
 		c.happens(fmt.Sprintf("%s %s step=%d generation=%d", word, e.id, e.step, g.GetGeneration()))
 		return true
 	}
-	if a, _ := c.s.View().Allocation(c.of(e)); a.GetFormedStep() < 0 {
+	if a, ok := c.s.View().Allocation(c.of(e)); ok && !state.GroupFormed(a) {
 		return false
 	}
 	switch {
@@ -262,14 +262,14 @@ func (c *cluster) check(before *state.View) {
 		j, _ := after.Job(a.GetJobId())
 		workers := state.WorkersOf(j)
 		most := workers.Max
-		if a.GetRelay() {
+		if a.GetGroup().GetRelay() {
 			most++
 			c.reached["relay"]++
 		}
-		if n := int(a.GetWorldSize()); a.GetGeneration() > old.GetGeneration() && state.HasGroup(a) && (n > most || n < workers.Min && !a.GetStopping()) {
+		if n := int(a.GetGroup().GetWorldSize()); a.GetGeneration() > old.GetGeneration() && state.HasGroup(a) && (n > most || n < workers.Min && !a.GetStopping()) {
 			c.r.Fatalf("%d ranks are not between %d and %d", n, workers.Min, most)
 		}
-		if a.GetPlanned() {
+		if a.GetGroup().GetPlanned() {
 			c.reached["planned"]++
 		}
 		if a.GetStopping() {
@@ -288,7 +288,7 @@ func (c *cluster) check(before *state.View) {
 func (c *cluster) checkKept(before *state.View) {
 	after := c.s.View()
 	for _, a := range before.Allocations() {
-		if _, there := after.Allocation(a.GetId()); there || a.GetFormedStep() >= 0 || a.GetStopping() {
+		if _, there := after.Allocation(a.GetId()); there || state.GroupFormed(a) || a.GetStopping() {
 			continue
 		}
 		t, _ := after.Trial(a.GetTrialId())
@@ -343,7 +343,7 @@ func (c *cluster) fault() {
 		e.hangs = kind >= 2
 		if rapid.Bool().Draw(c.r, "planned change") { // the window between a change and its group
 			a, _ := c.s.View().Allocation(c.of(e))
-			c.scale(a.GetJobId(), max(1, a.GetWorldSize()-1))
+			c.scale(a.GetJobId(), max(1, a.GetGroup().GetWorldSize()-1))
 		}
 		if e.hangs || e.dead {
 			return

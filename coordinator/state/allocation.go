@@ -71,10 +71,16 @@ func HoldsState(m *tandemv1.Member) bool {
 }
 
 // HasGroup says whether a process group was ever committed for an allocation.
-func HasGroup(a *tandemv1.Allocation) bool { return a.GetCommittedAt() != nil }
+func HasGroup(a *tandemv1.Allocation) bool { return a.GetGroup() != nil }
 
 // GroupWorks says whether the committed process group of an allocation works, as far as its members have said.
-func GroupWorks(a *tandemv1.Allocation) bool { return HasGroup(a) && !a.GetBroken() }
+func GroupWorks(a *tandemv1.Allocation) bool { return HasGroup(a) && !GroupBroken(a) }
+
+// GroupFormed says whether the committed process group of an allocation has said that it has begun.
+func GroupFormed(a *tandemv1.Allocation) bool { return a.GetGroup().GetFormedAt() != nil }
+
+// GroupBroken says whether the committed process group of an allocation does not work any more.
+func GroupBroken(a *tandemv1.Allocation) bool { return a.GetGroup().GetBrokenAt() != nil }
 
 // EngineID returns the identity of the engine of one member of an allocation: "allocation/member".
 func EngineID(allocation string, member int32) string {

@@ -73,7 +73,7 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 	if m.GetState() == tandemv1.MemberState_MEMBER_STATE_ASSIGNED {
 		t.Peers = peersOf(v, a, m)
 	}
-	t.Broken = t.GetGroup() != nil && a.GetBroken()
+	t.Broken = t.GetGroup() != nil && GroupBroken(a)
 	if c, ok := v.Checkpoint(a.GetResumeCheckpointId()); ok {
 		t.Resume = c
 	}
@@ -94,11 +94,11 @@ func groupOf(v *View, a *tandemv1.Allocation, m *tandemv1.Member) *tandemv1.Proc
 	g := &tandemv1.ProcessGroup{
 		Generation: a.GetGeneration(),
 		Rank:       m.GetRank(),
-		WorldSize:  a.GetWorldSize(),
+		WorldSize:  a.GetGroup().GetWorldSize(),
 		LocalRank:  m.GetLocalRank(),
-		Planned:    a.GetPlanned(),
-		Formed:     leaves && a.GetFormedStep() >= 0,
-		Relay:      a.GetRelay(),
+		Planned:    a.GetGroup().GetPlanned(),
+		Formed:     leaves && GroupFormed(a),
+		Relay:      a.GetGroup().GetRelay(),
 	}
 	if InGroup(m) {
 		g.Peers = peersOf(v, a, m)

@@ -122,28 +122,30 @@ type Allocation struct {
 	ModifiedIndex uint64 `protobuf:"varint,10,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
 	// Number of the next member; none is used twice.
 	NextMember int32 `protobuf:"varint,11,opt,name=next_member,json=nextMember,proto3" json:"next_member,omitempty"`
-	// The committed group does not work any more: a member was lost, or said so. Its members wait for the next generation.
+	// Of the first release, which had these in place of group: rows of its snapshots are read, and nothing else has them.
 	Broken bool `protobuf:"varint,12,opt,name=broken,proto3" json:"broken,omitempty"`
-	// When it broke; not set while it works.
+	// Of the first release: see group.
 	BrokenAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=broken_at,json=brokenAt,proto3" json:"broken_at,omitempty"`
-	// It was given up by a deadline, so that a member hangs, and not because a connection broke.
+	// Of the first release: see group.
 	Hung bool `protobuf:"varint,14,opt,name=hung,proto3" json:"hung,omitempty"`
-	// Step at which the committed group began; -1 until it has said so, and until then who leaves keeps the state of the training.
+	// Of the first release: see group. -1 for a group that has not begun.
 	FormedStep int64 `protobuf:"varint,15,opt,name=formed_step,json=formedStep,proto3" json:"formed_step,omitempty"`
-	// When the committed group was committed; not set before the first.
+	// Of the first release: see group.
 	CommittedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=committed_at,json=committedAt,proto3" json:"committed_at,omitempty"`
-	// The group before the committed one worked when that was committed: its ranks went over at a step boundary.
+	// Of the first release: see group.
 	Planned bool `protobuf:"varint,17,opt,name=planned,proto3" json:"planned,omitempty"`
 	// Members in a row that failed before they had a part in a group that worked without them.
 	FailedMembers int32 `protobuf:"varint,18,opt,name=failed_members,json=failedMembers,proto3" json:"failed_members,omitempty"`
 	// No member is added to a group that works before this time, for the last ones have failed; not set: at once.
 	AddAfter *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=add_after,json=addAfter,proto3" json:"add_after,omitempty"`
-	// Ranks in the committed group, also those that were lost since.
+	// Of the first release: see group.
 	WorldSize int32 `protobuf:"varint,20,opt,name=world_size,json=worldSize,proto3" json:"world_size,omitempty"`
-	// When the committed group said that it had begun; not set before.
+	// Of the first release: see group.
 	FormedAt *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=formed_at,json=formedAt,proto3" json:"formed_at,omitempty"`
-	// The committed group only hands the state of the training on, from a rank that goes to those that stay: it does no step.
-	Relay         bool `protobuf:"varint,22,opt,name=relay,proto3" json:"relay,omitempty"`
+	// Of the first release: see group.
+	Relay bool `protobuf:"varint,22,opt,name=relay,proto3" json:"relay,omitempty"`
+	// The process group that was committed last, of which generation is the number; not set before the first.
+	Group         *Group `protobuf:"bytes,23,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -332,6 +334,113 @@ func (x *Allocation) GetRelay() bool {
 	return false
 }
 
+func (x *Allocation) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// Group is the process group of an allocation. Its ranks are those of the members.
+type Group struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ranks in it, also those that were lost since.
+	WorldSize int32 `protobuf:"varint,1,opt,name=world_size,json=worldSize,proto3" json:"world_size,omitempty"`
+	// When it was committed.
+	CommittedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=committed_at,json=committedAt,proto3" json:"committed_at,omitempty"`
+	// The group before it worked when it was committed: its ranks went over at a step boundary.
+	Planned bool `protobuf:"varint,3,opt,name=planned,proto3" json:"planned,omitempty"`
+	// It only hands the state of the training on, from a rank that goes to those that stay: it does no step.
+	Relay bool `protobuf:"varint,4,opt,name=relay,proto3" json:"relay,omitempty"`
+	// When it said that it had begun; not set before, and until then leaving members keep the state of the training.
+	FormedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=formed_at,json=formedAt,proto3" json:"formed_at,omitempty"`
+	// When it broke, for a member was lost or said so; its members wait for the next generation. Not set while it works.
+	BrokenAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=broken_at,json=brokenAt,proto3" json:"broken_at,omitempty"`
+	// It was given up by a deadline, so that a member hangs, and not because a connection broke.
+	Hung          bool `protobuf:"varint,7,opt,name=hung,proto3" json:"hung,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_tandem_v1_allocation_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_allocation_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_allocation_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Group) GetWorldSize() int32 {
+	if x != nil {
+		return x.WorldSize
+	}
+	return 0
+}
+
+func (x *Group) GetCommittedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CommittedAt
+	}
+	return nil
+}
+
+func (x *Group) GetPlanned() bool {
+	if x != nil {
+		return x.Planned
+	}
+	return false
+}
+
+func (x *Group) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
+}
+
+func (x *Group) GetFormedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FormedAt
+	}
+	return nil
+}
+
+func (x *Group) GetBrokenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BrokenAt
+	}
+	return nil
+}
+
+func (x *Group) GetHung() bool {
+	if x != nil {
+		return x.Hung
+	}
+	return false
+}
+
 // Member is one process of an allocation, for its whole life; its rank changes with the generation.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -361,7 +470,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_tandem_v1_allocation_proto_msgTypes[1]
+	mi := &file_tandem_v1_allocation_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +482,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_allocation_proto_msgTypes[1]
+	mi := &file_tandem_v1_allocation_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +495,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_allocation_proto_rawDescGZIP(), []int{1}
+	return file_tandem_v1_allocation_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Member) GetNumber() int32 {
@@ -474,7 +583,7 @@ type RendezvousEntry struct {
 
 func (x *RendezvousEntry) Reset() {
 	*x = RendezvousEntry{}
-	mi := &file_tandem_v1_allocation_proto_msgTypes[2]
+	mi := &file_tandem_v1_allocation_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +595,7 @@ func (x *RendezvousEntry) String() string {
 func (*RendezvousEntry) ProtoMessage() {}
 
 func (x *RendezvousEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_allocation_proto_msgTypes[2]
+	mi := &file_tandem_v1_allocation_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +608,7 @@ func (x *RendezvousEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RendezvousEntry.ProtoReflect.Descriptor instead.
 func (*RendezvousEntry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_allocation_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_allocation_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RendezvousEntry) GetId() string {
@@ -527,7 +636,7 @@ var File_tandem_v1_allocation_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xc6\x06\n" +
+	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xee\x06\n" +
 	"\n" +
 	"Allocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -558,7 +667,17 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
 	"world_size\x18\x14 \x01(\x05R\tworldSize\x127\n" +
 	"\tformed_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bformedAt\x12\x14\n" +
-	"\x05relay\x18\x16 \x01(\bR\x05relay\"\xb8\x02\n" +
+	"\x05relay\x18\x16 \x01(\bR\x05relay\x12&\n" +
+	"\x05group\x18\x17 \x01(\v2\x10.tandem.v1.GroupR\x05group\"\x9b\x02\n" +
+	"\x05Group\x12\x1d\n" +
+	"\n" +
+	"world_size\x18\x01 \x01(\x05R\tworldSize\x12=\n" +
+	"\fcommitted_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vcommittedAt\x12\x18\n" +
+	"\aplanned\x18\x03 \x01(\bR\aplanned\x12\x14\n" +
+	"\x05relay\x18\x04 \x01(\bR\x05relay\x127\n" +
+	"\tformed_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bformedAt\x127\n" +
+	"\tbroken_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bbrokenAt\x12\x12\n" +
+	"\x04hung\x18\a \x01(\bR\x04hung\"\xb8\x02\n" +
 	"\x06Member\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x1d\n" +
@@ -601,30 +720,35 @@ func file_tandem_v1_allocation_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_allocation_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_allocation_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_tandem_v1_allocation_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_tandem_v1_allocation_proto_goTypes = []any{
 	(MemberState)(0),              // 0: tandem.v1.MemberState
 	(*Allocation)(nil),            // 1: tandem.v1.Allocation
-	(*Member)(nil),                // 2: tandem.v1.Member
-	(*RendezvousEntry)(nil),       // 3: tandem.v1.RendezvousEntry
-	(TrialStage)(0),               // 4: tandem.v1.TrialStage
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*Group)(nil),                 // 2: tandem.v1.Group
+	(*Member)(nil),                // 3: tandem.v1.Member
+	(*RendezvousEntry)(nil),       // 4: tandem.v1.RendezvousEntry
+	(TrialStage)(0),               // 5: tandem.v1.TrialStage
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_tandem_v1_allocation_proto_depIdxs = []int32{
-	4, // 0: tandem.v1.Allocation.stage:type_name -> tandem.v1.TrialStage
-	2, // 1: tandem.v1.Allocation.members:type_name -> tandem.v1.Member
-	5, // 2: tandem.v1.Allocation.created_at:type_name -> google.protobuf.Timestamp
-	5, // 3: tandem.v1.Allocation.broken_at:type_name -> google.protobuf.Timestamp
-	5, // 4: tandem.v1.Allocation.committed_at:type_name -> google.protobuf.Timestamp
-	5, // 5: tandem.v1.Allocation.add_after:type_name -> google.protobuf.Timestamp
-	5, // 6: tandem.v1.Allocation.formed_at:type_name -> google.protobuf.Timestamp
-	0, // 7: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
-	5, // 8: tandem.v1.Member.added_at:type_name -> google.protobuf.Timestamp
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	5,  // 0: tandem.v1.Allocation.stage:type_name -> tandem.v1.TrialStage
+	3,  // 1: tandem.v1.Allocation.members:type_name -> tandem.v1.Member
+	6,  // 2: tandem.v1.Allocation.created_at:type_name -> google.protobuf.Timestamp
+	6,  // 3: tandem.v1.Allocation.broken_at:type_name -> google.protobuf.Timestamp
+	6,  // 4: tandem.v1.Allocation.committed_at:type_name -> google.protobuf.Timestamp
+	6,  // 5: tandem.v1.Allocation.add_after:type_name -> google.protobuf.Timestamp
+	6,  // 6: tandem.v1.Allocation.formed_at:type_name -> google.protobuf.Timestamp
+	2,  // 7: tandem.v1.Allocation.group:type_name -> tandem.v1.Group
+	6,  // 8: tandem.v1.Group.committed_at:type_name -> google.protobuf.Timestamp
+	6,  // 9: tandem.v1.Group.formed_at:type_name -> google.protobuf.Timestamp
+	6,  // 10: tandem.v1.Group.broken_at:type_name -> google.protobuf.Timestamp
+	0,  // 11: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
+	6,  // 12: tandem.v1.Member.added_at:type_name -> google.protobuf.Timestamp
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_allocation_proto_init() }
@@ -639,7 +763,7 @@ func file_tandem_v1_allocation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_allocation_proto_rawDesc), len(file_tandem_v1_allocation_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

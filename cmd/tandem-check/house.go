@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits in lines. Those of a package count what is neither generated nor a test.
@@ -36,6 +37,13 @@ var oversize = map[string]int{
 	"coordinator/state.View":  96,
 	"worker/agent":            5500,
 }
+
+// maxColumns is the width that a line of code may have, with tabs of 4. wideLines are wider, in all packages together: mostly messages, which
+// read best whole. Lower the number when there are fewer.
+const (
+	maxColumns = 140
+	wideLines  = 818
+)
 
 // maxTestdata is the largest file for tests, in bytes: what is larger is made by the test that needs it.
 const maxTestdata = 256 << 10
@@ -183,6 +191,7 @@ type pkg struct {
 	docFile     bool // there is a doc.go
 	handwritten bool
 	lines       int            // of all files but tests
+	wide        int            // lines that are wider than maxColumns
 	methods     map[string]int // by type
 }
 
@@ -218,6 +227,11 @@ func (p *problems) goFile(name string, text []byte, packages map[string]*pkg) er
 	}
 	k.handwritten = true
 	k.lines += bytes.Count(text, []byte("\n"))
+	for line := range bytes.Lines(text) {
+		if utf8.RuneCount(bytes.TrimRight(line, "\n"))+3*bytes.Count(line, []byte("\t")) > maxColumns {
+			k.wide++
+		}
+	}
 	for _, d := range f.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil {
 			k.methods[receiver(fn)]++
@@ -287,6 +301,13 @@ func (p *problems) budget(name string, has, limit int, what, remedy string) {
 }
 
 func (p *problems) packages(packages map[string]*pkg) {
+	wide := 0
+	for _, k := range packages {
+		wide += k.wide
+	}
+	if wide > wideLines {
+		p.add("%d lines of code are wider than %d columns, and there may not be more than %d: break those of your change", wide, maxColumns, wideLines)
+	}
 	for dir, k := range packages {
 		p.budget(dir, k.lines, maxPackage, "lines", "split the package by what it is about")
 		for of, n := range k.methods {

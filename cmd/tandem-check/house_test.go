@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -25,6 +26,10 @@ func TestHouse(t *testing.T) {
 		large["a/"+name+".go"] = "package a" + strings.Repeat("\n//", maxFile-2)
 	}
 	methods := doc + "\n\ntype t[K any] struct{}\n" + strings.Repeat("\nfunc (t[K]) f() {}\n\nfunc (*t[K]) g() {}\n", maxMethods/2)
+	wide := map[string]string{"a/doc.go": doc}
+	for i := range wideLines/700 + 1 {
+		wide[fmt.Sprintf("a/w%d.go", i)] = "package a" + strings.Repeat("\n//"+strings.Repeat("x", maxColumns-2), 10) + strings.Repeat("\n//"+strings.Repeat("ä", maxColumns-1), (wideLines+3)/(wideLines/700+1))
+	}
 	tests := map[string]struct {
 		files map[string]string
 		want  []string // beginnings of the problems
@@ -57,6 +62,7 @@ func TestHouse(t *testing.T) {
 		"large package":              {large, []string{"a: 3997 lines, the limit is 3500"}},
 		"as many methods as may be":  {map[string]string{"a/doc.go": methods}, nil},
 		"many methods":               {map[string]string{"a/doc.go": methods + "\nfunc (*t[K]) h() {}"}, []string{"a.t: 41 methods, the limit is 40"}},
+		"wide lines":                 {wide, []string{fmt.Sprintf("%d lines of code are wider than 140 columns", (wideLines+3)/2*2)}},
 		"it fits now":                {map[string]string{"cmd/tandem/doc.go": "// Command a does.\npackage main"}, []string{"cmd/tandem: 2 lines fit the limit of 3500: delete"}},
 		"testdata not kept":          {map[string]string{"a/testdata/rapid/x.fail": "/home/ann/y"}, nil},
 	}

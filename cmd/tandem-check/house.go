@@ -167,6 +167,9 @@ func (p *problems) file(name string, text []byte) {
 			p.add("%s: %d lines, the limit is %d: split it by what it is about", name, lines, limit)
 		}
 	}
+	if path.Base(name) == "DESIGN.md" {
+		p.decisions(name, text)
+	}
 	if strings.HasPrefix(name, "cmd/tandem-check/") || generated {
 		return // this program names what it looks for
 	}
@@ -180,6 +183,25 @@ func (p *problems) file(name string, text []byte) {
 			if (!l.goOnly || strings.HasSuffix(name, ".go")) && l.pattern.MatchString(line) {
 				p.add("%s:%d: %s: %s", name, i+1, l.what, strings.TrimSpace(line))
 			}
+		}
+	}
+}
+
+// decision begins a dated decision of a DESIGN.md.
+var decision = regexp.MustCompile(`^\* \*{0,2}(20\d\d-\d\d(-\d\d)?)`)
+
+// decisions stand in the order of their dates below each heading, so that the last word on a thing is the lower one.
+func (p *problems) decisions(name string, text []byte) {
+	last := ""
+	for i, line := range strings.Split(string(text), "\n") {
+		if strings.HasPrefix(line, "#") {
+			last = ""
+		}
+		if m := decision.FindStringSubmatch(line); m != nil {
+			if m[1] < last {
+				p.add("%s:%d: a decision of %s below one of %s: put it above", name, i+1, m[1], last)
+			}
+			last = m[1]
 		}
 	}
 }

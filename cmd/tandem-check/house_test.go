@@ -62,6 +62,8 @@ func TestHouse(t *testing.T) {
 		"large package":              {large, []string{"a: 3997 lines, the limit is 3500"}},
 		"as many methods as may be":  {map[string]string{"a/doc.go": methods}, nil},
 		"many methods":               {map[string]string{"a/doc.go": methods + "\nfunc (*t[K]) h() {}"}, []string{"a.t: 41 methods, the limit is 40"}},
+		"decisions in order":         {map[string]string{"DESIGN.md": "# a\n* 2026-11: x\n* **2026-11-24** y\n# b\n* 2026-11-23: z"}, nil},
+		"decisions out of order":     {map[string]string{"DESIGN.md": "* 2026-11-24. **x**\n  more\n* 2026-11-23: y"}, []string{"DESIGN.md:3: a decision of 2026-11-23 below one of 2026-11-24"}},
 		"wide lines":                 {wide, []string{fmt.Sprintf("%d lines of code are wider than 140 columns", (wideLines+3)/2*2)}},
 		"it fits now":                {map[string]string{"cmd/tandem/doc.go": "// Command a does.\npackage main"}, []string{"cmd/tandem: 2 lines fit the limit of 3500: delete"}},
 		"testdata not kept":          {map[string]string{"a/testdata/rapid/x.fail": "/home/ann/y"}, nil},

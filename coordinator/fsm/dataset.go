@@ -21,6 +21,7 @@ func (a *applier) createDataset(c *tandemv1.CreateDataset) (*tandemv1.Result, *r
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_DATASET_GONE, "dataset", want.GetId())
 	}
 	d := state.Clone(want)
+	d.Project = state.DefaultProject
 	newest := int64(0)
 	if versions := a.DatasetsOf(d.GetName()); len(versions) > 0 {
 		newest = versions[len(versions)-1].GetVersion()

@@ -31,7 +31,7 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) (*tandemv1.Result, *r
 		return done(old.GetName()), nil
 	}
 	d := &tandemv1.Deployment{
-		Name: m.GetName(), Target: target, Version: v.GetNumber(), VersionId: v.GetId(),
+		Name: m.GetName(), Project: m.GetProject(), Target: target, Version: v.GetNumber(), VersionId: v.GetId(),
 		Replicas: want.GetReplicas(), Pool: want.GetPool(),
 		Revision: old.GetRevision() + 1, CreatedAt: a.now, UpdatedAt: a.now,
 		Why: reason(tandemv1.Reason_CODE_REPLICAS_UNPLACED),

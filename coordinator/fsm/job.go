@@ -38,6 +38,7 @@ func (a sight) newJob(given *tandemv1.Job, why *tandemv1.Reason) *tandemv1.Job {
 	j.Intent = tandemv1.JobIntent_JOB_INTENT_RUN
 	j.Why, j.Reason = why, ""
 	j.TrialIds = nil
+	j.Project = state.DefaultProject
 	j.CreatedAt = a.now
 	if j.GetSubmittedBy() == "" {
 		j.SubmittedBy = a.actor

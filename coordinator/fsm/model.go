@@ -27,10 +27,11 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 	}
 	j, _ := a.Job(alloc.GetJobId())
 	checkpoint, _ := a.Checkpoint(alloc.GetResumeCheckpointId())
-	m := a.newestVersion(j.GetSpec().GetPublish().GetModel())
+	m := a.newestVersion(j.GetSpec().GetPublish().GetModel(), j.GetProject())
 	v := &tandemv1.Version{
 		Id:             saved.GetVersionId(),
 		Model:          m.GetName(),
+		Project:        m.GetProject(),
 		Number:         m.GetLatestVersion(),
 		Prefix:         layout.Version(saved.GetVersionId()),
 		ManifestSha256: saved.GetManifestSha256(),
@@ -54,9 +55,9 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 }
 
 // newestVersion gives a model, which is made when there is none, the number of its next version.
-func (a *applier) newestVersion(name string) *tandemv1.Model {
+func (a *applier) newestVersion(name, project string) *tandemv1.Model {
 	if _, ok := a.Model(name); !ok {
-		a.Put(&tandemv1.Model{Name: name, CreatedAt: a.now})
+		a.Put(&tandemv1.Model{Name: name, Project: project, CreatedAt: a.now})
 	}
 	return edit(a, a.Model, name, func(m *tandemv1.Model) { m.LatestVersion = a.nextNumber("model", name, m.GetLatestVersion()) })
 }

@@ -24,7 +24,7 @@ func (a *applier) putToken(c *tandemv1.PutToken) (*tandemv1.Result, *refusal) {
 		return nil, refuse(codeExists, tandemv1.Reason_CODE_TOKEN_SECRET_TAKEN)
 	}
 	t := state.Clone(want)
-	t.CreatedAt = a.now
+	t.CreatedAt, t.Project = a.now, state.DefaultProject
 	a.Put(t)
 	a.record(infoLevel, tandemv1.Event_TYPE_TOKEN_CREATED, aboutToken(t), nil, "role", t.GetRole(), "by", a.actor)
 	return done(t.GetId()), nil

@@ -2,16 +2,26 @@ package fsm
 
 import (
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 // upgraded brings a row of a snapshot that the first release wrote into the form of today, and returns it.
 func upgraded(row proto.Message) proto.Message {
-	alloc, ok := row.(*tandemv1.Allocation)
-	if !ok {
-		return row
+	if alloc, ok := row.(*tandemv1.Allocation); ok {
+		upgradeGroup(alloc)
 	}
+	m := row.ProtoReflect()
+	if project := m.Descriptor().Fields().ByName("project"); project != nil && !m.Has(project) {
+		m.Set(project, protoreflect.ValueOfString(state.DefaultProject))
+	}
+	return row
+}
+
+// upgradeGroup puts what an allocation says of its process group into a message of its own.
+func upgradeGroup(alloc *tandemv1.Allocation) {
 	if alloc.GetCommittedAt() != nil {
 		alloc.Group = &tandemv1.Group{
 			WorldSize:   alloc.GetWorldSize(),
@@ -25,5 +35,4 @@ func upgraded(row proto.Message) proto.Message {
 	}
 	alloc.WorldSize, alloc.CommittedAt, alloc.Planned, alloc.Relay = 0, nil, false, false
 	alloc.FormedStep, alloc.FormedAt, alloc.Broken, alloc.BrokenAt, alloc.Hung = 0, nil, false, nil, false
-	return alloc
 }

@@ -58,7 +58,7 @@ func lookups() map[string][]*memdb.IndexSchema {
 	return map[string][]*memdb.IndexSchema{
 		nodeTable: {index("name", func(n *tandemv1.Node) []string { return []string{n.GetName()} })},
 		jobTable: {
-			index("name", func(j *tandemv1.Job) []string { return []string{j.GetName()} }),
+			index("name", func(j *tandemv1.Job) []string { return []string{Key(j.GetProject(), j.GetName())} }),
 			index("created", func(j *tandemv1.Job) []string { return []string{timeKey(j.GetCreatedAt())} }),
 			index("source", sourceOf),
 		},
@@ -77,14 +77,18 @@ func lookups() map[string][]*memdb.IndexSchema {
 			index("trial", func(c *tandemv1.Checkpoint) []string { return []string{c.GetTrialId()} }),
 			index("created", func(c *tandemv1.Checkpoint) []string { return []string{timeKey(c.GetCreatedAt())} }),
 		},
-		datasetTable: {index("name", func(d *tandemv1.Dataset) []string { return []string{join(d.GetName(), number(d.GetVersion()))} })},
-		versionTable: {index("model", func(v *tandemv1.Version) []string { return []string{join(v.GetModel(), number(v.GetNumber()))} })},
+		datasetTable: {index("name", func(d *tandemv1.Dataset) []string {
+			return []string{join(Key(d.GetProject(), d.GetName()), number(d.GetVersion()))}
+		})},
+		versionTable: {index("model", func(v *tandemv1.Version) []string {
+			return []string{join(Key(v.GetProject(), v.GetModel()), number(v.GetNumber()))}
+		})},
 		replicaTable: {
 			index("deployment", func(r *tandemv1.Replica) []string { return []string{r.GetDeployment()} }),
 			index("node", func(r *tandemv1.Replica) []string { return []string{r.GetNodeId()} }),
 		},
 		tokenTable: {
-			index("name", func(t *tandemv1.Token) []string { return []string{t.GetName()} }),
+			index("name", func(t *tandemv1.Token) []string { return []string{Key(t.GetProject(), t.GetName())} }),
 			index("sha256", func(t *tandemv1.Token) []string { return []string{t.GetSha256()} }),
 		},
 		eventTable:      {index("job", func(e *tandemv1.Event) []string { return []string{e.GetJobId()} })},
@@ -110,13 +114,18 @@ func tableOf(row proto.Message) (string, bool) {
 	return string(kind.Record.Name()), true
 }
 
-// RowID returns the identity of a row, by which its table is ordered; empty for a message that is no row.
+// RowID returns the identity of a row, by which its table is ordered; empty for a message that is no row. A name is one within its project.
 func RowID(row proto.Message) string {
 	kind, ok := kinds()[row.ProtoReflect().Descriptor().FullName()]
 	if !ok {
 		return ""
 	}
-	return row.ProtoReflect().Get(kind.Key).String()
+	m := row.ProtoReflect()
+	id := m.Get(kind.Key).String()
+	if project := m.Descriptor().Fields().ByName("project"); project != nil && kind.Key.Name() == "name" {
+		return Key(m.Get(project).String(), id)
+	}
+	return id
 }
 
 // Rows returns all rows of a kind by identity.

@@ -9,8 +9,9 @@
 //	models/<version>/                     a version of a model: manifest.json, model.pt, model.safetensors, probes
 //	audit/<coordinator>/<time>.jsonl      who did what
 //
-// Invariants: keys are made of ids that Tandem makes and of hashes, never of a user's text; a prefix ends with "/" if and only if it is for
-// listing (Logs, Metrics, Artifacts, Datasets, Uploads); all objects of a trial are below Trial.
+// Invariants: keys are made of ids that Tandem makes and of hashes, never of a user's text, so they name no project: the row of the id
+// does; a prefix ends with "/" if and only if it is for listing (Logs, Metrics, Artifacts, Datasets, Uploads); all objects of a trial are
+// below Trial.
 //
 // It is not what is in the objects: that is said where they are written.
 package layout

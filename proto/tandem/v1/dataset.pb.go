@@ -52,6 +52,8 @@ type Dataset struct {
 	CreatedBy string `protobuf:"bytes,12,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,13,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// Project that it belongs to: "default", the only one there is today.
+	Project       string `protobuf:"bytes,14,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +177,13 @@ func (x *Dataset) GetModifiedIndex() uint64 {
 		return x.ModifiedIndex
 	}
 	return 0
+}
+
+func (x *Dataset) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
 }
 
 // DeleteDatasetRequest names a dataset.
@@ -677,7 +686,7 @@ var File_tandem_v1_dataset_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_dataset_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/dataset.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xce\x03\n" +
+	"\x17tandem/v1/dataset.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xe8\x03\n" +
 	"\aDataset\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -694,7 +703,8 @@ const file_tandem_v1_dataset_proto_rawDesc = "" +
 	"created_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
 	"\n" +
 	"created_by\x18\f \x01(\tR\tcreatedBy\x12%\n" +
-	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x1a7\n" +
+	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x12\x18\n" +
+	"\aproject\x18\x0e \x01(\tR\aproject\x1a7\n" +
 	"\tRowsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"V\n" +

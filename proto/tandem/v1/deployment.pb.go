@@ -109,7 +109,9 @@ type Deployment struct {
 	// Why fewer replicas than wanted are there; not set when all is well.
 	Why *Reason `protobuf:"bytes,12,opt,name=why,proto3" json:"why,omitempty"`
 	// Since when no replica is ready, after one was; not set: one is, or none was yet.
-	DownSince     *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=down_since,json=downSince,proto3" json:"down_since,omitempty"`
+	DownSince *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=down_since,json=downSince,proto3" json:"down_since,omitempty"`
+	// Project of its model.
+	Project       string `protobuf:"bytes,14,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +235,13 @@ func (x *Deployment) GetDownSince() *timestamppb.Timestamp {
 		return x.DownSince
 	}
 	return nil
+}
+
+func (x *Deployment) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
 }
 
 // Replica is one serving copy of a version.
@@ -889,7 +898,7 @@ var File_tandem_v1_deployment_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xd2\x03\n" +
+	"\x1atandem/v1/deployment.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xec\x03\n" +
 	"\n" +
 	"Deployment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -909,7 +918,8 @@ const file_tandem_v1_deployment_proto_rawDesc = "" +
 	"\x0emodified_index\x18\v \x01(\x04R\rmodifiedIndex\x12#\n" +
 	"\x03why\x18\f \x01(\v2\x11.tandem.v1.ReasonR\x03why\x129\n" +
 	"\n" +
-	"down_since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tdownSince\"\x8e\x03\n" +
+	"down_since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tdownSince\x12\x18\n" +
+	"\aproject\x18\x0e \x01(\tR\aproject\"\x8e\x03\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +

@@ -252,7 +252,9 @@ type Job struct {
 	// Why the job is where it is.
 	Why *Reason `protobuf:"bytes,18,opt,name=why,proto3" json:"why,omitempty"`
 	// Aliases of its spec that stay where they were, for its version is not better.
-	AliasesKept   []*AliasKept `protobuf:"bytes,19,rep,name=aliases_kept,json=aliasesKept,proto3" json:"aliases_kept,omitempty"`
+	AliasesKept []*AliasKept `protobuf:"bytes,19,rep,name=aliases_kept,json=aliasesKept,proto3" json:"aliases_kept,omitempty"`
+	// Project that it belongs to: "default", the only one there is today.
+	Project       string `protobuf:"bytes,20,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -418,6 +420,13 @@ func (x *Job) GetAliasesKept() []*AliasKept {
 		return x.AliasesKept
 	}
 	return nil
+}
+
+func (x *Job) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
 }
 
 // AliasKept says that an alias was not taken from a version.
@@ -1786,7 +1795,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xf8\x05\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x92\x06\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1810,7 +1819,8 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\aworkers\x18\x10 \x01(\x05R\aworkers\x120\n" +
 	"\x06replay\x18\x11 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\x12#\n" +
 	"\x03why\x18\x12 \x01(\v2\x11.tandem.v1.ReasonR\x03why\x127\n" +
-	"\faliases_kept\x18\x13 \x03(\v2\x14.tandem.v1.AliasKeptR\valiasesKept\"x\n" +
+	"\faliases_kept\x18\x13 \x03(\v2\x14.tandem.v1.AliasKeptR\valiasesKept\x12\x18\n" +
+	"\aproject\x18\x14 \x01(\tR\aproject\"x\n" +
 	"\tAliasKept\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12#\n" +

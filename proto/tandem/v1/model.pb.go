@@ -36,6 +36,8 @@ type Model struct {
 	Aliases []*Alias `protobuf:"bytes,4,rep,name=aliases,proto3" json:"aliases,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,5,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// Project that it belongs to: "default", the only one there is today.
+	Project       string `protobuf:"bytes,6,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -103,6 +105,13 @@ func (x *Model) GetModifiedIndex() uint64 {
 		return x.ModifiedIndex
 	}
 	return 0
+}
+
+func (x *Model) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
 }
 
 // Alias is a movable name of a version, such as "champion".
@@ -201,6 +210,8 @@ type Version struct {
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,10,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	// Project of its model.
+	Project       string `protobuf:"bytes,11,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -303,6 +314,13 @@ func (x *Version) GetModifiedIndex() uint64 {
 		return x.ModifiedIndex
 	}
 	return 0
+}
+
+func (x *Version) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
 }
 
 // Lineage says where a version came from.
@@ -932,19 +950,20 @@ var File_tandem_v1_model_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_model_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/model.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xd0\x01\n" +
+	"\x15tandem/v1/model.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\"\xea\x01\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\x0elatest_version\x18\x02 \x01(\x03R\rlatestVersion\x129\n" +
 	"\n" +
 	"created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12*\n" +
 	"\aaliases\x18\x04 \x03(\v2\x10.tandem.v1.AliasR\aaliases\x12%\n" +
-	"\x0emodified_index\x18\x05 \x01(\x04R\rmodifiedIndex\"\x87\x01\n" +
+	"\x0emodified_index\x18\x05 \x01(\x04R\rmodifiedIndex\x12\x18\n" +
+	"\aproject\x18\x06 \x01(\tR\aproject\"\x87\x01\n" +
 	"\x05Alias\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x125\n" +
 	"\bmoved_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\amovedAt\x12\x19\n" +
-	"\bmoved_by\x18\x04 \x01(\tR\amovedBy\"\xa5\x03\n" +
+	"\bmoved_by\x18\x04 \x01(\tR\amovedBy\"\xbf\x03\n" +
 	"\aVersion\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x16\n" +
@@ -957,7 +976,8 @@ const file_tandem_v1_model_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
 	"\x0emodified_index\x18\n" +
-	" \x01(\x04R\rmodifiedIndex\x1a:\n" +
+	" \x01(\x04R\rmodifiedIndex\x12\x18\n" +
+	"\aproject\x18\v \x01(\tR\aproject\x1a:\n" +
 	"\fMetricsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xde\x01\n" +

@@ -47,7 +47,9 @@ type Token struct {
 	// How many nodes have joined with it.
 	Used int32 `protobuf:"varint,10,opt,name=used,proto3" json:"used,omitempty"`
 	// It was said that the token is about to end.
-	ExpiryNoted   bool `protobuf:"varint,11,opt,name=expiry_noted,json=expiryNoted,proto3" json:"expiry_noted,omitempty"`
+	ExpiryNoted bool `protobuf:"varint,11,opt,name=expiry_noted,json=expiryNoted,proto3" json:"expiry_noted,omitempty"`
+	// Project whose things it gives access to: "default", the only one there is today.
+	Project       string `protobuf:"bytes,12,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -157,6 +159,13 @@ func (x *Token) GetExpiryNoted() bool {
 		return x.ExpiryNoted
 	}
 	return false
+}
+
+func (x *Token) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
 }
 
 // CreateTokenRequest describes a token.
@@ -466,7 +475,7 @@ var File_tandem_v1_token_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_token_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/token.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xd3\x02\n" +
+	"\x15tandem/v1/token.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\"\xed\x02\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -481,7 +490,8 @@ const file_tandem_v1_token_proto_rawDesc = "" +
 	"\x04uses\x18\t \x01(\x05R\x04uses\x12\x12\n" +
 	"\x04used\x18\n" +
 	" \x01(\x05R\x04used\x12!\n" +
-	"\fexpiry_noted\x18\v \x01(\bR\vexpiryNoted\"\x85\x01\n" +
+	"\fexpiry_noted\x18\v \x01(\bR\vexpiryNoted\x12\x18\n" +
+	"\aproject\x18\f \x01(\tR\aproject\"\x85\x01\n" +
 	"\x12CreateTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x12\n" +

@@ -13,7 +13,8 @@ const (
 	TooFew Code = "too-few"
 	// Parted: too many of the slots are on nodes that do not reach each other. Arguments: slots, least, pool, available, near, with.
 	Parted Code = "parted"
-	// Busy: it is the first in line, or spare, and too few slots are free. Arguments: slots, least, pool, free, available, near, with, next.
+	// Busy: it is the first in line, or spare, and too few slots are free. Arguments: slots, least, pool, free, available, serving, causes
+	// as of TooFew, near, with, next.
 	Busy Code = "busy"
 	// Behind: another comes first. Arguments: first, and of older, priority and begun what is the case.
 	Behind Code = "behind"
@@ -39,6 +40,13 @@ func impossible(r Request, p *pool) (Code, Args) {
 		args.with(r)
 		return Parted, args
 	}
+	p.others(args)
+	return TooFew, args
+}
+
+// others counts the slots of the pool that are not available to training, with the reason.
+func (p *pool) others(args Args) {
+	s := p.slots()
 	if s.outOfReach > 0 {
 		args.count("out_of_reach", s.outOfReach)
 		for cause, n := range p.unavailable() {
@@ -48,7 +56,6 @@ func impossible(r Request, p *pool) (Code, Args) {
 	if s.serving > 0 {
 		args.count("serving", s.serving)
 	}
-	return TooFew, args
 }
 
 // unavailable counts the nodes no work may be placed on, by cause.
@@ -69,6 +76,7 @@ func busy(r Request, p *pool, near int) Args {
 	args := r.wanted()
 	args.count("free", s.free)
 	args.count("available", s.available)
+	p.others(args)
 	if near < s.free {
 		args.count("near", near)
 		args.with(r)

@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/proto/plain"
@@ -64,6 +65,16 @@ func addCompletion(root *cobra.Command) {
 			onlyHolds(c)
 		}
 	}
+}
+
+// missingFlag is an error that names the flag which a command cannot do without, and what it is.
+func missingFlag(cmd *cobra.Command) (err error) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, required := f.Annotations[cobra.BashCompOneRequiredFlag]; required && !f.Changed && err == nil {
+			err = &usageError{fmt.Errorf("--%s is missing: %s", f.Name, f.Usage)}
+		}
+	})
+	return err
 }
 
 // complete offers names to the shell; it gives up soon and in silence.

@@ -41,6 +41,6 @@ beginning, not from a checkpoint of the job.`,
 			return err
 		}),
 	}
-	submitFlags(cmd.Flags(), &o)
+	submitFlags(cmd, &o)
 	return cmd
 }

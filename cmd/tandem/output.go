@@ -20,13 +20,18 @@ var outputs = []string{"table", "wide", "json", "yaml"}
 const csvOutput = "csv"
 
 func (a *app) checkOutput(cmd *cobra.Command) error {
-	if _, ok := cmd.Annotations[csvOutput]; ok && a.output == "csv" {
-		return nil
-	}
-	if !slices.Contains(outputs, a.output) {
-		return &usageError{fmt.Errorf("unknown output %q: use table, wide, json or yaml", a.output)}
+	if known := outputsOf(cmd); !slices.Contains(known, a.output) {
+		return &usageError{fmt.Errorf("unknown output %q: use %s", a.output, strings.Join(known, ", "))}
 	}
 	return nil
+}
+
+// outputsOf are the forms that a command knows.
+func outputsOf(cmd *cobra.Command) []string {
+	if _, ok := cmd.Annotations[csvOutput]; ok {
+		return append(slices.Clone(outputs), csvOutput)
+	}
+	return outputs
 }
 
 // view is how people look at it.

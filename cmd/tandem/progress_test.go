@@ -161,3 +161,22 @@ func TestTransferBar(t *testing.T) {
 		t.Errorf("%v, %q where there is no terminal", err, b.String())
 	}
 }
+
+// TestBarOfASHA: trials that wait at a rung have been tried; those that want slots are told apart from them.
+func TestBarOfASHA(t *testing.T) {
+	var out strings.Builder
+	b := &bar{out: &out, columns: func() int { return 120 }}
+	s := &tandemv1.GetSweepResponse{
+		Job:   &tandemv1.Job{State: tandemv1.JobState_JOB_STATE_RUNNING, Spec: &tandemv1.JobSpec{}},
+		Sweep: &tandemv1.Sweep{MaxTrials: 64, Trials: map[string]int32{"completed": 1, "paused": 47, "running": 2, "pending": 3}},
+	}
+	b.sweep(s)
+	if tried := b.bar.State().CurrentNum; tried != 48 || !strings.Contains(out.String(), "2 running  3 waiting  47 paused") {
+		t.Errorf("%d trials are tried: %q", tried, out.String())
+	}
+	l := &lines{out: &out, now: time.Now}
+	l.sweep(s)
+	if !strings.Contains(out.String(), "trials 1/64 done") {
+		t.Errorf("%q", out.String())
+	}
+}

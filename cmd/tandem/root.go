@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,9 +100,11 @@ Start here:
 	flags.StringVarP(&a.output, "output", "o", "table", "form of the output: table, wide, json or yaml")
 	flags.BoolVarP(&a.yes, "yes", "y", false, "do not ask before something is taken away")
 	flags.StringVar(&a.requestID, "request-id", "", "name of what this command changes: run again with the same one within a day, it changes nothing more")
-	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp)))
+	must(root.RegisterFlagCompletionFunc("output", func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return outputsOf(cmd), cobra.ShellCompDirectiveNoFileComp
+	}))
 	must(root.RegisterFlagCompletionFunc("context", a.completeContexts))
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return a.checkOutput(cmd) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return cmp.Or(a.checkOutput(cmd), missingFlag(cmd)) }
 
 	groups := []struct {
 		id, title string

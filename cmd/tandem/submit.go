@@ -11,7 +11,6 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/spec"
@@ -68,16 +67,20 @@ complete spec, which submit takes as it is. It also takes a job, as tandem descr
 		}),
 	}
 	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file with the spec; - for standard input")
-	submitFlags(cmd.Flags(), &o)
+	submitFlags(cmd, &o)
 	return cmd
 }
 
 // submitFlags are the flags of commands that submit a spec.
-func submitFlags(f *pflag.FlagSet, o *submitOptions) {
+func submitFlags(cmd *cobra.Command, o *submitOptions) {
+	f := cmd.Flags()
 	f.StringArrayVar(&o.sets, "set", nil, "change one key: path=value, such as training.optimizer.lr=0.01; may be repeated")
 	f.BoolVar(&o.wait, "wait", false, "follow the job to its end")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only check the spec, and show it with its defaults filled in")
 	within(f, &o.timeout, "timeout", 0, leastTimeout, 0, "with --wait: wait so long at most")
+	must(cmd.RegisterFlagCompletionFunc("set", func(_ *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return spec.Complete(begun), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}))
 }
 
 func (a *app) loadSpec(file string, sets []string) (*tandemv1.JobSpec, error) {

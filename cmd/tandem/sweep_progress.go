@@ -57,22 +57,25 @@ func (r *sweepReporter) update(w *tandemv1.WatchJobResponse) {
 	}
 }
 
-// sweepFigures are the figures of a moment: trials that are done, in training and waiting, and the best value.
-func sweepFigures(s *tandemv1.GetSweepResponse) (done, made int32, figures []string) {
+// sweepFigures are the figures of a moment: trials that are done, those that the search has paused, which may go on, all that it may make;
+// and for people what runs and waits for slots, and the best value.
+func sweepFigures(s *tandemv1.GetSweepResponse) (done, paused, most int32, figures []string) {
 	n := s.GetSweep().GetTrials()
 	done = n["completed"] + n["stopped"] + n["failed"] + n["cancelled"]
-	figures = []string{count(n["running"]) + " running", count(n["pending"]+n["paused"]) + " waiting"}
+	figures = []string{count(n["running"]) + " running", count(n["pending"]) + " waiting"}
 	if s.GetBest() != nil {
 		figures = append(figures, fmt.Sprintf("best %s %.4f (trial %d)", s.GetJob().GetSpec().GetMetric(), s.GetSweep().GetBestValue(), s.GetBest().GetNumber()))
 	}
-	if failed := n["failed"]; failed > 0 {
-		figures = append(figures, count(failed)+" failed")
+	for _, state := range []string{"paused", "failed"} {
+		if n[state] > 0 {
+			figures = append(figures, count(n[state])+" "+state)
+		}
 	}
-	return done, s.GetSweep().GetMaxTrials(), figures
+	return done, n["paused"], s.GetSweep().GetMaxTrials(), figures
 }
 
 func (l *lines) sweep(s *tandemv1.GetSweepResponse) {
-	done, of, figures := sweepFigures(s)
+	done, _, of, figures := sweepFigures(s)
 	if line := fmt.Sprintf("trials %s/%s done  %s", count(done), count(of), strings.Join(figures, "  ")); line != l.trials {
 		l.trials = line
 		l.line(line)
@@ -80,11 +83,12 @@ func (l *lines) sweep(s *tandemv1.GetSweepResponse) {
 }
 
 func (b *bar) sweep(s *tandemv1.GetSweepResponse) {
-	done, of, figures := sweepFigures(s)
+	done, paused, of, figures := sweepFigures(s)
 	if final(s.GetJob()) {
 		return
 	}
-	b.show(figures, int64(min(done, of)), int64(of))
+	// Most trials of a search with rungs stay paused at one until its end: they have been tried.
+	b.show(figures, int64(min(done+paused, of)), int64(of))
 }
 
 // sweepSummary says what became of a sweep. For programs it is what sweep status gives.

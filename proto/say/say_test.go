@@ -76,6 +76,12 @@ func TestReason(t *testing.T) {
 	if got, want := Reason(missing, CLI), `Node "x" was not found; see what there is with: tandem node list`; got != want {
 		t.Errorf("%q, want %q: a full stop would be copied with the command", got, want)
 	}
+	busy := &tandemv1.Reason{Code: tandemv1.Reason_CODE_SLOTS_BUSY, Args: map[string]string{
+		"slots": "2", "free": "1", "available": "3", "pool": "default", "serving": "1", "next": "true",
+	}}
+	if got, want := Reason(busy, CLI), `Wants 2 slots, 1 of 3 in pool "default" are free (not counting 1 that serves models): next in line.`; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 	newer := &tandemv1.Reason{Code: 9999, Args: map[string]string{"b": "2", "a": "1"}, Cause: lost}
 	if got := Reason(newer, CLI); got != `9999 a="1" b="2": node a was lost.` {
 		t.Errorf("a code of a newer program: %q", got)

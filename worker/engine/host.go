@@ -82,11 +82,24 @@ func (h *host) control(ctx context.Context, put func(*tandemv1.ControlResponse))
 	defer stream.Close()
 	for stream.Receive() {
 		if c := stream.Msg(); c.GetCommand() != nil {
-			h.log.Info().Stringer("command", c).Msg("command")
+			h.told(c)
 			put(c)
 		}
 	}
 	return stream.Err()
+}
+
+// told writes down what the agent wants, in the words of who reads the log of a job.
+func (h *host) told(c *tandemv1.ControlResponse) {
+	switch command := c.GetCommand().(type) {
+	case *tandemv1.ControlResponse_Stop:
+		h.log.Info().Msg("is to stop at the next step, with a checkpoint")
+	case *tandemv1.ControlResponse_Group:
+		g := command.Group
+		h.log.Info().Int64("gen", g.GetGeneration()).Int32("rank", g.GetRank()).Int32("world", g.GetWorldSize()).Msg("another process group is formed")
+	case *tandemv1.ControlResponse_Break:
+		h.log.Info().Int64("gen", command.Break.GetGeneration()).Msg("lets go of its process group")
+	}
 }
 
 // Report implements train.Reporter: it returns when the agent has the report.

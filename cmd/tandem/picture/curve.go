@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -44,8 +45,29 @@ func (s Sweep) curves() (*plot.Plot, error) {
 	p.Legend.Top, p.Legend.Left, p.Legend.XOffs = !s.Max, true, width-180
 	p.Legend.Padding = vg.Points(1)
 	p.X.Min, p.X.Max = 0, 100
-	logarithmic(&p.Y, values)
+	if !logarithmic(&p.Y, values) && s.crop(&p.Y, values) {
+		p.Title.Text += " (without the worst tenth of the values)"
+	}
 	return p, nil
+}
+
+// crop leaves the worst tenth of the values out of an axis when they take more than half of it: those of the first evaluations leave no room
+// to tell the trials apart.
+func (s Sweep) crop(a *plot.Axis, values []float64) bool {
+	if len(values) == 0 {
+		return false
+	}
+	all := slices.Sorted(slices.Values(values))
+	low, high, tenth := all[0], all[len(all)-1], len(all)/10
+	switch most, least := all[tenth], all[len(all)-1-tenth]; {
+	case s.Max && most-low > (high-low)/2:
+		a.Min = most
+	case !s.Max && high-least > (high-low)/2:
+		a.Max = least
+	default:
+		return false
+	}
+	return true
 }
 
 // swatch is a line in a legend.
@@ -92,14 +114,16 @@ func (s Sweep) course() (*plot.Plot, error) {
 }
 
 // logarithmic gives an axis a logarithmic scale when its values are above 0 and of very different sizes: one diverged trial leaves the others to be told apart.
-func logarithmic(a *plot.Axis, values []float64) {
+func logarithmic(a *plot.Axis, values []float64) bool {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, v := range values {
 		low, high = min(low, v), max(high, v)
 	}
-	if low > 0 && high > 50*low {
-		a.Scale, a.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: 3}
+	if low <= 0 || high <= 50*low {
+		return false
 	}
+	a.Scale, a.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: 3}
+	return true
 }
 
 // bars are the importance of each hyper-parameter.
@@ -108,7 +132,7 @@ func (s Sweep) bars() (*plot.Plot, error) {
 	var values plotter.Values
 	var names []string
 	for i := len(s.Importance) - 1; i >= 0; i-- { // the first is on top
-		values, names = append(values, 100*s.Importance[i].Share), append(names, short(s.Importance[i].Name, 28)+"\u00a0\u00a0")
+		values, names = append(values, 100*s.Importance[i].Share), append(names, fmt.Sprintf("%s\u00a0\u00a0%.1f\u00a0%%\u00a0\u00a0", short(s.Importance[i].Name, 28), 100*s.Importance[i].Share))
 	}
 	if len(values) == 0 {
 		return p, nil

@@ -161,9 +161,6 @@ func (s Sweep) HTML(w io.Writer) error {
 	for _, a := range s.Axes {
 		data.Axes = append(data.Axes, clean(a.Name))
 	}
-	for _, b := range s.Importance {
-		data.Importance = append(data.Importance, [2]string{clean(b.Name), fmt.Sprintf("%.1f %%", 100*b.Share)})
-	}
 	s.pageRows(&data)
 	return t.Execute(w, data)
 }
@@ -174,7 +171,6 @@ type pageData struct {
 	Facts               [][2]string
 	Figures             []pageFigure
 	Axes                []string
-	Importance          [][2]string
 	Rows                []pageRow
 }
 

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"gonum.org/v1/plot"
 )
 
 // texts draws a sweep both ways and returns the texts of each; what is no XML fails the test.
@@ -97,5 +99,28 @@ func TestManyAreThinned(t *testing.T) {
 func TestShades(t *testing.T) {
 	if shade(0) != viridis[0] || shade(1) != viridis[8] || shade(2) != viridis[8] || shade(0.5) != viridis[4] {
 		t.Error("ends and middle are not those of the palette")
+	}
+}
+
+// TestCrop: what few first evaluations have does not take the room of all others, whichever way is better; values that are spread do.
+func TestCrop(t *testing.T) {
+	squeezed, spread := []float64{0.1, 0.2}, []float64{}
+	for n := range 30 {
+		squeezed, spread = append(squeezed, 0.9+0.003*float64(n)), append(spread, 0.03*float64(n))
+	}
+	var below, above, all plot.Axis
+	if !(Sweep{Max: true}).crop(&below, squeezed) || below.Min != 0.903 {
+		t.Errorf("the axis begins at %v", below.Min)
+	}
+	for i := range squeezed {
+		squeezed[i] = 1 - squeezed[i]
+	}
+	if !(Sweep{}).crop(&above, squeezed) || math.Abs(above.Max-0.097) > 1e-9 {
+		t.Errorf("the axis ends at %v", above.Max)
+	}
+	for _, values := range [][]float64{spread, {1}, {}} {
+		if (Sweep{Max: true}).crop(&all, values) || (Sweep{}).crop(&all, values) {
+			t.Errorf("%v is cut", values)
+		}
 	}
 }

@@ -195,7 +195,7 @@ func (a *API) Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.admit(byPath(versioned(procedures), rest), a.callOf), nil
+	return a.admit(byPath(versioned(procedures), a.overREST(rest)), a.callOf), nil
 }
 
 // transcoder serves services in all protocols, with one form of JSON.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/door"
@@ -15,6 +17,7 @@ import (
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/limit"
+	"tandem.dev/proto/plain"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -144,7 +147,7 @@ func textOnly(text string) *tandemv1.Reason {
 }
 
 // writeError answers a request as its protocol does: a call of a procedure as Connect or gRPC, anything else with
-// {"error": message, "code": code, "message": message}, which clients of REST and of the inference protocol understand alike.
+// errorJSON.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	ce := (*connect.Error)(nil)
 	if err = connectError(err); !errors.As(err, &ce) {
@@ -166,7 +169,27 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 func writeStatus(w http.ResponseWriter, status int, code connect.Code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": message, "code": code.String(), "message": message}) // the client is gone: nobody to tell
+	b, _ := errorJSON(code, message, nil) // texts alone
+	_, _ = w.Write(append(b, '\n'))       // the client is gone: nobody to tell
+}
+
+// errorJSON is the form of all errors outside of procedures: {"code": "not_found", "message": text, "error": text}, which clients of REST and
+// of the inference protocol understand alike, and the details, where there are any.
+func errorJSON(code connect.Code, message string, details []*anypb.Any) ([]byte, error) {
+	form := struct {
+		Code    string            `json:"code"`
+		Message string            `json:"message"`
+		Error   string            `json:"error"`
+		Details []json.RawMessage `json:"details,omitempty"`
+	}{Code: code.String(), Message: message, Error: message}
+	for _, d := range details {
+		b, err := plain.Marshal(d)
+		if err != nil {
+			return nil, fmt.Errorf("encode the details of an error: %w", err)
+		}
+		form.Details = append(form.Details, b)
+	}
+	return json.Marshal(form)
 }
 
 func httpStatus(c connect.Code) int {

@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 	"connectrpc.com/vanguard"
+	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -49,8 +50,12 @@ func (c strictJSON) UnmarshalField(b []byte, m proto.Message, f protoreflect.Fie
 	return unreadable(c.JSONCodec.UnmarshalField(b, m, f))
 }
 
-// MarshalAppend implements vanguard.Codec.
+// MarshalAppend implements vanguard.Codec. What the transcoder writes for an error gets the form that errors have everywhere else.
 func (plainJSON) MarshalAppend(base []byte, m proto.Message) ([]byte, error) {
+	if s, ok := m.(*status.Status); ok {
+		b, err := errorJSON(connect.Code(s.GetCode()), s.GetMessage(), s.GetDetails()) //nolint:gosec // one of seventeen
+		return append(base, b...), err
+	}
 	b, err := plain.Marshal(m)
 	return append(base, b...), err
 }

@@ -2,50 +2,27 @@ package scheduler
 
 import (
 	"bufio"
-	"flag"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/cockroachdb/datadriven"
 )
 
-var update = flag.Bool("update", false, "accept the plans as they are")
-
-// TestScenarios reads testdata/*.txt: lines of a cluster, then "plan:" and the plan it gives.
+// TestScenarios runs testdata/*.txt: "schedule", the lines of a cluster, and the plan that it gives (go test -rewrite accepts what comes out).
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd != "schedule" {
+				d.Fatalf(t, "unknown command %q", d.Cmd)
 			}
-			given, want, ok := strings.Cut(string(text), "plan:\n")
-			if !ok && !*update {
-				t.Fatal(`no line "plan:"`)
-			}
-			got := format(Schedule(parse(t, given)))
-			if *update {
-				if err := os.WriteFile(file, []byte(given+"plan:\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("plan (-want +got):\n%s", diff)
-			}
+			return format(Schedule(parse(t, d.Input)))
 		})
-	}
+	})
 }
 
 // parse reads

@@ -37,8 +37,7 @@ func (a sight) newJob(given *tandemv1.Job, why *tandemv1.Reason) *tandemv1.Job {
 	j.State = tandemv1.JobState_JOB_STATE_PENDING
 	j.Intent = tandemv1.JobIntent_JOB_INTENT_RUN
 	j.Why, j.Reason = why, ""
-	j.TrialIds = nil
-	j.Project = state.DefaultProject
+	j.TrialIds, j.Project = nil, state.DefaultProject
 	j.CreatedAt = a.now
 	if j.GetSubmittedBy() == "" {
 		j.SubmittedBy = a.actor

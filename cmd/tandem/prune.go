@@ -14,6 +14,7 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
 
 // days parses a duration that may have days, weeks and years: "30d", "12h".
@@ -126,8 +127,11 @@ func pruneGrid(r *tandemv1.PruneJobsResponse) grid {
 	return g
 }
 
+// retentionOptions are the flags of cluster retention; empty: stays as it is.
+type retentionOptions struct{ jobs, events string }
+
 func (a *app) retentionCommand() *cobra.Command {
-	var jobs, events string
+	var o retentionOptions
 	cmd := &cobra.Command{
 		Use:   "retention [--jobs AGE] [--events AGE]",
 		Short: "Show or change for how long the cluster keeps what is over",
@@ -135,45 +139,48 @@ func (a *app) retentionCommand() *cobra.Command {
 itself what is older. "off" keeps all, which is so until an admin says otherwise. Versions of models and datasets are never deleted so.`,
 		Example: "  tandem cluster retention --jobs 90d --events 30d\n  tandem cluster retention --jobs off",
 		Args:    want(),
-		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			res, err := c.Cluster.GetCluster(ctx, connect.NewRequest(&tandemv1.GetClusterRequest{}))
-			if err != nil {
-				return err
-			}
-			now := res.Msg.GetRetention()
-			if jobs == "" && events == "" {
-				return a.show(&tandemv1.SetRetentionResponse{Retention: now}, retentionFields(now))
-			}
-			next := &tandemv1.RetentionPolicy{Jobs: now.GetJobs(), Events: now.GetEvents()}
-			for _, f := range []struct {
-				name, text string
-				to         **durationpb.Duration
-			}{{"jobs", jobs, &next.Jobs}, {"events", events, &next.Events}} {
-				switch f.text {
-				case "":
-				case "off":
-					*f.to = nil
-				default:
-					if *f.to, err = days(f.name, f.text); err != nil {
-						return err
-					}
-				}
-			}
-			if next.GetJobs() != nil && jobs != "" {
-				if err := a.confirm(fmt.Sprintf("Delete jobs %s after their end from now on, those that ended before too?", keptFor(next.GetJobs()))); err != nil {
-					return err
-				}
-			}
-			set, err := c.Cluster.SetRetention(ctx, connect.NewRequest(&tandemv1.SetRetentionRequest{Retention: next, RequestId: a.newRequestID()}))
-			if err != nil {
-				return err
-			}
-			return a.show(set.Msg, retentionFields(set.Msg.GetRetention()))
-		}),
+		RunE:    a.call(func(ctx context.Context, c *client.Client, _ []string) error { return a.retention(ctx, c.Cluster, o) }),
 	}
-	cmd.Flags().StringVar(&jobs, "jobs", "", "delete jobs so long after their end (90d), or off")
-	cmd.Flags().StringVar(&events, "events", "", "delete events after so long (30d), or off")
+	cmd.Flags().StringVar(&o.jobs, "jobs", "", "delete jobs so long after their end (90d), or off")
+	cmd.Flags().StringVar(&o.events, "events", "", "delete events after so long (30d), or off")
 	return cmd
+}
+
+// retention shows the retention of a cluster, or changes what is named.
+func (a *app) retention(ctx context.Context, c tandemv1connect.ClusterServiceClient, o retentionOptions) error {
+	res, err := c.GetCluster(ctx, connect.NewRequest(&tandemv1.GetClusterRequest{}))
+	if err != nil {
+		return err
+	}
+	now := res.Msg.GetRetention()
+	if o == (retentionOptions{}) {
+		return a.show(&tandemv1.SetRetentionResponse{Retention: now}, retentionFields(now))
+	}
+	next := &tandemv1.RetentionPolicy{Jobs: now.GetJobs(), Events: now.GetEvents()}
+	for _, f := range []struct {
+		name, text string
+		to         **durationpb.Duration
+	}{{"jobs", o.jobs, &next.Jobs}, {"events", o.events, &next.Events}} {
+		switch f.text {
+		case "":
+		case "off":
+			*f.to = nil
+		default:
+			if *f.to, err = days(f.name, f.text); err != nil {
+				return err
+			}
+		}
+	}
+	if next.GetJobs() != nil && o.jobs != "" {
+		if err := a.confirm(fmt.Sprintf("Delete jobs %s after their end from now on, those that ended before too?", keptFor(next.GetJobs()))); err != nil {
+			return err
+		}
+	}
+	set, err := c.SetRetention(ctx, connect.NewRequest(&tandemv1.SetRetentionRequest{Retention: next, RequestId: a.newRequestID()}))
+	if err != nil {
+		return err
+	}
+	return a.show(set.Msg, retentionFields(set.Msg.GetRetention()))
 }
 
 func retentionFields(p *tandemv1.RetentionPolicy) fields {

@@ -228,14 +228,14 @@ func (f *File) Save() error {
 			return err
 		}
 		ca, token := f.curlFiles(c.Name)
-		if err := identity.WriteFile(filepath.Dir(ca), filepath.Base(ca), []byte(c.CA)); err != nil {
+		if err := f.write(ca, []byte(c.CA)); err != nil {
 			return err
 		}
-		if err := identity.WriteFile(filepath.Dir(token), filepath.Base(token), []byte(c.Token)); err != nil {
+		if err := f.write(token, []byte(c.Token)); err != nil {
 			return err
 		}
 	}
-	if err := identity.WriteFile(filepath.Dir(f.path), filepath.Base(f.path), b); err != nil {
+	if err := f.write(f.path, b); err != nil {
 		return err
 	}
 	for _, name := range f.deleted {
@@ -250,6 +250,14 @@ func (f *File) Save() error {
 		}
 	}
 	f.deleted = nil
+	return nil
+}
+
+// write writes a file, and says what to do where none can be: the home of a service's user may not exist.
+func (f *File) write(path string, b []byte) error {
+	if err := identity.WriteFile(filepath.Dir(path), filepath.Base(path), b); err != nil {
+		return fmt.Errorf("keep the contexts in %s: %w; set TANDEM_CONFIG to a file in a folder that can be written", f.path, err)
+	}
 	return nil
 }
 

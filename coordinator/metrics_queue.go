@@ -33,7 +33,7 @@ func (m *collector) queue(e emitter, v *state.View) {
 	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING) {
 		job, _ := v.Job(t.GetJobId())
 		pool, needs := job.GetSpec().GetResources().GetPool(), 1 // to publish
-		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_TRAIN {
+		if state.Grouped(t.GetStage()) {
 			needs = state.WorkersOf(job).Min
 		}
 		if _, known := slots[pool]; !known {

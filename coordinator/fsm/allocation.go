@@ -36,7 +36,7 @@ func (a sight) checkAllocation(alloc *tandemv1.Allocation) *refusal {
 	j, _ := a.Job(t.GetJobId())
 	workers := state.WorkersOf(j)
 	low, high := workers.Min, workers.Wanted
-	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+	if !state.Grouped(t.GetStage()) {
 		next++
 		low, high = 1, 1
 	}

@@ -40,7 +40,7 @@ func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Ch
 	a.progressed(c.GetTrialId(), c.GetStep(), !kept || c.GetStep() > latest.GetStep()) // what each attempt stores again is no progress
 	a.pointAtCheckpoints(c.GetTrialId())
 	t, _ := a.Trial(c.GetTrialId())
-	if t.GetNumber() == 0 {
+	if !state.OfSweep(t) {
 		a.record(infoLevel, tandemv1.Event_TYPE_CHECKPOINT_COMMITTED, aboutCheckpoint(c), nil, "step", c.GetStep(), "best", t.GetBestCheckpointId() == c.GetId())
 	}
 	return nil
@@ -102,7 +102,7 @@ func (a *applier) forgetCheckpoints(f *tandemv1.ForgetCheckpoints) (*tandemv1.Re
 		var no *refusal
 		if c, ok := a.Checkpoint(id); ok && c.GetDeleting() {
 			a.Delete(c)
-			if t, _ := a.Trial(c.GetTrialId()); t.GetNumber() == 0 {
+			if t, _ := a.Trial(c.GetTrialId()); !state.OfSweep(t) {
 				a.record(infoLevel, tandemv1.Event_TYPE_CHECKPOINT_DELETED, aboutCheckpoint(c), nil, "step", c.GetStep())
 			}
 		} else if ok {

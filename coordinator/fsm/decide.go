@@ -152,7 +152,7 @@ func (a *applier) followSweep(old *tandemv1.Job) {
 func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.JobState, *tandemv1.Reason) {
 	over := given(s.GetWhy(), s.GetReason())
 	for _, t := range a.TrialsIn(j.GetId(), tandemv1.TrialState_TRIAL_STATE_PAUSED) {
-		if t.GetNumber() > 0 {
+		if state.OfSweep(t) {
 			a.recordEnd(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_STOPPED)
 			edit(a, a.Trial, t.GetId(), a.final(tandemv1.TrialState_TRIAL_STATE_STOPPED, reasonFrom(over, tandemv1.Reason_CODE_SEARCH_OVER)))
 		}

@@ -171,13 +171,12 @@ func (a *applier) replicaReport(n *tandemv1.Node, r *tandemv1.EngineReport) *ref
 
 // failReplica frees the slot of a replica; the row stays until the rollout has replaced it.
 func (a *applier) failReplica(r *tandemv1.Replica, why *tandemv1.Reason) {
-	was := r
 	edit(a, a.Replica, r.GetId(), func(r *tandemv1.Replica) {
 		r.State, r.Why, r.Reason = tandemv1.ReplicaState_REPLICA_STATE_FAILED, why, ""
 	})
 	n, _ := a.Node(r.GetNodeId())
 	a.record(warningLevel, tandemv1.Event_TYPE_REPLICA_FAILED, aboutDeployment(r.GetDeployment()), why, "version", r.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
-	a.goesDown(was, why)
+	a.goesDown(r, why)
 }
 
 // goesDown says that a deployment has no ready replica any more, when the one that has gone was the last.

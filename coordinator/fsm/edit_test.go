@@ -11,8 +11,10 @@ func TestPartsOfACommandSeeEachOther(t *testing.T) {
 	s, apply := applied(t)
 	apply(`1 op create_dataset {"dataset": {"id": "data-1", "name": "d", "prefix": "p"}}`)
 	apply(`1 op register_node {"node": {"id": "node-a", "incarnation": 1, "slots": [{"id": "cpu0"}]}}`)
-	apply(`1 op create_job {"job": {"id": "job-1", "kind": "JOB_KIND_TRAIN", "spec": {"dataset_id": "data-1", "resources": {"workers": 1}}}, "trial": {"id": "trial-1"}}`)
-	apply(`2 op apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1", "members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`)
+	apply(`1 op create_job {"job": {"id": "job-1", "kind": "JOB_KIND_TRAIN", "spec": {"dataset_id": "data-1", "resources": {"workers": 1}}},
+		"trial": {"id": "trial-1"}}`)
+	apply(`2 op apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1",
+		"members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`)
 	apply(`3 node-a apply_reports {"node_id": "node-a", "incarnation": 1, "leaving": true,
 		"reports": [{"engine_id": "alloc-1/0", "generation": 1, "failed": {"message": "no libtorch", "node_fault": true}}]}`)
 	n, _ := s.View().Node("node-a")
@@ -25,15 +27,19 @@ func TestPartsOfACommandSeeEachOther(t *testing.T) {
 func TestJobsFollowTheirTrials(t *testing.T) {
 	s, apply := applied(t)
 	apply(`1 op create_dataset {"dataset": {"id": "data-1", "name": "d", "prefix": "p"}}`)
-	apply(`1 op create_job {"job": {"id": "job-1", "kind": "JOB_KIND_TRAIN", "spec": {"dataset_id": "data-1", "resources": {"workers": 1}}}, "trial": {"id": "trial-1"}}`)
+	apply(`1 op create_job {"job": {"id": "job-1", "kind": "JOB_KIND_TRAIN", "spec": {"dataset_id": "data-1", "resources": {"workers": 1}}},
+		"trial": {"id": "trial-1"}}`)
 	apply(`1 op register_node {"node": {"id": "node-a", "incarnation": 1, "slots": [{"id": "cpu0"}]}}`)
-	apply(`1 op apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1", "members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`)
-	if j, _ := s.View().Job("job-1"); j.GetState() != tandemv1.JobState_JOB_STATE_RUNNING || j.GetWhy().GetCode() != tandemv1.Reason_CODE_STARTING {
+	apply(`1 op apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1",
+		"members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`)
+	j, _ := s.View().Job("job-1")
+	if j.GetState() != tandemv1.JobState_JOB_STATE_RUNNING || j.GetWhy().GetCode() != tandemv1.Reason_CODE_STARTING {
 		t.Errorf("its trial has slots, and the job is %v", j)
 	}
 	apply(`1 op lose_node {"node_id": "node-a", "incarnation": 1}`)
 	apply(`2 op set_job_intent {"job_id": "job-1", "intent": "JOB_INTENT_PAUSE"}`)
-	if j, _ := s.View().Job("job-1"); j.GetState() != tandemv1.JobState_JOB_STATE_PAUSED || j.GetWhy().GetCode() != tandemv1.Reason_CODE_PAUSED {
+	j, _ = s.View().Job("job-1")
+	if j.GetState() != tandemv1.JobState_JOB_STATE_PAUSED || j.GetWhy().GetCode() != tandemv1.Reason_CODE_PAUSED {
 		t.Errorf("its trial is paused, and the job is %v", j)
 	}
 	apply(`3 op set_job_intent {"job_id": "job-1", "intent": "JOB_INTENT_CANCEL"}`)

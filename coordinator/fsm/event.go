@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 
+	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -69,7 +70,7 @@ func (a *applier) jobEvent(level string, what tandemv1.Event_Type, j *tandemv1.J
 // rows say where they are.
 func (a *applier) trialEvent(level string, what tandemv1.Event_Type, j *tandemv1.Job, t *tandemv1.Trial, cause *tandemv1.Reason, pairs ...any) {
 	switch {
-	case t.GetNumber() == 0:
+	case !state.OfSweep(t):
 		a.jobEvent(level, what, j, cause, pairs...)
 	case level != infoLevel:
 		a.jobEvent(level, what, j, cause, append(pairs, "trial", t.GetNumber())...)

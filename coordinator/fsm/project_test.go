@@ -36,16 +36,20 @@ func TestEverythingHasAProject(t *testing.T) {
 	apply(`1 op register_node {"node": {"id": "node-a", "incarnation": 1, "slots": [{"id": "cpu0"}]}}`)
 	apply(`1 op create_job {"job": {"id": "job-1", "project": "vision", "kind": "JOB_KIND_TRAIN",
 		"spec": {"dataset_id": "data-1", "resources": {"workers": 1}, "publish": {"model": "digits"}}}, "trial": {"id": "trial-1"}}`)
-	apply(`2 op apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1", "members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`)
-	apply(`3 node-a apply_reports {"node_id": "node-a", "incarnation": 1, "reports": [{"engine_id": "alloc-1/0", "generation": 1, "ready": {}}]}`)
+	apply(`2 op apply_plan {"allocations": [{"id": "alloc-1", "trial_id": "trial-1",
+		"members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`)
+	apply(`3 node-a apply_reports {"node_id": "node-a", "incarnation": 1,
+		"reports": [{"engine_id": "alloc-1/0", "generation": 1, "ready": {}}]}`)
 	apply(`3 op reform_allocation {"allocation_id": "alloc-1", "form": [0]}`)
 	apply(`4 node-a apply_reports {"node_id": "node-a", "incarnation": 1, "ids": ["ckpt-1", ""], "reports": [
 		{"engine_id": "alloc-1/0", "generation": 1, "checkpoint": {"checkpoint": {"step": 1, "prefix": "p", "manifest_sha256": "s"}}},
 		{"engine_id": "alloc-1/0", "generation": 1, "finished": {}}]}`)
-	apply(`5 op apply_plan {"allocations": [{"id": "alloc-2", "trial_id": "trial-1", "generation": 2, "members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`)
+	apply(`5 op apply_plan {"allocations": [{"id": "alloc-2", "trial_id": "trial-1", "generation": 2,
+		"members": [{"node_id": "node-a", "slot_id": "cpu0"}]}]}`)
 	apply(`6 node-a apply_reports {"node_id": "node-a", "incarnation": 1, "reports": [
 		{"engine_id": "alloc-2/0", "generation": 2, "ready": {}},
-		{"engine_id": "alloc-2/0", "generation": 2, "version": {"version_id": "` + state.VersionID("alloc-2") + `", "manifest_sha256": "s"}}]}`)
+		{"engine_id": "alloc-2/0", "generation": 2, 
+			"version": {"version_id": "` + state.VersionID("alloc-2") + `", "manifest_sha256": "s"}}]}`)
 	apply(`7 op put_deployment {"deployment": {"name": "digits", "replicas": 1, "project": "vision"}}`)
 	records := records(t, snapshotOf(t, s))
 	old := state.New() // from a snapshot without projects

@@ -488,7 +488,8 @@ func soundMembers(r *rapid.T, before *state.View, a *tandemv1.Allocation) {
 	if state.GroupWorks(a) && len(ranks) != int(a.GetGroup().GetWorldSize()) {
 		r.Fatalf("%v lacks ranks, but is not broken", a)
 	}
-	if a.GetGeneration() < old.GetGeneration() || a.GetGeneration() == old.GetGeneration() && a.GetGroup().GetWorldSize() != old.GetGroup().GetWorldSize() && old != nil {
+	resized := old != nil && a.GetGroup().GetWorldSize() != old.GetGroup().GetWorldSize()
+	if a.GetGeneration() < old.GetGeneration() || a.GetGeneration() == old.GetGeneration() && resized {
 		r.Fatalf("%v came after %v", a, old)
 	}
 }

@@ -11,7 +11,7 @@ import (
 // allocation is no longer as the leader saw it.
 func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) (*tandemv1.Result, *refusal) {
 	alloc, ok := a.Allocation(c.GetAllocationId())
-	if !ok || alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN {
+	if !ok || !state.Grouped(alloc.GetStage()) {
 		return nil, refuse(codeStale, tandemv1.Reason_CODE_ALLOCATION_OVER, "allocation", c.GetAllocationId())
 	}
 	if alloc.GetGeneration() != c.GetGeneration() {

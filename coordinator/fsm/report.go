@@ -80,7 +80,7 @@ func (a *applier) memberReport(alloc *tandemv1.Allocation, m *tandemv1.Member, n
 	case *tandemv1.EngineReport_Evaluation:
 		return a.evaluated(alloc.GetTrialId(), body.Evaluation), nil
 	case *tandemv1.EngineReport_Finished:
-		if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_TRAIN && !state.HasGroup(alloc) {
+		if state.Grouped(alloc.GetStage()) && !state.HasGroup(alloc) {
 			return 0, refuse(codePrecondition, tandemv1.Reason_CODE_NOTHING_TRAINED)
 		}
 		a.foundByReplay(alloc.GetJobId(), body.Finished.GetReplay())
@@ -142,7 +142,7 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, f 
 		a.loseMembers(alloc, []int32{m.GetNumber()}, cause, ofNode)
 		return
 	}
-	diverged := f.GetDiverged() && t.GetNumber() > 0 // the search knows what to do then, better than another attempt
+	diverged := f.GetDiverged() && state.OfSweep(t) // the search knows what to do then, better than another attempt
 	if (f.GetPermanent() || diverged) && len(state.MembersIn(alloc, memberFinished)) == 0 {
 		if diverged {
 			edit(a, a.Trial, t.GetId(), func(t *tandemv1.Trial) { t.Diverged = true })

@@ -96,7 +96,7 @@ func (a *applier) measured(t *tandemv1.Trial, e *tandemv1.Evaluation) int64 {
 
 // markReached notes that a trial has trained as far as the search wanted it to; when all its ranks have stopped, it waits.
 func (a *applier) markReached(id string) {
-	if t, _ := a.Trial(id); t.GetNumber() > 0 && !t.GetReached() {
+	if t, _ := a.Trial(id); state.OfSweep(t) && !t.GetReached() {
 		edit(a, a.Trial, id, func(t *tandemv1.Trial) { t.Reached = true })
 	}
 }
@@ -151,7 +151,7 @@ func (a *applier) spend(alloc *tandemv1.Allocation, members ...*tandemv1.Member)
 
 // countTrial keeps the numbers of trials of a sweep by their states.
 func (a *applier) countTrial(t *tandemv1.Trial, before tandemv1.TrialState) {
-	if t.GetNumber() == 0 || t.GetState() == before {
+	if !state.OfSweep(t) || t.GetState() == before {
 		return
 	}
 	edit(a, a.Sweep, t.GetJobId(), func(s *tandemv1.Sweep) {
@@ -228,7 +228,7 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) (*tandemv1.Result, *refus
 // publishesBest says whether a sweep is about to publish its best trial. (A publisher comes before all other trials by its id.)
 func (a sight) publishesBest(id string) bool {
 	for _, s := range []tandemv1.TrialState{tandemv1.TrialState_TRIAL_STATE_PENDING, tandemv1.TrialState_TRIAL_STATE_RUNNING, tandemv1.TrialState_TRIAL_STATE_PAUSED} {
-		if t, ok := a.FirstIn(id, s); ok && t.GetNumber() == 0 {
+		if t, ok := a.FirstIn(id, s); ok && !state.OfSweep(t) {
 			return true
 		}
 	}

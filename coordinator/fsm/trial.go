@@ -13,10 +13,10 @@ const evaluationLimit = 1000
 // endTrial brings a trial to a final state and takes its slots away.
 func (a *applier) endTrial(id string, to tandemv1.TrialState, why *tandemv1.Reason) {
 	t, _ := a.Trial(id)
-	if t.GetNumber() > 0 && to != tandemv1.TrialState_TRIAL_STATE_CANCELLED {
+	if state.OfSweep(t) && to != tandemv1.TrialState_TRIAL_STATE_CANCELLED {
 		a.recordEnd(t, outcome(t, to))
 	}
-	if t.GetNumber() > 0 && to == tandemv1.TrialState_TRIAL_STATE_FAILED {
+	if state.OfSweep(t) && to == tandemv1.TrialState_TRIAL_STATE_FAILED {
 		j, _ := a.Job(t.GetJobId())
 		a.trialEvent(warningLevel, tandemv1.Event_TYPE_TRIAL_FAILED, j, t, why)
 	}
@@ -167,7 +167,7 @@ func (a *applier) concludeAllocation(alloc *tandemv1.Allocation) {
 func (a *applier) trained(id string) {
 	t, _ := a.Trial(id)
 	j, _ := a.Job(t.GetJobId())
-	if j.GetSpec().GetPublish() == nil || t.GetNumber() > 0 { // of a sweep only the best is published, at its end
+	if j.GetSpec().GetPublish() == nil || state.OfSweep(t) { // of a sweep only the best is published, at its end
 		a.endTrial(id, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED))
 		return
 	}
@@ -243,7 +243,7 @@ func (a *applier) evaluated(id string, e *tandemv1.Evaluation) (seq int64) {
 	switch e.Seq = 0; {
 	case known:
 		e.Seq = t.GetEvaluations()[i].GetSeq()
-	case t.GetNumber() > 0:
+	case state.OfSweep(t):
 		e.Seq = a.measured(t, e)
 	}
 	edit(a, a.Trial, id, func(t *tandemv1.Trial) {

@@ -49,7 +49,8 @@ func TestGroupsOfTheFirstRelease(t *testing.T) {
 		t.Errorf("restored from a snapshot of today (-want +got):\n%s", diff)
 	}
 	type group struct{ has, works, formed, broken bool }
-	for i, want := range []group{{}, {has: true, works: true}, {has: true, works: true, formed: true}, {has: true, formed: true, broken: true}} {
+	forming, formed, broken := group{has: true, works: true}, group{has: true, works: true, formed: true}, group{has: true, formed: true, broken: true}
+	for i, want := range []group{{}, forming, formed, broken} {
 		a := s.View().Allocations()[i]
 		if got := (group{state.HasGroup(a), state.GroupWorks(a), state.GroupFormed(a), state.GroupBroken(a)}); got != want {
 			t.Errorf("%v: %+v, want %+v", a, got, want)

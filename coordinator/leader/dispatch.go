@@ -64,7 +64,9 @@ func Cluster(v *state.View, now time.Time) scheduler.Cluster {
 	parted := state.Parted(v, now)
 	for _, n := range v.Nodes() {
 		held := state.UsageOf(v, n.GetId())
-		sn := scheduler.Node{Parted: parted[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Slots: len(n.GetSlots()), Unavailable: unavailable(n, now)}
+		sn := scheduler.Node{
+			Parted: parted[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Slots: len(n.GetSlots()), Unavailable: unavailable(n, now),
+		}
 		for _, s := range n.GetSlots() {
 			if held[s.GetId()] == "" {
 				sn.Free = append(sn.Free, s.GetId())
@@ -80,7 +82,7 @@ func Cluster(v *state.View, now time.Time) scheduler.Cluster {
 			continue
 		}
 		r := request(job, t, t.GetId())
-		if workers := state.WorkersOf(job); t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+		if workers := state.WorkersOf(job); !state.Grouped(t.GetStage()) {
 			r.Slots = 1
 		} else {
 			r.Slots, r.Min = workers.Wanted, workers.Min
@@ -126,7 +128,7 @@ func allocation(t *tandemv1.Trial, g scheduler.Grant, allocationID string) *tand
 		Id: allocationID, TrialId: t.GetId(), JobId: t.GetJobId(), Generation: t.GetGeneration(), Stage: t.GetStage(),
 		Members: members(g),
 	}
-	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+	if !state.Grouped(t.GetStage()) {
 		a.Generation++ // training counts on when its process group is committed
 	}
 	return a

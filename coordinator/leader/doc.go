@@ -13,5 +13,6 @@
 // Invariants: a loop proposes only what changes something; what it decided on an older state is refused by the state
 // machine and decided again; a loop that fails is started again, a crash anywhere is healed by the next pass.
 //
-// It keeps no state of its own beyond a pass but searches, which can be made anew from the events, and it never talks to agents: they watch the state too.
+// It keeps no state of its own beyond a pass but searches, which can be made anew from the events, and it never talks to
+// agents: they watch the state too.
 package leader

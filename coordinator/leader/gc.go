@@ -31,8 +31,8 @@ const (
 	abandonedTick = 6 * time.Hour
 )
 
-// GC deletes checkpoints that the retention of their jobs does not keep, and what is left of jobs that were deleted and of datasets that were not
-// committed, and forgets what is too old.
+// GC deletes checkpoints that the retention of their jobs does not keep, and what is left of jobs that were deleted and of
+// datasets that were not committed, and forgets what is too old.
 func GC(s *state.State, p Proposer, store func() (storage.Store, error), log zerolog.Logger) Loop {
 	const name = "gc"
 	return Loop{name, func(ctx context.Context) error {

@@ -39,7 +39,7 @@ type group struct {
 
 // newGroup sorts the members of an allocation; nil when it does not train.
 func newGroup(v *state.View, a *tandemv1.Allocation, now time.Time) *group {
-	if a.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN {
+	if !state.Grouped(a.GetStage()) {
 		return nil
 	}
 	g := &group{alloc: a, now: now}

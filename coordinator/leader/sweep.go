@@ -140,7 +140,8 @@ func NewDriver(v *state.View, job *tandemv1.Job, sw *tandemv1.Sweep) (*Driver, e
 	return &Driver{sweep: sw.GetId(), search: s, decided: sw.GetDecidedSeq(), fed: sw.GetDecidedSeq()}, nil
 }
 
-// Decide tells the search what has happened since, event by event, until it has decided enough for one command; nil when it decided nothing.
+// Decide tells the search what has happened since, event by event, until it has decided enough for one command; nil when it
+// decided nothing.
 func (d *Driver) Decide(v *state.View, job *tandemv1.Job, newID func() string) (*tandemv1.DecideSweep, error) {
 	c := &tandemv1.DecideSweep{SweepId: d.sweep, After: d.decided}
 	for {

@@ -49,8 +49,8 @@ func (v *View) ResolveDataset(ref string) (*tandemv1.Dataset, error) {
 	return nil, fmt.Errorf("dataset %q has no version %d, its newest is %d: %w", name, n, versions[len(versions)-1].GetVersion(), ErrNotFound)
 }
 
-// DatasetNeed says why a version of a dataset cannot be deleted; nil when no job that has not ended uses it, and no version that was trained
-// on it is served.
+// DatasetNeed says why a version of a dataset cannot be deleted; nil when no job that has not ended uses it, and no version
+// that was trained on it is served.
 func (v *View) DatasetNeed(d *tandemv1.Dataset) *tandemv1.Reason {
 	for _, j := range v.Jobs() {
 		if !JobFinal(j.GetState()) && v.datasetOf(j) == d.GetId() {

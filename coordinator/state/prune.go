@@ -18,7 +18,9 @@ func (v *View) Prune(before time.Time, states []tandemv1.JobState, rows int) (jo
 		if rows > 0 && going >= rows {
 			return jobs, true
 		}
-		p := &tandemv1.PrunedJob{Id: j.GetId(), Name: j.GetName(), Kind: j.GetKind(), State: j.GetState(), FinishedAt: j.GetFinishedAt(), Why: v.JobNeed(j)}
+		p := &tandemv1.PrunedJob{
+			Id: j.GetId(), Name: j.GetName(), Kind: j.GetKind(), State: j.GetState(), FinishedAt: j.GetFinishedAt(), Why: v.JobNeed(j),
+		}
 		for _, t := range v.TrialsOf(j.GetId()) {
 			p.Trials++
 			for _, c := range v.CheckpointsOf(t.GetId()) {

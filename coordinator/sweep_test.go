@@ -213,6 +213,33 @@ func TestGridIsUsedUp(t *testing.T) {
 	checkSweep(t, r, awaitSweep(t, jobs, sweeps, id), 4)
 	_, err = sweeps.ExtendSweep(t.Context(), connect.NewRequest(&tandemv1.ExtendSweepRequest{Id: id, MaxTrials: 8}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "the grid of sweep "+id+" has 4 points")
+	askedOfSweep(t, sweeps, id)
+}
+
+// askedOfSweep: questions about a grid of 4 learning rates, of which 0.01 is best.
+func askedOfSweep(t *testing.T, sweeps tandemv1connect.SweepServiceClient, id string) {
+	t.Helper()
+	replay := func(slots int32, methods ...*tandemv1.MethodSpec) (*connect.Response[tandemv1.ReplaySweepResponse], error) {
+		return sweeps.ReplaySweep(t.Context(), connect.NewRequest(&tandemv1.ReplaySweepRequest{Id: id, Methods: methods, Slots: slots}))
+	}
+	res, err := replay(1, &tandemv1.MethodSpec{Name: "random"}, &tandemv1.MethodSpec{Name: "asha", Divisor: 2, Rungs: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	best := 1.0 / sweepSteps
+	recorded, random, asha := res.Msg.GetRecorded(), res.Msg.GetMethods()[0], res.Msg.GetMethods()[1]
+	if recorded.GetTrained() != 4 || math.Abs(recorded.GetBestValue()-best) > 1e-9 || random.GetTrained() != 4 || random.GetSavedShare() != 0 || random.GetMissed() ||
+		random.GetBestTrial() != recorded.GetBestTrial() || asha.GetTrained() >= 4 || asha.GetMethod() != "asha,divisor=2,rungs=2" || res.Msg.GetSlots() != 1 {
+		t.Errorf("replayed: %v", res.Msg)
+	}
+	_, err = replay(0)
+	wantCode(t, err, connect.CodeInvalidArgument, "methods: name at least one")
+	_, err = replay(-1, &tandemv1.MethodSpec{Name: "asha"})
+	wantCode(t, err, connect.CodeInvalidArgument, "slots: must be 1 to")
+	_, err = replay(0, &tandemv1.MethodSpec{Name: "asha"}, &tandemv1.MethodSpec{Name: "zen"})
+	wantCode(t, err, connect.CodeInvalidArgument, "methods[1]: ")
+	_, err = sweeps.GetImportance(t.Context(), connect.NewRequest(&tandemv1.GetImportanceRequest{Id: id}))
+	wantCode(t, err, connect.CodeFailedPrecondition, "at least 10 trials")
 }
 
 // TestSweepGivesUp: one whose trials fail, too many of them, has failed and publishes nothing, though some trials have values. A job

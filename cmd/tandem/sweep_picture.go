@@ -13,7 +13,7 @@ import (
 )
 
 // pictureOf is a sweep as it is drawn.
-func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) picture.Sweep {
+func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, importance []*tandemv1.Importance) picture.Sweep {
 	j := s.GetJob()
 	out := picture.Sweep{
 		Title: "Sweep " + j.GetName() + " (" + j.GetId() + ")", Metric: j.GetSpec().GetMetric(), Max: j.GetSpec().GetMode() == "max",
@@ -36,7 +36,7 @@ func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) picture.S
 		out.Axes = append(out.Axes, picture.Axis{Name: name, Ticks: axes[i].ticks()})
 	}
 	for _, t := range trials {
-		f := picture.Trial{Number: int(t.GetNumber()), State: plain.Word(t.GetState()), Share: trainedShare(t, stepOf(t)), Reason: t.GetReason()}
+		f := picture.Trial{Number: int(t.GetNumber()), State: plain.Word(t.GetState()), Share: trainedShare(t, state.StepOf(t)), Reason: t.GetReason()}
 		f.Best, _, f.Measured = bestOf(j.GetSpec(), t)
 		for _, e := range t.GetEvaluations() {
 			v, ok := state.ValueOf(j.GetSpec(), e)
@@ -55,9 +55,9 @@ func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) picture.S
 		}
 		out.Trials = append(out.Trials, f)
 	}
-	if list, err := importances(j, trials); err == nil { // it needs some trials
-		for _, i := range list {
-			out.Importance = append(out.Importance, picture.Bar{Name: names[slices.Index(places, i.Name)], Share: i.Share})
+	for _, i := range importance {
+		if at := slices.Index(places, i.GetParameter()); at >= 0 {
+			out.Importance = append(out.Importance, picture.Bar{Name: names[at], Share: i.GetShare()})
 		}
 	}
 	return out

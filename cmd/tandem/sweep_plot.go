@@ -10,14 +10,13 @@ import (
 	"slices"
 	"strings"
 
+	"connectrpc.com/connect"
 	"github.com/guptarohit/asciigraph"
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
-	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
-	"tandem.dev/scheduler/search"
 )
 
 func (a *app) sweepPlotCommand() *cobra.Command {
@@ -44,7 +43,7 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 				return err
 			}
 			if file != "" {
-				if err := drawFile(file, kind, s, trials); err != nil {
+				if err := drawFile(ctx, c, file, kind, s, trials); err != nil {
 					return err
 				}
 				a.say("Drawn: %s", file)
@@ -60,7 +59,7 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 }
 
 // drawFile writes a picture to a file, all of it or nothing.
-func drawFile(path, kind string, s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) (err error) {
+func drawFile(ctx context.Context, c *client.Client, path, kind string, s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tandem-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -71,7 +70,14 @@ func drawFile(path, kind string, s *tandemv1.GetSweepResponse, trials []*tandemv
 			_ = os.Remove(f.Name())
 		}
 	}()
-	draw := pictureOf(s, trials)
+	importance, err := c.Sweeps.GetImportance(ctx, connect.NewRequest(&tandemv1.GetImportanceRequest{Id: s.GetSweep().GetId()}))
+	if connect.CodeOf(err) == connect.CodeFailedPrecondition { // it needs some trials
+		importance, err = connect.NewResponse(&tandemv1.GetImportanceResponse{}), nil
+	}
+	if err != nil {
+		return err
+	}
+	draw := pictureOf(s, trials, importance.Msg.GetImportance())
 	if kind == ".svg" {
 		err = draw.SVG(f)
 	} else {
@@ -274,52 +280,19 @@ distribution of each among the best quarter of the trials is from that among all
 		Args:              want("SWEEP"),
 		ValidArgsFunction: a.complete(sweepNames),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			s, trials, err := sweepAndTrials(ctx, c, args[0])
+			res, err := c.Sweeps.GetImportance(ctx, connect.NewRequest(&tandemv1.GetImportanceRequest{Id: args[0]}))
 			if err != nil {
 				return err
 			}
-			list, err := importances(s.GetJob(), trials)
-			if err != nil {
-				return precondition(err)
-			}
-			answer := importanceAnswer{Sweep: s.GetSweep().GetId(), Importance: []importance{}}
 			g := grid{header: []string{"HYPER-PARAMETER", "SHARE", ""}}
 			rows := [][]string{{"parameter", "share"}}
-			for _, i := range list {
-				answer.Importance = append(answer.Importance, importance{i.Name, i.Share})
-				g.rows = append(g.rows, []string{i.Name, fmt.Sprintf("%.1f %%", 100*i.Share), strings.Repeat("█", int(math.Round(30*i.Share)))})
-				rows = append(rows, []string{i.Name, exact(i.Share)})
+			for _, i := range res.Msg.GetImportance() {
+				g.rows = append(g.rows, []string{i.GetParameter(), fmt.Sprintf("%.1f %%", 100*i.GetShare()), strings.Repeat("█", int(math.Round(30*i.GetShare())))})
+				rows = append(rows, []string{i.GetParameter(), exact(i.GetShare())})
 			}
-			if a.output == "csv" {
-				return writeRecords(a.out, rows)
-			}
-			return a.showValue(answer, g)
+			return a.showRecords(res.Msg, func() [][]string { return rows }, g)
 		}),
 	})
-}
-
-// importanceAnswer is a promise to scripts.
-type importanceAnswer struct {
-	Sweep      string       `json:"sweep"`
-	Importance []importance `json:"importance"`
-}
-
-type importance struct {
-	Parameter string  `json:"parameter"`
-	Share     float64 `json:"share"`
-}
-
-// importances ranks the hyper-parameters by the best value of each trial and how far it got.
-func importances(j *tandemv1.Job, trials []*tandemv1.Trial) ([]search.Importance, error) {
-	var known []search.Prior
-	for _, t := range trials {
-		value, _, ok := bestOf(j.GetSpec(), t)
-		if share, trained := state.ShareOf(t, stepOf(t)); ok && trained {
-			known = append(known, search.Prior{Point: t.GetParameters().AsMap(), Value: value, Share: share})
-		}
-	}
-	cfg := spec.Config(j.GetSpec(), nil)
-	return search.Importances(cfg.Space, cfg.Mode, known)
 }
 
 // axis is the domain of a hyper-parameter as a line from 0 to 1.

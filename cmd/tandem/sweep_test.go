@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"tandem.dev/cmd/tandem/spec"
+	"tandem.dev/coordinator/analysis"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -63,6 +64,27 @@ func (f *fake) ListTrials(_ context.Context, r *connect.Request[tandemv1.ListTri
 		res.Trials, res.NextPageToken = res.GetTrials()[:most], strconv.Itoa(from+most)
 	}
 	return connect.NewResponse(res), f.found(r.Msg.GetId())
+}
+
+// These answer as the coordinator does.
+func (f *fake) ReplaySweep(_ context.Context, r *connect.Request[tandemv1.ReplaySweepRequest]) (*connect.Response[tandemv1.ReplaySweepResponse], error) {
+	res, err := analysis.Replay(f.sweep.GetJob(), f.trials, r.Msg.GetMethods(), int(r.Msg.GetSlots()))
+	return answered(res, err)
+}
+
+func (f *fake) GetImportance(context.Context, *connect.Request[tandemv1.GetImportanceRequest]) (*connect.Response[tandemv1.GetImportanceResponse], error) {
+	res, err := analysis.Importance(f.sweep.GetJob(), f.trials)
+	return answered(res, err)
+}
+
+func answered[T any](res *T, err error) (*connect.Response[T], error) {
+	switch {
+	case errors.Is(err, analysis.ErrUnanswerable):
+		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
+	case err != nil:
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	return connect.NewResponse(res), nil
 }
 
 func (f *fake) ExtendSweep(_ context.Context, r *connect.Request[tandemv1.ExtendSweepRequest]) (*connect.Response[tandemv1.ExtendSweepResponse], error) {

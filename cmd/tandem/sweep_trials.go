@@ -181,7 +181,7 @@ func trialGrid(j *tandemv1.Job, trials []*tandemv1.Trial, progress []*tandemv1.P
 		if u := t.GetUntil(); u > 0 && u < 1 {
 			until = percent(u)
 		}
-		step := max(stepOf(t), progressOf(t, progress).GetStep())
+		step := max(state.StepOf(t), progressOf(t, progress).GetStep())
 		row = append(row, count(step), trainedShare(t, step), value, t.GetReason(), t.GetId(), until, number(t.GetRestarts()), t.GetBestCheckpointId())
 		g.rows = append(g.rows, row)
 	}
@@ -204,7 +204,7 @@ func trialRecords(j *tandemv1.Job, trials []*tandemv1.Trial) [][]string {
 	places := placesOf(j)
 	rows := [][]string{append(append([]string{"trial", "id", "state", "step", "total_steps", "until", "value", "value_step", "last_value"}, places...), "reason")}
 	for _, t := range trials {
-		row := []string{number(t.GetNumber()), t.GetId(), plain.Word(t.GetState()), number(stepOf(t)), number(t.GetTotalSteps()), exact(t.GetUntil()), "", "", ""}
+		row := []string{number(t.GetNumber()), t.GetId(), plain.Word(t.GetState()), number(state.StepOf(t)), number(t.GetTotalSteps()), exact(t.GetUntil()), "", "", ""}
 		if v, step, ok := bestOf(j.GetSpec(), t); ok {
 			row[6], row[7] = exact(v), number(step)
 		}
@@ -261,13 +261,4 @@ func writeRecords(w io.Writer, rows [][]string) error {
 		return fmt.Errorf("write CSV: %w", err)
 	}
 	return nil
-}
-
-// stepOf is how many steps a trial is known to have done.
-func stepOf(t *tandemv1.Trial) int64 {
-	step := t.GetKnownStep()
-	if n := len(t.GetEvaluations()); n > 0 {
-		step = max(step, t.GetEvaluations()[n-1].GetStep())
-	}
-	return step
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"tandem.dev/coordinator/metrics"
+	"tandem.dev/coordinator/analysis"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -50,7 +50,7 @@ func (a metricService) GetMetrics(ctx context.Context, req *connect.Request[tand
 	if err != nil {
 		return nil, err
 	}
-	life := metrics.Life{Created: trial.GetCreatedAt().AsTime(), Running: trial.GetAllocationId() != "", Now: time.Now()}
+	life := analysis.Life{Created: trial.GetCreatedAt().AsTime(), Running: trial.GetAllocationId() != "", Now: time.Now()}
 	if f := trial.GetFinishedAt(); f != nil {
 		life.Ended = f.AsTime()
 	}
@@ -58,17 +58,17 @@ func (a metricService) GetMetrics(ctx context.Context, req *connect.Request[tand
 	if err != nil {
 		return nil, err
 	}
-	var recorded []metrics.Evaluation
+	var recorded []analysis.Evaluation
 	for _, e := range trial.GetEvaluations() {
-		recorded = append(recorded, metrics.Evaluation{Step: e.GetStep(), Time: e.GetTime().AsTime().UnixNano(), Metrics: e.GetMetrics()})
+		recorded = append(recorded, analysis.Evaluation{Step: e.GetStep(), Time: e.GetTime().AsTime().UnixNano(), Metrics: e.GetMetrics()})
 	}
-	total := metrics.ComputeStepTime(segments)
+	total := analysis.ComputeStepTime(segments)
 	res := &tandemv1.GetMetricsResponse{
 		JobId: job.GetId(), TrialId: trial.GetId(), StepTime: stepTime(total), SamplesPerSecond: total.SamplesPerSecond,
-		Goodput: goodput(metrics.ComputeGoodput(segments, life)), Lost: lost,
+		Goodput: goodput(analysis.ComputeGoodput(segments, life)), Lost: lost,
 	}
-	all := metrics.ComputeSeries(segments, recorded)
-	if slices.ContainsFunc(req.Msg.GetSeries(), func(name string) bool { return name == metrics.StepLoss || name == metrics.StepNorm }) {
+	all := analysis.ComputeSeries(segments, recorded)
+	if slices.ContainsFunc(req.Msg.GetSeries(), func(name string) bool { return name == analysis.StepLoss || name == analysis.StepNorm }) {
 		exact, more, err := a.exact(ctx, store, job, trial)
 		if err != nil {
 			return nil, err
@@ -80,7 +80,7 @@ func (a metricService) GetMetrics(ctx context.Context, req *connect.Request[tand
 			continue
 		}
 		out := &tandemv1.Series{Name: s.Name}
-		for _, p := range metrics.Thin(s.Points, req.Msg.GetSinceStep(), limit) {
+		for _, p := range analysis.Thin(s.Points, req.Msg.GetSinceStep(), limit) {
 			out.Steps, out.Values = append(out.Steps, p.Step), append(out.Values, p.Value)
 			out.Seconds = append(out.Seconds, time.Unix(0, p.Time).Sub(life.Created).Seconds())
 		}
@@ -92,7 +92,7 @@ func (a metricService) GetMetrics(ctx context.Context, req *connect.Request[tand
 }
 
 // exact reads the figures of each step of a trial.
-func (a metricService) exact(ctx context.Context, store storage.Store, job *tandemv1.Job, trial *tandemv1.Trial) ([]metrics.Series, int64, error) {
+func (a metricService) exact(ctx context.Context, store storage.Store, job *tandemv1.Job, trial *tandemv1.Trial) ([]analysis.Series, int64, error) {
 	v, err := a.view(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -102,7 +102,7 @@ func (a metricService) exact(ctx context.Context, store storage.Store, job *tand
 		return nil, 0, err
 	}
 	if len(names) > maxStepSegments {
-		return nil, 0, invalid(fmt.Sprintf("series: the exact steps of this trial are in %d objects, at most %d are read; take %s out", len(names), maxStepSegments, metrics.StepLoss))
+		return nil, 0, invalid(fmt.Sprintf("series: the exact steps of this trial are in %d objects, at most %d are read; take %s out", len(names), maxStepSegments, analysis.StepLoss))
 	}
 	segments, lost, err := readSegments(ctx, store, names)
 	if err != nil {
@@ -110,7 +110,7 @@ func (a metricService) exact(ctx context.Context, store storage.Store, job *tand
 	}
 	spec := state.SpecOf(job, trial)
 	data, _ := v.Dataset(spec.GetDatasetId())
-	return metrics.ComputeSteps(segments, metrics.RowsOfStep(data.GetRows()["train"], int64(spec.GetTraining().GetBatch()))), lost, nil
+	return analysis.ComputeSteps(segments, analysis.RowsOfStep(data.GetRows()["train"], int64(spec.GetTraining().GetBatch()))), lost, nil
 }
 
 // of finds the newest trial of a job, or the one that is named, and the store.
@@ -133,7 +133,7 @@ func (a metricService) of(ctx context.Context, ref string) (*tandemv1.Job, *tand
 
 // readLife reads what ranks 0 and those who were in no group told of a trial, and what others told of the times of which those
 // did not. It counts what was lost on the way, and what cannot be read.
-func readLife(ctx context.Context, store storage.Store, trial string, life metrics.Life) (segments []metric.Segment, lost int64, err error) {
+func readLife(ctx context.Context, store storage.Store, trial string, life analysis.Life) (segments []metric.Segment, lost int64, err error) {
 	names, err := segmentNames(ctx, store, trial, metric.Beats)
 	if err != nil {
 		return nil, 0, err
@@ -151,7 +151,7 @@ func readLife(ctx context.Context, store storage.Store, trial string, life metri
 		return segments, lost, err
 	}
 	var fill []metric.Name
-	for _, gap := range metrics.Gaps(segments, life) {
+	for _, gap := range analysis.Gaps(segments, life) {
 		for _, n := range others {
 			if begin := n.Begin.UnixNano(); begin < gap.To && begin > gap.From-int64(segmentSpan) {
 				fill = append(fill, n)
@@ -248,7 +248,7 @@ func (a metricService) GetTrace(ctx context.Context, req *connect.Request[tandem
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range metrics.ComputeTraces(segments, steps) {
+	for _, r := range analysis.ComputeTraces(segments, steps) {
 		out := &tandemv1.RankTrace{Rank: int32(r.Rank), NodeId: r.Node, Member: r.Member}
 		for _, p := range r.Spans {
 			out.Spans = append(out.Spans, &tandemv1.TraceSpan{Step: p.Step, Of: p.Of.String(), Begin: p.Begin, Length: int64(p.Length)})
@@ -258,7 +258,7 @@ func (a metricService) GetTrace(ctx context.Context, req *connect.Request[tandem
 	return connect.NewResponse(res), nil
 }
 
-func stepTime(t metrics.StepTime) *tandemv1.StepTime {
+func stepTime(t analysis.StepTime) *tandemv1.StepTime {
 	s := func(c metric.Category) float64 { return t.Times[c].Seconds() }
 	return &tandemv1.StepTime{
 		Steps: t.Steps, Data: s(metric.Data), Forward: s(metric.Forward), Backward: s(metric.Backward), Communication: s(metric.Communication),
@@ -266,7 +266,7 @@ func stepTime(t metrics.StepTime) *tandemv1.StepTime {
 	}
 }
 
-func goodput(g metrics.Goodput) *tandemv1.Goodput {
+func goodput(g analysis.Goodput) *tandemv1.Goodput {
 	return &tandemv1.Goodput{
 		Total: g.Total.Seconds(), Useful: g.Useful.Seconds(), Redone: g.Redone.Seconds(), Stalled: g.Stalled.Seconds(),
 		Waiting: g.Waiting.Seconds(), Starting: g.Starting.Seconds(), Idle: g.Idle.Seconds(), Until: timestamppb.New(g.Until),

@@ -19,18 +19,22 @@ const (
 	MostConcurrent = 1000
 )
 
+// MethodOf is a method as scheduler/search takes it.
+func MethodOf(m *tandemv1.MethodSpec) search.Method {
+	return search.Method{
+		Name: m.GetName(), Sampler: m.GetSampler(), Stop: m.GetStop(), Divisor: int(m.GetDivisor()), Rungs: int(m.GetRungs()), Variant: m.GetVariant(),
+		Grace: m.GetGrace(), StartupTrials: int(m.GetStartupTrials()),
+		Population: int(m.GetPopulation()), Intervals: int(m.GetIntervals()), Quantile: m.GetQuantile(),
+	}
+}
+
 // Config is the search of a sweep as scheduler/search takes it; prior is what is known from earlier ones.
 func Config(spec *tandemv1.JobSpec, prior []*tandemv1.PriorTrial) search.Config {
 	s := spec.GetSearch()
-	m := s.GetMethod()
 	c := search.Config{
-		Space: search.Space{},
-		Method: search.Method{
-			Name: m.GetName(), Sampler: m.GetSampler(), Stop: m.GetStop(), Divisor: int(m.GetDivisor()), Rungs: int(m.GetRungs()), Variant: m.GetVariant(),
-			Grace: m.GetGrace(), StartupTrials: int(m.GetStartupTrials()),
-			Population: int(m.GetPopulation()), Intervals: int(m.GetIntervals()), Quantile: m.GetQuantile(),
-		},
-		Mode: search.Mode(spec.GetMode()), Seed: s.GetSeed(),
+		Space:  search.Space{},
+		Method: MethodOf(s.GetMethod()),
+		Mode:   search.Mode(spec.GetMode()), Seed: s.GetSeed(),
 		MaxTrials: int(s.GetMaxTrials()), MaxConcurrent: int(s.GetMaxConcurrentTrials()), MaxFailed: int(s.GetMaxFailedTrials()),
 	}
 	for name, d := range s.GetSpace() {

@@ -103,3 +103,12 @@ func seconds(m *tandemv1.Member) float64 {
 
 // TrialLabel names a trial of a sweep for people: "trial 7".
 func TrialLabel(t *tandemv1.Trial) string { return fmt.Sprintf("trial %d", t.GetNumber()) }
+
+// StepOf is how many steps a trial is known to have done.
+func StepOf(t *tandemv1.Trial) int64 {
+	step := t.GetKnownStep()
+	if n := len(t.GetEvaluations()); n > 0 {
+		step = max(step, t.GetEvaluations()[n-1].GetStep())
+	}
+	return step
+}

@@ -8,5 +8,5 @@
 // of it; what Decode accepts is bounded in size, and Encode gives it back.
 //
 // It reads no store and judges nothing: package worker/metric writes segments, package
-// coordinator/metrics makes sense of them.
+// coordinator/analysis makes sense of them.
 package metric

@@ -1800,11 +1800,531 @@ func (x *StopSweepTrialResponse) GetTrial() *Trial {
 	return nil
 }
 
+// ReplaySweepRequest names a sweep and methods to decide with.
+type ReplaySweepRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or unique prefix of one, or a name.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The methods. Where they take points from does not count: the trials are those that were made, in their order.
+	Methods []*MethodSpec `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"`
+	// Trials that train at the same time; 0: as many as then.
+	Slots         int32 `protobuf:"varint,3,opt,name=slots,proto3" json:"slots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaySweepRequest) Reset() {
+	*x = ReplaySweepRequest{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaySweepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaySweepRequest) ProtoMessage() {}
+
+func (x *ReplaySweepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaySweepRequest.ProtoReflect.Descriptor instead.
+func (*ReplaySweepRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReplaySweepRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReplaySweepRequest) GetMethods() []*MethodSpec {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+func (x *ReplaySweepRequest) GetSlots() int32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+// ReplaySweepResponse says what came of it.
+type ReplaySweepResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sweep.
+	Sweep string `protobuf:"bytes,1,opt,name=sweep,proto3" json:"sweep,omitempty"`
+	// Its metric.
+	Metric string `protobuf:"bytes,2,opt,name=metric,proto3" json:"metric,omitempty"`
+	// "min" or "max".
+	Mode string `protobuf:"bytes,3,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Trials that were decided on.
+	Trials int32 `protobuf:"varint,4,opt,name=trials,proto3" json:"trials,omitempty"`
+	// Trials that trained at the same time.
+	Slots int32 `protobuf:"varint,5,opt,name=slots,proto3" json:"slots,omitempty"`
+	// What was recorded.
+	Recorded *RecordedTrials `protobuf:"bytes,6,opt,name=recorded,proto3" json:"recorded,omitempty"`
+	// What each method would have done.
+	Methods       []*ReplayedMethod `protobuf:"bytes,7,rep,name=methods,proto3" json:"methods,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaySweepResponse) Reset() {
+	*x = ReplaySweepResponse{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaySweepResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaySweepResponse) ProtoMessage() {}
+
+func (x *ReplaySweepResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaySweepResponse.ProtoReflect.Descriptor instead.
+func (*ReplaySweepResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReplaySweepResponse) GetSweep() string {
+	if x != nil {
+		return x.Sweep
+	}
+	return ""
+}
+
+func (x *ReplaySweepResponse) GetMetric() string {
+	if x != nil {
+		return x.Metric
+	}
+	return ""
+}
+
+func (x *ReplaySweepResponse) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *ReplaySweepResponse) GetTrials() int32 {
+	if x != nil {
+		return x.Trials
+	}
+	return 0
+}
+
+func (x *ReplaySweepResponse) GetSlots() int32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+func (x *ReplaySweepResponse) GetRecorded() *RecordedTrials {
+	if x != nil {
+		return x.Recorded
+	}
+	return nil
+}
+
+func (x *ReplaySweepResponse) GetMethods() []*ReplayedMethod {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+// RecordedTrials is what a sweep has done.
+type RecordedTrials struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How far its trials were trained, in whole trainings.
+	Trained float64 `protobuf:"fixed64,1,opt,name=trained,proto3" json:"trained,omitempty"`
+	// Number of the best trial.
+	BestTrial int32 `protobuf:"varint,2,opt,name=best_trial,json=bestTrial,proto3" json:"best_trial,omitempty"`
+	// Its value.
+	BestValue     float64 `protobuf:"fixed64,3,opt,name=best_value,json=bestValue,proto3" json:"best_value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordedTrials) Reset() {
+	*x = RecordedTrials{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordedTrials) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordedTrials) ProtoMessage() {}
+
+func (x *RecordedTrials) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordedTrials.ProtoReflect.Descriptor instead.
+func (*RecordedTrials) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RecordedTrials) GetTrained() float64 {
+	if x != nil {
+		return x.Trained
+	}
+	return 0
+}
+
+func (x *RecordedTrials) GetBestTrial() int32 {
+	if x != nil {
+		return x.BestTrial
+	}
+	return 0
+}
+
+func (x *RecordedTrials) GetBestValue() float64 {
+	if x != nil {
+		return x.BestValue
+	}
+	return 0
+}
+
+// ReplayedMethod is what a method would have done.
+type ReplayedMethod struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The method as --method of `tandem sweep replay` takes it, complete.
+	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
+	// How far it would have trained the trials, in whole trainings.
+	Trained float64 `protobuf:"fixed64,2,opt,name=trained,proto3" json:"trained,omitempty"`
+	// Share of the recorded training that it would have saved.
+	SavedShare float64 `protobuf:"fixed64,3,opt,name=saved_share,json=savedShare,proto3" json:"saved_share,omitempty"`
+	// How long it would have taken, in whole trainings.
+	Time float64 `protobuf:"fixed64,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Number of the best trial of what it would have seen; 0: it would have seen no value.
+	BestTrial int32 `protobuf:"varint,5,opt,name=best_trial,json=bestTrial,proto3" json:"best_trial,omitempty"`
+	// The value of that.
+	BestValue *float64 `protobuf:"fixed64,6,opt,name=best_value,json=bestValue,proto3,oneof" json:"best_value,omitempty"`
+	// The best recorded value is not among what it would have seen.
+	Missed bool `protobuf:"varint,7,opt,name=missed,proto3" json:"missed,omitempty"`
+	// By how much that is better.
+	MissedBy *float64 `protobuf:"fixed64,8,opt,name=missed_by,json=missedBy,proto3,oneof" json:"missed_by,omitempty"`
+	// Numbers of the trials that it would have stopped.
+	StoppedTrials []int32 `protobuf:"varint,9,rep,packed,name=stopped_trials,json=stoppedTrials,proto3" json:"stopped_trials,omitempty"`
+	// Numbers of those that it would have trained beyond what was recorded: what they would have become nobody knows.
+	UnknownTrials []int32 `protobuf:"varint,10,rep,packed,name=unknown_trials,json=unknownTrials,proto3" json:"unknown_trials,omitempty"`
+	// Why it had nothing to compare, and what to do; empty: it had.
+	Blind         string `protobuf:"bytes,11,opt,name=blind,proto3" json:"blind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayedMethod) Reset() {
+	*x = ReplayedMethod{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayedMethod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayedMethod) ProtoMessage() {}
+
+func (x *ReplayedMethod) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayedMethod.ProtoReflect.Descriptor instead.
+func (*ReplayedMethod) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReplayedMethod) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *ReplayedMethod) GetTrained() float64 {
+	if x != nil {
+		return x.Trained
+	}
+	return 0
+}
+
+func (x *ReplayedMethod) GetSavedShare() float64 {
+	if x != nil {
+		return x.SavedShare
+	}
+	return 0
+}
+
+func (x *ReplayedMethod) GetTime() float64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *ReplayedMethod) GetBestTrial() int32 {
+	if x != nil {
+		return x.BestTrial
+	}
+	return 0
+}
+
+func (x *ReplayedMethod) GetBestValue() float64 {
+	if x != nil && x.BestValue != nil {
+		return *x.BestValue
+	}
+	return 0
+}
+
+func (x *ReplayedMethod) GetMissed() bool {
+	if x != nil {
+		return x.Missed
+	}
+	return false
+}
+
+func (x *ReplayedMethod) GetMissedBy() float64 {
+	if x != nil && x.MissedBy != nil {
+		return *x.MissedBy
+	}
+	return 0
+}
+
+func (x *ReplayedMethod) GetStoppedTrials() []int32 {
+	if x != nil {
+		return x.StoppedTrials
+	}
+	return nil
+}
+
+func (x *ReplayedMethod) GetUnknownTrials() []int32 {
+	if x != nil {
+		return x.UnknownTrials
+	}
+	return nil
+}
+
+func (x *ReplayedMethod) GetBlind() string {
+	if x != nil {
+		return x.Blind
+	}
+	return ""
+}
+
+// GetImportanceRequest names a sweep.
+type GetImportanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or unique prefix of one, or a name.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImportanceRequest) Reset() {
+	*x = GetImportanceRequest{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImportanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImportanceRequest) ProtoMessage() {}
+
+func (x *GetImportanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImportanceRequest.ProtoReflect.Descriptor instead.
+func (*GetImportanceRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetImportanceRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// GetImportanceResponse ranks the hyper-parameters, the most important first.
+type GetImportanceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sweep.
+	Sweep string `protobuf:"bytes,1,opt,name=sweep,proto3" json:"sweep,omitempty"`
+	// One for each hyper-parameter.
+	Importance    []*Importance `protobuf:"bytes,2,rep,name=importance,proto3" json:"importance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImportanceResponse) Reset() {
+	*x = GetImportanceResponse{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImportanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImportanceResponse) ProtoMessage() {}
+
+func (x *GetImportanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImportanceResponse.ProtoReflect.Descriptor instead.
+func (*GetImportanceResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetImportanceResponse) GetSweep() string {
+	if x != nil {
+		return x.Sweep
+	}
+	return ""
+}
+
+func (x *GetImportanceResponse) GetImportance() []*Importance {
+	if x != nil {
+		return x.Importance
+	}
+	return nil
+}
+
+// Importance is that of a hyper-parameter, by PED-ANOVA.
+type Importance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its place in the spec.
+	Parameter string `protobuf:"bytes,1,opt,name=parameter,proto3" json:"parameter,omitempty"`
+	// Its share of the importance of all, from 0 to 1.
+	Share         float64 `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Importance) Reset() {
+	*x = Importance{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Importance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Importance) ProtoMessage() {}
+
+func (x *Importance) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Importance.ProtoReflect.Descriptor instead.
+func (*Importance) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Importance) GetParameter() string {
+	if x != nil {
+		return x.Parameter
+	}
+	return ""
+}
+
+func (x *Importance) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
 var File_tandem_v1_sweep_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xee\x05\n" +
+	"\x15tandem/v1/sweep.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x16tandem/v1/search.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xee\x05\n" +
 	"\x05Sweep\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tevent_seq\x18\x02 \x01(\x03R\beventSeq\x12\x1f\n" +
@@ -1940,19 +2460,69 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"@\n" +
 	"\x16StopSweepTrialResponse\x12&\n" +
-	"\x05trial\x18\x01 \x01(\v2\x10.tandem.v1.TrialR\x05trial*\xb6\x01\n" +
+	"\x05trial\x18\x01 \x01(\v2\x10.tandem.v1.TrialR\x05trial\"q\n" +
+	"\x12ReplaySweepRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
+	"\amethods\x18\x02 \x03(\v2\x15.tandem.v1.MethodSpecB\x04\xf8\xbb\x18\x10R\amethods\x12\x14\n" +
+	"\x05slots\x18\x03 \x01(\x05R\x05slots\"\xf1\x01\n" +
+	"\x13ReplaySweepResponse\x12\x14\n" +
+	"\x05sweep\x18\x01 \x01(\tR\x05sweep\x12\x16\n" +
+	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x16\n" +
+	"\x06trials\x18\x04 \x01(\x05R\x06trials\x12\x14\n" +
+	"\x05slots\x18\x05 \x01(\x05R\x05slots\x125\n" +
+	"\brecorded\x18\x06 \x01(\v2\x19.tandem.v1.RecordedTrialsR\brecorded\x123\n" +
+	"\amethods\x18\a \x03(\v2\x19.tandem.v1.ReplayedMethodR\amethods\"h\n" +
+	"\x0eRecordedTrials\x12\x18\n" +
+	"\atrained\x18\x01 \x01(\x01R\atrained\x12\x1d\n" +
+	"\n" +
+	"best_trial\x18\x02 \x01(\x05R\tbestTrial\x12\x1d\n" +
+	"\n" +
+	"best_value\x18\x03 \x01(\x01R\tbestValue\"\xf5\x02\n" +
+	"\x0eReplayedMethod\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\x12\x18\n" +
+	"\atrained\x18\x02 \x01(\x01R\atrained\x12\x1f\n" +
+	"\vsaved_share\x18\x03 \x01(\x01R\n" +
+	"savedShare\x12\x12\n" +
+	"\x04time\x18\x04 \x01(\x01R\x04time\x12\x1d\n" +
+	"\n" +
+	"best_trial\x18\x05 \x01(\x05R\tbestTrial\x12\"\n" +
+	"\n" +
+	"best_value\x18\x06 \x01(\x01H\x00R\tbestValue\x88\x01\x01\x12\x16\n" +
+	"\x06missed\x18\a \x01(\bR\x06missed\x12 \n" +
+	"\tmissed_by\x18\b \x01(\x01H\x01R\bmissedBy\x88\x01\x01\x12%\n" +
+	"\x0estopped_trials\x18\t \x03(\x05R\rstoppedTrials\x12%\n" +
+	"\x0eunknown_trials\x18\n" +
+	" \x03(\x05R\runknownTrials\x12\x14\n" +
+	"\x05blind\x18\v \x01(\tR\x05blindB\r\n" +
+	"\v_best_valueB\f\n" +
+	"\n" +
+	"_missed_by\"&\n" +
+	"\x14GetImportanceRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"d\n" +
+	"\x15GetImportanceResponse\x12\x14\n" +
+	"\x05sweep\x18\x01 \x01(\tR\x05sweep\x125\n" +
+	"\n" +
+	"importance\x18\x02 \x03(\v2\x15.tandem.v1.ImportanceR\n" +
+	"importance\"@\n" +
+	"\n" +
+	"Importance\x12\x1c\n" +
+	"\tparameter\x18\x01 \x01(\tR\tparameter\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share*\xb6\x01\n" +
 	"\fTrialOutcome\x12\x1d\n" +
 	"\x19TRIAL_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15TRIAL_OUTCOME_REACHED\x10\x01\x12\x1b\n" +
 	"\x17TRIAL_OUTCOME_COMPLETED\x10\x02\x12\x18\n" +
 	"\x14TRIAL_OUTCOME_FAILED\x10\x03\x12\x1a\n" +
 	"\x16TRIAL_OUTCOME_DIVERGED\x10\x04\x12\x19\n" +
-	"\x15TRIAL_OUTCOME_STOPPED\x10\x052\xde\x04\n" +
+	"\x15TRIAL_OUTCOME_STOPPED\x10\x052\xcf\x06\n" +
 	"\fSweepService\x12`\n" +
 	"\bGetSweep\x12\x1a.tandem.v1.GetSweepRequest\x1a\x1b.tandem.v1.GetSweepResponse\"\x1b\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/sweeps/{id}\x12m\n" +
 	"\n" +
 	"ListTrials\x12\x1c.tandem.v1.ListTrialsRequest\x1a\x1d.tandem.v1.ListTrialsResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/sweeps/{id}/trials\x12|\n" +
 	"\x0fListSweepEvents\x12!.tandem.v1.ListSweepEventsRequest\x1a\".tandem.v1.ListSweepEventsResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/sweeps/{id}/events\x12s\n" +
+	"\vReplaySweep\x12\x1d.tandem.v1.ReplaySweepRequest\x1a\x1e.tandem.v1.ReplaySweepResponse\"%\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/sweeps/{id}/replay\x12z\n" +
+	"\rGetImportance\x12\x1f.tandem.v1.GetImportanceRequest\x1a .tandem.v1.GetImportanceResponse\"&\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/sweeps/{id}/importance\x12s\n" +
 	"\vExtendSweep\x12\x1d.tandem.v1.ExtendSweepRequest\x1a\x1e.tandem.v1.ExtendSweepResponse\"%\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/sweeps/{id}/extend\x12\x89\x01\n" +
 	"\x0eStopSweepTrial\x12 .tandem.v1.StopSweepTrialRequest\x1a!.tandem.v1.StopSweepTrialResponse\"2\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/sweeps/{id}/trials/{trial}/stopB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
@@ -1969,7 +2539,7 @@ func file_tandem_v1_sweep_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sweep_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_sweep_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_tandem_v1_sweep_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_tandem_v1_sweep_proto_goTypes = []any{
 	(TrialOutcome)(0),               // 0: tandem.v1.TrialOutcome
 	(*Sweep)(nil),                   // 1: tandem.v1.Sweep
@@ -1995,58 +2565,74 @@ var file_tandem_v1_sweep_proto_goTypes = []any{
 	(*ExtendSweepResponse)(nil),     // 21: tandem.v1.ExtendSweepResponse
 	(*StopSweepTrialRequest)(nil),   // 22: tandem.v1.StopSweepTrialRequest
 	(*StopSweepTrialResponse)(nil),  // 23: tandem.v1.StopSweepTrialResponse
-	nil,                             // 24: tandem.v1.Sweep.TrialsEntry
-	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
-	(*Reason)(nil),                  // 26: tandem.v1.Reason
-	(*structpb.Struct)(nil),         // 27: google.protobuf.Struct
-	(*JobSpec)(nil),                 // 28: tandem.v1.JobSpec
-	(*Job)(nil),                     // 29: tandem.v1.Job
-	(*Trial)(nil),                   // 30: tandem.v1.Trial
-	(*Progress)(nil),                // 31: tandem.v1.Progress
+	(*ReplaySweepRequest)(nil),      // 24: tandem.v1.ReplaySweepRequest
+	(*ReplaySweepResponse)(nil),     // 25: tandem.v1.ReplaySweepResponse
+	(*RecordedTrials)(nil),          // 26: tandem.v1.RecordedTrials
+	(*ReplayedMethod)(nil),          // 27: tandem.v1.ReplayedMethod
+	(*GetImportanceRequest)(nil),    // 28: tandem.v1.GetImportanceRequest
+	(*GetImportanceResponse)(nil),   // 29: tandem.v1.GetImportanceResponse
+	(*Importance)(nil),              // 30: tandem.v1.Importance
+	nil,                             // 31: tandem.v1.Sweep.TrialsEntry
+	(*timestamppb.Timestamp)(nil),   // 32: google.protobuf.Timestamp
+	(*Reason)(nil),                  // 33: tandem.v1.Reason
+	(*structpb.Struct)(nil),         // 34: google.protobuf.Struct
+	(*JobSpec)(nil),                 // 35: tandem.v1.JobSpec
+	(*Job)(nil),                     // 36: tandem.v1.Job
+	(*Trial)(nil),                   // 37: tandem.v1.Trial
+	(*Progress)(nil),                // 38: tandem.v1.Progress
+	(*MethodSpec)(nil),              // 39: tandem.v1.MethodSpec
 }
 var file_tandem_v1_sweep_proto_depIdxs = []int32{
-	24, // 0: tandem.v1.Sweep.trials:type_name -> tandem.v1.Sweep.TrialsEntry
-	25, // 1: tandem.v1.Sweep.deadline:type_name -> google.protobuf.Timestamp
+	31, // 0: tandem.v1.Sweep.trials:type_name -> tandem.v1.Sweep.TrialsEntry
+	32, // 1: tandem.v1.Sweep.deadline:type_name -> google.protobuf.Timestamp
 	2,  // 2: tandem.v1.Sweep.prior:type_name -> tandem.v1.PriorTrial
-	26, // 3: tandem.v1.Sweep.why:type_name -> tandem.v1.Reason
-	27, // 4: tandem.v1.PriorTrial.parameters:type_name -> google.protobuf.Struct
-	25, // 5: tandem.v1.SweepEvent.time:type_name -> google.protobuf.Timestamp
+	33, // 3: tandem.v1.Sweep.why:type_name -> tandem.v1.Reason
+	34, // 4: tandem.v1.PriorTrial.parameters:type_name -> google.protobuf.Struct
+	32, // 5: tandem.v1.SweepEvent.time:type_name -> google.protobuf.Timestamp
 	4,  // 6: tandem.v1.SweepEvent.begun:type_name -> tandem.v1.SweepBegun
 	5,  // 7: tandem.v1.SweepEvent.measured:type_name -> tandem.v1.TrialMeasured
 	6,  // 8: tandem.v1.SweepEvent.ended:type_name -> tandem.v1.TrialEnded
 	7,  // 9: tandem.v1.SweepEvent.extended:type_name -> tandem.v1.SweepExtended
 	8,  // 10: tandem.v1.SweepEvent.exhausted:type_name -> tandem.v1.SweepExhausted
 	0,  // 11: tandem.v1.TrialEnded.outcome:type_name -> tandem.v1.TrialOutcome
-	26, // 12: tandem.v1.SweepExhausted.why:type_name -> tandem.v1.Reason
+	33, // 12: tandem.v1.SweepExhausted.why:type_name -> tandem.v1.Reason
 	10, // 13: tandem.v1.SweepDecision.create:type_name -> tandem.v1.CreateTrial
 	11, // 14: tandem.v1.SweepDecision.continue:type_name -> tandem.v1.ContinueTrial
 	12, // 15: tandem.v1.SweepDecision.stop:type_name -> tandem.v1.StopTrial
 	13, // 16: tandem.v1.SweepDecision.finish:type_name -> tandem.v1.FinishSweep
-	27, // 17: tandem.v1.CreateTrial.parameters:type_name -> google.protobuf.Struct
-	28, // 18: tandem.v1.CreateTrial.spec:type_name -> tandem.v1.JobSpec
-	29, // 19: tandem.v1.GetSweepResponse.job:type_name -> tandem.v1.Job
+	34, // 17: tandem.v1.CreateTrial.parameters:type_name -> google.protobuf.Struct
+	35, // 18: tandem.v1.CreateTrial.spec:type_name -> tandem.v1.JobSpec
+	36, // 19: tandem.v1.GetSweepResponse.job:type_name -> tandem.v1.Job
 	1,  // 20: tandem.v1.GetSweepResponse.sweep:type_name -> tandem.v1.Sweep
-	30, // 21: tandem.v1.GetSweepResponse.best:type_name -> tandem.v1.Trial
-	31, // 22: tandem.v1.GetSweepResponse.progress:type_name -> tandem.v1.Progress
-	30, // 23: tandem.v1.ListTrialsResponse.trials:type_name -> tandem.v1.Trial
+	37, // 21: tandem.v1.GetSweepResponse.best:type_name -> tandem.v1.Trial
+	38, // 22: tandem.v1.GetSweepResponse.progress:type_name -> tandem.v1.Progress
+	37, // 23: tandem.v1.ListTrialsResponse.trials:type_name -> tandem.v1.Trial
 	3,  // 24: tandem.v1.ListSweepEventsResponse.events:type_name -> tandem.v1.SweepEvent
 	1,  // 25: tandem.v1.ExtendSweepResponse.sweep:type_name -> tandem.v1.Sweep
-	30, // 26: tandem.v1.StopSweepTrialResponse.trial:type_name -> tandem.v1.Trial
-	14, // 27: tandem.v1.SweepService.GetSweep:input_type -> tandem.v1.GetSweepRequest
-	16, // 28: tandem.v1.SweepService.ListTrials:input_type -> tandem.v1.ListTrialsRequest
-	18, // 29: tandem.v1.SweepService.ListSweepEvents:input_type -> tandem.v1.ListSweepEventsRequest
-	20, // 30: tandem.v1.SweepService.ExtendSweep:input_type -> tandem.v1.ExtendSweepRequest
-	22, // 31: tandem.v1.SweepService.StopSweepTrial:input_type -> tandem.v1.StopSweepTrialRequest
-	15, // 32: tandem.v1.SweepService.GetSweep:output_type -> tandem.v1.GetSweepResponse
-	17, // 33: tandem.v1.SweepService.ListTrials:output_type -> tandem.v1.ListTrialsResponse
-	19, // 34: tandem.v1.SweepService.ListSweepEvents:output_type -> tandem.v1.ListSweepEventsResponse
-	21, // 35: tandem.v1.SweepService.ExtendSweep:output_type -> tandem.v1.ExtendSweepResponse
-	23, // 36: tandem.v1.SweepService.StopSweepTrial:output_type -> tandem.v1.StopSweepTrialResponse
-	32, // [32:37] is the sub-list for method output_type
-	27, // [27:32] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	37, // 26: tandem.v1.StopSweepTrialResponse.trial:type_name -> tandem.v1.Trial
+	39, // 27: tandem.v1.ReplaySweepRequest.methods:type_name -> tandem.v1.MethodSpec
+	26, // 28: tandem.v1.ReplaySweepResponse.recorded:type_name -> tandem.v1.RecordedTrials
+	27, // 29: tandem.v1.ReplaySweepResponse.methods:type_name -> tandem.v1.ReplayedMethod
+	30, // 30: tandem.v1.GetImportanceResponse.importance:type_name -> tandem.v1.Importance
+	14, // 31: tandem.v1.SweepService.GetSweep:input_type -> tandem.v1.GetSweepRequest
+	16, // 32: tandem.v1.SweepService.ListTrials:input_type -> tandem.v1.ListTrialsRequest
+	18, // 33: tandem.v1.SweepService.ListSweepEvents:input_type -> tandem.v1.ListSweepEventsRequest
+	24, // 34: tandem.v1.SweepService.ReplaySweep:input_type -> tandem.v1.ReplaySweepRequest
+	28, // 35: tandem.v1.SweepService.GetImportance:input_type -> tandem.v1.GetImportanceRequest
+	20, // 36: tandem.v1.SweepService.ExtendSweep:input_type -> tandem.v1.ExtendSweepRequest
+	22, // 37: tandem.v1.SweepService.StopSweepTrial:input_type -> tandem.v1.StopSweepTrialRequest
+	15, // 38: tandem.v1.SweepService.GetSweep:output_type -> tandem.v1.GetSweepResponse
+	17, // 39: tandem.v1.SweepService.ListTrials:output_type -> tandem.v1.ListTrialsResponse
+	19, // 40: tandem.v1.SweepService.ListSweepEvents:output_type -> tandem.v1.ListSweepEventsResponse
+	25, // 41: tandem.v1.SweepService.ReplaySweep:output_type -> tandem.v1.ReplaySweepResponse
+	29, // 42: tandem.v1.SweepService.GetImportance:output_type -> tandem.v1.GetImportanceResponse
+	21, // 43: tandem.v1.SweepService.ExtendSweep:output_type -> tandem.v1.ExtendSweepResponse
+	23, // 44: tandem.v1.SweepService.StopSweepTrial:output_type -> tandem.v1.StopSweepTrialResponse
+	38, // [38:45] is the sub-list for method output_type
+	31, // [31:38] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sweep_proto_init() }
@@ -2058,6 +2644,7 @@ func file_tandem_v1_sweep_proto_init() {
 	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_reason_proto_init()
+	file_tandem_v1_search_proto_init()
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
 	file_tandem_v1_sweep_proto_msgTypes[0].OneofWrappers = []any{}
@@ -2074,13 +2661,14 @@ func file_tandem_v1_sweep_proto_init() {
 		(*SweepDecision_Stop)(nil),
 		(*SweepDecision_Finish)(nil),
 	}
+	file_tandem_v1_sweep_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sweep_proto_rawDesc), len(file_tandem_v1_sweep_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

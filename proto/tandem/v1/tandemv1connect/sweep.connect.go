@@ -40,6 +40,12 @@ const (
 	// SweepServiceListSweepEventsProcedure is the fully-qualified name of the SweepService's
 	// ListSweepEvents RPC.
 	SweepServiceListSweepEventsProcedure = "/tandem.v1.SweepService/ListSweepEvents"
+	// SweepServiceReplaySweepProcedure is the fully-qualified name of the SweepService's ReplaySweep
+	// RPC.
+	SweepServiceReplaySweepProcedure = "/tandem.v1.SweepService/ReplaySweep"
+	// SweepServiceGetImportanceProcedure is the fully-qualified name of the SweepService's
+	// GetImportance RPC.
+	SweepServiceGetImportanceProcedure = "/tandem.v1.SweepService/GetImportance"
 	// SweepServiceExtendSweepProcedure is the fully-qualified name of the SweepService's ExtendSweep
 	// RPC.
 	SweepServiceExtendSweepProcedure = "/tandem.v1.SweepService/ExtendSweep"
@@ -56,6 +62,10 @@ type SweepServiceClient interface {
 	ListTrials(context.Context, *connect.Request[v1.ListTrialsRequest]) (*connect.Response[v1.ListTrialsResponse], error)
 	// Lists what happened in a sweep, in the order in which it was decided on.
 	ListSweepEvents(context.Context, *connect.Request[v1.ListSweepEventsRequest]) (*connect.Response[v1.ListSweepEventsResponse], error)
+	// Decides again on the recorded curves of a sweep: what would other methods have saved or missed?
+	ReplaySweep(context.Context, *connect.Request[v1.ReplaySweepRequest]) (*connect.Response[v1.ReplaySweepResponse], error)
+	// Says how much of what makes a trial good lies in each hyper-parameter.
+	GetImportance(context.Context, *connect.Request[v1.GetImportanceRequest]) (*connect.Response[v1.GetImportanceResponse], error)
 	// Changes how many trials a sweep may make. One that is completed goes on.
 	ExtendSweep(context.Context, *connect.Request[v1.ExtendSweepRequest]) (*connect.Response[v1.ExtendSweepResponse], error)
 	// Ends one trial of a sweep; the others go on.
@@ -91,6 +101,18 @@ func NewSweepServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(sweepServiceMethods.ByName("ListSweepEvents")),
 			connect.WithClientOptions(opts...),
 		),
+		replaySweep: connect.NewClient[v1.ReplaySweepRequest, v1.ReplaySweepResponse](
+			httpClient,
+			baseURL+SweepServiceReplaySweepProcedure,
+			connect.WithSchema(sweepServiceMethods.ByName("ReplaySweep")),
+			connect.WithClientOptions(opts...),
+		),
+		getImportance: connect.NewClient[v1.GetImportanceRequest, v1.GetImportanceResponse](
+			httpClient,
+			baseURL+SweepServiceGetImportanceProcedure,
+			connect.WithSchema(sweepServiceMethods.ByName("GetImportance")),
+			connect.WithClientOptions(opts...),
+		),
 		extendSweep: connect.NewClient[v1.ExtendSweepRequest, v1.ExtendSweepResponse](
 			httpClient,
 			baseURL+SweepServiceExtendSweepProcedure,
@@ -111,6 +133,8 @@ type sweepServiceClient struct {
 	getSweep        *connect.Client[v1.GetSweepRequest, v1.GetSweepResponse]
 	listTrials      *connect.Client[v1.ListTrialsRequest, v1.ListTrialsResponse]
 	listSweepEvents *connect.Client[v1.ListSweepEventsRequest, v1.ListSweepEventsResponse]
+	replaySweep     *connect.Client[v1.ReplaySweepRequest, v1.ReplaySweepResponse]
+	getImportance   *connect.Client[v1.GetImportanceRequest, v1.GetImportanceResponse]
 	extendSweep     *connect.Client[v1.ExtendSweepRequest, v1.ExtendSweepResponse]
 	stopSweepTrial  *connect.Client[v1.StopSweepTrialRequest, v1.StopSweepTrialResponse]
 }
@@ -128,6 +152,16 @@ func (c *sweepServiceClient) ListTrials(ctx context.Context, req *connect.Reques
 // ListSweepEvents calls tandem.v1.SweepService.ListSweepEvents.
 func (c *sweepServiceClient) ListSweepEvents(ctx context.Context, req *connect.Request[v1.ListSweepEventsRequest]) (*connect.Response[v1.ListSweepEventsResponse], error) {
 	return c.listSweepEvents.CallUnary(ctx, req)
+}
+
+// ReplaySweep calls tandem.v1.SweepService.ReplaySweep.
+func (c *sweepServiceClient) ReplaySweep(ctx context.Context, req *connect.Request[v1.ReplaySweepRequest]) (*connect.Response[v1.ReplaySweepResponse], error) {
+	return c.replaySweep.CallUnary(ctx, req)
+}
+
+// GetImportance calls tandem.v1.SweepService.GetImportance.
+func (c *sweepServiceClient) GetImportance(ctx context.Context, req *connect.Request[v1.GetImportanceRequest]) (*connect.Response[v1.GetImportanceResponse], error) {
+	return c.getImportance.CallUnary(ctx, req)
 }
 
 // ExtendSweep calls tandem.v1.SweepService.ExtendSweep.
@@ -148,6 +182,10 @@ type SweepServiceHandler interface {
 	ListTrials(context.Context, *connect.Request[v1.ListTrialsRequest]) (*connect.Response[v1.ListTrialsResponse], error)
 	// Lists what happened in a sweep, in the order in which it was decided on.
 	ListSweepEvents(context.Context, *connect.Request[v1.ListSweepEventsRequest]) (*connect.Response[v1.ListSweepEventsResponse], error)
+	// Decides again on the recorded curves of a sweep: what would other methods have saved or missed?
+	ReplaySweep(context.Context, *connect.Request[v1.ReplaySweepRequest]) (*connect.Response[v1.ReplaySweepResponse], error)
+	// Says how much of what makes a trial good lies in each hyper-parameter.
+	GetImportance(context.Context, *connect.Request[v1.GetImportanceRequest]) (*connect.Response[v1.GetImportanceResponse], error)
 	// Changes how many trials a sweep may make. One that is completed goes on.
 	ExtendSweep(context.Context, *connect.Request[v1.ExtendSweepRequest]) (*connect.Response[v1.ExtendSweepResponse], error)
 	// Ends one trial of a sweep; the others go on.
@@ -179,6 +217,18 @@ func NewSweepServiceHandler(svc SweepServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(sweepServiceMethods.ByName("ListSweepEvents")),
 		connect.WithHandlerOptions(opts...),
 	)
+	sweepServiceReplaySweepHandler := connect.NewUnaryHandler(
+		SweepServiceReplaySweepProcedure,
+		svc.ReplaySweep,
+		connect.WithSchema(sweepServiceMethods.ByName("ReplaySweep")),
+		connect.WithHandlerOptions(opts...),
+	)
+	sweepServiceGetImportanceHandler := connect.NewUnaryHandler(
+		SweepServiceGetImportanceProcedure,
+		svc.GetImportance,
+		connect.WithSchema(sweepServiceMethods.ByName("GetImportance")),
+		connect.WithHandlerOptions(opts...),
+	)
 	sweepServiceExtendSweepHandler := connect.NewUnaryHandler(
 		SweepServiceExtendSweepProcedure,
 		svc.ExtendSweep,
@@ -199,6 +249,10 @@ func NewSweepServiceHandler(svc SweepServiceHandler, opts ...connect.HandlerOpti
 			sweepServiceListTrialsHandler.ServeHTTP(w, r)
 		case SweepServiceListSweepEventsProcedure:
 			sweepServiceListSweepEventsHandler.ServeHTTP(w, r)
+		case SweepServiceReplaySweepProcedure:
+			sweepServiceReplaySweepHandler.ServeHTTP(w, r)
+		case SweepServiceGetImportanceProcedure:
+			sweepServiceGetImportanceHandler.ServeHTTP(w, r)
 		case SweepServiceExtendSweepProcedure:
 			sweepServiceExtendSweepHandler.ServeHTTP(w, r)
 		case SweepServiceStopSweepTrialProcedure:
@@ -222,6 +276,14 @@ func (UnimplementedSweepServiceHandler) ListTrials(context.Context, *connect.Req
 
 func (UnimplementedSweepServiceHandler) ListSweepEvents(context.Context, *connect.Request[v1.ListSweepEventsRequest]) (*connect.Response[v1.ListSweepEventsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SweepService.ListSweepEvents is not implemented"))
+}
+
+func (UnimplementedSweepServiceHandler) ReplaySweep(context.Context, *connect.Request[v1.ReplaySweepRequest]) (*connect.Response[v1.ReplaySweepResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SweepService.ReplaySweep is not implemented"))
+}
+
+func (UnimplementedSweepServiceHandler) GetImportance(context.Context, *connect.Request[v1.GetImportanceRequest]) (*connect.Response[v1.GetImportanceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SweepService.GetImportance is not implemented"))
 }
 
 func (UnimplementedSweepServiceHandler) ExtendSweep(context.Context, *connect.Request[v1.ExtendSweepRequest]) (*connect.Response[v1.ExtendSweepResponse], error) {

@@ -43,7 +43,7 @@ type Coordinator struct {
 	state   *state.State
 	board   *board.Board
 	objects *objects
-	clocks  *api.Clocks
+	clocks  *board.Clocks
 	crowd   *door.Crowd
 	port    *port
 	gossip  *gossip.Gossip
@@ -93,7 +93,7 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 			_ = listener.Close() // what went wrong before is what matters
 		}
 	}()
-	c := &Coordinator{registry: prom.Coordinator.NewRegistry(cfg.Version, schema.Known), cfg: cfg, log: deps.Log, state: state.New(), board: board.New(), clocks: api.NewClocks(), serves: make(chan struct{}), ready: make(chan struct{})}
+	c := &Coordinator{registry: prom.Coordinator.NewRegistry(cfg.Version, schema.Known), cfg: cfg, log: deps.Log, state: state.New(), board: board.New(), clocks: board.NewClocks(), serves: make(chan struct{}), ready: make(chan struct{})}
 	if err := c.identify(address); err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ type Deps struct {
 	// Members are the nodes that gossip hears of.
 	Members func() []gossip.Member
 	// Clocks are what is heard of the clocks of others.
-	Clocks *Clocks
+	Clocks *board.Clocks
 	// CA signs those who join.
 	CA func() *pki.CA
 	// Seal opens the secrets of the state.

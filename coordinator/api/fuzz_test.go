@@ -161,7 +161,7 @@ func (w *world) serve(t *testing.T, c *coordtest.Cluster) http.Handler {
 	at := c.Leader()
 	store := memstore.New(memstore.Config{})
 	a, err := api.New(api.DefaultConfig(), api.Deps{
-		Consensus: c.Node(at), Voters: c.Node(at), State: c.State(at), Board: board.New(), Clocks: api.NewClocks(),
+		Consensus: c.Node(at), Voters: c.Node(at), State: c.State(at), Board: board.New(), Clocks: board.NewClocks(),
 		Store:   func() (storage.Store, error) { return store, nil },
 		Members: func() []gossip.Member { return nil }, CA: func() *pki.CA { return w.ca }, Seal: w.seal,
 		Self: identity.NewLive(t.TempDir(), w.self), Log: zerolog.Nop(), Audit: unwritten{}, Metrics: api.NewMetrics(prometheus.NewRegistry()),

@@ -2,20 +2,17 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"connectrpc.com/connect"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/analysis"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
-	"tandem.dev/storage/layout"
 	"tandem.dev/storage/metric"
 )
 
@@ -27,7 +24,6 @@ const (
 	defaultTraced = 20
 	maxTraced     = 1000
 
-	segmentReads = 16 // at a time
 	// Where rank 0 was killed others tell of its last seconds. A segment is at most segmentSpan long.
 	segmentSpan = 45 * time.Second
 	maxGapReads = 200
@@ -97,14 +93,14 @@ func (a metricService) exact(ctx context.Context, store storage.Store, job *tand
 	if err != nil {
 		return nil, 0, err
 	}
-	names, err := segmentNames(ctx, store, trial.GetId(), metric.Steps)
+	names, err := metric.List(ctx, store, trial.GetId(), metric.Steps)
 	if err != nil {
 		return nil, 0, err
 	}
 	if len(names) > maxStepSegments {
 		return nil, 0, invalid(fmt.Sprintf("series: the exact steps of this trial are in %d objects, at most %d are read; take %s out", len(names), maxStepSegments, analysis.StepLoss))
 	}
-	segments, lost, err := readSegments(ctx, store, names)
+	segments, lost, err := metric.Read(ctx, store, names)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -134,7 +130,7 @@ func (a metricService) of(ctx context.Context, ref string) (*tandemv1.Job, *tand
 // readLife reads what ranks 0 and those who were in no group told of a trial, and what others told of the times of which those
 // did not. It counts what was lost on the way, and what cannot be read.
 func readLife(ctx context.Context, store storage.Store, trial string, life analysis.Life) (segments []metric.Segment, lost int64, err error) {
-	names, err := segmentNames(ctx, store, trial, metric.Beats)
+	names, err := metric.List(ctx, store, trial, metric.Beats)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -146,7 +142,7 @@ func readLife(ctx context.Context, store storage.Store, trial string, life analy
 			others = append(others, n)
 		}
 	}
-	segments, lost, err = readSegments(ctx, store, first)
+	segments, lost, err = metric.Read(ctx, store, first)
 	if err != nil || len(others) == 0 {
 		return segments, lost, err
 	}
@@ -160,55 +156,8 @@ func readLife(ctx context.Context, store storage.Store, trial string, life analy
 	}
 	slices.SortStableFunc(fill, func(a, b metric.Name) int { return a.Rank - b.Rank })
 	fill = slices.CompactFunc(fill, func(a, b metric.Name) bool { return a.Key == b.Key })
-	more, _, err := readSegments(ctx, store, fill[:min(len(fill), maxGapReads)])
+	more, _, err := metric.Read(ctx, store, fill[:min(len(fill), maxGapReads)])
 	return append(segments, more...), lost, err
-}
-
-// segmentNames lists the segments of a trial, by key.
-func segmentNames(ctx context.Context, store storage.Store, trial string, kind metric.Kind) ([]metric.Name, error) {
-	var names []metric.Name
-	for info, err := range store.List(ctx, layout.Metrics(trial, string(kind))) {
-		if err != nil {
-			return nil, fmt.Errorf("list the metrics of %s: %w", trial, err)
-		}
-		if n, ok := metric.ParseKey(info.Key); ok {
-			names = append(names, n)
-		}
-	}
-	return names, nil
-}
-
-// readSegments reads segments. One that is damaged is left out and counted, with those that were lost before they were stored.
-func readSegments(ctx context.Context, store storage.Store, names []metric.Name) (segments []metric.Segment, lost int64, err error) {
-	read := make([]*metric.Segment, len(names))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(segmentReads)
-	for i, n := range names {
-		g.Go(func() error {
-			b, err := storage.ReadAll(gctx, store, n.Key, metric.MaxObject)
-			if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrSize) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("read the metrics: %w", err)
-			}
-			if s, err := metric.Decode(b); err == nil && metric.Key(s.Header) == n.Key {
-				read[i] = &s
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, 0, err
-	}
-	for _, s := range read {
-		if s == nil {
-			lost++
-			continue
-		}
-		segments, lost = append(segments, *s), lost+s.Lost
-	}
-	return segments, lost, nil
 }
 
 // GetTrace implements MetricService.
@@ -224,7 +173,7 @@ func (a metricService) GetTrace(ctx context.Context, req *connect.Request[tandem
 	if err != nil {
 		return nil, err
 	}
-	names, err := segmentNames(ctx, store, trial.GetId(), metric.Spans)
+	names, err := metric.List(ctx, store, trial.GetId(), metric.Spans)
 	if err != nil {
 		return nil, err
 	}
@@ -244,7 +193,7 @@ func (a metricService) GetTrace(ctx context.Context, req *connect.Request[tandem
 			chosen = append(chosen, n)
 		}
 	}
-	segments, _, err := readSegments(ctx, store, chosen)
+	segments, _, err := metric.Read(ctx, store, chosen)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (a jobs) fillReplay(ctx context.Context, v *state.View, s *tandemv1.JobSpec
 	if err != nil {
 		return fmt.Errorf("read checkpoint %s: %w", from.GetId(), err)
 	}
-	recorded, err := segmentNames(ctx, store, trial.GetId(), metric.Steps)
+	recorded, err := metric.List(ctx, store, trial.GetId(), metric.Steps)
 	if err != nil {
 		return err
 	}

@@ -28,14 +28,14 @@ const maxMethods = 40
 // oversize are the packages, and the types with their package, that are over the limit, with what they may have at most. They may shrink and
 // not grow: lower the number when they do, and delete the entry when they fit.
 var oversize = map[string]int{
-	"cmd/tandem":              10_400,
+	"cmd/tandem":              10_252,
 	"cmd/tandem.app":          175,
 	"coordinator.Coordinator": 43,
-	"coordinator/api":         5700,
+	"coordinator/api":         5695,
 	"coordinator/fsm":         4452,
 	"coordinator/fsm.applier": 135,
 	"coordinator/state.View":  96,
-	"worker/agent":            5500,
+	"worker/agent":            5453,
 }
 
 // maxColumns is the width that a line of code may have, with tabs of 4. wideLines are wider, in all packages together: mostly messages, which

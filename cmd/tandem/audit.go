@@ -76,7 +76,9 @@ func listAudit(ctx context.Context, c *client.Client, req *tandemv1.ListAuditReq
 }
 
 // union is what one of two lists has, in order.
-func union(a, b []string) []string { return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b)))) }
+func union(a, b []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
+}
 
 // sinceTime reads a time, or how long ago it was.
 func sinceTime(text string, now time.Time) (*timestamppb.Timestamp, error) {

@@ -36,7 +36,9 @@ func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, importanc
 		out.Axes = append(out.Axes, picture.Axis{Name: name, Ticks: axes[i].ticks()})
 	}
 	for _, t := range trials {
-		f := picture.Trial{Number: int(t.GetNumber()), State: plain.Word(t.GetState()), Share: trainedShare(t, state.StepOf(t)), Reason: t.GetReason()}
+		f := picture.Trial{
+			Number: int(t.GetNumber()), State: plain.Word(t.GetState()), Share: trainedShare(t, state.StepOf(t)), Reason: t.GetReason(),
+		}
 		f.Best, _, f.Measured = bestOf(j.GetSpec(), t)
 		for _, e := range t.GetEvaluations() {
 			v, ok := state.ValueOf(j.GetSpec(), e)

@@ -59,7 +59,9 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 }
 
 // drawFile writes a picture to a file, all of it or nothing.
-func drawFile(ctx context.Context, c *client.Client, path, kind string, s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial) (err error) {
+func drawFile(
+	ctx context.Context, c *client.Client, path, kind string, s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial,
+) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tandem-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -287,7 +289,8 @@ distribution of each among the best quarter of the trials is from that among all
 			g := grid{header: []string{"HYPER-PARAMETER", "SHARE", ""}}
 			rows := [][]string{{"parameter", "share"}}
 			for _, i := range res.Msg.GetImportance() {
-				g.rows = append(g.rows, []string{i.GetParameter(), fmt.Sprintf("%.1f %%", 100*i.GetShare()), strings.Repeat("█", int(math.Round(30*i.GetShare())))})
+				bar := strings.Repeat("█", int(math.Round(30*i.GetShare())))
+				g.rows = append(g.rows, []string{i.GetParameter(), fmt.Sprintf("%.1f %%", 100*i.GetShare()), bar})
 				rows = append(rows, []string{i.GetParameter(), exact(i.GetShare())})
 			}
 			return a.showRecords(res.Msg, func() [][]string { return rows }, g)

@@ -13,7 +13,8 @@ func Importance(j *tandemv1.Job, trials []*tandemv1.Trial) (*tandemv1.GetImporta
 	for _, t := range trials {
 		best := state.BestEvaluation(j.GetSpec(), t.GetEvaluations())
 		if share, trained := state.ShareOf(t, state.StepOf(t)); best != nil && trained {
-			known = append(known, search.Prior{Point: t.GetParameters().AsMap(), Value: best.GetMetrics()[j.GetSpec().GetMetric()], Share: share})
+			value := best.GetMetrics()[j.GetSpec().GetMetric()]
+			known = append(known, search.Prior{Point: t.GetParameters().AsMap(), Value: value, Share: share})
 		}
 	}
 	cfg := spec.Config(j.GetSpec(), nil)

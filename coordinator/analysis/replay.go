@@ -44,7 +44,9 @@ func Replay(j *tandemv1.Job, trials []*tandemv1.Trial, methods []*tandemv1.Metho
 	if slots == 0 {
 		slots = int(max(1, full.GetSearch().GetMaxConcurrentTrials()))
 	}
-	r := &tandemv1.ReplaySweepResponse{Sweep: j.GetId(), Metric: full.GetMetric(), Mode: full.GetMode(), Trials: whole(len(curves)), Slots: whole(slots)}
+	r := &tandemv1.ReplaySweepResponse{
+		Sweep: j.GetId(), Metric: full.GetMetric(), Mode: full.GetMode(), Trials: whole(len(curves)), Slots: whole(slots),
+	}
 	for i, m := range methods {
 		cfg := spec.Config(full, nil)
 		cfg.Method = spec.MethodOf(m)
@@ -56,7 +58,8 @@ func Replay(j *tandemv1.Job, trials []*tandemv1.Trial, methods []*tandemv1.Metho
 		case err != nil:
 			return nil, unanswerable{err}
 		}
-		r.Recorded = &tandemv1.RecordedTrials{Trained: res.Recorded, BestTrial: whole(res.BestRecorded.Trial), BestValue: res.BestRecorded.Value}
+		best := res.BestRecorded
+		r.Recorded = &tandemv1.RecordedTrials{Trained: res.Recorded, BestTrial: whole(best.Trial), BestValue: best.Value}
 		r.Methods = append(r.Methods, replayed(res, cfg.Complete().Method, curves, trials))
 	}
 	return r, nil
@@ -84,7 +87,8 @@ func curvesOf(j *tandemv1.Job, trials []*tandemv1.Trial) ([]search.Curve, error)
 	for _, t := range trials {
 		if t.GetStartCheckpointId() != "" {
 			return nil, unanswerable{fmt.Errorf(
-				"trial %d began from a checkpoint of another, so its curve is not of its own hyper-parameters: nobody can decide again on it", t.GetNumber())}
+				"trial %d began from a checkpoint of another, so its curve is not of its own hyper-parameters: nobody can decide again on it",
+				t.GetNumber())}
 		}
 		c := search.Curve{Trial: int(t.GetNumber()), Point: t.GetParameters().AsMap()}
 		for _, e := range t.GetEvaluations() {
@@ -98,7 +102,8 @@ func curvesOf(j *tandemv1.Job, trials []*tandemv1.Trial) ([]search.Curve, error)
 		curves = append(curves, c)
 	}
 	if !measured {
-		return nil, unanswerable{fmt.Errorf("no trial of sweep %s was measured yet: see how far it is with `tandem sweep status %s`", j.GetId(), j.GetId())}
+		return nil, unanswerable{fmt.Errorf("no trial of sweep %s was measured yet: see how far it is with `tandem sweep status %s`",
+			j.GetId(), j.GetId())}
 	}
 	return curves, nil
 }

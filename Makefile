@@ -44,8 +44,8 @@ $(TOOLS)/%.stamp: .ci/tools/%/go.mod .ci/tools/%/go.sum
 .PHONY: build
 build: setup ## Build bin/tandem and bin/tandem-engine (the first time takes some minutes)
 	@mkdir -p bin
-	@$(PURE_ENV) go build -o bin/tandem ./cmd/tandem
-	@$(ENGINE_ENV) go build -o bin/tandem-engine ./cmd/tandem-engine
+	@$(PURE_ENV) go build -v -o bin/tandem ./cmd/tandem 2>&1 | .ci/progress
+	@$(ENGINE_ENV) go build -v -o bin/tandem-engine ./cmd/tandem-engine 2>&1 | .ci/progress
 
 .PHONY: generate
 generate: $(TOOLS)/buf.stamp $(TOOLS)/protogen.stamp ## Generate the Go code of proto/

@@ -131,6 +131,7 @@ type API struct {
 	joins  *semaphore.Weighted // calls of those who are not known yet
 	// verify lets one dataset be read at a time: a shard of it is in memory three times.
 	verify  *semaphore.Weighted
+	files   *modelFiles
 	callers *door.Callers
 	notes   *plausible.Notes
 	// standing is who has a stream open.
@@ -154,8 +155,12 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
+	files, err := newModelFiles()
+	if err != nil {
+		return nil, err
+	}
 	return &API{
-		cfg: cfg, deps: deps, router: routes, joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1),
+		cfg: cfg, deps: deps, router: routes, files: files, joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1),
 		callers: door.NewCallers(cfg.Limits), notes: plausible.NewNotes(), standing: &standing{open: map[*guest]bool{}}, bearers: &bearers{tokens: map[string]*tandemv1.Token{}},
 	}, nil
 }

@@ -107,15 +107,15 @@ func (m *machine) call(op byte) error {
 	case ofHooks:
 		ok = arg.is(tuple, 0)
 	case ofList:
-		if ok = arg.is(tuple, 1) && arg.of[0].kind == list; ok {
-			out = arg.of[0]
+		if ok = arg.is(tuple, 1) && arg.elements()[0].kind == list; ok {
+			out = arg.elements()[0]
 		}
 	case ofTag:
-		if ok = arg.is(tuple, 2) && (arg.of[0].kind == list || arg.of[0].kind == dict) && arg.of[1].kind == text; ok {
-			out = arg.of[0]
+		if ok = arg.is(tuple, 2) && (arg.elements()[0].kind == list || arg.elements()[0].kind == dict) && arg.elements()[1].kind == text; ok {
+			out = arg.elements()[0]
 		}
 	case ofDevice:
-		ok = arg.is(tuple, 1) && arg.of[0].kind == text
+		ok = arg.is(tuple, 1) && arg.elements()[0].kind == text
 	case ofComplex:
 		ok = arg.is(tuple, 2)
 	case nothing, ofStorage:
@@ -127,7 +127,7 @@ func (m *machine) call(op byte) error {
 }
 
 // is tells whether v is of a kind and has so many elements.
-func (v value) is(k kind, elements int) bool { return v.kind == k && len(v.of) == elements }
+func (v value) is(k kind, elements int) bool { return v.kind == k && len(v.elements()) == elements }
 
 // storage takes what names the bytes of tensors: "storage", the type, the key, the device and the number of elements.
 func (m *machine) storage() error {
@@ -135,7 +135,7 @@ func (m *machine) storage() error {
 	if err != nil {
 		return err
 	}
-	a := of[0].of
+	a := of[0].elements()
 	if m.records == nil || !of[0].is(tuple, 5) || a[0].kind != text || m.text(a[0]) != "storage" || a[1].what != ofStorage ||
 		a[2].kind != text || a[3].kind != text || a[4].kind != integer {
 		return failure("it has a tensor whose storage is not described as torch does")
@@ -156,12 +156,12 @@ func (m *machine) storage() error {
 
 // checkTensor refuses a tensor that shows what is outside of its storage.
 func checkTensor(v value) error {
-	a := v.of
+	a := v.elements()
 	if v.kind != tuple || len(a) < 6 || len(a) > 7 || a[0].kind != storage || a[1].kind != integer || a[2].kind != tuple || a[3].kind != tuple ||
 		len(a) == 7 && a[6].kind != dict {
 		return failure("it has a tensor that is not described as torch does")
 	}
-	size, stride := a[2].of, a[3].of
+	size, stride := a[2].elements(), a[3].elements()
 	if len(size) != len(stride) {
 		return failure("it has a tensor with more sizes than strides, or less")
 	}

@@ -10,7 +10,7 @@ import (
 
 var (
 	// ErrFormat says that the bytes are not a TorchScript file.
-	ErrFormat = errors.New("not a TorchScript file (make one with torch.jit.script(model).save(path))")
+	ErrFormat = errors.New("not a TorchScript file that can be loaded (make one with torch.jit.script(model).save(path))")
 	// ErrRefused says that a file has what no model may have.
 	ErrRefused = errors.New("the model file is refused")
 )
@@ -18,9 +18,9 @@ var (
 // Bounds of a file. The largest honest ones have some thousand tensors and some hundred KiB of code.
 const (
 	maxEntries  = 100_000
-	maxCode     = 8 << 20  // bytes of code, unpacked
+	maxCode     = 4 << 20  // bytes of code, unpacked
 	maxInflated = 64 << 20 // bytes of all that is compressed, unpacked: code, and where it came from
-	maxPickles  = 8 << 20  // bytes of data.pkl and constants.pkl, and of each that tells where code came from
+	maxPickles  = 8 << 20  // bytes of data.pkl and constants.pkl, and of all that tell where code came from
 	maxRead     = 64 << 20 // bytes that Inspect reads of a file
 )
 
@@ -121,6 +121,7 @@ type archive struct {
 	inflated uint64   // bytes of compressed entries, unpacked
 	source   uint64   // bytes of code, unpacked
 	pickled  uint64   // bytes of pickles
+	told     uint64   // bytes of those that tell where code came from
 }
 
 // entry checks one entry by what the directory says of it.
@@ -165,8 +166,8 @@ func (a *archive) sort(f *zip.File, name string) error {
 	switch {
 	case strings.HasSuffix(name, ".debug_pkl"):
 		a.debug = append(a.debug, name)
-		if size > maxPickles {
-			return fmt.Errorf("%w: %.80q has more than %d MiB", ErrRefused, name, maxPickles>>20)
+		if a.told += size; a.told > maxPickles || size > maxPickles {
+			return fmt.Errorf("%w: what tells where its code came from has more than %d MiB", ErrRefused, maxPickles>>20)
 		}
 	case name == "data.pkl" || name == "constants.pkl":
 		if a.pickled += size; a.pickled > maxPickles || size > maxPickles {

@@ -10,7 +10,8 @@ import (
 // Bounds of a pickle. libtorch builds its values without recursion, and frees, compares and copies them with it.
 const (
 	maxDepth  = 1000    // containers in each other
-	maxValues = 1 << 20 // that wait to be put into one container, and that are kept to be used again
+	maxValues = 1 << 19 // that wait to be put into one container, and that are kept to be used again
+	maxKept   = 1 << 20 // elements of tuples that are looked into
 	// maxArguments of a tuple that is looked into: the sizes of a tensor are the most.
 	maxArguments = 64
 )
@@ -73,8 +74,16 @@ type value struct {
 	kind  kind
 	what  callee // a global's
 	depth int32
-	n     int64   // an integer; of a storage, its elements; of a global, the bytes of an element
-	of    []value // a tuple's
+	n     int64    // an integer; of a storage, its elements; of a global, the bytes of an element
+	of    *[]value // a tuple's; a pointer, for very many values are none
+}
+
+// elements are those of a tuple.
+func (v value) elements() []value {
+	if v.of == nil {
+		return nil
+	}
+	return *v.of
 }
 
 // machine reads a pickle as the Unpickler of libtorch does, and makes nothing. It takes what the Pickler of torch.jit.save writes and
@@ -88,6 +97,7 @@ type machine struct {
 	classes bool                                    // objects of the file's classes may be in it
 	used    map[string]bool                         // keys of storages
 	most    int                                     // room for values
+	kept    int                                     // elements of tuples, so far
 }
 
 // failure of a pickle. It says what is wrong with it.
@@ -266,7 +276,11 @@ func (m *machine) tuple(op byte) (err error) {
 		v.kind = longTuple
 		return m.push(v)
 	}
-	v.of = slices.Clone(of)
+	if m.kept += len(of); m.kept > maxKept {
+		return failed("it has more than %d values in tuples", maxKept)
+	}
+	kept := slices.Clone(of)
+	v.of = &kept
 	return m.push(v)
 }
 

@@ -30,16 +30,22 @@ func checkSource(name string, code []byte) error {
 	if m := customRE.FindSubmatch(code); m != nil {
 		return fmt.Errorf("%w: %s uses the class %s of a C++ library", ErrRefused, name, m[1])
 	}
-	for _, m := range callRE.FindAllSubmatch(code, -1) {
-		operator := "aten::" + string(m[1])
-		if len(m[1]) == 0 {
-			operator = string(m[2]) + "::" + string(m[3])
+	for { // one after the other: a hostile file has a million
+		m := callRE.FindSubmatchIndex(code)
+		if m == nil {
+			return nil
+		}
+		operator := "aten::"
+		if m[2] >= 0 {
+			operator += string(code[m[2]:m[3]])
+		} else {
+			operator = string(code[m[4]:m[5]]) + "::" + string(code[m[6]:m[7]])
 		}
 		if VerdictOf(operator) != Allowed {
 			return OperatorError(operator, name)
 		}
+		code = code[m[1]:] // it begins behind a word, so that nothing new begins a line
 	}
-	return nil
 }
 
 // checkForm refuses code, of which literals and comments were cut out, that torch.jit.save does not write, and that one reader may take in
@@ -64,6 +70,8 @@ func checkForm(name string, code []byte) error {
 	return nil
 }
 
+var emptyText = []byte(`""`)
+
 // withoutLiterals is code with empty strings in the place of strings and comments. Lines stay, for messages.
 func withoutLiterals(code []byte) []byte {
 	return literalRE.ReplaceAllFunc(code, func(literal []byte) []byte {
@@ -72,6 +80,8 @@ func withoutLiterals(code []byte) []byte {
 			return literal[1:]
 		case literal[0] == '#':
 			return nil
+		case bytes.IndexByte(literal, '\n') < 0:
+			return emptyText
 		}
 		return append(append([]byte(`"`), bytes.Repeat([]byte("\\\n"), bytes.Count(literal, []byte("\n")))...), '"')
 	})

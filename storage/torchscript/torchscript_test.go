@@ -98,7 +98,7 @@ func TestInspect(t *testing.T) {
 		"two folders":             {model(plainCode, entry{name: "n/data.pkl"}), ErrRefused, "one folder"},
 		"twice":                   {model(plainCode, entry{name: "m/data.pkl"}), ErrRefused, "two entries"},
 		"bomb of tensors":         {model(plainCode, entry{name: "m/data/1", data: strings.Repeat("\x00", 1<<20), method: zip.Deflate}), ErrRefused, "compressed"},
-		"bomb of code":            {model(plainCode, entry{name: "m/code/__torch__/b.py", data: strings.Repeat(" ", maxCode), method: zip.Deflate}), ErrRefused, "8 MiB of code"},
+		"bomb of code":            {model(plainCode, entry{name: "m/code/__torch__/b.py", data: strings.Repeat(" ", maxCode), method: zip.Deflate}), ErrRefused, "4 MiB of code"},
 		"bomb of debug data":      {model(plainCode, entry{name: "m/code/__torch__.py.debug_pkl", data: strings.Repeat(" ", maxPickles+1), method: zip.Deflate}), ErrRefused, "8 MiB"},
 		"torch.save":              {model(plainCode)[:4], ErrFormat, "torch.save"},
 		"an empty archive":        {nil, ErrFormat, "no data.pkl"},

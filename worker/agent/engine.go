@@ -146,7 +146,7 @@ func obituary(x exit, ended string, tail []string) string {
 
 // inherited are the variables of the agent's own environment that engines get. All others stay out, for they may be secrets.
 var inherited = map[string]bool{
-	"PATH": true, "LANG": true, "LC_ALL": true, "TZ": true,
+	"LANG": true, "LC_ALL": true, "TZ": true,
 	"LD_LIBRARY_PATH": true, "NVIDIA_VISIBLE_DEVICES": true, "NVIDIA_DRIVER_CAPABILITIES": true,
 	"CUDA_HOME": true, "CUDA_CACHE_PATH": true, "GODEBUG": true, "GOTRACEBACK": true,
 }

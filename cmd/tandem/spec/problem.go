@@ -36,7 +36,12 @@ func unknownKey(root, here protoreflect.MessageDescriptor, path, key string) str
 		where = path
 	}
 	if paths := find(root, key, ""); len(paths) > 0 {
-		return fmt.Sprintf("unknown key %q in %s: there is %s", key, where, strings.Join(paths, " and "))
+		for i, p := range paths {
+			if !strings.Contains(p, ".") {
+				paths[i] = p + " at the top of the spec"
+			}
+		}
+		return fmt.Sprintf("unknown key %q in %s: did you mean %s?", key, where, strings.Join(paths, " or "))
 	}
 	return nearestKey(here, where, key)
 }

@@ -31,7 +31,7 @@ var oversize = map[string]int{
 	"cmd/tandem":              10_252,
 	"cmd/tandem.app":          175,
 	"coordinator.Coordinator": 43,
-	"coordinator/api":         5695,
+	"coordinator/api":         5667,
 	"coordinator/fsm":         4452,
 	"coordinator/fsm.applier": 135,
 	"coordinator/state.View":  96,

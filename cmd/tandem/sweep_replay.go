@@ -150,7 +150,8 @@ func replayParts(r *tandemv1.ReplaySweepResponse, spec *tandemv1.JobSpec) []part
 	g := grid{header: []string{"METHOD", "TRAINED", "SAVED", "TIME", "BEST " + strings.ToUpper(r.GetMetric()), "TRIAL", "MISSED BY", "STOPPED", "UNKNOWN"}}
 	g.rows = append(g.rows, []string{
 		methodName(spec.GetSearch().GetMethod()) + " (as recorded)",
-		fmt.Sprintf("%.3g", r.GetRecorded().GetTrained()), "", "", fmt.Sprintf("%.4g", r.GetRecorded().GetBestValue()), fmt.Sprint(r.GetRecorded().GetBestTrial()), "", "", "",
+		fmt.Sprintf("%.3g", r.GetRecorded().GetTrained()), "", "",
+		fmt.Sprintf("%.4g", r.GetRecorded().GetBestValue()), fmt.Sprint(r.GetRecorded().GetBestTrial()), "", "", "",
 	})
 	unknown := 0
 	for _, m := range r.GetMethods() {
@@ -182,7 +183,8 @@ func replayParts(r *tandemv1.ReplaySweepResponse, spec *tandemv1.JobSpec) []part
 func replayRecords(r *tandemv1.ReplaySweepResponse) [][]string {
 	rows := [][]string{{"method", "trained", "saved_share", "time", "best_trial", "best_value", "missed", "missed_by", "stopped", "unknown"}}
 	recorded := r.GetRecorded()
-	rows = append(rows, []string{"recorded", exact(recorded.GetTrained()), "", "", fmt.Sprint(recorded.GetBestTrial()), exact(recorded.GetBestValue()), "", "", "", ""})
+	rows = append(rows, []string{"recorded", exact(recorded.GetTrained()), "", "", fmt.Sprint(recorded.GetBestTrial()),
+		exact(recorded.GetBestValue()), "", "", "", ""})
 	for _, m := range r.GetMethods() {
 		best, by := "", ""
 		if m.GetBestTrial() > 0 {

@@ -160,7 +160,8 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, err
 	}
 	return &API{
-		cfg: cfg, deps: deps, router: routes, files: files, joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1),
+		cfg: cfg, deps: deps, router: routes, files: files,
+		joins: semaphore.NewWeighted(int64(cfg.Joins)), verify: semaphore.NewWeighted(1),
 		callers: door.NewCallers(cfg.Limits), notes: plausible.NewNotes(), standing: &standing{open: map[*guest]bool{}}, bearers: &bearers{tokens: map[string]*tandemv1.Token{}},
 	}, nil
 }

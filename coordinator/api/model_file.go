@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -39,7 +38,7 @@ func (a jobs) checkModelFile(ctx context.Context, sha string) error {
 		return spec.Wrong(path, "the file of SHA-256 "+sha+", which artifact names, was not uploaded")
 	}
 	if err == nil {
-		_, err = torchscript.Inspect(&blockReader{ctx: ctx, store: store, key: layout.Artifact(sha), size: info.Size}, info.Size)
+		_, err = torchscript.Inspect(storage.NewBlocks(ctx, store, layout.Artifact(sha), info.Size), info.Size)
 	}
 	if errors.Is(err, torchscript.ErrFormat) || errors.Is(err, torchscript.ErrRefused) {
 		return spec.Wrong(path, err.Error())
@@ -86,50 +85,4 @@ func (f *modelFiles) enter(ctx context.Context, token string) (leave func(), err
 		f.one.Release(1)
 		mine.Release(1)
 	}, nil
-}
-
-// blockBytes is how much of an object is read at a time: the directory of an archive and its code are a few blocks.
-const blockBytes = 1 << 20
-
-// blockReader reads an object of a store at any place. It is not safe for concurrent use.
-type blockReader struct {
-	ctx   context.Context
-	store storage.Store
-	key   string
-	size  int64
-	from  int64
-	block []byte
-}
-
-// ReadAt implements io.ReaderAt.
-func (r *blockReader) ReadAt(p []byte, off int64) (n int, err error) {
-	for n < len(p) && off+int64(n) < r.size {
-		at := off + int64(n)
-		if at < r.from || at >= r.from+int64(len(r.block)) {
-			if err := r.fetch(at / blockBytes * blockBytes); err != nil {
-				return n, err
-			}
-		}
-		n += copy(p[n:], r.block[at-r.from:])
-	}
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (r *blockReader) fetch(from int64) error {
-	want := min(blockBytes, r.size-from)
-	body, err := r.store.GetRange(r.ctx, r.key, from, want)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", r.key, err)
-	}
-	defer body.Close()
-	r.block = make([]byte, want)
-	r.from = from
-	if _, err := io.ReadFull(body, r.block); err != nil {
-		r.block = nil
-		return fmt.Errorf("read %s: %w", r.key, err)
-	}
-	return nil
 }

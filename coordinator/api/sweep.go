@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -12,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/analysis"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -19,11 +19,6 @@ import (
 )
 
 type sweeps struct{ *API }
-
-const (
-	// Trials of an earlier sweep that another begins with: the first ones. They are held in the row of the sweep.
-	maxPrior = 2000
-)
 
 // newSweep is the row of a sweep with a complete spec, whose warm start it resolves.
 func newSweep(v *state.View, full *tandemv1.JobSpec, now time.Time) (*tandemv1.Sweep, error) {
@@ -45,47 +40,12 @@ func newSweep(v *state.View, full *tandemv1.JobSpec, now time.Time) (*tandemv1.S
 			job.GetId(), job.GetSpec().GetMetric(), job.GetSpec().GetMode(), full.GetMetric(), full.GetMode()))
 	}
 	full.Search.WarmStart = job.GetId()
-	prior, made, err := priorOf(v, full, job)
+	prior, made, err := analysis.Prior(full, job, v.TrialsAfter(job.GetId(), 0, 0))
 	if err != nil {
 		return nil, spec.Wrong(path, err.Error())
 	}
 	s.Prior, s.PriorMade = prior, int32(made) //nolint:gosec // at most the trials of a sweep
 	return s, nil
-}
-
-// priorOf is what the trials of an earlier sweep tell one with this spec, and how many trials that sweep made. It fails when they tell
-// nothing: who asks for a warm start wants one.
-func priorOf(v *state.View, full *tandemv1.JobSpec, earlier *tandemv1.Job) (prior []*tandemv1.PriorTrial, made int, err error) {
-	if full.GetSearch().GetMethod().GetName() == search.Grid {
-		return nil, 0, errors.New("a grid does not learn from an earlier sweep: choose another method, or leave it out")
-	}
-	for _, t := range v.TrialsAfter(earlier.GetId(), 0, 0) {
-		made++
-		if p := measurementOf(full, t); p != nil {
-			prior = append(prior, p)
-		}
-	}
-	prior, why := spec.Fitting(full, prior)
-	switch {
-	case len(prior) > maxPrior:
-		prior = prior[:maxPrior]
-	case len(prior) == 0 && why != nil:
-		return nil, 0, fmt.Errorf("none of the %d trials of sweep %s fits this search: %w", made, earlier.GetId(), why)
-	case len(prior) == 0:
-		return nil, 0, fmt.Errorf("none of the %d trials of sweep %s has a value of %s", made, earlier.GetId(), full.GetMetric())
-	}
-	return prior, made, nil
-}
-
-// measurementOf is what a trial has found out about its point in the end; nil when it was never measured.
-func measurementOf(full *tandemv1.JobSpec, t *tandemv1.Trial) *tandemv1.PriorTrial {
-	for _, e := range slices.Backward(t.GetEvaluations()) {
-		value, ok := state.ValueOf(full, e)
-		if share, known := state.ShareOf(t, e.GetStep()); ok && known {
-			return &tandemv1.PriorTrial{Parameters: t.GetParameters(), Value: value, Share: share}
-		}
-	}
-	return nil
 }
 
 // find finds a sweep by the id or the name of its job, to look at it or to change it.
@@ -116,7 +76,7 @@ func (a sweeps) GetSweep(ctx context.Context, req *connect.Request[tandemv1.GetS
 		return nil, err
 	}
 	s = state.CopySweep(s)
-	s.PriorTaken = int32(len(s.GetPrior())) //nolint:gosec // at most maxPrior
+	s.PriorTaken = int32(len(s.GetPrior())) //nolint:gosec // at most some thousand
 	s.Prior = nil                           // it may be long, and is in the trials of the earlier sweep
 	res := &tandemv1.GetSweepResponse{Job: job, Sweep: s, Progress: jobs(a).observe(v, job).GetProgress()}
 	if best, ok := v.Trial(s.GetBestTrialId()); ok {

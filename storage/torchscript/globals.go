@@ -111,8 +111,12 @@ func (m *machine) call(op byte) error {
 			out = arg.elements()[0]
 		}
 	case ofTag:
-		if ok = arg.is(tuple, 2) && (arg.elements()[0].kind == list || arg.elements()[0].kind == dict) && arg.elements()[1].kind == text; ok {
-			out = arg.elements()[0]
+		a := arg.elements()
+		if ok = arg.is(tuple, 2) && (a[0].kind == list || a[0].kind == dict) && a[1].kind == text; ok {
+			if out = a[0]; tooDeep(m.text(a[1])) {
+				return failed("it names a type of more than %d characters, or with more than %d brackets in each other",
+					maxTypeText, maxNesting)
+			}
 		}
 	case ofDevice:
 		ok = arg.is(tuple, 1) && arg.elements()[0].kind == text
@@ -124,6 +128,24 @@ func (m *machine) call(op byte) error {
 		return failure("it calls one of torch's functions with arguments that this never has")
 	}
 	return m.push(out)
+}
+
+// maxTypeText is how long the text of a type may be.
+const maxTypeText = 64 << 10
+
+// tooDeep tells whether libtorch, which parses the text of a type by recursion, should not see it.
+func tooDeep(t string) bool {
+	open, most := 0, 0
+	for i := range len(t) {
+		switch t[i] {
+		case '[', '(':
+			open++
+			most = max(most, open)
+		case ']', ')':
+			open--
+		}
+	}
+	return len(t) > maxTypeText || most > maxNesting
 }
 
 // is tells whether v is of a kind and has so many elements.

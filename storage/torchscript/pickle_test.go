@@ -44,6 +44,15 @@ func objectOf(attribute string) string {
 	return globalOf("__torch__", "M") + ")\x81}(" + textOf("a") + attribute + "ub"
 }
 
+// typed is a list whose type is in a text.
+func typed(t string) string {
+	return globalOf("torch.jit._pickle", "restore_type_tag") + "](Ne" + textOf(t) + "\x86R"
+}
+
+func nestedType(depth int) string {
+	return strings.Repeat("List[", depth) + "int" + strings.Repeat("]", depth)
+}
+
 func pickleOf(value string) string { return "\x80\x02" + value + "." }
 
 const noConstants = "\x80\x02)."
@@ -63,6 +72,7 @@ func TestPickles(t *testing.T) {
 		"used twice":          {data: objectOf(tupleOf(storageOf("0", 4)+"q\x00", "h\x00"))},
 		"lists":               {data: objectOf(globalOf("torch.jit._pickle", "build_intlist") + tupleOf("]("+intOf(1)+"e") + "R")},
 		"a typed dict":        {data: objectOf(globalOf("torch.jit._pickle", "restore_type_tag") + "}(" + textOf("k") + "Nu" + textOf("Dict[str, None]") + "\x86R")},
+		"a type within types": {data: objectOf(typed(nestedType(maxNesting)))},
 		"an enumeration":      {data: objectOf(globalOf("__torch__", "E") + intOf(1) + "R")},
 		"a device, a complex": {data: objectOf(tupleOf(globalOf("torch", "device")+textOf("cpu")+"\x85R", globalOf("builtins", "complex")+"G12345678G12345678\x86R"))},
 		"deep enough":         {data: objectOf(")" + again("\x85", maxDepth-3))},
@@ -107,6 +117,9 @@ func TestPickles(t *testing.T) {
 		"a number as a function":      {data: objectOf(intOf(0) + tupleOf() + "R"), says: "calls what cannot be called"},
 		"a number as an object":       {data: intOf(0) + ")\x81Nb", says: "what is not a class"},
 		"a foreign operation":         {data: objectOf("]Na"), says: "the operation 0x61"},
+		"a type too deep":             {data: objectOf(typed(nestedType(maxNesting + 1))), says: "names a type of more than"},
+		"a type too long":             {data: objectOf(typed(strings.Repeat("x", maxTypeText+1))), says: "names a type of more than"},
+		"very many values in tuples":  {data: objectOf("(Nq\x00" + again("("+again("h\x00", maxArguments)+"t", maxKept/maxArguments+1) + "t"), says: "values in tuples"},
 		"no object":                   {data: tupleOf(), says: "of another kind"},
 		"two values":                  {data: "N" + objectOf("N"), says: "beside its one value"},
 		"an end too early":            {data: objectOf("N.N"), says: "beside its one value"},

@@ -196,7 +196,7 @@ func TestAddContext(t *testing.T) {
 	join := identity.NewJoinToken(identity.RoleWorker, ca.cert).String()
 	for want, args := range map[string][]string{
 		"NAME is missing":           {"--endpoint", address, "--token-file", tok},
-		`"endpoint" not set`:        {"x", "--token-file", tok},
+		"--endpoint is missing":     {"x", "--token-file", tok},
 		"is not host:port":          {"x", "--endpoint", "10.0.0.1", "--token-file", tok},
 		"needs a token":             {"x", "--endpoint", address},
 		"one word":                  {"x", "--endpoint", address, "--token-file", pem},

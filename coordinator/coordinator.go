@@ -150,6 +150,7 @@ func (c *Coordinator) openNode(address string, fatal func(error)) (err error) {
 	cfg.ID, cfg.Address, cfg.Dir, cfg.Heartbeat = c.creds.Identity.Node, address, c.cfg.raftDir(), c.cfg.Heartbeat
 	// The founder begins the log, unless it has heard of others since: then its log was lost and theirs is right.
 	cfg.Bootstrap = c.admin != "" && len(c.knownPeers().Coordinators) == 0
+	cfg.Member = c.cfg.isMember()
 	c.node, err = consensus.New(cfg, consensus.Deps{
 		State: c.state, StreamLayer: c.port, Forward: api.Forward{Peer: c.peerClient}, Committed: commitTimes(c.registry), Log: c.log, Fatal: fatal,
 	})
@@ -157,6 +158,9 @@ func (c *Coordinator) openNode(address string, fatal func(error)) (err error) {
 		return err
 	}
 	c.port.bind(c.node.Peers)
+	if cfg.Bootstrap || c.node.Holds() {
+		return c.cfg.setMember()
+	}
 	return nil
 }
 

@@ -85,7 +85,7 @@ func (c *Coordinator) enlist(ctx context.Context) error {
 			}
 			known = true
 			if p.Voter && p.Address == c.port.address {
-				return nil
+				return c.cfg.setMember()
 			}
 		}
 		if c.node.IsLeader() {

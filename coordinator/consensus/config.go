@@ -40,6 +40,8 @@ type Config struct {
 	Dir string
 	// Bootstrap begins a new cluster of this node alone, if the folder is empty.
 	Bootstrap bool
+	// Member says that the node has had a log: an empty folder is an error then.
+	Member bool
 	// Heartbeat is how long a follower waits for its leader before it stands for election. 500 ms suits most networks, 250 ms a fast LAN.
 	Heartbeat time.Duration
 	// DiskTimeout is how long a write of the log may take before the process ends.

@@ -3,6 +3,7 @@ package consensus_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -142,6 +144,59 @@ func TestConfigIsChecked(t *testing.T) {
 	_, transport := raft.NewInmemTransport("b:1")
 	if _, err := consensus.New(cfg, consensus.Deps{State: state.New(), Transport: transport, Forward: nobody{}, Fatal: func(error) {}}); err == nil {
 		t.Error("a file was taken for a data folder")
+	}
+}
+
+// TestTurnedBit: an entry that is not as it was written is not applied, and a log that is gone is not begun anew.
+func TestTurnedBit(t *testing.T) {
+	dir := t.TempDir()
+	node, _, stop := onDisk(t, dir, zerolog.Nop())
+	for range 3 {
+		if _, err := node.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_Expire{Expire: &tandemv1.Expire{}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	path := filepath.Join(dir, "raft.db")
+	begin := func(member bool) error {
+		cfg := consensus.DefaultConfig()
+		cfg.ID, cfg.Address, cfg.Dir, cfg.Member = "coordinator-0", "x:1", dir, member
+		_, transport := raft.NewInmemTransport("x:1")
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		again, err := consensus.New(cfg, consensus.Deps{State: state.New(), Transport: transport, Forward: nobody{}, Fatal: func(error) {}})
+		if err == nil {
+			err = again.Run(ended)
+		}
+		return err
+	}
+	if err := begin(true); err != nil {
+		t.Fatal(err)
+	}
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, MsgpackUseNewTimeFormat: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := bolt.LastIndex()
+	entry := &raft.Log{}
+	if err == nil {
+		err = bolt.GetLog(last, entry)
+	}
+	entry.Data[len(entry.Data)/2] ^= 4
+	if err := errors.Join(err, bolt.StoreLog(entry), bolt.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(true); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("entry %d is not as it was written; if other", last)) {
+		t.Errorf("a turned bit: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(true); err == nil || !strings.Contains(err.Error(), "it is empty, and this coordinator has had one") {
+		t.Errorf("a log that is gone: %v", err)
+	}
+	if err := begin(false); err != nil {
+		t.Errorf("the first start: %v", err)
 	}
 }
 

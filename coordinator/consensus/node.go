@@ -57,6 +57,7 @@ type Node struct {
 	barrierTerm atomic.Uint64 // last term in which everything of earlier terms is known to be applied here
 
 	mu    sync.Mutex
+	holds bool            // the folder held a log at the start
 	lead  context.Context // of the leadership held now; nil if none
 	leads chan struct{}   // closed and replaced when lead changes
 }
@@ -106,6 +107,9 @@ func (n *Node) open(deps Deps) error {
 		}
 	}
 	n.snapshots = stores.Snapshots
+	if err := n.inspect(stores); err != nil {
+		return err
+	}
 	transport := deps.Transport
 	if transport == nil {
 		transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -132,6 +136,25 @@ func (n *Node) open(deps Deps) error {
 	return nil
 }
 
+// inspect looks at what is in the folder before Raft does: a node that has forgotten what it said would vote others into forgetting it too.
+func (n *Node) inspect(stores *Stores) (err error) {
+	if n.holds, err = raft.HasExistingState(stores.Logs, stores.Stable, stores.Snapshots); err != nil {
+		return fmt.Errorf("read the data folder: %w", err)
+	}
+	if n.cfg.Member && !n.holds {
+		return n.damaged(errors.New("it is empty, and this coordinator has had one"))
+	}
+	if logs, ok := stores.Logs.(checkedLogs); ok {
+		if err := logs.verify(); err != nil {
+			return n.damaged(err)
+		}
+	}
+	return nil
+}
+
+// Holds tells whether the folder held a log when the node began.
+func (n *Node) Holds() bool { return n.holds }
+
 func (n *Node) openDir(logger *raftLog) (*Stores, error) {
 	if err := os.MkdirAll(n.cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
@@ -152,7 +175,7 @@ func (n *Node) openDir(logger *raftLog) (*Stores, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the snapshots in %s: %w; check that the folder can be written and the disk is not full", n.cfg.Dir, err)
 	}
-	return &Stores{Logs: bolt, Stable: bolt, Snapshots: snapshots}, nil
+	return &Stores{Logs: checkedLogs{bolt}, Stable: bolt, Snapshots: snapshots}, nil
 }
 
 func (n *Node) raftConfig(logger *raftLog) *raft.Config {
@@ -172,11 +195,7 @@ func (n *Node) raftConfig(logger *raftLog) *raft.Config {
 }
 
 func (n *Node) bootstrap(cfg *raft.Config, stores *Stores, transport raft.Transport) error {
-	there, err := raft.HasExistingState(stores.Logs, stores.Stable, stores.Snapshots)
-	if err != nil {
-		return fmt.Errorf("read the data folder: %w", err)
-	}
-	if there {
+	if n.holds {
 		return nil
 	}
 	first := raft.Configuration{Servers: []raft.Server{{

@@ -30,7 +30,7 @@ func (k *keeping) SetRetention(_ context.Context, r *connect.Request[tandemv1.Se
 	return connect.NewResponse(&tandemv1.SetRetentionResponse{Retention: k.policy}), nil
 }
 
-// TestRetention: what is not named stays as it is, off keeps all, to delete jobs is asked about first, and what is no duration changes nothing.
+// TestRetention: what is not named stays as it is, off keeps all, deleting jobs is confirmed first, and an invalid duration changes nothing.
 func TestRetention(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, tc := range []struct {

@@ -257,6 +257,17 @@ func TestNothingIsLost(t *testing.T) {
 				}
 			}
 		}
+		// use is the time in which a share is written to disk or to the store.
+		use := func(number int64) {
+			follow()
+			if used = number; dropped[used] {
+				t.Fatalf("%d is in use after it was dropped", used)
+			}
+			if !ending && rapid.Bool().Draw(t, "save meanwhile") {
+				save()
+			}
+			used = 0
+		}
 		one := func(err error, missing int) (goes bool) {
 			switch task := m.next().(type) {
 			case endTask:
@@ -267,26 +278,10 @@ func TestNothingIsLost(t *testing.T) {
 			case probeTask:
 				m.probed(err == nil)
 			case spoolTask:
-				follow()
-				used = task.number
-				if dropped[used] {
-					t.Fatalf("%d is written to disk after it was dropped", used)
-				}
-				if !ending && rapid.Bool().Draw(t, "save meanwhile") {
-					save()
-				}
-				used = 0
+				use(task.number)
 				m.spooled(task.number, err)
 			case uploadTask:
-				follow()
-				used = task.number
-				if dropped[used] {
-					t.Fatalf("%d is uploaded after it was dropped", used)
-				}
-				if !ending && rapid.Bool().Draw(t, "save meanwhile") {
-					save()
-				}
-				used = 0
+				use(task.number)
 				m.uploaded(task.number, err)
 			case lookTask:
 				m.looked(missing, err)

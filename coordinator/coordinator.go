@@ -63,7 +63,7 @@ type Coordinator struct {
 
 	waits  atomic.Pointer[string]     // what has to come before the coordinator is ready
 	serves chan struct{}              // closed when the API can be answered
-	store  atomic.Pointer[storeFault] // as it was found last; nil: nothing is wrong
+	store  atomic.Pointer[storeSight] // nil: it was not looked at yet
 	ready  chan struct{}
 }
 
@@ -258,7 +258,6 @@ func (c *Coordinator) prepare(ctx context.Context) error {
 	if _, err := c.node.View(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn().Err(err).Msg("no leader yet")
 	}
-	c.store.Store(nil)
 	close(c.ready)
 	c.log.Info().Str("address", c.port.address).Str("node", c.creds.Identity.Node).Msg("coordinator ready")
 	return nil

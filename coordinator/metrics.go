@@ -128,9 +128,9 @@ func (m *collector) process(e emitter) {
 	e.put(desc(prom.Coordinator, "connections", "Connections that are open."), float64(m.c.crowd.Open()))
 	e.out <- prometheus.MustNewConstMetric(desc(prom.Coordinator, "audit_lost_total", "Entries of the audit log that could not be written."), prometheus.CounterValue, float64(m.c.audit.Lost()))
 	e.put(desc(prom.Coordinator, "requests_held_bytes", "Memory that requests take now, as it counts for the limits."), float64(m.c.api.Held()))
-	f := m.c.store.Load()
-	e.put(desc(prom.Coordinator, "store_serves", "1 while the object store serves this coordinator, 0 while it does not answer, refuses the cluster's keys, or is full."), number(f == nil))
-	e.put(desc(prom.Coordinator, "store_full", "1 while the object store has no room for what this coordinator writes."), number(f != nil && errors.Is(f.err, storage.ErrFull)))
+	fault := m.c.store.Load().fault()
+	e.put(desc(prom.Coordinator, "store_serves", "1 while the object store serves this coordinator, 0 while it does not answer, refuses the cluster's keys, or is full."), number(fault == nil))
+	e.put(desc(prom.Coordinator, "store_full", "1 while the object store has no room for what this coordinator writes."), number(errors.Is(fault, storage.ErrFull)))
 }
 
 func (m *collector) certificates(e emitter) {

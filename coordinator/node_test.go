@@ -296,8 +296,7 @@ func TestWhatBecomesOfCoordinators(t *testing.T) {
 		if id, _ := first.node.Leader(); id == other.creds.Identity.Node {
 			leader = other
 		}
-		_, silent := leader.node.Silent()[lost.creds.Identity.Node]
-		return silent
+		return !leader.node.Contact(lost.creds.Identity.Node).Silent.IsZero()
 	})
 	_, err := api.RemovePeer(t.Context(), connect.NewRequest(&tandemv1.RemovePeerRequest{Id: other.creds.Identity.Node}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "do not answer ("+lost.creds.Identity.Node+")")

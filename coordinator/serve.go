@@ -32,7 +32,7 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway) (http.Handler, erro
 			plain(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		if why := c.store.Load(); why != nil {
+		if why := c.store.Load(); why.fault() != nil {
 			plain(w, http.StatusOK, "ok, but "+why.String()) // the API serves: it is not to be taken out for that
 			return
 		}

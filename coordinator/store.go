@@ -84,19 +84,23 @@ func (c *Coordinator) probe(ctx context.Context) error {
 	}
 	c.noteStorage()
 	for {
+		began := time.Now()
 		store, err := c.objects.bare()
 		if err == nil {
 			err = storage.Probe(ctx, store)
 		}
 		switch {
-		case err == nil || ctx.Err() != nil:
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case err == nil:
+			c.store.Store(&storeSight{at: began})
+			return nil
 		case errors.Is(err, storage.ErrDenied):
 			c.proposeStorage(ctx)
 		case !storage.IsOutage(err):
 			return fmt.Errorf("check the store: %w", err)
 		}
-		c.store.Store(&storeFault{err})
+		c.store.Store(&storeSight{err, began})
 		c.repeats.Warn(c.log, "store").Err(err).Dur("pause", probePause).Msg("the store does not serve, or is full: it is tried again; if its keys were changed, tell the cluster with: tandem store rotate")
 		select {
 		case <-ctx.Done():
@@ -106,38 +110,48 @@ func (c *Coordinator) probe(ctx context.Context) error {
 	}
 }
 
-// storeFault is what is wrong with the store.
-type storeFault struct{ err error }
-
-// String is what people are told.
-func (f *storeFault) String() string {
-	if errors.Is(f.err, storage.ErrFull) {
-		return "jobs can be looked at, and what they write waits: " + f.err.Error()
-	}
-	return "jobs can be looked at, but none can run: " + f.err.Error()
+// storeSight is what a coordinator has found out about the store itself.
+type storeSight struct {
+	err error     // what is wrong; nil: nothing
+	at  time.Time // when the look that says so began: where nothing is wrong, the newest that wrote, for only a write finds everything
 }
 
-// reason is that for programs, with the first words of the store.
-func (f *storeFault) reason() *tandemv1.Reason {
+// fault is what is wrong with the store, nil if nothing is, or it was not looked at yet.
+func (s *storeSight) fault() error {
+	if s == nil {
+		return nil
+	}
+	return s.err
+}
+
+// String is what people are told of a fault.
+func (s *storeSight) String() string {
+	if errors.Is(s.err, storage.ErrFull) {
+		return "jobs can be looked at, and what they write waits: " + s.err.Error()
+	}
+	return "jobs can be looked at, but none can run: " + s.err.Error()
+}
+
+// reason is a fault for programs, with the first words of the store.
+func (s *storeSight) reason() *tandemv1.Reason {
 	code := tandemv1.Reason_CODE_STORE_AWAY
-	if errors.Is(f.err, storage.ErrFull) {
+	if errors.Is(s.err, storage.ErrFull) {
 		code = tandemv1.Reason_CODE_STORE_FULL
 	}
-	words := strings.ToValidUTF8(fmt.Sprintf("%.400s", f.err), "")
+	words := strings.ToValidUTF8(fmt.Sprintf("%.400s", s.err), "")
 	return &tandemv1.Reason{Code: code, Cause: &tandemv1.Reason{Code: tandemv1.Reason_CODE_TEXT, Args: map[string]string{"text": words}}}
 }
 
-// storeFault is what is wrong with the store, nil if nothing is, and whether that is known yet.
-func (c *Coordinator) storeFault() (*tandemv1.Reason, bool) {
-	if f := c.store.Load(); f != nil {
-		return f.reason(), true
+// storeFault is what is wrong with the store, nil if nothing is, and when the look that says so began; zero: none has.
+func (c *Coordinator) storeFault() (*tandemv1.Reason, time.Time) {
+	s := c.store.Load()
+	switch {
+	case s == nil:
+		return nil, time.Time{}
+	case s.err == nil:
+		return nil, s.at
 	}
-	select {
-	case <-c.ready:
-		return nil, true
-	default:
-		return nil, false
-	}
+	return s.reason(), s.at
 }
 
 // watchStore looks from time to time whether the store still serves, once it has, until ctx ends.
@@ -147,45 +161,46 @@ func (c *Coordinator) watchStore(ctx context.Context) error {
 		return nil
 	case <-c.ready:
 	}
-	lookOut{c.objects.get, &c.store, c.log}.run(ctx)
+	told := func() bool {
+		cluster, _ := c.state.View().Cluster()
+		return cluster.GetStoreFault() != nil
+	}
+	lookOut{c.objects.get, &c.store, told, c.log}.run(ctx)
 	return nil
 }
 
-// lookOut notes in fault what is wrong with a store.
+// lookOut looks at a store that was seen already.
 type lookOut struct {
-	get   func() (storage.Store, error)
-	fault *atomic.Pointer[storeFault]
-	log   zerolog.Logger
+	get  func() (storage.Store, error)
+	seen *atomic.Pointer[storeSight]
+	told func() bool // the cluster holds the store for one that does not serve: whether it does again, only a write tells
+	log  zerolog.Logger
 }
 
 func (l lookOut) run(ctx context.Context) {
-	written := time.Now() // prepare has
 	for pause := lookPause; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
-		known := l.fault.Load()
-		writes := known != nil || time.Since(written) >= writePause
+		began, known := time.Now(), l.seen.Load()
+		writes := known.err != nil || l.told() || began.Sub(known.at) >= writePause
 		err := l.look(ctx, writes)
 		if ctx.Err() != nil {
 			return
 		}
-		if writes {
-			written = time.Now()
-		}
 		switch {
-		case err != nil && (known == nil || errors.Is(err, storage.ErrFull) != errors.Is(known.err, storage.ErrFull)):
+		case err != nil && (known.err == nil || errors.Is(err, storage.ErrFull) != errors.Is(known.err, storage.ErrFull)):
 			l.log.Warn().Err(err).Msg("the store does not serve any more, or is full: what runs goes on, what begins or ends waits")
-		case err == nil && known != nil:
+		case err == nil && known.err != nil:
 			l.log.Info().Msg("the store serves again")
 		}
 		if pause = lookPause; err != nil {
 			pause = probePause
-			l.fault.Store(&storeFault{err})
-		} else {
-			l.fault.Store(nil)
+		}
+		if err != nil || writes {
+			l.seen.Store(&storeSight{err, began})
 		}
 	}
 }

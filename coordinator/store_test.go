@@ -92,18 +92,20 @@ func TestStoreIsLookedAt(t *testing.T) {
 			}
 			return memstore.Fault{Err: *err}
 		}}))
-		var why atomic.Pointer[storeFault]
+		var why atomic.Pointer[storeSight]
+		why.Store(&storeSight{at: time.Now()})
+		var told atomic.Bool
 		var log bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			lookOut{func() (storage.Store, error) { return store, nil }, &why, zerolog.New(&log)}.run(ctx)
+			lookOut{func() (storage.Store, error) { return store, nil }, &why, told.Load, zerolog.New(&log)}.run(ctx)
 		}()
 		is := func(when, want string) {
 			t.Helper()
 			said := "serves"
-			if f := why.Load(); f != nil {
+			if f := why.Load(); f.fault() != nil {
 				said = f.String()
 			}
 			if !strings.Contains(said, want) {
@@ -133,10 +135,22 @@ func TestStoreIsLookedAt(t *testing.T) {
 			synctest.Wait()
 			is("after it has said "+c.fault.Error(), "serves")
 		}
+		// That a store is full only a write tells: where the cluster knows that it is, each look writes.
+		told.Store(true)
+		fault.Store(&storage.ErrFull)
+		time.Sleep(lookPause)
+		synctest.Wait()
+		is("when the cluster says that it is full", "storage is full")
+		before := time.Now()
+		time.Sleep(lookPause)
+		synctest.Wait()
+		if at := why.Load().at; at.Before(before) {
+			t.Errorf("what was found is of %v, before %v", at, before)
+		}
 		cancel()
 		<-done
-		if n := strings.Count(log.String(), "\n"); n != 8 {
-			t.Errorf("%d lines tell of four outages and their ends:\n%s", n, log.String())
+		if n := strings.Count(log.String(), "\n"); n != 9 {
+			t.Errorf("%d lines tell of four outages and their ends, and of the fifth:\n%s", n, log.String())
 		}
 	})
 }

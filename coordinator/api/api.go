@@ -45,8 +45,8 @@ type Voters interface {
 	AddPeer(ctx context.Context, id, address string) error
 	RemovePeer(ctx context.Context, id string) error
 	Peers() []consensus.Peer
-	// Silent are the peers that do not answer the leader, and since when.
-	Silent() map[string]time.Time
+	// Contact is what this coordinator, if it leads, has learned of another one itself.
+	Contact(peer string) consensus.Contact
 }
 
 // Config of the API.

@@ -284,7 +284,6 @@ func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.R
 func (a cluster) dismiss(ctx context.Context, peer string) error {
 	a.adding.Lock()
 	defer a.adding.Unlock()
-	quiet := a.deps.Voters.Silent() // as of this moment: what gossip says is seconds old
 	known, voter, rest, silent := false, false, 0, []string(nil)
 	for _, p := range a.deps.Voters.Peers() {
 		switch {
@@ -292,7 +291,7 @@ func (a cluster) dismiss(ctx context.Context, peer string) error {
 			known, voter = true, p.Voter
 		case p.Voter:
 			rest++
-			if _, ok := quiet[p.ID]; ok {
+			if p.ID != a.deps.Self.Identity.Node && !a.deps.Voters.Contact(p.ID).Answers() { // as of this moment: what the state says is older
 				silent = append(silent, p.ID)
 			}
 		}

@@ -2,6 +2,7 @@ package board
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -85,10 +86,17 @@ func (c *Clocks) median(now time.Time) time.Duration {
 
 func (r *reading) counts(now time.Time) bool { return r.skew.Known && now.Sub(r.at) < clockMemory }
 
-// News decides what the cluster has to be told of clocks: those that are off otherwise than the state says.
+// News decides what the cluster has to be told of clocks: those that are off otherwise than the state says. Until this coordinator has
+// heard all others that are alive it does not know the cluster's time: its own could be the one that is off.
 func (c *Clocks) News(v *state.View, self string, now time.Time) []*tandemv1.ObserveClock {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	maps.DeleteFunc(c.heard, func(_ string, r *reading) bool { return now.Sub(r.at) >= clockMemory })
+	for _, other := range v.Coordinators() {
+		if r := c.heard[other.GetId()]; other.GetAlive() && other.GetId() != self && (r == nil || !r.counts(now)) {
+			return nil
+		}
+	}
 	median := c.median(now)
 	offsets := map[string]time.Duration{}
 	if len(c.heard) > 0 {
@@ -97,8 +105,6 @@ func (c *Clocks) News(v *state.View, self string, now time.Time) []*tandemv1.Obs
 	for id, r := range c.heard {
 		if r.counts(now) {
 			offsets[id] = identity.WithoutTolerance(r.skew.Offset - median)
-		} else if now.Sub(r.at) >= clockMemory {
-			delete(c.heard, id)
 		}
 	}
 	var news []*tandemv1.ObserveClock

@@ -1,6 +1,7 @@
 package board
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// known is a state with a worker w and coordinators a, b and c, of whose clocks it is known how far they are off.
-func known(t *testing.T, off map[string]time.Duration) *state.View {
+// known is a state with a worker w and coordinators a, b and c, of whose clocks it is known how far they are off, and whether they are alive.
+func known(t *testing.T, off map[string]time.Duration, alive string) *state.View {
 	t.Helper()
 	offset := func(id string) *durationpb.Duration {
 		if off[id] == 0 {
@@ -25,7 +26,7 @@ func known(t *testing.T, off map[string]time.Duration) *state.View {
 	}
 	rows := []proto.Message{&tandemv1.Node{Id: "w", ClockOffset: offset("w")}}
 	for _, id := range []string{"a", "b", "c"} {
-		rows = append(rows, &tandemv1.Coordinator{Id: id, ClockOffset: offset(id)})
+		rows = append(rows, &tandemv1.Coordinator{Id: id, ClockOffset: offset(id), Alive: strings.Contains(alive, id)})
 	}
 	s := state.New()
 	tx := s.Begin()
@@ -47,6 +48,7 @@ func TestClockNews(t *testing.T) {
 		known map[string]time.Duration
 		want  map[string]time.Duration // 0: it is right
 		own   time.Duration
+		alive string // of the coordinators; none: it is alone
 	}{
 		"all agree":                 {heard: map[string]time.Duration{"b": time.Second, "c": -time.Second, "w": 4 * time.Minute}},
 		"a worker is behind":        {heard: map[string]time.Duration{"b": 0, "w": -2 * h}, want: map[string]time.Duration{"w": -2 * h}},
@@ -59,6 +61,11 @@ func TestClockNews(t *testing.T) {
 		"its own is right again":    {heard: map[string]time.Duration{"b": 0, "c": 0}, known: map[string]time.Duration{"a": h}, want: map[string]time.Duration{"a": 0}},
 		"a stranger":                {heard: map[string]time.Duration{"x": h}},
 		"it has heard nobody":       {known: map[string]time.Duration{"a": h}},
+		// One that was started again knows its own clock only at first: what it does not know yet is not right again, nor wrong.
+		"its own, before it has heard the others": {heard: map[string]time.Duration{"w": -h}, known: map[string]time.Duration{"a": h}, alive: "abc"},
+		"its own, before it has heard all":        {heard: map[string]time.Duration{"b": -h, "w": -h}, known: map[string]time.Duration{"a": h}, alive: "abc"},
+		"it has heard all":                        {heard: map[string]time.Duration{"b": -h, "c": -h, "w": -h}, known: map[string]time.Duration{"a": h}, alive: "abc", own: h},
+		"who is dead is not waited for":           {heard: map[string]time.Duration{"b": 0}, known: map[string]time.Duration{"a": h}, want: map[string]time.Duration{"a": 0}, alive: "ab"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, now := NewClocks(), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -71,7 +78,7 @@ func TestClockNews(t *testing.T) {
 					c.hear(identity.Identity{Role: role, Node: id}, offset, now)
 				}
 			}
-			v := known(t, tc.known)
+			v := known(t, tc.known, tc.alive)
 			hear()
 			if got := c.News(v, "a", now); len(tc.heard) > 0 && tc.heard["w"] != 0 && len(got) > 0 {
 				t.Errorf("one message is enough for news: %v", got)

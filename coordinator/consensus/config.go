@@ -102,7 +102,7 @@ type Deps struct {
 	// StreamLayer connects the peers. Either it or Transport is set.
 	StreamLayer raft.StreamLayer
 	// Transport takes the place of StreamLayer in tests.
-	Transport raft.Transport
+	Transport wire
 	// Stores take the place of Config.Dir in tests.
 	Stores *Stores
 	// Forward reaches the leader.

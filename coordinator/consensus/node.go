@@ -128,7 +128,7 @@ func (n *Node) open(deps Deps) error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.raft, err = raft.NewRaft(cfg, fsm.New(n.state, deps.Fatal), logs,
-		guardedStable{StableStore: stores.Stable, guard: g}, stores.Snapshots, transport)
+		guardedStable{StableStore: stores.Stable, guard: g}, stores.Snapshots, heardWire{transport, &n.seen})
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}

@@ -2,7 +2,6 @@ package consensus
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -14,6 +13,40 @@ type observed struct {
 	mu         sync.Mutex
 	leaderless time.Time            // since when no leader is known; zero: one is
 	silent     map[string]time.Time // peers that do not answer the heartbeats of this node, which leads, and since when
+	answered   map[string]uint64    // by peer, the newest term of this node whose messages it has answered
+}
+
+// Contact is what a leader knows of a peer from its heartbeats. A fresh leader knows nothing until the peer has answered or failed to.
+type Contact struct {
+	// Answered says that the peer has answered since this node leads.
+	Answered bool
+	// Silent is since when it does not answer; zero: it does, or nothing is known yet.
+	Silent time.Time
+}
+
+// Answers says whether the peer is known to answer now.
+func (c Contact) Answers() bool { return c.Answered && c.Silent.IsZero() }
+
+// wire is what Raft needs to reach its peers.
+type wire interface {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+}
+
+// heardWire tells who has answered: Raft's observations tell of failures only, and of what follows them.
+type heardWire struct {
+	wire
+	seen *observed
+}
+
+// AppendEntries implements raft.Transport. Heartbeats are sent by it, whatever else is under way.
+func (h heardWire) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := h.wire.AppendEntries(id, target, args, resp)
+	if err == nil {
+		h.seen.answer(string(id), args.Term)
+	}
+	return err
 }
 
 // shortestPatience is how long a call waits at least that comes when there has been no leader for a while.
@@ -71,11 +104,25 @@ func (o *observed) take(data any, self string, now time.Time) {
 	}
 }
 
-// Silent returns the peers that do not answer the heartbeats of this node, and since when. Only a leader has any.
-func (n *Node) Silent() map[string]time.Time {
+// answer notes that a peer has answered a message of a term.
+func (o *observed) answer(peer string, term uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.answered == nil {
+		o.answered = map[string]uint64{}
+	}
+	o.answered[peer] = max(o.answered[peer], term)
+}
+
+// Contact returns what this node knows of a peer since it leads; one that does not lead knows nothing.
+func (n *Node) Contact(peer string) Contact {
+	if !n.IsLeader() {
+		return Contact{}
+	}
+	term := n.Term()
 	n.seen.mu.Lock()
 	defer n.seen.mu.Unlock()
-	return maps.Clone(n.seen.silent)
+	return Contact{Answered: n.seen.answered[peer] == term, Silent: n.seen.silent[peer]}
 }
 
 // Standing is how far a node's log is.

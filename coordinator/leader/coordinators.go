@@ -15,8 +15,8 @@ import (
 type Peers interface {
 	// Peers are those of the configuration.
 	Peers() []consensus.Peer
-	// Silent are those that do not answer the leader, and since when.
-	Silent() map[string]time.Time
+	// Contact is what this leader has learned of one of them itself.
+	Contact(peer string) consensus.Contact
 }
 
 const (
@@ -31,7 +31,7 @@ func Coordinators(s *state.State, p Proposer, peers Peers) Loop {
 	const name = "coordinators"
 	return Loop{name, func(ctx context.Context) error {
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
-			seen := Seen(peers.Peers(), peers.Silent(), now)
+			seen := Seen(v, peers, now)
 			if !Changed(v, seen) {
 				return now.Add(coordinatorsTick), nil
 			}
@@ -46,14 +46,19 @@ func Coordinators(s *state.State, p Proposer, peers Peers) Loop {
 	}}
 }
 
-// Seen is what a leader says of the coordinators, by id.
-func Seen(peers []consensus.Peer, silent map[string]time.Time, now time.Time) []*tandemv1.Coordinator {
+// Seen is what a leader says of the coordinators, by id. Of whom it has not heard itself, dead or alive, it says what is known.
+func Seen(v *state.View, peers Peers, now time.Time) []*tandemv1.Coordinator {
 	var seen []*tandemv1.Coordinator
-	for _, p := range peers {
-		since, quiet := silent[p.ID]
-		seen = append(seen, &tandemv1.Coordinator{
-			Id: p.ID, Address: p.Address, Voter: p.Voter, Leader: p.Leader, Alive: p.Leader || !quiet || now.Sub(since) < silence,
-		})
+	for _, p := range peers.Peers() {
+		row, known := v.Coordinator(p.ID)
+		alive := row.GetAlive() || !known
+		switch at := peers.Contact(p.ID); {
+		case p.Leader || at.Answers():
+			alive = true
+		case !at.Silent.IsZero() && now.Sub(at.Silent) >= silence:
+			alive = false
+		}
+		seen = append(seen, &tandemv1.Coordinator{Id: p.ID, Address: p.Address, Voter: p.Voter, Leader: p.Leader, Alive: alive})
 	}
 	slices.SortFunc(seen, func(a, b *tandemv1.Coordinator) int { return cmp.Compare(a.GetId(), b.GetId()) })
 	return seen

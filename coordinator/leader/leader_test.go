@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -134,6 +135,78 @@ func TestLost(t *testing.T) {
 			if strings.Join(got, " ") != tc.want {
 				t.Errorf("lost %v, want %s", got, tc.want)
 			}
+		})
+	}
+}
+
+// contacts are what a leader has learned of peers itself.
+type contacts map[string]consensus.Contact
+
+func (c contacts) Peers() []consensus.Peer {
+	return []consensus.Peer{{ID: "gone", Voter: true}, {ID: "here", Voter: true}, {ID: "new"}, {ID: "self", Voter: true, Leader: true}}
+}
+func (c contacts) Contact(peer string) consensus.Contact { return c[peer] }
+
+// TestSeen: what a leader does not know yet is no news: neither that who was dead is back, nor that who was there is gone.
+func TestSeen(t *testing.T) {
+	now := t0.Add(time.Minute)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	w := newWorld(t)
+	w.put(&tandemv1.Coordinator{Id: "gone"}, &tandemv1.Coordinator{Id: "here", Alive: true}, &tandemv1.Coordinator{Id: "self"})
+	for name, tc := range map[string]struct {
+		c    contacts
+		want string // who is alive
+	}{
+		"nothing is known":       {contacts{}, "here new self"},
+		"all answer":             {contacts{"gone": {Answered: true}, "here": {Answered: true}, "new": {Answered: true}}, "gone here new self"},
+		"silent for a moment":    {contacts{"gone": {Silent: ago(time.Second)}, "here": {Answered: true, Silent: ago(time.Second)}, "new": {Silent: ago(time.Second)}}, "here new self"},
+		"silent":                 {contacts{"gone": {Silent: ago(silence)}, "here": {Answered: true, Silent: ago(silence)}, "new": {Silent: ago(silence)}}, "self"},
+		"never answered, silent": {contacts{"here": {Silent: ago(silence)}}, "new self"},
+		"answered, then not":     {contacts{"gone": {Answered: true, Silent: ago(time.Second)}}, "here new self"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var alive []string
+			for _, c := range Seen(w.s.View(), tc.c, now) {
+				if c.GetAlive() {
+					alive = append(alive, c.GetId())
+				}
+			}
+			if got := strings.Join(alive, " "); got != tc.want {
+				t.Errorf("alive are %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestStoreOfAFreshLeader: what a coordinator found out about the store before it led is no news, neither good nor bad.
+func TestStoreOfAFreshLeader(t *testing.T) {
+	fault := &tandemv1.Reason{Code: tandemv1.Reason_CODE_STORE_FULL}
+	for name, tc := range map[string]struct {
+		known, found *tandemv1.Reason
+		at           time.Duration // of the look, from when it leads
+		news         bool
+	}{
+		"it served when it did not lead": {known: fault, at: -time.Millisecond},
+		"it serves":                      {known: fault, at: time.Millisecond, news: true},
+		"it failed when it did not lead": {found: fault, at: -time.Millisecond},
+		"it fails":                       {found: fault, at: time.Millisecond, news: true},
+		"as known":                       {known: fault, found: fault, at: time.Millisecond},
+		"never looked at":                {known: fault, at: -1e6 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.put(&tandemv1.Cluster{Id: "c", StoreFault: tc.known})
+				at := time.Now().Add(tc.at)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*storeTick)
+				defer cancel()
+				if err := Store(w.s, w, func() (*tandemv1.Reason, time.Time) { return tc.found, at }).Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(w.s.View().Events(0)); n > 1 || (n == 1) != tc.news {
+					t.Errorf("%d events", n)
+				}
+			})
 		})
 	}
 }

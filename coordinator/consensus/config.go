@@ -20,8 +20,8 @@ var ErrNotLeader = errors.New("this coordinator is not the leader")
 // ErrNoLeader says that no leader was found in time; nothing was proposed.
 var ErrNoLeader = errors.New("the coordinators have no leader: check that a majority of them is up and can reach each other, then try again")
 
-// ErrDisk says that the disk under the leader's data folder takes no writes; nothing was proposed, unless it is an ErrUncertain too.
-var ErrDisk = errors.New("the disk under the data folder of this coordinator takes no writes, and the cluster stands until it does")
+// ErrDisk says that the disk under the data folder of this coordinator takes no writes; nothing was proposed, unless it is an ErrUncertain too.
+var ErrDisk = errors.New("the disk under the data folder of this coordinator takes no writes")
 
 // ErrUncertain says that a command may or may not have been applied.
 var ErrUncertain = errors.New("the outcome is not known: look at the state before trying again, or use a request id")

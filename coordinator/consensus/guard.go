@@ -13,7 +13,8 @@ import (
 
 // guard watches writes to the disk that fail or hang. A leader with such a disk would otherwise keep its office by heartbeats, which need
 // no disk, and the whole cluster would stand still: where the others can go on without it, it ends the process. Where they cannot, ending
-// helps nobody: then it waits for what waiting may heal, a disk that hangs or is full.
+// helps nobody: then it waits for what waiting may heal, a disk that hangs or is full. A follower waits for a disk that hangs, too: it
+// holds nobody up.
 type guard struct {
 	limit time.Duration
 	fatal func(error)
@@ -28,6 +29,8 @@ const (
 	fullPause = time.Second
 	// standsEvery is how often it is said that the cluster stands for it.
 	standsEvery = time.Minute
+	// turns is in how many parts it is waited until a write hangs.
+	turns = 20
 )
 
 func (g guard) watch(act string, write func() error) error {
@@ -38,7 +41,7 @@ func (g guard) watch(act string, write func() error) error {
 			return nil
 		}
 		full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-		if g.needed() && full && g.wait(fmt.Errorf("%w: %w; free some", ErrDisk, err)) {
+		if g.needed() && full && g.wait(fmt.Errorf("%w, and the cluster stands until it does: %w; free some", ErrDisk, err)) {
 			if time.Since(said) >= standsEvery {
 				said = time.Now()
 				g.log.Error().Err(err).Str("act", act).Msg("the disk under the data folder is full: the cluster stands until there is room, for the others have no majority without this coordinator; free some")
@@ -55,19 +58,50 @@ func (g guard) watch(act string, write func() error) error {
 	}
 }
 
-// once writes, and does not wait for a disk that hangs unless this coordinator is needed.
+// once writes, and does not wait for a disk that hangs if this coordinator leads and the others can go on without it.
 func (g guard) once(act string, write func() error) error {
-	timer := time.AfterFunc(g.limit, func() {
-		if g.needed() {
-			g.stalls(fmt.Errorf("%w: it hangs or is overloaded", ErrDisk))
-			g.log.Error().Str("act", act).Dur("limit", g.limit).
-				Msg("the disk under the data folder hangs or is overloaded: the cluster stands until it works, for the others have no majority without this coordinator")
-			return
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		if hangs(done, g.limit, time.After) {
+			g.hung(act)
 		}
-		g.fatal(fmt.Errorf("%s has taken more than %s: the disk under the data folder hangs or is overloaded; this coordinator ends so that the others go on; start it again when the disk works", act, g.limit))
-	})
-	defer timer.Stop()
+	}()
 	return write()
+}
+
+// hangs waits until a write is done, or has not come back within limit; then it is true. A process that was stopped or gets no processor
+// waits longer, so that it does not take this for a fault of its disk: each turn counts once, however late it ends.
+func hangs(done <-chan struct{}, limit time.Duration, after func(time.Duration) <-chan time.Time) bool {
+	for range turns {
+		select {
+		case <-done:
+			return false
+		case <-after(limit / turns):
+		}
+	}
+	return true
+}
+
+// hung says that a write hangs, or ends the process for it.
+func (g guard) hung(act string) {
+	const what = "the disk under the data folder hangs or is overloaded"
+	said := g.log.Error().Str("act", act).Dur("limit", g.limit)
+	switch {
+	case g.needed():
+		g.stalls(fmt.Errorf("%w, and the cluster stands until it does: it hangs or is overloaded", ErrDisk))
+		said.Msg(what + ": the cluster stands until it works, for the others have no majority without this coordinator")
+	case g.follows(): // nor can it lead before: Raft waits for the write
+		g.stalls(fmt.Errorf("%w: it hangs or is overloaded; ask another coordinator", ErrDisk))
+		said.Msg(what + ": this coordinator waits until it works; the others go on")
+	default:
+		g.fatal(fmt.Errorf("%s has taken more than %s: %s; this coordinator ends so that the others go on; start it again when the disk works", act, g.limit, what))
+	}
+}
+
+func (g guard) follows() bool {
+	r := g.raft.Load()
+	return r != nil && r.State() != raft.Leader
 }
 
 // stalls notes why nothing can be written.

@@ -107,6 +107,63 @@ func sickLeader(t *testing.T, kind string) {
 	client.Wait()
 }
 
+// TestFollowerWaitsForItsDisk: a follower whose disk hangs ends nothing. The others go on, and it follows when its disk works again.
+func TestFollowerWaitsForItsDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := coordtest.New(t, 3, coordtest.WithFatal(func(i int, err error) { t.Errorf("coordinator %d ends: %v", i, err) }))
+		defer c.Stop()
+		follower := (c.Leader() + 1) % 3
+		disk := &sickLogs{LogStore: c.Stores(follower).Logs}
+		c.Kill(follower)
+		c.Stores(follower).Logs = disk
+		c.Start(follower)
+		leader := c.Leader()
+		release := make(chan struct{})
+		disk.fallSick(release, nil)
+		begin := time.Now()
+		if _, err := c.Node(leader).Propose(t.Context(), createData("1")); err != nil || time.Since(begin) > time.Second {
+			t.Errorf("proposed with %v after %v", err, time.Since(begin))
+		}
+		time.Sleep(20 * time.Second) // virtual
+		if err := c.Node(follower).Disk(); !errors.Is(err, consensus.ErrDisk) {
+			t.Errorf("the disk of the follower is %v", err)
+		}
+		if c.Leader() != leader {
+			t.Error("another leads")
+		}
+		disk.fallSick(nil, nil)
+		close(release)
+		time.Sleep(20 * time.Second) // virtual
+		if err := c.Node(follower).Disk(); err != nil || len(c.State(follower).View().Datasets()) != 1 {
+			t.Errorf("after it healed: %v, %d datasets", err, len(c.State(follower).View().Datasets()))
+		}
+	})
+}
+
+// TestStarvedIsNotHung: a process that seldom gets the processor does not take that for a fault of its disk.
+func TestStarvedIsNotHung(t *testing.T) {
+	for _, tc := range []struct {
+		pause time.Duration // by which each turn is late
+		took  time.Duration // of the write
+		want  bool
+	}{
+		{0, 999 * time.Millisecond, false},
+		{0, 1001 * time.Millisecond, true},
+		{3 * time.Second, 50 * time.Second, false},
+		{3 * time.Second, 62 * time.Second, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			done := make(chan struct{})
+			time.AfterFunc(tc.took, func() { close(done) })
+			late := func(d time.Duration) <-chan time.Time { return time.After(d + tc.pause) }
+			if got := consensus.Hangs(done, time.Second, late); got != tc.want {
+				t.Errorf("a write of %v with turns %v late hangs: %t", tc.took, tc.pause, got)
+			}
+			<-done
+		})
+	}
+}
+
 func createData(id string) *tandemv1.Command {
 	return &tandemv1.Command{RequestId: id, Actor: "client", Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{
 		Dataset: &tandemv1.Dataset{Id: "data-" + id, Name: "digits", Prefix: "p"},

@@ -17,7 +17,7 @@ func (n *Node) Leader() (id, address string) {
 	return string(i), string(a)
 }
 
-// Disk is an ErrDisk while nothing can be written here and this coordinator waits for that, for the others cannot go on without it.
+// Disk is an ErrDisk while nothing can be written here and this coordinator waits for that.
 func (n *Node) Disk() error {
 	if why := n.stall.Load(); why != nil {
 		return *why

@@ -56,7 +56,7 @@ func (n *Node) proposeOnce(ctx context.Context, cmd *tandemv1.Command) (*tandemv
 		return n.ProposeLocal(ctx, cmd)
 	}
 	if err := n.Disk(); err != nil {
-		return nil, err // there is no majority without this node
+		return nil, err // it would learn no result
 	}
 	id, address := n.Leader()
 	if address == "" || id == n.cfg.ID {

@@ -37,7 +37,7 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 		return n.ReadIndexLocal(ctx)
 	}
 	if err := n.Disk(); err != nil {
-		return 0, err // there is no majority without this node
+		return 0, err // what is new does not get here
 	}
 	id, address := n.Leader()
 	if address == "" || id == n.cfg.ID {

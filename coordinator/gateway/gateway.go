@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -166,7 +165,7 @@ func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) int {
 		inference.Fail(w, problem.status, problem.message)
 		return problem.status
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody))
+	body, err := readBody(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody))
 	if err != nil {
 		return g.refuseBody(w, r, err)
 	}
@@ -203,11 +202,11 @@ const attempts = 3
 
 // ask asks one of the replicas, another one when the connection fails or it is busy, and writes the answer. It returns its
 // status.
-func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, found []target, body []byte) int {
+func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, found []target, sent body) int {
 	model, status := r.PathValue("model"), http.StatusBadGateway
 	for left := min(attempts, max(2, len(found))); ; left-- {
 		t := g.picker.pick(found)
-		res, err := g.send(r, t, body)
+		res, err := g.send(r, t, sent)
 		others := elsewhere(found, t, dialFailed(err))
 		if err == nil && (res.StatusCode != http.StatusServiceUnavailable || left == 1 || len(others) == 0) {
 			defer g.picker.done(t)
@@ -267,12 +266,14 @@ func late(err error) bool {
 const statusClientGone = 499
 
 // send sends a request to one replica. An answer of the agent itself is a connection that failed.
-func (g *Gateway) send(r *http.Request, t target, body []byte) (*http.Response, error) {
+func (g *Gateway) send(r *http.Request, t target, sent body) (*http.Response, error) {
 	u := url.URL{Scheme: "https", Host: t.address, Path: inference.Replicas + t.replica.GetId() + r.URL.Path, RawQuery: r.URL.RawQuery}
-	req, err := http.NewRequestWithContext(r.Context(), r.Method, u.String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(r.Context(), r.Method, u.String(), sent.reader())
 	if err != nil {
 		return nil, fmt.Errorf("ask replica %s: %w", t.replica.GetId(), err)
 	}
+	req.ContentLength = sent.size
+	req.GetBody = func() (io.ReadCloser, error) { return sent.reader(), nil }
 	for _, h := range []string{"Content-Type", "Accept", inference.HeaderLength} {
 		if v := r.Header.Get(h); v != "" {
 			req.Header.Set(h, v)

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -201,6 +203,48 @@ tandem_inference_requests_total{model="unknown",outcome="refused",status="404"} 
 }
 
 // TestKeep: the series of a model end when it was not served twice in a row.
+// TestLargeBody: a body arrives whole, at another replica too when one is busy, and takes few bytes more than it has.
+func TestLargeBody(t *testing.T) {
+	const size = 24 << 20
+	sent := bytes.Repeat([]byte("0123456,"), size/8)
+	var arrived []int64
+	read := make([]byte, 64<<10)
+	a := &agent{Server: httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, same := int64(0), r.ContentLength == size
+		for {
+			m, err := r.Body.Read(read)
+			same = same && bytes.Equal(read[:m], sent[n:n+int64(m)])
+			if n += int64(m); err != nil {
+				break
+			}
+		}
+		if arrived = append(arrived, n); !same {
+			t.Errorf("other bytes arrive, or %d are announced", r.ContentLength)
+		}
+		if len(arrived) == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))}
+	t.Cleanup(a.Close)
+	g, s, _ := newGateway(t, a)
+	g.cfg.MaxBody = size
+	put(t, s, node("n1", a), replica("r1", "n1", ready), replica("r2", "n1", ready))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	w := httptest.NewRecorder()
+	g.ServeHTTP(w, httptest.NewRequest("POST", "/v2/models/digits/infer", bytes.NewReader(sent)))
+	runtime.ReadMemStats(&after)
+	if w.Code != http.StatusOK || !cmp.Equal(arrived, []int64{size, size}) {
+		t.Errorf("%d %s, arrived: %d", w.Code, w.Body, arrived)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > size+size/4 {
+		t.Errorf("a request of %d MiB takes %d MiB", size>>20, took>>20)
+	}
+	if code, _ := ask(g, "POST", "/v2/models/digits/infer", strings.Repeat("x", size+1)); code != http.StatusRequestEntityTooLarge {
+		t.Errorf("a byte too many: %d", code)
+	}
+}
+
 func TestKeep(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := NewMetrics(registry)

@@ -1,0 +1,4 @@
+package consensus
+
+// Hangs is hangs, for tests.
+var Hangs = hangs

@@ -2,19 +2,16 @@ package fsm_test
 
 import (
 	"bytes"
-	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/cockroachdb/datadriven"
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -23,9 +20,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-var update = flag.Bool("update", false, "accept what the scenarios give")
-
-// parseCommand reads one line of a scenario: "second actor[!request] command {fields as JSON}".
+// parseCommand reads a command on one line: "second actor[!request] command {fields as JSON}".
 func parseCommand(line string) (*tandemv1.Command, error) {
 	parts := strings.SplitN(line, " ", 4)
 	if len(parts) != 4 {
@@ -44,25 +39,19 @@ func parseCommand(line string) (*tandemv1.Command, error) {
 	return cmd, nil
 }
 
-func readScenario(t *testing.T, path string) (lines []string, entries []*raft.Log) {
+// scenarioCommand reads a directive of a scenario: "command at=SECOND by=ACTOR[!REQUEST]", and its fields as prototext.
+func scenarioCommand(t *testing.T, d *datadriven.TestData) *tandemv1.Command {
 	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	cmd := &tandemv1.Command{}
+	if err := prototext.Unmarshal([]byte(d.Cmd+" {"+d.Input+"}"), cmd); err != nil {
+		d.Fatalf(t, "%v", err)
 	}
-	for line := range strings.Lines(string(data)) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		cmd, err := parseCommand(line)
-		if err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		lines = append(lines, line)
-		entries = append(entries, entry(t, uint64(len(entries)+1), cmd))
-	}
-	return lines, entries
+	var actor string
+	cmd.Time = &timestamppb.Timestamp{}
+	d.ScanArgs(t, "at", &cmd.Time.Seconds)
+	d.ScanArgs(t, "by", &actor)
+	cmd.Actor, cmd.RequestId, _ = strings.Cut(actor, "!")
+	return cmd
 }
 
 func entry(t testing.TB, index uint64, cmd *tandemv1.Command) *raft.Log {
@@ -89,65 +78,42 @@ func snapshotOf(t testing.TB, s *state.State) []byte {
 	return b.Bytes()
 }
 
-// oneLine writes a message as JSON with the same bytes each time.
-func oneLine(t testing.TB, m proto.Message) string {
-	t.Helper()
-	data, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	if err := json.Compact(&b, data); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
-
 // describe writes the state: what each node should run, then every row, taken from the snapshot itself.
 func describe(t testing.TB, s *state.State) string {
 	t.Helper()
 	var b strings.Builder
 	for _, n := range s.View().Nodes() {
 		for _, task := range state.Desired(s.View(), n.GetId()) {
-			fmt.Fprintf(&b, "desired %s %s\n", n.GetId(), oneLine(t, task))
+			fmt.Fprintf(&b, "%s runs {\n%s}\n", n.GetId(), text(task.ProtoReflect(), "  "))
 		}
 	}
 	for _, rec := range records(t, snapshotOf(t, s)) {
-		fmt.Fprintf(&b, "%s\n", oneLine(t, rec))
+		b.WriteString(text(rec.ProtoReflect(), ""))
 	}
 	return b.String()
 }
 
+// TestGoldenLogs runs testdata/*.txt: commands with what they give, and last the state (go test -rewrite accepts what comes out).
 func TestGoldenLogs(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.log")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".log"), func(t *testing.T) {
-			lines, entries := readScenario(t, path)
-			s, m := machine(t)
-			var got strings.Builder
-			for i, e := range entries {
-				fmt.Fprintf(&got, "> %s\n%s\n", lines[i], oneLine(t, m.Apply(e).(*tandemv1.Result)))
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		s, m := machine(t)
+		var entries []*raft.Log
+		told := false
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd == "state" {
+				told = true
+				return describe(t, s)
 			}
-			got.WriteString("\n" + describe(t, s))
-			golden := strings.TrimSuffix(path, ".log") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got.String(), "\n")); diff != "" {
-				t.Errorf("the state differs from %s; if it is right, run the test with -update (-want +got):\n%s", golden, diff)
-			}
-			sameHoweverApplied(t, entries, snapshotOf(t, s))
+			told = false
+			e := entry(t, uint64(len(entries)+1), scenarioCommand(t, d))
+			entries = append(entries, e)
+			return text(m.Apply(e).(*tandemv1.Result).ProtoReflect(), "")
 		})
-	}
+		if !told {
+			t.Error("it does not end with the state")
+		}
+		sameHoweverApplied(t, entries, snapshotOf(t, s))
+	})
 }
 
 // sameHoweverApplied applies a log in one batch, and broken off by a snapshot after each entry.

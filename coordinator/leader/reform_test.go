@@ -1,26 +1,21 @@
 package leader
 
 import (
-	"bufio"
 	"context"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/cockroachdb/datadriven"
+	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
-
-var update = flag.Bool("update", false, "accept the decisions as they are")
 
 // play is a world in which the loops dispatch and reform run after each thing that happens.
 type play struct {
@@ -51,7 +46,7 @@ func (p *play) propose(cmd *tandemv1.Command) *tandemv1.Result {
 
 func (p *play) allocID() string { p.ids++; return fmt.Sprint("alloc-", p.ids) }
 
-func (p *play) say(format string, args ...any) { fmt.Fprintf(&p.out, "    "+format+"\n", args...) }
+func (p *play) say(format string, args ...any) { fmt.Fprintf(&p.out, format+"\n", args...) }
 
 // lead runs the loops until they have nothing more to decide, and says when they look again.
 func (p *play) lead() {
@@ -170,61 +165,66 @@ func (p *play) report(engine string, r *tandemv1.EngineReport) *tandemv1.Reason 
 	return res.GetPartWhys()[0]
 }
 
-// options are the words "key=number" of a line.
-func options(words []string) map[string]int32 {
-	o := map[string]int32{}
-	for _, w := range words {
-		key, value, ok := strings.Cut(w, "=")
-		if n, err := strconv.ParseInt(value, 10, 32); ok && err == nil {
-			o[key] = int32(n)
-		}
-	}
-	return o
-}
-
 // jobOf is the command that submits a job.
-func jobOf(name string, o map[string]int32) *tandemv1.Command {
-	restarts := int32(3)
-	if n, ok := o["restarts"]; ok {
-		restarts = n
+func (p *play) jobOf(name string, d *datadriven.TestData) *tandemv1.Command {
+	spec := &tandemv1.JobSpec{
+		DatasetId: "data", MaxRestarts: proto.Int32(3), Resources: &tandemv1.ResourceSpec{Pool: "default"}, Priority: p.number(d, "priority"),
 	}
+	d.MaybeScanArgs(p.t, "restarts", spec.MaxRestarts)
+	spec.Resources.Workers, spec.Resources.Min, spec.Resources.Max = p.number(d, "workers"), p.number(d, "min"), p.number(d, "max")
 	return &tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: &tandemv1.CreateJob{
-		Job: &tandemv1.Job{Id: name, Name: name, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: &tandemv1.JobSpec{
-			DatasetId: "data", Priority: o["priority"], MaxRestarts: &restarts,
-			Resources: &tandemv1.ResourceSpec{Workers: o["workers"], Min: o["min"], Max: o["max"], Pool: "default"},
-		}},
+		Job:   &tandemv1.Job{Id: name, Name: name, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec},
 		Trial: &tandemv1.Trial{Id: name + "-trial"},
 	}}}
 }
 
-// happen lets one line of a scenario happen. What the words mean is said in testdata/reform/README.md.
+// number is the value of "key=number", or 0.
+func (p *play) number(d *datadriven.TestData, key string) (n int32) {
+	p.t.Helper()
+	d.MaybeScanArgs(p.t, key, &n)
+	return n
+}
+
+// happen lets one line of a scenario happen.
 func (p *play) happen(line string) {
 	p.t.Helper()
-	w := strings.Fields(line)
-	verb, args := w[0], w[1:]
-	switch verb {
+	cmd, args, err := datadriven.ParseLine(line)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.run(&datadriven.TestData{Cmd: cmd, CmdArgs: args, Pos: line})
+}
+
+// run lets happen what testdata/README.md describes, and then the loops.
+func (p *play) run(d *datadriven.TestData) {
+	p.t.Helper()
+	name := ""
+	if len(d.CmdArgs) > 0 {
+		name = d.CmdArgs[0].Key
+	}
+	switch verb := d.Cmd; verb {
 	case "node":
-		p.propose(register(args[0], options(args[1:])["slots"], 1))
+		p.propose(register(name, p.number(d, "slots"), 1))
 	case "back":
-		n, _ := p.s.View().Node(args[0])
-		p.propose(register(args[0], int32(len(n.GetSlots())), n.GetIncarnation()+1))
+		n, _ := p.s.View().Node(name)
+		p.propose(register(name, int32(len(n.GetSlots())), n.GetIncarnation()+1))
 	case "lose":
-		n, _ := p.s.View().Node(args[0])
-		p.propose(&tandemv1.Command{Command: &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: args[0], Incarnation: n.GetIncarnation()}}})
+		n, _ := p.s.View().Node(name)
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: name, Incarnation: n.GetIncarnation()}}})
 	case "cordon", "drain", "uncordon":
-		p.propose(&tandemv1.Command{Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: args[0], Cordoned: verb != "uncordon", Drain: verb == "drain"}}})
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: name, Cordoned: verb != "uncordon", Drain: verb == "drain"}}})
 	case "job":
-		p.propose(jobOf(args[0], options(args[1:])))
+		p.propose(p.jobOf(name, d))
 	case "scale":
-		p.propose(&tandemv1.Command{Command: &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: args[0], Workers: options(args)["workers"]}}})
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: name, Workers: p.number(d, "workers")}}})
 	case "pause", "resume":
 		intent := tandemv1.JobIntent_JOB_INTENT_PAUSE
 		if verb == "resume" {
 			intent = tandemv1.JobIntent_JOB_INTENT_RUN
 		}
-		p.propose(&tandemv1.Command{Command: &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{JobId: args[0], Intent: intent}}})
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{JobId: name, Intent: intent}}})
 	case "wait":
-		d, err := time.ParseDuration(args[0])
+		d, err := time.ParseDuration(name)
 		if err != nil {
 			p.t.Fatal(err)
 		}
@@ -233,42 +233,35 @@ func (p *play) happen(line string) {
 	case "again":
 		p.decided(p.last)
 	default:
-		p.engines(verb, args)
+		p.engines(d)
 	}
 	p.lead()
 }
 
-// unreached are the nodes of the word "from=a,b".
-func unreached(words []string) []string {
-	for _, w := range words {
-		if nodes, ok := strings.CutPrefix(w, "from="); ok {
-			return strings.Split(nodes, ",")
-		}
-	}
-	return nil
-}
-
 // engines lets engines report.
-func (p *play) engines(verb string, args []string) {
+func (p *play) engines(d *datadriven.TestData) {
 	p.t.Helper()
-	o := options(args)
-	var filtered []string
-	if slices.Contains(args, "filtered") {
-		filtered = unreached(args)
+	var unreached, filtered []string
+	if from, ok := d.Arg("from"); ok {
+		unreached = strings.Split(from.SingleVal(p.t), ",")
 	}
-	for _, engine := range args {
+	if d.HasArg("filtered") {
+		filtered = unreached
+	}
+	for _, a := range d.CmdArgs {
+		engine := a.Key
 		if !strings.Contains(engine, "/") {
 			continue
 		}
-		r := &tandemv1.EngineReport{Generation: int64(o["generation"])}
-		switch step := int64(o["step"]); verb {
+		r := &tandemv1.EngineReport{Generation: int64(p.number(d, "generation"))}
+		switch step := int64(p.number(d, "step")); d.Cmd {
 		case "ready":
-			r.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100, Unreachable: unreached(args), Filtered: filtered}}
+			r.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100, Unreachable: unreached, Filtered: filtered}}
 		case "formed":
 			r.Report = &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: step}}
 		case "broken", "hung", "parted":
 			r.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
-				Step: step, Message: "the connection broke", Hung: verb == "hung", Unreachable: unreached(args), Filtered: filtered,
+				Step: step, Message: "the connection broke", Hung: d.Cmd == "hung", Unreachable: unreached, Filtered: filtered,
 			}}
 		case "killed":
 			r.Report = &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "killed by signal 9"}}
@@ -285,7 +278,7 @@ func (p *play) engines(verb string, args []string) {
 		case "finished":
 			r.Report = &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}
 		default:
-			p.t.Fatalf("%q is no word of a scenario", verb)
+			d.Fatalf(p.t, "unknown command %q", d.Cmd)
 		}
 		if refused := say.Clause(p.report(engine, r), say.CLI); refused != "" {
 			p.say("%s is refused: %s", engine, refused)
@@ -299,41 +292,16 @@ func register(name string, slots int32, incarnation int64) *tandemv1.Command {
 	return &tandemv1.Command{Command: &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: n}}}
 }
 
-// TestReformScenarios plays testdata/reform/*.txt: what happens, and indented below it what the leader decides.
+// TestReformScenarios runs testdata/reform/*.txt: what happens, and what the leader decides then (go test -rewrite accepts what comes out).
 func TestReformScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/reform/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p := newPlay(t)
-			lines := bufio.NewScanner(strings.NewReader(string(text)))
-			for lines.Scan() {
-				line := lines.Text()
-				if strings.HasPrefix(line, "    ") {
-					continue
-				}
-				p.out.WriteString(line + "\n")
-				if line != "" && line[0] != '#' {
-					p.happen(line)
-				}
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(p.out.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(strings.Split(string(text), "\n"), strings.Split(p.out.String(), "\n")); diff != "" {
-				t.Errorf("the leader decides otherwise; if it is right, run the test with -update (-want +got):\n%s", diff)
-			}
+	datadriven.Walk(t, "testdata/reform", func(t *testing.T, path string) {
+		p := newPlay(t)
+		datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {
+			p.out.Reset()
+			p.run(d)
+			return p.out.String()
 		})
-	}
+	})
 }
 
 // TestNodeFaultsEndNothing: however often a node cannot run an engine, that is no fault of the training, which waits without a limit.

@@ -2,60 +2,32 @@ package search
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/cockroachdb/datadriven"
 )
 
-var update = flag.Bool("update", false, "accept the decisions as they are")
-
-// TestScenarios plays testdata/*.txt: settings, then events, each followed by what was decided (lines that begin with a blank).
+// TestScenarios runs testdata/*.txt: what happens, and what is decided then (go test -rewrite accepts what comes out).
 //
-//	set KEY VALUE                     a setting of the config or the method
-//	space NAME JSON                   a hyper-parameter: {"Log":[0.1,1]}
-//	prior SHARE VALUE JSON            a point that an earlier search measured
-//	begin | extend N | exhaust REASON
+//	begin KEY=VALUE...                with settings of the config and the method, and these lines:
+//	  space NAME JSON                 a hyper-parameter: {"Log":[0.1,1]}
+//	  prior SHARE VALUE JSON          a point that an earlier search measured
+//	extend N | exhaust                the reason is on the next line
 //	measure TRIAL SHARE VALUE | end TRIAL OUTCOME
 //	train TRIAL VALUE                 measured at the share it is to stop at, and ended there
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p := &play{t: t, cfg: Config{Space: Space{}}, until: map[int]float64{}}
-			for line := range strings.Lines(string(text)) {
-				if strings.HasPrefix(line, " ") {
-					continue
-				}
-				p.out.WriteString(line)
-				if f := strings.Fields(line); len(f) > 0 && f[0] != "#" {
-					p.line(line, f)
-				}
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(p.out.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(text), p.out.String()); diff != "" {
-				t.Errorf("decisions (-want +got):\n%s", diff)
-			}
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		p := &play{t: t, cfg: Config{Space: Space{}}, until: map[int]float64{}}
+		datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {
+			p.out.Reset()
+			p.happen(d)
+			return p.out.String()
 		})
-	}
+	})
 }
 
 // play is a scenario as far as it was read.
@@ -67,42 +39,55 @@ type play struct {
 	out    strings.Builder
 }
 
-func (p *play) line(line string, f []string) {
-	rest := func(n int) string { return strings.TrimSpace(strings.Join(f[n:], " ")) }
-	switch f[0] {
-	case "set":
-		p.set(f[1], f[2])
-	case "space":
-		var d Domain
-		p.must(json.Unmarshal([]byte(rest(2)), &d))
-		p.cfg.Space[f[1]] = d
-	case "prior":
-		var point Point
-		p.must(json.Unmarshal([]byte(rest(3)), &point))
-		p.cfg.Prior = append(p.cfg.Prior, Prior{Point: point, Share: p.number(f[1]), Value: p.number(f[2])})
+func (p *play) happen(d *datadriven.TestData) {
+	number := func(i int) float64 { return p.number(d.CmdArgs[i].Key) }
+	trial := func() int { return int(number(0)) }
+	switch d.Cmd {
 	case "begin":
+		for _, a := range d.CmdArgs {
+			p.set(a.Key, a.SingleVal(p.t))
+		}
+		for line := range strings.Lines(d.Input) {
+			p.point(line)
+		}
 		s, err := New(p.cfg)
 		p.must(err)
 		p.search = s
 		p.step(Event{Begun: true})
 	case "extend":
-		p.step(Event{Extended: &Extended{int(p.number(f[1]))}})
+		p.step(Event{Extended: &Extended{int(number(0))}})
 	case "exhaust":
-		p.step(Event{Exhausted: &Exhausted{rest(1)}})
+		p.step(Event{Exhausted: &Exhausted{d.Input}})
 	case "measure":
-		p.step(Event{Measured: &Measured{int(p.number(f[1])), p.number(f[2]), p.number(f[3])}})
+		p.step(Event{Measured: &Measured{trial(), number(1), number(2)}})
 	case "end":
-		p.step(Event{Ended: &Ended{int(p.number(f[1])), Outcome(f[2])}})
+		p.step(Event{Ended: &Ended{trial(), Outcome(d.CmdArgs[1].Key)}})
 	case "train":
-		n := int(p.number(f[1]))
-		p.step(Event{Measured: &Measured{n, p.until[n], p.number(f[2])}})
+		p.step(Event{Measured: &Measured{trial(), p.until[trial()], number(1)}})
 		o := Reached
-		if p.until[n] >= 1 {
+		if p.until[trial()] >= 1 {
 			o = Completed
 		}
-		p.step(Event{Ended: &Ended{n, o}})
+		p.step(Event{Ended: &Ended{trial(), o}})
 	default:
-		p.t.Fatalf("line %q is not understood", line)
+		d.Fatalf(p.t, "unknown command %q", d.Cmd)
+	}
+}
+
+// point reads a hyper-parameter of the space, or a point of an earlier search.
+func (p *play) point(line string) {
+	f := strings.Fields(line)
+	switch f[0] {
+	case "space":
+		var d Domain
+		p.must(json.Unmarshal([]byte(strings.Join(f[2:], " ")), &d))
+		p.cfg.Space[f[1]] = d
+	case "prior":
+		var point Point
+		p.must(json.Unmarshal([]byte(strings.Join(f[3:], " ")), &point))
+		p.cfg.Prior = append(p.cfg.Prior, Prior{Point: point, Share: p.number(f[1]), Value: p.number(f[2])})
+	default:
+		p.t.Fatalf("line %q: neither space nor prior", line)
 	}
 }
 
@@ -150,14 +135,14 @@ func (p *play) step(e Event) {
 			if c.From > 0 {
 				from = fmt.Sprintf(" from %d", c.From)
 			}
-			fmt.Fprintf(&p.out, "  create %d%s %s until %.4g: %s\n", c.Trial, from, show(c.Point), c.Until, d.Reason)
+			fmt.Fprintf(&p.out, "create %d%s %s until %.4g: %s\n", c.Trial, from, show(c.Point), c.Until, d.Reason)
 		case d.Continue != nil:
 			p.until[d.Continue.Trial] = d.Continue.Until
-			fmt.Fprintf(&p.out, "  continue %d until %.4g: %s\n", d.Continue.Trial, d.Continue.Until, d.Reason)
+			fmt.Fprintf(&p.out, "continue %d until %.4g: %s\n", d.Continue.Trial, d.Continue.Until, d.Reason)
 		case d.Stop != nil:
-			fmt.Fprintf(&p.out, "  stop %d: %s\n", d.Stop.Trial, d.Reason)
+			fmt.Fprintf(&p.out, "stop %d: %s\n", d.Stop.Trial, d.Reason)
 		case d.Finish:
-			fmt.Fprintf(&p.out, "  finish: %s\n", d.Reason)
+			fmt.Fprintf(&p.out, "finish: %s\n", d.Reason)
 		}
 	}
 }

@@ -1,122 +1,72 @@
 package elastic
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/cockroachdb/datadriven"
 )
 
-var update = flag.Bool("update", false, "accept the actions as they are")
-
-// TestScenarios reads testdata/*.txt: lines that begin with ">" are events, those below it the actions they give.
-// A line that begins with "#" is a remark.
+// TestScenarios runs testdata/*.txt: an event, and the actions that it gives (go test -rewrite accepts what comes out).
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		var m Machine
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			var out strings.Builder
+			for _, act := range m.Handle(parseEvent(t, d)) {
+				fmt.Fprintln(&out, formatAction(act))
 			}
-			var m Machine
-			var got strings.Builder
-			for line := range strings.Lines(string(want)) {
-				switch {
-				case strings.HasPrefix(line, "#"), strings.TrimSpace(line) == "":
-					got.WriteString(line)
-				case strings.HasPrefix(line, "> "):
-					got.WriteString(line)
-					for _, act := range m.Handle(parseEvent(t, strings.TrimSpace(line[2:]))) {
-						fmt.Fprintln(&got, formatAction(act))
-					}
-				}
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("actions (-want +got):\n%s", diff)
-			}
+			return out.String()
 		})
-	}
+	})
 }
 
 // parseEvent reads
 //
 //	prepared | joined STEP | broke STEP [hung] [unreachable=NODE,...] | moved STEP | finished STEP | stopped STEP
 //	orders [group=GENERATION rank=R world=W [planned] [formed] [relay]] [broken] [stop]
-func parseEvent(t *testing.T, text string) Event {
+func parseEvent(t *testing.T, d *datadriven.TestData) Event {
 	t.Helper()
-	f := strings.Fields(text)
 	step := func() (n int64) {
-		if _, err := fmt.Sscan(f[1], &n); err != nil {
-			t.Fatalf("event %q: %v", text, err)
+		if _, err := fmt.Sscan(d.CmdArgs[0].Key, &n); err != nil {
+			d.Fatalf(t, "step: %v", err)
 		}
 		return n
 	}
-	switch f[0] {
+	switch d.Cmd {
 	case "prepared":
 		return Prepared{}
 	case "joined":
 		return Joined{step()}
 	case "broke":
-		b := Broke{Step: step(), Message: "reset by peer", Hung: slices.Contains(f, "hung")}
-		for _, option := range f[2:] {
-			if nodes, ok := strings.CutPrefix(option, "unreachable="); ok {
-				for node := range strings.SplitSeq(nodes, ",") {
-					b.Unreachable = append(b.Unreachable, Unreached{Peer: Peer{Node: node}})
-				}
+		b := Broke{Step: step(), Message: "reset by peer", Hung: d.HasArg("hung")}
+		var nodes string
+		if d.MaybeScanArgs(t, "unreachable", &nodes) {
+			for node := range strings.SplitSeq(nodes, ",") {
+				b.Unreachable = append(b.Unreachable, Unreached{Peer: Peer{Node: node}})
 			}
 		}
 		return b
 	case "moved":
 		return Moved{step()}
 	case "finished", "stopped":
-		return Done{step(), f[0] == "stopped"}
+		return Done{step(), d.Cmd == "stopped"}
 	case "orders":
-		var o Orders
-		for _, part := range f[1:] {
-			key, value, _ := strings.Cut(part, "=")
-			var err error
-			switch key {
-			case "group":
-				_, err = fmt.Sscan(value, &o.Group.Generation)
-			case "rank":
-				_, err = fmt.Sscan(value, &o.Group.Rank)
-			case "world":
-				_, err = fmt.Sscan(value, &o.Group.World)
-			case "planned":
-				o.Group.Planned = true
-			case "formed":
-				o.Group.Formed = true
-			case "relay":
-				o.Group.Relay = true
-			case "broken":
-				o.Broken = true
-			case "stop":
-				o.Stop = true
-			default:
-				err = fmt.Errorf("unknown part %q", part)
-			}
-			if err != nil {
-				t.Fatalf("event %q: %v", text, err)
+		for _, a := range d.CmdArgs {
+			if !slices.Contains([]string{"group", "rank", "world", "planned", "formed", "relay", "broken", "stop"}, a.Key) {
+				d.Fatalf(t, "unknown part %q", a.Key)
 			}
 		}
+		o := Orders{Broken: d.HasArg("broken"), Stop: d.HasArg("stop")}
+		o.Group.Planned, o.Group.Formed, o.Group.Relay = d.HasArg("planned"), d.HasArg("formed"), d.HasArg("relay")
+		d.MaybeScanArgs(t, "group", &o.Group.Generation)
+		d.MaybeScanArgs(t, "rank", &o.Group.Rank)
+		d.MaybeScanArgs(t, "world", &o.Group.World)
 		return Ordered{o}
 	}
-	t.Fatalf("unknown event %q", text)
+	d.Fatalf(t, "unknown event %q", d.Cmd)
 	return nil
 }
 

@@ -291,7 +291,8 @@ func (a cluster) dismiss(ctx context.Context, peer string) error {
 			known, voter = true, p.Voter
 		case p.Voter:
 			rest++
-			if p.ID != a.deps.Self.Identity.Node && !a.deps.Voters.Contact(p.ID).Answers() { // as of this moment: what the state says is older
+			// As of this moment: what the state says is older.
+			if p.ID != a.deps.Self.Identity.Node && !a.deps.Voters.Contact(p.ID).Answers() {
 				silent = append(silent, p.ID)
 			}
 		}

@@ -53,8 +53,8 @@ func (s checkedLogs) StoreLogs(logs []*raft.Log) error {
 	return s.LogStore.StoreLogs(kept)
 }
 
-// verify reads all entries. Some may not be there: after a snapshot from the leader there can be a gap.
-func (s checkedLogs) verify() error {
+// verify reads all entries. Of those up to after, which a snapshot has, some may not be there.
+func (s checkedLogs) verify(after uint64) error {
 	first, err := s.FirstIndex()
 	if err != nil {
 		return err
@@ -63,9 +63,15 @@ func (s checkedLogs) verify() error {
 	if err != nil || first == 0 {
 		return err
 	}
-	for i := first; i <= last; i++ {
-		if err := s.GetLog(i, &raft.Log{}); err != nil && !errors.Is(err, raft.ErrLogNotFound) {
-			return err
+	for i := min(first, after+1); i <= last; i++ {
+		err := s.GetLog(i, &raft.Log{})
+		switch {
+		case !errors.Is(err, raft.ErrLogNotFound):
+			if err != nil {
+				return err
+			}
+		case i > after:
+			return fmt.Errorf("entry %d is neither in it nor in a snapshot that can be read", i)
 		}
 	}
 	return nil

@@ -39,7 +39,7 @@ func (nobody) Propose(context.Context, string, *tandemv1.Command) (*tandemv1.Res
 func (nobody) ReadIndex(context.Context, string) (uint64, error) { return 0, consensus.ErrNotLeader }
 
 // onDisk starts a single coordinator in dir; the returned function stops it.
-func onDisk(t *testing.T, dir string, log zerolog.Logger) (*consensus.Node, *state.State, func()) {
+func onDisk(t *testing.T, dir string, log zerolog.Logger, change ...func(*consensus.Config)) (*consensus.Node, *state.State, func()) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // another port each time: the address heals itself
 	if err != nil {
@@ -49,6 +49,9 @@ func onDisk(t *testing.T, dir string, log zerolog.Logger) (*consensus.Node, *sta
 	cfg.ID, cfg.Address, cfg.Dir, cfg.Bootstrap = "coordinator-0", listener.Addr().String(), dir, true
 	cfg.Heartbeat = 100 * time.Millisecond
 	cfg.SnapshotThreshold, cfg.SnapshotInterval, cfg.TrailingLogs = 10, 20*time.Millisecond, 5
+	for _, c := range change {
+		c(&cfg)
+	}
 	s := state.New()
 	node, err := consensus.New(cfg, consensus.Deps{
 		State: s, StreamLayer: plainTCP{listener}, Forward: nobody{}, Log: log, Fatal: func(err error) { t.Errorf("fatal: %v", err) },
@@ -241,5 +244,84 @@ func TestDamagedLog(t *testing.T) {
 				t.Errorf("opened a damaged log: %v", err)
 			}
 		})
+	}
+}
+
+// TestDamagedFolder: whatever file of the log or its snapshots is lost or damaged, the node begins with all that it has agreed to, or it
+// ends with what to do.
+func TestDamagedFolder(t *testing.T) {
+	fill := func(trailing uint64) (dir string, made int) {
+		dir = t.TempDir()
+		node, _, stop := onDisk(t, dir, zerolog.Nop(), func(c *consensus.Config) { c.TrailingLogs = trailing })
+		for ; made < 50 || !hasSnapshot(dir); made++ {
+			if _, err := node.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{
+				Dataset: &tandemv1.Dataset{Id: fmt.Sprint("data-", made), Name: "digits", Prefix: "p"},
+			}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop()
+		return dir, made
+	}
+	short, _ := fill(5)
+	long, want := fill(1_000_000)
+	missing := os.RemoveAll
+	empty := func(path string) error { return os.WriteFile(path, nil, 0o600) }
+	rubbish := func(path string) error { return os.WriteFile(path, []byte("rubbish"), 0o600) }
+	const gone, nowhere, unread = "it is empty, and this coordinator has had one", "is neither in it nor in a snapshot that can be read", "cannot be read"
+	for _, tc := range []struct {
+		file, how string
+		damage    func(string) error
+		says      string
+		reaches   string // the same, where the log reaches back to the beginning; empty: it begins
+	}{
+		{"raft.db", "missing", missing, gone, gone},
+		{"raft.db", "empty", empty, gone, gone},
+		{"raft.db", "rubbish", rubbish, "invalid database", "invalid database"},
+		{"snapshots", "missing", missing, nowhere, ""},
+		{"snapshots/*/meta.json", "missing", missing, nowhere, ""},
+		{"snapshots/*/meta.json", "empty", empty, nowhere, ""},
+		{"snapshots/*/meta.json", "rubbish", rubbish, nowhere, ""},
+		{"snapshots/*/state.bin", "missing", missing, nowhere, unread},
+		{"snapshots/*/state.bin", "empty", empty, nowhere, unread},
+		{"snapshots/*/state.bin", "rubbish", rubbish, nowhere, unread},
+	} {
+		for dir, says := range map[string]string{short: tc.says, long: tc.reaches} {
+			t.Run(fmt.Sprint(tc.file, " ", tc.how, ", the log reaches back: ", dir == long), func(t *testing.T) {
+				into := filepath.Join(t.TempDir(), "raft")
+				if err := os.CopyFS(into, os.DirFS(dir)); err != nil {
+					t.Fatal(err)
+				}
+				paths, err := filepath.Glob(filepath.Join(into, tc.file))
+				if err != nil || len(paths) == 0 {
+					t.Fatal(paths, err)
+				}
+				for _, path := range paths {
+					if err := tc.damage(path); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if says == "" {
+					node, _, stop := onDisk(t, into, zerolog.Nop())
+					defer stop()
+					if v, err := node.View(t.Context()); err != nil || len(v.Datasets()) != want {
+						t.Errorf("it begins with %d of %d datasets, %v", len(v.Datasets()), want, err)
+					}
+					return
+				}
+				cfg := consensus.DefaultConfig()
+				cfg.ID, cfg.Address, cfg.Dir = "coordinator-0", "x:1", into
+				_, transport := raft.NewInmemTransport("x:1")
+				_, err = consensus.New(cfg, consensus.Deps{State: state.New(), Transport: transport, Forward: nobody{}, Fatal: func(error) {}})
+				for _, want := range []string{filepath.Join(into, "raft.db") + " is damaged", says, "remove-peer coordinator-0"} {
+					if !strings.Contains(fmt.Sprint(err), want) {
+						t.Errorf("%v does not say %q", err, want)
+					}
+				}
+				if says == unread && !strings.Contains(err.Error(), filepath.Dir(paths[len(paths)-1])) {
+					t.Errorf("it does not name the snapshot: %v", err)
+				}
+			})
+		}
 	}
 }

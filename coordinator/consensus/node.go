@@ -91,7 +91,14 @@ func (n *Node) openSafely(deps Deps) (err error) {
 
 // damaged says what to do about a log that cannot be read.
 func (n *Node) damaged(err error) error {
-	return fmt.Errorf("the log %s is damaged: %w; if other coordinators are up, take this one out with \"tandem cluster remove-peer %s\", empty its data folder and join with a new token (tandem token create --join --role coordinator); if it is the only one, put back a copy of its data folder", n.logPath(), err, n.cfg.ID)
+	return fmt.Errorf("the log %s is damaged: %w; %s", n.logPath(), err, Remedy(n.cfg.ID))
+}
+
+// Remedy is what to do with a coordinator that has lost what it must not forget.
+func Remedy(id string) string {
+	return fmt.Sprintf("if other coordinators are up, take this one out with \"tandem cluster remove-peer %s\", empty its data folder "+
+		"and join with a new token (tandem token create --join --role coordinator); "+
+		"if it is the only one, put back a copy of its data folder", id)
 }
 
 func (n *Node) logPath() string { return filepath.Join(n.cfg.Dir, logFile) }
@@ -137,19 +144,48 @@ func (n *Node) open(deps Deps) error {
 }
 
 // inspect looks at what is in the folder before Raft does: a node that has forgotten what it said would vote others into forgetting it too.
+// So a snapshot does not stand in for the log, which has the votes.
 func (n *Node) inspect(stores *Stores) (err error) {
-	if n.holds, err = raft.HasExistingState(stores.Logs, stores.Stable, stores.Snapshots); err != nil {
+	if n.holds, err = raft.HasExistingState(stores.Logs, stores.Stable, raft.NewDiscardSnapshotStore()); err != nil {
 		return fmt.Errorf("read the data folder: %w", err)
 	}
-	if n.cfg.Member && !n.holds {
+	kept, err := stores.Snapshots.List()
+	if err != nil {
+		return fmt.Errorf("read the snapshots: %w", err)
+	}
+	if (n.cfg.Member || len(kept) > 0) && !n.holds {
 		return n.damaged(errors.New("it is empty, and this coordinator has had one"))
 	}
-	if logs, ok := stores.Logs.(checkedLogs); ok {
-		if err := logs.verify(); err != nil {
-			return n.damaged(err)
-		}
+	logs, ok := stores.Logs.(checkedLogs)
+	if !ok {
+		return nil
+	}
+	after, broken := n.restorable(kept)
+	switch err := logs.verify(after); {
+	case err != nil && broken != nil:
+		return n.damaged(fmt.Errorf("%w; %w", err, broken))
+	case err != nil:
+		return n.damaged(err)
+	case after == 0 && broken != nil: // Raft begins with none of several that it has only when it has none
+		return n.damaged(broken)
 	}
 	return nil
+}
+
+// restorable is the index of the snapshot that Raft will begin with: the newest that is whole. broken says what is wrong with the newest,
+// if that is another.
+func (n *Node) restorable(kept []*raft.SnapshotMeta) (index uint64, broken error) {
+	for _, meta := range kept {
+		_, body, err := n.snapshots.Open(meta.ID)
+		if err == nil {
+			_ = body.Close() // only its checksum was wanted
+			return meta.Index, broken
+		}
+		if broken == nil {
+			broken = fmt.Errorf("the snapshot %s cannot be read: %w", filepath.Join(n.cfg.Dir, "snapshots", meta.ID), err)
+		}
+	}
+	return 0, broken
 }
 
 // Holds tells whether the folder held a log when the node began.

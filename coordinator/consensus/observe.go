@@ -41,7 +41,9 @@ type heardWire struct {
 }
 
 // AppendEntries implements raft.Transport. Heartbeats are sent by it, whatever else is under way.
-func (h heardWire) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (h heardWire) AppendEntries(
+	id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
+) error {
 	err := h.wire.AppendEntries(id, target, args, resp)
 	if err == nil {
 		h.seen.answer(string(id), args.Term)

@@ -23,68 +23,56 @@ const (
 // Args are the arguments of a code; those that are 0 or not the case are left out, but for the counts that the code is about.
 type Args map[string]string
 
-// impossible says why the request could not be satisfied even if all jobs of its pool had ended; "": it could.
-func impossible(r Request, p *pool) (Code, Args) {
-	if p == nil {
-		return NoNodes, Args{"pool": r.Pool}
-	}
-	s := p.slots()
-	args := r.wanted()
-	args.count("available", s.available)
-	if r.least() <= s.available {
-		near := together(p.nodes, r.With, available).slots().available
-		if near >= r.least() {
-			return "", nil
+// explain says why each request waits that got nothing.
+func (p *pass) explain() {
+	for _, e := range p.queue {
+		if e.code != "" {
+			p.plan.Waiting = append(p.plan.Waiting, Wait{e.ID, e.code, e.args()})
 		}
-		args.count("near", near)
-		args.with(r)
-		return Parted, args
 	}
-	p.others(args)
-	return TooFew, args
+}
+
+// args are the arguments of an entry's code.
+func (e *entry) args() Args {
+	switch e.code {
+	case NoNodes:
+		return Args{"pool": e.Pool}
+	case Behind:
+		return behind(e.Request, e.behind.Request)
+	}
+	args := e.wanted()
+	args.count("available", e.pool.available)
+	switch e.code {
+	case Parted:
+		args.count("near", e.near)
+		args.with(e.Request)
+	case Busy:
+		args.count("free", e.free)
+		if e.near < e.free {
+			args.count("near", e.near)
+			args.with(e.Request)
+		}
+		if !e.Spare {
+			args["next"] = "true"
+		}
+		e.pool.others(args)
+	default:
+		e.pool.others(args)
+	}
+	return args
 }
 
 // others counts the slots of the pool that are not available to training, with the reason.
 func (p *pool) others(args Args) {
-	s := p.slots()
-	if s.outOfReach > 0 {
-		args.count("out_of_reach", s.outOfReach)
-		for cause, n := range p.unavailable() {
+	if p.outOfReach > 0 {
+		args.count("out_of_reach", p.outOfReach)
+		for cause, n := range p.unavailable {
 			args.count(cause, n)
 		}
 	}
-	if s.serving > 0 {
-		args.count("serving", s.serving)
+	if p.serving > 0 {
+		args.count("serving", p.serving)
 	}
-}
-
-// unavailable counts the nodes no work may be placed on, by cause.
-func (p *pool) unavailable() map[string]int {
-	causes := map[string]int{}
-	for _, n := range p.nodes {
-		if n.Unavailable != "" {
-			causes[n.Unavailable]++
-		}
-	}
-	return causes
-}
-
-// busy says why the first request of a pool, or a spare one, waits. Of the slots that are free, near are on nodes that
-// reach each other.
-func busy(r Request, p *pool, near int) Args {
-	s := p.slots()
-	args := r.wanted()
-	args.count("free", s.free)
-	args.count("available", s.available)
-	p.others(args)
-	if near < s.free {
-		args.count("near", near)
-		args.with(r)
-	}
-	if !r.Spare {
-		args["next"] = "true"
-	}
-	return args
 }
 
 // wanted is the pool of a request, the number of slots it wants, and how many it would begin with if those are fewer.

@@ -5,10 +5,13 @@ import (
 	"slices"
 )
 
-// inOrder returns the requests in the order they are considered: priority, what is spare last, then age, then id.
-func inOrder(requests []Request) []Request {
-	ordered := slices.Clone(requests)
-	slices.SortFunc(ordered, func(a, b Request) int {
+// order puts the requests in the order they are considered: priority, what is spare last, then age, then id.
+func (p *pass) order(pending []Request) {
+	p.queue = make([]*entry, 0, len(pending))
+	for _, r := range pending {
+		p.queue = append(p.queue, &entry{Request: r, pool: p.pools[r.Pool]})
+	}
+	slices.SortFunc(p.queue, func(a, b *entry) int {
 		return cmp.Or(
 			cmp.Compare(b.Priority, a.Priority),
 			cmp.Compare(spare(a), spare(b)),
@@ -16,11 +19,10 @@ func inOrder(requests []Request) []Request {
 			cmp.Compare(a.ID, b.ID),
 		)
 	})
-	return ordered
 }
 
-func spare(r Request) int {
-	if r.Spare {
+func spare(e *entry) int {
+	if e.Spare {
 		return 1
 	}
 	return 0

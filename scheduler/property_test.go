@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
 // TestInvariants checks on random clusters what doc.go promises.
 func TestInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := clusters(t)
+		c := snapshots(t)
 		plan := Schedule(c)
 		granted := map[string]Grant{}
 		held := map[Placement]bool{}
@@ -44,7 +45,6 @@ func TestInvariants(t *testing.T) {
 				t.Fatalf("%s waits without a reason", w.ID)
 			}
 			waiting[w.ID] = true
-			shortOf(t, c, plan, w)
 		}
 		for _, r := range c.Pending {
 			g, ok := granted[r.ID]
@@ -56,48 +56,79 @@ func TestInvariants(t *testing.T) {
 			}
 		}
 		noneOvertaken(t, c, granted)
-		if again := Schedule(after(c, plan)); len(again.Grants) > 0 {
-			t.Fatalf("a second pass grants %v", again.Grants)
+		givesHelp(t, c, plan)
+		next := after(c, plan)
+		if again := Schedule(next); len(again.Grants)+len(again.Gives) > 0 {
+			t.Fatalf("a second pass grants %v and has %v given", again.Grants, again.Gives)
+		}
+		slices.Reverse(c.Nodes)
+		slices.Reverse(c.Running)
+		slices.Reverse(c.Pending)
+		if diff := cmp.Diff(plan, Schedule(c)); diff != "" {
+			t.Fatalf("another order of the input gives another plan: %s", diff)
 		}
 	})
 }
 
-// shortOf: with so many slots more as a wait says, and no fewer, its request would have been granted.
-func shortOf(t *rapid.T, c Cluster, plan Plan, w Wait) {
-	if w.Short == 0 || slices.ContainsFunc(c.Nodes, func(n Node) bool { return len(n.Parted) > 0 }) {
-		return
-	}
-	r := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == w.ID })]
-	free := 0
-	for _, n := range c.Nodes {
-		if n.Pool == r.Pool && n.Unavailable == "" {
-			free += len(n.Free)
+// givesHelp: only claims of a lower priority give, no more than they can, to the first in line of their pool; with what is given and left it
+// begins, and with one slot less it would not. Where claims could help and nothing is given, enough is left already.
+func givesHelp(t *rapid.T, c Snapshot, plan Plan) {
+	for _, pool := range []string{"a", "b"} {
+		first := slices.IndexFunc(plan.Waiting, func(w Wait) bool { return w.Code == Busy && w.Args["pool"] == pool && w.Args["next"] == "true" })
+		var to Request
+		able, leaving, given := 0, 0, 0
+		if first >= 0 {
+			to = c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == plan.Waiting[first].ID })]
+		}
+		for _, claim := range c.Running {
+			if claim.Pool != pool {
+				continue
+			}
+			gives := 0
+			for _, g := range plan.Gives {
+				if g.ID == claim.ID {
+					gives += g.Slots
+					if gives > claim.Gives || g.Slots < 1 || first < 0 || g.To != to.Name || claim.Priority >= to.Priority {
+						t.Fatalf("%v of %v", g, claim)
+					}
+				}
+			}
+			leaving, given = leaving+claim.Leaving, given+gives
+			if first >= 0 && claim.Priority < to.Priority {
+				able += claim.Gives
+			}
+		}
+		if first < 0 {
+			continue
+		}
+		left := leaving
+		for _, n := range after(c, plan).Nodes {
+			if n.Pool == pool && n.Unavailable == "" {
+				left += len(n.Free)
+			}
+		}
+		// A spare request that waits took nothing, and what came behind it may still have.
+		parted := slices.ContainsFunc(c.Nodes, func(n Node) bool { return len(n.Parted) > 0 })
+		switch {
+		case given > 0 && left+given != to.least():
+			t.Fatalf("%s needs %d; %d are left or leave, and %d are given", to.ID, to.least(), left, given)
+		case given == 0 && !parted && left < to.least() && left+able >= to.least():
+			t.Fatalf("%s needs %d; %d are left or leave, %d could be given, and none are", to.ID, to.least(), left, able)
 		}
 	}
-	for _, g := range plan.Grants {
-		if of := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == g.ID })]; of.Pool == r.Pool && placeOf(c, of) < placeOf(c, r) {
-			free -= len(g.Placements)
-		}
-	}
-	if free+w.Short != r.least() {
-		t.Fatalf("%s is short of %d slots; it needs %d, and %d are left for it", w.ID, w.Short, r.least(), free)
-	}
-}
-
-// placeOf is where a request stands in the queue.
-func placeOf(c Cluster, r Request) int {
-	return slices.IndexFunc(inOrder(c.Pending), func(o Request) bool { return o.ID == r.ID })
 }
 
 // noneOvertaken: who could be satisfied on an idle pool is not overtaken there.
-func noneOvertaken(t *rapid.T, c Cluster, granted map[string]Grant) {
+func noneOvertaken(t *rapid.T, c Snapshot, granted map[string]Grant) {
 	blocked := map[string]string{}
-	for _, r := range inOrder(c.Pending) {
+	queue := pass{}
+	queue.order(c.Pending)
+	for _, r := range queue.queue {
 		_, ok := granted[r.ID]
 		if first := blocked[r.Pool]; ok && first != "" {
 			t.Fatalf("%s overtook %s", r.ID, first)
 		}
-		capacity := mostTogether(c, r, func(n Node) int { return n.Slots - n.Serving })
+		capacity := mostTogether(c, r.Request, func(n Node) int { return n.Slots - n.Serving })
 		if !ok && !r.Spare && r.least() <= capacity {
 			blocked[r.Pool] = r.ID
 		}
@@ -105,7 +136,7 @@ func noneOvertaken(t *rapid.T, c Cluster, granted map[string]Grant) {
 }
 
 // mostTogether finds by trying all sets of nodes how many slots a request could get on nodes that reach each other.
-func mostTogether(c Cluster, r Request, slots func(Node) int) int {
+func mostTogether(c Snapshot, r Request, slots func(Node) int) int {
 	best := 0
 	for set := range 1 << len(c.Nodes) {
 		total, fits := 0, true
@@ -126,7 +157,7 @@ func mostTogether(c Cluster, r Request, slots func(Node) int) int {
 }
 
 // reaches says whether a node and others reach each other.
-func reaches(c Cluster, id string, others []string) bool {
+func reaches(c Snapshot, id string, others []string) bool {
 	for _, n := range c.Nodes {
 		for _, o := range others {
 			if n.ID == id && slices.Contains(n.Parted, o) || n.ID == o && slices.Contains(n.Parted, id) {
@@ -137,9 +168,9 @@ func reaches(c Cluster, id string, others []string) bool {
 	return true
 }
 
-func clusters(t *rapid.T) Cluster {
+func snapshots(t *rapid.T) Snapshot {
 	pool := rapid.SampledFrom([]string{"a", "b"})
-	var c Cluster
+	var c Snapshot
 	for i := range rapid.IntRange(0, 5).Draw(t, "nodes") {
 		n := Node{
 			ID: fmt.Sprintf("n%d", i), Pool: pool.Draw(t, "pool"),
@@ -158,6 +189,13 @@ func clusters(t *rapid.T) Cluster {
 		}
 		c.Nodes = append(c.Nodes, n)
 	}
+	for i := range rapid.IntRange(0, 4).Draw(t, "claims") {
+		c.Running = append(c.Running, Claim{
+			ID: fmt.Sprintf("c%d", i), Pool: pool.Draw(t, "pool"), Priority: rapid.IntRange(-1, 1).Draw(t, "priority"),
+			CreatedAt: time.Unix(int64(rapid.IntRange(0, 3).Draw(t, "created")), 0),
+			Gives:     rapid.IntRange(0, 3).Draw(t, "gives"), Leaving: rapid.IntRange(0, 1).Draw(t, "leaving"),
+		})
+	}
 	for i := range rapid.IntRange(0, 8).Draw(t, "jobs") {
 		id := fmt.Sprintf("j%d", i)
 		wanted := rapid.IntRange(1, 7).Draw(t, "wanted")
@@ -172,23 +210,24 @@ func clusters(t *rapid.T) Cluster {
 	return c
 }
 
-func isFree(c Cluster, at Placement) bool {
+func isFree(c Snapshot, at Placement) bool {
 	return slices.ContainsFunc(c.Nodes, func(n Node) bool {
 		return n.ID == at.Node && n.Unavailable == "" && slices.Contains(n.Free, at.Slot)
 	})
 }
 
-// after carries out the plan.
-func after(c Cluster, plan Plan) Cluster {
-	pools := newPools(c.Nodes)
-	next := Cluster{}
-	for _, g := range plan.Grants {
-		for _, p := range pools {
-			p.take(g.Placements)
-		}
+// after carries out the plan; what is given is about to be set free.
+func after(c Snapshot, plan Plan) Snapshot {
+	next := Snapshot{Running: slices.Clone(c.Running)}
+	for _, n := range c.Nodes {
+		n.Free = slices.DeleteFunc(slices.Clone(n.Free), func(slot string) bool {
+			return slices.ContainsFunc(plan.Grants, func(g Grant) bool { return slices.Contains(g.Placements, Placement{n.ID, slot}) })
+		})
+		next.Nodes = append(next.Nodes, n)
 	}
-	for _, p := range pools {
-		next.Nodes = append(next.Nodes, p.nodes...)
+	for _, g := range plan.Gives {
+		claim := &next.Running[slices.IndexFunc(next.Running, func(c Claim) bool { return c.ID == g.ID })]
+		claim.Gives, claim.Leaving = claim.Gives-g.Slots, claim.Leaving+g.Slots
 	}
 	for _, r := range c.Pending {
 		if !slices.ContainsFunc(plan.Grants, func(g Grant) bool { return g.ID == r.ID }) {

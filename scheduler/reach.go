@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// together returns the part of a pool that one request may be placed on: available nodes that all reach each other and the nodes
-// that the work is on already, with as many slots as can be found. Begun with each node in turn, the one with the most slots comes
-// next: for the few cuts that a network has at a time that is the best choice there is.
-func together(nodes []Node, with []string, slots func(Node) int) *pool {
-	var candidates []Node
+// together returns those nodes that one request may be placed on: available ones that all reach each other and the nodes that the work
+// is on already, with as many slots as can be found. Begun with each node in turn, the one with the most slots comes next: for the few
+// cuts that a network has at a time that is the best choice there is.
+func together(nodes []*node, with []string, slots func(*node) int) []*node {
+	var candidates []*node
 	parted := false
 	for _, n := range nodes {
 		if n.Unavailable == "" && !slices.ContainsFunc(with, func(id string) bool { return slices.Contains(n.Parted, id) }) {
@@ -18,17 +18,17 @@ func together(nodes []Node, with []string, slots func(Node) int) *pool {
 		}
 	}
 	if !parted {
-		return &pool{candidates}
+		return candidates
 	}
-	slices.SortFunc(candidates, func(a, b Node) int {
-		return cmp.Or(cmp.Compare(slots(b), slots(a)), cmp.Compare(a.ID, b.ID))
+	slices.SortFunc(candidates, func(a, b *node) int {
+		return cmp.Or(cmp.Compare(slots(b), slots(a)), cmp.Compare(a.rank, b.rank))
 	})
-	var best []Node
+	var best []*node
 	most := -1
 	for _, first := range candidates {
-		chosen, total := []Node{first}, slots(first)
+		chosen, total := []*node{first}, slots(first)
 		for _, n := range candidates {
-			if n.ID != first.ID && !slices.ContainsFunc(chosen, func(o Node) bool { return slices.Contains(n.Parted, o.ID) }) {
+			if n != first && !slices.ContainsFunc(chosen, func(o *node) bool { return slices.Contains(n.Parted, o.ID) }) {
 				chosen = append(chosen, n)
 				total += slots(n)
 			}
@@ -37,27 +37,22 @@ func together(nodes []Node, with []string, slots func(Node) int) *pool {
 			best, most = chosen, total
 		}
 	}
-	return &pool{best}
-}
-
-// without are the nodes of a pool but for some.
-func (p *pool) without(ids []string) []Node {
-	return slices.DeleteFunc(slices.Clone(p.nodes), func(n Node) bool { return slices.Contains(ids, n.ID) })
+	return best
 }
 
 // bothWays has each of two nodes know that they do not reach each other, whichever of them said so.
 func bothWays(nodes []Node) []Node {
 	all := slices.Clone(nodes)
+	at := make(map[string]int, len(nodes))
 	for i, n := range nodes {
-		for _, o := range nodes {
-			if slices.Contains(o.Parted, n.ID) && !slices.Contains(all[i].Parted, o.ID) {
-				all[i].Parted = append(slices.Clone(all[i].Parted), o.ID)
+		at[n.ID] = i
+	}
+	for _, n := range nodes {
+		for _, other := range n.Parted {
+			if i, ok := at[other]; ok && !slices.Contains(all[i].Parted, n.ID) {
+				all[i].Parted = append(slices.Clone(all[i].Parted), n.ID)
 			}
 		}
 	}
 	return all
 }
-
-// free and available are what together counts: slots nobody holds, and all that work could ever hold.
-func free(n Node) int      { return len(n.Free) }
-func available(n Node) int { return n.Slots - n.Serving }

@@ -29,24 +29,24 @@ func TestScenarios(t *testing.T) {
 //
 //	node ID POOL SLOTS [free=a,b] [serving=N] [parted=b,c] [lost|cordoned]      all slots are free when free= is left out
 //	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b]
-func parse(t *testing.T, text string) Cluster {
+//	claim ID POOL GIVES priority=N age=DURATION [leaving=N]
+func parse(t *testing.T, text string) Snapshot {
 	t.Helper()
-	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	var c Cluster
+	var c Snapshot
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
 		if len(f) == 0 || f[0] == "#" {
 			continue
 		}
-		slots, err := strconv.Atoi(f[3])
+		number, err := strconv.Atoi(f[3])
 		if err != nil {
 			t.Fatalf("line %q: %v", lines.Text(), err)
 		}
 		switch f[0] {
 		case "node":
-			n := Node{ID: f[1], Pool: f[2], Slots: slots}
-			for i := range slots {
+			n := Node{ID: f[1], Pool: f[2], Slots: number}
+			for i := range number {
 				n.Free = append(n.Free, fmt.Sprintf("cpu%d", i))
 			}
 			for _, option := range f[4:] {
@@ -66,7 +66,7 @@ func parse(t *testing.T, text string) Cluster {
 			}
 			c.Nodes = append(c.Nodes, n)
 		case "job":
-			r := Request{ID: f[1], Name: f[1], Pool: f[2], Slots: slots}
+			r := Request{ID: f[1], Name: f[1], Pool: f[2], Slots: number}
 			for _, option := range f[4:] {
 				key, value, _ := strings.Cut(option, "=")
 				switch key {
@@ -81,9 +81,7 @@ func parse(t *testing.T, text string) Cluster {
 				case "spare":
 					r.Spare, err = strconv.ParseBool(value)
 				case "age":
-					var age time.Duration
-					age, err = time.ParseDuration(value)
-					r.CreatedAt = base.Add(-age)
+					r.CreatedAt, err = ago(value)
 				default:
 					err = fmt.Errorf("unknown option %q", key)
 				}
@@ -92,11 +90,36 @@ func parse(t *testing.T, text string) Cluster {
 				}
 			}
 			c.Pending = append(c.Pending, r)
+		case "claim":
+			claim := Claim{ID: f[1], Pool: f[2], Gives: number}
+			for _, option := range f[4:] {
+				key, value, _ := strings.Cut(option, "=")
+				switch key {
+				case "priority":
+					claim.Priority, err = strconv.Atoi(value)
+				case "leaving":
+					claim.Leaving, err = strconv.Atoi(value)
+				case "age":
+					claim.CreatedAt, err = ago(value)
+				default:
+					err = fmt.Errorf("unknown option %q", key)
+				}
+				if err != nil {
+					t.Fatalf("line %q: %v", lines.Text(), err)
+				}
+			}
+			c.Running = append(c.Running, claim)
 		default:
-			t.Fatalf("line %q: neither node nor job", lines.Text())
+			t.Fatalf("line %q: not a node, job or claim", lines.Text())
 		}
 	}
 	return c
+}
+
+// ago is the time that was an age ago.
+func ago(age string) (time.Time, error) {
+	d, err := time.ParseDuration(age)
+	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(-d), err
 }
 
 func format(p Plan) string {
@@ -107,6 +130,9 @@ func format(p Plan) string {
 			fmt.Fprintf(&b, " %s/%s", at.Node, at.Slot)
 		}
 		b.WriteByte('\n')
+	}
+	for _, g := range p.Gives {
+		fmt.Fprintf(&b, "give %s: %d to %s\n", g.ID, g.Slots, g.To)
 	}
 	for _, w := range p.Waiting {
 		fmt.Fprintf(&b, "wait %s: %s", w.ID, w.Code)

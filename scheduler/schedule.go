@@ -1,135 +1,75 @@
 package scheduler
 
-import "time"
-
-// Cluster is what a decision is made on.
-type Cluster struct {
-	// Nodes of all pools, in any order; ids are unique.
-	Nodes []Node
-	// Pending requests, in any order; ids are unique.
-	Pending []Request
-}
-
-// Node is a machine and the slots nobody holds there.
-type Node struct {
-	ID   string
-	Pool string
-	// Slots is the number of slots the node has, used or not.
-	Slots int
-	// Free lists the ids of the slots nobody holds, in any order.
-	Free []string
-	// Serving is the number of its slots that replicas hold. They come free only when somebody serves less, so a request
-	// cannot wait for them.
-	Serving int
-	// Unavailable says why no work may be placed on the node ("lost", "cordoned"); empty: it may.
-	Unavailable string
-	// Parted lists the ids of nodes that it does not reach, or that do not reach it: no request gets slots on both.
-	Parted []string
-}
-
-// Request is work that waits for slots.
-type Request struct {
-	// ID of what is granted slots, and the last tie-breaker of the order.
-	ID string
-	// Name is what reasons call it: the id of its job.
-	Name string
-	Pool string
-	// Slots wanted, all at once; at least 1.
-	Slots int
-	// Min is how many of them are enough to begin with when no more are free; 0 stands for Slots.
-	Min int
-	// Spare work goes on without the slots: it takes what nobody of its priority waits for, and nobody waits behind it.
-	Spare bool
-	// With lists the nodes that the work has slots on already: it gets none on a node that does not reach them all.
-	With []string
-	// Avoid lists nodes that it gets slots on only when too few are free elsewhere: they may be out of reach.
-	Avoid []string
-	// Priority: higher goes first.
-	Priority int
-	// CreatedAt is the age: of two requests of one priority the older goes first.
-	CreatedAt time.Time
-}
-
-// Plan is a decision: what to grant, and why all else waits.
-type Plan struct {
-	// Grants in the order they were decided.
-	Grants []Grant
-	// Waiting has each request that was not granted, in the order of the queue.
-	Waiting []Wait
-}
-
-// Grant gives a request its slots.
-type Grant struct {
-	ID string
-	// Placements in order of rank.
-	Placements []Placement
-}
-
-// Placement is one slot.
-type Placement struct {
-	Node string
-	Slot string
-}
-
-// Wait says why a request got nothing.
-type Wait struct {
-	ID string
-	// Code says why, and the arguments what about; both are for whoever makes a sentence of them.
-	Code Code
-	Args Args
-	// Short is how many more free slots would let the request begin; 0 when it stands behind another, can never begin, or
-	// when that depends on where they are.
-	Short int
-}
-
-// Schedule decides which pending requests get which slots. It does not change its argument.
+// Schedule decides which pending requests get which slots, and who gives some up for them. It does not change its argument.
 //
-//  1. Put the requests in order.
-//  2. One after the other: refuse what the pool could never hold; hold back what stands behind a request that waits;
-//     place the rest, on all the slots they want or on those that are free when these are enough to begin.
-func Schedule(c Cluster) Plan {
-	pools := newPools(c.Nodes)
-	var plan Plan
-	head := map[string]Request{} // pool -> the request all others there wait behind
-	for _, r := range inOrder(c.Pending) {
-		pool := pools[r.Pool]
-		if code, args := impossible(r, pool); code != "" {
-			plan.Waiting = append(plan.Waiting, Wait{ID: r.ID, Code: code, Args: args})
-			continue
-		}
-		if first, blocked := head[r.Pool]; blocked {
-			plan.Waiting = append(plan.Waiting, Wait{ID: r.ID, Code: Behind, Args: behind(r, first)})
-			continue
-		}
-		near := together(pool.without(r.Avoid), r.With, free)
-		if near.slots().free < r.least() {
-			near = together(pool.nodes, r.With, free)
-		}
-		most := near.slots().free
-		placements, ok := Place(near.nodes, min(r.Slots, most))
-		if !ok || most < r.least() {
-			wait := Wait{ID: r.ID, Code: Busy, Args: busy(r, pool, most), Short: r.least() - most}
-			if most < pool.slots().free {
-				wait.Short = 0 // it depends on where they come free
-			}
-			if r.Spare {
-				wait.Short = 0
-			} else {
-				head[r.Pool] = r
-			}
-			plan.Waiting = append(plan.Waiting, wait)
-			continue
-		}
-		pool.take(placements)
-		plan.Grants = append(plan.Grants, Grant{r.ID, placements})
-	}
-	return plan
+//  1. Order: put the requests in order.
+//  2. Refuse what its pool could never hold.
+//  3. Fit: place the others one after the other, on all the slots they want or on those that are free when these are enough to begin;
+//     hold back what stands behind a request that waits.
+//  4. Give way: have running work of a lower priority set free what the first in line of a pool is short of.
+//  5. Explain why each request that got nothing waits.
+func Schedule(s Snapshot) Plan {
+	p := pass{pools: newPools(s.Nodes)}
+	p.order(s.Pending)
+	p.refuse()
+	p.fit()
+	p.giveWay(s.Running)
+	p.explain()
+	return p.plan
 }
 
-// least is how many slots a request begins with at the least.
-func (r Request) least() int {
-	if r.Min == 0 {
-		return r.Slots
+// pass is a decision in the making.
+type pass struct {
+	pools map[string]*pool
+	queue []*entry // in order
+	plan  Plan
+}
+
+// entry is a request and what was found out about it.
+type entry struct {
+	Request
+	pool   *pool // nil: it has no nodes
+	code   Code  // why it waits; empty: it does not
+	near   int   // slots that it could have or have had, on nodes that reach each other: all for Parted, those that were free for Busy
+	free   int   // slots of its pool that were free when it was its turn
+	behind *entry
+}
+
+// refuse finds the requests that could not be satisfied even if all jobs of their pool had ended.
+func (p *pass) refuse() {
+	for _, e := range p.queue {
+		switch {
+		case e.pool == nil:
+			e.code = NoNodes
+		case e.least() > e.pool.available:
+			e.code = TooFew
+		default:
+			if e.near = e.pool.reachable(e.With); e.near < e.least() {
+				e.code = Parted
+			}
+		}
 	}
-	return r.Min
+}
+
+// fit grants slots. Nothing goes before the first request of a pool that waits, but for what was refused.
+func (p *pass) fit() {
+	for _, e := range p.queue {
+		if e.code != "" {
+			continue
+		}
+		if first := e.pool.first; first != nil {
+			e.code, e.behind = Behind, first
+			continue
+		}
+		e.free = e.pool.free
+		placements, near := e.pool.place(e.Request)
+		if placements != nil {
+			p.plan.Grants = append(p.plan.Grants, Grant{e.ID, placements})
+			continue
+		}
+		e.code, e.near = Busy, near
+		if !e.Spare {
+			e.pool.first = e
+		}
+	}
 }

@@ -45,7 +45,8 @@ func Dispatch(s *state.State, p Proposer, log zerolog.Logger) Loop {
 // Plan decides what to grant to pending trials; nil: nothing. What allocations want has its place in the queue too, and is given to
 // them by Reform. Why the others wait says Explain.
 func Plan(v *state.View, now time.Time, newID func() string) *tandemv1.ApplyPlan {
-	decided := scheduler.Schedule(Cluster(v, now))
+	snapshot, _ := picture(v, now)
+	decided := scheduler.Schedule(snapshot)
 	plan := &tandemv1.ApplyPlan{}
 	for _, g := range decided.Grants {
 		if t, ok := v.Trial(g.ID); ok {
@@ -58,9 +59,44 @@ func Plan(v *state.View, now time.Time, newID func() string) *tandemv1.ApplyPlan
 	return plan
 }
 
-// Cluster is the state as the scheduler sees it.
-func Cluster(v *state.View, now time.Time) scheduler.Cluster {
-	var c scheduler.Cluster
+// picture is the state as the scheduler sees it, and the allocations that train.
+func picture(v *state.View, now time.Time) (scheduler.Snapshot, []*group) {
+	snapshot := scheduler.Snapshot{Nodes: nodes(v, now)}
+	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING) {
+		job, ok := v.Job(t.GetJobId())
+		if !ok || job.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN {
+			continue
+		}
+		r := request(job, t, t.GetId())
+		if workers := state.WorkersOf(job); !state.Grouped(t.GetStage()) {
+			r.Slots = 1
+		} else {
+			r.Slots, r.Min = workers.Wanted, workers.Min
+		}
+		snapshot.Pending = append(snapshot.Pending, r)
+	}
+	var groups []*group
+	for _, a := range v.Allocations() {
+		g := newGroup(v, a, now)
+		if g == nil {
+			continue
+		}
+		groups = append(groups, g)
+		r := request(g.job, g.trial, a.GetId())
+		snapshot.Running = append(snapshot.Running, scheduler.Claim{
+			ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt, Gives: g.spareWorkers(), Leaving: outgoing(v, g),
+		})
+		if g.want > 0 {
+			r.Slots, r.Min, r.Spare, r.With, r.Avoid = g.want, g.least, g.spare, g.nodes(), g.suspects()
+			snapshot.Pending = append(snapshot.Pending, r)
+		}
+	}
+	return snapshot, groups
+}
+
+// nodes are the nodes as the scheduler sees them.
+func nodes(v *state.View, now time.Time) []scheduler.Node {
+	var all []scheduler.Node
 	parted := state.Parted(v, now)
 	for _, n := range v.Nodes() {
 		held := state.UsageOf(v, n.GetId())
@@ -74,29 +110,9 @@ func Cluster(v *state.View, now time.Time) scheduler.Cluster {
 				sn.Serving++
 			}
 		}
-		c.Nodes = append(c.Nodes, sn)
+		all = append(all, sn)
 	}
-	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING) {
-		job, ok := v.Job(t.GetJobId())
-		if !ok || job.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN {
-			continue
-		}
-		r := request(job, t, t.GetId())
-		if workers := state.WorkersOf(job); !state.Grouped(t.GetStage()) {
-			r.Slots = 1
-		} else {
-			r.Slots, r.Min = workers.Wanted, workers.Min
-		}
-		c.Pending = append(c.Pending, r)
-	}
-	for _, a := range v.Allocations() {
-		if g := newGroup(v, a, now); g != nil && g.want > 0 {
-			r := request(g.job, g.trial, a.GetId())
-			r.Slots, r.Min, r.Spare, r.With, r.Avoid = g.want, g.least, g.spare, g.nodes(), g.suspects()
-			c.Pending = append(c.Pending, r)
-		}
-	}
-	return c
+	return all
 }
 
 // request is the request of a job without its slots.

@@ -15,7 +15,8 @@ import (
 // state and the time alone, so whoever is asked works it out: it is neither proposed nor stored.
 func Explain(v *state.View, now time.Time) map[string]*tandemv1.Reason {
 	waits, all := map[string]*tandemv1.Reason{}, map[string]*tandemv1.Reason{}
-	for _, w := range scheduler.Schedule(Cluster(v, now)).Waiting {
+	snapshot, groups := picture(v, now)
+	for _, w := range scheduler.Schedule(snapshot).Waiting {
 		why := reason(waitCodes[w.Code])
 		maps.Copy(why.Args, w.Args)
 		waits[w.ID] = why
@@ -23,13 +24,10 @@ func Explain(v *state.View, now time.Time) map[string]*tandemv1.Reason {
 			all[w.ID] = why
 		}
 	}
-	for _, a := range v.Allocations() {
-		why := waits[a.GetId()]
-		if why == nil {
-			continue
-		}
-		g := newGroup(v, a, now)
+	for _, g := range groups {
+		why := waits[g.alloc.GetId()]
 		switch {
+		case why == nil:
 		case g.ends() || len(g.going) > 0:
 		case g.settled():
 			all[g.trial.GetId()] = reasonFrom(why, tandemv1.Reason_CODE_TRAINING, "ranks", len(g.staying), "wanted", g.workers.Wanted)

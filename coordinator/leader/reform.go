@@ -1,7 +1,6 @@
 package leader
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -83,22 +82,21 @@ func proposeAll(ctx context.Context, p Proposer, name string, decided []*tandemv
 //  4. New: make the first group when all have prepared.
 //  5. Works: make the next group when it should have other ranks.
 func Reform(v *state.View, now time.Time) (decided []*tandemv1.ReformAllocation, wake time.Time) {
-	var groups []*group
-	for _, a := range v.Allocations() {
-		if g := newGroup(v, a, now); g != nil {
-			groups = append(groups, g)
-		}
+	snapshot, groups := picture(v, now)
+	plan := scheduler.Schedule(snapshot)
+	grants, gives := map[string]scheduler.Grant{}, map[string]scheduler.Give{}
+	for _, g := range plan.Grants {
+		grants[g.ID] = g
 	}
-	cluster := Cluster(v, now)
-	plan := scheduler.Schedule(cluster)
+	for _, g := range plan.Gives {
+		gives[g.ID] = g
+	}
 	wake = state.TriedAgain(v, now)
-	giveWay(v, groups, cluster, plan)
 	for _, g := range groups {
 		d := &decision{group: g, command: &tandemv1.ReformAllocation{AllocationId: g.alloc.GetId(), Generation: g.alloc.GetGeneration()}}
-		for _, grant := range plan.Grants {
-			if grant.ID == g.alloc.GetId() {
-				d.grant = members(grant)
-			}
+		d.grant = members(grants[g.alloc.GetId()])
+		if give, ok := gives[g.alloc.GetId()]; ok {
+			g.workers.Wanted, g.givesTo = len(g.able())+len(g.assigned)-give.Slots, give.To
 		}
 		if d.make() {
 			decided = append(decided, d.command)
@@ -313,50 +311,6 @@ func (d *decision) lose(m *tandemv1.Member, why *tandemv1.Reason) {
 func (d *decision) wakeAt(at time.Time) {
 	if d.wake.IsZero() || at.Before(d.wake) {
 		d.wake = at
-	}
-}
-
-// giveWay lowers the number of workers wanted where a job can go on with fewer and a request of a higher priority, next in line,
-// can begin with what that sets free: the lowest priority gives first, of equals the youngest.
-func giveWay(v *state.View, groups []*group, cluster scheduler.Cluster, plan scheduler.Plan) {
-	for _, w := range plan.Waiting {
-		i := slices.IndexFunc(cluster.Pending, func(r scheduler.Request) bool { return r.ID == w.ID })
-		if w.Short == 0 || i < 0 {
-			continue
-		}
-		head := cluster.Pending[i]
-		short := w.Short
-		var able []*group
-		total := 0
-		for _, g := range groups {
-			if g.job.GetSpec().GetResources().GetPool() != head.Pool {
-				continue
-			}
-			short -= outgoing(v, g)
-			if n := g.spareWorkers(); n > 0 && int(g.job.GetSpec().GetPriority()) < head.Priority {
-				able = append(able, g)
-				total += n
-			}
-		}
-		if short <= 0 || total < short {
-			continue
-		}
-		slices.SortFunc(able, func(a, b *group) int {
-			return cmp.Or(
-				cmp.Compare(a.job.GetSpec().GetPriority(), b.job.GetSpec().GetPriority()),
-				b.trial.GetCreatedAt().AsTime().Compare(a.trial.GetCreatedAt().AsTime()),
-				cmp.Compare(b.alloc.GetId(), a.alloc.GetId()),
-			)
-		})
-		for _, g := range able {
-			n := min(short, g.spareWorkers())
-			if n == 0 {
-				continue
-			}
-			g.workers.Wanted = len(g.able()) + len(g.assigned) - n
-			g.givesTo = head.Name
-			short -= n
-		}
 	}
 }
 

@@ -1,0 +1,137 @@
+package scheduler
+
+import (
+	"cmp"
+	"slices"
+)
+
+// pool is the nodes of one pool while a plan is made.
+type pool struct {
+	nodes []*node // by id
+	index         // of those that work may be placed on
+	first *entry  // the request that all others wait behind
+
+	outOfReach  int            // slots on nodes that no work may be placed on
+	serving     int            // slots that replicas hold
+	available   int            // all others: what a request can wait for
+	free        int            // of these, those nobody holds
+	unavailable map[string]int // nodes that no work may be placed on, by cause
+
+	parted  bool // some nodes do not reach each other
+	reaches int  // available slots on nodes that do; -1: not counted yet
+}
+
+// node is a Node while a plan is made.
+type node struct {
+	Node
+	rank   int  // in its pool
+	sorted bool // its free slots are
+}
+
+func newPools(nodes []Node) map[string]*pool {
+	pools := map[string]*pool{}
+	for _, n := range bothWays(nodes) {
+		p := pools[n.Pool]
+		if p == nil {
+			p = &pool{reaches: -1, unavailable: map[string]int{}}
+			pools[n.Pool] = p
+		}
+		p.nodes = append(p.nodes, &node{Node: n})
+	}
+	for _, p := range pools {
+		slices.SortFunc(p.nodes, func(a, b *node) int { return cmp.Compare(a.ID, b.ID) })
+		for rank, n := range p.nodes {
+			n.rank = rank
+			p.count(n)
+		}
+	}
+	return pools
+}
+
+// count counts the slots of a node.
+func (p *pool) count(n *node) {
+	if n.Unavailable != "" {
+		p.outOfReach += n.Slots
+		p.unavailable[n.Unavailable]++
+		return
+	}
+	p.serving += n.Serving
+	p.available += n.available()
+	p.free += n.free()
+	p.parted = p.parted || len(n.Parted) > 0
+	p.add(n)
+}
+
+// reachable is how many slots work could ever have that is on some nodes already.
+func (p *pool) reachable(with []string) int {
+	switch {
+	case !p.parted:
+		return p.available
+	case len(with) > 0:
+		return sum(together(p.nodes, with, (*node).available), (*node).available)
+	case p.reaches < 0:
+		p.reaches = sum(together(p.nodes, nil, (*node).available), (*node).available)
+	}
+	return p.reaches
+}
+
+// place takes slots for a request; nil when too few are free on nodes that reach each other. near are those. Nodes that it should avoid
+// come last.
+func (p *pool) place(r Request) (placements []Placement, near int) {
+	if !p.parted && len(r.Avoid) == 0 {
+		if p.free < r.least() {
+			return nil, p.free
+		}
+		return p.take(&p.index, min(r.Slots, p.free)), p.free
+	}
+	others := slices.DeleteFunc(slices.Clone(p.nodes), func(n *node) bool { return slices.Contains(r.Avoid, n.ID) })
+	for _, nodes := range [][]*node{others, p.nodes} {
+		fits := together(nodes, r.With, (*node).free)
+		if near = sum(fits, (*node).free); near < r.least() {
+			continue
+		}
+		var x index
+		for _, n := range fits {
+			x.add(n)
+		}
+		return p.take(&x, min(r.Slots, near)), near
+	}
+	return nil, near
+}
+
+// take takes slots of nodes of an index, one node after the other.
+func (p *pool) take(x *index, slots int) []Placement {
+	placements := make([]Placement, 0, slots)
+	for _, n := range x.fewest(slots) {
+		if !n.sorted {
+			n.Free, n.sorted = inSlotOrder(n.Free), true
+		}
+		some := min(slots-len(placements), n.free())
+		for _, slot := range n.Free[:some] {
+			placements = append(placements, Placement{n.ID, slot})
+		}
+		n.Free = n.Free[some:]
+		p.add(n)
+	}
+	p.free -= slots
+	return placements
+}
+
+func (n *node) free() int      { return len(n.Free) }
+func (n *node) available() int { return n.Slots - n.Serving }
+
+func sum(nodes []*node, slots func(*node) int) (total int) {
+	for _, n := range nodes {
+		total += slots(n)
+	}
+	return total
+}
+
+// inSlotOrder sorts ids such as cpu2 and cpu10 by kind, then number.
+func inSlotOrder(slots []string) []string {
+	ordered := slices.Clone(slots)
+	slices.SortFunc(ordered, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
+	return ordered
+}

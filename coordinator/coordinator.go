@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"sync"
@@ -116,6 +117,7 @@ func New(cfg Config, deps Deps) (_ *Coordinator, err error) {
 
 // identify reads who this coordinator is, or founds a cluster.
 func (c *Coordinator) identify(address string) (err error) {
+	defer func() { err = c.cfg.remedy(err) }()
 	now := time.Now()
 	creds, ca, err := open(c.cfg, address, now)
 	if errors.Is(err, identity.ErrNone) {
@@ -127,7 +129,11 @@ func (c *Coordinator) identify(address string) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.seal, err = pki.LoadSeal(c.cfg.pkiDir(), ca); err != nil {
+	c.seal, err = pki.LoadSeal(c.cfg.pkiDir())
+	if errors.Is(err, fs.ErrNotExist) && !c.cfg.isMember() { // of the time before both files
+		c.seal, err = pki.DeriveSeal(c.cfg.pkiDir(), ca)
+	}
+	if err != nil {
 		return err
 	}
 	c.creds = identity.NewLive(c.cfg.pkiDir(), creds)

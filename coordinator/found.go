@@ -53,7 +53,7 @@ func found(cfg Config, address string, now time.Time) (*identity.Credentials, *p
 
 // open reads the identity of a coordinator, and signs its certificate anew when it should be, see pki.Stale.
 func open(cfg Config, address string, now time.Time) (*identity.Credentials, *pki.CA, error) {
-	creds, err := identity.Load(cfg.pkiDir())
+	creds, err := cfg.credentials()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -393,6 +393,38 @@ func TestLostNode(t *testing.T) {
 	}
 }
 
+// TestAgentWithoutItsJournal: an agent that is started again is never asked for a task of the one before, whatever it remembers: no task has
+// two processes, and the work goes on as new tasks.
+func TestAgentWithoutItsJournal(t *testing.T) {
+	r := startOne(t)
+	c := r.admin(t)
+	makeDataset(t, r, c)
+	a := newAgent(t, r)
+	s := a.session(t.Context(), a.node(2))
+	if _, err := tandemv1connect.NewJobServiceClient(c, r.url()).SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()})); err != nil {
+		t.Fatal(err)
+	}
+	former := map[string]bool{}
+	for _, task := range a.await(s, 2) {
+		former[task.GetId()] = true
+	}
+	again := a.node(2)
+	again.Incarnation = 2
+	s = a.session(t.Context(), again)
+	defer time.AfterFunc(20*time.Second, func() { _ = s.Close() }).Stop()
+	for s.Receive() {
+		for _, task := range s.Msg().GetEngines() {
+			if former[task.GetId()] {
+				t.Fatalf("task %s of the agent before is wanted of the next", task.GetId())
+			}
+		}
+		if len(s.Msg().GetEngines()) == 2 {
+			return
+		}
+	}
+	t.Fatalf("the work does not go on: %v", s.Err())
+}
+
 func TestUploadsAreChecked(t *testing.T) {
 	r := startOne(t)
 	arts := tandemv1connect.NewArtifactServiceClient(r.admin(t), r.url())

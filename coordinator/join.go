@@ -28,11 +28,11 @@ func Join(ctx context.Context, cfg Config, token string, coordinators []string) 
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	switch _, err := identity.Load(cfg.pkiDir()); {
-	case err == nil:
-		return fmt.Errorf("data folder %s belongs to a cluster already: start it without a join token, or choose another folder", cfg.DataDir)
-	case !errors.Is(err, identity.ErrNone):
+	switch joined, err := cfg.Joined(); {
+	case err != nil:
 		return err
+	case joined:
+		return fmt.Errorf("data folder %s belongs to a cluster already: start it without a join token, or choose another folder", cfg.DataDir)
 	}
 	listen, err := net.ResolveTCPAddr("tcp", cfg.Listen)
 	if err != nil {
@@ -54,7 +54,7 @@ func Join(ctx context.Context, cfg Config, token string, coordinators []string) 
 	}
 	seal, err := pki.NewSeal(joined.SealKey)
 	if joined.SealKey == nil { // a coordinator of the release before gave none
-		seal, err = pki.LoadSeal(cfg.pkiDir(), ca)
+		seal, err = pki.DeriveSeal(cfg.pkiDir(), ca)
 	}
 	if err != nil {
 		return err

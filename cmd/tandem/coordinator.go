@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"tandem.dev/cmd/tandem/input"
 	"tandem.dev/coordinator"
 	"tandem.dev/coordinator/door"
-	"tandem.dev/proto/identity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -140,8 +138,11 @@ func (a *app) coordinate(ctx context.Context, cfg coordinator.Config, o coordina
 	go door.KeepMemory(ctx)
 	if len(o.join) > 0 {
 		// A folder that has joined already needs no token: a service can keep its command line.
-		_, err := identity.Load(filepath.Join(cfg.DataDir, "pki"))
-		if errors.Is(err, identity.ErrNone) {
+		joined, err := cfg.Joined()
+		if err != nil {
+			return err
+		}
+		if !joined {
 			token, err := a.secret(o.tokenFile, "TANDEM_JOIN_TOKEN")
 			if err != nil {
 				return err
@@ -152,8 +153,6 @@ func (a *app) coordinate(ctx context.Context, cfg coordinator.Config, o coordina
 			if err := coordinator.Join(ctx, cfg, token, o.join); err != nil {
 				return err
 			}
-		} else if err != nil {
-			return err
 		}
 	}
 	c, err := coordinator.New(cfg, coordinator.Deps{Log: log})

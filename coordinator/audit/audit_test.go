@@ -112,6 +112,9 @@ func TestChangesShow(t *testing.T) {
 		},
 		"cut":  func(lines [][]byte) [][]byte { return slices.Delete(lines, 1, 2) },
 		"junk": func(lines [][]byte) [][]byte { return slices.Insert(lines, 2, []byte("x\n")) },
+		"zeros of a disk that lost power": func(lines [][]byte) [][]byte {
+			return slices.Insert(lines, 2, make([]byte, 2*maxLine+1))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -130,8 +133,14 @@ func TestChangesShow(t *testing.T) {
 			if err := os.WriteFile(files[0], bytes.Join(change(bytes.SplitAfter(b, []byte("\n"))), nil), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, broken := told(t, l, &tandemv1.ListAuditRequest{}); len(broken) == 0 {
+			again := newLog(t, dir, nil, nil) // a restart goes on, whatever is in the file
+			again.Record(entry("mia", "m", "ok"))
+			all, broken := told(t, again, &tandemv1.ListAuditRequest{})
+			if len(broken) == 0 {
 				t.Error("nobody sees it")
+			}
+			if n := len(all); n == 0 || all[n-1] != "mia m ok" {
+				t.Errorf("what comes after it is not shown: %q", all)
 			}
 		})
 	}

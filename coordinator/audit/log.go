@@ -116,6 +116,13 @@ func scan(name string, each func(line []byte) bool) error {
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	lines.Buffer(make([]byte, 0, 4096), maxLine)
+	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		advance, line, err := bufio.ScanLines(data, atEOF)
+		if advance == 0 && len(data) >= maxLine { // a file that is damaged: it is read in pieces, none of which is an entry
+			return len(data), data, nil
+		}
+		return advance, line, err
+	})
 	for lines.Scan() && each(lines.Bytes()) {
 	}
 	if err := lines.Err(); err != nil {

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -74,29 +73,30 @@ func From(cert *x509.Certificate, keyDER []byte) (*CA, error) {
 	}
 	key, ok := k.(*ecdsa.PrivateKey)
 	if !ok || !key.PublicKey.Equal(cert.PublicKey) {
-		return nil, errors.New("read the CA's key: it does not belong to the CA's certificate")
+		return nil, errors.New("the CA's key does not belong to the CA's certificate")
 	}
 	return &CA{Certificate: cert, key: key}, nil
 }
 
 // Load reads the CA's key from a coordinator's pki folder. It belongs to one of the certificates.
 func Load(dir string, certs ...*x509.Certificate) (*CA, error) {
-	b, err := os.ReadFile(filepath.Join(dir, fileCAKey))
+	path := filepath.Join(dir, fileCAKey)
+	b, err := identity.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the CA's key: %w", err)
 	}
 	block, _ := pem.Decode(b)
 	if block == nil {
-		return nil, fmt.Errorf("read the CA's key: %s is no PEM file", filepath.Join(dir, fileCAKey))
+		return nil, &identity.Damaged{Path: path, Err: errors.New("it has no PEM block")}
 	}
-	err = errors.New("read the CA's key: no CA is trusted")
+	err = errors.New("no CA is trusted")
 	for _, cert := range certs {
 		var ca *CA
 		if ca, err = From(cert, block.Bytes); err == nil {
 			return ca, nil
 		}
 	}
-	return nil, err
+	return nil, &identity.Damaged{Path: path, Err: err}
 }
 
 // Save writes the CA's key (mode 0600); the certificate is saved with the node's credentials.

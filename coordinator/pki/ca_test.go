@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -203,15 +205,18 @@ func TestYears(t *testing.T) {
 func TestSeal(t *testing.T) {
 	dir := t.TempDir()
 	ca := newCA(t)
-	derived, err := LoadSeal(dir, ca)
+	if _, err := LoadSeal(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a key was found in an empty folder: %v", err)
+	}
+	derived, err := DeriveSeal(dir, ca)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := LoadSeal(dir, newCA(t)) // the file counts, whatever the CA is by now
+	again, err := LoadSeal(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere, err := LoadSeal(t.TempDir(), ca) // another coordinator of the time before
+	elsewhere, err := DeriveSeal(t.TempDir(), ca) // another coordinator of the time before
 	if err != nil {
 		t.Fatal(err)
 	}

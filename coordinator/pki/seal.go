@@ -7,10 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -49,33 +46,35 @@ func NewSeal(key []byte) (*Seal, error) {
 	return &Seal{key: key, aead: aead}, nil
 }
 
-// LoadSeal reads the key from a coordinator's pki folder. A cluster of the time before it has the one that follows from its CA's key,
-// which all its coordinators have.
-func LoadSeal(dir string, ca *CA) (*Seal, error) {
-	b, err := os.ReadFile(filepath.Join(dir, fileSeal))
-	if errors.Is(err, fs.ErrNotExist) {
-		der, err := ca.KeyDER()
-		if err != nil {
-			return nil, err
-		}
-		key, err := hkdf.Key(sha256.New, der, nil, "secrets of the replicated log", sealSize)
-		if err != nil {
-			return nil, fmt.Errorf("derive the key for secrets: %w", err)
-		}
-		s, err := NewSeal(key)
-		if err != nil {
-			return nil, err
-		}
-		return s, s.Save(dir)
-	}
+// LoadSeal reads the key from a coordinator's pki folder.
+func LoadSeal(dir string) (*Seal, error) {
+	path := filepath.Join(dir, fileSeal)
+	b, err := identity.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the key for secrets: %w", err)
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(b)))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: not hexadecimal", filepath.Join(dir, fileSeal))
+	if err != nil || len(key) != sealSize {
+		return nil, &identity.Damaged{Path: path, Err: fmt.Errorf("not %d bytes in hexadecimal", sealSize)}
 	}
 	return NewSeal(key)
+}
+
+// DeriveSeal makes the key of a cluster of the time before there was a file: it follows from the CA's key, which all its coordinators have.
+func DeriveSeal(dir string, ca *CA) (*Seal, error) {
+	der, err := ca.KeyDER()
+	if err != nil {
+		return nil, err
+	}
+	key, err := hkdf.Key(sha256.New, der, nil, "secrets of the replicated log", sealSize)
+	if err != nil {
+		return nil, fmt.Errorf("derive the key for secrets: %w", err)
+	}
+	s, err := NewSeal(key)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Save(dir)
 }
 
 // Save writes the key (mode 0600).

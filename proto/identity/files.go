@@ -19,15 +19,45 @@ import (
 
 // Names of the files in a node's pki folder.
 const (
-	fileCA     = "ca.pem"
-	fileNode   = "node.pem"
-	fileKey    = "node-key.pem"
-	fileGossip = "gossip.key"
-	filePeers  = "peers.json"
+	FileCA     = "ca.pem"       // the CAs that are trusted
+	FileNode   = "node.pem"     // the node's certificate
+	FileKey    = "node-key.pem" // the key of that
+	FileGossip = "gossip.key"
+	FilePeers  = "peers.json" // where to find the cluster
 )
+
+// PeersRemedy is what to do about a FilePeers that is missing or damaged: it has no secret, and its node finds the others by it.
+const PeersRemedy = `put back a copy of the file, or write {"coordinators": ["10.0.0.1:7070"], "gossip": ["10.0.0.1:7071"]} into it, ` +
+	`with the addresses of the other coordinators ({} when there are none)`
 
 // ErrNone means that a folder holds no credentials: the node has not joined yet.
 var ErrNone = errors.New("no credentials")
+
+// Damaged says that a file of a node's data folder is missing or is not what it should be. Who owns the folder says what to do.
+type Damaged struct {
+	Path string
+	Err  error // fs.ErrNotExist: it is missing
+}
+
+// Error implements error.
+func (d *Damaged) Error() string {
+	if errors.Is(d.Err, fs.ErrNotExist) {
+		return d.Path + " is missing"
+	}
+	return d.Path + " is damaged: " + d.Err.Error()
+}
+
+// Unwrap gives what is wrong.
+func (d *Damaged) Unwrap() error { return d.Err }
+
+// ReadFile reads a file of a data folder that has to be there: Damaged if it is not.
+func ReadFile(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &Damaged{path, fs.ErrNotExist}
+	}
+	return b, err //nolint:wrapcheck // it names the file
+}
 
 // Credentials are all that a node keeps to prove who it is and to find the others.
 type Credentials struct {
@@ -102,10 +132,10 @@ func (c *Credentials) saveKeys(dir string) error {
 		name string
 		data []byte
 	}{
-		{fileCA, c.CAPEM()},
-		{fileKey, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})},
-		{fileGossip, []byte(gossip.String())},
-		{fileNode, chain},
+		{FileCA, c.CAPEM()},
+		{FileKey, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})},
+		{FileGossip, []byte(gossip.String())},
+		{FileNode, chain},
 	} {
 		if err := WriteFile(dir, f.name, f.data); err != nil {
 			return err
@@ -120,51 +150,82 @@ func SavePeers(dir string, p Peers) error {
 	if err != nil {
 		return fmt.Errorf("encode peers: %w", err)
 	}
-	return WriteFile(dir, filePeers, append(b, '\n'))
+	return WriteFile(dir, FilePeers, append(b, '\n'))
 }
 
-// Load reads what Save wrote; ErrNone when the node has not joined.
+// Load reads what Save wrote: ErrNone when the node's certificate is not there, Damaged when another file is not, or is not what it should be.
 func Load(dir string) (*Credentials, error) {
-	node, err := os.ReadFile(filepath.Join(dir, fileNode))
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, FileNode)); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read credentials in %s: %w", dir, ErrNone)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read credentials: %w", err)
-	}
-	read := map[string][]byte{}
-	for _, name := range []string{fileCA, fileKey, fileGossip, filePeers} {
-		if read[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+	c := &Credentials{}
+	var node []byte
+	var leaf *x509.Certificate
+	for _, f := range []struct {
+		name  string
+		parse func([]byte) error
+	}{
+		{FileNode, func(b []byte) (err error) {
+			node = b
+			leaf, err = c.readChain(b)
+			return err
+		}},
+		{FileKey, func(b []byte) (err error) {
+			c.Key, err = readKey(node, b)
+			return err
+		}},
+		{FileCA, func(b []byte) error {
+			trusted, err := parseAll(b)
+			if err != nil {
+				return err
+			}
+			return c.trust(leaf, trusted)
+		}},
+		{FileGossip, c.readGossip},
+		{FilePeers, func(b []byte) error { return json.Unmarshal(b, &c.Peers) }},
+	} {
+		b, err := ReadFile(filepath.Join(dir, f.name))
+		if err != nil {
 			return nil, fmt.Errorf("read credentials: %w", err)
 		}
+		if err := f.parse(b); err != nil {
+			return nil, &Damaged{filepath.Join(dir, f.name), err}
+		}
 	}
-	pair, err := tls.X509KeyPair(node, read[fileKey])
+	return c, nil
+}
+
+// readChain reads the node's certificate, which says who the node is, and what leads from it to a CA.
+func (c *Credentials) readChain(b []byte) (leaf *x509.Certificate, err error) {
+	chain, err := parseAll(b)
 	if err != nil {
-		return nil, fmt.Errorf("read credentials in %s: %w", dir, err)
+		return nil, err
 	}
-	c := &Credentials{Chain: pair.Certificate}
-	var ok bool
-	if c.Key, ok = pair.PrivateKey.(crypto.Signer); !ok {
-		return nil, fmt.Errorf("read credentials in %s: the key cannot sign", dir)
+	for _, cert := range chain {
+		c.Chain = append(c.Chain, cert.Raw)
 	}
-	trusted, err := parseAll(read[fileCA])
+	c.Identity, err = FromCertificate(chain[0])
+	return chain[0], err
+}
+
+// readKey reads the key of the node's certificate.
+func readKey(node, b []byte) (crypto.Signer, error) {
+	pair, err := tls.X509KeyPair(node, b)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, fileCA), err)
+		return nil, err
 	}
-	leaf, err := c.Leaf()
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, fileNode), err)
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("the key cannot sign")
 	}
-	if c.Identity, err = FromCertificate(leaf); err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, fileNode), err)
-	}
-	if err := c.trust(leaf, trusted); err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, fileCA), err)
-	}
-	for i, line := range strings.Fields(string(read[fileGossip])) {
+	return key, nil
+}
+
+func (c *Credentials) readGossip(b []byte) error {
+	for i, line := range strings.Fields(string(b)) {
 		key, err := hex.DecodeString(line)
 		if err != nil || len(key) != 32 {
-			return nil, fmt.Errorf("read %s: not 32 bytes in hexadecimal", filepath.Join(dir, fileGossip))
+			return errors.New("not 32 bytes in hexadecimal")
 		}
 		if i == 0 {
 			c.GossipKey = key
@@ -173,12 +234,9 @@ func Load(dir string) (*Credentials, error) {
 		}
 	}
 	if c.GossipKey == nil {
-		return nil, fmt.Errorf("read %s: no key", filepath.Join(dir, fileGossip))
+		return errors.New("no key")
 	}
-	if err := json.Unmarshal(read[filePeers], &c.Peers); err != nil {
-		return nil, fmt.Errorf("read %s: %w: write {\"coordinators\": [\"10.0.0.1:7070\"], \"gossip\": [\"10.0.0.1:7071\"]} with their addresses, or put a copy of the file back", filepath.Join(dir, filePeers), err)
-	}
-	return c, nil
+	return nil
 }
 
 // trust takes the CAs that are trusted; one of them must have signed the node's certificate.

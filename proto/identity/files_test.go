@@ -41,7 +41,7 @@ func made(t testing.TB, who Identity) *Credentials {
 }
 
 // files are those of a pki folder in the order that write takes.
-var files = [5]string{fileNode, fileKey, fileCA, fileGossip, filePeers}
+var files = [5]string{FileNode, FileKey, FileCA, FileGossip, FilePeers}
 
 func read(t testing.TB, dir string) (all [5][]byte) {
 	t.Helper()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -100,12 +102,15 @@ func (a *Agent) run(ctx context.Context) error {
 
 // killFormer kills the engines of a former agent on this data folder.
 func (a *Agent) killFormer() ([]entry, error) {
-	entries, err := a.journal().read()
+	entries, torn, err := a.journal().read()
 	if err != nil {
 		return nil, err
 	}
+	for _, path := range torn {
+		a.deps.Log.Warn().Str("file", path).Msg("an entry of the journal of engines could not be read and was removed: its engine has ended with the agent that had started it")
+	}
 	for _, e := range entries {
-		was, err := killLeftover(e)
+		was, err := e.Kill()
 		if err != nil {
 			return nil, err
 		}
@@ -130,6 +135,12 @@ func (a *Agent) path(elem ...string) string {
 // credentials are those in the data folder, or new ones got with the join token.
 func (a *Agent) credentials(ctx context.Context) (*identity.Credentials, error) {
 	creds, err := identity.Load(a.path("pki"))
+	if errors.Is(err, identity.ErrNone) && a.wasJoined() {
+		err = &identity.Damaged{Path: a.path("pki", identity.FileNode), Err: fs.ErrNotExist}
+	}
+	if damaged := (*identity.Damaged)(nil); errors.As(err, &damaged) {
+		return nil, fmt.Errorf("%w: %s", err, a.remedy(filepath.Base(damaged.Path)))
+	}
 	if err == nil {
 		if creds.Identity.Role != identity.RoleWorker {
 			return nil, fmt.Errorf("data folder %s belongs to a %s: give the worker one of its own", a.cfg.DataDir, creds.Identity.Role)
@@ -150,6 +161,24 @@ func (a *Agent) credentials(ctx context.Context) (*identity.Credentials, error) 
 		return nil, err
 	}
 	return joined.Credentials, nil
+}
+
+// wasJoined says whether the node ran before and something of its keys is left: it must not become another one without a word.
+func (a *Agent) wasJoined() bool {
+	if _, err := os.Stat(a.path("incarnation")); err != nil {
+		return false
+	}
+	left, err := os.ReadDir(a.path("pki"))
+	return err == nil && len(left) > 0
+}
+
+// remedy is what to do about a file of the folder of keys.
+func (a *Agent) remedy(file string) string {
+	if file == identity.FilePeers {
+		return identity.PeersRemedy
+	}
+	return fmt.Sprintf("put back a copy of the file, or empty the folder %s and join again with a new token "+
+		"(tandem token create --join --role worker): with its name and address the node takes its own place", a.path("pki"))
 }
 
 // join gets credentials with the join token. A coordinator that is about to start is waited for, a moment.

@@ -396,7 +396,7 @@ func TestLeftoverIsKilled(t *testing.T) {
 	stray.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	must(t, stray.Start())
 	j := journal{dir: filepath.Join(dir, "engines")}
-	_, err := j.read() // makes the folder
+	_, _, err := j.read() // makes the folder
 	must(t, err)
 	must(t, j.record(taskKey{"alloc-stray/0", 4}, false, stray.Process.Pid))
 	c.start(dir)

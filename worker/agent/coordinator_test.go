@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"net/http"
@@ -48,6 +49,7 @@ type cluster struct {
 	gossip   []string
 	mute     bool     // sessions say nothing more
 	left     int      // reports there were when the agent said that it stops; -1: it has not
+	joined   int      // nodes that ever did
 	removed  bool     // the node was removed from the cluster
 	exiles   []string // nodes that were removed
 	viewers  *tandemv1.Viewers
@@ -143,14 +145,16 @@ func (c *cluster) join(_ context.Context, req *connect.Request[tandemv1.JoinClus
 	if err != nil {
 		return nil, err
 	}
-	der, err := c.sign(identity.Identity{Cluster: "cluster-test", Role: identity.RoleWorker, Node: "node-1"}, csr.PublicKey)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.joined++
+	id := fmt.Sprint("node-", c.joined)
+	der, err := c.sign(identity.Identity{Cluster: "cluster-test", Role: identity.RoleWorker, Node: id}, csr.PublicKey)
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	return connect.NewResponse(&tandemv1.JoinClusterResponse{
-		NodeId: "node-1", ClusterId: "cluster-test", Certificate: der, CaCertificate: c.ca.Raw, GossipKey: make([]byte, 32),
+		NodeId: id, ClusterId: "cluster-test", Certificate: der, CaCertificate: c.ca.Raw, GossipKey: make([]byte, 32),
 		Coordinators: c.members, Gossip: c.gossip,
 	}), nil
 }

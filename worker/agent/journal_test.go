@@ -3,10 +3,8 @@ package agent
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,61 +12,28 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/child"
 )
 
 func TestJournal(t *testing.T) {
 	j := journal{dir: filepath.Join(t.TempDir(), "engines")}
-	_, err := j.read()
+	_, _, err := j.read()
 	must(t, err)
 	key := taskKey{"alloc-1/0", 7}
 	must(t, j.record(key, false, os.Getpid()))
 	must(t, os.WriteFile(filepath.Join(j.dir, "torn.json"), []byte(`{"id":`), 0o600))
-	entries, err := j.read()
+	entries, torn, err := j.read()
 	must(t, err)
-	if len(entries) != 1 || entries[0].key() != key || !sameProcess(entries[0]) {
+	if len(torn) != 1 || filepath.Base(torn[0]) != "torn.json" {
+		t.Errorf("torn are %v", torn)
+	}
+	if len(entries) != 1 || entries[0].key() != key || entries[0].Process != child.Identify(os.Getpid()) {
 		t.Fatalf("read %+v", entries)
 	}
 	must(t, j.forget(key))
 	must(t, j.forget(key))
-	if entries, err = j.read(); len(entries) != 0 || err != nil {
+	if entries, _, err = j.read(); len(entries) != 0 || err != nil {
 		t.Errorf("after forget: %v %v", entries, err)
-	}
-}
-
-// TestKillLeftoverSparesOthers: a pid that now belongs to another process is left alone.
-func TestKillLeftoverSparesOthers(t *testing.T) {
-	cmd := exec.Command("sleep", "1000")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	must(t, cmd.Start())
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	j := journal{dir: t.TempDir()}
-	must(t, j.record(taskKey{"a", 1}, false, cmd.Process.Pid))
-	entries, err := j.read()
-	must(t, err)
-	right := entries[0]
-	for name, change := range map[string]func(*entry){
-		"other start":   func(e *entry) { e.StartTicks++ },
-		"other program": func(e *entry) { e.Exe = "/usr/bin/other" },
-		"other boot":    func(e *entry) { e.BootID = "another" },
-		"no process":    func(e *entry) { e.Pid = 1 << 22 },
-		"init":          func(e *entry) { e.Pid = 1 },
-	} {
-		e := right
-		change(&e)
-		if was, err := killLeftover(e); was || err != nil {
-			t.Errorf("%s: %v %v", name, was, err)
-		}
-	}
-	if !alive(cmd.Process.Pid) {
-		t.Fatal("another process was killed")
-	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	if was, err := killLeftover(right); !was || err != nil {
-		t.Errorf("the right one: %v %v", was, err)
-	}
-	if err := <-done; err == nil {
-		t.Error("the right one ended by itself")
 	}
 }
 
@@ -87,7 +52,7 @@ func FuzzParseEntry(f *testing.F) {
 			t.Errorf("%q has the file %q", e.ID, name)
 		}
 		e.BootID = "of no machine"
-		if was, err := killLeftover(e); was || err != nil {
+		if was, err := e.Kill(); was || err != nil {
 			t.Errorf("%+v: %v, %v", e, was, err)
 		}
 		said, err := json.Marshal(e)
@@ -98,25 +63,6 @@ func FuzzParseEntry(f *testing.F) {
 			t.Errorf("%+v became %+v", e, again)
 		}
 	})
-}
-
-func FuzzStartTicks(f *testing.F) {
-	f.Add("1234 (a) b) (c) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 5588 1 1")
-	f.Add("")
-	f.Add(")")
-	f.Fuzz(func(t *testing.T, stat string) {
-		n, err := parseStartTicks(stat)
-		if err == nil && !strings.Contains(stat, ")") {
-			t.Errorf("%q is no stat but gives %d", stat, n)
-		}
-	})
-}
-
-func TestStartTicks(t *testing.T) {
-	n, err := parseStartTicks("1234 (a) b) (c) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 5588 1 1")
-	if n != 5588 || err != nil {
-		t.Errorf("%d %v", n, err)
-	}
 }
 
 func TestIncarnation(t *testing.T) {

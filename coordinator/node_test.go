@@ -427,3 +427,53 @@ func TestJoinsOneAtATime(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNodeWithAFullDisk: nothing is placed on a node whose agent says that its disk is full, and all who look can see it; what waits is placed as
+// soon as the agent says that there is room.
+func TestNodeWithAFullDisk(t *testing.T) {
+	r := startOne(t)
+	c := r.admin(t)
+	makeDataset(t, r, c)
+	a := newAgent(t, r)
+	full := a.node(2)
+	full.FullFolders = []*tandemv1.FullFolder{{Path: "/var/lib/tandem", Cause: "no space left on device"}}
+	ctx, over := context.WithCancel(t.Context())
+	a.await(a.session(ctx, full), 0)
+	jobs := tandemv1connect.NewJobServiceClient(c, r.url())
+	job, err := jobs.SubmitJob(t.Context(), connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: toySpec()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitState(t, r, func(v *state.View) bool {
+		j, _ := v.Job(job.Msg.GetJob().GetId())
+		return j.GetState() == tandemv1.JobState_JOB_STATE_PENDING && len(v.AllocationsOf(a.id)) == 0
+	})
+	res, err := jobs.GetJob(t.Context(), connect.NewRequest(&tandemv1.GetJobRequest{Id: job.Msg.GetJob().GetId()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why := say.Reason(res.Msg.GetJob().GetWhy(), say.CLI); !strings.Contains(why, "faulty") {
+		t.Errorf("the job waits: %s", why)
+	}
+	told := func(kind tandemv1.Event_Type, text string) bool {
+		return slices.ContainsFunc(r.state.View().Events(100), func(e *tandemv1.Event) bool {
+			return e.GetType() == kind && e.GetName() == "w" && strings.Contains(say.Event(e, say.CLI), text)
+		})
+	}
+	if !told(tandemv1.Event_TYPE_NODE_DISK_FULL, "/var/lib/tandem (no space left on device)") {
+		t.Error("no event names the folder and what is wrong with it")
+	}
+	// To let it take work by hand changes nothing: its disk is as full as before.
+	nodes := tandemv1connect.NewNodeServiceClient(c, r.url())
+	if _, err := nodes.CordonNode(t.Context(), connect.NewRequest(&tandemv1.CordonNodeRequest{Id: a.id})); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := r.state.View().Node(a.id); len(n.GetFullFolders()) != 1 {
+		t.Errorf("%v", n)
+	}
+	over()
+	a.await(a.session(t.Context(), a.node(2)), 2)
+	if !told(tandemv1.Event_TYPE_NODE_DISK_WRITABLE, "can be written again") {
+		t.Error("no event says that there is room again")
+	}
+}

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -228,4 +230,55 @@ func TestPauseResume(t *testing.T) {
 	eventually(t, time.Minute, "it trains", func() bool { return len(under(c.dir)) == 2 })
 	c.run(0, "cancel", "-y", other)
 	eventually(t, 20*time.Second, "its engines are gone", func() bool { return len(under(c.dir)) == 0 })
+}
+
+// TestWorkerDiskFull: a worker whose disk is full says so, with its name and the folder, and gets no work until there is room; the job that
+// waits for it loses no restart.
+func TestWorkerDiskFull(t *testing.T) {
+	c := newCluster(t, 1, 0, 0)
+	c.digits()
+	disk := c.workerDir(0)
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=96m"); err != nil {
+		t.Skipf("the kernel does not let this user make a small disk: %v", err)
+	}
+	t.Cleanup(func() { // before the folder of the cluster goes
+		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	c.startWorker(0, 1)
+	eventually(t, 20*time.Second, "the worker is alive", func() bool { return c.alive() == 1 })
+	filler := filepath.Join(disk, "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = f.Write(make([]byte, 96<<20)); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("%v, want a full disk", err)
+	}
+	_ = f.Close()
+	const says = "no space left on device"
+	eventually(t, 20*time.Second, "an event tells of the disk", func() bool {
+		events := c.run(0, "events", "--type", "node_disk_full")
+		return strings.Contains(events, "worker-1") && strings.Contains(events, disk+" ("+says+")")
+	})
+	if node := c.run(0, "node", "describe", "worker-1"); !strings.Contains(node, "disk full") || !strings.Contains(node, disk+": "+says) {
+		t.Errorf("the node does not say what is wrong:\n%s", node)
+	}
+	id := c.submit(c.spec("run", strings.Replace(longMLP("run", 20), "workers: 2", "workers: 1", 1)))
+	if why := c.run(0, "describe", id); !strings.Contains(why, "faulty") {
+		t.Errorf("the job does not say why it waits:\n%s", why)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if _, trial := c.completed(id, time.Minute); trial.GetRestarts() != 0 {
+		t.Errorf("%d restarts, want none", trial.GetRestarts())
+	}
+	if events := c.run(0, "events", "--type", "node_disk_writable"); !strings.Contains(events, "worker-1") {
+		t.Errorf("no event says that there is room again:\n%s", events)
+	}
 }

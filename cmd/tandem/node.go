@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -72,10 +73,24 @@ func nodeState(n *tandemv1.Node) string {
 		return plain.Word(n.GetState()) + ", draining"
 	case n.GetCordoned():
 		return plain.Word(n.GetState()) + ", cordoned"
+	case len(n.GetFullFolders()) > 0:
+		return plain.Word(n.GetState()) + ", disk full"
 	case n.GetFault() != nil:
 		return plain.Word(n.GetState()) + ", faulty"
 	}
 	return plain.Word(n.GetState())
+}
+
+// diskText says in which folders of a node nothing can be written; empty: there are none.
+func diskText(n *tandemv1.Node) string {
+	var full []string
+	for _, f := range n.GetFullFolders() {
+		full = append(full, f.GetPath()+": "+f.GetCause())
+	}
+	if len(full) == 0 {
+		return ""
+	}
+	return "takes no new work until something can be written in " + strings.Join(full, ", ")
 }
 
 func (a *app) nodeDescribeCommand() *cobra.Command {
@@ -107,7 +122,7 @@ func (a *app) nodeDescribeCommand() *cobra.Command {
 				{"Since", moment(n.GetStateChangedAt())}, {"Joined", moment(n.GetJoinedAt())}, {"Address", n.GetAddress()},
 				{"Clock", clockText(n.GetClockOffset())}, {"Certificate ends", date(n.GetCertificateExpiresAt())},
 				{"Agent", n.GetAgentVersion()}, {"libtorch", n.GetLibtorchVersion()}, {"Sandbox", sandboxText(n)},
-				{"Fault", n.GetFault().GetCause()}, {"Slots used", fmt.Sprintf("%d of %d", u.GetSlotsUsed(), len(n.GetSlots()))},
+				{"Fault", n.GetFault().GetCause()}, {"Disk", diskText(n)}, {"Slots used", fmt.Sprintf("%d of %d", u.GetSlotsUsed(), len(n.GetSlots()))},
 			}, slots, work)
 		}),
 	}

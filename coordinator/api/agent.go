@@ -152,6 +152,11 @@ func checkNode(ctx context.Context, n *tandemv1.Node) error {
 			return err
 		}
 	}
+	for _, f := range n.GetFullFolders() {
+		if err := printable("node.full_folders", f.GetPath()+f.GetCause()); err != nil {
+			return err
+		}
+	}
 	seen := map[string]bool{}
 	for _, s := range n.GetSlots() {
 		if s.GetId() == "" || seen[s.GetId()] {

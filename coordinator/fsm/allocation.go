@@ -75,6 +75,8 @@ func (a sight) checkSlot(nodeID, slotID, pool string) *refusal {
 		return refuse(codePrecondition, tandemv1.Reason_CODE_NODE_LOST, "node", nodeName(n))
 	case n.GetCordoned():
 		return refuse(codePrecondition, tandemv1.Reason_CODE_NODE_CORDONED, "node", nodeName(n))
+	case state.DiskFull(n) != nil:
+		return &refusal{codePrecondition, state.DiskFull(n)}
 	case state.Faulty(n, a.now.AsTime()):
 		return refuseFrom(given(n.GetFault().GetWhy(), n.GetFault().GetCause()), tandemv1.Reason_CODE_NODE_FAULTY, "node", nodeName(n))
 	case pool != "" && n.GetPool() != pool:

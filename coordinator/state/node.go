@@ -3,6 +3,7 @@ package state
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -22,8 +23,22 @@ func (v *View) ResolveNode(ref string) (*tandemv1.Node, error) {
 	})
 }
 
-// Faulty says whether nothing may be placed on a node yet because it could not run an engine.
-func Faulty(n *tandemv1.Node, now time.Time) bool { return n.GetFault().GetUntil().AsTime().After(now) }
+// Faulty says whether nothing may be placed on a node yet because it could not run an engine, or because its disk takes nothing.
+func Faulty(n *tandemv1.Node, now time.Time) bool {
+	return len(n.GetFullFolders()) > 0 || n.GetFault().GetUntil().AsTime().After(now)
+}
+
+// DiskFull says in which folders of a node nothing can be written; nil: in all that it needs something can.
+func DiskFull(n *tandemv1.Node) *tandemv1.Reason {
+	var folders []string
+	for _, f := range n.GetFullFolders() {
+		folders = append(folders, f.GetPath()+" ("+f.GetCause()+")")
+	}
+	if len(folders) == 0 {
+		return nil
+	}
+	return reason(tandemv1.Reason_CODE_NODE_DISK_FULL, "node", nodeName(n), "node_id", n.GetId(), "folders", strings.Join(folders, ", "))
+}
 
 // TriedAgain is when the first node that is avoided because of a fault, or together with another that it did not reach, is tried
 // again; zero when there is none.

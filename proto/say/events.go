@@ -55,8 +55,12 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 			cli:  `when it is mended, let it take work at once with: tandem node uncordon {{.name}}`,
 		},
 		tandemv1.Event_TYPE_NODE_RECOVERED: {text: `node {{.name}} runs engines again`},
-		tandemv1.Event_TYPE_NODES_PARTED:   {text: `{{sentence .cause}} No job has workers on both for {{seconds .pause}}`},
-		tandemv1.Event_TYPE_NODES_REACHED:  {text: `node {{.name}} reaches the other nodes of its job again`},
+		tandemv1.Event_TYPE_NODE_DISK_FULL: {
+			text: `node {{.name}} takes no new work: {{sentence .cause}} What runs there goes on; free some space, and the node takes work again by itself`,
+		},
+		tandemv1.Event_TYPE_NODE_DISK_WRITABLE: {text: `the disk of node {{.name}} can be written again, and the node takes work`},
+		tandemv1.Event_TYPE_NODES_PARTED:       {text: `{{sentence .cause}} No job has workers on both for {{seconds .pause}}`},
+		tandemv1.Event_TYPE_NODES_REACHED:      {text: `node {{.name}} reaches the other nodes of its job again`},
 
 		tandemv1.Event_TYPE_COORDINATOR_VERSION: {text: `coordinator {{.name}} runs version {{.version}} (feature level {{.level}})`},
 		tandemv1.Event_TYPE_LEVEL_RAISED:        {text: `the cluster is at feature level {{.level}}: all coordinators know it`},

@@ -83,6 +83,7 @@ func nodePhrases() map[tandemv1.Reason_Code]phrase {
 		},
 		tandemv1.Reason_CODE_NODE_CORDONED:      {text: `node {{.node}} takes no new work`},
 		tandemv1.Reason_CODE_NODE_FAULTY:        {text: `node {{.node}} could not run an engine: {{.cause}}`},
+		tandemv1.Reason_CODE_NODE_DISK_FULL:     {text: `nothing can be written on node {{.node}}: {{.folders}}`},
 		tandemv1.Reason_CODE_NODE_OF_OTHER_POOL: {text: `node {{.node}} is not in pool {{.pool}}`},
 		tandemv1.Reason_CODE_SLOT_UNKNOWN:       {text: `node {{.node}} has no slot {{.slot}}`},
 		tandemv1.Reason_CODE_SLOT_HELD:          {text: `slot {{.slot}} of node {{.node}} is held by {{.holder}}`},

@@ -498,7 +498,7 @@ func TestSilentSession(t *testing.T) {
 	client := c.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
 	defer client.CloseIdleConnections()
 	s := session{
-		node: &tandemv1.Node{Id: "node-1"}, coordinators: newCoordinators(client, c.members), silence: 100 * time.Millisecond,
+		node: func() *tandemv1.Node { return &tandemv1.Node{Id: "node-1"} }, coordinators: newCoordinators(client, c.members), silence: 100 * time.Millisecond,
 		want: func(*tandemv1.SessionResponse) bool { return true }, keys: func(int64) {}, learned: func([]string) {}, exiles: &exiles{}, viewers: &viewers{},
 		metrics: newMetrics("test"), first: make(chan struct{}), log: zerolog.Nop(),
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
@@ -49,6 +50,14 @@ type node struct {
 	server     *server
 	host       *host
 	tunnel     *tunnel.Tunnel
+	room       *room
+}
+
+// self is what the node says of itself when it registers.
+func (n *node) self() *tandemv1.Node {
+	me := proto.CloneOf(n.me)
+	me.FullFolders = n.room.now()
+	return me
 }
 
 // listen opens the node's sockets.
@@ -115,8 +124,12 @@ func (n *node) wire(binary, sockets, network string) {
 	removed, look := &exiles{}, &viewers{}
 	n.renewer = newRenewer(n.creds, n.gossip, known, log)
 	n.session = &session{
-		node: n.me, coordinators: known, want: n.supervisor.want, learned: n.remember, exiles: removed, viewers: look, keys: n.renewer.heard, silence: longestSilence,
+		node: n.self, coordinators: known, want: n.supervisor.want, learned: n.remember, exiles: removed, viewers: look, keys: n.renewer.heard, silence: longestSilence,
 		clock: &clock{tell: n.progress.tell, log: log}, log: log, metrics: a.metrics, first: a.ready,
+		news: make(chan struct{}, 1),
+	}
+	n.room = &room{
+		folders: []string{cfg.DataDir, a.path("scratch"), a.path("cache"), a.path("engines"), a.path("logs")}, try: tryWrite, changed: n.session.tell, log: log,
 	}
 	n.tunnel = tunnel.New(
 		tunnel.Config{Node: n.me.GetId(), Network: network, Plain: cfg.PlainDataPlane},
@@ -185,6 +198,7 @@ func (n *node) run(ctx context.Context) error {
 	defer endChildren()
 	threads.Go(func() error { return n.children.Run(childrenLife) })
 
+	n.room.look() // so that the first session tells it
 	// When one part fails, the others go on until the engines have ended.
 	parts, failed := errgroup.WithContext(life)
 	sessions, endSessions := context.WithCancel(life) // end first: no new orders while leaving
@@ -198,6 +212,7 @@ func (n *node) run(ctx context.Context) error {
 	parts.Go(func() error { return n.serveEngines(life) })
 	parts.Go(func() error { return n.serveNodes(life) })
 	parts.Go(func() error { return n.tunnel.Run(life) })
+	parts.Go(func() error { return n.room.run(life) })
 	log.Info().Str("node", n.me.GetId()).Str("address", n.me.GetAddress()).Int("slots", len(n.me.GetSlots())).
 		Str("libtorch", n.me.GetLibtorchVersion()).Int64("incarnation", n.me.GetIncarnation()).Msg("agent runs")
 

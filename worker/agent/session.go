@@ -21,7 +21,7 @@ const longestSilence = 16 * time.Second
 
 // session keeps a stream of desired states open with one coordinator after the other.
 type session struct {
-	node         *tandemv1.Node
+	node         func() *tandemv1.Node // what it says of itself now
 	coordinators *coordinators
 	want         func(*tandemv1.SessionResponse) bool
 	learned      func(coordinators []string) // the list has changed
@@ -37,6 +37,7 @@ type session struct {
 
 	open  atomic.Bool
 	first chan struct{} // closed when the first desired state has come
+	news  chan struct{} // the node has something new to say of itself
 }
 
 // run returns nil when ctx ends, and identity.ErrRemoved when the cluster does not let the node in any more.
@@ -49,6 +50,9 @@ func (s *session) run(ctx context.Context) error {
 		s.open.Store(false)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, errNews) {
+			continue
 		}
 		if connect.CodeOf(err) == connect.CodePermissionDenied {
 			return fmt.Errorf("%w: %w", identity.ErrRemoved, say.Advised(err, say.CLI))
@@ -69,6 +73,7 @@ func (s *session) run(ctx context.Context) error {
 var (
 	errSilence = errors.New("the coordinator was silent for too long")
 	errEnd     = errors.New("the coordinator ended the session")
+	errNews    = errors.New("the node registers again, for it has something new to say of itself")
 )
 
 // once holds one session and tells whether a desired state came.
@@ -77,7 +82,18 @@ func (s *session) once(ctx context.Context, client sessionClient) (heard bool, e
 	defer cancel(nil)
 	watch := time.AfterFunc(s.silence, func() { cancel(errSilence) })
 	defer watch.Stop()
-	stream, err := client.Session(ctx, connect.NewRequest(&tandemv1.SessionRequest{Node: s.node}))
+	select {
+	case <-s.news: // this session tells it
+	default:
+	}
+	go func() { // ends with this session
+		select {
+		case <-s.news:
+			cancel(errNews)
+		case <-ctx.Done():
+		}
+	}()
+	stream, err := client.Session(ctx, connect.NewRequest(&tandemv1.SessionRequest{Node: s.node()}))
 	if err != nil {
 		return false, cause(ctx, err)
 	}
@@ -103,6 +119,14 @@ func cause(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", c, err)
 	}
 	return err
+}
+
+// tell has the node register again.
+func (s *session) tell() {
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
 }
 
 func (s *session) take(m *tandemv1.SessionResponse, first bool) {

@@ -35,8 +35,13 @@ type Cache struct {
 	Bytes int64 // of all files together, at most
 }
 
-// ErrNoRoom: there is no cache, or the files in use leave no room for another.
+// ErrNoRoom: there is no cache, the files in use leave no room for another, or nothing can be written there.
 var ErrNoRoom = errors.New("the cache of datasets is full")
+
+// Unwritable tells whether an error says that a disk of this node is full or read-only.
+func Unwritable(err error) bool {
+	return slices.ContainsFunc([]error{unix.ENOSPC, unix.EDQUOT, unix.EROFS}, func(is error) bool { return errors.Is(err, is) })
+}
 
 const (
 	partial   = ".part"                // ends the name of a file that is not whole yet
@@ -48,6 +53,14 @@ func (c Cache) File(ctx context.Context, sh dataset.Shard, open func() (io.ReadC
 	if sh.Bytes > c.Bytes {
 		return nil, ErrNoRoom // and nothing has to give way
 	}
+	f, err := c.file(ctx, sh, open)
+	if Unwritable(err) {
+		err = fmt.Errorf("%w: %w", ErrNoRoom, err)
+	}
+	return f, err
+}
+
+func (c Cache) file(ctx context.Context, sh dataset.Shard, open func() (io.ReadCloser, error)) (*os.File, error) {
 	for {
 		f, whole, err := c.claim(sh)
 		if err != nil || whole {
@@ -108,9 +121,6 @@ func (c Cache) claim(sh dataset.Shard) (f *os.File, whole bool, err error) {
 // fill downloads a shard into its file, which it closes, checks it, gives it its name, and opens it again to be read only.
 func (c Cache) fill(f *os.File, sh dataset.Shard, open func() (io.ReadCloser, error)) (*os.File, error) {
 	err := verify(sh, open, f)
-	if errors.Is(err, unix.ENOSPC) {
-		err = fmt.Errorf("%w: %w", ErrNoRoom, err)
-	}
 	if err == nil {
 		if err = f.Sync(); err != nil { // the name says that it is whole, after a power cut too
 			err = fmt.Errorf("write cached shard: %w", err)

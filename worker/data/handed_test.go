@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"syscall"
 	"testing"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -51,5 +53,22 @@ func TestHandedErrors(t *testing.T) {
 		if _, err := h.File(t.Context(), dataset.Shard{Key: "k"}, nil); !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)
 		}
+	}
+}
+
+// TestFullDisk: a full or read-only disk of the node is known as such, and costs the cache; that of the store is another matter.
+func TestFullDisk(t *testing.T) {
+	for _, disk := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		err := fmt.Errorf("make cached shard: %w", &fs.PathError{Op: "open", Path: "/cache/x", Err: disk})
+		if !Unwritable(err) {
+			t.Errorf("%v is not known as the disk's", err)
+		}
+		c := Cache{Dir: t.TempDir(), Bytes: 1 << 20}
+		if _, err := c.File(t.Context(), dataset.Shard{SHA256: "ab", Bytes: 7}, func() (io.ReadCloser, error) { return nil, err }); !errors.Is(err, ErrNoRoom) {
+			t.Errorf("%v, want that the rows are read from the store", err)
+		}
+	}
+	if Unwritable(fmt.Errorf("keep a checkpoint: %w", storage.ErrFull)) {
+		t.Error("the store's disk is taken for that of the node")
 	}
 }

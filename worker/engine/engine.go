@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,6 +19,7 @@ import (
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/relay"
 	"tandem.dev/worker/checkpoint"
+	"tandem.dev/worker/data"
 	"tandem.dev/worker/line"
 	"tandem.dev/worker/model"
 	"tandem.dev/worker/publish"
@@ -214,7 +214,7 @@ func (e *engine) failed(ctx context.Context, err error) error {
 	say, cancel := context.WithTimeout(ctx, lastWord)
 	defer cancel()
 	report := &tandemv1.EngineReport{Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{
-		Message: err.Error(), Permanent: permanent, Diverged: errors.Is(err, train.ErrDiverged), NodeFault: isNodeFault(err),
+		Message: err.Error(), Permanent: permanent, Diverged: errors.Is(err, train.ErrDiverged), NodeFault: data.Unwritable(err),
 	}}}
 	if say := e.host.Report(say, report); say != nil {
 		return fmt.Errorf("%w (and it could not be reported: %w)", err, say)
@@ -240,17 +240,6 @@ func isPermanent(err error) bool {
 		}
 	}
 	return train.IsPermanent(err)
-}
-
-// isNodeFault tells whether the disk of this node is full or read-only: the task may go on elsewhere. The store's own disk is another
-// matter, and says so in words of its own.
-func isNodeFault(err error) bool {
-	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
-		if errors.Is(err, full) {
-			return true
-		}
-	}
-	return false
 }
 
 // persist does what needs the store, and waits for one that is unavailable: an attempt that

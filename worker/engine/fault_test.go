@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -135,13 +134,6 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 				t.Errorf("the user's log has stacks of the engine:\n%s", p.log.String())
 			}
 		})
-	}
-}
-
-func TestFullDiskIsTheNodesFault(t *testing.T) {
-	disk := fmt.Errorf("make cached shard: %w", &fs.PathError{Op: "open", Path: "/cache/x", Err: syscall.ENOSPC})
-	if !isNodeFault(disk) || isNodeFault(fmt.Errorf("keep a checkpoint: %w", storage.ErrFull)) {
-		t.Error("only the disk of the node is to count, not that of the store")
 	}
 }
 

@@ -117,6 +117,10 @@ const (
 	Event_TYPE_NODE_CLOCK_RIGHT Event_Type = 414
 	// A machine has joined anew under the name and the address of a lost node, which is forgotten.
 	Event_TYPE_NODE_REPLACED Event_Type = 415
+	// The disk of a node is full or read-only; nothing is placed there.
+	Event_TYPE_NODE_DISK_FULL Event_Type = 416
+	// The disk of a node that was full or read-only can be written again.
+	Event_TYPE_NODE_DISK_WRITABLE Event_Type = 417
 	// An operator removed a coordinator.
 	Event_TYPE_COORDINATOR_REMOVED Event_Type = 500
 	// A coordinator joins: it is sent the log and has no vote yet.
@@ -251,6 +255,8 @@ var (
 		413:  "TYPE_NODE_CLOCK",
 		414:  "TYPE_NODE_CLOCK_RIGHT",
 		415:  "TYPE_NODE_REPLACED",
+		416:  "TYPE_NODE_DISK_FULL",
+		417:  "TYPE_NODE_DISK_WRITABLE",
 		500:  "TYPE_COORDINATOR_REMOVED",
 		501:  "TYPE_COORDINATOR_JOINS",
 		502:  "TYPE_COORDINATOR_JOINED",
@@ -340,6 +346,8 @@ var (
 		"TYPE_NODE_CLOCK":              413,
 		"TYPE_NODE_CLOCK_RIGHT":        414,
 		"TYPE_NODE_REPLACED":           415,
+		"TYPE_NODE_DISK_FULL":          416,
+		"TYPE_NODE_DISK_WRITABLE":      417,
 		"TYPE_COORDINATOR_REMOVED":     500,
 		"TYPE_COORDINATOR_JOINS":       501,
 		"TYPE_COORDINATOR_JOINED":      502,
@@ -725,7 +733,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xc2\x14\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xfa\x14\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -741,7 +749,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb2\x11\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xea\x11\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -787,7 +795,9 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x12TYPE_NODES_REACHED\x10\x9c\x03\x12\x14\n" +
 	"\x0fTYPE_NODE_CLOCK\x10\x9d\x03\x12\x1a\n" +
 	"\x15TYPE_NODE_CLOCK_RIGHT\x10\x9e\x03\x12\x17\n" +
-	"\x12TYPE_NODE_REPLACED\x10\x9f\x03\x12\x1d\n" +
+	"\x12TYPE_NODE_REPLACED\x10\x9f\x03\x12\x18\n" +
+	"\x13TYPE_NODE_DISK_FULL\x10\xa0\x03\x12\x1c\n" +
+	"\x17TYPE_NODE_DISK_WRITABLE\x10\xa1\x03\x12\x1d\n" +
 	"\x18TYPE_COORDINATOR_REMOVED\x10\xf4\x03\x12\x1b\n" +
 	"\x16TYPE_COORDINATOR_JOINS\x10\xf5\x03\x12\x1c\n" +
 	"\x17TYPE_COORDINATOR_JOINED\x10\xf6\x03\x12\x1b\n" +

@@ -181,6 +181,9 @@ type Node struct {
 	Unreachable []*Unreachable `protobuf:"bytes,15,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	// Why its last engine could not be run; not set: nothing is known against it.
 	Fault *NodeFault `protobuf:"bytes,16,opt,name=fault,proto3" json:"fault,omitempty"`
+	// Folders of its agent in which nothing can be written. The agent says so when it registers, and again when that changes. Nothing is placed
+	// on the node as long as there are any.
+	FullFolders []*FullFolder `protobuf:"bytes,17,rep,name=full_folders,json=fullFolders,proto3" json:"full_folders,omitempty"`
 	// What confines its engines; what is not listed is missing there.
 	Sandbox []SandboxPart `protobuf:"varint,20,rep,packed,name=sandbox,proto3,enum=tandem.v1.SandboxPart" json:"sandbox,omitempty"`
 	// Version of Landlock's interface in its kernel; 0: none.
@@ -344,6 +347,13 @@ func (x *Node) GetFault() *NodeFault {
 	return nil
 }
 
+func (x *Node) GetFullFolders() []*FullFolder {
+	if x != nil {
+		return x.FullFolders
+	}
+	return nil
+}
+
 func (x *Node) GetSandbox() []SandboxPart {
 	if x != nil {
 		return x.Sandbox
@@ -473,6 +483,61 @@ func (x *NodeFault) GetWhy() *Reason {
 	return nil
 }
 
+// FullFolder is a folder of an agent in which nothing can be written: its disk is full or read-only.
+type FullFolder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its path on the node.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// What the system said.
+	Cause         string `protobuf:"bytes,2,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FullFolder) Reset() {
+	*x = FullFolder{}
+	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FullFolder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FullFolder) ProtoMessage() {}
+
+func (x *FullFolder) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FullFolder.ProtoReflect.Descriptor instead.
+func (*FullFolder) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *FullFolder) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FullFolder) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // Unreachable is a node that the ranks of another could not reach though both reach the coordinators: the network between the
 // two is cut, in one direction or in both.
 type Unreachable struct {
@@ -491,7 +556,7 @@ type Unreachable struct {
 
 func (x *Unreachable) Reset() {
 	*x = Unreachable{}
-	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	mi := &file_tandem_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +568,7 @@ func (x *Unreachable) String() string {
 func (*Unreachable) ProtoMessage() {}
 
 func (x *Unreachable) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	mi := &file_tandem_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +581,7 @@ func (x *Unreachable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unreachable.ProtoReflect.Descriptor instead.
 func (*Unreachable) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Unreachable) GetNodeId() string {
@@ -568,7 +633,7 @@ type Slot struct {
 
 func (x *Slot) Reset() {
 	*x = Slot{}
-	mi := &file_tandem_v1_node_proto_msgTypes[3]
+	mi := &file_tandem_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +645,7 @@ func (x *Slot) String() string {
 func (*Slot) ProtoMessage() {}
 
 func (x *Slot) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[3]
+	mi := &file_tandem_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +658,7 @@ func (x *Slot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Slot.ProtoReflect.Descriptor instead.
 func (*Slot) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Slot) GetId() string {
@@ -657,7 +722,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_tandem_v1_node_proto_msgTypes[4]
+	mi := &file_tandem_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +734,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[4]
+	mi := &file_tandem_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +747,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RemovedNode) GetId() string {
@@ -737,7 +802,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_tandem_v1_node_proto_msgTypes[5]
+	mi := &file_tandem_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +814,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[5]
+	mi := &file_tandem_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +827,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Pool) GetName() string {
@@ -810,7 +875,7 @@ type NodeUse struct {
 
 func (x *NodeUse) Reset() {
 	*x = NodeUse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[6]
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +887,7 @@ func (x *NodeUse) String() string {
 func (*NodeUse) ProtoMessage() {}
 
 func (x *NodeUse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[6]
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +900,7 @@ func (x *NodeUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUse.ProtoReflect.Descriptor instead.
 func (*NodeUse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *NodeUse) GetNode() *Node {
@@ -877,7 +942,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +954,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +967,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListNodesRequest) GetPool() string {
@@ -923,7 +988,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1000,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1013,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListNodesResponse) GetNodes() []*NodeUse {
@@ -969,7 +1034,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1046,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1059,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -1015,7 +1080,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1092,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1105,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetNodeResponse) GetNode() *NodeUse {
@@ -1067,7 +1132,7 @@ type CordonNodeRequest struct {
 
 func (x *CordonNodeRequest) Reset() {
 	*x = CordonNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1144,7 @@ func (x *CordonNodeRequest) String() string {
 func (*CordonNodeRequest) ProtoMessage() {}
 
 func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1157,7 @@ func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*CordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CordonNodeRequest) GetId() string {
@@ -1134,7 +1199,7 @@ type CordonNodeResponse struct {
 
 func (x *CordonNodeResponse) Reset() {
 	*x = CordonNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1211,7 @@ func (x *CordonNodeResponse) String() string {
 func (*CordonNodeResponse) ProtoMessage() {}
 
 func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1224,7 @@ func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeResponse.ProtoReflect.Descriptor instead.
 func (*CordonNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CordonNodeResponse) GetNode() *Node {
@@ -1184,7 +1249,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1261,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1274,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveNodeRequest) GetForce() bool {
@@ -1242,7 +1307,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[14]
+	mi := &file_tandem_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1319,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[14]
+	mi := &file_tandem_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1332,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 // ListPoolsRequest is empty.
@@ -1279,7 +1344,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	mi := &file_tandem_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1356,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	mi := &file_tandem_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1369,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 // ListPoolsResponse returns pools.
@@ -1318,7 +1383,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[16]
+	mi := &file_tandem_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1395,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[16]
+	mi := &file_tandem_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1408,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListPoolsResponse) GetPools() []*Pool {
@@ -1357,7 +1422,7 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xc0\a\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x80\b\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1375,7 +1440,8 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x0emodified_index\x18\r \x01(\x04R\rmodifiedIndex\x12\x1a\n" +
 	"\bdraining\x18\x0e \x01(\bR\bdraining\x128\n" +
 	"\vunreachable\x18\x0f \x03(\v2\x16.tandem.v1.UnreachableR\vunreachable\x12*\n" +
-	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\x120\n" +
+	"\x05fault\x18\x10 \x01(\v2\x14.tandem.v1.NodeFaultR\x05fault\x12>\n" +
+	"\ffull_folders\x18\x11 \x03(\v2\x15.tandem.v1.FullFolderB\x04\xf8\xbb\x18\x10R\vfullFolders\x120\n" +
 	"\asandbox\x18\x14 \x03(\x0e2\x16.tandem.v1.SandboxPartR\asandbox\x12\x1a\n" +
 	"\blandlock\x18\x15 \x01(\x05R\blandlock\x12!\n" +
 	"\fkeys_version\x18\x1e \x01(\x03R\vkeysVersion\x12\x1c\n" +
@@ -1388,7 +1454,11 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
 	"\x05times\x18\x03 \x01(\x05R\x05times\x12#\n" +
-	"\x03why\x18\x04 \x01(\v2\x11.tandem.v1.ReasonR\x03why\"\x8a\x01\n" +
+	"\x03why\x18\x04 \x01(\v2\x11.tandem.v1.ReasonR\x03why\"6\n" +
+	"\n" +
+	"FullFolder\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05cause\x18\x02 \x01(\tR\x05cause\"\x8a\x01\n" +
 	"\vUnreachable\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
@@ -1480,65 +1550,67 @@ func file_tandem_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_tandem_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: tandem.v1.NodeState
 	(SandboxPart)(0),              // 1: tandem.v1.SandboxPart
 	(*Node)(nil),                  // 2: tandem.v1.Node
 	(*NodeFault)(nil),             // 3: tandem.v1.NodeFault
-	(*Unreachable)(nil),           // 4: tandem.v1.Unreachable
-	(*Slot)(nil),                  // 5: tandem.v1.Slot
-	(*RemovedNode)(nil),           // 6: tandem.v1.RemovedNode
-	(*Pool)(nil),                  // 7: tandem.v1.Pool
-	(*NodeUse)(nil),               // 8: tandem.v1.NodeUse
-	(*ListNodesRequest)(nil),      // 9: tandem.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 10: tandem.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 11: tandem.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),       // 12: tandem.v1.GetNodeResponse
-	(*CordonNodeRequest)(nil),     // 13: tandem.v1.CordonNodeRequest
-	(*CordonNodeResponse)(nil),    // 14: tandem.v1.CordonNodeResponse
-	(*RemoveNodeRequest)(nil),     // 15: tandem.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),    // 16: tandem.v1.RemoveNodeResponse
-	(*ListPoolsRequest)(nil),      // 17: tandem.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 18: tandem.v1.ListPoolsResponse
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
-	(*Reason)(nil),                // 21: tandem.v1.Reason
+	(*FullFolder)(nil),            // 4: tandem.v1.FullFolder
+	(*Unreachable)(nil),           // 5: tandem.v1.Unreachable
+	(*Slot)(nil),                  // 6: tandem.v1.Slot
+	(*RemovedNode)(nil),           // 7: tandem.v1.RemovedNode
+	(*Pool)(nil),                  // 8: tandem.v1.Pool
+	(*NodeUse)(nil),               // 9: tandem.v1.NodeUse
+	(*ListNodesRequest)(nil),      // 10: tandem.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 11: tandem.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 12: tandem.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),       // 13: tandem.v1.GetNodeResponse
+	(*CordonNodeRequest)(nil),     // 14: tandem.v1.CordonNodeRequest
+	(*CordonNodeResponse)(nil),    // 15: tandem.v1.CordonNodeResponse
+	(*RemoveNodeRequest)(nil),     // 16: tandem.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),    // 17: tandem.v1.RemoveNodeResponse
+	(*ListPoolsRequest)(nil),      // 18: tandem.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 19: tandem.v1.ListPoolsResponse
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
+	(*Reason)(nil),                // 22: tandem.v1.Reason
 }
 var file_tandem_v1_node_proto_depIdxs = []int32{
-	5,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
+	6,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
 	0,  // 1: tandem.v1.Node.state:type_name -> tandem.v1.NodeState
-	19, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
-	19, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
-	4,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
+	20, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
+	20, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
+	5,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
 	3,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
-	1,  // 6: tandem.v1.Node.sandbox:type_name -> tandem.v1.SandboxPart
-	19, // 7: tandem.v1.Node.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	20, // 8: tandem.v1.Node.clock_offset:type_name -> google.protobuf.Duration
-	19, // 9: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
-	21, // 10: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
-	19, // 11: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
-	19, // 12: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
-	2,  // 13: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
-	8,  // 14: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
-	8,  // 15: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
-	2,  // 16: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
-	7,  // 17: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
-	9,  // 18: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
-	11, // 19: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
-	13, // 20: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
-	15, // 21: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
-	17, // 22: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
-	10, // 23: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
-	12, // 24: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
-	14, // 25: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
-	16, // 26: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
-	18, // 27: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
-	23, // [23:28] is the sub-list for method output_type
-	18, // [18:23] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	4,  // 6: tandem.v1.Node.full_folders:type_name -> tandem.v1.FullFolder
+	1,  // 7: tandem.v1.Node.sandbox:type_name -> tandem.v1.SandboxPart
+	20, // 8: tandem.v1.Node.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	21, // 9: tandem.v1.Node.clock_offset:type_name -> google.protobuf.Duration
+	20, // 10: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
+	22, // 11: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
+	20, // 12: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
+	20, // 13: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
+	2,  // 14: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
+	9,  // 15: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
+	9,  // 16: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
+	2,  // 17: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
+	8,  // 18: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
+	10, // 19: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
+	12, // 20: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
+	14, // 21: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
+	16, // 22: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
+	18, // 23: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
+	11, // 24: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
+	13, // 25: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
+	15, // 26: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
+	17, // 27: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
+	19, // 28: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
+	24, // [24:29] is the sub-list for method output_type
+	19, // [19:24] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_node_proto_init() }
@@ -1555,7 +1627,7 @@ func file_tandem_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_node_proto_rawDesc), len(file_tandem_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -95,6 +95,8 @@ const (
 	Reason_CODE_SLOT_TWICE Reason_Code = 114
 	// Two nodes do not reach each other; filtered: their agents do.
 	Reason_CODE_NODES_PARTED Reason_Code = 115
+	// Nothing can be written in folders of the node.
+	Reason_CODE_NODE_DISK_FULL Reason_Code = 116
 	// It waits to be placed; the queue knows for what.
 	Reason_CODE_WAITS_FOR_SLOTS Reason_Code = 200
 	// It holds slots; its engines start.
@@ -402,6 +404,7 @@ var (
 		113: "CODE_SLOT_HELD",
 		114: "CODE_SLOT_TWICE",
 		115: "CODE_NODES_PARTED",
+		116: "CODE_NODE_DISK_FULL",
 		200: "CODE_WAITS_FOR_SLOTS",
 		201: "CODE_STARTING",
 		202: "CODE_TRAINING",
@@ -572,6 +575,7 @@ var (
 		"CODE_SLOT_HELD":                  113,
 		"CODE_SLOT_TWICE":                 114,
 		"CODE_NODES_PARTED":               115,
+		"CODE_NODE_DISK_FULL":             116,
 		"CODE_WAITS_FOR_SLOTS":            200,
 		"CODE_STARTING":                   201,
 		"CODE_TRAINING":                   202,
@@ -804,14 +808,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\xfe\"\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\x97#\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4!\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcd!\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -848,7 +852,8 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x11CODE_SLOT_UNKNOWN\x10p\x12\x12\n" +
 	"\x0eCODE_SLOT_HELD\x10q\x12\x13\n" +
 	"\x0fCODE_SLOT_TWICE\x10r\x12\x15\n" +
-	"\x11CODE_NODES_PARTED\x10s\x12\x19\n" +
+	"\x11CODE_NODES_PARTED\x10s\x12\x17\n" +
+	"\x13CODE_NODE_DISK_FULL\x10t\x12\x19\n" +
 	"\x14CODE_WAITS_FOR_SLOTS\x10\xc8\x01\x12\x12\n" +
 	"\rCODE_STARTING\x10\xc9\x01\x12\x12\n" +
 	"\rCODE_TRAINING\x10\xca\x01\x12\x12\n" +

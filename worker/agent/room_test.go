@@ -1,0 +1,78 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
+)
+
+// TestRoom: a folder that takes nothing is told once, with what the system says; of several on one disk the first; and it is full until it
+// takes a good deal again.
+func TestRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		shared := filepath.Join(dir, "cache")
+		must(t, os.Mkdir(shared, 0o700))
+		free, other := int64(100<<20), error(nil)
+		told := 0
+		r := &room{folders: []string{dir, shared, "/nowhere/else"}, changed: func() { told++ }, log: zerolog.Nop()}
+		r.try = func(folder string, bytes int64) error {
+			if folder == "/nowhere/else" {
+				return other
+			}
+			if bytes > free {
+				return &fs.PathError{Op: "open", Path: folder, Err: syscall.ENOSPC}
+			}
+			return nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.run(ctx) }()
+		want := func(when string, times int, folders ...*tandemv1.FullFolder) {
+			t.Helper()
+			must(t, pause(t.Context(), roomInterval))
+			synctest.Wait()
+			if diff := cmp.Diff(folders, r.now(), protocmp.Transform()); diff != "" || told != times {
+				t.Errorf("%s: told %d times, want %d (-want +got):\n%s", when, told, times, diff)
+			}
+		}
+		full := &tandemv1.FullFolder{Path: dir, Cause: "no space left on device"}
+		want("all is well", 0)
+		free = leastRoom - 1
+		want("full", 1, full)
+		want("still full", 1, full)
+		free = leastRoom
+		want("at the edge", 1, full)
+		other = errors.New("it\nhangs")
+		want("another disk", 2, full, &tandemv1.FullFolder{Path: "/nowhere/else", Cause: "it?hangs"})
+		other, free = nil, roomAgain
+		want("room again", 3)
+		free = leastRoom
+		want("little room", 3)
+		cancel()
+		must(t, <-done)
+	})
+}
+
+// TestTryWrite: what was tried leaves nothing behind, and no folder is made where there is none to be.
+func TestTryWrite(t *testing.T) {
+	dir := t.TempDir()
+	must(t, tryWrite(filepath.Join(dir, "new"), leastRoom))
+	if left, err := os.ReadDir(filepath.Join(dir, "new")); err != nil || len(left) != 0 {
+		t.Errorf("%v is left (%v)", left, err)
+	}
+	if err := tryWrite("/dev/null/x", leastRoom); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("%v, want what the system says", err)
+	}
+}

@@ -22,6 +22,7 @@ import (
 	"tandem.dev/coordinator/gateway"
 	"tandem.dev/coordinator/leader"
 	"tandem.dev/coordinator/pki"
+	"tandem.dev/coordinator/placement"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
@@ -179,7 +180,7 @@ func (c *Coordinator) wire() error {
 	apiCfg := api.DefaultConfig()
 	apiCfg.Version, apiCfg.Limits = c.cfg.Version, c.cfg.Limits
 	a, err := api.New(apiCfg, api.Deps{
-		Explain:   leader.Explain,
+		Explain:   placement.Explain,
 		Consensus: c.node, Voters: c.node, State: c.state, Board: c.board, Store: c.objects.get, Members: c.gossip.Members,
 		Clocks: c.clocks, CA: c.ca.Load, Seal: c.seal, Self: c.creds, OpenStore: c.objects.open, Peers: c.peerClient, Peer: c.clusterClient, Audit: c.audit, Metrics: api.NewMetrics(c.registry), Log: c.log,
 	})
@@ -202,12 +203,10 @@ func (c *Coordinator) wire() error {
 	c.loops = []leader.Loop{
 		c.bootstrap(),
 		leader.Keys(c.state, c.node),
-		leader.Dispatch(c.state, c.node, c.log),
-		leader.Reformer(c.state, c.node, c.log),
+		leader.Placement(c.state, c.node, c.log),
 		leader.Search(c.state, c.node, c.log),
 		leader.Coordinators(c.state, c.node, c.node),
 		leader.Nodes(c.state, c.node, liveness{c}, c.cfg.NodeTimeout, c.log),
-		leader.Rollout(c.state, c.node, c.log),
 		leader.Level(c.state, c.node, c.node.Peers, c.log),
 		leader.Expiries(c.state, c.node),
 		leader.Store(c.state, c.node, c.storeFault),

@@ -3,7 +3,7 @@ package coordinator
 import (
 	"time"
 
-	"tandem.dev/coordinator/leader"
+	"tandem.dev/coordinator/placement"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/prom"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -21,7 +21,7 @@ func (m *collector) queue(e emitter, v *state.View) {
 			return
 		}
 		slots[pool], oldest[pool] = 0, 0
-		for _, code := range leader.WaitCodes() {
+		for _, code := range placement.WaitCodes() {
 			length[place{pool, reasonWord(code)}] = 0
 		}
 	}

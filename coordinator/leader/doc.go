@@ -1,13 +1,11 @@
 // Package leader is what only the leading coordinator does: a list of loops that watch the state, decide, and propose.
 //
 // Types to know: Loop (a name and a Run), Supervisor (runs the loops while this coordinator leads). Each loop has a pure
-// decider beside it, a function of a state.View that returns commands or nothing:
+// decider, a function of a state.View that returns commands or nothing:
 //
-//   - dispatch: which pending trial gets which slots (package scheduler decides)
-//   - reform: which members an allocation has, and which of them make its next process group
+//   - placement: what becomes of all slots (package placement decides)
 //   - search: what becomes of the trials of sweeps (package scheduler/search decides)
 //   - nodes: which node is lost
-//   - rollout: which replicas to place and to remove
 //   - gc: which checkpoints nobody needs, and what is too old to be remembered
 //
 // Invariants: a loop proposes only what changes something; what it decided on an older state is refused by the state

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/pki"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/say"
@@ -20,10 +21,10 @@ const day = 24 * time.Hour
 
 // expiring is a world in which a node's certificate ends after 100 days, a coordinator's after 200, the CA after ten years, and there are
 // tokens: one that lasts, one of 90 days, one of a day, one of an hour, one to join with.
-func expiring(t *testing.T, now time.Time) *world {
+func expiring(t *testing.T, now time.Time) *fsmtest.World {
 	t.Helper()
-	w := newWorld(t)
-	w.now = now
+	w := fsmtest.New(t)
+	w.Now = now
 	ca, err := pki.New("c", now)
 	if err != nil {
 		t.Fatal(err)
@@ -34,11 +35,11 @@ func expiring(t *testing.T, now time.Time) *world {
 	}
 	join, lasting := token("join", 30*day), token("lasting", 0)
 	join.Join, lasting.ExpiresAt = true, nil
-	n := node("n1", 1)
+	n := fsmtest.Node("n1", 1)
 	n.Name, n.CertificateExpiresAt = "one", end(100*day)
-	w.put(
+	w.Put(
 		&tandemv1.Cluster{Id: "c", Authorities: []*tandemv1.Authority{{Certificate: ca.Certificate.Raw, State: tandemv1.KeyState_KEY_STATE_ACTIVE}}},
-		n, node("n2", 1), &tandemv1.Coordinator{Id: "c1", CertificateExpiresAt: end(200 * day)},
+		n, fsmtest.Node("n2", 1), &tandemv1.Coordinator{Id: "c1", CertificateExpiresAt: end(200 * day)},
 		token("quarter", 90*day), token("daily", day), token("brief", time.Hour), join, lasting,
 	)
 	return w
@@ -46,7 +47,7 @@ func expiring(t *testing.T, now time.Time) *world {
 
 // TestExpiring: what is said to end soon as time goes by, once for each.
 func TestExpiring(t *testing.T) {
-	w := expiring(t, t0)
+	w := expiring(t, fsmtest.T0)
 	for _, tc := range []struct {
 		after time.Duration
 		want  []string
@@ -62,9 +63,9 @@ func TestExpiring(t *testing.T) {
 		{10*365*day - 180*day, []string{"CA"}},
 		{12 * 365 * day, nil},
 	} {
-		w.now = t0.Add(tc.after)
+		w.Now = fsmtest.T0.Add(tc.after)
 		var got []string
-		all := Expiring(w.s.View(), w.now)
+		all := Expiring(w.S.View(), w.Now)
 		for _, e := range all {
 			text := e.GetNoun()
 			if text != "CA" {
@@ -78,11 +79,11 @@ func TestExpiring(t *testing.T) {
 		if _, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_NoteExpiry{NoteExpiry: &tandemv1.NoteExpiry{Expiries: all}}}); err != nil {
 			t.Fatal(err)
 		}
-		if again := Expiring(w.s.View(), w.now); len(again) > 0 {
+		if again := Expiring(w.S.View(), w.Now); len(again) > 0 {
 			t.Fatalf("after %v it is said again: %v", tc.after, again)
 		}
 	}
-	wantEvents(t, w.s.View(),
+	wantEvents(t, w.S.View(),
 		"Token daily ends at 2026-01-03 03:04 UTC.",
 		"The certificate of node one ends at 2026-04-12 03:04 UTC: it is renewed when the program of the node runs and reaches the others.",
 		"Token quarter ends at 2026-04-02 03:04 UTC.",
@@ -93,26 +94,26 @@ func TestExpiring(t *testing.T) {
 
 // TestRenewedIsSaidAgain: with another certificate it begins anew; and what was decided for the former one says nothing of this one.
 func TestRenewedIsSaidAgain(t *testing.T) {
-	w := expiring(t, t0)
-	w.now = t0.Add(80 * day)
+	w := expiring(t, fsmtest.T0)
+	w.Now = fsmtest.T0.Add(80 * day)
 	note := func(all []*tandemv1.Expiry) {
 		t.Helper()
 		if _, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_NoteExpiry{NoteExpiry: &tandemv1.NoteExpiry{Expiries: all}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	first := Expiring(w.s.View(), w.now)
+	first := Expiring(w.S.View(), w.Now)
 	note(first)
-	hold := &tandemv1.HoldKeys{NodeId: "n1", Version: 1, CertificateExpiresAt: timestamppb.New(t0.Add(300 * day))}
+	hold := &tandemv1.HoldKeys{NodeId: "n1", Version: 1, CertificateExpiresAt: timestamppb.New(fsmtest.T0.Add(300 * day))}
 	if _, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_HoldKeys{HoldKeys: hold}}); err != nil {
 		t.Fatal(err)
 	}
 	note(first)
-	if n, _ := w.s.View().Node("n1"); n.GetExpiryNoted() {
+	if n, _ := w.S.View().Node("n1"); n.GetExpiryNoted() {
 		t.Error("the certificate that has just been renewed is said to end")
 	}
-	w.now = t0.Add(280 * day)
-	if again := Expiring(w.s.View(), w.now); !slices.ContainsFunc(again, func(e *tandemv1.Expiry) bool { return e.GetId() == "n1" }) {
+	w.Now = fsmtest.T0.Add(280 * day)
+	if again := Expiring(w.S.View(), w.Now); !slices.ContainsFunc(again, func(e *tandemv1.Expiry) bool { return e.GetId() == "n1" }) {
 		t.Errorf("the end of the second certificate is not said: %v", again)
 	}
 }
@@ -123,15 +124,15 @@ func TestExpiriesAreSaid(t *testing.T) {
 		w := expiring(t, time.Now())
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- Expiries(w.s, w).Run(ctx) }()
+		go func() { done <- Expiries(w.S, w).Run(ctx) }()
 		time.Sleep(18*time.Hour - time.Second)
 		synctest.Wait()
-		if all := w.s.View().Events(0); len(all) > 0 {
+		if all := w.S.View().Events(0); len(all) > 0 {
 			t.Errorf("too early: %v", all)
 		}
 		time.Sleep(expiryTick + time.Second)
 		synctest.Wait()
-		if all := w.s.View().Events(0); len(all) != 1 || all[0].GetType() != tandemv1.Event_TYPE_TOKEN_ENDS {
+		if all := w.S.View().Events(0); len(all) != 1 || all[0].GetType() != tandemv1.Event_TYPE_TOKEN_ENDS {
 			t.Errorf("events %v", all)
 		}
 		cancel()

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -19,18 +20,18 @@ import (
 )
 
 func TestRetentionSaysWhy(t *testing.T) {
-	w := newWorld(t)
-	j, tr := job("j", 1)
+	w := fsmtest.New(t)
+	j, tr := fsmtest.Job("j", 1)
 	tr.LatestCheckpointId = "c2"
-	w.put(j, tr)
+	w.Put(j, tr)
 	for i, acc := range []float64{.5, .9, .7, .8, .6} {
-		w.put(&tandemv1.Checkpoint{
+		w.Put(&tandemv1.Checkpoint{
 			Id: fmt.Sprint("c", i), JobId: "j", TrialId: "jt", Step: int64(i), Metrics: map[string]float64{"accuracy": acc},
-			CreatedAt: timestamppb.New(t0.Add(time.Duration(i) * time.Second)), Deleting: i == 3,
+			CreatedAt: timestamppb.New(fsmtest.T0.Add(time.Duration(i) * time.Second)), Deleting: i == 3,
 		})
 	}
 	var got []string
-	for _, r := range w.s.View().Retention("j") {
+	for _, r := range w.S.View().Retention("j") {
 		got = append(got, fmt.Sprint(r.GetCheckpoint().GetId(), " ", r.GetKeep(), " ", say.Clause(r.GetWhy(), say.CLI)))
 	}
 	want := []string{
@@ -43,18 +44,18 @@ func TestRetentionSaysWhy(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if other := w.s.View().Retention("other"); len(other) != 0 {
+	if other := w.S.View().Retention("other"); len(other) != 0 {
 		t.Errorf("of another job: %v", other)
 	}
 }
 
 // What given-up uploads left is deleted when it is old and of a generation that is over, and nothing else.
 func TestSweep(t *testing.T) {
-	w := newWorld(t)
-	j, tr := job("j", 1)
+	w := fsmtest.New(t)
+	j, tr := fsmtest.Job("j", 1)
 	tr.Generation, tr.State = 3, tandemv1.TrialState_TRIAL_STATE_RUNNING
-	w.put(j, tr)
-	now := t0
+	w.Put(j, tr)
+	now := fsmtest.T0
 	s := memstore.New(memstore.Config{Now: func() time.Time { return now }})
 	left := func(step, generation int64) {
 		s.Overwrite(layout.Checkpoint("trials/jt/ckpt", step, generation)+"/shard-00001-0123456789abcdef.safetensors", []byte("x"))
@@ -69,8 +70,8 @@ func TestSweep(t *testing.T) {
 	left(25, 2)
 	now = now.Add(time.Second)
 	run := func() string {
-		c := &collector{s: w.s, p: w, store: func() (storage.Store, error) { return s, nil }, log: zerolog.Nop()}
-		if err := c.deleteAbandoned(t.Context(), w.s.View().Trials(), now); err != nil {
+		c := &collector{s: w.S, p: w, store: func() (storage.Store, error) { return s, nil }, log: zerolog.Nop()}
+		if err := c.deleteAbandoned(t.Context(), w.S.View().Trials(), now); err != nil {
 			t.Fatal(err)
 		}
 		return strings.Join(s.Keys(), "\n")
@@ -87,7 +88,7 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	tr.State = tandemv1.TrialState_TRIAL_STATE_COMPLETED
-	w.put(tr)
+	w.Put(tr)
 	if keys := run(); strings.Contains(keys, "30-g3") || !strings.Contains(keys, "15-g1/manifest") {
 		t.Errorf("after the end there is\n%s", keys)
 	}
@@ -95,16 +96,16 @@ func TestSweep(t *testing.T) {
 
 // TestUploadsThatWereNotCommittedAreDeleted: those that no client can be at any more, and nothing else.
 func TestUploadsThatWereNotCommittedAreDeleted(t *testing.T) {
-	w := newWorld(t)
-	now := t0
+	w := fsmtest.New(t)
+	now := fsmtest.T0
 	s := memstore.New(memstore.Config{Now: func() time.Time { return now }})
 	s.Overwrite(layout.Upload("data-1")+"/train-00000.arrow", []byte("x"))
 	s.Overwrite(layout.Dataset("data-2", "ab")+"/train-00000.arrow", []byte("x"))
 	s.Overwrite(layout.Artifact("ab"), []byte("x"))
 	now = now.Add(time.Second)
 	s.Overwrite(layout.Upload("data-3")+"/train-00000.arrow", []byte("x"))
-	c := &collector{s: w.s, p: w, store: func() (storage.Store, error) { return s, nil }, log: zerolog.Nop()}
-	if _, err := c.pass(t.Context(), w.s.View(), t0.Add(fsm.UploadLimit)); err != nil {
+	c := &collector{s: w.S, p: w, store: func() (storage.Store, error) { return s, nil }, log: zerolog.Nop()}
+	if _, err := c.pass(t.Context(), w.S.View(), fsmtest.T0.Add(fsm.UploadLimit)); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"artifacts/ab", "datasets/data-2/ab/train-00000.arrow", "uploads/data-3/train-00000.arrow"}

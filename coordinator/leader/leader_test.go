@@ -12,94 +12,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
-
-var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-
-// world is a state and the state machine that writes it.
-type world struct {
-	t   *testing.T
-	s   *state.State
-	now time.Time
-	ids int
-}
-
-func newWorld(t *testing.T) *world { return &world{t: t, s: state.New(), now: t0} }
-
-func (w *world) put(rows ...proto.Message) {
-	w.t.Helper()
-	tx := w.s.Begin()
-	tx.SetIndex(w.s.Index() + 1)
-	for _, r := range rows {
-		tx.Put(r)
-	}
-	if err := tx.Commit(); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// Propose applies a command as if Raft had carried it.
-func (w *world) Propose(_ context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
-	cmd.Time = timestamppb.New(w.now)
-	tx := w.s.Begin()
-	res, err := fsm.Apply(tx, w.s.Index()+1, cmd)
-	if err != nil {
-		tx.Abort()
-		return nil, err
-	}
-	return res, tx.Commit()
-}
-
-func (w *world) id() string { w.ids++; return fmt.Sprintf("x-%d", w.ids) }
-
-func node(id string, slots int) *tandemv1.Node {
-	n := &tandemv1.Node{Id: id, Pool: "default", State: tandemv1.NodeState_NODE_STATE_ALIVE, Incarnation: 1, StateChangedAt: timestamppb.New(t0)}
-	for i := range slots {
-		n.Slots = append(n.Slots, &tandemv1.Slot{Id: fmt.Sprint("cpu", i)})
-	}
-	return n
-}
-
-func job(id string, workers int32) (*tandemv1.Job, *tandemv1.Trial) {
-	return &tandemv1.Job{Id: id, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Intent: tandemv1.JobIntent_JOB_INTENT_RUN, State: tandemv1.JobState_JOB_STATE_PENDING, TrialIds: []string{id + "t"},
-			Spec: &tandemv1.JobSpec{Resources: &tandemv1.ResourceSpec{Workers: workers, Pool: "default"}, Metric: "accuracy", Mode: "max", Checkpoint: &tandemv1.CheckpointSpec{Keep: &tandemv1.KeepSpec{Best: 1, Latest: 2}}}},
-		&tandemv1.Trial{Id: id + "t", JobId: id, State: tandemv1.TrialState_TRIAL_STATE_PENDING, Stage: tandemv1.TrialStage_TRIAL_STAGE_TRAIN, CreatedAt: timestamppb.New(t0)}
-}
-
-func TestPlan(t *testing.T) {
-	w := newWorld(t)
-	j1, t1 := job("j1", 3)
-	j2, t2 := job("j2", 9)
-	w.put(node("n1", 2), node("n2", 2), j1, t1, j2, t2)
-	plan := Plan(w.s.View(), t0, w.id)
-	if len(plan.GetAllocations()) != 1 || plan.GetAllocations()[0].GetGeneration() != 0 || Explain(w.s.View(), t0)["j2t"].GetCode() != tandemv1.Reason_CODE_SLOTS_TOO_FEW {
-		t.Fatalf("plan %v", plan)
-	}
-	if n := len(plan.GetAllocations()[0].GetMembers()); n != 3 {
-		t.Errorf("%d members", n)
-	}
-	res, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
-	if err != nil || anyRefused(res) {
-		t.Fatalf("%v %v", res, err)
-	}
-	if again := Plan(w.s.View(), t0, w.id); again != nil {
-		t.Errorf("the plan after the plan is %v", again)
-	}
-	// A paused job is not placed.
-	j3, t3 := job("j3", 1)
-	j3.Intent = tandemv1.JobIntent_JOB_INTENT_PAUSE
-	w.put(j3, t3)
-	if again := Plan(w.s.View(), t0, w.id); again != nil {
-		t.Errorf("a paused job is planned: %v", again)
-	}
-}
 
 // rumours are what is heard of nodes.
 type rumours struct {
@@ -111,25 +31,25 @@ func (r rumours) Gossiping() map[string]bool               { return r.alive }
 func (r rumours) Heard(node string, _ time.Time) time.Time { return r.heard[node] }
 
 func TestLost(t *testing.T) {
-	w := newWorld(t)
-	lost := node("n3", 1)
+	w := fsmtest.New(t)
+	lost := fsmtest.Node("n3", 1)
 	lost.State = tandemv1.NodeState_NODE_STATE_LOST
-	w.put(node("n1", 1), node("n2", 1), lost)
-	now := t0.Add(time.Minute)
+	w.Put(fsmtest.Node("n1", 1), fsmtest.Node("n2", 1), lost)
+	now := fsmtest.T0.Add(time.Minute)
 	for name, tc := range map[string]struct {
 		since time.Time
 		r     rumours
 		want  string
 	}{
-		"silence":            {t0, rumours{}, "n1 n2"},
-		"gossip":             {t0, rumours{alive: map[string]bool{"n1": true}}, "n2"},
-		"heard":              {t0, rumours{heard: map[string]time.Time{"n2": now.Add(-9 * time.Second)}}, "n1"},
-		"heard too long ago": {t0, rumours{heard: map[string]time.Time{"n2": now.Add(-10 * time.Second)}}, "n1 n2"},
+		"silence":            {fsmtest.T0, rumours{}, "n1 n2"},
+		"gossip":             {fsmtest.T0, rumours{alive: map[string]bool{"n1": true}}, "n2"},
+		"heard":              {fsmtest.T0, rumours{heard: map[string]time.Time{"n2": now.Add(-9 * time.Second)}}, "n1"},
+		"heard too long ago": {fsmtest.T0, rumours{heard: map[string]time.Time{"n2": now.Add(-10 * time.Second)}}, "n1 n2"},
 		"new leader":         {now.Add(-9 * time.Second), rumours{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, n := range Lost(w.s.View(), now, tc.since, 10*time.Second, tc.r) {
+			for _, n := range Lost(w.S.View(), now, tc.since, 10*time.Second, tc.r) {
 				got = append(got, n.GetId())
 			}
 			if strings.Join(got, " ") != tc.want {
@@ -149,10 +69,10 @@ func (c contacts) Contact(peer string) consensus.Contact { return c[peer] }
 
 // TestSeen: what a leader does not know yet is no news: neither that who was dead is back, nor that who was there is gone.
 func TestSeen(t *testing.T) {
-	now := t0.Add(time.Minute)
+	now := fsmtest.T0.Add(time.Minute)
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	w := newWorld(t)
-	w.put(&tandemv1.Coordinator{Id: "gone"}, &tandemv1.Coordinator{Id: "here", Alive: true}, &tandemv1.Coordinator{Id: "self"})
+	w := fsmtest.New(t)
+	w.Put(&tandemv1.Coordinator{Id: "gone"}, &tandemv1.Coordinator{Id: "here", Alive: true}, &tandemv1.Coordinator{Id: "self"})
 	for name, tc := range map[string]struct {
 		c    contacts
 		want string // who is alive
@@ -166,7 +86,7 @@ func TestSeen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var alive []string
-			for _, c := range Seen(w.s.View(), tc.c, now) {
+			for _, c := range Seen(w.S.View(), tc.c, now) {
 				if c.GetAlive() {
 					alive = append(alive, c.GetId())
 				}
@@ -195,15 +115,15 @@ func TestStoreOfAFreshLeader(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				w.put(&tandemv1.Cluster{Id: "c", StoreFault: tc.known})
+				w := fsmtest.New(t)
+				w.Put(&tandemv1.Cluster{Id: "c", StoreFault: tc.known})
 				at := time.Now().Add(tc.at)
 				ctx, cancel := context.WithTimeout(t.Context(), 2*storeTick)
 				defer cancel()
-				if err := Store(w.s, w, func() (*tandemv1.Reason, time.Time) { return tc.found, at }).Run(ctx); err != nil {
+				if err := Store(w.S, w, func() (*tandemv1.Reason, time.Time) { return tc.found, at }).Run(ctx); err != nil {
 					t.Fatal(err)
 				}
-				if n := len(w.s.View().Events(0)); n > 1 || (n == 1) != tc.news {
+				if n := len(w.S.View().Events(0)); n > 1 || (n == 1) != tc.news {
 					t.Errorf("%d events", n)
 				}
 			})
@@ -212,34 +132,34 @@ func TestStoreOfAFreshLeader(t *testing.T) {
 }
 
 func TestSurplus(t *testing.T) {
-	w := newWorld(t)
-	j, tr := job("j", 1)
-	w.put(j, tr)
+	w := fsmtest.New(t)
+	j, tr := fsmtest.Job("j", 1)
+	w.Put(j, tr)
 	for i, acc := range []float64{.5, .9, .7, .8, -1} {
-		c := &tandemv1.Checkpoint{Id: fmt.Sprint("c", i), JobId: "j", TrialId: "jt", Step: int64(i), CreatedAt: timestamppb.New(t0.Add(time.Duration(i) * time.Second))}
+		c := &tandemv1.Checkpoint{Id: fmt.Sprint("c", i), JobId: "j", TrialId: "jt", Step: int64(i), CreatedAt: timestamppb.New(fsmtest.T0.Add(time.Duration(i) * time.Second))}
 		if acc >= 0 {
 			c.Metrics = map[string]float64{"accuracy": acc}
 		}
-		w.put(c)
+		w.Put(c)
 	}
-	if got, want := Surplus(w.s.View()), []string{"c0", "c2"}; !cmp.Equal(got, want) {
+	if got, want := Surplus(w.S.View()), []string{"c0", "c2"}; !cmp.Equal(got, want) {
 		t.Errorf("surplus %v, want %v", got, want) // kept: c1 is the best, c3 and c4 are the newest
 	}
 	tr = state.Clone(tr)
 	tr.LatestCheckpointId = "c2"
-	w.put(tr)
-	if got, want := Surplus(w.s.View()), []string{"c0"}; !cmp.Equal(got, want) {
+	w.Put(tr)
+	if got, want := Surplus(w.S.View()), []string{"c0"}; !cmp.Equal(got, want) {
 		t.Errorf("surplus %v, want %v: the trial needs c2", got, want)
 	}
 }
 
 func TestExpired(t *testing.T) {
-	w := newWorld(t)
-	w.put(&tandemv1.RequestRecord{RequestId: "r", Time: timestamppb.New(t0)}, &tandemv1.Token{Id: "token-1", Name: "n", Sha256: "s"})
-	if got := Expired(w.s.View(), t0.Add(fsm.RequestLife)); got != nil {
+	w := fsmtest.New(t)
+	w.Put(&tandemv1.RequestRecord{RequestId: "r", Time: timestamppb.New(fsmtest.T0)}, &tandemv1.Token{Id: "token-1", Name: "n", Sha256: "s"})
+	if got := Expired(w.S.View(), fsmtest.T0.Add(fsm.RequestLife)); got != nil {
 		t.Errorf("too early: %v", got)
 	}
-	if got := Expired(w.s.View(), t0.Add(fsm.RequestLife+time.Second)); !got.GetRequestsBefore().AsTime().Equal(t0.Add(time.Second)) {
+	if got := Expired(w.S.View(), fsmtest.T0.Add(fsm.RequestLife+time.Second)); !got.GetRequestsBefore().AsTime().Equal(fsmtest.T0.Add(time.Second)) {
 		t.Errorf("expired %v", got)
 	}
 }

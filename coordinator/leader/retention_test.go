@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -25,35 +26,35 @@ import (
 
 // bubble is a world whose time is that of a synctest bubble, with a store.
 type bubble struct {
-	*world
+	*fsmtest.World
 	store *memstore.Store
 	batch *state.Tx // of many commands; nil: each has its own
 }
 
 func newBubble(t *testing.T, hook memstore.Hook) *bubble {
-	return &bubble{world: newWorld(t), store: memstore.New(memstore.Config{Hook: hook, Now: time.Now})}
+	return &bubble{World: fsmtest.New(t), store: memstore.New(memstore.Config{Hook: hook, Now: time.Now})}
 }
 
 func (b *bubble) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Result, error) {
-	b.now = time.Now()
+	b.Now = time.Now()
 	if b.batch == nil {
-		return b.world.Propose(ctx, cmd)
+		return b.World.Propose(ctx, cmd)
 	}
-	cmd.Time = timestamppb.New(b.now)
+	cmd.Time = timestamppb.New(b.Now)
 	return fsm.Apply(b.batch, b.batch.Index()+1, cmd)
 }
 
 func (b *bubble) apply(cmd *tandemv1.Command) {
-	b.t.Helper()
-	if res, err := b.Propose(b.t.Context(), cmd); err != nil || anyRefused(res) {
-		b.t.Fatalf("%v: %v %v", cmd, res, err)
+	b.T.Helper()
+	if res, err := b.Propose(b.T.Context(), cmd); err != nil || anyRefused(res) {
+		b.T.Fatalf("%v: %v %v", cmd, res, err)
 	}
 }
 
 // lead runs the loop gc until the returned function is called, again after each failure.
 func (b *bubble) lead() (end func()) {
-	ctx, cancel := context.WithCancel(b.t.Context())
-	loop := GC(b.s, b, func() (storage.Store, error) { return b.store, nil }, zerolog.Nop())
+	ctx, cancel := context.WithCancel(b.T.Context())
+	loop := GC(b.S, b, func() (storage.Store, error) { return b.store, nil }, zerolog.Nop())
 	done := make(chan struct{})
 	go func() { defer close(done); NewSupervisor(nil, nil, zerolog.Nop()).keep(ctx, loop) }()
 	return func() { cancel(); <-done }
@@ -99,24 +100,24 @@ func (b *bubble) train(n int) {
 }
 
 func (b *bubble) prepare() {
-	b.put(node("n1", 1))
+	b.Put(fsmtest.Node("n1", 1))
 	b.apply(&tandemv1.Command{Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{Dataset: &tandemv1.Dataset{Id: "data-1", Name: "d", Prefix: "datasets/data-1"}}}})
 	b.store.Overwrite("datasets/data-1/manifest.json", []byte("x"))
 }
 
 // size is how many rows of each kind there are, how many records a snapshot has, and how many objects the store.
 func (b *bubble) size() map[string]int {
-	b.t.Helper()
+	b.T.Helper()
 	sizes := map[string]int{"objects": len(b.store.Keys())}
 	for _, kind := range schema.Rows() {
-		if n := len(b.s.View().Rows(kind)); n > 0 {
+		if n := len(b.S.View().Rows(kind)); n > 0 {
 			sizes[string(kind.Record.Name())] = n
 			sizes["snapshot"] += n
 		}
 	}
 	var snapshot bytes.Buffer
-	if err := fsm.Write(&snapshot, b.s.View()); err != nil {
-		b.t.Fatal(err)
+	if err := fsm.Write(&snapshot, b.S.View()); err != nil {
+		b.T.Fatal(err)
 	}
 	return sizes
 }
@@ -137,7 +138,7 @@ func TestTenThousandJobs(t *testing.T) {
 		before := b.size()
 		const jobs, trained = 10_000, 1_000
 		var ids []string
-		b.batch = b.s.Begin()
+		b.batch = b.S.Begin()
 		for i := range jobs {
 			if i < trained {
 				b.train(i)
@@ -173,7 +174,7 @@ func TestTenThousandJobs(t *testing.T) {
 		if diff := cmp.Diff(before, after); diff != "" {
 			t.Errorf("a day later (-want +got):\n%s", diff)
 		}
-		last := b.s.View().Events(1)[0]
+		last := b.S.View().Events(1)[0]
 		want := map[string]string{"jobs": "10000", "trials": "10000", "checkpoints": "1000", "bytes": "2000", "by": "ann", "before": last.GetArgs()["before"]}
 		if diff := cmp.Diff(want, last.GetArgs()); last.GetType() != tandemv1.Event_TYPE_JOBS_PRUNED || diff != "" {
 			t.Errorf("the event is %v (-want +got):\n%s", last, diff)
@@ -199,20 +200,20 @@ func TestGarbageOutlastsLeaders(t *testing.T) {
 		away = true
 		b.apply(deleteJobs(time.Time{}, "job-00001"))
 		time.Sleep(time.Minute)
-		if g := b.s.View().Garbage(); len(g) != 1 || g[0].GetEmptied() || b.size()["objects"] != kept["objects"] {
+		if g := b.S.View().Garbage(); len(g) != 1 || g[0].GetEmptied() || b.size()["objects"] != kept["objects"] {
 			t.Fatalf("without the store: %v, %v", g, b.store.Keys())
 		}
 		end()
 		away = false
 		end = b.lead()
 		time.Sleep(time.Minute)
-		if g := b.s.View().Garbage(); len(g) != 1 || !g[0].GetEmptied() || b.size()["objects"] != kept["objects"]-4 {
+		if g := b.S.View().Garbage(); len(g) != 1 || !g[0].GetEmptied() || b.size()["objects"] != kept["objects"]-4 {
 			t.Fatalf("the next leader left %v, %v", g, b.store.Keys())
 		}
 		b.store.Overwrite("trials/trial-00001/logs/2.jsonl", []byte("late"))
 		time.Sleep(fsm.UploadLimit)
 		end()
-		if g := b.s.View().Garbage(); len(g) != 0 || b.size()["objects"] != kept["objects"]-4 {
+		if g := b.S.View().Garbage(); len(g) != 0 || b.size()["objects"] != kept["objects"]-4 {
 			t.Errorf("a day later there is %v, %v", g, b.store.Keys())
 		}
 	})
@@ -232,9 +233,9 @@ func TestSearchedOnce(t *testing.T) {
 		for i := range 250 {
 			b.train(i)
 		}
-		open, trial := job("open", 1)
+		open, trial := fsmtest.Job("open", 1)
 		trial.CreatedAt = timestamppb.Now()
-		b.put(open, trial)
+		b.Put(open, trial)
 		for range 4 {
 			end := b.lead()
 			time.Sleep(12 * time.Hour)
@@ -262,7 +263,7 @@ func TestRetentionOfTheCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, nil)
 		b.prepare()
-		b.put(&tandemv1.Cluster{Id: "cluster-1"})
+		b.Put(&tandemv1.Cluster{Id: "cluster-1"})
 		end := b.lead()
 		defer end()
 		b.train(1)
@@ -271,7 +272,7 @@ func TestRetentionOfTheCluster(t *testing.T) {
 		time.Sleep(10 * day)
 		b.train(3)
 		jobs := func() (ids []string) {
-			for _, j := range b.s.View().Jobs() {
+			for _, j := range b.S.View().Jobs() {
 				ids = append(ids, j.GetId())
 			}
 			return ids
@@ -287,7 +288,7 @@ func TestRetentionOfTheCluster(t *testing.T) {
 		if diff := cmp.Diff([]string{"job-00002", "job-00003"}, jobs()); diff != "" {
 			t.Errorf("after 10 of 7 days (-want +got):\n%s", diff)
 		}
-		last := b.s.View().Events(1)[0]
+		last := b.S.View().Events(1)[0]
 		if last.GetType() != tandemv1.Event_TYPE_JOBS_PRUNED || last.GetArgs()["policy"] != "true" || last.GetArgs()["jobs"] != "1" {
 			t.Errorf("the event is %v", last)
 		}
@@ -301,7 +302,7 @@ func TestRetentionOfTheCluster(t *testing.T) {
 		}
 		keep(nil, durationpb.New(2*time.Hour))
 		time.Sleep(time.Hour)
-		first := b.s.View().Events(0)[0]
+		first := b.S.View().Events(0)[0]
 		if first.GetTime().AsTime().Before(time.Now().Add(-2*time.Hour - gcTick)) {
 			t.Errorf("the oldest event is %v", first)
 		}

@@ -194,7 +194,7 @@ func Limit(v *state.View, job *tandemv1.Job, sw *tandemv1.Sweep, now time.Time) 
 	}
 	if d := sw.GetDeadline(); d != nil {
 		if again = d.AsTime(); !now.Before(again) {
-			return reason(tandemv1.Reason_CODE_DEADLINE_PASSED, "after", job.GetSpec().GetSearch().GetDeadline()), time.Time{}
+			return state.NewReason(tandemv1.Reason_CODE_DEADLINE_PASSED, "after", job.GetSpec().GetSearch().GetDeadline()), time.Time{}
 		}
 	}
 	hours := job.GetSpec().GetSearch().GetGpuHours()
@@ -205,7 +205,7 @@ func Limit(v *state.View, job *tandemv1.Job, sw *tandemv1.Sweep, now time.Time) 
 	left := hours*3600 - total
 	switch {
 	case left <= 0:
-		return reason(tandemv1.Reason_CODE_SLOT_HOURS_USED, "hours", hours), time.Time{}
+		return state.NewReason(tandemv1.Reason_CODE_SLOT_HOURS_USED, "hours", hours), time.Time{}
 	case held > 0:
 		const far = 1e6 // seconds; it is looked at before
 		if at := now.Add(time.Duration(min(left/float64(held), far) * float64(time.Second))); again.IsZero() || at.Before(again) {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"tandem.dev/coordinator/coordtest"
+	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/say"
@@ -45,7 +46,7 @@ func newBench(t *testing.T, slots int) *bench {
 	for i := range b.c.Len() {
 		b.lead(i)
 	}
-	n := node("node-a", slots)
+	n := fsmtest.Node("node-a", slots)
 	data, _ := benchData("d")
 	b.propose(&tandemv1.Command{Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{Dataset: data}}})
 	b.propose(&tandemv1.Command{Command: &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: n}}})
@@ -59,7 +60,7 @@ func (b *bench) lead(i int) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		loops := []Loop{Dispatch(s, n, log), Reformer(s, n, log), Search(s, n, log)}
+		loops := []Loop{Placement(s, n, log), Search(s, n, log)}
 		if err := NewSupervisor(n, loops, log).Run(ctx); err != nil {
 			b.t.Error(err)
 		}

@@ -32,28 +32,28 @@ func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) *tandemv1.Reason {
 	if t, ok := v.Trial(c.GetTrialId()); ok && !TrialFinal(t.GetState()) {
 		switch c.GetId() {
 		case t.GetLatestCheckpointId():
-			return reason(tandemv1.Reason_CODE_CHECKPOINT_RESUMED, "job", t.GetJobId())
+			return NewReason(tandemv1.Reason_CODE_CHECKPOINT_RESUMED, "job", t.GetJobId())
 		case t.GetBestCheckpointId():
-			return reason(tandemv1.Reason_CODE_CHECKPOINT_BEST, "job", t.GetJobId())
+			return NewReason(tandemv1.Reason_CODE_CHECKPOINT_BEST, "job", t.GetJobId())
 		}
 	}
 	if t, ok := firstOf[*tandemv1.Trial](v, trialTable, "start", c.GetId()); ok {
 		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
-			return reason(tandemv1.Reason_CODE_CHECKPOINT_PUBLISHED, "job", t.GetJobId())
+			return NewReason(tandemv1.Reason_CODE_CHECKPOINT_PUBLISHED, "job", t.GetJobId())
 		}
-		return reason(tandemv1.Reason_CODE_CHECKPOINT_STARTS, "trial", strconv.Itoa(int(t.GetNumber())), "job", t.GetJobId())
+		return NewReason(tandemv1.Reason_CODE_CHECKPOINT_STARTS, "trial", strconv.Itoa(int(t.GetNumber())), "job", t.GetJobId())
 	}
 	if a, ok := firstOf[*tandemv1.Allocation](v, allocationTable, "resume", c.GetId()); ok {
-		return reason(tandemv1.Reason_CODE_CHECKPOINT_USED, "job", a.GetJobId())
+		return NewReason(tandemv1.Reason_CODE_CHECKPOINT_USED, "job", a.GetJobId())
 	}
 	j, ok := firstOf[*tandemv1.Job](v, jobTable, "source", c.GetId())
 	switch {
 	case !ok:
 		return nil
 	case j.GetSpec().GetPublish().GetCheckpointId() == c.GetId():
-		return reason(tandemv1.Reason_CODE_CHECKPOINT_PUBLISHED, "job", j.GetId())
+		return NewReason(tandemv1.Reason_CODE_CHECKPOINT_PUBLISHED, "job", j.GetId())
 	}
-	return reason(tandemv1.Reason_CODE_CHECKPOINT_REPLAYED, "job", j.GetId())
+	return NewReason(tandemv1.Reason_CODE_CHECKPOINT_REPLAYED, "job", j.GetId())
 }
 
 // CheckpointsByID returns all checkpoints by id.

@@ -54,12 +54,12 @@ func (v *View) ResolveDataset(ref string) (*tandemv1.Dataset, error) {
 func (v *View) DatasetNeed(d *tandemv1.Dataset) *tandemv1.Reason {
 	for _, j := range v.Jobs() {
 		if !JobFinal(j.GetState()) && v.datasetOf(j) == d.GetId() {
-			return reason(tandemv1.Reason_CODE_DATASET_USED, "job", j.GetId())
+			return NewReason(tandemv1.Reason_CODE_DATASET_USED, "job", j.GetId())
 		}
 	}
 	for _, served := range v.Deployments() {
 		if ver, ok := v.Version(served.GetVersionId()); ok && ver.GetLineage().GetDatasetId() == d.GetId() {
-			return reason(tandemv1.Reason_CODE_DATASET_SERVED, "version", fmt.Sprintf("%s@%d", ver.GetModel(), ver.GetNumber()))
+			return NewReason(tandemv1.Reason_CODE_DATASET_SERVED, "version", fmt.Sprintf("%s@%d", ver.GetModel(), ver.GetNumber()))
 		}
 	}
 	return nil

@@ -60,7 +60,7 @@ func (v *View) resolveJob(noun, ref string, change bool) (*tandemv1.Job, error) 
 	case errors.As(err, &why) && errors.Is(err, ErrNotFound):
 		return nil, missing(noun, ref, near(ref, slices.DeleteFunc(v.Jobs(), other)))
 	case err == nil && other(job):
-		return nil, &Unresolved{reason(tandemv1.Reason_CODE_NOT_A_SWEEP, "job", job.GetId(), "name", job.GetName(), "kind", plain.Word(job.GetKind())), ErrNotFound}
+		return nil, &Unresolved{NewReason(tandemv1.Reason_CODE_NOT_A_SWEEP, "job", job.GetId(), "name", job.GetName(), "kind", plain.Word(job.GetKind())), ErrNotFound}
 	}
 	return job, err
 }
@@ -69,13 +69,13 @@ func (v *View) resolveJob(noun, ref string, change bool) (*tandemv1.Job, error) 
 func (v *View) JobNeed(j *tandemv1.Job) *tandemv1.Reason {
 	trials := v.TrialsOf(j.GetId())
 	if !JobFinal(j.GetState()) || slices.ContainsFunc(trials, func(t *tandemv1.Trial) bool { return !TrialFinal(t.GetState()) }) {
-		return reason(tandemv1.Reason_CODE_JOB_NOT_ENDED, "job", j.GetId())
+		return NewReason(tandemv1.Reason_CODE_JOB_NOT_ENDED, "job", j.GetId())
 	}
 	for _, t := range trials {
 		for _, c := range v.CheckpointsOf(t.GetId()) {
 			if need := v.CheckpointNeed(c); need != nil {
-				needed := reasonFrom(need, tandemv1.Reason_CODE_CHECKPOINT_NEEDED, "checkpoint", c.GetId())
-				return reasonFrom(needed, tandemv1.Reason_CODE_JOB_NEEDED, "job", j.GetId())
+				needed := NewReasonFrom(need, tandemv1.Reason_CODE_CHECKPOINT_NEEDED, "checkpoint", c.GetId())
+				return NewReasonFrom(needed, tandemv1.Reason_CODE_JOB_NEEDED, "job", j.GetId())
 			}
 		}
 	}

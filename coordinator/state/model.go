@@ -81,13 +81,13 @@ func (v *View) ResolveTarget(model, target string) (*tandemv1.Version, error) {
 	if err != nil {
 		alias, ok := AliasOf(m, target)
 		if !ok {
-			return nil, &Unresolved{reason(tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", model, "alias", target), ErrNotFound}
+			return nil, &Unresolved{NewReason(tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", model, "alias", target), ErrNotFound}
 		}
 		n = alias.GetVersion()
 	}
 	ver, ok := v.VersionNumber(model, n)
 	if !ok {
-		return nil, &Unresolved{reason(tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", model, "version", target,
+		return nil, &Unresolved{NewReason(tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", model, "version", target,
 			"newest", strconv.FormatInt(m.GetLatestVersion(), 10)), ErrNotFound}
 	}
 	return ver, nil
@@ -137,12 +137,12 @@ func (v *View) VersionNeed(ver *tandemv1.Version) *tandemv1.Reason {
 		served = served || r.GetVersionId() == ver.GetId() && ReplicaLive(r.GetState())
 	}
 	if served {
-		return reason(tandemv1.Reason_CODE_VERSION_SERVED)
+		return NewReason(tandemv1.Reason_CODE_VERSION_SERVED)
 	}
 	m, _ := v.Model(ver.GetModel())
 	for _, alias := range m.GetAliases() {
 		if alias.GetVersion() == ver.GetNumber() {
-			return reason(tandemv1.Reason_CODE_VERSION_ALIASED, "model", m.GetName(), "alias", alias.GetName())
+			return NewReason(tandemv1.Reason_CODE_VERSION_ALIASED, "model", m.GetName(), "alias", alias.GetName())
 		}
 	}
 	return nil
@@ -152,7 +152,7 @@ func (v *View) VersionNeed(ver *tandemv1.Version) *tandemv1.Reason {
 func (v *View) ModelNeed(name string) *tandemv1.Reason {
 	for _, j := range v.Jobs() {
 		if !JobFinal(j.GetState()) && j.GetSpec().GetPublish().GetModel() == name {
-			return reason(tandemv1.Reason_CODE_MODEL_PUBLISHED, "job", j.GetId())
+			return NewReason(tandemv1.Reason_CODE_MODEL_PUBLISHED, "job", j.GetId())
 		}
 	}
 	return nil

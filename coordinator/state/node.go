@@ -83,7 +83,7 @@ func Cut(a, b *tandemv1.Node) *tandemv1.Reason {
 			return u.GetNodeId() == other.GetId() && u.GetFiltered()
 		})
 	}
-	r := reason(tandemv1.Reason_CODE_NODES_PARTED, "node", nodeName(a), "node_id", a.GetId(), "other", nodeName(b), "other_id", b.GetId())
+	r := NewReason(tandemv1.Reason_CODE_NODES_PARTED, "node", nodeName(a), "node_id", a.GetId(), "other", nodeName(b), "other_id", b.GetId())
 	if filtered(a, b) || filtered(b, a) {
 		r.Args["filtered"] = "true"
 	}
@@ -122,7 +122,7 @@ func (v *View) RemovedNodes() []*tandemv1.RemovedNode {
 // WhyRemoved says that a node, or a coordinator, was removed.
 func WhyRemoved(n *tandemv1.RemovedNode) *tandemv1.Reason {
 	if n.GetCoordinator() {
-		return reason(tandemv1.Reason_CODE_COORDINATOR_REMOVED, "coordinator", n.GetId())
+		return NewReason(tandemv1.Reason_CODE_COORDINATOR_REMOVED, "coordinator", n.GetId())
 	}
-	return reason(tandemv1.Reason_CODE_NODE_REMOVED, "node", cmp.Or(n.GetName(), n.GetId()), "node_id", n.GetId())
+	return NewReason(tandemv1.Reason_CODE_NODE_REMOVED, "node", cmp.Or(n.GetName(), n.GetId()), "node_id", n.GetId())
 }

@@ -37,7 +37,7 @@ func Missing(noun, name string) error { return missing(noun, name, "") }
 
 // missing is Missing with the name that was probably meant; empty where none is near.
 func missing(noun, name, near string) error {
-	r := reason(tandemv1.Reason_CODE_NOT_FOUND, "noun", noun, "name", name)
+	r := NewReason(tandemv1.Reason_CODE_NOT_FOUND, "noun", noun, "name", name)
 	if near != "" {
 		r.Args["near"] = near
 	}
@@ -53,7 +53,7 @@ func ambiguous(noun, ref string, candidates []string) error {
 	if more := len(candidates) - maxListed; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
-	return &Unresolved{reason(tandemv1.Reason_CODE_AMBIGUOUS, "noun", noun, "name", ref, "candidates", text), ErrAmbiguous}
+	return &Unresolved{NewReason(tandemv1.Reason_CODE_AMBIGUOUS, "noun", noun, "name", ref, "candidates", text), ErrAmbiguous}
 }
 
 const (

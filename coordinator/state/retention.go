@@ -32,9 +32,9 @@ func (v *View) Retention(job string) []*tandemv1.Retention {
 		r.Keep = r.GetWhy() != nil && !c.GetDeleting()
 		switch {
 		case c.GetDeleting():
-			r.Why = reason(tandemv1.Reason_CODE_CHECKPOINT_DELETING)
+			r.Why = NewReason(tandemv1.Reason_CODE_CHECKPOINT_DELETING)
 		case !r.GetKeep():
-			r.Why = reason(tandemv1.Reason_CODE_CHECKPOINT_SURPLUS)
+			r.Why = NewReason(tandemv1.Reason_CODE_CHECKPOINT_SURPLUS)
 		}
 		retention = append(retention, r)
 	}
@@ -47,7 +47,7 @@ func (v *View) keptOf(all []*tandemv1.Checkpoint) map[string]*tandemv1.Reason {
 	job, ok := v.Job(all[0].GetJobId())
 	if !ok {
 		for _, c := range all {
-			why[c.GetId()] = reason(tandemv1.Reason_CODE_CHECKPOINT_OF_UNKNOWN_JOB)
+			why[c.GetId()] = NewReason(tandemv1.Reason_CODE_CHECKPOINT_OF_UNKNOWN_JOB)
 		}
 		return why
 	}
@@ -55,11 +55,11 @@ func (v *View) keptOf(all []*tandemv1.Checkpoint) map[string]*tandemv1.Reason {
 	spec := SpecOf(job, trial)
 	keep, metric := spec.GetCheckpoint().GetKeep(), spec.GetMetric()
 	for i, c := range first(all, int(keep.GetLatest()), LatestCheckpoint) {
-		why[c.GetId()] = reason(tandemv1.Reason_CODE_CHECKPOINT_KEPT, "newest", strconv.Itoa(i+1))
+		why[c.GetId()] = NewReason(tandemv1.Reason_CODE_CHECKPOINT_KEPT, "newest", strconv.Itoa(i+1))
 	}
 	best := func(cs []*tandemv1.Checkpoint) *tandemv1.Checkpoint { return BestCheckpoint(spec, cs) }
 	for i, c := range first(all, int(keep.GetBest()), best) {
-		is := reason(tandemv1.Reason_CODE_CHECKPOINT_KEPT, "best", strconv.Itoa(i+1), "metric", metric)
+		is := NewReason(tandemv1.Reason_CODE_CHECKPOINT_KEPT, "best", strconv.Itoa(i+1), "metric", metric)
 		if newest := why[c.GetId()].GetArgs()["newest"]; newest != "" {
 			is.Args["newest"] = newest
 		}

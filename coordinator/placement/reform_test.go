@@ -1,4 +1,4 @@
-package leader
+package placement
 
 import (
 	"context"
@@ -12,31 +12,33 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// play is a world in which the loops dispatch and reform run after each thing that happens.
+// play is a world in which it is decided after each thing that happens.
 type play struct {
-	*world
+	*fsmtest.World
 	out  strings.Builder
+	ids  int
 	at   map[string]string // engine -> node, also of those that are gone
 	last *tandemv1.ReformAllocation
 	said map[string]string // job -> its state and reason, as written last
 }
 
 func newPlay(t *testing.T) *play {
-	p := &play{world: newWorld(t), at: map[string]string{}, said: map[string]string{}}
+	p := &play{World: fsmtest.New(t), at: map[string]string{}, said: map[string]string{}}
 	p.propose(&tandemv1.Command{Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{Dataset: &tandemv1.Dataset{Id: "data", Name: "data", Prefix: "data"}}}})
 	return p
 }
 
 func (p *play) propose(cmd *tandemv1.Command) *tandemv1.Result {
-	p.t.Helper()
+	p.T.Helper()
 	res, err := p.Propose(context.Background(), cmd)
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	if res.GetRefusal() != 0 {
 		p.say("refused: %s", say.Reason(res.GetWhy(), say.CLI))
@@ -44,43 +46,40 @@ func (p *play) propose(cmd *tandemv1.Command) *tandemv1.Result {
 	return res
 }
 
-func (p *play) allocID() string { p.ids++; return fmt.Sprint("alloc-", p.ids) }
+func (p *play) newID(prefix string) string { p.ids++; return fmt.Sprint(prefix, "-", p.ids) }
 
 func (p *play) say(format string, args ...any) { fmt.Fprintf(&p.out, format+"\n", args...) }
 
-// lead runs the loops until they have nothing more to decide, and says when they look again.
+// lead decides until there is nothing more to decide, and says when it looks again.
 func (p *play) lead() {
-	p.t.Helper()
+	p.T.Helper()
 	for range 30 {
-		again := false
-		if plan := Plan(p.s.View(), p.now, p.allocID); plan != nil {
-			res := p.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
-			for i, a := range plan.GetAllocations() {
+		decided := Decide(p.View(), p.Now, p.newID)
+		if decided.Plan != nil {
+			res := p.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: decided.Plan}})
+			for i, a := range decided.Plan.GetAllocations() {
 				p.say("grant %s: %s", a.GetJobId(), strings.TrimSpace(places(a.GetMembers())+" "+say.Clause(res.GetPartWhys()[i], say.CLI)))
 			}
-			again = true
 		}
 		p.know()
-		decided, wake := Reform(p.s.View(), p.now)
-		for _, c := range decided {
+		for _, c := range decided.Reforms {
 			p.decided(c)
-			again = true
 		}
 		p.know()
-		if !again {
-			if !wake.IsZero() {
-				p.say("looks again in %v", wake.Sub(p.now))
+		if decided.Plan == nil && len(decided.Reforms) == 0 {
+			if !decided.Wake.IsZero() {
+				p.say("looks again in %v", decided.Wake.Sub(p.Now))
 			}
 			p.tell()
 			return
 		}
 	}
-	p.t.Fatalf("the loops keep each other busy:\n%s", p.out.String())
+	p.T.Fatalf("the deciders keep each other busy:\n%s", p.out.String())
 }
 
 // decided carries a decision out and writes it.
 func (p *play) decided(c *tandemv1.ReformAllocation) {
-	a, _ := p.s.View().Allocation(c.GetAllocationId())
+	a, _ := p.S.View().Allocation(c.GetAllocationId())
 	var parts []string
 	for _, l := range c.GetLose() {
 		parts = append(parts, fmt.Sprintf("lose %d (%s)", l.GetNumber(), say.Clause(l.GetWhy(), say.CLI)))
@@ -104,7 +103,7 @@ func (p *play) decided(c *tandemv1.ReformAllocation) {
 
 // know remembers where engines are.
 func (p *play) know() {
-	for _, a := range p.s.View().Allocations() {
+	for _, a := range p.S.View().Allocations() {
 		for _, m := range a.GetMembers() {
 			p.at[state.EngineID(a.GetId(), m.GetNumber())] = m.GetNodeId()
 		}
@@ -113,15 +112,15 @@ func (p *play) know() {
 
 // tell writes what became of the jobs.
 func (p *play) tell() {
-	explained := Explain(p.s.View(), p.now)
-	for _, j := range p.s.View().JobsByID() {
-		t := p.s.View().TrialsOf(j.GetId())[0]
+	explained := Explain(p.S.View(), p.Now)
+	for _, j := range p.S.View().JobsByID() {
+		t := p.S.View().TrialsOf(j.GetId())[0]
 		why := j.GetWhy()
 		if better := explained[t.GetId()]; better != nil {
 			why = better
 		}
 		text := strings.ToLower(strings.TrimPrefix(j.GetState().String(), "JOB_STATE_")) + ": " + say.Reason(why, say.CLI)
-		if a, ok := p.s.View().Allocation(t.GetAllocationId()); ok {
+		if a, ok := p.S.View().Allocation(t.GetAllocationId()); ok {
 			text += fmt.Sprintf(" [generation %d:", a.GetGeneration())
 			for _, m := range a.GetMembers() {
 				text += fmt.Sprintf(" %d=%s", m.GetNumber(), strings.ToLower(strings.TrimPrefix(m.GetState().String(), "MEMBER_STATE_")))
@@ -145,22 +144,22 @@ func places(members []*tandemv1.Member) string {
 
 // report sends a report of an engine, "job/member" or "allocation/member", with the generation committed now.
 func (p *play) report(engine string, r *tandemv1.EngineReport) *tandemv1.Reason {
-	p.t.Helper()
+	p.T.Helper()
 	owner, number, _ := strings.Cut(engine, "/")
-	if trials := p.s.View().TrialsOf(owner); len(trials) > 0 {
+	if trials := p.S.View().TrialsOf(owner); len(trials) > 0 {
 		owner = trials[0].GetAllocationId()
 	}
 	r.EngineId = owner + "/" + number
-	a, _ := p.s.View().Allocation(owner)
+	a, _ := p.S.View().Allocation(owner)
 	if r.Generation == 0 {
 		r.Generation = a.GetGeneration()
 	}
-	n, ok := p.s.View().Node(p.at[r.GetEngineId()])
+	n, ok := p.S.View().Node(p.at[r.GetEngineId()])
 	if !ok {
-		p.t.Fatalf("nobody knows where engine %s is:\n%s", r.GetEngineId(), p.out.String())
+		p.T.Fatalf("nobody knows where engine %s is:\n%s", r.GetEngineId(), p.out.String())
 	}
 	res := p.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyReports{ApplyReports: &tandemv1.ApplyReports{
-		NodeId: n.GetId(), Incarnation: n.GetIncarnation(), Reports: []*tandemv1.EngineReport{r}, Ids: []string{fmt.Sprint("ckpt-", p.s.Index())},
+		NodeId: n.GetId(), Incarnation: n.GetIncarnation(), Reports: []*tandemv1.EngineReport{r}, Ids: []string{fmt.Sprint("ckpt-", p.S.Index())},
 	}}})
 	return res.GetPartWhys()[0]
 }
@@ -170,7 +169,7 @@ func (p *play) jobOf(name string, d *datadriven.TestData) *tandemv1.Command {
 	spec := &tandemv1.JobSpec{
 		DatasetId: "data", MaxRestarts: proto.Int32(3), Resources: &tandemv1.ResourceSpec{Pool: "default"}, Priority: p.number(d, "priority"),
 	}
-	d.MaybeScanArgs(p.t, "restarts", spec.MaxRestarts)
+	d.MaybeScanArgs(p.T, "restarts", spec.MaxRestarts)
 	spec.Resources.Workers, spec.Resources.Min, spec.Resources.Max = p.number(d, "workers"), p.number(d, "min"), p.number(d, "max")
 	return &tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: &tandemv1.CreateJob{
 		Job:   &tandemv1.Job{Id: name, Name: name, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec},
@@ -180,24 +179,24 @@ func (p *play) jobOf(name string, d *datadriven.TestData) *tandemv1.Command {
 
 // number is the value of "key=number", or 0.
 func (p *play) number(d *datadriven.TestData, key string) (n int32) {
-	p.t.Helper()
-	d.MaybeScanArgs(p.t, key, &n)
+	p.T.Helper()
+	d.MaybeScanArgs(p.T, key, &n)
 	return n
 }
 
 // happen lets one line of a scenario happen.
 func (p *play) happen(line string) {
-	p.t.Helper()
+	p.T.Helper()
 	cmd, args, err := datadriven.ParseLine(line)
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	p.run(&datadriven.TestData{Cmd: cmd, CmdArgs: args, Pos: line})
 }
 
 // run lets happen what testdata/README.md describes, and then the loops.
 func (p *play) run(d *datadriven.TestData) {
-	p.t.Helper()
+	p.T.Helper()
 	name := ""
 	if len(d.CmdArgs) > 0 {
 		name = d.CmdArgs[0].Key
@@ -206,10 +205,10 @@ func (p *play) run(d *datadriven.TestData) {
 	case "node":
 		p.propose(register(name, p.number(d, "slots"), 1))
 	case "back":
-		n, _ := p.s.View().Node(name)
+		n, _ := p.S.View().Node(name)
 		p.propose(register(name, int32(len(n.GetSlots())), n.GetIncarnation()+1))
 	case "lose":
-		n, _ := p.s.View().Node(name)
+		n, _ := p.S.View().Node(name)
 		p.propose(&tandemv1.Command{Command: &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: name, Incarnation: n.GetIncarnation()}}})
 	case "cordon", "drain", "uncordon":
 		p.propose(&tandemv1.Command{Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: name, Cordoned: verb != "uncordon", Drain: verb == "drain"}}})
@@ -226,9 +225,9 @@ func (p *play) run(d *datadriven.TestData) {
 	case "wait":
 		d, err := time.ParseDuration(name)
 		if err != nil {
-			p.t.Fatal(err)
+			p.T.Fatal(err)
 		}
-		p.now = p.now.Add(d)
+		p.Now = p.Now.Add(d)
 	case "leader": // a new one decides again on the same state
 	case "again":
 		p.decided(p.last)
@@ -240,10 +239,10 @@ func (p *play) run(d *datadriven.TestData) {
 
 // engines lets engines report.
 func (p *play) engines(d *datadriven.TestData) {
-	p.t.Helper()
+	p.T.Helper()
 	var unreached, filtered []string
 	if from, ok := d.Arg("from"); ok {
-		unreached = strings.Split(from.SingleVal(p.t), ",")
+		unreached = strings.Split(from.SingleVal(p.T), ",")
 	}
 	if d.HasArg("filtered") {
 		filtered = unreached
@@ -278,7 +277,7 @@ func (p *play) engines(d *datadriven.TestData) {
 		case "finished":
 			r.Report = &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}
 		default:
-			d.Fatalf(p.t, "unknown command %q", d.Cmd)
+			d.Fatalf(p.T, "unknown command %q", d.Cmd)
 		}
 		if refused := say.Clause(p.report(engine, r), say.CLI); refused != "" {
 			p.say("%s is refused: %s", engine, refused)
@@ -287,7 +286,7 @@ func (p *play) engines(d *datadriven.TestData) {
 }
 
 func register(name string, slots int32, incarnation int64) *tandemv1.Command {
-	n := node(name, int(slots))
+	n := fsmtest.Node(name, int(slots))
 	n.Name, n.Incarnation, n.State, n.StateChangedAt = name, incarnation, 0, nil
 	return &tandemv1.Command{Command: &tandemv1.Command_RegisterNode{RegisterNode: &tandemv1.RegisterNode{Node: n}}}
 }
@@ -325,14 +324,14 @@ func TestNodeFaultsEndNothing(t *testing.T) {
 				p.happen(line)
 			}
 		}
-		j, trial := p.s.View().JobsByID()[0], p.s.View().TrialsOf("j")[0]
+		j, trial := p.S.View().JobsByID()[0], p.S.View().TrialsOf("j")[0]
 		if state.JobFinal(j.GetState()) || trial.GetRestarts() != 0 {
 			t.Errorf("%s: %v\n%v", name, j, trial)
 		}
-		if n, _ := p.s.View().Node("b"); n.GetFault().GetTimes() != 30 || n.GetFault().GetUntil().AsTime().Sub(p.now) != 5*time.Minute {
+		if n, _ := p.S.View().Node("b"); n.GetFault().GetTimes() != 30 || n.GetFault().GetUntil().AsTime().Sub(p.Now) != 5*time.Minute {
 			t.Errorf("%s: %v", name, n)
 		}
-		told := slices.ContainsFunc(p.s.View().Events(1000), func(e *tandemv1.Event) bool {
+		told := slices.ContainsFunc(p.S.View().Events(1000), func(e *tandemv1.Event) bool {
 			return strings.Contains(say.Event(e, say.CLI), "Node b cannot run engines: The disk is full. Nothing is placed there for 10s")
 		})
 		if !told {

@@ -1,4 +1,4 @@
-package leader
+package placement
 
 import (
 	"cmp"
@@ -50,7 +50,7 @@ func (g *group) findApart(v *state.View) []parted {
 			return gone
 		}
 		without := sites[worst].node
-		why := reasonFrom(state.Cut(without, from), tandemv1.Reason_CODE_GOES_ON_WITHOUT, "node", cmp.Or(without.GetName(), without.GetId()))
+		why := state.NewReasonFrom(state.Cut(without, from), tandemv1.Reason_CODE_GOES_ON_WITHOUT, "node", cmp.Or(without.GetName(), without.GetId()))
 		for _, m := range sites[worst].members {
 			gone = append(gone, parted{m, why})
 		}

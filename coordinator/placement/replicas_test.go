@@ -1,4 +1,4 @@
-package leader
+package placement
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
+	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -25,15 +26,24 @@ func deploy(version int64, replicas int32) *tandemv1.Deployment {
 	return &tandemv1.Deployment{Name: "m", Version: version, VersionId: fmt.Sprint("v", version), Replicas: replicas, Pool: "default", Revision: version}
 }
 
+// served is a world with the deployment m.
+type served struct{ *fsmtest.World }
+
+func newServed(t *testing.T) served { return served{fsmtest.New(t)} }
+
 // step is one pass and its command applied; it says what changed.
-func (w *world) step() (string, time.Time) {
-	w.t.Helper()
-	v := w.s.View()
-	d, _ := v.Deployment("m")
-	change, next := Replicas(w.now, d, v.ReplicasOf("m"), Places(v, d, w.now), w.id, v.NodeName)
-	if change == nil {
-		return "", next
+func (w served) step() (string, time.Time) {
+	w.T.Helper()
+	v := w.View()
+	decided := Decide(v, w.Now, func(string) string { return w.ID() })
+	if decided.Plan != nil || len(decided.Reforms) > 0 {
+		w.T.Fatalf("decided %v %v", decided.Plan, decided.Reforms)
 	}
+	i := slices.IndexFunc(decided.Rollouts, func(c *tandemv1.ApplyRollout) bool { return c.GetName() == "m" })
+	if i < 0 {
+		return "", decided.Wake
+	}
+	change, next := decided.Rollouts[i], decided.Wake
 	var said []string
 	for _, id := range change.GetRemove() {
 		r, _ := v.Replica(id)
@@ -42,40 +52,44 @@ func (w *world) step() (string, time.Time) {
 	for _, p := range change.GetPlace() {
 		said = append(said, fmt.Sprintf("+v%d@%s", p.GetVersion(), p.GetNodeId()))
 	}
-	res, err := w.Propose(w.t.Context(), &tandemv1.Command{Command: &tandemv1.Command_ApplyRollout{ApplyRollout: change}})
+	res, err := w.Propose(w.T.Context(), &tandemv1.Command{Command: &tandemv1.Command_ApplyRollout{ApplyRollout: change}})
 	if err != nil || anyRefused(res) {
-		w.t.Fatalf("rollout %v: %v %v", change, res, err)
+		w.T.Fatalf("rollout %v: %v %v", change, res, err)
 	}
 	return strings.Join(said, " "), next
 }
 
+func anyRefused(res *tandemv1.Result) bool {
+	return res.GetRefusal() != 0 || slices.ContainsFunc(res.GetPartWhys(), func(why *tandemv1.Reason) bool { return why.GetCode() != 0 })
+}
+
 // become brings all replicas of a version from one state to another.
-func (w *world) become(version int64, from, to tandemv1.ReplicaState) {
-	w.t.Helper()
-	for _, r := range w.s.View().ReplicasOf("m") {
+func (w served) become(version int64, from, to tandemv1.ReplicaState) {
+	w.T.Helper()
+	for _, r := range w.S.View().ReplicasOf("m") {
 		if r.GetVersion() == version && r.GetState() == from {
 			r = state.Clone(r)
-			r.State, r.Why = to, reason(tandemv1.Reason_CODE_TEXT, "text", "out of memory")
-			w.put(r)
+			r.State, r.Why = to, state.NewReason(tandemv1.Reason_CODE_TEXT, "text", "out of memory")
+			w.Put(r)
 		}
 	}
 }
 
-func (w *world) want(step string) {
-	w.t.Helper()
+func (w served) want(step string) {
+	w.T.Helper()
 	if got, _ := w.step(); got != step {
-		w.t.Errorf("step %q, want %q", got, step)
+		w.T.Errorf("step %q, want %q", got, step)
 	}
 }
 
-func (w *world) reason() string {
-	d, _ := w.s.View().Deployment("m")
+func (w served) reason() string {
+	d, _ := w.S.View().Deployment("m")
 	return say.Clause(d.GetWhy(), say.CLI)
 }
 
 func TestRolloutWithFreeSlots(t *testing.T) {
-	w := newWorld(t)
-	w.put(node("n1", 2), node("n2", 2), deploy(1, 2))
+	w := newServed(t)
+	w.Put(fsmtest.Node("n1", 2), fsmtest.Node("n2", 2), deploy(1, 2))
 	w.want("+v1@n1 +v1@n2") // spread
 	w.want("")
 	w.become(1, starting, ready)
@@ -84,7 +98,7 @@ func TestRolloutWithFreeSlots(t *testing.T) {
 	if w.reason() != "" {
 		t.Errorf("reason %q", w.reason())
 	}
-	w.put(deploy(2, 2))
+	w.Put(deploy(2, 2))
 	w.want("+v2@n1 +v2@n2") // the old ones serve on
 	w.want("")
 	w.become(2, starting, ready)
@@ -92,18 +106,18 @@ func TestRolloutWithFreeSlots(t *testing.T) {
 	w.want("")
 	scaled := deploy(2, 1)
 	scaled.Revision = 3
-	w.put(scaled)
+	w.Put(scaled)
 	w.want("-v2")
 	w.want("")
 }
 
 func TestRolloutWithoutFreeSlots(t *testing.T) {
-	w := newWorld(t)
-	w.put(node("n1", 1), node("n2", 1), deploy(1, 2))
+	w := newServed(t)
+	w.Put(fsmtest.Node("n1", 1), fsmtest.Node("n2", 1), deploy(1, 2))
 	w.want("+v1@n1 +v1@n2")
 	w.become(1, starting, ready)
 	w.step()
-	w.put(deploy(2, 2))
+	w.Put(deploy(2, 2))
 	w.want("-v1 +v2@n1") // one at a time
 	w.want("")
 	w.become(2, starting, ready)
@@ -115,7 +129,7 @@ func TestRolloutWithoutFreeSlots(t *testing.T) {
 	}
 	more := deploy(2, 3)
 	more.Revision = 3
-	w.put(more)
+	w.Put(more)
 	w.want("")
 	if !strings.Contains(w.reason(), "1 of 3 replicas wait for a free slot") {
 		t.Errorf("reason %q", w.reason())
@@ -123,24 +137,24 @@ func TestRolloutWithoutFreeSlots(t *testing.T) {
 }
 
 func TestFailedReplicasAreTriedAgainEverMoreSlowly(t *testing.T) {
-	w := newWorld(t)
-	w.put(node("n1", 2), deploy(1, 1))
+	w := newServed(t)
+	w.Put(fsmtest.Node("n1", 2), deploy(1, 1))
 	var pauses []time.Duration
 	for range 9 {
 		w.want("+v1@n1")
 		w.become(1, starting, failed)
-		begin := w.now
+		begin := w.Now
 		for {
 			got, next := w.step()
 			if got != "" && !strings.HasPrefix(got, "-v1") {
 				t.Fatalf("step %q before its time", got)
 			}
 			if got == "" && !next.IsZero() {
-				w.now = next
+				w.Now = next
 				break
 			}
 		}
-		pauses = append(pauses, w.now.Sub(begin))
+		pauses = append(pauses, w.Now.Sub(begin))
 		if !strings.Contains(w.reason(), "out of memory") {
 			t.Errorf("reason %q", w.reason())
 		}
@@ -155,12 +169,12 @@ func TestFailedReplicasAreTriedAgainEverMoreSlowly(t *testing.T) {
 }
 
 func TestReplicasOfALostNodeAreReplaced(t *testing.T) {
-	w := newWorld(t)
-	w.put(node("n1", 1), node("n2", 1), deploy(1, 1))
+	w := newServed(t)
+	w.Put(fsmtest.Node("n1", 1), fsmtest.Node("n2", 1), deploy(1, 1))
 	w.want("+v1@n1")
 	w.become(1, starting, ready)
 	w.step()
-	w.now = w.now.Add(time.Hour)
+	w.Now = w.Now.Add(time.Hour)
 	if _, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: "n1", Incarnation: 1}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -170,14 +184,14 @@ func TestReplicasOfALostNodeAreReplaced(t *testing.T) {
 // TestModelThatGoesDown: that a model has no ready replica is said once, with what the last one ended by; then what it waits for is said,
 // by the names of nodes; and that it has one again.
 func TestModelThatGoesDown(t *testing.T) {
-	w := newWorld(t)
-	n1, n2 := node("n1", 1), node("n2", 1)
+	w := newServed(t)
+	n1, n2 := fsmtest.Node("n1", 1), fsmtest.Node("n2", 1)
 	n1.Name, n2.Name = "alpha", "beta"
-	trainer := &tandemv1.Replica{Id: "other", Deployment: "o", Version: 1, VersionId: "o1", NodeId: "n2", SlotId: n2.GetSlots()[0].GetId(), State: ready, CreatedAt: timestamppb.New(t0)}
-	w.put(n1, n2, trainer, deploy(1, 1))
+	trainer := &tandemv1.Replica{Id: "other", Deployment: "o", Version: 1, VersionId: "o1", NodeId: "n2", SlotId: n2.GetSlots()[0].GetId(), State: ready, CreatedAt: timestamppb.New(fsmtest.T0)}
+	w.Put(n1, n2, trainer, deploy(1, 1))
 	report := func(r *tandemv1.EngineReport) {
 		t.Helper()
-		for _, replica := range w.s.View().ReplicasOf("m") {
+		for _, replica := range w.S.View().ReplicasOf("m") {
 			if state.ReplicaLive(replica.GetState()) {
 				r.EngineId = replica.GetId()
 			}
@@ -199,11 +213,11 @@ func TestModelThatGoesDown(t *testing.T) {
 	if got := w.reason(); got != "a replica on alpha failed and is tried again: out of memory" {
 		t.Errorf("reason %q", got)
 	}
-	w.now = w.now.Add(time.Minute)
+	w.Now = w.Now.Add(time.Minute)
 	w.want("+v1@n1")
 	up()
 	w.want("-v1")
-	w.now = w.now.Add(time.Hour)
+	w.Now = w.Now.Add(time.Hour)
 	if _, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: "n1", Incarnation: 1}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -212,23 +226,23 @@ func TestModelThatGoesDown(t *testing.T) {
 		t.Errorf("reason %q", got)
 	}
 	// The pause after a failure is no reason to name it when there is no slot either.
-	lost, _ := w.s.View().Node("n1")
+	lost, _ := w.S.View().Node("n1")
 	back := state.Clone(lost)
 	back.State = tandemv1.NodeState_NODE_STATE_ALIVE
-	w.put(back)
+	w.Put(back)
 	w.want("+v1@n1")
 	fails()
-	w.put(&tandemv1.Replica{Id: "third", Deployment: "o", Version: 1, VersionId: "o1", NodeId: "n1", SlotId: n1.GetSlots()[0].GetId(), State: ready, CreatedAt: timestamppb.New(t0)})
+	w.Put(&tandemv1.Replica{Id: "third", Deployment: "o", Version: 1, VersionId: "o1", NodeId: "n1", SlotId: n1.GetSlots()[0].GetId(), State: ready, CreatedAt: timestamppb.New(fsmtest.T0)})
 	w.want("")
 	if got := w.reason(); !strings.Contains(got, "free slot") {
 		t.Errorf("reason %q", got)
 	}
-	w.put(&tandemv1.Replica{Id: "third", Deployment: "o", Version: 1, VersionId: "o1", NodeId: "n1", SlotId: n1.GetSlots()[0].GetId(), State: failed, CreatedAt: timestamppb.New(t0)})
-	w.now = w.now.Add(30 * time.Minute)
+	w.Put(&tandemv1.Replica{Id: "third", Deployment: "o", Version: 1, VersionId: "o1", NodeId: "n1", SlotId: n1.GetSlots()[0].GetId(), State: failed, CreatedAt: timestamppb.New(fsmtest.T0)})
+	w.Now = w.Now.Add(30 * time.Minute)
 	w.want("+v1@n1")
 	up()
 	var got []string
-	for _, e := range w.s.View().Events(0) {
+	for _, e := range w.S.View().Events(0) {
 		if e.GetType() == tandemv1.Event_TYPE_DEPLOYMENT_DOWN || e.GetType() == tandemv1.Event_TYPE_DEPLOYMENT_UP {
 			got = append(got, e.GetLevel()+" "+say.Event(e, say.Plain))
 		}
@@ -242,24 +256,24 @@ func TestModelThatGoesDown(t *testing.T) {
 // ready than it had or than is wanted, but for one where no slot is free.
 func TestRolloutEnds(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(t)
+		w := newServed(t)
 		slots, wanted := 0, rapid.Int32Range(1, 4).Draw(rt, "wanted")
 		for i := range rapid.IntRange(1, 3).Draw(rt, "nodes") {
 			n := rapid.IntRange(1, 3).Draw(rt, "slots")
 			slots += n
-			w.put(node(fmt.Sprint("n", i), n))
+			w.Put(fsmtest.Node(fmt.Sprint("n", i), n))
 		}
-		for i, n := range w.s.View().Nodes() {
+		for i, n := range w.S.View().Nodes() {
 			for j, s := range n.GetSlots() {
 				if rapid.Bool().Draw(rt, "held") {
-					w.put(&tandemv1.Replica{Id: fmt.Sprintf("r%d%d", i, j), Deployment: "m", Version: 1, VersionId: "v1", NodeId: n.GetId(), SlotId: s.GetId(),
-						State: rapid.SampledFrom([]tandemv1.ReplicaState{starting, ready, failed}).Draw(rt, "state"), CreatedAt: timestamppb.New(t0)})
+					w.Put(&tandemv1.Replica{Id: fmt.Sprintf("r%d%d", i, j), Deployment: "m", Version: 1, VersionId: "v1", NodeId: n.GetId(), SlotId: s.GetId(),
+						State: rapid.SampledFrom([]tandemv1.ReplicaState{starting, ready, failed}).Draw(rt, "state"), CreatedAt: timestamppb.New(fsmtest.T0)})
 				}
 			}
 		}
-		w.put(deploy(2, wanted))
+		w.Put(deploy(2, wanted))
 		count := func() (n int) {
-			for _, r := range w.s.View().ReplicasOf("m") {
+			for _, r := range w.S.View().ReplicasOf("m") {
 				if r.GetState() == ready {
 					n++
 				}
@@ -281,7 +295,7 @@ func TestRolloutEnds(t *testing.T) {
 				break
 			}
 		}
-		for _, r := range w.s.View().ReplicasOf("m") {
+		for _, r := range w.S.View().ReplicasOf("m") {
 			if r.GetVersion() != 2 || r.GetState() != ready {
 				rt.Fatalf("left over: %v", r)
 			}

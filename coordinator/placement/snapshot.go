@@ -1,63 +1,12 @@
-package leader
+package placement
 
 import (
-	"context"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/state"
-	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler"
 )
-
-// Dispatch gives slots to pending trials.
-func Dispatch(s *state.State, p Proposer, log zerolog.Logger) Loop {
-	const name = "dispatch"
-	return Loop{name, func(ctx context.Context) error {
-		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
-			plan := Plan(v, now, func() string { return id.New("alloc") })
-			if plan == nil {
-				return state.TriedAgain(v, now), nil
-			}
-			res, err := propose(ctx, p, name, &tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: plan}})
-			if err != nil {
-				return time.Time{}, err
-			}
-			for i, a := range plan.GetAllocations() {
-				refused := res.GetWhy()
-				if parts := res.GetPartWhys(); i < len(parts) {
-					refused = parts[i]
-				}
-				log.Info().Str("job", a.GetJobId()).Str("trial", a.GetTrialId()).Int64("gen", a.GetGeneration()).
-					Int("workers", len(a.GetMembers())).Str("refused", say.Reason(refused, say.Plain)).Msg("slots granted")
-			}
-			if anyRefused(res) {
-				rest(ctx, time.Second)
-			}
-			return time.Time{}, settle(ctx, s, res)
-		})
-	}}
-}
-
-// Plan decides what to grant to pending trials; nil: nothing. What allocations want has its place in the queue too, and is given to
-// them by Reform. Why the others wait says Explain.
-func Plan(v *state.View, now time.Time, newID func() string) *tandemv1.ApplyPlan {
-	snapshot, _ := picture(v, now)
-	decided := scheduler.Schedule(snapshot)
-	plan := &tandemv1.ApplyPlan{}
-	for _, g := range decided.Grants {
-		if t, ok := v.Trial(g.ID); ok {
-			plan.Allocations = append(plan.Allocations, allocation(t, g, newID()))
-		}
-	}
-	if len(plan.GetAllocations()) == 0 {
-		return nil
-	}
-	return plan
-}
 
 // picture is the state as the scheduler sees it, and the allocations that train.
 func picture(v *state.View, now time.Time) (scheduler.Snapshot, []*group) {
@@ -123,11 +72,14 @@ func request(j *tandemv1.Job, t *tandemv1.Trial, id string) scheduler.Request {
 	}
 }
 
+// lost is why no work may be placed on a node that is not alive.
+const lost = "lost"
+
 // unavailable says why no work may be placed on a node; empty: it may.
 func unavailable(n *tandemv1.Node, now time.Time) string {
 	switch {
 	case n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE:
-		return "lost"
+		return lost
 	case n.GetDraining():
 		return "draining"
 	case n.GetCordoned():
@@ -136,25 +88,4 @@ func unavailable(n *tandemv1.Node, now time.Time) string {
 		return "faulty"
 	}
 	return ""
-}
-
-// allocation is a grant as the state keeps it; where its engines start from the state machine knows best.
-func allocation(t *tandemv1.Trial, g scheduler.Grant, allocationID string) *tandemv1.Allocation {
-	a := &tandemv1.Allocation{
-		Id: allocationID, TrialId: t.GetId(), JobId: t.GetJobId(), Generation: t.GetGeneration(), Stage: t.GetStage(),
-		Members: members(g),
-	}
-	if !state.Grouped(t.GetStage()) {
-		a.Generation++ // training counts on when its process group is committed
-	}
-	return a
-}
-
-// members are the places of a grant.
-func members(g scheduler.Grant) []*tandemv1.Member {
-	var all []*tandemv1.Member
-	for _, p := range g.Placements {
-		all = append(all, &tandemv1.Member{NodeId: p.Node, SlotId: p.Slot})
-	}
-	return all
 }

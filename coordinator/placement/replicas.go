@@ -1,4 +1,4 @@
-package leader
+package placement
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/scheduler"
 )
 
 const (
@@ -19,20 +20,54 @@ const (
 	failuresKept = 7
 )
 
-// Place is a node of a deployment's pool that is alive, and its free slots.
-type Place struct {
-	Node string
-	Free []string
+// roll decides which replicas to place and to remove, on the slots of nodes that the plan leaves free.
+func (d *Decision) roll(v *state.View, now time.Time, nodes []scheduler.Node, plan scheduler.Plan, newID func(prefix string) string) {
+	free := left(nodes, plan)
+	for _, of := range v.Deployments() {
+		r := &rollout{now: now, d: of, free: free, perNode: map[string]int{}, newID: newID, name: v.NodeName, change: &tandemv1.ApplyRollout{Name: of.GetName()}}
+		for _, n := range nodes {
+			if n.Pool == of.GetPool() && n.Unavailable != lost {
+				r.nodes = append(r.nodes, n.ID)
+			}
+		}
+		if r.decide(v.ReplicasOf(of.GetName())) {
+			d.Rollouts = append(d.Rollouts, r.change)
+		}
+		d.wakeAt(r.next)
+	}
 }
 
-// rollout is one decision in the making.
+// left are the slots that a plan leaves free, by node.
+func left(nodes []scheduler.Node, plan scheduler.Plan) map[string][]string {
+	granted := map[scheduler.Placement]bool{}
+	for _, g := range plan.Grants {
+		for _, at := range g.Placements {
+			granted[at] = true
+		}
+	}
+	free := map[string][]string{}
+	for _, n := range nodes {
+		if n.Unavailable != "" {
+			continue
+		}
+		for _, slot := range n.Free {
+			if !granted[scheduler.Placement{Node: n.ID, Slot: slot}] {
+				free[n.ID] = append(free[n.ID], slot)
+			}
+		}
+	}
+	return free
+}
+
+// rollout is the change of one deployment in the making.
 type rollout struct {
 	now     time.Time
 	d       *tandemv1.Deployment
-	places  []Place
-	perNode map[string]int // live replicas
-	newID   func() string
-	name    func(node string) string
+	nodes   []string            // of its pool, but for those that are lost
+	free    map[string][]string // slots by node; what is placed is taken out
+	perNode map[string]int      // live replicas
+	newID   func(prefix string) string
+	name    func(node string) string // what people call a node
 
 	starting, ready   []*tandemv1.Replica // of the wanted version, in the pool
 	failed            []*tandemv1.Replica // of the wanted version, oldest first
@@ -43,30 +78,20 @@ type rollout struct {
 	why    *tandemv1.Reason
 }
 
-// Replicas decides which replicas of a deployment to place and to remove; nil when nothing changes. next is when to look
-// again though the state has not changed; zero: then only.
+// decide says whether something changes. next is when to look again though the state has not changed; zero: then only.
 //
 //  1. Sort: what serves the wanted version, what failed to, what is of another version.
 //  2. Remove what is too much: surplus replicas; old ones as soon as as many are ready as wanted; old ones that are not ready.
 //  3. Place what is missing on free slots, after a pause when replicas failed.
 //  4. Where no slot is free, replace one old replica by one new, one at a time.
 //  5. Say why fewer are ready than wanted: what is waited for now, before what failed last.
-//
-// name is what people call a node.
-func Replicas(now time.Time, d *tandemv1.Deployment, replicas []*tandemv1.Replica, places []Place, newID func() string, name func(node string) string) (*tandemv1.ApplyRollout, time.Time) {
-	r := &rollout{now: now, d: d, perNode: map[string]int{}, newID: newID, name: name, change: &tandemv1.ApplyRollout{Name: d.GetName()}}
-	for _, p := range places {
-		r.places = append(r.places, Place{p.Node, slices.Clone(p.Free)})
-	}
+func (r *rollout) decide(replicas []*tandemv1.Replica) bool {
 	r.sort(replicas)
 	r.trim()
 	r.place()
 	r.explain()
 	r.change.Why = r.why
-	if len(r.change.GetPlace())+len(r.change.GetRemove()) == 0 && proto.Equal(r.why, d.GetWhy()) {
-		return nil, r.next
-	}
-	return r.change, r.next
+	return len(r.change.GetPlace())+len(r.change.GetRemove()) > 0 || !proto.Equal(r.why, r.d.GetWhy())
 }
 
 func (r *rollout) sort(replicas []*tandemv1.Replica) {
@@ -75,7 +100,7 @@ func (r *rollout) sort(replicas []*tandemv1.Replica) {
 		return cmp.Or(a.GetCreatedAt().AsTime().Compare(b.GetCreatedAt().AsTime()), cmp.Compare(a.GetId(), b.GetId()))
 	})
 	for _, p := range replicas {
-		inPool := slices.ContainsFunc(r.places, func(pl Place) bool { return pl.Node == p.GetNodeId() })
+		inPool := slices.Contains(r.nodes, p.GetNodeId())
 		current := p.GetVersionId() == r.d.GetVersionId() && inPool
 		if state.ReplicaLive(p.GetState()) {
 			r.perNode[p.GetNodeId()]++
@@ -131,7 +156,7 @@ func (r *rollout) place() {
 	}
 	if at := r.retryAt(); at.After(r.now) {
 		r.next = at
-		if free := r.free(); missing > free && len(r.oldReady) == 0 {
+		if free := r.places(); missing > free && len(r.oldReady) == 0 {
 			r.waitForSlot(missing - free)
 		}
 		return
@@ -146,7 +171,7 @@ func (r *rollout) place() {
 	// No slot is free: one old replica makes room, and the next only when the new one is ready.
 	if missing > 0 && len(r.starting) == 0 && len(r.oldReady) > 0 {
 		old := r.oldReady[0]
-		if slices.ContainsFunc(r.places, func(p Place) bool { return p.Node == old.GetNodeId() }) {
+		if slices.Contains(r.nodes, old.GetNodeId()) {
 			r.remove(old)
 			r.oldReady = r.oldReady[1:]
 			r.add(old.GetNodeId(), old.GetSlotId())
@@ -158,16 +183,16 @@ func (r *rollout) place() {
 	}
 }
 
-// free is how many replicas could be placed.
-func (r *rollout) free() (n int) {
-	for _, p := range r.places {
-		n += len(p.Free)
+// places is how many replicas could be placed.
+func (r *rollout) places() (n int) {
+	for _, node := range r.nodes {
+		n += len(r.free[node])
 	}
 	return n
 }
 
 func (r *rollout) waitForSlot(missing int) {
-	r.why = reason(tandemv1.Reason_CODE_REPLICAS_NO_SLOT, "missing", missing, "wanted", r.d.GetReplicas(), "pool", r.d.GetPool())
+	r.why = state.NewReason(tandemv1.Reason_CODE_REPLICAS_NO_SLOT, "missing", missing, "wanted", r.d.GetReplicas(), "pool", r.d.GetPool())
 }
 
 // retryAt is when the next replica may be placed after failures: the pause doubles with each, from when the last that
@@ -182,30 +207,24 @@ func (r *rollout) retryAt() time.Time {
 
 // takeSlot takes a free slot on the node with the fewest replicas of the deployment; of equals, the one with most free.
 func (r *rollout) takeSlot() (node, slot string, ok bool) {
-	best := -1
-	for i, p := range r.places {
-		if len(p.Free) == 0 {
-			continue
-		}
-		if best < 0 || cmp.Or(
-			cmp.Compare(r.perNode[p.Node], r.perNode[r.places[best].Node]),
-			cmp.Compare(len(r.places[best].Free), len(p.Free)),
-			cmp.Compare(p.Node, r.places[best].Node)) < 0 {
-			best = i
+	for _, n := range r.nodes {
+		if len(r.free[n]) > 0 && (node == "" || cmp.Or(
+			cmp.Compare(r.perNode[n], r.perNode[node]),
+			cmp.Compare(len(r.free[node]), len(r.free[n])),
+			cmp.Compare(n, node)) < 0) {
+			node = n
 		}
 	}
-	if best < 0 {
+	if node == "" {
 		return "", "", false
 	}
-	p := &r.places[best]
-	slot = p.Free[0]
-	p.Free = p.Free[1:]
-	return p.Node, slot, true
+	slot, r.free[node] = r.free[node][0], r.free[node][1:]
+	return node, slot, true
 }
 
 func (r *rollout) add(node, slot string) {
 	p := &tandemv1.Replica{
-		Id: r.newID(), Deployment: r.d.GetName(), Revision: r.d.GetRevision(), Version: r.d.GetVersion(), VersionId: r.d.GetVersionId(),
+		Id: r.newID("replica"), Deployment: r.d.GetName(), Revision: r.d.GetRevision(), Version: r.d.GetVersion(), VersionId: r.d.GetVersionId(),
 		NodeId: node, SlotId: slot, State: tandemv1.ReplicaState_REPLICA_STATE_STARTING, CreatedAt: timestamppb.New(r.now),
 	}
 	r.change.Place = append(r.change.Place, p)
@@ -221,8 +240,8 @@ func (r *rollout) explain() {
 	case r.why != nil: // it waits for a slot, whatever failed before
 	case len(r.failed) > 0:
 		last := r.failed[len(r.failed)-1]
-		r.why = reasonFrom(last.GetWhy(), tandemv1.Reason_CODE_REPLICA_RETRIED, "node", r.name(last.GetNodeId()), "node_id", last.GetNodeId())
+		r.why = state.NewReasonFrom(last.GetWhy(), tandemv1.Reason_CODE_REPLICA_RETRIED, "node", r.name(last.GetNodeId()), "node_id", last.GetNodeId())
 	default:
-		r.why = reason(tandemv1.Reason_CODE_REPLICAS_STARTING, "starting", len(r.starting), "wanted", wanted)
+		r.why = state.NewReason(tandemv1.Reason_CODE_REPLICAS_STARTING, "starting", len(r.starting), "wanted", wanted)
 	}
 }

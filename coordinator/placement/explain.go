@@ -1,7 +1,6 @@
-package leader
+package placement
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -17,7 +16,7 @@ func Explain(v *state.View, now time.Time) map[string]*tandemv1.Reason {
 	waits, all := map[string]*tandemv1.Reason{}, map[string]*tandemv1.Reason{}
 	snapshot, groups := picture(v, now)
 	for _, w := range scheduler.Schedule(snapshot).Waiting {
-		why := reason(waitCodes[w.Code])
+		why := state.NewReason(waitCodes[w.Code])
 		maps.Copy(why.Args, w.Args)
 		waits[w.ID] = why
 		if _, ok := v.Trial(w.ID); ok {
@@ -30,9 +29,9 @@ func Explain(v *state.View, now time.Time) map[string]*tandemv1.Reason {
 		case why == nil:
 		case g.ends() || len(g.going) > 0:
 		case g.settled():
-			all[g.trial.GetId()] = reasonFrom(why, tandemv1.Reason_CODE_TRAINING, "ranks", len(g.staying), "wanted", g.workers.Wanted)
+			all[g.trial.GetId()] = state.NewReasonFrom(why, tandemv1.Reason_CODE_TRAINING, "ranks", len(g.staying), "wanted", g.workers.Wanted)
 		case state.GroupBroken(g.alloc) && len(g.silent) == 0 && len(g.able())+len(g.assigned) < g.workers.Min:
-			all[g.trial.GetId()] = reasonFrom(why, tandemv1.Reason_CODE_REPLACING)
+			all[g.trial.GetId()] = state.NewReasonFrom(why, tandemv1.Reason_CODE_REPLACING)
 		}
 	}
 	return all
@@ -49,19 +48,3 @@ var waitCodes = map[scheduler.Code]tandemv1.Reason_Code{
 
 // WaitCodes are the codes by which Explain says why something waits for slots, in order.
 func WaitCodes() []tandemv1.Reason_Code { return slices.Sorted(maps.Values(waitCodes)) }
-
-// reason is a code with its arguments, in pairs of name and value.
-func reason(code tandemv1.Reason_Code, pairs ...any) *tandemv1.Reason {
-	r := &tandemv1.Reason{Code: code, Args: map[string]string{}}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		r.Args[fmt.Sprint(pairs[i])] = fmt.Sprint(pairs[i+1])
-	}
-	return r
-}
-
-// reasonFrom is a reason that follows from another.
-func reasonFrom(cause *tandemv1.Reason, code tandemv1.Reason_Code, pairs ...any) *tandemv1.Reason {
-	r := reason(code, pairs...)
-	r.Cause = cause
-	return r
-}

@@ -1,4 +1,4 @@
-package leader
+package placement
 
 import (
 	"fmt"
@@ -55,7 +55,7 @@ func jobs() []string { return []string{"j", "k"} }
 
 // happens lets something happen, then lets the loops run and checks what they have made of it.
 func (c *cluster) happens(line string) {
-	before := c.s.View()
+	before := c.S.View()
 	c.happen(line)
 	c.check(before)
 	// Nodes that are lost or begin anew take their engines with them, and in time those that do not answer are taken for lost.
@@ -68,8 +68,8 @@ func (c *cluster) happens(line string) {
 // follow lets the agents start and end engines as they should.
 func (c *cluster) follow() {
 	wanted := map[string]bool{}
-	for _, n := range c.s.View().Nodes() {
-		for _, task := range state.Desired(c.s.View(), n.GetId()) {
+	for _, n := range c.S.View().Nodes() {
+		for _, task := range state.Desired(c.S.View(), n.GetId()) {
 			wanted[task.GetId()] = true
 			if c.engines[task.GetId()] == nil {
 				c.engines[task.GetId()] = &engine{id: task.GetId()}
@@ -95,7 +95,7 @@ func (c *cluster) live() []*engine {
 }
 
 func (c *cluster) task(e *engine) *tandemv1.TrainTask {
-	for _, task := range state.Desired(c.s.View(), c.at[e.id]) {
+	for _, task := range state.Desired(c.S.View(), c.at[e.id]) {
 		if task.GetId() == e.id {
 			return task.GetTrain()
 		}
@@ -161,7 +161,7 @@ func (c *cluster) join(e *engine, g *tandemv1.ProcessGroup) bool {
 	if len(ranks) < int(g.GetWorldSize()) {
 		return true
 	}
-	if latest, _ := c.s.View().Checkpoint(c.trial(e).GetLatestCheckpointId()); newest < latest.GetStep() {
+	if latest, _ := c.S.View().Checkpoint(c.trial(e).GetLatestCheckpointId()); newest < latest.GetStep() {
 		c.r.Fatalf("the group goes on from step %d, but there is a checkpoint at step %d", newest, latest.GetStep())
 	}
 	for _, o := range c.live() {
@@ -202,7 +202,7 @@ func (c *cluster) train(e *engine, task *tandemv1.TrainTask) bool {
 		c.happens(fmt.Sprintf("%s %s step=%d generation=%d", word, e.id, e.step, g.GetGeneration()))
 		return true
 	}
-	if a, ok := c.s.View().Allocation(c.of(e)); ok && !state.GroupFormed(a) {
+	if a, ok := c.S.View().Allocation(c.of(e)); ok && !state.GroupFormed(a) {
 		return false
 	}
 	switch {
@@ -238,14 +238,14 @@ func (c *cluster) of(e *engine) string {
 
 // trial is the trial of an engine that is wanted.
 func (c *cluster) trial(e *engine) *tandemv1.Trial {
-	a, _ := c.s.View().Allocation(c.of(e))
-	t, _ := c.s.View().Trial(a.GetTrialId())
+	a, _ := c.S.View().Allocation(c.of(e))
+	t, _ := c.S.View().Trial(a.GetTrialId())
 	return t
 }
 
 // check looks at what the last thing that happened has led to.
 func (c *cluster) check(before *state.View) {
-	after := c.s.View()
+	after := c.S.View()
 	held := map[string]bool{}
 	for _, a := range after.Allocations() {
 		old, _ := before.Allocation(a.GetId())
@@ -286,7 +286,7 @@ func (c *cluster) check(before *state.View) {
 // checkKept: no allocation is given back while an engine that answers has steps that no checkpoint has, as long as its group is not
 // formed and it is not on its way out.
 func (c *cluster) checkKept(before *state.View) {
-	after := c.s.View()
+	after := c.S.View()
 	for _, a := range before.Allocations() {
 		if _, there := after.Allocation(a.GetId()); there || state.GroupFormed(a) || a.GetStopping() {
 			continue
@@ -306,18 +306,18 @@ func (c *cluster) late() {
 	for _, id := range c.order {
 		owner, _, _ := strings.Cut(id, "/")
 		e := c.engines[id]
-		if n, ok := c.s.View().Node(c.at[id]); !e.dead || !ok || c.task(e) != nil || n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
+		if n, ok := c.S.View().Node(c.at[id]); !e.dead || !ok || c.task(e) != nil || n.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
 			continue
 		}
-		if a, _ := c.s.View().Allocation(owner); state.Member(a, member(id)) != nil {
+		if a, _ := c.S.View().Allocation(owner); state.Member(a, member(id)) != nil {
 			continue // it has stopped, and is remembered
 		}
-		before := c.s.View()
+		before := c.S.View()
 		if why := c.report(id, &tandemv1.EngineReport{Generation: 1, Report: &tandemv1.EngineReport_Failed{Failed: &tandemv1.EngineFailed{Message: "late", Permanent: true}}}); why.GetCode() != tandemv1.Reason_CODE_ENGINE_OVER {
 			c.r.Fatalf("a report of %s, which was let go, was taken: %v", id, why)
 		}
 		for _, old := range before.Trials() {
-			if now, _ := c.s.View().Trial(old.GetId()); old.GetModifiedIndex() != now.GetModifiedIndex() {
+			if now, _ := c.S.View().Trial(old.GetId()); old.GetModifiedIndex() != now.GetModifiedIndex() {
 				c.r.Fatalf("a late report has changed the trial: %v", now)
 			}
 		}
@@ -334,7 +334,7 @@ func member(engine string) int32 {
 // fault lets one thing go wrong, or an operator or user do something.
 func (c *cluster) fault() {
 	nodeName := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(c.r, "node")
-	n, _ := c.s.View().Node(nodeName)
+	n, _ := c.S.View().Node(nodeName)
 	alive := n.GetState() == tandemv1.NodeState_NODE_STATE_ALIVE
 	live := c.live()
 	switch kind := rapid.IntRange(0, 12).Draw(c.r, "fault"); {
@@ -342,7 +342,7 @@ func (c *cluster) fault() {
 		e := live[rapid.IntRange(0, len(live)-1).Draw(c.r, "which")]
 		e.hangs = kind >= 2
 		if rapid.Bool().Draw(c.r, "planned change") { // the window between a change and its group
-			a, _ := c.s.View().Allocation(c.of(e))
+			a, _ := c.S.View().Allocation(c.of(e))
 			c.scale(a.GetJobId(), max(1, a.GetGroup().GetWorldSize()-1))
 		}
 		if e.hangs || e.dead {
@@ -405,14 +405,14 @@ func TestReformAlwaysGetsOn(t *testing.T) {
 func (c *cluster) getsOn() {
 	for _, n := range []string{"a", "b", "c"} {
 		c.happens("uncordon " + n)
-		if at, _ := c.s.View().Node(n); at.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
+		if at, _ := c.S.View().Node(n); at.GetState() != tandemv1.NodeState_NODE_STATE_ALIVE {
 			c.happens("back " + n)
 		}
 	}
 	for range 3000 {
 		over := true
 		for _, name := range jobs() {
-			j, _ := c.s.View().Job(name)
+			j, _ := c.S.View().Job(name)
 			if over = over && state.JobFinal(j.GetState()); j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE && !state.JobFinal(j.GetState()) {
 				c.happens("resume " + name)
 			}
@@ -436,9 +436,9 @@ func (c *cluster) getsOn() {
 			}
 		}
 	}
-	for _, t := range c.s.View().Trials() {
+	for _, t := range c.S.View().Trials() {
 		if t.GetState() != tandemv1.TrialState_TRIAL_STATE_COMPLETED {
-			a, _ := c.s.View().Allocation(t.GetAllocationId())
+			a, _ := c.S.View().Allocation(t.GetAllocationId())
 			c.r.Fatalf("the job is stuck: %v\n%v\n%s", t, a, last(c.out.String(), 3000))
 		}
 	}

@@ -37,7 +37,7 @@ func DiskFull(n *tandemv1.Node) *tandemv1.Reason {
 	if len(folders) == 0 {
 		return nil
 	}
-	return reason(tandemv1.Reason_CODE_NODE_DISK_FULL, "node", nodeName(n), "node_id", n.GetId(), "folders", strings.Join(folders, ", "))
+	return NewReason(tandemv1.Reason_CODE_NODE_DISK_FULL, "node", nodeName(n), "node_id", n.GetId(), "folders", strings.Join(folders, ", "))
 }
 
 // TriedAgain is when the first node that is avoided because of a fault, or together with another that it did not reach, is tried

@@ -78,7 +78,7 @@ func TestPagesOfJobs(t *testing.T) {
 	if err != nil || changed.Msg.GetJob().GetId() != want[1] {
 		t.Errorf("the only one that goes on: %v, %v", changed, err)
 	}
-	if status, body := do(t, c, "GET", fmt.Sprintf("%s/v1/jobs?name=even&limit=1", r.url()), ""); status != 200 || !strings.Contains(body, `"next_page_token":"0`) {
+	if status, body := do(t, c, "GET", fmt.Sprintf("%s/v1/jobs?name=even&limit=1", r.url()), ""); status != 200 || !strings.Contains(body, `"next_page_token":"jobs:0`) {
 		t.Errorf("%d %s", status, body)
 	}
 }

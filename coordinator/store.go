@@ -15,6 +15,7 @@ import (
 
 	"tandem.dev/coordinator/pki"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 )
@@ -132,16 +133,6 @@ func (s *storeSight) String() string {
 	return "jobs can be looked at, but none can run: " + s.err.Error()
 }
 
-// reason is a fault for programs, with the first words of the store.
-func (s *storeSight) reason() *tandemv1.Reason {
-	code := tandemv1.Reason_CODE_STORE_AWAY
-	if errors.Is(s.err, storage.ErrFull) {
-		code = tandemv1.Reason_CODE_STORE_FULL
-	}
-	words := strings.ToValidUTF8(fmt.Sprintf("%.400s", s.err), "")
-	return &tandemv1.Reason{Code: code, Cause: &tandemv1.Reason{Code: tandemv1.Reason_CODE_TEXT, Args: map[string]string{"text": words}}}
-}
-
 // storeFault is what is wrong with the store, nil if nothing is, and when the look that says so began; zero: none has.
 func (c *Coordinator) storeFault() (*tandemv1.Reason, time.Time) {
 	s := c.store.Load()
@@ -151,7 +142,7 @@ func (c *Coordinator) storeFault() (*tandemv1.Reason, time.Time) {
 	case s.err == nil:
 		return nil, s.at
 	}
-	return s.reason(), s.at
+	return say.StoreFault(s.err, errors.Is(s.err, storage.ErrFull)), s.at
 }
 
 // watchStore looks from time to time whether the store still serves, once it has, until ctx ends.

@@ -203,6 +203,9 @@ func TestFullStore(t *testing.T) {
 	}
 	_, err = up.CloseAndReceive()
 	wantCode(t, err, connect.CodeResourceExhausted, "storage is full")
+	if why := say.ReasonOf(err); why.GetCode() != tandemv1.Reason_CODE_STORE_FULL {
+		t.Errorf("its reason is %v", why)
+	}
 
 	freed.Store(true)
 	select {

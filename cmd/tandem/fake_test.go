@@ -45,6 +45,7 @@ type fake struct {
 	tandemv1connect.UnimplementedDatasetServiceHandler
 	tandemv1connect.UnimplementedTokenServiceHandler
 	tandemv1connect.UnimplementedModelServiceHandler
+	tandemv1connect.UnimplementedDeploymentServiceHandler
 	tandemv1connect.UnimplementedCheckpointServiceHandler
 	tandemv1connect.UnimplementedMetricServiceHandler
 	tandemv1connect.UnimplementedNodeServiceHandler
@@ -68,10 +69,11 @@ type fake struct {
 	pruned     int      // calls that were no dry runs
 	created    *tandemv1.CreateDatasetRequest
 	tokens     []*tandemv1.CreateTokenRequest
-	version    *tandemv1.Version // of any model
-	target     string            // by which it was found
-	lose       int               // so many uploads are lost with their coordinator
-	named      func() string     // what it says of all coordinators
+	version    *tandemv1.Version      // of any model
+	manifest   func() (string, error) // of any dataset
+	target     string                 // by which it was found
+	lose       int                    // so many uploads are lost with their coordinator
+	named      func() string          // what it says of all coordinators
 	metrics    *tandemv1.GetMetricsResponse
 	trace      *tandemv1.GetTraceResponse
 	down       bool         // tokens are made, but nobody hears of it
@@ -240,6 +242,15 @@ func (f *fake) CreateDataset(_ context.Context, r *connect.Request[tandemv1.Crea
 	return connect.NewResponse(&tandemv1.CreateDatasetResponse{Dataset: &tandemv1.Dataset{Id: r.Msg.GetId(), Name: r.Msg.GetName(), Version: 1}}), nil
 }
 
+func (f *fake) GetDataset(context.Context, *connect.Request[tandemv1.GetDatasetRequest]) (*connect.Response[tandemv1.GetDatasetResponse], error) {
+	m, err := f.manifest()
+	return connect.NewResponse(&tandemv1.GetDatasetResponse{ManifestJson: m}), err
+}
+
+func (f *fake) GetDeployment(context.Context, *connect.Request[tandemv1.GetDeploymentRequest]) (*connect.Response[tandemv1.GetDeploymentResponse], error) {
+	return nil, connect.NewError(connect.CodeNotFound, errors.New("no such deployment"))
+}
+
 func (f *fake) CreateToken(_ context.Context, r *connect.Request[tandemv1.CreateTokenRequest]) (*connect.Response[tandemv1.CreateTokenResponse], error) {
 	f.tokens = append(f.tokens, r.Msg)
 	if f.down {
@@ -309,6 +320,7 @@ func (ca *authority) serve(t *testing.T, f *fake) string {
 	mux.Handle(tandemv1connect.NewDatasetServiceHandler(f))
 	mux.Handle(tandemv1connect.NewTokenServiceHandler(f))
 	mux.Handle(tandemv1connect.NewModelServiceHandler(f))
+	mux.Handle(tandemv1connect.NewDeploymentServiceHandler(f))
 	mux.Handle(tandemv1connect.NewCheckpointServiceHandler(f))
 	mux.Handle(tandemv1connect.NewMetricServiceHandler(f))
 	mux.Handle(tandemv1connect.NewNodeServiceHandler(f))

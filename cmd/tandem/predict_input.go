@@ -14,12 +14,9 @@ import (
 	"strconv"
 	"strings"
 
-	"connectrpc.com/connect"
-
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/input"
 	"tandem.dev/proto/inference"
-	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
 )
 
@@ -73,7 +70,11 @@ func (a *app) readInput(ctx context.Context, c *client.Client, model, path strin
 		}
 		return newQuestion(ctx, c, name, rows, 1, nil)
 	}
-	t, err := readTable(bytes.NewReader(b), trainedOn(ctx, c, model), o)
+	m, err := c.TrainedOn(ctx, model)
+	if err != nil {
+		return nil, err
+	}
+	t, err := readTable(bytes.NewReader(b), m, o)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%s: %w", path, err)}
 	}
@@ -129,28 +130,6 @@ func jsonText(v any) string {
 		return "something else"
 	}
 	return short(string(b), 40)
-}
-
-// trainedOn is the manifest of the data a model was trained on; nil if it cannot be had.
-func trainedOn(ctx context.Context, c *client.Client, model string) *dataset.Manifest {
-	if name, _, numbered := strings.Cut(model, "@"); !numbered {
-		if d, err := c.Deployments.GetDeployment(ctx, connect.NewRequest(&tandemv1.GetDeploymentRequest{Name: name})); err == nil {
-			model = fmt.Sprintf("%s@%d", name, d.Msg.GetDeployment().GetVersion())
-		}
-	}
-	v, err := c.Models.GetVersion(ctx, connect.NewRequest(&tandemv1.GetVersionRequest{Version: model}))
-	if err != nil {
-		return nil
-	}
-	d, err := c.Datasets.GetDataset(ctx, connect.NewRequest(&tandemv1.GetDatasetRequest{Dataset: v.Msg.GetVersion().GetLineage().GetDatasetId()}))
-	if err != nil {
-		return nil
-	}
-	m, err := dataset.ParseManifest([]byte(d.Msg.GetManifestJson()))
-	if err != nil {
-		return nil
-	}
-	return &m
 }
 
 type csvTable struct {

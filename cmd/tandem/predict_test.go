@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +13,11 @@ import (
 	"sync"
 	"testing"
 
+	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
+
+	"tandem.dev/proto/say"
+	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 // oracle is a served model of rows of one value, of which three may be in a request: the label is the value.
@@ -129,6 +134,34 @@ func TestPredictCurl(t *testing.T) {
 	u.want(u.run("predict", "digits", "--input", "-"), exitOK, "is 5")
 	if strings.Contains(u.out.String(), "curl") {
 		t.Errorf("a request that was read from a pipe and is too long: %.300s", u.out.String())
+	}
+}
+
+// TestPredictWhileTheStoreIsAway: what columns a model takes is read from the store; while that is away, nobody's rows are to blame. A
+// dataset that was deleted is another matter.
+func TestPredictWhileTheStoreIsAway(t *testing.T) {
+	ca := newAuthority(t)
+	o := &oracle{t: t, version: func(int) int { return 2 }}
+	away := say.Error(connect.CodeUnavailable, &tandemv1.Reason{Code: tandemv1.Reason_CODE_STORE_AWAY}, errors.New("the store does not serve: dial"))
+	for name, tc := range map[string]struct {
+		err  error
+		code int
+		says []string
+	}{
+		"away":    {away, exitUnreachable, []string{"find out which columns digits takes", "cannot reach its store now", "try again when it does", "as a JSON list"}},
+		"deleted": {connect.NewError(connect.CodeNotFound, errors.New("no such dataset")), exitUsage, []string{"row 1 has 2 values, the model takes 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{rest: o.ServeHTTP, version: &tandemv1.Version{Model: "digits", Number: 2}, manifest: func() (string, error) { return "", tc.err }}
+			u := newUser(t, ca.pem, ca.serve(t, f))
+			u.want(u.run("predict", "digits", "--input", write(t, u.dir, "x.csv", "x,label\n1,2\n")), tc.code, tc.says...)
+		})
+	}
+	// Another coordinator that is down has nothing to do with it.
+	f := &fake{rest: o.ServeHTTP, version: &tandemv1.Version{Model: "digits", Number: 2}, manifest: func() (string, error) { return "", away }}
+	u := newUser(t, ca.pem, ca.serve(t, f), "127.0.0.1:1")
+	if u.want(u.run("predict", "digits", "--input", write(t, u.dir, "x.csv", "x\n1\n")), exitUnreachable, "cannot reach its store now"); strings.Contains(u.err.String(), "without the others") {
+		t.Errorf("it blames the other coordinators: %s", u.err.String())
 	}
 }
 

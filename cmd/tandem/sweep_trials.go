@@ -17,6 +17,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/page"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -79,7 +80,7 @@ The log and the series of a trial are those of its id, which -o wide shows: tand
 			res := &tandemv1.ListTrialsResponse{Trials: chosen}
 			if limit > 0 && len(chosen) > limit {
 				if res.Trials = chosen[:limit]; o.sort == byNumber {
-					res.NextPageToken = number(res.GetTrials()[limit-1].GetNumber())
+					res.NextPageToken = page.Trials.Number(int64(res.GetTrials()[limit-1].GetNumber()))
 				}
 			}
 			shown := res.GetTrials()

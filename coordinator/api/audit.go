@@ -182,10 +182,7 @@ func (a cluster) ListAudit(ctx context.Context, req *connect.Request[tandemv1.Li
 	}
 	res, err := a.deps.Audit.List(req.Msg)
 	a.verify.Release(1)
-	switch {
-	case errors.Is(err, audit.ErrPageToken):
-		return nil, invalid(err.Error())
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
 	if req.Header().Get(forwardedHeader) == "" {

@@ -17,6 +17,7 @@ import (
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/limit"
+	lists "tandem.dev/proto/page"
 	"tandem.dev/proto/plain"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -57,6 +58,7 @@ func codes() []struct {
 		{ErrDenied, connect.CodePermissionDenied},
 		{errInvalid, connect.CodeInvalidArgument},
 		{limit.ErrLimit, connect.CodeInvalidArgument},
+		{lists.ErrToken, connect.CodeInvalidArgument},
 		{door.ErrBusy, connect.CodeResourceExhausted},
 		{errPrecondition, connect.CodeFailedPrecondition},
 		{state.ErrNotFound, connect.CodeNotFound},
@@ -102,6 +104,10 @@ func connectError(err error) error {
 		if errors.Is(err, c.err) {
 			if errors.As(err, &why) {
 				return say.Error(c.code, why.Why, err)
+			}
+			if errors.Is(c.err, storage.ErrUnavailable) || errors.Is(c.err, storage.ErrFull) {
+				fault := say.StoreFault(err, errors.Is(err, storage.ErrFull))
+				return say.Error(c.code, fault, fmt.Errorf("%s: %w", say.Clause(&tandemv1.Reason{Code: fault.GetCode()}, say.Plain), err))
 			}
 			ce := connect.NewError(c.code, err)
 			if errors.Is(c.err, consensus.ErrNotLeader) || errors.Is(c.err, consensus.ErrNoLeader) || errors.Is(c.err, consensus.ErrDisk) {

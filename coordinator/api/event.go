@@ -3,12 +3,14 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
 
 	"tandem.dev/coordinator/state"
+	lists "tandem.dev/proto/page"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -43,14 +45,21 @@ func eventPage(v *state.View, m *tandemv1.ListEventsRequest) (*tandemv1.ListEven
 	}
 	res, more := &tandemv1.ListEventsResponse{}, false
 	if res.Events, more = lastPage(v.EventsLike(filter, limit+1), limit); more {
-		res.NextPageToken = res.GetEvents()[0].GetId()
+		res.NextPageToken = lists.Events.Token(res.GetEvents()[0].GetId())
 	}
 	return res, nil
 }
 
 // eventFilter is what a request wants to see.
 func eventFilter(v *state.View, m *tandemv1.ListEventsRequest) (state.EventFilter, error) {
-	f := state.EventFilter{After: m.GetAfter(), Before: m.GetPageToken()}
+	before, err := lists.Events.Place(m.GetPageToken())
+	f := state.EventFilter{After: m.GetAfter(), Before: before}
+	switch {
+	case err != nil:
+		return f, err
+	case m.GetAfter() != "" && !lists.Events.Has(m.GetAfter()):
+		return f, invalid(fmt.Sprintf("after: %q is not the id of an event", m.GetAfter()))
+	}
 	if m.GetJobId() != "" {
 		job, err := v.ResolveJob(m.GetJobId())
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
+	lists "tandem.dev/proto/page"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -169,13 +170,17 @@ func (a jobs) ListJobs(ctx context.Context, req *connect.Request[tandemv1.ListJo
 	if err != nil {
 		return nil, err
 	}
+	before, err := lists.Jobs.Place(req.Msg.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
 	all := v.Jobs()
 	if name := req.Msg.GetName(); name != "" {
 		all = v.JobsNamed(name)
 	}
 	var wanted []*tandemv1.Job
 	for _, j := range slices.Backward(all) {
-		if token := req.Msg.GetPageToken(); (token == "" || state.JobPage(j) < token) &&
+		if (before == "" || state.JobPage(j) < before) &&
 			(len(req.Msg.GetStates()) == 0 || slices.Contains(req.Msg.GetStates(), j.GetState())) {
 			wanted = append(wanted, j)
 		}
@@ -185,7 +190,7 @@ func (a jobs) ListJobs(ctx context.Context, req *connect.Request[tandemv1.ListJo
 	}
 	res, more := &tandemv1.ListJobsResponse{}, false
 	if res.Jobs, more = page(wanted, limit); more {
-		res.NextPageToken = state.JobPage(res.GetJobs()[len(res.GetJobs())-1])
+		res.NextPageToken = lists.Jobs.Token(state.JobPage(res.GetJobs()[len(res.GetJobs())-1]))
 	}
 	return connect.NewResponse(res), nil
 }

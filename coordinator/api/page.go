@@ -2,9 +2,7 @@ package api
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strconv"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -43,23 +41,4 @@ func lastPage[T proto.Message](all []T, limit int) (part []T, more bool) {
 	part, more = page(all, limit)
 	slices.Reverse(part)
 	return part, more
-}
-
-// numberToken is the page token of a list whose rows have numbers.
-func numberToken(last int64) string { return strconv.FormatInt(last, 10) }
-
-// startAfter is the number after which a list goes on: the later one of what is asked for and of what a page token says.
-func startAfter(after int64, token string) (int64, error) {
-	if token == "" {
-		return max(0, after), nil
-	}
-	n, err := strconv.ParseInt(token, 10, 64)
-	if err != nil || n < 0 {
-		return 0, badToken(token)
-	}
-	return max(n, after), nil
-}
-
-func badToken(token string) error {
-	return invalid(fmt.Sprintf("page_token: %q is not a next_page_token of this list", token))
 }

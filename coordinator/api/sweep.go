@@ -14,6 +14,7 @@ import (
 	"tandem.dev/coordinator/analysis"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
+	lists "tandem.dev/proto/page"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -106,6 +107,10 @@ func trialsNamed(v *state.View, ref string) (*tandemv1.Job, []string, error) {
 
 // ListTrials implements SweepService.
 func (a sweeps) ListTrials(ctx context.Context, req *connect.Request[tandemv1.ListTrialsRequest]) (*connect.Response[tandemv1.ListTrialsResponse], error) {
+	after, err := lists.Trials.After(int64(req.Msg.GetAfter()), req.Msg.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
 	v, job, _, err := a.find(ctx, req.Msg.GetId(), false)
 	if err != nil {
 		return nil, err
@@ -114,19 +119,19 @@ func (a sweeps) ListTrials(ctx context.Context, req *connect.Request[tandemv1.Li
 	if err != nil {
 		return nil, err
 	}
-	after, err := startAfter(int64(req.Msg.GetAfter()), req.Msg.GetPageToken())
-	if err != nil {
-		return nil, err
-	}
 	res, more := &tandemv1.ListTrialsResponse{}, false
 	if res.Trials, more = page(v.TrialsAfter(job.GetId(), int32(min(after, math.MaxInt32-1)), limit+1), limit); more { //nolint:gosec // at most that
-		res.NextPageToken = numberToken(int64(res.GetTrials()[len(res.GetTrials())-1].GetNumber()))
+		res.NextPageToken = lists.Trials.Number(int64(res.GetTrials()[len(res.GetTrials())-1].GetNumber()))
 	}
 	return connect.NewResponse(res), nil
 }
 
 // ListSweepEvents implements SweepService.
 func (a sweeps) ListSweepEvents(ctx context.Context, req *connect.Request[tandemv1.ListSweepEventsRequest]) (*connect.Response[tandemv1.ListSweepEventsResponse], error) {
+	after, err := lists.SweepEvents.After(req.Msg.GetAfter(), req.Msg.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
 	v, job, _, err := a.find(ctx, req.Msg.GetId(), false)
 	if err != nil {
 		return nil, err
@@ -135,13 +140,9 @@ func (a sweeps) ListSweepEvents(ctx context.Context, req *connect.Request[tandem
 	if err != nil {
 		return nil, err
 	}
-	after, err := startAfter(req.Msg.GetAfter(), req.Msg.GetPageToken())
-	if err != nil {
-		return nil, err
-	}
 	res, more := &tandemv1.ListSweepEventsResponse{}, false
 	if res.Events, more = page(v.SweepEvents(job.GetId(), after, limit+1), limit); more {
-		res.NextPageToken = numberToken(res.GetEvents()[len(res.GetEvents())-1].GetSeq())
+		res.NextPageToken = lists.SweepEvents.Number(res.GetEvents()[len(res.GetEvents())-1].GetSeq())
 	}
 	return connect.NewResponse(res), nil
 }

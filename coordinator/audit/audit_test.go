@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/proto/page"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/memstore"
@@ -275,8 +276,8 @@ func TestPages(t *testing.T) {
 		if len(seen) != made || pages != 7 {
 			t.Errorf("%d entries on %d pages", len(seen), pages+1)
 		}
-		for _, token := range []string{"x", "5", "5/node-1", "x/y/z"} {
-			if _, err := l.List(&tandemv1.ListAuditRequest{PageToken: token}); !errors.Is(err, ErrPageToken) {
+		for _, token := range []string{"x", "audit:5", "5/node-1/", "audit:5/node-1", "audit:x/y/z", "audit:9999999999999999999/node-1/"} {
+			if _, err := l.List(&tandemv1.ListAuditRequest{PageToken: token}); !errors.Is(err, page.ErrToken) {
 				t.Errorf("token %q: %v", token, err)
 			}
 		}

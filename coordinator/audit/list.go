@@ -2,7 +2,6 @@ package audit
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/proto/page"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -36,22 +36,20 @@ func Older(x, y *tandemv1.AuditEntry) int {
 
 // PageToken asks for the entries that are older than this one.
 func PageToken(e *tandemv1.AuditEntry) string {
-	return fmt.Sprintf("%d/%s/%s", e.GetTime().AsTime().UnixNano(), e.GetCoordinator(), e.GetPrevious())
+	return page.Audit.Token(fmt.Sprintf("%d/%s/%s", e.GetTime().AsTime().UnixNano(), e.GetCoordinator(), e.GetPrevious()))
 }
-
-// ErrPageToken is returned for a page token that no answer had.
-var ErrPageToken = errors.New("page_token is not a next_page_token of this list")
 
 // pageStart is the entry that a page token stands for; nil without one.
 func pageStart(token string) (*tandemv1.AuditEntry, error) {
-	if token == "" {
-		return nil, nil
+	place, err := page.Audit.Place(token)
+	if err != nil || place == "" {
+		return nil, err
 	}
-	at, rest, _ := strings.Cut(token, "/")
-	coordinator, previous, whole := strings.Cut(rest, "/")
+	at, rest, _ := strings.Cut(place, "/")
+	coordinator, previous, _ := strings.Cut(rest, "/")
 	nanos, err := strconv.ParseInt(at, 10, 64)
-	if err != nil || !whole {
-		return nil, fmt.Errorf("%w: %q", ErrPageToken, token)
+	if err != nil {
+		return nil, fmt.Errorf("page_token: %q %w", token, page.ErrToken)
 	}
 	return &tandemv1.AuditEntry{Time: timestamppb.New(time.Unix(0, nanos)), Coordinator: coordinator, Previous: previous}, nil
 }

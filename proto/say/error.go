@@ -2,6 +2,8 @@ package say
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -39,4 +41,14 @@ func ReasonOf(err error) *tandemv1.Reason {
 		}
 	}
 	return nil
+}
+
+// StoreFault is the reason that an outage of the store is, with its first words; full: it has no room.
+func StoreFault(err error, full bool) *tandemv1.Reason {
+	code := tandemv1.Reason_CODE_STORE_AWAY
+	if full {
+		code = tandemv1.Reason_CODE_STORE_FULL
+	}
+	words := strings.ToValidUTF8(fmt.Sprintf("%.400s", err), "")
+	return &tandemv1.Reason{Code: code, Cause: &tandemv1.Reason{Code: tandemv1.Reason_CODE_TEXT, Args: map[string]string{"text": words}}}
 }

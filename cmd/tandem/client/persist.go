@@ -150,7 +150,7 @@ func harmless(req connect.AnyRequest) bool {
 // explain is Explain for what came of asking all coordinators. That some of them answered must not be lost behind those that did
 // not: it is another trouble, with another remedy.
 func (c *Client) explain(r round) error {
-	if r.silent == 0 || r.silent == r.asked || connect.CodeOf(r.telling) != connect.CodeUnavailable {
+	if r.silent == 0 || r.silent == r.asked || connect.CodeOf(r.telling) != connect.CodeUnavailable || storeAway(r.telling) {
 		return c.Explain(r.telling)
 	}
 	answers := "answer"
@@ -159,6 +159,11 @@ func (c *Client) explain(r round) error {
 	}
 	return &unavailable{fmt.Sprintf("%d of %d coordinators of context %q %s, and cannot serve without the others (%s): start another one of %s",
 		r.asked-r.silent, r.asked, c.Context.Name, answers, Message(r.telling), strings.Join(c.reach(), ", "))}
+}
+
+// storeAway says whether a call failed because the store of the cluster does not serve: other coordinators have the same.
+func storeAway(err error) bool {
+	return say.ReasonOf(err).GetCode() == tandemv1.Reason_CODE_STORE_AWAY
 }
 
 // strange says that the cluster refuses who calls.
@@ -183,6 +188,9 @@ func (c *Client) Explain(err error) error {
 		return fmt.Errorf("%w at %s (context %q): start one with `tandem up`, or choose another cluster with --context", ErrUnreachable, at, c.Context.Name)
 	case cutOff(err):
 		return &unavailable{fmt.Sprintf("a coordinator at %s (context %q) ended in the middle of the call, and what was asked may have been done: look before you ask again", at, c.Context.Name)}
+	case storeAway(err):
+		return &unavailable{fmt.Sprintf("the cluster at %s (context %q) cannot reach its store now, where this is kept: "+
+			"try again when it does (`tandem events` tells of the store); %s", at, c.Context.Name, Message(err))}
 	case connect.CodeOf(err) == connect.CodeUnavailable:
 		return &unavailable{fmt.Sprintf("the cluster at %s (context %q) cannot serve now: %s", at, c.Context.Name, Message(err))}
 	case say.ReasonOf(err).GetCode() == tandemv1.Reason_CODE_CLIENT_TOKEN_ENDED:

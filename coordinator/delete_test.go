@@ -26,6 +26,7 @@ func checkDelete(t *testing.T, r *running, c *http.Client, job, trial string) {
 	_, err = jobs.DeleteJob(t.Context(), connect.NewRequest(&tandemv1.DeleteJobRequest{Id: "toy"}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "job "+open.Msg.GetJob().GetId()+" has not ended")
 	checkPrune(t, jobs, job)
+	checkPruneLogs(t, jobs, job)
 	if res, err := jobs.DeleteJob(t.Context(), connect.NewRequest(&tandemv1.DeleteJobRequest{Id: job, RequestId: "delete"})); err != nil || res.Msg.GetJob().GetName() != "toy" {
 		t.Errorf("the job was not deleted: %v, %v", res, err)
 	}
@@ -84,6 +85,29 @@ func checkDeleteDataset(t *testing.T, r *running, c *http.Client, job string) {
 		DatasetId: res.Msg.GetDatasets()[0].GetId(), Name: "manifest.json", Size: 1, Sha256: sum([]byte("x")),
 	}, []byte("x"))
 	wantCode(t, err, connect.CodeFailedPrecondition, "was deleted")
+}
+
+// checkPruneLogs deletes the log of a job, which says so to whoever wants to read it, and is not deleted twice.
+func checkPruneLogs(t *testing.T, jobs tandemv1connect.JobServiceClient, job string) {
+	t.Helper()
+	for n, want := range []int{1, 1, 0} {
+		req := &tandemv1.PruneJobsRequest{OlderThan: &durationpb.Duration{}, LogsOnly: true, DryRun: n == 0}
+		res, err := jobs.PruneJobs(t.Context(), connect.NewRequest(req))
+		if err != nil || len(res.Msg.GetJobs()) != want || want > 0 && res.Msg.GetJobs()[0].GetId() != job {
+			t.Fatalf("logs, call %d: %v, %v", n, res, err)
+		}
+		logs, err := jobs.StreamLogs(t.Context(), connect.NewRequest(&tandemv1.StreamLogsRequest{Id: job}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first := logs.Receive(); n > 0 && (!first || logs.Msg().GetDeletedAt() == nil || logs.Msg().GetKeptFor() == nil || logs.Msg().GetLine() != "") {
+			t.Errorf("the log begins with %v", logs.Msg())
+		}
+		_ = logs.Close()
+	}
+	if res, err := jobs.GetJob(t.Context(), connect.NewRequest(&tandemv1.GetJobRequest{Id: job})); err != nil || res.Msg.GetJob().GetLogsDeletedAt() == nil {
+		t.Errorf("the job is %v, %v", res, err)
+	}
 }
 
 // checkPrune looks for old jobs where one has ended just now.

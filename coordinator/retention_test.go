@@ -36,11 +36,12 @@ func TestSetRetention(t *testing.T) {
 	for name, bad := range map[string]*tandemv1.RetentionPolicy{
 		"retention.jobs":   {Jobs: durationpb.New(time.Hour - 1)},
 		"retention.events": {Jobs: durationpb.New(time.Hour), Events: durationpb.New(-48 * time.Hour)},
+		"retention.logs":   {Logs: durationpb.New(time.Minute)},
 		"1h at least":      {Events: &durationpb.Duration{Seconds: 7200, Nanos: -1}}, // no duration at all
 	} {
 		wantCode(t, set(bad), connect.CodeInvalidArgument, name)
 	}
-	want := &tandemv1.RetentionPolicy{Jobs: durationpb.New(90 * 24 * time.Hour), Events: durationpb.New(time.Hour)}
+	want := &tandemv1.RetentionPolicy{Jobs: durationpb.New(90 * 24 * time.Hour), Events: durationpb.New(time.Hour), Logs: durationpb.New(30 * 24 * time.Hour)}
 	if err := set(want); err != nil {
 		t.Fatal(err)
 	}

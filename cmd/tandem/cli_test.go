@@ -13,11 +13,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/proto/identity"
@@ -479,6 +482,10 @@ func TestLogsShowNoLineTwice(t *testing.T) {
 	var calls atomic.Int32
 	f := &fake{logs: func(send func(*tandemv1.StreamLogsResponse) error) error {
 		n := calls.Add(1)
+		gone := &tandemv1.StreamLogsResponse{DeletedAt: timestamppb.New(time.Date(2026, 12, 31, 1, 0, 0, 0, time.UTC)), KeptFor: durationpb.New(30*24*time.Hour + time.Hour)}
+		if err := send(gone); err != nil {
+			return err
+		}
 		for i, line := range []string{"one", "two", `{"level":"warn","gen":2,"step":3,"err":"no \"luck\"","message":"three"}`} {
 			if n == 1 && i == 2 {
 				return connect.NewError(connect.CodeUnavailable, errors.New("going down"))
@@ -491,6 +498,9 @@ func TestLogsShowNoLineTwice(t *testing.T) {
 	}}
 	u := newUser(t, ca.pem, ca.serve(t, f))
 	u.want(u.run("logs", "-f", "job-1"), exitOK)
+	if got := u.err.String(); strings.Count(got, "The logs of this job were deleted on 2026-12-31, 30 days after its end.") != 1 {
+		t.Errorf("it does not say once that lines are missing:\n%s", got)
+	}
 	if got := u.out.String(); strings.Count(got, "\n") != 3 {
 		t.Errorf("not three lines:\n%s", got)
 	}

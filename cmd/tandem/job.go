@@ -184,6 +184,7 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Finished", moment(j.GetFinishedAt())},
 		{"Took", between(j.GetStartedAt(), j.GetFinishedAt())},
 		{"Published", j.GetPublishedVersion()},
+		{"Logs", deletedText(j.GetLogsDeletedAt(), j.GetLogsKeptFor())},
 		{"Spec hash", j.GetSpecHash()},
 	}
 	parts := []part{append(append(f, aliasesKept(j)...), trainingFields(s)...)}

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"connectrpc.com/connect"
+	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/cmd/tandem/client"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -59,6 +63,7 @@ type logs struct {
 	times bool
 	names map[string]string // of the nodes, by id; asked for with the first line
 	tail  int               // only so many lines, the last; 0: all
+	told  bool              // that lines were deleted
 	held  []*tandemv1.StreamLogsResponse
 	shown map[logSource]int // lines of each engine, so that none is shown again after a new connection
 }
@@ -72,6 +77,9 @@ func (l *logs) stream(ctx context.Context, c *client.Client, req *tandemv1.Strea
 			return c.Jobs.StreamLogs(ctx, connect.NewRequest(req))
 		},
 		take: func(m *tandemv1.StreamLogsResponse) (bool, error) {
+			if m.GetDeletedAt() != nil {
+				return false, l.deleted(m)
+			}
 			from := logSource{m.GetTrialId(), m.GetNodeId(), m.GetRank(), m.GetGeneration()}
 			seen[from]++
 			if seen[from] <= l.shown[from] {
@@ -86,6 +94,32 @@ func (l *logs) stream(ctx context.Context, c *client.Client, req *tandemv1.Strea
 		},
 		ends: true,
 	})
+}
+
+// deleted says once that lines are missing, and since when.
+func (l *logs) deleted(m *tandemv1.StreamLogsResponse) error {
+	if l.told {
+		return nil
+	}
+	l.told = true
+	if l.app.output == "json" || l.app.output == "yaml" {
+		return l.app.show(m)
+	}
+	l.app.say("The logs of this job were %s.", deletedText(m.GetDeletedAt(), m.GetKeptFor()))
+	return nil
+}
+
+// deletedText says when logs were deleted, and how long after the end of their job.
+func deletedText(at *timestamppb.Timestamp, kept *durationpb.Duration) string {
+	if at == nil {
+		return ""
+	}
+	const day = 24 * time.Hour
+	after := kept.AsDuration().Round(time.Minute)
+	if after >= 2*day {
+		return fmt.Sprintf("deleted on %s, %d days after its end", date(at), after/day)
+	}
+	return fmt.Sprintf("deleted on %s, %s after its end", date(at), model.Duration(after))
 }
 
 // flush shows the lines that were held back, since only the last are wanted.

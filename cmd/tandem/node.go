@@ -122,7 +122,8 @@ func (a *app) nodeDescribeCommand() *cobra.Command {
 				{"Since", moment(n.GetStateChangedAt())}, {"Joined", moment(n.GetJoinedAt())}, {"Address", n.GetAddress()},
 				{"Clock", clockText(n.GetClockOffset())}, {"Certificate ends", date(n.GetCertificateExpiresAt())},
 				{"Agent", n.GetAgentVersion()}, {"libtorch", n.GetLibtorchVersion()}, {"Sandbox", sandboxText(n)},
-				{"Fault", n.GetFault().GetCause()}, {"Disk", diskText(n)}, {"Slots used", fmt.Sprintf("%d of %d", u.GetSlotsUsed(), len(n.GetSlots()))},
+				{"Fault", n.GetFault().GetCause()}, {"Disk", diskText(n)},
+				{"Slots used", fmt.Sprintf("%d of %d", u.GetSlotsUsed(), len(n.GetSlots()))},
 			}, slots, work)
 		}),
 	}

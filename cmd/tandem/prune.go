@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"tandem.dev/cmd/tandem/client"
@@ -35,10 +36,11 @@ func (a *app) pruneCommand() *cobra.Command {
 		Use:   "prune --older-than AGE",
 		Short: "Delete jobs and sweeps that ended long ago, for good",
 		Long: `Delete jobs and sweeps that ended longer ago than an age, as tandem delete does: with checkpoints, logs and metrics. What they
-published stays, and a job whose checkpoint another job needs. --dry-run shows what would go. The cluster does it by itself when it
-is told to: tandem cluster retention --jobs 90d.`,
-		Example: "  tandem prune --older-than 30d --dry-run\n  tandem prune --older-than 1w --state failed,cancelled -y",
-		Args:    want(),
+published stays, and a job whose checkpoint another job needs. --logs deletes their logs alone. --dry-run shows what would go. The
+cluster does it by itself when it is told to: tandem cluster retention --jobs 90d --logs 30d.`,
+		Example: "  tandem prune --older-than 30d --dry-run\n  tandem prune --older-than 1w --state failed,cancelled -y\n" +
+			"  tandem prune --older-than 30d --logs",
+		Args: want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) (err error) {
 			if olderThan == "" {
 				return &usageError{fmt.Errorf("say how old: --older-than 30d")}
@@ -55,6 +57,7 @@ is told to: tandem cluster retention --jobs 90d.`,
 	f := cmd.Flags()
 	f.StringVar(&olderThan, "older-than", "", "those that ended longer ago than this: 30d, 12h")
 	f.StringSliceVar(&states, "state", nil, "only these states: "+strings.Join(ended, ", "))
+	f.BoolVar(&req.LogsOnly, "logs", false, "only their logs: jobs, checkpoints and metrics stay")
 	f.BoolVar(&req.DryRun, "dry-run", false, "only show what would be deleted and what is kept")
 	must(cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(ended, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
@@ -63,17 +66,18 @@ is told to: tandem cluster retention --jobs 90d.`,
 // prune asks, and deletes old jobs until there are no more.
 func (a *app) prune(ctx context.Context, c *client.Client, req *tandemv1.PruneJobsRequest) error {
 	if req.GetDryRun() || !a.yes {
-		plan := &tandemv1.PruneJobsRequest{OlderThan: req.GetOlderThan(), States: req.GetStates(), DryRun: true}
+		plan := proto.CloneOf(req)
+		plan.DryRun = true
 		res, err := c.Jobs.PruneJobs(ctx, connect.NewRequest(plan))
 		if err != nil {
 			return err
 		}
-		sum := pruneSum(res.Msg)
+		sum := pruneSum(req, res.Msg)
 		switch {
 		case req.GetDryRun():
-			return a.show(res.Msg, pruneGrid(res.Msg), text("Would delete "+sum))
+			return a.show(res.Msg, pruneGrid(req, res.Msg), text("Would delete "+sum))
 		case going(res.Msg) == 0:
-			return a.show(res.Msg, pruneGrid(res.Msg), text("Nothing to delete."))
+			return a.show(res.Msg, pruneGrid(req, res.Msg), text("Nothing to delete."))
 		}
 		if err := a.confirm(fmt.Sprintf("Delete %s for good?", sum)); err != nil {
 			return err
@@ -88,7 +92,7 @@ func (a *app) prune(ctx context.Context, c *client.Client, req *tandemv1.PruneJo
 		}
 		all.Jobs, more = append(all.Jobs, res.Msg.GetJobs()...), res.Msg.GetMore()
 	}
-	return a.show(all, pruneGrid(all), text("Deleted "+pruneSum(all)))
+	return a.show(all, pruneGrid(req, all), text("Deleted "+pruneSum(req, all)))
 }
 
 // going counts the jobs that go.
@@ -102,7 +106,10 @@ func going(r *tandemv1.PruneJobsResponse) (n int) {
 }
 
 // pruneSum is what goes in all: "3 jobs with 12 checkpoints (4.5 MB), their logs and metrics".
-func pruneSum(r *tandemv1.PruneJobsResponse) string {
+func pruneSum(req *tandemv1.PruneJobsRequest, r *tandemv1.PruneJobsResponse) string {
+	if req.GetLogsOnly() {
+		return fmt.Sprintf("the logs of %s jobs", count(going(r)))
+	}
 	checkpoints, bytes := 0, int64(0)
 	for _, j := range r.GetJobs() {
 		if !j.GetKeep() {
@@ -113,9 +120,17 @@ func pruneSum(r *tandemv1.PruneJobsResponse) string {
 	return fmt.Sprintf("%s jobs with %s checkpoints (%s), their logs and metrics", count(going(r)), count(checkpoints), size(bytes))
 }
 
-func pruneGrid(r *tandemv1.PruneJobsResponse) grid {
+func pruneGrid(req *tandemv1.PruneJobsRequest, r *tandemv1.PruneJobsResponse) grid {
 	g := grid{header: []string{"ID", "NAME", "RETENTION", "STATE", "FINISHED", "SIZE", "REASON", "CHECKPOINTS", "TRIALS"}, wide: 2, empty: "No jobs ended so long ago."}
+	if req.GetLogsOnly() {
+		g.header, g.wide = []string{"ID", "NAME", "RETENTION", "STATE", "FINISHED", "TRIALS"}, 1
+	}
 	for _, j := range r.GetJobs() {
+		if req.GetLogsOnly() {
+			end := age(j.GetFinishedAt())
+			g.rows = append(g.rows, []string{j.GetId(), j.GetName(), "delete", plain.Word(j.GetState()), end, count(j.GetTrials())})
+			continue
+		}
 		what := "delete"
 		if j.GetKeep() {
 			what = "keep"
@@ -128,20 +143,22 @@ func pruneGrid(r *tandemv1.PruneJobsResponse) grid {
 }
 
 // retentionOptions are the flags of cluster retention; empty: stays as it is.
-type retentionOptions struct{ jobs, events string }
+type retentionOptions struct{ jobs, events, logs string }
 
 func (a *app) retentionCommand() *cobra.Command {
 	var o retentionOptions
 	cmd := &cobra.Command{
-		Use:   "retention [--jobs AGE] [--events AGE]",
+		Use:   "retention [--jobs AGE] [--logs AGE] [--events AGE]",
 		Short: "Show or change for how long the cluster keeps what is over",
-		Long: `Show for how long the cluster keeps jobs after their end, with checkpoints, logs and metrics, and events; or change it. It deletes by
-itself what is older. "off" keeps all, which is so until an admin says otherwise. Versions of models and datasets are never deleted so.`,
-		Example: "  tandem cluster retention --jobs 90d --events 30d\n  tandem cluster retention --jobs off",
+		Long: `Show for how long the cluster keeps jobs after their end, with checkpoints, logs and metrics; their logs, if these are to go earlier;
+and events; or change it. It deletes by itself what is older. "off" keeps all, which is so until an admin says otherwise. Versions of
+models and datasets are never deleted so.`,
+		Example: "  tandem cluster retention --jobs 90d --logs 30d --events 30d\n  tandem cluster retention --jobs off",
 		Args:    want(),
 		RunE:    a.call(func(ctx context.Context, c *client.Client, _ []string) error { return a.retention(ctx, c.Cluster, o) }),
 	}
 	cmd.Flags().StringVar(&o.jobs, "jobs", "", "delete jobs so long after their end (90d), or off")
+	cmd.Flags().StringVar(&o.logs, "logs", "", "delete the logs of jobs so long after their end (30d), or off")
 	cmd.Flags().StringVar(&o.events, "events", "", "delete events after so long (30d), or off")
 	return cmd
 }
@@ -156,11 +173,11 @@ func (a *app) retention(ctx context.Context, c tandemv1connect.ClusterServiceCli
 	if o == (retentionOptions{}) {
 		return a.show(&tandemv1.SetRetentionResponse{Retention: now}, retentionFields(now))
 	}
-	next := &tandemv1.RetentionPolicy{Jobs: now.GetJobs(), Events: now.GetEvents()}
+	next := &tandemv1.RetentionPolicy{Jobs: now.GetJobs(), Events: now.GetEvents(), Logs: now.GetLogs()}
 	for _, f := range []struct {
 		name, text string
 		to         **durationpb.Duration
-	}{{"jobs", o.jobs, &next.Jobs}, {"events", o.events, &next.Events}} {
+	}{{"jobs", o.jobs, &next.Jobs}, {"events", o.events, &next.Events}, {"logs", o.logs, &next.Logs}} {
 		switch f.text {
 		case "":
 		case "off":
@@ -171,8 +188,16 @@ func (a *app) retention(ctx context.Context, c tandemv1connect.ClusterServiceCli
 			}
 		}
 	}
+	var going []string
 	if next.GetJobs() != nil && o.jobs != "" {
-		if err := a.confirm(fmt.Sprintf("Delete jobs %s after their end from now on, those that ended before too?", keptFor(next.GetJobs()))); err != nil {
+		going = append(going, "jobs "+keptFor(next.GetJobs()))
+	}
+	if next.GetLogs() != nil && o.logs != "" {
+		going = append(going, "the logs of jobs "+keptFor(next.GetLogs()))
+	}
+	if len(going) > 0 {
+		what := strings.Join(going, " and ")
+		if err := a.confirm(fmt.Sprintf("Delete %s after their end from now on, those that ended before too?", what)); err != nil {
 			return err
 		}
 	}
@@ -184,7 +209,7 @@ func (a *app) retention(ctx context.Context, c tandemv1connect.ClusterServiceCli
 }
 
 func retentionFields(p *tandemv1.RetentionPolicy) fields {
-	return fields{{"Jobs", keptFor(p.GetJobs())}, {"Events", keptFor(p.GetEvents())}}
+	return fields{{"Jobs", keptFor(p.GetJobs())}, {"Logs", keptFor(p.GetLogs())}, {"Events", keptFor(p.GetEvents())}}
 }
 
 // keptFor is how long something is kept: "90d".

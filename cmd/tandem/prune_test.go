@@ -56,6 +56,14 @@ func TestPruneAsksFirstAndGoesOnUntilThereAreNoMore(t *testing.T) {
 	if len(f.prunes) != 2 || f.prunes[0].GetRequestId() != "r" || f.prunes[1].GetRequestId() != "r/2" {
 		t.Errorf("asked for %v", f.prunes)
 	}
+	f.prunes = nil
+	u.want(u.run("prune", "--older-than", "30d", "--logs", "--dry-run"), exitOK, "Would delete the logs of 2 jobs")
+	u.want(u.run("prune", "--older-than", "30d", "--logs", "-y"), exitOK, "Deleted the logs of")
+	for _, p := range f.prunes {
+		if !p.GetLogsOnly() {
+			t.Errorf("asked for %v, which deletes jobs", p)
+		}
+	}
 	u.want(u.run("prune"), exitUsage, "--older-than 30d")
 	u.want(u.run("prune", "--older-than", "soon"), exitUsage, "is not a duration such as 30d")
 	u.want(u.run("prune", "--older-than", "1d", "--state", "running"), exitUsage, "completed, failed, cancelled")

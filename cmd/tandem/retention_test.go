@@ -44,6 +44,8 @@ func TestRetention(t *testing.T) {
 		{retentionOptions{jobs: "90d"}, false, nil, "-y"},
 		{retentionOptions{events: "2w"}, false, &tandemv1.RetentionPolicy{Jobs: durationpb.New(7 * day), Events: durationpb.New(14 * day)}, ""},
 		{retentionOptions{jobs: "off", events: "off"}, false, &tandemv1.RetentionPolicy{}, ""},
+		{retentionOptions{logs: "30d"}, true, &tandemv1.RetentionPolicy{Jobs: durationpb.New(7 * day), Events: durationpb.New(day), Logs: durationpb.New(30 * day)}, ""},
+		{retentionOptions{logs: "30d"}, false, nil, "the logs of jobs 30d after their end"},
 		{retentionOptions{events: "soon"}, true, nil, "--events"},
 	} {
 		var out strings.Builder

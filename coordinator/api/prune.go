@@ -43,13 +43,17 @@ func (a jobs) PruneJobs(ctx context.Context, req *connect.Request[tandemv1.Prune
 		rows = 0
 	}
 	res := &tandemv1.PruneJobsResponse{}
-	res.Jobs, res.More = v.Prune(before, m.GetStates(), rows)
+	if m.GetLogsOnly() {
+		res.Jobs, res.More = state.PruneLogs(v, before, m.GetStates(), rows)
+	} else {
+		res.Jobs, res.More = v.Prune(before, m.GetStates(), rows)
+	}
 	going := state.Going(res.GetJobs())
 	if m.GetDryRun() || len(going) == 0 {
 		return connect.NewResponse(res), nil
 	}
 	if _, _, err := a.write(ctx, m, &tandemv1.Command{Command: &tandemv1.Command_DeleteJobs{
-		DeleteJobs: &tandemv1.DeleteJobs{JobIds: going, FinishedBefore: timestamppb.New(before)},
+		DeleteJobs: &tandemv1.DeleteJobs{JobIds: going, FinishedBefore: timestamppb.New(before), LogsOnly: m.GetLogsOnly()},
 	}}); err != nil {
 		return nil, err
 	}
@@ -62,7 +66,7 @@ func (a cluster) SetRetention(ctx context.Context, req *connect.Request[tandemv1
 	for _, f := range []struct {
 		name string
 		d    *durationpb.Duration
-	}{{"jobs", policy.GetJobs()}, {"events", policy.GetEvents()}} {
+	}{{"jobs", policy.GetJobs()}, {"events", policy.GetEvents()}, {"logs", policy.GetLogs()}} {
 		if f.d != nil && (f.d.CheckValid() != nil || f.d.AsDuration() < leastRetention) {
 			return nil, invalid("retention." + f.name + ": must be 1h at least; leave it out to keep all")
 		}

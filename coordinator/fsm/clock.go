@@ -3,15 +3,13 @@ package fsm
 import (
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 // observeClock notes how far the clock of a node or a coordinator is off, and says so.
 func (a *applier) observeClock(c *tandemv1.ObserveClock) (*tandemv1.Result, *refusal) {
 	if n, ok := a.Node(c.GetNodeId()); ok {
-		if !sameOffset(n.GetClockOffset(), c.GetOffset()) {
+		if n.GetClockOffset().AsDuration() != c.GetOffset().AsDuration() {
 			edit(a, a.Node, n.GetId(), func(n *tandemv1.Node) { n.ClockOffset = c.GetOffset() })
 			a.clockEvent(c, aboutNode(n), tandemv1.Event_TYPE_NODE_CLOCK, tandemv1.Event_TYPE_NODE_CLOCK_RIGHT)
 		}
@@ -21,14 +19,12 @@ func (a *applier) observeClock(c *tandemv1.ObserveClock) (*tandemv1.Result, *ref
 	if !ok {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
-	if !sameOffset(row.GetClockOffset(), c.GetOffset()) {
+	if row.GetClockOffset().AsDuration() != c.GetOffset().AsDuration() {
 		edit(a, a.Coordinator, row.GetId(), func(row *tandemv1.Coordinator) { row.ClockOffset = c.GetOffset() })
 		a.clockEvent(c, aboutCoordinator(row.GetId()), tandemv1.Event_TYPE_COORDINATOR_CLOCK, tandemv1.Event_TYPE_COORDINATOR_CLOCK_RIGHT)
 	}
 	return done(row.GetId()), nil
 }
-
-func sameOffset(a, b *durationpb.Duration) bool { return a.AsDuration() == b.AsDuration() }
 
 func (a *applier) clockEvent(c *tandemv1.ObserveClock, about subject, off, right tandemv1.Event_Type) {
 	if offset := c.GetOffset().AsDuration(); offset != 0 {

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -65,13 +67,14 @@ func (a *applier) setRetention(c *tandemv1.SetRetention) (*tandemv1.Result, *ref
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "cluster", "name", "")
 	}
 	now := a.editCluster(func(row *tandemv1.Cluster) { row.Retention = c.GetRetention() })
-	jobs, events := "", ""
-	if d := now.GetRetention().GetJobs(); d != nil {
-		jobs = written(d.AsDuration())
+	kept := func(d *durationpb.Duration) string {
+		if d == nil {
+			return ""
+		}
+		return written(d.AsDuration())
 	}
-	if d := now.GetRetention().GetEvents(); d != nil {
-		events = written(d.AsDuration())
-	}
-	a.record(infoLevel, tandemv1.Event_TYPE_RETENTION_CHANGED, subject{noun: "cluster", id: now.GetId(), name: "retention"}, nil, "jobs", jobs, "events", events, "by", a.actor)
+	p := now.GetRetention()
+	a.record(infoLevel, tandemv1.Event_TYPE_RETENTION_CHANGED, subject{noun: "cluster", id: now.GetId(), name: "retention"}, nil,
+		"jobs", kept(p.GetJobs()), "events", kept(p.GetEvents()), "logs", kept(p.GetLogs()), "by", a.actor)
 	return done(now.GetId()), nil
 }

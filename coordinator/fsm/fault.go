@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -29,17 +28,6 @@ func (a *applier) nodeFails(id string, cause *tandemv1.Reason) {
 		n.Fault = &tandemv1.NodeFault{Why: cause, Until: timestamppb.New(a.now.AsTime().Add(pause)), Times: times + 1}
 	})
 	a.record(warningLevel, tandemv1.Event_TYPE_NODE_FAULTY, aboutNode(n), cause, "pause", pause)
-}
-
-// diskChanged tells of folders of a node in which nothing can be written, and that there are none any more.
-func (a *applier) diskChanged(n, old *tandemv1.Node) {
-	same := func(x, y *tandemv1.FullFolder) bool { return x.GetPath() == y.GetPath() }
-	switch full := state.DiskFull(n); {
-	case full == nil && state.DiskFull(old) != nil:
-		a.record(infoLevel, tandemv1.Event_TYPE_NODE_DISK_WRITABLE, aboutNode(n), nil)
-	case full != nil && !slices.EqualFunc(n.GetFullFolders(), old.GetFullFolders(), same):
-		a.record(warningLevel, tandemv1.Event_TYPE_NODE_DISK_FULL, aboutNode(n), full)
-	}
 }
 
 // nodeRuns notes that an engine on a node is up, which ends a fault once it was time to try the node again.

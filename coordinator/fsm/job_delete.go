@@ -1,6 +1,9 @@
 package fsm
 
 import (
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/layout"
 )
@@ -13,6 +16,9 @@ type removed struct {
 
 // deleteJobs deletes each job that can be, and refuses the whole command when none can. One that is gone was deleted before.
 func (a *applier) deleteJobs(c *tandemv1.DeleteJobs) (*tandemv1.Result, *refusal) {
+	if c.GetLogsOnly() {
+		return deleteLogs(a, c), nil
+	}
 	result := &tandemv1.Result{}
 	var gone removed
 	var first *refusal
@@ -39,6 +45,27 @@ func (a *applier) deleteJobs(c *tandemv1.DeleteJobs) (*tandemv1.Result, *refusal
 			"checkpoints", gone.checkpoints, "bytes", gone.bytes, "before", c.GetFinishedBefore().GetSeconds(), "policy", c.GetPolicy(), "by", a.actor)
 	}
 	return result, nil
+}
+
+// deleteLogs deletes the logs of jobs that had ended before a time. One whose logs are gone, or that was extended meanwhile, is left alone.
+func deleteLogs(a *applier, c *tandemv1.DeleteJobs) *tandemv1.Result {
+	jobs := 0
+	for _, id := range c.GetJobIds() {
+		if j, _ := a.Job(id); state.LogsOver(j, c.GetFinishedBefore().AsTime()) {
+			for _, t := range a.TrialsOf(id) {
+				a.throwAway(layout.Logs(t.GetId()))
+			}
+			edit(a, a.Job, id, func(j *tandemv1.Job) {
+				j.LogsDeletedAt, j.LogsKeptFor = a.now, durationpb.New(a.now.AsTime().Sub(j.GetFinishedAt().AsTime()))
+			})
+			jobs++
+		}
+	}
+	if jobs > 0 {
+		a.record(infoLevel, tandemv1.Event_TYPE_LOGS_PRUNED, subject{noun: "job"}, nil, "jobs", jobs,
+			"before", c.GetFinishedBefore().GetSeconds(), "policy", c.GetPolicy(), "by", a.actor)
+	}
+	return &tandemv1.Result{}
 }
 
 // checkDelete says why a job is not deleted; nil when it is.

@@ -62,7 +62,9 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) (*tandemv1.Result, *ref
 		// An agent ends all its engines before it starts again.
 		a.loseEngines(n.GetId(), nodeReason(n, tandemv1.Reason_CODE_AGENT_RESTARTED))
 	}
-	a.diskChanged(n, old)
+	if what, level := state.DiskNews(n, old); level != "" {
+		a.record(level, what, aboutNode(n), state.DiskFull(n))
+	}
 	switch {
 	case !known:
 		a.record(infoLevel, tandemv1.Event_TYPE_NODE_JOINED, aboutNode(n), nil, "pool", n.GetPool(), "slots", len(n.GetSlots()))

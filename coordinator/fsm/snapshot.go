@@ -119,7 +119,7 @@ func load(tx *state.Tx, r *bufio.Reader) error {
 			return fmt.Errorf("%w: record %d is out of order", ErrCorrupt, records)
 		}
 		last = here
-		tx.Load(upgraded(row))
+		tx.Load(state.Upgraded(row))
 	}
 }
 

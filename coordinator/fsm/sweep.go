@@ -5,6 +5,7 @@ import (
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/layout"
 )
 
 func (a *applier) createSweep(c *tandemv1.CreateJob) (*tandemv1.Result, *refusal) {
@@ -216,6 +217,11 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) (*tandemv1.Result, *refus
 			s.MaxTrials, s.Finished, s.Failed, s.Why, s.Reason = c.GetMaxTrials(), false, false, nil, ""
 		})
 	if state.JobFinal(j.GetState()) {
+		for _, t := range a.TrialsOf(j.GetId()) { // what they write from now on stays, also where their logs were deleted
+			if g, ok := a.GarbageAt(layout.Logs(t.GetId())); ok {
+				a.Delete(g)
+			}
+		}
 		edit(a, a.Job, j.GetId(), func(j *tandemv1.Job) {
 			j.State, j.Why, j.Reason, j.FinishedAt = tandemv1.JobState_JOB_STATE_PENDING, reason(tandemv1.Reason_CODE_SWEEP_RESUMED), "", nil
 		})

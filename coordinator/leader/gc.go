@@ -63,8 +63,13 @@ func (c *collector) pass(ctx context.Context, v *state.View, now time.Time) (tim
 				return next, err
 			}
 		}
-		old, more := Retired(v, now)
-		if old != nil {
+		more := false
+		for _, decide := range []func(*state.View, time.Time) (*tandemv1.DeleteJobs, bool){Retired, LogsRetired} {
+			old, others := decide(v, now)
+			more = more || others
+			if old == nil {
+				continue
+			}
 			if err := c.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_DeleteJobs{DeleteJobs: old}}); err != nil {
 				return next, err
 			}
@@ -287,6 +292,21 @@ func Retired(v *state.View, now time.Time) (jobs *tandemv1.DeleteJobs, more bool
 		return nil, false
 	}
 	return &tandemv1.DeleteJobs{JobIds: going, FinishedBefore: timestamppb.New(before), Policy: true}, more
+}
+
+// LogsRetired decides of which jobs the retention of the cluster deletes the logs, as Retired does of whole jobs.
+func LogsRetired(v *state.View, now time.Time) (jobs *tandemv1.DeleteJobs, more bool) {
+	keep := retention(v).GetLogs()
+	if keep == nil {
+		return nil, false
+	}
+	before := now.Add(-keep.AsDuration())
+	old, more := state.PruneLogs(v, before, nil, retiredRows)
+	going := state.Going(old)
+	if len(going) == 0 {
+		return nil, false
+	}
+	return &tandemv1.DeleteJobs{JobIds: going, FinishedBefore: timestamppb.New(before), Policy: true, LogsOnly: true}, more
 }
 
 func retention(v *state.View) *tandemv1.RetentionPolicy {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/say"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -305,6 +308,47 @@ func TestRetentionOfTheCluster(t *testing.T) {
 		first := b.S.View().Events(0)[0]
 		if first.GetTime().AsTime().Before(time.Now().Add(-2*time.Hour - gcTick)) {
 			t.Errorf("the oldest event is %v", first)
+		}
+	})
+}
+
+// TestRetentionOfLogs: the logs of old jobs go and nothing else of them; the job says when and how long after its end, and what comes late
+// goes too.
+func TestRetentionOfLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, nil)
+		b.prepare()
+		b.Put(&tandemv1.Cluster{Id: "cluster-1"})
+		end := b.lead()
+		defer end()
+		const day = 24 * time.Hour
+		b.train(1)
+		time.Sleep(4 * day)
+		b.train(2)
+		kept := slices.DeleteFunc(b.store.Keys(), func(key string) bool { return strings.HasPrefix(key, layout.Logs("trial-00001")) })
+		b.apply(&tandemv1.Command{Actor: "root", Command: &tandemv1.Command_SetRetention{SetRetention: &tandemv1.SetRetention{Retention: &tandemv1.RetentionPolicy{Logs: durationpb.New(3 * day)}}}})
+		time.Sleep(time.Hour)
+		if diff := cmp.Diff(kept, b.store.Keys()); diff != "" {
+			t.Errorf("the store (-want +got):\n%s", diff)
+		}
+		first, _ := b.S.View().Job("job-00001")
+		if first.GetLogsDeletedAt() == nil || first.GetLogsKeptFor().AsDuration().Round(day) != 4*day {
+			t.Errorf("the old job is %v", first)
+		}
+		if second, _ := b.S.View().Job("job-00002"); second.GetLogsDeletedAt() != nil {
+			t.Errorf("the new job is %v", second)
+		}
+		last := b.S.View().Events(1)[0]
+		if text := say.Event(last, say.CLI); last.GetType() != tandemv1.Event_TYPE_LOGS_PRUNED || !strings.Contains(text, "The logs of 1 job that ended before") || !strings.Contains(text, "as the retention of the cluster says") {
+			t.Errorf("the event is %v: %s", last, text)
+		}
+		b.store.Overwrite(layout.Logs("trial-00001")+"2.jsonl", []byte("late"))
+		time.Sleep(fsm.UploadLimit + time.Hour)
+		if diff := cmp.Diff(kept, b.store.Keys()); diff != "" || len(b.S.View().Garbage()) != 0 {
+			t.Errorf("a day later (-want +got):\n%s%v", diff, b.S.View().Garbage())
+		}
+		if last := b.S.View().Events(1)[0]; last.GetType() == tandemv1.Event_TYPE_LOGS_PRUNED && last.GetTime().AsTime().After(first.GetLogsDeletedAt().AsTime()) {
+			t.Errorf("the same logs were deleted again: %v", last)
 		}
 	})
 }

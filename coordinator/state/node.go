@@ -40,6 +40,18 @@ func DiskFull(n *tandemv1.Node) *tandemv1.Reason {
 	return NewReason(tandemv1.Reason_CODE_NODE_DISK_FULL, "node", nodeName(n), "node_id", n.GetId(), "folders", strings.Join(folders, ", "))
 }
 
+// DiskNews is the event, and its level, that a change of the folders of a node makes; "": none.
+func DiskNews(n, old *tandemv1.Node) (what tandemv1.Event_Type, level string) {
+	same := func(x, y *tandemv1.FullFolder) bool { return x.GetPath() == y.GetPath() }
+	switch full, before := n.GetFullFolders(), old.GetFullFolders(); {
+	case len(full) == 0 && len(before) > 0:
+		return tandemv1.Event_TYPE_NODE_DISK_WRITABLE, "info"
+	case !slices.EqualFunc(full, before, same):
+		return tandemv1.Event_TYPE_NODE_DISK_FULL, "warning"
+	}
+	return tandemv1.Event_TYPE_UNSPECIFIED, ""
+}
+
 // TriedAgain is when the first node that is avoided because of a fault, or together with another that it did not reach, is tried
 // again; zero when there is none.
 func TriedAgain(v *View, now time.Time) (first time.Time) {

@@ -56,7 +56,8 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 		},
 		tandemv1.Event_TYPE_NODE_RECOVERED: {text: `node {{.name}} runs engines again`},
 		tandemv1.Event_TYPE_NODE_DISK_FULL: {
-			text: `node {{.name}} takes no new work: {{sentence .cause}} What runs there goes on; free some space, and the node takes work again by itself`,
+			text: `node {{.name}} takes no new work: {{sentence .cause}} ` +
+				`What runs there goes on; free some space, and the node takes work again by itself`,
 		},
 		tandemv1.Event_TYPE_NODE_DISK_WRITABLE: {text: `the disk of node {{.name}} can be written again, and the node takes work`},
 		tandemv1.Event_TYPE_NODES_PARTED:       {text: `{{sentence .cause}} No job has workers on both for {{seconds .pause}}`},

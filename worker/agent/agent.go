@@ -17,6 +17,7 @@ import (
 	"tandem.dev/storage"
 	"tandem.dev/storage/s3"
 	"tandem.dev/worker/child"
+	"tandem.dev/worker/rotate"
 	"tandem.dev/worker/tunnel"
 )
 
@@ -237,7 +238,7 @@ func (a *Agent) assemble(ctx context.Context, creds *identity.Credentials) (*nod
 	if err != nil {
 		return nil, err
 	}
-	local, err := openRotating(a.path("logs", "engines.log"), 16<<20, 4)
+	local, err := rotate.Open(a.path("logs", "engines.log"), 16<<20, 4)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/rotate"
 )
 
 const (
@@ -40,7 +41,7 @@ type localLine struct {
 // logs takes the output of all engines of a node.
 type logs struct {
 	node    string
-	local   *rotatingFile
+	local   *rotate.File
 	objects *objects
 	every   time.Duration
 	budget  int64 // bytes that one task's log may take in the store
@@ -113,7 +114,7 @@ func (e *engineLog) add(line string) {
 	now := e.logs.now().UTC()
 	e.logs.metrics.logBytes.Add(float64(len(line)))
 	if b, err := json.Marshal(localLine{now, e.task.GetId(), e.task.GetGeneration(), line}); err == nil {
-		if err := e.logs.local.append(append(b, '\n')); err != nil {
+		if err := e.logs.local.Append(append(b, '\n')); err != nil {
 			e.logs.metrics.logErrors.Inc()
 		}
 	}

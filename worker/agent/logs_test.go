@@ -22,6 +22,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/memstore"
+	"tandem.dev/worker/rotate"
 )
 
 // logged runs f in a bubble with the log of one engine; the store fails while broken.
@@ -34,7 +35,7 @@ func logged(t *testing.T, task *tandemv1.EngineTask, broken *atomic.Bool, f func
 			}
 			return memstore.Fault{}
 		}})
-		local, err := openRotating(path, 1<<30, 1)
+		local, err := rotate.Open(path, 1<<30, 1)
 		must(t, err)
 		l := &logs{
 			node: "node-1", local: local, every: 2 * time.Second, budget: 64 << 20, now: time.Now, metrics: newMetrics("test"), log: zerolog.Nop(),
@@ -44,7 +45,7 @@ func logged(t *testing.T, task *tandemv1.EngineTask, broken *atomic.Bool, f func
 		e := l.of(t.Context(), task)
 		f(e, store)
 		l.uploads.Wait()
-		must(t, local.close())
+		must(t, local.Close())
 	})
 }
 
@@ -241,34 +242,12 @@ func TestReplicaLogsStayHere(t *testing.T) {
 		if store.Ops() != 0 {
 			t.Error("lines of a replica went to the store")
 		}
-		b, err := os.ReadFile(e.logs.local.path)
+		b, err := os.ReadFile(e.logs.local.Name())
 		must(t, err)
 		if !bytes.Contains(b, []byte(`"engine":"replica-1"`)) || !bytes.Contains(b, []byte(`"line":"hello"`)) {
 			t.Errorf("local file: %s", b)
 		}
 	})
-}
-
-func TestRotate(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "logs", "a.log")
-	r, err := openRotating(path, 10, 2)
-	must(t, err)
-	for _, line := range []string{"111111\n", "222222\n", "333333\n", "444444\n", "5\n"} {
-		must(t, r.append([]byte(line)))
-	}
-	must(t, r.close())
-	got := map[string]string{}
-	names, err := filepath.Glob(path + "*")
-	must(t, err)
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		must(t, err)
-		got[filepath.Base(name)] = string(b)
-	}
-	want := map[string]string{"a.log": "444444\n5\n", "a.log.1": "333333\n", "a.log.2": "222222\n"}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
 }
 
 // FuzzLines: however a stream is cut into writes, the lines are the same, and none is too long.

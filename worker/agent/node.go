@@ -19,6 +19,8 @@ import (
 	"tandem.dev/worker/cgroup"
 	"tandem.dev/worker/child"
 	"tandem.dev/worker/data"
+	"tandem.dev/worker/room"
+	"tandem.dev/worker/rotate"
 	"tandem.dev/worker/sandbox"
 	"tandem.dev/worker/tunnel"
 )
@@ -28,7 +30,7 @@ type node struct {
 	agent *Agent
 	creds *identity.Live
 	me    *tandemv1.Node
-	local *rotatingFile
+	local *rotate.File
 	// sandbox is what all engines are confined by.
 	sandbox sandbox.Host
 	groups  *cgroup.Tree // of their cgroups; nil: they have none
@@ -50,13 +52,13 @@ type node struct {
 	server     *server
 	host       *host
 	tunnel     *tunnel.Tunnel
-	room       *room
+	room       *room.Watch
 }
 
 // self is what the node says of itself when it registers.
 func (n *node) self() *tandemv1.Node {
 	me := proto.CloneOf(n.me)
-	me.FullFolders = n.room.now()
+	me.FullFolders = n.room.Full()
 	return me
 }
 
@@ -94,7 +96,7 @@ func (n *node) close() error {
 		}
 	}
 	errs = append(errs, n.engines.Close())
-	return errors.Join(append(errs, n.local.close())...)
+	return errors.Join(append(errs, n.local.Close())...)
 }
 
 // wire makes the parts and tells them of each other.
@@ -128,9 +130,8 @@ func (n *node) wire(binary, sockets, network string) {
 		clock: &clock{tell: n.progress.tell, log: log}, log: log, metrics: a.metrics, first: a.ready,
 		news: make(chan struct{}, 1),
 	}
-	n.room = &room{
-		folders: []string{cfg.DataDir, a.path("scratch"), a.path("cache"), a.path("engines"), a.path("logs")}, try: tryWrite, changed: n.session.tell, log: log,
-	}
+	folders := []string{cfg.DataDir, a.path("scratch"), a.path("cache"), a.path("engines"), a.path("logs")}
+	n.room = room.New(folders, n.session.tell, log)
 	n.tunnel = tunnel.New(
 		tunnel.Config{Node: n.me.GetId(), Network: network, Plain: cfg.PlainDataPlane},
 		tunnel.Deps{Members: n.supervisor.members, Dial: n.dialAgent, Listen: net.Listen, Log: log},
@@ -198,7 +199,7 @@ func (n *node) run(ctx context.Context) error {
 	defer endChildren()
 	threads.Go(func() error { return n.children.Run(childrenLife) })
 
-	n.room.look() // so that the first session tells it
+	n.room.Look() // so that the first session tells it
 	// When one part fails, the others go on until the engines have ended.
 	parts, failed := errgroup.WithContext(life)
 	sessions, endSessions := context.WithCancel(life) // end first: no new orders while leaving
@@ -212,7 +213,7 @@ func (n *node) run(ctx context.Context) error {
 	parts.Go(func() error { return n.serveEngines(life) })
 	parts.Go(func() error { return n.serveNodes(life) })
 	parts.Go(func() error { return n.tunnel.Run(life) })
-	parts.Go(func() error { return n.room.run(life) })
+	parts.Go(func() error { return n.room.Run(life) })
 	log.Info().Str("node", n.me.GetId()).Str("address", n.me.GetAddress()).Int("slots", len(n.me.GetSlots())).
 		Str("libtorch", n.me.GetLibtorchVersion()).Int64("incarnation", n.me.GetIncarnation()).Msg("agent runs")
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,10 +46,11 @@ func TestNodeRegistersAgain(t *testing.T) {
 	c.open("127.0.0.1:0")
 	client := c.creds.HTTPClient(identity.RoleName(identity.RoleCoordinator))
 	defer client.CloseIdleConnections()
-	r := &room{}
+	var full atomic.Pointer[[]*tandemv1.FullFolder]
+	full.Store(&[]*tandemv1.FullFolder{})
 	var out bytes.Buffer
 	s := session{
-		node:         func() *tandemv1.Node { return &tandemv1.Node{Id: "node-1", FullFolders: r.now()} },
+		node:         func() *tandemv1.Node { return &tandemv1.Node{Id: "node-1", FullFolders: *full.Load()} },
 		coordinators: newCoordinators(client, c.members), silence: longestSilence,
 		want: func(*tandemv1.SessionResponse) bool { return true }, keys: func(int64) {}, learned: func([]string) {}, exiles: &exiles{}, viewers: &viewers{},
 		metrics: newMetrics("test"), first: make(chan struct{}), news: make(chan struct{}, 1), log: zerolog.New(&out).Level(zerolog.WarnLevel),
@@ -57,11 +59,9 @@ func TestNodeRegistersAgain(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- s.run(ctx) }()
 	<-s.first
-	full := []*tandemv1.FullFolder{{Path: "/cache", Cause: "no space left on device"}}
-	for n, folders := range [][]*tandemv1.FullFolder{full, nil} {
-		r.mu.Lock()
-		r.full = folders
-		r.mu.Unlock()
+	one := []*tandemv1.FullFolder{{Path: "/cache", Cause: "no space left on device"}}
+	for n, folders := range [][]*tandemv1.FullFolder{one, nil} {
+		full.Store(&folders)
 		s.tell()
 		c.await("it registers again", func() bool { return c.opened == n+2 && len(c.node.GetFullFolders()) == len(folders) })
 	}

@@ -18,6 +18,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/memstore"
+	"tandem.dev/worker/rotate"
 )
 
 // puppet is a process of a test: it dies of SIGKILL, and of SIGTERM unless it is stubborn.
@@ -85,7 +86,7 @@ func supervised(t *testing.T, f func(*supervisor, *stage)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		st := &stage{began: time.Now(), puppets: map[string]*puppet{}}
-		local, err := openRotating(filepath.Join(dir, "engines.log"), 1<<20, 1)
+		local, err := rotate.Open(filepath.Join(dir, "engines.log"), 1<<20, 1)
 		must(t, err)
 		m := newMetrics("test")
 		store := memstore.New(memstore.Config{})
@@ -108,7 +109,7 @@ func supervised(t *testing.T, f func(*supervisor, *stage)) {
 		cancel()
 		must(t, <-done)
 		l.uploads.Wait()
-		must(t, local.close())
+		must(t, local.Close())
 	})
 }
 

@@ -486,7 +486,9 @@ type RetentionPolicy struct {
 	// Jobs and sweeps, with checkpoints, logs and metrics, after their end.
 	Jobs *durationpb.Duration `protobuf:"bytes,1,opt,name=jobs,proto3" json:"jobs,omitempty"`
 	// Events; of the newest 10,000 at most.
-	Events        *durationpb.Duration `protobuf:"bytes,2,opt,name=events,proto3" json:"events,omitempty"`
+	Events *durationpb.Duration `protobuf:"bytes,2,opt,name=events,proto3" json:"events,omitempty"`
+	// What jobs and sweeps wrote to their logs, after their end.
+	Logs          *durationpb.Duration `protobuf:"bytes,3,opt,name=logs,proto3" json:"logs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -531,6 +533,13 @@ func (x *RetentionPolicy) GetJobs() *durationpb.Duration {
 func (x *RetentionPolicy) GetEvents() *durationpb.Duration {
 	if x != nil {
 		return x.Events
+	}
+	return nil
+}
+
+func (x *RetentionPolicy) GetLogs() *durationpb.Duration {
+	if x != nil {
+		return x.Logs
 	}
 	return nil
 }
@@ -2156,10 +2165,11 @@ const file_tandem_v1_cluster_proto_rawDesc = "" +
 	"\fkeys_version\x18\x16 \x01(\x03R\vkeysVersion\x122\n" +
 	"\vstore_fault\x18\x17 \x01(\v2\x11.tandem.v1.ReasonR\n" +
 	"storeFault\x128\n" +
-	"\tretention\x18\x1e \x01(\v2\x1a.tandem.v1.RetentionPolicyR\tretention\"s\n" +
+	"\tretention\x18\x1e \x01(\v2\x1a.tandem.v1.RetentionPolicyR\tretention\"\xa2\x01\n" +
 	"\x0fRetentionPolicy\x12-\n" +
 	"\x04jobs\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04jobs\x121\n" +
-	"\x06events\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06events\"p\n" +
+	"\x06events\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06events\x12-\n" +
+	"\x04logs\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04logs\"p\n" +
 	"\aProgram\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -2368,45 +2378,46 @@ var file_tandem_v1_cluster_proto_depIdxs = []int32{
 	6,  // 6: tandem.v1.Cluster.retention:type_name -> tandem.v1.RetentionPolicy
 	29, // 7: tandem.v1.RetentionPolicy.jobs:type_name -> google.protobuf.Duration
 	29, // 8: tandem.v1.RetentionPolicy.events:type_name -> google.protobuf.Duration
-	30, // 9: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
-	29, // 10: tandem.v1.Peer.clock_offset:type_name -> google.protobuf.Duration
-	30, // 11: tandem.v1.Peer.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	30, // 12: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
-	30, // 13: tandem.v1.Coordinator.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	29, // 14: tandem.v1.Coordinator.clock_offset:type_name -> google.protobuf.Duration
-	6,  // 15: tandem.v1.SetRetentionRequest.retention:type_name -> tandem.v1.RetentionPolicy
-	6,  // 16: tandem.v1.SetRetentionResponse.retention:type_name -> tandem.v1.RetentionPolicy
-	1,  // 17: tandem.v1.RotateKeysRequest.key:type_name -> tandem.v1.RotatedKey
-	30, // 18: tandem.v1.Rotation.ca_expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 19: tandem.v1.Rotation.authority:type_name -> tandem.v1.KeyState
-	0,  // 20: tandem.v1.Rotation.gossip:type_name -> tandem.v1.KeyState
-	10, // 21: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
-	11, // 22: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
-	8,  // 23: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
-	17, // 24: tandem.v1.GetClusterResponse.rotation:type_name -> tandem.v1.Rotation
-	6,  // 25: tandem.v1.GetClusterResponse.retention:type_name -> tandem.v1.RetentionPolicy
-	4,  // 26: tandem.v1.JoinClusterResponse.keys:type_name -> tandem.v1.Keys
-	18, // 27: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
-	20, // 28: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
-	22, // 29: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
-	24, // 30: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
-	31, // 31: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
-	15, // 32: tandem.v1.ClusterService.RotateKeys:input_type -> tandem.v1.RotateKeysRequest
-	13, // 33: tandem.v1.ClusterService.SetRetention:input_type -> tandem.v1.SetRetentionRequest
-	26, // 34: tandem.v1.ClusterService.SetStorage:input_type -> tandem.v1.SetStorageRequest
-	19, // 35: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
-	21, // 36: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
-	23, // 37: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
-	25, // 38: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
-	32, // 39: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
-	16, // 40: tandem.v1.ClusterService.RotateKeys:output_type -> tandem.v1.RotateKeysResponse
-	14, // 41: tandem.v1.ClusterService.SetRetention:output_type -> tandem.v1.SetRetentionResponse
-	27, // 42: tandem.v1.ClusterService.SetStorage:output_type -> tandem.v1.SetStorageResponse
-	35, // [35:43] is the sub-list for method output_type
-	27, // [27:35] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	29, // 9: tandem.v1.RetentionPolicy.logs:type_name -> google.protobuf.Duration
+	30, // 10: tandem.v1.QuarantinedEntry.time:type_name -> google.protobuf.Timestamp
+	29, // 11: tandem.v1.Peer.clock_offset:type_name -> google.protobuf.Duration
+	30, // 12: tandem.v1.Peer.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	30, // 13: tandem.v1.Coordinator.changed_at:type_name -> google.protobuf.Timestamp
+	30, // 14: tandem.v1.Coordinator.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	29, // 15: tandem.v1.Coordinator.clock_offset:type_name -> google.protobuf.Duration
+	6,  // 16: tandem.v1.SetRetentionRequest.retention:type_name -> tandem.v1.RetentionPolicy
+	6,  // 17: tandem.v1.SetRetentionResponse.retention:type_name -> tandem.v1.RetentionPolicy
+	1,  // 18: tandem.v1.RotateKeysRequest.key:type_name -> tandem.v1.RotatedKey
+	30, // 19: tandem.v1.Rotation.ca_expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 20: tandem.v1.Rotation.authority:type_name -> tandem.v1.KeyState
+	0,  // 21: tandem.v1.Rotation.gossip:type_name -> tandem.v1.KeyState
+	10, // 22: tandem.v1.GetClusterResponse.peers:type_name -> tandem.v1.Peer
+	11, // 23: tandem.v1.GetClusterResponse.workers:type_name -> tandem.v1.Worker
+	8,  // 24: tandem.v1.GetClusterResponse.quarantined:type_name -> tandem.v1.QuarantinedEntry
+	17, // 25: tandem.v1.GetClusterResponse.rotation:type_name -> tandem.v1.Rotation
+	6,  // 26: tandem.v1.GetClusterResponse.retention:type_name -> tandem.v1.RetentionPolicy
+	4,  // 27: tandem.v1.JoinClusterResponse.keys:type_name -> tandem.v1.Keys
+	18, // 28: tandem.v1.ClusterService.GetCluster:input_type -> tandem.v1.GetClusterRequest
+	20, // 29: tandem.v1.ClusterService.JoinCluster:input_type -> tandem.v1.JoinClusterRequest
+	22, // 30: tandem.v1.ClusterService.AddPeer:input_type -> tandem.v1.AddPeerRequest
+	24, // 31: tandem.v1.ClusterService.RemovePeer:input_type -> tandem.v1.RemovePeerRequest
+	31, // 32: tandem.v1.ClusterService.ListAudit:input_type -> tandem.v1.ListAuditRequest
+	15, // 33: tandem.v1.ClusterService.RotateKeys:input_type -> tandem.v1.RotateKeysRequest
+	13, // 34: tandem.v1.ClusterService.SetRetention:input_type -> tandem.v1.SetRetentionRequest
+	26, // 35: tandem.v1.ClusterService.SetStorage:input_type -> tandem.v1.SetStorageRequest
+	19, // 36: tandem.v1.ClusterService.GetCluster:output_type -> tandem.v1.GetClusterResponse
+	21, // 37: tandem.v1.ClusterService.JoinCluster:output_type -> tandem.v1.JoinClusterResponse
+	23, // 38: tandem.v1.ClusterService.AddPeer:output_type -> tandem.v1.AddPeerResponse
+	25, // 39: tandem.v1.ClusterService.RemovePeer:output_type -> tandem.v1.RemovePeerResponse
+	32, // 40: tandem.v1.ClusterService.ListAudit:output_type -> tandem.v1.ListAuditResponse
+	16, // 41: tandem.v1.ClusterService.RotateKeys:output_type -> tandem.v1.RotateKeysResponse
+	14, // 42: tandem.v1.ClusterService.SetRetention:output_type -> tandem.v1.SetRetentionResponse
+	27, // 43: tandem.v1.ClusterService.SetStorage:output_type -> tandem.v1.SetStorageResponse
+	36, // [36:44] is the sub-list for method output_type
+	28, // [28:36] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_cluster_proto_init() }

@@ -2150,7 +2150,9 @@ type DeleteJobs struct {
 	// Only those that had ended before this; not set: all.
 	FinishedBefore *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=finished_before,json=finishedBefore,proto3" json:"finished_before,omitempty"`
 	// The retention of the cluster says so, not a user.
-	Policy        bool `protobuf:"varint,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	Policy bool `protobuf:"varint,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	// Their logs alone; the jobs stay.
+	LogsOnly      bool `protobuf:"varint,4,opt,name=logs_only,json=logsOnly,proto3" json:"logs_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2202,6 +2204,13 @@ func (x *DeleteJobs) GetFinishedBefore() *timestamppb.Timestamp {
 func (x *DeleteJobs) GetPolicy() bool {
 	if x != nil {
 		return x.Policy
+	}
+	return false
+}
+
+func (x *DeleteJobs) GetLogsOnly() bool {
+	if x != nil {
+		return x.LogsOnly
 	}
 	return false
 }
@@ -4258,12 +4267,13 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x0fMarkCheckpoints\x12%\n" +
 	"\x0echeckpoint_ids\x18\x01 \x03(\tR\rcheckpointIds\":\n" +
 	"\x11ForgetCheckpoints\x12%\n" +
-	"\x0echeckpoint_ids\x18\x01 \x03(\tR\rcheckpointIds\"\x82\x01\n" +
+	"\x0echeckpoint_ids\x18\x01 \x03(\tR\rcheckpointIds\"\x9f\x01\n" +
 	"\n" +
 	"DeleteJobs\x12\x17\n" +
 	"\ajob_ids\x18\x01 \x03(\tR\x06jobIds\x12C\n" +
 	"\x0ffinished_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0efinishedBefore\x12\x16\n" +
-	"\x06policy\x18\x03 \x01(\bR\x06policy\"*\n" +
+	"\x06policy\x18\x03 \x01(\bR\x06policy\x12\x1b\n" +
+	"\tlogs_only\x18\x04 \x01(\bR\blogsOnly\"*\n" +
 	"\fEmptyGarbage\x12\x1a\n" +
 	"\bprefixes\x18\x01 \x03(\tR\bprefixes\"+\n" +
 	"\fNoteSearched\x12\x1b\n" +

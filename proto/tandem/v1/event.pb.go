@@ -59,6 +59,8 @@ const (
 	Event_TYPE_JOB_DELETED Event_Type = 113
 	// Jobs that had ended before a time were deleted.
 	Event_TYPE_JOBS_PRUNED Event_Type = 114
+	// The logs of old jobs were deleted.
+	Event_TYPE_LOGS_PRUNED Event_Type = 115
 	// A process group was committed: so many ranks train.
 	Event_TYPE_GROUP_COMMITTED Event_Type = 200
 	// A process group was committed that hands the state of the training on.
@@ -226,6 +228,7 @@ var (
 		112:  "TYPE_JOB_NOTE",
 		113:  "TYPE_JOB_DELETED",
 		114:  "TYPE_JOBS_PRUNED",
+		115:  "TYPE_LOGS_PRUNED",
 		200:  "TYPE_GROUP_COMMITTED",
 		201:  "TYPE_GROUP_RELAYING",
 		202:  "TYPE_GROUP_BROKEN",
@@ -317,6 +320,7 @@ var (
 		"TYPE_JOB_NOTE":                112,
 		"TYPE_JOB_DELETED":             113,
 		"TYPE_JOBS_PRUNED":             114,
+		"TYPE_LOGS_PRUNED":             115,
 		"TYPE_GROUP_COMMITTED":         200,
 		"TYPE_GROUP_RELAYING":          201,
 		"TYPE_GROUP_BROKEN":            202,
@@ -733,7 +737,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xfa\x14\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x90\x15\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -749,7 +753,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xea\x11\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x80\x12\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -766,7 +770,8 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x16TYPE_JOB_NOT_PUBLISHED\x10o\x12\x11\n" +
 	"\rTYPE_JOB_NOTE\x10p\x12\x14\n" +
 	"\x10TYPE_JOB_DELETED\x10q\x12\x14\n" +
-	"\x10TYPE_JOBS_PRUNED\x10r\x12\x19\n" +
+	"\x10TYPE_JOBS_PRUNED\x10r\x12\x14\n" +
+	"\x10TYPE_LOGS_PRUNED\x10s\x12\x19\n" +
 	"\x14TYPE_GROUP_COMMITTED\x10\xc8\x01\x12\x18\n" +
 	"\x13TYPE_GROUP_RELAYING\x10\xc9\x01\x12\x16\n" +
 	"\x11TYPE_GROUP_BROKEN\x10\xca\x01\x12\x14\n" +

@@ -254,7 +254,11 @@ type Job struct {
 	// Aliases of its spec that stay where they were, for its version is not better.
 	AliasesKept []*AliasKept `protobuf:"bytes,19,rep,name=aliases_kept,json=aliasesKept,proto3" json:"aliases_kept,omitempty"`
 	// Project that it belongs to: "default", the only one there is today.
-	Project       string `protobuf:"bytes,20,opt,name=project,proto3" json:"project,omitempty"`
+	Project string `protobuf:"bytes,20,opt,name=project,proto3" json:"project,omitempty"`
+	// When what it had written to its log was deleted; not set: never. What a sweep that was extended wrote since is there.
+	LogsDeletedAt *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=logs_deleted_at,json=logsDeletedAt,proto3" json:"logs_deleted_at,omitempty"`
+	// How long after its end that was.
+	LogsKeptFor   *durationpb.Duration `protobuf:"bytes,22,opt,name=logs_kept_for,json=logsKeptFor,proto3" json:"logs_kept_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,6 +431,20 @@ func (x *Job) GetProject() string {
 		return x.Project
 	}
 	return ""
+}
+
+func (x *Job) GetLogsDeletedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LogsDeletedAt
+	}
+	return nil
+}
+
+func (x *Job) GetLogsKeptFor() *durationpb.Duration {
+	if x != nil {
+		return x.LogsKeptFor
+	}
+	return nil
 }
 
 // AliasKept says that an alias was not taken from a version.
@@ -1281,7 +1299,9 @@ type PruneJobsRequest struct {
 	// Delete nothing, only say what would be.
 	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// Chosen by the client.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Delete their logs alone: jobs, checkpoints and metrics stay. Jobs whose logs were deleted since they ended are left out.
+	LogsOnly      bool `protobuf:"varint,5,opt,name=logs_only,json=logsOnly,proto3" json:"logs_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1342,6 +1362,13 @@ func (x *PruneJobsRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *PruneJobsRequest) GetLogsOnly() bool {
+	if x != nil {
+		return x.LogsOnly
+	}
+	return false
 }
 
 // PruneJobsResponse says of each old job what becomes of it.
@@ -1714,7 +1741,11 @@ type StreamLogsResponse struct {
 	// Generation that wrote it.
 	Generation int64 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The line, without its end.
-	Line          string `protobuf:"bytes,6,opt,name=line,proto3" json:"line,omitempty"`
+	Line string `protobuf:"bytes,6,opt,name=line,proto3" json:"line,omitempty"`
+	// Lines of before this were deleted, and are left out. The first message has it, and no line.
+	DeletedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"`
+	// How long after the end of the job that was.
+	KeptFor       *durationpb.Duration `protobuf:"bytes,8,opt,name=kept_for,json=keptFor,proto3" json:"kept_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1791,11 +1822,25 @@ func (x *StreamLogsResponse) GetLine() string {
 	return ""
 }
 
+func (x *StreamLogsResponse) GetDeletedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeletedAt
+	}
+	return nil
+}
+
+func (x *StreamLogsResponse) GetKeptFor() *durationpb.Duration {
+	if x != nil {
+		return x.KeptFor
+	}
+	return nil
+}
+
 var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x92\x06\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x95\a\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1820,7 +1865,9 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x06replay\x18\x11 \x01(\v2\x18.tandem.v1.ReplayOutcomeR\x06replay\x12#\n" +
 	"\x03why\x18\x12 \x01(\v2\x11.tandem.v1.ReasonR\x03why\x127\n" +
 	"\faliases_kept\x18\x13 \x03(\v2\x14.tandem.v1.AliasKeptR\valiasesKept\x12\x18\n" +
-	"\aproject\x18\x14 \x01(\tR\aproject\"x\n" +
+	"\aproject\x18\x14 \x01(\tR\aproject\x12B\n" +
+	"\x0flogs_deleted_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\rlogsDeletedAt\x12=\n" +
+	"\rlogs_kept_for\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\vlogsKeptFor\"x\n" +
 	"\tAliasKept\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12#\n" +
@@ -1875,14 +1922,15 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"5\n" +
 	"\x11DeleteJobResponse\x12 \n" +
-	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"\xb8\x01\n" +
+	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"\xd5\x01\n" +
 	"\x10PruneJobsRequest\x128\n" +
 	"\n" +
 	"older_than\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\tolderThan\x12+\n" +
 	"\x06states\x18\x02 \x03(\x0e2\x13.tandem.v1.JobStateR\x06states\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12$\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"Q\n" +
+	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\x12\x1b\n" +
+	"\tlogs_only\x18\x05 \x01(\bR\blogsOnly\"Q\n" +
 	"\x11PruneJobsResponse\x12(\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x14.tandem.v1.PrunedJobR\x04jobs\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\"\xe0\x02\n" +
@@ -1908,7 +1956,7 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\bprogress\x18\x03 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\";\n" +
 	"\x11StreamLogsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06follow\x18\x02 \x01(\bR\x06follow\"\xc0\x01\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06follow\"\xb1\x02\n" +
 	"\x12StreamLogsResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x19\n" +
 	"\btrial_id\x18\x02 \x01(\tR\atrialId\x12\x17\n" +
@@ -1917,7 +1965,10 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x05 \x01(\x03R\n" +
 	"generation\x12\x12\n" +
-	"\x04line\x18\x06 \x01(\tR\x04line*v\n" +
+	"\x04line\x18\x06 \x01(\tR\x04line\x129\n" +
+	"\n" +
+	"deleted_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tdeletedAt\x124\n" +
+	"\bkept_for\x18\b \x01(\v2\x19.google.protobuf.DurationR\akeptFor*v\n" +
 	"\aJobKind\x12\x18\n" +
 	"\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_KIND_TRAIN\x10\x01\x12\x14\n" +
@@ -1994,10 +2045,10 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*JobSpec)(nil),               // 25: tandem.v1.JobSpec
 	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
 	(*Reason)(nil),                // 27: tandem.v1.Reason
-	(*Trial)(nil),                 // 28: tandem.v1.Trial
-	(*Progress)(nil),              // 29: tandem.v1.Progress
-	(*Evaluation)(nil),            // 30: tandem.v1.Evaluation
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*Trial)(nil),                 // 29: tandem.v1.Trial
+	(*Progress)(nil),              // 30: tandem.v1.Progress
+	(*Evaluation)(nil),            // 31: tandem.v1.Evaluation
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
@@ -2010,53 +2061,57 @@ var file_tandem_v1_job_proto_depIdxs = []int32{
 	5,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
 	27, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
 	4,  // 9: tandem.v1.Job.aliases_kept:type_name -> tandem.v1.AliasKept
-	27, // 10: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
-	25, // 11: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
-	3,  // 12: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 13: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	28, // 14: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	29, // 15: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	30, // 16: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
-	1,  // 17: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
-	3,  // 18: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
-	2,  // 19: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
-	3,  // 20: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 21: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 22: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
-	31, // 23: tandem.v1.PruneJobsRequest.older_than:type_name -> google.protobuf.Duration
-	1,  // 24: tandem.v1.PruneJobsRequest.states:type_name -> tandem.v1.JobState
-	20, // 25: tandem.v1.PruneJobsResponse.jobs:type_name -> tandem.v1.PrunedJob
-	0,  // 26: tandem.v1.PrunedJob.kind:type_name -> tandem.v1.JobKind
-	1,  // 27: tandem.v1.PrunedJob.state:type_name -> tandem.v1.JobState
-	26, // 28: tandem.v1.PrunedJob.finished_at:type_name -> google.protobuf.Timestamp
-	27, // 29: tandem.v1.PrunedJob.why:type_name -> tandem.v1.Reason
-	3,  // 30: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	28, // 31: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	29, // 32: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	26, // 33: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	6,  // 34: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	8,  // 35: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	10, // 36: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	12, // 37: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	14, // 38: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	16, // 39: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
-	18, // 40: tandem.v1.JobService.PruneJobs:input_type -> tandem.v1.PruneJobsRequest
-	21, // 41: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	23, // 42: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	7,  // 43: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	9,  // 44: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	11, // 45: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	13, // 46: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	15, // 47: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	17, // 48: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
-	19, // 49: tandem.v1.JobService.PruneJobs:output_type -> tandem.v1.PruneJobsResponse
-	22, // 50: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	24, // 51: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	43, // [43:52] is the sub-list for method output_type
-	34, // [34:43] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	26, // 10: tandem.v1.Job.logs_deleted_at:type_name -> google.protobuf.Timestamp
+	28, // 11: tandem.v1.Job.logs_kept_for:type_name -> google.protobuf.Duration
+	27, // 12: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
+	25, // 13: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	3,  // 14: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 15: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
+	29, // 16: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	30, // 17: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	31, // 18: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
+	1,  // 19: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
+	3,  // 20: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
+	2,  // 21: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
+	3,  // 22: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
+	3,  // 23: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 24: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
+	28, // 25: tandem.v1.PruneJobsRequest.older_than:type_name -> google.protobuf.Duration
+	1,  // 26: tandem.v1.PruneJobsRequest.states:type_name -> tandem.v1.JobState
+	20, // 27: tandem.v1.PruneJobsResponse.jobs:type_name -> tandem.v1.PrunedJob
+	0,  // 28: tandem.v1.PrunedJob.kind:type_name -> tandem.v1.JobKind
+	1,  // 29: tandem.v1.PrunedJob.state:type_name -> tandem.v1.JobState
+	26, // 30: tandem.v1.PrunedJob.finished_at:type_name -> google.protobuf.Timestamp
+	27, // 31: tandem.v1.PrunedJob.why:type_name -> tandem.v1.Reason
+	3,  // 32: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	29, // 33: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	30, // 34: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	26, // 35: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	26, // 36: tandem.v1.StreamLogsResponse.deleted_at:type_name -> google.protobuf.Timestamp
+	28, // 37: tandem.v1.StreamLogsResponse.kept_for:type_name -> google.protobuf.Duration
+	6,  // 38: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	8,  // 39: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	10, // 40: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	12, // 41: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	14, // 42: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	16, // 43: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
+	18, // 44: tandem.v1.JobService.PruneJobs:input_type -> tandem.v1.PruneJobsRequest
+	21, // 45: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	23, // 46: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	7,  // 47: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	9,  // 48: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	11, // 49: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	13, // 50: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	15, // 51: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	17, // 52: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
+	19, // 53: tandem.v1.JobService.PruneJobs:output_type -> tandem.v1.PruneJobsResponse
+	22, // 54: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	24, // 55: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	47, // [47:56] is the sub-list for method output_type
+	38, // [38:47] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }

@@ -1,4 +1,4 @@
-package agent
+package rotate
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// rotatingFile is an append-only file that is renamed to path.1, path.2 ... when it is full; the oldest goes.
-type rotatingFile struct {
+// File is an append-only file that is renamed to path.1, path.2 ... when it is full; the oldest goes.
+type File struct {
 	path  string
 	limit int64 // bytes of one file
 	keep  int   // older files kept
@@ -21,8 +21,9 @@ type rotatingFile struct {
 	size int64
 }
 
-func openRotating(path string, limit int64, keep int) (*rotatingFile, error) {
-	r := &rotatingFile{path: path, limit: limit, keep: keep}
+// Open opens a file to append to: limit is the most bytes of one file, keep the number of older ones that stay.
+func Open(path string, limit int64, keep int) (*File, error) {
+	r := &File{path: path, limit: limit, keep: keep}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make log folder: %w", err)
 	}
@@ -32,7 +33,7 @@ func openRotating(path string, limit int64, keep int) (*rotatingFile, error) {
 	return r, nil
 }
 
-func (r *rotatingFile) open() error {
+func (r *File) open() error {
 	f, err := os.OpenFile(r.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
@@ -45,8 +46,8 @@ func (r *rotatingFile) open() error {
 	return nil
 }
 
-// append writes one line. A disk that is full loses lines, never an engine.
-func (r *rotatingFile) append(line []byte) error {
+// Append writes one line. A disk that is full loses lines, never an engine.
+func (r *File) Append(line []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.file == nil || (r.size > 0 && r.size+int64(len(line)) > r.limit) {
@@ -62,7 +63,7 @@ func (r *rotatingFile) append(line []byte) error {
 	return nil
 }
 
-func (r *rotatingFile) rotate() error {
+func (r *File) rotate() error {
 	if r.file != nil {
 		if err := r.file.Close(); err != nil {
 			r.file = nil
@@ -84,7 +85,11 @@ func (r *rotatingFile) rotate() error {
 	return r.open()
 }
 
-func (r *rotatingFile) close() error {
+// Name is the path of the file that lines go to now.
+func (r *File) Name() string { return r.path }
+
+// Close closes the file; it may be closed twice.
+func (r *File) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.file == nil {

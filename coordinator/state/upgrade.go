@@ -1,21 +1,20 @@
-package fsm
+package state
 
 import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// upgraded brings a row of a snapshot that the first release wrote into the form of today, and returns it.
-func upgraded(row proto.Message) proto.Message {
+// Upgraded brings a row of a snapshot that the first release wrote into the form of today, and returns it.
+func Upgraded(row proto.Message) proto.Message {
 	if alloc, ok := row.(*tandemv1.Allocation); ok {
 		upgradeGroup(alloc)
 	}
 	m := row.ProtoReflect()
 	if project := m.Descriptor().Fields().ByName("project"); project != nil && !m.Has(project) {
-		m.Set(project, protoreflect.ValueOfString(state.DefaultProject))
+		m.Set(project, protoreflect.ValueOfString(DefaultProject))
 	}
 	return row
 }

@@ -1,4 +1,4 @@
-package agent
+package room
 
 import (
 	"context"
@@ -19,33 +19,37 @@ import (
 )
 
 const (
-	// roomInterval is the time between two looks whether something can be written.
-	roomInterval = 5 * time.Second
-	// leastRoom is what a folder must take, in bytes. One that was full must take roomAgain, so that a disk at its edge is not told of at
+	// interval is the time between two looks whether something can be written.
+	interval = 5 * time.Second
+	// least is what a folder must take, in bytes. One that was full must take again, so that a disk at its edge is not told of at
 	// each look.
-	leastRoom = 1 << 20
-	roomAgain = 16 << 20
+	least = 1 << 20
+	again = 16 << 20
 )
 
-// room looks whether something can be written where the agent and its engines write: a node whose disk is full or read-only is to get no
-// new work, and whoever operates it is to hear of it before a task fails.
-type room struct {
+// Watch looks whether something can be written in folders.
+type Watch struct {
 	folders []string
 	try     func(folder string, bytes int64) error // tryWrite but in tests
-	changed func()                                 // called when the folders have changed
+	changed func()
 	log     zerolog.Logger
 
 	mu   sync.Mutex
 	full []*tandemv1.FullFolder
 }
 
-// run looks now and then until ctx ends. A look may hang with the disk, and is left alone then.
-func (r *room) run(ctx context.Context) error {
-	for pause(ctx, roomInterval) == nil {
+// New makes a watch of folders. changed is called when what Full returns is about other folders than before.
+func New(folders []string, changed func(), log zerolog.Logger) *Watch {
+	return &Watch{folders: folders, try: tryWrite, changed: changed, log: log}
+}
+
+// Run looks now and then until ctx ends. A look may hang with the disk, and is left alone then.
+func (r *Watch) Run(ctx context.Context) error {
+	for pause(ctx) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r.look()
+			r.Look()
 		}()
 		select {
 		case <-done:
@@ -55,24 +59,25 @@ func (r *room) run(ctx context.Context) error {
 	return nil
 }
 
-// now returns the folders in which nothing can be written, one of each disk.
-func (r *room) now() []*tandemv1.FullFolder {
+// Full returns the folders in which nothing can be written, one of each disk.
+func (r *Watch) Full() []*tandemv1.FullFolder {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.full
 }
 
-func (r *room) look() {
+// Look looks once.
+func (r *Watch) Look() {
 	before := map[string]bool{}
-	for _, f := range r.now() {
+	for _, f := range r.Full() {
 		before[f.GetPath()] = true
 	}
 	var full []*tandemv1.FullFolder
 	disks, news := map[uint64]bool{}, false
 	for _, folder := range r.folders {
-		path, need := printed(folder), int64(leastRoom)
+		path, need := printed(folder), int64(least)
 		if before[path] {
-			need = roomAgain
+			need = again
 		}
 		err := r.try(folder, need)
 		if disk, known := diskOf(folder); err != nil && known {
@@ -97,6 +102,18 @@ func (r *room) look() {
 	r.mu.Unlock()
 	if news {
 		r.changed()
+	}
+}
+
+// pause waits until it is time for another look; false when ctx ends first.
+func pause(ctx context.Context) bool {
+	t := time.NewTimer(interval)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -1,4 +1,4 @@
-package agent
+package room
 
 import (
 	"context"
@@ -17,6 +17,13 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestRoom: a folder that takes nothing is told once, with what the system says; of several on one disk the first; and it is full until it
 // takes a good deal again.
 func TestRoom(t *testing.T) {
@@ -26,7 +33,7 @@ func TestRoom(t *testing.T) {
 		must(t, os.Mkdir(shared, 0o700))
 		free, other := int64(100<<20), error(nil)
 		told := 0
-		r := &room{folders: []string{dir, shared, "/nowhere/else"}, changed: func() { told++ }, log: zerolog.Nop()}
+		r := &Watch{folders: []string{dir, shared, "/nowhere/else"}, changed: func() { told++ }, log: zerolog.Nop()}
 		r.try = func(folder string, bytes int64) error {
 			if folder == "/nowhere/else" {
 				return other
@@ -38,27 +45,27 @@ func TestRoom(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- r.run(ctx) }()
+		go func() { done <- r.Run(ctx) }()
 		want := func(when string, times int, folders ...*tandemv1.FullFolder) {
 			t.Helper()
-			must(t, pause(t.Context(), roomInterval))
+			pause(t.Context())
 			synctest.Wait()
-			if diff := cmp.Diff(folders, r.now(), protocmp.Transform()); diff != "" || told != times {
+			if diff := cmp.Diff(folders, r.Full(), protocmp.Transform()); diff != "" || told != times {
 				t.Errorf("%s: told %d times, want %d (-want +got):\n%s", when, told, times, diff)
 			}
 		}
 		full := &tandemv1.FullFolder{Path: dir, Cause: "no space left on device"}
 		want("all is well", 0)
-		free = leastRoom - 1
+		free = least - 1
 		want("full", 1, full)
 		want("still full", 1, full)
-		free = leastRoom
+		free = least
 		want("at the edge", 1, full)
 		other = errors.New("it\nhangs")
 		want("another disk", 2, full, &tandemv1.FullFolder{Path: "/nowhere/else", Cause: "it?hangs"})
-		other, free = nil, roomAgain
+		other, free = nil, again
 		want("room again", 3)
-		free = leastRoom
+		free = least
 		want("little room", 3)
 		cancel()
 		must(t, <-done)
@@ -68,11 +75,11 @@ func TestRoom(t *testing.T) {
 // TestTryWrite: what was tried leaves nothing behind, and no folder is made where there is none to be.
 func TestTryWrite(t *testing.T) {
 	dir := t.TempDir()
-	must(t, tryWrite(filepath.Join(dir, "new"), leastRoom))
+	must(t, tryWrite(filepath.Join(dir, "new"), least))
 	if left, err := os.ReadDir(filepath.Join(dir, "new")); err != nil || len(left) != 0 {
 		t.Errorf("%v is left (%v)", left, err)
 	}
-	if err := tryWrite("/dev/null/x", leastRoom); !errors.Is(err, syscall.ENOTDIR) {
+	if err := tryWrite("/dev/null/x", least); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("%v, want what the system says", err)
 	}
 }

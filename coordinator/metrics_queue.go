@@ -5,6 +5,7 @@ import (
 
 	"tandem.dev/coordinator/placement"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	"tandem.dev/proto/prom"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -32,8 +33,8 @@ func (m *collector) queue(e emitter, v *state.View) {
 	why, now := m.c.api.Waits(v), time.Now()
 	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING) {
 		job, _ := v.Job(t.GetJobId())
-		pool, needs := job.GetSpec().GetResources().GetPool(), 1 // to publish
-		if state.Grouped(t.GetStage()) {
+		pool, needs := job.GetSpec().GetResources().GetPool(), 1 // working alone
+		if kind.StageOf(t).Grouped {
 			needs = state.WorkersOf(job).Min
 		}
 		if _, known := slots[pool]; !known {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -134,7 +135,7 @@ func sweepNames(ctx context.Context, c *client.Client) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return namesOf(slices.DeleteFunc(res.Msg.GetJobs(), func(j *tandemv1.Job) bool { return !isSweep(j) })), nil
+	return namesOf(slices.DeleteFunc(res.Msg.GetJobs(), func(j *tandemv1.Job) bool { return !kind.Of(j).Searches })), nil
 }
 
 func modelNames(ctx context.Context, c *client.Client) ([]string, error) {

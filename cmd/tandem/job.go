@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -118,7 +119,7 @@ What -o yaml or -o json writes can be submitted, which makes a job of the same s
 			}
 			a.sayWhich(res.Msg)
 			parts := describeJob(res.Msg)
-			if isSweep(res.Msg.GetJob()) {
+			if kind.Of(res.Msg.GetJob()).Searches {
 				s, err := getSweep(ctx, c, res.Msg.GetJob().GetId())
 				if err != nil {
 					return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -46,7 +47,7 @@ func headline(w *tandemv1.WatchJobResponse) string {
 	line := plain.Word(j.GetState())
 	if len(w.GetTrials()) > 0 {
 		t := w.GetTrials()[len(w.GetTrials())-1]
-		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && !final(j) {
+		if kind.StageOf(t).Publishes && !final(j) {
 			line += ", publishing the best checkpoint"
 		}
 		if p := progressOf(t, w.GetProgress()); p.GetPhase() == waitingForStorage && !final(j) {

@@ -26,8 +26,6 @@ list, describe, wait, pause, resume and cancel are those of jobs. SWEEP is the i
 	return c
 }
 
-func isSweep(j *tandemv1.Job) bool { return j.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP }
-
 // csvCommand marks a command that knows -o csv.
 func csvCommand(c *cobra.Command) *cobra.Command {
 	c.Annotations = map[string]string{csvOutput: ""}

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -37,7 +38,7 @@ func (a *app) following(ctx context.Context, c *client.Client) reporter {
 }
 
 func (r *sweepReporter) update(w *tandemv1.WatchJobResponse) {
-	if !isSweep(w.GetJob()) {
+	if !kind.Of(w.GetJob()).Searches {
 		r.reporter.update(w)
 		return
 	}

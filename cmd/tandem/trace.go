@@ -58,9 +58,7 @@ func (a *app) writeTrace(m *tandemv1.GetTraceResponse, nodes map[string]string, 
 		_, err := a.out.Write(escaped(b, jsonEscape))
 		return err
 	}
-	if path == "" {
-		path = m.GetJobId() + ".trace.json"
-	}
+	path = cmp.Or(path, m.GetJobId()+".trace.json")
 	if err := os.WriteFile(path, b, 0o644); err != nil {
 		return fmt.Errorf("write the trace: %w", err)
 	}
@@ -108,11 +106,7 @@ func chromeTrace(m *tandemv1.GetTraceResponse, nodes map[string]string) (traceFi
 		}
 	}
 	for i, id := range ids {
-		name := nodes[id]
-		if name == "" {
-			name = id
-		}
-		f.TraceEvents = append(f.TraceEvents, named("process_name", i+1, 0, "node "+name))
+		f.TraceEvents = append(f.TraceEvents, named("process_name", i+1, 0, "node "+cmp.Or(nodes[id], id)))
 	}
 	steps := map[int64]bool{}
 	for _, r := range m.GetRanks() {

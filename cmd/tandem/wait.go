@@ -11,6 +11,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -63,7 +64,7 @@ func (a *app) await(ctx context.Context, c *client.Client, id string, o submitOp
 		}
 		return last.GetJob(), err
 	}
-	if isSweep(last.GetJob()) {
+	if kind.Of(last.GetJob()).Searches {
 		return last.GetJob(), a.sweepSummary(ctx, c, last.GetJob())
 	}
 	return last.GetJob(), a.summary(ctx, c, last)

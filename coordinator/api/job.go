@@ -12,6 +12,7 @@ import (
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	lists "tandem.dev/proto/page"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -32,7 +33,7 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if err != nil {
 		return nil, err
 	}
-	if req.Msg.GetSpec().GetKind() == "sweep" {
+	if asked, _ := kind.Named(req.Msg.GetSpec().GetKind()); asked.Searches {
 		if err := spend(ctx, sweepWork); err != nil {
 			return nil, err
 		}
@@ -41,7 +42,8 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if err != nil {
 		return nil, err
 	}
-	if full.GetKind() == "replay" {
+	is, _ := kind.Named(full.GetKind())
+	if is.Replays {
 		if err := a.fillReplay(ctx, v, full, req.Msg.GetSpec().GetResources().GetPool()); err != nil {
 			return nil, err
 		}
@@ -50,7 +52,7 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 		return nil, err
 	}
 	create := &tandemv1.CreateJob{}
-	if full.GetKind() == "sweep" {
+	if is.Searches {
 		if create.Sweep, err = newSweep(v, full, time.Now()); err != nil {
 			return nil, err
 		}
@@ -60,12 +62,12 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 		return nil, err
 	}
 	job := &tandemv1.Job{
-		Id: id.New("job"), Name: full.GetName(), Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: full, SpecHash: hash,
+		Id: id.New("job"), Name: full.GetName(), Kind: is.ID, Spec: full, SpecHash: hash,
 		State: tandemv1.JobState_JOB_STATE_PENDING, Intent: tandemv1.JobIntent_JOB_INTENT_RUN, SubmittedBy: From(ctx).Name,
 	}
 	answer := &tandemv1.SubmitJobResponse{Job: job}
 	if create.Job = job; create.Sweep != nil {
-		job.Kind, create.Sweep.Id = tandemv1.JobKind_JOB_KIND_SWEEP, job.GetId()
+		create.Sweep.Id = job.GetId()
 		answer.Notes = spec.Describe(full)
 	} else {
 		create.Trial = firstTrial(job)
@@ -85,17 +87,11 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	return connect.NewResponse(answer), nil
 }
 
-// firstTrial is the one trial of a job that is no sweep, whose kind it sets too.
+// firstTrial is the one trial of a job whose trials are not made by a search. The job names it.
 func firstTrial(job *tandemv1.Job) *tandemv1.Trial {
 	trial := &tandemv1.Trial{
 		Id: id.New("trial"), JobId: job.GetId(),
-		State: tandemv1.TrialState_TRIAL_STATE_PENDING, Stage: tandemv1.TrialStage_TRIAL_STAGE_TRAIN,
-	}
-	switch job.GetSpec().GetKind() {
-	case "publish":
-		job.Kind, trial.Stage = tandemv1.JobKind_JOB_KIND_PUBLISH, tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
-	case "replay":
-		job.Kind = tandemv1.JobKind_JOB_KIND_REPLAY
+		State: tandemv1.TrialState_TRIAL_STATE_PENDING, Stage: kind.Of(job).First,
 	}
 	job.TrialIds = []string{trial.GetId()}
 	return trial
@@ -108,10 +104,11 @@ func (a jobs) checkFiles(ctx context.Context, v *state.View, full *tandemv1.JobS
 			return err
 		}
 	}
-	if full.GetKind() != "publish" {
+	source := full.GetPublish().GetCheckpointId()
+	if source == "" {
 		return nil
 	}
-	ckpt, err := sourceOf(v, "publish.checkpoint_id", full.GetPublish().GetCheckpointId())
+	ckpt, err := sourceOf(v, "publish.checkpoint_id", source)
 	if err != nil {
 		return err
 	}
@@ -268,7 +265,7 @@ func (a jobs) observe(v *state.View, job *tandemv1.Job) *tandemv1.WatchJobRespon
 		w.Job.Why = why
 	}
 	running := v.TrialsIn(job.GetId(), tandemv1.TrialState_TRIAL_STATE_RUNNING)
-	if job.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP { // the trials of a sweep are too many
+	if !kind.Of(job).Searches { // the trials of a sweep are too many
 		w.Trials = v.TrialsOf(job.GetId())
 	}
 	for _, t := range running {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -49,7 +50,7 @@ func (a *API) why(v *state.View, row proto.Message) *tandemv1.Reason {
 	case *tandemv1.Job:
 		switch {
 		case r.GetState() != tandemv1.JobState_JOB_STATE_PENDING && r.GetState() != tandemv1.JobState_JOB_STATE_RUNNING:
-		case r.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP && len(r.GetTrialIds()) > 0:
+		case !kind.Of(r).Searches && len(r.GetTrialIds()) > 0:
 			if t, ok := v.Trial(r.GetTrialIds()[0]); ok {
 				return a.waits(v, t)
 			}

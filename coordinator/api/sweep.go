@@ -14,6 +14,7 @@ import (
 	"tandem.dev/coordinator/analysis"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	lists "tandem.dev/proto/page"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
@@ -97,7 +98,7 @@ func trialsNamed(v *state.View, ref string) (*tandemv1.Job, []string, error) {
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case job.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP:
+	case kind.Of(job).Searches:
 		return nil, nil, &refusal{connect.CodeFailedPrecondition, &tandemv1.Reason{Code: tandemv1.Reason_CODE_NAME_A_TRIAL, Args: map[string]string{"job": job.GetId()}}}
 	case len(job.GetTrialIds()) == 0:
 		return nil, nil, fmt.Errorf("job %s has no trial: %w", job.GetId(), state.ErrNotFound)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -36,7 +37,7 @@ func (a sight) checkAllocation(alloc *tandemv1.Allocation) *refusal {
 	j, _ := a.Job(t.GetJobId())
 	workers := state.WorkersOf(j)
 	low, high := workers.Min, workers.Wanted
-	if !state.Grouped(t.GetStage()) {
+	if !kind.StageOf(t).Grouped {
 		next++
 		low, high = 1, 1
 	}
@@ -104,8 +105,11 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		ResumeCheckpointId: resumeSource(j, t),
 	}
 	a.addMembers(alloc, granted.GetMembers())
-	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+	does := kind.StageOf(t)
+	if does.Publishes {
 		alloc.ResumeCheckpointId = a.publishSource(j, t)
+	}
+	if !does.Grouped {
 		alloc.Members[0].Rank, alloc.Members[0].Generation = 0, alloc.GetGeneration()
 	}
 	a.Put(alloc)
@@ -116,7 +120,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		t.AllocationId = alloc.GetId()
 		t.Why, t.Reason = reason(tandemv1.Reason_CODE_STARTING, "nodes", where), ""
 	})
-	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+	if does.Publishes {
 		a.trialEvent(infoLevel, tandemv1.Event_TYPE_JOB_PUBLISHING, j, t, nil, "nodes", where, "generation", alloc.GetGeneration())
 		return
 	}

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -9,7 +10,7 @@ import (
 func (a *applier) checkpointSaved(alloc *tandemv1.Allocation, saved *tandemv1.Checkpoint, generation int64, id string) *refusal {
 	field := missing("id", id, "prefix", saved.GetPrefix(), "manifest_sha256", saved.GetManifestSha256())
 	switch {
-	case alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN:
+	case !kind.StageOf(alloc).Checkpoints:
 		return refuse(codeInvalid, tandemv1.Reason_CODE_OTHER_STAGE, "stage", "train")
 	case field != "":
 		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "checkpoint", "field", field)

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -9,7 +10,7 @@ import (
 const defaultMaxRestarts = 3
 
 func (a *applier) createJob(c *tandemv1.CreateJob) (*tandemv1.Result, *refusal) {
-	if c.GetJob().GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
+	if kind.Of(c.GetJob()).Searches {
 		return a.createSweep(c)
 	}
 	if r := a.checkJob(c); r != nil {
@@ -19,10 +20,7 @@ func (a *applier) createJob(c *tandemv1.CreateJob) (*tandemv1.Result, *refusal) 
 	j.TrialIds = []string{t.GetId()}
 	t.JobId = j.GetId()
 	t.State = tandemv1.TrialState_TRIAL_STATE_PENDING
-	t.Stage = tandemv1.TrialStage_TRIAL_STAGE_TRAIN
-	if j.GetKind() == tandemv1.JobKind_JOB_KIND_PUBLISH {
-		t.Stage = tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
-	}
+	t.Stage = kind.Of(j).First
 	t.Why, t.Reason = j.GetWhy(), ""
 	t.CreatedAt = a.now
 	a.Put(j)
@@ -56,32 +54,19 @@ func (a sight) checkJob(c *tandemv1.CreateJob) *refusal {
 	if _, ok := a.Trial(t.GetId()); ok {
 		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "trial", "name", t.GetId())
 	}
-	spec := j.GetSpec()
-	switch j.GetKind() {
-	case tandemv1.JobKind_JOB_KIND_TRAIN:
-		return a.checkTraining(spec)
-	case tandemv1.JobKind_JOB_KIND_PUBLISH:
-		if spec.GetPublish().GetModel() == "" {
-			return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "publish.model")
-		}
-		if r := a.checkSource(spec.GetPublish().GetCheckpointId()); r != nil {
+	spec, is := j.GetSpec(), kind.Of(j)
+	if field := is.Missing(spec); field != "" {
+		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", field)
+	}
+	if is.Source != nil {
+		if r := a.checkSource(is.Source(spec), !is.Trains); r != nil {
 			return r
 		}
-		c, _ := a.Checkpoint(spec.GetPublish().GetCheckpointId())
-		if _, ok := a.TrainedOn(c); !ok {
-			return refuse(codePrecondition, tandemv1.Reason_CODE_DATASET_OF_CHECKPOINT_GONE, "checkpoint", c.GetId())
-		}
-		return nil
-	case tandemv1.JobKind_JOB_KIND_REPLAY:
-		if spec.GetReplay().GetSteps() < 1 {
-			return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "replay.steps")
-		}
-		if r := a.checkSource(spec.GetReplay().GetCheckpointId()); r != nil {
-			return r
-		}
+	}
+	if is.Trains {
 		return a.checkTraining(spec)
 	}
-	return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "job", "field", "kind")
+	return nil
 }
 
 func (a sight) checkTraining(spec *tandemv1.JobSpec) *refusal {
@@ -94,10 +79,14 @@ func (a sight) checkTraining(spec *tandemv1.JobSpec) *refusal {
 	return nil
 }
 
-// checkSource checks the checkpoint that a job begins from.
-func (a sight) checkSource(id string) *refusal {
-	if ckpt, ok := a.Checkpoint(id); !ok || ckpt.GetDeleting() {
+// checkSource checks the checkpoint that a job begins from, and where data is set, whether the dataset is known that it was trained on.
+func (a sight) checkSource(id string, data bool) *refusal {
+	c, ok := a.Checkpoint(id)
+	if !ok || c.GetDeleting() {
 		return refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "checkpoint", "name", id)
+	}
+	if _, known := a.TrainedOn(c); data && !known {
+		return refuse(codePrecondition, tandemv1.Reason_CODE_DATASET_OF_CHECKPOINT_GONE, "checkpoint", id)
 	}
 	return nil
 }
@@ -137,7 +126,7 @@ func (a *applier) cancelJob(j *tandemv1.Job) (*tandemv1.Result, *refusal) {
 func (a *applier) pauseJob(j *tandemv1.Job) (*tandemv1.Result, *refusal) {
 	trials := a.TrialsOf(j.GetId())
 	for _, t := range trials {
-		if t.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING && t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+		if t.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING && !kind.StageOf(t).Resumes {
 			return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_PUBLISHING, "name", label(j))
 		}
 	}
@@ -195,7 +184,7 @@ func (a *applier) scaleJob(c *tandemv1.ScaleJob) (*tandemv1.Result, *refusal) {
 	switch n := int(c.GetWorkers()); {
 	case state.JobFinal(j.GetState()):
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
-	case j.GetKind() == tandemv1.JobKind_JOB_KIND_PUBLISH:
+	case !kind.Of(j).Scales:
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ONE_WORKER, "name", label(j))
 	case n < workers.Min || n > workers.Max:
 		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_WORKERS_OUT_OF_RANGE, "name", label(j), "min", workers.Min, "max", workers.Max, "given", n)
@@ -213,7 +202,7 @@ func (a *applier) followTrials(jobID string) {
 	if !ok {
 		return
 	}
-	if old.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
+	if kind.Of(old).Searches {
 		a.followSweep(old)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -32,22 +33,22 @@ func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r 
 	}
 	a.nodeRuns(m.GetNodeId())
 	a.partNodes(alloc, m.GetNodeId(), r)
-	publishes := alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH
+	does := kind.StageOf(alloc)
 	edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
 		m := state.Member(alloc, m.GetNumber())
 		m.State, m.Address = memberReady, r.GetAddress()
-		if publishes {
+		if !does.Grouped {
 			m.State = memberRunning // it has no process group to wait for
 		}
 	})
-	if r.GetTotalSteps() == 0 && !publishes {
+	if r.GetTotalSteps() == 0 && !does.Publishes {
 		return
 	}
 	edit(a, a.Trial, alloc.GetTrialId(), func(t *tandemv1.Trial) {
 		if r.GetTotalSteps() > 0 {
 			t.TotalSteps = r.GetTotalSteps()
 		}
-		if publishes && !alloc.GetStopping() {
+		if does.Publishes && !alloc.GetStopping() {
 			t.Why, t.Reason = reason(tandemv1.Reason_CODE_PUBLISHING), ""
 		}
 	})
@@ -149,7 +150,7 @@ const (
 
 // loseMembers takes members away for one cause, and decides what that means for the rest.
 func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause *tandemv1.Reason, blame fault) {
-	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+	if !kind.StageOf(alloc).Grouped {
 		a.losePublisher(alloc, cause, blame)
 		return
 	}

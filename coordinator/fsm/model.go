@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/layout"
 )
@@ -12,7 +13,7 @@ import (
 // versionSaved makes a version of files that are in the store; it says why not, or nil.
 func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.VersionSaved) *refusal {
 	switch {
-	case alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_PUBLISH:
+	case !kind.StageOf(alloc).Publishes:
 		return refuse(codeInvalid, tandemv1.Reason_CODE_OTHER_STAGE, "stage", "publish")
 	case saved.GetVersionId() != state.VersionID(alloc.GetId()):
 		return refuse(codeInvalid, tandemv1.Reason_CODE_WRONG_VERSION, "allocation", alloc.GetId(), "version", state.VersionID(alloc.GetId()), "given", saved.GetVersionId())

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -11,7 +12,7 @@ import (
 // allocation is no longer as the leader saw it.
 func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) (*tandemv1.Result, *refusal) {
 	alloc, ok := a.Allocation(c.GetAllocationId())
-	if !ok || !state.Grouped(alloc.GetStage()) {
+	if !ok || !kind.StageOf(alloc).Grouped {
 		return nil, refuse(codeStale, tandemv1.Reason_CODE_ALLOCATION_OVER, "allocation", c.GetAllocationId())
 	}
 	if alloc.GetGeneration() != c.GetGeneration() {

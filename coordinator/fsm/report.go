@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -80,7 +81,7 @@ func (a *applier) memberReport(alloc *tandemv1.Allocation, m *tandemv1.Member, n
 	case *tandemv1.EngineReport_Evaluation:
 		return a.evaluated(alloc.GetTrialId(), body.Evaluation), nil
 	case *tandemv1.EngineReport_Finished:
-		if state.Grouped(alloc.GetStage()) && !state.HasGroup(alloc) {
+		if kind.StageOf(alloc).Grouped && !state.HasGroup(alloc) {
 			return 0, refuse(codePrecondition, tandemv1.Reason_CODE_NOTHING_TRAINED)
 		}
 		a.foundByReplay(alloc.GetJobId(), body.Finished.GetReplay())

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -114,7 +115,7 @@ func (a *applier) noteSearched(c *tandemv1.NoteSearched) (*tandemv1.Result, *ref
 
 // resumePoint says where a trial goes on, as arguments.
 func (a sight) resumePoint(t *tandemv1.Trial) []any {
-	if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+	if kind.StageOf(t).Publishes {
 		return []any{"publishes", true}
 	}
 	j, _ := a.Job(t.GetJobId())
@@ -139,13 +140,13 @@ func (a *applier) concludeAllocation(alloc *tandemv1.Allocation) {
 	t, _ := a.Trial(alloc.GetTrialId())
 	j, _ := a.Job(alloc.GetJobId())
 	switch {
-	case alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH:
+	case kind.StageOf(alloc).Publishes:
 		if _, published := a.Version(state.VersionID(alloc.GetId())); !published {
 			a.losePublisher(alloc, reason(tandemv1.Reason_CODE_NO_VERSION), ofEngine)
 			return
 		}
 		a.endTrial(t.GetId(), tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_PUBLISHED, "version", j.GetPublishedVersion()))
-	case len(state.MembersIn(alloc, memberFinished)) > 0 && j.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY:
+	case len(state.MembersIn(alloc, memberFinished)) > 0 && kind.Of(j).Replays:
 		a.replayed(alloc)
 	case len(state.MembersIn(alloc, memberFinished)) > 0:
 		a.trained(t.GetId())
@@ -206,7 +207,7 @@ func (a *applier) replayed(alloc *tandemv1.Allocation) {
 
 // foundByReplay records what a replay found.
 func (a *applier) foundByReplay(jobID string, found *tandemv1.ReplayOutcome) {
-	if j, _ := a.Job(jobID); found != nil && j.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY {
+	if j, _ := a.Job(jobID); found != nil && kind.Of(j).Replays {
 		edit(a, a.Job, jobID, func(j *tandemv1.Job) { j.Replay = state.Clone(found) })
 	}
 }
@@ -217,7 +218,7 @@ func (a sight) publishSource(j *tandemv1.Job, t *tandemv1.Trial) string {
 	if id := j.GetSpec().GetPublish().GetCheckpointId(); id != "" {
 		return id
 	}
-	if j.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
+	if kind.Of(j).Searches {
 		return t.GetStartCheckpointId()
 	}
 	if id := t.GetBestCheckpointId(); id != "" {
@@ -261,7 +262,7 @@ func (a *applier) evaluated(id string, e *tandemv1.Evaluation) (seq int64) {
 
 // logsOf is whose logs a user has to ask for: a job's are those of its trial, but a sweep has many.
 func logsOf(j *tandemv1.Job, t *tandemv1.Trial) string {
-	if j.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP {
+	if kind.Of(j).Searches {
 		return t.GetId()
 	}
 	return j.GetId()

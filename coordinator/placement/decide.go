@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler"
 )
@@ -83,7 +84,7 @@ func allocation(t *tandemv1.Trial, g scheduler.Grant, allocationID string) *tand
 		Id: allocationID, TrialId: t.GetId(), JobId: t.GetJobId(), Generation: t.GetGeneration(), Stage: t.GetStage(),
 		Members: members(g),
 	}
-	if !state.Grouped(t.GetStage()) {
+	if !kind.StageOf(t).Grouped {
 		a.Generation++ // training counts on when its process group is committed
 	}
 	return a

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -39,7 +40,7 @@ type group struct {
 
 // newGroup sorts the members of an allocation; nil when it does not train.
 func newGroup(v *state.View, a *tandemv1.Allocation, now time.Time) *group {
-	if !state.Grouped(a.GetStage()) {
+	if !kind.StageOf(a).Grouped {
 		return nil
 	}
 	g := &group{alloc: a, now: now}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler"
 )
@@ -17,7 +18,7 @@ func picture(v *state.View, now time.Time) (scheduler.Snapshot, []*group) {
 			continue
 		}
 		r := request(job, t, t.GetId())
-		if workers := state.WorkersOf(job); !state.Grouped(t.GetStage()) {
+		if workers := state.WorkersOf(job); !kind.StageOf(t).Grouped {
 			r.Slots = 1
 		} else {
 			r.Slots, r.Min = workers.Wanted, workers.Min

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -53,19 +54,20 @@ func Complete(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, erro
 	if !IsName(r.GetPool()) {
 		c.add("resources.pool", NameRule)
 	}
-	switch s.GetKind() {
-	case "train":
+	is, _ := kind.Named(s.GetKind())
+	switch is.ID {
+	case tandemv1.JobKind_JOB_KIND_TRAIN:
 		c.train(s, find)
-	case "publish":
+	case tandemv1.JobKind_JOB_KIND_PUBLISH:
 		c.publishOnly(s)
-	case "replay":
+	case tandemv1.JobKind_JOB_KIND_REPLAY:
 		c.replayOnly(s)
-	case "sweep":
+	case tandemv1.JobKind_JOB_KIND_SWEEP:
 		c.sweep(s, find)
 	default:
-		c.oneOf("kind", s.GetKind(), "train", "publish", "replay", "sweep")
+		c.oneOf("kind", s.GetKind(), kind.Words()...)
 	}
-	if s.GetSearch() != nil && s.GetKind() != "sweep" {
+	if s.GetSearch() != nil && !is.Searches {
 		c.add("search", "belongs to kind \"sweep\" only: add kind: sweep, or leave it out")
 	}
 	return s, c.err()

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -159,6 +160,16 @@ func TestBatchNormOfOneRow(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestEachKindIsCompleted: what the table of kinds has is completed here.
+func TestEachKindIsCompleted(t *testing.T) {
+	for _, word := range append(kind.Words(), "scan") {
+		_, err := Complete(&tandemv1.JobSpec{Name: "x", Kind: word}, find)
+		if known := !strings.Contains(fmt.Sprint(err), "kind:"); err == nil || known != (word != "scan") {
+			t.Errorf("%s: %v", word, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package state
 import (
 	"strconv"
 
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -38,7 +39,7 @@ func (v *View) CheckpointNeed(c *tandemv1.Checkpoint) *tandemv1.Reason {
 		}
 	}
 	if t, ok := firstOf[*tandemv1.Trial](v, trialTable, "start", c.GetId()); ok {
-		if t.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+		if kind.StageOf(t).Publishes {
 			return NewReason(tandemv1.Reason_CODE_CHECKPOINT_PUBLISHED, "job", t.GetJobId())
 		}
 		return NewReason(tandemv1.Reason_CODE_CHECKPOINT_STARTS, "trial", strconv.Itoa(int(t.GetNumber())), "job", t.GetJobId())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/layout"
 )
@@ -43,7 +44,7 @@ func memberTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv
 		Generation: m.GetGeneration(),
 		SlotId:     m.GetSlotId(),
 	}
-	if a.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH {
+	if kind.StageOf(a).Publishes {
 		t.Task = &tandemv1.EngineTask_Publish{Publish: publishTask(v, a)}
 	} else {
 		t.Task = &tandemv1.EngineTask_Train{Train: trainTask(v, node, a, m)}
@@ -62,7 +63,7 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 		Spec:             SpecOf(job, trial),
 		SpecHash:         SpecHashOf(job, trial),
 		Until:            trial.GetUntil(),
-		InSweep:          job.GetKind() == tandemv1.JobKind_JOB_KIND_SWEEP,
+		InSweep:          kind.Of(job).Searches,
 		Member:           m.GetNumber(),
 		Group:            groupOf(v, a, m),
 		BindHost:         host(node.GetAddress()),
@@ -77,7 +78,7 @@ func trainTask(v *View, node *tandemv1.Node, a *tandemv1.Allocation, m *tandemv1
 	if c, ok := v.Checkpoint(a.GetResumeCheckpointId()); ok {
 		t.Resume = c
 	}
-	if job.GetKind() == tandemv1.JobKind_JOB_KIND_REPLAY {
+	if kind.Of(job).Replays {
 		trained, _ := v.Job(t.GetResume().GetJobId())
 		of, _ := v.Trial(t.GetResume().GetTrialId())
 		t.Replay = &tandemv1.ReplayTask{TrialId: t.GetResume().GetTrialId(), SpecHash: SpecHashOf(trained, of)}

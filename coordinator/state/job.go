@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -49,7 +50,7 @@ func (v *View) JobsNamed(name string) []*tandemv1.Job {
 }
 
 func (v *View) resolveJob(noun, ref string, change bool) (*tandemv1.Job, error) {
-	other := func(j *tandemv1.Job) bool { return noun == "sweep" && j.GetKind() != tandemv1.JobKind_JOB_KIND_SWEEP }
+	other := func(j *tandemv1.Job) bool { return noun == "sweep" && !kind.Of(j).Searches }
 	named := v.JobsNamed(ref)
 	_, known := v.Job(ref)
 	if rows := slices.DeleteFunc(slices.Clone(named), other); len(rows) > 0 && !known {

@@ -80,9 +80,6 @@ func openTrial(t *tandemv1.Trial) []string {
 // OfSweep says whether a trial is one that a search has made. The one trial of another job is not, nor is what publishes the best.
 func OfSweep(t *tandemv1.Trial) bool { return t.GetNumber() > 0 }
 
-// Grouped says whether the members of a stage's allocation work in process groups; else there is one, which works alone.
-func Grouped(s tandemv1.TrialStage) bool { return s == tandemv1.TrialStage_TRIAL_STAGE_TRAIN }
-
 // numbered is where a trial of a sweep is found by its number.
 func numbered(t *tandemv1.Trial) []string {
 	if !OfSweep(t) {

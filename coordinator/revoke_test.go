@@ -76,7 +76,8 @@ func TestRevocationEndsStreams(t *testing.T) {
 		}()
 		return ended
 	}
-	revoked, over, mine := open(made("ann", 0)), open(made("short", 2)), open(made("bob", 0))
+	ann, short := made("ann", 0), made("short", 2)
+	revoked, over, mine := open(ann), open(short), open(made("bob", 0))
 	if _, err := tokens.RevokeToken(t.Context(), connect.NewRequest(&tandemv1.RevokeTokenRequest{Id: "ann"})); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +93,13 @@ func TestRevocationEndsStreams(t *testing.T) {
 				t.Errorf("%s: %v, want %q", kind, err, want)
 			}
 		}
+	}
+	// Who comes again, as events --follow does each second, is told the same.
+	for secret, want := range map[string]string{ann: "token ann was revoked: ask an admin", short: "token short ended at "} {
+		again := r.client(secret)
+		t.Cleanup(again.CloseIdleConnections)
+		_, err := tandemv1connect.NewEventServiceClient(again, r.url()).ListEvents(t.Context(), connect.NewRequest(&tandemv1.ListEventsRequest{}))
+		wantCode(t, err, connect.CodeUnauthenticated, want)
 	}
 	for kind, ended := range mine {
 		select {

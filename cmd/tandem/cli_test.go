@@ -477,6 +477,23 @@ func TestWaitTimeout(t *testing.T) {
 	u.want(u.run("wait", "job-1", "--timeout", "100ms"), exitTimeout, "the job goes on")
 }
 
+// TestRevokedWhileFollowing: whoever follows is told that it is the token, of which context, and what to do.
+func TestRevokedWhileFollowing(t *testing.T) {
+	ca := newAuthority(t)
+	gone := connect.NewError(connect.CodeUnauthenticated, errors.New("token ann was revoked: ask an admin for another one"))
+	u := newUser(t, ca.pem, ca.serve(t, &fake{
+		logs: func(send func(*tandemv1.StreamLogsResponse) error) error {
+			return errors.Join(send(&tandemv1.StreamLogsResponse{Line: "one", TrialId: "t"}), gone)
+		},
+		watch: func(_ context.Context, id string, send func(*tandemv1.WatchJobResponse) error) error {
+			return errors.Join(send(&tandemv1.WatchJobResponse{Job: &tandemv1.Job{Id: id}}), gone)
+		},
+	}))
+	for _, args := range [][]string{{"logs", "-f", "job-1"}, {"wait", "job-1"}} {
+		u.want(u.run(args...), exitDenied, `the cluster refuses the token of context "test": token ann was revoked: ask an admin for another one`)
+	}
+}
+
 func TestLogsShowNoLineTwice(t *testing.T) {
 	ca := newAuthority(t)
 	var calls atomic.Int32

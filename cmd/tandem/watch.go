@@ -57,7 +57,7 @@ func watch[T any](ctx context.Context, c *client.Client, w streamed[T]) error {
 			err = connect.NewError(connect.CodeUnavailable, io.ErrUnexpectedEOF)
 		}
 		if definite(err) {
-			return err
+			return c.Explain(err)
 		}
 		limit := watchPatience
 		if !ever {

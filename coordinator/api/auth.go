@@ -90,7 +90,7 @@ func (a *API) token(ctx context.Context, address, secret string) (*tandemv1.Toke
 			return former, err
 		}
 		if t, ok = v.TokenBySHA256(hash); !ok {
-			return former, ErrUnauthenticated
+			return former, whyGone(former)
 		}
 	}
 	if tokenEnded(t, time.Now()) {
@@ -98,6 +98,21 @@ func (a *API) token(ctx context.Context, address, secret string) (*tandemv1.Toke
 	}
 	a.bearers.learn(t)
 	return t, nil
+}
+
+// whyGone tells the owner of a token that is not there any more, as long as this coordinator knows whose it was.
+func whyGone(former *tandemv1.Token) error {
+	switch {
+	case former == nil || former.GetJoin():
+		return ErrUnauthenticated
+	case tokenEnded(former, time.Now()):
+		return whyEnded(former)
+	}
+	return whyRevoked(former.GetName())
+}
+
+func whyRevoked(token string) error {
+	return &plainError{ErrUnauthenticated, fmt.Sprintf("token %s was revoked: ask an admin for another one", token)}
 }
 
 // whyEnded tells the owner of a token that its time is over, as long as the state still knows it.

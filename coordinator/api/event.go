@@ -44,7 +44,7 @@ func eventPage(v *state.View, m *tandemv1.ListEventsRequest) (*tandemv1.ListEven
 		return nil, err
 	}
 	res, more := &tandemv1.ListEventsResponse{}, false
-	if res.Events, more = lastPage(v.EventsLike(filter, limit+1), limit); more {
+	if res.Events, more = lists.Last(v.EventsLike(filter, limit+1), limit); more {
 		res.NextPageToken = lists.Events.Token(res.GetEvents()[0].GetId())
 	}
 	return res, nil

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/state"
+	lists "tandem.dev/proto/page"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -123,7 +124,7 @@ func TestPagesOfEvents(t *testing.T) {
 
 // TestPage: a page ends at its limit, or when it is large, and never before its first row.
 func TestPage(t *testing.T) {
-	large := &tandemv1.Event{Message: strings.Repeat("x", maxAnswer)}
+	large := &tandemv1.Event{Message: strings.Repeat("x", lists.MaxBytes)}
 	for name, tc := range map[string]struct {
 		rows  []*tandemv1.Event
 		limit int
@@ -136,7 +137,7 @@ func TestPage(t *testing.T) {
 		"large first": {[]*tandemv1.Event{large, large}, 3, 1, true},
 		"large last":  {[]*tandemv1.Event{{}, {}, large}, 3, 3, false},
 	} {
-		if got, more := page(tc.rows, tc.limit); len(got) != tc.want || more != tc.more {
+		if got, more := lists.First(tc.rows, tc.limit); len(got) != tc.want || more != tc.more {
 			t.Errorf("%s: %d rows, more %t", name, len(got), more)
 		}
 	}

@@ -186,7 +186,7 @@ func (a jobs) ListJobs(ctx context.Context, req *connect.Request[tandemv1.ListJo
 		}
 	}
 	res, more := &tandemv1.ListJobsResponse{}, false
-	if res.Jobs, more = page(wanted, limit); more {
+	if res.Jobs, more = lists.First(wanted, limit); more {
 		res.NextPageToken = lists.Jobs.Token(state.JobPage(res.GetJobs()[len(res.GetJobs())-1]))
 	}
 	return connect.NewResponse(res), nil

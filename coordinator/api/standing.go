@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -67,7 +66,7 @@ func (p Principal) gone(v *state.View, now time.Time) error {
 	case p.Token != "":
 		switch t, ok := v.Token(p.Token); {
 		case !ok:
-			return &plainError{ErrUnauthenticated, fmt.Sprintf("token %s was revoked: ask an admin for another one", p.Name)}
+			return whyRevoked(p.Name)
 		case tokenEnded(t, now):
 			return whyEnded(t)
 		}

@@ -121,7 +121,7 @@ func (a sweeps) ListTrials(ctx context.Context, req *connect.Request[tandemv1.Li
 		return nil, err
 	}
 	res, more := &tandemv1.ListTrialsResponse{}, false
-	if res.Trials, more = page(v.TrialsAfter(job.GetId(), int32(min(after, math.MaxInt32-1)), limit+1), limit); more { //nolint:gosec // at most that
+	if res.Trials, more = lists.First(v.TrialsAfter(job.GetId(), int32(min(after, math.MaxInt32-1)), limit+1), limit); more { //nolint:gosec // at most that
 		res.NextPageToken = lists.Trials.Number(int64(res.GetTrials()[len(res.GetTrials())-1].GetNumber()))
 	}
 	return connect.NewResponse(res), nil
@@ -142,7 +142,7 @@ func (a sweeps) ListSweepEvents(ctx context.Context, req *connect.Request[tandem
 		return nil, err
 	}
 	res, more := &tandemv1.ListSweepEventsResponse{}, false
-	if res.Events, more = page(v.SweepEvents(job.GetId(), after, limit+1), limit); more {
+	if res.Events, more = lists.First(v.SweepEvents(job.GetId(), after, limit+1), limit); more {
 		res.NextPageToken = lists.SweepEvents.Number(res.GetEvents()[len(res.GetEvents())-1].GetSeq())
 	}
 	return connect.NewResponse(res), nil

@@ -50,6 +50,9 @@ func (m *machine) global() error {
 	if module == nil || class == nil {
 		return errTorn
 	}
+	if len(module)+len(class) > maxName {
+		return failed("the name of a class in it has more than %d characters", maxName)
+	}
 	name := string(module) + "." + string(class)
 	v := value{kind: global, depth: 1}
 	switch element := storages[name]; {
@@ -113,9 +116,9 @@ func (m *machine) call(op byte) error {
 	case ofTag:
 		a := arg.elements()
 		if ok = arg.is(tuple, 2) && (a[0].kind == list || a[0].kind == dict) && a[1].kind == text; ok {
-			if out = a[0]; tooDeep(m.text(a[1])) {
-				return failed("it names a type of more than %d characters, or with more than %d brackets in each other",
-					maxTypeText, maxNesting)
+			if out = a[0]; !m.mayType(a[1]) {
+				return failed("its types have more than %d characters in all, or one has more than %d, or more than %d brackets in each other",
+					maxTypeTexts, maxTypeText, maxNesting)
 			}
 		}
 	case ofDevice:
@@ -130,8 +133,19 @@ func (m *machine) call(op byte) error {
 	return m.push(out)
 }
 
-// maxTypeText is how long the text of a type may be.
-const maxTypeText = 64 << 10
+// Bounds of names, in bytes: those of PyTorch have a hundred.
+const (
+	maxName      = 1000     // of a class, and of a word of code
+	maxTypeText  = 64 << 10 // of a type
+	maxTypeTexts = 8 << 20  // of all types: one text may stand for very many, and libtorch parses it each time
+)
+
+// mayType takes the text of a type.
+func (m *machine) mayType(v value) bool {
+	t := m.text(v)
+	m.typed += len(t)
+	return m.typed <= maxTypeTexts && !tooDeep(t)
+}
 
 // tooDeep tells whether libtorch, which parses the text of a type by recursion, should not see it.
 func tooDeep(t string) bool {

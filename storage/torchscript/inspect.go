@@ -2,6 +2,7 @@ package torchscript
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,8 @@ var (
 // Bounds of a file. The largest honest ones have some thousand tensors and some hundred KiB of code.
 const (
 	maxEntries  = 100_000
-	maxCode     = 4 << 20  // bytes of code, unpacked
+	maxCode     = 4 << 20 // bytes of code, unpacked
+	maxClasses  = 10_000
 	maxInflated = 64 << 20 // bytes of all that is compressed, unpacked: code, and where it came from
 	maxPickles  = 8 << 20  // bytes of data.pkl and constants.pkl, and of all that tell where code came from
 	maxRead     = 64 << 20 // bytes that Inspect reads of a file
@@ -57,10 +59,14 @@ func inspect(r io.ReaderAt, size int64) (p Pickles, err error) {
 	if err := a.whole(); err != nil {
 		return p, err
 	}
+	classes := 0
 	for _, f := range a.code {
 		code, err := read(f)
 		if err != nil {
 			return p, err
+		}
+		if classes += bytes.Count(code, []byte("class ")); classes > maxClasses {
+			return p, fmt.Errorf("%w: it has more than %d classes", ErrRefused, maxClasses)
 		}
 		if err := checkSource(strings.TrimPrefix(f.Name, a.top+"/"), code); err != nil {
 			return p, err

@@ -29,6 +29,9 @@ func checkNesting(name string, code []byte) error {
 		for inWord(code[at]) && end < len(code) && inWord(code[end]) {
 			end++
 		}
+		if end-at > maxName {
+			return fmt.Errorf("%w: %s, line %d: a word has more than %d characters", ErrRefused, name, 1+bytes.Count(code[:at], []byte("\n")), maxName)
+		}
 		if code[at] == '\n' {
 			end += len(code[end:]) - len(bytes.TrimLeft(code[end:], " "))
 		}

@@ -98,6 +98,7 @@ type machine struct {
 	used    map[string]bool                         // keys of storages
 	most    int                                     // room for values
 	kept    int                                     // elements of tuples, so far
+	typed   int                                     // characters of types, so far
 }
 
 // failure of a pickle. It says what is wrong with it.

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -26,14 +24,14 @@ func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, importanc
 	}
 	places := placesOf(j)
 	names := shortNames(places)
-	axes := make([]axis, len(places))
+	axes := make([]picture.Domain, len(places))
 	for i, place := range places {
-		axes[i] = axisOf(j.GetSpec().GetSearch().GetSpace()[place])
+		axes[i] = picture.DomainOf(j.GetSpec().GetSearch().GetSpace()[place], plainText)
 		name := names[i]
-		if axes[i].logarithmic {
+		if axes[i].Logarithmic {
 			name += " (log)"
 		}
-		out.Axes = append(out.Axes, picture.Axis{Name: name, Ticks: axes[i].ticks()})
+		out.Axes = append(out.Axes, picture.Axis{Name: name, Ticks: axes[i].Ticks()})
 	}
 	for _, t := range trials {
 		f := picture.Trial{
@@ -53,7 +51,7 @@ func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, importanc
 				f.Values = append(f.Values, picture.Value{Absent: true})
 				continue
 			}
-			f.Values = append(f.Values, picture.Value{At: axes[i].at(v), Text: pointValue(point, place)})
+			f.Values = append(f.Values, picture.Value{At: axes[i].At(v), Text: pointValue(point, place)})
 		}
 		out.Trials = append(out.Trials, f)
 	}
@@ -63,32 +61,4 @@ func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, importanc
 		}
 	}
 	return out
-}
-
-// ticks name places on an axis: each choice, each power of ten, or five places.
-func (x axis) ticks() []picture.Tick {
-	var ticks []picture.Tick
-	if x.values != nil {
-		for _, v := range x.values {
-			ticks = append(ticks, picture.Tick{At: x.at(v), Text: plainText(v)})
-		}
-		return ticks
-	}
-	if x.logarithmic && x.low > 0 && x.high >= 10*x.low {
-		for e := math.Ceil(math.Log10(x.low) - 1e-9); e <= math.Log10(x.high)+1e-9; e++ {
-			ticks = append(ticks, picture.Tick{At: x.at(math.Pow(10, e)), Text: fmt.Sprintf("%.4g", math.Pow(10, e))})
-		}
-		if len(ticks) > 1 {
-			return ticks
-		}
-	}
-	ticks = nil
-	for _, at := range []float64{0, 0.25, 0.5, 0.75, 1} {
-		v := x.low + at*(x.high-x.low)
-		if x.logarithmic {
-			v = x.low * math.Pow(x.high/x.low, at)
-		}
-		ticks = append(ticks, picture.Tick{At: at, Text: fmt.Sprintf("%.3g", v)})
-	}
-	return ticks
 }

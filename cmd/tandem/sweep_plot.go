@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/picture"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -245,13 +245,13 @@ func (p placesPart) write(w io.Writer, _ view) {
 		most = max(most, len([]rune(names[i])))
 	}
 	for i, place := range places {
-		axis := axisOf(p.job.GetSpec().GetSearch().GetSpace()[place])
+		axis := picture.DomainOf(p.job.GetSpec().GetSearch().GetSpace()[place], plainText)
 		line := []rune(strings.Repeat(" ", max(10, p.width-most-24)))
 		missing, missingTop := 0, 0
 		mark := func(t *tandemv1.Trial, m rune) bool {
 			v, ok := t.GetParameters().AsMap()[place]
 			if ok {
-				line[int(math.Round(axis.at(v)*float64(len(line)-1)))] = m
+				line[int(math.Round(axis.At(v)*float64(len(line)-1)))] = m
 			}
 			return ok
 		}
@@ -265,7 +265,7 @@ func (p placesPart) write(w io.Writer, _ view) {
 				missingTop++
 			}
 		}
-		low, high := axis.ends()
+		low, high := axis.Ends()
 		fmt.Fprintf(w, "%-*s %9s ┤%s├ %s\n", most, names[i], short(oneLine(low), 9), string(line), short(oneLine(high), 12))
 		if missing > 0 {
 			fmt.Fprintf(w, "%*s absent in %s, of the best in %d\n", most+11, "", count(missing), missingTop)
@@ -296,55 +296,4 @@ distribution of each among the best quarter of the trials is from that among all
 			return a.showRecords(res.Msg, func() [][]string { return rows }, g)
 		}),
 	})
-}
-
-// axis is the domain of a hyper-parameter as a line from 0 to 1.
-type axis struct {
-	low, high   float64
-	logarithmic bool
-	values      []any // of a choice
-}
-
-func axisOf(d *tandemv1.Domain) axis {
-	switch {
-	case d.GetChoice() != nil:
-		return axis{values: d.GetChoice().AsSlice()}
-	case d.GetConst() != nil:
-		return axis{values: []any{d.GetConst().AsInterface()}}
-	case len(d.GetInt()) == 2:
-		return axis{low: float64(d.GetInt()[0]), high: float64(d.GetInt()[1])}
-	case len(d.GetLog()) == 2:
-		return axis{low: d.GetLog()[0], high: d.GetLog()[1], logarithmic: true}
-	case len(d.GetDouble()) == 2:
-		return axis{low: d.GetDouble()[0], high: d.GetDouble()[1]}
-	}
-	return axis{}
-}
-
-// at is where on the line a value lies.
-func (x axis) at(v any) float64 {
-	if x.values != nil {
-		i := slices.IndexFunc(x.values, func(o any) bool { return plainText(o) == plainText(v) })
-		if len(x.values) < 2 || i < 0 {
-			return 0.5
-		}
-		return float64(i) / float64(len(x.values)-1)
-	}
-	n, _ := v.(float64)
-	low, high := x.low, x.high
-	if x.logarithmic && low > 0 && n > 0 {
-		low, high, n = math.Log(low), math.Log(high), math.Log(n)
-	}
-	if !(high > low) {
-		return 0.5
-	}
-	return max(0, min(1, (n-low)/(high-low)))
-}
-
-// ends are the values at both ends.
-func (x axis) ends() (low, high string) {
-	if n := len(x.values); n > 0 {
-		return plainText(x.values[0]), plainText(x.values[n-1])
-	}
-	return fmt.Sprintf("%.4g", x.low), fmt.Sprintf("%.4g", x.high)
 }

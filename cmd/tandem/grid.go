@@ -121,6 +121,9 @@ func fitted(lines [][]string, room int) [][]string {
 			shown = slices.Delete(shown, i, i+1)
 		}
 	}
+	if longest >= kept && left(leastText) > 0 { // not even a word of it has room
+		shown, longest = slices.DeleteFunc(shown, func(j int) bool { return j == longest }), -1
+	}
 	most := 0
 	if longest >= 0 {
 		most = max(leastText, min(widths[longest], -left(0)))

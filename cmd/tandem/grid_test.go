@@ -38,6 +38,14 @@ func TestTablesFitTheTerminal(t *testing.T) {
 			t.Errorf("describe loses words:\n%s", b.String())
 		}
 	}
+	// Where what is never left out takes nearly all, no text is better than a line too long.
+	var b strings.Builder
+	jobGrid([]*tandemv1.Job{{Id: id, Name: "hyperband-14", State: tandemv1.JobState_JOB_STATE_COMPLETED, Reason: reason}}).write(&b, view{columns: 60})
+	for line := range strings.Lines(b.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 60 || strings.Contains(line, "W") {
+			t.Errorf("60 columns: a line of %d: %s", n, line)
+		}
+	}
 	for _, v := range []view{{}, {wide: true, columns: 60}} {
 		var b strings.Builder
 		jobGrid([]*tandemv1.Job{j}).write(&b, v)
@@ -76,6 +84,10 @@ func TestWriteErrors(t *testing.T) {
 			t.Errorf("%v: said %d times after %d writes: %s", args, n, out.writes, u.err.String())
 		}
 	}
+	many := make([]int64, 5000)
+	f.metrics = &tandemv1.GetMetricsResponse{Series: []*tandemv1.Series{{Name: "loss", Steps: many, Seconds: make([]float64, 5000), Values: make([]float64, 5000)}}}
+	run("metrics", "job-1", "-o", "csv")
+	run("completion", "bash")
 	for _, form := range []string{"table", "wide", "json", "yaml"} {
 		for _, args := range [][]string{
 			{"list"}, {"describe", "job-1"}, {"logs", "job-1"}, {"context", "list"}, {"version"}, {"checkpoint", "prune", "--dry-run"}, {"sweep", "--help"},

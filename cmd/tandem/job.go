@@ -166,6 +166,15 @@ func (a *app) sayWhich(r *tandemv1.GetJobResponse) {
 	}
 }
 
+// describeSpec is what describe shows of a job that is not there: what would be done.
+func describeSpec(j *tandemv1.Job) []part {
+	s := j.GetSpec()
+	return []part{append(fields{
+		{"Name", j.GetName()}, {"Kind", s.GetKind()}, {"Dataset", s.GetDataset()}, {"Model", architecture(s.GetModel())},
+		{"Workers", workersField(j)}, {"Priority", number(s.GetPriority())}, {"Spec hash", j.GetSpecHash()},
+	}, trainingFields(s)...)}
+}
+
 func describeJob(r *tandemv1.GetJobResponse) []part {
 	j, s := r.GetJob(), r.GetJob().GetSpec()
 	f := fields{

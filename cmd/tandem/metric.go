@@ -228,17 +228,22 @@ func seriesGrid(all []*tandemv1.Series) grid {
 func writeCSV(out io.Writer, all []*tandemv1.Series) error {
 	w := csv.NewWriter(out)
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-	err := w.Write([]string{"series", "step", "seconds", "value"})
+	if err := w.Write([]string{"series", "step", "seconds", "value"}); err != nil {
+		return err
+	}
 	for _, s := range all {
 		if len(s.GetSteps()) != len(s.GetValues()) || len(s.GetSteps()) != len(s.GetSeconds()) {
 			return errors.New("the coordinator answered with points that do not fit together")
 		}
 		for i, step := range s.GetSteps() {
-			err = errors.Join(err, w.Write([]string{s.GetName(), strconv.FormatInt(step, 10), number(s.GetSeconds()[i]), number(s.GetValues()[i])}))
+			row := []string{s.GetName(), strconv.FormatInt(step, 10), number(s.GetSeconds()[i]), number(s.GetValues()[i])}
+			if err := w.Write(row); err != nil {
+				return err
+			}
 		}
 	}
 	w.Flush()
-	return errors.Join(err, w.Error())
+	return w.Error()
 }
 
 // curve is a series as it is drawn.

@@ -89,7 +89,7 @@ func figures(w *tandemv1.WatchJobResponse, p *tandemv1.Progress) []string {
 	if p.GetStep() == 0 || p.GetSamplesPerSecond() == 0 {
 		return []string{"starting"} // nothing is measured yet
 	}
-	parts := []string{fmt.Sprintf("training loss %.4f", p.GetLoss())}
+	parts := []string{fmt.Sprintf("mean training loss %.4f", p.GetLoss())}
 	t := w.GetTrials()[len(w.GetTrials())-1]
 	if n := len(t.GetEvaluations()); n > 0 {
 		metric := w.GetJob().GetSpec().GetMetric()

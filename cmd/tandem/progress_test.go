@@ -45,11 +45,11 @@ func TestLines(t *testing.T) {
 	}
 	want := `12:00:00  digits (job-1) pending: wants 2 slots
 12:00:01  running: Runs.
-12:00:02   25 %  step 500/2,000  epoch 0.5  training loss 0.2500  ETA 15s  1,500 samples/s
+12:00:02   25 %  step 500/2,000  epoch 0.5  mean training loss 0.2500  ETA 15s  1,500 samples/s
 12:00:04  pending, restarted once: Rank 0 died.
 12:00:05  running, restarted once: Runs.
-12:00:06   50 %  step 1,000/2,000  epoch 1.0  training loss 0.2500  ETA 10s  1,500 samples/s
-12:00:07  100 %  step 2,000/2,000  epoch 2.0  training loss 0.2500  1,500 samples/s
+12:00:06   50 %  step 1,000/2,000  epoch 1.0  mean training loss 0.2500  ETA 10s  1,500 samples/s
+12:00:07  100 %  step 2,000/2,000  epoch 2.0  mean training loss 0.2500  1,500 samples/s
 12:00:08  completed, restarted once
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -78,8 +78,8 @@ func TestBarFitsTheTerminal(t *testing.T) {
 	w.Progress[0].StepTime = &tandemv1.StepTime{Steps: 10, Data: 0.5, Forward: 0.5}
 	w.Trials[0].Evaluations = []*tandemv1.Evaluation{{Metrics: map[string]float64{"accuracy": 0.9715}}}
 	for columns, want := range map[int][]string{
-		60: {"training loss"}, 80: {"training loss"}, 100: {"training loss", "validation accuracy 0.9715"},
-		150: {"training loss", "validation accuracy 0.9715", "ETA", "samples/s"},
+		60: {"mean training loss"}, 80: {"mean training loss"}, 100: {"mean training loss", "validation accuracy 0.9715"},
+		150: {"mean training loss", "validation accuracy 0.9715", "ETA", "samples/s"},
 	} {
 		var out strings.Builder
 		b := &bar{out: &out, columns: func() int { return columns }}

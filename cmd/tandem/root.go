@@ -56,7 +56,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetErr(a.err)
 	addCompletion(root)
 	cmd, err := root.ExecuteContextC(ctx)
-	if bad := a.written(); bad != nil && err == nil { // help and the like do not look
+	if bad := a.written(); bad != nil && (err == nil || errors.Is(err, bad)) { // help and the like do not look
 		a.started, err = true, bad
 	}
 	if err == nil {

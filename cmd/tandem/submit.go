@@ -112,7 +112,7 @@ func (a *app) submit(ctx context.Context, c *client.Client, s *tandemv1.JobSpec,
 	}
 	if o.dryRun {
 		a.say("The spec is fine. Nothing was submitted.")
-		return j, a.showAs(func() ([]byte, error) { return encodeJSON(j.GetSpec()) }, describeJob(&tandemv1.GetJobResponse{Job: j}))
+		return j, a.showAs(func() ([]byte, error) { return encodeJSON(j.GetSpec()) }, describeSpec(j))
 	}
 	if !o.wait {
 		return j, a.show(res.Msg, text(j.GetId()+" submitted; follow it with `tandem wait "+j.GetId()+"`"))

@@ -300,6 +300,9 @@ func TestDryRunIsASpecToSubmit(t *testing.T) {
 		}
 	}
 	u.want(u.run("submit", "-f", file, "--dry-run"), exitOK, "The spec is fine")
+	if out := u.out.String(); strings.Contains(out, "State:") || strings.Contains(out, "Job:") || !strings.Contains(out, "Metric:") {
+		t.Errorf("a spec is shown as a job that there is:\n%s", out)
+	}
 }
 
 func TestSweepExitCodes(t *testing.T) {

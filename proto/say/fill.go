@@ -40,6 +40,9 @@ func (f *filler) message(m protoreflect.Message) protoreflect.Message {
 		to.Set(d, f.value(to, d, v))
 		return true
 	})
+	if j, ok := to.Interface().(*tandemv1.Job); ok && j.GetWorkers() == 0 {
+		j.Workers = j.GetSpec().GetResources().GetWorkers()
+	}
 	if text := f.text(to); text != "" {
 		to.Set(textOf(to.Descriptor()), protoreflect.ValueOfString(text))
 	}

@@ -108,13 +108,14 @@ func TestEvent(t *testing.T) {
 // TestFill: rows get their text wherever they are in an answer, and stay what they are themselves.
 func TestFill(t *testing.T) {
 	why := &tandemv1.Reason{Code: tandemv1.Reason_CODE_NODE_LOST, Args: map[string]string{"node": "a"}}
-	stored := &tandemv1.Job{Id: "job-2", Reason: "As it was stored."}
+	stored := &tandemv1.Job{Id: "job-2", Reason: "As it was stored.", Spec: &tandemv1.JobSpec{Resources: &tandemv1.ResourceSpec{Workers: 2}}}
 	job, trial := &tandemv1.Job{Id: "job-1", Why: why}, &tandemv1.Trial{Id: "trial-1", Why: why}
 	node := &tandemv1.Node{Id: "node-1", Fault: &tandemv1.NodeFault{Why: why}}
 	before := fmt.Sprint(proto.Clone(job), proto.Clone(trial), proto.Clone(node))
 	list := &tandemv1.ListJobsResponse{Jobs: []*tandemv1.Job{job, stored}}
 	Fill(list, Plain, nil)
-	if list.GetJobs()[0].GetReason() != "Node a was lost." || list.GetJobs()[0].GetId() != "job-1" || list.GetJobs()[1].GetReason() != "As it was stored." {
+	if list.GetJobs()[0].GetReason() != "Node a was lost." || list.GetJobs()[0].GetId() != "job-1" || list.GetJobs()[1].GetReason() != "As it was stored." ||
+		list.GetJobs()[1].GetWorkers() != 2 || stored.GetWorkers() != 0 {
 		t.Errorf("%v", list)
 	}
 	watch := &tandemv1.WatchJobResponse{Job: job, Trials: []*tandemv1.Trial{trial}}

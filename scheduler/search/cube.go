@@ -2,8 +2,10 @@ package search
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 )
 
 // kind of a domain. A const is a choice of one.
@@ -155,18 +157,27 @@ func (c *cube) at(p Point) ([]float64, error) {
 			known++
 		}
 		if ok != active[i] {
-			return nil, fmt.Errorf("point %v: %s is there: %t, but by its conditions: %t", p, c.params[i].name, ok, active[i])
+			return nil, fmt.Errorf("the point %s: %s is there: %t, but by its conditions: %t", pointText(p), c.params[i].name, ok, active[i])
 		}
 		if ok {
 			if x[i], ok = c.params[i].coordinate(v); !ok {
-				return nil, fmt.Errorf("point %v: %v is not in the domain of %s", p, v, c.params[i].name)
+				return nil, fmt.Errorf("the point %s: %v is not in the domain of %s", pointText(p), v, c.params[i].name)
 			}
 		}
 	}
 	if known != len(p) {
-		return nil, fmt.Errorf("point %v has hyper-parameters that are not in the space", p)
+		return nil, fmt.Errorf("the point %s has hyper-parameters that are not in the space", pointText(p))
 	}
 	return x, nil
+}
+
+// pointText is a point for people: "lr 0.001, layers 2", by name.
+func pointText(p map[string]any) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		parts = append(parts, fmt.Sprintf("%s %v", name, p[name]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // uniform is a point of the cube.

@@ -82,7 +82,7 @@ func (c *cube) place(p Prior, milestones []float64) (x []float64, level int, err
 	}
 	level = sort.Search(len(milestones), func(i int) bool { return milestones[i] > p.Share+1e-9 }) - 1
 	if level < 0 {
-		return nil, 0, fmt.Errorf("point %v was measured at %s, and this search compares at %s first", p.Point, percent(p.Share), percent(milestones[0]))
+		return nil, 0, fmt.Errorf("the point %s was measured at %s, and this search compares at %s first", pointText(p.Point), percent(p.Share), percent(milestones[0]))
 	}
 	return x, level, nil
 }

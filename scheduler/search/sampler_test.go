@@ -24,7 +24,7 @@ func TestFits(t *testing.T) {
 		{"all", []Prior{in, in}, []int{0, 1}, ""},
 		{"none was made", nil, nil, ""},
 		{"some", []Prior{wide, in, early}, []int{1}, "7 is not in the domain of x"},
-		{"another space", []Prior{more}, nil, "hyper-parameters that are not in the space"},
+		{"another space", []Prior{more}, nil, "the point x 0.5, y 1 has hyper-parameters that are not in the space"},
 		{"too early", []Prior{early}, nil, "was measured at 10 % of the training, and this search compares at 25 % of the training first"},
 	} {
 		fit, why := of(tc.prior...).Fits()

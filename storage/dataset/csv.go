@@ -141,6 +141,8 @@ func newRows(c *Reader, o Options) (*rows, error) {
 			t.label, t.role[i] = i, "label"
 		case slices.Contains(o.Drop, h):
 			t.role[i] = "dropped"
+		case c.unnamed[h]:
+			return nil, fmt.Errorf("column %d has no name in the header: give it one, or leave it out with --drop %q", i+1, h)
 		default:
 			t.columns, t.role[i] = append(t.columns, i), "feature"
 		}
@@ -166,6 +168,12 @@ func newRows(c *Reader, o Options) (*rows, error) {
 
 func nameSome(names []string) string {
 	const shown = 20
+	names = slices.Clone(names)
+	for i, name := range names {
+		if strings.ContainsAny(name, ",\"") { // as --drop reads it
+			names[i] = `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+		}
+	}
 	if len(names) > shown {
 		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", len(names)-shown)
 	}
@@ -217,6 +225,9 @@ func (t *rows) add(record []string, line int, o Options) {
 	case isMissing(label):
 		if missing == nil || o.Missing == MissingMean {
 			missing = &Problem{line, t.header[t.label], "missing label"}
+			if label != "" {
+				missing.Reason += fmt.Sprintf(" (%q counts as none)", label)
+			}
 		}
 	case !utf8.ValidString(label):
 		bad = &Problem{line, t.header[t.label], fmt.Sprintf("label %.40q is not UTF-8", label)}

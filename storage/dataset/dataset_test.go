@@ -72,7 +72,17 @@ func TestClearErrors(t *testing.T) {
 		"header only":    {"a,y\n", nil, []string{"no good row"}},
 		"no header":      {"1,0\n2,1\n", nil, []string{"--no-header"}},
 		"same names":     {"a,a,y\n1,1,0\n", nil, []string{`two columns are named "a"`}},
-		"no name":        {"a,,y\n1,1,0\n", nil, []string{"column 2 has no name"}},
+		"no name":        {"a,,y\n1,1,0\n", nil, []string{"column 2 has no name", `--drop "column 2"`}},
+		"gzip":           {"\x1f\x8b\b\x00rest", nil, []string{"gunzip"}},
+		"a workbook":     {"PK\x03\x04rest", nil, []string{"export the sheet as CSV"}},
+		"Parquet":        {"PAR1rest", nil, []string{"Parquet"}},
+		"JSON lines":     {`{"a": 1, "y": 0}` + "\n", nil, []string{"JSON, not CSV"}},
+		"old Mac":        {"a,y\r1,0\r2,1\r", nil, []string{`tr '\r' '\n'`}},
+		"Latin-1":        {"a,y\n1,gut\n2,s\xfc\xdf\n3,gut\n", nil, []string{"iconv -f LATIN1"}},
+		"Latin-1 header": {"gr\xf6\xdfe,y\n1,0\n2,1\n", nil, []string{"iconv -f LATIN1"}},
+		"comma in name":  {"\"mean, f0\",b,y\n1,2,0\n", func(o *Options) { o.Drop = []string{"c0"} }, []string{`the columns are "mean, f0", b, y`}},
+		"label is NA":    {"a,y\n1,NA\n2,1\n3,0\n", nil, []string{`missing label ("NA" counts as none)`, "(for missing labels also --missing drop)"}},
+		"one number":     {"a,y\n1,3.5\n2,3.5\n3,3.5\n", nil, []string{"all labels are the same"}},
 		"stray quote":    {"a,y\n1,0\n\"2,1\n3,1\n", nil, []string{"line", "quotes"}},
 		"shape":          {"a,b,y\n1,2,0\n", func(o *Options) { o.Shape = []int64{3} }, []string{"shape [3] has 3 values, the file has 2"}},
 		"one class":      {"a,y\n1,0\n2,0\n", nil, []string{"all labels are the same"}},
@@ -229,6 +239,13 @@ func TestHeaderlessBOMAndSeparator(t *testing.T) {
 	s, m, _ := store(t, []byte("\uFEFF1; 2 ;0\r\n3;\"4\";1\r\n\r\n"), func() Options { o.Task = TaskClassification; return o }())
 	if d := cmp.Diff([]float32{1, 2, 3, 4}, read(t, s, Train).Features); d != "" || !slices.Equal(m.Features, []string{"c0", "c1"}) {
 		t.Error(d, m.Features)
+	}
+	// As pandas writes its index, and as a comma at the end of each line reads.
+	o = options("1/0/0")
+	o.Drop = []string{"column 1", "column 4"}
+	s, _, _ = store(t, []byte(",a,y,\n0,1,0,\n1,2,1,\n2,1,1,\n3,2,0,\n"), o)
+	if d := cmp.Diff([]float32{1, 2, 1, 2}, read(t, s, Train).Features); d != "" {
+		t.Error(d)
 	}
 	o = options("1/0/0")
 	o.Drop = []string{"name"}

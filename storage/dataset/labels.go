@@ -28,8 +28,7 @@ const autoMaxClasses = 100
 func decodeLabels(texts []string, o Options) (*decoded, error) {
 	d := &decoded{task: o.Task, bad: map[int]string{}}
 	if d.task == TaskRegression {
-		d.regress(texts)
-		return d, nil
+		return d, d.regress(texts)
 	}
 	numeric, whole, codes := 0, 0, slices.ContainsFunc(texts, isCode)
 	wholes := make([]string, len(texts))
@@ -61,6 +60,9 @@ func decodeLabels(texts []string, o Options) (*decoded, error) {
 			if codes {
 				d.reason = fmt.Sprintf("the labels are %d different codes: some whole numbers begin with 0", len(distinct))
 			}
+			if len(distinct) > 20 {
+				d.reason += "; if they are amounts or years, pass --task regression"
+			}
 			words := haveWords(texts)
 			if words {
 				d.reason = fmt.Sprintf("the labels are %d different whole numbers and words", len(distinct))
@@ -72,8 +74,7 @@ func decodeLabels(texts []string, o Options) (*decoded, error) {
 			}
 		default:
 			d.task, d.reason = TaskRegression, fmt.Sprintf("the labels are %d different numbers", len(distinct))
-			d.regress(texts)
-			return d, nil
+			return d, d.regress(texts)
 		}
 	}
 	return d, d.classify(texts, o)
@@ -92,7 +93,10 @@ func haveWords(texts []string) bool {
 	return 20*all > len(texts) && len(words) < all
 }
 
-func (d *decoded) regress(texts []string) {
+// errOneLabel: classes or numbers, one alone teaches nothing.
+var errOneLabel = errors.New("all labels are the same, so there is nothing to learn")
+
+func (d *decoded) regress(texts []string) error {
 	d.targets = make([]float32, len(texts))
 	for i, s := range texts {
 		v, kind := number(s)
@@ -101,6 +105,10 @@ func (d *decoded) regress(texts []string) {
 		}
 		d.targets[i] = v
 	}
+	if len(texts) > 1 && len(d.bad) == 0 && slices.Min(d.targets) == slices.Max(d.targets) {
+		return errOneLabel
+	}
+	return nil
 }
 
 // classify numbers the classes: in numerical order if all are whole numbers, else in byte
@@ -124,7 +132,7 @@ func (d *decoded) classify(texts []string, o Options) error {
 		return fmt.Errorf("the label column holds %d classes, at most %d are allowed; for a quantity pass --task regression", len(seen), o.Limits.Classes)
 	}
 	if len(seen) < 2 && len(texts) > 0 {
-		return errors.New("all labels are the same, so there is nothing to learn")
+		return errOneLabel
 	}
 	names := make([]string, 0, len(seen))
 	for s := range seen {

@@ -16,27 +16,29 @@ import (
 // Reader reads the records of a CSV file as FromCSV does. A byte order mark and the white space around names and cells
 // are no part of them; UTF-16 is refused.
 type Reader struct {
-	// Header is the names of the columns, all different and none empty.
+	// Header is the names of the columns, all different and none empty: one without a name is called "column 1", "column 2" ...
 	Header []string
 
-	csv   *csv.Reader
-	row   *bounded
-	comma rune
-	first []string // a record that is read already
+	unnamed map[string]bool
+	csv     *csv.Reader
+	row     *bounded
+	comma   rune
+	first   []string // a record that is read already
 }
 
 // NewReader reads the header. comma parts the cells. noHeader: the first line is data, and the columns are c0, c1 ...
 func NewReader(r io.Reader, comma rune, noHeader bool) (*Reader, error) {
 	row := &bounded{r: r, left: maxRow}
 	buffered := bufio.NewReaderSize(row, 1<<16)
-	start, _ := buffered.Peek(3)
+	start, _ := buffered.Peek(1 << 16)
+	if err := notCSV(start); err != nil {
+		return nil, err
+	}
 	switch {
-	case bytes.Equal(start, []byte("\uFEFF")):
+	case bytes.HasPrefix(start, []byte("\uFEFF")):
 		if _, err := buffered.Discard(3); err != nil {
 			return nil, fmt.Errorf("read csv: %w", err)
 		}
-	case bytes.HasPrefix(start, []byte("\xFF\xFE")), bytes.HasPrefix(start, []byte("\xFE\xFF")):
-		return nil, errors.New("the file is UTF-16: save it as UTF-8, or convert it with `iconv -f UTF-16 -t UTF-8`")
 	}
 	c := csv.NewReader(buffered)
 	c.Comma, c.FieldsPerRecord, c.ReuseRecord, c.TrimLeadingSpace = comma, -1, true, true
@@ -44,10 +46,13 @@ func NewReader(r io.Reader, comma rune, noHeader bool) (*Reader, error) {
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("the file is empty")
 	}
-	if err != nil {
+	switch {
+	case err != nil && (bytes.HasPrefix(start, []byte("{")) || bytes.HasPrefix(start, []byte("["))):
+		return nil, errors.New("the file is JSON, not CSV: write it as CSV, a line for each row below one with the names of the columns")
+	case err != nil:
 		return nil, fmt.Errorf("read csv header: %w", err)
 	}
-	t := &Reader{Header: trimmed(slices.Clone(record)), csv: c, row: row, comma: comma}
+	t := &Reader{Header: trimmed(slices.Clone(record)), unnamed: map[string]bool{}, csv: c, row: row, comma: comma}
 	if noHeader {
 		t.first = slices.Clone(t.Header)
 		for i := range t.Header {
@@ -57,6 +62,29 @@ func NewReader(r io.Reader, comma rune, noHeader bool) (*Reader, error) {
 	}
 	return t, t.checkHeader()
 }
+
+// notCSV says what a file is that begins so and is not a CSV file; nil: it may be one.
+func notCSV(start []byte) error {
+	for _, f := range []struct{ begins, says string }{
+		{"\xFF\xFE", utf16}, {"\xFE\xFF", utf16},
+		{"\x1F\x8B", "the file is packed with gzip: unpack it first, with `gunzip`"},
+		{"PK\x03\x04", "the file is a ZIP archive or an Excel workbook: unpack it, or export the sheet as CSV"},
+		{"PAR1", "the file is Parquet: write it as CSV"},
+	} {
+		if bytes.HasPrefix(start, []byte(f.begins)) {
+			return errors.New(f.says)
+		}
+	}
+	if bytes.ContainsRune(start, '\r') && !bytes.ContainsRune(start, '\n') {
+		return errors.New("the lines of the file end with a carriage return alone: convert it with `tr '\\r' '\\n'`")
+	}
+	return nil
+}
+
+const utf16 = "the file is UTF-16: save it as UTF-8, or convert it with `iconv -f UTF-16 -t UTF-8`"
+
+// toUTF8 is what to do about a text that is not UTF-8.
+const toUTF8 = "convert the file from the encoding that it has, such as with `iconv -f LATIN1 -t UTF-8`"
 
 // maxRow is how many bytes one row may have. It is in memory as a whole, a few times over.
 const maxRow = 4 << 20
@@ -94,9 +122,12 @@ func (t *Reader) checkHeader() error {
 	for i, h := range t.Header {
 		switch {
 		case h == "":
-			return fmt.Errorf("column %d has no name in the header", i+1)
+			h = fmt.Sprintf("column %d", i+1)
+			t.Header[i], t.unnamed[h] = h, true
 		case !utf8.ValidString(h):
-			return fmt.Errorf("the name of column %d, %q, is not UTF-8", i+1, h)
+			return fmt.Errorf("the name of column %d, %q, is not UTF-8: %s", i+1, h, toUTF8)
+		}
+		switch {
 		case seen[h]:
 			return fmt.Errorf("two columns are named %q", h)
 		}

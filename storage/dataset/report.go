@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -83,11 +84,17 @@ func (e *BadRowsError) Error() string {
 		fmt.Fprintf(&b, "\n  %s", p)
 	}
 	fmt.Fprintf(&b, "\nmend the file, or leave the rows out with --max-bad-rows %d", e.Rows)
-	for _, p := range e.Problems {
-		if strings.HasPrefix(p.Reason, "missing") {
-			b.WriteString(" (for missing values also --missing drop or --missing mean)")
-			break
-		}
+	has := func(what string) bool {
+		return slices.ContainsFunc(e.Problems, func(p Problem) bool { return strings.Contains(p.Reason, what) })
+	}
+	switch {
+	case has("missing value"):
+		b.WriteString(" (for missing values also --missing drop or --missing mean)")
+	case has("missing label"):
+		b.WriteString(" (for missing labels also --missing drop)")
+	}
+	if has("is not UTF-8") {
+		b.WriteString("; or " + toUTF8)
 	}
 	return b.String()
 }

@@ -245,7 +245,7 @@ type Job struct {
 	PublishedVersion string `protobuf:"bytes,14,opt,name=published_version,json=publishedVersion,proto3" json:"published_version,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,15,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
-	// Workers it should have now; 0 stands for those of its spec.
+	// Workers it should have now. Rows have 0 for those of the spec; on the way out that is filled in.
 	Workers int32 `protobuf:"varint,16,opt,name=workers,proto3" json:"workers,omitempty"`
 	// What a replay found; not set before it has ended, and for other kinds.
 	Replay *ReplayOutcome `protobuf:"bytes,17,opt,name=replay,proto3" json:"replay,omitempty"`

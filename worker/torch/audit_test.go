@@ -3,11 +3,14 @@ package torch_test
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +153,78 @@ func TestTensorsAreNoLargerThanTheirFile(t *testing.T) {
 	}
 	if !errors.Is(err, torch.ErrNotTorchScript) || !strings.Contains(err.Error(), "more elements than are stored") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSharedTensorsAreNamed: a parameter that eight names stand for is counted for each of them, and the message says so.
+func TestSharedTensorsAreNamed(t *testing.T) {
+	const n = 4096
+	def := torch.ModuleDef{Class: "test.Model", Forward: "def forward(self, x: Tensor) -> Tensor:\n    return x * self.w0\n"}
+	text := func(s string) string { return "X" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(s)))) + s }
+	whole := func(n int64) string { return "\x8a\x08" + string(binary.LittleEndian.AppendUint64(nil, uint64(n))) }
+	state := text("training") + "\x88"
+	for i := range 8 {
+		name := fmt.Sprint("w", i)
+		def.Params = append(def.Params, torch.ParamDef{Name: name, Shape: []int64{n}})
+		tensor := "h\x00" // the first one again
+		if i == 0 {
+			storage := "(" + text("storage") + "ctorch\nFloatStorage\n" + text("0") + text("cpu") + whole(n) + "tQ"
+			tensor = "ctorch._utils\n_rebuild_tensor_v2\n(" + storage + whole(0) + "(" + whole(n) + "t(" + whole(1) + "t\x88ccollections\nOrderedDict\n)RtRq\x00"
+		}
+		state += text(name) + tensor
+	}
+	m := compile(t, def)
+	file, err := m.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := rewritten(t, file, func(name string, b []byte) []byte {
+		switch {
+		case strings.HasSuffix(name, "data.pkl"):
+			return []byte("\x80\x02c__torch__.test\nModel\n)\x81}(" + state + "ub.")
+		case strings.Contains(name, "/data/") && !strings.HasSuffix(name, "/0"):
+			return nil
+		}
+		return b
+	})
+	again, err := torch.LoadModule(shared, torch.CPU)
+	if again != nil {
+		again.Close()
+	}
+	want := "have 131072 bytes, more than four times the file: 7 of them show bytes that another one has too, such as w0 and w1; give each its own with clone()"
+	if !errors.Is(err, torch.ErrNotTorchScript) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}
+
+// TestCodeThatDoesNotCompile: what is wrong is said with the method or the place, and nothing of the engine.
+func TestCodeThatDoesNotCompile(t *testing.T) {
+	file := source(t, "def other(self, x: Tensor) -> Tensor:\n    return torch.sin(x)\n")
+	const at = `File "code/__torch__/test.py", line `
+	for code, says := range map[string]string{
+		"self.other(x)":       "method 'other' is called recursively",
+		"nobody(x)":           "undefined value nobody",
+		"torch.sin(1, 2, 3)":  "Arguments for call are not valid",
+		"(self).nothing(x, )": "'__torch__.test.Model' object has no attribute or method 'nothing'",
+		"3":                   "Return value was annotated as having type Tensor but is actually of type int",
+	} {
+		bad := rewritten(t, file, func(name string, b []byte) []byte {
+			if !strings.HasSuffix(name, ".py") {
+				return b
+			}
+			return bytes.ReplaceAll(b, []byte("torch.sin(x)"), []byte(code))
+		})
+		m, err := torch.LoadModule(bad, torch.CPU)
+		if m != nil {
+			m.Close()
+		}
+		if !errors.Is(err, torch.ErrModel) || !strings.Contains(err.Error(), "its code does not compile: ") || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), at) {
+			t.Errorf("%s: %v, want %q and the place", code, err, says)
+			continue
+		}
+		if regexp.MustCompile(`0x[0-9a-f]{4}|\.cpp:|\.h:|frame #`).MatchString(err.Error()) {
+			t.Errorf("%s: it tells of the engine: %v", code, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
+#include <torch/csrc/jit/frontend/error_report.h>
 #include <torch/cuda.h>
 #ifdef TANDEM_CUDA
 #include <ATen/cuda/CUDAContext.h>
@@ -47,11 +48,29 @@ std::string plain_message(const std::string& what) {
   return said;
 }
 
+namespace {
+// compile_message says why code does not compile, and where: no address of libtorch's objects, and the place also where it is not in the
+// line that says what is wrong.
+std::string compile_message(const std::string& text) {
+  std::string said = plain_message(text);
+  const std::string unit = " (of Python compilation unit at:", place = "File \"code/";
+  for (size_t at; (at = said.find(unit)) != std::string::npos;) {
+    const auto end = said.find(')', at);
+    said.erase(at, end == std::string::npos ? end : end + 1 - at);
+  }
+  const auto at = text.rfind(place);
+  if (at != std::string::npos && said.find(place) == std::string::npos) said += " " + text.substr(at, text.find('\n', at) - at);
+  return "its code does not compile: " + said;
+}
+}  // namespace
+
 tdm_status caught(tdm_code fallback) {
   try {
     throw;
   } catch (const Failure& e) {
     return failure(e.code, e.what());
+  } catch (const torch::jit::ErrorReport& e) {
+    return failure(TDM_MODEL, compile_message(e.what()));
   } catch (const c10::Error& e) {
     return failure(fallback, plain_message(e.what_without_backtrace()));
   } catch (const std::exception& e) {

@@ -1,5 +1,6 @@
 #include "module.h"
 
+#include <map>
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/serialization/export.h>
 
@@ -92,15 +93,27 @@ tdm_status tdm_module_check(tdm_module m, uint64_t bytes, const char* allowed) {
         audit_unit(as_module(m), allowed);
         // A tensor with strides of 0 shows a few bytes as many, which its copies then have.
         uint64_t total = 0;
+        std::map<const void*, std::string> first;  // the name of the first tensor of each storage
+        size_t shared = 0;
+        std::string pair;
         for (const auto& list : {parameters_of(as_module(m)), buffers_of(as_module(m))})
           for (const auto& t : list) {
             const uint64_t shown = static_cast<uint64_t>(t.second.numel()) * t.second.element_size();
             if (t.second.has_storage() && shown > t.second.storage().nbytes())
               throw Failure(TDM_NOT_TORCHSCRIPT, "the tensor " + t.first + " has more elements than are stored: call contiguous() on it before you save");
             total += shown;
+            if (!t.second.has_storage()) continue;
+            const auto at = first.emplace(t.second.storage().unsafeGetStorageImpl(), t.first);
+            if (at.second) continue;
+            shared++;
+            if (pair.empty()) pair = at.first->second + " and " + t.first;
           }
+        // Each was found to lie within what is stored, so only tensors that share can come to that.
         if (total / 4 > bytes)
-          throw Failure(TDM_NOT_TORCHSCRIPT, "its tensors have more than four times the bytes of the file");
+          throw Failure(TDM_NOT_TORCHSCRIPT, "counted one by one its parameters and buffers have " + std::to_string(total) +
+                            " bytes, more than four times the file: " + std::to_string(shared) +
+                            " of them show bytes that another one has too, such as " + pair +
+                            "; give each its own with clone(), or register it once and use it from there");
       },
       TDM_NOT_TORCHSCRIPT);
 }

@@ -89,7 +89,8 @@ func (up *upCluster) timeToAccuracy(ctx context.Context, method *tandemv1.Method
 	if err != nil {
 		return 0, 0, fmt.Errorf("list the trials: %w", err)
 	}
-	_, err = up.api.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: job.GetId(), Intent: tandemv1.JobIntent_JOB_INTENT_CANCEL}))
+	_, err = up.api.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: job.GetId(),
+		Intent: tandemv1.JobIntent_JOB_INTENT_CANCEL}))
 	if err != nil && connect.CodeOf(err) != connect.CodeFailedPrecondition { // it may have made all its trials
 		return 0, 0, fmt.Errorf("cancel: %w", err)
 	}

@@ -175,7 +175,8 @@ type outlet struct {
 }
 
 // keepTwice keeps a checkpoint by way of the agent, and the next one without.
-func (o *outlet) keepTwice(ctx context.Context, k *checkpoint.Keeper, s block, step int64) (stall, relayed, direct time.Duration, err error) {
+func (o *outlet) keepTwice(ctx context.Context, k *checkpoint.Keeper, s block, step int64) (stall, relayed, direct time.Duration,
+	err error) {
 	o.Store = o.relayed
 	if stall, relayed, err = keepOnce(ctx, k, s, step); err != nil {
 		return 0, 0, 0, err

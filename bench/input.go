@@ -38,8 +38,10 @@ type inputCase struct {
 }
 
 var inputCases = []inputCase{
-	{"mlp", &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{Hidden: []int32{512, 512}}}}, []int64{784}, 64, 12_000},
-	{"resnet8", &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Resnet{Resnet: &tandemv1.ResnetSpec{Depth: 8}}}, []int64{3, 32, 32}, 32, 3_000},
+	{"mlp", &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{Hidden: []int32{512, 512}}}}, []int64{784},
+		64, 12_000},
+	{"resnet8", &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Resnet{Resnet: &tandemv1.ResnetSpec{Depth: 8}}}, []int64{3, 32, 32},
+		32, 3_000},
 	{"gpt", &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Gpt{Gpt: &tandemv1.GptSpec{}}}, []int64{128}, 8, 60_000},
 }
 
@@ -109,7 +111,8 @@ func measureInput(w inputCase, seconds float64) error {
 		return fmt.Errorf("make a folder for the store: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	server, err := embedded.New(embedded.Config{Dir: filepath.Join(dir, "store"), AccessKey: "tandem-bench", SecretKey: "tandem-bench-secret"})
+	server, err := embedded.New(embedded.Config{Dir: filepath.Join(dir, "store"), AccessKey: "tandem-bench",
+		SecretKey: "tandem-bench-secret"})
 	if err != nil {
 		return fmt.Errorf("make the store: %w", err)
 	}
@@ -161,7 +164,8 @@ func (w inputCase) fill(ctx context.Context, store storage.Store) error {
 	}
 	random := rand.New(rand.NewPCG(1, 1))
 	o := dataset.DefaultOptions()
-	o.Label, o.Split, o.Normalize, o.Shape, o.NoHeader = "c0", dataset.Ratio{1, 0, 0}, dataset.Normalize{Method: dataset.MethodStandard}, w.shape, true
+	o.Label, o.Split, o.Normalize, o.Shape, o.NoHeader = "c0", dataset.Ratio{1, 0,
+		0}, dataset.Normalize{Method: dataset.MethodStandard}, w.shape, true
 	o.Limits.ShardBytes = 4 << 20
 	size := 1
 	for _, n := range w.shape {

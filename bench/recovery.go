@@ -58,10 +58,11 @@ func recovery(ctx context.Context, c Config) ([]Figure, error) {
 	}, nil
 }
 
-// killNowAndThen trains with at least so many workers of two, and kills one each time the training has gone on undisturbed
+// killNowAndThen trains with at least this many workers of two, and kills one each time the training has gone on undisturbed
 // for a while. It returns the seconds to the next step of each kill, and how many percent fewer steps were done in the time
 // with a kill than in that before.
-func (up *upCluster) killNowAndThen(ctx context.Context, ledger string, least int32, kills int, every time.Duration) (still, lost []float64, err error) {
+func (up *upCluster) killNowAndThen(ctx context.Context, ledger string, least int32, kills int, every time.Duration) (still,
+	lost []float64, err error) {
 	res, err := up.api.Jobs.SubmitJob(ctx, connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: &tandemv1.JobSpec{
 		Name: "bench", Dataset: "digits",
 		Model:     &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{Hidden: []int32{128}}}},
@@ -74,7 +75,8 @@ func (up *upCluster) killNowAndThen(ctx context.Context, ledger string, least in
 	}
 	id := res.Msg.GetJob().GetId()
 	defer func() {
-		_, end := up.api.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: id, Intent: tandemv1.JobIntent_JOB_INTENT_CANCEL}))
+		_, end := up.api.Jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: id,
+			Intent: tandemv1.JobIntent_JOB_INTENT_CANCEL}))
 		if err == nil && end != nil {
 			err = fmt.Errorf("cancel: %w", end)
 		}
@@ -114,7 +116,8 @@ func (up *upCluster) killNowAndThen(ctx context.Context, ledger string, least in
 		}
 		gap := time.Duration(after[0] - killed.UnixNano())
 		fewer := 100 * (1 - float64(len(after))/float64(len(before))*float64(killed.Sub(begin))/float64(every))
-		fmt.Printf("at least %d of 2 workers, kill %d: %v to the next step; %.1f %% fewer steps than before\n", least, run+1, gap.Round(time.Millisecond), fewer)
+		fmt.Printf("at least %d of 2 workers, kill %d: %v to the next step; %.1f %% fewer steps than before\n", least, run+1,
+			gap.Round(time.Millisecond), fewer)
 		still, lost = append(still, gap.Seconds()), append(lost, fewer)
 	}
 	return still, lost, nil

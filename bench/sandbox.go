@@ -50,7 +50,8 @@ func confined(ctx context.Context, c Config) ([]Figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		fmt.Printf("sandbox, run %d: start %.1f ms (without %.1f), %.0f samples/s (without %.0f)\n", run+1, closed.start, open.start, closed.Speed, open.Speed)
+		fmt.Printf("sandbox, run %d: start %.1f ms (without %.1f), %.0f samples/s (without %.0f)\n", run+1, closed.start, open.start,
+			closed.Speed, open.Speed)
 		starts, added = append(starts, closed.start), append(added, closed.start-open.start)
 		speeds, plain = append(speeds, closed.Speed), append(plain, open.Speed)
 	}
@@ -64,7 +65,8 @@ func confined(ctx context.Context, c Config) ([]Figure, error) {
 // writeMLP writes the model of the first workload, as an engine builds it.
 func writeMLP(file string) error {
 	w := workloads[0]
-	m, err := model.Build(&tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{Hidden: []int32{512, 512}}}}, w.shape, 10, 1)
+	m, err := model.Build(&tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{Hidden: []int32{512, 512}}}},
+		w.shape, 10, 1)
 	if err != nil {
 		return fmt.Errorf("build the model: %w", err)
 	}
@@ -88,7 +90,8 @@ func confinedOnce(ctx context.Context, c Config, dir, file string, closed bool) 
 	if err != nil {
 		return once{}, fmt.Errorf("find own binary: %w", err)
 	}
-	cmd := exec.Command(self, "rank", "-model", file, "-name", workloads[0].model, "-seconds", fmt.Sprint(c.Seconds/4), fmt.Sprintf("-seal=%v", closed))
+	cmd := exec.Command(self, "rank", "-model", file, "-name", workloads[0].model, "-seconds", fmt.Sprint(c.Seconds/4),
+		fmt.Sprintf("-seal=%v", closed))
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1", "HOME=/proc/self/cwd", "TMPDIR=/proc/self/cwd")
@@ -113,7 +116,8 @@ func confinedOnce(ctx context.Context, c Config, dir, file string, closed bool) 
 		}
 		defer program.Close()
 		cmd.Path = fmt.Sprintf("/proc/self/fd/%d", program.Fd())
-		host := sandbox.Host{Features: features, Program: self, Libraries: sandbox.Libraries(self, os.Getenv("LD_LIBRARY_PATH")), Read: []string{file}}
+		host := sandbox.Host{Features: features, Program: self, Libraries: sandbox.Libraries(self, os.Getenv("LD_LIBRARY_PATH")),
+			Read: []string{file}}
 		begin = time.Now()
 		err = host.Policy(sandbox.Need{Home: home, User: user}, sandbox.Glob).Run(ctx, cmd)
 		if err != nil {

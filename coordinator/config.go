@@ -18,7 +18,7 @@ import (
 
 // Config of a coordinator.
 type Config struct {
-	// DataDir is the folder of keys, log and snapshots; it is made if it is not there.
+	// DataDir is the folder of keys, log and snapshots; it is made if it does not exist.
 	DataDir string
 	// Listen is the host:port of the one TLS port; port 0 takes a free one.
 	Listen string

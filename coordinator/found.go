@@ -99,7 +99,7 @@ func adminToken(cfg Config) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// bootstrap writes the first admin token and the cluster into the state, if they are not there. The cluster comes last:
+// bootstrap writes the first admin token and the cluster into the state, if they do not exist. The cluster comes last:
 // where it is, the token was.
 func (c *Coordinator) bootstrap() leader.Loop {
 	return leader.Loop{Name: "bootstrap", Run: func(ctx context.Context) error {

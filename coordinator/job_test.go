@@ -205,7 +205,7 @@ func TestJobFromSubmitToEnd(t *testing.T) {
 		old, {EngineId: tasks[0].GetId(), Generation: gen}, // which says nothing
 	}}))
 	if err != nil || late.Msg.GetRefusals()[0] == "" || !late.Msg.GetOver()[0] || late.Msg.GetRefusals()[1] == "" || late.Msg.GetOver()[1] {
-		t.Errorf("answers to a report of a member that is not there and an empty one: %v, %v", late, err)
+		t.Errorf("answers to a report of a member that does not exist and an empty one: %v, %v", late, err)
 	}
 	for _, task := range tasks {
 		a.report(&tandemv1.EngineReport{EngineId: task.GetId(), Generation: gen, Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}})

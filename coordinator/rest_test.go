@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// restPaths are the methods and paths of REST, with what is not there for each name.
+// restPaths are the methods and paths of REST, with what does not exist for each name.
 func restPaths(t *testing.T) (all [][2]string) {
 	t.Helper()
 	names := regexp.MustCompile(`\{[^}]*\}`)
@@ -97,13 +97,13 @@ func TestErrorsOfREST(t *testing.T) {
 		check(admin, "unknown parameter", p[0], p[1]+"?nothing=1", "{}", true)
 		if p[0] != http.MethodGet {
 			check(admin, "unknown key", p[0], p[1], `{"nothing": 1}`, true)
-			check(admin, "no JSON", p[0], p[1], "{", true)
+			check(admin, "not valid JSON", p[0], p[1], "{", true)
 		}
 		check(admin, "not found", p[0], p[1], "", strings.Contains(p[1], "nothing"))
 		check(admin, "body", "GET", p[1], "{}", true)
 	}
 	for why, least := range map[string]int{
-		"no token unauthenticated": len(paths), "unknown parameter invalid_argument": len(paths) - 2, "unknown key invalid_argument": 15, "no JSON invalid_argument": 15, "not found not_found": 15,
+		"no token unauthenticated": len(paths), "unknown parameter invalid_argument": len(paths) - 2, "unknown key invalid_argument": 15, "not valid JSON invalid_argument": 15, "not found not_found": 15,
 	} {
 		if refused[why] < least {
 			t.Errorf("%s: %d times, at least %d are expected of %v", why, refused[why], least, refused)

@@ -196,7 +196,7 @@ func (l lookOut) run(ctx context.Context) {
 	}
 }
 
-// look asks for an object that is not there: the answer to a Get, unlike that to a Head, says why it is refused. Whether there is room
+// look asks for an object that does not exist: the answer to a Get, unlike that to a Head, says why it is refused. Whether there is room
 // only a write tells. It writes a byte, which may fit where a checkpoint does not: whose checkpoint that is says so itself.
 func (l lookOut) look(ctx context.Context, writes bool) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)

@@ -15,7 +15,7 @@ func (x *index) add(n *node) {
 	heap.Push(&x.byFree[n.free()], n)
 }
 
-// fewest takes nodes out with so many free slots, which there must be: as few nodes as it can, since ranks of one machine talk faster
+// fewest takes nodes out with this many free slots, which there must be: as few nodes as it can, since ranks of one machine talk faster
 // than ranks of two. That is the node with the least free slots that holds all; else those with the most free slots first. Ties go by id.
 func (x *index) fewest(slots int) []*node {
 	for free := slots; free < len(x.byFree); free++ {

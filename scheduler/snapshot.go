@@ -66,7 +66,7 @@ type Request struct {
 	CreatedAt time.Time
 }
 
-// least is how many slots a request begins with at the least.
+// least is how many slots a request begins with at least.
 func (r Request) least() int {
 	if r.Min == 0 {
 		return r.Slots

@@ -71,7 +71,7 @@ type Store interface {
 	// in the byte order of their keys. After an error nothing follows.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 
-	// Delete removes an object. It is no error if there is none.
+	// Delete removes an object. It is not an error if there is none.
 	Delete(ctx context.Context, key string) error
 }
 

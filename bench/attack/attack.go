@@ -102,17 +102,20 @@ func (a *Attacker) once(ctx context.Context, from string, kind int, bomb []byte)
 	const submit, join = "/tandem.v1.JobService/SubmitJob", "/tandem.v1.ClusterService/JoinCluster"
 	switch kind {
 	case 0: // most of a body, then nothing
-		a.begin(conn, submit, "Content-Type: application/proto\r\nConnect-Protocol-Version: 1\r\nContent-Length: 1000000", bytes.Repeat([]byte{0}, 900_000))
+		a.begin(conn, submit, "Content-Type: application/proto\r\nConnect-Protocol-Version: 1\r\nContent-Length: 1000000",
+			bytes.Repeat([]byte{0}, 900_000))
 	case 1: // a byte at a time
 		a.begin(conn, "/v1/jobs", "Content-Type: application/json\r\nContent-Length: 1000000", []byte("{"))
 		go trickle(conn)
 	case 2:
-		a.begin(conn, "/v1/jobs", fmt.Sprintf("Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: %d", len(bomb)), bomb)
+		a.begin(conn, "/v1/jobs", fmt.Sprintf("Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: %d",
+			len(bomb)), bomb)
 	case 3:
 		a.begin(conn, join, "Content-Type: application/proto\r\nConnect-Protocol-Version: 1\r\nContent-Length: 16000", []byte("x"))
 	case 4: // nothing at all
 	case 5:
-		a.begin(conn, "/v2/models/m/infer", "Content-Type: application/json\r\nContent-Length: 60000000\r\nX-Attack: 1", bytes.Repeat([]byte(" "), 1<<20))
+		a.begin(conn, "/v2/models/m/infer", "Content-Type: application/json\r\nContent-Length: 60000000\r\nX-Attack: 1",
+			bytes.Repeat([]byte(" "), 1<<20))
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if ne := net.Error(nil); err != nil {

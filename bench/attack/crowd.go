@@ -18,7 +18,8 @@ func Crowd(address, ca, token string, connections int) []*Attacker {
 	var all []*Attacker
 	for _, token := range []string{"", token} {
 		all = append(all, &Attacker{
-			Address: address, TLS: trusts, Token: token, From: []string{"127.0.0.2", "127.0.0.3"}, Connections: connections / 2, Patience: patience,
+			Address: address, TLS: trusts, Token: token, From: []string{"127.0.0.2",
+				"127.0.0.3"}, Connections: connections / 2, Patience: patience,
 		})
 	}
 	return all

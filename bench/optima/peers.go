@@ -48,7 +48,8 @@ func peers(ctx context.Context, p searchtest.Problem, seeds int) ([]Row, error) 
 	cmd := exec.CommandContext(ctx, python, "bench/peers/search.py", p.Name, strconv.Itoa(seeds), strconv.Itoa(int(budget(p))))
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("run bench/peers/search.py (it needs python3-scipy: apt-get install python3-scipy): %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+		return nil, fmt.Errorf("run bench/peers/search.py (it needs python3-scipy: apt-get install python3-scipy): %w: %s", err,
+			bytes.TrimSpace(stderr.Bytes()))
 	}
 	var found map[string][]float64
 	if err := json.Unmarshal(stdout.Bytes(), &found); err != nil {
@@ -66,7 +67,8 @@ func peers(ctx context.Context, p searchtest.Problem, seeds int) ([]Row, error) 
 // study lets goptuna search and returns how far from the optimum its best is: of the values at the end, or for a table of all values on the way.
 func study(p searchtest.Problem, options []goptuna.StudyOption) (float64, error) {
 	// The space is told, since finding it out from the trials panics where there are choices.
-	s, err := goptuna.CreateStudy(p.Name, append(options, goptuna.StudyOptionLogger(nil), goptuna.StudyOptionDefineSearchSpace(distributions(p.Space)))...)
+	s, err := goptuna.CreateStudy(p.Name, append(options, goptuna.StudyOptionLogger(nil),
+		goptuna.StudyOptionDefineSearchSpace(distributions(p.Space)))...)
 	if err != nil {
 		return 0, err
 	}

@@ -35,7 +35,8 @@ func (cl *cluster) addAgents(ctx context.Context, c Config) error {
 		return err
 	}
 	for i := range c.Nodes {
-		joined, err := identity.Join(ctx, identity.JoinConfig{Coordinators: []string{cl.all[0].Address()}, Token: token, Role: identity.RoleWorker, Hosts: []string{"127.0.0.1"}})
+		joined, err := identity.Join(ctx, identity.JoinConfig{Coordinators: []string{cl.all[0].Address()}, Token: token,
+			Role: identity.RoleWorker, Hosts: []string{"127.0.0.1"}})
 		if err != nil {
 			return fmt.Errorf("join agent %d: %w", i, err)
 		}
@@ -80,7 +81,8 @@ func (a *agent) play(ctx context.Context, task *tandemv1.EngineTask) {
 	if task.GetTrain().GetGroup() == nil {
 		if !a.known[key] {
 			a.known[key] = true
-			a.add(&tandemv1.EngineReport{EngineId: key, Generation: task.GetGeneration(), Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 1 << 40}}})
+			a.add(&tandemv1.EngineReport{EngineId: key, Generation: task.GetGeneration(),
+				Report: &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 1 << 40}}})
 		}
 		return
 	}
@@ -101,7 +103,8 @@ func (a *agent) finish(ctx context.Context, key string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r := a.trains[key]
-	a.add(evaluation(r, 1<<40), &tandemv1.EngineReport{EngineId: r.GetEngineId(), Generation: r.GetGeneration(), Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}})
+	a.add(evaluation(r, 1<<40), &tandemv1.EngineReport{EngineId: r.GetEngineId(), Generation: r.GetGeneration(),
+		Report: &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}})
 }
 
 func evaluation(r *tandemv1.EngineReport, step int64) *tandemv1.EngineReport {

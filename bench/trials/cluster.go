@@ -59,7 +59,8 @@ func (cl *cluster) found(dir string) error {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(first.CAPEM())
-	cl.admin = &http.Client{Transport: withToken{identity.Transport(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}), first.AdminToken()}}
+	cl.admin = &http.Client{Transport: withToken{identity.Transport(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}),
+		first.AdminToken()}}
 	token, err := cl.token("coordinators", "coordinator")
 	if err != nil {
 		return err
@@ -130,7 +131,8 @@ func (cl *cluster) addDataset(ctx context.Context) error {
 	}
 	o := dataset.DefaultOptions()
 	o.Label = "y"
-	datasets, artifacts := tandemv1connect.NewDatasetServiceClient(cl.admin, cl.url(0)), tandemv1connect.NewArtifactServiceClient(cl.admin, cl.url(0))
+	datasets, artifacts := tandemv1connect.NewDatasetServiceClient(cl.admin,
+		cl.url(0)), tandemv1connect.NewArtifactServiceClient(cl.admin, cl.url(0))
 	begun, err := datasets.BeginDataset(ctx, connect.NewRequest(&tandemv1.BeginDatasetRequest{Name: "toy"}))
 	if err != nil {
 		return fmt.Errorf("begin the dataset: %w", err)
@@ -150,7 +152,8 @@ func (cl *cluster) addDataset(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("upload the dataset: %w", err)
 	}
-	_, err = datasets.CreateDataset(ctx, connect.NewRequest(&tandemv1.CreateDatasetRequest{Name: "toy", Id: begun.Msg.GetId(), ManifestSha256: manifest}))
+	_, err = datasets.CreateDataset(ctx, connect.NewRequest(&tandemv1.CreateDatasetRequest{Name: "toy", Id: begun.Msg.GetId(),
+		ManifestSha256: manifest}))
 	if err != nil {
 		return fmt.Errorf("make the dataset: %w", err)
 	}
@@ -180,7 +183,8 @@ func (cl *cluster) submit(ctx context.Context, name string, trials, concurrent i
 			Method: &tandemv1.MethodSpec{Name: "random"}, MaxTrials: int32(trials), MaxConcurrentTrials: int32(concurrent), //nolint:gosec // flags
 		},
 	}
-	res, err := tandemv1connect.NewJobServiceClient(cl.admin, cl.url(0)).SubmitJob(ctx, connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: spec}))
+	res, err := tandemv1connect.NewJobServiceClient(cl.admin, cl.url(0)).SubmitJob(ctx,
+		connect.NewRequest(&tandemv1.SubmitJobRequest{Spec: spec}))
 	if err != nil {
 		return "", fmt.Errorf("submit the sweep: %w", err)
 	}

@@ -51,7 +51,8 @@ func trials(ctx context.Context, cl *cluster, c Config) ([]Figure, error) {
 	lost := 100 * (1 - ideal.Seconds()/took.Seconds())
 	return []Figure{{
 		Name: "sweep.trials.lost", Unit: "% of the time", Ours: lost, Goal: "<= 5", Met: lost <= 5,
-		Setting: fmt.Sprintf("%d trials of %s on %d slots of %d agents: %.1f s, %.1f s of training each slot", c.Trials, c.Length, c.Slots, c.Nodes, took.Seconds(), ideal.Seconds()),
+		Setting: fmt.Sprintf("%d trials of %s on %d slots of %d agents: %.1f s, %.1f s of training each slot", c.Trials, c.Length,
+			c.Slots, c.Nodes, took.Seconds(), ideal.Seconds()),
 	}}, nil
 }
 
@@ -105,7 +106,8 @@ func reports(ctx context.Context, cl *cluster, c Config) ([]Figure, error) {
 	setting := fmt.Sprintf("%d coordinators on loopback, logs on disk, %d agents", coordinators, c.Nodes)
 	median := took[len(took)/2]
 	return []Figure{
-		{Name: "report.acknowledged", Unit: "ms (median)", Ours: median, Goal: "< 10", Met: median < 10, Setting: setting + fmt.Sprintf(", p99 %.1f ms", took[len(took)*99/100])},
+		{Name: "report.acknowledged", Unit: "ms (median)", Ours: median, Goal: "< 10", Met: median < 10,
+			Setting: setting + fmt.Sprintf(", p99 %.1f ms", took[len(took)*99/100])},
 		{Name: "report.rate", Unit: "reports/s", Ours: rate, Goal: ">= 1000", Met: rate >= 1000, Setting: setting},
 	}, nil
 }
@@ -161,7 +163,8 @@ func (cl *cluster) flood(ctx context.Context, engines [][]*tandemv1.EngineReport
 
 func (cl *cluster) cancel(ctx context.Context, id string) error {
 	jobs := tandemv1connect.NewJobServiceClient(cl.admin, cl.url(0))
-	_, err := jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: id, Intent: tandemv1.JobIntent_JOB_INTENT_CANCEL}))
+	_, err := jobs.SetJobIntent(ctx, connect.NewRequest(&tandemv1.SetJobIntentRequest{Id: id,
+		Intent: tandemv1.JobIntent_JOB_INTENT_CANCEL}))
 	if err != nil {
 		return fmt.Errorf("cancel the sweep: %w", err)
 	}

@@ -23,7 +23,8 @@ import (
 // attackers are a hostile crowd at coordinator i: half of it has the token of a user.
 func (c *cluster) attackers(i, connections int) []*attack.Attacker {
 	c.t.Helper()
-	res, err := c.api.Tokens.CreateToken(c.t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: fmt.Sprintf("hostile-%d", i), Role: "user"}))
+	res, err := c.api.Tokens.CreateToken(c.t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: fmt.Sprintf("hostile-%d",
+		i), Role: "user"}))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -123,7 +124,8 @@ func TestAttack(t *testing.T) {
 		t.Error("an attack was not made")
 	}
 	eventually(t, 40*time.Second, "nothing of the attack is left", func() bool {
-		return figure(t, c.api, "tandem_requests_held_bytes") == 0 && figure(t, c.api, "tandem_connections") < 20 && c.coordinators[0].memory("VmRSS") < 250
+		return figure(t, c.api, "tandem_requests_held_bytes") == 0 && figure(t, c.api,
+			"tandem_connections") < 20 && c.coordinators[0].memory("VmRSS") < 250
 	})
 	if out := c.run(0, "audit", "--outcome", "denied", "-o", "json"); !strings.Contains(out, "127.0.0.2") {
 		t.Errorf("the audit log has nothing of it: %.500s", out)

@@ -176,7 +176,8 @@ func (c *cluster) stopAndContinue(seed uint64) (times func() int) {
 func (c *cluster) drainAndReturn(seed uint64) (times func() int) {
 	random := rand.New(rand.NewPCG(seed, 2))
 	cordon := func(node string, on bool) bool {
-		_, err := c.api.Nodes.CordonNode(context.Background(), connect.NewRequest(&tandemv1.CordonNodeRequest{Id: node, Cordoned: on, Drain: on}))
+		_, err := c.api.Nodes.CordonNode(context.Background(),
+			connect.NewRequest(&tandemv1.CordonNodeRequest{Id: node, Cordoned: on, Drain: on}))
 		if err != nil {
 			c.t.Errorf("drain or uncordon %s: %v", node, err)
 		}
@@ -242,7 +243,8 @@ func stopped(pid int) bool {
 // weights are the tensors of a trial's last checkpoint.
 func (c *cluster) weights(trial *tandemv1.Trial) []safetensors.Tensor {
 	c.t.Helper()
-	res, err := c.api.Checkpoints.GetCheckpoint(c.t.Context(), connect.NewRequest(&tandemv1.GetCheckpointRequest{Id: trial.GetLatestCheckpointId()}))
+	res, err := c.api.Checkpoints.GetCheckpoint(c.t.Context(),
+		connect.NewRequest(&tandemv1.GetCheckpointRequest{Id: trial.GetLatestCheckpointId()}))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -114,10 +114,12 @@ func (c *cluster) startCoordinator(i int, store *tandemv1.StorageConfig) {
 	name := nameOf("coordinator", i)
 	address := freeAddress(c.t, c.network.address())
 	p := &process{t: c.t, name: name, log: filepath.Join(c.dir, name+".log"), env: []string{"TANDEM_CONFIG=" + c.contexts}}
-	p.args = []string{"coordinator", "--data-dir", filepath.Join(c.dir, name), "--listen", address, "--gossip", freeAddress(c.t, c.network.address())}
+	p.args = []string{"coordinator", "--data-dir", filepath.Join(c.dir, name), "--listen", address, "--gossip",
+		freeAddress(c.t, c.network.address())}
 	if i == 0 {
 		p.args = append(p.args, "--storage-endpoint", store.GetEndpoint(), "--storage-bucket", store.GetBucket(), "--write-context", "test")
-		p.env = append(p.env, "TANDEM_STORAGE_ACCESS_KEY="+store.GetAccessKey(), "CREDENTIALS_DIRECTORY="+c.credential("storage-secret-key", store.GetSecretKey()))
+		p.env = append(p.env, "TANDEM_STORAGE_ACCESS_KEY="+store.GetAccessKey(),
+			"CREDENTIALS_DIRECTORY="+c.credential("storage-secret-key", store.GetSecretKey()))
 	} else {
 		p.args = append(p.args, "--join", c.addresses[0])
 		p.env = append(p.env, "TANDEM_JOIN_TOKEN="+c.joinToken("coordinator"))
@@ -209,7 +211,8 @@ func (c *cluster) at(i int) *client.Client {
 func (c *cluster) joinToken(role string) string {
 	c.t.Helper()
 	name := fmt.Sprintf("%s-%d", role, len(c.coordinators)+len(c.workers))
-	res, err := c.api.Tokens.CreateToken(c.t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: name, Role: role, Join: true}))
+	res, err := c.api.Tokens.CreateToken(c.t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: name, Role: role,
+		Join: true}))
 	if err != nil {
 		c.t.Fatalf("make a join token: %v", err)
 	}

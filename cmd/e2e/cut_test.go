@@ -82,7 +82,7 @@ func TestCutNetwork(t *testing.T) {
 		t.Errorf("the events do not say what happened:\n%s", events)
 	}
 	if len(under(c.workerDir(off))) != 1 {
-		t.Errorf("the rank that was cut off is not there any more, so nobody has to refuse it")
+		t.Errorf("the rank that was cut off is gone, so nobody has to refuse it")
 	}
 	if err := on.hosts[off].replug(); err != nil {
 		t.Fatal(err)

@@ -56,7 +56,8 @@ func TestDataPlane(t *testing.T) {
 		if j.GetState() != want {
 			t.Fatalf("%v, want %v: %s\n%s", j.GetState(), want, j.GetReason(), events)
 		}
-		t.Logf("%v: %.0f steps/s on both, %d bytes over the cable", j.GetState(), stepRate(readLedger(t, filepath.Join(ledger, trial.GetId()+"-*.jsonl"))), len(seen))
+		t.Logf("%v: %.0f steps/s on both, %d bytes over the cable", j.GetState(),
+			stepRate(readLedger(t, filepath.Join(ledger, trial.GetId()+"-*.jsonl"))), len(seen))
 		return events, seen
 	}
 	const onBoth = "2 ranks (generation 1)"
@@ -79,7 +80,8 @@ func TestDataPlane(t *testing.T) {
 	}
 
 	c.restartWorker(0, "--plain-data-plane")
-	if events, _ := train(both, tandemv1.JobState_JOB_STATE_FAILED); !strings.Contains(events, "start all workers with --plain-data-plane, or none") {
+	if events, _ := train(both, tandemv1.JobState_JOB_STATE_FAILED); !strings.Contains(events,
+		"start all workers with --plain-data-plane, or none") {
 		t.Errorf("the nodes do not agree:\n%s", events)
 	}
 

@@ -62,7 +62,8 @@ func TestElastic(t *testing.T) {
 		}
 		alone := trainsOn(1, at)
 		still, grown := alone.Sub(at), trainsOn(2, alone).Sub(at)
-		t.Logf("%s: %v to the next step, on one rank; %v until two train again", what, still.Round(time.Millisecond), grown.Round(time.Millisecond))
+		t.Logf("%s: %v to the next step, on one rank; %v until two train again", what, still.Round(time.Millisecond),
+			grown.Round(time.Millisecond))
 		return still
 	}
 	var times []time.Duration

@@ -51,7 +51,8 @@ func TestLeaderDies(t *testing.T) {
 	lines := readLedger(t, filepath.Join(ledger, trial.GetId()+"-*.jsonl"))
 	without, still := paceOf(lines, killedAt, ledAt)
 	usual, _ := paceOf(lines, time.Unix(0, 0), killedAt)
-	t.Logf("nobody led for %v: %.0f steps/s then, %.0f before; the longest time without a step %v", ledAt.Sub(killedAt).Round(time.Millisecond), without, usual, still.Round(time.Millisecond))
+	t.Logf("nobody led for %v: %.0f steps/s then, %.0f before; the longest time without a step %v",
+		ledAt.Sub(killedAt).Round(time.Millisecond), without, usual, still.Round(time.Millisecond))
 	if without < usual/4 || still > ledAt.Sub(killedAt)/2 {
 		t.Errorf("the training stood still while nobody led")
 	}
@@ -115,7 +116,8 @@ func TestLeaderAndRankDie(t *testing.T) {
 	lines := readLedger(t, filepath.Join(ledger, got.GetId()+"-*.jsonl"))
 	checkSteps(t, lines, got.GetTotalSteps())
 	_, still := paceOf(lines, killedAt.Add(-100*time.Millisecond), ledAt.Add(30*time.Second))
-	t.Logf("another coordinator led after %v; %v without a step", ledAt.Sub(killedAt).Round(time.Millisecond), still.Round(time.Millisecond))
+	t.Logf("another coordinator led after %v; %v without a step", ledAt.Sub(killedAt).Round(time.Millisecond),
+		still.Round(time.Millisecond))
 	events := c.run(0, "events", "--job", id)
 	if strings.Contains(events, "lost its ranks") {
 		t.Errorf("it went back:\n%s", events)
@@ -149,7 +151,8 @@ func TestRankDies(t *testing.T) {
 	}
 	sameEvaluations(t, want, got)
 	events := c.run(0, "events", "--job", disturbed)
-	if !strings.Contains(events, "killed") || !strings.Contains(events, "lost one of its ranks") || !strings.Contains(events, "generation 2") {
+	if !strings.Contains(events, "killed") || !strings.Contains(events, "lost one of its ranks") || !strings.Contains(events,
+		"generation 2") {
 		t.Errorf("the events do not say what happened:\n%s", events)
 	}
 }

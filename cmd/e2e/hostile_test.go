@@ -114,7 +114,8 @@ func deceive(ctx context.Context, host tandemv1connect.EngineHostServiceClient, 
 	}}))
 	note("speak for another", err)
 	for fd := range int32(64) {
-		_, err = wire.File(ctx, &tandemv1.FileRequest{EngineId: id, File: &tandemv1.FileRequest_Segment{Segment: &tandemv1.SegmentFile{Pid: int32(t.Parent), Fd: fd}}})
+		_, err = wire.File(ctx, &tandemv1.FileRequest{EngineId: id,
+			File: &tandemv1.FileRequest_Segment{Segment: &tandemv1.SegmentFile{Pid: int32(t.Parent), Fd: fd}}})
 		note("a descriptor of the agent", err)
 	}
 	for _, key := range []string{t.Shard, "../" + t.Shard} {

@@ -52,8 +52,10 @@ func TestBadInput(t *testing.T) {
 		{"unknown key", spec("trainning: {batch: 1}\n"), "training"},
 		{"no such dataset", strings.Replace(spec(""), "dataset: digits", "dataset: digit", 1), `dataset "digit" was not found; the nearest name is digits; "tandem dataset list" shows`},
 		{"batch larger than the split", strings.Replace(spec(""), "batch: 32", "batch: 5000", 1), "1437"},
-		{"no TorchScript", strings.Replace(spec(""), "mlp: {hidden: [8]}", "torchscript: {file: nothing.pt}", 1), "nothing.pt: no such file"},
-		{"rubbish as TorchScript", strings.Replace(spec(""), "mlp: {hidden: [8]}", "torchscript: {file: rubbish.pt}", 1), "not a TorchScript file"},
+		{"no TorchScript", strings.Replace(spec(""), "mlp: {hidden: [8]}", "torchscript: {file: nothing.pt}", 1),
+			"nothing.pt: no such file"},
+		{"rubbish as TorchScript", strings.Replace(spec(""), "mlp: {hidden: [8]}", "torchscript: {file: rubbish.pt}", 1),
+			"not a TorchScript file"},
 	}
 	for _, r := range refused {
 		path := c.spec("bad", r.spec)

@@ -288,7 +288,7 @@ func (h *host) join(b *netlink.Bridge) error {
 	return netlink.LinkSetMaster(port, b)
 }
 
-// cut loses all that the host sends to another: it goes to a machine that is not there.
+// cut loses all that the host sends to another: it goes to a machine that does not exist.
 func (h *host) cut(other *host) error {
 	end, err := h.inside.LinkByName(cable)
 	if err != nil {

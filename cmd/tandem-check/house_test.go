@@ -49,7 +49,7 @@ func TestHouse(t *testing.T) {
 		"no doc.go":                  {map[string]string{"a/a.go": doc}, []string{"a: package a has no doc.go"}},
 		"a command needs none":       {map[string]string{"a/main.go": "// Command a does.\npackage main"}, nil},
 		"path of a machine":          {map[string]string{"README.md": "see /work/tree/x", "b.md": "see /tmp/notes/x", "c.md": "see /home/ann/x"}, []string{"README.md:1: a path of one machine", "b.md:1: a path of one machine", "c.md:1: a path of one machine"}},
-		"words":                      {map[string]string{"a/doc.go": doc + "\n// f makes a data set, of 3 at the most.", "b.md": "x is no number"}, []string{"a/doc.go:3: \"at the most\"", "a/doc.go:3: \"data set\"", "b.md:1: \"is no number\""}},
+		"words":                      {map[string]string{"a/doc.go": doc + "\n// f makes a data set, of 3 at the most.", "b.md": "x is no number"}, []string{"a/doc.go:3: \"at the most\"", "a/doc.go:3: \"data set\"", "b.md:1: \"x is no number\""}},
 		"unfinished":                 {map[string]string{"a/doc.go": doc + "\n// TODO: more"}, []string{"a/doc.go:3: unfinished work"}},
 		"sleep in a test":            {map[string]string{"a/doc.go": doc, "a/a_test.go": "package a\n\nimport \"time\"\n\nfunc f() { time.Sleep(1) }"}, []string{"a/a_test.go:5: time.Sleep"}},
 		"sleep in a bubble":          {map[string]string{"a/doc.go": doc, "a/a_test.go": "package a\n\nimport (\n\t\"testing/synctest\"\n\t\"time\"\n)\n\nvar _ = synctest.Test\n\nfunc f() { time.Sleep(1) }"}, nil},
@@ -83,6 +83,20 @@ func TestHouse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWords: each entry finds its example, says what to write, and is needed: no entry above finds it too.
+func TestWords(t *testing.T) {
+	for _, w := range words {
+		got := house(tree(map[string]string{"a.md": w.bad}))
+		if want := fmt.Sprintf("write %q", w.right); len(got.list) != 1 || !strings.HasSuffix(got.list[0], want) {
+			t.Errorf("%q: got %q, want one problem that ends with %s", w.bad, got.list, want)
+		}
+	}
+	right := "there is no file where no rank is, nobody who asks, as many as were, at least 3, until the disk is not full, no error, larger than"
+	if got := house(tree(map[string]string{"a.md": right})); len(got.list) != 0 {
+		t.Errorf("found in right English: %q", got.list)
 	}
 }
 

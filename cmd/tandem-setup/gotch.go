@@ -41,7 +41,7 @@ func findGoMod() (string, error) {
 	}
 }
 
-// gotchSource returns gotch's folder with C++ in the module cache, downloading the module when it is not there yet.
+// gotchSource returns gotch's folder with C++ in the module cache, downloading the module when it does not exist yet.
 func gotchSource(version string) (string, error) {
 	if dir := filepath.Join(moduleCache(), gotchModule+"@"+version, "libtch"); exists(dir, wrapperFiles[0]) {
 		return dir, nil

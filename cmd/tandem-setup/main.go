@@ -140,7 +140,7 @@ func provide(missing error, allowed bool, log io.Writer) (machine, error) {
 }
 
 // complete adds what the system's libtorch lacks: gloo's headers, and OpenBLAS where there is the reference BLAS and no OpenBLAS at
-// all (who has both has chosen). That it cannot is no error here: warnings say what follows from it.
+// all (who has both has chosen). That it cannot is not an error here: warnings say what follows from it.
 func (m machine) complete(log io.Writer) (machine, error) {
 	missing := m.missing()
 	if len(missing) == 0 {

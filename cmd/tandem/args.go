@@ -40,7 +40,7 @@ func some(name string) cobra.PositionalArgs {
 	}
 }
 
-// group is a command that only holds others; one that is not there is an error, not a page of help.
+// group is a command that only holds others; one that does not exist is an error, not a page of help.
 func group(use, summary string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: summary}
 	onlyHolds(c)

@@ -14,7 +14,7 @@ import (
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
 
-// recorded is a cluster with so many entries in its audit log, of which an answer has few.
+// recorded is a cluster with this many entries in its audit log, of which an answer has few.
 type recorded struct {
 	tandemv1connect.ClusterServiceClient
 	entries, most int

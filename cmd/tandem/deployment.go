@@ -101,7 +101,7 @@ func (a *app) awaitDeployment(ctx context.Context, c *client.Client, d *tandemv1
 	return served, err
 }
 
-// deploymentReason says why replicas are not there: the deployment's own reason, or that of one that failed.
+// deploymentReason says why replicas do not exist: the deployment's own reason, or that of one that failed.
 func deploymentReason(w *tandemv1.WatchDeploymentResponse) string {
 	if r := w.GetDeployment().GetReason(); r != "" {
 		return r

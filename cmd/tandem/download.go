@@ -109,7 +109,7 @@ func download(ctx context.Context, c *client.Client, owner string, names []strin
 	return place(files, names, dir)
 }
 
-// stage makes a hidden folder for what is on its way to dir: in dir or, where that is not there yet, in the nearest folder above
+// stage makes a hidden folder for what is on its way to dir: in dir or, where that does not exist yet, in the nearest folder above
 // it that is. So it is on the same disk, and what forbids to write there shows before anything was sent.
 func stage(dir string) (string, error) {
 	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
@@ -153,7 +153,7 @@ func folderHint(dir string, err error) error {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("the folder %s cannot be written: choose another with --to (%w)", dir, err)
 	case errors.Is(err, syscall.ENOTDIR):
-		return &usageError{fmt.Errorf("%s is no folder: choose another with --to (%w)", dir, err)}
+		return &usageError{fmt.Errorf("%s is not a folder: choose another with --to (%w)", dir, err)}
 	}
 	return err
 }

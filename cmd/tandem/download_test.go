@@ -161,7 +161,7 @@ func TestDownloadIntoFolders(t *testing.T) {
 		"": "folder", "/new": "folder", "/new/manifest.json": "M", "/new/shard-0": "S", "/new/notes": "mine", "/new/weights.safetensors": "W",
 	}
 	check(whole)
-	u.want(get("new/notes"), exitUsage, "notes is no folder", "--to")
+	u.want(get("new/notes"), exitUsage, "notes is not a folder", "--to")
 	u.want(get("new/notes/below"), exitUsage, "is no folder", "--to")
 
 	manifest = sum("of another checkpoint")

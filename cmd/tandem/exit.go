@@ -46,7 +46,7 @@ func exitCodesTopic() *cobra.Command {
     2  the command line or the spec cannot be right; nothing was done
     3  the job or the sweep failed (submit --wait, wait, model publish), or the accuracy of the demo is too low
     4  the job was cancelled
-    5  what was named is not there
+    5  what was named was not found
     6  no cluster is known, or no coordinator answers, or none that can serve
     7  --timeout ended before what was waited for
     8  the token is not known, has ended, or may not do this

@@ -53,7 +53,7 @@ next_page_token is not empty where there are more.`,
 	}
 	cmd.Flags().StringVar(&name, "name", "", "only of this name")
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only these states: "+strings.Join(jobStates(), ", "))
-	within(cmd.Flags(), &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most so many, the newest; without it %d are shown, and -o json has all", shownRows))
+	within(cmd.Flags(), &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most this many, the newest; without it %d are shown, and -o json has all", shownRows))
 	must(cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(jobStates(), cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
@@ -166,7 +166,7 @@ func (a *app) sayWhich(r *tandemv1.GetJobResponse) {
 	}
 }
 
-// describeSpec is what describe shows of a job that is not there: what would be done.
+// describeSpec is what describe shows of a job that does not exist yet: what would be done.
 func describeSpec(j *tandemv1.Job) []part {
 	s := j.GetSpec()
 	return []part{append(fields{

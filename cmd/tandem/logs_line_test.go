@@ -14,7 +14,7 @@ func TestLogLine(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.Local)
 	for line, want := range map[string]string{
 		`{"level":"info","engine":"alloc-1/0","gen":2,"rank":3,"job":"job-1","trial":"trial-1","rows":10,"ok":true,"why":null,"dir":"a b","time":"x","message":"loaded"}`: `info  loaded dir="a b" ok=true rows=10 why=null`,
-		`{"level":"info","message":"a` + "\x1b" + `"}`: `      {"level":"info","message":"a\x1b"}`, // no JSON
+		`{"level":"info","message":"a` + "\x1b" + `"}`: `      {"level":"info","message":"a\x1b"}`, // not valid JSON
 		`{"level":"info","message":"a\u001b[2J\nb"}`:   `info  a\x1b[2J b`,
 		`{"loss": 1}`: `      {"loss": 1}`,
 		`{"level":1}`: `      {"level":1}`,

@@ -60,7 +60,7 @@ of rank 0, and the norm of its gradient are the series step.loss and step.grad_n
 	cmd.Flags().BoolVar(&plot, "plot", false, "draw curves: the loss, the validation metrics and samples a second, or those of --series")
 	cmd.Flags().StringSliceVar(&req.Series, "series", nil, "only these series; step.loss and step.grad_norm are exact for each step")
 	within(cmd.Flags(), &req.SinceStep, "since", 0, 0, 0, "only steps after this one")
-	within(cmd.Flags(), &req.MaxPoints, "points", 0, 1, exportPoints, "at most so many points a series; neighbours are averaged")
+	within(cmd.Flags(), &req.MaxPoints, "points", 0, 1, exportPoints, "at most this many points a series; neighbours are averaged")
 	return cmd
 }
 
@@ -257,7 +257,7 @@ const (
 	curveLabels = 14 // columns beside the curve
 )
 
-// plotWidth is the width of a curve on a screen of so many columns.
+// plotWidth is the width of a curve on a screen of this many columns.
 func plotWidth(columns int) int { return max(20, min(columns-curveLabels, 200)) }
 
 func (c curve) write(w io.Writer, _ view) {

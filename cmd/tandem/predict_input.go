@@ -188,7 +188,7 @@ func readTable(r io.Reader, m *dataset.Manifest, o tableOptions) (*csvTable, err
 	return t, nil
 }
 
-// pickColumns finds the features a model was trained with, and its label, which is -1 if it is not there.
+// pickColumns finds the features a model was trained with, and its label, which is -1 if it does not exist.
 func pickColumns(c *dataset.Reader, m *dataset.Manifest, o tableOptions) (columns []int, label int, err error) {
 	if m == nil {
 		for i := range c.Header {

@@ -168,7 +168,7 @@ func (a *app) client() (*client.Client, error) {
 }
 
 // remember keeps the coordinators that the cluster named in the contexts file, for the day when those of the context are
-// gone. It is no error when that cannot be: the next command tries again.
+// gone. It is not an error when that cannot be: the next command tries again.
 func (a *app) remember(c *client.Client) {
 	now, news := c.Learned()
 	path, err := client.Path(a.getenv)

@@ -54,7 +54,7 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 		}),
 	})
 	c.Flags().StringVar(&file, "file", "", "write an .svg or .html file instead")
-	within(c.Flags(), &best, "best", 5, 1, 20, "curves of so many of the best trials, and their places in the space")
+	within(c.Flags(), &best, "best", 5, 1, 20, "curves of this many of the best trials, and their places in the space")
 	return c
 }
 

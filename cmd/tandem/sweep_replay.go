@@ -31,7 +31,7 @@ func settings() []setting {
 	}
 	return []setting{
 		{"stop", "of random, grid, sobol, tpe, cmaes: none, median, median-value or asha", func(m *tandemv1.MethodSpec, text string) error { m.Stop = text; return nil }},
-		{"divisor", "of asha, hyperband, bohb: of so many trials one goes on at each rung", whole(func(m *tandemv1.MethodSpec) *int32 { return &m.Divisor })},
+		{"divisor", "of asha, hyperband, bohb: of this many trials one goes on at each rung", whole(func(m *tandemv1.MethodSpec) *int32 { return &m.Divisor })},
 		{"rungs", "of the same: how many there are", whole(func(m *tandemv1.MethodSpec) *int32 { return &m.Rungs })},
 		{"variant", "of asha: promote or stop", func(m *tandemv1.MethodSpec, text string) error { m.Variant = text; return nil }},
 		{"grace", "of stop=median and median-value: share of the training before which no trial is ended", func(m *tandemv1.MethodSpec, text string) (err error) {

@@ -241,7 +241,7 @@ func TestSweepForPrograms(t *testing.T) {
 	for _, args := range [][]string{{"status"}, {"trials"}, {"best"}, {"plot"}, {"importance"}, {"replay", "--method", "asha"}} {
 		u.want(u.run(append([]string{"sweep", args[0], "job-1", "-o", "json"}, args[1:]...)...), exitOK)
 		if !json.Valid([]byte(u.out.String())) {
-			t.Errorf("%v: no JSON: %s", args, u.out.String())
+			t.Errorf("%v: not valid JSON: %s", args, u.out.String())
 		}
 	}
 	u.want(u.run("sweep", "trials", "job-1", "-o", "csv"), exitOK)
@@ -485,7 +485,7 @@ func TestHostileTextsOfASweep(t *testing.T) {
 	for _, name := range []string{"sweep.svg", "sweep.html"} {
 		seen, text := elements(t, drawn(t, u, name))
 		if seen["script"] > 0 || !strings.Contains(text, "<script>alert(1)") {
-			t.Errorf("%s: %d scripts, or the name is not there", name, seen["script"])
+			t.Errorf("%s: %d scripts, or the name does not exist", name, seen["script"])
 		}
 	}
 	for _, args := range [][]string{
@@ -617,7 +617,7 @@ func TestDescribeListAndCompleteSweeps(t *testing.T) {
 	for _, verb := range []string{"status", "best", "trials", "plot", "importance", "replay", "extend", "stop-trial"} {
 		u.want(u.run("__complete", "sweep", verb, ""), exitOK, "job-1\tdigits-asha, running")
 		if strings.Contains(u.out.String(), "job-0") {
-			t.Errorf("%s completes what is no sweep", verb)
+			t.Errorf("%s completes what is not a sweep", verb)
 		}
 	}
 	u.want(u.run("api"), exitOK, "SweepService/GetSweep", "MetricService/GetMetrics")

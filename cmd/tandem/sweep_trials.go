@@ -94,7 +94,7 @@ The log and the series of a trial are those of its id, which -o wide shows: tand
 	})
 	c.Flags().StringSliceVar(&o.states, "state", nil, "only these states: "+strings.Join(trialStates(), ", "))
 	c.Flags().StringVar(&o.sort, "sort", byNumber, "order: number, or value (best first)")
-	within(c.Flags(), &o.limit, "limit", 0, 1, 0, fmt.Sprintf("at most so many; by default %d for people, and all for programs", shownRows))
+	within(c.Flags(), &o.limit, "limit", 0, 1, 0, fmt.Sprintf("at most this many; by default %d for people, and all for programs", shownRows))
 	must(c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(trialStates(), cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions([]string{"number", "value"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c

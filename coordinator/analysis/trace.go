@@ -15,7 +15,7 @@ type RankTrace struct {
 	Spans  []metric.Span // in order of time
 }
 
-// ComputeTraces returns what each rank of one generation did in the newest steps that all of them traced, at most so many. When
+// ComputeTraces returns what each rank of one generation did in the newest steps that all of them traced, at most this many. When
 // they traced no step together it is those that most of them did.
 func ComputeTraces(segments []metric.Segment, steps int) []RankTrace {
 	ranks := map[int]*RankTrace{}

@@ -100,7 +100,7 @@ func (a *API) token(ctx context.Context, address, secret string) (*tandemv1.Toke
 	return t, nil
 }
 
-// whyGone tells the owner of a token that is not there any more, as long as this coordinator knows whose it was.
+// whyGone tells the owner of a token that is gone, as long as this coordinator knows whose it was.
 func whyGone(former *tandemv1.Token) error {
 	switch {
 	case former == nil || former.GetJoin():

@@ -257,7 +257,7 @@ func (a jobs) DeleteJob(ctx context.Context, req *connect.Request[tandemv1.Delet
 	return connect.NewResponse(&tandemv1.DeleteJobResponse{Job: job}), nil
 }
 
-// observe is a job with its trials, if it is no sweep, and how far those are that run.
+// observe is a job with its trials, if it is not a sweep, and how far those are that run.
 func (a jobs) observe(v *state.View, job *tandemv1.Job) *tandemv1.WatchJobResponse {
 	w := &tandemv1.WatchJobResponse{Job: job}
 	if why := a.why(v, job); why != nil {

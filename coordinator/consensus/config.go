@@ -36,7 +36,7 @@ type Config struct {
 	ID string
 	// Address is the host:port others reach the node by.
 	Address string
-	// Dir is the folder of log, votes and snapshots; it is made if it is not there.
+	// Dir is the folder of log, votes and snapshots; it is made if it does not exist.
 	Dir string
 	// Bootstrap begins a new cluster of this node alone, if the folder is empty.
 	Bootstrap bool

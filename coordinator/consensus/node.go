@@ -78,7 +78,7 @@ func New(cfg Config, deps Deps) (*Node, error) {
 	return n, nil
 }
 
-// openSafely is open, except that a damaged log is an error: bbolt and Raft panic over one, or read memory that is not there.
+// openSafely is open, except that a damaged log is an error: bbolt and Raft panic over one, or read memory that does not exist.
 func (n *Node) openSafely(deps Deps) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

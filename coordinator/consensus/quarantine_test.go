@@ -161,7 +161,7 @@ func quarantined(t *testing.T, level int) {
 				t.Errorf("coordinator %d: %v, want one with %q", i, err, want)
 			}
 		}
-		for range 2 { // again is no error
+		for range 2 { // again is not an error
 			if err := consensus.QuarantineIn(c.Stores(i), index, hash, keep); err != nil {
 				t.Fatal(err)
 			}

@@ -9,7 +9,7 @@ import (
 
 // Check says why an encoded command must not be logged: an entry that cannot be applied ends every coordinator, again at each
 // start. So it is decoded as Apply will decode it, it may hold nothing unknown, not even a value of an enum, and it is applied
-// to a copy of the state that nobody sees. A refusal is no error: it may be another one by the time the entry is applied.
+// to a copy of the state that nobody sees. A refusal is not an error: it may be another one by the time the entry is applied.
 func Check(s *state.State, data []byte) error {
 	cmd, err := Decode(data)
 	if err != nil {

@@ -96,7 +96,7 @@ func (a *applier) markCheckpoints(m *tandemv1.MarkCheckpoints) (*tandemv1.Result
 	return result, nil
 }
 
-// forgetCheckpoints removes the rows of those that were marked; one that is not there is no error.
+// forgetCheckpoints removes the rows of those that were marked; one that does not exist is not an error.
 func (a *applier) forgetCheckpoints(f *tandemv1.ForgetCheckpoints) (*tandemv1.Result, *refusal) {
 	result := &tandemv1.Result{}
 	for _, id := range f.GetCheckpointIds() {

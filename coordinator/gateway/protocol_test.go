@@ -44,7 +44,7 @@ func TestMethods(t *testing.T) {
 			}
 			var said struct{ Error string }
 			if want != http.StatusOK && (json.Unmarshal(w.Body.Bytes(), &said) != nil || !strings.Contains(said.Error, allow)) {
-				t.Errorf("%s %s: %s is no error of the protocol that says what is allowed", method, path, w.Body)
+				t.Errorf("%s %s: %s is not an error of the protocol that says what is allowed", method, path, w.Body)
 			}
 		}
 	}

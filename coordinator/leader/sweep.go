@@ -48,7 +48,7 @@ type searchLoop struct {
 	p       Proposer
 	log     zerolog.Logger
 	name    string
-	drivers map[string]*Driver // by sweep; what is not there is made anew from the events
+	drivers map[string]*Driver // by sweep; what does not exist is made anew from the events
 }
 
 // pass brings one sweep up to date. It returns when to look at it again if nothing happens.

@@ -33,7 +33,7 @@ type group struct {
 
 	givesTo string // the job of a higher priority that it gives slots to; empty: none
 
-	// What it wants of the queue: so many slots, at least so many at once; spare: it goes on without.
+	// What it wants of the queue: so many slots, at least this many at once; spare: it goes on without.
 	want, least int
 	spare       bool
 }

@@ -225,7 +225,7 @@ func (r *reform) size() *tandemv1.Reason {
 	return nil
 }
 
-// form makes the next group of members, at most so many.
+// form makes the next group of members, at most this many.
 func (r *reform) form(of []*tandemv1.Member, most int, why *tandemv1.Reason) bool {
 	for _, m := range of[:min(len(of), most)] {
 		r.command.Form = append(r.command.Form, m.GetNumber())

@@ -86,7 +86,7 @@ func (c *check) trainings(s *tandemv1.JobSpec, find FindDataset) {
 	}
 }
 
-// spread takes at most so many of a list, from all over it.
+// spread takes at most this many of a list, from all over it.
 func spread[T any](all []T, most int) []T {
 	if len(all) <= most {
 		return all

@@ -32,7 +32,7 @@ func (e *Unresolved) Error() string { return say.Clause(e.Why, say.Plain) }
 // Unwrap returns ErrNotFound or ErrAmbiguous.
 func (e *Unresolved) Unwrap() error { return e.kind }
 
-// Missing is the error of a name or an id of a noun that is not there.
+// Missing is the error of a name or an id of a noun that does not exist.
 func Missing(noun, name string) error { return missing(noun, name, "") }
 
 // missing is Missing with the name that was probably meant; empty where none is near.

@@ -159,7 +159,7 @@ func (t *Tx) Load(row proto.Message) {
 	}
 }
 
-// Delete removes a row; one that is not there is no error.
+// Delete removes a row; one that does not exist is not an error.
 func (t *Tx) Delete(row proto.Message) {
 	table, ok := tableOf(row)
 	if !ok {

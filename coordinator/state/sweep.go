@@ -62,7 +62,7 @@ func PublisherID(best string) string {
 	return "publisher-" + ulid
 }
 
-// ValueOf returns the metric of a spec in an evaluation; false when it is not there or not a finite number.
+// ValueOf returns the metric of a spec in an evaluation; false when it does not exist or not a finite number.
 func ValueOf(spec *tandemv1.JobSpec, e *tandemv1.Evaluation) (float64, bool) {
 	value, ok := e.GetMetrics()[spec.GetMetric()]
 	return value, ok && !math.IsNaN(value) && !math.IsInf(value, 0)

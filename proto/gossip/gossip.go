@@ -132,7 +132,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			// A node that leaves in order is known to be gone at once. Nobody may be there to tell: that is no error.
+			// A node that leaves in order is known to be gone at once. Nobody may be there to tell: that is not an error.
 			if err := g.list.Leave(time.Second); err != nil {
 				g.deps.Log.Debug().Err(err).Msg("gossip: nobody heard the goodbye")
 			}

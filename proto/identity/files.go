@@ -153,7 +153,7 @@ func SavePeers(dir string, p Peers) error {
 	return WriteFile(dir, FilePeers, append(b, '\n'))
 }
 
-// Load reads what Save wrote: ErrNone when the node's certificate is not there, Damaged when another file is not, or is not what it should be.
+// Load reads what Save wrote: ErrNone when the node's certificate does not exist, Damaged when another file is not, or is not what it should be.
 func Load(dir string) (*Credentials, error) {
 	if _, err := os.Stat(filepath.Join(dir, FileNode)); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read credentials in %s: %w", dir, ErrNone)

@@ -16,7 +16,7 @@ const (
 	joinPrefix   = "tdmjoin"
 )
 
-// ErrToken means that a text is no token.
+// ErrToken means that a text is not a token.
 var ErrToken = errors.New("not a join token: copy the whole of what \"tandem token create --join\" printed")
 
 // JoinToken lets one kind of node join one cluster. Its text is "tdmjoin.<role>.<random>.<sha256 of the CA, hex>".

@@ -35,7 +35,7 @@ const AgentAnswer = "Tandem-Agent-Answer"
 const (
 	// Refused: who asked may not.
 	Refused = "refused"
-	// Unreached: the replica is not there or takes no connections; it has nothing of the request.
+	// Unreached: the replica does not exist or takes no connections; it has nothing of the request.
 	Unreached = "unreached"
 	// Broken: the replica had the request and broke off before its answer began.
 	Broken = "broken"

@@ -20,7 +20,7 @@ const (
 	Audit       List = "audit"
 )
 
-// ErrToken says that a text is no token of a list.
+// ErrToken says that a text is not a token of a list.
 var ErrToken = errors.New("is not a page token of this list: take the next_page_token of an answer, or none to begin anew")
 
 // places is what a token of each list has behind the name.

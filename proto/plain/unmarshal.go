@@ -21,7 +21,7 @@ func Names(b []byte, m proto.Message) []byte {
 	n := namer{in: b, d: json.NewDecoder(bytes.NewReader(b))}
 	n.d.UseNumber()
 	if n.message(m.ProtoReflect().Descriptor(), 0) != nil {
-		return b // no JSON: who reads it says so
+		return b // not valid JSON: who reads it says so
 	}
 	return append(n.out, b[n.copied:]...)
 }

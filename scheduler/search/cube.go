@@ -144,7 +144,7 @@ func (c *cube) point(x []float64) Point {
 	return p
 }
 
-// at finds the coordinates of a point; those that are not there are in the middle.
+// at finds the coordinates of a point; those that do not exist are in the middle.
 func (c *cube) at(p Point) ([]float64, error) {
 	x := make([]float64, len(c.params))
 	active := make([]bool, len(c.params))

@@ -2,7 +2,7 @@ package search
 
 import "fmt"
 
-// grid goes through all points of the grid, the last hyper-parameter first. What is not there for a point is not varied.
+// grid goes through all points of the grid, the last hyper-parameter first. What does not exist for a point is not varied.
 type grid struct {
 	cube  *cube
 	index []int // of each hyper-parameter; nil before the first

@@ -14,7 +14,7 @@ type Method struct {
 	Sampler string
 	// Stop is what ends hopeless trials of random, grid, sobol, tpe and cmaes: none, median, median-value or asha.
 	Stop string
-	// Divisor, of asha, hyperband, bohb and Stop asha: of so many trials one goes on at each rung.
+	// Divisor, of asha, hyperband, bohb and Stop asha: of this many trials one goes on at each rung.
 	Divisor int
 	// Rungs, of the same: the last is the whole training, the others are each a Divisor-th of the next.
 	Rungs int

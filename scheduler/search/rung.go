@@ -27,7 +27,7 @@ func put(list []entry, e entry) []entry {
 	return slices.Insert(list, at, e)
 }
 
-// drop takes an entry out of an ordered list; false when it is not there.
+// drop takes an entry out of an ordered list; false when it does not exist.
 func drop(list []entry, e entry) ([]entry, bool) {
 	at, ok := slices.BinarySearchFunc(list, e, entry.before)
 	if ok {

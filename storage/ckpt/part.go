@@ -175,7 +175,7 @@ func find(ctx context.Context, s storage.Store, prefix string, shards []Shard) e
 			info, err := s.Head(asking, prefix+"/"+shard.Key)
 			switch {
 			case errors.Is(err, storage.ErrNotFound):
-				return fmt.Errorf("%w: it names %s, which is not there", ErrPart, shard.Key)
+				return fmt.Errorf("%w: it names %s, which does not exist", ErrPart, shard.Key)
 			case err != nil:
 				return err
 			case info.Size != shard.Bytes:

@@ -100,7 +100,7 @@ func unique(shards [][]safetensors.Tensor) error {
 }
 
 // Delete removes a checkpoint: the manifest first, so that at no time a committed one lacks
-// a shard, then everything else below prefix. Deleting what is not there is no error.
+// a shard, then everything else below prefix. Deleting what does not exist is not an error.
 func Delete(ctx context.Context, s storage.Store, prefix string) error {
 	if err := s.Delete(ctx, prefix+"/"+manifestName); err != nil {
 		return fmt.Errorf("delete checkpoint %s: %w", prefix, err)

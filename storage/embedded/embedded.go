@@ -25,9 +25,9 @@ import (
 
 // Config of a Server.
 type Config struct {
-	Dir       string // folder for everything; made if it is not there
+	Dir       string // folder for everything; made if it does not exist
 	Listen    string // host:port; empty means 127.0.0.1:0, and port 0 picks a free one
-	Bucket    string // made if it is not there; empty means "tandem"
+	Bucket    string // made if it does not exist; empty means "tandem"
 	AccessKey string // that clients must use
 	SecretKey string // at least 16 bytes
 	CertFile  string // PEM; with KeyFile turns on TLS

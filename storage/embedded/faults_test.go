@@ -99,7 +99,7 @@ func TestTLSAndCredentials(t *testing.T) {
 	}
 }
 
-// severed stands between a client and a server and breaks off what the client says after so many bytes.
+// severed stands between a client and a server and breaks off what the client says after this many bytes.
 func severed(t *testing.T, server string, after int64) (endpoint string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -68,7 +68,7 @@ func Encode(s Segment) ([]byte, error) {
 // Decode reads an object. What is not as FORMAT.md says is ErrCorrupt.
 func Decode(b []byte) (Segment, error) { return DecodeWithin(b, maxPlain) }
 
-// DecodeWithin is Decode of what has at most so many bytes when it is unpacked.
+// DecodeWithin is Decode of what has at most this many bytes when it is unpacked.
 func DecodeWithin(b []byte, most int64) (Segment, error) {
 	s, err := decode(b, min(most, maxPlain))
 	if err == nil {

@@ -94,7 +94,7 @@ func cover(entries []named, n int64, l Limits) ([]Span, error) {
 	return spans, nil
 }
 
-// ReadHeader reads the header of a file of so many bytes, and no further: what lies where.
+// ReadHeader reads the header of a file of this many bytes, and no further: what lies where.
 func ReadHeader(r io.Reader, size int64, l Limits) ([]Span, error) {
 	var length [8]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
@@ -166,7 +166,7 @@ func decodeMeta(d *json.Decoder) (map[string]string, error) {
 		}
 		s, ok := t.(string)
 		if !ok {
-			return fmt.Errorf("%w: metadata %.80q is no string", ErrFormat, key)
+			return fmt.Errorf("%w: metadata %.80q is not a string", ErrFormat, key)
 		}
 		if len(meta) == maxMeta {
 			return fmt.Errorf("%w: more than %d metadata", ErrFormat, maxMeta)
@@ -189,7 +189,7 @@ func decodeEntry(d *json.Decoder, l Limits) (e entry, err error) {
 			}
 			s, ok := t.(string)
 			if !ok {
-				return fmt.Errorf("%w: dtype is no string", ErrFormat)
+				return fmt.Errorf("%w: dtype is not a string", ErrFormat)
 			}
 			e.DType = s
 			return nil

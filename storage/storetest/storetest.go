@@ -112,9 +112,9 @@ func testPutGet(t *testing.T, s Suite, st storage.Store) {
 		}
 	}
 	_, _, err := st.Get(t.Context(), dir+"/none")
-	wantErr(t, "get a key that is not there", err, storage.ErrNotFound)
+	wantErr(t, "get a key that does not exist", err, storage.ErrNotFound)
 	_, err = st.Head(t.Context(), dir+"/none")
-	wantErr(t, "head a key that is not there", err, storage.ErrNotFound)
+	wantErr(t, "head a key that does not exist", err, storage.ErrNotFound)
 }
 
 func testPutSize(t *testing.T, s Suite, st storage.Store) {
@@ -158,7 +158,7 @@ func testGetRange(t *testing.T, _ Suite, st storage.Store) {
 		wantErr(t, fmt.Sprintf("range %v", c), err, storage.ErrSize)
 	}
 	_, err := st.GetRange(t.Context(), key+"-none", 0, 1)
-	wantErr(t, "range of a key that is not there", err, storage.ErrNotFound)
+	wantErr(t, "range of a key that does not exist", err, storage.ErrNotFound)
 }
 
 func testPutIfAbsent(t *testing.T, _ Suite, st storage.Store) {

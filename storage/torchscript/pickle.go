@@ -108,7 +108,7 @@ func (f failure) Error() string { return string(f) }
 
 func failed(format string, a ...any) error { return failure(fmt.Sprintf(format, a...)) }
 
-var errTorn = failure("it does not end, or takes what is not there")
+var errTorn = failure("it does not end, or takes what does not exist")
 
 // run reads all of a pickle. Its errors are for people, and do not name the pickle.
 func (m *machine) run() (root value, err error) {

@@ -111,9 +111,9 @@ func TestPickles(t *testing.T) {
 		"filled twice":                {data: objectOf("](Ne(Ne"), says: "not an empty list"},
 		"an odd dict":                 {data: objectOf("}(Nu"), says: "not an empty list or dict"},
 		"a number of the memo":        {data: objectOf("Nr\xff\xff\xff\xff"), says: "numbers its values in another order"},
-		"nothing in the memo":         {data: objectOf("h\x07"), says: "takes what is not there"},
-		"no mark":                     {data: "t", says: "takes what is not there"},
-		"below a mark":                {data: objectOf("N(\x85"), says: "takes what is not there"},
+		"nothing in the memo":         {data: objectOf("h\x07"), says: "takes what does not exist"},
+		"no mark":                     {data: "t", says: "takes what does not exist"},
+		"below a mark":                {data: objectOf("N(\x85"), says: "takes what does not exist"},
 		"a number as a function":      {data: objectOf(intOf(0) + tupleOf() + "R"), says: "calls what cannot be called"},
 		"a number as an object":       {data: intOf(0) + ")\x81Nb", says: "what is not a class"},
 		"a foreign operation":         {data: objectOf("]Na"), says: "the operation 0x61"},
@@ -123,7 +123,7 @@ func TestPickles(t *testing.T) {
 		"no object":                   {data: tupleOf(), says: "of another kind"},
 		"two values":                  {data: "N" + objectOf("N"), says: "beside its one value"},
 		"an end too early":            {data: objectOf("N.N"), says: "beside its one value"},
-		"a text that is cut off":      {data: "X\xff\xff\xff\xffa", says: "takes what is not there"},
+		"a text that is cut off":      {data: "X\xff\xff\xff\xffa", says: "takes what does not exist"},
 	} {
 		constants := noConstants
 		if tc.constants != "" {

@@ -53,7 +53,7 @@ func (e exit) String() string {
 // process is one engine's process group.
 type process interface {
 	pid() int
-	// signal sends to the whole group; it is no error if that is gone.
+	// signal sends to the whole group; it is not an error if that is gone.
 	signal(syscall.Signal)
 	// wait returns when the process and all of its group are gone and their output is read.
 	wait() exit

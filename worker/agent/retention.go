@@ -32,7 +32,7 @@ func (l *leftOut) add(lines, bytes int) {
 	l.bytes += int64(bytes)
 }
 
-// surplus are the chunks that have to go before one of so many bytes comes, oldest first. Each is dropped once it is gone.
+// surplus are the chunks that have to go before one of this many bytes comes, oldest first. Each is dropped once it is gone.
 func (r *retention) surplus(coming, budget int64) []keptChunk {
 	if !r.full && r.head+coming <= budget/2 {
 		return nil

@@ -47,7 +47,7 @@ func TestEndOfRunKills(t *testing.T) {
 		cmds = append(cmds, cmd)
 	}
 	if err := s.Start(exec.Command("/nonexistent")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v, want that it is not there", err)
+		t.Errorf("%v, want that it does not exist", err)
 	}
 	if group, err := syscall.Getpgid(cmds[0].Process.Pid); err != nil || group != cmds[0].Process.Pid {
 		t.Errorf("group %d, %v; want one of its own", group, err)

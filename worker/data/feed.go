@@ -25,7 +25,7 @@ type Piece struct {
 	Index  []int32       // which rows of the split they are
 	Next   Cursor        // where the next global batch begins
 	Global int           // rows of the global batch, over all ranks
-	Wait   time.Duration // how long Feed.Next waited for it; 0 when it was there already
+	Wait   time.Duration // how long Feed.Next waited for it; 0 when it was ready
 }
 
 // ahead is how many batches a Feed prepares before they are asked for. It makes good the

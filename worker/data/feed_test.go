@@ -131,7 +131,7 @@ func TestFeedPreparesAheadAndTellsTheWait(t *testing.T) {
 		time.Sleep(time.Minute)
 		for i := range ahead {
 			if got := next(); got != 0 {
-				t.Errorf("batch %d was not there: waited %v", i, got)
+				t.Errorf("batch %d was not ready: waited %v", i, got)
 			}
 		}
 		time.Sleep(300 * time.Millisecond)

@@ -91,7 +91,7 @@ func TestLoadRefusesDamage(t *testing.T) {
 	}
 	_, err = Load(context.Background(), store, "datasets/none", Options{Splits: []string{Train}})
 	if !errors.Is(err, storage.ErrNotFound) {
-		t.Errorf("a dataset that is not there gave %v", err)
+		t.Errorf("a dataset that does not exist gave %v", err)
 	}
 }
 

@@ -97,7 +97,7 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 		"learning rate of 1e30":                {change: func(s *tandemv1.JobSpec) { s.Training.Optimizer.Lr, s.Training.ClipNorm = 1e30, 0 }, want: []string{"diverged", "step ", "learning rate", "training.clip_norm"}},
 		"batch larger than split":              {change: func(s *tandemv1.JobSpec) { s.Training.Batch = 5000 }, want: []string{"training.batch is 5000", "rows"}},
 		"outputs for seven classes":            {change: own(upload(t, file)), want: []string{"[2 7]", "[2 10]"}},
-		"a file that is no model":              {change: own(upload(t, []byte("no model"))), want: []string{"not a TorchScript file"}},
+		"a file that is not a model":           {change: own(upload(t, []byte("no model"))), want: []string{"not a TorchScript file"}},
 		"a model that the store does not have": {change: own(strings.Repeat("0", 64)), want: []string{"not in the store", "model.torchscript.file"}},
 		"a model with other bytes":             {change: own(swapped(t, fits, file)), want: []string{"other bytes in the store than were uploaded"}},
 		"a model that reads files":             {change: own(upload(t, written(t, "    return torch.from_file(\"/etc/passwd\", False, 10) * self.weight\n"))), want: []string{"aten::from_file"}},
@@ -105,9 +105,9 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 			own(upload(t, written(t, "    y = x.sum()\n    while bool(y == y):\n        y = y * 1.0\n    return y * self.weight\n")))(s)
 			s.Limits = &tandemv1.LimitsSpec{Step: "2s"}
 		}, want: []string{"did not come back from a forward pass within 2s", "limits.step"}},
-		"a dataset that is damaged":   {dataset: damaged, want: []string{"corrupt dataset", "train-00000.arrow"}},
-		"a dataset that is not there": {dataset: "datasets/none", want: []string{"not found"}},
-		"a cnn of flat kernels":       {change: func(s *tandemv1.JobSpec) { s.Model = parse(t, cnn).Model; s.Model.GetCnn().Kernel = 4 }, want: []string{"kernel"}},
+		"a dataset that is damaged":     {dataset: damaged, want: []string{"corrupt dataset", "train-00000.arrow"}},
+		"a dataset that does not exist": {dataset: "datasets/none", want: []string{"not found"}},
+		"a cnn of flat kernels":         {change: func(s *tandemv1.JobSpec) { s.Model = parse(t, cnn).Model; s.Model.GetCnn().Kernel = 4 }, want: []string{"kernel"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

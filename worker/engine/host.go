@@ -141,7 +141,7 @@ func sum(a, b *tandemv1.StepTime) *tandemv1.StepTime {
 	}
 }
 
-// lifeEvery is how often the engine says at the least that it lives.
+// lifeEvery is how often the engine says at least that it lives.
 const lifeEvery = time.Second
 
 // sendProgress runs beside the work until ctx ends, then sends what is left. It gives signs of life too.

@@ -162,7 +162,7 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		code, got := call(h, "POST", "/v2/models/signs/infer", c.body)
 		var e struct{ Error string }
 		if err := json.Unmarshal([]byte(got), &e); err != nil || e.Error == "" {
-			t.Errorf("%.100s: %s is no error of the protocol", c.body, got)
+			t.Errorf("%.100s: %s is not an error of the protocol", c.body, got)
 		}
 		if code != c.code || !strings.Contains(got, c.want) {
 			t.Errorf("%.100s: %d %s; want %d with %q", c.body, code, got, c.code, c.want)

@@ -114,7 +114,7 @@ typedef struct {
 tdm_status tdm_module_audit(tdm_view file, tdm_view data, tdm_view constants, const char *allowed);
 // The names of all registered operators, one a line, for tdm_bytes_free.
 tdm_status tdm_operators(uint8_t **data, size_t *bytes);
-// Of a file of so many bytes, when it is loaded: it has a forward method, its tensors are no larger
+// Of a file of this many bytes, when it is loaded: it has a forward method, its tensors are no larger
 // than what is stored of them, and libtorch has compiled nothing but what is among the lines of
 // allowed.
 tdm_status tdm_module_check(tdm_module m, uint64_t bytes, const char *allowed);

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// shortestDeadline is how long a rank waits for the others at the least.
+	// shortestDeadline is how long a rank waits for the others at least.
 	shortestDeadline = 5 * time.Second
 	// deadlineFactor: it waits so many times as long as it took itself since they last met. The ranks share the work
 	// evenly, so in the middle of a training that is as many steps.

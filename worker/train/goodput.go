@@ -49,7 +49,7 @@ func newLedger(in metric.Category, now time.Time) ledger {
 	return ledger{in: in, mark: now, since: now}
 }
 
-// spend gives the time up to now to a category.
+// spend gives the time until now to a category.
 func (l *ledger) spend(of metric.Category, now time.Time) {
 	if d := now.Sub(l.mark); d > 0 {
 		l.times[of] += d

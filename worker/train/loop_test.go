@@ -244,7 +244,7 @@ func TestFinalCheckpointIsWaitedFor(t *testing.T) {
 		t.Errorf("a training whose last checkpoint could not be kept ended with %v, %v", end.outcome, end.err)
 	}
 	if len(end.news.checkpoints()) != 0 {
-		t.Errorf("checkpoints were reported that are not there")
+		t.Errorf("checkpoints were reported that do not exist")
 	}
 }
 

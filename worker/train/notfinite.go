@@ -52,7 +52,7 @@ func (l *Loop) notFinite(ctx context.Context, res StepResult, next data.Cursor) 
 	}
 	rollbacks := st.Rollbacks + 1
 	if rollbacks >= skipLimit {
-		return l.diverged(step, l.Plan.Schedule.At(st.Step), "state", fmt.Sprintf("for the %d. time since the last good start", rollbacks))
+		return l.diverged(step, l.Plan.Schedule.At(st.Step), "state", fmt.Sprintf("rollback %d since the last good start", rollbacks))
 	}
 	l.state = nil
 	if err := l.restore(ctx); err != nil {

@@ -18,7 +18,7 @@ type StragglerChange struct {
 const (
 	stragglerRatio = 1.5 // of the median time of a step
 	stragglerSteps = 10  // in a row, to become one and to be none any more
-	// stragglerTime is how much computing these take at the least, in seconds: a busy moment of a machine is many short steps.
+	// stragglerTime is how much computing these take at least, in seconds: a busy moment of a machine is many short steps.
 	stragglerTime = 1
 )
 

@@ -70,7 +70,7 @@ func New(c Context, p Patience, userAgent string) (*Client, error) {
 	if c.CA != "" {
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM([]byte(c.CA)) {
-			return nil, fmt.Errorf("context %q: its CA is no certificate in PEM", c.Name)
+			return nil, fmt.Errorf("context %q: its CA is not a certificate in PEM", c.Name)
 		}
 		cfg.ServerName = identity.RoleName(identity.RoleCoordinator)
 	}

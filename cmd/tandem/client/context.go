@@ -79,7 +79,7 @@ func (c Context) Validate() error {
 		}
 	}
 	if c.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CA)) {
-		return fmt.Errorf("context %q: its CA is no certificate in PEM", c.Name)
+		return fmt.Errorf("context %q: its CA is not a certificate in PEM", c.Name)
 	}
 	if _, err := identity.ParseJoinToken(c.Token); err == nil {
 		return errors.New("this token lets a node join; a client needs one of `tandem token create NAME --role user`")
@@ -112,7 +112,7 @@ func Path(getenv func(string) string) (string, error) {
 	return filepath.Join(home, ".config", "tandem", "contexts.yaml"), nil
 }
 
-// Load reads a file of contexts; one that is not there is empty. One that others can read is refused.
+// Load reads a file of contexts; one that does not exist is empty. One that others can read is refused.
 func Load(path string) (*File, error) {
 	f := &File{path: path}
 	info, err := os.Stat(path)

@@ -77,7 +77,7 @@ func (t *rotating) learn(h http.Header) {
 	}
 }
 
-// coordinatorsIn reads the header, sorted; what is no host:port is left out.
+// coordinatorsIn reads the header, sorted; what is not a host:port is left out.
 func coordinatorsIn(header string) []string {
 	var all []string
 	for e := range strings.SplitSeq(header, ",") {

@@ -233,7 +233,7 @@ func hint(dir string, err error) error {
 	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("the folder %s cannot be written: choose another with --data-dir (%w)", dir, err)
 	case errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("%s is no folder: choose another with --data-dir", dir)
+		return fmt.Errorf("%s is not a folder: choose another with --data-dir", dir)
 	}
 	return fmt.Errorf("data folder %s: %w", dir, err)
 }

@@ -71,7 +71,7 @@ func TestHints(t *testing.T) {
 		syscall.EDQUOT:      "the disk of /data is full: free some space",
 		syscall.EROFS:       "the folder /data cannot be written",
 		syscall.EACCES:      "the folder /data cannot be written",
-		syscall.ENOTDIR:     "/data is no folder",
+		syscall.ENOTDIR:     "/data is not a folder",
 		syscall.EIO:         "data folder /data: ",
 		io.ErrUnexpectedEOF: "data folder /data: ",
 	} {

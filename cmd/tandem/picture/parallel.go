@@ -18,7 +18,7 @@ type parallel struct {
 	lines  []polyline
 }
 
-// polyline is a trial: a height on each axis, those that are not there below all axes.
+// polyline is a trial: a height on each axis, those that do not exist below all axes.
 type polyline struct {
 	at    []float64
 	good  float64 // 0 is the worst, 1 the best

@@ -1,6 +1,3 @@
-// Package fsmtest is a state and the state machine that writes it, for tests of what decides on it.
-//
-// Types to know: World. It has no Raft: what is proposed is applied at once.
 package fsmtest
 
 import (
@@ -75,7 +72,7 @@ func Node(id string, slots int) *tandemv1.Node {
 	return n
 }
 
-// Job is one that trains with so many workers in the pool "default", and its trial, which waits for slots.
+// Job is one that trains with this many workers in the pool "default", and its trial, which waits for slots.
 func Job(id string, workers int32) (*tandemv1.Job, *tandemv1.Trial) {
 	return &tandemv1.Job{Id: id, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Intent: tandemv1.JobIntent_JOB_INTENT_RUN, State: tandemv1.JobState_JOB_STATE_PENDING, TrialIds: []string{id + "t"},
 			Spec: &tandemv1.JobSpec{Resources: &tandemv1.ResourceSpec{Workers: workers, Pool: "default"}, Metric: "accuracy", Mode: "max", Checkpoint: &tandemv1.CheckpointSpec{Keep: &tandemv1.KeepSpec{Best: 1, Latest: 2}}}},

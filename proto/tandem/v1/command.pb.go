@@ -29,7 +29,7 @@ type RefusalCode int32
 const (
 	// Not refused.
 	RefusalCode_REFUSAL_CODE_UNSPECIFIED RefusalCode = 0
-	// What the command names is not there.
+	// What the command names does not exist.
 	RefusalCode_REFUSAL_CODE_NOT_FOUND RefusalCode = 1
 	// What it would make already exists.
 	RefusalCode_REFUSAL_CODE_ALREADY_EXISTS RefusalCode = 2
@@ -2142,7 +2142,7 @@ func (x *ForgetCheckpoints) GetCheckpointIds() []string {
 }
 
 // DeleteJobs deletes jobs and sweeps that have ended: their trials, checkpoints and events; the leader deletes their objects. One
-// that is needed is left alone and says so, one that is gone is no error.
+// that is needed is left alone and says so, one that is gone is not an error.
 type DeleteJobs struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Jobs.

@@ -410,7 +410,7 @@ func (x *Node) GetLevel() int32 {
 	return 0
 }
 
-// NodeFault says that a node could not run an engine, whatever its task was: its disk is full, say, or the engine's program is not there.
+// NodeFault says that a node could not run an engine, whatever its task was: its disk is full, say, or the engine's program does not exist.
 type NodeFault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What went wrong and what to do next, for people: filled on the way out from why; only rows of the time before codes store it.

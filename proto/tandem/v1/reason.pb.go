@@ -280,7 +280,7 @@ const (
 	Reason_CODE_SWEEP_PAUSED Reason_Code = 605
 	// The search has decided on other events by now.
 	Reason_CODE_SWEEP_DECIDED Reason_Code = 606
-	// A decision is on events that are not there.
+	// A decision is on events that do not exist.
 	Reason_CODE_SWEEP_EVENTS Reason_Code = 607
 	// A decision of a search cannot be carried out; what: a keyword.
 	Reason_CODE_SWEEP_DECISION Reason_Code = 608

@@ -258,7 +258,7 @@ type MethodSpec struct {
 	Sampler string `protobuf:"bytes,2,opt,name=sampler,proto3" json:"sampler,omitempty"`
 	// What ends hopeless trials of random, grid, sobol, tpe and cmaes: "none" (the default), "median" or "asha".
 	Stop string `protobuf:"bytes,3,opt,name=stop,proto3" json:"stop,omitempty"`
-	// asha, hyperband, bohb, stop asha: of so many trials one goes on at each rung; 4 by default, 3 for hyperband and bohb.
+	// asha, hyperband, bohb, stop asha: of this many trials one goes on at each rung; 4 by default, 3 for hyperband and bohb.
 	Divisor int32 `protobuf:"varint,4,opt,name=divisor,proto3" json:"divisor,omitempty"`
 	// asha, hyperband, bohb, stop asha: rungs, the last at the whole training; by default as many as leave the first at least 1 % of it, at most 5.
 	Rungs int32 `protobuf:"varint,5,opt,name=rungs,proto3" json:"rungs,omitempty"`

@@ -1,0 +1,175 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"tandem.dev/scheduler"
+)
+
+// Config is what is assumed.
+type Config struct {
+	// Start is how long a job takes to begin once it has its slots.
+	Start time.Duration
+	// Checkpoint is the time between two checkpoints of a job.
+	Checkpoint time.Duration
+	// Rigid jobs want all their slots, keep them, and go back to their last checkpoint when they lose one, as in systems that cannot
+	// change the size of a job.
+	Rigid bool
+}
+
+// DefaultConfig is what is assumed when nothing is said.
+func DefaultConfig() Config { return Config{Start: 10 * time.Second, Checkpoint: 10 * time.Minute} }
+
+// epoch is the beginning of virtual time, as the scheduler sees it.
+var epoch = time.Unix(0, 0).UTC()
+
+// simulation is a run in the making.
+type simulation struct {
+	cfg   Config
+	trace Trace
+	jobs  []*job
+	byID  map[string]*job
+	down  map[string]time.Duration // node -> until when it is lost
+	now   time.Duration
+	free  map[string][]string // node -> slots
+	graph []Point
+}
+
+// Run runs a trace until nothing happens any more.
+func Run(t Trace, cfg Config) Result {
+	s := &simulation{cfg: cfg, trace: t, now: -1, byID: map[string]*job{}, down: map[string]time.Duration{}, free: map[string][]string{}}
+	for _, n := range t.Nodes {
+		for i := range n.Slots {
+			s.free[n.Name] = append(s.free[n.Name], strconv.Itoa(i))
+		}
+	}
+	for _, of := range t.Jobs {
+		j := &job{Job: of, least: of.Min, total: over(of.Slots, of.Work)}
+		if cfg.Rigid {
+			j.least = of.Slots
+		}
+		s.jobs, s.byID[of.Name] = append(s.jobs, j), j
+	}
+	slices.SortStableFunc(s.jobs, func(a, b *job) int { return cmp.Compare(a.At, b.At) })
+	for next, some := s.next(); some; next, some = s.next() {
+		s.until(next)
+		for s.decide() {
+		}
+		s.draw()
+	}
+	return s.result()
+}
+
+// next is when something happens next; false: nothing does.
+func (s *simulation) next() (next time.Duration, some bool) {
+	consider := func(t time.Duration) {
+		if t > s.now && (!some || t < next) {
+			next, some = t, true
+		}
+	}
+	for _, j := range s.jobs {
+		switch j.state {
+		case ahead:
+			consider(j.At)
+		case running:
+			consider(j.ends())
+		case waiting, finished:
+		}
+	}
+	for _, f := range s.trace.Failures {
+		consider(f.At)
+		consider(f.At + f.For)
+	}
+	return next, some
+}
+
+// until lets time pass, and does what happens then: jobs end, nodes fail or come back, jobs arrive.
+func (s *simulation) until(t time.Duration) {
+	s.now = t
+	for _, j := range s.jobs {
+		j.advance(t, s.cfg.Checkpoint)
+		if j.state == running && j.done == j.total {
+			s.release(j.slots)
+			j.state, j.slots, j.ended = finished, nil, t
+		}
+	}
+	for _, f := range s.trace.Failures {
+		if f.At == t {
+			s.fail(f)
+		}
+	}
+	for _, j := range s.jobs {
+		if j.state == ahead && j.At <= t {
+			j.state = waiting
+		}
+	}
+}
+
+func (s *simulation) fail(f Failure) {
+	s.down[f.Node] = max(s.down[f.Node], f.At+f.For)
+	for _, j := range s.jobs {
+		if j.state == running {
+			held := j.slots
+			j.lose(f.Node, s.cfg.Rigid)
+			s.release(slices.DeleteFunc(slices.Clone(held), func(at scheduler.Placement) bool { return slices.Contains(j.slots, at) }))
+		}
+	}
+}
+
+func (s *simulation) release(slots []scheduler.Placement) {
+	for _, at := range slots {
+		s.free[at.Node] = append(s.free[at.Node], at.Slot)
+	}
+}
+
+// decide asks the scheduler once and does what it says; false: nothing.
+func (s *simulation) decide() bool {
+	plan := scheduler.Schedule(s.snapshot())
+	for _, g := range plan.Grants {
+		for _, at := range g.Placements {
+			s.free[at.Node] = slices.DeleteFunc(s.free[at.Node], func(slot string) bool { return slot == at.Slot })
+		}
+		if j := s.byID[g.ID]; j.state == waiting {
+			j.begin(g.Placements, s.now, s.now+s.cfg.Start, s.cfg.Checkpoint)
+		} else {
+			j.resize(slices.Concat(j.slots, g.Placements))
+		}
+	}
+	for _, g := range plan.Gives {
+		j := s.byID[g.ID]
+		keep := len(j.slots) - g.Slots
+		s.release(j.slots[keep:])
+		j.resize(j.slots[:keep:keep])
+	}
+	return len(plan.Grants)+len(plan.Gives) > 0
+}
+
+// snapshot is the cluster as the scheduler sees it now.
+func (s *simulation) snapshot() scheduler.Snapshot {
+	var snap scheduler.Snapshot
+	for _, n := range s.trace.Nodes {
+		sn := scheduler.Node{ID: n.Name, Pool: n.Pool, Slots: n.Slots, Free: s.free[n.Name]}
+		if s.down[n.Name] > s.now {
+			sn.Unavailable = "lost"
+		}
+		snap.Nodes = append(snap.Nodes, sn)
+	}
+	for _, j := range s.jobs {
+		r := scheduler.Request{
+			ID: j.Name, Name: j.Name, Pool: j.Pool, Slots: j.Job.Slots, Min: j.least, Priority: j.Priority, CreatedAt: epoch.Add(j.At),
+		}
+		if j.state == running {
+			snap.Running = append(snap.Running, scheduler.Claim{
+				ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt, Gives: len(j.slots) - j.least,
+			})
+			r.Slots, r.Min, r.Spare = r.Slots-len(j.slots), 1, true
+		}
+		if j.state == waiting || j.state == running && r.Slots > 0 {
+			snap.Pending = append(snap.Pending, r)
+		}
+	}
+	return snap
+}

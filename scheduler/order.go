@@ -11,18 +11,21 @@ func (p *pass) order(pending []Request) {
 	for _, r := range pending {
 		p.queue = append(p.queue, &entry{Request: r, pool: p.pools[r.Pool]})
 	}
-	slices.SortFunc(p.queue, func(a, b *entry) int {
-		return cmp.Or(
-			cmp.Compare(b.Priority, a.Priority),
-			cmp.Compare(spare(a), spare(b)),
-			a.CreatedAt.Compare(b.CreatedAt),
-			cmp.Compare(a.ID, b.ID),
-		)
-	})
+	slices.SortFunc(p.queue, func(a, b *entry) int { return inOrder(a.Request, b.Request) })
 }
 
-func spare(e *entry) int {
-	if e.Spare {
+// inOrder compares the places of two requests.
+func inOrder(a, b Request) int {
+	return cmp.Or(
+		cmp.Compare(b.Priority, a.Priority),
+		cmp.Compare(oneIf(a.Spare), oneIf(b.Spare)),
+		a.CreatedAt.Compare(b.CreatedAt),
+		cmp.Compare(a.ID, b.ID),
+	)
+}
+
+func oneIf(is bool) int {
+	if is {
 		return 1
 	}
 	return 0

@@ -6,6 +6,8 @@ type Plan struct {
 	Grants []Grant
 	// Gives in the order they were decided.
 	Gives []Give
+	// Parks in the order they were decided.
+	Parks []Park
 	// Waiting has each request that was not granted, in the order of the queue.
 	Waiting []Wait
 }
@@ -15,6 +17,8 @@ type Grant struct {
 	ID string
 	// Placements in order of rank.
 	Placements []Placement
+	// OnLoan: another is before it, and gets the slots when it can begin with them.
+	OnLoan bool
 }
 
 // Placement is one slot.
@@ -28,6 +32,14 @@ type Give struct {
 	// ID of the claim.
 	ID    string
 	Slots int
+	// To is the name of the request.
+	To string
+}
+
+// Park has a claim keep a checkpoint and set all its slots free for a request; it waits in the queue again, in its old place.
+type Park struct {
+	// ID of the claim.
+	ID string
 	// To is the name of the request.
 	To string
 }

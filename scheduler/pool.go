@@ -7,9 +7,11 @@ import (
 
 // pool is the nodes of one pool while a plan is made.
 type pool struct {
-	nodes []*node // by id
-	index         // of those that work may be placed on
-	first *entry  // the request that all others wait behind
+	nodes  []*node // by id
+	index          // of those that work may be placed on
+	first  *entry  // the request that all others wait behind
+	soon   bool    // what that is short of is on its way
+	begins Span    // in how much time it can begin, if not
 
 	outOfReach  int            // slots on nodes that no work may be placed on
 	serving     int            // slots that replicas hold

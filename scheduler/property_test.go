@@ -1,8 +1,10 @@
 package scheduler
 
 import (
+	stdcmp "cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,8 +60,8 @@ func TestInvariants(t *testing.T) {
 		noneOvertaken(t, c, granted)
 		givesHelp(t, c, plan)
 		next := after(c, plan)
-		if again := Schedule(next); len(again.Grants)+len(again.Gives) > 0 {
-			t.Fatalf("a second pass grants %v and has %v given", again.Grants, again.Gives)
+		if again := Schedule(next); len(again.Grants)+len(again.Gives)+len(again.Parks) > 0 {
+			t.Fatalf("a second pass grants %v, has %v given and %v parked", again.Grants, again.Gives, again.Parks)
 		}
 		slices.Reverse(c.Nodes)
 		slices.Reverse(c.Running)
@@ -70,63 +72,98 @@ func TestInvariants(t *testing.T) {
 	})
 }
 
-// givesHelp: only claims of a lower priority give, no more than they can, to the first in line of their pool; with what is given and left it
-// begins, and with one slot less it would not. Where claims could help and nothing is given, enough is left already.
+// givesHelp: only claims that yield to the first in line of their pool give or are parked, none both, no more than they can; with what is
+// given, parked and left it begins, and without one of these it would not. Nobody is parked where giving is enough. Where claims could help and
+// nothing comes of it, enough is left already.
 func givesHelp(t *rapid.T, c Snapshot, plan Plan) {
 	for _, pool := range []string{"a", "b"} {
-		first := slices.IndexFunc(plan.Waiting, func(w Wait) bool { return w.Code == Busy && w.Args["pool"] == pool && w.Args["next"] == "true" })
 		var to Request
-		able, leaving, given := 0, 0, 0
+		first := slices.IndexFunc(plan.Waiting, func(w Wait) bool { return w.Code == Busy && w.Args["pool"] == pool && w.Args["next"] == "true" })
 		if first >= 0 {
 			to = c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == plan.Waiting[first].ID })]
 		}
+		left, canGive, canFree := 0, 0, 0
+		var helps []int // slots of each that gives or is parked
+		parks, given := 0, 0
 		for _, claim := range c.Running {
 			if claim.Pool != pool {
 				continue
 			}
-			gives := 0
-			for _, g := range plan.Gives {
-				if g.ID == claim.ID {
-					gives += g.Slots
-					if gives > claim.Gives || g.Slots < 1 || first < 0 || g.To != to.Name || claim.Priority >= to.Priority {
-						t.Fatalf("%v of %v", g, claim)
-					}
+			left += claim.Leaving
+			give := slices.IndexFunc(plan.Gives, func(g Give) bool { return g.ID == claim.ID })
+			park := slices.IndexFunc(plan.Parks, func(k Park) bool { return k.ID == claim.ID })
+			mayPark := claim.Parks && (claim.OnLoan || !claim.Protected)
+			yields := first >= 0 && (claim.Priority < to.Priority ||
+				claim.OnLoan && claim.Priority == to.Priority && stdcmp.Or(to.CreatedAt.Compare(claim.CreatedAt), strings.Compare(to.ID, claim.ID)) < 0)
+			switch {
+			case give >= 0 && park >= 0:
+				t.Fatalf("%s gives and is parked", claim.ID)
+			case give >= 0:
+				if g := plan.Gives[give]; !yields || g.Slots < 1 || g.Slots > claim.Gives || g.To != to.Name {
+					t.Fatalf("%v of %v", g, claim)
 				}
+				given++
+				helps = append(helps, plan.Gives[give].Slots)
+			case park >= 0:
+				if k := plan.Parks[park]; !yields || !mayPark || k.To != to.Name {
+					t.Fatalf("%v of %v", k, claim)
+				}
+				parks++
+				helps = append(helps, claim.Slots)
 			}
-			leaving, given = leaving+claim.Leaving, given+gives
-			if first >= 0 && claim.Priority < to.Priority {
-				able += claim.Gives
+			if yields {
+				canGive += claim.Gives
+				if canFree += claim.Gives; mayPark {
+					canFree += claim.Slots - claim.Gives
+				}
 			}
 		}
 		if first < 0 {
 			continue
 		}
-		left := leaving
 		for _, n := range after(c, plan).Nodes {
 			if n.Pool == pool && n.Unavailable == "" {
 				left += len(n.Free)
 			}
 		}
-		// A spare request that waits took nothing, and what came behind it may still have.
+		for _, g := range plan.Grants { // what is lent was free when it was its turn
+			r := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == g.ID })]
+			if g.OnLoan && r.Pool == pool {
+				left += len(g.Placements)
+			}
+		}
+		total := left
+		for _, n := range helps {
+			total += n
+		}
 		parted := slices.ContainsFunc(c.Nodes, func(n Node) bool { return len(n.Parted) > 0 })
 		switch {
-		case given > 0 && left+given != to.least():
-			t.Fatalf("%s needs %d; %d are left or leave, and %d are given", to.ID, to.least(), left, given)
-		case given == 0 && !parted && left < to.least() && left+able >= to.least():
-			t.Fatalf("%s needs %d; %d are left or leave, %d could be given, and none are", to.ID, to.least(), left, able)
+		case len(helps) > 0 && total < to.least():
+			t.Fatalf("%s needs %d; %d are left or leave, and only %v are set free", to.ID, to.least(), left, helps)
+		case len(helps) > 0 && given > 0 && total != to.least():
+			t.Fatalf("%s needs %d; %d are left or leave, and %v are set free", to.ID, to.least(), left, helps)
+		case len(helps) > 0 && slices.ContainsFunc(helps, func(n int) bool { return total-n >= to.least() }):
+			t.Fatalf("%s needs %d; %d are left or leave, and not all of %v are needed", to.ID, to.least(), left, helps)
+		case parks > 0 && left+canGive >= to.least():
+			t.Fatalf("%s needs %d; %d are left or leave, %d can be given, and %d are parked", to.ID, to.least(), left, canGive, parks)
+		case len(helps) == 0 && !parted && left < to.least() && left+canFree >= to.least():
+			t.Fatalf("%s needs %d; %d are left or leave, %d could be set free, and none are", to.ID, to.least(), left, canFree)
 		}
 	}
 }
 
-// noneOvertaken: who could be satisfied on an idle pool is not overtaken there.
+// noneOvertaken: who could be satisfied on an idle pool is not overtaken there but on loan, which is for what sets its slots free in time.
 func noneOvertaken(t *rapid.T, c Snapshot, granted map[string]Grant) {
 	blocked := map[string]string{}
 	queue := pass{}
 	queue.order(c.Pending)
 	for _, r := range queue.queue {
-		_, ok := granted[r.ID]
-		if first := blocked[r.Pool]; ok && first != "" {
-			t.Fatalf("%s overtook %s", r.ID, first)
+		g, ok := granted[r.ID]
+		if first := blocked[r.Pool]; ok && (first != "") != g.OnLoan {
+			t.Fatalf("%s overtook %q, on loan: %v", r.ID, first, g.OnLoan)
+		}
+		if g.OnLoan && !r.Parks && (r.Limit == 0 || r.Limit > 5*time.Minute) {
+			t.Fatalf("%s cannot be parked, and has slots on loan", r.ID)
 		}
 		capacity := mostTogether(c, r.Request, func(n Node) int { return n.Slots - n.Serving })
 		if !ok && !r.Spare && r.least() <= capacity {
@@ -190,11 +227,19 @@ func snapshots(t *rapid.T) Snapshot {
 		c.Nodes = append(c.Nodes, n)
 	}
 	for i := range rapid.IntRange(0, 4).Draw(t, "claims") {
-		c.Running = append(c.Running, Claim{
+		gives := rapid.IntRange(0, 3).Draw(t, "gives")
+		claim := Claim{
 			ID: fmt.Sprintf("c%d", i), Pool: pool.Draw(t, "pool"), Priority: rapid.IntRange(-1, 1).Draw(t, "priority"),
 			CreatedAt: time.Unix(int64(rapid.IntRange(0, 3).Draw(t, "created")), 0),
-			Gives:     rapid.IntRange(0, 3).Draw(t, "gives"), Leaving: rapid.IntRange(0, 1).Draw(t, "leaving"),
-		})
+			Gives:     gives, Slots: gives + rapid.IntRange(0, 3).Draw(t, "slots"), Leaving: rapid.IntRange(0, 1).Draw(t, "leaving"),
+			Parks: rapid.Bool().Draw(t, "parks"), Protected: rapid.Bool().Draw(t, "protected"), OnLoan: rapid.Bool().Draw(t, "loan"),
+			Unsaved: minutes(t, "unsaved"),
+		}
+		if rapid.Bool().Draw(t, "predicted") {
+			claim.Ends.Low = minutes(t, "low")
+			claim.Ends.High = claim.Ends.Low + time.Minute
+		}
+		c.Running = append(c.Running, claim)
 	}
 	for i := range rapid.IntRange(0, 8).Draw(t, "jobs") {
 		id := fmt.Sprintf("j%d", i)
@@ -205,10 +250,13 @@ func snapshots(t *rapid.T) Snapshot {
 			Priority:  rapid.IntRange(-1, 1).Draw(t, "priority"),
 			CreatedAt: time.Unix(int64(rapid.IntRange(0, 3).Draw(t, "created")), 0),
 			With:      rapid.SampledFrom([][]string{nil, nil, {"n0"}, {"n1", "n2"}}).Draw(t, "with"),
+			Parks:     rapid.Bool().Draw(t, "parks"), Limit: minutes(t, "limit"),
 		})
 	}
 	return c
 }
+
+func minutes(t *rapid.T, name string) time.Duration { return time.Duration(rapid.IntRange(0, 5).Draw(t, name)) * time.Minute }
 
 func isFree(c Snapshot, at Placement) bool {
 	return slices.ContainsFunc(c.Nodes, func(n Node) bool {
@@ -227,11 +275,22 @@ func after(c Snapshot, plan Plan) Snapshot {
 	}
 	for _, g := range plan.Gives {
 		claim := &next.Running[slices.IndexFunc(next.Running, func(c Claim) bool { return c.ID == g.ID })]
-		claim.Gives, claim.Leaving = claim.Gives-g.Slots, claim.Leaving+g.Slots
+		claim.Gives, claim.Slots, claim.Leaving = claim.Gives-g.Slots, claim.Slots-g.Slots, claim.Leaving+g.Slots
+	}
+	for _, k := range plan.Parks {
+		claim := &next.Running[slices.IndexFunc(next.Running, func(c Claim) bool { return c.ID == k.ID })]
+		claim.Gives, claim.Slots, claim.Leaving, claim.Parks = 0, 0, claim.Leaving+claim.Slots, false
 	}
 	for _, r := range c.Pending {
-		if !slices.ContainsFunc(plan.Grants, func(g Grant) bool { return g.ID == r.ID }) {
+		i := slices.IndexFunc(plan.Grants, func(g Grant) bool { return g.ID == r.ID })
+		if i < 0 {
 			next.Pending = append(next.Pending, r)
+		} else if !r.Spare {
+			n := len(plan.Grants[i].Placements)
+			next.Running = append(next.Running, Claim{
+				ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt,
+				Slots: n, Gives: n - min(n, r.least()), Parks: r.Parks, Protected: true, OnLoan: plan.Grants[i].OnLoan,
+			})
 		}
 	}
 	return next

@@ -28,8 +28,9 @@ func TestScenarios(t *testing.T) {
 // parse reads
 //
 //	node ID POOL SLOTS [free=a,b] [serving=N] [parted=b,c] [lost|cordoned]      all slots are free when free= is left out
-//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b]
-//	claim ID POOL GIVES priority=N age=DURATION [leaving=N]
+//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b] [parks=true] [limit=DURATION]
+//	claim ID POOL GIVES priority=N age=DURATION [slots=N] [leaving=N] [parks=true] [protected=true] [loan=true] [unsaved=DURATION]
+//	                                            [ends=DURATION..DURATION]
 func parse(t *testing.T, text string) Snapshot {
 	t.Helper()
 	var c Snapshot
@@ -80,6 +81,10 @@ func parse(t *testing.T, text string) Snapshot {
 					r.Min, err = strconv.Atoi(value)
 				case "spare":
 					r.Spare, err = strconv.ParseBool(value)
+				case "parks":
+					r.Parks, err = strconv.ParseBool(value)
+				case "limit":
+					r.Limit, err = time.ParseDuration(value)
 				case "age":
 					r.CreatedAt, err = ago(value)
 				default:
@@ -91,14 +96,29 @@ func parse(t *testing.T, text string) Snapshot {
 			}
 			c.Pending = append(c.Pending, r)
 		case "claim":
-			claim := Claim{ID: f[1], Pool: f[2], Gives: number}
+			claim := Claim{ID: f[1], Pool: f[2], Gives: number, Slots: number}
 			for _, option := range f[4:] {
 				key, value, _ := strings.Cut(option, "=")
 				switch key {
 				case "priority":
 					claim.Priority, err = strconv.Atoi(value)
+				case "slots":
+					claim.Slots, err = strconv.Atoi(value)
 				case "leaving":
 					claim.Leaving, err = strconv.Atoi(value)
+				case "parks":
+					claim.Parks, err = strconv.ParseBool(value)
+				case "protected":
+					claim.Protected, err = strconv.ParseBool(value)
+				case "loan":
+					claim.OnLoan, err = strconv.ParseBool(value)
+				case "unsaved":
+					claim.Unsaved, err = time.ParseDuration(value)
+				case "ends":
+					low, high, _ := strings.Cut(value, "..")
+					if claim.Ends.Low, err = time.ParseDuration(low); err == nil {
+						claim.Ends.High, err = time.ParseDuration(high)
+					}
 				case "age":
 					claim.CreatedAt, err = ago(value)
 				default:
@@ -125,7 +145,11 @@ func ago(age string) (time.Time, error) {
 func format(p Plan) string {
 	var b strings.Builder
 	for _, g := range p.Grants {
-		fmt.Fprintf(&b, "grant %s:", g.ID)
+		lent := ""
+		if g.OnLoan {
+			lent = " on loan"
+		}
+		fmt.Fprintf(&b, "grant %s%s:", g.ID, lent)
 		for _, at := range g.Placements {
 			fmt.Fprintf(&b, " %s/%s", at.Node, at.Slot)
 		}
@@ -133,6 +157,9 @@ func format(p Plan) string {
 	}
 	for _, g := range p.Gives {
 		fmt.Fprintf(&b, "give %s: %d to %s\n", g.ID, g.Slots, g.To)
+	}
+	for _, k := range p.Parks {
+		fmt.Fprintf(&b, "park %s for %s\n", k.ID, k.To)
 	}
 	for _, w := range p.Waiting {
 		fmt.Fprintf(&b, "wait %s: %s", w.ID, w.Code)

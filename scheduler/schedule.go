@@ -6,14 +6,16 @@ package scheduler
 //  2. Refuse what its pool could never hold.
 //  3. Fit: place the others one after the other, on all the slots they want or on those that are free when these are enough to begin;
 //     hold back what stands behind a request that waits.
-//  4. Give way: have running work of a lower priority set free what the first in line of a pool is short of.
-//  5. Explain why each request that got nothing waits.
+//  4. Give way: have running work of a lower priority, and what is on loan, set free what the first in line of a pool is short of.
+//  5. Lend what is free and the first in line cannot use yet to those behind it.
+//  6. Explain why each request that got nothing waits.
 func Schedule(s Snapshot) Plan {
 	p := pass{pools: newPools(s.Nodes)}
 	p.order(s.Pending)
 	p.refuse()
 	p.fit()
 	p.giveWay(s.Running)
+	p.lend()
 	p.explain()
 	return p.plan
 }
@@ -64,7 +66,7 @@ func (p *pass) fit() {
 		e.free = e.pool.free
 		placements, near := e.pool.place(e.Request)
 		if placements != nil {
-			p.plan.Grants = append(p.plan.Grants, Grant{e.ID, placements})
+			p.plan.Grants = append(p.plan.Grants, Grant{ID: e.ID, Placements: placements})
 			continue
 		}
 		e.code, e.near = Busy, near

@@ -37,11 +37,31 @@ type Claim struct {
 	// Priority and CreatedAt are those of a request.
 	Priority  int
 	CreatedAt time.Time
+	// Slots is how many it holds that others may have when it sets them free, those that are leaving left out.
+	Slots int
 	// Gives is how many of them it can go on without, and set free now.
 	Gives int
 	// Leaving is how many of them it is about to set free.
 	Leaving int
+	// Parks: it can keep a checkpoint now, set all its slots free, and go on later.
+	Parks bool
+	// Protected: it has not had its slots for the time that is guaranteed, so it is not parked for a higher priority.
+	Protected bool
+	// OnLoan: it got its slots ahead of its turn, and sets them free for each that was before it.
+	OnLoan bool
+	// Unsaved is how long ago its last checkpoint was committed: what a slot of it has done since is lost should it not end in order.
+	Unsaved time.Duration
+	// Ends is in how much time it is done; the zero Span: nobody knows.
+	Ends Span
 }
+
+// Span is a time of which it is known to lie between two: as likely before Low as after High.
+type Span struct {
+	Low, High time.Duration
+}
+
+// known says whether anything is known.
+func (s Span) known() bool { return s != Span{} }
 
 // Request is work that waits for slots.
 type Request struct {
@@ -60,6 +80,10 @@ type Request struct {
 	With []string
 	// Avoid lists nodes that it gets slots on only when too few are free elsewhere: they may be out of reach.
 	Avoid []string
+	// Parks: once it runs it can be parked, so that it can be lent slots.
+	Parks bool
+	// Limit is the time after which it is ended at the latest once it runs; 0: none.
+	Limit time.Duration
 	// Priority: higher goes first.
 	Priority int
 	// CreatedAt is the age: of two requests of one priority the older goes first.

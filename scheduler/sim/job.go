@@ -26,9 +26,11 @@ type job struct {
 	since  time.Duration // up to when done counts; in the future while it begins
 	saveAt time.Duration // of its next checkpoint
 
-	first, ended time.Duration // when it began first, and ended
-	starts       int
-	resizes      int
+	first, began, ended time.Duration // when it began first and last, and ended
+	onLoan              bool          // it got its slots ahead of its turn
+	starts              int
+	resizes             int
+	parks               int
 }
 
 type jobState int
@@ -60,6 +62,14 @@ func (j *job) work(t time.Duration) {
 	}
 }
 
+// unsaved is how long ago its last checkpoint was.
+func (j *job) unsaved() time.Duration {
+	if len(j.slots) == 0 {
+		return 0
+	}
+	return time.Duration(j.done-j.saved) / time.Duration(len(j.slots))
+}
+
 // ends is when it has done its work if nothing changes.
 func (j *job) ends() time.Duration {
 	n := slotTime(len(j.slots))
@@ -71,7 +81,7 @@ func (j *job) begin(at []scheduler.Placement, now, ready, every time.Duration) {
 	if j.starts == 0 {
 		j.first = now
 	}
-	j.state, j.slots, j.since, j.saveAt = running, at, ready, ready+every
+	j.state, j.slots, j.began, j.since, j.saveAt = running, at, now, ready, ready+every
 	j.starts++
 }
 

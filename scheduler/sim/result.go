@@ -24,8 +24,8 @@ type Outcome struct {
 	Began, Ended bool
 	// Wait is from its arrival until it began first, Turnaround until it ended.
 	Wait, Turnaround time.Duration
-	// Starts is how often it began, Resizes how often it got more slots or fewer while it went on.
-	Starts, Resizes int
+	// Starts is how often it began, Resizes how often it got more slots or fewer while it went on, Parks how often it was parked.
+	Starts, Resizes, Parks int
 	// Lost is what it had to do again, in slot-seconds.
 	Lost float64
 }
@@ -52,6 +52,7 @@ type Summary struct {
 	LostHours float64
 	Starts    int
 	Resizes   int
+	Parks     int
 }
 
 // draw notes what holds now.
@@ -77,7 +78,7 @@ func (s *simulation) result() Result {
 	useful := slotTime(0)
 	sum := &r.Summary
 	for _, j := range s.jobs {
-		o := Outcome{Name: j.Name, Began: j.starts > 0, Ended: j.state == finished, Starts: j.starts, Resizes: j.resizes, Lost: j.lost.seconds()}
+		o := Outcome{Name: j.Name, Began: j.starts > 0, Ended: j.state == finished, Starts: j.starts, Resizes: j.resizes, Parks: j.parks, Lost: j.lost.seconds()}
 		if o.Began {
 			o.Wait = j.first - j.At
 			waits = append(waits, o.Wait)
@@ -89,6 +90,7 @@ func (s *simulation) result() Result {
 			sum.Makespan = max(sum.Makespan, j.ended)
 		}
 		sum.Starts, sum.Resizes, sum.LostHours = sum.Starts+o.Starts, sum.Resizes+o.Resizes, sum.LostHours+o.Lost/3600
+		sum.Parks += o.Parks
 		useful += j.done
 		r.Jobs = append(r.Jobs, o)
 	}

@@ -15,13 +15,21 @@ type Config struct {
 	Start time.Duration
 	// Checkpoint is the time between two checkpoints of a job.
 	Checkpoint time.Duration
+	// Guaranteed is how long a job has its slots before it is parked for one of a higher priority.
+	Guaranteed time.Duration
+	// NoBackfill: no slot is lent to a job that is not the first in line.
+	NoBackfill bool
+	// NoPreemption: no job is parked for one of a higher priority.
+	NoPreemption bool
 	// Rigid jobs want all their slots, keep them, and go back to their last checkpoint when they lose one, as in systems that cannot
 	// change the size of a job.
 	Rigid bool
 }
 
 // DefaultConfig is what is assumed when nothing is said.
-func DefaultConfig() Config { return Config{Start: 10 * time.Second, Checkpoint: 10 * time.Minute} }
+func DefaultConfig() Config {
+	return Config{Start: 10 * time.Second, Checkpoint: 10 * time.Minute, Guaranteed: 10 * time.Minute}
+}
 
 // epoch is the beginning of virtual time, as the scheduler sees it.
 var epoch = time.Unix(0, 0).UTC()
@@ -76,6 +84,7 @@ func (s *simulation) next() (next time.Duration, some bool) {
 			consider(j.At)
 		case running:
 			consider(j.ends())
+			consider(j.began + s.cfg.Guaranteed)
 		case waiting, finished:
 		}
 	}
@@ -134,6 +143,7 @@ func (s *simulation) decide() bool {
 		}
 		if j := s.byID[g.ID]; j.state == waiting {
 			j.begin(g.Placements, s.now, s.now+s.cfg.Start, s.cfg.Checkpoint)
+			j.onLoan = g.OnLoan
 		} else {
 			j.resize(slices.Concat(j.slots, g.Placements))
 		}
@@ -144,7 +154,13 @@ func (s *simulation) decide() bool {
 		s.release(j.slots[keep:])
 		j.resize(j.slots[:keep:keep])
 	}
-	return len(plan.Grants)+len(plan.Gives) > 0
+	for _, k := range plan.Parks {
+		j := s.byID[k.ID]
+		s.release(j.slots)
+		j.stop(true)
+		j.parks++
+	}
+	return len(plan.Grants)+len(plan.Gives)+len(plan.Parks) > 0
 }
 
 // snapshot is the cluster as the scheduler sees it now.
@@ -160,10 +176,13 @@ func (s *simulation) snapshot() scheduler.Snapshot {
 	for _, j := range s.jobs {
 		r := scheduler.Request{
 			ID: j.Name, Name: j.Name, Pool: j.Pool, Slots: j.Job.Slots, Min: j.least, Priority: j.Priority, CreatedAt: epoch.Add(j.At),
+			Parks: !s.cfg.NoBackfill,
 		}
 		if j.state == running {
 			snap.Running = append(snap.Running, scheduler.Claim{
-				ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt, Gives: len(j.slots) - j.least,
+				ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt, Slots: len(j.slots), Gives: len(j.slots) - j.least,
+				Parks: j.onLoan || !s.cfg.NoPreemption, OnLoan: j.onLoan, Protected: s.now < j.began+s.cfg.Guaranteed,
+				Unsaved: j.unsaved(), Ends: around(j.ends() - s.now),
 			})
 			r.Slots, r.Min, r.Spare = r.Slots-len(j.slots), 1, true
 		}
@@ -173,3 +192,6 @@ func (s *simulation) snapshot() scheduler.Snapshot {
 	}
 	return snap
 }
+
+// around is what is predicted of a time: it lies within a tenth of it.
+func around(d time.Duration) scheduler.Span { return scheduler.Span{Low: d - d/10, High: d + d/10} }

@@ -13,13 +13,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestTraces runs testdata/*.txt: "run [rigid]", a trace, and what became of it; "generate", a shape, and the summary of what became of the
+// TestTraces runs testdata/*.txt: "run [rigid] [no-backfill] [no-preemption]", a trace, and what became of it; "generate", a shape, and the summary of what became of the
 // trace (go test -rewrite accepts what comes out).
 func TestTraces(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			cfg := DefaultConfig()
-			cfg.Rigid = d.HasArg("rigid")
+			cfg.Rigid, cfg.NoBackfill, cfg.NoPreemption = d.HasArg("rigid"), d.HasArg("no-backfill"), d.HasArg("no-preemption")
 			switch d.Cmd {
 			case "run":
 				trace, err := Parse(strings.NewReader(d.Input))
@@ -56,7 +56,7 @@ func outcomes(r Result) string {
 			b.WriteString(" never ended")
 		}
 		if o.Starts > 1 || o.Resizes > 0 || o.Lost > 0 {
-			fmt.Fprintf(&b, ", %d starts, %d resizes, %.0f slot-seconds lost", o.Starts, o.Resizes, o.Lost)
+			fmt.Fprintf(&b, ", %d starts, %d resizes, %d parks, %.0f slot-seconds lost", o.Starts, o.Resizes, o.Parks, o.Lost)
 		}
 		b.WriteByte('\n')
 	}
@@ -64,9 +64,10 @@ func outcomes(r Result) string {
 }
 
 func summary(s Summary) string {
-	return fmt.Sprintf("%d of %d ended within %s; wait %s, median %s, p95 %s; turnaround %s, p95 %s; %.1f %% used; %.2f slot-hours lost; %d starts, %d resizes\n",
+	return fmt.Sprintf("%d of %d ended within %s; wait %s, median %s, p95 %s; turnaround %s, p95 %s; %.1f %% used; %.2f slot-hours lost; "+
+		"%d starts, %d resizes, %d parks\n",
 		s.Ended, s.Jobs, s.Makespan, short(s.MeanWait), short(s.MedianWait), short(s.Wait95), short(s.MeanTurnaround), short(s.Turnaround95),
-		100*s.Utilisation, s.LostHours, s.Starts, s.Resizes)
+		100*s.Utilisation, s.LostHours, s.Starts, s.Resizes, s.Parks)
 }
 
 func short(d time.Duration) time.Duration { return d.Round(time.Second) }

@@ -140,7 +140,9 @@ func (f *fields) text(key, otherwise string) string {
 	return value
 }
 
-func (f *fields) fail(format string, args ...any) { f.err = errors.Join(f.err, fmt.Errorf(format, args...)) }
+func (f *fields) fail(format string, args ...any) {
+	f.err = errors.Join(f.err, fmt.Errorf(format, args...))
+}
 
 func (f *fields) number(key string, least, most int) int {
 	text := f.text(key, "")

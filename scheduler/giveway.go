@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// giveWay has running work set free what the first in line of a pool is short of, if together they have enough: work of a lower priority, and
-// work that has its slots on loan. Those that can go on with fewer give what they can spare; only if that is not enough some are parked, of
-// the lowest priority first, of these what is on loan, then what would lose the least, then the youngest. Slots that somebody is about to set
-// free are waited for.
+// giveWay has running work set free what the first in line of a pool is short of, if together they have enough: work of a lower priority,
+// and work that has its slots on loan. Those that can go on with fewer give what they can spare; only if that is not enough some are
+// parked, of the lowest priority first, of these what is on loan, then what would lose the least, then the youngest. Slots that somebody
+// is about to set free are waited for.
 func (p *pass) giveWay(running []Claim) {
 	claims := map[string][]Claim{}
 	for _, c := range running {

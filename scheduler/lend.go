@@ -9,9 +9,9 @@ import (
 // lendTime is how long a loan has to be likely to last: less is not worth a start.
 const lendTime = time.Minute
 
-// lend grants free slots that the first in line of a pool cannot use yet to requests behind it, in order. None of them delays it: what can be
-// parked is, once the first can begin with its slots; what cannot has to be over before the first could begin, which its limit has to say.
-// Nothing is lent when the slots that the first waits for are on their way.
+// lend grants free slots that the first in line of a pool cannot use yet to requests behind it, in order. None of them delays it: what
+// can be parked is, once the first can begin with its slots; what cannot has to be over before the first could begin, which its limit has
+// to say. Nothing is lent when the slots that the first waits for are on their way.
 func (p *pass) lend() {
 	for _, e := range p.queue {
 		if e.code != Behind || e.Spare || !e.pool.lends(e.Request) {

@@ -73,8 +73,8 @@ func TestInvariants(t *testing.T) {
 }
 
 // givesHelp: only claims that yield to the first in line of their pool give or are parked, none both, no more than they can; with what is
-// given, parked and left it begins, and without one of these it would not. Nobody is parked where giving is enough. Where claims could help and
-// nothing comes of it, enough is left already.
+// given, parked and left it begins, and without one of these it would not. Nobody is parked where giving is enough. Where claims could
+// help and nothing comes of it, enough is left already.
 func givesHelp(t *rapid.T, c Snapshot, plan Plan) {
 	for _, pool := range []string{"a", "b"} {
 		var to Request
@@ -256,7 +256,9 @@ func snapshots(t *rapid.T) Snapshot {
 	return c
 }
 
-func minutes(t *rapid.T, name string) time.Duration { return time.Duration(rapid.IntRange(0, 5).Draw(t, name)) * time.Minute }
+func minutes(t *rapid.T, name string) time.Duration {
+	return time.Duration(rapid.IntRange(0, 5).Draw(t, name)) * time.Minute
+}
 
 func isFree(c Snapshot, at Placement) bool {
 	return slices.ContainsFunc(c.Nodes, func(n Node) bool {

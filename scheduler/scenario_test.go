@@ -13,7 +13,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestScenarios runs testdata/*.txt: "schedule", the lines of a cluster, and the plan that it gives (go test -rewrite accepts what comes out).
+// TestScenarios runs testdata/*.txt: "schedule", the lines of a cluster, and the plan that it gives (go test -rewrite accepts what comes
+// out).
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {

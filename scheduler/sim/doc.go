@@ -10,8 +10,8 @@
 //	job NAME at=DURATION slots=N work=DURATION [min=N] [priority=N] [pool=default]
 //	fail NODE at=DURATION for=DURATION
 //
-// work is how long the job takes when it has all its slots; with fewer it takes as much longer. A job with min begins, goes on and gives way
-// with as few. A node that fails takes the ranks on it along.
+// work is how long the job takes when it has all its slots; with fewer it takes as much longer. A job with min begins, goes on and gives
+// way with as few. A node that fails takes the ranks on it along.
 //
 // Invariants: the decisions are those of scheduler.Schedule, which is the coordinator's; it is deterministic, and exact: time and work are
 // whole nanoseconds; what jobs got done is what they had to do.

@@ -78,7 +78,9 @@ func (s *simulation) result() Result {
 	useful := slotTime(0)
 	sum := &r.Summary
 	for _, j := range s.jobs {
-		o := Outcome{Name: j.Name, Began: j.starts > 0, Ended: j.state == finished, Starts: j.starts, Resizes: j.resizes, Parks: j.parks, Lost: j.lost.seconds()}
+		o := Outcome{
+			Name: j.Name, Began: j.starts > 0, Ended: j.state == finished, Starts: j.starts, Resizes: j.resizes, Parks: j.parks, Lost: j.lost.seconds(),
+		}
 		if o.Began {
 			o.Wait = j.first - j.At
 			waits = append(waits, o.Wait)
@@ -139,7 +141,8 @@ func quantile(all []time.Duration, percent int) time.Duration {
 	return sorted[max(0, (len(sorted)*percent+99)/100-1)]
 }
 
-// Picture is the graph as text, so many columns wide: the part of the slots that is used, and how many jobs wait at most, from left to right.
+// Picture is the graph as text, so many columns wide: the part of the slots that is used, and how many jobs wait at most, from left to
+// right.
 func (r Result) Picture(columns int) string {
 	if len(r.Graph) == 0 || r.Summary.Makespan == 0 || columns < 1 {
 		return ""

@@ -13,8 +13,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestTraces runs testdata/*.txt: "run [rigid] [no-backfill] [no-preemption]", a trace, and what became of it; "generate", a shape, and the summary of what became of the
-// trace (go test -rewrite accepts what comes out).
+// TestTraces runs testdata/*.txt: "run [rigid] [no-backfill] [no-preemption]", a trace, and what became of it; "generate", a shape, and
+// the summary of what became of the trace (go test -rewrite accepts what comes out).
 func TestTraces(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {

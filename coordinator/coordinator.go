@@ -180,7 +180,7 @@ func (c *Coordinator) wire() error {
 	apiCfg := api.DefaultConfig()
 	apiCfg.Version, apiCfg.Limits = c.cfg.Version, c.cfg.Limits
 	a, err := api.New(apiCfg, api.Deps{
-		Explain:   placement.Explain,
+		Explain:   placement.Explainer(c.board.Progress),
 		Consensus: c.node, Voters: c.node, State: c.state, Board: c.board, Store: c.objects.get, Members: c.gossip.Members,
 		Clocks: c.clocks, CA: c.ca.Load, Seal: c.seal, Self: c.creds, OpenStore: c.objects.open, Peers: c.peerClient, Peer: c.clusterClient, Audit: c.audit, Metrics: api.NewMetrics(c.registry), Log: c.log,
 	})
@@ -203,7 +203,7 @@ func (c *Coordinator) wire() error {
 	c.loops = []leader.Loop{
 		c.bootstrap(),
 		leader.Keys(c.state, c.node),
-		leader.Placement(c.state, c.node, c.log),
+		leader.Placement(c.state, c.board.Progress, c.node, c.log),
 		leader.Search(c.state, c.node, c.log),
 		leader.Coordinators(c.state, c.node, c.node),
 		leader.Nodes(c.state, c.node, liveness{c}, c.cfg.NodeTimeout, c.log),

@@ -103,6 +103,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		Stage:              t.GetStage(),
 		CreatedAt:          a.now,
 		ResumeCheckpointId: resumeSource(j, t),
+		OnLoan:             granted.GetOnLoan(),
 	}
 	a.addMembers(alloc, granted.GetMembers())
 	does := kind.StageOf(t)

@@ -20,11 +20,11 @@ import (
 const refusedPause = 50 * time.Millisecond
 
 // Placement decides what becomes of all slots.
-func Placement(s *state.State, p Proposer, log zerolog.Logger) Loop {
+func Placement(s *state.State, heard placement.Progress, p Proposer, log zerolog.Logger) Loop {
 	const name = "placement"
 	return Loop{name, func(ctx context.Context) error {
 		return watch(ctx, s, func(ctx context.Context, v *state.View, now time.Time) (time.Time, error) {
-			decided := placement.Decide(v, now, id.New)
+			decided := placement.Decide(v, heard, now, id.New)
 			commands := decided.Commands()
 			results, err := proposeAll(ctx, p, name, commands)
 			if err != nil {

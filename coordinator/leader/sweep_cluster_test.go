@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"tandem.dev/coordinator/board"
 	"tandem.dev/coordinator/coordtest"
 	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/spec"
@@ -60,7 +61,7 @@ func (b *bench) lead(i int) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		loops := []Loop{Placement(s, n, log), Search(s, n, log)}
+		loops := []Loop{Placement(s, board.New().Progress, n, log), Search(s, n, log)}
 		if err := NewSupervisor(n, loops, log).Run(ctx); err != nil {
 			b.t.Error(err)
 		}

@@ -21,19 +21,20 @@ type Decision struct {
 	Wake time.Time
 }
 
-// Decide decides what becomes of all slots, on one picture of the state; nothing when all is as it should be. newID makes ids with a
-// prefix.
+// Decide decides what becomes of all slots, on one picture of the state and of what was heard; nothing when all is as it should be. newID
+// makes ids with a prefix.
 //
 //  1. Ask the scheduler who gets which slots, and who gives some up.
 //  2. Grant slots to trials that wait.
 //  3. Change the groups of allocations that train.
 //  4. Place and remove replicas, on slots that are free then.
-func Decide(v *state.View, now time.Time, newID func(prefix string) string) Decision {
-	snapshot, groups := picture(v, now)
+func Decide(v *state.View, heard Progress, now time.Time, newID func(prefix string) string) Decision {
+	snapshot, groups := picture(v, heard, now)
 	plan := scheduler.Schedule(snapshot)
 	d := Decision{Plan: grants(v, plan, newID)}
 	d.wakeAt(state.TriedAgain(v, now))
 	d.reform(groups, plan)
+	d.wakeAt(unprotected(groups, snapshot.Pending, plan, now))
 	d.roll(v, now, snapshot.Nodes, plan, newID)
 	return d
 }
@@ -63,6 +64,28 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// unprotected is when the next group may be parked for one that waits; zero: no group is protected now from who waits.
+func unprotected(groups []*group, pending []scheduler.Request, plan scheduler.Plan, now time.Time) (next time.Time) {
+	busy := map[string]bool{}
+	for _, w := range plan.Waiting {
+		busy[w.ID] = w.Code == scheduler.Busy
+	}
+	highest := map[string]int{} // of those in a pool that wait for slots
+	for _, r := range pending {
+		if before, ok := highest[r.Pool]; busy[r.ID] && (!ok || r.Priority > before) {
+			highest[r.Pool] = r.Priority
+		}
+	}
+	for _, g := range groups {
+		of := request(g.job, g.trial, g.alloc.GetId())
+		most, ok := highest[of.Pool]
+		if at := g.guaranteedUntil(); ok && of.Priority < most && at.After(now) && !g.alloc.GetOnLoan() && parks(g.job, g.alloc) {
+			next = earlier(next, at)
+		}
+	}
+	return next
+}
+
 // grants are the allocations of trials that get slots; nil: none does. What allocations want has its place in the queue too, and is given
 // to them by reform.
 func grants(v *state.View, decided scheduler.Plan, newID func(prefix string) string) *tandemv1.ApplyPlan {
@@ -82,7 +105,7 @@ func grants(v *state.View, decided scheduler.Plan, newID func(prefix string) str
 func allocation(t *tandemv1.Trial, g scheduler.Grant, allocationID string) *tandemv1.Allocation {
 	a := &tandemv1.Allocation{
 		Id: allocationID, TrialId: t.GetId(), JobId: t.GetJobId(), Generation: t.GetGeneration(), Stage: t.GetStage(),
-		Members: members(g),
+		Members: members(g), OnLoan: g.OnLoan,
 	}
 	if !kind.StageOf(t).Grouped {
 		a.Generation++ // training counts on when its process group is committed

@@ -11,14 +11,17 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
+// silence is when nothing is heard of any trial.
+func silence(string, int64) *tandemv1.Progress { return nil }
+
 // TestGrants: what fits is granted, whole and once; a paused job is not.
 func TestGrants(t *testing.T) {
 	w := fsmtest.New(t)
 	j1, t1 := fsmtest.Job("j1", 3)
 	j2, t2 := fsmtest.Job("j2", 9)
 	w.Put(fsmtest.Node("n1", 2), fsmtest.Node("n2", 2), j1, t1, j2, t2)
-	plan := Decide(w.View(), fsmtest.T0, id.New).Plan
-	if len(plan.GetAllocations()) != 1 || plan.GetAllocations()[0].GetGeneration() != 0 || Explain(w.View(), fsmtest.T0)["j2t"].GetCode() != tandemv1.Reason_CODE_SLOTS_TOO_FEW {
+	plan := Decide(w.View(), silence, fsmtest.T0, id.New).Plan
+	if len(plan.GetAllocations()) != 1 || plan.GetAllocations()[0].GetGeneration() != 0 || Explain(w.View(), silence, fsmtest.T0)["j2t"].GetCode() != tandemv1.Reason_CODE_SLOTS_TOO_FEW {
 		t.Fatalf("plan %v", plan)
 	}
 	if n := len(plan.GetAllocations()[0].GetMembers()); n != 3 {
@@ -28,14 +31,14 @@ func TestGrants(t *testing.T) {
 	if err != nil || anyRefused(res) {
 		t.Fatalf("%v %v", res, err)
 	}
-	if again := Decide(w.View(), fsmtest.T0, id.New).Plan; again != nil {
+	if again := Decide(w.View(), silence, fsmtest.T0, id.New).Plan; again != nil {
 		t.Errorf("the plan after the plan is %v", again)
 	}
 	// A paused job is not placed.
 	j3, t3 := fsmtest.Job("j3", 1)
 	j3.Intent = tandemv1.JobIntent_JOB_INTENT_PAUSE
 	w.Put(j3, t3)
-	if again := Decide(w.View(), fsmtest.T0, id.New).Plan; again != nil {
+	if again := Decide(w.View(), silence, fsmtest.T0, id.New).Plan; again != nil {
 		t.Errorf("a paused job is planned: %v", again)
 	}
 }
@@ -57,7 +60,7 @@ func TestOnePicture(t *testing.T) {
 			w.Put(d)
 		}
 		for pass := range 2 {
-			decided := Decide(w.View(), w.Now, id.New)
+			decided := Decide(w.View(), silence, w.Now, id.New)
 			taken := map[string]bool{}
 			take := func(node, slot string) {
 				if at := node + "/" + slot; taken[at] {

@@ -10,11 +10,16 @@ import (
 	"tandem.dev/scheduler"
 )
 
+// Explainer returns Explain with what is heard.
+func Explainer(heard Progress) func(v *state.View, now time.Time) map[string]*tandemv1.Reason {
+	return func(v *state.View, now time.Time) map[string]*tandemv1.Reason { return Explain(v, heard, now) }
+}
+
 // Explain says why trials wait for slots, and why those that train have fewer ranks than they should, by trial. It follows from the
 // state and the time alone, so whoever is asked works it out: it is neither proposed nor stored.
-func Explain(v *state.View, now time.Time) map[string]*tandemv1.Reason {
+func Explain(v *state.View, heard Progress, now time.Time) map[string]*tandemv1.Reason {
 	waits, all := map[string]*tandemv1.Reason{}, map[string]*tandemv1.Reason{}
-	snapshot, groups := picture(v, now)
+	snapshot, groups := picture(v, heard, now)
 	for _, w := range scheduler.Schedule(snapshot).Waiting {
 		why := state.NewReason(waitCodes[w.Code])
 		maps.Copy(why.Args, w.Args)

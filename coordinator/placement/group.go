@@ -31,7 +31,8 @@ type group struct {
 
 	apart []parted // of those that could be in the next group: their nodes do not reach those of the others
 
-	givesTo string // the job of a higher priority that it gives slots to; empty: none
+	givesTo string // the job that it gives slots to; empty: none
+	parks   bool   // it gives all of them
 
 	// What it wants of the queue: so many slots, at least this many at once; spare: it goes on without.
 	want, least int

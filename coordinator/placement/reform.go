@@ -28,18 +28,24 @@ const (
 //  3. New: make the first group when all have prepared.
 //  4. Works: make the next group when it should have other ranks.
 func (d *Decision) reform(groups []*group, plan scheduler.Plan) {
-	grants, gives := map[string]scheduler.Grant{}, map[string]scheduler.Give{}
+	grants, gives, parks := map[string]scheduler.Grant{}, map[string]scheduler.Give{}, map[string]scheduler.Park{}
 	for _, g := range plan.Grants {
 		grants[g.ID] = g
 	}
 	for _, g := range plan.Gives {
 		gives[g.ID] = g
 	}
+	for _, g := range plan.Parks {
+		parks[g.ID] = g
+	}
 	for _, g := range groups {
 		r := &reform{group: g, command: &tandemv1.ReformAllocation{AllocationId: g.alloc.GetId(), Generation: g.alloc.GetGeneration()}}
 		r.grant = members(grants[g.alloc.GetId()])
 		if give, ok := gives[g.alloc.GetId()]; ok {
 			g.workers.Wanted, g.givesTo = len(g.able())+len(g.assigned)-give.Slots, give.To
+		}
+		if park, ok := parks[g.alloc.GetId()]; ok {
+			g.parks, g.givesTo = true, park.To
 		}
 		if r.make() {
 			d.Reforms = append(d.Reforms, r.command)
@@ -162,6 +168,9 @@ func (r *reform) adapt() bool {
 	}
 	able, assigned := len(r.able()), len(r.assigned)
 	switch {
+	case r.parks:
+		r.command.Stop, r.command.Why = true, r.givesWay()
+		return true
 	case r.alloc.GetGroup().GetRelay():
 		return r.settled() && r.relayed()
 	case len(r.going) > 0:
@@ -211,12 +220,20 @@ func (r *reform) relayed() bool {
 	return r.form(r.going, r.workers.Wanted, state.NewReason(tandemv1.Reason_CODE_ALL_NODES_DRAINED)) // what becomes of them is decided next
 }
 
+// givesWay says to whom it gives slots.
+func (r *reform) givesWay() *tandemv1.Reason {
+	if r.alloc.GetOnLoan() {
+		return state.NewReason(tandemv1.Reason_CODE_GIVES_WAY, "to", r.givesTo, "loan", true)
+	}
+	return state.NewReason(tandemv1.Reason_CODE_GIVES_WAY, "to", r.givesTo)
+}
+
 // size says how the next group differs from the committed one; nil: in nothing.
 func (r *reform) size() *tandemv1.Reason {
 	before, after := int(r.alloc.GetGroup().GetWorldSize()), min(len(r.able()), r.workers.Wanted)
 	switch {
 	case r.givesTo != "":
-		return state.NewReason(tandemv1.Reason_CODE_GIVES_WAY, "to", r.givesTo)
+		return r.givesWay()
 	case after > before:
 		return state.NewReason(tandemv1.Reason_CODE_GROWS, "from", before)
 	case after < before:
@@ -249,14 +266,6 @@ func (r *reform) lose(m *tandemv1.Member, why *tandemv1.Reason) {
 }
 
 func (r *reform) wakeAt(at time.Time) { r.wake = earlier(r.wake, at) }
-
-// spareWorkers is how many members a group can give away at the next step boundary.
-func (g *group) spareWorkers() int {
-	if !g.settled() || g.ends() || len(g.leaving)+len(g.going) > 0 {
-		return 0
-	}
-	return len(g.able()) + len(g.assigned) - g.workers.Min
-}
 
 // outgoing is how many slots a group is about to set free for others.
 func outgoing(v *state.View, g *group) int {

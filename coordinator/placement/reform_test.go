@@ -54,11 +54,15 @@ func (p *play) say(format string, args ...any) { fmt.Fprintf(&p.out, format+"\n"
 func (p *play) lead() {
 	p.T.Helper()
 	for range 30 {
-		decided := Decide(p.View(), p.Now, p.newID)
+		decided := Decide(p.View(), silence, p.Now, p.newID)
 		if decided.Plan != nil {
 			res := p.propose(&tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: decided.Plan}})
 			for i, a := range decided.Plan.GetAllocations() {
-				p.say("grant %s: %s", a.GetJobId(), strings.TrimSpace(places(a.GetMembers())+" "+say.Clause(res.GetPartWhys()[i], say.CLI)))
+				lent := ""
+				if a.GetOnLoan() {
+					lent = " on loan"
+				}
+				p.say("grant %s%s: %s", a.GetJobId(), lent, strings.TrimSpace(places(a.GetMembers())+" "+say.Clause(res.GetPartWhys()[i], say.CLI)))
 			}
 		}
 		p.know()
@@ -112,7 +116,7 @@ func (p *play) know() {
 
 // tell writes what became of the jobs.
 func (p *play) tell() {
-	explained := Explain(p.S.View(), p.Now)
+	explained := Explain(p.S.View(), silence, p.Now)
 	for _, j := range p.S.View().JobsByID() {
 		t := p.S.View().TrialsOf(j.GetId())[0]
 		why := j.GetWhy()
@@ -228,6 +232,8 @@ func (p *play) run(d *datadriven.TestData) {
 			p.T.Fatal(err)
 		}
 		p.Now = p.Now.Add(d)
+	case "level":
+		p.Put(&tandemv1.Cluster{Id: "cluster", Level: p.number(d, "is")})
 	case "leader": // a new one decides again on the same state
 	case "again":
 		p.decided(p.last)

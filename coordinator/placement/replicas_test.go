@@ -35,7 +35,7 @@ func newServed(t *testing.T) served { return served{fsmtest.New(t)} }
 func (w served) step() (string, time.Time) {
 	w.T.Helper()
 	v := w.View()
-	decided := Decide(v, w.Now, func(string) string { return w.ID() })
+	decided := Decide(v, silence, w.Now, func(string) string { return w.ID() })
 	if decided.Plan != nil || len(decided.Reforms) > 0 {
 		w.T.Fatalf("decided %v %v", decided.Plan, decided.Reforms)
 	}

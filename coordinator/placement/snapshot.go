@@ -10,7 +10,7 @@ import (
 )
 
 // picture is the state as the scheduler sees it, and the allocations that train.
-func picture(v *state.View, now time.Time) (scheduler.Snapshot, []*group) {
+func picture(v *state.View, heard Progress, now time.Time) (scheduler.Snapshot, []*group) {
 	snapshot := scheduler.Snapshot{Nodes: nodes(v, now)}
 	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING) {
 		job, ok := v.Job(t.GetJobId())
@@ -23,6 +23,7 @@ func picture(v *state.View, now time.Time) (scheduler.Snapshot, []*group) {
 		} else {
 			r.Slots, r.Min = workers.Wanted, workers.Min
 		}
+		r.Parks = parks(job, t) && v.Level() >= loanLevel
 		snapshot.Pending = append(snapshot.Pending, r)
 	}
 	var groups []*group
@@ -32,11 +33,9 @@ func picture(v *state.View, now time.Time) (scheduler.Snapshot, []*group) {
 			continue
 		}
 		groups = append(groups, g)
-		r := request(g.job, g.trial, a.GetId())
-		snapshot.Running = append(snapshot.Running, scheduler.Claim{
-			ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt, Gives: g.spareWorkers(), Leaving: outgoing(v, g),
-		})
+		snapshot.Running = append(snapshot.Running, g.claim(v, heard))
 		if g.want > 0 {
+			r := request(g.job, g.trial, a.GetId())
 			r.Slots, r.Min, r.Spare, r.With, r.Avoid = g.want, g.least, g.spare, g.nodes(), g.suspects()
 			snapshot.Pending = append(snapshot.Pending, r)
 		}

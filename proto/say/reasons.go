@@ -200,7 +200,7 @@ func faultPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_CHECKPOINT_AND_STOP:      {text: `they keep a checkpoint and stop`},
 		tandemv1.Reason_CODE_GROWS:                    {text: `it grows from {{.from}}`},
 		tandemv1.Reason_CODE_SHRINKS:                  {text: `it shrinks from {{.from}}`},
-		tandemv1.Reason_CODE_GIVES_WAY:                {text: `it gives way to {{.to}}, which has a higher priority`},
+		tandemv1.Reason_CODE_GIVES_WAY:                {text: `it gives way to {{.to}}, which {{if .loan}}was before it in the queue{{else}}has a higher priority{{end}}`},
 		tandemv1.Reason_CODE_GOES_ON_WITHOUT:          {text: `the job goes on without {{.node}}, for {{.cause}}`},
 	}
 }

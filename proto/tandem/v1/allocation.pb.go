@@ -145,7 +145,9 @@ type Allocation struct {
 	// Of the first release: see group.
 	Relay bool `protobuf:"varint,22,opt,name=relay,proto3" json:"relay,omitempty"`
 	// The process group that was committed last, of which generation is the number; not set before the first.
-	Group         *Group `protobuf:"bytes,23,opt,name=group,proto3" json:"group,omitempty"`
+	Group *Group `protobuf:"bytes,23,opt,name=group,proto3" json:"group,omitempty"`
+	// It got its slots ahead of its turn, and sets them free for each that was before it in the queue.
+	OnLoan        bool `protobuf:"varint,24,opt,name=on_loan,json=onLoan,proto3" json:"on_loan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -339,6 +341,13 @@ func (x *Allocation) GetGroup() *Group {
 		return x.Group
 	}
 	return nil
+}
+
+func (x *Allocation) GetOnLoan() bool {
+	if x != nil {
+		return x.OnLoan
+	}
+	return false
 }
 
 // Group is the process group of an allocation. Its ranks are those of the members.
@@ -636,7 +645,7 @@ var File_tandem_v1_allocation_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/trial.proto\"\xee\x06\n" +
+	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"\x8d\a\n" +
 	"\n" +
 	"Allocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -668,7 +677,8 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"world_size\x18\x14 \x01(\x05R\tworldSize\x127\n" +
 	"\tformed_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bformedAt\x12\x14\n" +
 	"\x05relay\x18\x16 \x01(\bR\x05relay\x12&\n" +
-	"\x05group\x18\x17 \x01(\v2\x10.tandem.v1.GroupR\x05group\"\x9b\x02\n" +
+	"\x05group\x18\x17 \x01(\v2\x10.tandem.v1.GroupR\x05group\x12\x1d\n" +
+	"\aon_loan\x18\x18 \x01(\bB\x04\xb8\xbb\x18\x02R\x06onLoan\"\x9b\x02\n" +
 	"\x05Group\x12\x1d\n" +
 	"\n" +
 	"world_size\x18\x01 \x01(\x05R\tworldSize\x12=\n" +
@@ -756,6 +766,7 @@ func file_tandem_v1_allocation_proto_init() {
 	if File_tandem_v1_allocation_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_trial_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -162,7 +162,7 @@ func TestDownloadIntoFolders(t *testing.T) {
 	}
 	check(whole)
 	u.want(get("new/notes"), exitUsage, "notes is not a folder", "--to")
-	u.want(get("new/notes/below"), exitUsage, "is no folder", "--to")
+	u.want(get("new/notes/below"), exitUsage, "is not a folder", "--to")
 
 	manifest = sum("of another checkpoint")
 	u.want(get("new"), exitUsage, "manifest.json is not of ckpt-1234: replace the files in", "add -y")

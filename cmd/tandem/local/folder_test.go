@@ -94,7 +94,7 @@ func TestFoldersThatCannotBe(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(damaged, settingsFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for dir, want := range map[string]string{file: "is no folder", filepath.Join(file, "x"): "is no folder", damaged: "is damaged"} {
+	for dir, want := range map[string]string{file: "is not a folder", filepath.Join(file, "x"): "is not a folder", damaged: "is damaged"} {
 		if _, err := Open(dir, "127.0.0.1:0", ""); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--data-dir") {
 			t.Errorf("%s: %v", dir, err)
 		}

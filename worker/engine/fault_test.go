@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -63,6 +65,37 @@ func written(t *testing.T, forward string) []byte {
 	return file
 }
 
+// recoded is a TorchScript file with other code.
+func recoded(t *testing.T, file []byte, from, to string) []byte {
+	t.Helper()
+	r, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for _, f := range r.File {
+		b, err := fs.ReadFile(r, f.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(f.Name, ".py") {
+			b = bytes.ReplaceAll(b, []byte(from), []byte(to))
+		}
+		entry, err := w.CreateHeader(&zip.FileHeader{Name: f.Name, Method: zip.Store})
+		if err == nil {
+			_, err = entry.Write(b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 func own(artifact string) func(*tandemv1.JobSpec) {
 	return func(s *tandemv1.JobSpec) {
 		s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Torchscript{Torchscript: &tandemv1.TorchScriptSpec{Artifact: artifact}}}
@@ -101,6 +134,10 @@ func TestWhatAUserDidWrongIsPermanent(t *testing.T) {
 		"a model that the store does not have": {change: own(strings.Repeat("0", 64)), want: []string{"not in the store", "model.torchscript.file"}},
 		"a model with other bytes":             {change: own(swapped(t, fits, file)), want: []string{"other bytes in the store than were uploaded"}},
 		"a model that reads files":             {change: own(upload(t, written(t, "    return torch.from_file(\"/etc/passwd\", False, 10) * self.weight\n"))), want: []string{"aten::from_file"}},
+		"a model whose code does not compile": {
+			change: own(upload(t, recoded(t, written(t, "    return torch.sin(x) * self.weight\n"), "torch.sin(x)", "nobody(x)"))),
+			want:   []string{"its code does not compile", "undefined value nobody"},
+		},
 		"a model that loops": {change: func(s *tandemv1.JobSpec) {
 			own(upload(t, written(t, "    y = x.sum()\n    while bool(y == y):\n        y = y * 1.0\n    return y * self.weight\n")))(s)
 			s.Limits = &tandemv1.LimitsSpec{Step: "2s"}

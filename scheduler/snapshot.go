@@ -41,8 +41,10 @@ type Claim struct {
 	Slots int
 	// Gives is how many of them it can go on without, and set free now.
 	Gives int
-	// Leaving is how many of them it is about to set free.
+	// Leaving is how many more it is about to set free.
 	Leaving int
+	// At are all these, those that are leaving first; only who looks ahead needs them.
+	At []Placement
 	// Parks: it can keep a checkpoint now, set all its slots free, and go on later.
 	Parks bool
 	// Protected: it has not had its slots for the time that is guaranteed, so it is not parked for a higher priority.

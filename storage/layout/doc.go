@@ -6,7 +6,7 @@
 //	trials/<trial>/ckpt/<step>-g<gen>/    a checkpoint (storage/ckpt/FORMAT.md)
 //	trials/<trial>/logs/<time>-...jsonl   what its engines printed
 //	trials/<trial>/metrics/<kind>/...     records of its steps, beats and spans (storage/metric/FORMAT.md)
-//	models/<version>/                     a version of a model: manifest.json, model.pt, model.safetensors, probes
+//	models/<version>/                     a version of a model (storage/version/FORMAT.md)
 //	audit/<coordinator>/<time>.jsonl      who did what
 //
 // Invariants: keys are made of ids that Tandem makes and of hashes, never of a user's text, so they name no project: the row of the id

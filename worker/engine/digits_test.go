@@ -14,8 +14,8 @@ import (
 	"time"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/storage/version"
 	"tandem.dev/worker/data"
-	"tandem.dev/worker/publish"
 	"tandem.dev/worker/torch"
 )
 
@@ -71,11 +71,11 @@ func TestDigitsFromTrainingToPrediction(t *testing.T) {
 	}
 
 	// Any libtorch loads the file and gives the answers of the probes.
-	version, err := publish.Open(t.Context(), shared.store, "models/ver-1", saved.GetManifestSha256())
+	v, err := version.Open(t.Context(), shared.store, "models/ver-1", saved.GetManifestSha256())
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := version.Read(t.Context(), publish.ModelFile)
+	file, err := v.Read(t.Context(), version.ModelFile)
 	if err != nil {
 		t.Fatal(err)
 	}

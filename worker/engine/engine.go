@@ -18,11 +18,11 @@ import (
 	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/relay"
+	"tandem.dev/storage/version"
 	"tandem.dev/worker/checkpoint"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/line"
 	"tandem.dev/worker/model"
-	"tandem.dev/worker/publish"
 	"tandem.dev/worker/seal"
 	"tandem.dev/worker/torch"
 	"tandem.dev/worker/train"
@@ -232,7 +232,7 @@ func (r *reported) Unwrap() error { return r.error }
 func isPermanent(err error) bool {
 	for _, bad := range []error{
 		torch.ErrShape, torch.ErrModel, torch.ErrNotTorchScript, torch.ErrRefused, torch.ErrLabel, torch.ErrStateMismatch, model.ErrSpec,
-		dataset.ErrCorrupt, ckpt.ErrCorrupt, ckpt.ErrForeign, publish.ErrCorrupt, publish.ErrProbe, publish.ErrOutput,
+		dataset.ErrCorrupt, ckpt.ErrCorrupt, ckpt.ErrForeign, version.ErrCorrupt, version.ErrProbe, version.ErrOutput,
 		storage.ErrNotFound, storage.ErrInvalidKey,
 	} {
 		if errors.Is(err, bad) {

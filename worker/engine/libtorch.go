@@ -11,9 +11,9 @@ import (
 	"tandem.dev/storage"
 	"tandem.dev/storage/layout"
 	"tandem.dev/storage/safetensors"
+	"tandem.dev/storage/version"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/model"
-	"tandem.dev/worker/publish"
 	"tandem.dev/worker/torch"
 	"tandem.dev/worker/train"
 )
@@ -94,7 +94,7 @@ func (w watched) State() (state []torch.Tensor, err error) {
 	return state, err
 }
 
-// Predict implements publish.Model.
+// Predict implements version.Model.
 func (w watched) Predict(x []float32, shape []int64) ([]float32, []int64, error) {
 	var out torch.Tensor
 	err := w.dog.call("a forward pass", func() (err error) {
@@ -155,7 +155,7 @@ func checkModel(ctx context.Context, m watched, source data.Source, outputs []in
 	if err != nil {
 		return fmt.Errorf("try the model on %d rows: %w", rows, err)
 	}
-	if err := publish.CheckOutput(shape, rows, outputs); err != nil {
+	if err := version.CheckOutput(shape, rows, outputs); err != nil {
 		return err
 	}
 	return m.SetTraining(true)
@@ -201,7 +201,7 @@ func (x exporter) Export(ctx context.Context, spec *tandemv1.JobSpec, shape []in
 	return file, tensors, err
 }
 
-func (x exporter) Load(file []byte) (publish.Model, error) {
+func (x exporter) Load(file []byte) (version.Model, error) {
 	return loadPredictor(file, torch.CPU, x.dog)
 }
 

@@ -10,9 +10,9 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
+	"tandem.dev/storage/version"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/model"
-	"tandem.dev/worker/publish"
 )
 
 // A user's own TorchScript file learns a regression and is published.
@@ -61,7 +61,7 @@ func TestOwnModelLearnsARegression(t *testing.T) {
 	if code := a.start(task).wait(t); code != 0 {
 		t.Fatalf("publish ended with %d: %v", code, a.last("alloc-2/0"))
 	}
-	v, err := publish.Open(t.Context(), shared.store, "models/ver-r", "")
+	v, err := version.Open(t.Context(), shared.store, "models/ver-r", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
+	"tandem.dev/storage/version"
 	"tandem.dev/worker/line"
-	"tandem.dev/worker/publish"
 	"tandem.dev/worker/serve"
 )
 
@@ -28,7 +28,7 @@ func (e *engine) serve(ctx context.Context, store storage.Store) (*tandemv1.Engi
 	}
 	dog := e.watch(loadLimit)
 	log := e.log.With().Str("model", t.GetModel()).Int64("version", t.GetVersion()).Logger()
-	replica, err := serve.Load(ctx, store, t, func(file []byte) (publish.Model, error) { return loadPredictor(file, on, dog) }, config, log)
+	replica, err := serve.Load(ctx, store, t, func(file []byte) (version.Model, error) { return loadPredictor(file, on, dog) }, config, log)
 	if err != nil {
 		return nil, err
 	}

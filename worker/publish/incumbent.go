@@ -9,6 +9,7 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/dataset"
+	"tandem.dev/storage/version"
 	"tandem.dev/worker/data"
 )
 
@@ -59,15 +60,15 @@ func (p *Publisher) judge(ctx context.Context) (*data.Set, *data.Split, error) {
 type incomparable struct{ error }
 
 func (p *Publisher) incumbent(ctx context.Context, of *tandemv1.Incumbent, set dataset.Manifest, split *data.Split) (map[string]float64, error) {
-	v, err := Open(ctx, p.Store, of.GetPrefix(), of.GetManifestSha256())
+	v, err := version.Open(ctx, p.Store, of.GetPrefix(), of.GetManifestSha256())
 	if err == nil {
 		err = fits(v.Manifest, set)
 	}
 	var file []byte
 	if err == nil {
-		file, err = v.Read(ctx, ModelFile)
+		file, err = v.Read(ctx, version.ModelFile)
 	}
-	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, ErrCorrupt) {
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, version.ErrCorrupt) {
 		return nil, &incomparable{fmt.Errorf("for its files are damaged (%w)", err)}
 	}
 	if err != nil {
@@ -85,7 +86,7 @@ func (p *Publisher) incumbent(ctx context.Context, of *tandemv1.Incumbent, set d
 }
 
 // fits says whether a version can answer about the rows of a dataset, and by the same classes.
-func fits(m Manifest, set dataset.Manifest) error {
+func fits(m version.Manifest, set dataset.Manifest) error {
 	switch {
 	case m.Task != set.Task:
 		return &incomparable{fmt.Errorf("for it is made for %s, and the dataset is for %s", m.Task, set.Task)}

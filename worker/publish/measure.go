@@ -4,28 +4,29 @@ import (
 	"fmt"
 	"math"
 
+	"tandem.dev/storage/version"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/train"
 )
 
 // measure evaluates the model on the raw rows of a split.
-func measure(m Model, man Manifest, split *data.Split, batch int) (map[string]float64, error) {
+func measure(m version.Model, man version.Manifest, split *data.Split, batch int) (map[string]float64, error) {
 	var totals train.Totals
 	dim := man.Dim()
 	for lo := 0; lo < split.Rows; lo += batch {
 		hi := min(lo+batch, split.Rows)
-		out, err := Answer(m, man, split.Raw[lo*dim:hi*dim], hi-lo)
+		out, err := version.Answer(m, man, split.Raw[lo*dim:hi*dim], hi-lo)
 		if err != nil {
 			return nil, fmt.Errorf("evaluate split %s: %w", split.Name, err)
 		}
-		if hasClasses(man) {
+		if man.HasClasses() {
 			totals.Add(classified(out, split.Batch.Slice(lo, hi).Labels, man.Classes, hi-lo))
 		} else {
 			totals.Add(regressed(out, split.Targets[lo:hi]))
 		}
 	}
 	loss := train.MSE
-	if hasClasses(man) {
+	if man.HasClasses() {
 		loss = train.CrossEntropy
 	}
 	return totals.Metrics(loss), nil

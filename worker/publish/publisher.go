@@ -1,9 +1,7 @@
 package publish
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -15,7 +13,7 @@ import (
 	"tandem.dev/storage"
 	"tandem.dev/storage/ckpt"
 	"tandem.dev/storage/safetensors"
-	"tandem.dev/storage/sealed"
+	"tandem.dev/storage/version"
 	"tandem.dev/worker/data"
 	"tandem.dev/worker/train"
 )
@@ -26,7 +24,7 @@ type Engine interface {
 	// buffers, in evaluation mode on the CPU, and returns it as a TorchScript file and as tensors.
 	Export(ctx context.Context, spec *tandemv1.JobSpec, shape []int64, outputs int, state []safetensors.Tensor) (file []byte, tensors []safetensors.Tensor, err error)
 	// Load reads a TorchScript file.
-	Load(file []byte) (Model, error)
+	Load(file []byte) (version.Model, error)
 	// Libtorch is the version of libtorch.
 	Libtorch() string
 }
@@ -52,7 +50,7 @@ const modelPrefix = "model."
 
 // Run makes the version, or finds the one that an earlier attempt has committed, and measures the incumbents beside it.
 func (p *Publisher) Run(ctx context.Context) (*tandemv1.VersionSaved, error) {
-	saved, err := p.version(ctx)
+	saved, err := p.publish(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +58,7 @@ func (p *Publisher) Run(ctx context.Context) (*tandemv1.VersionSaved, error) {
 	return saved, err
 }
 
-func (p *Publisher) version(ctx context.Context) (*tandemv1.VersionSaved, error) {
+func (p *Publisher) publish(ctx context.Context) (*tandemv1.VersionSaved, error) {
 	if v, err := p.earlier(ctx); v != nil || err != nil {
 		return v, err
 	}
@@ -93,14 +91,14 @@ func (p *Publisher) version(ctx context.Context) (*tandemv1.VersionSaved, error)
 }
 
 // describe reads the file back, measures it, asks it about rows of ask and says what it is.
-func (p *Publisher) describe(set *data.Set, ask *data.Split, kept ckpt.Manifest, file []byte) (Manifest, []Probe, error) {
-	man := Manifest{
-		Format: format, FormatVersion: formatVersion, Version: p.task.GetVersionId(), Model: p.task.GetModel(),
+func (p *Publisher) describe(set *data.Set, ask *data.Split, kept ckpt.Manifest, file []byte) (version.Manifest, []version.Probe, error) {
+	man := version.Manifest{
+		Version: p.task.GetVersionId(), Model: p.task.GetModel(),
 		Task: set.Manifest.Task, Features: set.Manifest.Features, Classes: set.Manifest.NumClasses, ClassNames: set.Manifest.ClassNames,
 		Normalization: set.Manifest.Normalization, Lineage: lineageOf(p.task.GetLineage()), Libtorch: p.Engine.Libtorch(),
 		Metrics: map[string]float64{},
 	}
-	man.Input, man.Outputs = signatures(set.Manifest)
+	man.Input, man.Outputs = version.Signatures(set.Manifest)
 	model, err := p.Engine.Load(file)
 	if err != nil {
 		return man, nil, fmt.Errorf("read the exported model back: %w", err)
@@ -118,12 +116,12 @@ func (p *Publisher) describe(set *data.Set, ask *data.Split, kept ckpt.Manifest,
 			man.Metrics[prefix+name] = v
 		}
 	}
-	probes, err := makeProbes(model, man, ask)
+	probes, err := version.MakeProbes(model, man, ask.Raw)
 	if err != nil {
 		return man, nil, err
 	}
 	// A replica asks in this way before it serves: found out here, the job says so, and no deployment waits for ever.
-	difference, err := askProbes(model, man, probes)
+	difference, err := version.AskProbes(model, man, probes)
 	if err != nil {
 		return man, nil, fmt.Errorf("ask the model the same again: %w", err)
 	}
@@ -136,76 +134,24 @@ func (p *Publisher) describe(set *data.Set, ask *data.Split, kept ckpt.Manifest,
 // rows is how many are asked about at once.
 func (p *Publisher) rows() int { return max(1, int(p.task.GetSpec().GetTraining().GetBatch())) }
 
-// commit writes the files, then the manifest.
-func (p *Publisher) commit(ctx context.Context, man Manifest, file []byte, weights []safetensors.Tensor, probes []Probe) (*tandemv1.VersionSaved, error) {
-	tensors, err := safetensors.Marshal(weights, map[string]string{"format": "pt", "version": man.Version})
-	if err != nil {
-		return nil, err
-	}
-	questions, err := json.Marshal(probes)
-	if err != nil {
-		return nil, fmt.Errorf("encode probes: %w", err)
-	}
-	for _, f := range []struct {
-		name string
-		b    []byte
-	}{{ModelFile, file}, {WeightsFile, tensors}, {ProbesFile, questions}} {
-		written, err := p.put(ctx, f.name, f.b)
-		if err != nil {
-			return nil, err
-		}
-		man.Files = append(man.Files, written)
-	}
-	if err := man.check(); err != nil {
-		return nil, fmt.Errorf("describe version %s: %w", man.Version, err)
-	}
-	b, err := sealed.Marshal(man)
-	if err != nil {
-		return nil, err
-	}
-	err = p.Store.PutIfAbsent(ctx, p.task.GetVersionPrefix()+"/"+ManifestName, b)
+// commit writes the version. Where another attempt was quicker, its version is as good.
+func (p *Publisher) commit(ctx context.Context, man version.Manifest, file []byte, weights []safetensors.Tensor, probes []version.Probe) (*tandemv1.VersionSaved, error) {
+	v, err := version.Save(ctx, p.Store, p.task.GetVersionPrefix(), man, file, weights, probes)
 	if errors.Is(err, storage.ErrExists) {
-		// Another attempt was quicker. Its version is as good.
 		if v, err := p.earlier(ctx); v != nil || err != nil {
 			return v, err
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("commit version %s: %w", man.Version, err)
+		return nil, err
 	}
-	v := &Version{Manifest: man, ManifestSHA256: hash(b), size: int64(len(b))}
 	p.Log.Info().Str("model", man.Model).Str("version", man.Version).Any("metrics", man.Metrics).Msg("version committed")
 	return p.saved(v), nil
 }
 
-// put writes a file under its name, or beside it when an earlier attempt left other bytes there.
-func (p *Publisher) put(ctx context.Context, name string, b []byte) (File, error) {
-	f := File{Name: name, Key: name, SHA256: hash(b), Bytes: int64(len(b))}
-	key := p.task.GetVersionPrefix() + "/" + name
-	switch _, err := p.Store.Head(ctx, key); {
-	case errors.Is(err, storage.ErrNotFound):
-	case err != nil:
-		return f, fmt.Errorf("look for %s: %w", key, err)
-	default:
-		there, err := storage.ReadAll(ctx, p.Store, key, f.Bytes)
-		if err == nil && bytes.Equal(there, b) {
-			return f, nil
-		}
-		if err != nil && !errors.Is(err, storage.ErrSize) {
-			return f, fmt.Errorf("read %s: %w", key, err)
-		}
-		stem, ext, _ := strings.Cut(name, ".")
-		f.Key = fmt.Sprintf("%s-%s.%s", stem, f.SHA256[:16], ext)
-	}
-	if err := p.Store.Put(ctx, p.task.GetVersionPrefix()+"/"+f.Key, bytes.NewReader(b), f.Bytes); err != nil {
-		return f, fmt.Errorf("write %s: %w", name, err)
-	}
-	return f, nil
-}
-
 // earlier finds the version that an earlier attempt has committed; nil if there is none.
 func (p *Publisher) earlier(ctx context.Context) (*tandemv1.VersionSaved, error) {
-	v, err := Open(ctx, p.Store, p.task.GetVersionPrefix(), "")
+	v, err := version.Open(ctx, p.Store, p.task.GetVersionPrefix(), "")
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, nil
 	}
@@ -224,9 +170,16 @@ func (p *Publisher) earlier(ctx context.Context) (*tandemv1.VersionSaved, error)
 	return p.saved(v), nil
 }
 
-func (p *Publisher) saved(v *Version) *tandemv1.VersionSaved {
+func (p *Publisher) saved(v *version.Version) *tandemv1.VersionSaved {
 	return &tandemv1.VersionSaved{
 		VersionId: p.task.GetVersionId(), ManifestSha256: v.ManifestSHA256, Bytes: v.Bytes(), Metrics: v.Manifest.Metrics,
+	}
+}
+
+func lineageOf(l *tandemv1.Lineage) version.Lineage {
+	return version.Lineage{
+		Job: l.GetJobId(), Trial: l.GetTrialId(), Checkpoint: l.GetCheckpointId(), Step: l.GetStep(),
+		DatasetID: l.GetDatasetId(), Dataset: l.GetDataset(), SpecHash: l.GetSpecHash(), Seed: l.GetSeed(),
 	}
 }
 

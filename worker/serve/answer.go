@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"tandem.dev/proto/inference"
-	"tandem.dev/worker/publish"
+	"tandem.dev/storage/version"
 )
 
 type outputTensor struct {
@@ -55,15 +55,15 @@ func (res inferResponse) write(w http.ResponseWriter, wanted []Output) {
 const frame = 4 << 10
 
 // answerBytes bounds an answer from above, before any of it is made.
-func answerBytes(in Request, m publish.Manifest) int64 {
+func answerBytes(in Request, m version.Manifest) int64 {
 	return int64(len(in.ID))*6 + frame + int64(in.Rows)*rowBytes(in.Outputs, m)
 }
 
 // rowBytes is how many bytes a row of outputs can have in an answer.
-func rowBytes(outputs []Output, m publish.Manifest) int64 {
+func rowBytes(outputs []Output, m version.Manifest) int64 {
 	sum := int64(0)
 	for _, o := range outputs {
-		i := slices.IndexFunc(m.Outputs, func(s publish.Signature) bool { return s.Name == o.Name })
+		i := slices.IndexFunc(m.Outputs, func(s version.Signature) bool { return s.Name == o.Name })
 		values := int64(1)
 		for _, d := range m.Outputs[i].Shape[1:] {
 			values *= d
@@ -88,7 +88,7 @@ func (r *Replica) rows() int {
 const textBytes = 16
 
 // valueBytes is how many bytes a value of an output can have in an answer.
-func valueBytes(s publish.Signature, binary bool, classes []string) int64 {
+func valueBytes(s version.Signature, binary bool, classes []string) int64 {
 	switch {
 	case s.Datatype == "BYTES":
 		longest := int64(0)
@@ -128,7 +128,7 @@ func (r *Replica) outputs(in Request, out []float32) ([]outputTensor, error) {
 			case "probabilities":
 				p := make([]float32, len(out))
 				for i := range rows {
-					publish.Softmax(p[i*width:(i+1)*width], out[i*width:(i+1)*width])
+					softmax(p[i*width:(i+1)*width], out[i*width:(i+1)*width])
 				}
 				t.Data = p
 			case "label":
@@ -145,7 +145,7 @@ func (r *Replica) labels(out []float32, rows, width int) any {
 	numbers := make([]int64, rows)
 	names := make([]string, rows)
 	for i := range rows {
-		best := publish.Argmax(out[i*width : (i+1)*width])
+		best := argmax(out[i*width : (i+1)*width])
 		numbers[i] = int64(best)
 		if len(r.manifest.ClassNames) > 0 {
 			names[i] = r.manifest.ClassNames[best]
@@ -155,4 +155,30 @@ func (r *Replica) labels(out []float32, rows, width int) any {
 		return names
 	}
 	return numbers
+}
+
+// softmax turns the outputs of a classifier for one row into probabilities.
+func softmax(dst []float32, out []float32) {
+	top := math.Inf(-1)
+	for _, v := range out {
+		top = max(top, float64(v))
+	}
+	sum := 0.0
+	for _, v := range out {
+		sum += math.Exp(float64(v) - top)
+	}
+	for i, v := range out {
+		dst[i] = float32(math.Exp(float64(v)-top) / sum)
+	}
+}
+
+// argmax returns the place of the largest output, the first of equal ones.
+func argmax(out []float32) int {
+	best := 0
+	for i, v := range out {
+		if v > out[best] {
+			best = i
+		}
+	}
+	return best
 }

@@ -7,7 +7,7 @@ import (
 	"net/http"
 
 	"tandem.dev/proto/inference"
-	"tandem.dev/worker/publish"
+	"tandem.dev/storage/version"
 )
 
 // Handler speaks the REST form of the Open Inference Protocol v2 with binary tensors. Errors have the form {"error": "..."}.
@@ -55,8 +55,8 @@ type metadata struct {
 	Name       string              `json:"name"`
 	Versions   []string            `json:"versions"`
 	Platform   string              `json:"platform"`
-	Inputs     []publish.Signature `json:"inputs"`
-	Outputs    []publish.Signature `json:"outputs"`
+	Inputs     []version.Signature `json:"inputs"`
+	Outputs    []version.Signature `json:"outputs"`
 	Properties properties          `json:"properties"`
 }
 
@@ -73,7 +73,7 @@ type properties struct {
 func (r *Replica) metadata(w http.ResponseWriter, _ *http.Request) {
 	m := r.manifest
 	inference.Answer(w, http.StatusOK, metadata{
-		Name: r.Model, Versions: []string{r.Version}, Platform: "pytorch_torchscript", Inputs: []publish.Signature{m.Input}, Outputs: m.Outputs,
+		Name: r.Model, Versions: []string{r.Version}, Platform: "pytorch_torchscript", Inputs: []version.Signature{m.Input}, Outputs: m.Outputs,
 		Properties: properties{string(m.Task), m.Features, m.Classes, m.ClassNames, r.rows(), r.MaxBytes},
 	})
 }

@@ -22,7 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tandem.dev/storage/dataset"
-	"tandem.dev/worker/publish"
+	"tandem.dev/storage/version"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -47,18 +47,18 @@ func (s sums) Predict(x []float32, shape []int64) ([]float32, []int64, error) {
 	return out, []int64{int64(rows), 2}, nil
 }
 
-func manifest() publish.Manifest {
-	return publish.Manifest{
+func manifest() version.Manifest {
+	return version.Manifest{
 		Task: dataset.TaskClassification, Classes: 2, ClassNames: []string{"up", "down"}, Features: []string{"a", "b", "c", "d"},
-		Input:         publish.Signature{Name: "input", Datatype: "FP32", Shape: []int64{-1, 2, 2}},
+		Input:         version.Signature{Name: "input", Datatype: "FP32", Shape: []int64{-1, 2, 2}},
 		Normalization: dataset.Normalization{Method: dataset.MethodScale, Offset: []float32{0}, Scale: []float32{2}},
-		Outputs: []publish.Signature{
+		Outputs: []version.Signature{
 			{Name: "output", Datatype: "FP32", Shape: []int64{-1, 2}}, {Name: "probabilities", Datatype: "FP32", Shape: []int64{-1, 2}}, {Name: "label", Datatype: "BYTES", Shape: []int64{-1}},
 		},
 	}
 }
 
-func replica(model publish.Model, change ...func(*Config)) *Replica {
+func replica(model version.Model, change ...func(*Config)) *Replica {
 	c := DefaultConfig()
 	c.Model, c.Version, c.MaxRows, c.MaxBytes = "signs", "3", 4, 2000
 	for _, f := range change {

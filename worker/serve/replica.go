@@ -14,7 +14,7 @@ import (
 	"tandem.dev/proto/inference"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
-	"tandem.dev/worker/publish"
+	"tandem.dev/storage/version"
 )
 
 // Config of a Replica.
@@ -41,8 +41,8 @@ func DefaultConfig() Config {
 // Replica answers requests for one version.
 type Replica struct {
 	Config
-	manifest publish.Manifest
-	model    publish.Model
+	manifest version.Manifest
+	model    version.Model
 	log      zerolog.Logger
 	places   chan struct{} // computed or waiting
 	compute  chan struct{}
@@ -51,20 +51,20 @@ type Replica struct {
 }
 
 // Load reads a version, verifies it and asks it its probes.
-func Load(ctx context.Context, store storage.Store, task *tandemv1.ServeTask, load func([]byte) (publish.Model, error), c Config, log zerolog.Logger) (*Replica, error) {
-	v, err := publish.Open(ctx, store, task.GetVersionPrefix(), task.GetManifestSha256())
+func Load(ctx context.Context, store storage.Store, task *tandemv1.ServeTask, load func([]byte) (version.Model, error), c Config, log zerolog.Logger) (*Replica, error) {
+	v, err := version.Open(ctx, store, task.GetVersionPrefix(), task.GetManifestSha256())
 	if err != nil {
 		return nil, err
 	}
-	file, err := v.Read(ctx, publish.ModelFile)
+	file, err := v.Read(ctx, version.ModelFile)
 	if err != nil {
 		return nil, err
 	}
-	questions, err := v.Read(ctx, publish.ProbesFile)
+	questions, err := v.Read(ctx, version.ProbesFile)
 	if err != nil {
 		return nil, err
 	}
-	probes, err := publish.ParseProbes(questions, v.Manifest)
+	probes, err := version.ParseProbes(questions, v.Manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -72,14 +72,14 @@ func Load(ctx context.Context, store storage.Store, task *tandemv1.ServeTask, lo
 	if err != nil {
 		return nil, err
 	}
-	if err := publish.CheckProbes(model, v.Manifest, probes); err != nil {
+	if err := version.CheckProbes(model, v.Manifest, probes); err != nil {
 		return nil, err
 	}
 	return New(model, v.Manifest, c, log), nil
 }
 
 // New makes a replica of a model that is known to be sound.
-func New(model publish.Model, m publish.Manifest, c Config, log zerolog.Logger) *Replica {
+func New(model version.Model, m version.Manifest, c Config, log zerolog.Logger) *Replica {
 	return &Replica{
 		Config: c, manifest: m, model: model, log: log,
 		places: make(chan struct{}, c.Concurrency+c.Queue), compute: make(chan struct{}, c.Concurrency),
@@ -159,7 +159,7 @@ func (r *Replica) answer(ctx context.Context, raw []float32, rows int) ([]float3
 	}
 	answers := make(chan answer, 1)
 	go func() { // ends with the model's call, or with the process
-		out, err := publish.Answer(r.model, r.manifest, raw, rows)
+		out, err := version.Answer(r.model, r.manifest, raw, rows)
 		answers <- answer{out, err}
 		<-r.compute
 	}()

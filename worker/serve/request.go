@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"tandem.dev/storage/dataset"
-	"tandem.dev/worker/publish"
+	"tandem.dev/storage/version"
 )
 
 // Request is an inference request that passed all checks.
@@ -24,7 +24,7 @@ type Output struct {
 
 // Decode reads the body of an inference request for a version; data are the bytes that follow its JSON, nil where none do. Its errors
 // tell the client what to change.
-func Decode(text, data []byte, m publish.Manifest, maxRows int) (Request, error) {
+func Decode(text, data []byte, m version.Manifest, maxRows int) (Request, error) {
 	in, err := parse(text)
 	if err != nil {
 		return Request{}, err
@@ -44,7 +44,7 @@ func Decode(text, data []byte, m publish.Manifest, maxRows int) (Request, error)
 }
 
 // values are those of the one input tensor.
-func (t inputTensor) values(data []byte, m publish.Manifest, maxRows int) (rows int, raw []float32, err error) {
+func (t inputTensor) values(data []byte, m version.Manifest, maxRows int) (rows int, raw []float32, err error) {
 	switch {
 	case t.Name != m.Input.Name:
 		return 0, nil, fmt.Errorf("inputs[0].name is %q; the model's input is %q", t.Name, m.Input.Name)
@@ -77,7 +77,7 @@ func (t inputTensor) values(data []byte, m publish.Manifest, maxRows int) (rows 
 }
 
 // tokens refuses what a model of text cannot look up.
-func tokens(raw []float32, m publish.Manifest) error {
+func tokens(raw []float32, m version.Manifest) error {
 	if m.Task != dataset.TaskLanguage {
 		return nil
 	}
@@ -90,7 +90,7 @@ func tokens(raw []float32, m publish.Manifest) error {
 }
 
 // wanted are the outputs that a request names, or all.
-func (in inferRequest) wanted(m publish.Manifest) ([]Output, error) {
+func (in inferRequest) wanted(m version.Manifest) ([]Output, error) {
 	binary, _, err := in.Parameters.flag("parameters", "binary_data_output")
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (in inferRequest) wanted(m publish.Manifest) ([]Output, error) {
 }
 
 // rowsOf takes [n, *row shape] and [n, features].
-func rowsOf(shape []int64, m publish.Manifest, maxRows int) (int, error) {
+func rowsOf(shape []int64, m version.Manifest, maxRows int) (int, error) {
 	fits := len(shape) > 0 && (slices.Equal(shape[1:], m.RowShape()) || slices.Equal(shape[1:], []int64{int64(m.Dim())}))
 	if !fits {
 		return 0, fmt.Errorf("inputs[0].shape is %v; the model takes %v, where -1 is the number of rows", shape, m.Input.Shape)

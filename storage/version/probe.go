@@ -1,13 +1,10 @@
-package publish
+package version
 
 import (
 	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
-
-	"tandem.dev/storage/dataset"
-	"tandem.dev/worker/data"
 )
 
 // Probe is a raw input row with the output that the published model gave for it.
@@ -17,7 +14,7 @@ type Probe struct {
 }
 
 const (
-	probes    = 8
+	probes    = 8 // that a version gets
 	maxProbes = 1024
 	// Other processors and versions of libtorch add up in another order.
 	tolerance = 1e-3
@@ -37,15 +34,11 @@ func Answer(m Model, man Manifest, raw []float32, rows int) ([]float32, error) {
 	if err := man.Normalization.Apply(x, raw, man.Dim()); err != nil {
 		return nil, err
 	}
-	return predict(m, x, rows, man.RowShape(), man.OutputShape())
-}
-
-func predict(m Model, x []float32, rows int, rowShape, outShape []int64) ([]float32, error) {
-	out, shape, err := m.Predict(x, append([]int64{int64(rows)}, rowShape...))
+	out, shape, err := m.Predict(x, append([]int64{int64(rows)}, man.RowShape()...))
 	if err != nil {
 		return nil, err
 	}
-	return out, CheckOutput(shape, rows, outShape)
+	return out, CheckOutput(shape, rows, man.OutputShape())
 }
 
 // CheckOutput refuses outputs of another shape than that of a row, rows first, or [rows] for
@@ -58,16 +51,17 @@ func CheckOutput(shape []int64, rows int, row []int64) error {
 	return fmt.Errorf("%w: for %d rows it gives shape %v, but the dataset needs %v", ErrOutput, rows, shape, wanted)
 }
 
-// makeProbes asks the model about the first rows of a split.
-func makeProbes(m Model, man Manifest, from *data.Split) ([]Probe, error) {
-	rows, dim, width := min(probes, from.Rows), man.Dim(), man.Width()
-	out, err := Answer(m, man, from.Raw[:rows*dim], rows)
+// MakeProbes asks the model about the first of some raw rows, of which there must be one.
+func MakeProbes(m Model, man Manifest, raw []float32) ([]Probe, error) {
+	dim, width := man.Dim(), man.Width()
+	rows := min(probes, len(raw)/dim)
+	out, err := Answer(m, man, raw[:rows*dim], rows)
 	if err != nil {
 		return nil, fmt.Errorf("make probes: %w", err)
 	}
 	all := make([]Probe, rows)
 	for i := range all {
-		all[i] = Probe{from.Raw[i*dim : (i+1)*dim], out[i*width : (i+1)*width]}
+		all[i] = Probe{raw[i*dim : (i+1)*dim], out[i*width : (i+1)*width]}
 	}
 	return all, nil
 }
@@ -91,15 +85,15 @@ func ParseProbes(b []byte, man Manifest) ([]Probe, error) {
 
 // CheckProbes asks the model all probes. ErrProbe if an answer is another one.
 func CheckProbes(m Model, man Manifest, all []Probe) error {
-	difference, err := askProbes(m, man, all)
+	difference, err := AskProbes(m, man, all)
 	if err == nil && difference != "" {
 		err = fmt.Errorf("%w: %s", ErrProbe, difference)
 	}
 	return err
 }
 
-// askProbes asks the model each probe alone and says what is the first difference, if there is one.
-func askProbes(m Model, man Manifest, all []Probe) (difference string, err error) {
+// AskProbes asks the model each probe alone and says what is the first difference, if there is one.
+func AskProbes(m Model, man Manifest, all []Probe) (difference string, err error) {
 	for i, p := range all {
 		out, err := Answer(m, man, p.Input, 1)
 		if err != nil {
@@ -113,32 +107,3 @@ func askProbes(m Model, man Manifest, all []Probe) (difference string, err error
 	}
 	return "", nil
 }
-
-// Softmax turns the outputs of a classifier for one row into probabilities.
-func Softmax(dst []float32, out []float32) {
-	top := math.Inf(-1)
-	for _, v := range out {
-		top = max(top, float64(v))
-	}
-	sum := 0.0
-	for _, v := range out {
-		sum += math.Exp(float64(v) - top)
-	}
-	for i, v := range out {
-		dst[i] = float32(math.Exp(float64(v)-top) / sum)
-	}
-}
-
-// Argmax returns the place of the largest output, the first of equal ones.
-func Argmax(out []float32) int {
-	best := 0
-	for i, v := range out {
-		if v > out[best] {
-			best = i
-		}
-	}
-	return best
-}
-
-// hasClasses tells whether the outputs are scores of classes.
-func hasClasses(m Manifest) bool { return m.Task != dataset.TaskRegression }

@@ -1,11 +1,10 @@
-package publish
+package version
 
 import (
 	"errors"
 	"fmt"
 	"math"
 
-	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/sealed"
@@ -39,8 +38,8 @@ var (
 
 // Manifest describes a version.
 type Manifest struct {
-	Format        string                `json:"format"`         // set by Publisher
-	FormatVersion int                   `json:"format_version"` // set by Publisher
+	Format        string                `json:"format"`         // set by Save
+	FormatVersion int                   `json:"format_version"` // set by Save
 	Version       string                `json:"version"`        // its id
 	Model         string                `json:"model"`
 	Task          dataset.Task          `json:"task"`
@@ -53,7 +52,7 @@ type Manifest struct {
 	Metrics       map[string]float64    `json:"metrics,omitempty"`     // test_* and validation_*
 	Lineage       Lineage               `json:"lineage"`
 	Libtorch      string                `json:"libtorch"` // that wrote the model file
-	Files         []File                `json:"files"`
+	Files         []File                `json:"files"`    // set by Save
 }
 
 // Signature describes a tensor as the Open Inference Protocol does; -1 is the number of rows.
@@ -83,18 +82,14 @@ type File struct {
 	Bytes  int64  `json:"bytes"`
 }
 
-func lineageOf(l *tandemv1.Lineage) Lineage {
-	return Lineage{
-		Job: l.GetJobId(), Trial: l.GetTrialId(), Checkpoint: l.GetCheckpointId(), Step: l.GetStep(),
-		DatasetID: l.GetDatasetId(), Dataset: l.GetDataset(), SpecHash: l.GetSpecHash(), Seed: l.GetSeed(),
-	}
-}
-
 // Dim returns the number of values of an input row.
 func (m Manifest) Dim() int { return len(m.Features) }
 
 // RowShape returns the shape of one input row.
 func (m Manifest) RowShape() []int64 { return m.Input.Shape[1:] }
+
+// HasClasses tells whether the outputs are scores of classes.
+func (m Manifest) HasClasses() bool { return m.Task != dataset.TaskRegression }
 
 // OutputShape returns the shape of what the model gives for a row.
 func (m Manifest) OutputShape() []int64 {
@@ -166,8 +161,8 @@ func (m Manifest) check() error {
 	return nil
 }
 
-// signatures describes the inputs and outputs of a model trained on a dataset.
-func signatures(m dataset.Manifest) (input Signature, outputs []Signature) {
+// Signatures describes the inputs and outputs of a model trained on a dataset.
+func Signatures(m dataset.Manifest) (input Signature, outputs []Signature) {
 	input = Signature{"input", "FP32", append([]int64{-1}, m.Shape...)}
 	shape := append([]int64{-1}, m.OutputShape()...)
 	outputs = []Signature{{"output", "FP32", shape}}

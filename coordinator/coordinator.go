@@ -125,7 +125,7 @@ func (c *Coordinator) identify(address string) (err error) {
 		if c.cfg.Storage.GetEndpoint() == "" || c.cfg.Storage.GetBucket() == "" {
 			return errors.New("a new cluster needs to know where its objects go: give the endpoint and the bucket of an S3-compatible store")
 		}
-		creds, ca, err = found(c.cfg, address, now)
+		creds, ca, err = bootstrap(c.cfg, address, now)
 	}
 	if err != nil {
 		return err
@@ -249,7 +249,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 func (c *Coordinator) prepare(ctx context.Context) error {
 	joining := "the coordinator is starting: it waits for the others to make it a voter"
 	c.waits.Store(&joining)
-	err := c.enlist(ctx)
+	err := c.becomeVoter(ctx)
 	if err == nil {
 		close(c.serves)
 		err = c.probe(ctx)

@@ -74,9 +74,9 @@ func union(a, b []string) []string {
 	return all
 }
 
-// enlist makes this coordinator a voter under its present address, if it is not: it asks to be a learner, and for a vote
+// becomeVoter makes this coordinator a voter under its present address, if it is not: it asks to be a learner, and for a vote
 // as soon as it knows from the log that it is one. It fails when an operator has removed it.
-func (c *Coordinator) enlist(ctx context.Context) error {
+func (c *Coordinator) becomeVoter(ctx context.Context) error {
 	for {
 		known := false
 		for _, p := range c.node.Peers() {

@@ -177,7 +177,7 @@ func (l lookOut) run(ctx context.Context) {
 		}
 		began, known := time.Now(), l.seen.Load()
 		writes := known.err != nil || l.told() || began.Sub(known.at) >= writePause
-		err := l.look(ctx, writes)
+		err := l.probe(ctx, writes)
 		if ctx.Err() != nil {
 			return
 		}
@@ -196,9 +196,9 @@ func (l lookOut) run(ctx context.Context) {
 	}
 }
 
-// look asks for an object that does not exist: the answer to a Get, unlike that to a Head, says why it is refused. Whether there is room
+// probe asks for an object that does not exist: the answer to a Get, unlike that to a Head, says why it is refused. Whether there is room
 // only a write tells. It writes a byte, which may fit where a checkpoint does not: whose checkpoint that is says so itself.
-func (l lookOut) look(ctx context.Context, writes bool) error {
+func (l lookOut) probe(ctx context.Context, writes bool) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	store, err := l.get()

@@ -11,7 +11,7 @@
 //     ended keeps its place, so nothing starves: what is behind it gets only slots on loan. A request that could not be
 //     satisfied even then does not hold up the others, and neither does one that is spare, which comes last of its priority.
 //   - Loans do not delay who lends: what has slots on loan is parked once the first in line can begin with them, or is over before.
-//   - Nodes that do not reach each other (Parted) never hold slots of one request, nor of what it belongs to (With).
+//   - Nodes that do not reach each other (Unreachable) never hold slots of one request, nor of what it belongs to (With).
 //   - Work of a lower priority sets slots free for the first in line alone, as many as it is short of, and only if that is enough. It
 //     gives what it can spare first; it is parked only when that is not enough, not before its guaranteed time is over, and what loses
 //     the least first.

@@ -11,8 +11,8 @@ const (
 	// TooFew: it wants more than the pool could ever give. Arguments: slots, least, pool, available, serving, and by the cause for which
 	// no work may be placed on nodes how many nodes that are.
 	TooFew Code = "too-few"
-	// Parted: too many of the slots are on nodes that do not reach each other. Arguments: slots, least, pool, available, near, with.
-	Parted Code = "parted"
+	// Unreachable: too many of the slots are on nodes that do not reach each other. Arguments: slots, least, pool, available, near, with.
+	Unreachable Code = "unreachable"
 	// Busy: it is the first in line, or spare, and too few slots are free. Arguments: slots, least, pool, free, available, serving, causes
 	// as of TooFew, near, with, next.
 	Busy Code = "busy"
@@ -43,7 +43,7 @@ func (e *entry) args() Args {
 	args := e.wanted()
 	args.count("available", e.pool.available)
 	switch e.code {
-	case Parted:
+	case Unreachable:
 		args.count("near", e.near)
 		args.with(e.Request)
 	case Busy:

@@ -19,8 +19,8 @@ type pool struct {
 	free        int            // of these, those nobody holds
 	unavailable map[string]int // nodes that no work may be placed on, by cause
 
-	parted  bool // some nodes do not reach each other
-	reaches int  // available slots on nodes that do; -1: not counted yet
+	unreachable bool // some nodes do not reach each other
+	reaches     int  // available slots on nodes that do; -1: not counted yet
 }
 
 // node is a Node while a plan is made.
@@ -60,19 +60,19 @@ func (p *pool) count(n *node) {
 	p.serving += n.Serving
 	p.available += n.available()
 	p.free += n.free()
-	p.parted = p.parted || len(n.Parted) > 0
+	p.unreachable = p.unreachable || len(n.Unreachable) > 0
 	p.add(n)
 }
 
 // reachable is how many slots work could ever have that is on some nodes already.
 func (p *pool) reachable(with []string) int {
 	switch {
-	case !p.parted:
+	case !p.unreachable:
 		return p.available
 	case len(with) > 0:
-		return sum(together(p.nodes, with, (*node).available), (*node).available)
+		return sum(connected(p.nodes, with, (*node).available), (*node).available)
 	case p.reaches < 0:
-		p.reaches = sum(together(p.nodes, nil, (*node).available), (*node).available)
+		p.reaches = sum(connected(p.nodes, nil, (*node).available), (*node).available)
 	}
 	return p.reaches
 }
@@ -80,7 +80,7 @@ func (p *pool) reachable(with []string) int {
 // place takes slots for a request; nil when too few are free on nodes that reach each other. near are those. Nodes that it should avoid
 // come last.
 func (p *pool) place(r Request) (placements []Placement, near int) {
-	if !p.parted && len(r.Avoid) == 0 {
+	if !p.unreachable && len(r.Avoid) == 0 {
 		if p.free < r.least() {
 			return nil, p.free
 		}
@@ -88,7 +88,7 @@ func (p *pool) place(r Request) (placements []Placement, near int) {
 	}
 	others := slices.DeleteFunc(slices.Clone(p.nodes), func(n *node) bool { return slices.Contains(r.Avoid, n.ID) })
 	for _, nodes := range [][]*node{others, p.nodes} {
-		fits := together(nodes, r.With, (*node).free)
+		fits := connected(nodes, r.With, (*node).free)
 		if near = sum(fits, (*node).free); near < r.least() {
 			continue
 		}

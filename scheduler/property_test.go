@@ -136,7 +136,7 @@ func givesHelp(t *rapid.T, c Snapshot, plan Plan) {
 		for _, n := range helps {
 			total += n
 		}
-		parted := slices.ContainsFunc(c.Nodes, func(n Node) bool { return len(n.Parted) > 0 })
+		unreachable := slices.ContainsFunc(c.Nodes, func(n Node) bool { return len(n.Unreachable) > 0 })
 		switch {
 		case len(helps) > 0 && total < to.least():
 			t.Fatalf("%s needs %d; %d are left or leave, and only %v are set free", to.ID, to.least(), left, helps)
@@ -146,7 +146,7 @@ func givesHelp(t *rapid.T, c Snapshot, plan Plan) {
 			t.Fatalf("%s needs %d; %d are left or leave, and not all of %v are needed", to.ID, to.least(), left, helps)
 		case parks > 0 && left+canGive >= to.least():
 			t.Fatalf("%s needs %d; %d are left or leave, %d can be given, and %d are parked", to.ID, to.least(), left, canGive, parks)
-		case len(helps) == 0 && !parted && left < to.least() && left+canFree >= to.least():
+		case len(helps) == 0 && !unreachable && left < to.least() && left+canFree >= to.least():
 			t.Fatalf("%s needs %d; %d are left or leave, %d could be set free, and none are", to.ID, to.least(), left, canFree)
 		}
 	}
@@ -197,7 +197,7 @@ func mostTogether(c Snapshot, r Request, slots func(Node) int) int {
 func reaches(c Snapshot, id string, others []string) bool {
 	for _, n := range c.Nodes {
 		for _, o := range others {
-			if n.ID == id && slices.Contains(n.Parted, o) || n.ID == o && slices.Contains(n.Parted, id) {
+			if n.ID == id && slices.Contains(n.Unreachable, o) || n.ID == o && slices.Contains(n.Unreachable, id) {
 				return false
 			}
 		}
@@ -221,8 +221,8 @@ func snapshots(t *rapid.T) Snapshot {
 				n.Serving++
 			}
 		}
-		if len(c.Nodes) > 0 && rapid.IntRange(0, 3).Draw(t, "parted") == 0 {
-			n.Parted = []string{rapid.SampledFrom(c.Nodes).Draw(t, "from").ID}
+		if len(c.Nodes) > 0 && rapid.IntRange(0, 3).Draw(t, "unreachable") == 0 {
+			n.Unreachable = []string{rapid.SampledFrom(c.Nodes).Draw(t, "from").ID}
 		}
 		c.Nodes = append(c.Nodes, n)
 	}

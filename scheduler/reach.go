@@ -5,19 +5,19 @@ import (
 	"slices"
 )
 
-// together returns those nodes that one request may be placed on: available ones that all reach each other and the nodes that the work
+// connected returns those nodes that one request may be placed on: available ones that all reach each other and the nodes that the work
 // is on already, with as many slots as can be found. Begun with each node in turn, the one with the most slots comes next: for the few
 // cuts that a network has at a time that is the best choice there is.
-func together(nodes []*node, with []string, slots func(*node) int) []*node {
+func connected(nodes []*node, with []string, slots func(*node) int) []*node {
 	var candidates []*node
-	parted := false
+	unreachable := false
 	for _, n := range nodes {
-		if n.Unavailable == "" && !slices.ContainsFunc(with, func(id string) bool { return slices.Contains(n.Parted, id) }) {
+		if n.Unavailable == "" && !slices.ContainsFunc(with, func(id string) bool { return slices.Contains(n.Unreachable, id) }) {
 			candidates = append(candidates, n)
-			parted = parted || len(n.Parted) > 0
+			unreachable = unreachable || len(n.Unreachable) > 0
 		}
 	}
-	if !parted {
+	if !unreachable {
 		return candidates
 	}
 	slices.SortFunc(candidates, func(a, b *node) int {
@@ -28,7 +28,7 @@ func together(nodes []*node, with []string, slots func(*node) int) []*node {
 	for _, first := range candidates {
 		chosen, total := []*node{first}, slots(first)
 		for _, n := range candidates {
-			if n != first && !slices.ContainsFunc(chosen, func(o *node) bool { return slices.Contains(n.Parted, o.ID) }) {
+			if n != first && !slices.ContainsFunc(chosen, func(o *node) bool { return slices.Contains(n.Unreachable, o.ID) }) {
 				chosen = append(chosen, n)
 				total += slots(n)
 			}
@@ -48,9 +48,9 @@ func bothWays(nodes []Node) []Node {
 		at[n.ID] = i
 	}
 	for _, n := range nodes {
-		for _, other := range n.Parted {
-			if i, ok := at[other]; ok && !slices.Contains(all[i].Parted, n.ID) {
-				all[i].Parted = append(slices.Clone(all[i].Parted), n.ID)
+		for _, other := range n.Unreachable {
+			if i, ok := at[other]; ok && !slices.Contains(all[i].Unreachable, n.ID) {
+				all[i].Unreachable = append(slices.Clone(all[i].Unreachable), n.ID)
 			}
 		}
 	}

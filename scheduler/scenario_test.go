@@ -28,7 +28,7 @@ func TestScenarios(t *testing.T) {
 
 // parse reads
 //
-//	node ID POOL SLOTS [free=a,b] [serving=N] [parted=b,c] [lost|cordoned]      all slots are free when free= is left out
+//	node ID POOL SLOTS [free=a,b] [serving=N] [unreachable=b,c] [lost|cordoned]      all slots are free when free= is left out
 //	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b] [parks=true] [limit=DURATION]
 //	claim ID POOL GIVES priority=N age=DURATION [slots=N] [leaving=N] [parks=true] [protected=true] [loan=true] [unsaved=DURATION]
 //	                                            [ends=DURATION..DURATION]
@@ -60,8 +60,8 @@ func parse(t *testing.T, text string) Snapshot {
 					if n.Serving, err = strconv.Atoi(value); err != nil {
 						t.Fatalf("line %q: %v", lines.Text(), err)
 					}
-				case "parted":
-					n.Parted = strings.Split(value, ",")
+				case "unreachable":
+					n.Unreachable = strings.Split(value, ",")
 				default:
 					n.Unavailable = option
 				}

@@ -32,7 +32,7 @@ type entry struct {
 	Request
 	pool   *pool // nil: it has no nodes
 	code   Code  // why it waits; empty: it does not
-	near   int   // slots that it could have or have had, on nodes that reach each other: all for Parted, those that were free for Busy
+	near   int   // slots that it could have or have had, on nodes that reach each other: all for Unreachable, those that were free for Busy
 	free   int   // slots of its pool that were free when it was its turn
 	behind *entry
 }
@@ -47,7 +47,7 @@ func (p *pass) refuse() {
 			e.code = TooFew
 		default:
 			if e.near = e.pool.reachable(e.With); e.near < e.least() {
-				e.code = Parted
+				e.code = Unreachable
 			}
 		}
 	}

@@ -25,8 +25,8 @@ type Node struct {
 	Serving int
 	// Unavailable says why no work may be placed on the node ("lost", "cordoned"); empty: it may.
 	Unavailable string
-	// Parted lists the ids of nodes that it does not reach, or that do not reach it: no request gets slots on both.
-	Parted []string
+	// Unreachable lists the ids of nodes that it does not reach, or that do not reach it: no request gets slots on both.
+	Unreachable []string
 }
 
 // Claim is work that holds slots.

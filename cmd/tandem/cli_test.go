@@ -204,7 +204,7 @@ func TestAddContext(t *testing.T) {
 		"needs a token":             {"x", "--endpoint", address},
 		"one word":                  {"x", "--endpoint", address, "--token-file", pem},
 		"lets a node join":          {"x", "--endpoint", address, "--token-file", write(t, u.dir, "join", join)},
-		"not a certificate in PEM":     {"x", "--endpoint", address, "--token-file", tok, "--ca-file", tok},
+		"not a certificate in PEM":  {"x", "--endpoint", address, "--token-file", tok, "--ca-file", tok},
 		"read the CA":               {"x", "--endpoint", address, "--token-file", tok, "--ca-file", filepath.Join(u.dir, "none")},
 		"has no slash in it":        {"../x", "--endpoint", address, "--token-file", tok},
 		"read secret":               {"x", "--endpoint", address, "--token-file", filepath.Join(u.dir, "none")},

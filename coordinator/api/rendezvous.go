@@ -40,7 +40,7 @@ func (a agents) RendezvousGet(ctx context.Context, req *connect.Request[tandemv1
 		if value, ok := v.Rendezvous(m.GetAllocationId(), m.GetGeneration(), m.GetKey()); ok {
 			return connect.NewResponse(&tandemv1.RendezvousGetResponse{Value: value}), nil
 		}
-		if err := part(v, From(ctx).Node, m.GetAllocationId(), m.GetGeneration()); err != nil {
+		if err := checkMember(v, From(ctx).Node, m.GetAllocationId(), m.GetGeneration()); err != nil {
 			return nil, err
 		}
 		if err := a.deps.State.Wait(ctx, v.Index()); err != nil {
@@ -53,17 +53,17 @@ func (a agents) RendezvousGet(ctx context.Context, req *connect.Request[tandemv1
 // state as it is has the last word.
 func (a agents) takesPart(ctx context.Context, allocation string, generation int64) error {
 	node := From(ctx).Node
-	if err := part(a.deps.State.View(), node, allocation, generation); err == nil {
+	if err := checkMember(a.deps.State.View(), node, allocation, generation); err == nil {
 		return nil
 	}
 	v, err := a.view(ctx)
 	if err != nil {
 		return err
 	}
-	return part(v, node, allocation, generation)
+	return checkMember(v, node, allocation, generation)
 }
 
-func part(v *state.View, node, allocation string, generation int64) error {
+func checkMember(v *state.View, node, allocation string, generation int64) error {
 	al, ok := v.Allocation(allocation)
 	if !ok || al.GetGeneration() != generation {
 		return precondition(fmt.Sprintf("generation %d of allocation %s is over, or not committed", generation, allocation))

@@ -45,7 +45,7 @@ func (n *Node) Propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Re
 				return nil, fmt.Errorf("propose: %w: %w", ErrUncertain, err)
 			}
 		}
-		if wait(patience, pause) != nil {
+		if sleep(patience, pause) != nil {
 			return nil, errors.Join(ctx.Err(), fmt.Errorf("propose: %w (last: %w)", kind, err))
 		}
 	}
@@ -114,7 +114,7 @@ func (n *Node) ProposeLocal(ctx context.Context, cmd *tandemv1.Command) (*tandem
 	return nil, fmt.Errorf("%w: the state machine gave no result", ErrUncertain)
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -26,7 +26,7 @@ func (n *Node) View(ctx context.Context) (*state.View, error) {
 		if errors.Is(err, ErrDisk) {
 			return nil, fmt.Errorf("read: %w", err)
 		}
-		if wait(patience, pause) != nil {
+		if sleep(patience, pause) != nil {
 			return nil, errors.Join(ctx.Err(), fmt.Errorf("read: %w (last: %w)", ErrNoLeader, err))
 		}
 	}

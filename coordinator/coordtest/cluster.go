@@ -112,7 +112,7 @@ func (c *Cluster) waitKnows(i, n int) {
 		if ctx.Err() != nil {
 			c.t.Fatalf("%s does not know %d peers after a minute", c.ID(i), n)
 		}
-		pause(ctx, 10*time.Millisecond)
+		sleep(ctx, 10*time.Millisecond)
 	}
 }
 
@@ -170,7 +170,7 @@ func (c *Cluster) Leader() int {
 				return i
 			}
 		}
-		pause(ctx, 20*time.Millisecond)
+		sleep(ctx, 20*time.Millisecond)
 	}
 	c.t.Fatal("no leader within a minute")
 	return -1
@@ -361,7 +361,7 @@ func (f forwarder) ReadIndex(ctx context.Context, address string) (uint64, error
 	return index, err
 }
 
-func pause(ctx context.Context, d time.Duration) {
+func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

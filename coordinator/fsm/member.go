@@ -32,7 +32,7 @@ func (a *applier) memberReady(alloc *tandemv1.Allocation, m *tandemv1.Member, r 
 		return
 	}
 	a.nodeRuns(m.GetNodeId())
-	a.partNodes(alloc, m.GetNodeId(), r)
+	a.noteUnreachable(alloc, m.GetNodeId(), r)
 	does := kind.StageOf(alloc)
 	edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
 		m := state.Member(alloc, m.GetNumber())
@@ -63,7 +63,7 @@ func (a *applier) groupFormed(alloc *tandemv1.Allocation, generation, step int64
 		edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) { alloc.Group.FormedAt = a.now })
 	}
 	a.progressed(alloc.GetTrialId(), step, false)
-	a.rejoinNodes(alloc)
+	a.noteReached(alloc)
 }
 
 // groupBroken takes the word of a rank that the committed group does not work any more for it. That of an older one is no news, but
@@ -81,7 +81,7 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 		a.endMember(alloc, m, memberFinished) // it has passed the barrier at which all was done
 		return
 	}
-	a.partNodes(alloc, m.GetNodeId(), b)
+	a.noteUnreachable(alloc, m.GetNodeId(), b)
 	first := !state.GroupBroken(alloc)
 	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
 		a.breakGroup(alloc)
@@ -300,8 +300,8 @@ func (a *applier) endMember(alloc *tandemv1.Allocation, m *tandemv1.Member, how 
 	if state.MemberEnded(m.GetState()) {
 		return
 	}
-	apart := state.HasGroup(alloc) && !state.InGroup(m)
-	if m.GetState() == memberLeaving || apart {
+	outside := state.HasGroup(alloc) && !state.InGroup(m)
+	if m.GetState() == memberLeaving || outside {
 		a.removeMember(alloc, m)
 		return
 	}

@@ -41,7 +41,7 @@ func Coordinators(s *state.State, p Proposer, peers Peers) Loop {
 			if err != nil {
 				return time.Time{}, err
 			}
-			return now.Add(coordinatorsTick), settle(ctx, s, res)
+			return now.Add(coordinatorsTick), awaitApplied(ctx, s, res)
 		})
 	}}
 }

@@ -41,7 +41,7 @@ func Expiries(s *state.State, p Proposer) Loop {
 			if err != nil {
 				return due, err
 			}
-			return due, settle(ctx, s, res)
+			return due, awaitApplied(ctx, s, res)
 		})
 	}}
 }

@@ -114,9 +114,9 @@ func (c *collector) propose(ctx context.Context, cmd *tandemv1.Command) error {
 		return err
 	}
 	if anyRefused(res) {
-		rest(ctx, time.Second)
+		sleep(ctx, time.Second)
 	}
-	return settle(ctx, c.s, res)
+	return awaitApplied(ctx, c.s, res)
 }
 
 // deleteMarked deletes the objects of marked checkpoints, then forgets these: a crash between leaves them marked.

@@ -21,7 +21,7 @@ func Keys(s *state.State, p Proposer) Loop {
 			if err != nil {
 				return time.Time{}, err
 			}
-			return time.Time{}, settle(ctx, s, res)
+			return time.Time{}, awaitApplied(ctx, s, res)
 		})
 	}}
 }

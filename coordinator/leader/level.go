@@ -29,7 +29,7 @@ func Level(s *state.State, p Proposer, peers func() []consensus.Peer, log zerolo
 				return time.Time{}, err
 			}
 			log.Info().Int32("feature_level", next).Msg("feature level of the cluster raised")
-			return now.Add(levelTick), settle(ctx, s, res)
+			return now.Add(levelTick), awaitApplied(ctx, s, res)
 		})
 	}}
 }

@@ -34,7 +34,7 @@ func Nodes(s *state.State, p Proposer, l Liveness, timeout time.Duration, log ze
 				if err != nil {
 					return time.Time{}, err
 				}
-				if err := settle(ctx, s, res); err != nil {
+				if err := awaitApplied(ctx, s, res); err != nil {
 					return time.Time{}, err
 				}
 			}

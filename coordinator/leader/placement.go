@@ -33,13 +33,13 @@ func Placement(s *state.State, heard placement.Progress, p Proposer, log zerolog
 			refused := false
 			for i, res := range results {
 				tell(log, commands[i], res)
-				if err := settle(ctx, s, res); err != nil {
+				if err := awaitApplied(ctx, s, res); err != nil {
 					return decided.Wake, err
 				}
 				refused = refused || anyRefused(res)
 			}
 			if refused {
-				rest(ctx, refusedPause)
+				sleep(ctx, refusedPause)
 			}
 			return decided.Wake, nil
 		})

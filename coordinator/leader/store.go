@@ -28,7 +28,7 @@ func Store(s *state.State, p Proposer, found func() (fault *tandemv1.Reason, at 
 			if err != nil {
 				return time.Time{}, err
 			}
-			return now.Add(storeTick), settle(ctx, s, res)
+			return now.Add(storeTick), awaitApplied(ctx, s, res)
 		})
 	}}
 }

@@ -136,14 +136,14 @@ func propose(ctx context.Context, p Proposer, loop string, cmd *tandemv1.Command
 	return res, nil
 }
 
-// settle waits until this coordinator has applied what it proposed, so that the next pass sees it.
-func settle(ctx context.Context, s *state.State, res *tandemv1.Result) error {
+// awaitApplied waits until this coordinator has applied what it proposed, so that the next pass sees it.
+func awaitApplied(ctx context.Context, s *state.State, res *tandemv1.Result) error {
 	return s.Wait(ctx, res.GetIndex()-1)
 }
 
-// rest waits after a decision was refused, so that decider and state machine cannot keep each other busy
+// sleep waits after a decision was refused, so that decider and state machine cannot keep each other busy
 // should they ever disagree.
-func rest(ctx context.Context, d time.Duration) {
+func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(d):

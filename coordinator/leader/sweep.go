@@ -99,9 +99,9 @@ func (l *searchLoop) propose(ctx context.Context, sweepID string, cmd *tandemv1.
 	if anyRefused(res) {
 		l.log.Warn().Str("job", sweepID).Str("refused", say.Reason(res.GetWhy(), say.Plain)).Msg("a decision of a search was refused")
 		delete(l.drivers, sweepID)
-		rest(ctx, time.Second)
+		sleep(ctx, time.Second)
 	}
-	return !anyRefused(res), settle(ctx, l.s, res)
+	return !anyRefused(res), awaitApplied(ctx, l.s, res)
 }
 
 // decide is what to propose about a sweep; nil for nothing.

@@ -44,11 +44,11 @@ func Explain(v *state.View, heard Progress, now time.Time) map[string]*tandemv1.
 
 // waitCodes are the scheduler's codes and what the API calls them.
 var waitCodes = map[scheduler.Code]tandemv1.Reason_Code{
-	scheduler.NoNodes: tandemv1.Reason_CODE_POOL_WITHOUT_NODES,
-	scheduler.TooFew:  tandemv1.Reason_CODE_SLOTS_TOO_FEW,
-	scheduler.Parted:  tandemv1.Reason_CODE_SLOTS_PARTED,
-	scheduler.Busy:    tandemv1.Reason_CODE_SLOTS_BUSY,
-	scheduler.Behind:  tandemv1.Reason_CODE_BEHIND,
+	scheduler.NoNodes:     tandemv1.Reason_CODE_POOL_WITHOUT_NODES,
+	scheduler.TooFew:      tandemv1.Reason_CODE_SLOTS_TOO_FEW,
+	scheduler.Unreachable: tandemv1.Reason_CODE_SLOTS_PARTED,
+	scheduler.Busy:        tandemv1.Reason_CODE_SLOTS_BUSY,
+	scheduler.Behind:      tandemv1.Reason_CODE_BEHIND,
 }
 
 // WaitCodes are the codes by which Explain says why something waits for slots, in order.

@@ -29,7 +29,7 @@ type group struct {
 	leaving   []*tandemv1.Member // on their way out
 	ended     []*tandemv1.Member // stopped or finished
 
-	apart []parted // of those that could be in the next group: their nodes do not reach those of the others
+	unreachable []unreachable // of those that could be in the next group: their nodes do not reach those of the others
 
 	givesTo string // the job that it gives slots to; empty: none
 	parks   bool   // it gives all of them
@@ -54,7 +54,7 @@ func newGroup(v *state.View, a *tandemv1.Allocation, now time.Time) *group {
 		to := g.list(m, n.GetDraining())
 		*to = append(*to, m)
 	}
-	g.apart = g.findApart(v)
+	g.unreachable = g.findUnreachable(v)
 	g.wants()
 	return g
 }

@@ -47,7 +47,7 @@ func (d *Decision) reform(groups []*group, plan scheduler.Plan) {
 		if park, ok := parks[g.alloc.GetId()]; ok {
 			g.parks, g.givesTo = true, park.To
 		}
-		if r.make() {
+		if r.decide() {
 			d.Reforms = append(d.Reforms, r.command)
 		}
 		d.wakeAt(r.wake)
@@ -62,8 +62,8 @@ type reform struct {
 	wake    time.Time
 }
 
-// make decides; false: nothing is to be done.
-func (r *reform) make() bool {
+// decide says whether anything is to be done, and notes what; false: nothing is to be done.
+func (r *reform) decide() bool {
 	switch {
 	case r.ends():
 		return false
@@ -82,7 +82,7 @@ func (r *reform) drop() bool {
 	for _, m := range r.drained {
 		r.lose(m, state.NewReason(tandemv1.Reason_CODE_ITS_NODE_DRAINED))
 	}
-	for _, a := range r.apart {
+	for _, a := range r.unreachable {
 		r.lose(a.member, a.why)
 	}
 	if !state.GroupBroken(r.alloc) {

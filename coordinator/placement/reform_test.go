@@ -264,7 +264,7 @@ func (p *play) engines(d *datadriven.TestData) {
 			r.Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100, Unreachable: unreached, Filtered: filtered}}
 		case "formed":
 			r.Report = &tandemv1.EngineReport_Formed{Formed: &tandemv1.GroupFormed{Step: step}}
-		case "broken", "hung", "parted":
+		case "broken", "hung", "unreachable":
 			r.Report = &tandemv1.EngineReport_Broken{Broken: &tandemv1.GroupBroken{
 				Step: step, Message: "the connection broke", Hung: d.Cmd == "hung", Unreachable: unreached, Filtered: filtered,
 			}}

@@ -46,11 +46,11 @@ func picture(v *state.View, heard Progress, now time.Time) (scheduler.Snapshot, 
 // nodes are the nodes as the scheduler sees them.
 func nodes(v *state.View, now time.Time) []scheduler.Node {
 	var all []scheduler.Node
-	parted := state.Parted(v, now)
+	unreachable := state.Unreachable(v, now)
 	for _, n := range v.Nodes() {
 		held := state.UsageOf(v, n.GetId())
 		sn := scheduler.Node{
-			Parted: parted[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Slots: len(n.GetSlots()), Unavailable: unavailable(n, now),
+			Unreachable: unreachable[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Slots: len(n.GetSlots()), Unavailable: unavailable(n, now),
 		}
 		for _, s := range n.GetSlots() {
 			if held[s.GetId()] == "" {

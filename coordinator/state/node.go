@@ -69,9 +69,9 @@ func TriedAgain(v *View, now time.Time) (first time.Time) {
 	return first
 }
 
-// Parted returns for each node those that it did not reach of late, or that did not reach it: no process group can have ranks on
+// Unreachable returns for each node those that it did not reach of late, or that did not reach it: no process group can have ranks on
 // both.
-func Parted(v *View, now time.Time) map[string][]string {
+func Unreachable(v *View, now time.Time) map[string][]string {
 	from := map[string][]string{}
 	for _, n := range v.Nodes() {
 		for _, u := range n.GetUnreachable() {
@@ -88,8 +88,8 @@ func Parted(v *View, now time.Time) map[string][]string {
 	return from
 }
 
-// Cut says what is wrong between two nodes that do not reach each other.
-func Cut(a, b *tandemv1.Node) *tandemv1.Reason {
+// WhyUnreachable says what is wrong between two nodes that do not reach each other.
+func WhyUnreachable(a, b *tandemv1.Node) *tandemv1.Reason {
 	filtered := func(of, other *tandemv1.Node) bool {
 		return slices.ContainsFunc(of.GetUnreachable(), func(u *tandemv1.Unreachable) bool {
 			return u.GetNodeId() == other.GetId() && u.GetFiltered()

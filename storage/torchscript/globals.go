@@ -70,8 +70,8 @@ func (m *machine) global() error {
 	return m.push(v)
 }
 
-// new takes a class and no arguments.
-func (m *machine) new() error {
+// object makes one: it takes a class and no arguments.
+func (m *machine) object() error {
 	of, err := m.top(2)
 	if err != nil {
 		return err

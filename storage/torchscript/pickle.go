@@ -172,7 +172,7 @@ func (m *machine) step(op byte) error {
 	case opGlobal:
 		return m.global()
 	case opNew:
-		return m.new()
+		return m.object()
 	case opBuild, opCall:
 		return m.call(op)
 	case opStorage:

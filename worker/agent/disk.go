@@ -16,7 +16,7 @@ func (s *supervisor) watchDisk(ctx context.Context, r *runner) {
 	if limit == 0 {
 		return
 	}
-	for pause(ctx, diskInterval) == nil {
+	for sleep(ctx, diskInterval) == nil {
 		use, err := sandbox.MeasureDisk(r.policy.Home, r.pid(), limit)
 		why := use.Over(limit)
 		if err != nil {

@@ -57,7 +57,7 @@ func (s *stream) turn(to io.Writer) {
 // next waits until the process of an engine that has said its last word gets another task, and returns that one's id. errOver: it gets
 // none and ends.
 func (s *supervisor) next(ctx context.Context, id string) (string, error) {
-	e, err := s.rest(ctx, id)
+	e, err := s.becomeIdle(ctx, id)
 	if err != nil {
 		return "", err
 	}
@@ -74,8 +74,8 @@ func (s *supervisor) next(ctx context.Context, id string) (string, error) {
 	return e.next, nil
 }
 
-// rest takes note that an engine has no task any more, when all that its task wrote has come.
-func (s *supervisor) rest(ctx context.Context, id string) (*engine, error) {
+// becomeIdle notes that an engine has no task any more, when all that its task wrote has come.
+func (s *supervisor) becomeIdle(ctx context.Context, id string) (*engine, error) {
 	s.mu.Lock()
 	e, err := s.findLocked(id)
 	if err == nil && (s.cfg.limits.idle == 0 || !e.mayGoOn()) {

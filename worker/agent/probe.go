@@ -16,7 +16,7 @@ const missLimit = 2
 func (s *supervisor) probe(e *engine, ask func(context.Context) error) {
 	life, cancel := whileThere(context.Background(), e)
 	defer cancel()
-	for misses := 0; pause(life, s.cfg.limits.probe) == nil; {
+	for misses := 0; sleep(life, s.cfg.limits.probe) == nil; {
 		ctx, cancel := context.WithTimeout(life, s.cfg.limits.probe)
 		err := ask(ctx)
 		cancel()

@@ -44,12 +44,12 @@ func (r *reporter) run(ctx context.Context) error {
 			// The coordinators refuse the call as such, all of it: that is not about an engine. Try again later.
 			r.repeats.Error(r.log, "reports").Err(err).Int("reports", len(batch)).Msg("coordinator refuses reports; they wait")
 			r.metrics.reports.WithLabelValues("error").Add(float64(len(batch)))
-			if pause(ctx, longestWait) != nil {
+			if sleep(ctx, longestWait) != nil {
 				return nil
 			}
 			continue
 		}
-		r.settle(batch, answers)
+		r.handleAnswers(batch, answers)
 		r.queue.drop(len(batch))
 	}
 }
@@ -87,8 +87,8 @@ func (r *reporter) leave(ctx context.Context) error {
 	return nil
 }
 
-// settle acts on the answers. That a generation is over is in the order of things; any other refusal is not.
-func (r *reporter) settle(batch []*tandemv1.EngineReport, answers *tandemv1.ReportResponse) {
+// handleAnswers acts on the answers. That a generation is over is in the order of things; any other refusal is not.
+func (r *reporter) handleAnswers(batch []*tandemv1.EngineReport, answers *tandemv1.ReportResponse) {
 	refusals, over := answers.GetRefusals(), answers.GetOver()
 	for i, report := range batch {
 		if i >= len(refusals) || refusals[i] == "" {
@@ -106,7 +106,7 @@ func (r *reporter) settle(batch []*tandemv1.EngineReport, answers *tandemv1.Repo
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

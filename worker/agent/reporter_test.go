@@ -14,7 +14,7 @@ func TestRefusalLevels(t *testing.T) {
 	var log strings.Builder
 	var fenced []string
 	r := &reporter{log: zerolog.New(&log), metrics: newMetrics("test"), fence: func(id string) { fenced = append(fenced, id) }}
-	r.settle([]*tandemv1.EngineReport{{EngineId: "taken"}, {EngineId: "over"}, {EngineId: "bad"}},
+	r.handleAnswers([]*tandemv1.EngineReport{{EngineId: "taken"}, {EngineId: "over"}, {EngineId: "bad"}},
 		&tandemv1.ReportResponse{Refusals: []string{"", "the generation is over", "says nothing"}, Over: []bool{false, true, false}})
 	if strings.Join(fenced, " ") != "over bad" {
 		t.Errorf("fenced %v", fenced)

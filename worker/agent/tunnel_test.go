@@ -239,7 +239,7 @@ func floatBytes(f float32) []byte {
 	return []byte{byte(b), byte(b >> 8), byte(b >> 16), byte(b >> 24)}
 }
 
-// TestTunnelRefuses knocks at an agent for a rank as those who have no business there.
+// TestTunnelRefuses asks an agent for a rank as those who have no business there.
 func TestTunnelRefuses(t *testing.T) {
 	c := newCluster(t)
 	a, b, stranger := newSide(t, c, "node-a", false), newSide(t, c, "node-b", false), newSide(t, c, "node-c", false)

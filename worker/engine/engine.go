@@ -104,7 +104,7 @@ func runTask(ctx context.Context, h *host, hello *tandemv1.HelloResponse, broken
 		}
 		// A call into libtorch may not come back soon; a replica finishes what it took. Of a model that does not come back all is said.
 		if e.task.GetServe() == nil && !errors.As(context.Cause(work), new(stuckError)) {
-			defer time.AfterFunc(tardy, func() { confess(os.Stderr) }).Stop()
+			defer time.AfterFunc(tardy, func() { dumpGoroutines(os.Stderr) }).Stop()
 		}
 		select {
 		case err = <-done:
@@ -119,8 +119,8 @@ func runTask(ctx context.Context, h *host, hello *tandemv1.HelloResponse, broken
 	return err == nil && e.task.GetTrain().GetInSweep(), err
 }
 
-// confess writes what every goroutine does, for whoever has to find out why an engine does not end.
-func confess(w io.Writer) {
+// dumpGoroutines writes what every goroutine does, for whoever has to find out why an engine does not end.
+func dumpGoroutines(w io.Writer) {
 	fmt.Fprintf(w, "the engine was told to end %v ago and does not; what it does:\n", tardy)
 	_ = pprof.Lookup("goroutine").WriteTo(w, 2) // nobody is left to be told
 }

@@ -32,7 +32,7 @@ const (
 	// collectiveTimeout is the backstop for a hung rank; the deadlines of package train come first.
 	collectiveTimeout = 2 * time.Minute
 	// meetPatience with a rank that could come at once, longer than it takes to find out that a node is not reached.
-	meetPatience = knockPatience + 2*time.Second
+	meetPatience = probePatience + 2*time.Second
 	// uploadGrace is how long a failed training goes on with a checkpoint that was under way.
 	uploadGrace = 3 * time.Second
 )
@@ -92,7 +92,7 @@ type member struct {
 
 	record *train.Recorder
 	replay *replay      // nil: this is no replay
-	door   net.Listener // nil: it is never in a group with others
+	probed net.Listener // nil: it is never in a group with others
 	rank   int          // in the process group
 	joined bool         // it was in a group before, be it alone
 
@@ -176,7 +176,7 @@ func (m *member) Prepare(ctx context.Context) error {
 		deps.Ledger = written
 	}
 	// The others go on meanwhile: found out here, it costs them nothing. Some may have died since the task was made.
-	m.host.unreachable = knock(ctx, peersOf(m.task.GetPeers()), (&net.Dialer{}).DialContext, false)
+	m.host.unreachable = probePeers(ctx, peersOf(m.task.GetPeers()), (&net.Dialer{}).DialContext, false)
 	for _, p := range m.host.unreachable {
 		m.log.Warn().Str("node", p.Name).Str("address", p.Address).Bool("filtered", p.Filtered).Msg("a node of the group is not reached")
 	}
@@ -191,12 +191,12 @@ func (m *member) openDoor() {
 	if r := m.task.GetSpec().GetResources(); max(r.GetWorkers(), r.GetMax()) < 2 || !m.hello.GetPlainDataPlane() {
 		return // it is never in a group with others, or these come through its agent
 	}
-	l, err := door(m.task.GetBindHost())
+	l, err := probeListener(m.task.GetBindHost())
 	if err != nil { // the group, which listens there too, will say what is wrong
 		m.log.Warn().Err(err).Msg("the other nodes cannot find out whether they reach this engine")
 		return
 	}
-	m.door, m.host.address = l, l.Addr().String()
+	m.probed, m.host.address = l, l.Addr().String()
 }
 
 // Join forms the process group of a generation; there is none for a single rank.
@@ -231,8 +231,8 @@ func (m *member) Join(ctx context.Context, g elastic.Group) (int64, error) {
 
 // form meets the other ranks, each of which has patience to come; 0: as long as it takes.
 func (m *member) form(ctx context.Context, g elastic.Group, patience time.Duration) (*torch.Group, error) {
-	if missing := knock(ctx, g.Peers, (&net.Dialer{}).DialContext, true); len(missing) > 0 {
-		return nil, fmt.Errorf("%w: %w", elastic.ErrBroken, &elastic.UnreachableError{Peers: missing, Within: knockPatience})
+	if missing := probePeers(ctx, g.Peers, (&net.Dialer{}).DialContext, true); len(missing) > 0 {
+		return nil, fmt.Errorf("%w: %w", elastic.ErrBroken, &elastic.UnreachableError{Peers: missing, Within: probePatience})
 	}
 	formed, err := torch.NewGroup(ctx, torch.GroupConfig{
 		Rank: g.Rank, WorldSize: g.World, Rendezvous: meeting{m.host, g.Generation, g.Listen, patience},
@@ -393,8 +393,8 @@ func (m *member) failed(ctx context.Context, err error) error {
 }
 
 func (m *member) close() {
-	if m.door != nil {
-		_ = m.door.Close()
+	if m.probed != nil {
+		_ = m.probed.Close()
 	}
 	if m.feed != nil {
 		m.feed.Close()

@@ -60,7 +60,7 @@ func (w *watchdog) run(ctx context.Context, late func(error)) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := w.look(); err != nil {
+			if err := w.check(); err != nil {
 				late(err)
 				return
 			}
@@ -68,7 +68,7 @@ func (w *watchdog) run(ctx context.Context, late func(error)) {
 	}
 }
 
-func (w *watchdog) look() error {
+func (w *watchdog) check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.since.IsZero() || time.Since(w.since) <= w.limit {

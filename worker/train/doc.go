@@ -10,5 +10,5 @@
 // decide to stop, evaluate and save at the same steps: what only one of them knows is
 // agreed in the sync, the one collective besides that of the gradients.
 //
-// It knows no libtorch, no network and no clock of its own: Deps.Now says the time. What waits (deadline.go, look.go, relay.go) uses timers.
+// It knows no libtorch, no network and no clock of its own: Deps.Now says the time. What waits (deadline.go, sync.go, relay.go) uses timers.
 package train

@@ -63,7 +63,7 @@ type Loop struct {
 	torn  bool   // the tensors are those of two states
 	warm  bool   // this process has done a step
 	saved int64  // step of the newest checkpoint; -1: none
-	beat  pulse
+	pace  pace
 	sum   agreement
 	met   time.Time     // when the ranks last met in a collective
 	hung  time.Duration // that the last guarded call waited for a rank that did not answer; 0: all did
@@ -115,7 +115,7 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 	l.stop.Store(false)
 	l.move.Store(false)
 	l.met, l.hung, l.first = l.Now(), 0, 0
-	if err := l.align(ctx); err != nil {
+	if err := l.equalize(ctx); err != nil {
 		return 0, err
 	}
 	if err := l.Checkpoints.Reserve(l.Trainer); err != nil {
@@ -126,7 +126,7 @@ func (l *Loop) Join(ctx context.Context, g Generation) (int64, error) {
 	l.Record.Enter(metric.Other, now)
 	l.meter.step, l.meter.since = st.Step, now
 	l.show(*st, phaseStarting)
-	l.beat = pulse{every: 1, last: st.Step, begin: now}
+	l.pace = pace{every: 1, last: st.Step, begin: now}
 	l.sum, l.check, l.stragglers = agreement{}, st.Step, Stragglers{}
 	l.Batches.Seek(st.Cursor, g.Rank, g.World)
 	l.Log.Info().Int64("gen", g.Number).Int64("step", st.Step).Int64("steps", l.Plan.Total).Int("rank", g.Rank).Int("world", g.World).Msg("training goes on")
@@ -148,16 +148,16 @@ func (l *Loop) Train(ctx context.Context) (Outcome, error) {
 		// After each step: agree with the others, evaluate, keep; leave or end, if it is time to. Before the first one too: a
 		// group that is only to stop, and may be too small to go on, does no step.
 		if fresh || !st.Looked {
-			outcome, err := l.look(ctx, fresh)
+			outcome, err := l.afterStep(ctx, fresh)
 			if outcome != 0 || err != nil {
 				return outcome, err
 			}
 		}
 		switch {
 		case st.Step == l.Plan.Total:
-			return Finished, l.settle(ctx)
+			return Finished, l.awaitCommit(ctx)
 		case st.Step >= l.Plan.Until:
-			return Stopped, l.settle(ctx)
+			return Stopped, l.awaitCommit(ctx)
 		}
 
 		// This rank's share of the global batch, which may be empty.

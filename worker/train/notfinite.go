@@ -62,7 +62,7 @@ func (l *Loop) notFinite(ctx context.Context, res StepResult, next data.Cursor) 
 		return l.diverged(step, l.Plan.Schedule.At(step-1), "state", "and there is no checkpoint to go back to")
 	}
 	l.state.SkipStep, l.state.Rollbacks = step, rollbacks
-	l.beat = pulse{every: 1, last: l.state.Step, begin: l.Now()}
+	l.pace = pace{every: 1, last: l.state.Step, begin: l.Now()}
 	l.check = l.state.Step
 	l.Batches.Seek(l.state.Cursor, l.gen.Rank, l.gen.World)
 	return nil

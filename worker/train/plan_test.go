@@ -122,20 +122,20 @@ func TestStepSeed(t *testing.T) {
 func TestPulseFindsItsBeat(t *testing.T) {
 	const step = 3 * time.Millisecond
 	now := time.Unix(0, 0)
-	p := pulse{every: 1, begin: now}
+	p := pace{every: 1, begin: now}
 	var gap time.Duration
 	last := now
 	for s := int64(1); s <= 2000; s++ {
 		now = now.Add(step)
 		if p.due(s) {
-			p.beat(s, p.propose(s, now), now)
+			p.synced(s, p.propose(s, now), now)
 			gap, last = now.Sub(last), now
 		}
 	}
-	if gap < pulseAim*9/10 || gap > pulseAim*11/10 {
+	if gap < paceAim*9/10 || gap > paceAim*11/10 {
 		t.Errorf("syncs are %v apart", gap)
 	}
-	if got := (&pulse{every: 1000, begin: now}).propose(1000, now.Add(time.Hour)); got != 1 {
+	if got := (&pace{every: 1000, begin: now}).propose(1000, now.Add(time.Hour)); got != 1 {
 		t.Errorf("after an hour it proposes %d steps", got)
 	}
 }

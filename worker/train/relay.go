@@ -31,7 +31,7 @@ func (l *Loop) relay(ctx context.Context) (Outcome, error) {
 			if err := l.save(ctx, *l.state, true); err != nil {
 				return 0, fmt.Errorf("checkpoint at step %d: %w", l.state.Step, err)
 			}
-			return Stopped, l.settle(ctx)
+			return Stopped, l.awaitCommit(ctx)
 		case asked.move:
 			return Regrouped, nil
 		}

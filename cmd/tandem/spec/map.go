@@ -17,9 +17,9 @@ func (d *decoder) entries(m protoreflect.Message, f protoreflect.FieldDescriptor
 		d.problem(node, fmt.Sprintf("%s: wants names, each with %s, got %s", at, entryText(f), describe(d.resolve(node))))
 		return
 	}
-	any := false
+	empty := true
 	for it := mapping.MapRange(); it.Next(); {
-		any = true
+		empty = false
 		if it.Key().IsMergeKey() {
 			d.problem(it.Key(), "merge keys (<<) are not understood: write the keys out")
 			continue
@@ -29,7 +29,7 @@ func (d *decoder) entries(m protoreflect.Message, f protoreflect.FieldDescriptor
 		}
 		d.entry(m, f, it.Key(), it.Value(), path, join(prefix, it.Key().GetToken().Value))
 	}
-	if !any && prefix != "" {
+	if empty && prefix != "" {
 		d.problem(node, fmt.Sprintf("%s is empty", at))
 	}
 }

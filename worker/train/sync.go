@@ -17,16 +17,16 @@ import (
 // compareEvery is how many steps lie between two comparisons of the ranks' states, at least.
 const compareEvery = 100
 
-// look does what comes after a step: the ranks agree, now and then, and before a state is
+// afterStep does what comes after a step: the ranks agree, now and then, and before a state is
 // judged or kept, and when a group begins. An outcome other than 0 ends the training in this
 // group.
-func (l *Loop) look(ctx context.Context, begins bool) (Outcome, error) {
+func (l *Loop) afterStep(ctx context.Context, begins bool) (Outcome, error) {
 	st := l.state
 	evaluate := !st.Looked && l.Plan.evaluateAfter(*st)
 	keep := evaluate || !st.Looked && l.Plan.checkpointAfter(*st)
 	var asked votes
-	if keep || begins || l.beat.due(st.Step) {
-		every := l.beat.propose(st.Step, l.Now())
+	if keep || begins || l.pace.due(st.Step) {
+		every := l.pace.propose(st.Step, l.Now())
 		var err error
 		l.Record.Enter(metric.Communication, l.Now())
 		if asked, err = l.sync(ctx, every, keep); err != nil {
@@ -38,7 +38,7 @@ func (l *Loop) look(ctx context.Context, begins bool) (Outcome, error) {
 			}
 		}
 		l.show(*st, phaseTraining)
-		l.beat.beat(st.Step, asked.every, l.Now())
+		l.pace.synced(st.Step, asked.every, l.Now())
 	}
 
 	pause := l.Now()
@@ -57,7 +57,7 @@ func (l *Loop) look(ctx context.Context, begins bool) (Outcome, error) {
 	st.Looked = true
 	// The beat is of steps: the time of an evaluation is none of them.
 	now := l.Now()
-	l.beat.begin = l.beat.begin.Add(now.Sub(pause))
+	l.pace.begin = l.pace.begin.Add(now.Sub(pause))
 	if keep || stop {
 		l.Record.Enter(metric.Other, now)
 	}
@@ -65,7 +65,7 @@ func (l *Loop) look(ctx context.Context, begins bool) (Outcome, error) {
 	switch {
 	case stop:
 		l.Log.Info().Int64("step", st.Step).Msg("stopping as asked")
-		return Stopped, l.settle(ctx)
+		return Stopped, l.awaitCommit(ctx)
 	case asked.move:
 		l.Log.Info().Int64("step", st.Step).Msg("going over to another process group")
 		return Regrouped, nil
@@ -107,11 +107,11 @@ func (l *Loop) sync(ctx context.Context, propose int64, keep bool) (votes, error
 	}
 	compare := l.gen.World > 1 && (keep || step-l.check >= compareEvery)
 	if compare {
-		print, err := l.Trainer.Fingerprint()
+		fingerprint, err := l.Trainer.Fingerprint()
 		if err != nil {
 			return votes{}, fmt.Errorf("hash the state: %w", err)
 		}
-		mine.high, mine.low = []float64{float64(print >> 32)}, []float64{float64(print & 0xffffffff)}
+		mine.high, mine.low = []float64{float64(fingerprint >> 32)}, []float64{float64(fingerprint & 0xffffffff)}
 	}
 	v := mine.vector(l.gen.Rank, l.gen.World)
 	if err := l.allReduce(v); err != nil {
@@ -131,7 +131,7 @@ func (l *Loop) sync(ctx context.Context, propose int64, keep bool) (votes, error
 	if all.busy == 0 {
 		l.Checkpoints.Free()
 	}
-	if err := l.straggle(ctx, all.spent, step-l.beat.last); err != nil {
+	if err := l.straggle(ctx, all.spent, step-l.pace.last); err != nil {
 		return votes{}, err
 	}
 	l.meter.add(all.lossSum, all.rows)
@@ -239,12 +239,12 @@ func (l *Loop) save(ctx context.Context, st State, stop bool) error {
 	return l.Checkpoints.Save(ctx, m, l.Trainer, stop || st.Step >= l.Plan.Until)
 }
 
-// settleEvery is how often the ranks ask each other whether the last checkpoint is committed.
-const settleEvery = 200 * time.Millisecond
+// commitPoll is how often the ranks ask each other whether the last checkpoint is committed.
+const commitPoll = 200 * time.Millisecond
 
-// settle waits until the last checkpoint is committed, all ranks together: none ends, and
+// awaitCommit waits until the last checkpoint is committed, all ranks together: none ends, and
 // takes its state with it, while another may still fail.
-func (l *Loop) settle(ctx context.Context) error {
+func (l *Loop) awaitCommit(ctx context.Context) error {
 	l.show(*l.state, phaseSaving)
 	l.Record.Enter(metric.Checkpoint, l.Now())
 	waiting, cancel := context.WithCancel(ctx)
@@ -254,11 +254,11 @@ func (l *Loop) settle(ctx context.Context) error {
 		done <- l.Checkpoints.Wait(waiting, func() { away <- struct{}{} })
 	}()
 	defer func() { cancel(); <-ended }()
-	return l.settleWith(ctx, done, away)
+	return l.awaitCommitOf(ctx, done, away)
 }
 
-func (l *Loop) settleWith(ctx context.Context, done <-chan error, away <-chan struct{}) error {
-	tick := time.NewTicker(settleEvery)
+func (l *Loop) awaitCommitOf(ctx context.Context, done <-chan error, away <-chan struct{}) error {
+	tick := time.NewTicker(commitPoll)
 	defer tick.Stop()
 	for pending := true; ; {
 		select {

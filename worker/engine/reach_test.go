@@ -13,18 +13,18 @@ import (
 	"tandem.dev/worker/elastic"
 )
 
-// TestKnock dials machines that answer, refuse, come back, and are gone.
-func TestKnock(t *testing.T) {
+// TestProbePeers dials machines that answer, refuse, come back, and are gone.
+func TestProbePeers(t *testing.T) {
 	for name, tc := range map[string]struct {
 		abort   time.Duration // the group is given up then; 0: it is not
 		takes   time.Duration
 		lives   bool // the engines are there
 		missing []string
 	}{
-		"to the end":        {0, knockPatience, true, []string{"lost", "route", "there, filtered", "there, filtered"}},
+		"to the end":        {0, probePatience, true, []string{"lost", "route", "there, filtered", "there, filtered"}},
 		"given up late":     {2 * time.Second, 2 * time.Second, true, []string{"lost", "route", "slow", "there, filtered"}},
 		"given up soon":     {time.Second, time.Second, true, nil},
-		"one may have died": {0, knockPatience, false, []string{"lost", "route", "there, filtered"}},
+		"one may have died": {0, probePatience, false, []string{"lost", "route", "there, filtered"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestKnock(t *testing.T) {
 					peers = append(peers, elastic.Peer{Node: "there", Address: "there", Engine: engine})
 				}
 				var missing []string
-				for _, p := range knock(ctx, peers, dial, tc.lives) {
+				for _, p := range probePeers(ctx, peers, dial, tc.lives) {
 					if p.Filtered {
 						p.Node += ", filtered"
 					}
@@ -72,15 +72,15 @@ func TestKnock(t *testing.T) {
 	}
 }
 
-// TestDoor: whoever knocks is answered, until the door is closed.
-func TestDoor(t *testing.T) {
-	l, err := door("127.0.0.1")
+// TestProbeListener: whoever probes is answered, until it is closed.
+func TestProbeListener(t *testing.T) {
+	l, err := probeListener("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	peers := []elastic.Peer{{Node: "a", Address: l.Addr().String(), Engine: l.Addr().String()}}
 	for range 3 {
-		if missing := knock(t.Context(), peers, (&net.Dialer{}).DialContext, true); len(missing) > 0 {
+		if missing := probePeers(t.Context(), peers, (&net.Dialer{}).DialContext, true); len(missing) > 0 {
 			t.Errorf("not reached: %v", missing)
 		}
 	}

@@ -3,7 +3,7 @@ package train
 import "testing"
 
 func TestSourceIsTheFurthest(t *testing.T) {
-	at := func(done int64, print uint64) standing { return standing{done: done, fingerprint: print} }
+	at := func(done int64, fingerprint uint64) standing { return standing{done: done, fingerprint: fingerprint} }
 	for name, c := range map[string]struct {
 		all  []standing
 		want int

@@ -7,37 +7,37 @@ import (
 	"tandem.dev/worker/data"
 )
 
-// pulse decides how many steps lie between two syncs. Rank 0 measures and proposes, the
+// pace decides how many steps lie between two syncs. Rank 0 measures and proposes, the
 // sync makes all ranks take its proposal.
-type pulse struct {
+type pace struct {
 	every int64 // steps from the last sync to the next
 	last  int64 // step of the last sync
 	begin time.Time
 }
 
 const (
-	pulseAim   = 250 * time.Millisecond // between two syncs
-	pulseLimit = 1000                   // steps, so that a sudden slowness is felt
+	paceAim   = 250 * time.Millisecond // between two syncs
+	paceLimit = 1000                   // steps, so that a sudden slowness is felt
 )
 
 // due tells whether the ranks sync after a step.
-func (p *pulse) due(step int64) bool { return step >= p.last+p.every }
+func (p *pace) due(step int64) bool { return step >= p.last+p.every }
 
-// propose returns the steps to the next sync that would bring it in pulseAim. It grows at
+// propose returns the steps to the next sync that would bring it in paceAim. It grows at
 // most twofold, because the first steps are slower than the rest.
-func (p *pulse) propose(step int64, now time.Time) int64 {
+func (p *pace) propose(step int64, now time.Time) int64 {
 	elapsed := now.Sub(p.begin)
 	steps := step - p.last
 	if elapsed <= 0 || steps <= 0 {
 		return 2 * p.every
 	}
-	fit := math.Round(float64(steps) * float64(pulseAim) / float64(elapsed))
-	return int64(max(1, min(fit, float64(2*p.every), pulseLimit)))
+	fit := math.Round(float64(steps) * float64(paceAim) / float64(elapsed))
+	return int64(max(1, min(fit, float64(2*p.every), paceLimit)))
 }
 
-// beat notes that the ranks have synced.
-func (p *pulse) beat(step, every int64, now time.Time) {
-	p.last, p.every, p.begin = step, max(1, min(every, pulseLimit)), now
+// synced notes that the ranks have synced.
+func (p *pace) synced(step, every int64, now time.Time) {
+	p.last, p.every, p.begin = step, max(1, min(every, paceLimit)), now
 }
 
 // agreement is what the ranks tell each other in a sync.

@@ -63,8 +63,8 @@ func source(all []standing) int {
 	return root
 }
 
-// align makes the state of all ranks the same. It is a collective.
-func (l *Loop) align(ctx context.Context) error {
+// equalize makes the state of all ranks the same. It is a collective.
+func (l *Loop) equalize(ctx context.Context) error {
 	all, err := l.standings()
 	if err != nil {
 		return err
@@ -96,11 +96,11 @@ func (l *Loop) align(ctx context.Context) error {
 func (l *Loop) standings() ([]standing, error) {
 	mine := standing{warm: l.warm}
 	if l.state != nil {
-		print, err := l.Trainer.Fingerprint()
+		fingerprint, err := l.Trainer.Fingerprint()
 		if err != nil {
 			return nil, fmt.Errorf("hash the state: %w", err)
 		}
-		mine.done, mine.looked, mine.fingerprint = l.state.Step+1, l.state.Looked, print
+		mine.done, mine.looked, mine.fingerprint = l.state.Step+1, l.state.Looked, fingerprint
 	}
 	v := make([]float64, standingSlots*l.gen.World)
 	mine.put(v[standingSlots*l.gen.Rank:])

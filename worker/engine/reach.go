@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	// knockPatience is how long a node has to answer. Linux sends the first packet of a connection again after 1 s and 3 s.
-	knockPatience = 4 * time.Second
-	// knockAgain is the pause before the next attempt when the last failed at once.
-	knockAgain = 250 * time.Millisecond
-	// knockDoubt: when the group is given up meanwhile, a node that has not answered for so long counts as one that is not reached:
+	// probePatience is how long a node has to answer. Linux sends the first packet of a connection again after 1 s and 3 s.
+	probePatience = 4 * time.Second
+	// probePause is the pause before the next attempt when the last failed at once.
+	probePause = 250 * time.Millisecond
+	// probeDoubt: when the group is given up meanwhile, a node that has not answered for so long counts as one that is not reached:
 	// two packets had no answer. The rank that gave up first may have seen only a part of what is cut.
-	knockDoubt = 1500 * time.Millisecond
+	probeDoubt = 1500 * time.Millisecond
 )
 
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
-// knock finds out, before ranks on several nodes connect with each other, which nodes this one does not reach. Libraries that
-// exchange values wait for them for minutes and do not say for whom. It asks at two doors of each: that of the agent, whose port
+// probePeers finds out, before ranks on several nodes connect with each other, which nodes this one does not reach. Libraries that
+// exchange values wait for them for minutes and do not say for whom. It probes two ports of each: that of the agent, whose port
 // operators have opened, and that of an engine, whose port the system chose as it chooses those of the ranks. lives: those engines are
 // there, as far as the coordinator knows, so that one that refuses is behind a firewall that refuses. It returns when all have answered,
 // had their time, or ctx ends.
-func knock(ctx context.Context, peers []elastic.Peer, dial dialer, lives bool) (missing []elastic.Unreached) {
+func probePeers(ctx context.Context, peers []elastic.Peer, dial dialer, lives bool) (missing []elastic.Unreached) {
 	agents, engines := make([]bool, len(peers)), make([]bool, len(peers))
 	var wg sync.WaitGroup
 	for i, p := range peers {
@@ -45,8 +45,8 @@ func knock(ctx context.Context, peers []elastic.Peer, dial dialer, lives bool) (
 	return missing
 }
 
-// door is where an engine answers those who knock, until it is closed. There is no more to it than that it can be connected with.
-func door(host string) (net.Listener, error) {
+// probeListener is where an engine answers probes, until it is closed. There is no more to it than that it can be connected with.
+func probeListener(host string) (net.Listener, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func door(host string) (net.Listener, error) {
 // then the group that it was to be in is given up before.
 func answers(ctx context.Context, address string, dial dialer, refused bool) bool {
 	began := time.Now()
-	within, cancel := context.WithTimeout(ctx, knockPatience)
+	within, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
 	for {
 		conn, err := dial(within, "tcp", address)
@@ -84,8 +84,8 @@ func answers(ctx context.Context, address string, dial dialer, refused bool) boo
 		}
 		select {
 		case <-within.Done():
-			return ctx.Err() != nil && (refuses || time.Since(began) < knockDoubt)
-		case <-time.After(knockAgain):
+			return ctx.Err() != nil && (refuses || time.Since(began) < probeDoubt)
+		case <-time.After(probePause):
 		}
 	}
 }

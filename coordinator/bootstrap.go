@@ -22,9 +22,9 @@ import (
 
 const fileAdmin = "admin-token"
 
-// found makes the identity of a new cluster and of its first coordinator. The credentials are written last: a crash
+// bootstrap makes the identity of a new cluster and of its first coordinator. The credentials are written last: a crash
 // before that leaves a folder on which the next start begins anew.
-func found(cfg Config, address string, now time.Time) (*identity.Credentials, *pki.CA, error) {
+func bootstrap(cfg Config, address string, now time.Time) (*identity.Credentials, *pki.CA, error) {
 	cluster := id.New("cluster")
 	ca, err := pki.New(cluster, now)
 	if err != nil {

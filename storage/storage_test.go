@@ -103,7 +103,7 @@ func FuzzCheckKey(f *testing.F) {
 		}
 		for n := range len(key) {
 			if p := key[:n]; storage.CheckPrefix(p) != nil {
-				t.Errorf("%q is a key, but %q is no prefix", key, p)
+				t.Errorf("%q is a key, but %q is not a prefix", key, p)
 			}
 		}
 	})

@@ -154,7 +154,7 @@ func plantFaults(t *testing.T, dir string, random *rand.Rand, n int) map[string]
 	return kinds
 }
 
-// stopAndContinue stops a random engine for a moment, now and then; that is no fault.
+// stopAndContinue stops a random engine for a moment, now and then; that is not a fault.
 func (c *cluster) stopAndContinue(seed uint64) (times func() int) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	return c.meanwhile(3*time.Second, func(pause func(time.Duration)) bool {

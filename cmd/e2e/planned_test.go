@@ -55,7 +55,7 @@ func oldest(t *testing.T, dir string) engine {
 	number := func(e engine) int32 {
 		_, n, ok := state.ParseEngineID(e.args[slices.Index(e.args, "--engine")+1])
 		if !ok {
-			t.Fatalf("%v is no member's", e.args)
+			t.Fatalf("%v is not a member's", e.args)
 		}
 		return n
 	}

@@ -12,5 +12,5 @@
 // It prints the path of goenv. The folder's name depends on what was found and not on the clone, so that two clones share
 // one set of flags and with it Go's build cache. Doing it again changes nothing and takes a moment.
 //
-// It is no package manager: what it may install is Debian's g++, libtorch-dev, libopenblas0-pthread and libgloo-dev, nothing else.
+// It is not a package manager: what it may install is Debian's g++, libtorch-dev, libopenblas0-pthread and libgloo-dev, nothing else.
 package main

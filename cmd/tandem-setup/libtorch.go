@@ -51,7 +51,7 @@ func (f finder) find() (Libtorch, error) {
 			return Libtorch{}, err
 		}
 		if !usable(filepath.Join(dir, "include"), filepath.Join(dir, "lib")) {
-			return Libtorch{}, fmt.Errorf("LIBTORCH=%s is no libtorch: it has to hold include/torch/csrc/api/include/torch/torch.h "+
+			return Libtorch{}, fmt.Errorf("LIBTORCH=%s does not have libtorch: it must hold include/torch/csrc/api/include/torch/torch.h "+
 				"and lib/libtorch_cpu.so; correct the variable or unset it", f.libtorch)
 		}
 		return f.describe("$LIBTORCH", filepath.Join(dir, "include"), filepath.Join(dir, "lib"))

@@ -77,7 +77,7 @@ func TestWriteTreeTogether(t *testing.T) {
 	}
 	info, err := os.Stat(filepath.Join(dir, "cxx"))
 	if err != nil || info.Mode()&0o111 == 0 {
-		t.Errorf("cxx is no program: %v %v", info, err)
+		t.Errorf("cxx is not a program: %v %v", info, err)
 	}
 }
 

@@ -92,7 +92,7 @@ A name that is there gets a new version; jobs that were submitted keep theirs.`,
 	within(f, &o.Seed, "seed", 0, 0, 0, "seed of the split")
 	f.StringVar(&missing, "missing", string(o.Missing), "rows with missing values: error, drop or mean")
 	f.StringVar(&task, "task", "", "classification or regression; decided from the label column by default")
-	within(f, &o.MaxBadRows, "max-bad-rows", 0, 0, 0, "leave out so many bad rows at most")
+	within(f, &o.MaxBadRows, "max-bad-rows", 0, 0, 0, "most bad rows that may be left out")
 	f.BoolVar(&o.NoHeader, "no-header", false, "the first line is data; columns are then named c0, c1 ...")
 	f.BoolVar(&text, "text", false, "the file is a text for a language model")
 	within(f, &window, "context", 0, 1, 0, "with --text: bytes of a window")
@@ -127,7 +127,7 @@ func parseShape(s string) ([]int64, error) {
 	for d := range strings.SplitSeq(strings.ReplaceAll(s, "x", ","), ",") {
 		n, err := strconv.ParseInt(strings.TrimSpace(d), 10, 64)
 		if err != nil || n <= 0 {
-			return nil, fmt.Errorf("shape %q: %q is no positive whole number; write for example 1,8,8", s, d)
+			return nil, fmt.Errorf("shape %q: %q is not a positive whole number; write for example 1,8,8", s, d)
 		}
 		dims = append(dims, n)
 	}
@@ -141,7 +141,7 @@ func parseComma(s string) (rune, error) {
 	if r := []rune(s); len(r) == 1 && !strings.ContainsRune("\"\r\n\uFFFD", r[0]) {
 		return r[0], nil
 	}
-	return 0, fmt.Errorf("comma %q: give one character that is no quote, or tab", s)
+	return 0, fmt.Errorf("comma %q: give one character that is not a quote, or tab", s)
 }
 
 // makeDataset converts a file here, says what it found, uploads the files and commits them.

@@ -66,7 +66,7 @@ type fake struct {
 	ckpt       func() (*tandemv1.Checkpoint, error) // whichever is asked for; nil: it is there
 	prunes     []*tandemv1.PruneJobsRequest
 	deletes    []string // request ids
-	pruned     int      // calls that were no dry runs
+	pruned     int      // calls that were not dry runs
 	created    *tandemv1.CreateDatasetRequest
 	tokens     []*tandemv1.CreateTokenRequest
 	version    *tandemv1.Version      // of any model

@@ -26,7 +26,7 @@ const (
 type grid struct {
 	title  string
 	header []string
-	wide   int // the last so many columns are shown with -o wide only
+	wide   int // number of columns, the last ones, that are shown with -o wide only
 	rows   [][]string
 	empty  string // what is said when there are no rows
 	bare   bool   // without its header, for rows that follow on others

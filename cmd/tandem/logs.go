@@ -45,7 +45,7 @@ line comes as the engine wrote it.`,
 			return errors.Join(err, l.flush(ctx, c))
 		}),
 	}
-	within(cmd.Flags(), &tail, "tail", 0, 1, 0, "only the last so many lines")
+	within(cmd.Flags(), &tail, "tail", 0, 1, 0, "number of lines to show, the last ones")
 	cmd.Flags().BoolVarP(&followLogs, "follow", "f", false, "go on with new lines until the job ends; Ctrl-C detaches")
 	cmd.Flags().BoolVar(&times, "timestamps", false, "begin each line with its day and time")
 	return cmd

@@ -99,7 +99,7 @@ func TestPredictInParts(t *testing.T) {
 		t.Error(diff)
 	}
 	u.want(u.run("predict", "digits", "--input", file), exitOK, "1    is 10", "8    is 17", "Row 1 with curl:")
-	// What one part is refused for names its rows; a version that changes between two parts is no answer.
+	// What one part is refused for names its rows; a version that changes between two parts is not an answer.
 	u.want(u.run("predict", "digits", "--input", write(t, u.dir, "bad.csv", "x\n1\n2\n3\n-4\n5\n")), exitUsage, "rows 4 to 5: less than nothing")
 	o.version = func(request int) int { return request }
 	u.want(u.run("predict", "digits", "--input", file), exitError, "rows 4 to 6: version 9 answered the rows before and version 10 these: ask again, or name a version")

@@ -35,7 +35,7 @@ type app struct {
 	requests  int    // that were named
 
 	documents int  // of YAML, that were written
-	started   bool // a command has begun: what fails from now on is no mistake of usage
+	started   bool // a command has begun: what fails from now on is not a mistake of usage
 }
 
 // read reads a file that the user names, at most limit bytes; - is standard input.

@@ -389,7 +389,7 @@ func (a *app) sweepExtendCommand() *cobra.Command {
 				s.GetId(), count(s.GetMaxTrials()), all, count(s.GetMade()), s.GetId())))
 		}),
 	}
-	c.Flags().StringVar(&trials, "max-trials", "", "trials it may make in all, or +N: so many more")
+	c.Flags().StringVar(&trials, "max-trials", "", "trials it may make in all, or +N: N more")
 	must(c.MarkFlagRequired("max-trials"))
 	return c
 }

@@ -246,7 +246,7 @@ func (a cluster) admit(ctx context.Context, m *tandemv1.AddPeerRequest) error {
 	switch {
 	case known && !m.GetLearner():
 	case !m.GetLearner():
-		return precondition("coordinator " + m.GetId() + " is no peer yet: add it as a learner first")
+		return precondition("coordinator " + m.GetId() + " is not a peer yet: add it as a learner first")
 	case !known && joining != "":
 		return connect.NewError(connect.CodeUnavailable, fmt.Errorf("coordinator %s is joining, and one joins at a time: try again when it has, or remove it with DELETE /v1/cluster/peers/%s", joining, joining))
 	default:

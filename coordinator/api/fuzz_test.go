@@ -244,7 +244,7 @@ func FuzzRequests(f *testing.F) {
 	seed := func(procedure string, m proto.Message) {
 		i := w.index(procedure)
 		if i < 0 {
-			f.Fatalf("%s is no procedure", procedure)
+			f.Fatalf("%s is not a procedure", procedure)
 		}
 		f.Add(uint16(i), false, encoded(f, m))
 	}

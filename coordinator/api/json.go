@@ -93,7 +93,7 @@ func byPath(procedures, rest http.Handler) http.Handler {
 }
 
 // query is what stands behind the path of a REST request: words of enums get their full names, which the transcoder wants, and a
-// parameter that is no field of the procedure's request is refused. The transcoder does that too, as if it were a fault of ours.
+// parameter that is not a field of the procedure's request is refused. The transcoder does that too, as if it were a fault of ours.
 func query(procedure string, u *url.URL) (string, error) {
 	m := schema.Method(procedure)
 	if m == nil || u.RawQuery == "" {

@@ -50,7 +50,7 @@ func QuarantineIn(stores *Stores, index uint64, sha256 string, keep func(data []
 		return fmt.Errorf("read entry %d: %w; the message of the coordinator that ended names the index", index, err)
 	}
 	if entry.Type != raft.LogCommand {
-		return fmt.Errorf("entry %d belongs to Raft itself and is no command", index)
+		return fmt.Errorf("entry %d belongs to Raft itself and is not a command", index)
 	}
 	if there := (&tandemv1.Command{}); proto.Unmarshal(entry.Data, there) == nil && there.GetQuarantine().GetSha256() == sha256 {
 		return nil

@@ -114,7 +114,7 @@ func tableOf(row proto.Message) (string, bool) {
 	return string(kind.Record.Name()), true
 }
 
-// RowID returns the identity of a row, by which its table is ordered; empty for a message that is no row. A name is one
+// RowID returns the identity of a row, by which its table is ordered; empty for a message that is not a row. A name is one
 // within its project.
 func RowID(row proto.Message) string {
 	kind, ok := kinds()[row.ProtoReflect().Descriptor().FullName()]

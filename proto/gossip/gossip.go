@@ -123,7 +123,7 @@ func New(cfg Config, deps Deps) (*Gossip, error) {
 // Addr is the host:port others join.
 func (g *Gossip) Addr() string { return g.list.LocalNode().Address() }
 
-// Run joins the seeds, and again whenever one of them is no member, until ctx ends; then it says goodbye.
+// Run joins the seeds, and again whenever one of them is not a member, until ctx ends; then it says goodbye.
 func (g *Gossip) Run(ctx context.Context) error {
 	tick := time.NewTicker(g.cfg.Rejoin)
 	defer tick.Stop()

@@ -121,7 +121,7 @@ func (e *encoder) entries(f protoreflect.FieldDescriptor, m protoreflect.Map, sp
 	e.out.WriteByte('}')
 }
 
-// number orders keys that are no text.
+// number orders keys that are not text.
 func number(k protoreflect.MapKey) float64 {
 	switch n := k.Interface().(type) {
 	case int32:

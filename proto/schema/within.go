@@ -31,7 +31,7 @@ func (codec) Name() string { return "proto" }
 func (c codec) Marshal(m any) ([]byte, error) {
 	msg, ok := m.(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("encode a %T: it is no message", m)
+		return nil, fmt.Errorf("encode a %T: it is not a message", m)
 	}
 	return proto.Marshal(Within(msg, c.level()))
 }
@@ -40,7 +40,7 @@ func (c codec) Marshal(m any) ([]byte, error) {
 func (codec) Unmarshal(b []byte, m any) error {
 	msg, ok := m.(proto.Message)
 	if !ok {
-		return fmt.Errorf("decode a %T: it is no message", m)
+		return fmt.Errorf("decode a %T: it is not a message", m)
 	}
 	return proto.Unmarshal(b, msg)
 }

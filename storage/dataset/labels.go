@@ -81,7 +81,7 @@ func decodeLabels(texts []string, o Options) (*decoded, error) {
 }
 
 // haveWords says whether labels that are mostly whole numbers have words among them too: more than one in 20, some of them more than
-// once, are no slips of the keyboard.
+// once, are not slips of the keyboard.
 func haveWords(texts []string) bool {
 	all, words := 0, map[string]bool{}
 	for _, s := range texts {

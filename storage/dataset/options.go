@@ -44,7 +44,7 @@ type Options struct {
 	Normalize Normalize
 	// Shape of one sample, such as [1 8 8]; empty means [number of features].
 	Shape []int64
-	// Drop names columns that are no features.
+	// Drop names columns that are not features.
 	Drop []string
 	// Missing is the policy for empty cells, NA, NaN, null and ?.
 	Missing MissingPolicy
@@ -128,7 +128,8 @@ func ParseSplit(s string) (Ratio, error) {
 	for i, p := range parts {
 		n, err := strconv.Atoi(strings.TrimSpace(p))
 		if err != nil {
-			return Ratio{}, fmt.Errorf("split %q: %q is no whole number; write training/validation/test, such as 80/10/10, or 80/20 without a test split", s, p)
+			return Ratio{}, fmt.Errorf(
+				"split %q: %q is not a whole number; write training/validation/test, such as 80/10/10, or 80/20 without a test split", s, p)
 		}
 		r[i] = n
 	}

@@ -116,7 +116,7 @@ func (t *Reader) checkHeader() error {
 		}
 	}
 	if numbers == len(t.Header) {
-		return errors.New("the first line holds only numbers, so it is no header; pass --no-header (columns are then named c0, c1, ...)")
+		return errors.New("the first line holds only numbers, so it is not a header; pass --no-header (columns are then named c0, c1, ...)")
 	}
 	seen := map[string]bool{}
 	for i, h := range t.Header {

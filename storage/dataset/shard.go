@@ -143,7 +143,7 @@ func placesIn(tail []byte, size, rows int64, dim int, task Task) ([]place, error
 		return nil, fmt.Errorf("%w: %d rows of %d features", ErrCorrupt, rows, dim)
 	}
 	if len(tail) < shardTail {
-		return nil, fmt.Errorf("%w: %d bytes are no arrow file", ErrCorrupt, size)
+		return nil, fmt.Errorf("%w: %d bytes are not an Arrow file", ErrCorrupt, size)
 	}
 	at := size - shardTail - int64(binary.LittleEndian.Uint32(tail)) - 8
 	all := columns(dim, task)

@@ -83,7 +83,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// TestAnnouncedBody: a body that is not what was announced is no object, and one that is goes in one request.
+// TestAnnouncedBody: a body that is not what was announced is not an object, and one that is goes in one request.
 func TestAnnouncedBody(t *testing.T) {
 	st := client(t, start(t, config(t.TempDir())).ClientConfig())
 	body := strings.Repeat("123456789", 1<<20)
@@ -129,7 +129,7 @@ func TestRestartKeepsObjects(t *testing.T) {
 		t.Errorf("the working directory was %s and is %s (%v)", cwd, now, err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "buckets", "tandem", "a", "b")); err != nil || string(b) != "kept" {
-		t.Errorf("the object is no plain file: %q, %v", b, err)
+		t.Errorf("the object is not a plain file: %q, %v", b, err)
 	}
 }
 

@@ -161,7 +161,7 @@ func TestObjectDecidesWhetherItIsThere(t *testing.T) {
 	}
 }
 
-// What a writer sent before it was lost is no object, however it was sent.
+// What a writer sent before it was lost is not an object, however it was sent.
 func TestWriterIsLostInTheMiddle(t *testing.T) {
 	s := start(t, config(t.TempDir()))
 	st := client(t, s.ClientConfig())

@@ -3,5 +3,5 @@
 // happens and may delay it, refuse it, tear a write, or lose the answer of an operation
 // that did take effect. Its contents can be damaged bit by bit.
 //
-// It is no cache and keeps nothing over a restart.
+// It is not a cache and keeps nothing over a restart.
 package memstore

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// ErrCorrupt: an object is no segment.
+// ErrCorrupt: an object is not a segment.
 var ErrCorrupt = errors.New("corrupt metrics")
 
 const (

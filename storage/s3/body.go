@@ -35,7 +35,7 @@ type loan struct {
 	body io.ReadCloser // nil once it is given back
 }
 
-// Read fails when the loan is over. It is no io.EOF, which could pass for the end of a body.
+// Read fails when the loan is over. It is not io.EOF, which could pass for the end of a body.
 func (l *loan) Read(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

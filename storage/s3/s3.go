@@ -135,7 +135,7 @@ func announce(opts *minio.PutObjectOptions, sum uint32) {
 	opts.UserMetadata = map[string]string{"X-Amz-Checksum-Crc32c": text}
 }
 
-// compare decides about an object that was there before: our own bytes are no conflict, for
+// compare decides about an object that was there before: our own bytes are not a conflict, for
 // an earlier try may have stored them and lost its answer.
 func (s *Store) compare(ctx context.Context, key string, want []byte) error {
 	got, err := storage.ReadAll(ctx, s, key, storage.MaxCommit)

@@ -6,7 +6,7 @@ import (
 	"math/bits"
 )
 
-// ErrFormat: the bytes are no acceptable safetensors file.
+// ErrFormat: the bytes are not an acceptable safetensors file.
 var ErrFormat = errors.New("bad safetensors file")
 
 // Tensor is a named array of numbers.

@@ -11,5 +11,5 @@
 // keys sorted, no insignificant white space, < > & not escaped) and HEX the sha256 of the
 // bytes of BODY in 64 lower-case digits. Any JSON tool can read it.
 //
-// It is no signature: it guards against damage, not against malice.
+// It is not a signature: it guards against damage, not against malice.
 package sealed

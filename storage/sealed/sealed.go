@@ -10,7 +10,7 @@ import (
 	"io"
 )
 
-// ErrCorrupt: the bytes are no sealed document, or not the ones that were sealed.
+// ErrCorrupt: the bytes are not a sealed document, or not the ones that were sealed.
 var ErrCorrupt = errors.New("corrupt document")
 
 const (

@@ -92,7 +92,7 @@ func meet(generation int64, rank int32) *tandemv1.EngineTask {
 	return t
 }
 
-// gone waits until a process that is no child of this test is gone, or is one that was reaped.
+// gone waits until a process that is not a child of this test is gone, or is one that was reaped.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)

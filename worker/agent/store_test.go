@@ -212,7 +212,7 @@ func TestProcessHasThePartOfItsTask(t *testing.T) {
 				t.Errorf("%s: %s", when, d)
 			}
 			if err := stranger.Put(context.Background(), "trials/a/ckpt/x", strings.NewReader("x"), 1); !errors.Is(err, storage.ErrDenied) {
-				t.Errorf("who is no engine: %v", err)
+				t.Errorf("who is not an engine: %v", err)
 			}
 		}
 		may("before Hello")

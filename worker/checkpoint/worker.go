@@ -19,7 +19,7 @@ const (
 	probeLimit = 10 * time.Second
 )
 
-// errGivenUp: a checkpoint was begun and not finished, for a reason that is no failure.
+// errGivenUp: a checkpoint was begun and not finished, for a reason that is not a failure.
 var errGivenUp = errors.New("the checkpoint was given up")
 
 // work makes sure that the worker is there and looks again.

@@ -49,7 +49,7 @@ func FuzzStartTicks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stat string) {
 		n, err := parseStartTicks(stat)
 		if err == nil && !strings.Contains(stat, ")") {
-			t.Errorf("%q is no stat but gives %d", stat, n)
+			t.Errorf("%q is not a stat but gives %d", stat, n)
 		}
 	})
 }

@@ -88,7 +88,7 @@ func TestKilled(t *testing.T) {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil || syscall.Kill(pid, 0) != nil {
-		t.Fatalf("%q is no process: %v", line, err)
+		t.Fatalf("%q is not a process: %v", line, err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

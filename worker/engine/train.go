@@ -91,7 +91,7 @@ type member struct {
 	log   zerolog.Logger
 
 	record *train.Recorder
-	replay *replay      // nil: this is no replay
+	replay *replay      // nil: this is not a replay
 	probed net.Listener // nil: it is never in a group with others
 	rank   int          // in the process group
 	joined bool         // it was in a group before, be it alone

@@ -58,7 +58,7 @@ func process(what string) error {
 		b, err := io.ReadAll(f)
 		fmt.Print(string(b))
 		return err
-	case "many": // more connections than one may hold, and what is no request
+	case "many": // more connections than one may hold, and what is not a request
 		for range 3 * maxCalls {
 			if _, err := l.Dial(ctx); err != nil {
 				return err
@@ -143,7 +143,7 @@ func TestCallsAndFiles(t *testing.T) {
 	}
 }
 
-// TestMany: a process cannot use up the agent's descriptors, and what is no request is passed over.
+// TestMany: a process cannot use up the agent's descriptors, and what is not a request is passed over.
 func TestMany(t *testing.T) {
 	if h, end, err := New(); err != nil || h.Close() != nil || end.Close() != nil { // the runtime opens its own with the first
 		t.Fatal(err)

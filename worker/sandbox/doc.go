@@ -10,5 +10,5 @@
 //   - The agent itself is never confined: only threads that it gives up afterwards.
 //   - What is missing is named (Features.Lacks), and Check holds a process to what was promised.
 //
-// It is no judge of models: which operators they may use is decided when they are submitted.
+// It is not a judge of models: which operators they may use is decided when they are submitted.
 package sandbox

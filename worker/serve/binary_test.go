@@ -221,7 +221,7 @@ func TestRowsOfMetadata(t *testing.T) {
 	}
 }
 
-// TestTokens: a model of text is not asked for what is no byte.
+// TestTokens: a model of text is not asked for what is not a byte.
 func TestTokens(t *testing.T) {
 	m := manifest()
 	m.Task, m.Classes = dataset.TaskLanguage, 256
@@ -233,7 +233,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// TestClientHangsUp: a client that goes while its request waits is no failure of the model.
+// TestClientHangsUp: a client that goes while its request waits is not a failure of the model.
 func TestClientHangsUp(t *testing.T) {
 	var log strings.Builder
 	r := replica(sums{})

@@ -156,7 +156,7 @@ type EvalResult struct {
 	AbsErrorSum     float64 // mse: over all elements
 }
 
-// Evaluate runs the model in evaluation mode on a batch, on this rank only: it is no collective.
+// Evaluate runs the model in evaluation mode on a batch, on this rank only: it is not a collective.
 func (t *Trainer) Evaluate(b Batch) (EvalResult, error) {
 	if t.handle == nil {
 		return EvalResult{}, ErrClosed

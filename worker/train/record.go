@@ -108,7 +108,7 @@ func (r *Recorder) Abandon(now time.Time) {
 }
 
 // Broken takes a step that was not committed, for another rank was lost. waited is how long this one
-// waited for the others until that was found out, where it is known: most of a hang is no work.
+// waited for the others until that was found out, where it is known: most of a hang is not work.
 func (r *Recorder) Broken(s StepTimes, waited time.Duration) {
 	if r == nil {
 		return

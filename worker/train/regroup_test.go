@@ -721,7 +721,7 @@ func TestHungRankIsFound(t *testing.T) {
 	}
 }
 
-// A step that takes long on all ranks is no hang, not even the first.
+// A step that takes long on all ranks is not a hang, not even the first.
 func TestLongStepsAreNoHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, spec(func(s *tandemv1.JobSpec) { s.Training.Epochs = 1 }))

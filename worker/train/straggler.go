@@ -31,7 +31,7 @@ type straggling struct {
 
 // Observe takes the time that each rank spent computing (data, forward and backward, without
 // communication) in the last steps, in seconds, and how many steps these were. It returns what
-// changed. With another number of ranks it begins anew; single ranks are no stragglers.
+// changed. With another number of ranks it begins anew; single ranks are not stragglers.
 func (s *Stragglers) Observe(times []float64, steps int64) []StragglerChange {
 	if len(times) != len(s.ranks) {
 		s.ranks = make([]straggling, len(times))

@@ -67,7 +67,7 @@ func newcomer(t *testing.T, silent int) (b *worker, found time.Duration, results
 	return b, found, results
 }
 
-// A state that takes a minute to come, and nearly as long to put in place, is no hang.
+// A state that takes a minute to come, and nearly as long to put in place, is not a hang.
 func TestLongTransferIsNoHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, results := newcomer(t, 0)

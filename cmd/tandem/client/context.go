@@ -139,7 +139,7 @@ func Load(path string) (*File, error) {
 func (f *File) parse(b []byte) (err error) {
 	defer func() {
 		if broken := recover(); broken != nil { // the YAML package panics on values under a tag that does not fit them
-			err = fmt.Errorf("it is no list of contexts: %v", broken)
+			err = fmt.Errorf("it is not a list of contexts: %v", broken)
 		}
 	}()
 	if err := yaml.UnmarshalWithOptions(b, f, yaml.Strict()); err != nil {

@@ -17,7 +17,7 @@ type decoder struct {
 	name     string // of the file
 	inline   string // text of the --set that is being read; empty: the file is
 	anchors  map[string]ast.Node
-	within   protoreflect.MessageDescriptor // message of a map that is being read; its keys are no keys of the rest of the spec
+	within   protoreflect.MessageDescriptor // message of a map that is being read; its keys are not keys of the rest of the spec
 	read     int                            // values and entries of maps that were read
 	problems []Problem
 }

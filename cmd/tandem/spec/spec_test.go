@@ -263,7 +263,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// TestNoText: a file that is no spec at all is told in one line.
+// TestNoText: a file that is not a spec at all is told in one line.
 func TestNoText(t *testing.T) {
 	for name, text := range map[string]string{
 		"ELF": "\x7fELF\x02\x01\x01\x00\x00", "zip": "PK\x03\x04\x14\x00", "UTF-16": "\xff\xfen\x00a\x00", "escape": "name: \x1b[2J\n", "latin": "name: Z\xfcrich\n",

@@ -1799,7 +1799,7 @@ type AddPeerRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// host:port of its API and Raft port.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// Send it the log without giving it a vote. A coordinator that is no peer yet begins so.
+	// Send it the log without giving it a vote. A coordinator that is not a peer yet begins so.
 	Learner bool `protobuf:"varint,3,opt,name=learner,proto3" json:"learner,omitempty"`
 	// Version of its program.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`

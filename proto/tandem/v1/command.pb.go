@@ -2848,7 +2848,7 @@ func (x *AdmitNode) GetNodeId() string {
 	return ""
 }
 
-// ObserveCoordinators notes what the leader sees of all coordinators; one that is not named is no coordinator any more.
+// ObserveCoordinators notes what the leader sees of all coordinators; one that is not named is no longer a coordinator.
 type ObserveCoordinators struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The coordinators, by identity.

@@ -181,6 +181,7 @@ func (c *Coordinator) wire() error {
 	apiCfg.Version, apiCfg.Limits = c.cfg.Version, c.cfg.Limits
 	a, err := api.New(apiCfg, api.Deps{
 		Explain:   placement.Explainer(c.board.Progress),
+		Outlook:   placement.Outlooker(c.board.Progress),
 		Consensus: c.node, Voters: c.node, State: c.state, Board: c.board, Store: c.objects.get, Members: c.gossip.Members,
 		Clocks: c.clocks, CA: c.ca.Load, Seal: c.seal, Self: c.creds, OpenStore: c.objects.open, Peers: c.peerClient, Peer: c.clusterClient, Audit: c.audit, Metrics: api.NewMetrics(c.registry), Log: c.log,
 	})

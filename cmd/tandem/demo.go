@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/printable"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/storage/memstore"
@@ -158,7 +159,7 @@ What to try next:
   %[1]s serve digits@champion
   %[1]s predict digits --input %[2]s --row 7
   %[1]s --help
-`, a.name, quoted(file), quoted(job))
+`, a.name, printable.Quoted(file), printable.Quoted(job))
 	return nil
 }
 

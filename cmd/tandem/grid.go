@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	"tandem.dev/cmd/tandem/printable"
 )
 
 const (
@@ -40,7 +42,7 @@ func (g grid) write(w io.Writer, v view) {
 		return
 	}
 	if g.title != "" {
-		fmt.Fprintf(w, "\n%s\n", oneLine(g.title))
+		fmt.Fprintf(w, "\n%s\n", printable.OneLine(g.title))
 	}
 	columns := len(g.header)
 	if !v.wide {
@@ -50,7 +52,7 @@ func (g grid) write(w io.Writer, v view) {
 	for _, r := range append([][]string{g.header}, g.rows...) {
 		line := make([]string, columns)
 		for i, cell := range r[:columns] {
-			line[i] = oneLine(cell)
+			line[i] = printable.OneLine(cell)
 		}
 		lines = append(lines, line)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"tandem.dev/cmd/tandem/printable"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -134,7 +135,7 @@ func TestQuoted(t *testing.T) {
 	for word, want := range map[string]string{
 		"/x/data": "/x/data", "/x/moved (2) dir/cl 1": "'/x/moved (2) dir/cl 1'", "": "''", "it's": `'it'\''s'`, "ü": "ü", "~/x": "'~/x'", "$HOME": "'$HOME'", "a;b": "'a;b'",
 	} {
-		if got := quoted(word); got != want {
+		if got := printable.Quoted(word); got != want {
 			t.Errorf("%s: %s, want %s", word, got, want)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem.dev/cmd/tandem/printable"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -23,7 +24,7 @@ func logLine(m *tandemv1.StreamLogsResponse, node string, dated bool) string {
 		level, text = l.level, l.String()
 	}
 	from := fmt.Sprintf("%s %s r%d.%d", m.GetTime().AsTime().In(time.Local).Format(form), node, m.GetRank(), m.GetGeneration())
-	return oneLine(fmt.Sprintf("%s %-5s %s", from, level, text))
+	return printable.OneLine(fmt.Sprintf("%s %-5s %s", from, level, text))
 }
 
 // entry is a line that a program logged.

@@ -8,6 +8,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+
+	"tandem.dev/cmd/tandem/printable"
 )
 
 func TestLogLine(t *testing.T) {
@@ -38,7 +40,7 @@ func FuzzParseLog(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		got := logLine(&tandemv1.StreamLogsResponse{Line: line}, "n", false)
-		if strings.ContainsFunc(got, unprintable) || strings.Contains(got, "\n") {
+		if strings.ContainsFunc(got, printable.Steers) || strings.Contains(got, "\n") {
 			t.Errorf("%q: %q", line, got)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/printable"
 	"tandem.dev/worker/child"
 )
 
@@ -28,7 +29,7 @@ func main() {
 	ctx, stop := notify(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for anything
 	a := &app{
-		name: quoted(os.Args[0]), in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		name: printable.Quoted(os.Args[0]), in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv:   getenv,
 		terminal: term.IsTerminal(int(os.Stdout.Fd())),
 		screen:   func() int { n, _, _ := term.GetSize(int(os.Stdout.Fd())); return n }, // 0 where it fails

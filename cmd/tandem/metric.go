@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/printable"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -267,7 +268,7 @@ func (c curve) write(w io.Writer, _ view) {
 	}
 	first, last := s.GetSteps()[0], s.GetSteps()[len(s.GetSteps())-1]
 	short := func(v float64) string { return fmt.Sprintf("%.4g", v) }
-	fmt.Fprintf(w, "\n%s  %s at step %s\n", oneLine(s.GetName()), short(s.GetValues()[len(s.GetValues())-1]), count(last))
+	fmt.Fprintf(w, "\n%s  %s at step %s\n", printable.OneLine(s.GetName()), short(s.GetValues()[len(s.GetValues())-1]), count(last))
 	if first == last {
 		return
 	}

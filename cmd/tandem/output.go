@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/cmd/tandem/printable"
 	"tandem.dev/proto/plain"
 )
 
@@ -134,7 +135,7 @@ func (f fields) write(w io.Writer, v view) {
 	}
 	for _, kv := range f {
 		if kv[1] != "" {
-			value := printable(kv[1])
+			value := printable.Text(kv[1])
 			if room := v.columns - width - 3; room >= easyText {
 				value = wrapped(value, room)
 			}
@@ -147,4 +148,4 @@ func (f fields) write(w io.Writer, v view) {
 // text is a paragraph.
 type text string
 
-func (t text) write(w io.Writer, _ view) { fmt.Fprintln(w, printable(string(t))) }
+func (t text) write(w io.Writer, _ view) { fmt.Fprintln(w, printable.Text(string(t))) }

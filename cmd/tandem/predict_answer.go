@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tandem.dev/cmd/tandem/printable"
 )
 
 // tensor is one of the Open Inference Protocol.
@@ -88,7 +90,7 @@ func (a *app) showPrediction(p *prediction, q *question, curl string) error {
 	}
 	g.write(a.out, a.view())
 	if curl != "" {
-		_, err = fmt.Fprintf(a.out, "\n%s\n", printable(curl))
+		_, err = fmt.Fprintf(a.out, "\n%s\n", printable.Text(curl))
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"tandem.dev/cmd/tandem/printable"
 	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -120,7 +121,7 @@ type lines struct {
 }
 
 func (l *lines) line(text string) {
-	fmt.Fprintf(l.out, "%s  %s\n", l.now().Format("15:04:05"), printable(text))
+	fmt.Fprintf(l.out, "%s  %s\n", l.now().Format("15:04:05"), printable.Text(text))
 }
 
 func (l *lines) update(w *tandemv1.WatchJobResponse) {
@@ -165,7 +166,7 @@ func (b *bar) show(figures []string, done, of int64) {
 	if b.bar.GetMax64() != of {
 		b.bar.ChangeMax64(of)
 	}
-	b.bar.Describe(printable(fit(figures, columns-width-aroundBar-2*len(strconv.FormatInt(of, 10)))))
+	b.bar.Describe(printable.Text(fit(figures, columns-width-aroundBar-2*len(strconv.FormatInt(of, 10)))))
 	_ = b.bar.Set64(done)
 }
 
@@ -203,7 +204,7 @@ func (b *bar) note(text string) {
 	if b.bar != nil {
 		_ = b.bar.Clear()
 	}
-	fmt.Fprintln(b.out, printable(text))
+	fmt.Fprintln(b.out, printable.Text(text))
 	if b.bar != nil {
 		_ = b.bar.RenderBlank()
 	}
@@ -229,7 +230,7 @@ func newBar(out io.Writer, total int64, more ...progressbar.Option) *progressbar
 func (a *app) transferBar(what string, total int64) *transfer {
 	t := &transfer{total: total, out: a.err}
 	if a.terminal && total > 0 {
-		t.bar = newBar(a.err, total, progressbar.OptionSetDescription(printable(what)), progressbar.OptionShowBytes(true))
+		t.bar = newBar(a.err, total, progressbar.OptionSetDescription(printable.Text(what)), progressbar.OptionShowBytes(true))
 	}
 	return t
 }

@@ -11,9 +11,12 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/input"
+	"tandem.dev/cmd/tandem/outlook"
+	"tandem.dev/cmd/tandem/printable"
 )
 
 // app is what all commands share.
@@ -72,7 +75,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	case code == exitInterrupted:
 		fmt.Fprintln(a.err, "tandem: interrupted")
 	default:
-		fmt.Fprintf(a.err, "tandem: %s\n", printable(client.Message(err)))
+		fmt.Fprintf(a.err, "tandem: %s\n", printable.Text(client.Message(err)))
 		if code == exitUsage && !a.started {
 			fmt.Fprintf(a.err, "See '%s --help'.\n", cmd.CommandPath())
 		}
@@ -106,13 +109,18 @@ Start here:
 	must(root.RegisterFlagCompletionFunc("context", a.completeContexts))
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return cmp.Or(a.checkOutput(cmd), missingFlag(cmd)) }
 
+	ahead := outlook.Shell{
+		Call: a.call, Want: want, Jobs: a.complete(jobNames), SetFlag: setFlag, Load: a.loadWithFiles,
+		Show: func(m proto.Message, s string) error { return a.show(m, text(s)) },
+	}
 	groups := []struct {
 		id, title string
 		commands  []*cobra.Command
 	}{
 		{"cluster", "Run a cluster:", []*cobra.Command{a.upCommand(), a.coordinatorCommand(), a.workerCommand()}},
 		{"train", "Train:", []*cobra.Command{
-			a.datasetCommand(), a.submitCommand(), a.forkCommand(), a.listCommand(), a.describeCommand(), a.waitCommand(), a.logsCommand(),
+			a.datasetCommand(), a.submitCommand(), ahead.Plan(), ahead.Explain(),
+			a.forkCommand(), a.listCommand(), a.describeCommand(), a.waitCommand(), a.logsCommand(),
 			a.metricsCommand(), a.traceCommand(), a.sweepCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.deleteCommand(), a.pruneCommand(), a.scaleCommand(), a.checkpointCommand(),
 		}},
 		{"serve", "Publish and serve:", []*cobra.Command{a.modelCommand(), a.serveCommand(), a.predictCommand()}},
@@ -201,7 +209,7 @@ func (a *app) contexts() (*client.File, error) {
 
 // say talks to the person, not to the pipe.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintln(a.err, printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(a.err, printable.Text(fmt.Sprintf(format, args...)))
 }
 
 // confirm asks before something is taken away.
@@ -212,7 +220,7 @@ func (a *app) confirm(question string) error {
 	if !a.asks {
 		return &usageError{fmt.Errorf("%s Nobody can be asked here: add -y to go on", question)}
 	}
-	fmt.Fprintf(a.err, "%s [y/N] ", printable(question))
+	fmt.Fprintf(a.err, "%s [y/N] ", printable.Text(question))
 	var answer string
 	if _, err := fmt.Fscanln(a.in, &answer); err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
 		return errors.New("nothing was done")

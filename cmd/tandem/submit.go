@@ -74,10 +74,15 @@ complete spec, which submit takes as it is. It also takes a job, as tandem descr
 // submitFlags are the flags of commands that submit a spec.
 func submitFlags(cmd *cobra.Command, o *submitOptions) {
 	f := cmd.Flags()
-	f.StringArrayVar(&o.sets, "set", nil, "change one key: path=value, such as training.optimizer.lr=0.01; may be repeated")
+	setFlag(cmd, &o.sets)
 	f.BoolVar(&o.wait, "wait", false, "follow the job to its end")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only check the spec, and show it with its defaults filled in")
 	within(f, &o.timeout, "timeout", 0, leastTimeout, 0, "with --wait: wait so long at most")
+}
+
+// setFlag is the flag of commands that read a spec.
+func setFlag(cmd *cobra.Command, sets *[]string) {
+	cmd.Flags().StringArrayVar(sets, "set", nil, "change one key: path=value, such as training.optimizer.lr=0.01; may be repeated")
 	must(cmd.RegisterFlagCompletionFunc("set", func(_ *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return spec.Complete(begun), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}))
@@ -93,6 +98,15 @@ func (a *app) loadSpec(file string, sets []string) (*tandemv1.JobSpec, error) {
 		return nil, &usageError{err}
 	}
 	return s, nil
+}
+
+// loadWithFiles reads a spec and uploads the files that it names.
+func (a *app) loadWithFiles(ctx context.Context, c *client.Client, file string, sets []string) (*tandemv1.JobSpec, error) {
+	s, err := a.loadSpec(file, sets)
+	if err != nil {
+		return nil, err
+	}
+	return s, a.uploadModel(ctx, c, s, filepath.Dir(file))
 }
 
 // submit submits a spec whose files lie in dir, and follows the job if that is asked for.

@@ -15,6 +15,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/picture"
+	"tandem.dev/cmd/tandem/printable"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -138,7 +139,7 @@ type curvesPart struct {
 var plotColours = []asciigraph.AnsiColor{asciigraph.Blue, asciigraph.Orange, asciigraph.Green, asciigraph.Purple, asciigraph.Gold, asciigraph.Cyan}
 
 func (c curvesPart) write(w io.Writer, _ view) {
-	fmt.Fprintf(w, "\nValidation %s of the best %s\n", oneLine(c.spec.GetMetric()), several(len(c.trials), "trial"))
+	fmt.Fprintf(w, "\nValidation %s of the best %s\n", printable.OneLine(c.spec.GetMetric()), several(len(c.trials), "trial"))
 	var series [][]float64
 	var names []string
 	for _, t := range c.trials {
@@ -221,7 +222,7 @@ func (c coursePart) write(w io.Writer, _ view) {
 	if len(values) < 2 {
 		return
 	}
-	fmt.Fprintf(w, "\nBest %s so far, by trial\n", oneLine(c.spec.GetMetric()))
+	fmt.Fprintf(w, "\nBest %s so far, by trial\n", printable.OneLine(c.spec.GetMetric()))
 	fmt.Fprintln(w, asciigraph.Plot(evenly(numbers, values, c.width), asciigraph.Height(curveHeight/2),
 		asciigraph.YAxisValueFormatter(func(v float64) string { return fmt.Sprintf("%.4g", v) }),
 		asciigraph.XAxisRange(float64(numbers[0]), float64(numbers[len(numbers)-1])), asciigraph.XAxisTickCount(5),
@@ -241,7 +242,7 @@ func (p placesPart) write(w io.Writer, _ view) {
 	names := shortNames(places)
 	most := 0
 	for i := range names {
-		names[i] = short(oneLine(names[i]), 20)
+		names[i] = short(printable.OneLine(names[i]), 20)
 		most = max(most, len([]rune(names[i])))
 	}
 	for i, place := range places {
@@ -266,7 +267,8 @@ func (p placesPart) write(w io.Writer, _ view) {
 			}
 		}
 		low, high := axis.Ends()
-		fmt.Fprintf(w, "%-*s %9s ┤%s├ %s\n", most, names[i], short(oneLine(low), 9), string(line), short(oneLine(high), 12))
+		fmt.Fprintf(w, "%-*s %9s ┤%s├ %s\n", most, names[i], short(printable.OneLine(low), 9), string(line),
+			short(printable.OneLine(high), 12))
 		if missing > 0 {
 			fmt.Fprintf(w, "%*s absent in %s, of the best in %d\n", most+11, "", count(missing), missingTop)
 		}

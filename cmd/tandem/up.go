@@ -17,6 +17,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/local"
+	"tandem.dev/cmd/tandem/printable"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/worker/agent"
 	"tandem.dev/worker/child"
@@ -119,7 +120,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	}
 	resume := a.name + " up"
 	if o.dataDir != "" {
-		resume += " --data-dir " + quoted(o.dataDir)
+		resume += " --data-dir " + printable.Quoted(o.dataDir)
 	}
 	fmt.Fprintf(a.out, `
 In another terminal:

@@ -10,6 +10,8 @@ import (
 	"unicode/utf16"
 
 	"go.yaml.in/yaml/v3"
+
+	"tandem.dev/cmd/tandem/printable"
 )
 
 // encodeYAML writes JSON as YAML that every reader takes for the same values, and that a terminal may get: text that a reader of YAML 1.1
@@ -89,7 +91,8 @@ func yamlText(s string) *yaml.Node {
 	switch {
 	case plainRE.MatchString(s) && !notText.MatchString(s):
 		n.Style = 0
-	case strings.Contains(s, "\n") && !strings.ContainsAny(s[:1], " \n") && !strings.Contains(s, "\t") && strings.IndexFunc(s, unprintable) < 0:
+	case strings.Contains(s, "\n") && !strings.ContainsAny(s[:1], " \n") && !strings.Contains(s, "\t") &&
+		strings.IndexFunc(s, printable.Steers) < 0:
 		n.Style = yaml.LiteralStyle
 	}
 	return n
@@ -121,12 +124,12 @@ func jsonEscape(r rune) string {
 
 // escaped replaces what steers a terminal in text in which such characters only stand inside of quoted strings.
 func escaped(b []byte, escape func(rune) string) []byte {
-	if bytes.IndexFunc(b, unprintable) < 0 {
+	if bytes.IndexFunc(b, printable.Steers) < 0 {
 		return b
 	}
 	var out bytes.Buffer
 	for _, r := range string(b) {
-		if unprintable(r) {
+		if printable.Steers(r) {
 			out.WriteString(escape(r))
 		} else {
 			out.WriteRune(r)

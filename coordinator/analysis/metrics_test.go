@@ -30,7 +30,8 @@ func beat(from float64, first, step int64, times metric.Times) metric.Beat {
 }
 
 func segment(member string, generation int64, rank int, beats ...metric.Beat) metric.Segment {
-	return metric.Segment{Header: metric.Header{Kind: metric.Beats, Member: member, Generation: generation, Rank: rank, World: 2, Due: 4 * second}, Beats: beats}
+	return metric.Segment{Header: metric.Header{Kind: metric.Beats, Member: member, Generation: generation, Rank: rank, World: 2,
+		Due: 4 * second}, Beats: beats}
 }
 
 func last(s metric.Segment) metric.Segment {
@@ -72,7 +73,8 @@ func TestGoodput(t *testing.T) {
 		"killed rank 0, told by rank 1": {
 			segments: []metric.Segment{
 				segment("a", 1, 0, beat(0, 0, 10, forward(10))),
-				segment("b", 1, 1, beat(0, 0, 12, forward(12)), beat(12, 12, 12, part(metric.Lost, second)), beat(13, 12, 12, part(metric.Waiting, 2*second))),
+				segment("b", 1, 1, beat(0, 0, 12, forward(12)), beat(12, 12, 12, part(metric.Lost, second)),
+					beat(13, 12, 12, part(metric.Waiting, 2*second))),
 				last(segment("b", 2, 0, beat(15, 12, 20, forward(5)))),
 			},
 			end: 20, want: Goodput{Useful: 17, Redone: 1, Waiting: 2},
@@ -112,7 +114,8 @@ func TestGoodput(t *testing.T) {
 		"a rank hung, told by rank 1": {
 			segments: []metric.Segment{
 				segment("a", 1, 0, beat(0, 0, 10, forward(10))),
-				segment("b", 1, 1, beat(0, 0, 10, forward(10)), beat(10, 10, 10, metric.Times{metric.Lost: second, metric.Waiting: 5 * second})),
+				segment("b", 1, 1, beat(0, 0, 10, forward(10)), beat(10, 10, 10,
+					metric.Times{metric.Lost: second, metric.Waiting: 5 * second})),
 				last(segment("b", 2, 0, beat(16, 10, 14, forward(4)))),
 			},
 			end: 20, want: Goodput{Useful: 14, Redone: 1, Waiting: 5},
@@ -138,9 +141,12 @@ func TestGoodput(t *testing.T) {
 			},
 			end: 70, want: Goodput{Useful: 70},
 		},
-		"it runs":       {segments: []metric.Segment{segment("a", 1, 0, beat(1, 0, 10, forward(10)))}, now: 14, want: Goodput{Idle: 1, Useful: 10}},
-		"paused":        {segments: []metric.Segment{last(segment("a", 1, 0, beat(0, 0, 10, forward(10))))}, now: 14, want: Goodput{Useful: 10, Idle: 4}},
-		"a clock ahead": {segments: []metric.Segment{last(segment("a", 1, 0, beat(-5, 0, 10, forward(10)), beat(5, 10, 20, forward(10))))}, end: 10, want: Goodput{Useful: 10}},
+		"it runs": {segments: []metric.Segment{segment("a", 1, 0, beat(1, 0, 10, forward(10)))}, now: 14,
+			want: Goodput{Idle: 1, Useful: 10}},
+		"paused": {segments: []metric.Segment{last(segment("a", 1, 0, beat(0, 0, 10, forward(10))))}, now: 14,
+			want: Goodput{Useful: 10, Idle: 4}},
+		"a clock ahead": {segments: []metric.Segment{last(segment("a", 1, 0, beat(-5, 0, 10, forward(10)),
+			beat(5, 10, 20, forward(10))))}, end: 10, want: Goodput{Useful: 10}},
 	} {
 		life := Life{Created: created, Now: created.Add(time.Duration(c.now * float64(second))), Running: true}
 		if c.end > 0 {

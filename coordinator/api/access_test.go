@@ -42,7 +42,8 @@ func TestEveryProcedureSaysWhoMayCallIt(t *testing.T) {
 			}
 			continue
 		}
-		reads := strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List") || strings.HasPrefix(name, "Watch")
+		reads := strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List") ||
+			strings.HasPrefix(name, "Watch") || strings.HasPrefix(name, "Explain")
 		if reads != (access == viewer) && name != "StreamLogs" && name != "DownloadArtifact" && name != "ListTokens" && name != "ListAudit" && name != "ReplaySweep" {
 			t.Errorf("%s has access %v", m.FullName(), access)
 		}

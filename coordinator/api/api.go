@@ -98,6 +98,8 @@ type Deps struct {
 	Board     *board.Board
 	// Explain says why trials wait, or train with fewer ranks than they should, by trial.
 	Explain func(*state.View, time.Time) map[string]*tandemv1.Reason
+	// Outlook says what is ahead of a job; with a trial, what would be if both were submitted.
+	Outlook func(*state.View, *tandemv1.Job, *tandemv1.Trial, time.Time) *tandemv1.Outlook
 	// Store is where the objects are; it fails until the cluster has said so.
 	Store func() (storage.Store, error)
 	// Members are the nodes that gossip hears of.

@@ -27,6 +27,9 @@ const (
 // sweepWork is how many other calls the check of a sweep is worth: hundreds of its trainings are completed.
 const sweepWork = 50
 
+// outlookWork is how many other calls an outlook is worth: hundreds of decisions are made for it.
+const outlookWork = 20
+
 // SubmitJob implements JobService.
 func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.SubmitJobRequest]) (*connect.Response[tandemv1.SubmitJobResponse], error) {
 	v, err := a.view(ctx)
@@ -73,6 +76,12 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 		create.Trial = firstTrial(job)
 	}
 	if req.Msg.GetDryRun() {
+		if create.Trial != nil {
+			if err := spend(ctx, outlookWork); err != nil {
+				return nil, err
+			}
+			answer.Outlook = a.deps.Outlook(v, job, create.GetTrial(), time.Now())
+		}
 		return connect.NewResponse(answer), nil
 	}
 	res, after, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: create}})

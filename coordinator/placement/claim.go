@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"slices"
 	"time"
 
 	"tandem.dev/coordinator/state"
@@ -14,6 +15,8 @@ const (
 	guaranteed = 10 * time.Minute
 	// loanLevel is the feature level from which on the state can say that slots are on loan.
 	loanLevel = 2
+	// publishTime is how long publishing is taken to last at most.
+	publishTime = 2 * time.Minute
 	// newsTime is how old the progress of a trial may be to predict its end from it.
 	newsTime = time.Minute
 )
@@ -26,21 +29,46 @@ func (g *group) claim(v *state.View, heard Progress) scheduler.Claim {
 	r := request(g.job, g.trial, g.alloc.GetId())
 	c := scheduler.Claim{
 		ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt,
-		Leaving: outgoing(v, g), OnLoan: g.alloc.GetOnLoan(), Protected: g.now.Before(g.guaranteedUntil()),
+		OnLoan: g.alloc.GetOnLoan(), Protected: g.now.Before(g.guaranteedUntil()),
 		Ends: remaining(g.trial, heard(g.trial.GetId(), g.alloc.GetGeneration()), g.now),
 	}
+	leaving, staying := g.leaving, slices.Concat(g.able(), g.assigned)
 	if g.alloc.GetStopping() {
-		return c
+		leaving, staying = g.alloc.GetMembers(), nil
 	}
-	for _, m := range append(g.able(), g.assigned...) {
-		if n, _ := v.Node(m.GetNodeId()); unavailable(n, g.now) == "" {
-			c.Slots++
-		}
-	}
+	c.At = g.usable(v, leaving)
+	c.Leaving = len(c.At)
+	held := g.usable(v, staying)
+	c.At, c.Slots = append(c.At, held...), len(held)
 	if g.movable() {
 		c.Gives = min(c.Slots, len(g.able())+len(g.assigned)-g.workers.Min)
 		c.Parks = parks(g.job, g.alloc)
 		c.Unsaved = g.unsaved()
+	}
+	return c
+}
+
+// usable are the slots of members that others may have.
+func (g *group) usable(v *state.View, members []*tandemv1.Member) (all []scheduler.Placement) {
+	for _, m := range members {
+		if n, _ := v.Node(m.GetNodeId()); unavailable(n, g.now) == "" {
+			all = append(all, scheduler.Placement{Node: m.GetNodeId(), Slot: m.GetSlotId()})
+		}
+	}
+	return all
+}
+
+// single is what an allocation holds that has no groups: it publishes, keeps its slot, and is done soon.
+func single(v *state.View, a *tandemv1.Allocation) scheduler.Claim {
+	job, _ := v.Job(a.GetJobId())
+	t, _ := v.Trial(a.GetTrialId())
+	r := request(job, t, a.GetId())
+	c := scheduler.Claim{
+		ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt, Slots: len(a.GetMembers()),
+		Ends: scheduler.Span{Low: time.Second, High: publishTime},
+	}
+	for _, m := range a.GetMembers() {
+		c.At = append(c.At, scheduler.Placement{Node: m.GetNodeId(), Slot: m.GetSlotId()})
 	}
 	return c
 }

@@ -21,8 +21,7 @@ func Explain(v *state.View, heard Progress, now time.Time) map[string]*tandemv1.
 	waits, all := map[string]*tandemv1.Reason{}, map[string]*tandemv1.Reason{}
 	snapshot, groups := picture(v, heard, now)
 	for _, w := range scheduler.Schedule(snapshot).Waiting {
-		why := state.NewReason(waitCodes[w.Code])
-		maps.Copy(why.Args, w.Args)
+		why := reason(w)
 		waits[w.ID] = why
 		if _, ok := v.Trial(w.ID); ok {
 			all[w.ID] = why
@@ -40,6 +39,13 @@ func Explain(v *state.View, heard Progress, now time.Time) map[string]*tandemv1.
 		}
 	}
 	return all
+}
+
+// reason is why something waits, as the API says it.
+func reason(w scheduler.Wait) *tandemv1.Reason {
+	why := state.NewReason(waitCodes[w.Code])
+	maps.Copy(why.Args, w.Args)
+	return why
 }
 
 // waitCodes are the scheduler's codes and what the API calls them.

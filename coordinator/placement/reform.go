@@ -266,18 +266,3 @@ func (r *reform) lose(m *tandemv1.Member, why *tandemv1.Reason) {
 }
 
 func (r *reform) wakeAt(at time.Time) { r.wake = earlier(r.wake, at) }
-
-// outgoing is how many slots a group is about to set free for others.
-func outgoing(v *state.View, g *group) int {
-	from := g.leaving
-	if g.alloc.GetStopping() {
-		from = g.alloc.GetMembers()
-	}
-	n := 0
-	for _, m := range from {
-		if at, _ := v.Node(m.GetNodeId()); unavailable(at, g.now) == "" {
-			n++
-		}
-	}
-	return n
-}

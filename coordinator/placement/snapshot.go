@@ -17,19 +17,13 @@ func picture(v *state.View, heard Progress, now time.Time) (scheduler.Snapshot, 
 		if !ok || job.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN {
 			continue
 		}
-		r := request(job, t, t.GetId())
-		if workers := state.WorkersOf(job); !kind.StageOf(t).Grouped {
-			r.Slots = 1
-		} else {
-			r.Slots, r.Min = workers.Wanted, workers.Min
-		}
-		r.Parks = parks(job, t) && v.Level() >= loanLevel
-		snapshot.Pending = append(snapshot.Pending, r)
+		snapshot.Pending = append(snapshot.Pending, pending(v, job, t))
 	}
 	var groups []*group
 	for _, a := range v.Allocations() {
 		g := newGroup(v, a, now)
 		if g == nil {
+			snapshot.Running = append(snapshot.Running, single(v, a))
 			continue
 		}
 		groups = append(groups, g)
@@ -41,6 +35,18 @@ func picture(v *state.View, heard Progress, now time.Time) (scheduler.Snapshot, 
 		}
 	}
 	return snapshot, groups
+}
+
+// pending is the request of a trial that waits.
+func pending(v *state.View, job *tandemv1.Job, t *tandemv1.Trial) scheduler.Request {
+	r := request(job, t, t.GetId())
+	if workers := state.WorkersOf(job); !kind.StageOf(t).Grouped {
+		r.Slots = 1
+	} else {
+		r.Slots, r.Min = workers.Wanted, workers.Min
+	}
+	r.Parks = parks(job, t) && v.Level() >= loanLevel
+	return r
 }
 
 // nodes are the nodes as the scheduler sees them.

@@ -654,7 +654,9 @@ type SubmitJobResponse struct {
 	// The job.
 	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	// What is worth knowing of it before it begins, for people: the size of the space of a sweep.
-	Notes         []string `protobuf:"bytes,2,rep,name=notes,proto3" json:"notes,omitempty"`
+	Notes []string `protobuf:"bytes,2,rep,name=notes,proto3" json:"notes,omitempty"`
+	// Of a dry run: what would be ahead of the job; not set for a sweep.
+	Outlook       *Outlook `protobuf:"bytes,3,opt,name=outlook,proto3" json:"outlook,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -699,6 +701,13 @@ func (x *SubmitJobResponse) GetJob() *Job {
 func (x *SubmitJobResponse) GetNotes() []string {
 	if x != nil {
 		return x.Notes
+	}
+	return nil
+}
+
+func (x *SubmitJobResponse) GetOutlook() *Outlook {
+	if x != nil {
+		return x.Outlook
 	}
 	return nil
 }
@@ -840,6 +849,98 @@ func (x *GetJobResponse) GetOthers() []string {
 	return nil
 }
 
+// ExplainJobRequest names a job.
+type ExplainJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id, name, or unique prefix of an id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainJobRequest) Reset() {
+	*x = ExplainJobRequest{}
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainJobRequest) ProtoMessage() {}
+
+func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
+func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ExplainJobRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ExplainJobResponse says what is ahead of a job.
+type ExplainJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is ahead of it.
+	Outlook       *Outlook `protobuf:"bytes,1,opt,name=outlook,proto3" json:"outlook,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainJobResponse) Reset() {
+	*x = ExplainJobResponse{}
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainJobResponse) ProtoMessage() {}
+
+func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
+func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ExplainJobResponse) GetOutlook() *Outlook {
+	if x != nil {
+		return x.Outlook
+	}
+	return nil
+}
+
 // ListJobsRequest filters jobs.
 type ListJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -857,7 +958,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +970,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +983,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListJobsRequest) GetStates() []JobState {
@@ -926,7 +1027,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1039,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1052,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -983,7 +1084,7 @@ type SetJobIntentRequest struct {
 
 func (x *SetJobIntentRequest) Reset() {
 	*x = SetJobIntentRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1096,7 @@ func (x *SetJobIntentRequest) String() string {
 func (*SetJobIntentRequest) ProtoMessage() {}
 
 func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1109,7 @@ func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentRequest.ProtoReflect.Descriptor instead.
 func (*SetJobIntentRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SetJobIntentRequest) GetId() string {
@@ -1043,7 +1144,7 @@ type SetJobIntentResponse struct {
 
 func (x *SetJobIntentResponse) Reset() {
 	*x = SetJobIntentResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1156,7 @@ func (x *SetJobIntentResponse) String() string {
 func (*SetJobIntentResponse) ProtoMessage() {}
 
 func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1169,7 @@ func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentResponse.ProtoReflect.Descriptor instead.
 func (*SetJobIntentResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetJobIntentResponse) GetJob() *Job {
@@ -1093,7 +1194,7 @@ type ScaleJobRequest struct {
 
 func (x *ScaleJobRequest) Reset() {
 	*x = ScaleJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1206,7 @@ func (x *ScaleJobRequest) String() string {
 func (*ScaleJobRequest) ProtoMessage() {}
 
 func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1219,7 @@ func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobRequest.ProtoReflect.Descriptor instead.
 func (*ScaleJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ScaleJobRequest) GetId() string {
@@ -1153,7 +1254,7 @@ type ScaleJobResponse struct {
 
 func (x *ScaleJobResponse) Reset() {
 	*x = ScaleJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1266,7 @@ func (x *ScaleJobResponse) String() string {
 func (*ScaleJobResponse) ProtoMessage() {}
 
 func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1279,7 @@ func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobResponse.ProtoReflect.Descriptor instead.
 func (*ScaleJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ScaleJobResponse) GetJob() *Job {
@@ -1201,7 +1302,7 @@ type DeleteJobRequest struct {
 
 func (x *DeleteJobRequest) Reset() {
 	*x = DeleteJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1314,7 @@ func (x *DeleteJobRequest) String() string {
 func (*DeleteJobRequest) ProtoMessage() {}
 
 func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1327,7 @@ func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobRequest.ProtoReflect.Descriptor instead.
 func (*DeleteJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteJobRequest) GetId() string {
@@ -1254,7 +1355,7 @@ type DeleteJobResponse struct {
 
 func (x *DeleteJobResponse) Reset() {
 	*x = DeleteJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1367,7 @@ func (x *DeleteJobResponse) String() string {
 func (*DeleteJobResponse) ProtoMessage() {}
 
 func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1380,7 @@ func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobResponse.ProtoReflect.Descriptor instead.
 func (*DeleteJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteJobResponse) GetJob() *Job {
@@ -1308,7 +1409,7 @@ type PruneJobsRequest struct {
 
 func (x *PruneJobsRequest) Reset() {
 	*x = PruneJobsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1421,7 @@ func (x *PruneJobsRequest) String() string {
 func (*PruneJobsRequest) ProtoMessage() {}
 
 func (x *PruneJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1434,7 @@ func (x *PruneJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneJobsRequest.ProtoReflect.Descriptor instead.
 func (*PruneJobsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PruneJobsRequest) GetOlderThan() *durationpb.Duration {
@@ -1384,7 +1485,7 @@ type PruneJobsResponse struct {
 
 func (x *PruneJobsResponse) Reset() {
 	*x = PruneJobsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1497,7 @@ func (x *PruneJobsResponse) String() string {
 func (*PruneJobsResponse) ProtoMessage() {}
 
 func (x *PruneJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1510,7 @@ func (x *PruneJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneJobsResponse.ProtoReflect.Descriptor instead.
 func (*PruneJobsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PruneJobsResponse) GetJobs() []*PrunedJob {
@@ -1457,7 +1558,7 @@ type PrunedJob struct {
 
 func (x *PrunedJob) Reset() {
 	*x = PrunedJob{}
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1570,7 @@ func (x *PrunedJob) String() string {
 func (*PrunedJob) ProtoMessage() {}
 
 func (x *PrunedJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1583,7 @@ func (x *PrunedJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrunedJob.ProtoReflect.Descriptor instead.
 func (*PrunedJob) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PrunedJob) GetId() string {
@@ -1573,7 +1674,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1686,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1699,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -1623,7 +1724,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1736,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1749,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -1685,7 +1786,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1798,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1811,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -1752,7 +1853,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1865,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1878,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -1840,7 +1941,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x95\a\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/outlook.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x95\a\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1881,10 +1982,11 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x04spec\x18\x01 \x01(\v2\x12.tandem.v1.JobSpecR\x04spec\x12$\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\x12\x17\n" +
-	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"K\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"y\n" +
 	"\x11SubmitJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\x12\x14\n" +
-	"\x05notes\x18\x02 \x03(\tR\x05notes\"<\n" +
+	"\x05notes\x18\x02 \x03(\tR\x05notes\x12,\n" +
+	"\aoutlook\x18\x03 \x01(\v2\x12.tandem.v1.OutlookR\aoutlook\"<\n" +
 	"\rGetJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tto_change\x18\x02 \x01(\bR\btoChange\"\xd0\x01\n" +
@@ -1893,7 +1995,11 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x06trials\x18\x02 \x03(\v2\x10.tandem.v1.TrialR\x06trials\x12/\n" +
 	"\bprogress\x18\x03 \x03(\v2\x13.tandem.v1.ProgressR\bprogress\x12)\n" +
 	"\x04best\x18\x04 \x01(\v2\x15.tandem.v1.EvaluationR\x04best\x12\x16\n" +
-	"\x06others\x18\x05 \x03(\tR\x06others\"\x87\x01\n" +
+	"\x06others\x18\x05 \x03(\tR\x06others\"#\n" +
+	"\x11ExplainJobRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"B\n" +
+	"\x12ExplainJobResponse\x12,\n" +
+	"\aoutlook\x18\x01 \x01(\v2\x12.tandem.v1.OutlookR\aoutlook\"\x87\x01\n" +
 	"\x0fListJobsRequest\x12+\n" +
 	"\x06states\x18\x01 \x03(\x0e2\x13.tandem.v1.JobStateR\x06states\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x12\n" +
@@ -1987,11 +2093,13 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x16JOB_INTENT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_INTENT_RUN\x10\x01\x12\x14\n" +
 	"\x10JOB_INTENT_PAUSE\x10\x02\x12\x15\n" +
-	"\x11JOB_INTENT_CANCEL\x10\x032\xeb\x06\n" +
+	"\x11JOB_INTENT_CANCEL\x10\x032\xd9\a\n" +
 	"\n" +
 	"JobService\x12_\n" +
 	"\tSubmitJob\x12\x1b.tandem.v1.SubmitJobRequest\x1a\x1c.tandem.v1.SubmitJobResponse\"\x17\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/jobs\x12X\n" +
-	"\x06GetJob\x12\x18.tandem.v1.GetJobRequest\x1a\x19.tandem.v1.GetJobResponse\"\x19\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/jobs/{id}\x12Y\n" +
+	"\x06GetJob\x12\x18.tandem.v1.GetJobRequest\x1a\x19.tandem.v1.GetJobResponse\"\x19\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/jobs/{id}\x12l\n" +
+	"\n" +
+	"ExplainJob\x12\x1c.tandem.v1.ExplainJobRequest\x1a\x1d.tandem.v1.ExplainJobResponse\"!\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/jobs/{id}/outlook\x12Y\n" +
 	"\bListJobs\x12\x1a.tandem.v1.ListJobsRequest\x1a\x1b.tandem.v1.ListJobsResponse\"\x14\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/jobs\x12t\n" +
 	"\fSetJobIntent\x12\x1e.tandem.v1.SetJobIntentRequest\x1a\x1f.tandem.v1.SetJobIntentResponse\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}/intent\x12g\n" +
@@ -2015,7 +2123,7 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
@@ -2027,91 +2135,98 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*SubmitJobResponse)(nil),     // 7: tandem.v1.SubmitJobResponse
 	(*GetJobRequest)(nil),         // 8: tandem.v1.GetJobRequest
 	(*GetJobResponse)(nil),        // 9: tandem.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 10: tandem.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 11: tandem.v1.ListJobsResponse
-	(*SetJobIntentRequest)(nil),   // 12: tandem.v1.SetJobIntentRequest
-	(*SetJobIntentResponse)(nil),  // 13: tandem.v1.SetJobIntentResponse
-	(*ScaleJobRequest)(nil),       // 14: tandem.v1.ScaleJobRequest
-	(*ScaleJobResponse)(nil),      // 15: tandem.v1.ScaleJobResponse
-	(*DeleteJobRequest)(nil),      // 16: tandem.v1.DeleteJobRequest
-	(*DeleteJobResponse)(nil),     // 17: tandem.v1.DeleteJobResponse
-	(*PruneJobsRequest)(nil),      // 18: tandem.v1.PruneJobsRequest
-	(*PruneJobsResponse)(nil),     // 19: tandem.v1.PruneJobsResponse
-	(*PrunedJob)(nil),             // 20: tandem.v1.PrunedJob
-	(*WatchJobRequest)(nil),       // 21: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 22: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 23: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 24: tandem.v1.StreamLogsResponse
-	(*JobSpec)(nil),               // 25: tandem.v1.JobSpec
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(*Reason)(nil),                // 27: tandem.v1.Reason
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*Trial)(nil),                 // 29: tandem.v1.Trial
-	(*Progress)(nil),              // 30: tandem.v1.Progress
-	(*Evaluation)(nil),            // 31: tandem.v1.Evaluation
+	(*ExplainJobRequest)(nil),     // 10: tandem.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),    // 11: tandem.v1.ExplainJobResponse
+	(*ListJobsRequest)(nil),       // 12: tandem.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 13: tandem.v1.ListJobsResponse
+	(*SetJobIntentRequest)(nil),   // 14: tandem.v1.SetJobIntentRequest
+	(*SetJobIntentResponse)(nil),  // 15: tandem.v1.SetJobIntentResponse
+	(*ScaleJobRequest)(nil),       // 16: tandem.v1.ScaleJobRequest
+	(*ScaleJobResponse)(nil),      // 17: tandem.v1.ScaleJobResponse
+	(*DeleteJobRequest)(nil),      // 18: tandem.v1.DeleteJobRequest
+	(*DeleteJobResponse)(nil),     // 19: tandem.v1.DeleteJobResponse
+	(*PruneJobsRequest)(nil),      // 20: tandem.v1.PruneJobsRequest
+	(*PruneJobsResponse)(nil),     // 21: tandem.v1.PruneJobsResponse
+	(*PrunedJob)(nil),             // 22: tandem.v1.PrunedJob
+	(*WatchJobRequest)(nil),       // 23: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 24: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 25: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 26: tandem.v1.StreamLogsResponse
+	(*JobSpec)(nil),               // 27: tandem.v1.JobSpec
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*Reason)(nil),                // 29: tandem.v1.Reason
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(*Outlook)(nil),               // 31: tandem.v1.Outlook
+	(*Trial)(nil),                 // 32: tandem.v1.Trial
+	(*Progress)(nil),              // 33: tandem.v1.Progress
+	(*Evaluation)(nil),            // 34: tandem.v1.Evaluation
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
-	25, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
+	27, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	26, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	26, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	26, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	28, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	28, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	28, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
 	5,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
-	27, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
+	29, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
 	4,  // 9: tandem.v1.Job.aliases_kept:type_name -> tandem.v1.AliasKept
-	26, // 10: tandem.v1.Job.logs_deleted_at:type_name -> google.protobuf.Timestamp
-	28, // 11: tandem.v1.Job.logs_kept_for:type_name -> google.protobuf.Duration
-	27, // 12: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
-	25, // 13: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	28, // 10: tandem.v1.Job.logs_deleted_at:type_name -> google.protobuf.Timestamp
+	30, // 11: tandem.v1.Job.logs_kept_for:type_name -> google.protobuf.Duration
+	29, // 12: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
+	27, // 13: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
 	3,  // 14: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 15: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	29, // 16: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	30, // 17: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	31, // 18: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
-	1,  // 19: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
-	3,  // 20: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
-	2,  // 21: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
-	3,  // 22: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 23: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 24: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
-	28, // 25: tandem.v1.PruneJobsRequest.older_than:type_name -> google.protobuf.Duration
-	1,  // 26: tandem.v1.PruneJobsRequest.states:type_name -> tandem.v1.JobState
-	20, // 27: tandem.v1.PruneJobsResponse.jobs:type_name -> tandem.v1.PrunedJob
-	0,  // 28: tandem.v1.PrunedJob.kind:type_name -> tandem.v1.JobKind
-	1,  // 29: tandem.v1.PrunedJob.state:type_name -> tandem.v1.JobState
-	26, // 30: tandem.v1.PrunedJob.finished_at:type_name -> google.protobuf.Timestamp
-	27, // 31: tandem.v1.PrunedJob.why:type_name -> tandem.v1.Reason
-	3,  // 32: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	29, // 33: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	30, // 34: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	26, // 35: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	26, // 36: tandem.v1.StreamLogsResponse.deleted_at:type_name -> google.protobuf.Timestamp
-	28, // 37: tandem.v1.StreamLogsResponse.kept_for:type_name -> google.protobuf.Duration
-	6,  // 38: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	8,  // 39: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	10, // 40: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	12, // 41: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	14, // 42: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	16, // 43: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
-	18, // 44: tandem.v1.JobService.PruneJobs:input_type -> tandem.v1.PruneJobsRequest
-	21, // 45: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	23, // 46: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	7,  // 47: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	9,  // 48: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	11, // 49: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	13, // 50: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	15, // 51: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	17, // 52: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
-	19, // 53: tandem.v1.JobService.PruneJobs:output_type -> tandem.v1.PruneJobsResponse
-	22, // 54: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	24, // 55: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	47, // [47:56] is the sub-list for method output_type
-	38, // [38:47] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	31, // 15: tandem.v1.SubmitJobResponse.outlook:type_name -> tandem.v1.Outlook
+	3,  // 16: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
+	32, // 17: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	33, // 18: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	34, // 19: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
+	31, // 20: tandem.v1.ExplainJobResponse.outlook:type_name -> tandem.v1.Outlook
+	1,  // 21: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
+	3,  // 22: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
+	2,  // 23: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
+	3,  // 24: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
+	3,  // 25: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 26: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
+	30, // 27: tandem.v1.PruneJobsRequest.older_than:type_name -> google.protobuf.Duration
+	1,  // 28: tandem.v1.PruneJobsRequest.states:type_name -> tandem.v1.JobState
+	22, // 29: tandem.v1.PruneJobsResponse.jobs:type_name -> tandem.v1.PrunedJob
+	0,  // 30: tandem.v1.PrunedJob.kind:type_name -> tandem.v1.JobKind
+	1,  // 31: tandem.v1.PrunedJob.state:type_name -> tandem.v1.JobState
+	28, // 32: tandem.v1.PrunedJob.finished_at:type_name -> google.protobuf.Timestamp
+	29, // 33: tandem.v1.PrunedJob.why:type_name -> tandem.v1.Reason
+	3,  // 34: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	32, // 35: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	33, // 36: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	28, // 37: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	28, // 38: tandem.v1.StreamLogsResponse.deleted_at:type_name -> google.protobuf.Timestamp
+	30, // 39: tandem.v1.StreamLogsResponse.kept_for:type_name -> google.protobuf.Duration
+	6,  // 40: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	8,  // 41: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	10, // 42: tandem.v1.JobService.ExplainJob:input_type -> tandem.v1.ExplainJobRequest
+	12, // 43: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	14, // 44: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	16, // 45: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	18, // 46: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
+	20, // 47: tandem.v1.JobService.PruneJobs:input_type -> tandem.v1.PruneJobsRequest
+	23, // 48: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	25, // 49: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	7,  // 50: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	9,  // 51: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	11, // 52: tandem.v1.JobService.ExplainJob:output_type -> tandem.v1.ExplainJobResponse
+	13, // 53: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	15, // 54: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	17, // 55: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	19, // 56: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
+	21, // 57: tandem.v1.JobService.PruneJobs:output_type -> tandem.v1.PruneJobsResponse
+	24, // 58: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	26, // 59: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	50, // [50:60] is the sub-list for method output_type
+	40, // [40:50] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -2121,6 +2236,7 @@ func file_tandem_v1_job_proto_init() {
 	}
 	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_outlook_proto_init()
 	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
@@ -2130,7 +2246,7 @@ func file_tandem_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

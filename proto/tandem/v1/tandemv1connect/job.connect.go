@@ -37,6 +37,8 @@ const (
 	JobServiceSubmitJobProcedure = "/tandem.v1.JobService/SubmitJob"
 	// JobServiceGetJobProcedure is the fully-qualified name of the JobService's GetJob RPC.
 	JobServiceGetJobProcedure = "/tandem.v1.JobService/GetJob"
+	// JobServiceExplainJobProcedure is the fully-qualified name of the JobService's ExplainJob RPC.
+	JobServiceExplainJobProcedure = "/tandem.v1.JobService/ExplainJob"
 	// JobServiceListJobsProcedure is the fully-qualified name of the JobService's ListJobs RPC.
 	JobServiceListJobsProcedure = "/tandem.v1.JobService/ListJobs"
 	// JobServiceSetJobIntentProcedure is the fully-qualified name of the JobService's SetJobIntent RPC.
@@ -59,6 +61,9 @@ type JobServiceClient interface {
 	SubmitJob(context.Context, *connect.Request[v1.SubmitJobRequest]) (*connect.Response[v1.SubmitJobResponse], error)
 	// Gets a job by id or unique prefix of one.
 	GetJob(context.Context, *connect.Request[v1.GetJobRequest]) (*connect.Response[v1.GetJobResponse], error)
+	// Says what is ahead of a job that waits: its place, when it begins, and what would have it begin at once. Of a sweep it is the trial that
+	// is next. Of one that does not wait for slots it says why it is where it is.
+	ExplainJob(context.Context, *connect.Request[v1.ExplainJobRequest]) (*connect.Response[v1.ExplainJobResponse], error)
 	// Lists jobs, newest first.
 	ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	// Changes what the user wants of a job: run (resume), pause or cancel.
@@ -98,6 +103,12 @@ func NewJobServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			httpClient,
 			baseURL+JobServiceGetJobProcedure,
 			connect.WithSchema(jobServiceMethods.ByName("GetJob")),
+			connect.WithClientOptions(opts...),
+		),
+		explainJob: connect.NewClient[v1.ExplainJobRequest, v1.ExplainJobResponse](
+			httpClient,
+			baseURL+JobServiceExplainJobProcedure,
+			connect.WithSchema(jobServiceMethods.ByName("ExplainJob")),
 			connect.WithClientOptions(opts...),
 		),
 		listJobs: connect.NewClient[v1.ListJobsRequest, v1.ListJobsResponse](
@@ -149,6 +160,7 @@ func NewJobServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 type jobServiceClient struct {
 	submitJob    *connect.Client[v1.SubmitJobRequest, v1.SubmitJobResponse]
 	getJob       *connect.Client[v1.GetJobRequest, v1.GetJobResponse]
+	explainJob   *connect.Client[v1.ExplainJobRequest, v1.ExplainJobResponse]
 	listJobs     *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
 	setJobIntent *connect.Client[v1.SetJobIntentRequest, v1.SetJobIntentResponse]
 	scaleJob     *connect.Client[v1.ScaleJobRequest, v1.ScaleJobResponse]
@@ -166,6 +178,11 @@ func (c *jobServiceClient) SubmitJob(ctx context.Context, req *connect.Request[v
 // GetJob calls tandem.v1.JobService.GetJob.
 func (c *jobServiceClient) GetJob(ctx context.Context, req *connect.Request[v1.GetJobRequest]) (*connect.Response[v1.GetJobResponse], error) {
 	return c.getJob.CallUnary(ctx, req)
+}
+
+// ExplainJob calls tandem.v1.JobService.ExplainJob.
+func (c *jobServiceClient) ExplainJob(ctx context.Context, req *connect.Request[v1.ExplainJobRequest]) (*connect.Response[v1.ExplainJobResponse], error) {
+	return c.explainJob.CallUnary(ctx, req)
 }
 
 // ListJobs calls tandem.v1.JobService.ListJobs.
@@ -209,6 +226,9 @@ type JobServiceHandler interface {
 	SubmitJob(context.Context, *connect.Request[v1.SubmitJobRequest]) (*connect.Response[v1.SubmitJobResponse], error)
 	// Gets a job by id or unique prefix of one.
 	GetJob(context.Context, *connect.Request[v1.GetJobRequest]) (*connect.Response[v1.GetJobResponse], error)
+	// Says what is ahead of a job that waits: its place, when it begins, and what would have it begin at once. Of a sweep it is the trial that
+	// is next. Of one that does not wait for slots it says why it is where it is.
+	ExplainJob(context.Context, *connect.Request[v1.ExplainJobRequest]) (*connect.Response[v1.ExplainJobResponse], error)
 	// Lists jobs, newest first.
 	ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	// Changes what the user wants of a job: run (resume), pause or cancel.
@@ -244,6 +264,12 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 		JobServiceGetJobProcedure,
 		svc.GetJob,
 		connect.WithSchema(jobServiceMethods.ByName("GetJob")),
+		connect.WithHandlerOptions(opts...),
+	)
+	jobServiceExplainJobHandler := connect.NewUnaryHandler(
+		JobServiceExplainJobProcedure,
+		svc.ExplainJob,
+		connect.WithSchema(jobServiceMethods.ByName("ExplainJob")),
 		connect.WithHandlerOptions(opts...),
 	)
 	jobServiceListJobsHandler := connect.NewUnaryHandler(
@@ -294,6 +320,8 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 			jobServiceSubmitJobHandler.ServeHTTP(w, r)
 		case JobServiceGetJobProcedure:
 			jobServiceGetJobHandler.ServeHTTP(w, r)
+		case JobServiceExplainJobProcedure:
+			jobServiceExplainJobHandler.ServeHTTP(w, r)
 		case JobServiceListJobsProcedure:
 			jobServiceListJobsHandler.ServeHTTP(w, r)
 		case JobServiceSetJobIntentProcedure:
@@ -323,6 +351,10 @@ func (UnimplementedJobServiceHandler) SubmitJob(context.Context, *connect.Reques
 
 func (UnimplementedJobServiceHandler) GetJob(context.Context, *connect.Request[v1.GetJobRequest]) (*connect.Response[v1.GetJobResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.GetJob is not implemented"))
+}
+
+func (UnimplementedJobServiceHandler) ExplainJob(context.Context, *connect.Request[v1.ExplainJobRequest]) (*connect.Response[v1.ExplainJobResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.ExplainJob is not implemented"))
 }
 
 func (UnimplementedJobServiceHandler) ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error) {

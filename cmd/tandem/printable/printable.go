@@ -1,4 +1,4 @@
-package main
+package printable
 
 import (
 	"fmt"
@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// printable is text as a terminal may get it: what steers a terminal, and what is not text, is written as in Go's quoted
+// Text is s as a terminal may get it: what steers a terminal, and what is not text, is written as in Go's quoted
 // strings. Names and messages come from files and from programs of users. Lines and tabs stay.
-func printable(s string) string {
-	if strings.IndexFunc(s, unprintable) < 0 && utf8.ValidString(s) {
+func Text(s string) string {
+	if strings.IndexFunc(s, Steers) < 0 && utf8.ValidString(s) {
 		return s
 	}
 	var b strings.Builder
@@ -19,7 +19,7 @@ func printable(s string) string {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case !unprintable(r):
+		case !Steers(r):
 			b.WriteRune(r)
 		case r < utf8.RuneSelf:
 			fmt.Fprintf(&b, `\x%02x`, r)
@@ -31,10 +31,11 @@ func printable(s string) string {
 	return b.String()
 }
 
-func unprintable(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsGraphic(r) }
+// Steers says whether a terminal may take a rune for more than text.
+func Steers(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsGraphic(r) }
 
-// quoted is a word for a shell to copy: as it is where no shell takes it for more, else in quotes.
-func quoted(word string) string {
+// Quoted is a word for a shell to copy: as it is where no shell takes it for more, else in quotes.
+func Quoted(word string) string {
 	if word != "" && strings.IndexFunc(word, func(r rune) bool {
 		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-./:@%+=,~", r))
 	}) < 0 && word[0] != '~' {
@@ -43,7 +44,7 @@ func quoted(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// oneLine is printable text for a cell of a table.
-func oneLine(s string) string {
-	return printable(strings.NewReplacer("\r\n", " ", "\n", " ", "\t", " ").Replace(s))
+// OneLine is printable text for a cell of a table.
+func OneLine(s string) string {
+	return Text(strings.NewReplacer("\r\n", " ", "\n", " ", "\t", " ").Replace(s))
 }

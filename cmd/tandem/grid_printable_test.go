@@ -3,28 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
-	"unicode"
 	"unicode/utf8"
-
-	"pgregory.net/rapid"
 )
-
-func TestPrintable(t *testing.T) {
-	for in, want := range map[string]string{
-		"Zürich 猫 🐈\n\tx": "Zürich 猫 🐈\n\tx", "\x1b[31mred": `\x1b[31mred`, "a\rb\x00\x7f": `a\x0db\x00\x7f`, "\xff\xfe": `\xff\xfe`,
-		"a\u202eb": `a\u202eb`, "\u009b31m": `\u009b31m`, "a\u00a0b": "a\u00a0b",
-	} {
-		if got := printable(in); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		in := string(rapid.SliceOf(rapid.Byte()).Draw(t, "text"))
-		if got := oneLine(in); strings.ContainsFunc(got, unicode.IsControl) {
-			t.Errorf("%q: %q", in, got)
-		}
-	})
-}
 
 // TestGridKeepsWhatItIsGiven: case, length where nobody has to fit it on a screen, and no way to steer the terminal.
 func TestGridKeepsWhatItIsGiven(t *testing.T) {

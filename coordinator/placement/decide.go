@@ -33,7 +33,7 @@ func Decide(v *state.View, heard Progress, now time.Time, newID func(prefix stri
 	plan := scheduler.Schedule(snapshot)
 	d := Decision{Plan: grants(v, plan, newID)}
 	d.wakeAt(state.TriedAgain(v, now))
-	d.reform(groups, plan)
+	d.reform(v, groups, plan)
 	d.wakeAt(unprotected(groups, snapshot.Pending, plan, now))
 	d.roll(v, now, snapshot.Nodes, plan, newID)
 	return d

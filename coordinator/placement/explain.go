@@ -21,7 +21,7 @@ func Explain(v *state.View, heard Progress, now time.Time) map[string]*tandemv1.
 	waits, all := map[string]*tandemv1.Reason{}, map[string]*tandemv1.Reason{}
 	snapshot, groups := picture(v, heard, now)
 	for _, w := range scheduler.Schedule(snapshot).Waiting {
-		why := reason(w)
+		why := reason(v, w)
 		waits[w.ID] = why
 		if _, ok := v.Trial(w.ID); ok {
 			all[w.ID] = why
@@ -42,10 +42,19 @@ func Explain(v *state.View, heard Progress, now time.Time) map[string]*tandemv1.
 }
 
 // reason is why something waits, as the API says it.
-func reason(w scheduler.Wait) *tandemv1.Reason {
+func reason(v *state.View, w scheduler.Wait) *tandemv1.Reason {
 	why := state.NewReason(waitCodes[w.Code])
 	maps.Copy(why.Args, w.Args)
+	if first := why.GetArgs()["first"]; first != "" {
+		why.Args["first_name"] = nameOf(v, first)
+	}
 	return why
+}
+
+// nameOf is what people call a job.
+func nameOf(v *state.View, job string) string {
+	j, _ := v.Job(job)
+	return j.GetName()
 }
 
 // waitCodes are the scheduler's codes and what the API calls them.

@@ -31,8 +31,9 @@ type group struct {
 
 	unreachable []unreachable // of those that could be in the next group: their nodes do not reach those of the others
 
-	givesTo string // the job that it gives slots to; empty: none
-	parks   bool   // it gives all of them
+	givesTo   string // the job that it gives slots to; empty: none
+	givesName string // what people call that
+	parks     bool   // it gives all of them
 
 	// What it wants of the queue: so many slots, at least this many at once; spare: it goes on without.
 	want, least int

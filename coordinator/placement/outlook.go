@@ -56,11 +56,13 @@ func outlook(v *state.View, s scheduler.Snapshot, job *tandemv1.Job, t *tandemv1
 	o := &tandemv1.Outlook{
 		JobId: job.GetId(), TrialId: t.GetId(), Pool: job.GetSpec().GetResources().GetPool(), OnLoan: said.OnLoan,
 		Position: int32(said.Position), //nolint:gosec // bounded by the number of trials
-		Ahead:    said.Ahead[:min(len(said.Ahead), maxAhead)],
 		Now:      byNode(v, said.Now), Frees: freed(v, s, said.Gives, said.Parks),
 	}
+	for _, ahead := range said.Ahead[:min(len(said.Ahead), maxAhead)] {
+		o.Ahead = append(o.Ahead, nameOf(v, ahead))
+	}
 	if said.Position > 0 {
-		o.Why = reason(said.Wait)
+		o.Why = reason(v, said.Wait)
 	}
 	if said.Known {
 		o.BeginsAfter, o.BeginsBefore = timestamppb.New(now.Add(said.Begins.Low)), timestamppb.New(now.Add(said.Begins.High))

@@ -27,7 +27,7 @@ const (
 //     left, with replacements where it needs them.
 //  3. New: make the first group when all have prepared.
 //  4. Works: make the next group when it should have other ranks.
-func (d *Decision) reform(groups []*group, plan scheduler.Plan) {
+func (d *Decision) reform(v *state.View, groups []*group, plan scheduler.Plan) {
 	grants, gives, parks := map[string]scheduler.Grant{}, map[string]scheduler.Give{}, map[string]scheduler.Park{}
 	for _, g := range plan.Grants {
 		grants[g.ID] = g
@@ -47,6 +47,7 @@ func (d *Decision) reform(groups []*group, plan scheduler.Plan) {
 		if park, ok := parks[g.alloc.GetId()]; ok {
 			g.parks, g.givesTo = true, park.To
 		}
+		g.givesName = nameOf(v, g.givesTo)
 		if r.decide() {
 			d.Reforms = append(d.Reforms, r.command)
 		}
@@ -223,9 +224,9 @@ func (r *reform) relayed() bool {
 // givesWay says to whom it gives slots.
 func (r *reform) givesWay() *tandemv1.Reason {
 	if r.alloc.GetOnLoan() {
-		return state.NewReason(tandemv1.Reason_CODE_GIVES_WAY, "to", r.givesTo, "loan", true)
+		return state.NewReason(tandemv1.Reason_CODE_GIVES_WAY, "to", r.givesTo, "name", r.givesName, "loan", true)
 	}
-	return state.NewReason(tandemv1.Reason_CODE_GIVES_WAY, "to", r.givesTo)
+	return state.NewReason(tandemv1.Reason_CODE_GIVES_WAY, "to", r.givesTo, "name", r.givesName)
 }
 
 // size says how the next group differs from the committed one; nil: in nothing.

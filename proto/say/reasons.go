@@ -144,7 +144,7 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 		},
 		tandemv1.Reason_CODE_WAITS_FOR_STORE: {text: `waits for the store{{with .cause}}: {{.}}{{end}}`},
 		tandemv1.Reason_CODE_BEHIND: {
-			text: `waits behind {{.first}}, which {{if .priority}}has priority {{.priority}}{{else if .begun}}has not begun{{else}}is older{{end}}`,
+			text: `waits behind {{or .first_name .first}}, which {{if .priority}}has priority {{.priority}}{{else if .begun}}has not begun{{else}}is older{{end}}`,
 		},
 		tandemv1.Reason_CODE_SEARCH_STARTING: {text: `the search begins`},
 		tandemv1.Reason_CODE_SEARCH_DECIDING: {text: `waits for the search to decide`},
@@ -200,7 +200,7 @@ func faultPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_CHECKPOINT_AND_STOP:      {text: `they keep a checkpoint and stop`},
 		tandemv1.Reason_CODE_GROWS:                    {text: `it grows from {{.from}}`},
 		tandemv1.Reason_CODE_SHRINKS:                  {text: `it shrinks from {{.from}}`},
-		tandemv1.Reason_CODE_GIVES_WAY:                {text: `it gives way to {{.to}}, which {{if .loan}}was before it in the queue{{else}}has a higher priority{{end}}`},
+		tandemv1.Reason_CODE_GIVES_WAY:                {text: `it gives way to {{or .name .to}}, which {{if .loan}}was before it in the queue{{else}}has a higher priority{{end}}`},
 		tandemv1.Reason_CODE_GOES_ON_WITHOUT:          {text: `the job goes on without {{.node}}, for {{.cause}}`},
 	}
 }

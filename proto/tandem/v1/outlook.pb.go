@@ -37,7 +37,7 @@ type Outlook struct {
 	OnLoan bool `protobuf:"varint,5,opt,name=on_loan,json=onLoan,proto3" json:"on_loan,omitempty"`
 	// Its place among those of its pool that wait, from 1; 0: it does not wait.
 	Position int32 `protobuf:"varint,6,opt,name=position,proto3" json:"position,omitempty"`
-	// Jobs before it, in order, at most 20.
+	// Names of the jobs before it, in order, at most 20.
 	Ahead []string `protobuf:"bytes,7,rep,name=ahead,proto3" json:"ahead,omitempty"`
 	// Why it waits.
 	Why *Reason `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"`

@@ -238,6 +238,16 @@ func askedOfSweep(t *testing.T, sweeps tandemv1connect.SweepServiceClient, id st
 	wantCode(t, err, connect.CodeInvalidArgument, "slots: must be 1 to")
 	_, err = replay(0, &tandemv1.MethodSpec{Name: "asha"}, &tandemv1.MethodSpec{Name: "zen"})
 	wantCode(t, err, connect.CodeInvalidArgument, "methods[1]: ")
+	curves, err := sweeps.GetCurves(t.Context(), connect.NewRequest(&tandemv1.GetCurvesRequest{Id: id, Best: 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, course := curves.Msg.GetCurves(), curves.Msg.GetCourse(); len(c) != 1 || c[0].GetTrial() != recorded.GetBestTrial() || c[0].GetBestValue() != recorded.GetBestValue() ||
+		len(c[0].GetPoints()) == 0 || len(course) != 4 || course[3].GetValue() != recorded.GetBestValue() {
+		t.Errorf("curves: %v", curves.Msg)
+	}
+	_, err = sweeps.GetCurves(t.Context(), connect.NewRequest(&tandemv1.GetCurvesRequest{Id: id, Best: -1}))
+	wantCode(t, err, connect.CodeInvalidArgument, "best: must be")
 	_, err = sweeps.GetImportance(t.Context(), connect.NewRequest(&tandemv1.GetImportanceRequest{Id: id}))
 	wantCode(t, err, connect.CodeFailedPrecondition, "at least 10 trials")
 }

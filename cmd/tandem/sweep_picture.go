@@ -11,7 +11,9 @@ import (
 )
 
 // pictureOf is a sweep as it is drawn.
-func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, importance []*tandemv1.Importance) picture.Sweep {
+func pictureOf(
+	s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, curves []*tandemv1.Curve, importance []*tandemv1.Importance,
+) picture.Sweep {
 	j := s.GetJob()
 	out := picture.Sweep{
 		Title: "Sweep " + j.GetName() + " (" + j.GetId() + ")", Metric: j.GetSpec().GetMetric(), Max: j.GetSpec().GetMode() == "max",
@@ -33,16 +35,18 @@ func pictureOf(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, importanc
 		}
 		out.Axes = append(out.Axes, picture.Axis{Name: name, Ticks: axes[i].Ticks()})
 	}
+	measured := make(map[int32]*tandemv1.Curve, len(curves))
+	for _, c := range curves {
+		measured[c.GetTrial()] = c
+	}
 	for _, t := range trials {
 		f := picture.Trial{
 			Number: int(t.GetNumber()), State: plain.Word(t.GetState()), Share: trainedShare(t, state.StepOf(t)), Reason: t.GetReason(),
 		}
-		f.Best, _, f.Measured = bestOf(j.GetSpec(), t)
-		for _, e := range t.GetEvaluations() {
-			v, ok := state.ValueOf(j.GetSpec(), e)
-			if share, known := state.ShareOf(t, e.GetStep()); ok && known {
-				f.Curve = append(f.Curve, picture.Point{X: 100 * share, Y: v})
-			}
+		curve, ok := measured[t.GetNumber()]
+		f.Best, f.Measured = curve.GetBestValue(), ok
+		for _, p := range curve.GetPoints() {
+			f.Curve = append(f.Curve, picture.Point{X: 100 * p.GetShare(), Y: p.GetValue()})
 		}
 		point := t.GetParameters().AsMap()
 		for i, place := range places {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -16,7 +18,6 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/picture"
 	"tandem.dev/cmd/tandem/printable"
-	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -43,15 +44,20 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 			if err != nil {
 				return err
 			}
+			res, err := c.Sweeps.GetCurves(ctx, connect.NewRequest(&tandemv1.GetCurvesRequest{Id: s.GetSweep().GetId()}))
+			if err != nil {
+				return err
+			}
+			curves := res.Msg
 			if file != "" {
-				if err := drawFile(ctx, c, file, kind, s, trials); err != nil {
+				if err := drawFile(ctx, c, file, kind, s, trials, curves); err != nil {
 					return err
 				}
 				a.say("Drawn: %s", file)
 				return nil
 			}
-			res := &tandemv1.ListTrialsResponse{Trials: trials}
-			return a.showRecords(res, func() [][]string { return curveRecords(s.GetJob(), trials) }, plotParts(s, trials, best, a.terminal && a.getenv("NO_COLOR") == "", plotWidth(a.columns()))...)
+			parts := plotParts(s, trials, curves, best, a.terminal && a.getenv("NO_COLOR") == "", plotWidth(a.columns()))
+			return a.showRecords(curves, func() [][]string { return curveRecords(curves) }, parts...)
 		}),
 	})
 	c.Flags().StringVar(&file, "file", "", "write an .svg or .html file instead")
@@ -61,7 +67,8 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 
 // drawFile writes a picture to a file, all of it or nothing.
 func drawFile(
-	ctx context.Context, c *client.Client, path, kind string, s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial,
+	ctx context.Context, c *client.Client, path, kind string,
+	s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, curves *tandemv1.GetCurvesResponse,
 ) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tandem-*")
 	if err != nil {
@@ -80,7 +87,7 @@ func drawFile(
 	if err != nil {
 		return err
 	}
-	draw := pictureOf(s, trials, importance.Msg.GetImportance())
+	draw := pictureOf(s, trials, curves.GetCurves(), importance.Msg.GetImportance())
 	if kind == ".svg" {
 		err = draw.SVG(f)
 	} else {
@@ -98,40 +105,43 @@ func drawFile(
 	return os.Rename(f.Name(), path)
 }
 
-// curveRecords are all points of all curves for programs.
-func curveRecords(j *tandemv1.Job, trials []*tandemv1.Trial) [][]string {
+// curveRecords are all points of all curves for programs, by the numbers of the trials.
+func curveRecords(curves *tandemv1.GetCurvesResponse) [][]string {
 	rows := [][]string{{"trial", "step", "share", "value"}}
-	for _, t := range trials {
-		for _, e := range t.GetEvaluations() {
-			if v, ok := state.ValueOf(j.GetSpec(), e); ok {
-				share, _ := state.ShareOf(t, e.GetStep())
-				rows = append(rows, []string{number(t.GetNumber()), number(e.GetStep()), exact(share), exact(v)})
-			}
+	byNumber := func(a, b *tandemv1.Curve) int { return cmp.Compare(a.GetTrial(), b.GetTrial()) }
+	for _, c := range slices.SortedFunc(slices.Values(curves.GetCurves()), byNumber) {
+		for _, p := range c.GetPoints() {
+			rows = append(rows, []string{number(c.GetTrial()), number(p.GetStep()), exact(p.GetShare()), exact(p.GetValue())})
 		}
 	}
 	return rows
 }
 
 // plotParts is a sweep as a terminal can show it.
-func plotParts(s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, best int, colours bool, width int) []part {
-	spec := s.GetJob().GetSpec()
-	var top []*tandemv1.Trial
-	for _, t := range ranked(spec, trials) {
-		if _, _, ok := bestOf(spec, t); ok && len(top) < best {
-			top = append(top, t)
-		}
-	}
-	if len(top) == 0 {
+func plotParts(
+	s *tandemv1.GetSweepResponse, trials []*tandemv1.Trial, curves *tandemv1.GetCurvesResponse, best int, colours bool, width int,
+) []part {
+	drawn := curves.GetCurves()[:min(best, len(curves.GetCurves()))]
+	if len(drawn) == 0 {
 		return []part{text("No trial was measured yet.")}
 	}
-	parts := []part{curvesPart{spec, top, width, colours}, coursePart{spec, trials, width}}
-	return append(parts, placesPart{s.GetJob(), trials, top, width})
+	var top []*tandemv1.Trial
+	for _, c := range drawn {
+		if i := slices.IndexFunc(trials, func(t *tandemv1.Trial) bool { return t.GetNumber() == c.GetTrial() }); i >= 0 {
+			top = append(top, trials[i])
+		}
+	}
+	return []part{
+		curvesPart{curves.GetMetric(), drawn, width, colours},
+		coursePart{curves.GetMetric(), curves.GetCourse(), width},
+		placesPart{s.GetJob(), trials, top, width},
+	}
 }
 
 // curvesPart is the curves of some trials over the share of the training.
 type curvesPart struct {
-	spec    *tandemv1.JobSpec
-	trials  []*tandemv1.Trial
+	metric  string
+	curves  []*tandemv1.Curve
 	width   int
 	colours bool
 }
@@ -139,16 +149,14 @@ type curvesPart struct {
 var plotColours = []asciigraph.AnsiColor{asciigraph.Blue, asciigraph.Orange, asciigraph.Green, asciigraph.Purple, asciigraph.Gold, asciigraph.Cyan}
 
 func (c curvesPart) write(w io.Writer, _ view) {
-	fmt.Fprintf(w, "\nValidation %s of the best %s\n", printable.OneLine(c.spec.GetMetric()), several(len(c.trials), "trial"))
+	fmt.Fprintf(w, "\nValidation %s of the best %s\n", printable.OneLine(c.metric), several(len(c.curves), "trial"))
 	var series [][]float64
 	var names []string
-	for _, t := range c.trials {
-		value, step, _ := bestOf(c.spec, t)
-		name := fmt.Sprintf("trial %d: %.4g at step %s", t.GetNumber(), value, count(step))
-		fmt.Fprintln(w, name)
-		line, ok := overShares(c.spec, t, c.width)
-		if ok {
-			series, names = append(series, line), append(names, fmt.Sprintf("trial %d", t.GetNumber()))
+	for _, of := range c.curves {
+		name := fmt.Sprintf("trial %d", of.GetTrial())
+		fmt.Fprintf(w, "%s: %.4g at step %s\n", name, of.GetBestValue(), count(of.GetBestStep()))
+		if line, ok := overShares(of.GetPoints(), c.width); ok {
+			series, names = append(series, line), append(names, name)
 		}
 	}
 	if len(series) == 0 {
@@ -168,61 +176,50 @@ func (c curvesPart) write(w io.Writer, _ view) {
 	fmt.Fprintln(w, asciigraph.PlotMany(series, options...))
 }
 
-// overShares are values of a trial at n shares that are evenly spread from 0 to 1, not a number where it was not measured; false when there is no line to draw.
-func overShares(spec *tandemv1.JobSpec, t *tandemv1.Trial, n int) ([]float64, bool) {
-	var shares, values []float64
-	for _, e := range t.GetEvaluations() {
-		v, ok := state.ValueOf(spec, e)
-		if share, known := state.ShareOf(t, e.GetStep()); ok && known {
-			shares, values = append(shares, share), append(values, v)
-		}
-	}
-	if len(shares) < 2 {
+// overShares are values of a curve at n shares that are evenly spread from 0 to 1, not a number where it was not measured; false when
+// there is no line to draw.
+func overShares(points []*tandemv1.CurvePoint, n int) ([]float64, bool) {
+	if len(points) < 2 {
 		return nil, false
 	}
+	share := func(i int) float64 { return points[i].GetShare() }
 	out := make([]float64, n)
 	k := 0
 	for i := range out {
 		x := float64(i) / float64(n-1)
-		if x < shares[0] || x > shares[len(shares)-1] {
+		if x < share(0) || x > share(len(points)-1) {
 			out[i] = math.NaN()
 			continue
 		}
-		for k+2 < len(shares) && shares[k+1] < x {
+		for k+2 < len(points) && share(k+1) < x {
 			k++
 		}
 		at := 0.0
-		if shares[k+1] > shares[k] {
-			at = max(0, min(1, (x-shares[k])/(shares[k+1]-shares[k])))
+		if share(k+1) > share(k) {
+			at = max(0, min(1, (x-share(k))/(share(k+1)-share(k))))
 		}
-		out[i] = values[k] + at*(values[k+1]-values[k])
+		out[i] = points[k].GetValue() + at*(points[k+1].GetValue()-points[k].GetValue())
 	}
 	return out, true
 }
 
 // coursePart is the best value so far over the trials.
 type coursePart struct {
-	spec   *tandemv1.JobSpec
-	trials []*tandemv1.Trial
+	metric string
+	course []*tandemv1.CoursePoint
 	width  int
 }
 
 func (c coursePart) write(w io.Writer, _ view) {
-	var numbers []int64
-	var values []float64
-	for _, t := range c.trials {
-		v, _, ok := bestOf(c.spec, t)
-		if n := len(values); n > 0 && (!ok || state.BetterValue(c.spec, values[n-1], v)) {
-			v, ok = values[n-1], true
-		}
-		if ok {
-			numbers, values = append(numbers, int64(t.GetNumber())), append(values, v)
-		}
-	}
-	if len(values) < 2 {
+	if len(c.course) < 2 {
 		return
 	}
-	fmt.Fprintf(w, "\nBest %s so far, by trial\n", printable.OneLine(c.spec.GetMetric()))
+	var numbers []int64
+	var values []float64
+	for _, p := range c.course {
+		numbers, values = append(numbers, int64(p.GetTrial())), append(values, p.GetValue())
+	}
+	fmt.Fprintf(w, "\nBest %s so far, by trial\n", printable.OneLine(c.metric))
 	fmt.Fprintln(w, asciigraph.Plot(evenly(numbers, values, c.width), asciigraph.Height(curveHeight/2),
 		asciigraph.YAxisValueFormatter(func(v float64) string { return fmt.Sprintf("%.4g", v) }),
 		asciigraph.XAxisRange(float64(numbers[0]), float64(numbers[len(numbers)-1])), asciigraph.XAxisTickCount(5),

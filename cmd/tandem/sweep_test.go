@@ -77,6 +77,10 @@ func (f *fake) GetImportance(context.Context, *connect.Request[tandemv1.GetImpor
 	return answered(res, err)
 }
 
+func (f *fake) GetCurves(_ context.Context, r *connect.Request[tandemv1.GetCurvesRequest]) (*connect.Response[tandemv1.GetCurvesResponse], error) {
+	return connect.NewResponse(analysis.Curves(f.sweep.GetJob(), f.trials, int(r.Msg.GetBest()))), nil
+}
+
 func answered[T any](res *T, err error) (*connect.Response[T], error) {
 	switch {
 	case errors.Is(err, analysis.ErrUnanswerable):

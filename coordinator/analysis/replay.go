@@ -1,14 +1,11 @@
 package analysis
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"tandem.dev/coordinator/spec"
-	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -91,13 +88,9 @@ func curvesOf(j *tandemv1.Job, trials []*tandemv1.Trial) ([]search.Curve, error)
 				t.GetNumber())}
 		}
 		c := search.Curve{Trial: int(t.GetNumber()), Point: t.GetParameters().AsMap()}
-		for _, e := range t.GetEvaluations() {
-			value, ok := state.ValueOf(j.GetSpec(), e)
-			if share, known := state.ShareOf(t, e.GetStep()); ok && known {
-				c.Samples = append(c.Samples, search.Sample{Share: share, Value: value})
-			}
+		for _, p := range points(j.GetSpec(), t) {
+			c.Samples = append(c.Samples, search.Sample{Share: p.GetShare(), Value: p.GetValue()})
 		}
-		slices.SortStableFunc(c.Samples, func(a, b search.Sample) int { return cmp.Compare(a.Share, b.Share) })
 		measured = measured || len(c.Samples) > 0
 		curves = append(curves, c)
 	}

@@ -60,6 +60,24 @@ func (a sweeps) GetImportance(ctx context.Context, req *connect.Request[tandemv1
 	return connect.NewResponse(res), nil
 }
 
+// GetCurves implements SweepService.
+func (a sweeps) GetCurves(
+	ctx context.Context, req *connect.Request[tandemv1.GetCurvesRequest],
+) (*connect.Response[tandemv1.GetCurvesResponse], error) {
+	v, job, _, err := a.find(ctx, req.Msg.GetId(), false)
+	if err != nil {
+		return nil, err
+	}
+	if req.Msg.GetBest() < 0 {
+		return nil, invalid("best: must be at least 1, or 0 for the curves of all trials")
+	}
+	trials := v.TrialsAfter(job.GetId(), 0, 0)
+	if err := spend(ctx, len(trials)/trialsPerCharge); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(analysis.Curves(job, trials, int(req.Msg.GetBest()))), nil
+}
+
 func unanswered(err error) error {
 	var wrong *analysis.MethodError
 	switch {

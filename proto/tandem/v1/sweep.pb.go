@@ -2164,6 +2164,335 @@ func (x *ReplayedMethod) GetBlind() string {
 	return ""
 }
 
+// GetCurvesRequest names a sweep.
+type GetCurvesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or unique prefix of one, or a name.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Only the curves of this many of the best trials; 0: all.
+	Best          int32 `protobuf:"varint,2,opt,name=best,proto3" json:"best,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCurvesRequest) Reset() {
+	*x = GetCurvesRequest{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCurvesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCurvesRequest) ProtoMessage() {}
+
+func (x *GetCurvesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCurvesRequest.ProtoReflect.Descriptor instead.
+func (*GetCurvesRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetCurvesRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetCurvesRequest) GetBest() int32 {
+	if x != nil {
+		return x.Best
+	}
+	return 0
+}
+
+// GetCurvesResponse has all that a picture of how a sweep went is drawn of.
+type GetCurvesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sweep.
+	Sweep string `protobuf:"bytes,1,opt,name=sweep,proto3" json:"sweep,omitempty"`
+	// Its metric.
+	Metric string `protobuf:"bytes,2,opt,name=metric,proto3" json:"metric,omitempty"`
+	// "min" or "max".
+	Mode string `protobuf:"bytes,3,opt,name=mode,proto3" json:"mode,omitempty"`
+	// The curves of the trials that were measured, the best trial first.
+	Curves []*Curve `protobuf:"bytes,4,rep,name=curves,proto3" json:"curves,omitempty"`
+	// The best value so far, by the numbers of the trials, from the first that was measured.
+	Course        []*CoursePoint `protobuf:"bytes,5,rep,name=course,proto3" json:"course,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCurvesResponse) Reset() {
+	*x = GetCurvesResponse{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCurvesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCurvesResponse) ProtoMessage() {}
+
+func (x *GetCurvesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCurvesResponse.ProtoReflect.Descriptor instead.
+func (*GetCurvesResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetCurvesResponse) GetSweep() string {
+	if x != nil {
+		return x.Sweep
+	}
+	return ""
+}
+
+func (x *GetCurvesResponse) GetMetric() string {
+	if x != nil {
+		return x.Metric
+	}
+	return ""
+}
+
+func (x *GetCurvesResponse) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *GetCurvesResponse) GetCurves() []*Curve {
+	if x != nil {
+		return x.Curves
+	}
+	return nil
+}
+
+func (x *GetCurvesResponse) GetCourse() []*CoursePoint {
+	if x != nil {
+		return x.Course
+	}
+	return nil
+}
+
+// Curve is what was measured of one trial.
+type Curve struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the trial.
+	Trial int32 `protobuf:"varint,1,opt,name=trial,proto3" json:"trial,omitempty"`
+	// What was measured, in order of steps.
+	Points []*CurvePoint `protobuf:"bytes,2,rep,name=points,proto3" json:"points,omitempty"`
+	// The best value.
+	BestValue float64 `protobuf:"fixed64,3,opt,name=best_value,json=bestValue,proto3" json:"best_value,omitempty"`
+	// The step at which it was measured.
+	BestStep      int64 `protobuf:"varint,4,opt,name=best_step,json=bestStep,proto3" json:"best_step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Curve) Reset() {
+	*x = Curve{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Curve) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Curve) ProtoMessage() {}
+
+func (x *Curve) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Curve.ProtoReflect.Descriptor instead.
+func (*Curve) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Curve) GetTrial() int32 {
+	if x != nil {
+		return x.Trial
+	}
+	return 0
+}
+
+func (x *Curve) GetPoints() []*CurvePoint {
+	if x != nil {
+		return x.Points
+	}
+	return nil
+}
+
+func (x *Curve) GetBestValue() float64 {
+	if x != nil {
+		return x.BestValue
+	}
+	return 0
+}
+
+func (x *Curve) GetBestStep() int64 {
+	if x != nil {
+		return x.BestStep
+	}
+	return 0
+}
+
+// CurvePoint is one measurement.
+type CurvePoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optimizer steps that were done.
+	Step int64 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	// The share of the whole training that these are, above 0 and at most 1.
+	Share float64 `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"`
+	// The metric.
+	Value         float64 `protobuf:"fixed64,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CurvePoint) Reset() {
+	*x = CurvePoint{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CurvePoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CurvePoint) ProtoMessage() {}
+
+func (x *CurvePoint) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CurvePoint.ProtoReflect.Descriptor instead.
+func (*CurvePoint) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CurvePoint) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *CurvePoint) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *CurvePoint) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+// CoursePoint is how good a sweep was when it had a trial.
+type CoursePoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the trial.
+	Trial int32 `protobuf:"varint,1,opt,name=trial,proto3" json:"trial,omitempty"`
+	// The best value of this trial and those before it.
+	Value         float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoursePoint) Reset() {
+	*x = CoursePoint{}
+	mi := &file_tandem_v1_sweep_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoursePoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoursePoint) ProtoMessage() {}
+
+func (x *CoursePoint) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sweep_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoursePoint.ProtoReflect.Descriptor instead.
+func (*CoursePoint) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CoursePoint) GetTrial() int32 {
+	if x != nil {
+		return x.Trial
+	}
+	return 0
+}
+
+func (x *CoursePoint) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
 // GetImportanceRequest names a sweep.
 type GetImportanceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2175,7 +2504,7 @@ type GetImportanceRequest struct {
 
 func (x *GetImportanceRequest) Reset() {
 	*x = GetImportanceRequest{}
-	mi := &file_tandem_v1_sweep_proto_msgTypes[27]
+	mi := &file_tandem_v1_sweep_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +2516,7 @@ func (x *GetImportanceRequest) String() string {
 func (*GetImportanceRequest) ProtoMessage() {}
 
 func (x *GetImportanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sweep_proto_msgTypes[27]
+	mi := &file_tandem_v1_sweep_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +2529,7 @@ func (x *GetImportanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImportanceRequest.ProtoReflect.Descriptor instead.
 func (*GetImportanceRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetImportanceRequest) GetId() string {
@@ -2223,7 +2552,7 @@ type GetImportanceResponse struct {
 
 func (x *GetImportanceResponse) Reset() {
 	*x = GetImportanceResponse{}
-	mi := &file_tandem_v1_sweep_proto_msgTypes[28]
+	mi := &file_tandem_v1_sweep_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2564,7 @@ func (x *GetImportanceResponse) String() string {
 func (*GetImportanceResponse) ProtoMessage() {}
 
 func (x *GetImportanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sweep_proto_msgTypes[28]
+	mi := &file_tandem_v1_sweep_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2577,7 @@ func (x *GetImportanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImportanceResponse.ProtoReflect.Descriptor instead.
 func (*GetImportanceResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetImportanceResponse) GetSweep() string {
@@ -2278,7 +2607,7 @@ type Importance struct {
 
 func (x *Importance) Reset() {
 	*x = Importance{}
-	mi := &file_tandem_v1_sweep_proto_msgTypes[29]
+	mi := &file_tandem_v1_sweep_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2619,7 @@ func (x *Importance) String() string {
 func (*Importance) ProtoMessage() {}
 
 func (x *Importance) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sweep_proto_msgTypes[29]
+	mi := &file_tandem_v1_sweep_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2632,7 @@ func (x *Importance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Importance.ProtoReflect.Descriptor instead.
 func (*Importance) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_sweep_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Importance) GetParameter() string {
@@ -2497,7 +2826,30 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\x05blind\x18\v \x01(\tR\x05blindB\r\n" +
 	"\v_best_valueB\f\n" +
 	"\n" +
-	"_missed_by\"&\n" +
+	"_missed_by\"6\n" +
+	"\x10GetCurvesRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04best\x18\x02 \x01(\x05R\x04best\"\xaf\x01\n" +
+	"\x11GetCurvesResponse\x12\x14\n" +
+	"\x05sweep\x18\x01 \x01(\tR\x05sweep\x12\x16\n" +
+	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\tR\x04mode\x12(\n" +
+	"\x06curves\x18\x04 \x03(\v2\x10.tandem.v1.CurveR\x06curves\x12.\n" +
+	"\x06course\x18\x05 \x03(\v2\x16.tandem.v1.CoursePointR\x06course\"\x88\x01\n" +
+	"\x05Curve\x12\x14\n" +
+	"\x05trial\x18\x01 \x01(\x05R\x05trial\x12-\n" +
+	"\x06points\x18\x02 \x03(\v2\x15.tandem.v1.CurvePointR\x06points\x12\x1d\n" +
+	"\n" +
+	"best_value\x18\x03 \x01(\x01R\tbestValue\x12\x1b\n" +
+	"\tbest_step\x18\x04 \x01(\x03R\bbestStep\"L\n" +
+	"\n" +
+	"CurvePoint\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\x01R\x05value\"9\n" +
+	"\vCoursePoint\x12\x14\n" +
+	"\x05trial\x18\x01 \x01(\x05R\x05trial\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value\"&\n" +
 	"\x14GetImportanceRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"d\n" +
 	"\x15GetImportanceResponse\x12\x14\n" +
@@ -2515,14 +2867,15 @@ const file_tandem_v1_sweep_proto_rawDesc = "" +
 	"\x17TRIAL_OUTCOME_COMPLETED\x10\x02\x12\x18\n" +
 	"\x14TRIAL_OUTCOME_FAILED\x10\x03\x12\x1a\n" +
 	"\x16TRIAL_OUTCOME_DIVERGED\x10\x04\x12\x19\n" +
-	"\x15TRIAL_OUTCOME_STOPPED\x10\x052\xcf\x06\n" +
+	"\x15TRIAL_OUTCOME_STOPPED\x10\x052\xbb\a\n" +
 	"\fSweepService\x12`\n" +
 	"\bGetSweep\x12\x1a.tandem.v1.GetSweepRequest\x1a\x1b.tandem.v1.GetSweepResponse\"\x1b\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/sweeps/{id}\x12m\n" +
 	"\n" +
 	"ListTrials\x12\x1c.tandem.v1.ListTrialsRequest\x1a\x1d.tandem.v1.ListTrialsResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/sweeps/{id}/trials\x12|\n" +
 	"\x0fListSweepEvents\x12!.tandem.v1.ListSweepEventsRequest\x1a\".tandem.v1.ListSweepEventsResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/sweeps/{id}/events\x12s\n" +
 	"\vReplaySweep\x12\x1d.tandem.v1.ReplaySweepRequest\x1a\x1e.tandem.v1.ReplaySweepResponse\"%\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/sweeps/{id}/replay\x12z\n" +
-	"\rGetImportance\x12\x1f.tandem.v1.GetImportanceRequest\x1a .tandem.v1.GetImportanceResponse\"&\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/sweeps/{id}/importance\x12s\n" +
+	"\rGetImportance\x12\x1f.tandem.v1.GetImportanceRequest\x1a .tandem.v1.GetImportanceResponse\"&\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/sweeps/{id}/importance\x12j\n" +
+	"\tGetCurves\x12\x1b.tandem.v1.GetCurvesRequest\x1a\x1c.tandem.v1.GetCurvesResponse\"\"\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/sweeps/{id}/curves\x12s\n" +
 	"\vExtendSweep\x12\x1d.tandem.v1.ExtendSweepRequest\x1a\x1e.tandem.v1.ExtendSweepResponse\"%\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/sweeps/{id}/extend\x12\x89\x01\n" +
 	"\x0eStopSweepTrial\x12 .tandem.v1.StopSweepTrialRequest\x1a!.tandem.v1.StopSweepTrialResponse\"2\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/sweeps/{id}/trials/{trial}/stopB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
@@ -2539,7 +2892,7 @@ func file_tandem_v1_sweep_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sweep_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_sweep_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_tandem_v1_sweep_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_tandem_v1_sweep_proto_goTypes = []any{
 	(TrialOutcome)(0),               // 0: tandem.v1.TrialOutcome
 	(*Sweep)(nil),                   // 1: tandem.v1.Sweep
@@ -2569,70 +2922,80 @@ var file_tandem_v1_sweep_proto_goTypes = []any{
 	(*ReplaySweepResponse)(nil),     // 25: tandem.v1.ReplaySweepResponse
 	(*RecordedTrials)(nil),          // 26: tandem.v1.RecordedTrials
 	(*ReplayedMethod)(nil),          // 27: tandem.v1.ReplayedMethod
-	(*GetImportanceRequest)(nil),    // 28: tandem.v1.GetImportanceRequest
-	(*GetImportanceResponse)(nil),   // 29: tandem.v1.GetImportanceResponse
-	(*Importance)(nil),              // 30: tandem.v1.Importance
-	nil,                             // 31: tandem.v1.Sweep.TrialsEntry
-	(*timestamppb.Timestamp)(nil),   // 32: google.protobuf.Timestamp
-	(*Reason)(nil),                  // 33: tandem.v1.Reason
-	(*structpb.Struct)(nil),         // 34: google.protobuf.Struct
-	(*JobSpec)(nil),                 // 35: tandem.v1.JobSpec
-	(*Job)(nil),                     // 36: tandem.v1.Job
-	(*Trial)(nil),                   // 37: tandem.v1.Trial
-	(*Progress)(nil),                // 38: tandem.v1.Progress
-	(*MethodSpec)(nil),              // 39: tandem.v1.MethodSpec
+	(*GetCurvesRequest)(nil),        // 28: tandem.v1.GetCurvesRequest
+	(*GetCurvesResponse)(nil),       // 29: tandem.v1.GetCurvesResponse
+	(*Curve)(nil),                   // 30: tandem.v1.Curve
+	(*CurvePoint)(nil),              // 31: tandem.v1.CurvePoint
+	(*CoursePoint)(nil),             // 32: tandem.v1.CoursePoint
+	(*GetImportanceRequest)(nil),    // 33: tandem.v1.GetImportanceRequest
+	(*GetImportanceResponse)(nil),   // 34: tandem.v1.GetImportanceResponse
+	(*Importance)(nil),              // 35: tandem.v1.Importance
+	nil,                             // 36: tandem.v1.Sweep.TrialsEntry
+	(*timestamppb.Timestamp)(nil),   // 37: google.protobuf.Timestamp
+	(*Reason)(nil),                  // 38: tandem.v1.Reason
+	(*structpb.Struct)(nil),         // 39: google.protobuf.Struct
+	(*JobSpec)(nil),                 // 40: tandem.v1.JobSpec
+	(*Job)(nil),                     // 41: tandem.v1.Job
+	(*Trial)(nil),                   // 42: tandem.v1.Trial
+	(*Progress)(nil),                // 43: tandem.v1.Progress
+	(*MethodSpec)(nil),              // 44: tandem.v1.MethodSpec
 }
 var file_tandem_v1_sweep_proto_depIdxs = []int32{
-	31, // 0: tandem.v1.Sweep.trials:type_name -> tandem.v1.Sweep.TrialsEntry
-	32, // 1: tandem.v1.Sweep.deadline:type_name -> google.protobuf.Timestamp
+	36, // 0: tandem.v1.Sweep.trials:type_name -> tandem.v1.Sweep.TrialsEntry
+	37, // 1: tandem.v1.Sweep.deadline:type_name -> google.protobuf.Timestamp
 	2,  // 2: tandem.v1.Sweep.prior:type_name -> tandem.v1.PriorTrial
-	33, // 3: tandem.v1.Sweep.why:type_name -> tandem.v1.Reason
-	34, // 4: tandem.v1.PriorTrial.parameters:type_name -> google.protobuf.Struct
-	32, // 5: tandem.v1.SweepEvent.time:type_name -> google.protobuf.Timestamp
+	38, // 3: tandem.v1.Sweep.why:type_name -> tandem.v1.Reason
+	39, // 4: tandem.v1.PriorTrial.parameters:type_name -> google.protobuf.Struct
+	37, // 5: tandem.v1.SweepEvent.time:type_name -> google.protobuf.Timestamp
 	4,  // 6: tandem.v1.SweepEvent.begun:type_name -> tandem.v1.SweepBegun
 	5,  // 7: tandem.v1.SweepEvent.measured:type_name -> tandem.v1.TrialMeasured
 	6,  // 8: tandem.v1.SweepEvent.ended:type_name -> tandem.v1.TrialEnded
 	7,  // 9: tandem.v1.SweepEvent.extended:type_name -> tandem.v1.SweepExtended
 	8,  // 10: tandem.v1.SweepEvent.exhausted:type_name -> tandem.v1.SweepExhausted
 	0,  // 11: tandem.v1.TrialEnded.outcome:type_name -> tandem.v1.TrialOutcome
-	33, // 12: tandem.v1.SweepExhausted.why:type_name -> tandem.v1.Reason
+	38, // 12: tandem.v1.SweepExhausted.why:type_name -> tandem.v1.Reason
 	10, // 13: tandem.v1.SweepDecision.create:type_name -> tandem.v1.CreateTrial
 	11, // 14: tandem.v1.SweepDecision.continue:type_name -> tandem.v1.ContinueTrial
 	12, // 15: tandem.v1.SweepDecision.stop:type_name -> tandem.v1.StopTrial
 	13, // 16: tandem.v1.SweepDecision.finish:type_name -> tandem.v1.FinishSweep
-	34, // 17: tandem.v1.CreateTrial.parameters:type_name -> google.protobuf.Struct
-	35, // 18: tandem.v1.CreateTrial.spec:type_name -> tandem.v1.JobSpec
-	36, // 19: tandem.v1.GetSweepResponse.job:type_name -> tandem.v1.Job
+	39, // 17: tandem.v1.CreateTrial.parameters:type_name -> google.protobuf.Struct
+	40, // 18: tandem.v1.CreateTrial.spec:type_name -> tandem.v1.JobSpec
+	41, // 19: tandem.v1.GetSweepResponse.job:type_name -> tandem.v1.Job
 	1,  // 20: tandem.v1.GetSweepResponse.sweep:type_name -> tandem.v1.Sweep
-	37, // 21: tandem.v1.GetSweepResponse.best:type_name -> tandem.v1.Trial
-	38, // 22: tandem.v1.GetSweepResponse.progress:type_name -> tandem.v1.Progress
-	37, // 23: tandem.v1.ListTrialsResponse.trials:type_name -> tandem.v1.Trial
+	42, // 21: tandem.v1.GetSweepResponse.best:type_name -> tandem.v1.Trial
+	43, // 22: tandem.v1.GetSweepResponse.progress:type_name -> tandem.v1.Progress
+	42, // 23: tandem.v1.ListTrialsResponse.trials:type_name -> tandem.v1.Trial
 	3,  // 24: tandem.v1.ListSweepEventsResponse.events:type_name -> tandem.v1.SweepEvent
 	1,  // 25: tandem.v1.ExtendSweepResponse.sweep:type_name -> tandem.v1.Sweep
-	37, // 26: tandem.v1.StopSweepTrialResponse.trial:type_name -> tandem.v1.Trial
-	39, // 27: tandem.v1.ReplaySweepRequest.methods:type_name -> tandem.v1.MethodSpec
+	42, // 26: tandem.v1.StopSweepTrialResponse.trial:type_name -> tandem.v1.Trial
+	44, // 27: tandem.v1.ReplaySweepRequest.methods:type_name -> tandem.v1.MethodSpec
 	26, // 28: tandem.v1.ReplaySweepResponse.recorded:type_name -> tandem.v1.RecordedTrials
 	27, // 29: tandem.v1.ReplaySweepResponse.methods:type_name -> tandem.v1.ReplayedMethod
-	30, // 30: tandem.v1.GetImportanceResponse.importance:type_name -> tandem.v1.Importance
-	14, // 31: tandem.v1.SweepService.GetSweep:input_type -> tandem.v1.GetSweepRequest
-	16, // 32: tandem.v1.SweepService.ListTrials:input_type -> tandem.v1.ListTrialsRequest
-	18, // 33: tandem.v1.SweepService.ListSweepEvents:input_type -> tandem.v1.ListSweepEventsRequest
-	24, // 34: tandem.v1.SweepService.ReplaySweep:input_type -> tandem.v1.ReplaySweepRequest
-	28, // 35: tandem.v1.SweepService.GetImportance:input_type -> tandem.v1.GetImportanceRequest
-	20, // 36: tandem.v1.SweepService.ExtendSweep:input_type -> tandem.v1.ExtendSweepRequest
-	22, // 37: tandem.v1.SweepService.StopSweepTrial:input_type -> tandem.v1.StopSweepTrialRequest
-	15, // 38: tandem.v1.SweepService.GetSweep:output_type -> tandem.v1.GetSweepResponse
-	17, // 39: tandem.v1.SweepService.ListTrials:output_type -> tandem.v1.ListTrialsResponse
-	19, // 40: tandem.v1.SweepService.ListSweepEvents:output_type -> tandem.v1.ListSweepEventsResponse
-	25, // 41: tandem.v1.SweepService.ReplaySweep:output_type -> tandem.v1.ReplaySweepResponse
-	29, // 42: tandem.v1.SweepService.GetImportance:output_type -> tandem.v1.GetImportanceResponse
-	21, // 43: tandem.v1.SweepService.ExtendSweep:output_type -> tandem.v1.ExtendSweepResponse
-	23, // 44: tandem.v1.SweepService.StopSweepTrial:output_type -> tandem.v1.StopSweepTrialResponse
-	38, // [38:45] is the sub-list for method output_type
-	31, // [31:38] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	30, // 30: tandem.v1.GetCurvesResponse.curves:type_name -> tandem.v1.Curve
+	32, // 31: tandem.v1.GetCurvesResponse.course:type_name -> tandem.v1.CoursePoint
+	31, // 32: tandem.v1.Curve.points:type_name -> tandem.v1.CurvePoint
+	35, // 33: tandem.v1.GetImportanceResponse.importance:type_name -> tandem.v1.Importance
+	14, // 34: tandem.v1.SweepService.GetSweep:input_type -> tandem.v1.GetSweepRequest
+	16, // 35: tandem.v1.SweepService.ListTrials:input_type -> tandem.v1.ListTrialsRequest
+	18, // 36: tandem.v1.SweepService.ListSweepEvents:input_type -> tandem.v1.ListSweepEventsRequest
+	24, // 37: tandem.v1.SweepService.ReplaySweep:input_type -> tandem.v1.ReplaySweepRequest
+	33, // 38: tandem.v1.SweepService.GetImportance:input_type -> tandem.v1.GetImportanceRequest
+	28, // 39: tandem.v1.SweepService.GetCurves:input_type -> tandem.v1.GetCurvesRequest
+	20, // 40: tandem.v1.SweepService.ExtendSweep:input_type -> tandem.v1.ExtendSweepRequest
+	22, // 41: tandem.v1.SweepService.StopSweepTrial:input_type -> tandem.v1.StopSweepTrialRequest
+	15, // 42: tandem.v1.SweepService.GetSweep:output_type -> tandem.v1.GetSweepResponse
+	17, // 43: tandem.v1.SweepService.ListTrials:output_type -> tandem.v1.ListTrialsResponse
+	19, // 44: tandem.v1.SweepService.ListSweepEvents:output_type -> tandem.v1.ListSweepEventsResponse
+	25, // 45: tandem.v1.SweepService.ReplaySweep:output_type -> tandem.v1.ReplaySweepResponse
+	34, // 46: tandem.v1.SweepService.GetImportance:output_type -> tandem.v1.GetImportanceResponse
+	29, // 47: tandem.v1.SweepService.GetCurves:output_type -> tandem.v1.GetCurvesResponse
+	21, // 48: tandem.v1.SweepService.ExtendSweep:output_type -> tandem.v1.ExtendSweepResponse
+	23, // 49: tandem.v1.SweepService.StopSweepTrial:output_type -> tandem.v1.StopSweepTrialResponse
+	42, // [42:50] is the sub-list for method output_type
+	34, // [34:42] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sweep_proto_init() }
@@ -2668,7 +3031,7 @@ func file_tandem_v1_sweep_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sweep_proto_rawDesc), len(file_tandem_v1_sweep_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

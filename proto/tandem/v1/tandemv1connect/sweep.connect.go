@@ -46,6 +46,8 @@ const (
 	// SweepServiceGetImportanceProcedure is the fully-qualified name of the SweepService's
 	// GetImportance RPC.
 	SweepServiceGetImportanceProcedure = "/tandem.v1.SweepService/GetImportance"
+	// SweepServiceGetCurvesProcedure is the fully-qualified name of the SweepService's GetCurves RPC.
+	SweepServiceGetCurvesProcedure = "/tandem.v1.SweepService/GetCurves"
 	// SweepServiceExtendSweepProcedure is the fully-qualified name of the SweepService's ExtendSweep
 	// RPC.
 	SweepServiceExtendSweepProcedure = "/tandem.v1.SweepService/ExtendSweep"
@@ -66,6 +68,8 @@ type SweepServiceClient interface {
 	ReplaySweep(context.Context, *connect.Request[v1.ReplaySweepRequest]) (*connect.Response[v1.ReplaySweepResponse], error)
 	// Says how much of what makes a trial good lies in each hyper-parameter.
 	GetImportance(context.Context, *connect.Request[v1.GetImportanceRequest]) (*connect.Response[v1.GetImportanceResponse], error)
+	// Answers the curves of a sweep: what was measured of each trial over its training, and the best value so far over the trials.
+	GetCurves(context.Context, *connect.Request[v1.GetCurvesRequest]) (*connect.Response[v1.GetCurvesResponse], error)
 	// Changes how many trials a sweep may make. One that is completed goes on.
 	ExtendSweep(context.Context, *connect.Request[v1.ExtendSweepRequest]) (*connect.Response[v1.ExtendSweepResponse], error)
 	// Ends one trial of a sweep; the others go on.
@@ -113,6 +117,12 @@ func NewSweepServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(sweepServiceMethods.ByName("GetImportance")),
 			connect.WithClientOptions(opts...),
 		),
+		getCurves: connect.NewClient[v1.GetCurvesRequest, v1.GetCurvesResponse](
+			httpClient,
+			baseURL+SweepServiceGetCurvesProcedure,
+			connect.WithSchema(sweepServiceMethods.ByName("GetCurves")),
+			connect.WithClientOptions(opts...),
+		),
 		extendSweep: connect.NewClient[v1.ExtendSweepRequest, v1.ExtendSweepResponse](
 			httpClient,
 			baseURL+SweepServiceExtendSweepProcedure,
@@ -135,6 +145,7 @@ type sweepServiceClient struct {
 	listSweepEvents *connect.Client[v1.ListSweepEventsRequest, v1.ListSweepEventsResponse]
 	replaySweep     *connect.Client[v1.ReplaySweepRequest, v1.ReplaySweepResponse]
 	getImportance   *connect.Client[v1.GetImportanceRequest, v1.GetImportanceResponse]
+	getCurves       *connect.Client[v1.GetCurvesRequest, v1.GetCurvesResponse]
 	extendSweep     *connect.Client[v1.ExtendSweepRequest, v1.ExtendSweepResponse]
 	stopSweepTrial  *connect.Client[v1.StopSweepTrialRequest, v1.StopSweepTrialResponse]
 }
@@ -164,6 +175,11 @@ func (c *sweepServiceClient) GetImportance(ctx context.Context, req *connect.Req
 	return c.getImportance.CallUnary(ctx, req)
 }
 
+// GetCurves calls tandem.v1.SweepService.GetCurves.
+func (c *sweepServiceClient) GetCurves(ctx context.Context, req *connect.Request[v1.GetCurvesRequest]) (*connect.Response[v1.GetCurvesResponse], error) {
+	return c.getCurves.CallUnary(ctx, req)
+}
+
 // ExtendSweep calls tandem.v1.SweepService.ExtendSweep.
 func (c *sweepServiceClient) ExtendSweep(ctx context.Context, req *connect.Request[v1.ExtendSweepRequest]) (*connect.Response[v1.ExtendSweepResponse], error) {
 	return c.extendSweep.CallUnary(ctx, req)
@@ -186,6 +202,8 @@ type SweepServiceHandler interface {
 	ReplaySweep(context.Context, *connect.Request[v1.ReplaySweepRequest]) (*connect.Response[v1.ReplaySweepResponse], error)
 	// Says how much of what makes a trial good lies in each hyper-parameter.
 	GetImportance(context.Context, *connect.Request[v1.GetImportanceRequest]) (*connect.Response[v1.GetImportanceResponse], error)
+	// Answers the curves of a sweep: what was measured of each trial over its training, and the best value so far over the trials.
+	GetCurves(context.Context, *connect.Request[v1.GetCurvesRequest]) (*connect.Response[v1.GetCurvesResponse], error)
 	// Changes how many trials a sweep may make. One that is completed goes on.
 	ExtendSweep(context.Context, *connect.Request[v1.ExtendSweepRequest]) (*connect.Response[v1.ExtendSweepResponse], error)
 	// Ends one trial of a sweep; the others go on.
@@ -229,6 +247,12 @@ func NewSweepServiceHandler(svc SweepServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(sweepServiceMethods.ByName("GetImportance")),
 		connect.WithHandlerOptions(opts...),
 	)
+	sweepServiceGetCurvesHandler := connect.NewUnaryHandler(
+		SweepServiceGetCurvesProcedure,
+		svc.GetCurves,
+		connect.WithSchema(sweepServiceMethods.ByName("GetCurves")),
+		connect.WithHandlerOptions(opts...),
+	)
 	sweepServiceExtendSweepHandler := connect.NewUnaryHandler(
 		SweepServiceExtendSweepProcedure,
 		svc.ExtendSweep,
@@ -253,6 +277,8 @@ func NewSweepServiceHandler(svc SweepServiceHandler, opts ...connect.HandlerOpti
 			sweepServiceReplaySweepHandler.ServeHTTP(w, r)
 		case SweepServiceGetImportanceProcedure:
 			sweepServiceGetImportanceHandler.ServeHTTP(w, r)
+		case SweepServiceGetCurvesProcedure:
+			sweepServiceGetCurvesHandler.ServeHTTP(w, r)
 		case SweepServiceExtendSweepProcedure:
 			sweepServiceExtendSweepHandler.ServeHTTP(w, r)
 		case SweepServiceStopSweepTrialProcedure:
@@ -284,6 +310,10 @@ func (UnimplementedSweepServiceHandler) ReplaySweep(context.Context, *connect.Re
 
 func (UnimplementedSweepServiceHandler) GetImportance(context.Context, *connect.Request[v1.GetImportanceRequest]) (*connect.Response[v1.GetImportanceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SweepService.GetImportance is not implemented"))
+}
+
+func (UnimplementedSweepServiceHandler) GetCurves(context.Context, *connect.Request[v1.GetCurvesRequest]) (*connect.Response[v1.GetCurvesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SweepService.GetCurves is not implemented"))
 }
 
 func (UnimplementedSweepServiceHandler) ExtendSweep(context.Context, *connect.Request[v1.ExtendSweepRequest]) (*connect.Response[v1.ExtendSweepResponse], error) {

@@ -96,7 +96,7 @@ func jobGrid(jobs []*tandemv1.Job) grid {
 		g.rows = append(g.rows, []string{
 			j.GetId(), j.GetName(), plain.Word(j.GetState()), s.GetDataset(), number(workersOf(j)),
 			age(j.GetCreatedAt()), j.GetPublishedVersion(), j.GetReason(),
-			s.GetKind(), number(s.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(),
+			s.GetKind(), number(j.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(),
 		})
 	}
 	return g
@@ -171,7 +171,7 @@ func describeSpec(j *tandemv1.Job) []part {
 	s := j.GetSpec()
 	return []part{append(fields{
 		{"Name", j.GetName()}, {"Kind", s.GetKind()}, {"Dataset", s.GetDataset()}, {"Model", architecture(s.GetModel())},
-		{"Workers", workersField(j)}, {"Priority", number(s.GetPriority())}, {"Spec hash", j.GetSpecHash()},
+		{"Workers", workersField(j)}, {"Priority", number(j.GetPriority())}, {"Spec hash", j.GetSpecHash()},
 	}, trainingFields(s)...)}
 }
 
@@ -188,7 +188,7 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Model", architecture(s.GetModel())},
 		{"Best", bestEvaluation(j, r.GetTrials())},
 		{"Workers", workersField(j)},
-		{"Priority", number(s.GetPriority())},
+		{"Priority", number(j.GetPriority())},
 		{"Submitted", strings.TrimSpace(moment(j.GetCreatedAt()) + " by " + j.GetSubmittedBy())},
 		{"Started", moment(j.GetStartedAt())},
 		{"Finished", moment(j.GetFinishedAt())},

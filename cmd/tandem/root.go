@@ -15,8 +15,8 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/input"
-	"tandem.dev/cmd/tandem/outlook"
 	"tandem.dev/cmd/tandem/printable"
+	"tandem.dev/cmd/tandem/queue"
 )
 
 // app is what all commands share.
@@ -109,8 +109,8 @@ Start here:
 	must(root.RegisterFlagCompletionFunc("context", a.completeContexts))
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return cmp.Or(a.checkOutput(cmd), missingFlag(cmd)) }
 
-	ahead := outlook.Shell{
-		Call: a.call, Want: want, Jobs: a.complete(jobNames), SetFlag: setFlag, Load: a.loadWithFiles,
+	inQueue := queue.Shell{
+		Call: a.call, Want: want, Jobs: a.complete(jobNames), SetFlag: setFlag, Load: a.loadWithFiles, RequestID: a.newRequestID,
 		Show: func(m proto.Message, s string) error { return a.show(m, text(s)) },
 	}
 	groups := []struct {
@@ -119,7 +119,7 @@ Start here:
 	}{
 		{"cluster", "Run a cluster:", []*cobra.Command{a.upCommand(), a.coordinatorCommand(), a.workerCommand()}},
 		{"train", "Train:", []*cobra.Command{
-			a.datasetCommand(), a.submitCommand(), ahead.Plan(), ahead.Explain(),
+			a.datasetCommand(), a.submitCommand(), inQueue.Plan(), inQueue.Explain(), inQueue.Set(),
 			a.forkCommand(), a.listCommand(), a.describeCommand(), a.waitCommand(), a.logsCommand(),
 			a.metricsCommand(), a.traceCommand(), a.sweepCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.deleteCommand(), a.pruneCommand(), a.scaleCommand(), a.checkpointCommand(),
 		}},

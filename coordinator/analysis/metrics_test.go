@@ -182,7 +182,8 @@ func TestGoodputAddsUp(t *testing.T) {
 				for range rapid.IntRange(0, 4).Draw(t, "beats") {
 					b := metric.Beat{From: at, First: step}
 					for range rapid.IntRange(0, 4).Draw(t, "categories") {
-						b.Times[rapid.IntRange(0, int(metric.Categories)-1).Draw(t, "category")] = time.Duration(rapid.Int64Range(0, 9e9).Draw(t, "took"))
+						b.Times[rapid.IntRange(0, int(metric.Categories)-1).Draw(t, "category")] = time.Duration(rapid.Int64Range(0,
+							9e9).Draw(t, "took"))
 					}
 					step += rapid.Int64Range(0, 9).Draw(t, "steps")
 					b.Step, at = step, b.To()
@@ -239,7 +240,8 @@ func names(all []Series) map[string][]Point {
 func TestSeries(t *testing.T) {
 	step := metric.Times{metric.Data: second, metric.Forward: 3 * second}
 	first := segment("a", 1, 0, beat(0, 0, 10, step), beat(4, 10, 20, step), beat(8, 20, 30, step))
-	first.Evaluations = []metric.Evaluation{{Time: sec(4.5), Step: 10, Metrics: map[string]float64{"loss": 9}}, {Time: sec(12.5), Step: 30, Metrics: map[string]float64{"loss": 7}}}
+	first.Evaluations = []metric.Evaluation{{Time: sec(4.5), Step: 10, Metrics: map[string]float64{"loss": 9}},
+		{Time: sec(12.5), Step: 30, Metrics: map[string]float64{"loss": 7}}}
 	// Back to step 20: what the first generation measured at 30 is forgotten, though the second is only at 25.
 	second := segment("b", 2, 0, beat(20, 20, 20, part(metric.Starting, second)), beat(21, 20, 25, step))
 	other := segment("c", 2, 1, beat(0, 0, 99, step))

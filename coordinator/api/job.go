@@ -224,6 +224,28 @@ func (a jobs) SetJobIntent(ctx context.Context, req *connect.Request[tandemv1.Se
 	return connect.NewResponse(&tandemv1.SetJobIntentResponse{Job: job}), nil
 }
 
+// UpdateJob implements JobService.
+func (a jobs) UpdateJob(ctx context.Context, req *connect.Request[tandemv1.UpdateJobRequest]) (*connect.Response[tandemv1.UpdateJobResponse], error) {
+	v, err := a.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	job, err := v.ResolveJobToChange(req.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if err := spec.CheckQueue(req.Msg.Priority, req.Msg.Pool); err != nil {
+		return nil, err
+	}
+	change := &tandemv1.UpdateJob{JobId: job.GetId(), Priority: req.Msg.Priority, Pool: req.Msg.Pool}
+	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_UpdateJob{UpdateJob: change}})
+	if err != nil {
+		return nil, err
+	}
+	job, _ = after.Job(job.GetId())
+	return connect.NewResponse(&tandemv1.UpdateJobResponse{Job: job}), nil
+}
+
 // ScaleJob implements JobService.
 func (a jobs) ScaleJob(ctx context.Context, req *connect.Request[tandemv1.ScaleJobRequest]) (*connect.Response[tandemv1.ScaleJobResponse], error) {
 	v, err := a.view(ctx)

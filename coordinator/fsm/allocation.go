@@ -59,7 +59,7 @@ func (a sight) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) *refusal
 			return refuse(codeInvalid, tandemv1.Reason_CODE_SLOT_TWICE, "slot", m.GetSlotId(), "node", m.GetNodeId())
 		}
 		mine[place] = true
-		if no := a.checkSlot(m.GetNodeId(), m.GetSlotId(), j.GetSpec().GetResources().GetPool()); no != nil {
+		if no := a.checkSlot(m.GetNodeId(), m.GetSlotId(), state.PoolOf(j)); no != nil {
 			return no
 		}
 	}
@@ -105,7 +105,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		ResumeCheckpointId: resumeSource(j, t),
 		OnLoan:             granted.GetOnLoan(),
 	}
-	a.addMembers(alloc, granted.GetMembers())
+	state.AddMembers(alloc, granted.GetMembers(), a.now)
 	does := kind.StageOf(t)
 	if does.Publishes {
 		alloc.ResumeCheckpointId = a.publishSource(j, t)
@@ -126,22 +126,6 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		return
 	}
 	a.trialEvent(infoLevel, tandemv1.Event_TYPE_JOB_STARTED, j, t, nil, append(a.resumePoint(t), "nodes", where, "workers", len(alloc.GetMembers()))...)
-}
-
-// addMembers gives an allocation, which is a copy already, more members: the first generation they may be in is the next.
-func (a sight) addMembers(alloc *tandemv1.Allocation, more []*tandemv1.Member) {
-	for _, m := range more {
-		alloc.Members = append(alloc.Members, &tandemv1.Member{
-			Number:     alloc.GetNextMember(),
-			Rank:       -1,
-			NodeId:     m.GetNodeId(),
-			SlotId:     m.GetSlotId(),
-			State:      tandemv1.MemberState_MEMBER_STATE_ASSIGNED,
-			Generation: alloc.GetGeneration() + 1,
-			AddedAt:    a.now,
-		})
-		alloc.NextMember++
-	}
 }
 
 // places names the nodes of members for people, each once.

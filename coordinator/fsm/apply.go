@@ -60,6 +60,8 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return answered(a.applyPlan(c.ApplyPlan)), nil
 	case *tandemv1.Command_ScaleJob:
 		return answered(a.scaleJob(c.ScaleJob)), nil
+	case *tandemv1.Command_UpdateJob:
+		return answered(updateJob(a, c.UpdateJob)), nil
 	case *tandemv1.Command_ReformAllocation:
 		return answered(a.reformAllocation(c.ReformAllocation)), nil
 	case *tandemv1.Command_ApplyReports:

@@ -1,6 +1,9 @@
 package fsm
 
 import (
+	"cmp"
+	"slices"
+
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -92,15 +95,12 @@ func (a sight) checkSource(id string, data bool) *refusal {
 }
 
 func (a *applier) setJobIntent(c *tandemv1.SetJobIntent) (*tandemv1.Result, *refusal) {
-	j, ok := a.Job(c.GetJobId())
-	if !ok {
-		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", c.GetJobId())
-	}
-	if state.JobFinal(j.GetState()) {
-		if j.GetState() == tandemv1.JobState_JOB_STATE_CANCELLED && c.GetIntent() == tandemv1.JobIntent_JOB_INTENT_CANCEL {
-			return done(j.GetId()), nil
-		}
-		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
+	j, no := openJob(a.sight, c.GetJobId())
+	switch cancel := c.GetIntent() == tandemv1.JobIntent_JOB_INTENT_CANCEL; {
+	case cancel && j.GetState() == tandemv1.JobState_JOB_STATE_CANCELLED:
+		return done(j.GetId()), nil
+	case no != nil:
+		return nil, no
 	}
 	switch c.GetIntent() {
 	case tandemv1.JobIntent_JOB_INTENT_CANCEL:
@@ -174,16 +174,47 @@ func (a *applier) setIntent(id string, intent tandemv1.JobIntent) {
 	a.follow(id)
 }
 
+// openJob is a job that has not ended.
+func openJob(a sight, id string) (*tandemv1.Job, *refusal) {
+	j, ok := a.Job(id)
+	switch {
+	case !ok:
+		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", id)
+	case state.JobFinal(j.GetState()):
+		return j, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
+	}
+	return j, nil
+}
+
+// updateJob changes where a job stands in which queue. What follows from it the leader decides.
+func updateJob(a *applier, c *tandemv1.UpdateJob) (*tandemv1.Result, *refusal) {
+	j, no := openJob(a.sight, c.GetJobId())
+	if no != nil {
+		return nil, no
+	}
+	next := &tandemv1.Job{Spec: j.GetSpec(), Priority: cmp.Or(c.Priority, j.Priority), Pool: cmp.Or(c.Pool, j.Pool)}
+	moves, holds := state.PoolOf(next) != state.PoolOf(j), func(t *tandemv1.Trial) bool { return t.GetAllocationId() != "" }
+	switch {
+	case !moves && state.PriorityOf(next) == state.PriorityOf(j):
+		return done(j.GetId()), nil
+	case moves && slices.ContainsFunc(a.TrialsOf(j.GetId()), holds):
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_HOLDS_SLOTS, "name", label(j), "job", j.GetId(),
+			"pool", state.PoolOf(j))
+	}
+	edit(a, a.Job, j.GetId(), func(j *tandemv1.Job) { j.Priority, j.Pool = next.Priority, next.Pool })
+	args := []any{"priority", state.PriorityOf(next), "pool", state.PoolOf(next), "by", a.actor}
+	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_UPDATED, j, nil, args...)
+	return done(j.GetId()), nil
+}
+
 // scaleJob changes how many workers a job should have. What follows from it the leader decides.
 func (a *applier) scaleJob(c *tandemv1.ScaleJob) (*tandemv1.Result, *refusal) {
-	j, ok := a.Job(c.GetJobId())
-	if !ok {
-		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", c.GetJobId())
+	j, no := openJob(a.sight, c.GetJobId())
+	if no != nil {
+		return nil, no
 	}
 	workers := state.WorkersOf(j)
 	switch n := int(c.GetWorkers()); {
-	case state.JobFinal(j.GetState()):
-		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
 	case !kind.Of(j).Scales:
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ONE_WORKER, "name", label(j))
 	case n < workers.Min || n > workers.Max:

@@ -174,7 +174,7 @@ func (a *applier) form(c *tandemv1.ReformAllocation) bool {
 	}
 	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
 		alloc.Generation++
-		giveRanks(alloc, c.GetForm())
+		state.GiveRanks(alloc, c.GetForm())
 		alloc.Group = &tandemv1.Group{
 			WorldSize:   int32(len(c.GetForm())), //nolint:gosec // bounded by the spec
 			CommittedAt: a.now,
@@ -210,23 +210,6 @@ func (a *applier) form(c *tandemv1.ReformAllocation) bool {
 	return true
 }
 
-// giveRanks makes members the ranks of a group, in this order, and lets those leave that were in the one before.
-func giveRanks(alloc *tandemv1.Allocation, numbers []int32) {
-	for _, m := range alloc.GetMembers() {
-		if m.GetState() == memberRunning || m.GetState() == memberBroken {
-			m.State = memberLeaving
-		}
-		m.Rank, m.LocalRank = -1, 0
-	}
-	local := map[string]int32{}
-	for i, number := range numbers {
-		m := state.Member(alloc, number)
-		m.State = memberRunning
-		m.Rank, m.LocalRank = int32(i), local[m.GetNodeId()] //nolint:gosec // bounded by the spec
-		local[m.GetNodeId()]++
-	}
-}
-
 // stopGroup lets the committed group keep a checkpoint and stop.
 func (a *applier) stopGroup(c *tandemv1.ReformAllocation) {
 	if alloc, _ := a.Allocation(c.GetAllocationId()); alloc.GetStopping() {
@@ -244,7 +227,7 @@ func (a *applier) add(c *tandemv1.ReformAllocation) {
 	if len(c.GetAdd()) == 0 {
 		return
 	}
-	alloc := edit(a, a.Allocation, c.GetAllocationId(), func(alloc *tandemv1.Allocation) { a.addMembers(alloc, c.GetAdd()) })
+	alloc := edit(a, a.Allocation, c.GetAllocationId(), func(alloc *tandemv1.Allocation) { state.AddMembers(alloc, c.GetAdd(), a.now) })
 	j, _ := a.Job(alloc.GetJobId())
 	t, _ := a.Trial(alloc.GetTrialId())
 	a.trialEvent(infoLevel, tandemv1.Event_TYPE_WORKERS_ADDED, j, t, nil, "workers", len(c.GetAdd()), "nodes", a.places(c.GetAdd()))

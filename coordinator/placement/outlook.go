@@ -39,7 +39,7 @@ func Outlook(v *state.View, heard Progress, job *tandemv1.Job, now time.Time) *t
 			return outlook(v, snapshot, job, t, now)
 		}
 	}
-	return &tandemv1.Outlook{JobId: job.GetId(), Pool: job.GetSpec().GetResources().GetPool(), Why: job.GetWhy()}
+	return &tandemv1.Outlook{JobId: job.GetId(), Pool: state.PoolOf(job), Why: job.GetWhy()}
 }
 
 // OutlookIf is the Outlook that a job would have if it were submitted.
@@ -54,7 +54,7 @@ func OutlookIf(v *state.View, heard Progress, job *tandemv1.Job, trial *tandemv1
 func outlook(v *state.View, s scheduler.Snapshot, job *tandemv1.Job, t *tandemv1.Trial, now time.Time) *tandemv1.Outlook {
 	said := forecast.Of(s, durations(v, s), t.GetId())
 	o := &tandemv1.Outlook{
-		JobId: job.GetId(), TrialId: t.GetId(), Pool: job.GetSpec().GetResources().GetPool(), OnLoan: said.OnLoan,
+		JobId: job.GetId(), TrialId: t.GetId(), Pool: state.PoolOf(job), OnLoan: said.OnLoan,
 		Position: int32(said.Position), //nolint:gosec // bounded by the number of trials
 		Now:      byNode(v, said.Now), Frees: freed(v, s, said.Gives, said.Parks),
 	}
@@ -110,7 +110,7 @@ func durations(v *state.View, s scheduler.Snapshot) map[string]scheduler.Span {
 	named, pooled := map[string][]time.Duration{}, map[string][]time.Duration{}
 	for _, j := range slices.Backward(v.Jobs()) {
 		took := j.GetFinishedAt().AsTime().Sub(j.GetStartedAt().AsTime())
-		pool := j.GetSpec().GetResources().GetPool()
+		pool := state.PoolOf(j)
 		ended := j.GetState() == tandemv1.JobState_JOB_STATE_COMPLETED && j.GetStartedAt() != nil
 		if !ended || kind.Of(j).Searches || len(pooled[pool]) >= newest {
 			continue

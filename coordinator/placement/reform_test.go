@@ -220,6 +220,15 @@ func (p *play) run(d *datadriven.TestData) {
 		p.propose(p.jobOf(name, d))
 	case "scale":
 		p.propose(&tandemv1.Command{Command: &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: name, Workers: p.number(d, "workers")}}})
+	case "set":
+		update := &tandemv1.UpdateJob{JobId: name}
+		if d.HasArg("priority") {
+			update.Priority = proto.Int32(p.number(d, "priority"))
+		}
+		if to, ok := d.Arg("pool"); ok {
+			update.Pool = proto.String(to.SingleVal(p.T))
+		}
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_UpdateJob{UpdateJob: update}})
 	case "pause", "resume":
 		intent := tandemv1.JobIntent_JOB_INTENT_PAUSE
 		if verb == "resume" {

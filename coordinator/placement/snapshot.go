@@ -73,8 +73,8 @@ func nodes(v *state.View, now time.Time) []scheduler.Node {
 // request is the request of a job without its slots.
 func request(j *tandemv1.Job, t *tandemv1.Trial, id string) scheduler.Request {
 	return scheduler.Request{
-		ID: id, Name: j.GetId(), Pool: j.GetSpec().GetResources().GetPool(),
-		Priority: int(j.GetSpec().GetPriority()), CreatedAt: t.GetCreatedAt().AsTime(),
+		ID: id, Name: j.GetId(), Pool: state.PoolOf(j),
+		Priority: int(state.PriorityOf(j)), CreatedAt: t.GetCreatedAt().AsTime(),
 	}
 }
 

@@ -38,7 +38,7 @@ func Complete(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, erro
 	if !IsName(s.GetName()) {
 		c.add("name", NameRule)
 	}
-	between(c, "priority", s.GetPriority(), -maxPriority, maxPriority)
+	c.priority(s.GetPriority())
 	if s.MaxRestarts == nil {
 		s.MaxRestarts = proto.Int32(3)
 	}
@@ -51,9 +51,7 @@ func Complete(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, erro
 	r.Workers, r.Pool = cmp.Or(r.GetWorkers(), 1), cmp.Or(r.GetPool(), "default")
 	between(c, "resources.workers", r.GetWorkers(), 1, maxWorkers)
 	r.Min, r.Max = cmp.Or(r.GetMin(), r.GetWorkers()), cmp.Or(r.GetMax(), r.GetWorkers())
-	if !IsName(r.GetPool()) {
-		c.add("resources.pool", NameRule)
-	}
+	c.pool("resources.pool", r.GetPool())
 	is, _ := kind.Named(s.GetKind())
 	switch is.ID {
 	case tandemv1.JobKind_JOB_KIND_TRAIN:

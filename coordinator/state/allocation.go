@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -68,6 +70,40 @@ func InGroup(m *tandemv1.Member) bool { return m.GetRank() >= 0 }
 // was in the one before and the committed one broke before it was formed.
 func HoldsState(m *tandemv1.Member) bool {
 	return m.GetState() == tandemv1.MemberState_MEMBER_STATE_RUNNING || m.GetState() == tandemv1.MemberState_MEMBER_STATE_BROKEN
+}
+
+// GiveRanks makes members the ranks of a group, in this order, and lets those leave that were in the one before. The allocation is a copy
+// already.
+func GiveRanks(alloc *tandemv1.Allocation, numbers []int32) {
+	for _, m := range alloc.GetMembers() {
+		if s := m.GetState(); s == tandemv1.MemberState_MEMBER_STATE_RUNNING || s == tandemv1.MemberState_MEMBER_STATE_BROKEN {
+			m.State = tandemv1.MemberState_MEMBER_STATE_LEAVING
+		}
+		m.Rank, m.LocalRank = -1, 0
+	}
+	local := map[string]int32{}
+	for i, number := range numbers {
+		m := Member(alloc, number)
+		m.State = tandemv1.MemberState_MEMBER_STATE_RUNNING
+		m.Rank, m.LocalRank = int32(i), local[m.GetNodeId()] //nolint:gosec // bounded by the spec
+		local[m.GetNodeId()]++
+	}
+}
+
+// AddMembers gives an allocation, which is a copy already, more members: the first generation they may be in is the next.
+func AddMembers(alloc *tandemv1.Allocation, more []*tandemv1.Member, now *timestamppb.Timestamp) {
+	for _, m := range more {
+		alloc.Members = append(alloc.Members, &tandemv1.Member{
+			Number:     alloc.GetNextMember(),
+			Rank:       -1,
+			NodeId:     m.GetNodeId(),
+			SlotId:     m.GetSlotId(),
+			State:      tandemv1.MemberState_MEMBER_STATE_ASSIGNED,
+			Generation: alloc.GetGeneration() + 1,
+			AddedAt:    now,
+		})
+		alloc.NextMember++
+	}
 }
 
 // HasGroup says whether a process group was ever committed for an allocation.

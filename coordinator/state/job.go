@@ -66,6 +66,22 @@ func (v *View) resolveJob(noun, ref string, change bool) (*tandemv1.Job, error) 
 	return job, err
 }
 
+// PriorityOf is the priority that a job has now.
+func PriorityOf(j *tandemv1.Job) int32 {
+	if j.Priority != nil {
+		return j.GetPriority()
+	}
+	return j.GetSpec().GetPriority()
+}
+
+// PoolOf is the pool that a job is in now.
+func PoolOf(j *tandemv1.Job) string {
+	if j.Pool != nil {
+		return j.GetPool()
+	}
+	return j.GetSpec().GetResources().GetPool()
+}
+
 // JobNeed says why a job cannot be deleted; nil when it has ended and nothing needs its checkpoints.
 func (v *View) JobNeed(j *tandemv1.Job) *tandemv1.Reason {
 	trials := v.TrialsOf(j.GetId())

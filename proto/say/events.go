@@ -17,6 +17,7 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 		tandemv1.Event_TYPE_JOB_PAUSED:        {text: job + `is paused`},
 		tandemv1.Event_TYPE_JOB_RESUMED:       {text: job + `was resumed` + by},
 		tandemv1.Event_TYPE_JOB_SCALED:        {text: job + `should have {{count .workers "worker"}}` + asked},
+		tandemv1.Event_TYPE_JOB_UPDATED:       {text: job + `has priority {{or .priority 0}} in pool {{.pool}} now` + asked},
 		tandemv1.Event_TYPE_JOB_COMPLETED:     {text: job + `is completed`},
 		tandemv1.Event_TYPE_JOB_FAILED:        {text: job + `failed: {{sentence .cause}}`},
 		tandemv1.Event_TYPE_JOB_CANCELLED:     {text: job + `was cancelled` + by},

@@ -40,13 +40,26 @@ func (f *filler) message(m protoreflect.Message) protoreflect.Message {
 		to.Set(d, f.value(to, d, v))
 		return true
 	})
-	if j, ok := to.Interface().(*tandemv1.Job); ok && j.GetWorkers() == 0 {
-		j.Workers = j.GetSpec().GetResources().GetWorkers()
+	if j, ok := to.Interface().(*tandemv1.Job); ok {
+		fillJob(j)
 	}
 	if text := f.text(to); text != "" {
 		to.Set(textOf(to.Descriptor()), protoreflect.ValueOfString(text))
 	}
 	return to
+}
+
+// fillJob puts in what a job has of its spec.
+func fillJob(j *tandemv1.Job) {
+	if j.GetWorkers() == 0 {
+		j.Workers = j.GetSpec().GetResources().GetWorkers()
+	}
+	if j.Priority == nil {
+		j.Priority = proto.Int32(j.GetSpec().GetPriority())
+	}
+	if j.Pool == nil {
+		j.Pool = proto.String(j.GetSpec().GetResources().GetPool())
+	}
 }
 
 func (f *filler) value(to protoreflect.Message, d protoreflect.FieldDescriptor, v protoreflect.Value) protoreflect.Value {

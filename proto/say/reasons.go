@@ -278,6 +278,10 @@ func jobRefusals() map[tandemv1.Reason_Code]phrase {
 			cli:  `see the ids with: tandem sweep trials {{.job}} -o wide`,
 		},
 		tandemv1.Reason_CODE_TRIAL_ENDED: {text: `trial {{.trial}} has ended already ({{.state}})`},
+		tandemv1.Reason_CODE_JOB_HOLDS_SLOTS: {
+			text: `job {{.name}} holds slots in pool {{.pool}}; pause it first, and resume it in the other pool`,
+			cli:  `pause it first with: tandem pause {{.job}}`,
+		},
 		tandemv1.Reason_CODE_JOB_NOT_ENDED: {
 			text: `job {{.job}} has not ended; wait until it has, or cancel it first`,
 			cli:  `cancel it with: tandem cancel {{.job}}`,

@@ -155,6 +155,7 @@ type Command struct {
 	//	*Command_DeleteModel
 	//	*Command_DeleteDataset
 	//	*Command_SetRetention
+	//	*Command_UpdateJob
 	//	*Command_Quarantine
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
@@ -627,6 +628,15 @@ func (x *Command) GetSetRetention() *SetRetention {
 	return nil
 }
 
+func (x *Command) GetUpdateJob() *UpdateJob {
+	if x != nil {
+		if x, ok := x.Command.(*Command_UpdateJob); ok {
+			return x.UpdateJob
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetQuarantine() *Quarantine {
 	if x != nil {
 		if x, ok := x.Command.(*Command_Quarantine); ok {
@@ -855,6 +865,11 @@ type Command_SetRetention struct {
 	SetRetention *SetRetention `protobuf:"bytes,75,opt,name=set_retention,json=setRetention,proto3,oneof"`
 }
 
+type Command_UpdateJob struct {
+	// Changes the priority or the pool of a job.
+	UpdateJob *UpdateJob `protobuf:"bytes,76,opt,name=update_job,json=updateJob,proto3,oneof"`
+}
+
 type Command_Quarantine struct {
 	// Stands in the place of an entry that could not be applied.
 	Quarantine *Quarantine `protobuf:"bytes,62,opt,name=quarantine,proto3,oneof"`
@@ -945,6 +960,8 @@ func (*Command_DeleteModel) isCommand_Command() {}
 func (*Command_DeleteDataset) isCommand_Command() {}
 
 func (*Command_SetRetention) isCommand_Command() {}
+
+func (*Command_UpdateJob) isCommand_Command() {}
 
 func (*Command_Quarantine) isCommand_Command() {}
 
@@ -1655,6 +1672,70 @@ func (x *ScaleJob) GetWorkers() int32 {
 	return 0
 }
 
+// UpdateJob changes where a job stands in which queue; what is not set stays.
+type UpdateJob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Job.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// Priority.
+	Priority *int32 `protobuf:"varint,2,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
+	// Pool. It is refused while the job holds slots.
+	Pool          *string `protobuf:"bytes,3,opt,name=pool,proto3,oneof" json:"pool,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateJob) Reset() {
+	*x = UpdateJob{}
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateJob) ProtoMessage() {}
+
+func (x *UpdateJob) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateJob.ProtoReflect.Descriptor instead.
+func (*UpdateJob) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UpdateJob) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *UpdateJob) GetPriority() int32 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
+func (x *UpdateJob) GetPool() string {
+	if x != nil && x.Pool != nil {
+		return *x.Pool
+	}
+	return ""
+}
+
 // DecideSweep carries out decisions of a search. It is refused as a whole when other events were decided on by now.
 type DecideSweep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1672,7 +1753,7 @@ type DecideSweep struct {
 
 func (x *DecideSweep) Reset() {
 	*x = DecideSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1765,7 @@ func (x *DecideSweep) String() string {
 func (*DecideSweep) ProtoMessage() {}
 
 func (x *DecideSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1778,7 @@ func (x *DecideSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideSweep.ProtoReflect.Descriptor instead.
 func (*DecideSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DecideSweep) GetSweepId() string {
@@ -1743,7 +1824,7 @@ type ExhaustSweep struct {
 
 func (x *ExhaustSweep) Reset() {
 	*x = ExhaustSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +1836,7 @@ func (x *ExhaustSweep) String() string {
 func (*ExhaustSweep) ProtoMessage() {}
 
 func (x *ExhaustSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +1849,7 @@ func (x *ExhaustSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExhaustSweep.ProtoReflect.Descriptor instead.
 func (*ExhaustSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExhaustSweep) GetSweepId() string {
@@ -1805,7 +1886,7 @@ type ExtendSweep struct {
 
 func (x *ExtendSweep) Reset() {
 	*x = ExtendSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1898,7 @@ func (x *ExtendSweep) String() string {
 func (*ExtendSweep) ProtoMessage() {}
 
 func (x *ExtendSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1911,7 @@ func (x *ExtendSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendSweep.ProtoReflect.Descriptor instead.
 func (*ExtendSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExtendSweep) GetSweepId() string {
@@ -1860,7 +1941,7 @@ type StopSweepTrial struct {
 
 func (x *StopSweepTrial) Reset() {
 	*x = StopSweepTrial{}
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +1953,7 @@ func (x *StopSweepTrial) String() string {
 func (*StopSweepTrial) ProtoMessage() {}
 
 func (x *StopSweepTrial) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +1966,7 @@ func (x *StopSweepTrial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopSweepTrial.ProtoReflect.Descriptor instead.
 func (*StopSweepTrial) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopSweepTrial) GetSweepId() string {
@@ -1915,7 +1996,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +2008,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +2021,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemoveNode) GetNodeId() string {
@@ -1968,7 +2049,7 @@ type RemovePeer struct {
 
 func (x *RemovePeer) Reset() {
 	*x = RemovePeer{}
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2061,7 @@ func (x *RemovePeer) String() string {
 func (*RemovePeer) ProtoMessage() {}
 
 func (x *RemovePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2074,7 @@ func (x *RemovePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeer.ProtoReflect.Descriptor instead.
 func (*RemovePeer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RemovePeer) GetPeerId() string {
@@ -2014,7 +2095,7 @@ type CreateDataset struct {
 
 func (x *CreateDataset) Reset() {
 	*x = CreateDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2107,7 @@ func (x *CreateDataset) String() string {
 func (*CreateDataset) ProtoMessage() {}
 
 func (x *CreateDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2120,7 @@ func (x *CreateDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDataset.ProtoReflect.Descriptor instead.
 func (*CreateDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreateDataset) GetDataset() *Dataset {
@@ -2060,7 +2141,7 @@ type MarkCheckpoints struct {
 
 func (x *MarkCheckpoints) Reset() {
 	*x = MarkCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2153,7 @@ func (x *MarkCheckpoints) String() string {
 func (*MarkCheckpoints) ProtoMessage() {}
 
 func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2166,7 @@ func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkCheckpoints.ProtoReflect.Descriptor instead.
 func (*MarkCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MarkCheckpoints) GetCheckpointIds() []string {
@@ -2106,7 +2187,7 @@ type ForgetCheckpoints struct {
 
 func (x *ForgetCheckpoints) Reset() {
 	*x = ForgetCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2199,7 @@ func (x *ForgetCheckpoints) String() string {
 func (*ForgetCheckpoints) ProtoMessage() {}
 
 func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2212,7 @@ func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetCheckpoints.ProtoReflect.Descriptor instead.
 func (*ForgetCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ForgetCheckpoints) GetCheckpointIds() []string {
@@ -2159,7 +2240,7 @@ type DeleteJobs struct {
 
 func (x *DeleteJobs) Reset() {
 	*x = DeleteJobs{}
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2252,7 @@ func (x *DeleteJobs) String() string {
 func (*DeleteJobs) ProtoMessage() {}
 
 func (x *DeleteJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2265,7 @@ func (x *DeleteJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobs.ProtoReflect.Descriptor instead.
 func (*DeleteJobs) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteJobs) GetJobIds() []string {
@@ -2226,7 +2307,7 @@ type EmptyGarbage struct {
 
 func (x *EmptyGarbage) Reset() {
 	*x = EmptyGarbage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2319,7 @@ func (x *EmptyGarbage) String() string {
 func (*EmptyGarbage) ProtoMessage() {}
 
 func (x *EmptyGarbage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2332,7 @@ func (x *EmptyGarbage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmptyGarbage.ProtoReflect.Descriptor instead.
 func (*EmptyGarbage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EmptyGarbage) GetPrefixes() []string {
@@ -2272,7 +2353,7 @@ type NoteSearched struct {
 
 func (x *NoteSearched) Reset() {
 	*x = NoteSearched{}
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2365,7 @@ func (x *NoteSearched) String() string {
 func (*NoteSearched) ProtoMessage() {}
 
 func (x *NoteSearched) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2378,7 @@ func (x *NoteSearched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteSearched.ProtoReflect.Descriptor instead.
 func (*NoteSearched) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NoteSearched) GetTrialIds() []string {
@@ -2320,7 +2401,7 @@ type DeleteModel struct {
 
 func (x *DeleteModel) Reset() {
 	*x = DeleteModel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2332,7 +2413,7 @@ func (x *DeleteModel) String() string {
 func (*DeleteModel) ProtoMessage() {}
 
 func (x *DeleteModel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2345,7 +2426,7 @@ func (x *DeleteModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModel.ProtoReflect.Descriptor instead.
 func (*DeleteModel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteModel) GetModel() string {
@@ -2375,7 +2456,7 @@ type DeleteDataset struct {
 
 func (x *DeleteDataset) Reset() {
 	*x = DeleteDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2468,7 @@ func (x *DeleteDataset) String() string {
 func (*DeleteDataset) ProtoMessage() {}
 
 func (x *DeleteDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2481,7 @@ func (x *DeleteDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDataset.ProtoReflect.Descriptor instead.
 func (*DeleteDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteDataset) GetName() string {
@@ -2428,7 +2509,7 @@ type SetRetention struct {
 
 func (x *SetRetention) Reset() {
 	*x = SetRetention{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2521,7 @@ func (x *SetRetention) String() string {
 func (*SetRetention) ProtoMessage() {}
 
 func (x *SetRetention) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2534,7 @@ func (x *SetRetention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetention.ProtoReflect.Descriptor instead.
 func (*SetRetention) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetRetention) GetRetention() *RetentionPolicy {
@@ -2478,7 +2559,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2571,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2584,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -2538,7 +2619,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +2631,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +2644,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -2584,7 +2665,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +2677,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +2690,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -2638,7 +2719,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2650,7 +2731,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2663,7 +2744,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -2712,7 +2793,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2724,7 +2805,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2737,7 +2818,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -2758,7 +2839,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2770,7 +2851,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2783,7 +2864,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -2806,7 +2887,7 @@ type AdmitNode struct {
 
 func (x *AdmitNode) Reset() {
 	*x = AdmitNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2818,7 +2899,7 @@ func (x *AdmitNode) String() string {
 func (*AdmitNode) ProtoMessage() {}
 
 func (x *AdmitNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2831,7 +2912,7 @@ func (x *AdmitNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
 func (*AdmitNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AdmitNode) GetTokenId() string {
@@ -2859,7 +2940,7 @@ type ObserveCoordinators struct {
 
 func (x *ObserveCoordinators) Reset() {
 	*x = ObserveCoordinators{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +2952,7 @@ func (x *ObserveCoordinators) String() string {
 func (*ObserveCoordinators) ProtoMessage() {}
 
 func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +2965,7 @@ func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveCoordinators.ProtoReflect.Descriptor instead.
 func (*ObserveCoordinators) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
@@ -2909,7 +2990,7 @@ type ChangeKeys struct {
 
 func (x *ChangeKeys) Reset() {
 	*x = ChangeKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3002,7 @@ func (x *ChangeKeys) String() string {
 func (*ChangeKeys) ProtoMessage() {}
 
 func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3015,7 @@ func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeKeys.ProtoReflect.Descriptor instead.
 func (*ChangeKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ChangeKeys) GetVersion() int64 {
@@ -2975,7 +3056,7 @@ type HoldKeys struct {
 
 func (x *HoldKeys) Reset() {
 	*x = HoldKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2987,7 +3068,7 @@ func (x *HoldKeys) String() string {
 func (*HoldKeys) ProtoMessage() {}
 
 func (x *HoldKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +3081,7 @@ func (x *HoldKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldKeys.ProtoReflect.Descriptor instead.
 func (*HoldKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *HoldKeys) GetNodeId() string {
@@ -3046,7 +3127,7 @@ type ObserveClock struct {
 
 func (x *ObserveClock) Reset() {
 	*x = ObserveClock{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3058,7 +3139,7 @@ func (x *ObserveClock) String() string {
 func (*ObserveClock) ProtoMessage() {}
 
 func (x *ObserveClock) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3071,7 +3152,7 @@ func (x *ObserveClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveClock.ProtoReflect.Descriptor instead.
 func (*ObserveClock) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ObserveClock) GetNodeId() string {
@@ -3106,7 +3187,7 @@ type NoteExpiry struct {
 
 func (x *NoteExpiry) Reset() {
 	*x = NoteExpiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3118,7 +3199,7 @@ func (x *NoteExpiry) String() string {
 func (*NoteExpiry) ProtoMessage() {}
 
 func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3131,7 +3212,7 @@ func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteExpiry.ProtoReflect.Descriptor instead.
 func (*NoteExpiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *NoteExpiry) GetExpiries() []*Expiry {
@@ -3156,7 +3237,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3249,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3262,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Expiry) GetNoun() string {
@@ -3216,7 +3297,7 @@ type ObserveStore struct {
 
 func (x *ObserveStore) Reset() {
 	*x = ObserveStore{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3228,7 +3309,7 @@ func (x *ObserveStore) String() string {
 func (*ObserveStore) ProtoMessage() {}
 
 func (x *ObserveStore) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3241,7 +3322,7 @@ func (x *ObserveStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveStore.ProtoReflect.Descriptor instead.
 func (*ObserveStore) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ObserveStore) GetFault() *Reason {
@@ -3262,7 +3343,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3355,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3368,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -3314,7 +3395,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3326,7 +3407,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3339,7 +3420,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -3385,7 +3466,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3397,7 +3478,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3410,7 +3491,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -3445,7 +3526,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3457,7 +3538,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3470,7 +3551,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -3491,7 +3572,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3503,7 +3584,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3516,7 +3597,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -3538,7 +3619,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3550,7 +3631,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3563,7 +3644,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -3598,7 +3679,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3610,7 +3691,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3623,7 +3704,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -3701,7 +3782,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3713,7 +3794,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3726,7 +3807,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -3775,7 +3856,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3787,7 +3868,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3800,7 +3881,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -3821,7 +3902,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3833,7 +3914,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3846,7 +3927,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -3865,7 +3946,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3877,7 +3958,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3890,7 +3971,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 // ReadIndexResponse carries an index.
@@ -3904,7 +3985,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3916,7 +3997,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3929,7 +4010,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -3952,7 +4033,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3964,7 +4045,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3977,7 +4058,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -4003,7 +4084,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4015,7 +4096,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4028,7 +4109,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 // ProbeStorageRequest names a store.
@@ -4042,7 +4123,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4054,7 +4135,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4067,7 +4148,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -4086,7 +4167,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4098,7 +4179,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4111,14 +4192,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xb2\x18\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xef\x18\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -4183,7 +4264,9 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\rnote_searched\x18H \x01(\v2\x17.tandem.v1.NoteSearchedB\x04\xa8\xbb\x18\x01H\x00R\fnoteSearched\x12;\n" +
 	"\fdelete_model\x18I \x01(\v2\x16.tandem.v1.DeleteModelH\x00R\vdeleteModel\x12A\n" +
 	"\x0edelete_dataset\x18J \x01(\v2\x18.tandem.v1.DeleteDatasetH\x00R\rdeleteDataset\x12>\n" +
-	"\rset_retention\x18K \x01(\v2\x17.tandem.v1.SetRetentionH\x00R\fsetRetention\x12A\n" +
+	"\rset_retention\x18K \x01(\v2\x17.tandem.v1.SetRetentionH\x00R\fsetRetention\x12;\n" +
+	"\n" +
+	"update_job\x18L \x01(\v2\x14.tandem.v1.UpdateJobB\x04\xb8\xbb\x18\x02H\x00R\tupdateJob\x12A\n" +
 	"\n" +
 	"quarantine\x18> \x01(\v2\x15.tandem.v1.QuarantineB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\n" +
 	"quarantineB\t\n" +
@@ -4238,7 +4321,13 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x03why\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x03why\";\n" +
 	"\bScaleJob\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
-	"\aworkers\x18\x02 \x01(\x05R\aworkers\"\x90\x01\n" +
+	"\aworkers\x18\x02 \x01(\x05R\aworkers\"r\n" +
+	"\tUpdateJob\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1f\n" +
+	"\bpriority\x18\x02 \x01(\x05H\x00R\bpriority\x88\x01\x01\x12\x17\n" +
+	"\x04pool\x18\x03 \x01(\tH\x01R\x04pool\x88\x01\x01B\v\n" +
+	"\t_priorityB\a\n" +
+	"\x05_pool\"\x90\x01\n" +
 	"\vDecideSweep\x12\x19\n" +
 	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x03R\x05after\x12\x18\n" +
@@ -4414,7 +4503,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -4429,79 +4518,80 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*ReformAllocation)(nil),      // 10: tandem.v1.ReformAllocation
 	(*LostMember)(nil),            // 11: tandem.v1.LostMember
 	(*ScaleJob)(nil),              // 12: tandem.v1.ScaleJob
-	(*DecideSweep)(nil),           // 13: tandem.v1.DecideSweep
-	(*ExhaustSweep)(nil),          // 14: tandem.v1.ExhaustSweep
-	(*ExtendSweep)(nil),           // 15: tandem.v1.ExtendSweep
-	(*StopSweepTrial)(nil),        // 16: tandem.v1.StopSweepTrial
-	(*RemoveNode)(nil),            // 17: tandem.v1.RemoveNode
-	(*RemovePeer)(nil),            // 18: tandem.v1.RemovePeer
-	(*CreateDataset)(nil),         // 19: tandem.v1.CreateDataset
-	(*MarkCheckpoints)(nil),       // 20: tandem.v1.MarkCheckpoints
-	(*ForgetCheckpoints)(nil),     // 21: tandem.v1.ForgetCheckpoints
-	(*DeleteJobs)(nil),            // 22: tandem.v1.DeleteJobs
-	(*EmptyGarbage)(nil),          // 23: tandem.v1.EmptyGarbage
-	(*NoteSearched)(nil),          // 24: tandem.v1.NoteSearched
-	(*DeleteModel)(nil),           // 25: tandem.v1.DeleteModel
-	(*DeleteDataset)(nil),         // 26: tandem.v1.DeleteDataset
-	(*SetRetention)(nil),          // 27: tandem.v1.SetRetention
-	(*MoveAlias)(nil),             // 28: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 29: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 30: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 31: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 32: tandem.v1.PutToken
-	(*DropToken)(nil),             // 33: tandem.v1.DropToken
-	(*AdmitNode)(nil),             // 34: tandem.v1.AdmitNode
-	(*ObserveCoordinators)(nil),   // 35: tandem.v1.ObserveCoordinators
-	(*ChangeKeys)(nil),            // 36: tandem.v1.ChangeKeys
-	(*HoldKeys)(nil),              // 37: tandem.v1.HoldKeys
-	(*ObserveClock)(nil),          // 38: tandem.v1.ObserveClock
-	(*NoteExpiry)(nil),            // 39: tandem.v1.NoteExpiry
-	(*Expiry)(nil),                // 40: tandem.v1.Expiry
-	(*ObserveStore)(nil),          // 41: tandem.v1.ObserveStore
-	(*PutStorage)(nil),            // 42: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 43: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 44: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 45: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 46: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 47: tandem.v1.Quarantine
-	(*Result)(nil),                // 48: tandem.v1.Result
-	(*RequestRecord)(nil),         // 49: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 50: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 51: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 52: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 53: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 54: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 55: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 56: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 57: tandem.v1.ProbeStorageResponse
-	nil,                           // 58: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 59: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 60: tandem.v1.Cluster
-	(*Job)(nil),                   // 61: tandem.v1.Job
-	(*Trial)(nil),                 // 62: tandem.v1.Trial
-	(*Sweep)(nil),                 // 63: tandem.v1.Sweep
-	(JobIntent)(0),                // 64: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 65: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 66: tandem.v1.EngineReport
-	(*Node)(nil),                  // 67: tandem.v1.Node
-	(*Member)(nil),                // 68: tandem.v1.Member
-	(*Reason)(nil),                // 69: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 70: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 71: tandem.v1.Dataset
-	(*RetentionPolicy)(nil),       // 72: tandem.v1.RetentionPolicy
-	(*Deployment)(nil),            // 73: tandem.v1.Deployment
-	(*Replica)(nil),               // 74: tandem.v1.Replica
-	(*Token)(nil),                 // 75: tandem.v1.Token
-	(*Coordinator)(nil),           // 76: tandem.v1.Coordinator
-	(*Authority)(nil),             // 77: tandem.v1.Authority
-	(*GossipKey)(nil),             // 78: tandem.v1.GossipKey
-	(*durationpb.Duration)(nil),   // 79: google.protobuf.Duration
-	(*StorageConfig)(nil),         // 80: tandem.v1.StorageConfig
-	(*Program)(nil),               // 81: tandem.v1.Program
-	(*Progress)(nil),              // 82: tandem.v1.Progress
+	(*UpdateJob)(nil),             // 13: tandem.v1.UpdateJob
+	(*DecideSweep)(nil),           // 14: tandem.v1.DecideSweep
+	(*ExhaustSweep)(nil),          // 15: tandem.v1.ExhaustSweep
+	(*ExtendSweep)(nil),           // 16: tandem.v1.ExtendSweep
+	(*StopSweepTrial)(nil),        // 17: tandem.v1.StopSweepTrial
+	(*RemoveNode)(nil),            // 18: tandem.v1.RemoveNode
+	(*RemovePeer)(nil),            // 19: tandem.v1.RemovePeer
+	(*CreateDataset)(nil),         // 20: tandem.v1.CreateDataset
+	(*MarkCheckpoints)(nil),       // 21: tandem.v1.MarkCheckpoints
+	(*ForgetCheckpoints)(nil),     // 22: tandem.v1.ForgetCheckpoints
+	(*DeleteJobs)(nil),            // 23: tandem.v1.DeleteJobs
+	(*EmptyGarbage)(nil),          // 24: tandem.v1.EmptyGarbage
+	(*NoteSearched)(nil),          // 25: tandem.v1.NoteSearched
+	(*DeleteModel)(nil),           // 26: tandem.v1.DeleteModel
+	(*DeleteDataset)(nil),         // 27: tandem.v1.DeleteDataset
+	(*SetRetention)(nil),          // 28: tandem.v1.SetRetention
+	(*MoveAlias)(nil),             // 29: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 30: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 31: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 32: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 33: tandem.v1.PutToken
+	(*DropToken)(nil),             // 34: tandem.v1.DropToken
+	(*AdmitNode)(nil),             // 35: tandem.v1.AdmitNode
+	(*ObserveCoordinators)(nil),   // 36: tandem.v1.ObserveCoordinators
+	(*ChangeKeys)(nil),            // 37: tandem.v1.ChangeKeys
+	(*HoldKeys)(nil),              // 38: tandem.v1.HoldKeys
+	(*ObserveClock)(nil),          // 39: tandem.v1.ObserveClock
+	(*NoteExpiry)(nil),            // 40: tandem.v1.NoteExpiry
+	(*Expiry)(nil),                // 41: tandem.v1.Expiry
+	(*ObserveStore)(nil),          // 42: tandem.v1.ObserveStore
+	(*PutStorage)(nil),            // 43: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 44: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 45: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 46: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 47: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 48: tandem.v1.Quarantine
+	(*Result)(nil),                // 49: tandem.v1.Result
+	(*RequestRecord)(nil),         // 50: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 51: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 52: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 53: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 54: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 55: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 56: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 57: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 58: tandem.v1.ProbeStorageResponse
+	nil,                           // 59: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 60: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 61: tandem.v1.Cluster
+	(*Job)(nil),                   // 62: tandem.v1.Job
+	(*Trial)(nil),                 // 63: tandem.v1.Trial
+	(*Sweep)(nil),                 // 64: tandem.v1.Sweep
+	(JobIntent)(0),                // 65: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 66: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 67: tandem.v1.EngineReport
+	(*Node)(nil),                  // 68: tandem.v1.Node
+	(*Member)(nil),                // 69: tandem.v1.Member
+	(*Reason)(nil),                // 70: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 71: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 72: tandem.v1.Dataset
+	(*RetentionPolicy)(nil),       // 73: tandem.v1.RetentionPolicy
+	(*Deployment)(nil),            // 74: tandem.v1.Deployment
+	(*Replica)(nil),               // 75: tandem.v1.Replica
+	(*Token)(nil),                 // 76: tandem.v1.Token
+	(*Coordinator)(nil),           // 77: tandem.v1.Coordinator
+	(*Authority)(nil),             // 78: tandem.v1.Authority
+	(*GossipKey)(nil),             // 79: tandem.v1.GossipKey
+	(*durationpb.Duration)(nil),   // 80: google.protobuf.Duration
+	(*StorageConfig)(nil),         // 81: tandem.v1.StorageConfig
+	(*Program)(nil),               // 82: tandem.v1.Program
+	(*Progress)(nil),              // 83: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	59, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	60, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -4510,99 +4600,100 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	7,  // 6: tandem.v1.Command.register_node:type_name -> tandem.v1.RegisterNode
 	8,  // 7: tandem.v1.Command.lose_node:type_name -> tandem.v1.LoseNode
 	9,  // 8: tandem.v1.Command.cordon_node:type_name -> tandem.v1.CordonNode
-	17, // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
-	19, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
-	20, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
-	21, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	28, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	29, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	30, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	31, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	32, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	33, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	43, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	44, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
-	18, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
+	18, // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
+	20, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
+	21, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
+	22, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
+	29, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	30, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	31, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	32, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	33, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	34, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	44, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	45, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	19, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
-	13, // 24: tandem.v1.Command.decide_sweep:type_name -> tandem.v1.DecideSweep
-	14, // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
-	15, // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
-	16, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
-	34, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
-	35, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	36, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
-	37, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	42, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
-	38, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
-	39, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
-	41, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
-	45, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	46, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
-	22, // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
-	23, // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
-	24, // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
-	25, // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
-	26, // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
-	27, // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
-	47, // 44: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	60, // 45: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	61, // 46: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	62, // 47: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	63, // 48: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	64, // 49: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	65, // 50: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	58, // 51: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	66, // 52: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	67, // 53: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	68, // 54: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 55: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	69, // 56: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	69, // 57: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	70, // 58: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	69, // 59: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	71, // 60: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	59, // 61: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
-	72, // 62: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
-	73, // 63: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	74, // 64: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	69, // 65: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	75, // 66: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	76, // 67: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	77, // 68: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	78, // 69: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	59, // 70: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	79, // 71: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
-	40, // 72: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
-	59, // 73: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
-	69, // 74: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
-	80, // 75: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	59, // 76: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	59, // 77: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	59, // 78: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
-	81, // 79: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,  // 80: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	69, // 81: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	69, // 82: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	48, // 83: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	59, // 84: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 85: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	48, // 86: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	82, // 87: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	80, // 88: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	50, // 89: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	52, // 90: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	54, // 91: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	56, // 92: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	51, // 93: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	53, // 94: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	55, // 95: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	57, // 96: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	93, // [93:97] is the sub-list for method output_type
-	89, // [89:93] is the sub-list for method input_type
-	89, // [89:89] is the sub-list for extension type_name
-	89, // [89:89] is the sub-list for extension extendee
-	0,  // [0:89] is the sub-list for field type_name
+	14, // 24: tandem.v1.Command.decide_sweep:type_name -> tandem.v1.DecideSweep
+	15, // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
+	16, // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
+	17, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
+	35, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
+	36, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
+	37, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
+	38, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
+	43, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	39, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
+	40, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
+	42, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
+	46, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	47, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	23, // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
+	24, // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
+	25, // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
+	26, // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
+	27, // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
+	28, // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
+	13, // 44: tandem.v1.Command.update_job:type_name -> tandem.v1.UpdateJob
+	48, // 45: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	61, // 46: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	62, // 47: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	63, // 48: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	64, // 49: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	65, // 50: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	66, // 51: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	59, // 52: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	67, // 53: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	68, // 54: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	69, // 55: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 56: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	70, // 57: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	70, // 58: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	71, // 59: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	70, // 60: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	72, // 61: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	60, // 62: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
+	73, // 63: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
+	74, // 64: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	75, // 65: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	70, // 66: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	76, // 67: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	77, // 68: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	78, // 69: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	79, // 70: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	60, // 71: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	80, // 72: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	41, // 73: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	60, // 74: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	70, // 75: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
+	81, // 76: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	60, // 77: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	60, // 78: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	60, // 79: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
+	82, // 80: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,  // 81: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	70, // 82: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	70, // 83: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	49, // 84: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	60, // 85: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 86: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	49, // 87: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	83, // 88: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	81, // 89: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	51, // 90: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	53, // 91: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	55, // 92: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	57, // 93: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	52, // 94: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	54, // 95: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	56, // 96: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	58, // 97: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	94, // [94:98] is the sub-list for method output_type
+	90, // [90:94] is the sub-list for method input_type
+	90, // [90:90] is the sub-list for extension type_name
+	90, // [90:90] is the sub-list for extension extendee
+	0,  // [0:90] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -4666,15 +4757,17 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_DeleteModel)(nil),
 		(*Command_DeleteDataset)(nil),
 		(*Command_SetRetention)(nil),
+		(*Command_UpdateJob)(nil),
 		(*Command_Quarantine)(nil),
 	}
+	file_tandem_v1_command_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   58,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,8 @@ const (
 	Event_TYPE_JOB_RESUMED Event_Type = 103
 	// A user has changed how many workers a job should have.
 	Event_TYPE_JOB_SCALED Event_Type = 104
+	// A user has changed the priority or the pool of a job.
+	Event_TYPE_JOB_UPDATED Event_Type = 116
 	// A job ended with its work done.
 	Event_TYPE_JOB_COMPLETED Event_Type = 105
 	// A job ended with an error.
@@ -218,6 +220,7 @@ var (
 		102:  "TYPE_JOB_PAUSED",
 		103:  "TYPE_JOB_RESUMED",
 		104:  "TYPE_JOB_SCALED",
+		116:  "TYPE_JOB_UPDATED",
 		105:  "TYPE_JOB_COMPLETED",
 		106:  "TYPE_JOB_FAILED",
 		107:  "TYPE_JOB_CANCELLED",
@@ -310,6 +313,7 @@ var (
 		"TYPE_JOB_PAUSED":              102,
 		"TYPE_JOB_RESUMED":             103,
 		"TYPE_JOB_SCALED":              104,
+		"TYPE_JOB_UPDATED":             116,
 		"TYPE_JOB_COMPLETED":           105,
 		"TYPE_JOB_FAILED":              106,
 		"TYPE_JOB_CANCELLED":           107,
@@ -737,7 +741,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x90\x15\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xac\x15\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -753,14 +757,15 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x80\x12\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x12\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
 	"\x10TYPE_JOB_PAUSING\x10e\x12\x13\n" +
 	"\x0fTYPE_JOB_PAUSED\x10f\x12\x14\n" +
 	"\x10TYPE_JOB_RESUMED\x10g\x12\x13\n" +
-	"\x0fTYPE_JOB_SCALED\x10h\x12\x16\n" +
+	"\x0fTYPE_JOB_SCALED\x10h\x12\x1a\n" +
+	"\x10TYPE_JOB_UPDATED\x10t\x1a\x04\xb8\xbb\x18\x02\x12\x16\n" +
 	"\x12TYPE_JOB_COMPLETED\x10i\x12\x13\n" +
 	"\x0fTYPE_JOB_FAILED\x10j\x12\x16\n" +
 	"\x12TYPE_JOB_CANCELLED\x10k\x12\x14\n" +

@@ -258,7 +258,11 @@ type Job struct {
 	// When what it had written to its log was deleted; not set: never. What a sweep that was extended wrote since is there.
 	LogsDeletedAt *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=logs_deleted_at,json=logsDeletedAt,proto3" json:"logs_deleted_at,omitempty"`
 	// How long after its end that was.
-	LogsKeptFor   *durationpb.Duration `protobuf:"bytes,22,opt,name=logs_kept_for,json=logsKeptFor,proto3" json:"logs_kept_for,omitempty"`
+	LogsKeptFor *durationpb.Duration `protobuf:"bytes,22,opt,name=logs_kept_for,json=logsKeptFor,proto3" json:"logs_kept_for,omitempty"`
+	// Priority it has now. Rows do not have it where it is that of the spec; on the way out that is filled in.
+	Priority *int32 `protobuf:"varint,23,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
+	// Pool it is in now, as of priority.
+	Pool          *string `protobuf:"bytes,24,opt,name=pool,proto3,oneof" json:"pool,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -445,6 +449,20 @@ func (x *Job) GetLogsKeptFor() *durationpb.Duration {
 		return x.LogsKeptFor
 	}
 	return nil
+}
+
+func (x *Job) GetPriority() int32 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
+func (x *Job) GetPool() string {
+	if x != nil && x.Pool != nil {
+		return *x.Pool
+	}
+	return ""
 }
 
 // AliasKept says that an alias was not taken from a version.
@@ -1289,6 +1307,125 @@ func (x *ScaleJobResponse) GetJob() *Job {
 	return nil
 }
 
+// UpdateJobRequest changes where a job stands in which queue; what is not set stays.
+type UpdateJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or unique prefix of one, or the name of the only job so named that has not ended.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Priority.
+	Priority *int32 `protobuf:"varint,2,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
+	// Pool.
+	Pool *string `protobuf:"bytes,3,opt,name=pool,proto3,oneof" json:"pool,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateJobRequest) Reset() {
+	*x = UpdateJobRequest{}
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateJobRequest) ProtoMessage() {}
+
+func (x *UpdateJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateJobRequest.ProtoReflect.Descriptor instead.
+func (*UpdateJobRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *UpdateJobRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateJobRequest) GetPriority() int32 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
+func (x *UpdateJobRequest) GetPool() string {
+	if x != nil && x.Pool != nil {
+		return *x.Pool
+	}
+	return ""
+}
+
+func (x *UpdateJobRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// UpdateJobResponse returns the job.
+type UpdateJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateJobResponse) Reset() {
+	*x = UpdateJobResponse{}
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateJobResponse) ProtoMessage() {}
+
+func (x *UpdateJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateJobResponse.ProtoReflect.Descriptor instead.
+func (*UpdateJobResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UpdateJobResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // DeleteJobRequest names a job.
 type DeleteJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1302,7 +1439,7 @@ type DeleteJobRequest struct {
 
 func (x *DeleteJobRequest) Reset() {
 	*x = DeleteJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1451,7 @@ func (x *DeleteJobRequest) String() string {
 func (*DeleteJobRequest) ProtoMessage() {}
 
 func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1464,7 @@ func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobRequest.ProtoReflect.Descriptor instead.
 func (*DeleteJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteJobRequest) GetId() string {
@@ -1355,7 +1492,7 @@ type DeleteJobResponse struct {
 
 func (x *DeleteJobResponse) Reset() {
 	*x = DeleteJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1504,7 @@ func (x *DeleteJobResponse) String() string {
 func (*DeleteJobResponse) ProtoMessage() {}
 
 func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1517,7 @@ func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobResponse.ProtoReflect.Descriptor instead.
 func (*DeleteJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteJobResponse) GetJob() *Job {
@@ -1409,7 +1546,7 @@ type PruneJobsRequest struct {
 
 func (x *PruneJobsRequest) Reset() {
 	*x = PruneJobsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1558,7 @@ func (x *PruneJobsRequest) String() string {
 func (*PruneJobsRequest) ProtoMessage() {}
 
 func (x *PruneJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1571,7 @@ func (x *PruneJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneJobsRequest.ProtoReflect.Descriptor instead.
 func (*PruneJobsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PruneJobsRequest) GetOlderThan() *durationpb.Duration {
@@ -1485,7 +1622,7 @@ type PruneJobsResponse struct {
 
 func (x *PruneJobsResponse) Reset() {
 	*x = PruneJobsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1634,7 @@ func (x *PruneJobsResponse) String() string {
 func (*PruneJobsResponse) ProtoMessage() {}
 
 func (x *PruneJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1647,7 @@ func (x *PruneJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneJobsResponse.ProtoReflect.Descriptor instead.
 func (*PruneJobsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PruneJobsResponse) GetJobs() []*PrunedJob {
@@ -1558,7 +1695,7 @@ type PrunedJob struct {
 
 func (x *PrunedJob) Reset() {
 	*x = PrunedJob{}
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1707,7 @@ func (x *PrunedJob) String() string {
 func (*PrunedJob) ProtoMessage() {}
 
 func (x *PrunedJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1720,7 @@ func (x *PrunedJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrunedJob.ProtoReflect.Descriptor instead.
 func (*PrunedJob) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PrunedJob) GetId() string {
@@ -1674,7 +1811,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1823,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1836,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -1724,7 +1861,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1873,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1886,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -1786,7 +1923,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1935,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1948,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -1853,7 +1990,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2002,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2015,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -1941,7 +2078,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/outlook.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\x95\a\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/outlook.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xf1\a\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1968,7 +2105,11 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\faliases_kept\x18\x13 \x03(\v2\x14.tandem.v1.AliasKeptR\valiasesKept\x12\x18\n" +
 	"\aproject\x18\x14 \x01(\tR\aproject\x12B\n" +
 	"\x0flogs_deleted_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\rlogsDeletedAt\x12=\n" +
-	"\rlogs_kept_for\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\vlogsKeptFor\"x\n" +
+	"\rlogs_kept_for\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\vlogsKeptFor\x12%\n" +
+	"\bpriority\x18\x17 \x01(\x05B\x04\xb8\xbb\x18\x02H\x00R\bpriority\x88\x01\x01\x12\x1d\n" +
+	"\x04pool\x18\x18 \x01(\tB\x04\xb8\xbb\x18\x02H\x01R\x04pool\x88\x01\x01B\v\n" +
+	"\t_priorityB\a\n" +
+	"\x05_pool\"x\n" +
 	"\tAliasKept\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12#\n" +
@@ -2022,6 +2163,16 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"4\n" +
 	"\x10ScaleJobResponse\x12 \n" +
+	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"\x9e\x01\n" +
+	"\x10UpdateJobRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\bpriority\x18\x02 \x01(\x05H\x00R\bpriority\x88\x01\x01\x12\x1d\n" +
+	"\x04pool\x18\x03 \x01(\tB\x04\xf0\xbb\x18?H\x01R\x04pool\x88\x01\x01\x12$\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestIdB\v\n" +
+	"\t_priorityB\a\n" +
+	"\x05_pool\"5\n" +
+	"\x11UpdateJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"H\n" +
 	"\x10DeleteJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
@@ -2093,7 +2244,7 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x16JOB_INTENT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eJOB_INTENT_RUN\x10\x01\x12\x14\n" +
 	"\x10JOB_INTENT_PAUSE\x10\x02\x12\x15\n" +
-	"\x11JOB_INTENT_CANCEL\x10\x032\xd9\a\n" +
+	"\x11JOB_INTENT_CANCEL\x10\x032\xc6\b\n" +
 	"\n" +
 	"JobService\x12_\n" +
 	"\tSubmitJob\x12\x1b.tandem.v1.SubmitJobRequest\x1a\x1c.tandem.v1.SubmitJobResponse\"\x17\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/jobs\x12X\n" +
@@ -2103,7 +2254,8 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\bListJobs\x12\x1a.tandem.v1.ListJobsRequest\x1a\x1b.tandem.v1.ListJobsResponse\"\x14\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/jobs\x12t\n" +
 	"\fSetJobIntent\x12\x1e.tandem.v1.SetJobIntentRequest\x1a\x1f.tandem.v1.SetJobIntentResponse\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}/intent\x12g\n" +
-	"\bScaleJob\x12\x1a.tandem.v1.ScaleJobRequest\x1a\x1b.tandem.v1.ScaleJobResponse\"\"\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/jobs/{id}/scale\x12a\n" +
+	"\bScaleJob\x12\x1a.tandem.v1.ScaleJobRequest\x1a\x1b.tandem.v1.ScaleJobResponse\"\"\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/jobs/{id}/scale\x12k\n" +
+	"\tUpdateJob\x12\x1b.tandem.v1.UpdateJobRequest\x1a\x1c.tandem.v1.UpdateJobResponse\"#\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}/update\x12a\n" +
 	"\tDeleteJob\x12\x1b.tandem.v1.DeleteJobRequest\x1a\x1c.tandem.v1.DeleteJobResponse\"\x19\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x0f*\r/v1/jobs/{id}\x12e\n" +
 	"\tPruneJobs\x12\x1b.tandem.v1.PruneJobsRequest\x1a\x1c.tandem.v1.PruneJobsResponse\"\x1d\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/jobs/prune\x12K\n" +
 	"\bWatchJob\x12\x1a.tandem.v1.WatchJobRequest\x1a\x1b.tandem.v1.WatchJobResponse\"\x04\xa0\xbb\x18\x020\x01\x12Q\n" +
@@ -2123,7 +2275,7 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
@@ -2143,90 +2295,95 @@ var file_tandem_v1_job_proto_goTypes = []any{
 	(*SetJobIntentResponse)(nil),  // 15: tandem.v1.SetJobIntentResponse
 	(*ScaleJobRequest)(nil),       // 16: tandem.v1.ScaleJobRequest
 	(*ScaleJobResponse)(nil),      // 17: tandem.v1.ScaleJobResponse
-	(*DeleteJobRequest)(nil),      // 18: tandem.v1.DeleteJobRequest
-	(*DeleteJobResponse)(nil),     // 19: tandem.v1.DeleteJobResponse
-	(*PruneJobsRequest)(nil),      // 20: tandem.v1.PruneJobsRequest
-	(*PruneJobsResponse)(nil),     // 21: tandem.v1.PruneJobsResponse
-	(*PrunedJob)(nil),             // 22: tandem.v1.PrunedJob
-	(*WatchJobRequest)(nil),       // 23: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 24: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 25: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 26: tandem.v1.StreamLogsResponse
-	(*JobSpec)(nil),               // 27: tandem.v1.JobSpec
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(*Reason)(nil),                // 29: tandem.v1.Reason
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*Outlook)(nil),               // 31: tandem.v1.Outlook
-	(*Trial)(nil),                 // 32: tandem.v1.Trial
-	(*Progress)(nil),              // 33: tandem.v1.Progress
-	(*Evaluation)(nil),            // 34: tandem.v1.Evaluation
+	(*UpdateJobRequest)(nil),      // 18: tandem.v1.UpdateJobRequest
+	(*UpdateJobResponse)(nil),     // 19: tandem.v1.UpdateJobResponse
+	(*DeleteJobRequest)(nil),      // 20: tandem.v1.DeleteJobRequest
+	(*DeleteJobResponse)(nil),     // 21: tandem.v1.DeleteJobResponse
+	(*PruneJobsRequest)(nil),      // 22: tandem.v1.PruneJobsRequest
+	(*PruneJobsResponse)(nil),     // 23: tandem.v1.PruneJobsResponse
+	(*PrunedJob)(nil),             // 24: tandem.v1.PrunedJob
+	(*WatchJobRequest)(nil),       // 25: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 26: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 27: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 28: tandem.v1.StreamLogsResponse
+	(*JobSpec)(nil),               // 29: tandem.v1.JobSpec
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*Reason)(nil),                // 31: tandem.v1.Reason
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(*Outlook)(nil),               // 33: tandem.v1.Outlook
+	(*Trial)(nil),                 // 34: tandem.v1.Trial
+	(*Progress)(nil),              // 35: tandem.v1.Progress
+	(*Evaluation)(nil),            // 36: tandem.v1.Evaluation
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
-	27, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
+	29, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	28, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	28, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	28, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	30, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	30, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	30, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
 	5,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
-	29, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
+	31, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
 	4,  // 9: tandem.v1.Job.aliases_kept:type_name -> tandem.v1.AliasKept
-	28, // 10: tandem.v1.Job.logs_deleted_at:type_name -> google.protobuf.Timestamp
-	30, // 11: tandem.v1.Job.logs_kept_for:type_name -> google.protobuf.Duration
-	29, // 12: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
-	27, // 13: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	30, // 10: tandem.v1.Job.logs_deleted_at:type_name -> google.protobuf.Timestamp
+	32, // 11: tandem.v1.Job.logs_kept_for:type_name -> google.protobuf.Duration
+	31, // 12: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
+	29, // 13: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
 	3,  // 14: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
-	31, // 15: tandem.v1.SubmitJobResponse.outlook:type_name -> tandem.v1.Outlook
+	33, // 15: tandem.v1.SubmitJobResponse.outlook:type_name -> tandem.v1.Outlook
 	3,  // 16: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	32, // 17: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	33, // 18: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	34, // 19: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
-	31, // 20: tandem.v1.ExplainJobResponse.outlook:type_name -> tandem.v1.Outlook
+	34, // 17: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	35, // 18: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	36, // 19: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
+	33, // 20: tandem.v1.ExplainJobResponse.outlook:type_name -> tandem.v1.Outlook
 	1,  // 21: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
 	3,  // 22: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
 	2,  // 23: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
 	3,  // 24: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
 	3,  // 25: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 26: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
-	30, // 27: tandem.v1.PruneJobsRequest.older_than:type_name -> google.protobuf.Duration
-	1,  // 28: tandem.v1.PruneJobsRequest.states:type_name -> tandem.v1.JobState
-	22, // 29: tandem.v1.PruneJobsResponse.jobs:type_name -> tandem.v1.PrunedJob
-	0,  // 30: tandem.v1.PrunedJob.kind:type_name -> tandem.v1.JobKind
-	1,  // 31: tandem.v1.PrunedJob.state:type_name -> tandem.v1.JobState
-	28, // 32: tandem.v1.PrunedJob.finished_at:type_name -> google.protobuf.Timestamp
-	29, // 33: tandem.v1.PrunedJob.why:type_name -> tandem.v1.Reason
-	3,  // 34: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	32, // 35: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	33, // 36: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	28, // 37: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	28, // 38: tandem.v1.StreamLogsResponse.deleted_at:type_name -> google.protobuf.Timestamp
-	30, // 39: tandem.v1.StreamLogsResponse.kept_for:type_name -> google.protobuf.Duration
-	6,  // 40: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	8,  // 41: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	10, // 42: tandem.v1.JobService.ExplainJob:input_type -> tandem.v1.ExplainJobRequest
-	12, // 43: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	14, // 44: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	16, // 45: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	18, // 46: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
-	20, // 47: tandem.v1.JobService.PruneJobs:input_type -> tandem.v1.PruneJobsRequest
-	23, // 48: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	25, // 49: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	7,  // 50: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	9,  // 51: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	11, // 52: tandem.v1.JobService.ExplainJob:output_type -> tandem.v1.ExplainJobResponse
-	13, // 53: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	15, // 54: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	17, // 55: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	19, // 56: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
-	21, // 57: tandem.v1.JobService.PruneJobs:output_type -> tandem.v1.PruneJobsResponse
-	24, // 58: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	26, // 59: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	50, // [50:60] is the sub-list for method output_type
-	40, // [40:50] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	3,  // 26: tandem.v1.UpdateJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 27: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
+	32, // 28: tandem.v1.PruneJobsRequest.older_than:type_name -> google.protobuf.Duration
+	1,  // 29: tandem.v1.PruneJobsRequest.states:type_name -> tandem.v1.JobState
+	24, // 30: tandem.v1.PruneJobsResponse.jobs:type_name -> tandem.v1.PrunedJob
+	0,  // 31: tandem.v1.PrunedJob.kind:type_name -> tandem.v1.JobKind
+	1,  // 32: tandem.v1.PrunedJob.state:type_name -> tandem.v1.JobState
+	30, // 33: tandem.v1.PrunedJob.finished_at:type_name -> google.protobuf.Timestamp
+	31, // 34: tandem.v1.PrunedJob.why:type_name -> tandem.v1.Reason
+	3,  // 35: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	34, // 36: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	35, // 37: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	30, // 38: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	30, // 39: tandem.v1.StreamLogsResponse.deleted_at:type_name -> google.protobuf.Timestamp
+	32, // 40: tandem.v1.StreamLogsResponse.kept_for:type_name -> google.protobuf.Duration
+	6,  // 41: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	8,  // 42: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	10, // 43: tandem.v1.JobService.ExplainJob:input_type -> tandem.v1.ExplainJobRequest
+	12, // 44: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	14, // 45: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	16, // 46: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	18, // 47: tandem.v1.JobService.UpdateJob:input_type -> tandem.v1.UpdateJobRequest
+	20, // 48: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
+	22, // 49: tandem.v1.JobService.PruneJobs:input_type -> tandem.v1.PruneJobsRequest
+	25, // 50: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	27, // 51: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	7,  // 52: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	9,  // 53: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	11, // 54: tandem.v1.JobService.ExplainJob:output_type -> tandem.v1.ExplainJobResponse
+	13, // 55: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	15, // 56: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	17, // 57: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	19, // 58: tandem.v1.JobService.UpdateJob:output_type -> tandem.v1.UpdateJobResponse
+	21, // 59: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
+	23, // 60: tandem.v1.JobService.PruneJobs:output_type -> tandem.v1.PruneJobsResponse
+	26, // 61: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	28, // 62: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	52, // [52:63] is the sub-list for method output_type
+	41, // [41:52] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -2240,13 +2397,15 @@ func file_tandem_v1_job_proto_init() {
 	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
+	file_tandem_v1_job_proto_msgTypes[0].OneofWrappers = []any{}
+	file_tandem_v1_job_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

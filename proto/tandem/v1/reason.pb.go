@@ -306,6 +306,8 @@ const (
 	Reason_CODE_JOB_NEEDED Reason_Code = 616
 	// A job ended too late to be deleted with those that ended before a time.
 	Reason_CODE_JOB_TOO_YOUNG Reason_Code = 617
+	// A job that holds slots stays in its pool.
+	Reason_CODE_JOB_HOLDS_SLOTS Reason_Code = 620
 	// A model has no such version or alias.
 	Reason_CODE_VERSION_UNKNOWN Reason_Code = 700
 	// An alias that is served cannot be removed.
@@ -509,6 +511,7 @@ var (
 		615: "CODE_JOB_NOT_ENDED",
 		616: "CODE_JOB_NEEDED",
 		617: "CODE_JOB_TOO_YOUNG",
+		620: "CODE_JOB_HOLDS_SLOTS",
 		700: "CODE_VERSION_UNKNOWN",
 		701: "CODE_ALIAS_SERVED",
 		702: "CODE_VERSION_DIFFERS",
@@ -680,6 +683,7 @@ var (
 		"CODE_JOB_NOT_ENDED":              615,
 		"CODE_JOB_NEEDED":                 616,
 		"CODE_JOB_TOO_YOUNG":              617,
+		"CODE_JOB_HOLDS_SLOTS":            620,
 		"CODE_VERSION_UNKNOWN":            700,
 		"CODE_ALIAS_SERVED":               701,
 		"CODE_VERSION_DIFFERS":            702,
@@ -808,14 +812,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\"\x97#\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"\xb8#\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcd!\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xee!\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -958,7 +962,8 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x10CODE_TRIAL_ENDED\x10\xe6\x04\x12\x17\n" +
 	"\x12CODE_JOB_NOT_ENDED\x10\xe7\x04\x12\x14\n" +
 	"\x0fCODE_JOB_NEEDED\x10\xe8\x04\x12\x17\n" +
-	"\x12CODE_JOB_TOO_YOUNG\x10\xe9\x04\x12\x19\n" +
+	"\x12CODE_JOB_TOO_YOUNG\x10\xe9\x04\x12\x1f\n" +
+	"\x14CODE_JOB_HOLDS_SLOTS\x10\xec\x04\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
 	"\x14CODE_VERSION_UNKNOWN\x10\xbc\x05\x12\x16\n" +
 	"\x11CODE_ALIAS_SERVED\x10\xbd\x05\x12\x19\n" +
 	"\x14CODE_VERSION_DIFFERS\x10\xbe\x05\x12\x15\n" +
@@ -1024,6 +1029,7 @@ func file_tandem_v1_reason_proto_init() {
 	if File_tandem_v1_reason_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

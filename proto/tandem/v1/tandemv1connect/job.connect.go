@@ -45,6 +45,8 @@ const (
 	JobServiceSetJobIntentProcedure = "/tandem.v1.JobService/SetJobIntent"
 	// JobServiceScaleJobProcedure is the fully-qualified name of the JobService's ScaleJob RPC.
 	JobServiceScaleJobProcedure = "/tandem.v1.JobService/ScaleJob"
+	// JobServiceUpdateJobProcedure is the fully-qualified name of the JobService's UpdateJob RPC.
+	JobServiceUpdateJobProcedure = "/tandem.v1.JobService/UpdateJob"
 	// JobServiceDeleteJobProcedure is the fully-qualified name of the JobService's DeleteJob RPC.
 	JobServiceDeleteJobProcedure = "/tandem.v1.JobService/DeleteJob"
 	// JobServicePruneJobsProcedure is the fully-qualified name of the JobService's PruneJobs RPC.
@@ -70,6 +72,8 @@ type JobServiceClient interface {
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
 	// Changes how many workers a job should have, between the min and max of its spec. One that trains goes over at a step boundary.
 	ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error)
+	// Changes the priority of a job, or its pool while it holds no slots.
+	UpdateJob(context.Context, *connect.Request[v1.UpdateJobRequest]) (*connect.Response[v1.UpdateJobResponse], error)
 	// Deletes a job or sweep that has ended, with its trials, checkpoints, events, logs and metrics. What it published stays.
 	// FAILED_PRECONDITION while it has not ended, or something needs one of its checkpoints.
 	DeleteJob(context.Context, *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error)
@@ -129,6 +133,12 @@ func NewJobServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithSchema(jobServiceMethods.ByName("ScaleJob")),
 			connect.WithClientOptions(opts...),
 		),
+		updateJob: connect.NewClient[v1.UpdateJobRequest, v1.UpdateJobResponse](
+			httpClient,
+			baseURL+JobServiceUpdateJobProcedure,
+			connect.WithSchema(jobServiceMethods.ByName("UpdateJob")),
+			connect.WithClientOptions(opts...),
+		),
 		deleteJob: connect.NewClient[v1.DeleteJobRequest, v1.DeleteJobResponse](
 			httpClient,
 			baseURL+JobServiceDeleteJobProcedure,
@@ -164,6 +174,7 @@ type jobServiceClient struct {
 	listJobs     *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
 	setJobIntent *connect.Client[v1.SetJobIntentRequest, v1.SetJobIntentResponse]
 	scaleJob     *connect.Client[v1.ScaleJobRequest, v1.ScaleJobResponse]
+	updateJob    *connect.Client[v1.UpdateJobRequest, v1.UpdateJobResponse]
 	deleteJob    *connect.Client[v1.DeleteJobRequest, v1.DeleteJobResponse]
 	pruneJobs    *connect.Client[v1.PruneJobsRequest, v1.PruneJobsResponse]
 	watchJob     *connect.Client[v1.WatchJobRequest, v1.WatchJobResponse]
@@ -198,6 +209,11 @@ func (c *jobServiceClient) SetJobIntent(ctx context.Context, req *connect.Reques
 // ScaleJob calls tandem.v1.JobService.ScaleJob.
 func (c *jobServiceClient) ScaleJob(ctx context.Context, req *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error) {
 	return c.scaleJob.CallUnary(ctx, req)
+}
+
+// UpdateJob calls tandem.v1.JobService.UpdateJob.
+func (c *jobServiceClient) UpdateJob(ctx context.Context, req *connect.Request[v1.UpdateJobRequest]) (*connect.Response[v1.UpdateJobResponse], error) {
+	return c.updateJob.CallUnary(ctx, req)
 }
 
 // DeleteJob calls tandem.v1.JobService.DeleteJob.
@@ -235,6 +251,8 @@ type JobServiceHandler interface {
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
 	// Changes how many workers a job should have, between the min and max of its spec. One that trains goes over at a step boundary.
 	ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error)
+	// Changes the priority of a job, or its pool while it holds no slots.
+	UpdateJob(context.Context, *connect.Request[v1.UpdateJobRequest]) (*connect.Response[v1.UpdateJobResponse], error)
 	// Deletes a job or sweep that has ended, with its trials, checkpoints, events, logs and metrics. What it published stays.
 	// FAILED_PRECONDITION while it has not ended, or something needs one of its checkpoints.
 	DeleteJob(context.Context, *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error)
@@ -290,6 +308,12 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 		connect.WithSchema(jobServiceMethods.ByName("ScaleJob")),
 		connect.WithHandlerOptions(opts...),
 	)
+	jobServiceUpdateJobHandler := connect.NewUnaryHandler(
+		JobServiceUpdateJobProcedure,
+		svc.UpdateJob,
+		connect.WithSchema(jobServiceMethods.ByName("UpdateJob")),
+		connect.WithHandlerOptions(opts...),
+	)
 	jobServiceDeleteJobHandler := connect.NewUnaryHandler(
 		JobServiceDeleteJobProcedure,
 		svc.DeleteJob,
@@ -328,6 +352,8 @@ func NewJobServiceHandler(svc JobServiceHandler, opts ...connect.HandlerOption) 
 			jobServiceSetJobIntentHandler.ServeHTTP(w, r)
 		case JobServiceScaleJobProcedure:
 			jobServiceScaleJobHandler.ServeHTTP(w, r)
+		case JobServiceUpdateJobProcedure:
+			jobServiceUpdateJobHandler.ServeHTTP(w, r)
 		case JobServiceDeleteJobProcedure:
 			jobServiceDeleteJobHandler.ServeHTTP(w, r)
 		case JobServicePruneJobsProcedure:
@@ -367,6 +393,10 @@ func (UnimplementedJobServiceHandler) SetJobIntent(context.Context, *connect.Req
 
 func (UnimplementedJobServiceHandler) ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.ScaleJob is not implemented"))
+}
+
+func (UnimplementedJobServiceHandler) UpdateJob(context.Context, *connect.Request[v1.UpdateJobRequest]) (*connect.Response[v1.UpdateJobResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.JobService.UpdateJob is not implemented"))
 }
 
 func (UnimplementedJobServiceHandler) DeleteJob(context.Context, *connect.Request[v1.DeleteJobRequest]) (*connect.Response[v1.DeleteJobResponse], error) {

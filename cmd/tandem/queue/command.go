@@ -1,4 +1,4 @@
-package outlook
+package queue
 
 import (
 	"context"
@@ -24,6 +24,8 @@ type Shell struct {
 	// SetFlag adds the flag that changes keys of a spec, and Load reads one with its files, changed so.
 	SetFlag func(cmd *cobra.Command, sets *[]string)
 	Load    func(ctx context.Context, c *client.Client, file string, sets []string) (*tandemv1.JobSpec, error)
+	// RequestID names a change.
+	RequestID func() string
 	// Show writes an answer: m for programs, text for people.
 	Show func(m proto.Message, text string) error
 }

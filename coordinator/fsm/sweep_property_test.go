@@ -99,6 +99,15 @@ func sweepReport(r *rapid.T, v *state.View, n *tandemv1.Node) *tandemv1.ApplyRep
 		c.GetReports()[0].Report = &tandemv1.EngineReport_Ready{Ready: &tandemv1.EngineReady{TotalSteps: 100}}
 		return c
 	}
+	if alloc.GetStage() == tandemv1.TrialStage_TRIAL_STAGE_PUBLISH && rapid.IntRange(0, 3).Draw(r, "publishes") > 0 {
+		report := &tandemv1.EngineReport{EngineId: c.GetReports()[0].GetEngineId(), Generation: alloc.GetGeneration()}
+		report.Report = &tandemv1.EngineReport_Version{Version: &tandemv1.VersionSaved{VersionId: state.VersionID(id), ManifestSha256: "s"}}
+		if _, saved := v.Version(state.VersionID(id)); saved {
+			report.Report = &tandemv1.EngineReport_Finished{Finished: &tandemv1.EngineFinished{}}
+		}
+		c.Reports = []*tandemv1.EngineReport{report}
+		return c
+	}
 	if m.GetState() != tandemv1.MemberState_MEMBER_STATE_RUNNING || alloc.GetStage() != tandemv1.TrialStage_TRIAL_STAGE_TRAIN || rapid.IntRange(0, 9).Draw(r, "trains") == 0 {
 		return c
 	}
@@ -204,8 +213,11 @@ func TestSweepInvariants(t *testing.T) {
 		for i := range commands {
 			before := s.View()
 			cmd := randomSweepCommand(r, before)
-			if i == commands*2/3 {
+			switch i {
+			case commands / 2:
 				cmd = finishCommand(before, sweepIDs[0])
+			case commands * 2 / 3:
+				cmd = finishCommand(before, sweepIDs[1])
 			}
 			result := apply(cmd)
 			after := s.View()
@@ -213,6 +225,7 @@ func TestSweepInvariants(t *testing.T) {
 			for _, sw := range after.Sweeps() {
 				j, _ := after.Job(sw.GetId())
 				reached[j.GetState().String()]++
+				reached["published"] += min(1, len(j.GetPublishedVersion()))
 			}
 			if result.GetRefusal() != 0 && (say.Reason(result.GetWhy(), say.CLI) == "" || changed(before, after, false)) {
 				r.Fatalf("refusal %v says nothing or has changed the state", result)
@@ -225,8 +238,6 @@ func TestSweepInvariants(t *testing.T) {
 		}
 		reached["deleted"] += len(s.View().Garbage())
 		for _, sw := range s.View().Sweeps() {
-			j, _ := s.View().Job(sw.GetId())
-			reached["published"] += len(j.GetPublishedVersion())
 			for word := range sw.GetTrials() {
 				reached[word]++
 			}

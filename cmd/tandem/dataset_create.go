@@ -116,7 +116,7 @@ func (a *app) createDataset(ctx context.Context, c *client.Client, src datasetSo
 		return err
 	}
 	d := made.GetDataset()
-	return a.show(made, text(fmt.Sprintf("%s@%d is there (%s).", d.GetName(), d.GetVersion(), d.GetId())))
+	return a.show(made, text(fmt.Sprintf("%s@%d was created (%s).", d.GetName(), d.GetVersion(), d.GetId())))
 }
 
 func parseShape(s string) ([]int64, error) {

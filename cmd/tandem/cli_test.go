@@ -663,7 +663,7 @@ func TestDatasetCreate(t *testing.T) {
 		t.Fatal("something was sent")
 	}
 	u.want(u.run("dataset", "create", "small", "--from", filepath.Join(u.dir, "d.csv"), "--label", "label", "--max-bad-rows", "1"), exitOK,
-		"small@1 is there", "left out: line 42", "train")
+		"small@1 was created", "left out: line 42", "train")
 	if strings.Contains(u.err.String(), "No rows are for validation") {
 		t.Error("warned of a validation split that is there")
 	}
@@ -692,7 +692,7 @@ func TestDatasetCreateSaysSoBefore(t *testing.T) {
 	u.want(create("small"), exitUsage, "pass --comma ';'")
 	u.want(create("small", "--comma", ";", "--split", "1/0/0"), exitOK, "No rows are for validation", "--split 80/10/10", "  x", "  Y")
 	u.want(create("small", "--comma", ";", "--split", "80"), exitUsage, "80/20 without a test split")
-	u.want(create("small", "--comma", ";", "--split", "80/20"), exitOK, "small@1 is there")
+	u.want(create("small", "--comma", ";", "--split", "80/20"), exitOK, "small@1 was created")
 	write(t, u.dir, "d.csv", "\xff\xfea\x00")
 	u.want(create("small"), exitUsage, "UTF-16")
 }
@@ -715,7 +715,7 @@ func TestDatasetCreateSaysWhatIsSeldomMeant(t *testing.T) {
 			t.Errorf("%s", line)
 		}
 	}
-	u.want(u.run("dataset", "create", "odd", "--from", file, "--label", "label", "--split", "40/30/30", "--drop", "id,same", "--normalize", "standard"), exitOK, "odd@1 is there")
+	u.want(u.run("dataset", "create", "odd", "--from", file, "--label", "label", "--split", "40/30/30", "--drop", "id,same", "--normalize", "standard"), exitOK, "odd@1 was created")
 	if said := u.err.String(); strings.Contains(said, "column") || strings.Contains(said, "no row in") {
 		t.Errorf("nothing is left to be said: %s", said)
 	}
@@ -737,7 +737,7 @@ func TestDatasetCreateFromText(t *testing.T) {
 	if len(f.files) > 0 {
 		t.Fatal("something was sent")
 	}
-	u.want(create("--text", "--context", "16", "--split", "90/10"), exitOK, "novel@1 is there", "1,040 bytes: 64 windows of 16", "validation")
+	u.want(create("--text", "--context", "16", "--split", "90/10"), exitOK, "novel@1 was created", "1,040 bytes: 64 windows of 16", "validation")
 	m, err := dataset.ParseManifest(f.files[dataset.ManifestName])
 	if err != nil || m.Task != dataset.TaskLanguage {
 		t.Errorf("task %q, %v", m.Task, err)

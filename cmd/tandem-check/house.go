@@ -114,6 +114,7 @@ func house(tree fs.FS) problems {
 		return nil
 	})
 	p.packages(packages)
+	p.mutants(tree)
 	slices.Sort(p.list)
 	return p
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,6 +56,31 @@ func mutants(path string, flags []string, out io.Writer) (ok bool, err error) {
 	}
 	fmt.Fprintf(out, "%d passed, %d failed\n", caught, len(all)-caught)
 	return caught == len(all) && caught > 0, nil
+}
+
+// mutantsFile has the faults of this repository.
+const mutantsFile = ".ci/mutants.yaml"
+
+// mutants finds those that do not fit the code any more: nobody would notice before the next run of all of them, which is long.
+func (p *problems) mutants(tree fs.FS) {
+	text, err := fs.ReadFile(tree, mutantsFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var all []mutant
+	if err == nil {
+		err = yaml.Unmarshal(text, &all)
+	}
+	if err != nil {
+		p.add("%s: %v", mutantsFile, err)
+		return
+	}
+	for _, m := range all {
+		code, err := fs.ReadFile(tree, m.File)
+		if n := bytes.Count(code, []byte(m.From)); err != nil || n != 1 {
+			p.add("%s: %q: its text stands %d times in %s, and has to stand there once", mutantsFile, m.Promise, n, m.File)
+		}
+	}
 }
 
 // test tells whether the tests notice the fault. A mutant that does not compile is an error: nothing was tested.

@@ -216,7 +216,7 @@ func servingPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_REPLICAS_NO_SLOT: {
 			text: `{{.missing}} of {{count .wanted "replica"}} wait for a free slot in pool {{printf "%q" .pool}}: end a job, or add a worker`,
 		},
-		tandemv1.Reason_CODE_REPLICAS_STARTING: {text: `{{.starting}} of {{count .wanted "replica"}} are starting`},
+		tandemv1.Reason_CODE_REPLICAS_STARTING: {text: `{{.starting}} of {{count .wanted "replica"}} {{plural .starting "starts" "start"}}`},
 		tandemv1.Reason_CODE_REPLICA_RETRIED:   {text: `a replica on {{.node}} failed and is tried again: {{.cause}}`},
 	}
 }

@@ -172,6 +172,11 @@ func TestCrash(t *testing.T) {
 	if f.GetPermanent() || !strings.Contains(f.GetMessage(), "exit code 3") || !strings.Contains(f.GetMessage(), "the sky has fallen") {
 		t.Errorf("report of the crash: %v", f)
 	}
+	c.want(task("unreadable", 1, 0), task("wait", 1, 1)) // what crashes libtorch once does so again
+	f = c.report("alloc-unreadable1/0", "failure", hasFailed).GetFailed()
+	if !f.GetPermanent() || !strings.Contains(f.GetMessage(), "libtorch crashed while it read the file of the model") {
+		t.Errorf("report of a file that crashes libtorch: %v", f)
+	}
 	pid := c.up("alloc-wait1/1")
 	must(t, syscall.Kill(pid, syscall.SIGKILL))
 	f = c.report("alloc-wait1/1", "failure", hasFailed).GetFailed()

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/worker/line"
 	"tandem.dev/worker/sandbox"
 )
 
@@ -128,6 +129,8 @@ func obituary(x exit, ended string, tail []string) string {
 			"or raise --engine-memory-mib of the worker", x.limit>>20)
 	case x.signal == syscall.SIGKILL && x.oomKill:
 		b.WriteString("the engine was killed because the machine ran out of memory: use a smaller batch or model, more micro_batches, or a machine with more memory")
+	case unreadable(x):
+		b.WriteString("libtorch crashed while it read the file of the model, and would again: see what torch.jit.load says of it on another machine, and write that part of the model in another way")
 	case x.signal == syscall.SIGKILL:
 		b.WriteString("the engine was killed by SIGKILL from outside: by a person, or because a limit on memory was reached")
 	case x.signal != 0 && x.signal != syscall.SIGABRT:
@@ -137,12 +140,15 @@ func obituary(x exit, ended string, tail []string) string {
 	default:
 		fmt.Fprintf(&b, "the engine ended without a word (%v)", x)
 	}
-	if len(tail) > 0 && (x.signal == 0 || x.signal == syscall.SIGABRT) { // others had no time to say anything about it
+	if len(tail) > 0 && !unreadable(x) && (x.signal == 0 || x.signal == syscall.SIGABRT) { // others had no time to say anything about it
 		b.WriteString("; its last lines:\n")
 		b.WriteString(strings.Join(tail, "\n"))
 	}
 	return b.String()
 }
+
+// unreadable tells whether the engine died of the file of a model, as it would of the same file again.
+func unreadable(x exit) bool { return x.signal == 0 && x.code == line.ExitUnreadable }
 
 // inherited are the variables of the agent's own environment that engines get. All others stay out, for they may be secrets.
 var inherited = map[string]bool{

@@ -106,6 +106,8 @@ func (e *engineProcess) run(ctx context.Context) error {
 	case "crash":
 		fmt.Fprintln(os.Stderr, "the sky has fallen")
 		os.Exit(3)
+	case "unreadable":
+		os.Exit(line.ExitUnreadable)
 	case "environment":
 		for _, kv := range os.Environ() {
 			fmt.Println(kv)

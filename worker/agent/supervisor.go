@@ -319,6 +319,7 @@ func (s *supervisor) bury(r *runner, x exit) {
 	default:
 		outcome, end = "lost", obituary(x, e.reason, nil)
 		report := failure(e.task, obituary(x, e.reason, e.log.last.last()))
+		report.GetFailed().Permanent = unreadable(x)
 		report.GetFailed().NodeStopping = e.reason == reasonLeaving
 		report.GetFailed().Hung = e.reason == reasonHung
 		// A process that has not asked for its task cannot have failed for it; one that had another before may be ill from that.

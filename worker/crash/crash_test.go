@@ -29,6 +29,14 @@ func TestMain(m *testing.M) {
 		}()
 		var p *int
 		*p = 1
+	case "as asked":
+		_ = crash.ExitWith(9, func() error {
+			crash.Now(slices.Index(ways, os.Getenv(variable+"_HOW")))
+			return nil
+		})
+	case "later":
+		_ = crash.ExitWith(9, func() error { return nil })
+		crash.Now(0)
 	default:
 		crash.Now(slices.Index(ways, os.Getenv(variable)))
 	}
@@ -52,6 +60,19 @@ func TestAProcessDiesOfItsSignal(t *testing.T) {
 	}
 	if _, ws := run(t, "nil in Go"); ws.ExitStatus() != 7 {
 		t.Errorf("status %#x: a nil pointer in Go is not a panic any more", ws)
+	}
+}
+
+// TestExitWith: the exit code of what it was doing, also of a full stack and of abort, and only until that is done.
+func TestExitWith(t *testing.T) {
+	for _, how := range []string{"null", "stack", "abort"} {
+		t.Setenv(variable+"_HOW", how)
+		if out, ws := run(t, "as asked"); ws.ExitStatus() != 9 || out != "" {
+			t.Errorf("%s: status %#x, and it wrote %.200q", how, ws, out)
+		}
+	}
+	if _, ws := run(t, "later"); !ws.Signaled() || ws.Signal() != syscall.SIGSEGV {
+		t.Errorf("status %#x after it, want SIGSEGV", ws)
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	exitFailed = 1 // the failure was reported, or could not be
 	exitUsage  = 2
 	exitOrphan = 3 // the agent is gone
+	// line.ExitUnreadable is 4
 )
 
 // Main is the program tandem-engine: it reads the command line, works until there is nothing left to do, and returns the exit code.

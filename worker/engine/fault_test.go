@@ -20,6 +20,7 @@ import (
 	"tandem.dev/storage"
 	"tandem.dev/storage/dataset"
 	"tandem.dev/worker/fault"
+	"tandem.dev/worker/line"
 	"tandem.dev/worker/model"
 	"tandem.dev/worker/torch"
 )
@@ -308,4 +309,18 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%v: code %d", args, code)
 		}
 	}
+}
+
+// TestFileThatCrashesLibtorch: libtorch 1.13 reads this list with a null pointer, later ones refuse it. Either way the file has its one try.
+func TestFileThatCrashesLibtorch(t *testing.T) {
+	file := recoded(t, written(t, "    return torch.sin(x) * self.weight\n"), "torch.sin(x)", "annotate(Any, [x])")
+	j := training{trial: trial(t, ""), spec: parse(t, mlp), generation: 1}
+	own(upload(t, file))(j.spec)
+	a := newAgent(t)
+	code := j.start(a)[0].wait(t)
+	failed := a.last("alloc-1/0").GetFailed()
+	if refused := code == exitFailed && failed.GetPermanent(); !refused && code != line.ExitUnreadable {
+		t.Errorf("code %d, last report %v", code, a.last("alloc-1/0"))
+	}
+	t.Logf("code %d: %s", code, failed.GetMessage())
 }

@@ -12,7 +12,9 @@ import (
 	"tandem.dev/storage/layout"
 	"tandem.dev/storage/safetensors"
 	"tandem.dev/storage/version"
+	"tandem.dev/worker/crash"
 	"tandem.dev/worker/data"
+	"tandem.dev/worker/line"
 	"tandem.dev/worker/model"
 	"tandem.dev/worker/torch"
 	"tandem.dev/worker/train"
@@ -63,9 +65,11 @@ type watched struct {
 // loadModule reads a TorchScript file onto a device.
 func loadModule(file []byte, on torch.Device, dog *watchdog) (w watched, err error) {
 	w.dog = dog
-	err = dog.call("loading it", func() (err error) {
-		w.module, err = torch.LoadModule(file, on)
-		return err
+	err = dog.call("loading it", func() error {
+		return crash.ExitWith(line.ExitUnreadable, func() (err error) {
+			w.module, err = torch.LoadModule(file, on)
+			return err
+		})
 	})
 	return w, err
 }

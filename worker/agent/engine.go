@@ -130,7 +130,8 @@ func obituary(x exit, ended string, tail []string) string {
 	case x.signal == syscall.SIGKILL && x.oomKill:
 		b.WriteString("the engine was killed because the machine ran out of memory: use a smaller batch or model, more micro_batches, or a machine with more memory")
 	case unreadable(x):
-		b.WriteString("libtorch crashed while it read the file of the model, and would again: see what torch.jit.load says of it on another machine, and write that part of the model in another way")
+		b.WriteString("libtorch crashed while it read the file of the model, and would again: see what torch.jit.load says of it " +
+			"on another machine, and write that part of the model in another way")
 	case x.signal == syscall.SIGKILL:
 		b.WriteString("the engine was killed by SIGKILL from outside: by a person, or because a limit on memory was reached")
 	case x.signal != 0 && x.signal != syscall.SIGABRT:

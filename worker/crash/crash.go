@@ -7,8 +7,8 @@ import "C"
 
 func init() { C.tandem_crash_plainly() } //nolint:gochecknoinits // importing the package is all there is to do
 
-// ExitWith calls f. A crash meanwhile ends the process with this exit code, which says what it was doing, and not by its signal. For one call
-// at a time.
+// ExitWith calls f. A crash meanwhile ends the process with this exit code, which says what it was doing, and not by its signal.
+// For one call at a time.
 func ExitWith(code int, f func() error) error {
 	C.tandem_crash_exit_code(C.int(code))
 	defer C.tandem_crash_exit_code(0)

@@ -1,8 +1,8 @@
 // Package crash lets a process that C or C++ code brings down die of its signal, as every other process does. Go's runtime would write all
 // registers and exit with code 2 instead, and whoever waits for the process would not learn what it died of.
 //
-// To import the package is enough: from the start of the program on, SIGSEGV, SIGBUS and SIGFPE in C code, and SIGABRT, SIGILL, SIGTRAP and SIGSYS
-// wherever they come from, end the process as the kernel does it.
+// To import the package is enough: from the start of the program on, SIGSEGV, SIGBUS and SIGFPE in C code, and SIGABRT, SIGILL, SIGTRAP and
+// SIGSYS wherever they come from, end the process as the kernel does it.
 //
 // Where a crash would come again, ExitWith makes it an exit code by which the parent knows what the process was doing.
 //

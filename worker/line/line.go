@@ -19,7 +19,7 @@ import (
 // Descriptor is the number of the inherited end of the line in an engine's process.
 const Descriptor = 3
 
-// ExitUnreadable is the exit code of a process that libtorch has crashed while it read a stranger's file. It cannot say so in a call any more.
+// ExitUnreadable is the exit code of a process that libtorch has crashed while it read a stranger's file. It cannot say so in a call.
 const ExitUnreadable = 4
 
 // Line is the engine's end. Make it with Open. Its methods may be called by several goroutines at a time.

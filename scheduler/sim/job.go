@@ -16,18 +16,20 @@ func over(slots int, d time.Duration) slotTime { return slotTime(slots) * slotTi
 type job struct {
 	Job
 	least int                   // slots that it goes on with
+	limit time.Duration         // it takes at most, as its user says, once it has started
 	slots []scheduler.Placement // that it holds, those it got last at the end
 	state jobState
 
 	total  slotTime      // that it has to do
 	done   slotTime      // of it
 	saved  slotTime      // of that, in its last checkpoint
-	lost   slotTime      // that it had to do again
+	lost   float64       // slot-seconds that it had to do again, or did in vain
 	since  time.Duration // up to when done counts; in the future while it begins
 	saveAt time.Duration // of its next checkpoint
 
 	first, began, ended time.Duration // when it began first and last, and ended
 	onLoan              bool          // it got its slots ahead of its turn
+	inVain              bool          // it ended at its limit, with its work not done
 	starts              int
 	resizes             int
 	parks               int
@@ -44,13 +46,9 @@ const (
 
 // advance lets it do what it gets done until t, with a checkpoint every so often.
 func (j *job) advance(t, every time.Duration) {
-	if j.state != running {
-		return
-	}
-	for j.saveAt <= t {
-		j.work(j.saveAt)
-		j.saved = j.done
-		j.saveAt += every
+	if last := j.saveAt + (t-j.saveAt)/every*every; t >= j.saveAt {
+		j.work(last)
+		j.saved, j.saveAt = j.done, last+every
 	}
 	j.work(t)
 }
@@ -85,6 +83,18 @@ func (j *job) begin(at []scheduler.Placement, now, ready, every time.Duration) {
 	j.starts++
 }
 
+// killed is when it ends at its limit.
+func (j *job) killed(cfg Config) time.Duration { return j.began + cfg.Start + j.limit }
+
+// end ends it, with its work done or in vain.
+func (j *job) end(now time.Duration, done bool) {
+	if !done {
+		j.lost += j.done.seconds()
+		j.done, j.inVain = 0, true
+	}
+	j.state, j.slots, j.ended = finished, nil, now
+}
+
 // resize gives it other slots, at a step boundary.
 func (j *job) resize(slots []scheduler.Placement) {
 	j.slots = slots
@@ -94,7 +104,7 @@ func (j *job) resize(slots []scheduler.Placement) {
 // stop has it wait again. What it has done since its last checkpoint is lost unless somebody keeps the state.
 func (j *job) stop(kept bool) {
 	if !kept {
-		j.lost += j.done - j.saved
+		j.lost += (j.done - j.saved).seconds()
 		j.done = j.saved
 	}
 	j.state, j.slots, j.saved = waiting, nil, j.done

@@ -1,9 +1,8 @@
 package sim
 
 import (
-	"fmt"
+	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -20,14 +19,16 @@ type Result struct {
 // Outcome is what became of a job.
 type Outcome struct {
 	Name string
-	// Began says whether it ever had slots, Ended whether it was done.
-	Began, Ended bool
+	// Began says whether it ever had slots, Ended whether it was done, Killed whether it ended at its limit instead.
+	Began, Ended, Killed bool
 	// Wait is from its arrival until it began first, Turnaround until it ended.
 	Wait, Turnaround time.Duration
 	// Starts is how often it began, Resizes how often it got more slots or fewer while it went on, Parks how often it was parked.
 	Starts, Resizes, Parks int
-	// Lost is what it had to do again, in slot-seconds.
+	// Lost is what it had to do again, or did in vain, in slot-seconds.
 	Lost float64
+	// Slowdown is that of a job that ended: see bounded.
+	Slowdown float64
 }
 
 // Point is what held from a time on.
@@ -41,18 +42,23 @@ type Point struct {
 
 // Summary is what matters of all jobs together.
 type Summary struct {
-	Jobs, Ended int
+	Jobs, Ended, Killed int
 	// Makespan is when the last job ended.
 	Makespan time.Duration
 	// Of the jobs that began, or ended.
 	MeanWait, MedianWait, Wait95, MeanTurnaround, Turnaround95 time.Duration
 	// Utilisation is the part of all slots' time, until the last job ended, in which jobs got done what lasted.
 	Utilisation float64
-	// LostHours are slot-hours of work that was done again.
+	// LostHours are slot-hours of work that was done again, or in vain.
 	LostHours float64
 	Starts    int
 	Resizes   int
 	Parks     int
+	// Users there are, and Fairness to them: Jain's index over what they got; 1 is the same for each, 1/Users all for one.
+	Users    int
+	Fairness float64
+	// Classes of jobs, by the slots they want; those without jobs are left out.
+	Classes []Class
 }
 
 // draw notes what holds now.
@@ -63,7 +69,7 @@ func (s *simulation) draw() {
 			p.Slots += n.Slots
 		}
 	}
-	for _, j := range s.jobs {
+	for _, j := range s.active {
 		p.Used += len(j.slots)
 		if j.state == waiting {
 			p.Waiting++
@@ -75,11 +81,12 @@ func (s *simulation) draw() {
 func (s *simulation) result() Result {
 	r := Result{Graph: s.graph, Summary: Summary{Jobs: len(s.jobs)}}
 	var waits, turnarounds []time.Duration
-	useful := slotTime(0)
+	useful := 0.0
 	sum := &r.Summary
 	for _, j := range s.jobs {
 		o := Outcome{
-			Name: j.Name, Began: j.starts > 0, Ended: j.state == finished, Starts: j.starts, Resizes: j.resizes, Parks: j.parks, Lost: j.lost.seconds(),
+			Name: j.Name, Began: j.starts > 0, Ended: j.state == finished && !j.inVain, Killed: j.inVain,
+			Starts: j.starts, Resizes: j.resizes, Parks: j.parks, Lost: j.lost,
 		}
 		if o.Began {
 			o.Wait = j.first - j.At
@@ -87,20 +94,26 @@ func (s *simulation) result() Result {
 		}
 		if o.Ended {
 			o.Turnaround = j.ended - j.At
+			o.Slowdown = bounded(o.Turnaround, j.Work)
 			turnarounds = append(turnarounds, o.Turnaround)
 			sum.Ended++
 			sum.Makespan = max(sum.Makespan, j.ended)
 		}
 		sum.Starts, sum.Resizes, sum.LostHours = sum.Starts+o.Starts, sum.Resizes+o.Resizes, sum.LostHours+o.Lost/3600
 		sum.Parks += o.Parks
-		useful += j.done
+		if o.Killed {
+			sum.Killed++
+		}
+		useful += float64(j.done)
 		r.Jobs = append(r.Jobs, o)
 	}
 	sum.MeanWait, sum.MedianWait, sum.Wait95 = mean(waits), quantile(waits, 50), quantile(waits, 95)
 	sum.MeanTurnaround, sum.Turnaround95 = mean(turnarounds), quantile(turnarounds, 95)
 	if all := s.capacity(sum.Makespan); all > 0 {
-		sum.Utilisation = float64(useful) / all
+		sum.Utilisation = useful / all
 	}
+	sum.Users, sum.Fairness = s.fairness()
+	sum.Classes = s.classes(r.Jobs)
 	return r
 }
 
@@ -113,7 +126,7 @@ func (s *simulation) capacity(until time.Duration) float64 {
 			end = min(until, s.graph[i+1].At)
 		}
 		if end > p.At {
-			all += float64(over(p.Slots, end-p.At))
+			all += float64(p.Slots) * float64(end-p.At)
 		}
 	}
 	return all
@@ -133,63 +146,11 @@ func mean(all []time.Duration) time.Duration {
 }
 
 // quantile is the smallest value that so many percent are not above.
-func quantile(all []time.Duration, percent int) time.Duration {
+func quantile[T cmp.Ordered](all []T, percent int) T {
 	if len(all) == 0 {
-		return 0
+		var none T
+		return none
 	}
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[max(0, (len(sorted)*percent+99)/100-1)]
-}
-
-// Picture is the graph as text, so many columns wide: the part of the slots that is used, and how many jobs wait at most, from left to
-// right.
-func (r Result) Picture(columns int) string {
-	if len(r.Graph) == 0 || r.Summary.Makespan == 0 || columns < 1 {
-		return ""
-	}
-	used, waiting, most := make([]float64, columns), make([]float64, columns), 1.0
-	next := 0
-	now := r.Graph[0]
-	for i := range columns {
-		end := time.Duration(float64(r.Summary.Makespan) * float64(i+1) / float64(columns))
-		begin := time.Duration(float64(r.Summary.Makespan) * float64(i) / float64(columns))
-		for at := begin; at < end; {
-			for next < len(r.Graph) && r.Graph[next].At <= at {
-				now = r.Graph[next]
-				next++
-			}
-			until := end
-			if next < len(r.Graph) {
-				until = min(end, r.Graph[next].At)
-			}
-			if now.Slots > 0 {
-				used[i] += float64(now.Used) / float64(now.Slots) * float64(until-at) / float64(end-begin)
-			}
-			waiting[i] = max(waiting[i], float64(now.Waiting))
-			at = until
-		}
-		most = max(most, waiting[i])
-	}
-	for i := range waiting {
-		waiting[i] /= most
-	}
-	label := fmt.Sprintf("0 to %d", int(most))
-	width := max(len("0 to 100 %"), len(label))
-	return fmt.Sprintf("%-*s  slots in use\n%s\n%-*s  jobs that wait\n%s\n%-*s%s\n", width, "0 to 100 %", bars(used), width, label, bars(waiting),
-		max(1, columns-len(r.Summary.Makespan.Round(time.Second).String())), "0", r.Summary.Makespan.Round(time.Second))
-}
-
-// bars are values from 0 to 1 as blocks of eight heights.
-func bars(values []float64) string {
-	const blocks = " ▁▂▃▄▅▆▇█"
-	all := []rune(blocks)
-	var b strings.Builder
-	for _, v := range values {
-		height := int(v*float64(len(all)-1) + 0.5)
-		if v > 0 {
-			height = max(1, height)
-		}
-		b.WriteRune(all[min(height, len(all)-1)])
-	}
-	return b.String()
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -11,6 +12,10 @@ import (
 
 // Config is what is assumed.
 type Config struct {
+	// Policy decides.
+	Policy Policy
+	// Overstate is what users multiply the time with that they say their jobs take: 1 where they know it. Only Slurm asks them.
+	Overstate float64
 	// Start is how long a job takes to begin once it has its slots.
 	Start time.Duration
 	// Checkpoint is the time between two checkpoints of a job.
@@ -28,41 +33,74 @@ type Config struct {
 
 // DefaultConfig is what is assumed when nothing is said.
 func DefaultConfig() Config {
-	return Config{Start: 10 * time.Second, Checkpoint: 10 * time.Minute, Guaranteed: 10 * time.Minute}
+	return Config{Policy: Tandem, Overstate: 1, Start: 10 * time.Second, Checkpoint: 10 * time.Minute, Guaranteed: 10 * time.Minute}
 }
+
+// Validate says what is wrong with it.
+func (c Config) Validate() error {
+	switch {
+	case !slices.Contains(Policies(), c.Policy):
+		return fmt.Errorf("unknown policy %q: use one of %v", c.Policy, Policies())
+	case c.Start < 0 || c.Guaranteed < 0 || c.Start > maxTime || c.Guaranteed > maxTime:
+		return fmt.Errorf("the time of a start and the guaranteed time must be from 0 to %s", maxTime)
+	case c.Checkpoint <= 0 || c.Checkpoint > maxTime:
+		return fmt.Errorf("the time between checkpoints must be from 1ns to %s", maxTime)
+	case !(c.Overstate >= 1 && c.Overstate <= maxOverstate):
+		return fmt.Errorf("users overstate by a factor of 1 to %d", maxOverstate)
+	}
+	return nil
+}
+
+// maxOverstate is the largest factor that users overstate by.
+const maxOverstate = 1000
 
 // epoch is the beginning of virtual time, as the scheduler sees it.
 var epoch = time.Unix(0, 0).UTC()
 
+// horizon is when a run ends at the latest: what has not ended by then never does.
+const horizon = 100_000 * time.Hour
+
 // simulation is a run in the making.
 type simulation struct {
-	cfg   Config
-	trace Trace
-	jobs  []*job
-	byID  map[string]*job
-	down  map[string]time.Duration // node -> until when it is lost
-	now   time.Duration
-	free  map[string][]string // node -> slots
-	graph []Point
+	cfg      Config
+	trace    Trace
+	jobs     []*job // by arrival
+	arrived  int    // of these, that have arrived
+	active   []*job // that have arrived and not ended, by arrival
+	byID     map[string]*job
+	failures []Failure                // by time
+	failed   int                      // of these, that have happened
+	returns  []time.Duration          // of nodes, in order
+	returned int                      // of these, that have happened
+	down     map[string]time.Duration // node -> until when it is lost
+	now      time.Duration
+	free     map[string][]string // node -> slots
+	graph    []Point
 }
 
-// Run runs a trace until nothing happens any more.
+// Run runs a trace until nothing happens any more. The configuration has to be valid.
 func Run(t Trace, cfg Config) Result {
 	s := &simulation{cfg: cfg, trace: t, now: -1, byID: map[string]*job{}, down: map[string]time.Duration{}, free: map[string][]string{}}
+	s.cfg.Rigid = cfg.Rigid || cfg.Policy != Tandem
 	for _, n := range t.Nodes {
 		for i := range n.Slots {
 			s.free[n.Name] = append(s.free[n.Name], strconv.Itoa(i))
 		}
 	}
 	for _, of := range t.Jobs {
-		j := &job{Job: of, least: of.Min, total: over(of.Slots, of.Work)}
-		if cfg.Rigid {
+		j := &job{Job: of, least: of.Min, total: over(of.Slots, of.Work), limit: cfg.limit(of)}
+		if s.cfg.Rigid {
 			j.least = of.Slots
 		}
 		s.jobs, s.byID[of.Name] = append(s.jobs, j), j
 	}
 	slices.SortStableFunc(s.jobs, func(a, b *job) int { return cmp.Compare(a.At, b.At) })
-	for next, some := s.next(); some; next, some = s.next() {
+	for _, f := range t.Failures {
+		s.returns = append(s.returns, f.At+f.For)
+	}
+	slices.Sort(s.returns)
+	s.failures = slices.SortedStableFunc(slices.Values(t.Failures), func(a, b Failure) int { return cmp.Compare(a.At, b.At) })
+	for next, some := s.next(); some && next <= horizon; next, some = s.next() {
 		s.until(next)
 		for s.decide() {
 		}
@@ -78,19 +116,23 @@ func (s *simulation) next() (next time.Duration, some bool) {
 			next, some = t, true
 		}
 	}
-	for _, j := range s.jobs {
-		switch j.state {
-		case ahead:
-			consider(j.At)
-		case running:
+	if s.arrived < len(s.jobs) {
+		consider(s.jobs[s.arrived].At)
+	}
+	for _, j := range s.active {
+		if j.state == running {
 			consider(j.ends())
 			consider(j.began + s.cfg.Guaranteed)
-		case waiting, finished:
+			if s.cfg.Policy == Slurm {
+				consider(j.killed(s.cfg))
+			}
 		}
 	}
-	for _, f := range s.trace.Failures {
-		consider(f.At)
-		consider(f.At + f.For)
+	if s.failed < len(s.failures) {
+		consider(s.failures[s.failed].At)
+	}
+	if s.returned < len(s.returns) {
+		consider(s.returns[s.returned])
 	}
 	return next, some
 }
@@ -98,28 +140,33 @@ func (s *simulation) next() (next time.Duration, some bool) {
 // until lets time pass, and does what happens then: jobs end, nodes fail or come back, jobs arrive.
 func (s *simulation) until(t time.Duration) {
 	s.now = t
-	for _, j := range s.jobs {
+	for _, j := range s.active {
+		if j.state != running {
+			continue
+		}
 		j.advance(t, s.cfg.Checkpoint)
-		if j.state == running && j.done == j.total {
+		if done := j.done == j.total; done || s.cfg.Policy == Slurm && j.killed(s.cfg) <= t {
 			s.release(j.slots)
-			j.state, j.slots, j.ended = finished, nil, t
+			j.end(t, done)
 		}
 	}
-	for _, f := range s.trace.Failures {
-		if f.At == t {
-			s.fail(f)
-		}
+	for ; s.failed < len(s.failures) && s.failures[s.failed].At <= t; s.failed++ {
+		s.fail(s.failures[s.failed])
 	}
-	for _, j := range s.jobs {
-		if j.state == ahead && j.At <= t {
-			j.state = waiting
-		}
+	for s.returned < len(s.returns) && s.returns[s.returned] <= t {
+		s.returned++
+	}
+	s.active = slices.DeleteFunc(s.active, func(j *job) bool { return j.state == finished })
+	for ; s.arrived < len(s.jobs) && s.jobs[s.arrived].At <= t; s.arrived++ {
+		j := s.jobs[s.arrived]
+		j.state = waiting
+		s.active = append(s.active, j)
 	}
 }
 
 func (s *simulation) fail(f Failure) {
 	s.down[f.Node] = max(s.down[f.Node], f.At+f.For)
-	for _, j := range s.jobs {
+	for _, j := range s.active {
 		if j.state == running {
 			held := j.slots
 			j.lose(f.Node, s.cfg.Rigid)
@@ -134,9 +181,9 @@ func (s *simulation) release(slots []scheduler.Placement) {
 	}
 }
 
-// decide asks the scheduler once and does what it says; false: nothing.
+// decide asks the policy once and does what it says; false: nothing.
 func (s *simulation) decide() bool {
-	plan := scheduler.Schedule(s.snapshot())
+	plan := s.plan()
 	for _, g := range plan.Grants {
 		for _, at := range g.Placements {
 			s.free[at.Node] = slices.DeleteFunc(s.free[at.Node], func(slot string) bool { return slot == at.Slot })
@@ -173,7 +220,7 @@ func (s *simulation) snapshot() scheduler.Snapshot {
 		}
 		snap.Nodes = append(snap.Nodes, sn)
 	}
-	for _, j := range s.jobs {
+	for _, j := range s.active {
 		r := scheduler.Request{
 			ID: j.Name, Name: j.Name, Pool: j.Pool, Slots: j.Job.Slots, Min: j.least, Priority: j.Priority, CreatedAt: epoch.Add(j.At),
 			Parks: !s.cfg.NoBackfill,

@@ -13,13 +13,26 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestTraces runs testdata/*.txt: "run [rigid] [no-backfill] [no-preemption]", a trace, and what became of it; "generate", a shape, and
-// the summary of what became of the trace (go test -rewrite accepts what comes out).
+// TestTraces runs testdata/*.txt: "run [rigid] [no-backfill] [no-preemption] [policy=P] [overstate=N]", a trace, and what became of it;
+// "generate [kind=K] [users=N]" and the same, a shape, and the summary of what became of the trace (go test -rewrite accepts what comes out).
 func TestTraces(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			cfg := DefaultConfig()
 			cfg.Rigid, cfg.NoBackfill, cfg.NoPreemption = d.HasArg("rigid"), d.HasArg("no-backfill"), d.HasArg("no-preemption")
+			if d.HasArg("policy") {
+				policy := ""
+				d.ScanArgs(t, "policy", &policy)
+				cfg.Policy = Policy(policy)
+			}
+			if d.HasArg("overstate") {
+				factor := 0
+				d.ScanArgs(t, "overstate", &factor)
+				cfg.Overstate = float64(factor)
+			}
+			if err := cfg.Validate(); err != nil {
+				return err.Error() + "\n"
+			}
 			switch d.Cmd {
 			case "run":
 				trace, err := Parse(strings.NewReader(d.Input))
@@ -28,10 +41,20 @@ func TestTraces(t *testing.T) {
 				}
 				return outcomes(Run(trace, cfg))
 			case "generate":
-				var shape Shape
+				shape, kind := Shape{Kind: HeavyTailed}, ""
+				if d.HasArg("kind") {
+					d.ScanArgs(t, "kind", &kind)
+					shape.Kind = Kind(kind)
+				}
+				if d.HasArg("users") {
+					d.ScanArgs(t, "users", &shape.Users)
+				}
 				if _, err := fmt.Sscanf(d.Input, "nodes=%d slots=%d jobs=%d load=%f elastic=%f failures=%f urgent=%f",
 					&shape.Nodes, &shape.Slots, &shape.Jobs, &shape.Load, &shape.Elastic, &shape.Failures, &shape.Urgent); err != nil {
 					d.Fatalf(t, "%v", err)
+				}
+				if err := shape.Validate(); err != nil {
+					return err.Error() + "\n"
 				}
 				return summary(Run(Generate(shape, uniform(1)), cfg).Summary)
 			}
@@ -52,6 +75,8 @@ func outcomes(r Result) string {
 		}
 		if o.Ended {
 			fmt.Fprintf(&b, ", ended after %s", o.Turnaround)
+		} else if o.Killed {
+			b.WriteString(", was killed at its limit")
 		} else {
 			b.WriteString(" never ended")
 		}
@@ -64,10 +89,21 @@ func outcomes(r Result) string {
 }
 
 func summary(s Summary) string {
-	return fmt.Sprintf("%d of %d ended within %s; wait %s, median %s, p95 %s; turnaround %s, p95 %s; %.1f %% used; %.2f slot-hours lost; "+
+	text := fmt.Sprintf("%d of %d ended within %s; wait %s, median %s, p95 %s; turnaround %s, p95 %s; %.1f %% used; %.2f slot-hours lost; "+
 		"%d starts, %d resizes, %d parks\n",
 		s.Ended, s.Jobs, s.Makespan, short(s.MeanWait), short(s.MedianWait), short(s.Wait95), short(s.MeanTurnaround), short(s.Turnaround95),
 		100*s.Utilisation, s.LostHours, s.Starts, s.Resizes, s.Parks)
+	if s.Users > 1 {
+		text += fmt.Sprintf("fairness to %d users %.3f\n", s.Users, s.Fairness)
+	}
+	if s.Jobs > 20 {
+		text += "slowdown"
+		for _, c := range s.Classes {
+			text += fmt.Sprintf("; %s slots: %.2f, p95 %.2f of %d", c.Name(), c.MeanSlowdown, c.Slowdown95, c.Ended)
+		}
+		text += "\n"
+	}
+	return text
 }
 
 func short(d time.Duration) time.Duration { return d.Round(time.Second) }
@@ -87,6 +123,12 @@ func traces(t *rapid.T) Trace {
 			Priority: rapid.IntRange(0, 1).Draw(t, "priority"), Work: time.Second + duration(3000, "work"),
 		}
 		j.Min = rapid.IntRange(1, j.Slots).Draw(t, "min")
+		if rapid.Bool().Draw(t, "named") {
+			j.User, j.Project = rapid.SampledFrom([]string{"", "u1", "u2"}).Draw(t, "user"), "p"
+		}
+		if rapid.Bool().Draw(t, "limited") {
+			j.Limit = time.Second + duration(4000, "limit")
+		}
 		trace.Jobs = append(trace.Jobs, j)
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "failures") {

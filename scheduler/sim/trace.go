@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Trace is what there is and what happens.
@@ -35,6 +38,10 @@ type Job struct {
 	Priority   int
 	// Work is how long it takes with all its slots.
 	Work time.Duration
+	// Limit is how long it takes at most once it has started, as its user says; 0: its user knows that it is Work.
+	Limit time.Duration
+	// User and Project it belongs to; empty: those of all that name none.
+	User, Project string
 }
 
 // Failure is a node that is lost for a while.
@@ -46,32 +53,57 @@ type Failure struct {
 // DefaultPool is the pool of what names none.
 const DefaultPool = "default"
 
-// What is added up, nanoseconds times slots, has to fit 63 bits.
+// Limits of a trace. What is added up, nanoseconds times slots, has to fit 63 bits, and what is simulated a machine.
 const (
-	maxTime  = 10_000 * time.Hour
-	maxSlots = 10_000
+	maxTime      = 10_000 * time.Hour
+	maxSlots     = 10_000
+	maxAllSlots  = 200_000
+	maxSlotHours = 2_000_000 // of a job
+	maxJobs      = 100_000
+	maxFailures  = 100_000
+	maxName      = 100 // bytes
 )
 
 // Parse reads a trace. Its errors name the line and say what is wrong with it.
 func Parse(r io.Reader) (Trace, error) {
 	var t Trace
 	seen := map[string]bool{}
+	fails := map[string]int{} // node -> first line that has it fail
+	slots, n := 0, 0
 	lines := bufio.NewScanner(r)
-	for n := 1; lines.Scan(); n++ {
-		words := strings.Fields(lines.Text())
+	for lines.Scan() {
+		n++
+		words := strings.Fields(strings.TrimPrefix(lines.Text(), "\ufeff")) // some editors begin a text with it
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
+		nodes, failures := len(t.Nodes), len(t.Failures)
 		if err := t.line(words, seen); err != nil {
 			return Trace{}, fmt.Errorf("line %d: %w", n, err)
 		}
+		if len(t.Nodes) > nodes {
+			slots += t.Nodes[nodes].Slots
+		}
+		if len(t.Failures) > failures && fails[words[1]] == 0 {
+			fails[words[1]] = n
+		}
+		switch {
+		case slots > maxAllSlots:
+			return Trace{}, fmt.Errorf("line %d: the nodes have more than %d slots: simulate a part of the cluster", n, maxAllSlots)
+		case len(t.Jobs) > maxJobs:
+			return Trace{}, fmt.Errorf("line %d: there are more than %d jobs: simulate fewer days", n, maxJobs)
+		case len(t.Failures) > maxFailures:
+			return Trace{}, fmt.Errorf("line %d: there are more than %d failures: simulate fewer days", n, maxFailures)
+		}
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return Trace{}, fmt.Errorf("line %d: it has more than %d bytes: a trace is text, a line for each job", n+1, bufio.MaxScanTokenSize)
+	} else if err != nil {
 		return Trace{}, fmt.Errorf("read the trace: %w", err)
 	}
 	for _, f := range t.Failures {
 		if !seen["node "+f.Node] {
-			return Trace{}, fmt.Errorf("node %s fails, and the trace has no node of this name", f.Node)
+			return Trace{}, fmt.Errorf("line %d: node %s fails, and the trace has no node of this name", fails[f.Node], f.Node)
 		}
 	}
 	return t, nil
@@ -81,12 +113,15 @@ func Parse(r io.Reader) (Trace, error) {
 func (t *Trace) line(words []string, seen map[string]bool) error {
 	kind := words[0]
 	if kind != "node" && kind != "job" && kind != "fail" {
-		return fmt.Errorf("%q is not node, job or fail", kind)
+		return fmt.Errorf("%q is not node, job or fail, with which a line begins", abridged(kind))
 	}
 	if len(words) < 2 || strings.Contains(words[1], "=") {
 		return fmt.Errorf("%s needs a name", kind)
 	}
 	name := words[1]
+	if len(name) > maxName || !utf8.ValidString(name) {
+		return fmt.Errorf("%s %q: a name is UTF-8 text of at most %d bytes", kind, abridged(name), maxName)
+	}
 	if kind != "fail" {
 		if seen[kind+" "+name] {
 			return fmt.Errorf("%s %s already exists", kind, name)
@@ -97,7 +132,7 @@ func (t *Trace) line(words []string, seen map[string]bool) error {
 	for _, word := range words[2:] {
 		key, value, ok := strings.Cut(word, "=")
 		if _, twice := f.values[key]; !ok || twice {
-			return fmt.Errorf("%q is not key=value, or its key occurs twice", word)
+			return fmt.Errorf("%q is not key=value, or its key occurs twice", abridged(word))
 		}
 		f.values[key] = value
 	}
@@ -116,6 +151,13 @@ func (t *Trace) line(words []string, seen map[string]bool) error {
 		if f.has("priority") {
 			j.Priority = f.number("priority", -1000, 1000)
 		}
+		if f.has("limit") {
+			j.Limit = f.duration("limit", time.Nanosecond)
+		}
+		j.User, j.Project = f.text("user", ""), f.text("project", "")
+		if f.err == nil && float64(j.Slots)*j.Work.Hours() > maxSlotHours {
+			f.fail("slots=%d work=%s are more than %d slot-hours", j.Slots, j.Work, maxSlotHours)
+		}
 		t.Jobs = append(t.Jobs, j)
 	case "fail":
 		t.Failures = append(t.Failures, Failure{Node: name, At: f.duration("at", 0), For: f.duration("for", time.Nanosecond)})
@@ -131,13 +173,31 @@ type fields struct {
 
 func (f *fields) has(key string) bool { _, ok := f.values[key]; return ok }
 
-func (f *fields) text(key, otherwise string) string {
-	value, ok := f.values[key]
+// word takes a value as it is.
+func (f *fields) word(key string) string {
+	value := f.values[key]
 	delete(f.values, key)
-	if !ok || value == "" {
+	return value
+}
+
+func (f *fields) text(key, otherwise string) string {
+	value := f.word(key)
+	switch {
+	case value == "":
 		return otherwise
+	case len(value) > maxName || !utf8.ValidString(value):
+		f.fail("%s=%q: a name is UTF-8 text of at most %d bytes", key, abridged(value), maxName)
 	}
 	return value
+}
+
+// abridged is the beginning of a word that may be anything.
+func abridged(word string) string {
+	const most = 40
+	if len(word) > most {
+		return word[:most] + "..."
+	}
+	return word
 }
 
 func (f *fields) fail(format string, args ...any) {
@@ -145,26 +205,26 @@ func (f *fields) fail(format string, args ...any) {
 }
 
 func (f *fields) number(key string, least, most int) int {
-	text := f.text(key, "")
+	text := f.word(key)
 	n, err := strconv.Atoi(text)
 	if err != nil || n < least || n > most {
-		f.fail("%s must be a whole number from %d to %d, not %q", key, least, most, text)
+		f.fail("%s must be a whole number from %d to %d, not %q", key, least, most, abridged(text))
 	}
 	return n
 }
 
 func (f *fields) duration(key string, least time.Duration) time.Duration {
-	text := f.text(key, "")
+	text := f.word(key)
 	d, err := time.ParseDuration(text)
 	if err != nil || d < least || d > maxTime {
-		f.fail("%s must be a duration such as 90s or 2h30m, at most 10000h, not %q", key, text)
+		f.fail("%s must be a duration from %s to 10000h, such as 90s or 2h30m, not %q", key, least, abridged(text))
 	}
 	return d
 }
 
 func (f *fields) done() error {
-	for key := range f.values {
-		f.fail("unknown key %q", key)
+	for _, key := range slices.Sorted(maps.Keys(f.values)) {
+		f.fail("unknown key %q", abridged(key))
 	}
 	return f.err
 }
@@ -188,6 +248,14 @@ func (t Trace) String() string {
 		}
 		if j.Priority != 0 {
 			fmt.Fprintf(&b, " priority=%d", j.Priority)
+		}
+		for _, word := range [][2]string{{"user", j.User}, {"project", j.Project}} {
+			if word[1] != "" {
+				fmt.Fprintf(&b, " %s=%s", word[0], word[1])
+			}
+		}
+		if j.Limit != 0 {
+			fmt.Fprintf(&b, " limit=%s", j.Limit)
 		}
 		fmt.Fprintf(&b, "%s\n", pool(j.Pool))
 	}

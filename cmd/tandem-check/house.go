@@ -28,7 +28,7 @@ const maxMethods = 40
 // oversize are the packages, and the types with their package, that are over the limit, with what they may have at most. They may shrink and
 // not grow: lower the number when they do, and delete the entry when they fit.
 var oversize = map[string]int{
-	"cmd/tandem":              10_254,
+	"cmd/tandem":              10_180,
 	"cmd/tandem.app":          175,
 	"coordinator.Coordinator": 43,
 	"coordinator/api":         5667,

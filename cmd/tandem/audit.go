@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -55,7 +56,7 @@ newest 1,000; next_page_token of -o json is not empty where there are older ones
 	f.StringVar(&req.Actor, "token", "", "only of the token, or the node, with this name or id")
 	f.StringVar(&req.Method, "method", "", "only of methods with this in their name, such as SubmitJob")
 	f.StringVar(&req.Outcome, "outcome", "", `only with this outcome: "ok", "denied", or a code such as not_found`)
-	within(f, &limit, "limit", pageRows, 1, 0, "maximum number of rows, the newest")
+	quantity.Flag(f, &limit, "limit", pageRows, 1, 0, "maximum number of rows, the newest")
 	return cmd
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -87,7 +88,7 @@ func (a *app) checkpointVerifyCommand() *cobra.Command {
 		Args:              want("CHECKPOINT"),
 		ValidArgsFunction: a.complete(checkpointNames),
 	}
-	within(cmd.Flags(), &replay, "replay", 0, 1, 10_000, "do this many steps again from it, and compare them with what the training did then")
+	quantity.Flag(cmd.Flags(), &replay, "replay", 0, 1, 10_000, "do this many steps again from it, and compare them with what the training did then")
 	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
 		found, err := c.Checkpoints.GetCheckpoint(ctx, connect.NewRequest(&tandemv1.GetCheckpointRequest{Id: args[0]}))
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/input"
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/coordinator"
 	"tandem.dev/coordinator/door"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -56,9 +57,9 @@ or TANDEM_JOIN_TOKEN). Later starts need none of this; the store is fixed when t
 	f.StringVar(&cfg.GossipListen, "gossip", cfg.GossipListen, "host:port of gossip, UDP and TCP")
 	f.StringVar(&cfg.GossipAdvertise, "gossip-advertise", "", "host or host:port others gossip with; by default that of --gossip")
 	f.StringSliceVar(&cfg.Hosts, "host", nil, "more names and addresses for the certificate")
-	within(f, &cfg.Heartbeat, "heartbeat", cfg.Heartbeat, 10*time.Millisecond, 0,
+	quantity.Flag(f, &cfg.Heartbeat, "heartbeat", cfg.Heartbeat, 10*time.Millisecond, 0,
 		"how long a follower waits for its leader; 250ms on a fast network")
-	within(f, &cfg.NodeTimeout, "node-timeout", cfg.NodeTimeout, time.Second, 0, "how long nothing may be heard of a node before it is lost")
+	quantity.Flag(f, &cfg.NodeTimeout, "node-timeout", cfg.NodeTimeout, time.Second, 0, "how long nothing may be heard of a node before it is lost")
 	limitFlags(f, &cfg.Limits, &o)
 	f.StringSliceVar(&o.join, "join", nil, "host:port of coordinators of the cluster to join")
 	f.StringVar(&o.tokenFile, "token-file", "", "file with the join token")
@@ -102,7 +103,7 @@ start them again. An entry that this version can apply is refused.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&dir, "data-dir", "", "folder of the coordinator")
-	within(f, &index, "index", 0, 1, 0, "index of the entry")
+	quantity.Flag(f, &index, "index", 0, 1, 0, "index of the entry")
 	f.StringVar(&sha256, "sha256", "", "SHA-256 of the entry's bytes, in hexadecimal")
 	for _, name := range []string{"data-dir", "index", "sha256"} {
 		must(cmd.MarkFlagRequired(name))
@@ -112,15 +113,15 @@ start them again. An entry that this version can apply is refused.`,
 
 // limitFlags are the limits of what is served, docs/operations.md.
 func limitFlags(f *pflag.FlagSet, l *door.Limits, o *coordinatorOptions) {
-	within(f, &l.Connections, "max-connections", l.Connections, 16, 0, "connections open at once")
-	within(f, &l.PerAddress, "max-connections-per-address", l.PerAddress, 0, 0,
+	quantity.Flag(f, &l.Connections, "max-connections", l.Connections, 16, 0, "connections open at once")
+	quantity.Flag(f, &l.PerAddress, "max-connections-per-address", l.PerAddress, 0, 0,
 		"connections open at once from one address; 0: no limit of its own, for a coordinator behind a proxy")
-	within(f, &l.Rate, "token-rate", l.Rate, 0.001, 0, "calls a second of one token on average; a node four times as many")
-	within(f, &l.Burst, "token-burst", l.Burst, 1, 0, "calls of one token at once before the rate counts")
-	within(f, &l.Calls, "token-calls", l.Calls, 1, 0, "calls of one token served at once; more wait for their turn")
-	within(f, &l.Streams, "token-streams", l.Streams, 1, 0, "streams, uploads and inference requests of one token open at once")
-	within(f, &o.heldMiB, "token-held-mib", l.Held>>20, 1, maxMiB, "MiB of requests of one token held in memory at once")
-	within(f, &o.allMiB, "max-held-mib", l.HeldAll>>20, 1, maxMiB, "MiB of requests of all tokens and nodes held in memory at once")
+	quantity.Flag(f, &l.Rate, "token-rate", l.Rate, 0.001, 0, "calls a second of one token on average; a node four times as many")
+	quantity.Flag(f, &l.Burst, "token-burst", l.Burst, 1, 0, "calls of one token at once before the rate counts")
+	quantity.Flag(f, &l.Calls, "token-calls", l.Calls, 1, 0, "calls of one token served at once; more wait for their turn")
+	quantity.Flag(f, &l.Streams, "token-streams", l.Streams, 1, 0, "streams, uploads and inference requests of one token open at once")
+	quantity.Flag(f, &o.heldMiB, "token-held-mib", l.Held>>20, 1, quantity.MaxMiB, "MiB of requests of one token held in memory at once")
+	quantity.Flag(f, &o.allMiB, "max-held-mib", l.HeldAll>>20, 1, quantity.MaxMiB, "MiB of requests of all tokens and nodes held in memory at once")
 }
 
 func (a *app) coordinate(ctx context.Context, cfg coordinator.Config, o coordinatorOptions) error {

@@ -15,6 +15,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/input"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage/dataset"
 )
@@ -89,13 +90,13 @@ A name that is there gets a new version; jobs that were submitted keep theirs.`,
 	f.StringVar(&normalize, "normalize", string(o.Normalize.Method), "none, standard, standard-global, minmax, minmax-global or scale:FACTOR")
 	f.StringVar(&dims, "shape", "", "shape of one row, such as 1,8,8 (channels, height, width); flat by default")
 	f.StringSliceVar(&o.Drop, "drop", nil, "columns to leave out")
-	within(f, &o.Seed, "seed", 0, 0, 0, "seed of the split")
+	quantity.Flag(f, &o.Seed, "seed", 0, 0, 0, "seed of the split")
 	f.StringVar(&missing, "missing", string(o.Missing), "rows with missing values: error, drop or mean")
 	f.StringVar(&task, "task", "", "classification or regression; decided from the label column by default")
-	within(f, &o.MaxBadRows, "max-bad-rows", 0, 0, 0, "most bad rows that may be left out")
+	quantity.Flag(f, &o.MaxBadRows, "max-bad-rows", 0, 0, 0, "most bad rows that may be left out")
 	f.BoolVar(&o.NoHeader, "no-header", false, "the first line is data; columns are then named c0, c1 ...")
 	f.BoolVar(&text, "text", false, "the file is a text for a language model")
-	within(f, &window, "context", 0, 1, 0, "with --text: bytes of a window")
+	quantity.Flag(f, &window, "context", 0, 1, 0, "with --text: bytes of a window")
 	f.StringVar(&comma, "comma", ",", `what parts the cells; "tab" for tabs`)
 	return cmd
 }

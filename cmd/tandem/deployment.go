@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -51,10 +52,10 @@ Serving the same model again changes what is served, or how many replicas of it,
 		}),
 	}
 	f := cmd.Flags()
-	within(f, &replicas, "replicas", 1, 1, 100, "serving copies, 1 to 100")
+	quantity.Flag(f, &replicas, "replicas", 1, 1, 100, "serving copies, 1 to 100")
 	f.StringVar(&pool, "pool", "", "pool to place them in")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until it answers")
-	within(f, &timeout, "timeout", 2*time.Minute, leastTimeout, 0, "wait so long at most")
+	quantity.Flag(f, &timeout, "timeout", 2*time.Minute, quantity.LeastTimeout, 0, "wait so long at most")
 	cmd.AddCommand(a.serveListCommand(), a.serveDescribeCommand(), a.serveStopCommand())
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -50,7 +51,7 @@ func (a *app) eventsCommand() *cobra.Command {
 	f.StringVar(&since, "since", "", "only since then: how long ago (24h), or a time (2026-01-02T15:04:05Z)")
 	f.BoolVar(&req.Routine, "all", false, "checkpoints too")
 	f.BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on; Ctrl-C ends it")
-	within(f, &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most this many, the newest; without it %d are shown, and -o json has all", shownRows))
+	quantity.Flag(f, &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most this many, the newest; without it %d are shown, and -o json has all", shownRows))
 	must(cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions([]string{"info", "warning"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(eventWords(), cobra.ShellCompDirectiveNoFileComp)))
 	return cmd

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -53,7 +54,7 @@ next_page_token is not empty where there are more.`,
 	}
 	cmd.Flags().StringVar(&name, "name", "", "only of this name")
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only these states: "+strings.Join(jobStates(), ", "))
-	within(cmd.Flags(), &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most this many, the newest; without it %d are shown, and -o json has all", shownRows))
+	quantity.Flag(cmd.Flags(), &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most this many, the newest; without it %d are shown, and -o json has all", shownRows))
 	must(cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(jobStates(), cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }

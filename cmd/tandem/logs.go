@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -45,7 +46,7 @@ line comes as the engine wrote it.`,
 			return errors.Join(err, l.flush(ctx, c))
 		}),
 	}
-	within(cmd.Flags(), &tail, "tail", 0, 1, 0, "number of lines to show, the last ones")
+	quantity.Flag(cmd.Flags(), &tail, "tail", 0, 1, 0, "number of lines to show, the last ones")
 	cmd.Flags().BoolVarP(&followLogs, "follow", "f", false, "go on with new lines until the job ends; Ctrl-C detaches")
 	cmd.Flags().BoolVar(&times, "timestamps", false, "begin each line with its day and time")
 	return cmd

@@ -19,6 +19,7 @@ import (
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/printable"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -60,8 +61,8 @@ of rank 0, and the norm of its gradient are the series step.loss and step.grad_n
 	}
 	cmd.Flags().BoolVar(&plot, "plot", false, "draw curves: the loss, the validation metrics and samples a second, or those of --series")
 	cmd.Flags().StringSliceVar(&req.Series, "series", nil, "only these series; step.loss and step.grad_norm are exact for each step")
-	within(cmd.Flags(), &req.SinceStep, "since", 0, 0, 0, "only steps after this one")
-	within(cmd.Flags(), &req.MaxPoints, "points", 0, 1, exportPoints, "at most this many points a series; neighbours are averaged")
+	quantity.Flag(cmd.Flags(), &req.SinceStep, "since", 0, 0, 0, "only steps after this one")
+	quantity.Flag(cmd.Flags(), &req.MaxPoints, "points", 0, 1, exportPoints, "at most this many points a series; neighbours are averaged")
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -126,7 +127,7 @@ func (a *app) modelPublishCommand() *cobra.Command {
 	f.StringSliceVar(&names, "alias", nil, "aliases that then point to the new version")
 	f.StringVar(&pool, "pool", "", "pool to run in")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until it is published")
-	within(f, &timeout, "timeout", 0, leastTimeout, 0, "wait so long at most")
+	quantity.Flag(f, &timeout, "timeout", 0, quantity.LeastTimeout, 0, "wait so long at most")
 	return cmd
 }
 

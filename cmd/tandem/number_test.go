@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -29,21 +27,21 @@ func TestNumbersHaveARange(t *testing.T) {
 			value = s.Value
 		}
 		v, ok := value.(interface {
-			span() string
-			outside() []string
+			Span() string
+			Outside() []string
 		})
 		if !ok {
-			t.Errorf("%s: a number without a range: define it with within", name)
+			t.Errorf("%s: a number without a range: define it with quantity.Flag", name)
 			return
 		}
-		for _, text := range append(v.outside(), "many", "", "9e99999") {
+		for _, text := range append(v.Outside(), "many", "", "9e99999") {
 			var out bytes.Buffer
 			a := &app{out: &out, err: &out, getenv: func(string) string { return "" }}
 			args := append(strings.Fields(c.CommandPath())[1:], "--"+f.Name+"="+text)
 			if code := a.execute(t.Context(), args); code != exitUsage {
 				t.Errorf("%s: exit code %d", name, code)
 			}
-			if said := out.String(); !strings.Contains(said, "--"+f.Name) || !strings.Contains(said, "must be "+v.span()) {
+			if said := out.String(); !strings.Contains(said, "--"+f.Name) || !strings.Contains(said, "must be "+v.Span()) {
 				t.Errorf("%s=%s: %s", name, text, said)
 			}
 		}
@@ -58,61 +56,5 @@ func each(c *cobra.Command, visit func(*cobra.Command, *pflag.Flag)) {
 	c.LocalFlags().VisitAll(func(f *pflag.Flag) { visit(c, f) })
 	for _, below := range c.Commands() {
 		each(below, visit)
-	}
-}
-
-// outside is what a flag may not be: just below and above its range, and below none.
-func (r *ranged[T]) outside() []string {
-	all := []string{"-1"}
-	if isDuration[T]() {
-		all = []string{"-1ns", "-5s"}
-	}
-	below := &ranged[T]{value: new(T)}
-	if *below.value = r.least - 1; r.least > 0 && reflect.TypeFor[T]().Kind() != reflect.Float64 {
-		all = append(all, below.String())
-	}
-	if r.least > 0 {
-		all = append(all, "0")
-	}
-	if above := r.most + 1; r.most != 0 {
-		all = append(all, (&ranged[T]{value: &above}).String())
-	}
-	return all
-}
-
-func TestWithin(t *testing.T) {
-	f := pflag.NewFlagSet("", pflag.ContinueOnError)
-	var wait time.Duration
-	var count int32
-	var rate float64
-	within(f, &wait, "wait", 0, time.Second, 0, "how long")
-	within(f, &count, "count", 7, 1, 100, "how many")
-	within(f, &rate, "rate", 0.5, 0.001, 0, "how fast")
-	if count != 7 || rate != 0.5 {
-		t.Errorf("without flags: %d, %v", count, rate)
-	}
-	if help := f.FlagUsages(); strings.Contains(help, "(default 0)") || strings.Contains(help, "(default 0s)") || !strings.Contains(help, "how many (default 7)") {
-		t.Errorf("help:\n%s", help)
-	}
-	for args, want := range map[string]string{
-		"--wait=90s --count=0x10 --rate=1e-3": "",
-		"--wait=1s --count=100":               "",
-		"--wait=999ms":                        `invalid argument "999ms" for "--wait" flag: must be a duration such as 90s or 5m, 1s or more`,
-		"--wait=90":                           `invalid argument "90" for "--wait" flag: must be a duration such as 90s or 5m, 1s or more`,
-		"--count=101":                         `invalid argument "101" for "--count" flag: must be a whole number from 1 to 100`,
-		"--count=4294967297":                  `invalid argument "4294967297" for "--count" flag: must be a whole number from 1 to 100`,
-		"--rate=NaN":                          `invalid argument "NaN" for "--rate" flag: must be a number, 0.001 or more`,
-		"--rate=Inf":                          `invalid argument "Inf" for "--rate" flag: must be a number, 0.001 or more`,
-	} {
-		said := ""
-		if err := f.Parse(strings.Fields(args)); err != nil {
-			said = err.Error()
-		}
-		if said != want {
-			t.Errorf("%s: %s, want %s", args, said, want)
-		}
-	}
-	if wait != time.Second && wait != 90*time.Second || count != 100 && count != 16 {
-		t.Errorf("a refused value was kept: %v, %d", wait, count)
 	}
 }

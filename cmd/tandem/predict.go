@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -45,7 +46,7 @@ were in the model's dataset, if that was made with --missing mean. More rows tha
 		},
 	}
 	cmd.Flags().StringVar(&input, "input", "", "file with the input; - for standard input")
-	within(cmd.Flags(), &o.row, "row", 0, 1, 0, "only this row of a CSV file; the first is 1")
+	quantity.Flag(cmd.Flags(), &o.row, "row", 0, 1, 0, "only this row of a CSV file; the first is 1")
 	cmd.Flags().StringVar(&comma, "comma", ",", `what parts the cells of a CSV file; "tab" for tabs`)
 	cmd.Flags().BoolVar(&o.noHeader, "no-header", false, "the first line of a CSV file is data; columns are then named c0, c1 ...")
 	return cmd

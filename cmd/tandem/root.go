@@ -17,6 +17,7 @@ import (
 	"tandem.dev/cmd/tandem/input"
 	"tandem.dev/cmd/tandem/printable"
 	"tandem.dev/cmd/tandem/queue"
+	"tandem.dev/cmd/tandem/simulate"
 )
 
 // app is what all commands share.
@@ -113,6 +114,16 @@ Start here:
 		Call: a.call, Want: want, Jobs: a.complete(jobNames), SetFlag: setFlag, Load: a.loadWithFiles, RequestID: a.newRequestID,
 		Show: func(m proto.Message, s string) error { return a.show(m, text(s)) },
 	}
+	inVirtual := simulate.Shell{
+		Run: a.run, Read: a.read, Columns: a.columns, Wide: func() bool { return a.output == "wide" },
+		Show: func(v any, facts [][2]string, tables []simulate.Table, picture string) error {
+			parts := []part{fields(facts)}
+			for _, t := range tables {
+				parts = append(parts, text(""), grid{header: t.Header, rows: t.Rows})
+			}
+			return a.showValue(v, append(parts, text(picture))...)
+		},
+	}
 	groups := []struct {
 		id, title string
 		commands  []*cobra.Command
@@ -125,7 +136,7 @@ Start here:
 		}},
 		{"serve", "Publish and serve:", []*cobra.Command{a.modelCommand(), a.serveCommand(), a.predictCommand()}},
 		{"operate", "Operate:", []*cobra.Command{
-			a.clusterCommand(), a.nodeCommand(), a.poolCommand(), a.eventsCommand(), a.auditCommand(), a.tokenCommand(), a.storeCommand(), a.contextCommand(), a.apiCommand(),
+			a.clusterCommand(), a.nodeCommand(), a.poolCommand(), a.eventsCommand(), a.auditCommand(), a.tokenCommand(), a.storeCommand(), a.contextCommand(), a.apiCommand(), inVirtual.Command(),
 		}},
 	}
 	for _, g := range groups {
@@ -228,7 +239,6 @@ func (a *app) confirm(question string) error {
 	return nil
 }
 
-// newRequestID names what the user asks for once, whatever is repeated on the way.
 // newRequestID names the next request that changes something. With --request-id a command that is run again asks under the same names in
 // the same order, and what was done the first time is not done again.
 func (a *app) newRequestID() string {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/worker/agent"
@@ -26,9 +27,9 @@ func (o *sandboxOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.uids, "engine-uids", "", "user ids that engines run as, such as 200000-200099, at least one for each slot; by default nobody (65534), and the agent's own user when that is not root")
 	f.StringArrayVar(&o.read, "engine-read", nil, "folder or file that engines may read besides the system's libraries; may be given several times")
 	f.StringArrayVar(&o.write, "engine-write", nil, "folder or file that engines may write besides their own scratch folder; may be given several times")
-	within(f, &o.memoryMiB, "engine-memory-mib", 0, 0, maxMiB,
+	quantity.Flag(f, &o.memoryMiB, "engine-memory-mib", 0, 0, quantity.MaxMiB,
 		"MiB of memory that one engine may have on the host; 0: nine tenths of the machine's")
-	within(f, &o.diskMiB, "engine-disk-mib", agent.DefaultConfig().EngineDisk>>20, 0, maxMiB,
+	quantity.Flag(f, &o.diskMiB, "engine-disk-mib", agent.DefaultConfig().EngineDisk>>20, 0, quantity.MaxMiB,
 		"MiB of disk that the temporary files of one engine may take, checkpoints that wait for the store too; 0: no limit")
 	f.StringSliceVar(&o.without, "sandbox-without", nil, "parts of the sandbox to do without: "+strings.Join(partNames(), ", "))
 	f.BoolVar(&o.require, "require-sandbox", false, "do not run where a part of the sandbox is missing, but for those of --sandbox-without")

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -31,7 +32,7 @@ func (a *app) scaleCommand() *cobra.Command {
 			return a.show(res.Msg, text(done))
 		}),
 	}
-	within(cmd.Flags(), &req.Workers, "workers", 0, 1, 0, "how many workers")
+	quantity.Flag(cmd.Flags(), &req.Workers, "workers", 0, 1, 0, "how many workers")
 	must(cmd.MarkFlagRequired("workers"))
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/cmd/tandem/spec"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -77,7 +78,7 @@ func submitFlags(cmd *cobra.Command, o *submitOptions) {
 	setFlag(cmd, &o.sets)
 	f.BoolVar(&o.wait, "wait", false, "follow the job to its end")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only check the spec, and show it with its defaults filled in")
-	within(f, &o.timeout, "timeout", 0, leastTimeout, 0, "with --wait: wait so long at most")
+	quantity.Flag(f, &o.timeout, "timeout", 0, quantity.LeastTimeout, 0, "with --wait: wait so long at most")
 }
 
 // setFlag is the flag of commands that read a spec.

@@ -18,6 +18,7 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/picture"
 	"tandem.dev/cmd/tandem/printable"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -61,7 +62,7 @@ too. With -o csv there is a line for each point of each curve: trial, step, shar
 		}),
 	})
 	c.Flags().StringVar(&file, "file", "", "write an .svg or .html file instead")
-	within(c.Flags(), &best, "best", 5, 1, 20, "curves of this many of the best trials, and their places in the space")
+	quantity.Flag(c.Flags(), &best, "best", 5, 1, 20, "curves of this many of the best trials, and their places in the space")
 	return c
 }
 

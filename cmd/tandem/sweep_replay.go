@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler/search"
 )
@@ -116,7 +117,7 @@ those are counted, so record with random or grid for a fair judgement.
 		}),
 	})
 	c.Flags().StringArrayVar(&o.methods, "method", nil, "method to decide with: asha, hyperband, random ...; may be repeated")
-	within(c.Flags(), &o.slots, "slots", 0, 1, 0, "trials that train at the same time; by default as many as then")
+	quantity.Flag(c.Flags(), &o.slots, "slots", 0, 1, 0, "trials that train at the same time; by default as many as then")
 	for _, s := range settings() {
 		o.values[s.name] = c.Flags().String(s.name, "", s.usage)
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/page"
 	"tandem.dev/proto/plain"
@@ -94,7 +95,7 @@ The log and the series of a trial are those of its id, which -o wide shows: tand
 	})
 	c.Flags().StringSliceVar(&o.states, "state", nil, "only these states: "+strings.Join(trialStates(), ", "))
 	c.Flags().StringVar(&o.sort, "sort", byNumber, "order: number, or value (best first)")
-	within(c.Flags(), &o.limit, "limit", 0, 1, 0, fmt.Sprintf("at most this many; by default %d for people, and all for programs", shownRows))
+	quantity.Flag(c.Flags(), &o.limit, "limit", 0, 1, 0, fmt.Sprintf("at most this many; by default %d for people, and all for programs", shownRows))
 	must(c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(trialStates(), cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions([]string{"number", "value"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -43,8 +44,8 @@ says.`,
 	f := cmd.Flags()
 	f.StringVar(&o.role, "role", "", "admin, user (the default) or viewer; with --join worker (the default) or coordinator")
 	f.BoolVar(&o.join, "join", false, "the token lets a node join")
-	within(f, &o.uses, "uses", 1, 0, 0, "with --join: how many nodes may join with it; 0: any number")
-	within(f, &o.ttl, "ttl", 0, time.Second, 0,
+	quantity.Flag(f, &o.uses, "uses", 1, 0, 0, "with --join: how many nodes may join with it; 0: any number")
+	quantity.Flag(f, &o.ttl, "ttl", 0, time.Second, 0,
 		"how long it is good, such as 24h; by default 2160h (90 days), with --join 1h and at most 720h (30 days)")
 	f.BoolVar(&o.forever, "no-expiry", false, "it never ends; revoke it when it is not needed any more")
 	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {

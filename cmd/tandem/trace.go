@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -39,7 +40,7 @@ rank a thread; ranks of different nodes are as well aligned as the nodes' clocks
 			return a.writeTrace(res.Msg, nodeNamesByID(ctx, c), out)
 		}),
 	}
-	within(cmd.Flags(), &req.Steps, "steps", 20, 1, 1000, "at most this many steps")
+	quantity.Flag(cmd.Flags(), &req.Steps, "steps", 20, 1, 1000, "at most this many steps")
 	cmd.Flags().StringVar(&out, "out", "", "file to write, - for standard output; by default JOB.trace.json, with the job's id")
 	return cmd
 }

@@ -18,6 +18,7 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/local"
 	"tandem.dev/cmd/tandem/printable"
+	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/worker/agent"
 	"tandem.dev/worker/child"
@@ -72,8 +73,8 @@ trained on two workers, published, served and asked, and then everything is stop
 	f := cmd.Flags()
 	f.StringVar(&o.dataDir, "data-dir", "", "folder of the cluster (default ~/.local/share/tandem)")
 	f.StringVar(&o.listen, "listen", "", "host:port of the API (default "+defaultListen+"); the next two ports are for gossip and the store")
-	within(f, &o.workers, "workers", 2, 0, 64, "worker agents")
-	within(f, &o.slots, "slots", 2, 0, agent.MaxSlots, "CPU slots of each worker; 0: one for each GPU")
+	quantity.Flag(f, &o.workers, "workers", 2, 0, 64, "worker agents")
+	quantity.Flag(f, &o.slots, "slots", 2, 0, agent.MaxSlots, "CPU slots of each worker; 0: one for each GPU")
 	f.StringVar(&o.engine, "engine", "", "path of tandem-engine; by default beside this program, else on the PATH")
 	engineEnvFlag(f, &o.env)
 	o.confine.flags(f)

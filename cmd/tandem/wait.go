@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
@@ -43,7 +44,7 @@ first that did not complete, in the order of the command line. With --any the fi
 			return a.awaitSeveral(ctx, c, ids, timeout, anyOne)
 		}),
 	}
-	within(cmd.Flags(), &timeout, "timeout", 0, leastTimeout, 0, "wait so long at most")
+	quantity.Flag(cmd.Flags(), &timeout, "timeout", 0, quantity.LeastTimeout, 0, "wait so long at most")
 	cmd.Flags().BoolVar(&anyOne, "any", false, "until one of the jobs has ended")
 	cmd.Flags().BoolVar(&all, "all", false, "until all have ended (the default)")
 	cmd.MarkFlagsMutuallyExclusive("any", "all")

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tandem.dev/cmd/tandem/quantity"
 	"tandem.dev/worker/agent"
 )
 
@@ -57,20 +58,20 @@ certificate in the data folder. Training and serving happen in tandem-engine, wh
 	f.StringSliceVar(&cfg.Join, "join", nil, "host:port of coordinators")
 	f.StringVar(&tokenFile, "token-file", "", "file with the join token")
 	f.StringVar(&cfg.EngineBinary, "engine", "", "path of tandem-engine; by default beside this program, else on the PATH")
-	within(f, &cfg.Slots, "slots", 0, 0, agent.MaxSlots, "CPU slots to offer; 0: one for each GPU, or one CPU slot if there is none")
-	within(f, &cfg.Cores, "cores", 0, 0, 0, "CPU cores that the slots share; 0: all of the machine")
+	quantity.Flag(f, &cfg.Slots, "slots", 0, 0, agent.MaxSlots, "CPU slots to offer; 0: one for each GPU, or one CPU slot if there is none")
+	quantity.Flag(f, &cfg.Cores, "cores", 0, 0, 0, "CPU cores that the slots share; 0: all of the machine")
 	engineEnvFlag(f, &cfg.EngineEnv)
 	f.BoolVar(&cfg.PlainDataPlane, "plain-data-plane", false, "let ranks of different hosts exchange values in clear, on a network that is trusted; all workers or none")
 	confine.flags(f)
-	within(f, &cfg.EngineIdle, "engine-idle", cfg.EngineIdle, 0, 0,
+	quantity.Flag(f, &cfg.EngineIdle, "engine-idle", cfg.EngineIdle, 0, 0,
 		"how long an engine that is done waits for the next trial of its sweep, which saves that one's start; 0s: not at all")
-	within(f, &cacheMiB, "data-cache-mib", cfg.DataCache>>20, 0, maxMiB,
+	quantity.Flag(f, &cacheMiB, "data-cache-mib", cfg.DataCache>>20, 0, quantity.MaxMiB,
 		"MiB of the data folder that shards of datasets may take; 0: none, rows are read from the store")
-	within(f, &logMiB, "log-budget-mib", cfg.LogBudget>>20, agent.MinLogBudget>>20, maxMiB,
+	quantity.Flag(f, &logMiB, "log-budget-mib", cfg.LogBudget>>20, agent.MinLogBudget>>20, quantity.MaxMiB,
 		"MiB that the log of one task may take in the store; of a longer one the beginning and the newest lines stay")
-	within(f, &cfg.InferDeadline, "infer-deadline", cfg.InferDeadline, time.Millisecond, 0,
+	quantity.Flag(f, &cfg.InferDeadline, "infer-deadline", cfg.InferDeadline, time.Millisecond, 0,
 		"time that a replica may compute one inference request; one that takes longer gets a 504, and the replica is started again")
-	within(f, &cfg.KillGrace, "kill-grace", cfg.KillGrace, time.Millisecond, 0, "time an engine has to end by itself")
+	quantity.Flag(f, &cfg.KillGrace, "kill-grace", cfg.KillGrace, time.Millisecond, 0, "time an engine has to end by itself")
 	logs.flags(f)
 	must(cmd.MarkFlagRequired("data-dir"))
 	return cmd

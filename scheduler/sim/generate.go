@@ -88,8 +88,8 @@ func (s Shape) Validate() error {
 		return errors.New("a part of the jobs is a number from 0 to 1")
 	case !(s.Failures >= 0 && s.Failures <= maxPerDay):
 		return fmt.Errorf("a node fails 0 to %d times a day", maxPerDay)
-	case s.Users < 0 || s.Users > s.Jobs:
-		return errors.New("there must be as many jobs as users at least")
+	case s.Users < 0 || s.Users > maxJobs:
+		return fmt.Errorf("there must be 0 to %d users", maxJobs)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package quantity
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// leastTimeout is the shortest time that a flag can say to wait. None at all is not what anybody means by it.
-	leastTimeout = time.Millisecond
-	// maxMiB is how much memory or disk a flag can speak of: in bytes it fits its number.
-	maxMiB = 1 << 40
+	// LeastTimeout is the shortest time that a flag can say to wait. None at all is not what anybody means by it.
+	LeastTimeout = time.Millisecond
+	// MaxMiB is how much memory or disk a flag can speak of: in bytes it fits its number.
+	MaxMiB = 1 << 40
 )
 
 // quantity is what can be counted or measured by a flag.
@@ -23,9 +23,9 @@ type quantity interface {
 	int | int32 | int64 | uint64 | float64 | time.Duration
 }
 
-// within defines a flag with a number or a duration from least to most; most 0: there is no upper bound. Whatever is outside is an error
+// Flag defines a flag with a number or a duration from least to most; most 0: there is no upper bound. Whatever is outside is an error
 // that says the range. The value where the flag is not given may lie outside of it, such as 0 for "no limit".
-func within[T quantity](f *pflag.FlagSet, p *T, name string, value, least, most T, usage string) {
+func Flag[T quantity](f *pflag.FlagSet, p *T, name string, value, least, most T, usage string) {
 	*p = value
 	flag := f.VarPF(&ranged[T]{p, least, most}, name, "", usage)
 	if value == 0 {
@@ -33,7 +33,7 @@ func within[T quantity](f *pflag.FlagSet, p *T, name string, value, least, most 
 	}
 }
 
-// ranged is the value of a flag of within.
+// ranged is the value of such a flag.
 type ranged[T quantity] struct {
 	value       *T
 	least, most T
@@ -43,7 +43,7 @@ type ranged[T quantity] struct {
 func (r *ranged[T]) Set(text string) error {
 	v, err := quantityOf[T](text)
 	if err != nil || v < r.least || r.most != 0 && v > r.most || math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-		return errors.New("must be " + r.span())
+		return errors.New("must be " + r.Span())
 	}
 	*r.value = v
 	return nil
@@ -65,8 +65,8 @@ func (r *ranged[T]) Type() string {
 	return reflect.TypeFor[T]().Kind().String()
 }
 
-// span says what the flag may be.
-func (r *ranged[T]) span() string {
+// Span says what the flag may be.
+func (r *ranged[T]) Span() string {
 	what := "a whole number"
 	switch {
 	case isDuration[T]():
@@ -98,4 +98,23 @@ func quantityOf[T quantity](text string) (T, error) {
 	}
 	v, err := strconv.ParseInt(text, 0, t.Bits())
 	return T(v), err
+}
+
+// Outside is what the flag may not be, for tests: just below and above its range, and below none.
+func (r *ranged[T]) Outside() []string {
+	all := []string{"-1"}
+	if isDuration[T]() {
+		all = []string{"-1ns", "-5s"}
+	}
+	below := &ranged[T]{value: new(T)}
+	if *below.value = r.least - 1; r.least > 0 && reflect.TypeFor[T]().Kind() != reflect.Float64 {
+		all = append(all, below.String())
+	}
+	if r.least > 0 {
+		all = append(all, "0")
+	}
+	if above := r.most + 1; r.most != 0 {
+		all = append(all, (&ranged[T]{value: &above}).String())
+	}
+	return all
 }

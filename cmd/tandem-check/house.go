@@ -32,7 +32,7 @@ var oversize = map[string]int{
 	"cmd/tandem.app":          175,
 	"coordinator.Coordinator": 43,
 	"coordinator/api":         5667,
-	"coordinator/fsm":         4452,
+	"coordinator/fsm":         4309,
 	"coordinator/fsm.applier": 135,
 	"coordinator/state.View":  96,
 	"worker/agent":            5388,

@@ -71,7 +71,7 @@ func (a *applier) setRetention(c *tandemv1.SetRetention) (*tandemv1.Result, *ref
 		if d == nil {
 			return ""
 		}
-		return written(d.AsDuration())
+		return state.Arg(d.AsDuration())
 	}
 	p := now.GetRetention()
 	a.record(infoLevel, tandemv1.Event_TYPE_RETENTION_CHANGED, subject{noun: "cluster", id: now.GetId(), name: "retention"}, nil,

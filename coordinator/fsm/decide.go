@@ -1,8 +1,6 @@
 package fsm
 
 import (
-	"strconv"
-
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -161,7 +159,7 @@ func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.Jo
 	if !ok {
 		return tandemv1.JobState_JOB_STATE_FAILED, reasonFrom(over, tandemv1.Reason_CODE_SWEEP_NO_VALUE, "metric", j.GetSpec().GetMetric(), "job", j.GetId())
 	}
-	figures := []any{"best", best.GetNumber(), "made", s.GetMade(), "metric", j.GetSpec().GetMetric(), "value", s.GetBestValue(), "percent", unfinished(best)}
+	figures := []any{"best", best.GetNumber(), "made", s.GetMade(), "metric", j.GetSpec().GetMetric(), "value", s.GetBestValue(), "percent", state.Unfinished(best)}
 	found := reasonFrom(over, tandemv1.Reason_CODE_SWEEP_FOUND, figures...)
 	source := best.GetBestCheckpointId()
 	switch {
@@ -194,18 +192,4 @@ func (a *applier) concludeSweep(j *tandemv1.Job, s *tandemv1.Sweep) (tandemv1.Jo
 		return tandemv1.JobState_JOB_STATE_FAILED, reasonFrom(given(p.GetWhy(), p.GetReason()), tandemv1.Reason_CODE_SWEEP_PUBLISH_FAILED, figures...)
 	}
 	return tandemv1.JobState_JOB_STATE_PENDING, given(p.GetWhy(), p.GetReason())
-}
-
-// unfinished is how many percent of its training a trial has done, as far as it was measured; empty: all of it.
-func unfinished(t *tandemv1.Trial) string {
-	if t.GetState() == tandemv1.TrialState_TRIAL_STATE_COMPLETED {
-		return ""
-	}
-	var share float64
-	for _, e := range t.GetEvaluations() {
-		if s, ok := state.ShareOf(t, e.GetStep()); ok {
-			share = max(share, s)
-		}
-	}
-	return strconv.FormatFloat(100*share, 'g', 3, 64)
 }

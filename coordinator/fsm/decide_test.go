@@ -3,6 +3,7 @@ package fsm
 import (
 	"testing"
 
+	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -23,7 +24,7 @@ func TestUnfinished(t *testing.T) {
 		{best(tandemv1.TrialState_TRIAL_STATE_COMPLETED, 3, 9), "Trial 2 is the best of 4, with loss 0.5."},
 		{best(tandemv1.TrialState_TRIAL_STATE_STOPPED, 1, 3), "Trial 2 is the best of 4, with loss 0.5, after 33.3 % of its training."},
 	} {
-		why := reason(tandemv1.Reason_CODE_SWEEP_FOUND, "best", 2, "made", 4, "metric", "loss", "value", 0.5, "percent", unfinished(tc.trial))
+		why := reason(tandemv1.Reason_CODE_SWEEP_FOUND, "best", 2, "made", 4, "metric", "loss", "value", 0.5, "percent", state.Unfinished(tc.trial))
 		if got := say.Reason(why, say.Plain); got != tc.want {
 			t.Errorf("%q, want %q", got, tc.want)
 		}

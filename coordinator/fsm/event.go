@@ -55,7 +55,7 @@ func (a *applier) record(level string, what tandemv1.Event_Type, about subject, 
 		Name:    about.name,
 		JobId:   about.job,
 		Type:    what,
-		Args:    args(pairs...),
+		Args:    state.Args(pairs...),
 		Cause:   cause,
 	})
 	a.events++

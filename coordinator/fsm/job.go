@@ -181,7 +181,7 @@ func openJob(a sight, id string) (*tandemv1.Job, *refusal) {
 	case !ok:
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "job", "name", id)
 	case state.JobFinal(j.GetState()):
-		return j, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", stateWord(j.GetState()))
+		return j, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "job", "name", label(j), "state", state.EndWord(j.GetState()))
 	}
 	return j, nil
 }
@@ -237,7 +237,7 @@ func (a *applier) followTrials(jobID string) {
 		a.followSweep(old)
 		return
 	}
-	next, why := jobState(a.TrialsOf(jobID))
+	next, why := state.StateOfTrials(a.TrialsOf(jobID))
 	a.setJobState(old, next, why)
 }
 
@@ -268,41 +268,4 @@ func (a *applier) setJobState(old *tandemv1.Job, to tandemv1.JobState, why *tand
 	case tandemv1.JobState_JOB_STATE_PAUSED:
 		a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_PAUSED, j, nil)
 	}
-}
-
-// jobState derives a job's state: running if any trial runs, else pending if any waits, else paused if any is, else
-// failed if any failed, else cancelled if any was, else completed. The reason is that of the first such trial.
-func jobState(trials []*tandemv1.Trial) (tandemv1.JobState, *tandemv1.Reason) {
-	order := []struct {
-		trial tandemv1.TrialState
-		job   tandemv1.JobState
-	}{
-		{tandemv1.TrialState_TRIAL_STATE_RUNNING, tandemv1.JobState_JOB_STATE_RUNNING},
-		{tandemv1.TrialState_TRIAL_STATE_PENDING, tandemv1.JobState_JOB_STATE_PENDING},
-		{tandemv1.TrialState_TRIAL_STATE_PAUSED, tandemv1.JobState_JOB_STATE_PAUSED},
-		{tandemv1.TrialState_TRIAL_STATE_FAILED, tandemv1.JobState_JOB_STATE_FAILED},
-		{tandemv1.TrialState_TRIAL_STATE_CANCELLED, tandemv1.JobState_JOB_STATE_CANCELLED},
-		{tandemv1.TrialState_TRIAL_STATE_COMPLETED, tandemv1.JobState_JOB_STATE_COMPLETED},
-	}
-	for _, o := range order {
-		for _, t := range trials {
-			if t.GetState() == o.trial {
-				return o.job, given(t.GetWhy(), t.GetReason())
-			}
-		}
-	}
-	return tandemv1.JobState_JOB_STATE_PENDING, nil
-}
-
-// stateWord is a final state as an argument.
-func stateWord(s tandemv1.JobState) string {
-	switch s {
-	case tandemv1.JobState_JOB_STATE_COMPLETED:
-		return "completed"
-	case tandemv1.JobState_JOB_STATE_FAILED:
-		return "failed"
-	case tandemv1.JobState_JOB_STATE_CANCELLED:
-		return "cancelled"
-	}
-	return "not ended"
 }

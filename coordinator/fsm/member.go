@@ -158,17 +158,17 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 		a.loseAfterEnd(alloc, numbers)
 		return
 	}
-	lost := tollOf(alloc, numbers)
-	if blame == ofEngine && lost.restart && !a.countRestart(alloc.GetTrialId(), cause) {
+	lost := state.TollOf(alloc, numbers)
+	if blame == ofEngine && lost.Restart && !a.countRestart(alloc.GetTrialId(), cause) {
 		return
 	}
-	a.spend(alloc, lost.gone...)
+	a.spend(alloc, lost.Gone...)
 	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
-		alloc.Members = slices.DeleteFunc(alloc.Members, func(m *tandemv1.Member) bool { return slices.ContainsFunc(lost.gone, sameMember(m)) })
+		alloc.Members = slices.DeleteFunc(alloc.Members, func(m *tandemv1.Member) bool { return slices.ContainsFunc(lost.Gone, state.SameMember(m)) })
 		if blame == ofEngine {
-			a.putOffAdding(alloc, lost.added)
+			a.putOffAdding(alloc, lost.Added)
 		}
-		if lost.ranks > 0 {
+		if lost.Ranks > 0 {
 			a.breakGroup(alloc)
 		}
 	})
@@ -177,52 +177,13 @@ func (a *applier) loseMembers(alloc *tandemv1.Allocation, numbers []int32, cause
 		a.giveBack(alloc, cause, blame)
 	case allEnded(alloc):
 		a.concludeAllocation(alloc)
-	case lost.ranks > 0:
-		a.reportBreak(alloc, tandemv1.Event_TYPE_RANKS_LOST, cause, "ranks", lost.ranks)
-	case lost.others > 0:
+	case lost.Ranks > 0:
+		a.reportBreak(alloc, tandemv1.Event_TYPE_RANKS_LOST, cause, "ranks", lost.Ranks)
+	case lost.Others > 0:
 		j, _ := a.Job(alloc.GetJobId())
 		t, _ := a.Trial(alloc.GetTrialId())
-		a.trialEvent(warningLevel, tandemv1.Event_TYPE_WORKERS_LOST, j, t, cause, "workers", lost.others)
+		a.trialEvent(warningLevel, tandemv1.Event_TYPE_WORKERS_LOST, j, t, cause, "workers", lost.Others)
 	}
-}
-
-// toll is what the loss of members costs.
-type toll struct {
-	gone    []*tandemv1.Member // all that are lost
-	ranks   int                // of them: those whose state of the training is needed
-	others  int                // of them: those that were about to come
-	added   int                // of the others: those that were to come to a group that works without them
-	restart bool               // work is done again, or its start
-}
-
-// tollOf is what the loss of members of an allocation costs.
-func tollOf(alloc *tandemv1.Allocation, numbers []int32) (lost toll) {
-	works := state.GroupWorks(alloc)
-	for _, number := range numbers {
-		m := state.Member(alloc, number)
-		if m == nil || state.MemberEnded(m.GetState()) || slices.ContainsFunc(lost.gone, sameMember(m)) {
-			continue
-		}
-		lost.gone = append(lost.gone, m)
-		switch {
-		case state.HoldsState(m):
-			lost.ranks++
-			lost.restart = true
-		case m.GetState() == memberLeaving:
-		case works: // those that train are not to suffer from it
-			lost.others++
-			lost.added++
-		default:
-			lost.others++
-			lost.restart = true
-		}
-	}
-	return lost
-}
-
-// sameMember says of another row of an allocation's member whether it is of the same.
-func sameMember(m *tandemv1.Member) func(*tandemv1.Member) bool {
-	return func(o *tandemv1.Member) bool { return o.GetNumber() == m.GetNumber() }
 }
 
 // putOffAdding lets a while pass before the next member is added to an allocation, which is a copy already, for some have failed.
@@ -253,7 +214,7 @@ func (a *applier) loseAfterEnd(alloc *tandemv1.Allocation, numbers []int32) {
 func (a *applier) removeMember(alloc *tandemv1.Allocation, m *tandemv1.Member) {
 	a.spend(alloc, m)
 	alloc = edit(a, a.Allocation, alloc.GetId(), func(alloc *tandemv1.Allocation) {
-		alloc.Members = slices.DeleteFunc(alloc.Members, sameMember(m))
+		alloc.Members = slices.DeleteFunc(alloc.Members, state.SameMember(m))
 	})
 	switch {
 	case len(alloc.GetMembers()) == 0:

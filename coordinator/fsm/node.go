@@ -76,18 +76,11 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) (*tandemv1.Result, *ref
 	return done(n.GetId()), nil
 }
 
-// standsFor says whether a node has taken the place of a lost one: a machine that has lost its disk joins again under another identity,
-// with the name and the address it had. At another address, or while the old one is alive, a node of the same name is another machine.
-func standsFor(n, lost *tandemv1.Node) bool {
-	return n.GetId() != lost.GetId() && n.GetName() != "" && n.GetName() == lost.GetName() && n.GetAddress() == lost.GetAddress() &&
-		n.GetState() == tandemv1.NodeState_NODE_STATE_ALIVE && lost.GetState() == tandemv1.NodeState_NODE_STATE_LOST
-}
-
 // replaceLost forgets the lost node whose place a new one takes. That the operator lets it take no work is kept. Its certificate
 // stays valid, for all that is known of the new one is what its agent says: an agent must not be able to shut out another node.
 func (a *applier) replaceLost(n *tandemv1.Node) {
 	for _, old := range a.Nodes() {
-		if standsFor(n, old) {
+		if state.StandsFor(n, old) {
 			n.Cordoned, n.Draining = n.GetCordoned() || old.GetCordoned(), n.GetDraining() || old.GetDraining()
 			a.Delete(old)
 			a.record(warningLevel, tandemv1.Event_TYPE_NODE_REPLACED, aboutNode(old), nil, "address", n.GetAddress(), "by", n.GetId())
@@ -109,7 +102,7 @@ func (a *applier) loseNode(c *tandemv1.LoseNode) (*tandemv1.Result, *refusal) {
 	a.record(warningLevel, tandemv1.Event_TYPE_NODE_LOST, aboutNode(n), nil)
 	n = a.takeAway(n.GetId(), nodeReason(n, tandemv1.Reason_CODE_NODE_LOST))
 	for _, other := range a.Nodes() { // it may have joined again before it was missed
-		if standsFor(other, n) {
+		if state.StandsFor(other, n) {
 			edit(a, a.Node, other.GetId(), a.replaceLost)
 			break
 		}

@@ -163,7 +163,7 @@ func (a sight) engineFailed(m *tandemv1.Member, text string) *tandemv1.Reason {
 	n, _ := a.Node(m.GetNodeId())
 	r := reason(tandemv1.Reason_CODE_ENGINE_FAILED, "node", nodeName(n), "node_id", n.GetId(), "text", text)
 	if state.InGroup(m) {
-		r.Args["rank"] = written(m.GetRank())
+		r.Args["rank"] = state.Arg(m.GetRank())
 	}
 	return r
 }

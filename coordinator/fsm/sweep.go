@@ -187,7 +187,7 @@ func (a sight) openSweep(id string) (*tandemv1.Sweep, *tandemv1.Job, *refusal) {
 	}
 	j, _ := a.Job(id)
 	if state.JobFinal(j.GetState()) {
-		return s, j, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "sweep", "name", label(j), "state", stateWord(j.GetState()))
+		return s, j, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_ENDED, "noun", "sweep", "name", label(j), "state", state.EndWord(j.GetState()))
 	}
 	return s, j, nil
 }
@@ -201,7 +201,7 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) (*tandemv1.Result, *refus
 	j, _ := a.Job(s.GetId())
 	switch {
 	case state.JobFinal(j.GetState()) && j.GetState() != tandemv1.JobState_JOB_STATE_COMPLETED:
-		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_ENDED, "name", label(j), "state", stateWord(j.GetState()), "job", j.GetId())
+		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_ENDED, "name", label(j), "state", state.EndWord(j.GetState()), "job", j.GetId())
 	case s.GetExhausted():
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_EXHAUSTED, "name", label(j), "job", j.GetId())
 	case a.publishesBest(s.GetId()):

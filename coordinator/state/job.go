@@ -158,3 +158,40 @@ func CopyJob(j *tandemv1.Job) *tandemv1.Job {
 	c.AliasesKept = slices.Clone(j.GetAliasesKept())
 	return c
 }
+
+// StateOfTrials derives a job's state: running if any trial runs, else pending if any waits, else paused if any is, else
+// failed if any failed, else cancelled if any was, else completed. The reason is that of the first such trial.
+func StateOfTrials(trials []*tandemv1.Trial) (tandemv1.JobState, *tandemv1.Reason) {
+	order := []struct {
+		trial tandemv1.TrialState
+		job   tandemv1.JobState
+	}{
+		{tandemv1.TrialState_TRIAL_STATE_RUNNING, tandemv1.JobState_JOB_STATE_RUNNING},
+		{tandemv1.TrialState_TRIAL_STATE_PENDING, tandemv1.JobState_JOB_STATE_PENDING},
+		{tandemv1.TrialState_TRIAL_STATE_PAUSED, tandemv1.JobState_JOB_STATE_PAUSED},
+		{tandemv1.TrialState_TRIAL_STATE_FAILED, tandemv1.JobState_JOB_STATE_FAILED},
+		{tandemv1.TrialState_TRIAL_STATE_CANCELLED, tandemv1.JobState_JOB_STATE_CANCELLED},
+		{tandemv1.TrialState_TRIAL_STATE_COMPLETED, tandemv1.JobState_JOB_STATE_COMPLETED},
+	}
+	for _, o := range order {
+		for _, t := range trials {
+			if t.GetState() == o.trial {
+				return o.job, Given(t.GetWhy(), t.GetReason())
+			}
+		}
+	}
+	return tandemv1.JobState_JOB_STATE_PENDING, nil
+}
+
+// EndWord is a final state as an argument.
+func EndWord(s tandemv1.JobState) string {
+	switch s {
+	case tandemv1.JobState_JOB_STATE_COMPLETED:
+		return "completed"
+	case tandemv1.JobState_JOB_STATE_FAILED:
+		return "failed"
+	case tandemv1.JobState_JOB_STATE_CANCELLED:
+		return "cancelled"
+	}
+	return "not ended"
+}

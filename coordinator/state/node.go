@@ -138,3 +138,10 @@ func WhyRemoved(n *tandemv1.RemovedNode) *tandemv1.Reason {
 	}
 	return NewReason(tandemv1.Reason_CODE_NODE_REMOVED, "node", cmp.Or(n.GetName(), n.GetId()), "node_id", n.GetId())
 }
+
+// StandsFor says whether a node has taken the place of a lost one: a machine that has lost its disk joins again under another identity,
+// with the name and the address it had. At another address, or while the old one is alive, a node of the same name is another machine.
+func StandsFor(n, lost *tandemv1.Node) bool {
+	return n.GetId() != lost.GetId() && n.GetName() != "" && n.GetName() == lost.GetName() && n.GetAddress() == lost.GetAddress() &&
+		n.GetState() == tandemv1.NodeState_NODE_STATE_ALIVE && lost.GetState() == tandemv1.NodeState_NODE_STATE_LOST
+}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -114,4 +115,18 @@ func sortByCreation[T interface {
 		}
 		return strings.Compare(a.GetId(), b.GetId())
 	})
+}
+
+// Unfinished is how many percent of its training a trial has done, as far as it was measured; empty: all of it.
+func Unfinished(t *tandemv1.Trial) string {
+	if t.GetState() == tandemv1.TrialState_TRIAL_STATE_COMPLETED {
+		return ""
+	}
+	var share float64
+	for _, e := range t.GetEvaluations() {
+		if s, ok := ShareOf(t, e.GetStep()); ok {
+			share = max(share, s)
+		}
+	}
+	return strconv.FormatFloat(100*share, 'g', 3, 64)
 }

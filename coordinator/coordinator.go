@@ -193,7 +193,8 @@ func (c *Coordinator) wire() error {
 	gatewayCfg.Version = c.cfg.Version
 	c.inferences = gateway.NewMetrics(c.registry)
 	g, err := gateway.New(gatewayCfg, gateway.Deps{
-		State: c.state, Client: c.agents.of, Ready: c.readiness, Metrics: c.inferences, Log: c.log,
+		State: c.state, Project: func(ctx context.Context) string { return api.From(ctx).Project },
+		Client: c.agents.of, Ready: c.readiness, Metrics: c.inferences, Log: c.log,
 	})
 	if err != nil {
 		return err

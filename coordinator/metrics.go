@@ -3,13 +3,18 @@ package coordinator
 import (
 	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"tandem.dev/coordinator/api"
+	"tandem.dev/coordinator/gateway"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/prom"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -175,3 +180,32 @@ func number(is bool) float64 {
 
 // word is the name of a state in lower case.
 func word(name, prefix string) string { return strings.ToLower(strings.TrimPrefix(name, prefix)) }
+
+// metrics serves the metrics that a caller may see: series of a model are for those who have its project.
+func (c *Coordinator) metrics() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reach := api.From(r.Context()).Reach
+		seen := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+			all, err := c.registry.Gather()
+			for _, family := range all {
+				family.Metric = slices.DeleteFunc(family.Metric, func(m *dto.Metric) bool {
+					return reach != state.AllProjects && elsewhere(m, reach)
+				})
+			}
+			return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool { return len(f.GetMetric()) == 0 }), err
+		})
+		promhttp.HandlerFor(seen, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	})
+}
+
+// elsewhere says whether a series is of a model of another project.
+func elsewhere(m *dto.Metric, project string) bool {
+	for _, label := range m.GetLabel() {
+		if label.GetName() != "model" {
+			continue
+		}
+		of, name := state.SplitKey(label.GetValue())
+		return of != project && name != gateway.Unknown
+	}
+	return false
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"tandem.dev/coordinator/consensus"
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/fsm"
 )
 
@@ -20,7 +21,7 @@ func Quarantine(dataDir string, index uint64, sha256 string, log zerolog.Logger)
 // advise says how to go on after an error that ends a coordinator.
 func (c Config) advise(err error) error {
 	poison := (*fsm.Poison)(nil)
-	if errors.Is(err, fsm.ErrLevel) || !errors.As(err, &poison) {
+	if errors.Is(err, format.ErrLevel) || !errors.As(err, &poison) {
 		return err // it says itself what to do
 	}
 	dir, abs := filepath.Abs(c.DataDir)

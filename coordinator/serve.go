@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 
 	"tandem.dev/coordinator/api"
@@ -38,7 +37,7 @@ func (c *Coordinator) routes(a *api.API, g *gateway.Gateway) (http.Handler, erro
 		}
 		plain(w, http.StatusOK, "ok")
 	})
-	mux.Handle("GET /metrics", a.Viewers(promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", a.Viewers(c.metrics()))
 	mux.Handle("/v2/health/", g) // anybody may ask, as at /livez and /readyz, whose words they are
 	mux.Handle("/v2", a.Askers(g))
 	mux.Handle("/v2/", a.Askers(g))

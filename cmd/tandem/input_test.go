@@ -71,15 +71,15 @@ func TestStandardInputWithoutAnEnd(t *testing.T) {
 // TestAnswersWithoutAnEnd: of an error no more is read than a person would, and an answer that does not end is an error too.
 func TestAnswersWithoutAnEnd(t *testing.T) {
 	ca := newAuthority(t)
-	sent := 0
+	sent := make(chan int64, 1)
 	f := &fake{rest: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		n, _ := io.Copy(w, io.LimitReader(zeros{}, 1<<30))
-		sent = int(n)
+		sent <- n
 	})}
 	u := newUser(t, ca.pem, ca.serve(t, f))
 	u.want(u.run("api", "/v1/jobs"), exitUsage, "400 Bad Request")
-	if sent > 64<<20 {
-		t.Errorf("%d bytes of an error were taken", sent)
+	if n := <-sent; n > 64<<20 {
+		t.Errorf("%d bytes of an error were taken", n)
 	}
 }

@@ -88,8 +88,8 @@ func jobStates() []string { return plain.Words(tandemv1.JobState(0).Descriptor()
 
 func jobGrid(jobs []*tandemv1.Job) grid {
 	g := grid{
-		header: []string{"ID", "NAME", "STATE", "DATASET", "WORKERS", "AGE", "PUBLISHED", "REASON", "KIND", "PRIORITY", "TOOK", "BY"},
-		wide:   4,
+		header: []string{"ID", "NAME", "STATE", "DATASET", "WORKERS", "AGE", "PUBLISHED", "REASON", "KIND", "PRIORITY", "TOOK", "BY", "PROJECT"},
+		wide:   5,
 		empty:  "No jobs. Submit one: tandem submit -f job.yaml --wait",
 	}
 	for _, j := range jobs {
@@ -97,7 +97,7 @@ func jobGrid(jobs []*tandemv1.Job) grid {
 		g.rows = append(g.rows, []string{
 			j.GetId(), j.GetName(), plain.Word(j.GetState()), s.GetDataset(), number(workersOf(j)),
 			age(j.GetCreatedAt()), j.GetPublishedVersion(), j.GetReason(),
-			s.GetKind(), number(j.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(),
+			s.GetKind(), number(j.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(), j.GetProject(),
 		})
 	}
 	return g

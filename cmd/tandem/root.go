@@ -16,6 +16,7 @@ import (
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/input"
 	"tandem.dev/cmd/tandem/printable"
+	"tandem.dev/cmd/tandem/project"
 	"tandem.dev/cmd/tandem/queue"
 	"tandem.dev/cmd/tandem/simulate"
 )
@@ -32,6 +33,7 @@ type app struct {
 	patience client.Patience
 
 	context string // --context
+	project string // --project
 	output  string // --output
 	yes     bool   // --yes
 
@@ -101,6 +103,7 @@ Start here:
 	root.SetVersionTemplate("tandem {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.context, "context", "", "cluster to talk to, by its name in the contexts file")
+	flags.StringVar(&a.project, "project", "", "project to work in; '*' shows those of all that the token gives access to")
 	flags.StringVarP(&a.output, "output", "o", "table", "form of the output: table, wide, json or yaml")
 	flags.BoolVarP(&a.yes, "yes", "y", false, "do not ask before something is taken away")
 	flags.StringVar(&a.requestID, "request-id", "", "name of what this command changes: run again with the same one within a day, it changes nothing more")
@@ -108,6 +111,7 @@ Start here:
 		return outputsOf(cmd), cobra.ShellCompDirectiveNoFileComp
 	}))
 	must(root.RegisterFlagCompletionFunc("context", a.completeContexts))
+	must(root.RegisterFlagCompletionFunc("project", a.complete(project.Names)))
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return cmp.Or(a.checkOutput(cmd), missingFlag(cmd)) }
 
 	inQueue := queue.Shell{
@@ -124,6 +128,14 @@ Start here:
 			return a.showValue(v, append(parts, text(picture))...)
 		},
 	}
+	inProjects := project.Shell{
+		Call: a.call, Want: want, Names: a.complete(project.Names), Contexts: a.contexts, Confirm: a.confirm, RequestID: a.newRequestID,
+		Show:  func(m proto.Message, s string) error { return a.show(m, text(s)) },
+		Facts: func(m proto.Message, facts [][2]string) error { return a.show(m, fields(facts)) },
+		List: func(m proto.Message, header []string, rows [][]string) error {
+			return a.show(m, grid{header: header, rows: rows})
+		},
+	}
 	groups := []struct {
 		id, title string
 		commands  []*cobra.Command
@@ -136,7 +148,8 @@ Start here:
 		}},
 		{"serve", "Publish and serve:", []*cobra.Command{a.modelCommand(), a.serveCommand(), a.predictCommand()}},
 		{"operate", "Operate:", []*cobra.Command{
-			a.clusterCommand(), a.nodeCommand(), a.poolCommand(), a.eventsCommand(), a.auditCommand(), a.tokenCommand(), a.storeCommand(), a.contextCommand(), a.apiCommand(), inVirtual.Command(),
+			a.clusterCommand(), a.nodeCommand(), a.poolCommand(), a.eventsCommand(), a.auditCommand(), a.tokenCommand(),
+			group("project", "Make, show and choose projects", inProjects.Commands()...), a.storeCommand(), a.contextCommand(), a.apiCommand(), inVirtual.Command(),
 		}},
 	}
 	for _, g := range groups {
@@ -178,6 +191,7 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Project = project.In(a.project, a.getenv, c)
 	api, err := client.New(c, a.patience, "tandem/"+version())
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/project"
 	"tandem.dev/cmd/tandem/quantity"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -23,7 +24,7 @@ func (a *app) tokenCommand() *cobra.Command {
 
 // tokenOptions are those of "tandem token create".
 type tokenOptions struct {
-	role          string
+	role, project string
 	join, forever bool
 	ttl           time.Duration
 	uses          int32
@@ -43,6 +44,8 @@ says.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.role, "role", "", "admin, user (the default) or viewer; with --join worker (the default) or coordinator")
+	f.StringVar(&o.project, "project", "", "project whose things it gives access to, '*' for all; by default the \"default\" one, and all for an admin")
+	must(cmd.RegisterFlagCompletionFunc("project", a.complete(project.Names)))
 	f.BoolVar(&o.join, "join", false, "the token lets a node join")
 	quantity.Flag(f, &o.uses, "uses", 1, 0, 0, "with --join: how many nodes may join with it; 0: any number")
 	quantity.Flag(f, &o.ttl, "ttl", 0, time.Second, 0,
@@ -87,7 +90,7 @@ func (o tokenOptions) request(limited bool) (*tandemv1.CreateTokenRequest, error
 	if o.role == "" {
 		o.role = map[bool]string{false: "user", true: "worker"}[o.join]
 	}
-	req := &tandemv1.CreateTokenRequest{Role: o.role, Join: o.join, TtlSeconds: int64(o.ttl / time.Second)}
+	req := &tandemv1.CreateTokenRequest{Role: o.role, Project: o.project, Join: o.join, TtlSeconds: int64(o.ttl / time.Second)}
 	switch {
 	case o.forever && (o.join || limited):
 		return nil, errors.New("--no-expiry is for tokens of clients, without --ttl")
@@ -146,7 +149,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			g := grid{header: []string{"NAME", "ROLE", "FOR", "USED", "AGE", "ENDS", "ID"}, wide: 1, empty: "No tokens."}
+			g := grid{header: []string{"NAME", "ROLE", "FOR", "PROJECT", "USED", "AGE", "ENDS", "ID"}, wide: 1, empty: "No tokens."}
 			for _, t := range res.Msg.GetTokens() {
 				use, used, ends := "clients", "", "never"
 				if t.GetJoin() {
@@ -161,7 +164,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 						ends = "in " + duration(left)
 					}
 				}
-				g.rows = append(g.rows, []string{t.GetName(), t.GetRole(), use, used, age(t.GetCreatedAt()), ends, t.GetId()})
+				g.rows = append(g.rows, []string{t.GetName(), t.GetRole(), use, t.GetProject(), used, age(t.GetCreatedAt()), ends, t.GetId()})
 			}
 			return a.show(res.Msg, g)
 		}),

@@ -20,6 +20,7 @@ import (
 	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/pki"
 	"tandem.dev/coordinator/plausible"
+	"tandem.dev/coordinator/rest"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
@@ -129,7 +130,7 @@ type Deps struct {
 type API struct {
 	cfg    Config
 	deps   Deps
-	router *router
+	router *rest.Router
 	joins  *semaphore.Weighted // calls of those who are not known yet
 	// verify lets one dataset be read at a time: a shard of it is in memory three times.
 	verify  *semaphore.Weighted
@@ -153,7 +154,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	routes, err := newRouter()
+	routes, err := rest.NewRouter()
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +173,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 // they may, is found out before anything of a body is read.
 func (a *API) Handler() (http.Handler, error) {
 	opts := []connect.HandlerOption{
-		connect.WithInterceptors(&guard{a}, auditor{a}, sizes{}, schema.Strict()),
+		connect.WithInterceptors(&guard{a}, auditor{a}, rest.Sizes{}, schema.Strict()),
 		connect.WithReadMaxBytes(a.cfg.MaxRequest),
 		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRecover(a.recovered),
@@ -191,19 +192,20 @@ func (a *API) Handler() (http.Handler, error) {
 	mount(tandemv1connect.NewDeploymentServiceHandler(deployments{a}, opts...))
 	mount(tandemv1connect.NewNodeServiceHandler(nodes{a}, opts...))
 	mount(tandemv1connect.NewEventServiceHandler(events{a}, opts...))
+	mount(tandemv1connect.NewProjectServiceHandler(projects{a}, opts...))
 	mount(tandemv1connect.NewTokenServiceHandler(tokens{a}, opts...))
 	mount(tandemv1connect.NewClusterServiceHandler(cluster{a}, opts...))
 	mount(tandemv1connect.NewAgentServiceHandler(agents{a}, opts...))
 	mount(tandemv1connect.NewPeerServiceHandler(peers{a}, append(between, connect.WithReadMaxBytes(a.cfg.MaxMessage))...))
-	procedures, err := a.transcoder(services, newStrictJSON)
+	procedures, err := a.transcoder(services, rest.NewStrictJSON)
 	if err != nil {
 		return nil, err
 	}
-	rest, err := a.transcoder(services, newPlainJSON)
+	plainly, err := a.transcoder(services, rest.NewPlainJSON)
 	if err != nil {
 		return nil, err
 	}
-	return a.admit(byPath(versioned(procedures), a.overREST(rest)), a.callOf), nil
+	return a.admit(rest.ByPath(versioned(procedures), a.overREST(plainly)), a.callOf), nil
 }
 
 // transcoder serves services in all protocols, with one form of JSON.
@@ -227,7 +229,7 @@ func versioned(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what is not one is none of these
 		message := kind == "application/json" || kind == "application/proto"
-		if r.Method == http.MethodPost && message && r.Header.Get(version) == "" && strings.HasPrefix(r.URL.Path, procedurePrefix) {
+		if r.Method == http.MethodPost && message && r.Header.Get(version) == "" && strings.HasPrefix(r.URL.Path, rest.ProcedurePrefix) {
 			r.Header.Set(version, "1")
 		}
 		next.ServeHTTP(w, r)
@@ -250,7 +252,7 @@ func (a *API) propose(ctx context.Context, cmd *tandemv1.Command) (*tandemv1.Res
 	return res, refused(res)
 }
 
-// write is propose with the client's request id, or one made here, and the state as it is afterwards.
+// write is propose with the client's request id, or one made here, and the state as the caller sees it afterwards.
 func (a *API) write(ctx context.Context, req request, cmd *tandemv1.Command) (*tandemv1.Result, *state.View, error) {
 	if err := name(ctx, cmd, req); err != nil {
 		return nil, nil, err
@@ -262,7 +264,5 @@ func (a *API) write(ctx context.Context, req request, cmd *tandemv1.Command) (*t
 	if err := a.deps.State.Wait(ctx, res.GetIndex()-1); err != nil {
 		return nil, nil, err
 	}
-	return res, a.deps.State.View(), nil
+	return res, a.now(ctx), nil
 }
-
-func (a *API) view(ctx context.Context) (*state.View, error) { return a.deps.Consensus.View(ctx) }

@@ -76,6 +76,9 @@ func (a artifacts) uploadKey(ctx context.Context, h *tandemv1.UploadArtifactHead
 	if _, ok := v.Dataset(h.GetDatasetId()); ok {
 		return "", precondition("dataset " + h.GetDatasetId() + " is committed and does not change any more")
 	}
+	if _, elsewhere := v.Whole().Dataset(h.GetDatasetId()); elsewhere {
+		return "", state.Missing("dataset", h.GetDatasetId())
+	}
 	if v.GarbageBelow(layout.Datasets(h.GetDatasetId())) {
 		return "", deletedDataset(h.GetDatasetId())
 	}
@@ -150,11 +153,11 @@ func (a artifacts) owner(ctx context.Context, owner string) (string, error) {
 		d, err := v.ResolveDataset(ref)
 		return d.GetPrefix() + "/", err
 	case "version":
-		model, target, ok := strings.Cut(ref, "/")
-		if !ok {
+		i := strings.LastIndexByte(ref, '/')
+		if i < 0 {
 			break
 		}
-		ver, err := v.ResolveTarget(model, target)
+		ver, err := v.ResolveTarget(ref[:i], ref[i+1:])
 		return ver.GetPrefix() + "/", err
 	case "artifact":
 		if !spec.IsSHA256(ref) {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"tandem.dev/coordinator/audit"
+	"tandem.dev/coordinator/rest"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
@@ -59,7 +60,8 @@ func witnessed(ctx context.Context) *witness {
 func (a *API) record(w *witness, method string, m proto.Message, err error) {
 	p := w.who
 	e := &tandemv1.AuditEntry{
-		Actor: p.Name, TokenId: p.Token, Role: p.Role, Address: p.Address, Method: strings.TrimPrefix(method, procedurePrefix), Subject: w.subject,
+		Actor: p.Name, TokenId: p.Token, Role: p.Role, Address: p.Address, Method: strings.TrimPrefix(method, rest.ProcedurePrefix),
+		Subject: w.subject,
 		Outcome: "ok",
 	}
 	if err != nil {

@@ -36,6 +36,10 @@ type Principal struct {
 	Token string
 	// Address it asks from, without the port.
 	Address string
+	// Reach is the project whose things it may see and change, or state.AllProjects; empty: those of none.
+	Reach string
+	// Project is the one that the call is in, or state.AllProjects: within Reach. All that handlers see of the state is seen from there.
+	Project string
 }
 
 type principalKey struct{}
@@ -50,9 +54,9 @@ func (a *API) principal(r *http.Request) (Principal, error) {
 	address := door.Address(r.RemoteAddr)
 	if id, ok := identity.Peer(r.TLS); ok && id.Cluster == a.deps.Self.Identity.Cluster {
 		if removed, ok := a.deps.State.View().RemovedNode(id.Node); ok {
-			return Principal{Name: id.Node, Role: string(id.Role), Node: id.Node, Address: address}, &refusal{connect.CodePermissionDenied, state.WhyRemoved(removed)}
+			return node(id, address), &refusal{connect.CodePermissionDenied, state.WhyRemoved(removed)}
 		}
-		return Principal{Name: id.Node, Role: string(id.Role), Node: id.Node, Address: address}, nil
+		return node(id, address), nil
 	}
 	header := r.Header.Get("Authorization")
 	if header == "" {
@@ -69,9 +73,21 @@ func (a *API) principal(r *http.Request) (Principal, error) {
 	return bearer(t, address), err
 }
 
+// node is a coordinator or a worker: its work is that of all projects.
+func node(id identity.Identity, address string) Principal {
+	return Principal{
+		Name: id.Node, Role: string(id.Role), Node: id.Node, Address: address,
+		Reach: state.AllProjects, Project: state.AllProjects,
+	}
+}
+
 // bearer is who has a token; nil: nobody knows.
 func bearer(t *tandemv1.Token, address string) Principal {
-	return Principal{Name: t.GetName(), Role: t.GetRole(), Token: t.GetId(), Address: address}
+	p := Principal{Name: t.GetName(), Role: t.GetRole(), Token: t.GetId(), Address: address}
+	if t != nil {
+		p.Reach = state.ReachOf(t)
+	}
+	return p
 }
 
 // token finds the token of a secret. When it may not be used, it is returned with the error that says why, for the audit log; nil when
@@ -85,7 +101,7 @@ func (a *API) token(ctx context.Context, address, secret string) (*tandemv1.Toke
 		if err := a.callers.Stranger(address); err != nil {
 			return former, err
 		}
-		v, err := a.view(ctx)
+		v, err := a.deps.Consensus.View(ctx)
 		if err != nil {
 			return former, err
 		}

@@ -32,9 +32,14 @@ const (
 )
 
 // BeginDataset implements DatasetService.
-func (a datasets) BeginDataset(_ context.Context, req *connect.Request[tandemv1.BeginDatasetRequest]) (*connect.Response[tandemv1.BeginDatasetResponse], error) {
+func (a datasets) BeginDataset(
+	ctx context.Context, req *connect.Request[tandemv1.BeginDatasetRequest],
+) (*connect.Response[tandemv1.BeginDatasetResponse], error) {
 	if !spec.IsName(req.Msg.GetName()) {
 		return nil, invalid("name: " + spec.NameRule)
+	}
+	if From(ctx).Project == state.AllProjects {
+		return nil, errNowhere
 	}
 	return connect.NewResponse(&tandemv1.BeginDatasetResponse{Id: id.New("data")}), nil
 }
@@ -42,6 +47,9 @@ func (a datasets) BeginDataset(_ context.Context, req *connect.Request[tandemv1.
 // CreateDataset implements DatasetService. What clients upload is copied, checked, to where no upload goes: so nothing that is written
 // there later, by whichever coordinator, changes a dataset that was committed.
 func (a datasets) CreateDataset(ctx context.Context, req *connect.Request[tandemv1.CreateDatasetRequest]) (*connect.Response[tandemv1.CreateDatasetResponse], error) {
+	if From(ctx).Project == state.AllProjects {
+		return nil, errNowhere
+	}
 	if err := checkDataset(req.Msg); err != nil {
 		return nil, err
 	}
@@ -53,7 +61,7 @@ func (a datasets) CreateDataset(ctx context.Context, req *connect.Request[tandem
 	if err != nil {
 		return nil, err
 	}
-	row.CreatedBy = From(ctx).Name
+	row.CreatedBy, row.Project = From(ctx).Name, From(ctx).Project
 	res, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
 		Command: &tandemv1.Command_CreateDataset{CreateDataset: &tandemv1.CreateDataset{Dataset: row}},
 	})
@@ -105,6 +113,9 @@ func (a datasets) uploaded(ctx context.Context, store storage.Store, req *tandem
 	}
 	if d, ok := v.Dataset(req.GetId()); ok {
 		return state.Clone(d), nil
+	}
+	if _, elsewhere := v.Whole().Dataset(req.GetId()); elsewhere {
+		return nil, state.Missing("dataset", req.GetId())
 	}
 	if v.GarbageBelow(layout.Datasets(req.GetId())) {
 		return nil, deletedDataset(req.GetId())
@@ -180,13 +191,20 @@ func (a datasets) DeleteDataset(ctx context.Context, req *connect.Request[tandem
 	if doneBefore(ctx, v, req.Msg) {
 		return connect.NewResponse(&tandemv1.DeleteDatasetResponse{}), nil
 	}
-	going, cmd := v.DatasetsOf(req.Msg.GetDataset()), &tandemv1.DeleteDataset{Name: req.Msg.GetDataset()}
+	project, name, err := named(ctx, "dataset", req.Msg.GetDataset())
+	if err != nil {
+		return nil, err
+	}
+	going, cmd := v.DatasetsOf(req.Msg.GetDataset()), &tandemv1.DeleteDataset{Name: name, Project: project}
 	if len(going) == 0 {
 		d, err := v.ResolveDataset(req.Msg.GetDataset())
 		if err != nil {
 			return nil, err
 		}
 		going, cmd.Name, cmd.Version = []*tandemv1.Dataset{d}, d.GetName(), d.GetVersion()
+		if cmd.Project = d.GetProject(); cmd.Project == state.DefaultProject {
+			cmd.Project = ""
+		}
 	}
 	if _, _, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_DeleteDataset{DeleteDataset: cmd}}); err != nil {
 		return nil, err

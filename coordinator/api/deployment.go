@@ -33,20 +33,35 @@ func (a deployments) ApplyDeployment(ctx context.Context, req *connect.Request[t
 	if err != nil {
 		return nil, err
 	}
-	name, target, err := servable(v, m.GetModel())
+	key, target, err := servable(v, m.GetModel())
+	if err != nil {
+		return nil, err
+	}
+	project, name, err := named(ctx, "model", key)
 	if err != nil {
 		return nil, err
 	}
 	_, after, err := a.write(ctx, m, &tandemv1.Command{
 		Command: &tandemv1.Command_PutDeployment{PutDeployment: &tandemv1.PutDeployment{Deployment: &tandemv1.Deployment{
-			Name: name, Target: target, Replicas: m.GetReplicas(), Pool: pool,
+			Name: name, Project: project, Target: target, Replicas: m.GetReplicas(), Pool: pool,
 		}}},
 	})
 	if err != nil {
 		return nil, err
 	}
-	d, _ := after.Deployment(name)
+	d, _ := after.Deployment(key)
 	return connect.NewResponse(&tandemv1.ApplyDeploymentResponse{Deployment: d}), nil
+}
+
+// shown are replicas as clients see them: they name their deployment as it names itself.
+func shown(all []*tandemv1.Replica) []*tandemv1.Replica {
+	for i, r := range all {
+		if project, name := state.SplitKey(r.GetDeployment()); project != state.DefaultProject {
+			all[i] = state.Shallow(r)
+			all[i].Deployment = name
+		}
+	}
+	return all
 }
 
 // servable splits "model@target" and finds a target when none was given.
@@ -69,7 +84,7 @@ func (a deployments) ListDeployments(ctx context.Context, _ *connect.Request[tan
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&tandemv1.ListDeploymentsResponse{Deployments: v.Deployments(), Replicas: v.Replicas()}), nil
+	return connect.NewResponse(&tandemv1.ListDeploymentsResponse{Deployments: state.DeploymentRows(v), Replicas: shown(v.Replicas())}), nil
 }
 
 // GetDeployment implements DeploymentService.
@@ -82,15 +97,18 @@ func (a deployments) GetDeployment(ctx context.Context, req *connect.Request[tan
 	if !ok {
 		return nil, state.Missing("deployment", req.Msg.GetName())
 	}
-	return connect.NewResponse(&tandemv1.GetDeploymentResponse{Deployment: d, Replicas: v.ReplicasOf(d.GetName())}), nil
+	return connect.NewResponse(&tandemv1.GetDeploymentResponse{Deployment: d, Replicas: shown(v.ReplicasOf(req.Msg.GetName()))}), nil
 }
 
 // DeleteDeployment implements DeploymentService.
 func (a deployments) DeleteDeployment(ctx context.Context, req *connect.Request[tandemv1.DeleteDeploymentRequest]) (*connect.Response[tandemv1.DeleteDeploymentResponse], error) {
-	_, _, err := a.write(ctx, req.Msg, &tandemv1.Command{
-		Command: &tandemv1.Command_DropDeployment{DropDeployment: &tandemv1.DropDeployment{Name: req.Msg.GetName()}},
-	})
+	project, name, err := named(ctx, "deployment", req.Msg.GetName())
 	if err != nil {
+		return nil, err
+	}
+	if _, _, err := a.write(ctx, req.Msg, &tandemv1.Command{
+		Command: &tandemv1.Command_DropDeployment{DropDeployment: &tandemv1.DropDeployment{Name: name, Project: project}},
+	}); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&tandemv1.DeleteDeploymentResponse{}), nil
@@ -111,7 +129,7 @@ func (a deployments) WatchDeployment(ctx context.Context, req *connect.Request[t
 		if !ok {
 			return connect.NewError(connect.CodeNotFound, errors.New("the deployment was removed"))
 		}
-		now := &tandemv1.WatchDeploymentResponse{Deployment: d, Replicas: v.ReplicasOf(d.GetName())}
+		now := &tandemv1.WatchDeploymentResponse{Deployment: d, Replicas: shown(v.ReplicasOf(req.Msg.GetName()))}
 		if last == nil || last.GetDeployment().GetModifiedIndex() != d.GetModifiedIndex() ||
 			!slices.EqualFunc(last.GetReplicas(), now.GetReplicas(), func(x, y *tandemv1.Replica) bool {
 				return x.GetId() == y.GetId() && x.GetModifiedIndex() == y.GetModifiedIndex()
@@ -124,6 +142,6 @@ func (a deployments) WatchDeployment(ctx context.Context, req *connect.Request[t
 		if err := a.deps.State.Wait(ctx, v.Index()); err != nil {
 			return err
 		}
-		v = a.deps.State.View()
+		v = a.now(ctx)
 	}
 }

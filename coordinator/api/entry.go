@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"tandem.dev/coordinator/door"
+	"tandem.dev/coordinator/rest"
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/schema"
 )
@@ -36,7 +37,7 @@ const unknownPath = "unknown path"
 
 // callOf finds out what a request to the services means. A path that means nothing is for viewers: they are told so.
 func (a *API) callOf(r *http.Request) call {
-	name := a.router.find(r)
+	name := a.router.Find(r)
 	if name == "" {
 		return call{name: unknownPath, allowed: mayLook, limit: int64(a.cfg.MaxRequest), weight: door.MessageWeight}
 	}
@@ -46,7 +47,7 @@ func (a *API) callOf(r *http.Request) call {
 	}
 	c.whole = r.URL.Path != name || r.Header.Get("Content-Encoding") != ""
 	c.unpack = c.whole
-	if a.router.streams(name) {
+	if a.router.Streams(name) {
 		c.kind, c.stays = door.Stream, true
 	}
 	switch {
@@ -54,7 +55,7 @@ func (a *API) callOf(r *http.Request) call {
 		c.limit = a.cfg.MaxJoin
 	case schema.Access(name) == coordinator:
 		c.limit = int64(a.cfg.MaxMessage)
-	case a.router.uploads(name):
+	case a.router.Uploads(name):
 		c.limit, c.weight = 0, 0
 	}
 	return c
@@ -105,10 +106,13 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 			err = c.allowed(p)
 		}
 		if err == nil {
+			p.Project, err = a.in(r.Context(), p, r.Header.Get(identity.ProjectHeader))
+		}
+		if err == nil {
 			err = skewed(r.Header)
 		}
 		if err == nil && c.whole {
-			r.URL.RawQuery, err = query(c.name, r.URL)
+			r.URL.RawQuery, err = rest.Query(c.name, r.URL)
 		}
 		if err != nil {
 			a.turnAway(w, r, p, c, err)
@@ -257,11 +261,11 @@ func refuseBody(w http.ResponseWriter, r *http.Request, err error) {
 	if ce := (*connect.Error)(nil); errors.As(err, &ce) {
 		message = ce.Message()
 	}
-	if strings.HasPrefix(r.URL.Path, procedurePrefix) {
+	if strings.HasPrefix(r.URL.Path, rest.ProcedurePrefix) {
 		writeError(w, r, connect.NewError(code, errors.New(message)))
 		return
 	}
-	writeStatus(w, status, code, message)
+	rest.WriteStatus(w, status, code, message)
 }
 
 func newGzip() connect.Compressor { return gzip.NewWriter(io.Discard) }

@@ -2,23 +2,21 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/door"
+	"tandem.dev/coordinator/rest"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/identity"
 	"tandem.dev/proto/limit"
 	lists "tandem.dev/proto/page"
-	"tandem.dev/proto/plain"
 	"tandem.dev/proto/say"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/storage"
@@ -153,7 +151,7 @@ func textOnly(text string) *tandemv1.Reason {
 }
 
 // writeError answers a request as its protocol does: a call of a procedure as Connect or gRPC, anything else with
-// errorJSON.
+// rest.ErrorJSON.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	ce := (*connect.Error)(nil)
 	if err = connectError(err); !errors.As(err, &ce) {
@@ -165,57 +163,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, door.ErrBusy) {
 		w.Header().Set("Retry-After", "1")
 	}
-	if ew := connect.NewErrorWriter(); strings.HasPrefix(r.URL.Path, procedurePrefix) && ew.IsSupported(r) {
+	if ew := connect.NewErrorWriter(); strings.HasPrefix(r.URL.Path, rest.ProcedurePrefix) && ew.IsSupported(r) {
 		_ = ew.Write(w, r, err) // the client is gone: nobody to tell
 		return
 	}
-	writeStatus(w, httpStatus(ce.Code()), ce.Code(), ce.Message())
-}
-
-func writeStatus(w http.ResponseWriter, status int, code connect.Code, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	b, _ := errorJSON(code, message, nil) // texts alone
-	_, _ = w.Write(append(b, '\n'))       // the client is gone: nobody to tell
-}
-
-// errorJSON is the form of all errors outside of procedures: {"code": "not_found", "message": text, "error": text}, which clients of REST and
-// of the inference protocol understand alike, and the details, where there are any.
-func errorJSON(code connect.Code, message string, details []*anypb.Any) ([]byte, error) {
-	form := struct {
-		Code    string            `json:"code"`
-		Message string            `json:"message"`
-		Error   string            `json:"error"`
-		Details []json.RawMessage `json:"details,omitempty"`
-	}{Code: code.String(), Message: message, Error: message}
-	for _, d := range details {
-		b, err := plain.Marshal(d)
-		if err != nil {
-			return nil, fmt.Errorf("encode the details of an error: %w", err)
-		}
-		form.Details = append(form.Details, b)
-	}
-	return json.Marshal(form)
-}
-
-func httpStatus(c connect.Code) int {
-	switch c {
-	case connect.CodeInvalidArgument, connect.CodeOutOfRange, connect.CodeFailedPrecondition:
-		return http.StatusBadRequest
-	case connect.CodeUnauthenticated:
-		return http.StatusUnauthorized
-	case connect.CodePermissionDenied:
-		return http.StatusForbidden
-	case connect.CodeNotFound:
-		return http.StatusNotFound
-	case connect.CodeAlreadyExists, connect.CodeAborted:
-		return http.StatusConflict
-	case connect.CodeResourceExhausted:
-		return http.StatusTooManyRequests
-	case connect.CodeDeadlineExceeded:
-		return http.StatusGatewayTimeout
-	case connect.CodeUnavailable:
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusInternalServerError
+	rest.WriteStatus(w, rest.Status(ce.Code()), ce.Code(), ce.Message())
 }

@@ -22,7 +22,7 @@ import (
 	"tandem.dev/coordinator/api"
 	"tandem.dev/coordinator/board"
 	"tandem.dev/coordinator/coordtest"
-	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/pki"
 	"tandem.dev/proto/gossip"
 	"tandem.dev/proto/identity"
@@ -196,7 +196,7 @@ func (w *world) call(t *testing.T, m protoreflect.MethodDescriptor, asJSON bool,
 		var first []byte
 		for i := range c.Len() {
 			var b bytes.Buffer
-			if err := fsm.Write(&b, c.State(i).View()); err != nil {
+			if err := format.Write(&b, c.State(i).View()); err != nil {
 				t.Error(err)
 			}
 			if first == nil {

@@ -36,6 +36,10 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if err != nil {
 		return nil, err
 	}
+	v, project, err := a.madeIn(ctx, v, req.Msg.GetSpec().GetProject())
+	if err != nil {
+		return nil, err
+	}
 	if asked, _ := kind.Named(req.Msg.GetSpec().GetKind()); asked.Searches {
 		if err := spend(ctx, sweepWork); err != nil {
 			return nil, err
@@ -45,6 +49,7 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if err != nil {
 		return nil, err
 	}
+	full.Project = "" // where the job is, not what it does
 	is, _ := kind.Named(full.GetKind())
 	if is.Replays {
 		if err := a.fillReplay(ctx, v, full, req.Msg.GetSpec().GetResources().GetPool()); err != nil {
@@ -65,7 +70,7 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 		return nil, err
 	}
 	job := &tandemv1.Job{
-		Id: id.New("job"), Name: full.GetName(), Kind: is.ID, Spec: full, SpecHash: hash,
+		Id: id.New("job"), Project: project, Name: full.GetName(), Kind: is.ID, Spec: full, SpecHash: hash,
 		State: tandemv1.JobState_JOB_STATE_PENDING, Intent: tandemv1.JobIntent_JOB_INTENT_RUN, SubmittedBy: From(ctx).Name,
 	}
 	answer := &tandemv1.SubmitJobResponse{Job: job}
@@ -80,7 +85,7 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 			if err := spend(ctx, outlookWork); err != nil {
 				return nil, err
 			}
-			answer.Outlook = a.deps.Outlook(v, job, create.GetTrial(), time.Now())
+			answer.Outlook = a.outlook(ctx, v, job, create.GetTrial())
 		}
 		return connect.NewResponse(answer), nil
 	}
@@ -88,7 +93,7 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if err != nil {
 		return nil, err
 	}
-	accepted, ok := after.Job(res.GetId())
+	accepted, ok := after.In(project).Job(res.GetId())
 	if !ok {
 		return nil, fmt.Errorf("job %s: %w", res.GetId(), state.ErrNotFound)
 	}
@@ -352,7 +357,7 @@ func (a *API) next(ctx context.Context, v *state.View, progressed <-chan struct{
 		}
 	case <-progressed:
 	}
-	return a.deps.State.View(), nil
+	return a.now(ctx), nil
 }
 
 // sameObservation compares rows by the index of their last change, and progress by identity: a row is never changed

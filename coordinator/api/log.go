@@ -44,7 +44,7 @@ func (a jobs) StreamLogs(ctx context.Context, req *connect.Request[tandemv1.Stre
 	for {
 		// Whether the job has ended is read before the objects, so that none is missed.
 		now := time.Now()
-		if current, there := a.deps.State.View().Job(job.GetId()); ended.IsZero() && (!there || state.JobFinal(current.GetState())) {
+		if current, there := a.now(ctx).Job(job.GetId()); ended.IsZero() && (!there || state.JobFinal(current.GetState())) {
 			ended = now
 			if f := current.GetFinishedAt(); f != nil && f.AsTime().Before(now) {
 				ended = f.AsTime()
@@ -78,7 +78,7 @@ func (a jobs) logPause(ctx context.Context, job string, ended time.Time) error {
 	}
 	waiting, cancel := context.WithDeadline(ctx, next)
 	defer cancel()
-	for v := a.deps.State.View(); waiting.Err() == nil; v = a.deps.State.View() {
+	for v := a.now(ctx); waiting.Err() == nil; v = a.now(ctx) {
 		if current, there := v.Job(job); ended.IsZero() && (!there || state.JobFinal(current.GetState())) {
 			break
 		}

@@ -32,14 +32,14 @@ func TestLogPause(t *testing.T) {
 		time.AfterFunc(time.Minute, func() { put(&tandemv1.Job{Id: "job-2"}) })
 		time.AfterFunc(2*time.Minute, func() { put(&tandemv1.Job{Id: "job-1", State: tandemv1.JobState_JOB_STATE_COMPLETED}) })
 		begin := time.Now()
-		if err := a.logPause(t.Context(), "job-1", time.Time{}); err != nil {
+		if err := a.logPause(inDefault(t.Context()), "job-1", time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(begin); took != 2*time.Minute {
 			t.Errorf("the end of the job was heard of after %s", took)
 		}
 		ended := time.Now()
-		if err := a.logPause(t.Context(), "job-1", ended); err != nil {
+		if err := a.logPause(inDefault(t.Context()), "job-1", ended); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(ended); took != logGrace {

@@ -90,7 +90,7 @@ func metricFixture(t *testing.T) metricService {
 
 func TestGetMetrics(t *testing.T) {
 	a := metricFixture(t)
-	res, err := a.GetMetrics(t.Context(), connect.NewRequest(&tandemv1.GetMetricsRequest{Id: "job-1"}))
+	res, err := a.GetMetrics(inDefault(t.Context()), connect.NewRequest(&tandemv1.GetMetricsRequest{Id: "job-1"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestGetMetrics(t *testing.T) {
 		}
 	}
 
-	res, err = a.GetMetrics(t.Context(), connect.NewRequest(&tandemv1.GetMetricsRequest{Id: "job-1", Series: []string{"loss"}, MaxPoints: 2, SinceStep: 36}))
+	res, err = a.GetMetrics(inDefault(t.Context()), connect.NewRequest(&tandemv1.GetMetricsRequest{Id: "job-1", Series: []string{"loss"}, MaxPoints: 2, SinceStep: 36}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,18 +128,18 @@ func TestGetMetrics(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 	for _, r := range []*tandemv1.GetMetricsRequest{{Id: "job-1", MaxPoints: -1}, {Id: "job-1", MaxPoints: maxPoints + 1}} {
-		if _, err := a.GetMetrics(t.Context(), connect.NewRequest(r)); err == nil || !strings.Contains(err.Error(), "max_points") {
+		if _, err := a.GetMetrics(inDefault(t.Context()), connect.NewRequest(r)); err == nil || !strings.Contains(err.Error(), "max_points") {
 			t.Errorf("%v: %v", r, err)
 		}
 	}
-	if _, err := a.GetMetrics(t.Context(), connect.NewRequest(&tandemv1.GetMetricsRequest{Id: "job-2"})); err == nil {
+	if _, err := a.GetMetrics(inDefault(t.Context()), connect.NewRequest(&tandemv1.GetMetricsRequest{Id: "job-2"})); err == nil {
 		t.Error("there is no job-2")
 	}
 }
 
 func TestGetTrace(t *testing.T) {
 	a := metricFixture(t)
-	res, err := a.GetTrace(t.Context(), connect.NewRequest(&tandemv1.GetTraceRequest{Id: "job-1", Steps: 3}))
+	res, err := a.GetTrace(inDefault(t.Context()), connect.NewRequest(&tandemv1.GetTraceRequest{Id: "job-1", Steps: 3}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestGetTrace(t *testing.T) {
 			t.Errorf("rank %d on %s: %s", r.GetRank(), r.GetNodeId(), d)
 		}
 	}
-	if _, err := a.GetTrace(t.Context(), connect.NewRequest(&tandemv1.GetTraceRequest{Id: "job-1", Steps: -2})); err == nil {
+	if _, err := a.GetTrace(inDefault(t.Context()), connect.NewRequest(&tandemv1.GetTraceRequest{Id: "job-1", Steps: -2})); err == nil {
 		t.Error("-2 steps were traced")
 	}
 }

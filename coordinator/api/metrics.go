@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tandem.dev/coordinator/rest"
 	"tandem.dev/proto/prom"
 )
 
@@ -54,7 +55,8 @@ type tallyKey struct{}
 
 // open begins to count a request.
 func (m *Metrics) open(w http.ResponseWriter, c call) *tally {
-	t := &tally{ResponseWriter: w, metrics: m, procedure: strings.TrimPrefix(c.name, procedurePrefix), stream: c.stays, begin: time.Now()}
+	t := &tally{ResponseWriter: w, metrics: m, procedure: strings.TrimPrefix(c.name, rest.ProcedurePrefix),
+		stream: c.stays, begin: time.Now()}
 	if t.stream {
 		m.streams.WithLabelValues(t.procedure).Inc()
 	}

@@ -33,7 +33,7 @@ func (a models) GetModel(ctx context.Context, req *connect.Request[tandemv1.GetM
 	if !ok {
 		return nil, state.Missing("model", req.Msg.GetName())
 	}
-	versions := v.VersionsOf(m.GetName())
+	versions := v.VersionsOf(req.Msg.GetName())
 	slices.Reverse(versions)
 	return connect.NewResponse(&tandemv1.GetModelResponse{Model: m, Versions: versions}), nil
 }
@@ -68,8 +68,14 @@ func (a models) SetAlias(ctx context.Context, req *connect.Request[tandemv1.SetA
 	if m.GetVersion() < 0 {
 		return nil, invalid("version: must be the number of a version, or 0 to remove the alias")
 	}
+	project, name, err := named(ctx, "model", m.GetModel())
+	if err != nil {
+		return nil, err
+	}
 	_, after, err := a.write(ctx, m, &tandemv1.Command{
-		Command: &tandemv1.Command_MoveAlias{MoveAlias: &tandemv1.MoveAlias{Model: m.GetModel(), Alias: m.GetAlias(), Version: m.GetVersion()}},
+		Command: &tandemv1.Command_MoveAlias{
+			MoveAlias: &tandemv1.MoveAlias{Model: name, Project: project, Alias: m.GetAlias(), Version: m.GetVersion()},
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -87,8 +93,12 @@ func (a models) DeleteModel(ctx context.Context, req *connect.Request[tandemv1.D
 	if doneBefore(ctx, v, req.Msg) {
 		return connect.NewResponse(&tandemv1.DeleteModelResponse{}), nil
 	}
-	name, _, numbered := strings.Cut(req.Msg.GetModel(), "@")
-	going, cmd := v.VersionsOf(name), &tandemv1.DeleteModel{Model: name}
+	key, _, numbered := strings.Cut(req.Msg.GetModel(), "@")
+	project, name, err := named(ctx, "model", key)
+	if err != nil {
+		return nil, err
+	}
+	going, cmd := v.VersionsOf(key), &tandemv1.DeleteModel{Model: name, Project: project}
 	if numbered {
 		ver, err := v.ResolveVersion(req.Msg.GetModel())
 		if err != nil {

@@ -30,8 +30,9 @@ func (a nodes) ListNodes(ctx context.Context, req *connect.Request[tandemv1.List
 	return connect.NewResponse(res), nil
 }
 
+// nodeUse is what is on a node: how many slots are used is everybody's to know, by what is known of one's own alone.
 func nodeUse(v *state.View, n *tandemv1.Node) *tandemv1.NodeUse {
-	use := &tandemv1.NodeUse{Node: n, SlotsUsed: int32(len(state.UsageOf(v, n.GetId())))} //nolint:gosec // slots of one machine
+	use := &tandemv1.NodeUse{Node: n, SlotsUsed: int32(len(state.UsageOf(v.Whole(), n.GetId())))} //nolint:gosec // slots of one machine
 	for _, a := range v.AllocationsOf(n.GetId()) {
 		use.AllocationIds = append(use.AllocationIds, a.GetId())
 	}
@@ -99,7 +100,7 @@ func (a nodes) ListPools(ctx context.Context, _ *connect.Request[tandemv1.ListPo
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&tandemv1.ListPoolsResponse{Pools: pools(v)}), nil
+	return connect.NewResponse(&tandemv1.ListPoolsResponse{Pools: pools(v.Whole())}), nil
 }
 
 // pools counts slots by pool, of nodes that are alive.

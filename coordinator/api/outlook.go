@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -22,5 +21,5 @@ func (a jobs) ExplainJob(ctx context.Context, req *connect.Request[tandemv1.Expl
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&tandemv1.ExplainJobResponse{Outlook: a.deps.Outlook(v, job, nil, time.Now())}), nil
+	return connect.NewResponse(&tandemv1.ExplainJobResponse{Outlook: a.outlook(ctx, v, job, nil)}), nil
 }

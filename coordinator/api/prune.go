@@ -52,8 +52,14 @@ func (a jobs) PruneJobs(ctx context.Context, req *connect.Request[tandemv1.Prune
 	if m.GetDryRun() || len(going) == 0 {
 		return connect.NewResponse(res), nil
 	}
+	project := From(ctx).Project
+	if project == state.DefaultProject || project == state.AllProjects {
+		project = ""
+	}
 	if _, _, err := a.write(ctx, m, &tandemv1.Command{Command: &tandemv1.Command_DeleteJobs{
-		DeleteJobs: &tandemv1.DeleteJobs{JobIds: going, FinishedBefore: timestamppb.New(before), LogsOnly: m.GetLogsOnly()},
+		DeleteJobs: &tandemv1.DeleteJobs{
+			JobIds: going, FinishedBefore: timestamppb.New(before), LogsOnly: m.GetLogsOnly(), Project: project,
+		},
 	}}); err != nil {
 		return nil, err
 	}

@@ -21,13 +21,16 @@ type request interface {
 }
 
 // name gives a command the key under which its result is remembered, and the sum of what was asked. Clients choose their request ids
-// without knowing of each other, so that who asks is a part of the key. A request that is nil cannot be repeated.
+// without knowing of each other, so that who asks, and in which project, is a part of the key. A request that is nil cannot be repeated.
 func name(ctx context.Context, cmd *tandemv1.Command, r request) (err error) {
 	if r == nil || r.GetRequestId() == "" {
 		cmd.RequestId = id.New("req")
 		return nil
 	}
 	cmd.RequestId = From(ctx).Name + "/" + r.GetRequestId()
+	if project := From(ctx).Project; project != state.DefaultProject { // the same request in another project is another one
+		cmd.RequestId = project + "/" + cmd.GetRequestId()
+	}
 	cmd.RequestSha256, err = requestSum(r)
 	return err
 }

@@ -6,37 +6,30 @@ import (
 	"strings"
 
 	"connectrpc.com/connect"
+
+	"tandem.dev/coordinator/rest"
 )
 
 // overREST answers what the transcoder would answer in another form: paths and methods that mean nothing, and bodies where none are read. Errors
 // that it writes before it has read the request get the type that they have.
 func (a *API) overREST(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch name := a.router.find(r); {
+		switch name := a.router.Find(r); {
 		case name == "":
-			allowed := a.router.methodsAt(r)
+			allowed := a.router.MethodsAt(r)
 			if len(allowed) == 0 {
-				writeStatus(w, http.StatusNotFound, connect.CodeNotFound, fmt.Sprintf("nothing is at %q", r.URL.Path))
+				rest.WriteStatus(w, http.StatusNotFound, connect.CodeNotFound, fmt.Sprintf("nothing is at %q", r.URL.Path))
 				return
 			}
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
-			writeStatus(w, http.StatusMethodNotAllowed, connect.CodeUnimplemented, fmt.Sprintf("%s is not a method of %q; use %s", r.Method, r.URL.Path, strings.Join(allowed, " or ")))
+			rest.WriteStatus(w, http.StatusMethodNotAllowed, connect.CodeUnimplemented,
+				fmt.Sprintf("%s is not a method of %q; use %s", r.Method, r.URL.Path, strings.Join(allowed, " or ")))
 		case r.ContentLength != 0 && (r.Method == http.MethodGet || r.Method == http.MethodDelete):
 			writeError(w, r, invalid(fmt.Sprintf("%s takes no body: give its fields as parameters behind the path", r.Method)))
 		default:
 			next.ServeHTTP(typed{w}, r)
 		}
 	})
-}
-
-// methodsAt are the methods that the path of a request has in REST.
-func (t *router) methodsAt(r *http.Request) (all []string) {
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		if t.find(&http.Request{Method: method, Host: r.Host, URL: r.URL}) != "" {
-			all = append(all, method)
-		}
-	}
-	return all
 }
 
 // typed corrects the type of an error: the transcoder may have said that of the inner answer by then.

@@ -37,7 +37,7 @@ func (e *explainer) now(v *state.View, explain func(*state.View, time.Time) map[
 
 // Waits says why trials wait, or train with fewer ranks than they should, by trial.
 func (a *API) Waits(v *state.View) map[string]*tandemv1.Reason {
-	return a.explained.now(v, a.deps.Explain)
+	return a.explained.now(v.Whole(), a.deps.Explain)
 }
 
 // why says why a job or trial is where it is, where that follows from the whole state and not from its row; nil: the row knows.
@@ -56,7 +56,7 @@ func (a *API) why(v *state.View, row proto.Message) *tandemv1.Reason {
 			}
 		case r.GetWhy().GetCode() == tandemv1.Reason_CODE_SWEEP_WAITING:
 			if first := a.Waits(v)[r.GetWhy().GetArgs()["first"]]; first != nil {
-				return &tandemv1.Reason{Code: r.GetWhy().GetCode(), Args: r.GetWhy().GetArgs(), Cause: first}
+				return &tandemv1.Reason{Code: r.GetWhy().GetCode(), Args: r.GetWhy().GetArgs(), Cause: hidden(v, first)}
 			}
 		}
 	}
@@ -69,7 +69,7 @@ const phaseStorage = "waiting for storage"
 // waits says why a trial waits, by the whole state or by what its engine says; nil: its row knows.
 func (a *API) waits(v *state.View, t *tandemv1.Trial) *tandemv1.Reason {
 	if why := a.Waits(v)[t.GetId()]; why != nil {
-		return why
+		return hidden(v, why)
 	}
 	running := t.GetState() == tandemv1.TrialState_TRIAL_STATE_RUNNING
 	if running && a.deps.Board.Progress(t.GetId(), t.GetGeneration()).GetPhase() == phaseStorage {
@@ -87,7 +87,7 @@ func (s speaker) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		res, err := next(ctx, req)
 		if err == nil {
-			s.speak(res.Any())
+			s.speak(ctx, res.Any())
 		}
 		return res, err
 	}
@@ -96,7 +96,7 @@ func (s speaker) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 // WrapStreamingHandler implements connect.Interceptor.
 func (s speaker) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		return next(ctx, speaking{conn, s})
+		return next(ctx, speaking{conn, s, ctx})
 	}
 }
 
@@ -105,9 +105,9 @@ func (speaker) WrapStreamingClient(next connect.StreamingClientFunc) connect.Str
 	return next
 }
 
-func (s speaker) speak(answer any) {
+func (s speaker) speak(ctx context.Context, answer any) {
 	if m, ok := answer.(proto.Message); ok {
-		v := s.a.deps.State.View()
+		v := s.a.now(ctx)
 		say.Fill(m, say.Plain, func(row proto.Message) *tandemv1.Reason { return s.a.why(v, row) })
 	}
 }
@@ -116,10 +116,11 @@ func (s speaker) speak(answer any) {
 type speaking struct {
 	connect.StreamingHandlerConn
 	speaker speaker
+	ctx     context.Context //nolint:containedctx // that of the stream
 }
 
 // Send implements connect.StreamingHandlerConn.
 func (s speaking) Send(answer any) error {
-	s.speaker.speak(answer)
+	s.speaker.speak(s.ctx, answer)
 	return s.StreamingHandlerConn.Send(answer)
 }

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/id"
 	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
@@ -19,6 +20,9 @@ import (
 )
 
 type tokens struct{ *API }
+
+// projectLevel is the feature level that projects came with.
+const projectLevel = 2
 
 // How long tokens are good unless their maker says otherwise, and at most.
 const (
@@ -37,6 +41,12 @@ func (a tokens) CreateToken(ctx context.Context, req *connect.Request[tandemv1.C
 	}
 	ttl := time.Duration(m.GetTtlSeconds()) * time.Second
 	t := &tandemv1.Token{Id: id.New("token"), Name: m.GetName(), Role: m.GetRole(), Join: m.GetJoin()}
+	if err := a.checkReach(ctx, m); err != nil {
+		return nil, err
+	}
+	if !m.GetJoin() && m.GetRole() != "admin" {
+		t.Project = m.GetProject()
+	}
 	secret := identity.NewBearerToken()
 	if m.GetJoin() {
 		secret = identity.NewJoinToken(identity.Role(m.GetRole()), a.deps.CA().Certificate).String()
@@ -55,7 +65,7 @@ func (a tokens) CreateToken(ctx context.Context, req *connect.Request[tandemv1.C
 	if err != nil {
 		return nil, err
 	}
-	made, _ := after.Token(t.GetId())
+	made, _ := after.Whole().Token(t.GetId())
 	return connect.NewResponse(&tandemv1.CreateTokenResponse{Token: withoutHash(made), Secret: secret}), nil
 }
 
@@ -82,12 +92,41 @@ func checkToken(m *tandemv1.CreateTokenRequest) error {
 	return nil
 }
 
+// checkReach says what is wrong with the project of a token. An admin has all: what admins do, to nodes, keys and tokens, is of no project.
+func (a tokens) checkReach(ctx context.Context, m *tandemv1.CreateTokenRequest) error {
+	v, err := a.view(ctx)
+	if err != nil {
+		return err
+	}
+	_, known := v.Whole().Project(m.GetProject())
+	switch {
+	case m.GetProject() == "":
+		return nil
+	case m.GetJoin():
+		return invalid("project: only tokens of clients have one")
+	case m.GetRole() == "admin" && m.GetProject() != state.AllProjects:
+		return invalid("project: an admin has all projects: leave it out, or make it a user or a viewer")
+	case m.GetProject() == state.AllProjects:
+		if m.GetRole() != "admin" && v.Level() < projectLevel {
+			return fmt.Errorf("%w: a token of all projects needs level %d, and the cluster is at %d",
+				consensus.ErrLevel, projectLevel, v.Level())
+		}
+		return nil
+	case !known:
+		return state.Missing("project", m.GetProject())
+	}
+	return nil
+}
+
 func withoutHash(t *tandemv1.Token) *tandemv1.Token {
 	if t == nil {
 		return nil
 	}
 	t = state.Clone(t)
-	t.Sha256 = ""
+	t.Sha256, t.Project = "", state.ReachOf(t)
+	if t.GetJoin() {
+		t.Project = ""
+	}
 	return t
 }
 
@@ -98,7 +137,7 @@ func (a tokens) ListTokens(ctx context.Context, _ *connect.Request[tandemv1.List
 		return nil, err
 	}
 	res := &tandemv1.ListTokensResponse{}
-	for _, t := range v.Tokens() {
+	for _, t := range v.Whole().Tokens() {
 		res.Tokens = append(res.Tokens, withoutHash(t))
 	}
 	return connect.NewResponse(res), nil
@@ -110,7 +149,7 @@ func (a tokens) RevokeToken(ctx context.Context, req *connect.Request[tandemv1.R
 	if err != nil {
 		return nil, err
 	}
-	t, err := v.ResolveToken(req.Msg.GetId())
+	t, err := v.Whole().ResolveToken(req.Msg.GetId())
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/coordtest"
-	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -154,7 +154,7 @@ func jobsUnderFaults(t *testing.T, peers, rounds int) {
 func dump(t *testing.T, s *state.State) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := fsm.Write(&b, s.View()); err != nil {
+	if err := format.Write(&b, s.View()); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

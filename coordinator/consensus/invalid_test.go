@@ -13,7 +13,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/coordtest"
-	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/format"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -51,7 +51,7 @@ func TestInvalidCommandsAreNotLogged(t *testing.T) {
 				JobId: "job-1", Intent: 77,
 			}}}, "unknown value 77 of JobIntent in set_job_intent.intent"},
 			"too large": {&tandemv1.Command{Command: &tandemv1.Command_PutRendezvous{PutRendezvous: &tandemv1.PutRendezvous{
-				Value: make([]byte, fsm.CommandLimit),
+				Value: make([]byte, format.CommandLimit),
 			}}}, "the limit is"},
 		} {
 			for _, i := range []int{c.Leader(), c.Follower()} {
@@ -106,7 +106,7 @@ func TestNoKindOfCommandEndsACoordinator(t *testing.T) {
 		var first []byte
 		for i := range 3 {
 			var b bytes.Buffer
-			if err := fsm.Write(&b, c.State(i).View()); err != nil {
+			if err := format.Write(&b, c.State(i).View()); err != nil {
 				t.Fatal(err)
 			}
 			if first == nil {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -55,7 +56,7 @@ func QuarantineIn(stores *Stores, index uint64, sha256 string, keep func(data []
 	if there := (&tandemv1.Command{}); proto.Unmarshal(entry.Data, there) == nil && there.GetQuarantine().GetSha256() == sha256 {
 		return nil
 	}
-	if has := fsm.Digest(entry.Data); has != sha256 {
+	if has := format.Digest(entry.Data); has != sha256 {
 		return fmt.Errorf("entry %d has the SHA-256 %s and not %s: give those that the coordinator named when it ended", index, has, sha256)
 	}
 	if err := cannotApply(stores, entry); err != nil {
@@ -120,7 +121,7 @@ func cannotApply(stores *Stores, entry *raft.Log) error {
 	switch {
 	case failed == nil:
 		return fmt.Errorf("entry %d can be applied: it is not quarantined", entry.Index)
-	case errors.Is(failed, fsm.ErrLevel):
+	case errors.Is(failed, format.ErrLevel):
 		return fmt.Errorf("entry %d is not quarantined: %w", entry.Index, failed)
 	}
 	return nil
@@ -139,5 +140,5 @@ func restoreNewest(snapshots raft.SnapshotStore, s *state.State) error {
 	if err != nil {
 		return fmt.Errorf("open snapshot %s: %w", all[0].ID, err)
 	}
-	return errors.Join(fsm.Restore(s, io.Reader(r)), r.Close())
+	return errors.Join(format.Restore(s, io.Reader(r)), r.Close())
 }

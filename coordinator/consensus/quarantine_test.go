@@ -16,6 +16,7 @@ import (
 
 	"tandem.dev/coordinator/consensus"
 	"tandem.dev/coordinator/coordtest"
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -54,7 +55,7 @@ func poisonAll(t *testing.T, c *coordtest.Cluster, peers int) (uint64, string) {
 			t.Fatal(err)
 		}
 	}
-	return entry.Index, fsm.Digest(data)
+	return entry.Index, format.Digest(data)
 }
 
 // ended notes with which errors peers ended.
@@ -80,7 +81,7 @@ func (e *ended) take() map[int]error {
 func snapshotOf(t *testing.T, s *state.State) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := fsm.Write(&b, s.View()); err != nil {
+	if err := format.Write(&b, s.View()); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -144,7 +145,7 @@ func quarantined(t *testing.T, level int) {
 		c.Stop()
 	}
 	keep := func(data []byte) error {
-		if fsm.Digest(data) != hash {
+		if format.Digest(data) != hash {
 			t.Errorf("other bytes are kept than those of the entry")
 		}
 		return nil
@@ -214,7 +215,7 @@ func lastCommand(t *testing.T, stores *consensus.Stores, before uint64) (uint64,
 			t.Fatal(err)
 		}
 		if entry.Type == raft.LogCommand {
-			return index, fsm.Digest(entry.Data)
+			return index, format.Digest(entry.Data)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // are, for the version there is as good, are returned as kept.
 func (a *applier) takeAliases(j *tandemv1.Job, v *tandemv1.Version, measured []*tandemv1.IncumbentMeasured) (taken []string, kept []*tandemv1.AliasKept) {
 	for _, alias := range j.GetSpec().GetPublish().GetAliases() {
-		if incumbent, ok := a.Incumbent(j.GetSpec().GetPublish(), alias); ok {
+		if incumbent, ok := state.Incumbent(a.View, j, alias); ok {
 			if why := a.stays(alias, incumbent, v, measured); why != nil {
 				kept = append(kept, &tandemv1.AliasKept{Alias: alias, Version: incumbent.GetNumber(), Why: why})
 				continue
@@ -21,7 +21,7 @@ func (a *applier) takeAliases(j *tandemv1.Job, v *tandemv1.Version, measured []*
 		}
 		taken = append(taken, alias)
 	}
-	edit(a, a.Model, v.GetModel(), func(m *tandemv1.Model) {
+	edit(a, a.Model, state.Key(v.GetProject(), v.GetModel()), func(m *tandemv1.Model) {
 		for _, alias := range taken {
 			a.pointAlias(m, alias, v.GetNumber(), j.GetId())
 		}
@@ -74,7 +74,7 @@ func (a sight) pointAlias(m *tandemv1.Model, alias string, version int64, by str
 }
 
 func (a *applier) moveAlias(c *tandemv1.MoveAlias) (*tandemv1.Result, *refusal) {
-	m, ok := a.Model(c.GetModel())
+	m, ok := a.Model(state.Key(c.GetProject(), c.GetModel()))
 	if !ok {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", c.GetModel())
 	}
@@ -85,15 +85,15 @@ func (a *applier) moveAlias(c *tandemv1.MoveAlias) (*tandemv1.Result, *refusal) 
 	if c.GetVersion() == 0 {
 		return a.removeAlias(m, c.GetAlias(), known)
 	}
-	if _, ok := a.VersionNumber(m.GetName(), c.GetVersion()); !ok {
+	if _, ok := a.VersionNumber(state.RowID(m), c.GetVersion()); !ok {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", c.GetVersion(), "newest", m.GetLatestVersion())
 	}
 	if known && old.GetVersion() == c.GetVersion() {
 		return done(m.GetName()), nil
 	}
-	edit(a, a.Model, m.GetName(), func(m *tandemv1.Model) { a.pointAlias(m, c.GetAlias(), c.GetVersion(), a.actor) })
+	edit(a, a.Model, state.RowID(m), func(m *tandemv1.Model) { a.pointAlias(m, c.GetAlias(), c.GetVersion(), a.actor) })
 	a.record(infoLevel, tandemv1.Event_TYPE_ALIAS_MOVED, aboutModel(m, ""), nil, "alias", c.GetAlias(), "version", c.GetVersion(), "by", a.actor)
-	a.followAliases(m.GetName())
+	a.followAliases(state.RowID(m))
 	return done(m.GetName()), nil
 }
 
@@ -101,10 +101,10 @@ func (a *applier) removeAlias(m *tandemv1.Model, alias string, known bool) (*tan
 	if !known {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "alias", alias)
 	}
-	if d, ok := a.Deployment(m.GetName()); ok && d.GetTarget() == alias {
+	if d, ok := a.Deployment(state.RowID(m)); ok && d.GetTarget() == alias {
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_ALIAS_SERVED, "name", d.GetName(), "alias", alias)
 	}
-	edit(a, a.Model, m.GetName(), func(m *tandemv1.Model) {
+	edit(a, a.Model, state.RowID(m), func(m *tandemv1.Model) {
 		m.Aliases = slices.DeleteFunc(m.Aliases, func(a *tandemv1.Alias) bool { return a.GetName() == alias })
 	})
 	a.record(infoLevel, tandemv1.Event_TYPE_ALIAS_REMOVED, aboutModel(m, ""), nil, "alias", alias, "by", a.actor)

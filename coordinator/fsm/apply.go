@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -13,7 +14,7 @@ import (
 // under the same request id returns the first result and changes nothing; one of another kind under that id is refused.
 func Apply(tx *state.Tx, index uint64, cmd *tandemv1.Command) (*tandemv1.Result, error) {
 	if index <= tx.Index() {
-		return nil, fmt.Errorf("%w: index %d after %d", ErrCorrupt, index, tx.Index())
+		return nil, fmt.Errorf("%w: index %d after %d", format.ErrCorrupt, index, tx.Index())
 	}
 	tx.SetIndex(index)
 	if id := cmd.GetRequestId(); id != "" {
@@ -133,6 +134,12 @@ func (a *applier) dispatchCluster(cmd *tandemv1.Command) (*tandemv1.Result, erro
 		return answered(a.putToken(c.PutToken)), nil
 	case *tandemv1.Command_DropToken:
 		return answered(a.dropToken(c.DropToken)), nil
+	case *tandemv1.Command_CreateProject:
+		return answered(createProject(a, c.CreateProject)), nil
+	case *tandemv1.Command_SetProject:
+		return answered(setProject(a, c.SetProject)), nil
+	case *tandemv1.Command_DeleteProject:
+		return answered(deleteProject(a, c.DeleteProject)), nil
 	case *tandemv1.Command_ObserveCoordinators:
 		return answered(a.observeCoordinators(c.ObserveCoordinators)), nil
 	case *tandemv1.Command_ChangeKeys:
@@ -154,5 +161,5 @@ func (a *applier) dispatchCluster(cmd *tandemv1.Command) (*tandemv1.Result, erro
 	case *tandemv1.Command_AnnounceProgram:
 		return answered(a.announceProgram(c.AnnounceProgram)), nil
 	}
-	return nil, fmt.Errorf("%w: a command of kind %T", ErrCorrupt, cmd.GetCommand())
+	return nil, fmt.Errorf("%w: a command of kind %T", format.ErrCorrupt, cmd.GetCommand())
 }

@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/schema"
 )
@@ -11,15 +12,15 @@ import (
 // start. So it is decoded as Apply will decode it, it may hold nothing unknown, not even a value of an enum, and it is applied
 // to a copy of the state that nobody sees. A refusal is not an error: it may be another one by the time the entry is applied.
 func Check(s *state.State, data []byte) error {
-	cmd, err := Decode(data)
+	cmd, err := format.Decode(data)
 	if err != nil {
 		return err
 	}
 	if what := schema.Unknown(cmd); what != "" {
-		return fmt.Errorf("%w: unknown %s", ErrCorrupt, what)
+		return fmt.Errorf("%w: unknown %s", format.ErrCorrupt, what)
 	}
 	if cmd.GetQuarantine() != nil {
-		return fmt.Errorf("%w: a quarantine is written by an operator on a coordinator that is stopped", ErrCorrupt)
+		return fmt.Errorf("%w: a quarantine is written by an operator on a coordinator that is stopped", format.ErrCorrupt)
 	}
 	tx := s.Rehearse()
 	defer tx.Abort()

@@ -20,13 +20,18 @@ func (a *applier) createDataset(c *tandemv1.CreateDataset) (*tandemv1.Result, *r
 	if a.GarbageBelow(layout.Datasets(want.GetId())) {
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_DATASET_GONE, "dataset", want.GetId())
 	}
+	project, no := projectFor(a.sight, want.GetProject())
+	if no != nil {
+		return nil, no
+	}
 	d := state.Clone(want)
-	d.Project = state.DefaultProject
+	d.Project = project
+	key := state.Key(project, d.GetName())
 	newest := int64(0)
-	if versions := a.DatasetsOf(d.GetName()); len(versions) > 0 {
+	if versions := a.DatasetsOf(key); len(versions) > 0 {
 		newest = versions[len(versions)-1].GetVersion()
 	}
-	d.Version = a.nextNumber("dataset", d.GetName(), newest)
+	d.Version = a.nextNumber("dataset", key, newest)
 	d.CreatedAt = a.now
 	if d.GetCreatedBy() == "" {
 		d.CreatedBy = a.actor
@@ -38,20 +43,21 @@ func (a *applier) createDataset(c *tandemv1.CreateDataset) (*tandemv1.Result, *r
 
 // deleteDataset deletes a version, or all, when nothing needs any of them.
 func (a *applier) deleteDataset(c *tandemv1.DeleteDataset) (*tandemv1.Result, *refusal) {
-	going := slices.DeleteFunc(a.DatasetsOf(c.GetName()), func(d *tandemv1.Dataset) bool {
+	key := state.Key(c.GetProject(), c.GetName())
+	going := slices.DeleteFunc(a.DatasetsOf(key), func(d *tandemv1.Dataset) bool {
 		return c.GetVersion() != 0 && d.GetVersion() != c.GetVersion()
 	})
 	if len(going) == 0 {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "dataset", "name", c.GetName())
 	}
 	for _, d := range going {
-		if need := a.DatasetNeed(d); need != nil {
+		if need := state.DatasetNeed(a.View, d); need != nil {
 			return nil, refuseFrom(need, tandemv1.Reason_CODE_DATASET_NEEDED, "dataset", fmt.Sprintf("%s@%d", d.GetName(), d.GetVersion()))
 		}
 	}
 	for _, d := range going {
 		a.throwAway(d.GetPrefix() + "/")
-		a.useUp("dataset", d.GetName(), d.GetVersion())
+		a.useUp("dataset", key, d.GetVersion())
 		a.Delete(d)
 	}
 	if c.GetVersion() != 0 {

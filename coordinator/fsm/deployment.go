@@ -14,7 +14,12 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) (*tandemv1.Result, *r
 	if want.GetReplicas() < 1 {
 		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_NO_REPLICAS)
 	}
-	m, ok := a.Model(want.GetName())
+	project, no := projectFor(a.sight, want.GetProject())
+	if no != nil {
+		return nil, no
+	}
+	key := state.Key(project, want.GetName())
+	m, ok := a.Model(key)
 	if !ok {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", want.GetName())
 	}
@@ -22,11 +27,11 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) (*tandemv1.Result, *r
 	if target == "" {
 		target = state.DefaultTarget(m)
 	}
-	v, err := a.ResolveTarget(m.GetName(), target)
+	v, err := a.ResolveTarget(key, target)
 	if errors.Is(err, state.ErrNotFound) {
 		return nil, unknownVersion(m, target)
 	}
-	old, known := a.Deployment(want.GetName())
+	old, known := a.Deployment(key)
 	if known && old.GetTarget() == target && old.GetVersion() == v.GetNumber() && old.GetReplicas() == want.GetReplicas() && old.GetPool() == want.GetPool() {
 		return done(old.GetName()), nil
 	}
@@ -40,7 +45,8 @@ func (a *applier) putDeployment(c *tandemv1.PutDeployment) (*tandemv1.Result, *r
 		d.CreatedAt, d.DownSince = old.GetCreatedAt(), old.GetDownSince()
 	}
 	a.Put(d)
-	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_CHANGED, aboutDeployment(d.GetName()), nil, "version", d.GetVersion(), "replicas", d.GetReplicas(), "by", a.actor)
+	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_CHANGED, aboutDeployment(state.RowID(d)), nil,
+		"version", d.GetVersion(), "replicas", d.GetReplicas(), "by", a.actor)
 	return done(d.GetName()), nil
 }
 
@@ -52,7 +58,7 @@ func unknownVersion(m *tandemv1.Model, target string) *refusal {
 	return refuse(codeNotFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "alias", target)
 }
 
-// followAliases brings the deployment of a model to the version its alias points to now.
+// followAliases brings the deployment of a model, by its key, to the version its alias points to now.
 func (a *applier) followAliases(model string) {
 	d, ok := a.Deployment(model)
 	if !ok {
@@ -68,19 +74,20 @@ func (a *applier) followAliases(model string) {
 		d.Revision++
 		d.UpdatedAt = a.now
 	})
-	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_FOLLOWED, aboutDeployment(d.GetName()), nil, "alias", d.GetTarget(), "version", d.GetVersion())
+	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_FOLLOWED, aboutDeployment(state.RowID(d)), nil,
+		"alias", d.GetTarget(), "version", d.GetVersion())
 }
 
 func (a *applier) dropDeployment(c *tandemv1.DropDeployment) (*tandemv1.Result, *refusal) {
-	d, ok := a.Deployment(c.GetName())
+	d, ok := a.Deployment(state.Key(c.GetProject(), c.GetName()))
 	if !ok {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "deployment", "name", c.GetName())
 	}
-	for _, r := range a.ReplicasOf(d.GetName()) {
+	for _, r := range a.ReplicasOf(state.RowID(d)) {
 		a.Delete(r)
 	}
 	a.Delete(d)
-	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_REMOVED, aboutDeployment(d.GetName()), nil, "by", a.actor)
+	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_REMOVED, aboutDeployment(state.RowID(d)), nil, "by", a.actor)
 	return done(d.GetName()), nil
 }
 
@@ -92,7 +99,7 @@ func (a *applier) applyRollout(c *tandemv1.ApplyRollout) (*tandemv1.Result, *ref
 	}
 	result := done(d.GetName())
 	for _, id := range c.GetRemove() {
-		if r, ok := a.Replica(id); ok && r.GetDeployment() == d.GetName() {
+		if r, ok := a.Replica(id); ok && r.GetDeployment() == state.RowID(d) {
 			a.Delete(r)
 			a.goesDown(r, nil)
 		}
@@ -105,7 +112,7 @@ func (a *applier) applyRollout(c *tandemv1.ApplyRollout) (*tandemv1.Result, *ref
 		result.PartWhys = append(result.PartWhys, no.part())
 	}
 	if why := given(c.GetWhy(), c.GetReason()); !sameReason(given(d.GetWhy(), d.GetReason()), why) {
-		edit(a, a.Deployment, d.GetName(), func(d *tandemv1.Deployment) { d.Why, d.Reason = why, "" })
+		edit(a, a.Deployment, state.RowID(d), func(d *tandemv1.Deployment) { d.Why, d.Reason = why, "" })
 	}
 	return result, nil
 }
@@ -129,11 +136,12 @@ func (a sight) checkReplica(d *tandemv1.Deployment, r *tandemv1.Replica) *refusa
 
 func (a *applier) placeReplica(d *tandemv1.Deployment, r *tandemv1.Replica) {
 	a.Put(&tandemv1.Replica{
-		Id: r.GetId(), Deployment: d.GetName(), Revision: d.GetRevision(), Version: d.GetVersion(), VersionId: d.GetVersionId(),
+		Id: r.GetId(), Deployment: state.RowID(d), Revision: d.GetRevision(), Version: d.GetVersion(), VersionId: d.GetVersionId(),
 		NodeId: r.GetNodeId(), SlotId: r.GetSlotId(), State: tandemv1.ReplicaState_REPLICA_STATE_STARTING, CreatedAt: a.now,
 	})
 	n, _ := a.Node(r.GetNodeId())
-	a.record(infoLevel, tandemv1.Event_TYPE_REPLICA_PLACED, aboutDeployment(d.GetName()), nil, "version", d.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
+	a.record(infoLevel, tandemv1.Event_TYPE_REPLICA_PLACED, aboutDeployment(state.RowID(d)), nil,
+		"version", d.GetVersion(), "replica", r.GetId(), "node", nodeName(n))
 }
 
 // replicaReport takes what an agent says of a replica's engine.
@@ -187,17 +195,17 @@ func (a *applier) goesDown(gone *tandemv1.Replica, why *tandemv1.Reason) {
 	if !ok || gone.GetState() != ready || others {
 		return
 	}
-	edit(a, a.Deployment, d.GetName(), func(d *tandemv1.Deployment) { d.DownSince = a.now })
-	a.record(warningLevel, tandemv1.Event_TYPE_DEPLOYMENT_DOWN, aboutDeployment(d.GetName()), why)
+	edit(a, a.Deployment, state.RowID(d), func(d *tandemv1.Deployment) { d.DownSince = a.now })
+	a.record(warningLevel, tandemv1.Event_TYPE_DEPLOYMENT_DOWN, aboutDeployment(state.RowID(d)), why)
 }
 
-// comesUp says that a deployment that had none has a ready replica again.
-func (a *applier) comesUp(name string) {
-	d, ok := a.Deployment(name)
+// comesUp says that a deployment, by its key, that had none has a ready replica again.
+func (a *applier) comesUp(key string) {
+	d, ok := a.Deployment(key)
 	if !ok || d.GetDownSince() == nil {
 		return
 	}
 	down := a.now.AsTime().Sub(d.GetDownSince().AsTime())
-	edit(a, a.Deployment, name, func(d *tandemv1.Deployment) { d.DownSince = nil })
-	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_UP, aboutDeployment(name), nil, "down", int64(down.Seconds()))
+	edit(a, a.Deployment, key, func(d *tandemv1.Deployment) { d.DownSince = nil })
+	a.record(infoLevel, tandemv1.Event_TYPE_DEPLOYMENT_UP, aboutDeployment(key), nil, "down", int64(down.Seconds()))
 }

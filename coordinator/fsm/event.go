@@ -15,7 +15,7 @@ const (
 )
 
 // subject is what an event is about.
-type subject struct{ noun, id, name, job string }
+type subject struct{ noun, id, name, job, project string }
 
 func aboutNode(n *tandemv1.Node) subject {
 	return subject{noun: "node", id: n.GetId(), name: nodeName(n)}
@@ -24,7 +24,7 @@ func aboutNode(n *tandemv1.Node) subject {
 func aboutCoordinator(id string) subject { return subject{noun: "coordinator", id: id, name: id} }
 
 func aboutModel(m *tandemv1.Model, job string) subject {
-	return subject{noun: "model", id: m.GetName(), name: m.GetName(), job: job}
+	return subject{noun: "model", id: m.GetName(), name: m.GetName(), job: job, project: m.GetProject()}
 }
 
 func aboutCheckpoint(c *tandemv1.Checkpoint) subject {
@@ -32,13 +32,20 @@ func aboutCheckpoint(c *tandemv1.Checkpoint) subject {
 }
 
 func aboutDataset(d *tandemv1.Dataset) subject {
-	return subject{noun: "dataset", id: d.GetId(), name: d.GetName()}
+	return subject{noun: "dataset", id: d.GetId(), name: d.GetName(), project: d.GetProject()}
 }
 
-func aboutDeployment(name string) subject { return subject{noun: "deployment", id: name, name: name} }
+func aboutDeployment(key string) subject {
+	project, name := state.SplitKey(key)
+	return subject{noun: "deployment", id: name, name: name, project: project}
+}
+
+func aboutProject(name string) subject {
+	return subject{noun: "project", id: name, name: name, project: name}
+}
 
 func aboutToken(t *tandemv1.Token) subject {
-	return subject{noun: "token", id: t.GetId(), name: t.GetName()}
+	return subject{noun: "token", id: t.GetId(), name: t.GetName(), project: t.GetProject()}
 }
 
 // record makes an event: what happened to what, what that follows from (nil: nothing else), and its arguments as pairs of name and value.
@@ -57,13 +64,26 @@ func (a *applier) record(level string, what tandemv1.Event_Type, about subject, 
 		Type:    what,
 		Args:    state.Args(pairs...),
 		Cause:   cause,
+		Project: projectOf(a, about),
 	})
 	a.events++
 }
 
+// projectOf is the project that an event says: that of its subject, or of the job that this belongs to, where it is not the default one.
+func projectOf(a *applier, about subject) string {
+	if about.project == "" && about.job != "" {
+		j, _ := a.Job(about.job)
+		about.project = j.GetProject()
+	}
+	if about.project == state.DefaultProject {
+		return ""
+	}
+	return about.project
+}
+
 // jobEvent is an event about a job.
 func (a *applier) jobEvent(level string, what tandemv1.Event_Type, j *tandemv1.Job, cause *tandemv1.Reason, pairs ...any) {
-	a.record(level, what, subject{noun: "job", id: j.GetId(), name: label(j), job: j.GetId()}, cause, pairs...)
+	a.record(level, what, subject{noun: "job", id: j.GetId(), name: label(j), job: j.GetId(), project: j.GetProject()}, cause, pairs...)
 }
 
 // trialEvent is an event about a trial of a job. Of those of a sweep only what is no good news is kept: they are many, and their

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -72,7 +73,7 @@ func machine(t testing.TB) (*state.State, *fsm.FSM) {
 func snapshotOf(t testing.TB, s *state.State) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := fsm.Write(&b, s.View()); err != nil {
+	if err := format.Write(&b, s.View()); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

@@ -38,7 +38,8 @@ func (a sight) newJob(given *tandemv1.Job, why *tandemv1.Reason) *tandemv1.Job {
 	j.State = tandemv1.JobState_JOB_STATE_PENDING
 	j.Intent = tandemv1.JobIntent_JOB_INTENT_RUN
 	j.Why, j.Reason = why, ""
-	j.TrialIds, j.Project = nil, state.DefaultProject
+	j.TrialIds = nil
+	j.Project, _ = projectFor(a, given.GetProject()) // checked
 	j.CreatedAt = a.now
 	if j.GetSubmittedBy() == "" {
 		j.SubmittedBy = a.actor
@@ -56,6 +57,9 @@ func (a sight) checkJob(c *tandemv1.CreateJob) *refusal {
 	}
 	if _, ok := a.Trial(t.GetId()); ok {
 		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "trial", "name", t.GetId())
+	}
+	if _, no := projectFor(a, j.GetProject()); no != nil {
+		return no
 	}
 	spec, is := j.GetSpec(), kind.Of(j)
 	if field := is.Missing(spec); field != "" {
@@ -88,7 +92,7 @@ func (a sight) checkSource(id string, data bool) *refusal {
 	if !ok || c.GetDeleting() {
 		return refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "checkpoint", "name", id)
 	}
-	if _, known := a.TrainedOn(c); data && !known {
+	if _, known := state.TrainedOn(a.View, c); data && !known {
 		return refuse(codePrecondition, tandemv1.Reason_CODE_DATASET_OF_CHECKPOINT_GONE, "checkpoint", id)
 	}
 	return nil

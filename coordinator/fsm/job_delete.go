@@ -28,7 +28,8 @@ func (a *applier) deleteJobs(c *tandemv1.DeleteJobs) (*tandemv1.Result, *refusal
 			if no = a.checkDelete(j, c); no == nil {
 				a.deleteJob(j, &gone)
 				if c.GetFinishedBefore() == nil {
-					a.record(infoLevel, tandemv1.Event_TYPE_JOB_DELETED, subject{noun: "job", id: id, name: label(j)}, nil, "by", a.actor)
+					a.record(infoLevel, tandemv1.Event_TYPE_JOB_DELETED,
+						subject{noun: "job", id: id, name: label(j), project: j.GetProject()}, nil, "by", a.actor)
 				}
 			}
 		}
@@ -41,7 +42,7 @@ func (a *applier) deleteJobs(c *tandemv1.DeleteJobs) (*tandemv1.Result, *refusal
 	case gone.jobs == 0 && first != nil:
 		return result, first
 	case gone.jobs > 0 && c.GetFinishedBefore() != nil:
-		a.record(infoLevel, tandemv1.Event_TYPE_JOBS_PRUNED, subject{noun: "job"}, nil, "jobs", gone.jobs, "trials", gone.trials,
+		a.record(infoLevel, tandemv1.Event_TYPE_JOBS_PRUNED, aboutPruned(a, c), nil, "jobs", gone.jobs, "trials", gone.trials,
 			"checkpoints", gone.checkpoints, "bytes", gone.bytes, "before", c.GetFinishedBefore().GetSeconds(), "policy", c.GetPolicy(), "by", a.actor)
 	}
 	return result, nil
@@ -62,7 +63,7 @@ func deleteLogs(a *applier, c *tandemv1.DeleteJobs) *tandemv1.Result {
 		}
 	}
 	if jobs > 0 {
-		a.record(infoLevel, tandemv1.Event_TYPE_LOGS_PRUNED, subject{noun: "job"}, nil, "jobs", jobs,
+		a.record(infoLevel, tandemv1.Event_TYPE_LOGS_PRUNED, aboutPruned(a, c), nil, "jobs", jobs,
 			"before", c.GetFinishedBefore().GetSeconds(), "policy", c.GetPolicy(), "by", a.actor)
 	}
 	return &tandemv1.Result{}
@@ -102,4 +103,12 @@ func (a *applier) deleteJob(j *tandemv1.Job, gone *removed) {
 	}
 	a.Delete(j)
 	gone.jobs++
+}
+
+// aboutPruned is what the event of jobs that were pruned is about: the jobs of a project, or, where there are several, of all.
+func aboutPruned(a *applier, c *tandemv1.DeleteJobs) subject {
+	if c.GetProject() == "" && len(state.Projects(a.View)) > 1 {
+		return subject{noun: "job", project: state.AllProjects}
+	}
+	return subject{noun: "job", project: c.GetProject()}
 }

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -46,7 +47,7 @@ func (a *applier) raiseLevel(c *tandemv1.RaiseLevel) (*tandemv1.Result, error) {
 	case level > a.Level()+1:
 		return answered(nil, refuse(codePrecondition, tandemv1.Reason_CODE_LEVEL_NOT_NEXT, "current", a.Level())), nil
 	case level > schema.Known:
-		return nil, fmt.Errorf("%w: it knows feature level %d, and the cluster goes to %d", ErrLevel, schema.Known, level)
+		return nil, fmt.Errorf("%w: it knows feature level %d, and the cluster goes to %d", format.ErrLevel, schema.Known, level)
 	}
 	row = a.editCluster(func(row *tandemv1.Cluster) { row.Level = c.GetLevel() })
 	a.record(infoLevel, tandemv1.Event_TYPE_LEVEL_RAISED, subject{noun: "cluster", id: row.GetId()}, nil, "level", row.GetLevel())

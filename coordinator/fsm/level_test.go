@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/schema"
@@ -33,9 +34,9 @@ func TestEntriesOfVersionsToCome(t *testing.T) {
 		says string
 	}{
 		"ignorable":      {strange(schema.Known+1, true), nil, ""},
-		"level to come":  {strange(schema.Known+1, false), fsm.ErrLevel, "start a newer version"},
-		"no level":       {strange(0, false), fsm.ErrCorrupt, "unknown field 9999 of Command"},
-		"its level only": {strange(schema.Known, false), fsm.ErrCorrupt, "unknown field 9999 of Command"},
+		"level to come":  {strange(schema.Known+1, false), format.ErrLevel, "start a newer version"},
+		"no level":       {strange(0, false), format.ErrCorrupt, "unknown field 9999 of Command"},
+		"its level only": {strange(schema.Known, false), format.ErrCorrupt, "unknown field 9999 of Command"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := state.New()
@@ -56,7 +57,7 @@ func TestEntriesOfVersionsToCome(t *testing.T) {
 			if !errors.Is(stopped, tc.want) || !errors.As(stopped, &poison) || !strings.Contains(stopped.Error(), tc.says) {
 				t.Fatalf("stopped with %v", stopped)
 			}
-			if poison.Index != 7 || poison.SHA256 != fsm.Digest(tc.data) {
+			if poison.Index != 7 || poison.SHA256 != format.Digest(tc.data) {
 				t.Errorf("names entry %d, %s", poison.Index, poison.SHA256)
 			}
 		})
@@ -95,7 +96,7 @@ func TestNothingAboveTheLevelIsWritten(t *testing.T) {
 // TestCheckRefusesQuarantine: only an operator writes one, into the log itself.
 func TestCheckRefusesQuarantine(t *testing.T) {
 	data := entry(t, 1, &tandemv1.Command{Time: &timestamppb.Timestamp{}, Command: &tandemv1.Command_Quarantine{Quarantine: &tandemv1.Quarantine{}}}).Data
-	if err := fsm.Check(state.New(), data); !errors.Is(err, fsm.ErrCorrupt) {
+	if err := fsm.Check(state.New(), data); !errors.Is(err, format.ErrCorrupt) {
 		t.Errorf("a proposed quarantine: %v", err)
 	}
 }

@@ -51,48 +51,50 @@ func (a *applier) versionSaved(alloc *tandemv1.Allocation, saved *tandemv1.Versi
 	for _, kept := range j.GetAliasesKept() {
 		a.record(warningLevel, tandemv1.Event_TYPE_ALIAS_KEPT, aboutModel(m, j.GetId()), kept.GetWhy())
 	}
-	a.followAliases(m.GetName())
+	a.followAliases(state.RowID(m))
 	return nil
 }
 
 // newestVersion gives a model, which is made when there is none, the number of its next version.
 func (a *applier) newestVersion(name, project string) *tandemv1.Model {
-	if _, ok := a.Model(name); !ok {
+	key := state.Key(project, name)
+	if _, ok := a.Model(key); !ok {
 		a.Put(&tandemv1.Model{Name: name, Project: project, CreatedAt: a.now})
 	}
-	return edit(a, a.Model, name, func(m *tandemv1.Model) { m.LatestVersion = a.nextNumber("model", name, m.GetLatestVersion()) })
+	return edit(a, a.Model, key, func(m *tandemv1.Model) { m.LatestVersion = a.nextNumber("model", key, m.GetLatestVersion()) })
 }
 
 // deleteModel deletes a version, or all, when nothing needs any of them; the model goes with the last one.
 func (a *applier) deleteModel(c *tandemv1.DeleteModel) (*tandemv1.Result, *refusal) {
-	m, ok := a.Model(c.GetModel())
+	m, ok := a.Model(state.Key(c.GetProject(), c.GetModel()))
 	if !ok {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "model", "name", c.GetModel())
 	}
-	all := a.VersionsOf(m.GetName())
+	key := state.RowID(m)
+	all := a.VersionsOf(key)
 	going := all
 	if c.GetVersion() != 0 {
-		v, ok := a.VersionNumber(m.GetName(), c.GetVersion())
+		v, ok := a.VersionNumber(key, c.GetVersion())
 		if !ok {
 			return nil, refuse(codeNotFound, tandemv1.Reason_CODE_VERSION_UNKNOWN, "model", m.GetName(), "version", c.GetVersion(), "newest", m.GetLatestVersion())
 		}
 		going = []*tandemv1.Version{v}
-	} else if need := a.ModelNeed(m.GetName()); need != nil {
+	} else if need := state.ModelNeed(a.View, m); need != nil {
 		return nil, refuseFrom(need, tandemv1.Reason_CODE_MODEL_NEEDED, "model", m.GetName())
 	}
 	for _, v := range going {
-		if need := a.VersionNeed(v); need != nil {
+		if need := state.VersionNeed(a.View, v); need != nil {
 			return nil, refuseFrom(need, tandemv1.Reason_CODE_VERSION_NEEDED, "model", m.GetName(), "version", v.GetNumber())
 		}
 	}
 	for _, v := range going {
 		a.throwAway(v.GetPrefix() + "/")
-		a.useUp("model", m.GetName(), v.GetNumber())
+		a.useUp("model", key, v.GetNumber())
 		a.Delete(v)
 	}
 	about := aboutModel(m, "")
-	if left := a.VersionsOf(m.GetName()); len(left) > 0 {
-		edit(a, a.Model, m.GetName(), func(m *tandemv1.Model) { m.LatestVersion = left[len(left)-1].GetNumber() })
+	if left := a.VersionsOf(key); len(left) > 0 {
+		edit(a, a.Model, key, func(m *tandemv1.Model) { m.LatestVersion = left[len(left)-1].GetNumber() })
 		a.record(infoLevel, tandemv1.Event_TYPE_MODEL_DELETED, about, nil, "version", c.GetVersion(), "by", a.actor)
 		return done(m.GetName()), nil
 	}

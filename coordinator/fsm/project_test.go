@@ -6,7 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/proto/schema"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -59,7 +59,7 @@ func TestEverythingHasAProject(t *testing.T) {
 			row.Clear(f)
 		}
 	}
-	if err := fsm.Restore(old, bytes.NewReader(joined(t, records...))); err != nil {
+	if err := format.Restore(old, bytes.NewReader(joined(t, records...))); err != nil {
 		t.Fatal(err)
 	}
 	for what, s := range map[string]*state.State{"made": s, "restored": old} {
@@ -91,7 +91,7 @@ func TestNamesAreOfTheirProject(t *testing.T) {
 		t.Fatal(err)
 	}
 	restored := state.New()
-	if err := fsm.Restore(restored, bytes.NewReader(snapshotOf(t, s))); err != nil {
+	if err := format.Restore(restored, bytes.NewReader(snapshotOf(t, s))); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*state.State{s, restored} {

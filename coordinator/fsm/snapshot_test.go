@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -98,10 +99,10 @@ func TestBadSnapshotsAreRefused(t *testing.T) {
 	for name, data := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := state.New()
-			if err := fsm.Restore(s, bytes.NewReader(good)); err != nil {
+			if err := format.Restore(s, bytes.NewReader(good)); err != nil {
 				t.Fatal(err)
 			}
-			if err := fsm.Restore(s, bytes.NewReader(data)); !errors.Is(err, fsm.ErrCorrupt) {
+			if err := format.Restore(s, bytes.NewReader(data)); !errors.Is(err, format.ErrCorrupt) {
 				t.Errorf("error %v, want ErrCorrupt", err)
 			}
 			if !bytes.Equal(good, snapshotOf(t, s)) {
@@ -110,7 +111,7 @@ func TestBadSnapshotsAreRefused(t *testing.T) {
 		})
 	}
 	for n := range good {
-		if err := fsm.Restore(state.New(), bytes.NewReader(good[:n])); !errors.Is(err, fsm.ErrCorrupt) {
+		if err := format.Restore(state.New(), bytes.NewReader(good[:n])); !errors.Is(err, format.ErrCorrupt) {
 			t.Errorf("torn after %d of %d bytes: error %v", n, len(good), err)
 		}
 	}
@@ -124,15 +125,15 @@ func FuzzRestore(f *testing.F) {
 	f.Add(binary.AppendUvarint(nil, 1<<62))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := state.New()
-		if err := fsm.Restore(s, bytes.NewReader(data)); err != nil {
-			if !errors.Is(err, fsm.ErrCorrupt) {
+		if err := format.Restore(s, bytes.NewReader(data)); err != nil {
+			if !errors.Is(err, format.ErrCorrupt) {
 				t.Errorf("error %v is not ErrCorrupt", err)
 			}
 			return
 		}
 		again := state.New()
 		written := snapshotOf(t, s)
-		if err := fsm.Restore(again, bytes.NewReader(written)); err != nil || !bytes.Equal(written, snapshotOf(t, again)) {
+		if err := format.Restore(again, bytes.NewReader(written)); err != nil || !bytes.Equal(written, snapshotOf(t, again)) {
 			t.Errorf("what was restored cannot be written and restored again: %v", err)
 		}
 	})
@@ -154,15 +155,15 @@ func FuzzDecode(f *testing.F) {
 	}
 	good := sample(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cmd, err := fsm.Decode(data)
+		cmd, err := format.Decode(data)
 		if err != nil {
-			if !errors.Is(err, fsm.ErrCorrupt) {
+			if !errors.Is(err, format.ErrCorrupt) {
 				t.Errorf("error %v is not ErrCorrupt", err)
 			}
 			return
 		}
 		s := state.New()
-		if err := fsm.Restore(s, bytes.NewReader(good)); err != nil {
+		if err := format.Restore(s, bytes.NewReader(good)); err != nil {
 			t.Fatal(err)
 		}
 		tx := s.Begin()
@@ -192,10 +193,10 @@ func TestUnknownEntriesStopTheNode(t *testing.T) {
 			var stopped error
 			m := fsm.New(s, func(err error) { stopped = err })
 			answer := m.Apply(entry(t, 1, cmd))
-			if !errors.Is(stopped, fsm.ErrCorrupt) {
+			if !errors.Is(stopped, format.ErrCorrupt) {
 				t.Errorf("stopped with %v", stopped)
 			}
-			if err, ok := answer.(error); !ok || !errors.Is(err, fsm.ErrCorrupt) {
+			if err, ok := answer.(error); !ok || !errors.Is(err, format.ErrCorrupt) {
 				t.Errorf("answer %v", answer)
 			}
 			if _, ok := m.Apply(entry(t, 2, good)).(error); !ok || s.Index() != 0 {

@@ -39,6 +39,9 @@ func (a sight) checkSweep(c *tandemv1.CreateJob) *refusal {
 	case j.GetSpec().GetSearch() == nil:
 		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "sweep", "field", "search")
 	}
+	if _, no := projectFor(a, j.GetProject()); no != nil {
+		return no
+	}
 	return a.checkTraining(j.GetSpec())
 }
 

@@ -15,6 +15,10 @@ func (a *applier) putToken(c *tandemv1.PutToken) (*tandemv1.Result, *refusal) {
 	if _, ok := a.Token(want.GetId()); ok {
 		return nil, refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "token", "name", want.GetId())
 	}
+	project, no := tokenProject(a.sight, want.GetProject())
+	if no != nil {
+		return nil, no
+	}
 	if former, ok := a.TokenNamed(want.GetName()); ok && a.spent(former) {
 		a.Delete(former) // nobody can use it any more: its name is free
 	} else if ok {
@@ -24,7 +28,7 @@ func (a *applier) putToken(c *tandemv1.PutToken) (*tandemv1.Result, *refusal) {
 		return nil, refuse(codeExists, tandemv1.Reason_CODE_TOKEN_SECRET_TAKEN)
 	}
 	t := state.Clone(want)
-	t.CreatedAt, t.Project = a.now, state.DefaultProject
+	t.CreatedAt, t.Project = a.now, project
 	a.Put(t)
 	a.record(infoLevel, tandemv1.Event_TYPE_TOKEN_CREATED, aboutToken(t), nil, "role", t.GetRole(), "by", a.actor)
 	return done(t.GetId()), nil

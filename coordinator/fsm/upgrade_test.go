@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"tandem.dev/coordinator/fsm"
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -35,14 +35,14 @@ func TestGroupsOfTheFirstRelease(t *testing.T) {
 	}
 	all = append(all, &tandemv1.SnapshotRecord{Record: &tandemv1.SnapshotRecord_End{End: &tandemv1.SnapshotEnd{Records: int64(len(all))}}})
 	s := state.New()
-	if err := fsm.Restore(s, bytes.NewReader(joined(t, all...))); err != nil {
+	if err := format.Restore(s, bytes.NewReader(joined(t, all...))); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, s.View().Allocations(), protocmp.Transform()); diff != "" {
 		t.Errorf("restored (-want +got):\n%s", diff)
 	}
 	again := state.New()
-	if err := fsm.Restore(again, bytes.NewReader(snapshotOf(t, s))); err != nil {
+	if err := format.Restore(again, bytes.NewReader(snapshotOf(t, s))); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, again.View().Allocations(), protocmp.Transform()); diff != "" {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ func DefaultConfig() Config { return Config{MaxBody: inference.MaxBody, Timeout:
 // Deps of a Gateway.
 type Deps struct {
 	State *state.State
+	// Project is the one that a request is in.
+	Project func(context.Context) string
 	// Client calls the agent of a node, which must prove to be that node.
 	Client func(node string) *http.Client
 	// Ready says why requests cannot be answered; nil: they can.
@@ -116,6 +119,11 @@ type target struct {
 	address string // host:port of its node's agent
 }
 
+// view is the state as whoever asks sees it.
+func (g *Gateway) view(r *http.Request) *state.View {
+	return g.deps.State.View().In(g.deps.Project(r.Context()))
+}
+
 // candidates are the replicas that can answer a request, by id.
 func (g *Gateway) candidates(r *http.Request) ([]target, *problem) {
 	model, version := r.PathValue("model"), int64(0)
@@ -126,7 +134,7 @@ func (g *Gateway) candidates(r *http.Request) ([]target, *problem) {
 		}
 		version = n
 	}
-	v := g.deps.State.View()
+	v := g.view(r)
 	d, ok := v.Deployment(model)
 	if !ok {
 		return nil, &problem{http.StatusNotFound, fmt.Sprintf("model %q is not served: start it with \"tandem serve %s\"", model, model)}
@@ -150,9 +158,9 @@ func (g *Gateway) candidates(r *http.Request) ([]target, *problem) {
 
 // infer passes an inference request on and counts it.
 func (g *Gateway) infer(w http.ResponseWriter, r *http.Request) {
-	begin, model := time.Now(), r.PathValue("model")
-	if _, ok := g.deps.State.View().Deployment(model); !ok {
-		model = unknown
+	begin, model := time.Now(), Unknown
+	if d, ok := g.view(r).Deployment(r.PathValue("model")); ok {
+		model = state.RowID(d)
 	}
 	status := g.pass(w, r)
 	g.deps.Metrics.count(model, status, time.Since(begin))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -101,13 +102,57 @@ func newGateway(t *testing.T, a *agent) (*Gateway, *state.State, *prometheus.Reg
 	cfg := DefaultConfig()
 	cfg.MaxBody = 100
 	g, err := New(cfg, Deps{
-		State: s, Client: func(string) *http.Client { return a.Client() }, Ready: func() error { return nil },
+		State: s, Project: project, Client: func(string) *http.Client { return a.Client() }, Ready: func() error { return nil },
 		Metrics: NewMetrics(registry), Log: zerolog.Nop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g, s, registry
+}
+
+type projectKey struct{}
+
+// project is the one that a test says a request is in.
+func project(ctx context.Context) string {
+	if p, ok := ctx.Value(projectKey{}).(string); ok {
+		return p
+	}
+	return state.DefaultProject
+}
+
+// TestModelsOfAnotherProject: a request finds the deployment of its project, and none of the same name elsewhere.
+func TestModelsOfAnotherProject(t *testing.T) {
+	a := newAgent(t)
+	g, s, registry := newGateway(t, a)
+	put(t, s, node("n1", a), &tandemv1.Deployment{Name: "digits", Project: "vision", Version: 7}, &tandemv1.Deployment{Name: "faces", Project: "vision", Version: 1},
+		replica("r1", "n1", ready), &tandemv1.Replica{Id: "r7", Deployment: "vision/digits", Version: 7, NodeId: "n1", State: ready},
+		&tandemv1.Replica{Id: "r8", Deployment: "vision/faces", Version: 1, NodeId: "n1", State: ready})
+	for _, tc := range []struct {
+		project, path string
+		code          int
+		asked         string
+	}{
+		{"default", "/v2/models/digits/infer", 200, "/replicas/r1/v2/models/digits/infer"},
+		{"default", "/v2/models/faces/infer", 404, ""},
+		{"default", "/v2/models/vision%2Ffaces/infer", 404, ""},
+		{"vision", "/v2/models/digits/infer", 200, "/replicas/r7/v2/models/digits/infer"},
+		{"vision", "/v2/models/faces/infer", 200, "/replicas/r8/v2/models/faces/infer"},
+		{"speech", "/v2/models/digits/infer", 404, ""},
+		{"", "/v2/models/digits/infer", 404, ""},
+	} {
+		a.paths = nil
+		w := httptest.NewRecorder()
+		ctx := context.WithValue(t.Context(), projectKey{}, tc.project)
+		g.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "POST", tc.path, strings.NewReader("{}")))
+		if w.Code != tc.code || strings.Join(a.paths, " ") != tc.asked {
+			t.Errorf("%s in project %q: %d %s, and agents were asked %q", tc.path, tc.project, w.Code, w.Body, a.paths)
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil || !strings.Contains(fmt.Sprint(families), `value:"vision/digits"`) {
+		t.Errorf("%v, %v: models of two projects are one", families, err)
+	}
 }
 
 func ask(g *Gateway, method, path, body string) (int, string) {
@@ -257,7 +302,7 @@ func TestKeep(t *testing.T) {
 		}
 		return n
 	}
-	for _, model := range []string{"a", "b", unknown} {
+	for _, model := range []string{"a", "b", Unknown} {
 		m.count(model, 200, time.Second)
 	}
 	got := []int{series()}

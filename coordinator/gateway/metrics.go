@@ -38,8 +38,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// unknown is the model of requests for models that are not served, so that made-up names do not become series.
-const unknown = "unknown"
+// Unknown is the model of requests for models that are not served, so that made-up names do not become series.
+const Unknown = "unknown"
 
 // count counts an inference request.
 func (m *Metrics) count(model string, status int, took time.Duration) {
@@ -67,7 +67,7 @@ func (m *Metrics) Keep(served func(model string) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for model, was := range m.served {
-		switch is := model == unknown || served(model); {
+		switch is := model == Unknown || served(model); {
 		case is || was:
 			m.served[model] = is
 		default:

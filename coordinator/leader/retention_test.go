@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"tandem.dev/coordinator/format"
 	"tandem.dev/coordinator/fsm"
 	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/state"
@@ -119,7 +120,7 @@ func (b *bubble) size() map[string]int {
 		}
 	}
 	var snapshot bytes.Buffer
-	if err := fsm.Write(&snapshot, b.S.View()); err != nil {
+	if err := format.Write(&snapshot, b.S.View()); err != nil {
 		b.T.Fatal(err)
 	}
 	return sizes

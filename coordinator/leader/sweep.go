@@ -176,7 +176,7 @@ func (d *Driver) Decide(v *state.View, job *tandemv1.Job, newID func() string) (
 func complete(v *state.View, job *tandemv1.Job, c *tandemv1.CreateTrial, trialID string) {
 	point := c.GetParameters().AsMap()
 	c.TrialId = trialID
-	full, err := spec.CompleteTrial(job.GetSpec(), point, c.GetTrial(), v.ResolveDataset)
+	full, err := spec.CompleteTrial(job.GetSpec(), point, c.GetTrial(), v.In(job.GetProject()).ResolveDataset)
 	if err == nil {
 		c.SpecHash, err = spec.Hash(full)
 	}

@@ -20,7 +20,7 @@ func (v *View) Datasets() []*tandemv1.Dataset {
 
 // DatasetsOf returns the versions of one dataset, oldest first.
 func (v *View) DatasetsOf(name string) []*tandemv1.Dataset {
-	return list[*tandemv1.Dataset](v, datasetTable, "name_prefix", join(name, ""))
+	return list[*tandemv1.Dataset](v, datasetTable, "name_prefix", join(v.key(name), ""))
 }
 
 // AllDatasets returns all datasets by id.
@@ -51,13 +51,13 @@ func (v *View) ResolveDataset(ref string) (*tandemv1.Dataset, error) {
 
 // DatasetNeed says why a version of a dataset cannot be deleted; nil when no job that has not ended uses it, and no version
 // that was trained on it is served.
-func (v *View) DatasetNeed(d *tandemv1.Dataset) *tandemv1.Reason {
+func DatasetNeed(v *View, d *tandemv1.Dataset) *tandemv1.Reason {
 	for _, j := range v.Jobs() {
-		if !JobFinal(j.GetState()) && v.datasetOf(j) == d.GetId() {
+		if !JobFinal(j.GetState()) && datasetOf(v, j) == d.GetId() {
 			return NewReason(tandemv1.Reason_CODE_DATASET_USED, "job", j.GetId())
 		}
 	}
-	for _, served := range v.Deployments() {
+	for _, served := range DeploymentRows(v) {
 		if ver, ok := v.Version(served.GetVersionId()); ok && ver.GetLineage().GetDatasetId() == d.GetId() {
 			return NewReason(tandemv1.Reason_CODE_DATASET_SERVED, "version", fmt.Sprintf("%s@%d", ver.GetModel(), ver.GetNumber()))
 		}
@@ -66,7 +66,7 @@ func (v *View) DatasetNeed(d *tandemv1.Dataset) *tandemv1.Reason {
 }
 
 // datasetOf is the dataset that a job uses: its own, or that of the training whose checkpoint it publishes.
-func (v *View) datasetOf(j *tandemv1.Job) string {
+func datasetOf(v *View, j *tandemv1.Job) string {
 	if c, ok := v.Checkpoint(j.GetSpec().GetPublish().GetCheckpointId()); ok {
 		j, _ = v.Job(c.GetJobId())
 	}
@@ -74,7 +74,7 @@ func (v *View) datasetOf(j *tandemv1.Job) string {
 }
 
 // TrainedOn returns the dataset that the training of a checkpoint used; false when it was deleted.
-func (v *View) TrainedOn(c *tandemv1.Checkpoint) (*tandemv1.Dataset, bool) {
+func TrainedOn(v *View, c *tandemv1.Checkpoint) (*tandemv1.Dataset, bool) {
 	j, _ := v.Job(c.GetJobId())
 	return v.Dataset(j.GetSpec().GetDatasetId())
 }

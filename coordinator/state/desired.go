@@ -142,15 +142,15 @@ func publishTask(v *View, a *tandemv1.Allocation) *tandemv1.PublishTask {
 	t.Checkpoint = checkpoint
 	t.Lineage = LineageOf(v, checkpoint)
 	t.DatasetPrefix = dataset.GetPrefix()
-	t.Incumbents = incumbents(v, job.GetSpec().GetPublish())
+	t.Incumbents = incumbents(v, job)
 	return t
 }
 
 // incumbents are the versions that a publication has to be better than, each once.
-func incumbents(v *View, p *tandemv1.PublishSpec) (all []*tandemv1.Incumbent) {
+func incumbents(v *View, j *tandemv1.Job) (all []*tandemv1.Incumbent) {
 	known := map[string]bool{}
-	for _, alias := range p.GetAliases() {
-		if of, ok := v.Incumbent(p, alias); ok && !known[of.GetId()] {
+	for _, alias := range j.GetSpec().GetPublish().GetAliases() {
+		if of, ok := Incumbent(v, j, alias); ok && !known[of.GetId()] {
 			known[of.GetId()] = true
 			all = append(all, &tandemv1.Incumbent{VersionId: of.GetId(), Prefix: of.GetPrefix(), ManifestSha256: of.GetManifestSha256()})
 		}
@@ -160,12 +160,13 @@ func incumbents(v *View, p *tandemv1.PublishSpec) (all []*tandemv1.Incumbent) {
 
 func replicaTask(v *View, r *tandemv1.Replica) *tandemv1.EngineTask {
 	version, _ := v.Version(r.GetVersionId())
+	_, model := SplitKey(r.GetDeployment())
 	return &tandemv1.EngineTask{
 		Id:     r.GetId(),
 		SlotId: r.GetSlotId(),
 		Task: &tandemv1.EngineTask_Serve{Serve: &tandemv1.ServeTask{
 			ReplicaId:      r.GetId(),
-			Model:          r.GetDeployment(),
+			Model:          model,
 			Version:        r.GetVersion(),
 			VersionPrefix:  version.GetPrefix(),
 			ManifestSha256: version.GetManifestSha256(),

@@ -34,7 +34,7 @@ func (v *View) EventsLike(f EventFilter, limit int) []*tandemv1.Event {
 		if e.GetId() <= f.After {
 			break // ids are in the order in which things happened
 		}
-		if (f.Before == "" || e.GetId() < f.Before) && (f.Wanted == nil || f.Wanted(e)) {
+		if (f.Before == "" || e.GetId() < f.Before) && (f.Wanted == nil || f.Wanted(e)) && v.sees(e) {
 			rows = append(rows, e)
 		}
 	}

@@ -44,7 +44,7 @@ func (v *View) ResolveSweepToChange(ref string) (*tandemv1.Job, error) {
 
 // JobsNamed returns the jobs of a name, oldest first.
 func (v *View) JobsNamed(name string) []*tandemv1.Job {
-	rows := list[*tandemv1.Job](v, jobTable, "name", name)
+	rows := list[*tandemv1.Job](v, jobTable, "name", v.key(name))
 	sortByCreation(rows)
 	return rows
 }

@@ -18,7 +18,7 @@ const (
 
 // Model returns a model by name.
 func (v *View) Model(name string) (*tandemv1.Model, bool) {
-	return get[*tandemv1.Model](v, modelTable, name)
+	return get[*tandemv1.Model](v, modelTable, v.key(name))
 }
 
 // Models returns all models by name.
@@ -34,12 +34,12 @@ func (v *View) Versions() []*tandemv1.Version { return all[*tandemv1.Version](v,
 
 // VersionsOf returns the versions of a model, oldest first.
 func (v *View) VersionsOf(model string) []*tandemv1.Version {
-	return list[*tandemv1.Version](v, versionTable, "model_prefix", join(model, ""))
+	return list[*tandemv1.Version](v, versionTable, "model_prefix", join(v.key(model), ""))
 }
 
 // VersionNumber returns one version of a model.
 func (v *View) VersionNumber(model string, n int64) (*tandemv1.Version, bool) {
-	rows := list[*tandemv1.Version](v, versionTable, "model", join(model, number(n)))
+	rows := list[*tandemv1.Version](v, versionTable, "model", join(v.key(model), number(n)))
 	if len(rows) == 0 {
 		return nil, false
 	}
@@ -93,9 +93,10 @@ func (v *View) ResolveTarget(model, target string) (*tandemv1.Version, error) {
 	return ver, nil
 }
 
-// Incumbent returns the version that an alias points to, if a publication may only take the alias when its version is better.
-func (v *View) Incumbent(p *tandemv1.PublishSpec, alias string) (*tandemv1.Version, bool) {
-	m, ok := v.Model(p.GetModel())
+// Incumbent returns the version that an alias points to, if the publication of a job may only take the alias when its version is better.
+func Incumbent(v *View, j *tandemv1.Job, alias string) (*tandemv1.Version, bool) {
+	p := j.GetSpec().GetPublish()
+	m, ok := v.Model(Key(j.GetProject(), p.GetModel()))
 	if !ok || p.GetIf() != PublishIfBetter {
 		return nil, false
 	}
@@ -103,7 +104,7 @@ func (v *View) Incumbent(p *tandemv1.PublishSpec, alias string) (*tandemv1.Versi
 	if !ok {
 		return nil, false
 	}
-	return v.VersionNumber(m.GetName(), points.GetVersion())
+	return v.VersionNumber(RowID(m), points.GetVersion())
 }
 
 // MetricsOf returns the metrics of a version on one split, by their names without its prefix: "test_" or "validation_".
@@ -128,18 +129,19 @@ func AliasOf(m *tandemv1.Model, name string) (*tandemv1.Alias, bool) {
 }
 
 // VersionNeed says why a version cannot be deleted; nil when it is not served and no alias points to it.
-func (v *View) VersionNeed(ver *tandemv1.Version) *tandemv1.Reason {
-	served := false
-	if d, ok := v.Deployment(ver.GetModel()); ok {
+func VersionNeed(v *View, ver *tandemv1.Version) *tandemv1.Reason {
+	served, key := false, Key(ver.GetProject(), ver.GetModel())
+	v = v.Whole()
+	if d, ok := v.Deployment(key); ok {
 		served = d.GetVersionId() == ver.GetId()
 	}
-	for _, r := range v.ReplicasOf(ver.GetModel()) { // a rollout keeps those of the version before for a while
+	for _, r := range v.ReplicasOf(key) { // a rollout keeps those of the version before for a while
 		served = served || r.GetVersionId() == ver.GetId() && ReplicaLive(r.GetState())
 	}
 	if served {
 		return NewReason(tandemv1.Reason_CODE_VERSION_SERVED)
 	}
-	m, _ := v.Model(ver.GetModel())
+	m, _ := v.Model(key)
 	for _, alias := range m.GetAliases() {
 		if alias.GetVersion() == ver.GetNumber() {
 			return NewReason(tandemv1.Reason_CODE_VERSION_ALIASED, "model", m.GetName(), "alias", alias.GetName())
@@ -149,9 +151,9 @@ func (v *View) VersionNeed(ver *tandemv1.Version) *tandemv1.Reason {
 }
 
 // ModelNeed says why a model cannot be deleted, beside its versions; nil when no job that has not ended publishes to it.
-func (v *View) ModelNeed(name string) *tandemv1.Reason {
+func ModelNeed(v *View, m *tandemv1.Model) *tandemv1.Reason {
 	for _, j := range v.Jobs() {
-		if !JobFinal(j.GetState()) && j.GetSpec().GetPublish().GetModel() == name {
+		if !JobFinal(j.GetState()) && j.GetProject() == m.GetProject() && j.GetSpec().GetPublish().GetModel() == m.GetName() {
 			return NewReason(tandemv1.Reason_CODE_MODEL_PUBLISHED, "job", j.GetId())
 		}
 	}

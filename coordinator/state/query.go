@@ -17,25 +17,38 @@ func get[T proto.Message](v *View, table, id string) (T, bool) {
 // list returns the rows that an index has under a key, in the order of the index, then of their identities.
 // The index name may end in "_prefix".
 func list[T proto.Message](v *View, table, index, key string) []T {
+	return some[T](v, table, index, key, 0)
+}
+
+// some returns the first of list, at most limit; 0 means all.
+func some[T proto.Message](v *View, table, index, key string, limit int) []T {
 	it, err := v.txn.Get(table, index, key)
 	if err != nil {
 		return nil // only a wrong name of a table or index, found by any test
 	}
 	var rows []T
-	for raw := it.Next(); raw != nil; raw = it.Next() {
-		rows = append(rows, raw.(T))
+	for raw := it.Next(); raw != nil && (limit <= 0 || len(rows) < limit); raw = it.Next() {
+		if row := raw.(T); v.sees(row) {
+			rows = append(rows, row)
+		}
 	}
 	return rows
 }
 
 // firstOf returns the first of list.
 func firstOf[T proto.Message](v *View, table, index, key string) (T, bool) {
+	var none T
 	raw, err := v.txn.First(table, index, key)
 	if err != nil || raw == nil {
-		var none T
 		return none, false
 	}
-	return raw.(T), true
+	if row := raw.(T); v.sees(row) {
+		return row, true
+	}
+	if rows := some[T](v, table, index, key, 1); len(rows) > 0 {
+		return rows[0], true
+	}
+	return none, false
 }
 
 // from returns the rows from a key of an index on, in its order, as long as they are wanted and not more than limit; 0 means all.
@@ -46,7 +59,9 @@ func from[T proto.Message](v *View, table, index, key string, limit int, wanted 
 	}
 	var rows []T
 	for raw := it.Next(); raw != nil && (limit <= 0 || len(rows) < limit) && wanted(raw.(T)); raw = it.Next() {
-		rows = append(rows, raw.(T))
+		if row := raw.(T); v.sees(row) {
+			rows = append(rows, row)
+		}
 	}
 	return rows
 }

@@ -95,9 +95,10 @@ func (s *State) Rehearse() *Tx {
 	return tx
 }
 
-// View is the state at one index. It is safe for concurrent use and never changes.
+// View is the state at one index, all of it or what is seen from one project (In). It is safe for concurrent use and never changes.
 type View struct {
-	txn *memdb.Txn
+	txn     *memdb.Txn
+	project string // empty: all
 }
 
 // Index returns the Raft index of the last command in the view.

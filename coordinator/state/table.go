@@ -40,6 +40,7 @@ const (
 	garbageTable     = "garbage"
 	numberingTable   = "numbering"
 	quarantinedTable = "quarantined_entry"
+	projectTable     = "project"
 )
 
 // tables makes a table of each kind of row, with the identity (RowID) as index "id" and what else rows are found by.
@@ -88,7 +89,7 @@ func lookups() map[string][]*memdb.IndexSchema {
 			index("node", func(r *tandemv1.Replica) []string { return []string{r.GetNodeId()} }),
 		},
 		tokenTable: {
-			index("name", func(t *tandemv1.Token) []string { return []string{Key(t.GetProject(), t.GetName())} }),
+			index("name", func(t *tandemv1.Token) []string { return []string{t.GetName()} }),
 			index("sha256", func(t *tandemv1.Token) []string { return []string{t.GetSha256()} }),
 		},
 		eventTable:      {index("job", func(e *tandemv1.Event) []string { return []string{e.GetJobId()} })},

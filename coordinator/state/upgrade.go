@@ -12,6 +12,9 @@ func Upgraded(row proto.Message) proto.Message {
 	if alloc, ok := row.(*tandemv1.Allocation); ok {
 		upgradeGroup(alloc)
 	}
+	if _, event := row.(*tandemv1.Event); event {
+		return row // it says its project where that is not the default one
+	}
 	m := row.ProtoReflect()
 	if project := m.Descriptor().Fields().ByName("project"); project != nil && !m.Has(project) {
 		m.Set(project, protoreflect.ValueOfString(DefaultProject))

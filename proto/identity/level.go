@@ -13,6 +13,10 @@ import (
 // answer to those it knows it is the cluster's level.
 const LevelHeader = "Tandem-Level"
 
+// ProjectHeader is on what a client asks: the project that the call is in, "*" for all that its token gives access to. Without it the
+// call is in the project of the token, or in the default one where the token has all.
+const ProjectHeader = "Tandem-Project"
+
 // Speaker is a transport that says with each request which feature level this program knows and what its clock says, and remembers the
 // last level of a cluster that it heard. Where a connection fails because clocks differ, its errors say so: see ClockError.
 type Speaker struct {

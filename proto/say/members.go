@@ -5,6 +5,10 @@ import tandemv1 "tandem.dev/proto/tandem/v1"
 // memberPhrases is the text of each type of event about who belongs to the cluster.
 func memberPhrases() map[tandemv1.Event_Type]phrase {
 	return map[tandemv1.Event_Type]phrase{
+		tandemv1.Event_TYPE_PROJECT_CREATED: {text: `project {{.name}} was made, with weight {{.weight}}` + by},
+		tandemv1.Event_TYPE_PROJECT_CHANGED: {text: `project {{.name}} was changed: it has weight {{.weight}}` + by},
+		tandemv1.Event_TYPE_PROJECT_DELETED: {text: `project {{.name}} was deleted` + by},
+
 		tandemv1.Event_TYPE_COORDINATOR_REMOVED: {text: `coordinator {{.name}} was removed` + by},
 		tandemv1.Event_TYPE_COORDINATOR_JOINS:   {text: `coordinator {{.name}} at {{.address}} joins: it is sent the log and has no vote yet`},
 		tandemv1.Event_TYPE_COORDINATOR_JOINED:  {text: `coordinator {{.name}} at {{.address}} has joined and has a vote`},

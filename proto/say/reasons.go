@@ -314,7 +314,10 @@ func modelRefusals() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_DATASET_NEEDED:  {text: `dataset {{.dataset}} cannot be deleted: {{.cause}}`},
 		tandemv1.Reason_CODE_DATASET_USED:    {text: `job {{.job}} uses it; wait until the job ends or cancel it`},
 		tandemv1.Reason_CODE_DATASET_SERVED:  {text: `{{.version}}, which is served, was trained on it, and its columns are read from there; stop serving first`},
-		tandemv1.Reason_CODE_DATASET_GONE:    {text: `dataset {{.dataset}} was deleted, and its files with it; begin another one`},
+		tandemv1.Reason_CODE_PROJECT_NEEDED: {text: `project {{.project}} cannot be deleted: {{count .number .noun}} ` +
+			`{{plural .number "is" "are"}} in it; delete what is in it first`},
+		tandemv1.Reason_CODE_PROJECT_STAYS: {text: `project {{.project}} always exists: what nobody has put elsewhere is in it`},
+		tandemv1.Reason_CODE_DATASET_GONE:  {text: `dataset {{.dataset}} was deleted, and its files with it; begin another one`},
 		tandemv1.Reason_CODE_DATASET_OF_CHECKPOINT_GONE: {
 			text: `the dataset that checkpoint {{.checkpoint}} was trained on was deleted, and a version is measured on it`,
 		},

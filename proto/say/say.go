@@ -264,7 +264,7 @@ func lookup(noun string) string {
 		return "tandem list"
 	case "deployment":
 		return "tandem serve list"
-	case "checkpoint", "dataset", "model", "node", "token":
+	case "checkpoint", "dataset", "model", "node", "project", "token":
 		return "tandem " + noun + " list"
 	}
 	return ""

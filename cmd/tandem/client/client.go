@@ -25,6 +25,7 @@ type Client struct {
 	Checkpoints tandemv1connect.CheckpointServiceClient
 	Models      tandemv1connect.ModelServiceClient
 	Deployments tandemv1connect.DeploymentServiceClient
+	Projects    tandemv1connect.ProjectServiceClient
 	Nodes       tandemv1connect.NodeServiceClient
 	Tokens      tandemv1connect.TokenServiceClient
 	Events      tandemv1connect.EventServiceClient
@@ -90,6 +91,7 @@ func New(c Context, p Patience, userAgent string) (*Client, error) {
 	cl.Checkpoints = tandemv1connect.NewCheckpointServiceClient(h, BaseURL, opts)
 	cl.Models = tandemv1connect.NewModelServiceClient(h, BaseURL, opts)
 	cl.Deployments = tandemv1connect.NewDeploymentServiceClient(h, BaseURL, opts)
+	cl.Projects = tandemv1connect.NewProjectServiceClient(h, BaseURL, opts)
 	cl.Nodes = tandemv1connect.NewNodeServiceClient(h, BaseURL, opts)
 	cl.Tokens = tandemv1connect.NewTokenServiceClient(h, BaseURL, opts)
 	cl.Events = tandemv1connect.NewEventServiceClient(h, BaseURL, opts)
@@ -107,6 +109,7 @@ func (c *Client) Close() { c.HTTP.CloseIdleConnections() }
 type rotating struct {
 	base    *identity.Speaker
 	token   string
+	project string
 	agent   string
 	learns  bool                    // see Client.Learn
 	reach   atomic.Pointer[Context] // who is asked
@@ -116,7 +119,7 @@ type rotating struct {
 }
 
 func newRotating(base *identity.Speaker, c Context, agent string) *rotating {
-	t := &rotating{base: base, token: c.Token, agent: agent}
+	t := &rotating{base: base, token: c.Token, project: c.Project, agent: agent}
 	t.reach.Store(&c)
 	return t
 }
@@ -138,6 +141,9 @@ func (t *rotating) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.Host = r.URL.Host
 	if t.token != "" {
 		r.Header.Set("Authorization", "Bearer "+t.token)
+	}
+	if t.project != "" {
+		r.Header.Set(identity.ProjectHeader, t.project)
 	}
 	r.Header.Set("User-Agent", t.agent)
 	res, err := t.base.RoundTrip(r)

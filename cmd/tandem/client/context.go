@@ -25,6 +25,8 @@ type Context struct {
 	Endpoints []string `yaml:"endpoints"`    // host:port of coordinators
 	CA        string   `yaml:"ca,omitempty"` // PEM; empty: the system's
 	Token     string   `yaml:"token"`
+	// Project is the one that commands work in; empty: the token's.
+	Project string `yaml:"project,omitempty"`
 	// Coordinators are host:port of the cluster's other coordinators, as they last named themselves; see Client.Learn.
 	Coordinators []string `yaml:"coordinators,omitempty"`
 	// Answered is the one of them that served last, where it is not the first: it is asked first the next time.
@@ -277,6 +279,9 @@ func EnvCurl(c Context) string { return curl(c, `"$TANDEM_CA"`, "$TANDEM_TOKEN")
 
 func curl(c Context, ca, token string) string {
 	proof := `-H "Authorization: Bearer ` + token + `"`
+	if c.Project != "" {
+		proof += ` -H "` + identity.ProjectHeader + ": " + c.Project + `"`
+	}
 	if c.CA == "" {
 		return proof
 	}

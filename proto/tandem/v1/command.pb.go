@@ -156,6 +156,9 @@ type Command struct {
 	//	*Command_DeleteDataset
 	//	*Command_SetRetention
 	//	*Command_UpdateJob
+	//	*Command_CreateProject
+	//	*Command_SetProject
+	//	*Command_DeleteProject
 	//	*Command_Quarantine
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
@@ -637,6 +640,33 @@ func (x *Command) GetUpdateJob() *UpdateJob {
 	return nil
 }
 
+func (x *Command) GetCreateProject() *CreateProject {
+	if x != nil {
+		if x, ok := x.Command.(*Command_CreateProject); ok {
+			return x.CreateProject
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetProject() *SetProject {
+	if x != nil {
+		if x, ok := x.Command.(*Command_SetProject); ok {
+			return x.SetProject
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDeleteProject() *DeleteProject {
+	if x != nil {
+		if x, ok := x.Command.(*Command_DeleteProject); ok {
+			return x.DeleteProject
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetQuarantine() *Quarantine {
 	if x != nil {
 		if x, ok := x.Command.(*Command_Quarantine); ok {
@@ -870,6 +900,21 @@ type Command_UpdateJob struct {
 	UpdateJob *UpdateJob `protobuf:"bytes,76,opt,name=update_job,json=updateJob,proto3,oneof"`
 }
 
+type Command_CreateProject struct {
+	// Makes a project.
+	CreateProject *CreateProject `protobuf:"bytes,90,opt,name=create_project,json=createProject,proto3,oneof"`
+}
+
+type Command_SetProject struct {
+	// Changes a project.
+	SetProject *SetProject `protobuf:"bytes,91,opt,name=set_project,json=setProject,proto3,oneof"`
+}
+
+type Command_DeleteProject struct {
+	// Deletes a project in which nothing is.
+	DeleteProject *DeleteProject `protobuf:"bytes,92,opt,name=delete_project,json=deleteProject,proto3,oneof"`
+}
+
 type Command_Quarantine struct {
 	// Stands in the place of an entry that could not be applied.
 	Quarantine *Quarantine `protobuf:"bytes,62,opt,name=quarantine,proto3,oneof"`
@@ -962,6 +1007,12 @@ func (*Command_DeleteDataset) isCommand_Command() {}
 func (*Command_SetRetention) isCommand_Command() {}
 
 func (*Command_UpdateJob) isCommand_Command() {}
+
+func (*Command_CreateProject) isCommand_Command() {}
+
+func (*Command_SetProject) isCommand_Command() {}
+
+func (*Command_DeleteProject) isCommand_Command() {}
 
 func (*Command_Quarantine) isCommand_Command() {}
 
@@ -2233,7 +2284,9 @@ type DeleteJobs struct {
 	// The retention of the cluster says so, not a user.
 	Policy bool `protobuf:"varint,3,opt,name=policy,proto3" json:"policy,omitempty"`
 	// Their logs alone; the jobs stay.
-	LogsOnly      bool `protobuf:"varint,4,opt,name=logs_only,json=logsOnly,proto3" json:"logs_only,omitempty"`
+	LogsOnly bool `protobuf:"varint,4,opt,name=logs_only,json=logsOnly,proto3" json:"logs_only,omitempty"`
+	// Project that all of them are in; empty: nobody looked.
+	Project       string `protobuf:"bytes,5,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2294,6 +2347,13 @@ func (x *DeleteJobs) GetLogsOnly() bool {
 		return x.LogsOnly
 	}
 	return false
+}
+
+func (x *DeleteJobs) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
 }
 
 // EmptyGarbage notes that the objects of garbage were deleted. It is forgotten when that was after the time an upload may take.
@@ -2394,7 +2454,9 @@ type DeleteModel struct {
 	// Model.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// Number of the version; 0: all.
-	Version       int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Project of the model; empty: "default".
+	Project       string `protobuf:"bytes,3,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2443,13 +2505,22 @@ func (x *DeleteModel) GetVersion() int64 {
 	return 0
 }
 
+func (x *DeleteModel) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
 // DeleteDataset deletes a version of a dataset.
 type DeleteDataset struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Number of the version; 0: all.
-	Version       int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Project of the dataset; empty: "default".
+	Project       string `protobuf:"bytes,3,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2498,6 +2569,169 @@ func (x *DeleteDataset) GetVersion() int64 {
 	return 0
 }
 
+func (x *DeleteDataset) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
+// CreateProject makes a project.
+type CreateProject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The project: name, description, weight.
+	Project       *Project `protobuf:"bytes,1,opt,name=project,proto3" json:"project,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateProject) Reset() {
+	*x = CreateProject{}
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateProject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateProject) ProtoMessage() {}
+
+func (x *CreateProject) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateProject.ProtoReflect.Descriptor instead.
+func (*CreateProject) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CreateProject) GetProject() *Project {
+	if x != nil {
+		return x.Project
+	}
+	return nil
+}
+
+// SetProject changes a project.
+type SetProject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it is for, from now on; not set: as it was.
+	Description *string `protobuf:"bytes,2,opt,name=description,proto3,oneof" json:"description,omitempty"`
+	// Its weight from now on; not set: as it was.
+	Weight        *float64 `protobuf:"fixed64,3,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetProject) Reset() {
+	*x = SetProject{}
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetProject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetProject) ProtoMessage() {}
+
+func (x *SetProject) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetProject.ProtoReflect.Descriptor instead.
+func (*SetProject) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SetProject) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetProject) GetDescription() string {
+	if x != nil && x.Description != nil {
+		return *x.Description
+	}
+	return ""
+}
+
+func (x *SetProject) GetWeight() float64 {
+	if x != nil && x.Weight != nil {
+		return *x.Weight
+	}
+	return 0
+}
+
+// DeleteProject deletes a project.
+type DeleteProject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteProject) Reset() {
+	*x = DeleteProject{}
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteProject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteProject) ProtoMessage() {}
+
+func (x *DeleteProject) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteProject.ProtoReflect.Descriptor instead.
+func (*DeleteProject) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DeleteProject) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // SetRetention changes for how long the cluster keeps what is over.
 type SetRetention struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2509,7 +2743,7 @@ type SetRetention struct {
 
 func (x *SetRetention) Reset() {
 	*x = SetRetention{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2521,7 +2755,7 @@ func (x *SetRetention) String() string {
 func (*SetRetention) ProtoMessage() {}
 
 func (x *SetRetention) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2534,7 +2768,7 @@ func (x *SetRetention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetention.ProtoReflect.Descriptor instead.
 func (*SetRetention) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetRetention) GetRetention() *RetentionPolicy {
@@ -2552,14 +2786,16 @@ type MoveAlias struct {
 	// Alias.
 	Alias string `protobuf:"bytes,2,opt,name=alias,proto3" json:"alias,omitempty"`
 	// Version it is to point to; 0 removes it.
-	Version       int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Project of the model; empty: "default".
+	Project       string `protobuf:"bytes,4,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +2807,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +2820,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -2608,10 +2844,17 @@ func (x *MoveAlias) GetVersion() int64 {
 	return 0
 }
 
+func (x *MoveAlias) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
 // PutDeployment creates a deployment or changes it.
 type PutDeployment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The deployment: name, target, replicas, pool.
+	// The deployment: name, project, target, replicas, pool.
 	Deployment    *Deployment `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2619,7 +2862,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2874,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2887,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -2658,14 +2901,16 @@ func (x *PutDeployment) GetDeployment() *Deployment {
 type DropDeployment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Project of the deployment; empty: "default".
+	Project       string `protobuf:"bytes,2,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2677,7 +2922,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2690,7 +2935,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -2700,10 +2945,17 @@ func (x *DropDeployment) GetName() string {
 	return ""
 }
 
+func (x *DropDeployment) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
 // ApplyRollout carries out a decision about one deployment.
 type ApplyRollout struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name.
+	// Its name, with its project and a slash in front where that is not "default".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Replicas to place.
 	Place []*Replica `protobuf:"bytes,2,rep,name=place,proto3" json:"place,omitempty"`
@@ -2719,7 +2971,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +2983,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +2996,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -2793,7 +3045,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +3057,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +3070,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -2839,7 +3091,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2851,7 +3103,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2864,7 +3116,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -2887,7 +3139,7 @@ type AdmitNode struct {
 
 func (x *AdmitNode) Reset() {
 	*x = AdmitNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2899,7 +3151,7 @@ func (x *AdmitNode) String() string {
 func (*AdmitNode) ProtoMessage() {}
 
 func (x *AdmitNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2912,7 +3164,7 @@ func (x *AdmitNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
 func (*AdmitNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AdmitNode) GetTokenId() string {
@@ -2940,7 +3192,7 @@ type ObserveCoordinators struct {
 
 func (x *ObserveCoordinators) Reset() {
 	*x = ObserveCoordinators{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2952,7 +3204,7 @@ func (x *ObserveCoordinators) String() string {
 func (*ObserveCoordinators) ProtoMessage() {}
 
 func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2965,7 +3217,7 @@ func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveCoordinators.ProtoReflect.Descriptor instead.
 func (*ObserveCoordinators) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
@@ -2990,7 +3242,7 @@ type ChangeKeys struct {
 
 func (x *ChangeKeys) Reset() {
 	*x = ChangeKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3002,7 +3254,7 @@ func (x *ChangeKeys) String() string {
 func (*ChangeKeys) ProtoMessage() {}
 
 func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3015,7 +3267,7 @@ func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeKeys.ProtoReflect.Descriptor instead.
 func (*ChangeKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ChangeKeys) GetVersion() int64 {
@@ -3056,7 +3308,7 @@ type HoldKeys struct {
 
 func (x *HoldKeys) Reset() {
 	*x = HoldKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3320,7 @@ func (x *HoldKeys) String() string {
 func (*HoldKeys) ProtoMessage() {}
 
 func (x *HoldKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,7 +3333,7 @@ func (x *HoldKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldKeys.ProtoReflect.Descriptor instead.
 func (*HoldKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *HoldKeys) GetNodeId() string {
@@ -3127,7 +3379,7 @@ type ObserveClock struct {
 
 func (x *ObserveClock) Reset() {
 	*x = ObserveClock{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3391,7 @@ func (x *ObserveClock) String() string {
 func (*ObserveClock) ProtoMessage() {}
 
 func (x *ObserveClock) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3404,7 @@ func (x *ObserveClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveClock.ProtoReflect.Descriptor instead.
 func (*ObserveClock) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ObserveClock) GetNodeId() string {
@@ -3187,7 +3439,7 @@ type NoteExpiry struct {
 
 func (x *NoteExpiry) Reset() {
 	*x = NoteExpiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3199,7 +3451,7 @@ func (x *NoteExpiry) String() string {
 func (*NoteExpiry) ProtoMessage() {}
 
 func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3212,7 +3464,7 @@ func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteExpiry.ProtoReflect.Descriptor instead.
 func (*NoteExpiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *NoteExpiry) GetExpiries() []*Expiry {
@@ -3237,7 +3489,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3249,7 +3501,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3262,7 +3514,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Expiry) GetNoun() string {
@@ -3297,7 +3549,7 @@ type ObserveStore struct {
 
 func (x *ObserveStore) Reset() {
 	*x = ObserveStore{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3309,7 +3561,7 @@ func (x *ObserveStore) String() string {
 func (*ObserveStore) ProtoMessage() {}
 
 func (x *ObserveStore) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3322,7 +3574,7 @@ func (x *ObserveStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveStore.ProtoReflect.Descriptor instead.
 func (*ObserveStore) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ObserveStore) GetFault() *Reason {
@@ -3343,7 +3595,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3355,7 +3607,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3368,7 +3620,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -3395,7 +3647,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3407,7 +3659,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3420,7 +3672,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -3466,7 +3718,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3478,7 +3730,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3491,7 +3743,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -3526,7 +3778,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3538,7 +3790,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3551,7 +3803,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -3572,7 +3824,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3584,7 +3836,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3597,7 +3849,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -3619,7 +3871,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3631,7 +3883,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3644,7 +3896,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -3679,7 +3931,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3691,7 +3943,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3704,7 +3956,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -3782,7 +4034,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3794,7 +4046,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3807,7 +4059,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -3856,7 +4108,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3868,7 +4120,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3881,7 +4133,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -3902,7 +4154,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3914,7 +4166,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3927,7 +4179,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -3946,7 +4198,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3958,7 +4210,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3971,7 +4223,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 // ReadIndexResponse carries an index.
@@ -3985,7 +4237,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3997,7 +4249,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4010,7 +4262,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -4033,7 +4285,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4045,7 +4297,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4058,7 +4310,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -4084,7 +4336,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4096,7 +4348,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4109,7 +4361,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 // ProbeStorageRequest names a store.
@@ -4123,7 +4375,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4135,7 +4387,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4148,7 +4400,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -4167,7 +4419,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[57]
+	mi := &file_tandem_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4179,7 +4431,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[57]
+	mi := &file_tandem_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4192,14 +4444,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xef\x18\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xc1\x1a\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -4266,7 +4518,11 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x0edelete_dataset\x18J \x01(\v2\x18.tandem.v1.DeleteDatasetH\x00R\rdeleteDataset\x12>\n" +
 	"\rset_retention\x18K \x01(\v2\x17.tandem.v1.SetRetentionH\x00R\fsetRetention\x12;\n" +
 	"\n" +
-	"update_job\x18L \x01(\v2\x14.tandem.v1.UpdateJobB\x04\xb8\xbb\x18\x02H\x00R\tupdateJob\x12A\n" +
+	"update_job\x18L \x01(\v2\x14.tandem.v1.UpdateJobB\x04\xb8\xbb\x18\x02H\x00R\tupdateJob\x12G\n" +
+	"\x0ecreate_project\x18Z \x01(\v2\x18.tandem.v1.CreateProjectB\x04\xb8\xbb\x18\x02H\x00R\rcreateProject\x12>\n" +
+	"\vset_project\x18[ \x01(\v2\x15.tandem.v1.SetProjectB\x04\xb8\xbb\x18\x02H\x00R\n" +
+	"setProject\x12G\n" +
+	"\x0edelete_project\x18\\ \x01(\v2\x18.tandem.v1.DeleteProjectB\x04\xb8\xbb\x18\x02H\x00R\rdeleteProject\x12A\n" +
 	"\n" +
 	"quarantine\x18> \x01(\v2\x15.tandem.v1.QuarantineB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\n" +
 	"quarantineB\t\n" +
@@ -4356,35 +4612,51 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x0fMarkCheckpoints\x12%\n" +
 	"\x0echeckpoint_ids\x18\x01 \x03(\tR\rcheckpointIds\":\n" +
 	"\x11ForgetCheckpoints\x12%\n" +
-	"\x0echeckpoint_ids\x18\x01 \x03(\tR\rcheckpointIds\"\x9f\x01\n" +
+	"\x0echeckpoint_ids\x18\x01 \x03(\tR\rcheckpointIds\"\xbf\x01\n" +
 	"\n" +
 	"DeleteJobs\x12\x17\n" +
 	"\ajob_ids\x18\x01 \x03(\tR\x06jobIds\x12C\n" +
 	"\x0ffinished_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0efinishedBefore\x12\x16\n" +
 	"\x06policy\x18\x03 \x01(\bR\x06policy\x12\x1b\n" +
-	"\tlogs_only\x18\x04 \x01(\bR\blogsOnly\"*\n" +
+	"\tlogs_only\x18\x04 \x01(\bR\blogsOnly\x12\x1e\n" +
+	"\aproject\x18\x05 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\"*\n" +
 	"\fEmptyGarbage\x12\x1a\n" +
 	"\bprefixes\x18\x01 \x03(\tR\bprefixes\"+\n" +
 	"\fNoteSearched\x12\x1b\n" +
-	"\ttrial_ids\x18\x01 \x03(\tR\btrialIds\"=\n" +
+	"\ttrial_ids\x18\x01 \x03(\tR\btrialIds\"]\n" +
 	"\vDeleteModel\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x03R\aversion\"=\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1e\n" +
+	"\aproject\x18\x03 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\"]\n" +
 	"\rDeleteDataset\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x03R\aversion\"H\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1e\n" +
+	"\aproject\x18\x03 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\"=\n" +
+	"\rCreateProject\x12,\n" +
+	"\aproject\x18\x01 \x01(\v2\x12.tandem.v1.ProjectR\aproject\"\x7f\n" +
+	"\n" +
+	"SetProject\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
+	"\vdescription\x18\x02 \x01(\tH\x00R\vdescription\x88\x01\x01\x12\x1b\n" +
+	"\x06weight\x18\x03 \x01(\x01H\x01R\x06weight\x88\x01\x01B\x0e\n" +
+	"\f_descriptionB\t\n" +
+	"\a_weight\"#\n" +
+	"\rDeleteProject\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"H\n" +
 	"\fSetRetention\x128\n" +
-	"\tretention\x18\x01 \x01(\v2\x1a.tandem.v1.RetentionPolicyR\tretention\"Q\n" +
+	"\tretention\x18\x01 \x01(\v2\x1a.tandem.v1.RetentionPolicyR\tretention\"q\n" +
 	"\tMoveAlias\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
 	"\x05alias\x18\x02 \x01(\tR\x05alias\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x03R\aversion\"F\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x1e\n" +
+	"\aproject\x18\x04 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\"F\n" +
 	"\rPutDeployment\x125\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\v2\x15.tandem.v1.DeploymentR\n" +
-	"deployment\"$\n" +
+	"deployment\"D\n" +
 	"\x0eDropDeployment\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xa1\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\aproject\x18\x02 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\"\xa1\x01\n" +
 	"\fApplyRollout\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
 	"\x05place\x18\x02 \x03(\v2\x12.tandem.v1.ReplicaR\x05place\x12\x16\n" +
@@ -4503,7 +4775,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -4533,65 +4805,69 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*NoteSearched)(nil),          // 25: tandem.v1.NoteSearched
 	(*DeleteModel)(nil),           // 26: tandem.v1.DeleteModel
 	(*DeleteDataset)(nil),         // 27: tandem.v1.DeleteDataset
-	(*SetRetention)(nil),          // 28: tandem.v1.SetRetention
-	(*MoveAlias)(nil),             // 29: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 30: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 31: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 32: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 33: tandem.v1.PutToken
-	(*DropToken)(nil),             // 34: tandem.v1.DropToken
-	(*AdmitNode)(nil),             // 35: tandem.v1.AdmitNode
-	(*ObserveCoordinators)(nil),   // 36: tandem.v1.ObserveCoordinators
-	(*ChangeKeys)(nil),            // 37: tandem.v1.ChangeKeys
-	(*HoldKeys)(nil),              // 38: tandem.v1.HoldKeys
-	(*ObserveClock)(nil),          // 39: tandem.v1.ObserveClock
-	(*NoteExpiry)(nil),            // 40: tandem.v1.NoteExpiry
-	(*Expiry)(nil),                // 41: tandem.v1.Expiry
-	(*ObserveStore)(nil),          // 42: tandem.v1.ObserveStore
-	(*PutStorage)(nil),            // 43: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 44: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 45: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 46: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 47: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 48: tandem.v1.Quarantine
-	(*Result)(nil),                // 49: tandem.v1.Result
-	(*RequestRecord)(nil),         // 50: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 51: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 52: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 53: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 54: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 55: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 56: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 57: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 58: tandem.v1.ProbeStorageResponse
-	nil,                           // 59: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 60: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 61: tandem.v1.Cluster
-	(*Job)(nil),                   // 62: tandem.v1.Job
-	(*Trial)(nil),                 // 63: tandem.v1.Trial
-	(*Sweep)(nil),                 // 64: tandem.v1.Sweep
-	(JobIntent)(0),                // 65: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 66: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 67: tandem.v1.EngineReport
-	(*Node)(nil),                  // 68: tandem.v1.Node
-	(*Member)(nil),                // 69: tandem.v1.Member
-	(*Reason)(nil),                // 70: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 71: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 72: tandem.v1.Dataset
-	(*RetentionPolicy)(nil),       // 73: tandem.v1.RetentionPolicy
-	(*Deployment)(nil),            // 74: tandem.v1.Deployment
-	(*Replica)(nil),               // 75: tandem.v1.Replica
-	(*Token)(nil),                 // 76: tandem.v1.Token
-	(*Coordinator)(nil),           // 77: tandem.v1.Coordinator
-	(*Authority)(nil),             // 78: tandem.v1.Authority
-	(*GossipKey)(nil),             // 79: tandem.v1.GossipKey
-	(*durationpb.Duration)(nil),   // 80: google.protobuf.Duration
-	(*StorageConfig)(nil),         // 81: tandem.v1.StorageConfig
-	(*Program)(nil),               // 82: tandem.v1.Program
-	(*Progress)(nil),              // 83: tandem.v1.Progress
+	(*CreateProject)(nil),         // 28: tandem.v1.CreateProject
+	(*SetProject)(nil),            // 29: tandem.v1.SetProject
+	(*DeleteProject)(nil),         // 30: tandem.v1.DeleteProject
+	(*SetRetention)(nil),          // 31: tandem.v1.SetRetention
+	(*MoveAlias)(nil),             // 32: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 33: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 34: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 35: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 36: tandem.v1.PutToken
+	(*DropToken)(nil),             // 37: tandem.v1.DropToken
+	(*AdmitNode)(nil),             // 38: tandem.v1.AdmitNode
+	(*ObserveCoordinators)(nil),   // 39: tandem.v1.ObserveCoordinators
+	(*ChangeKeys)(nil),            // 40: tandem.v1.ChangeKeys
+	(*HoldKeys)(nil),              // 41: tandem.v1.HoldKeys
+	(*ObserveClock)(nil),          // 42: tandem.v1.ObserveClock
+	(*NoteExpiry)(nil),            // 43: tandem.v1.NoteExpiry
+	(*Expiry)(nil),                // 44: tandem.v1.Expiry
+	(*ObserveStore)(nil),          // 45: tandem.v1.ObserveStore
+	(*PutStorage)(nil),            // 46: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 47: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 48: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 49: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 50: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 51: tandem.v1.Quarantine
+	(*Result)(nil),                // 52: tandem.v1.Result
+	(*RequestRecord)(nil),         // 53: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 54: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 55: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 56: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 57: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 58: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 59: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 60: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 61: tandem.v1.ProbeStorageResponse
+	nil,                           // 62: tandem.v1.ApplyPlan.PendingReasonsEntry
+	(*timestamppb.Timestamp)(nil), // 63: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 64: tandem.v1.Cluster
+	(*Job)(nil),                   // 65: tandem.v1.Job
+	(*Trial)(nil),                 // 66: tandem.v1.Trial
+	(*Sweep)(nil),                 // 67: tandem.v1.Sweep
+	(JobIntent)(0),                // 68: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 69: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 70: tandem.v1.EngineReport
+	(*Node)(nil),                  // 71: tandem.v1.Node
+	(*Member)(nil),                // 72: tandem.v1.Member
+	(*Reason)(nil),                // 73: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 74: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 75: tandem.v1.Dataset
+	(*Project)(nil),               // 76: tandem.v1.Project
+	(*RetentionPolicy)(nil),       // 77: tandem.v1.RetentionPolicy
+	(*Deployment)(nil),            // 78: tandem.v1.Deployment
+	(*Replica)(nil),               // 79: tandem.v1.Replica
+	(*Token)(nil),                 // 80: tandem.v1.Token
+	(*Coordinator)(nil),           // 81: tandem.v1.Coordinator
+	(*Authority)(nil),             // 82: tandem.v1.Authority
+	(*GossipKey)(nil),             // 83: tandem.v1.GossipKey
+	(*durationpb.Duration)(nil),   // 84: google.protobuf.Duration
+	(*StorageConfig)(nil),         // 85: tandem.v1.StorageConfig
+	(*Program)(nil),               // 86: tandem.v1.Program
+	(*Progress)(nil),              // 87: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	60, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	63, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -4604,14 +4880,14 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	20, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
 	21, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
 	22, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	29, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	30, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	31, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	32, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	33, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	34, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	44, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	45, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	32, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	33, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	34, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	35, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	36, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	37, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	47, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	48, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
 	19, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
 	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
 	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
@@ -4619,81 +4895,85 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	15, // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
 	16, // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
 	17, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
-	35, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
-	36, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	37, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
-	38, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	43, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
-	39, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
-	40, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
-	42, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
-	46, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	47, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	38, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
+	39, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
+	40, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
+	41, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
+	46, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	42, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
+	43, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
+	45, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
+	49, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	50, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
 	23, // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
 	24, // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
 	25, // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
 	26, // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
 	27, // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
-	28, // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
+	31, // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
 	13, // 44: tandem.v1.Command.update_job:type_name -> tandem.v1.UpdateJob
-	48, // 45: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	61, // 46: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	62, // 47: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	63, // 48: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	64, // 49: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	65, // 50: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	66, // 51: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	59, // 52: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	67, // 53: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	68, // 54: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	69, // 55: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 56: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	70, // 57: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	70, // 58: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	71, // 59: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	70, // 60: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	72, // 61: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	60, // 62: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
-	73, // 63: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
-	74, // 64: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	75, // 65: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	70, // 66: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	76, // 67: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	77, // 68: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	78, // 69: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	79, // 70: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	60, // 71: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	80, // 72: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
-	41, // 73: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
-	60, // 74: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
-	70, // 75: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
-	81, // 76: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	60, // 77: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	60, // 78: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	60, // 79: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
-	82, // 80: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,  // 81: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	70, // 82: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	70, // 83: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	49, // 84: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	60, // 85: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 86: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	49, // 87: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	83, // 88: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	81, // 89: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	51, // 90: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	53, // 91: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	55, // 92: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	57, // 93: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	52, // 94: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	54, // 95: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	56, // 96: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	58, // 97: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	94, // [94:98] is the sub-list for method output_type
-	90, // [90:94] is the sub-list for method input_type
-	90, // [90:90] is the sub-list for extension type_name
-	90, // [90:90] is the sub-list for extension extendee
-	0,  // [0:90] is the sub-list for field type_name
+	28, // 45: tandem.v1.Command.create_project:type_name -> tandem.v1.CreateProject
+	29, // 46: tandem.v1.Command.set_project:type_name -> tandem.v1.SetProject
+	30, // 47: tandem.v1.Command.delete_project:type_name -> tandem.v1.DeleteProject
+	51, // 48: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	64, // 49: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	65, // 50: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	66, // 51: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	67, // 52: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	68, // 53: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	69, // 54: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	62, // 55: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	70, // 56: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	71, // 57: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	72, // 58: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11, // 59: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	73, // 60: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	73, // 61: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	74, // 62: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	73, // 63: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	75, // 64: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	63, // 65: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
+	76, // 66: tandem.v1.CreateProject.project:type_name -> tandem.v1.Project
+	77, // 67: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
+	78, // 68: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	79, // 69: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	73, // 70: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	80, // 71: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	81, // 72: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	82, // 73: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	83, // 74: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	63, // 75: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	84, // 76: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	44, // 77: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	63, // 78: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	73, // 79: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
+	85, // 80: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	63, // 81: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	63, // 82: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	63, // 83: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
+	86, // 84: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,  // 85: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	73, // 86: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	73, // 87: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	52, // 88: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	63, // 89: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 90: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	52, // 91: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	87, // 92: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	85, // 93: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	54, // 94: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	56, // 95: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	58, // 96: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	60, // 97: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	55, // 98: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	57, // 99: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	59, // 100: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	61, // 101: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	98, // [98:102] is the sub-list for method output_type
+	94, // [94:98] is the sub-list for method input_type
+	94, // [94:94] is the sub-list for extension type_name
+	94, // [94:94] is the sub-list for extension extendee
+	0,  // [0:94] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -4709,6 +4989,7 @@ func file_tandem_v1_command_proto_init() {
 	file_tandem_v1_job_proto_init()
 	file_tandem_v1_node_proto_init()
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_project_proto_init()
 	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_sweep_proto_init()
 	file_tandem_v1_token_proto_init()
@@ -4758,16 +5039,20 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_DeleteDataset)(nil),
 		(*Command_SetRetention)(nil),
 		(*Command_UpdateJob)(nil),
+		(*Command_CreateProject)(nil),
+		(*Command_SetProject)(nil),
+		(*Command_DeleteProject)(nil),
 		(*Command_Quarantine)(nil),
 	}
 	file_tandem_v1_command_proto_msgTypes[12].OneofWrappers = []any{}
+	file_tandem_v1_command_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   59,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

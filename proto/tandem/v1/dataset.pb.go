@@ -52,7 +52,7 @@ type Dataset struct {
 	CreatedBy string `protobuf:"bytes,12,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,13,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
-	// Project that it belongs to: "default", the only one there is today.
+	// Project that it belongs to: "default" where nothing else was said.
 	Project       string `protobuf:"bytes,14,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

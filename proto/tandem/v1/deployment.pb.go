@@ -249,7 +249,7 @@ type Replica struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identity: "replica-" and a ULID in lower case.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Deployment it belongs to.
+	// Deployment it belongs to. Rows have its project and a slash in front where that is not "default"; on the way out it is the name.
 	Deployment string `protobuf:"bytes,2,opt,name=deployment,proto3" json:"deployment,omitempty"`
 	// Revision it was placed for.
 	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`

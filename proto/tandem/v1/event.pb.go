@@ -209,6 +209,12 @@ const (
 	Event_TYPE_TOKEN_USED Event_Type = 1003
 	// A token ends soon.
 	Event_TYPE_TOKEN_ENDS Event_Type = 1004
+	// A project was made.
+	Event_TYPE_PROJECT_CREATED Event_Type = 1100
+	// A project was changed.
+	Event_TYPE_PROJECT_CHANGED Event_Type = 1101
+	// A project was deleted.
+	Event_TYPE_PROJECT_DELETED Event_Type = 1102
 )
 
 // Enum value maps for Event_Type.
@@ -305,6 +311,9 @@ var (
 		1002: "TYPE_TOKEN_EXPIRED",
 		1003: "TYPE_TOKEN_USED",
 		1004: "TYPE_TOKEN_ENDS",
+		1100: "TYPE_PROJECT_CREATED",
+		1101: "TYPE_PROJECT_CHANGED",
+		1102: "TYPE_PROJECT_DELETED",
 	}
 	Event_Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED":             0,
@@ -398,6 +407,9 @@ var (
 		"TYPE_TOKEN_EXPIRED":           1002,
 		"TYPE_TOKEN_USED":              1003,
 		"TYPE_TOKEN_ENDS":              1004,
+		"TYPE_PROJECT_CREATED":         1100,
+		"TYPE_PROJECT_CHANGED":         1101,
+		"TYPE_PROJECT_DELETED":         1102,
 	}
 )
 
@@ -437,7 +449,7 @@ type Event struct {
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// "info" or "warning".
 	Level string `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
-	// What it is about: "job", "trial", "node", "checkpoint", "model", "deployment", "dataset", "token", "coordinator".
+	// What it is about: "job", "trial", "node", "checkpoint", "model", "deployment", "dataset", "token", "coordinator", "project".
 	Noun string `protobuf:"bytes,4,opt,name=noun,proto3" json:"noun,omitempty"`
 	// Identity of what it is about.
 	Subject string `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`
@@ -452,7 +464,9 @@ type Event struct {
 	// Arguments of the type: names and identities as they are, numbers in decimal, times in seconds.
 	Args map[string]string `protobuf:"bytes,10,rep,name=args,proto3" json:"args,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What it follows from.
-	Cause         *Reason `protobuf:"bytes,11,opt,name=cause,proto3" json:"cause,omitempty"`
+	Cause *Reason `protobuf:"bytes,11,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Project of what it is about; empty: "default", or none, where it is about the cluster itself; "*": of all.
+	Project       string `protobuf:"bytes,12,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -562,6 +576,13 @@ func (x *Event) GetCause() *Reason {
 		return x.Cause
 	}
 	return nil
+}
+
+func (x *Event) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
 }
 
 // ListEventsRequest filters events.
@@ -741,7 +762,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xac\x15\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xaf\x16\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -754,10 +775,11 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x04name\x18\t \x01(\tR\x04name\x12.\n" +
 	"\x04args\x18\n" +
 	" \x03(\v2\x1a.tandem.v1.Event.ArgsEntryR\x04args\x12'\n" +
-	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
+	"\x05cause\x18\v \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x12\x1e\n" +
+	"\aproject\x18\f \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x12\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xff\x12\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -849,7 +871,10 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x12TYPE_TOKEN_REVOKED\x10\xe9\a\x12\x17\n" +
 	"\x12TYPE_TOKEN_EXPIRED\x10\xea\a\x12\x14\n" +
 	"\x0fTYPE_TOKEN_USED\x10\xeb\a\x12\x14\n" +
-	"\x0fTYPE_TOKEN_ENDS\x10\xec\a\"\x98\x02\n" +
+	"\x0fTYPE_TOKEN_ENDS\x10\xec\a\x12\x1f\n" +
+	"\x14TYPE_PROJECT_CREATED\x10\xcc\b\x1a\x04\xb8\xbb\x18\x02\x12\x1f\n" +
+	"\x14TYPE_PROJECT_CHANGED\x10\xcd\b\x1a\x04\xb8\xbb\x18\x02\x12\x1f\n" +
+	"\x14TYPE_PROJECT_DELETED\x10\xce\b\x1a\x04\xb8\xbb\x18\x02\"\x98\x02\n" +
 	"\x11ListEventsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12+\n" +

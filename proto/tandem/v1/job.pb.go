@@ -253,7 +253,7 @@ type Job struct {
 	Why *Reason `protobuf:"bytes,18,opt,name=why,proto3" json:"why,omitempty"`
 	// Aliases of its spec that stay where they were, for its version is not better.
 	AliasesKept []*AliasKept `protobuf:"bytes,19,rep,name=aliases_kept,json=aliasesKept,proto3" json:"aliases_kept,omitempty"`
-	// Project that it belongs to: "default", the only one there is today.
+	// Project that it belongs to: "default" where nothing else was said.
 	Project string `protobuf:"bytes,20,opt,name=project,proto3" json:"project,omitempty"`
 	// When what it had written to its log was deleted; not set: never. What a sweep that was extended wrote since is there.
 	LogsDeletedAt *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=logs_deleted_at,json=logsDeletedAt,proto3" json:"logs_deleted_at,omitempty"`

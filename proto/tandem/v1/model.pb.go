@@ -36,7 +36,7 @@ type Model struct {
 	Aliases []*Alias `protobuf:"bytes,4,rep,name=aliases,proto3" json:"aliases,omitempty"`
 	// Raft index of the last change.
 	ModifiedIndex uint64 `protobuf:"varint,5,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
-	// Project that it belongs to: "default", the only one there is today.
+	// Project that it belongs to: "default" where nothing else was said.
 	Project       string `protobuf:"bytes,6,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -340,6 +340,10 @@ const (
 	Reason_CODE_DATASET_GONE Reason_Code = 723
 	// The dataset that the training of a checkpoint used was deleted.
 	Reason_CODE_DATASET_OF_CHECKPOINT_GONE Reason_Code = 724
+	// A project cannot be deleted while something is in it.
+	Reason_CODE_PROJECT_NEEDED Reason_Code = 730
+	// The project that always exists cannot be deleted.
+	Reason_CODE_PROJECT_STAYS Reason_Code = 731
 	// The engine is no longer wanted; its agent ends it.
 	Reason_CODE_ENGINE_OVER Reason_Code = 800
 	// The engine is that of another node.
@@ -528,6 +532,8 @@ var (
 		722: "CODE_DATASET_SERVED",
 		723: "CODE_DATASET_GONE",
 		724: "CODE_DATASET_OF_CHECKPOINT_GONE",
+		730: "CODE_PROJECT_NEEDED",
+		731: "CODE_PROJECT_STAYS",
 		800: "CODE_ENGINE_OVER",
 		801: "CODE_ENGINE_ELSEWHERE",
 		802: "CODE_REPLICA_OVER",
@@ -700,6 +706,8 @@ var (
 		"CODE_DATASET_SERVED":             722,
 		"CODE_DATASET_GONE":               723,
 		"CODE_DATASET_OF_CHECKPOINT_GONE": 724,
+		"CODE_PROJECT_NEEDED":             730,
+		"CODE_PROJECT_STAYS":              731,
 		"CODE_ENGINE_OVER":                800,
 		"CODE_ENGINE_ELSEWHERE":           801,
 		"CODE_REPLICA_OVER":               802,
@@ -812,14 +820,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"\xb8#\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"\xf7#\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xee!\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xad\"\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -979,7 +987,9 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x11CODE_DATASET_USED\x10\xd1\x05\x12\x18\n" +
 	"\x13CODE_DATASET_SERVED\x10\xd2\x05\x12\x16\n" +
 	"\x11CODE_DATASET_GONE\x10\xd3\x05\x12$\n" +
-	"\x1fCODE_DATASET_OF_CHECKPOINT_GONE\x10\xd4\x05\x12\x15\n" +
+	"\x1fCODE_DATASET_OF_CHECKPOINT_GONE\x10\xd4\x05\x12\x1e\n" +
+	"\x13CODE_PROJECT_NEEDED\x10\xda\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1d\n" +
+	"\x12CODE_PROJECT_STAYS\x10\xdb\x05\x1a\x04\xb8\xbb\x18\x02\x12\x15\n" +
 	"\x10CODE_ENGINE_OVER\x10\xa0\x06\x12\x1a\n" +
 	"\x15CODE_ENGINE_ELSEWHERE\x10\xa1\x06\x12\x16\n" +
 	"\x11CODE_REPLICA_OVER\x10\xa2\x06\x12\x1f\n" +

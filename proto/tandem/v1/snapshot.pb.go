@@ -117,6 +117,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Program
 	//	*SnapshotRecord_Garbage
 	//	*SnapshotRecord_Numbering
+	//	*SnapshotRecord_Project
 	//	*SnapshotRecord_QuarantinedEntry
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
@@ -376,6 +377,15 @@ func (x *SnapshotRecord) GetNumbering() *Numbering {
 	return nil
 }
 
+func (x *SnapshotRecord) GetProject() *Project {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Project); ok {
+			return x.Project
+		}
+	}
+	return nil
+}
+
 func (x *SnapshotRecord) GetQuarantinedEntry() *QuarantinedEntry {
 	if x != nil {
 		if x, ok := x.Record.(*SnapshotRecord_QuarantinedEntry); ok {
@@ -509,6 +519,11 @@ type SnapshotRecord_Numbering struct {
 	Numbering *Numbering `protobuf:"bytes,71,opt,name=numbering,proto3,oneof"`
 }
 
+type SnapshotRecord_Project struct {
+	// A project that was made, or changed.
+	Project *Project `protobuf:"bytes,90,opt,name=project,proto3,oneof"`
+}
+
 type SnapshotRecord_QuarantinedEntry struct {
 	// An entry of the log that is skipped.
 	QuarantinedEntry *QuarantinedEntry `protobuf:"bytes,61,opt,name=quarantined_entry,json=quarantinedEntry,proto3,oneof"`
@@ -562,6 +577,8 @@ func (*SnapshotRecord_Garbage) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Numbering) isSnapshotRecord_Record() {}
 
+func (*SnapshotRecord_Project) isSnapshotRecord_Record() {}
+
 func (*SnapshotRecord_QuarantinedEntry) isSnapshotRecord_Record() {}
 
 // SnapshotEnd closes a snapshot; one without it is torn.
@@ -614,11 +631,11 @@ var File_tandem_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x17tandem/v1/garbage.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"T\n" +
+	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x17tandem/v1/garbage.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"T\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\x05R\x05level\"\xd4\v\n" +
+	"\x05level\x18\x03 \x01(\x05R\x05level\"\x92\f\n" +
 	"\x0eSnapshotRecord\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
 	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterB\x06\xb2\xbb\x18\x02idH\x00R\acluster\x12-\n" +
@@ -654,7 +671,8 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\vcoordinator\x18( \x01(\v2\x16.tandem.v1.CoordinatorB\x06\xb2\xbb\x18\x02idH\x00R\vcoordinator\x126\n" +
 	"\aprogram\x18< \x01(\v2\x12.tandem.v1.ProgramB\x06\xb2\xbb\x18\x02idH\x00R\aprogram\x126\n" +
 	"\agarbage\x18F \x01(\v2\x12.tandem.v1.GarbageB\x06\xb2\xbb\x18\x02idH\x00R\agarbage\x12<\n" +
-	"\tnumbering\x18G \x01(\v2\x14.tandem.v1.NumberingB\x06\xb2\xbb\x18\x02idH\x00R\tnumbering\x12V\n" +
+	"\tnumbering\x18G \x01(\v2\x14.tandem.v1.NumberingB\x06\xb2\xbb\x18\x02idH\x00R\tnumbering\x12<\n" +
+	"\aproject\x18Z \x01(\v2\x12.tandem.v1.ProjectB\f\xb2\xbb\x18\x04name\xb8\xbb\x18\x02H\x00R\aproject\x12V\n" +
 	"\x11quarantined_entry\x18= \x01(\v2\x1b.tandem.v1.QuarantinedEntryB\n" +
 	"\xb2\xbb\x18\x02id\xb8\xbb\x18\x02H\x00R\x10quarantinedEntryB\b\n" +
 	"\x06record\"'\n" +
@@ -700,7 +718,8 @@ var file_tandem_v1_snapshot_proto_goTypes = []any{
 	(*Program)(nil),          // 22: tandem.v1.Program
 	(*Garbage)(nil),          // 23: tandem.v1.Garbage
 	(*Numbering)(nil),        // 24: tandem.v1.Numbering
-	(*QuarantinedEntry)(nil), // 25: tandem.v1.QuarantinedEntry
+	(*Project)(nil),          // 25: tandem.v1.Project
+	(*QuarantinedEntry)(nil), // 26: tandem.v1.QuarantinedEntry
 }
 var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.SnapshotRecord.header:type_name -> tandem.v1.SnapshotHeader
@@ -727,12 +746,13 @@ var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	22, // 21: tandem.v1.SnapshotRecord.program:type_name -> tandem.v1.Program
 	23, // 22: tandem.v1.SnapshotRecord.garbage:type_name -> tandem.v1.Garbage
 	24, // 23: tandem.v1.SnapshotRecord.numbering:type_name -> tandem.v1.Numbering
-	25, // 24: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	25, // 24: tandem.v1.SnapshotRecord.project:type_name -> tandem.v1.Project
+	26, // 25: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_snapshot_proto_init() }
@@ -752,6 +772,7 @@ func file_tandem_v1_snapshot_proto_init() {
 	file_tandem_v1_model_proto_init()
 	file_tandem_v1_node_proto_init()
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_project_proto_init()
 	file_tandem_v1_sweep_proto_init()
 	file_tandem_v1_token_proto_init()
 	file_tandem_v1_trial_proto_init()
@@ -780,6 +801,7 @@ func file_tandem_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Program)(nil),
 		(*SnapshotRecord_Garbage)(nil),
 		(*SnapshotRecord_Numbering)(nil),
+		(*SnapshotRecord_Project)(nil),
 		(*SnapshotRecord_QuarantinedEntry)(nil),
 	}
 	type x struct{}

@@ -59,7 +59,10 @@ type JobSpec struct {
 	// What is ended when it takes too long.
 	Limits *LimitsSpec `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Metric that decides where values of metric are equal: "loss", the default where metric is another one. "none": the earlier is best.
-	TieBreaker    string `protobuf:"bytes,18,opt,name=tie_breaker,json=tieBreaker,proto3" json:"tie_breaker,omitempty"`
+	TieBreaker string `protobuf:"bytes,18,opt,name=tie_breaker,json=tieBreaker,proto3" json:"tie_breaker,omitempty"`
+	// Project that the job is to belong to; by default the one that the caller works in. It is no part of what is trained: the spec of a job
+	// does not have it, and its hash neither.
+	Project       string `protobuf:"bytes,19,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +219,13 @@ func (x *JobSpec) GetLimits() *LimitsSpec {
 func (x *JobSpec) GetTieBreaker() string {
 	if x != nil {
 		return x.TieBreaker
+	}
+	return ""
+}
+
+func (x *JobSpec) GetProject() string {
+	if x != nil {
+		return x.Project
 	}
 	return ""
 }
@@ -1432,7 +1442,7 @@ var File_tandem_v1_spec_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/search.proto\"\xd9\x05\n" +
+	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/search.proto\"\xf9\x05\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -1456,7 +1466,8 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\x06search\x18\x10 \x01(\v2\x15.tandem.v1.SearchSpecR\x06search\x12-\n" +
 	"\x06limits\x18\x11 \x01(\v2\x15.tandem.v1.LimitsSpecR\x06limits\x12\x1f\n" +
 	"\vtie_breaker\x18\x12 \x01(\tR\n" +
-	"tieBreaker:\x04л\x18\x01B\x0f\n" +
+	"tieBreaker\x12\x1e\n" +
+	"\aproject\x18\x13 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject:\x04л\x18\x01B\x0f\n" +
 	"\r_max_restarts\"\x84\x02\n" +
 	"\tModelSpec\x12&\n" +
 	"\x03mlp\x18\x01 \x01(\v2\x12.tandem.v1.MlpSpecH\x00R\x03mlp\x12&\n" +

@@ -48,7 +48,7 @@ type Token struct {
 	Used int32 `protobuf:"varint,10,opt,name=used,proto3" json:"used,omitempty"`
 	// It was said that the token is about to end.
 	ExpiryNoted bool `protobuf:"varint,11,opt,name=expiry_noted,json=expiryNoted,proto3" json:"expiry_noted,omitempty"`
-	// Project whose things it gives access to: "default", the only one there is today.
+	// Project whose things it gives access to; "*": those of all projects. A token of role admin has all, whatever is here.
 	Project       string `protobuf:"bytes,12,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -180,7 +180,9 @@ type CreateTokenRequest struct {
 	// Seconds until it ends; 0: 90 days for a client, an hour for a node; -1: never, only for a client. At most 30 days for a node.
 	TtlSeconds int64 `protobuf:"varint,4,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
 	// How many nodes may join with it; 0: one, -1: any number. Only for a join token.
-	Uses          int32 `protobuf:"varint,5,opt,name=uses,proto3" json:"uses,omitempty"`
+	Uses int32 `protobuf:"varint,5,opt,name=uses,proto3" json:"uses,omitempty"`
+	// Project whose things it gives access to; "*": all. Empty: "*" for role admin, which has no other, else "default".
+	Project       string `protobuf:"bytes,6,opt,name=project,proto3" json:"project,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +250,13 @@ func (x *CreateTokenRequest) GetUses() int32 {
 		return x.Uses
 	}
 	return 0
+}
+
+func (x *CreateTokenRequest) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
 }
 
 // CreateTokenResponse carries the secret.
@@ -491,14 +500,15 @@ const file_tandem_v1_token_proto_rawDesc = "" +
 	"\x04used\x18\n" +
 	" \x01(\x05R\x04used\x12!\n" +
 	"\fexpiry_noted\x18\v \x01(\bR\vexpiryNoted\x12\x18\n" +
-	"\aproject\x18\f \x01(\tR\aproject\"\x85\x01\n" +
+	"\aproject\x18\f \x01(\tR\aproject\"\xa5\x01\n" +
 	"\x12CreateTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x12\n" +
 	"\x04join\x18\x03 \x01(\bR\x04join\x12\x1f\n" +
 	"\vttl_seconds\x18\x04 \x01(\x03R\n" +
 	"ttlSeconds\x12\x12\n" +
-	"\x04uses\x18\x05 \x01(\x05R\x04uses\"U\n" +
+	"\x04uses\x18\x05 \x01(\x05R\x04uses\x12\x1e\n" +
+	"\aproject\x18\x06 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\"U\n" +
 	"\x13CreateTokenResponse\x12&\n" +
 	"\x05token\x18\x01 \x01(\v2\x10.tandem.v1.TokenR\x05token\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x13\n" +

@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"fmt"
@@ -14,11 +14,11 @@ import (
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
-// procedurePrefix begins the path of every procedure.
-var procedurePrefix = "/" + string(tandemv1.File_tandem_v1_job_proto.Package()) + "."
+// ProcedurePrefix begins the path of every procedure.
+var ProcedurePrefix = "/" + string(tandemv1.File_tandem_v1_job_proto.Package()) + "."
 
-// router tells which procedure a path means, before anything of the request is read.
-type router struct {
+// Router tells which procedure a path means, before anything of the request is read.
+type Router struct {
 	rest    *http.ServeMux                           // from REST's method and path; a handler is a procedure's name
 	methods map[string]protoreflect.MethodDescriptor // by the name of the procedure
 }
@@ -28,9 +28,9 @@ type procedure string
 
 func (procedure) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
-// newRouter reads the procedures and their REST paths from the schema.
-func newRouter() (*router, error) {
-	t := &router{rest: http.NewServeMux(), methods: map[string]protoreflect.MethodDescriptor{}}
+// NewRouter reads the procedures and their REST paths from the schema.
+func NewRouter() (*Router, error) {
+	t := &Router{rest: http.NewServeMux(), methods: map[string]protoreflect.MethodDescriptor{}}
 	var failed error
 	protoregistry.GlobalFiles.RangeFilesByPackage(tandemv1.File_tandem_v1_job_proto.Package(), func(f protoreflect.FileDescriptor) bool {
 		for i := range f.Services().Len() {
@@ -46,7 +46,7 @@ func newRouter() (*router, error) {
 	return t, failed
 }
 
-func (t *router) add(m protoreflect.MethodDescriptor) error {
+func (t *Router) add(m protoreflect.MethodDescriptor) error {
 	name := fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name())
 	t.methods[name] = m
 	rule, _ := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
@@ -74,9 +74,9 @@ func (t *router) add(m protoreflect.MethodDescriptor) error {
 	return nil
 }
 
-// find is the procedure that a request means; empty: none.
-func (t *router) find(r *http.Request) string {
-	if strings.HasPrefix(r.URL.Path, procedurePrefix) {
+// Find is the procedure that a request means; empty: none.
+func (t *Router) Find(r *http.Request) string {
+	if strings.HasPrefix(r.URL.Path, ProcedurePrefix) {
 		if _, ok := t.methods[r.URL.Path]; ok {
 			return r.URL.Path
 		}
@@ -88,14 +88,24 @@ func (t *router) find(r *http.Request) string {
 	return string(name)
 }
 
-// streams tells whether a procedure stays open.
-func (t *router) streams(procedure string) bool {
+// Streams tells whether a procedure stays open.
+func (t *Router) Streams(procedure string) bool {
 	m, ok := t.methods[procedure]
 	return ok && (m.IsStreamingClient() || m.IsStreamingServer())
 }
 
-// uploads tells whether a procedure takes a stream of messages, whose sum has no limit.
-func (t *router) uploads(procedure string) bool {
+// Uploads tells whether a procedure takes a stream of messages, whose sum has no limit.
+func (t *Router) Uploads(procedure string) bool {
 	m, ok := t.methods[procedure]
 	return ok && m.IsStreamingClient()
+}
+
+// MethodsAt are the methods that the path of a request has in REST.
+func (t *Router) MethodsAt(r *http.Request) (all []string) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if t.Find(&http.Request{Method: method, Host: r.Host, URL: r.URL}) != "" {
+			all = append(all, method)
+		}
+	}
+	return all
 }

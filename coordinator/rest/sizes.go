@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 	"tandem.dev/proto/tandem/v1/tandemv1connect"
 )
 
-// sizes refuses messages with a string, a list or a map that holds more than its field declares. Those of other coordinators pass:
+// Sizes refuses messages with a string, a list or a map that holds more than its field declares. Those of other coordinators pass:
 // a plan of the scheduler is as long as it has to be, and who has a coordinator's key needs no long strings to do harm.
-type sizes struct{}
+type Sizes struct{}
 
-func (sizes) check(procedure string, message any) error {
+func (Sizes) check(procedure string, message any) error {
 	m, ok := message.(proto.Message)
 	if !ok || strings.HasPrefix(procedure, "/"+tandemv1connect.PeerServiceName+"/") {
 		return nil
@@ -24,7 +24,7 @@ func (sizes) check(procedure string, message any) error {
 }
 
 // WrapUnary implements connect.Interceptor.
-func (s sizes) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+func (s Sizes) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		if err := s.check(req.Spec().Procedure, req.Any()); err != nil {
 			return nil, err
@@ -34,20 +34,20 @@ func (s sizes) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 }
 
 // WrapStreamingHandler implements connect.Interceptor.
-func (s sizes) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+func (s Sizes) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
 		return next(ctx, sizedConn{conn, s})
 	}
 }
 
 // WrapStreamingClient implements connect.Interceptor.
-func (sizes) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+func (Sizes) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return next
 }
 
 type sizedConn struct {
 	connect.StreamingHandlerConn
-	sizes sizes
+	sizes Sizes
 }
 
 // Receive implements connect.StreamingHandlerConn.
@@ -56,7 +56,7 @@ func (c sizedConn) Receive(m any) error {
 		return err
 	}
 	if err := c.sizes.check(c.Spec().Procedure, m); err != nil {
-		return connectError(err)
+		return connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
-package api
+package rest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -29,9 +30,11 @@ var (
 	_ vanguard.RESTCodec = plainJSON{}
 )
 
-func newStrictJSON(types vanguard.TypeResolver) vanguard.Codec { return strict(types) }
+// NewStrictJSON is the codec of procedures.
+func NewStrictJSON(types vanguard.TypeResolver) vanguard.Codec { return strict(types) }
 
-func newPlainJSON(types vanguard.TypeResolver) vanguard.Codec { return plainJSON{strict(types)} }
+// NewPlainJSON is the codec of REST.
+func NewPlainJSON(types vanguard.TypeResolver) vanguard.Codec { return plainJSON{strict(types)} }
 
 func strict(types vanguard.TypeResolver) strictJSON {
 	c := vanguard.NewJSONCodec(types)
@@ -53,7 +56,7 @@ func (c strictJSON) UnmarshalField(b []byte, m proto.Message, f protoreflect.Fie
 // MarshalAppend implements vanguard.Codec. What the transcoder writes for an error gets the form that errors have everywhere else.
 func (plainJSON) MarshalAppend(base []byte, m proto.Message) ([]byte, error) {
 	if s, ok := m.(*status.Status); ok {
-		b, err := errorJSON(connect.Code(s.GetCode()), s.GetMessage(), s.GetDetails()) //nolint:gosec // one of seventeen
+		b, err := ErrorJSON(connect.Code(s.GetCode()), s.GetMessage(), s.GetDetails()) //nolint:gosec // one of seventeen
 		return append(base, b...), err
 	}
 	b, err := plain.Marshal(m)
@@ -81,10 +84,10 @@ func unreadable(err error) error {
 	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("read the request: %w", err))
 }
 
-// byPath serves procedures and REST, whose JSON differs.
-func byPath(procedures, rest http.Handler) http.Handler {
+// ByPath serves procedures and REST, whose JSON differs.
+func ByPath(procedures, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, procedurePrefix) {
+		if strings.HasPrefix(r.URL.Path, ProcedurePrefix) {
 			procedures.ServeHTTP(w, r)
 			return
 		}
@@ -92,9 +95,9 @@ func byPath(procedures, rest http.Handler) http.Handler {
 	})
 }
 
-// query is what stands behind the path of a REST request: words of enums get their full names, which the transcoder wants, and a
+// Query is what stands behind the path of a REST request: words of enums get their full names, which the transcoder wants, and a
 // parameter that is not a field of the procedure's request is refused. The transcoder does that too, as if it were a fault of ours.
-func query(procedure string, u *url.URL) (string, error) {
+func Query(procedure string, u *url.URL) (string, error) {
 	m := schema.Method(procedure)
 	if m == nil || u.RawQuery == "" {
 		return u.RawQuery, nil
@@ -134,4 +137,8 @@ func parameter(at protoreflect.MessageDescriptor, name string) (f protoreflect.F
 		at = f.Message()
 	}
 	return f, nil
+}
+
+func invalid(message string) error {
+	return connect.NewError(connect.CodeInvalidArgument, errors.New(message))
 }

@@ -33,6 +33,9 @@ func (m *collector) queue(e emitter, v *state.View) {
 	why, now := m.c.api.Waits(v), time.Now()
 	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING) {
 		job, _ := v.Job(t.GetJobId())
+		if state.WaitsForJobs(job) != nil {
+			continue
+		}
 		pool, needs := state.PoolOf(job), 1 // working alone
 		if kind.StageOf(t).Grouped {
 			needs = state.WorkersOf(job).Min

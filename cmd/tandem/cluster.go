@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/node"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
@@ -72,7 +73,7 @@ func featureLevel(m *tandemv1.GetClusterResponse) string {
 func clusterGrids(m *tandemv1.GetClusterResponse) []part {
 	peers := grid{title: "Coordinators", header: []string{"ID", "ADDRESS", "ROLE", "ALIVE", "VERSION", "LEVEL", "CLOCK"}}
 	for _, p := range m.GetPeers() {
-		peers.rows = append(peers.rows, []string{p.GetId(), p.GetAddress(), peerRole(p), yesNo(p.GetAlive()), p.GetVersion(), number(p.GetLevel()), clockText(p.GetClockOffset())})
+		peers.rows = append(peers.rows, []string{p.GetId(), p.GetAddress(), peerRole(p), yesNo(p.GetAlive()), p.GetVersion(), number(p.GetLevel()), node.Clock(p.GetClockOffset())})
 	}
 	workers := grid{title: "Workers", header: []string{"ID", "NAME", "VERSION", "LEVEL"}}
 	for _, w := range m.GetWorkers() {

@@ -6,12 +6,14 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"tandem.dev/cmd/tandem/client"
 	"tandem.dev/cmd/tandem/quantity"
+	"tandem.dev/cmd/tandem/queue"
 	"tandem.dev/proto/kind"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -20,7 +22,8 @@ import (
 func (a *app) listCommand() *cobra.Command {
 	var states []string
 	var limit int32
-	var name string
+	var since string
+	req := &tandemv1.ListJobsRequest{}
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, newest first",
@@ -28,11 +31,13 @@ func (a *app) listCommand() *cobra.Command {
 next_page_token is not empty where there are more.`,
 		Args: want(),
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			named, err := statesNamed(states, jobStates())
-			if err != nil {
+			var err error
+			if req.States, err = statesNamed(states, jobStates()); err != nil {
 				return err
 			}
-			req := &tandemv1.ListJobsRequest{Name: name, States: named}
+			if req.Since, err = sinceTime(since, time.Now()); err != nil {
+				return &usageError{err}
+			}
 			most := a.rowLimit(limit)
 			res, err := listJobs(ctx, c, req, most)
 			if err != nil {
@@ -40,10 +45,10 @@ next_page_token is not empty where there are more.`,
 			}
 			g := jobGrid(res.GetJobs())
 			switch {
-			case len(states) > 0 && name == "":
-				g.empty = "No job is " + strings.ToLower(strings.Join(states, " or ")) + "."
-			case len(states) > 0 || name != "":
+			case req.GetName()+req.GetUser()+since != "" || len(req.GetLabels()) > 0:
 				g.empty = "No job is like that."
+			case len(states) > 0:
+				g.empty = "No job is " + strings.ToLower(strings.Join(states, " or ")) + "."
 			}
 			err = a.show(res, g)
 			if err == nil && res.GetNextPageToken() != "" && a.people() {
@@ -52,7 +57,11 @@ next_page_token is not empty where there are more.`,
 			return err
 		}),
 	}
-	cmd.Flags().StringVar(&name, "name", "", "only of this name")
+	cmd.Flags().StringVar(&req.Name, "name", "", "only of this name")
+	cmd.Flags().StringSliceVarP(&req.Labels, "label", "l", nil,
+		"only with this label: KEY=VALUE, or KEY for any value; may be given several times")
+	cmd.Flags().StringVar(&req.User, "user", "", "only those that this token has submitted")
+	cmd.Flags().StringVar(&since, "since", "", "only those submitted since then: how long ago (24h), or a time (2026-01-02T15:04:05Z)")
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only these states: "+strings.Join(jobStates(), ", "))
 	quantity.Flag(cmd.Flags(), &limit, "limit", 0, 1, math.MaxInt32-1, fmt.Sprintf("at most this many, the newest; without it %d are shown, and -o json has all", shownRows))
 	must(cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(jobStates(), cobra.ShellCompDirectiveNoFileComp)))
@@ -88,9 +97,11 @@ func jobStates() []string { return plain.Words(tandemv1.JobState(0).Descriptor()
 
 func jobGrid(jobs []*tandemv1.Job) grid {
 	g := grid{
-		header: []string{"ID", "NAME", "STATE", "DATASET", "WORKERS", "AGE", "PUBLISHED", "REASON", "KIND", "PRIORITY", "TOOK", "BY", "PROJECT"},
-		wide:   5,
-		empty:  "No jobs. Submit one: tandem submit -f job.yaml --wait",
+		header: []string{
+			"ID", "NAME", "STATE", "DATASET", "WORKERS", "AGE", "PUBLISHED", "REASON", "KIND", "PRIORITY", "TOOK", "BY", "PROJECT", "LABELS", "NOTE",
+		},
+		wide:  7,
+		empty: "No jobs. Submit one: tandem submit -f job.yaml --wait",
 	}
 	for _, j := range jobs {
 		s := j.GetSpec()
@@ -98,6 +109,7 @@ func jobGrid(jobs []*tandemv1.Job) grid {
 			j.GetId(), j.GetName(), plain.Word(j.GetState()), s.GetDataset(), number(workersOf(j)),
 			age(j.GetCreatedAt()), j.GetPublishedVersion(), j.GetReason(),
 			s.GetKind(), number(j.GetPriority()), between(j.GetStartedAt(), j.GetFinishedAt()), j.GetSubmittedBy(), j.GetProject(),
+			queue.Labels(j.GetLabels()), j.GetNote(),
 		})
 	}
 	return g
@@ -190,6 +202,9 @@ func describeJob(r *tandemv1.GetJobResponse) []part {
 		{"Best", bestEvaluation(j, r.GetTrials())},
 		{"Workers", workersField(j)},
 		{"Priority", number(j.GetPriority())},
+		{"After", queue.After(j)},
+		{"Labels", queue.Labels(j.GetLabels())},
+		{"Note", j.GetNote()},
 		{"Submitted", strings.TrimSpace(moment(j.GetCreatedAt()) + " by " + j.GetSubmittedBy())},
 		{"Started", moment(j.GetStartedAt())},
 		{"Finished", moment(j.GetFinishedAt())},

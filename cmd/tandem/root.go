@@ -148,7 +148,10 @@ Start here:
 		}},
 		{"serve", "Publish and serve:", []*cobra.Command{a.modelCommand(), a.serveCommand(), a.predictCommand()}},
 		{"operate", "Operate:", []*cobra.Command{
-			a.clusterCommand(), a.nodeCommand(), a.poolCommand(), a.eventsCommand(), a.auditCommand(), a.tokenCommand(),
+			a.clusterCommand(),
+			group("node", "Show and steer the machines that train and serve", a.nodes().Commands()...),
+			group("pool", "Show pools of nodes", a.nodes().PoolCommands()...),
+			a.eventsCommand(), a.auditCommand(), a.tokenCommand(),
 			group("project", "Make, show and choose projects", inProjects.Commands()...), a.storeCommand(), a.contextCommand(), a.apiCommand(), inVirtual.Command(),
 		}},
 	}

@@ -73,6 +73,10 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 		Id: id.New("job"), Project: project, Name: full.GetName(), Kind: is.ID, Spec: full, SpecHash: hash,
 		State: tandemv1.JobState_JOB_STATE_PENDING, Intent: tandemv1.JobIntent_JOB_INTENT_RUN, SubmittedBy: From(ctx).Name,
 	}
+	var wrong int
+	if job.After, wrong, err = state.ResolvePredecessors(v, full.GetAfter()); err != nil {
+		return nil, spec.Wrong(fmt.Sprintf("after[%d]", wrong), err.Error())
+	}
 	answer := &tandemv1.SubmitJobResponse{Job: job}
 	if create.Job = job; create.Sweep != nil {
 		create.Sweep.Id = job.GetId()
@@ -191,8 +195,7 @@ func (a jobs) ListJobs(ctx context.Context, req *connect.Request[tandemv1.ListJo
 	}
 	var wanted []*tandemv1.Job
 	for _, j := range slices.Backward(all) {
-		if (before == "" || state.JobPage(j) < before) &&
-			(len(req.Msg.GetStates()) == 0 || slices.Contains(req.Msg.GetStates(), j.GetState())) {
+		if (before == "" || state.JobPage(j) < before) && state.JobListed(j, req.Msg) {
 			wanted = append(wanted, j)
 		}
 		if len(wanted) > limit {
@@ -239,10 +242,12 @@ func (a jobs) UpdateJob(ctx context.Context, req *connect.Request[tandemv1.Updat
 	if err != nil {
 		return nil, err
 	}
-	if err := spec.CheckQueue(req.Msg.Priority, req.Msg.Pool); err != nil {
+	if err := spec.CheckUpdate(req.Msg); err != nil {
 		return nil, err
 	}
-	change := &tandemv1.UpdateJob{JobId: job.GetId(), Priority: req.Msg.Priority, Pool: req.Msg.Pool}
+	change := &tandemv1.UpdateJob{
+		JobId: job.GetId(), Priority: req.Msg.Priority, Pool: req.Msg.Pool, Labels: req.Msg.GetLabels(), Note: req.Msg.Note,
+	}
 	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_UpdateJob{UpdateJob: change}})
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -14,7 +13,7 @@ import (
 func (a *applier) takeAliases(j *tandemv1.Job, v *tandemv1.Version, measured []*tandemv1.IncumbentMeasured) (taken []string, kept []*tandemv1.AliasKept) {
 	for _, alias := range j.GetSpec().GetPublish().GetAliases() {
 		if incumbent, ok := state.Incumbent(a.View, j, alias); ok {
-			if why := a.stays(alias, incumbent, v, measured); why != nil {
+			if why := state.AliasStays(a.View, alias, incumbent, v, measured); why != nil {
 				kept = append(kept, &tandemv1.AliasKept{Alias: alias, Version: incumbent.GetNumber(), Why: why})
 				continue
 			}
@@ -27,37 +26,6 @@ func (a *applier) takeAliases(j *tandemv1.Job, v *tandemv1.Version, measured []*
 		}
 	})
 	return taken, kept
-}
-
-// stays says why an alias stays at the incumbent and is not taken by a version; nil: the version is better.
-func (a sight) stays(alias string, incumbent, v *tandemv1.Version, measured []*tandemv1.IncumbentMeasured) *tandemv1.Reason {
-	named := []any{
-		"alias", alias,
-		"kept", fmt.Sprintf("%s@%d", incumbent.GetModel(), incumbent.GetNumber()), "version", fmt.Sprintf("%s@%d", v.GetModel(), v.GetNumber()),
-	}
-	i := slices.IndexFunc(measured, func(m *tandemv1.IncumbentMeasured) bool { return m.GetVersionId() == incumbent.GetId() })
-	if i < 0 {
-		return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "unmeasured", true)...)
-	}
-	trained, _ := a.Job(v.GetLineage().GetJobId())
-	trial, _ := a.Trial(v.GetLineage().GetTrialId())
-	spec := state.SpecOf(trained, trial)
-	for _, split := range []string{"test_", "validation_"} {
-		was, is := state.MetricsOf(measured[i].GetMetrics(), split), state.MetricsOf(v.GetMetrics(), split)
-		order, ok := state.Compare(spec, is, was)
-		switch metric := spec.GetMetric(); {
-		case !ok:
-			continue
-		case order < 0:
-			return nil
-		case was[metric] == is[metric] && order != 0:
-			metric = spec.GetTieBreaker()
-			fallthrough
-		default:
-			return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "metric", split+metric, "value", is[metric], "kept_value", was[metric])...)
-		}
-	}
-	return reason(tandemv1.Reason_CODE_ALIAS_KEPT, append(named, "problem", measured[i].GetProblem(), "without", spec.GetMetric())...)
 }
 
 // pointAlias points an alias at a version in m, which is the caller's to change.

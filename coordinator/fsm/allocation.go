@@ -35,6 +35,9 @@ func (a sight) checkAllocation(alloc *tandemv1.Allocation) *refusal {
 	}
 	next := t.GetGeneration() // training counts on when a process group is committed
 	j, _ := a.Job(t.GetJobId())
+	if state.WaitsForJobs(j) != nil {
+		return refuse(codeStale, tandemv1.Reason_CODE_TRIAL_NOT_WAITING, "trial", alloc.GetTrialId())
+	}
 	workers := state.WorkersOf(j)
 	low, high := workers.Min, workers.Wanted
 	if !kind.StageOf(t).Grouped {
@@ -102,13 +105,13 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		Generation:         granted.GetGeneration(),
 		Stage:              t.GetStage(),
 		CreatedAt:          a.now,
-		ResumeCheckpointId: resumeSource(j, t),
+		ResumeCheckpointId: state.ResumeSource(j, t),
 		OnLoan:             granted.GetOnLoan(),
 	}
 	state.AddMembers(alloc, granted.GetMembers(), a.now)
 	does := kind.StageOf(t)
 	if does.Publishes {
-		alloc.ResumeCheckpointId = a.publishSource(j, t)
+		alloc.ResumeCheckpointId = state.PublishSource(j, t)
 	}
 	if !does.Grouped {
 		alloc.Members[0].Rank, alloc.Members[0].Generation = 0, alloc.GetGeneration()
@@ -125,7 +128,7 @@ func (a *applier) grant(granted *tandemv1.Allocation) {
 		a.trialEvent(infoLevel, tandemv1.Event_TYPE_JOB_PUBLISHING, j, t, nil, "nodes", where, "generation", alloc.GetGeneration())
 		return
 	}
-	a.trialEvent(infoLevel, tandemv1.Event_TYPE_JOB_STARTED, j, t, nil, append(a.resumePoint(t), "nodes", where, "workers", len(alloc.GetMembers()))...)
+	a.trialEvent(infoLevel, tandemv1.Event_TYPE_JOB_STARTED, j, t, nil, append(state.ResumePoint(a.View, t), "nodes", where, "workers", len(alloc.GetMembers()))...)
 }
 
 // places names the nodes of members for people, each once.

@@ -63,6 +63,8 @@ func (a *applier) dispatch(cmd *tandemv1.Command) (*tandemv1.Result, error) {
 		return answered(a.scaleJob(c.ScaleJob)), nil
 	case *tandemv1.Command_UpdateJob:
 		return answered(updateJob(a, c.UpdateJob)), nil
+	case *tandemv1.Command_StopAllocation:
+		return answered(stopAllocation(a, c.StopAllocation)), nil
 	case *tandemv1.Command_ReformAllocation:
 		return answered(a.reformAllocation(c.ReformAllocation)), nil
 	case *tandemv1.Command_ApplyReports:

@@ -14,13 +14,15 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) (*tandemv1.Result, *refus
 		return nil, r
 	case j.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN:
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_PAUSED, "name", label(j))
+	case state.WaitsForJobs(j) != nil:
+		return nil, &refusal{codePrecondition, state.WaitsForJobs(j)}
 	case c.GetAfter() != s.GetDecidedSeq():
 		return nil, refuse(codeStale, tandemv1.Reason_CODE_SWEEP_DECIDED, "name", label(j), "current", s.GetDecidedSeq(), "given", c.GetAfter())
 	case c.GetThrough() <= c.GetAfter() || c.GetThrough() > s.GetEventSeq():
 		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_SWEEP_EVENTS, "name", label(j), "newest", s.GetEventSeq(), "first", c.GetAfter()+1, "last", c.GetThrough())
 	}
-	if no := a.checkDecisions(s, c.GetDecisions()); no != nil {
-		return nil, no
+	if wrong := state.WrongDecision(a.View, s, c.GetDecisions()); wrong != nil {
+		return nil, &refusal{codeInvalid, wrong}
 	}
 	edit(a, a.Sweep, s.GetId(), func(s *tandemv1.Sweep) { s.DecidedSeq = c.GetThrough() })
 	for _, d := range c.GetDecisions() {
@@ -42,48 +44,6 @@ func (a *applier) decideSweep(c *tandemv1.DecideSweep) (*tandemv1.Result, *refus
 	}
 	a.follow(s.GetId())
 	return done(s.GetId()), nil
-}
-
-// checkDecisions says why decisions cannot be carried out whatever has happened since; nil when they can.
-func (a sight) checkDecisions(s *tandemv1.Sweep, all []*tandemv1.SweepDecision) *refusal {
-	made, ids := s.GetMade(), map[string]bool{}
-	no := func(what string, trial int32) *refusal {
-		return refuse(codeInvalid, tandemv1.Reason_CODE_SWEEP_DECISION, "what", what, "trial", trial, "next", made+1, "most", s.GetMaxTrials())
-	}
-	for _, d := range all {
-		if s.GetFinished() && (d.GetCreate() != nil || d.GetContinue() != nil) {
-			return no("search-over", 0)
-		}
-		number := int32(0)
-		switch what := d.GetDecision().(type) {
-		case *tandemv1.SweepDecision_Create:
-			c := what.Create
-			_, taken := a.Trial(c.GetTrialId())
-			switch {
-			case c.GetTrial() != made+1 || c.GetTrial() > s.GetMaxTrials():
-				return no("not-next", c.GetTrial())
-			case c.GetTrialId() == "" || taken || ids[c.GetTrialId()] || c.GetSpec() == nil:
-				return no("id-or-spec", c.GetTrial())
-			case c.GetFrom() < 0 || c.GetFrom() > made:
-				return no("from", c.GetTrial())
-			}
-			made++
-			ids[c.GetTrialId()] = true
-			continue
-		case *tandemv1.SweepDecision_Continue:
-			number = what.Continue.GetTrial()
-		case *tandemv1.SweepDecision_Stop:
-			number = what.Stop.GetTrial()
-		case *tandemv1.SweepDecision_Finish:
-			continue
-		default:
-			return no("empty", 0)
-		}
-		if number < 1 || number > made {
-			return no("unknown", number)
-		}
-	}
-	return nil
 }
 
 // createTrial makes a trial. One that goes on from another begins at the newest checkpoint of that as it is now.
@@ -135,6 +95,8 @@ func (a *applier) followSweep(old *tandemv1.Job) {
 		a.setJobState(old, tandemv1.JobState_JOB_STATE_RUNNING, reason(tandemv1.Reason_CODE_SWEEP_TRAINING, "trials", running, "made", s.GetMade(), "most", s.GetMaxTrials()))
 	case intent == tandemv1.JobIntent_JOB_INTENT_PAUSE:
 		a.setJobState(old, tandemv1.JobState_JOB_STATE_PAUSED, reason(tandemv1.Reason_CODE_PAUSED, "job", old.GetId()))
+	case state.WaitsForJobs(old) != nil:
+		a.setJobState(old, tandemv1.JobState_JOB_STATE_PENDING, state.WaitsForJobs(old))
 	case active > 0:
 		t, _ := a.FirstIn(old.GetId(), tandemv1.TrialState_TRIAL_STATE_PENDING)
 		a.setJobState(old, tandemv1.JobState_JOB_STATE_PENDING, reasonFrom(given(t.GetWhy(), t.GetReason()), tandemv1.Reason_CODE_SWEEP_WAITING, "trials", active, "first", t.GetId()))

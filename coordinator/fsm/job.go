@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"tandem.dev/coordinator/state"
@@ -19,7 +20,8 @@ func (a *applier) createJob(c *tandemv1.CreateJob) (*tandemv1.Result, *refusal) 
 	if r := a.checkJob(c); r != nil {
 		return nil, r
 	}
-	j, t := a.newJob(c.GetJob(), reason(tandemv1.Reason_CODE_WAITS_FOR_SLOTS)), state.Clone(c.GetTrial())
+	j, t := a.newJob(c.GetJob(), nil), state.Clone(c.GetTrial())
+	j.Why = waiting(j, false)
 	j.TrialIds = []string{t.GetId()}
 	t.JobId = j.GetId()
 	t.State = tandemv1.TrialState_TRIAL_STATE_PENDING
@@ -40,6 +42,8 @@ func (a sight) newJob(given *tandemv1.Job, why *tandemv1.Reason) *tandemv1.Job {
 	j.Why, j.Reason = why, ""
 	j.TrialIds = nil
 	j.Project, _ = projectFor(a, given.GetProject()) // checked
+	j.After, _ = predecessors(a, given)
+	j.Labels = maps.Clone(given.GetSpec().GetLabels())
 	j.CreatedAt = a.now
 	if j.GetSubmittedBy() == "" {
 		j.SubmittedBy = a.actor
@@ -59,6 +63,9 @@ func (a sight) checkJob(c *tandemv1.CreateJob) *refusal {
 		return refuse(codeExists, tandemv1.Reason_CODE_ALREADY_EXISTS, "noun", "trial", "name", t.GetId())
 	}
 	if _, no := projectFor(a, j.GetProject()); no != nil {
+		return no
+	}
+	if _, no := predecessors(a, j); no != nil {
 		return no
 	}
 	spec, is := j.GetSpec(), kind.Of(j)
@@ -163,7 +170,7 @@ func (a *applier) resumeJob(j *tandemv1.Job) (*tandemv1.Result, *refusal) {
 		switch t.GetState() {
 		case tandemv1.TrialState_TRIAL_STATE_PAUSED:
 			if !t.GetReached() { // else it waits for the search
-				a.queueTrial(t.GetId(), reason(tandemv1.Reason_CODE_WAITS_FOR_SLOTS, "again", true))
+				a.queueTrial(t.GetId(), waiting(j, true))
 			}
 		case tandemv1.TrialState_TRIAL_STATE_RUNNING:
 			// Its engines may be stopping already; when they have stopped it is queued again.
@@ -190,24 +197,35 @@ func openJob(a sight, id string) (*tandemv1.Job, *refusal) {
 	return j, nil
 }
 
-// updateJob changes where a job stands in which queue. What follows from it the leader decides.
+// updateJob changes where a job stands in which queue, and what people say of it, also when it has ended. What follows the leader decides.
 func updateJob(a *applier, c *tandemv1.UpdateJob) (*tandemv1.Result, *refusal) {
 	j, no := openJob(a.sight, c.GetJobId())
-	if no != nil {
+	if queue := c.Priority != nil || c.Pool != nil; no != nil && (j == nil || queue) {
 		return nil, no
+	}
+	labels := state.Labelled(j.GetLabels(), c.GetLabels())
+	if len(labels) > state.MaxLabels {
+		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_TOO_MANY_LABELS, "noun", "job", "name", label(j), "most", state.MaxLabels)
 	}
 	next := &tandemv1.Job{Spec: j.GetSpec(), Priority: cmp.Or(c.Priority, j.Priority), Pool: cmp.Or(c.Pool, j.Pool)}
 	moves, holds := state.PoolOf(next) != state.PoolOf(j), func(t *tandemv1.Trial) bool { return t.GetAllocationId() != "" }
-	switch {
-	case !moves && state.PriorityOf(next) == state.PriorityOf(j):
-		return done(j.GetId()), nil
-	case moves && slices.ContainsFunc(a.TrialsOf(j.GetId()), holds):
+	if moves && slices.ContainsFunc(a.TrialsOf(j.GetId()), holds) {
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_JOB_HOLDS_SLOTS, "name", label(j), "job", j.GetId(),
 			"pool", state.PoolOf(j))
 	}
-	edit(a, a.Job, j.GetId(), func(j *tandemv1.Job) { j.Priority, j.Pool = next.Priority, next.Pool })
-	args := []any{"priority", state.PriorityOf(next), "pool", state.PoolOf(next), "by", a.actor}
-	a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_UPDATED, j, nil, args...)
+	if moves || state.PriorityOf(next) != state.PriorityOf(j) {
+		edit(a, a.Job, j.GetId(), func(j *tandemv1.Job) { j.Priority, j.Pool = next.Priority, next.Pool })
+		args := []any{"priority", state.PriorityOf(next), "pool", state.PoolOf(next), "by", a.actor}
+		a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_UPDATED, j, nil, args...)
+	}
+	note := j.GetNote()
+	if c.Note != nil {
+		note = c.GetNote()
+	}
+	if note != j.GetNote() || !maps.Equal(labels, j.GetLabels()) {
+		edit(a, a.Job, j.GetId(), func(j *tandemv1.Job) { j.Labels, j.Note = labels, note })
+		a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_LABELLED, j, nil, "labels", state.LabelText(labels), "note", note, "by", a.actor)
+	}
 	return done(j.GetId()), nil
 }
 
@@ -271,5 +289,8 @@ func (a *applier) setJobState(old *tandemv1.Job, to tandemv1.JobState, why *tand
 		a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_CANCELLED, j, nil, "by", a.actor)
 	case tandemv1.JobState_JOB_STATE_PAUSED:
 		a.jobEvent(infoLevel, tandemv1.Event_TYPE_JOB_PAUSED, j, nil)
+	}
+	if state.JobFinal(j.GetState()) {
+		advance(a, j)
 	}
 }

@@ -242,13 +242,17 @@ func (a *applier) giveBack(alloc *tandemv1.Allocation, cause *tandemv1.Reason, b
 	if !state.HasGroup(alloc) && blame != ofNode {
 		a.countIdle(alloc.GetTrialId()) // else it was counted when the group was committed
 	}
+	if alloc.GetEnds() != nil {
+		a.endTrial(alloc.GetTrialId(), tandemv1.TrialState_TRIAL_STATE_FAILED, alloc.GetEnds())
+		return
+	}
 	if a.endIdle(alloc.GetTrialId(), cause) {
 		return
 	}
 	j, _ := a.Job(alloc.GetJobId())
 	t, _ := a.Trial(alloc.GetTrialId())
-	a.trialEvent(warningLevel, tandemv1.Event_TYPE_ALL_RANKS_LOST, j, t, cause, a.resumePoint(t)...)
-	why := reasonFrom(cause, tandemv1.Reason_CODE_GOES_ON, a.resumePoint(t)...)
+	a.trialEvent(warningLevel, tandemv1.Event_TYPE_ALL_RANKS_LOST, j, t, cause, state.ResumePoint(a.View, t)...)
+	why := reasonFrom(cause, tandemv1.Reason_CODE_GOES_ON, state.ResumePoint(a.View, t)...)
 	if j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE {
 		a.pauseTrial(t.GetId(), why)
 		return

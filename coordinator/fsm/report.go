@@ -51,7 +51,7 @@ func (a *applier) takeReport(n *tandemv1.Node, r *tandemv1.EngineReport, id stri
 	alloc, _ := a.Allocation(allocID)
 	m := state.Member(alloc, number)
 	if m == nil {
-		return a.answerOf(allocID, r), refuse(codeStale, tandemv1.Reason_CODE_ENGINE_OVER)
+		return state.AnswerOf(a.View, allocID, r), refuse(codeStale, tandemv1.Reason_CODE_ENGINE_OVER)
 	}
 	before, _ := a.Sweep(alloc.GetJobId())
 	seq, no = a.memberReport(alloc, m, n, r, id)

@@ -13,6 +13,9 @@ func (a *applier) createSweep(c *tandemv1.CreateJob) (*tandemv1.Result, *refusal
 		return nil, r
 	}
 	j := a.newJob(c.GetJob(), reason(tandemv1.Reason_CODE_SEARCH_STARTING))
+	if why := state.WaitsForJobs(j); why != nil {
+		j.Why = why
+	}
 	a.Put(j)
 	given := state.Clone(c.GetSweep())
 	a.Put(&tandemv1.Sweep{
@@ -40,6 +43,9 @@ func (a sight) checkSweep(c *tandemv1.CreateJob) *refusal {
 		return refuse(codeInvalid, tandemv1.Reason_CODE_FIELD_MISSING, "noun", "sweep", "field", "search")
 	}
 	if _, no := projectFor(a, j.GetProject()); no != nil {
+		return no
+	}
+	if _, no := predecessors(a, j); no != nil {
 		return no
 	}
 	return a.checkTraining(j.GetSpec())
@@ -114,31 +120,10 @@ func awaitsSearch(t *tandemv1.Trial) bool {
 func (a *applier) awaitSearch(id string) {
 	t, _ := a.Trial(id)
 	a.recordEnd(t, tandemv1.TrialOutcome_TRIAL_OUTCOME_REACHED)
-	why := reason(tandemv1.Reason_CODE_WAITS_FOR_SEARCH, a.resumePoint(t)...)
+	why := reason(tandemv1.Reason_CODE_WAITS_FOR_SEARCH, state.ResumePoint(a.View, t)...)
 	a.release(id, func(t *tandemv1.Trial) {
 		t.State, t.Why, t.Reason = tandemv1.TrialState_TRIAL_STATE_PAUSED, why, ""
 	})
-}
-
-// answerOf is the sequence number of the event that a report made which came again after its engine was gone; 0: none.
-func (a sight) answerOf(allocation string, r *tandemv1.EngineReport) int64 {
-	end, ok := a.EndOf(allocation)
-	if !ok {
-		return 0
-	}
-	t, _ := a.TrialNumber(end.GetSweepId(), end.GetEnded().GetTrial())
-	if e := r.GetEvaluation(); e != nil {
-		for _, known := range t.GetEvaluations() {
-			if known.GetStep() == e.GetStep() {
-				return known.GetSeq()
-			}
-		}
-		return 0
-	}
-	if r.GetStopped() != nil || r.GetFinished() != nil || r.GetFailed() != nil || r.GetBroken() != nil {
-		return end.GetSeq()
-	}
-	return 0
 }
 
 // spend counts the time that members of an allocation have held slots of a sweep, which they give back now.
@@ -207,7 +192,7 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) (*tandemv1.Result, *refus
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_ENDED, "name", label(j), "state", state.EndWord(j.GetState()), "job", j.GetId())
 	case s.GetExhausted():
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_EXHAUSTED, "name", label(j), "job", j.GetId())
-	case a.publishesBest(s.GetId()):
+	case state.PublishesBest(a.View, s.GetId()):
 		return nil, refuse(codePrecondition, tandemv1.Reason_CODE_SWEEP_PUBLISHES, "name", label(j))
 	case c.GetMaxTrials() <= s.GetMaxTrials():
 		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_SWEEP_TRIALS, "name", label(j), "trials", s.GetMaxTrials())
@@ -232,16 +217,6 @@ func (a *applier) extendSweep(c *tandemv1.ExtendSweep) (*tandemv1.Result, *refus
 	a.jobEvent(infoLevel, tandemv1.Event_TYPE_SWEEP_EXTENDED, j, nil, "trials", c.GetMaxTrials(), "by", a.actor)
 	a.follow(j.GetId())
 	return done(j.GetId()), nil
-}
-
-// publishesBest says whether a sweep is about to publish its best trial. (A publisher comes before all other trials by its id.)
-func (a sight) publishesBest(id string) bool {
-	for _, s := range []tandemv1.TrialState{tandemv1.TrialState_TRIAL_STATE_PENDING, tandemv1.TrialState_TRIAL_STATE_RUNNING, tandemv1.TrialState_TRIAL_STATE_PAUSED} {
-		if t, ok := a.FirstIn(id, s); ok && !state.OfSweep(t) {
-			return true
-		}
-	}
-	return false
 }
 
 func (a *applier) stopSweepTrial(c *tandemv1.StopSweepTrial) (*tandemv1.Result, *refusal) {

@@ -28,6 +28,7 @@ func (a *applier) endTrial(id string, to tandemv1.TrialState, why *tandemv1.Reas
 func (a *applier) release(id string, change func(*tandemv1.Trial)) {
 	edit(a, a.Trial, id, func(t *tandemv1.Trial) {
 		if t.GetAllocationId() != "" {
+			a.held(t)
 			a.removeAllocation(t.GetAllocationId())
 			t.AllocationId = ""
 		}
@@ -57,6 +58,7 @@ func (a sight) final(to tandemv1.TrialState, why *tandemv1.Reason) func(*tandemv
 // queueTrial lets a trial wait for an allocation.
 func (a *applier) queueTrial(id string, why *tandemv1.Reason) {
 	a.release(id, to(tandemv1.TrialState_TRIAL_STATE_PENDING, why))
+	endOverdue(a, id)
 }
 
 // pauseTrial stops a trial with its checkpoints kept.
@@ -113,28 +115,6 @@ func (a *applier) noteSearched(c *tandemv1.NoteSearched) (*tandemv1.Result, *ref
 	return done(""), nil
 }
 
-// resumePoint says where a trial goes on, as arguments.
-func (a sight) resumePoint(t *tandemv1.Trial) []any {
-	if kind.StageOf(t).Publishes {
-		return []any{"publishes", true}
-	}
-	j, _ := a.Job(t.GetJobId())
-	c, _ := a.Checkpoint(resumeSource(j, t))
-	return []any{"step", c.GetStep()} // 0: the beginning
-}
-
-// resumeSource returns the checkpoint that training begins from: the one that a replay names, else the trial's latest, else that
-// of the trial it goes on from.
-func resumeSource(j *tandemv1.Job, t *tandemv1.Trial) string {
-	if id := j.GetSpec().GetReplay().GetCheckpointId(); id != "" {
-		return id
-	}
-	if id := t.GetLatestCheckpointId(); id != "" {
-		return id
-	}
-	return t.GetStartCheckpointId()
-}
-
 // concludeAllocation decides what comes after the last rank of an allocation has finished or stopped.
 func (a *applier) concludeAllocation(alloc *tandemv1.Allocation) {
 	t, _ := a.Trial(alloc.GetTrialId())
@@ -152,10 +132,12 @@ func (a *applier) concludeAllocation(alloc *tandemv1.Allocation) {
 		a.trained(t.GetId())
 	case t.GetReached():
 		a.awaitSearch(t.GetId())
+	case alloc.GetEnds() != nil:
+		a.endTrial(t.GetId(), tandemv1.TrialState_TRIAL_STATE_FAILED, alloc.GetEnds())
 	case j.GetIntent() == tandemv1.JobIntent_JOB_INTENT_PAUSE:
-		a.pauseTrial(t.GetId(), reason(tandemv1.Reason_CODE_PAUSED, append(a.resumePoint(t), "job", j.GetId())...))
+		a.pauseTrial(t.GetId(), reason(tandemv1.Reason_CODE_PAUSED, append(state.ResumePoint(a.View, t), "job", j.GetId())...))
 	case alloc.GetStopping():
-		a.queueTrial(t.GetId(), reason(tandemv1.Reason_CODE_WAITS_TO_GO_ON, a.resumePoint(t)...))
+		a.queueTrial(t.GetId(), reason(tandemv1.Reason_CODE_WAITS_TO_GO_ON, state.ResumePoint(a.View, t)...))
 	default:
 		cause := reason(tandemv1.Reason_CODE_ENGINES_STOPPED)
 		if a.countRestart(t.GetId(), cause) {
@@ -172,7 +154,7 @@ func (a *applier) trained(id string) {
 		a.endTrial(id, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED))
 		return
 	}
-	if a.publishSource(j, t) == "" {
+	if state.PublishSource(j, t) == "" {
 		a.jobEvent(warningLevel, tandemv1.Event_TYPE_JOB_NOT_PUBLISHED, j, nil)
 		a.endTrial(id, tandemv1.TrialState_TRIAL_STATE_COMPLETED, reason(tandemv1.Reason_CODE_TRAINED_NOT_PUBLISHED))
 		return
@@ -210,21 +192,6 @@ func (a *applier) foundByReplay(jobID string, found *tandemv1.ReplayOutcome) {
 	if j, _ := a.Job(jobID); found != nil && kind.Of(j).Replays {
 		edit(a, a.Job, jobID, func(j *tandemv1.Job) { j.Replay = state.Clone(found) })
 	}
-}
-
-// publishSource returns the checkpoint that a job publishes: the one it names, that of the best trial of a sweep, else its best,
-// else its latest.
-func (a sight) publishSource(j *tandemv1.Job, t *tandemv1.Trial) string {
-	if id := j.GetSpec().GetPublish().GetCheckpointId(); id != "" {
-		return id
-	}
-	if kind.Of(j).Searches {
-		return t.GetStartCheckpointId()
-	}
-	if id := t.GetBestCheckpointId(); id != "" {
-		return id
-	}
-	return t.GetLatestCheckpointId()
 }
 
 // evaluated records an evaluation. One of a step that is known takes its place: a step done again after a fault. A sweep hears of

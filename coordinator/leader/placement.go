@@ -76,6 +76,10 @@ func tell(log zerolog.Logger, cmd *tandemv1.Command, res *tandemv1.Result) {
 		log.Info().Str("allocation", r.GetAllocationId()).Int64("gen", r.GetGeneration()).Ints32("form", r.GetForm()).
 			Int("add", len(r.GetAdd())).Int("lose", len(r.GetLose())).Bool("stop", r.GetStop()).Str("reason", say.Reason(r.GetWhy(), say.Plain)).
 			Str("refused", refused).Msg("allocation changes")
+	case *tandemv1.Command_StopAllocation:
+		r := c.StopAllocation
+		log.Info().Str("allocation", r.GetAllocationId()).Bool("end", r.GetEnd()).Bool("now", r.GetNow()).
+			Str("reason", say.Reason(r.GetWhy(), say.Plain)).Str("refused", refused).Msg("allocation stops")
 	case *tandemv1.Command_ApplyRollout:
 		r := c.ApplyRollout
 		log.Info().Str("model", r.GetName()).Int("place", len(r.GetPlace())).Int("remove", len(r.GetRemove())).Str("refused", refused).

@@ -68,7 +68,9 @@ func (l *searchLoop) pass(ctx context.Context, v *state.View, sw *tandemv1.Sweep
 	for ctx.Err() == nil {
 		v := l.s.View()
 		sw, _ := v.Sweep(sw.GetId())
-		if job, _ = v.Job(sw.GetId()); job.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN || state.JobFinal(job.GetState()) {
+		job, _ = v.Job(sw.GetId())
+		runs := job.GetIntent() == tandemv1.JobIntent_JOB_INTENT_RUN && !state.JobFinal(job.GetState())
+		if !runs || state.WaitsForJobs(job) != nil {
 			break
 		}
 		c, err := l.decide(v, job, sw)

@@ -30,8 +30,9 @@ func (g *group) claim(v *state.View, heard Progress) scheduler.Claim {
 	c := scheduler.Claim{
 		ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt,
 		OnLoan: g.alloc.GetOnLoan(), Protected: g.now.Before(g.guaranteedUntil()),
-		Ends: remaining(g.trial, heard(g.trial.GetId(), g.alloc.GetGeneration()), g.now),
 	}
+	took := remaining(g.trial, heard(g.trial.GetId(), g.alloc.GetGeneration()), g.now)
+	c.Ends = within(took, timeLeft(g.job, g.trial, g.alloc, g.now))
 	leaving, staying := g.leaving, slices.Concat(g.able(), g.assigned)
 	if g.alloc.GetStopping() {
 		leaving, staying = g.alloc.GetMembers(), nil

@@ -13,7 +13,9 @@ import (
 type Decision struct {
 	// Plan has the allocations of trials that waited; nil: none.
 	Plan *tandemv1.ApplyPlan
-	// Reforms change allocations that train, each at most once.
+	// Stops end allocations, each at most once.
+	Stops []*tandemv1.StopAllocation
+	// Reforms change other allocations that train, each at most once.
 	Reforms []*tandemv1.ReformAllocation
 	// Rollouts change the replicas of deployments, each at most once.
 	Rollouts []*tandemv1.ApplyRollout
@@ -26,14 +28,15 @@ type Decision struct {
 //
 //  1. Ask the scheduler who gets which slots, and who gives some up.
 //  2. Grant slots to trials that wait.
-//  3. Change the groups of allocations that train.
-//  4. Place and remove replicas, on slots that are free then.
+//  3. End what has used its time up.
+//  4. Change the groups of the other allocations that train.
+//  5. Place and remove replicas, on slots that are free then.
 func Decide(v *state.View, heard Progress, now time.Time, newID func(prefix string) string) Decision {
 	snapshot, groups := picture(v, heard, now)
 	plan := scheduler.Schedule(snapshot)
 	d := Decision{Plan: grants(v, plan, newID)}
 	d.wakeAt(state.TriedAgain(v, now))
-	d.reform(v, groups, plan)
+	d.reform(v, d.limit(groups), plan)
 	d.wakeAt(unprotected(groups, snapshot.Pending, plan, now))
 	d.roll(v, now, snapshot.Nodes, plan, newID)
 	return d
@@ -44,6 +47,9 @@ func (d Decision) Commands() []*tandemv1.Command {
 	var all []*tandemv1.Command
 	if d.Plan != nil {
 		all = append(all, &tandemv1.Command{Command: &tandemv1.Command_ApplyPlan{ApplyPlan: d.Plan}})
+	}
+	for _, c := range d.Stops {
+		all = append(all, &tandemv1.Command{Command: &tandemv1.Command_StopAllocation{StopAllocation: c}})
 	}
 	for _, c := range d.Reforms {
 		all = append(all, &tandemv1.Command{Command: &tandemv1.Command_ReformAllocation{ReformAllocation: c}})

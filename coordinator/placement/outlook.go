@@ -44,6 +44,9 @@ func Outlook(v *state.View, heard Progress, job *tandemv1.Job, now time.Time) *t
 
 // OutlookIf is the Outlook that a job would have if it were submitted.
 func OutlookIf(v *state.View, heard Progress, job *tandemv1.Job, trial *tandemv1.Trial, now time.Time) *tandemv1.Outlook {
+	if why := state.WaitsForJobs(job); why != nil {
+		return &tandemv1.Outlook{JobId: job.GetId(), Pool: state.PoolOf(job), Why: why}
+	}
 	snapshot, _ := picture(v, heard, now)
 	trial = state.Clone(trial)
 	trial.CreatedAt = timestamppb.New(now)
@@ -121,14 +124,20 @@ func durations(v *state.View, s scheduler.Snapshot) map[string]scheduler.Span {
 	all := map[string]scheduler.Span{}
 	for _, r := range s.Pending {
 		t, ok := v.Trial(r.ID)
-		if !ok || state.OfSweep(t) {
+		if !ok {
 			continue
 		}
 		j, _ := v.Job(t.GetJobId())
-		if like := named[r.Pool+"/"+j.GetName()]; len(like) >= likeIt {
-			all[r.ID] = middle(like)
+		took := scheduler.Span{}
+		if like := named[r.Pool+"/"+j.GetName()]; state.OfSweep(t) {
+			// past trials are of other points, and stop where the search wants
+		} else if len(like) >= likeIt {
+			took = middle(like)
 		} else if like := pooled[r.Pool]; len(like) >= ofPool {
-			all[r.ID] = middle(like)
+			took = middle(like)
+		}
+		if took = within(took, r.Limit); took != (scheduler.Span{}) {
+			all[r.ID] = took
 		}
 	}
 	return all

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	tandemv1 "tandem.dev/proto/tandem/v1"
+	"tandem.dev/scheduler"
 )
 
 // TestOutlook: a job that waits is told its place, when it begins, and what would have it begin; one that is not submitted gets the same answer
@@ -69,5 +70,31 @@ func TestDurations(t *testing.T) {
 	}
 	if got := middle(minutes[:1]); got.Low != 20*time.Minute || got.High != 20*time.Minute {
 		t.Errorf("the middle of one: %v", got)
+	}
+}
+
+// TestWallTimePredicts: of work that is ended at a time it is known when it ends at the latest, while it waits and while it runs.
+func TestWallTimePredicts(t *testing.T) {
+	p := newPlay(t)
+	for _, line := range []string{
+		"node a slots=2", "job runs workers=2 wall=10m", "ready runs/0 runs/1", "formed runs/0 step=0", "wait 4m",
+		"job wide workers=2 wall=30m", "wait 1s", "job next workers=2",
+	} {
+		p.happen(line)
+	}
+	in := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(p.Now.Add(d)) }
+	for name, want := range map[string][2]time.Duration{
+		"wide": {time.Minute, 5*time.Minute + 59*time.Second},
+		"next": {2 * time.Minute, 35*time.Minute + 59*time.Second},
+	} {
+		job, _ := p.S.View().Job(name)
+		got := Outlook(p.S.View(), silence, job, p.Now)
+		if !got.GetBeginsAfter().AsTime().Equal(in(want[0]).AsTime()) || !got.GetBeginsBefore().AsTime().Equal(in(want[1]).AsTime()) {
+			t.Errorf("%s begins %v to %v, want %v", name, got.GetBeginsAfter().AsTime().Sub(p.Now), got.GetBeginsBefore().AsTime().Sub(p.Now), want)
+		}
+	}
+	took := scheduler.Span{Low: time.Minute, High: time.Hour}
+	if got, want := within(took, 10*time.Minute), (scheduler.Span{Low: time.Minute, High: 10 * time.Minute}); got != want {
+		t.Errorf("within 10 minutes: %v, want %v", got, want)
 	}
 }

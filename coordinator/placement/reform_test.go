@@ -66,11 +66,14 @@ func (p *play) lead() {
 			}
 		}
 		p.know()
+		for _, c := range decided.Stops {
+			p.stops(c)
+		}
 		for _, c := range decided.Reforms {
 			p.decided(c)
 		}
 		p.know()
-		if decided.Plan == nil && len(decided.Reforms) == 0 {
+		if decided.Plan == nil && len(decided.Reforms)+len(decided.Stops) == 0 {
 			if !decided.Wake.IsZero() {
 				p.say("looks again in %v", decided.Wake.Sub(p.Now))
 			}
@@ -103,6 +106,17 @@ func (p *play) decided(c *tandemv1.ReformAllocation) {
 	p.say("reform %s: %s", a.GetJobId(), strings.Join(parts, ", "))
 	p.last = c
 	p.propose(&tandemv1.Command{Command: &tandemv1.Command_ReformAllocation{ReformAllocation: c}})
+}
+
+// stops carries out that an allocation stops, and writes it.
+func (p *play) stops(c *tandemv1.StopAllocation) {
+	a, _ := p.S.View().Allocation(c.GetAllocationId())
+	how := "with a checkpoint"
+	if c.GetNow() {
+		how = "now"
+	}
+	p.say("stop %s %s: %q", a.GetJobId(), how, say.Clause(c.GetWhy(), say.CLI))
+	p.propose(&tandemv1.Command{Command: &tandemv1.Command_StopAllocation{StopAllocation: c}})
 }
 
 // know remembers where engines are.
@@ -174,9 +188,18 @@ func (p *play) jobOf(name string, d *datadriven.TestData) *tandemv1.Command {
 		DatasetId: "data", MaxRestarts: proto.Int32(3), Resources: &tandemv1.ResourceSpec{Pool: "default"}, Priority: p.number(d, "priority"),
 	}
 	d.MaybeScanArgs(p.T, "restarts", spec.MaxRestarts)
+	if wall, ok := d.Arg("wall"); ok {
+		spec.Limits = &tandemv1.LimitsSpec{Wall: wall.SingleVal(p.T)}
+	}
+	var after []*tandemv1.Predecessor
+	if jobs, ok := d.Arg("after"); ok {
+		for _, j := range strings.Split(jobs.SingleVal(p.T), ",") {
+			after = append(after, &tandemv1.Predecessor{JobId: j})
+		}
+	}
 	spec.Resources.Workers, spec.Resources.Min, spec.Resources.Max = p.number(d, "workers"), p.number(d, "min"), p.number(d, "max")
 	return &tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: &tandemv1.CreateJob{
-		Job:   &tandemv1.Job{Id: name, Name: name, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec},
+		Job:   &tandemv1.Job{Id: name, Name: name, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec, After: after},
 		Trial: &tandemv1.Trial{Id: name + "-trial"},
 	}}}
 }
@@ -229,10 +252,13 @@ func (p *play) run(d *datadriven.TestData) {
 			update.Pool = proto.String(to.SingleVal(p.T))
 		}
 		p.propose(&tandemv1.Command{Command: &tandemv1.Command_UpdateJob{UpdateJob: update}})
-	case "pause", "resume":
+	case "pause", "resume", "cancel":
 		intent := tandemv1.JobIntent_JOB_INTENT_PAUSE
 		if verb == "resume" {
 			intent = tandemv1.JobIntent_JOB_INTENT_RUN
+		}
+		if verb == "cancel" {
+			intent = tandemv1.JobIntent_JOB_INTENT_CANCEL
 		}
 		p.propose(&tandemv1.Command{Command: &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{JobId: name, Intent: intent}}})
 	case "wait":

@@ -14,7 +14,7 @@ func picture(v *state.View, heard Progress, now time.Time) (scheduler.Snapshot, 
 	snapshot := scheduler.Snapshot{Nodes: nodes(v, now)}
 	for _, t := range v.TrialsIn("", tandemv1.TrialState_TRIAL_STATE_PENDING) {
 		job, ok := v.Job(t.GetJobId())
-		if !ok || job.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN {
+		if !ok || job.GetIntent() != tandemv1.JobIntent_JOB_INTENT_RUN || state.WaitsForJobs(job) != nil {
 			continue
 		}
 		snapshot.Pending = append(snapshot.Pending, pending(v, job, t))
@@ -46,6 +46,7 @@ func pending(v *state.View, job *tandemv1.Job, t *tandemv1.Trial) scheduler.Requ
 		r.Slots, r.Min = workers.Wanted, workers.Min
 	}
 	r.Parks = parks(job, t) && v.Level() >= loanLevel
+	r.Limit = timeLeft(job, t, nil, time.Time{})
 	return r
 }
 

@@ -2,6 +2,8 @@ package spec
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -44,6 +46,12 @@ func Complete(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, erro
 	}
 	between(c, "max_restarts", s.GetMaxRestarts(), 0, maxRestarts)
 	c.limits(s)
+	c.labels("labels", s.GetLabels())
+	for _, key := range slices.Sorted(maps.Keys(s.GetLabels())) {
+		if s.GetLabels()[key] == "" {
+			c.add("labels."+key, "has no value: give it one, or leave it out")
+		}
+	}
 	if s.Resources == nil {
 		s.Resources = &tandemv1.ResourceSpec{}
 	}
@@ -77,10 +85,23 @@ func (c *check) limits(s *tandemv1.JobSpec) {
 	if s.GetLimits() == nil {
 		return
 	}
-	if d, err := time.ParseDuration(s.GetLimits().GetStep()); err != nil || d < time.Second || d > maxStepLimit {
-		c.add("limits.step", "%.40q must be a time from 1s to %dh, such as \"30m\"", s.GetLimits().GetStep(), int(maxStepLimit.Hours()))
+	limit := func(key, value, example string, most time.Duration) {
+		if d, err := time.ParseDuration(value); err != nil || d < time.Second || d > most {
+			c.add("limits."+key, "%.40q must be a time from 1s to %dh, such as %q", value, int(most.Hours()), example)
+		}
+	}
+	if step := s.GetLimits().GetStep(); step != "" || s.GetLimits().GetWall() == "" {
+		limit("step", step, "30m", maxStepLimit)
+	}
+	if wall := s.GetLimits().GetWall(); wall != "" {
+		limit("wall", wall, "12h", maxWall)
+	}
+	if is, known := kind.Named(s.GetKind()); known && !is.Trains && s.GetLimits().GetWall() != "" {
+		c.add("limits.wall", "is for jobs that train: publishing takes the time it takes")
 	}
 }
 
-// maxStepLimit is a week.
-const maxStepLimit = 7 * 24 * time.Hour
+const (
+	maxStepLimit = 7 * 24 * time.Hour   // a week
+	maxWall      = 365 * 24 * time.Hour // a year
+)

@@ -188,6 +188,9 @@ func TestBadSpecs(t *testing.T) {
 			s.Dataset = "whole"
 			s.Model = &tandemv1.ModelSpec{Architecture: &tandemv1.ModelSpec_Mlp{Mlp: &tandemv1.MlpSpec{}}}
 		}, "dataset: whole@1 has no rows in its validation split; make it again with, for example, --split 80/10/10"},
+		"wall":              {func(s *tandemv1.JobSpec) { s.Limits = &tandemv1.LimitsSpec{Wall: "1d"} }, `limits.wall: "1d" must be a time from 1s to 8760h, such as "12h"`},
+		"label key":         {func(s *tandemv1.JobSpec) { s.Labels = map[string]string{"a b": "c"} }, `labels: key "a b" must be 1 to 63 of a-z, A-Z, 0-9, and . _ - / between them`},
+		"label value":       {func(s *tandemv1.JobSpec) { s.Labels = map[string]string{"a": ""} }, "labels.a: has no value: give it one, or leave it out"},
 		"publish if":        {func(s *tandemv1.JobSpec) { s.Publish.If = "worse" }, `publish.if: "worse" is not known, must be "better" or "always"`},
 		"tie-breaker":       {func(s *tandemv1.JobSpec) { s.TieBreaker = "mae" }, `tie_breaker: "mae" is not known, must be "loss" or "none"`},
 		"loss breaks a tie": {func(s *tandemv1.JobSpec) { s.Metric, s.TieBreaker = "loss", "loss" }, `tie_breaker: "loss" is not known, must be "none"`},

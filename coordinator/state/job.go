@@ -156,6 +156,7 @@ func CopyJob(j *tandemv1.Job) *tandemv1.Job {
 	c := Shallow(j)
 	c.TrialIds = slices.Clone(j.GetTrialIds())
 	c.AliasesKept = slices.Clone(j.GetAliasesKept())
+	c.After = slices.Clone(j.GetAfter())
 	return c
 }
 

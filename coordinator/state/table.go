@@ -62,6 +62,7 @@ func lookups() map[string][]*memdb.IndexSchema {
 			index("name", func(j *tandemv1.Job) []string { return []string{Key(j.GetProject(), j.GetName())} }),
 			index("created", func(j *tandemv1.Job) []string { return []string{timeKey(j.GetCreatedAt())} }),
 			index("source", sourceOf),
+			index("after", awaited),
 		},
 		trialTable: {
 			index("job", func(t *tandemv1.Trial) []string { return []string{t.GetJobId()} }),

@@ -37,7 +37,7 @@ func TestForm(t *testing.T) {
 		`"spec":{"name":"x","training":{"optimizer":{"lr":1e-07,"weight_decay":0.01},"seed":9007199254740993},"max_restarts":0},` +
 		`"spec_hash":"","state":"running","intent":"unspecified","reason":"","trial_ids":[],"submitted_by":"","created_at":"1970-01-01T00:00:01Z",` +
 		`"started_at":null,"finished_at":null,"published_version":"","modified_index":18446744073709551615,"workers":0,"replay":null,` +
-		`"why":{"code":"text","args":{"a":"1","b":"2"}},"aliases_kept":[],"project":"","logs_deleted_at":null,"logs_kept_for":null,"priority":null,"pool":null}`
+		`"why":{"code":"text","args":{"a":"1","b":"2"}},"aliases_kept":[],"project":"","logs_deleted_at":null,"logs_kept_for":null,"priority":null,"pool":null,"after":[],"labels":{},"note":""}`
 	if strings.ReplaceAll(string(got), `,"cause":null`, "") != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -278,6 +278,20 @@ func jobRefusals() map[tandemv1.Reason_Code]phrase {
 			cli:  `see the ids with: tandem sweep trials {{.job}} -o wide`,
 		},
 		tandemv1.Reason_CODE_TRIAL_ENDED: {text: `trial {{.trial}} has ended already ({{.state}})`},
+		tandemv1.Reason_CODE_WALL_TIME_USED: {
+			text: `it has held slots for {{seconds .wall}}, for as long as limits.wall of its spec lets it; its checkpoints stay`,
+			cli:  `train it anew for longer with: tandem fork {{.job}} --set limits.wall=TIME`,
+		},
+		tandemv1.Reason_CODE_WAITS_FOR_JOBS: {
+			text: `waits until {{.jobs}} {{if eq .count "1"}}is{{else}}are{{end}} completed`,
+		},
+		tandemv1.Reason_CODE_PREDECESSOR_ENDED: {
+			text: `job {{.name}}, which it comes after, {{if eq .state "failed"}}has failed{{else}}was {{.state}}{{end}}: it cannot begin`,
+			cli:  `see why with: tandem describe {{.job}}`,
+		},
+		tandemv1.Reason_CODE_TOO_MANY_LABELS: {
+			text: `{{.noun}} {{.name}} may have {{.most}} labels; take some away with an empty value`,
+		},
 		tandemv1.Reason_CODE_JOB_HOLDS_SLOTS: {
 			text: `job {{.name}} holds slots in pool {{.pool}}; pause it first, and resume it in the other pool`,
 			cli:  `pause it first with: tandem pause {{.job}}`,

@@ -42,7 +42,7 @@ var phrases = sync.OnceValue(func() (all struct {
 	for code, p := range reasonPhrases() {
 		all.reasons[code] = p.parse(code.String())
 	}
-	for _, table := range []map[tandemv1.Event_Type]phrase{eventPhrases(), memberPhrases(), deletionPhrases()} {
+	for _, table := range []map[tandemv1.Event_Type]phrase{eventPhrases(), memberPhrases(), deletionPhrases(), operatePhrases()} {
 		for code, p := range table {
 			all.events[code] = p.parse(code.String())
 		}

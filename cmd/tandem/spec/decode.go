@@ -109,7 +109,7 @@ func (d *decoder) field(m protoreflect.Message, f protoreflect.FieldDescriptor, 
 	case f.IsMap() && f.MapValue().Message() != nil:
 		d.entries(m, f, node, path, "")
 	case f.IsMap():
-		d.problem(node, fmt.Sprintf("%s cannot be written in a spec", path))
+		d.texts(m, f, node, path)
 	case f.IsList():
 		list, ok := value.(*ast.SequenceNode)
 		if !ok {
@@ -245,6 +245,8 @@ func wants(f protoreflect.FieldDescriptor) string {
 	switch {
 	case f.IsList():
 		return "wants a list, such as [" + map[bool]string{true: "a, b", false: "16, 32"}[f.Kind() == protoreflect.StringKind] + "]"
+	case f.IsMap() && f.MapValue().Message() == nil:
+		return "wants names, each with text"
 	case f.IsMap():
 		return "wants names, each with " + entryText(f)
 	case plain(f.Message()):

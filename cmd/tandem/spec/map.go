@@ -34,6 +34,30 @@ func (d *decoder) entries(m protoreflect.Message, f protoreflect.FieldDescriptor
 	}
 }
 
+// texts fills a map of texts in.
+func (d *decoder) texts(m protoreflect.Message, f protoreflect.FieldDescriptor, node ast.Node, path string) {
+	mapping, ok := d.resolve(node).(ast.MapNode)
+	if !ok {
+		d.problem(node, fmt.Sprintf("%s: %s, got %s", path, wants(f), describe(d.resolve(node))))
+		return
+	}
+	to := m.Mutable(f).Map()
+	for it := mapping.MapRange(); it.Next(); {
+		name := it.Key().GetToken().Value
+		k := protoreflect.ValueOfString(name).MapKey()
+		switch v, ok := d.scalar(f.MapValue(), it.Value(), join(path, name)); {
+		case it.Key().IsMergeKey():
+			d.problem(it.Key(), "merge keys (<<) are not understood: write the keys out")
+		case d.tooMany(it.Key(), path):
+			return
+		case to.Has(k):
+			d.problem(it.Key(), fmt.Sprintf("%s occurs twice", join(path, name)))
+		case ok:
+			to.Set(k, v)
+		}
+	}
+}
+
 // entry reads what stands under one name.
 func (d *decoder) entry(m protoreflect.Message, f protoreflect.FieldDescriptor, key ast.MapKeyNode, node ast.Node, path, name string) {
 	of := f.MapValue().Message()

@@ -123,6 +123,10 @@ func (d *decoder) set(m protoreflect.Message, set string) {
 			d.setEntry(m, f, join(at, step), strings.Join(steps[i+1:], "."), value)
 			return
 		}
+		if name := strings.Join(steps[i+1:], "."); name != "" && f.IsMap() {
+			m.Mutable(f).Map().Set(protoreflect.ValueOfString(name).MapKey(), protoreflect.ValueOfString(value))
+			return
+		}
 		if i < len(steps)-1 {
 			if f.Message() == nil || f.IsList() || f.IsMap() {
 				d.problem(nil, fmt.Sprintf("%s has no keys of its own", join(at, step)))

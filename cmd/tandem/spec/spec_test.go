@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,6 +162,24 @@ func TestMaps(t *testing.T) {
 	}
 	if again, err := Parse("s.json", js, nil); err != nil || !proto.Equal(want, again) {
 		t.Errorf("its own JSON: %v, %v", again, err)
+	}
+}
+
+// TestLabels: names with texts, a line each or on the command line, where what follows the first dot is the key.
+func TestLabels(t *testing.T) {
+	s, err := Parse("s", []byte("labels: {team: vision, example.com/a: b}\nafter: [one, two]"), []string{"labels.team=text", "labels.x.y=1"})
+	want := map[string]string{"team": "text", "example.com/a": "b", "x.y": "1"}
+	if err != nil || !maps.Equal(s.GetLabels(), want) || len(s.GetAfter()) != 2 {
+		t.Errorf("%v, %v", s, err)
+	}
+	for text, want := range map[string]string{
+		"labels: [a]":          "labels: wants names, each with text, got a list",
+		"labels: {a: 3}":       `labels.a: wants text, got number 3: put it in quotes, "3"`,
+		"labels: {<<: {a: b}}": "merge keys",
+	} {
+		if _, err := Parse("s", []byte(text), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
 }
 

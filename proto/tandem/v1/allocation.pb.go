@@ -147,7 +147,11 @@ type Allocation struct {
 	// The process group that was committed last, of which generation is the number; not set before the first.
 	Group *Group `protobuf:"bytes,23,opt,name=group,proto3" json:"group,omitempty"`
 	// It got its slots ahead of its turn, and sets them free for each that was before it in the queue.
-	OnLoan        bool `protobuf:"varint,24,opt,name=on_loan,json=onLoan,proto3" json:"on_loan,omitempty"`
+	OnLoan bool `protobuf:"varint,24,opt,name=on_loan,json=onLoan,proto3" json:"on_loan,omitempty"`
+	// Its trial ends for this when it has stopped.
+	Ends *Reason `protobuf:"bytes,40,opt,name=ends,proto3" json:"ends,omitempty"`
+	// When it was asked to stop for that.
+	EndsSince     *timestamppb.Timestamp `protobuf:"bytes,41,opt,name=ends_since,json=endsSince,proto3" json:"ends_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -348,6 +352,20 @@ func (x *Allocation) GetOnLoan() bool {
 		return x.OnLoan
 	}
 	return false
+}
+
+func (x *Allocation) GetEnds() *Reason {
+	if x != nil {
+		return x.Ends
+	}
+	return nil
+}
+
+func (x *Allocation) GetEndsSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndsSince
+	}
+	return nil
 }
 
 // Group is the process group of an allocation. Its ranks are those of the members.
@@ -645,7 +663,7 @@ var File_tandem_v1_allocation_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\n" +
-	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x15tandem/v1/trial.proto\"\x8d\a\n" +
+	"\x1atandem/v1/allocation.proto\x12\ttandem.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/trial.proto\"\xfb\a\n" +
 	"\n" +
 	"Allocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -678,7 +696,10 @@ const file_tandem_v1_allocation_proto_rawDesc = "" +
 	"\tformed_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bformedAt\x12\x14\n" +
 	"\x05relay\x18\x16 \x01(\bR\x05relay\x12&\n" +
 	"\x05group\x18\x17 \x01(\v2\x10.tandem.v1.GroupR\x05group\x12\x1d\n" +
-	"\aon_loan\x18\x18 \x01(\bB\x04\xb8\xbb\x18\x02R\x06onLoan\"\x9b\x02\n" +
+	"\aon_loan\x18\x18 \x01(\bB\x04\xb8\xbb\x18\x02R\x06onLoan\x12+\n" +
+	"\x04ends\x18( \x01(\v2\x11.tandem.v1.ReasonB\x04\xb8\xbb\x18\x02R\x04ends\x12?\n" +
+	"\n" +
+	"ends_since\x18) \x01(\v2\x1a.google.protobuf.TimestampB\x04\xb8\xbb\x18\x02R\tendsSince\"\x9b\x02\n" +
 	"\x05Group\x12\x1d\n" +
 	"\n" +
 	"world_size\x18\x01 \x01(\x05R\tworldSize\x12=\n" +
@@ -739,6 +760,7 @@ var file_tandem_v1_allocation_proto_goTypes = []any{
 	(*RendezvousEntry)(nil),       // 4: tandem.v1.RendezvousEntry
 	(TrialStage)(0),               // 5: tandem.v1.TrialStage
 	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*Reason)(nil),                // 7: tandem.v1.Reason
 }
 var file_tandem_v1_allocation_proto_depIdxs = []int32{
 	5,  // 0: tandem.v1.Allocation.stage:type_name -> tandem.v1.TrialStage
@@ -749,16 +771,18 @@ var file_tandem_v1_allocation_proto_depIdxs = []int32{
 	6,  // 5: tandem.v1.Allocation.add_after:type_name -> google.protobuf.Timestamp
 	6,  // 6: tandem.v1.Allocation.formed_at:type_name -> google.protobuf.Timestamp
 	2,  // 7: tandem.v1.Allocation.group:type_name -> tandem.v1.Group
-	6,  // 8: tandem.v1.Group.committed_at:type_name -> google.protobuf.Timestamp
-	6,  // 9: tandem.v1.Group.formed_at:type_name -> google.protobuf.Timestamp
-	6,  // 10: tandem.v1.Group.broken_at:type_name -> google.protobuf.Timestamp
-	0,  // 11: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
-	6,  // 12: tandem.v1.Member.added_at:type_name -> google.protobuf.Timestamp
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	7,  // 8: tandem.v1.Allocation.ends:type_name -> tandem.v1.Reason
+	6,  // 9: tandem.v1.Allocation.ends_since:type_name -> google.protobuf.Timestamp
+	6,  // 10: tandem.v1.Group.committed_at:type_name -> google.protobuf.Timestamp
+	6,  // 11: tandem.v1.Group.formed_at:type_name -> google.protobuf.Timestamp
+	6,  // 12: tandem.v1.Group.broken_at:type_name -> google.protobuf.Timestamp
+	0,  // 13: tandem.v1.Member.state:type_name -> tandem.v1.MemberState
+	6,  // 14: tandem.v1.Member.added_at:type_name -> google.protobuf.Timestamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_allocation_proto_init() }
@@ -767,6 +791,7 @@ func file_tandem_v1_allocation_proto_init() {
 		return
 	}
 	file_tandem_v1_option_proto_init()
+	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_trial_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

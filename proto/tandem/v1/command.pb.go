@@ -159,6 +159,7 @@ type Command struct {
 	//	*Command_CreateProject
 	//	*Command_SetProject
 	//	*Command_DeleteProject
+	//	*Command_StopAllocation
 	//	*Command_Quarantine
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
@@ -667,6 +668,15 @@ func (x *Command) GetDeleteProject() *DeleteProject {
 	return nil
 }
 
+func (x *Command) GetStopAllocation() *StopAllocation {
+	if x != nil {
+		if x, ok := x.Command.(*Command_StopAllocation); ok {
+			return x.StopAllocation
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetQuarantine() *Quarantine {
 	if x != nil {
 		if x, ok := x.Command.(*Command_Quarantine); ok {
@@ -915,6 +925,11 @@ type Command_DeleteProject struct {
 	DeleteProject *DeleteProject `protobuf:"bytes,92,opt,name=delete_project,json=deleteProject,proto3,oneof"`
 }
 
+type Command_StopAllocation struct {
+	// Ends an allocation.
+	StopAllocation *StopAllocation `protobuf:"bytes,100,opt,name=stop_allocation,json=stopAllocation,proto3,oneof"`
+}
+
 type Command_Quarantine struct {
 	// Stands in the place of an entry that could not be applied.
 	Quarantine *Quarantine `protobuf:"bytes,62,opt,name=quarantine,proto3,oneof"`
@@ -1013,6 +1028,8 @@ func (*Command_CreateProject) isCommand_Command() {}
 func (*Command_SetProject) isCommand_Command() {}
 
 func (*Command_DeleteProject) isCommand_Command() {}
+
+func (*Command_StopAllocation) isCommand_Command() {}
 
 func (*Command_Quarantine) isCommand_Command() {}
 
@@ -1723,7 +1740,7 @@ func (x *ScaleJob) GetWorkers() int32 {
 	return 0
 }
 
-// UpdateJob changes where a job stands in which queue; what is not set stays.
+// UpdateJob changes where a job stands in which queue, and what people say of it; what is not set stays.
 type UpdateJob struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Job.
@@ -1731,7 +1748,11 @@ type UpdateJob struct {
 	// Priority.
 	Priority *int32 `protobuf:"varint,2,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	// Pool. It is refused while the job holds slots.
-	Pool          *string `protobuf:"bytes,3,opt,name=pool,proto3,oneof" json:"pool,omitempty"`
+	Pool *string `protobuf:"bytes,3,opt,name=pool,proto3,oneof" json:"pool,omitempty"`
+	// Labels to set; an empty value takes a label away.
+	Labels map[string]string `protobuf:"bytes,40,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What is said of it; empty: nothing.
+	Note          *string `protobuf:"bytes,41,opt,name=note,proto3,oneof" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1787,6 +1808,93 @@ func (x *UpdateJob) GetPool() string {
 	return ""
 }
 
+func (x *UpdateJob) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *UpdateJob) GetNote() string {
+	if x != nil && x.Note != nil {
+		return *x.Note
+	}
+	return ""
+}
+
+// StopAllocation ends an allocation for a cause that is none of its own. It is refused once one of its engines has finished.
+type StopAllocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Allocation.
+	AllocationId string `protobuf:"bytes,1,opt,name=allocation_id,json=allocationId,proto3" json:"allocation_id,omitempty"`
+	// Why.
+	Why *Reason `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	// Its trial ends with it; else that waits for slots again.
+	End bool `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	// At once: what was not saved is lost. Else it keeps a checkpoint first.
+	Now           bool `protobuf:"varint,4,opt,name=now,proto3" json:"now,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopAllocation) Reset() {
+	*x = StopAllocation{}
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopAllocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopAllocation) ProtoMessage() {}
+
+func (x *StopAllocation) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopAllocation.ProtoReflect.Descriptor instead.
+func (*StopAllocation) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StopAllocation) GetAllocationId() string {
+	if x != nil {
+		return x.AllocationId
+	}
+	return ""
+}
+
+func (x *StopAllocation) GetWhy() *Reason {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
+func (x *StopAllocation) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
+func (x *StopAllocation) GetNow() bool {
+	if x != nil {
+		return x.Now
+	}
+	return false
+}
+
 // DecideSweep carries out decisions of a search. It is refused as a whole when other events were decided on by now.
 type DecideSweep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1804,7 +1912,7 @@ type DecideSweep struct {
 
 func (x *DecideSweep) Reset() {
 	*x = DecideSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1924,7 @@ func (x *DecideSweep) String() string {
 func (*DecideSweep) ProtoMessage() {}
 
 func (x *DecideSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1937,7 @@ func (x *DecideSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideSweep.ProtoReflect.Descriptor instead.
 func (*DecideSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DecideSweep) GetSweepId() string {
@@ -1875,7 +1983,7 @@ type ExhaustSweep struct {
 
 func (x *ExhaustSweep) Reset() {
 	*x = ExhaustSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +1995,7 @@ func (x *ExhaustSweep) String() string {
 func (*ExhaustSweep) ProtoMessage() {}
 
 func (x *ExhaustSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2008,7 @@ func (x *ExhaustSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExhaustSweep.ProtoReflect.Descriptor instead.
 func (*ExhaustSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExhaustSweep) GetSweepId() string {
@@ -1937,7 +2045,7 @@ type ExtendSweep struct {
 
 func (x *ExtendSweep) Reset() {
 	*x = ExtendSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2057,7 @@ func (x *ExtendSweep) String() string {
 func (*ExtendSweep) ProtoMessage() {}
 
 func (x *ExtendSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2070,7 @@ func (x *ExtendSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendSweep.ProtoReflect.Descriptor instead.
 func (*ExtendSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExtendSweep) GetSweepId() string {
@@ -1992,7 +2100,7 @@ type StopSweepTrial struct {
 
 func (x *StopSweepTrial) Reset() {
 	*x = StopSweepTrial{}
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +2112,7 @@ func (x *StopSweepTrial) String() string {
 func (*StopSweepTrial) ProtoMessage() {}
 
 func (x *StopSweepTrial) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2017,7 +2125,7 @@ func (x *StopSweepTrial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopSweepTrial.ProtoReflect.Descriptor instead.
 func (*StopSweepTrial) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StopSweepTrial) GetSweepId() string {
@@ -2047,7 +2155,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2167,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2180,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RemoveNode) GetNodeId() string {
@@ -2100,7 +2208,7 @@ type RemovePeer struct {
 
 func (x *RemovePeer) Reset() {
 	*x = RemovePeer{}
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2220,7 @@ func (x *RemovePeer) String() string {
 func (*RemovePeer) ProtoMessage() {}
 
 func (x *RemovePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2233,7 @@ func (x *RemovePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeer.ProtoReflect.Descriptor instead.
 func (*RemovePeer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemovePeer) GetPeerId() string {
@@ -2146,7 +2254,7 @@ type CreateDataset struct {
 
 func (x *CreateDataset) Reset() {
 	*x = CreateDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2158,7 +2266,7 @@ func (x *CreateDataset) String() string {
 func (*CreateDataset) ProtoMessage() {}
 
 func (x *CreateDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2171,7 +2279,7 @@ func (x *CreateDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDataset.ProtoReflect.Descriptor instead.
 func (*CreateDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CreateDataset) GetDataset() *Dataset {
@@ -2192,7 +2300,7 @@ type MarkCheckpoints struct {
 
 func (x *MarkCheckpoints) Reset() {
 	*x = MarkCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2312,7 @@ func (x *MarkCheckpoints) String() string {
 func (*MarkCheckpoints) ProtoMessage() {}
 
 func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2325,7 @@ func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkCheckpoints.ProtoReflect.Descriptor instead.
 func (*MarkCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MarkCheckpoints) GetCheckpointIds() []string {
@@ -2238,7 +2346,7 @@ type ForgetCheckpoints struct {
 
 func (x *ForgetCheckpoints) Reset() {
 	*x = ForgetCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2358,7 @@ func (x *ForgetCheckpoints) String() string {
 func (*ForgetCheckpoints) ProtoMessage() {}
 
 func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2371,7 @@ func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetCheckpoints.ProtoReflect.Descriptor instead.
 func (*ForgetCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ForgetCheckpoints) GetCheckpointIds() []string {
@@ -2293,7 +2401,7 @@ type DeleteJobs struct {
 
 func (x *DeleteJobs) Reset() {
 	*x = DeleteJobs{}
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2305,7 +2413,7 @@ func (x *DeleteJobs) String() string {
 func (*DeleteJobs) ProtoMessage() {}
 
 func (x *DeleteJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2318,7 +2426,7 @@ func (x *DeleteJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobs.ProtoReflect.Descriptor instead.
 func (*DeleteJobs) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeleteJobs) GetJobIds() []string {
@@ -2367,7 +2475,7 @@ type EmptyGarbage struct {
 
 func (x *EmptyGarbage) Reset() {
 	*x = EmptyGarbage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2379,7 +2487,7 @@ func (x *EmptyGarbage) String() string {
 func (*EmptyGarbage) ProtoMessage() {}
 
 func (x *EmptyGarbage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2392,7 +2500,7 @@ func (x *EmptyGarbage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmptyGarbage.ProtoReflect.Descriptor instead.
 func (*EmptyGarbage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EmptyGarbage) GetPrefixes() []string {
@@ -2413,7 +2521,7 @@ type NoteSearched struct {
 
 func (x *NoteSearched) Reset() {
 	*x = NoteSearched{}
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2533,7 @@ func (x *NoteSearched) String() string {
 func (*NoteSearched) ProtoMessage() {}
 
 func (x *NoteSearched) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2546,7 @@ func (x *NoteSearched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteSearched.ProtoReflect.Descriptor instead.
 func (*NoteSearched) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NoteSearched) GetTrialIds() []string {
@@ -2463,7 +2571,7 @@ type DeleteModel struct {
 
 func (x *DeleteModel) Reset() {
 	*x = DeleteModel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2475,7 +2583,7 @@ func (x *DeleteModel) String() string {
 func (*DeleteModel) ProtoMessage() {}
 
 func (x *DeleteModel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2488,7 +2596,7 @@ func (x *DeleteModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModel.ProtoReflect.Descriptor instead.
 func (*DeleteModel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteModel) GetModel() string {
@@ -2527,7 +2635,7 @@ type DeleteDataset struct {
 
 func (x *DeleteDataset) Reset() {
 	*x = DeleteDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2647,7 @@ func (x *DeleteDataset) String() string {
 func (*DeleteDataset) ProtoMessage() {}
 
 func (x *DeleteDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2660,7 @@ func (x *DeleteDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDataset.ProtoReflect.Descriptor instead.
 func (*DeleteDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteDataset) GetName() string {
@@ -2587,7 +2695,7 @@ type CreateProject struct {
 
 func (x *CreateProject) Reset() {
 	*x = CreateProject{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +2707,7 @@ func (x *CreateProject) String() string {
 func (*CreateProject) ProtoMessage() {}
 
 func (x *CreateProject) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +2720,7 @@ func (x *CreateProject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateProject.ProtoReflect.Descriptor instead.
 func (*CreateProject) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CreateProject) GetProject() *Project {
@@ -2637,7 +2745,7 @@ type SetProject struct {
 
 func (x *SetProject) Reset() {
 	*x = SetProject{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2757,7 @@ func (x *SetProject) String() string {
 func (*SetProject) ProtoMessage() {}
 
 func (x *SetProject) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2770,7 @@ func (x *SetProject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetProject.ProtoReflect.Descriptor instead.
 func (*SetProject) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetProject) GetName() string {
@@ -2697,7 +2805,7 @@ type DeleteProject struct {
 
 func (x *DeleteProject) Reset() {
 	*x = DeleteProject{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2709,7 +2817,7 @@ func (x *DeleteProject) String() string {
 func (*DeleteProject) ProtoMessage() {}
 
 func (x *DeleteProject) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2722,7 +2830,7 @@ func (x *DeleteProject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteProject.ProtoReflect.Descriptor instead.
 func (*DeleteProject) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteProject) GetName() string {
@@ -2743,7 +2851,7 @@ type SetRetention struct {
 
 func (x *SetRetention) Reset() {
 	*x = SetRetention{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2863,7 @@ func (x *SetRetention) String() string {
 func (*SetRetention) ProtoMessage() {}
 
 func (x *SetRetention) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2876,7 @@ func (x *SetRetention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetention.ProtoReflect.Descriptor instead.
 func (*SetRetention) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetRetention) GetRetention() *RetentionPolicy {
@@ -2795,7 +2903,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2807,7 +2915,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2820,7 +2928,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -2862,7 +2970,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +2982,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +2995,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -2910,7 +3018,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2922,7 +3030,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2935,7 +3043,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -2971,7 +3079,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2983,7 +3091,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2996,7 +3104,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -3045,7 +3153,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3057,7 +3165,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3070,7 +3178,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -3091,7 +3199,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3103,7 +3211,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3116,7 +3224,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -3139,7 +3247,7 @@ type AdmitNode struct {
 
 func (x *AdmitNode) Reset() {
 	*x = AdmitNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3151,7 +3259,7 @@ func (x *AdmitNode) String() string {
 func (*AdmitNode) ProtoMessage() {}
 
 func (x *AdmitNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3164,7 +3272,7 @@ func (x *AdmitNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
 func (*AdmitNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AdmitNode) GetTokenId() string {
@@ -3192,7 +3300,7 @@ type ObserveCoordinators struct {
 
 func (x *ObserveCoordinators) Reset() {
 	*x = ObserveCoordinators{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3204,7 +3312,7 @@ func (x *ObserveCoordinators) String() string {
 func (*ObserveCoordinators) ProtoMessage() {}
 
 func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3217,7 +3325,7 @@ func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveCoordinators.ProtoReflect.Descriptor instead.
 func (*ObserveCoordinators) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
@@ -3242,7 +3350,7 @@ type ChangeKeys struct {
 
 func (x *ChangeKeys) Reset() {
 	*x = ChangeKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +3362,7 @@ func (x *ChangeKeys) String() string {
 func (*ChangeKeys) ProtoMessage() {}
 
 func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +3375,7 @@ func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeKeys.ProtoReflect.Descriptor instead.
 func (*ChangeKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ChangeKeys) GetVersion() int64 {
@@ -3308,7 +3416,7 @@ type HoldKeys struct {
 
 func (x *HoldKeys) Reset() {
 	*x = HoldKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3320,7 +3428,7 @@ func (x *HoldKeys) String() string {
 func (*HoldKeys) ProtoMessage() {}
 
 func (x *HoldKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3333,7 +3441,7 @@ func (x *HoldKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldKeys.ProtoReflect.Descriptor instead.
 func (*HoldKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *HoldKeys) GetNodeId() string {
@@ -3379,7 +3487,7 @@ type ObserveClock struct {
 
 func (x *ObserveClock) Reset() {
 	*x = ObserveClock{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3391,7 +3499,7 @@ func (x *ObserveClock) String() string {
 func (*ObserveClock) ProtoMessage() {}
 
 func (x *ObserveClock) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3404,7 +3512,7 @@ func (x *ObserveClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveClock.ProtoReflect.Descriptor instead.
 func (*ObserveClock) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ObserveClock) GetNodeId() string {
@@ -3439,7 +3547,7 @@ type NoteExpiry struct {
 
 func (x *NoteExpiry) Reset() {
 	*x = NoteExpiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3451,7 +3559,7 @@ func (x *NoteExpiry) String() string {
 func (*NoteExpiry) ProtoMessage() {}
 
 func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3464,7 +3572,7 @@ func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteExpiry.ProtoReflect.Descriptor instead.
 func (*NoteExpiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *NoteExpiry) GetExpiries() []*Expiry {
@@ -3489,7 +3597,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3501,7 +3609,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3514,7 +3622,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Expiry) GetNoun() string {
@@ -3549,7 +3657,7 @@ type ObserveStore struct {
 
 func (x *ObserveStore) Reset() {
 	*x = ObserveStore{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +3669,7 @@ func (x *ObserveStore) String() string {
 func (*ObserveStore) ProtoMessage() {}
 
 func (x *ObserveStore) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +3682,7 @@ func (x *ObserveStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveStore.ProtoReflect.Descriptor instead.
 func (*ObserveStore) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ObserveStore) GetFault() *Reason {
@@ -3595,7 +3703,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3607,7 +3715,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3620,7 +3728,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -3647,7 +3755,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3659,7 +3767,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3672,7 +3780,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -3718,7 +3826,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3730,7 +3838,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3743,7 +3851,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -3778,7 +3886,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3790,7 +3898,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3803,7 +3911,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -3824,7 +3932,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3836,7 +3944,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3849,7 +3957,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -3871,7 +3979,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3883,7 +3991,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3896,7 +4004,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -3931,7 +4039,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3943,7 +4051,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3956,7 +4064,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -4034,7 +4142,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4046,7 +4154,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4059,7 +4167,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -4108,7 +4216,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4120,7 +4228,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4133,7 +4241,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -4154,7 +4262,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4166,7 +4274,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4179,7 +4287,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -4198,7 +4306,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4210,7 +4318,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4223,7 +4331,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 // ReadIndexResponse carries an index.
@@ -4237,7 +4345,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4249,7 +4357,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4262,7 +4370,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -4285,7 +4393,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[57]
+	mi := &file_tandem_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4297,7 +4405,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[57]
+	mi := &file_tandem_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4310,7 +4418,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -4336,7 +4444,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[58]
+	mi := &file_tandem_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4348,7 +4456,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[58]
+	mi := &file_tandem_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4361,7 +4469,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 // ProbeStorageRequest names a store.
@@ -4375,7 +4483,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[59]
+	mi := &file_tandem_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4387,7 +4495,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[59]
+	mi := &file_tandem_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4400,7 +4508,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -4419,7 +4527,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[60]
+	mi := &file_tandem_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4431,7 +4539,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[60]
+	mi := &file_tandem_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4444,14 +4552,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xc1\x1a\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x91\x1b\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -4522,7 +4630,8 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x0ecreate_project\x18Z \x01(\v2\x18.tandem.v1.CreateProjectB\x04\xb8\xbb\x18\x02H\x00R\rcreateProject\x12>\n" +
 	"\vset_project\x18[ \x01(\v2\x15.tandem.v1.SetProjectB\x04\xb8\xbb\x18\x02H\x00R\n" +
 	"setProject\x12G\n" +
-	"\x0edelete_project\x18\\ \x01(\v2\x18.tandem.v1.DeleteProjectB\x04\xb8\xbb\x18\x02H\x00R\rdeleteProject\x12A\n" +
+	"\x0edelete_project\x18\\ \x01(\v2\x18.tandem.v1.DeleteProjectB\x04\xb8\xbb\x18\x02H\x00R\rdeleteProject\x12N\n" +
+	"\x0fstop_allocation\x18d \x01(\v2\x19.tandem.v1.StopAllocationB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\x0estopAllocation\x12A\n" +
 	"\n" +
 	"quarantine\x18> \x01(\v2\x15.tandem.v1.QuarantineB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\n" +
 	"quarantineB\t\n" +
@@ -4577,13 +4686,24 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x03why\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x03why\";\n" +
 	"\bScaleJob\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
-	"\aworkers\x18\x02 \x01(\x05R\aworkers\"r\n" +
+	"\aworkers\x18\x02 \x01(\x05R\aworkers\"\x95\x02\n" +
 	"\tUpdateJob\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1f\n" +
 	"\bpriority\x18\x02 \x01(\x05H\x00R\bpriority\x88\x01\x01\x12\x17\n" +
-	"\x04pool\x18\x03 \x01(\tH\x01R\x04pool\x88\x01\x01B\v\n" +
+	"\x04pool\x18\x03 \x01(\tH\x01R\x04pool\x88\x01\x01\x12>\n" +
+	"\x06labels\x18( \x03(\v2 .tandem.v1.UpdateJob.LabelsEntryB\x04\xb8\xbb\x18\x02R\x06labels\x12\x1d\n" +
+	"\x04note\x18) \x01(\tB\x04\xb8\xbb\x18\x02H\x02R\x04note\x88\x01\x01\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\v\n" +
 	"\t_priorityB\a\n" +
-	"\x05_pool\"\x90\x01\n" +
+	"\x05_poolB\a\n" +
+	"\x05_note\"~\n" +
+	"\x0eStopAllocation\x12#\n" +
+	"\rallocation_id\x18\x01 \x01(\tR\fallocationId\x12#\n" +
+	"\x03why\x18\x02 \x01(\v2\x11.tandem.v1.ReasonR\x03why\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\bR\x03end\x12\x10\n" +
+	"\x03now\x18\x04 \x01(\bR\x03now\"\x90\x01\n" +
 	"\vDecideSweep\x12\x19\n" +
 	"\bsweep_id\x18\x01 \x01(\tR\asweepId\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x03R\x05after\x12\x18\n" +
@@ -4775,7 +4895,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -4791,189 +4911,194 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*LostMember)(nil),            // 11: tandem.v1.LostMember
 	(*ScaleJob)(nil),              // 12: tandem.v1.ScaleJob
 	(*UpdateJob)(nil),             // 13: tandem.v1.UpdateJob
-	(*DecideSweep)(nil),           // 14: tandem.v1.DecideSweep
-	(*ExhaustSweep)(nil),          // 15: tandem.v1.ExhaustSweep
-	(*ExtendSweep)(nil),           // 16: tandem.v1.ExtendSweep
-	(*StopSweepTrial)(nil),        // 17: tandem.v1.StopSweepTrial
-	(*RemoveNode)(nil),            // 18: tandem.v1.RemoveNode
-	(*RemovePeer)(nil),            // 19: tandem.v1.RemovePeer
-	(*CreateDataset)(nil),         // 20: tandem.v1.CreateDataset
-	(*MarkCheckpoints)(nil),       // 21: tandem.v1.MarkCheckpoints
-	(*ForgetCheckpoints)(nil),     // 22: tandem.v1.ForgetCheckpoints
-	(*DeleteJobs)(nil),            // 23: tandem.v1.DeleteJobs
-	(*EmptyGarbage)(nil),          // 24: tandem.v1.EmptyGarbage
-	(*NoteSearched)(nil),          // 25: tandem.v1.NoteSearched
-	(*DeleteModel)(nil),           // 26: tandem.v1.DeleteModel
-	(*DeleteDataset)(nil),         // 27: tandem.v1.DeleteDataset
-	(*CreateProject)(nil),         // 28: tandem.v1.CreateProject
-	(*SetProject)(nil),            // 29: tandem.v1.SetProject
-	(*DeleteProject)(nil),         // 30: tandem.v1.DeleteProject
-	(*SetRetention)(nil),          // 31: tandem.v1.SetRetention
-	(*MoveAlias)(nil),             // 32: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 33: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 34: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 35: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 36: tandem.v1.PutToken
-	(*DropToken)(nil),             // 37: tandem.v1.DropToken
-	(*AdmitNode)(nil),             // 38: tandem.v1.AdmitNode
-	(*ObserveCoordinators)(nil),   // 39: tandem.v1.ObserveCoordinators
-	(*ChangeKeys)(nil),            // 40: tandem.v1.ChangeKeys
-	(*HoldKeys)(nil),              // 41: tandem.v1.HoldKeys
-	(*ObserveClock)(nil),          // 42: tandem.v1.ObserveClock
-	(*NoteExpiry)(nil),            // 43: tandem.v1.NoteExpiry
-	(*Expiry)(nil),                // 44: tandem.v1.Expiry
-	(*ObserveStore)(nil),          // 45: tandem.v1.ObserveStore
-	(*PutStorage)(nil),            // 46: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 47: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 48: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 49: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 50: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 51: tandem.v1.Quarantine
-	(*Result)(nil),                // 52: tandem.v1.Result
-	(*RequestRecord)(nil),         // 53: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 54: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 55: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 56: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 57: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 58: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 59: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 60: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 61: tandem.v1.ProbeStorageResponse
-	nil,                           // 62: tandem.v1.ApplyPlan.PendingReasonsEntry
-	(*timestamppb.Timestamp)(nil), // 63: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 64: tandem.v1.Cluster
-	(*Job)(nil),                   // 65: tandem.v1.Job
-	(*Trial)(nil),                 // 66: tandem.v1.Trial
-	(*Sweep)(nil),                 // 67: tandem.v1.Sweep
-	(JobIntent)(0),                // 68: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 69: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 70: tandem.v1.EngineReport
-	(*Node)(nil),                  // 71: tandem.v1.Node
-	(*Member)(nil),                // 72: tandem.v1.Member
-	(*Reason)(nil),                // 73: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 74: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 75: tandem.v1.Dataset
-	(*Project)(nil),               // 76: tandem.v1.Project
-	(*RetentionPolicy)(nil),       // 77: tandem.v1.RetentionPolicy
-	(*Deployment)(nil),            // 78: tandem.v1.Deployment
-	(*Replica)(nil),               // 79: tandem.v1.Replica
-	(*Token)(nil),                 // 80: tandem.v1.Token
-	(*Coordinator)(nil),           // 81: tandem.v1.Coordinator
-	(*Authority)(nil),             // 82: tandem.v1.Authority
-	(*GossipKey)(nil),             // 83: tandem.v1.GossipKey
-	(*durationpb.Duration)(nil),   // 84: google.protobuf.Duration
-	(*StorageConfig)(nil),         // 85: tandem.v1.StorageConfig
-	(*Program)(nil),               // 86: tandem.v1.Program
-	(*Progress)(nil),              // 87: tandem.v1.Progress
+	(*StopAllocation)(nil),        // 14: tandem.v1.StopAllocation
+	(*DecideSweep)(nil),           // 15: tandem.v1.DecideSweep
+	(*ExhaustSweep)(nil),          // 16: tandem.v1.ExhaustSweep
+	(*ExtendSweep)(nil),           // 17: tandem.v1.ExtendSweep
+	(*StopSweepTrial)(nil),        // 18: tandem.v1.StopSweepTrial
+	(*RemoveNode)(nil),            // 19: tandem.v1.RemoveNode
+	(*RemovePeer)(nil),            // 20: tandem.v1.RemovePeer
+	(*CreateDataset)(nil),         // 21: tandem.v1.CreateDataset
+	(*MarkCheckpoints)(nil),       // 22: tandem.v1.MarkCheckpoints
+	(*ForgetCheckpoints)(nil),     // 23: tandem.v1.ForgetCheckpoints
+	(*DeleteJobs)(nil),            // 24: tandem.v1.DeleteJobs
+	(*EmptyGarbage)(nil),          // 25: tandem.v1.EmptyGarbage
+	(*NoteSearched)(nil),          // 26: tandem.v1.NoteSearched
+	(*DeleteModel)(nil),           // 27: tandem.v1.DeleteModel
+	(*DeleteDataset)(nil),         // 28: tandem.v1.DeleteDataset
+	(*CreateProject)(nil),         // 29: tandem.v1.CreateProject
+	(*SetProject)(nil),            // 30: tandem.v1.SetProject
+	(*DeleteProject)(nil),         // 31: tandem.v1.DeleteProject
+	(*SetRetention)(nil),          // 32: tandem.v1.SetRetention
+	(*MoveAlias)(nil),             // 33: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 34: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 35: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 36: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 37: tandem.v1.PutToken
+	(*DropToken)(nil),             // 38: tandem.v1.DropToken
+	(*AdmitNode)(nil),             // 39: tandem.v1.AdmitNode
+	(*ObserveCoordinators)(nil),   // 40: tandem.v1.ObserveCoordinators
+	(*ChangeKeys)(nil),            // 41: tandem.v1.ChangeKeys
+	(*HoldKeys)(nil),              // 42: tandem.v1.HoldKeys
+	(*ObserveClock)(nil),          // 43: tandem.v1.ObserveClock
+	(*NoteExpiry)(nil),            // 44: tandem.v1.NoteExpiry
+	(*Expiry)(nil),                // 45: tandem.v1.Expiry
+	(*ObserveStore)(nil),          // 46: tandem.v1.ObserveStore
+	(*PutStorage)(nil),            // 47: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 48: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 49: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 50: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 51: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 52: tandem.v1.Quarantine
+	(*Result)(nil),                // 53: tandem.v1.Result
+	(*RequestRecord)(nil),         // 54: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 55: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 56: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 57: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 58: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 59: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 60: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 61: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 62: tandem.v1.ProbeStorageResponse
+	nil,                           // 63: tandem.v1.ApplyPlan.PendingReasonsEntry
+	nil,                           // 64: tandem.v1.UpdateJob.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 65: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 66: tandem.v1.Cluster
+	(*Job)(nil),                   // 67: tandem.v1.Job
+	(*Trial)(nil),                 // 68: tandem.v1.Trial
+	(*Sweep)(nil),                 // 69: tandem.v1.Sweep
+	(JobIntent)(0),                // 70: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 71: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 72: tandem.v1.EngineReport
+	(*Node)(nil),                  // 73: tandem.v1.Node
+	(*Member)(nil),                // 74: tandem.v1.Member
+	(*Reason)(nil),                // 75: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 76: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 77: tandem.v1.Dataset
+	(*Project)(nil),               // 78: tandem.v1.Project
+	(*RetentionPolicy)(nil),       // 79: tandem.v1.RetentionPolicy
+	(*Deployment)(nil),            // 80: tandem.v1.Deployment
+	(*Replica)(nil),               // 81: tandem.v1.Replica
+	(*Token)(nil),                 // 82: tandem.v1.Token
+	(*Coordinator)(nil),           // 83: tandem.v1.Coordinator
+	(*Authority)(nil),             // 84: tandem.v1.Authority
+	(*GossipKey)(nil),             // 85: tandem.v1.GossipKey
+	(*durationpb.Duration)(nil),   // 86: google.protobuf.Duration
+	(*StorageConfig)(nil),         // 87: tandem.v1.StorageConfig
+	(*Program)(nil),               // 88: tandem.v1.Program
+	(*Progress)(nil),              // 89: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	63, // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
-	2,  // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
-	3,  // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
-	4,  // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
-	5,  // 4: tandem.v1.Command.apply_plan:type_name -> tandem.v1.ApplyPlan
-	6,  // 5: tandem.v1.Command.apply_reports:type_name -> tandem.v1.ApplyReports
-	7,  // 6: tandem.v1.Command.register_node:type_name -> tandem.v1.RegisterNode
-	8,  // 7: tandem.v1.Command.lose_node:type_name -> tandem.v1.LoseNode
-	9,  // 8: tandem.v1.Command.cordon_node:type_name -> tandem.v1.CordonNode
-	18, // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
-	20, // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
-	21, // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
-	22, // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	32, // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	33, // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	34, // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	35, // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	36, // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	37, // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	47, // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	48, // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
-	19, // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
-	10, // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
-	12, // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
-	14, // 24: tandem.v1.Command.decide_sweep:type_name -> tandem.v1.DecideSweep
-	15, // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
-	16, // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
-	17, // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
-	38, // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
-	39, // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	40, // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
-	41, // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	46, // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
-	42, // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
-	43, // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
-	45, // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
-	49, // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	50, // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
-	23, // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
-	24, // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
-	25, // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
-	26, // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
-	27, // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
-	31, // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
-	13, // 44: tandem.v1.Command.update_job:type_name -> tandem.v1.UpdateJob
-	28, // 45: tandem.v1.Command.create_project:type_name -> tandem.v1.CreateProject
-	29, // 46: tandem.v1.Command.set_project:type_name -> tandem.v1.SetProject
-	30, // 47: tandem.v1.Command.delete_project:type_name -> tandem.v1.DeleteProject
-	51, // 48: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	64, // 49: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	65, // 50: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	66, // 51: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	67, // 52: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	68, // 53: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	69, // 54: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	62, // 55: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	70, // 56: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	71, // 57: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	72, // 58: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11, // 59: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	73, // 60: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	73, // 61: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	74, // 62: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	73, // 63: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	75, // 64: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	63, // 65: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
-	76, // 66: tandem.v1.CreateProject.project:type_name -> tandem.v1.Project
-	77, // 67: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
-	78, // 68: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	79, // 69: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	73, // 70: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	80, // 71: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	81, // 72: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	82, // 73: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	83, // 74: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	63, // 75: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	84, // 76: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
-	44, // 77: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
-	63, // 78: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
-	73, // 79: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
-	85, // 80: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	63, // 81: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	63, // 82: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	63, // 83: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
-	86, // 84: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,  // 85: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	73, // 86: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	73, // 87: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	52, // 88: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	63, // 89: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 90: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	52, // 91: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	87, // 92: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	85, // 93: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	54, // 94: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	56, // 95: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	58, // 96: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	60, // 97: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	55, // 98: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	57, // 99: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	59, // 100: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	61, // 101: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	98, // [98:102] is the sub-list for method output_type
-	94, // [94:98] is the sub-list for method input_type
-	94, // [94:94] is the sub-list for extension type_name
-	94, // [94:94] is the sub-list for extension extendee
-	0,  // [0:94] is the sub-list for field type_name
+	65,  // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	2,   // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
+	3,   // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
+	4,   // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
+	5,   // 4: tandem.v1.Command.apply_plan:type_name -> tandem.v1.ApplyPlan
+	6,   // 5: tandem.v1.Command.apply_reports:type_name -> tandem.v1.ApplyReports
+	7,   // 6: tandem.v1.Command.register_node:type_name -> tandem.v1.RegisterNode
+	8,   // 7: tandem.v1.Command.lose_node:type_name -> tandem.v1.LoseNode
+	9,   // 8: tandem.v1.Command.cordon_node:type_name -> tandem.v1.CordonNode
+	19,  // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
+	21,  // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
+	22,  // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
+	23,  // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
+	33,  // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	34,  // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	35,  // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	36,  // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	37,  // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	38,  // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	48,  // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	49,  // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	20,  // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
+	10,  // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
+	12,  // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
+	15,  // 24: tandem.v1.Command.decide_sweep:type_name -> tandem.v1.DecideSweep
+	16,  // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
+	17,  // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
+	18,  // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
+	39,  // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
+	40,  // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
+	41,  // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
+	42,  // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
+	47,  // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	43,  // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
+	44,  // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
+	46,  // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
+	50,  // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	51,  // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	24,  // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
+	25,  // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
+	26,  // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
+	27,  // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
+	28,  // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
+	32,  // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
+	13,  // 44: tandem.v1.Command.update_job:type_name -> tandem.v1.UpdateJob
+	29,  // 45: tandem.v1.Command.create_project:type_name -> tandem.v1.CreateProject
+	30,  // 46: tandem.v1.Command.set_project:type_name -> tandem.v1.SetProject
+	31,  // 47: tandem.v1.Command.delete_project:type_name -> tandem.v1.DeleteProject
+	14,  // 48: tandem.v1.Command.stop_allocation:type_name -> tandem.v1.StopAllocation
+	52,  // 49: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	66,  // 50: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	67,  // 51: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	68,  // 52: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	69,  // 53: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	70,  // 54: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	71,  // 55: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	63,  // 56: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	72,  // 57: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	73,  // 58: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	74,  // 59: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	11,  // 60: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	75,  // 61: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	75,  // 62: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	64,  // 63: tandem.v1.UpdateJob.labels:type_name -> tandem.v1.UpdateJob.LabelsEntry
+	75,  // 64: tandem.v1.StopAllocation.why:type_name -> tandem.v1.Reason
+	76,  // 65: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	75,  // 66: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	77,  // 67: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	65,  // 68: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
+	78,  // 69: tandem.v1.CreateProject.project:type_name -> tandem.v1.Project
+	79,  // 70: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
+	80,  // 71: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	81,  // 72: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	75,  // 73: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	82,  // 74: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	83,  // 75: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	84,  // 76: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	85,  // 77: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	65,  // 78: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	86,  // 79: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	45,  // 80: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	65,  // 81: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	75,  // 82: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
+	87,  // 83: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	65,  // 84: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	65,  // 85: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	65,  // 86: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
+	88,  // 87: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,   // 88: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	75,  // 89: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	75,  // 90: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	53,  // 91: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	65,  // 92: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,   // 93: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	53,  // 94: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	89,  // 95: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	87,  // 96: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	55,  // 97: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	57,  // 98: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	59,  // 99: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	61,  // 100: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	56,  // 101: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	58,  // 102: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	60,  // 103: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	62,  // 104: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	101, // [101:105] is the sub-list for method output_type
+	97,  // [97:101] is the sub-list for method input_type
+	97,  // [97:97] is the sub-list for extension type_name
+	97,  // [97:97] is the sub-list for extension extendee
+	0,   // [0:97] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -5042,17 +5167,18 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_CreateProject)(nil),
 		(*Command_SetProject)(nil),
 		(*Command_DeleteProject)(nil),
+		(*Command_StopAllocation)(nil),
 		(*Command_Quarantine)(nil),
 	}
 	file_tandem_v1_command_proto_msgTypes[12].OneofWrappers = []any{}
-	file_tandem_v1_command_proto_msgTypes[28].OneofWrappers = []any{}
+	file_tandem_v1_command_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   62,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -262,7 +262,13 @@ type Job struct {
 	// Priority it has now. Rows do not have it where it is that of the spec; on the way out that is filled in.
 	Priority *int32 `protobuf:"varint,23,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	// Pool it is in now, as of priority.
-	Pool          *string `protobuf:"bytes,24,opt,name=pool,proto3,oneof" json:"pool,omitempty"`
+	Pool *string `protobuf:"bytes,24,opt,name=pool,proto3,oneof" json:"pool,omitempty"`
+	// Jobs that have to be completed before it begins.
+	After []*Predecessor `protobuf:"bytes,40,rep,name=after,proto3" json:"after,omitempty"`
+	// Labels it has now.
+	Labels map[string]string `protobuf:"bytes,41,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What somebody has to say of it.
+	Note          string `protobuf:"bytes,42,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -465,6 +471,91 @@ func (x *Job) GetPool() string {
 	return ""
 }
 
+func (x *Job) GetAfter() []*Predecessor {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Job) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Job) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// Predecessor is a job that has to be completed before another begins.
+type Predecessor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the job.
+	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// It is.
+	Completed     bool `protobuf:"varint,3,opt,name=completed,proto3" json:"completed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Predecessor) Reset() {
+	*x = Predecessor{}
+	mi := &file_tandem_v1_job_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Predecessor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Predecessor) ProtoMessage() {}
+
+func (x *Predecessor) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_job_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Predecessor.ProtoReflect.Descriptor instead.
+func (*Predecessor) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Predecessor) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *Predecessor) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Predecessor) GetCompleted() bool {
+	if x != nil {
+		return x.Completed
+	}
+	return false
+}
+
 // AliasKept says that an alias was not taken from a version.
 type AliasKept struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -482,7 +573,7 @@ type AliasKept struct {
 
 func (x *AliasKept) Reset() {
 	*x = AliasKept{}
-	mi := &file_tandem_v1_job_proto_msgTypes[1]
+	mi := &file_tandem_v1_job_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +585,7 @@ func (x *AliasKept) String() string {
 func (*AliasKept) ProtoMessage() {}
 
 func (x *AliasKept) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[1]
+	mi := &file_tandem_v1_job_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +598,7 @@ func (x *AliasKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AliasKept.ProtoReflect.Descriptor instead.
 func (*AliasKept) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *AliasKept) GetAlias() string {
@@ -553,7 +644,7 @@ type ReplayOutcome struct {
 
 func (x *ReplayOutcome) Reset() {
 	*x = ReplayOutcome{}
-	mi := &file_tandem_v1_job_proto_msgTypes[2]
+	mi := &file_tandem_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +656,7 @@ func (x *ReplayOutcome) String() string {
 func (*ReplayOutcome) ProtoMessage() {}
 
 func (x *ReplayOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[2]
+	mi := &file_tandem_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +669,7 @@ func (x *ReplayOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayOutcome.ProtoReflect.Descriptor instead.
 func (*ReplayOutcome) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReplayOutcome) GetSame() bool {
@@ -617,7 +708,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[3]
+	mi := &file_tandem_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +720,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[3]
+	mi := &file_tandem_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +733,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SubmitJobRequest) GetSpec() *JobSpec {
@@ -681,7 +772,7 @@ type SubmitJobResponse struct {
 
 func (x *SubmitJobResponse) Reset() {
 	*x = SubmitJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[4]
+	mi := &file_tandem_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +784,7 @@ func (x *SubmitJobResponse) String() string {
 func (*SubmitJobResponse) ProtoMessage() {}
 
 func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[4]
+	mi := &file_tandem_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +797,7 @@ func (x *SubmitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobResponse.ProtoReflect.Descriptor instead.
 func (*SubmitJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SubmitJobResponse) GetJob() *Job {
@@ -743,7 +834,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[5]
+	mi := &file_tandem_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +846,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[5]
+	mi := &file_tandem_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +859,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -804,7 +895,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[6]
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +907,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[6]
+	mi := &file_tandem_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +920,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -878,7 +969,7 @@ type ExplainJobRequest struct {
 
 func (x *ExplainJobRequest) Reset() {
 	*x = ExplainJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +981,7 @@ func (x *ExplainJobRequest) String() string {
 func (*ExplainJobRequest) ProtoMessage() {}
 
 func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[7]
+	mi := &file_tandem_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +994,7 @@ func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
 func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExplainJobRequest) GetId() string {
@@ -924,7 +1015,7 @@ type ExplainJobResponse struct {
 
 func (x *ExplainJobResponse) Reset() {
 	*x = ExplainJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1027,7 @@ func (x *ExplainJobResponse) String() string {
 func (*ExplainJobResponse) ProtoMessage() {}
 
 func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[8]
+	mi := &file_tandem_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1040,7 @@ func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
 func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExplainJobResponse) GetOutlook() *Outlook {
@@ -969,14 +1060,20 @@ type ListJobsRequest struct {
 	// Only of this name.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// Go on after an earlier answer: its next_page_token.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those with all these labels: "key=value", or "key" for any value.
+	Labels []string `protobuf:"bytes,40,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Only those that this token has submitted.
+	User string `protobuf:"bytes,41,opt,name=user,proto3" json:"user,omitempty"`
+	// Only those that were submitted after this time.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,42,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1085,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[9]
+	mi := &file_tandem_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1098,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListJobsRequest) GetStates() []JobState {
@@ -1032,6 +1129,27 @@ func (x *ListJobsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListJobsRequest) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *ListJobsRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ListJobsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 // ListJobsResponse returns jobs.
 type ListJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1045,7 +1163,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1175,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[10]
+	mi := &file_tandem_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1188,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -1102,7 +1220,7 @@ type SetJobIntentRequest struct {
 
 func (x *SetJobIntentRequest) Reset() {
 	*x = SetJobIntentRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1232,7 @@ func (x *SetJobIntentRequest) String() string {
 func (*SetJobIntentRequest) ProtoMessage() {}
 
 func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[11]
+	mi := &file_tandem_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1245,7 @@ func (x *SetJobIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentRequest.ProtoReflect.Descriptor instead.
 func (*SetJobIntentRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetJobIntentRequest) GetId() string {
@@ -1162,7 +1280,7 @@ type SetJobIntentResponse struct {
 
 func (x *SetJobIntentResponse) Reset() {
 	*x = SetJobIntentResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1292,7 @@ func (x *SetJobIntentResponse) String() string {
 func (*SetJobIntentResponse) ProtoMessage() {}
 
 func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[12]
+	mi := &file_tandem_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1305,7 @@ func (x *SetJobIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetJobIntentResponse.ProtoReflect.Descriptor instead.
 func (*SetJobIntentResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetJobIntentResponse) GetJob() *Job {
@@ -1212,7 +1330,7 @@ type ScaleJobRequest struct {
 
 func (x *ScaleJobRequest) Reset() {
 	*x = ScaleJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1342,7 @@ func (x *ScaleJobRequest) String() string {
 func (*ScaleJobRequest) ProtoMessage() {}
 
 func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[13]
+	mi := &file_tandem_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1355,7 @@ func (x *ScaleJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobRequest.ProtoReflect.Descriptor instead.
 func (*ScaleJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ScaleJobRequest) GetId() string {
@@ -1272,7 +1390,7 @@ type ScaleJobResponse struct {
 
 func (x *ScaleJobResponse) Reset() {
 	*x = ScaleJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1402,7 @@ func (x *ScaleJobResponse) String() string {
 func (*ScaleJobResponse) ProtoMessage() {}
 
 func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[14]
+	mi := &file_tandem_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1415,7 @@ func (x *ScaleJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJobResponse.ProtoReflect.Descriptor instead.
 func (*ScaleJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ScaleJobResponse) GetJob() *Job {
@@ -1307,7 +1425,7 @@ func (x *ScaleJobResponse) GetJob() *Job {
 	return nil
 }
 
-// UpdateJobRequest changes where a job stands in which queue; what is not set stays.
+// UpdateJobRequest changes where a job stands in which queue, and what people say of it; what is not set stays.
 type UpdateJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id or unique prefix of one, or the name of the only job so named that has not ended.
@@ -1317,14 +1435,18 @@ type UpdateJobRequest struct {
 	// Pool.
 	Pool *string `protobuf:"bytes,3,opt,name=pool,proto3,oneof" json:"pool,omitempty"`
 	// Chosen by the client.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Labels to set; an empty value takes a label away.
+	Labels map[string]string `protobuf:"bytes,40,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What is said of it; empty: nothing.
+	Note          *string `protobuf:"bytes,41,opt,name=note,proto3,oneof" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateJobRequest) Reset() {
 	*x = UpdateJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1458,7 @@ func (x *UpdateJobRequest) String() string {
 func (*UpdateJobRequest) ProtoMessage() {}
 
 func (x *UpdateJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[15]
+	mi := &file_tandem_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1471,7 @@ func (x *UpdateJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateJobRequest.ProtoReflect.Descriptor instead.
 func (*UpdateJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UpdateJobRequest) GetId() string {
@@ -1380,6 +1502,20 @@ func (x *UpdateJobRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *UpdateJobRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *UpdateJobRequest) GetNote() string {
+	if x != nil && x.Note != nil {
+		return *x.Note
+	}
+	return ""
+}
+
 // UpdateJobResponse returns the job.
 type UpdateJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1391,7 +1527,7 @@ type UpdateJobResponse struct {
 
 func (x *UpdateJobResponse) Reset() {
 	*x = UpdateJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1539,7 @@ func (x *UpdateJobResponse) String() string {
 func (*UpdateJobResponse) ProtoMessage() {}
 
 func (x *UpdateJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[16]
+	mi := &file_tandem_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1552,7 @@ func (x *UpdateJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateJobResponse.ProtoReflect.Descriptor instead.
 func (*UpdateJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UpdateJobResponse) GetJob() *Job {
@@ -1439,7 +1575,7 @@ type DeleteJobRequest struct {
 
 func (x *DeleteJobRequest) Reset() {
 	*x = DeleteJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1587,7 @@ func (x *DeleteJobRequest) String() string {
 func (*DeleteJobRequest) ProtoMessage() {}
 
 func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[17]
+	mi := &file_tandem_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1600,7 @@ func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobRequest.ProtoReflect.Descriptor instead.
 func (*DeleteJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteJobRequest) GetId() string {
@@ -1492,7 +1628,7 @@ type DeleteJobResponse struct {
 
 func (x *DeleteJobResponse) Reset() {
 	*x = DeleteJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1640,7 @@ func (x *DeleteJobResponse) String() string {
 func (*DeleteJobResponse) ProtoMessage() {}
 
 func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[18]
+	mi := &file_tandem_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1653,7 @@ func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobResponse.ProtoReflect.Descriptor instead.
 func (*DeleteJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeleteJobResponse) GetJob() *Job {
@@ -1546,7 +1682,7 @@ type PruneJobsRequest struct {
 
 func (x *PruneJobsRequest) Reset() {
 	*x = PruneJobsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1694,7 @@ func (x *PruneJobsRequest) String() string {
 func (*PruneJobsRequest) ProtoMessage() {}
 
 func (x *PruneJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[19]
+	mi := &file_tandem_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1707,7 @@ func (x *PruneJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneJobsRequest.ProtoReflect.Descriptor instead.
 func (*PruneJobsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PruneJobsRequest) GetOlderThan() *durationpb.Duration {
@@ -1622,7 +1758,7 @@ type PruneJobsResponse struct {
 
 func (x *PruneJobsResponse) Reset() {
 	*x = PruneJobsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1770,7 @@ func (x *PruneJobsResponse) String() string {
 func (*PruneJobsResponse) ProtoMessage() {}
 
 func (x *PruneJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[20]
+	mi := &file_tandem_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1783,7 @@ func (x *PruneJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneJobsResponse.ProtoReflect.Descriptor instead.
 func (*PruneJobsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PruneJobsResponse) GetJobs() []*PrunedJob {
@@ -1695,7 +1831,7 @@ type PrunedJob struct {
 
 func (x *PrunedJob) Reset() {
 	*x = PrunedJob{}
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1843,7 @@ func (x *PrunedJob) String() string {
 func (*PrunedJob) ProtoMessage() {}
 
 func (x *PrunedJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[21]
+	mi := &file_tandem_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1856,7 @@ func (x *PrunedJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrunedJob.ProtoReflect.Descriptor instead.
 func (*PrunedJob) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PrunedJob) GetId() string {
@@ -1811,7 +1947,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +1959,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[22]
+	mi := &file_tandem_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +1972,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -1861,7 +1997,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +2009,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[23]
+	mi := &file_tandem_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2022,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -1923,7 +2059,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2071,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[24]
+	mi := &file_tandem_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2084,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StreamLogsRequest) GetId() string {
@@ -1990,7 +2126,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2138,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_job_proto_msgTypes[25]
+	mi := &file_tandem_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2151,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StreamLogsResponse) GetTime() *timestamppb.Timestamp {
@@ -2078,7 +2214,7 @@ var File_tandem_v1_job_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/outlook.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xf1\a\n" +
+	"\x13tandem/v1/job.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/outlook.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\x1a\x15tandem/v1/trial.proto\"\xb4\t\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -2107,9 +2243,19 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x0flogs_deleted_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\rlogsDeletedAt\x12=\n" +
 	"\rlogs_kept_for\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\vlogsKeptFor\x12%\n" +
 	"\bpriority\x18\x17 \x01(\x05B\x04\xb8\xbb\x18\x02H\x00R\bpriority\x88\x01\x01\x12\x1d\n" +
-	"\x04pool\x18\x18 \x01(\tB\x04\xb8\xbb\x18\x02H\x01R\x04pool\x88\x01\x01B\v\n" +
+	"\x04pool\x18\x18 \x01(\tB\x04\xb8\xbb\x18\x02H\x01R\x04pool\x88\x01\x01\x122\n" +
+	"\x05after\x18( \x03(\v2\x16.tandem.v1.PredecessorB\x04\xb8\xbb\x18\x02R\x05after\x128\n" +
+	"\x06labels\x18) \x03(\v2\x1a.tandem.v1.Job.LabelsEntryB\x04\xb8\xbb\x18\x02R\x06labels\x12\x18\n" +
+	"\x04note\x18* \x01(\tB\x04\xb8\xbb\x18\x02R\x04note\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\v\n" +
 	"\t_priorityB\a\n" +
-	"\x05_pool\"x\n" +
+	"\x05_pool\"V\n" +
+	"\vPredecessor\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
+	"\tcompleted\x18\x03 \x01(\bR\tcompleted\"x\n" +
 	"\tAliasKept\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12#\n" +
@@ -2140,13 +2286,16 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\x11ExplainJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"B\n" +
 	"\x12ExplainJobResponse\x12,\n" +
-	"\aoutlook\x18\x01 \x01(\v2\x12.tandem.v1.OutlookR\aoutlook\"\x87\x01\n" +
+	"\aoutlook\x18\x01 \x01(\v2\x12.tandem.v1.OutlookR\aoutlook\"\xeb\x01\n" +
 	"\x0fListJobsRequest\x12+\n" +
 	"\x06states\x18\x01 \x03(\x0e2\x13.tandem.v1.JobStateR\x06states\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"^\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12\x1c\n" +
+	"\x06labels\x18( \x03(\tB\x04\xf8\xbb\x18 R\x06labels\x12\x12\n" +
+	"\x04user\x18) \x01(\tR\x04user\x120\n" +
+	"\x05since\x18* \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"^\n" +
 	"\x10ListJobsResponse\x12\"\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x0e.tandem.v1.JobR\x04jobs\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"y\n" +
@@ -2163,15 +2312,21 @@ const file_tandem_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"4\n" +
 	"\x10ScaleJobResponse\x12 \n" +
-	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"\x9e\x01\n" +
+	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"\xc3\x02\n" +
 	"\x10UpdateJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\bpriority\x18\x02 \x01(\x05H\x00R\bpriority\x88\x01\x01\x12\x1d\n" +
 	"\x04pool\x18\x03 \x01(\tB\x04\xf0\xbb\x18?H\x01R\x04pool\x88\x01\x01\x12$\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestIdB\v\n" +
+	"request_id\x18\x04 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\x12?\n" +
+	"\x06labels\x18( \x03(\v2'.tandem.v1.UpdateJobRequest.LabelsEntryR\x06labels\x12\x1e\n" +
+	"\x04note\x18) \x01(\tB\x05\xf0\xbb\x18\xe8\aH\x02R\x04note\x88\x01\x01\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\v\n" +
 	"\t_priorityB\a\n" +
-	"\x05_pool\"5\n" +
+	"\x05_poolB\a\n" +
+	"\x05_note\"5\n" +
 	"\x11UpdateJobResponse\x12 \n" +
 	"\x03job\x18\x01 \x01(\v2\x0e.tandem.v1.JobR\x03job\"H\n" +
 	"\x10DeleteJobRequest\x12\x0e\n" +
@@ -2275,115 +2430,122 @@ func file_tandem_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_tandem_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_tandem_v1_job_proto_goTypes = []any{
 	(JobKind)(0),                  // 0: tandem.v1.JobKind
 	(JobState)(0),                 // 1: tandem.v1.JobState
 	(JobIntent)(0),                // 2: tandem.v1.JobIntent
 	(*Job)(nil),                   // 3: tandem.v1.Job
-	(*AliasKept)(nil),             // 4: tandem.v1.AliasKept
-	(*ReplayOutcome)(nil),         // 5: tandem.v1.ReplayOutcome
-	(*SubmitJobRequest)(nil),      // 6: tandem.v1.SubmitJobRequest
-	(*SubmitJobResponse)(nil),     // 7: tandem.v1.SubmitJobResponse
-	(*GetJobRequest)(nil),         // 8: tandem.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 9: tandem.v1.GetJobResponse
-	(*ExplainJobRequest)(nil),     // 10: tandem.v1.ExplainJobRequest
-	(*ExplainJobResponse)(nil),    // 11: tandem.v1.ExplainJobResponse
-	(*ListJobsRequest)(nil),       // 12: tandem.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 13: tandem.v1.ListJobsResponse
-	(*SetJobIntentRequest)(nil),   // 14: tandem.v1.SetJobIntentRequest
-	(*SetJobIntentResponse)(nil),  // 15: tandem.v1.SetJobIntentResponse
-	(*ScaleJobRequest)(nil),       // 16: tandem.v1.ScaleJobRequest
-	(*ScaleJobResponse)(nil),      // 17: tandem.v1.ScaleJobResponse
-	(*UpdateJobRequest)(nil),      // 18: tandem.v1.UpdateJobRequest
-	(*UpdateJobResponse)(nil),     // 19: tandem.v1.UpdateJobResponse
-	(*DeleteJobRequest)(nil),      // 20: tandem.v1.DeleteJobRequest
-	(*DeleteJobResponse)(nil),     // 21: tandem.v1.DeleteJobResponse
-	(*PruneJobsRequest)(nil),      // 22: tandem.v1.PruneJobsRequest
-	(*PruneJobsResponse)(nil),     // 23: tandem.v1.PruneJobsResponse
-	(*PrunedJob)(nil),             // 24: tandem.v1.PrunedJob
-	(*WatchJobRequest)(nil),       // 25: tandem.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 26: tandem.v1.WatchJobResponse
-	(*StreamLogsRequest)(nil),     // 27: tandem.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),    // 28: tandem.v1.StreamLogsResponse
-	(*JobSpec)(nil),               // 29: tandem.v1.JobSpec
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*Reason)(nil),                // 31: tandem.v1.Reason
-	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
-	(*Outlook)(nil),               // 33: tandem.v1.Outlook
-	(*Trial)(nil),                 // 34: tandem.v1.Trial
-	(*Progress)(nil),              // 35: tandem.v1.Progress
-	(*Evaluation)(nil),            // 36: tandem.v1.Evaluation
+	(*Predecessor)(nil),           // 4: tandem.v1.Predecessor
+	(*AliasKept)(nil),             // 5: tandem.v1.AliasKept
+	(*ReplayOutcome)(nil),         // 6: tandem.v1.ReplayOutcome
+	(*SubmitJobRequest)(nil),      // 7: tandem.v1.SubmitJobRequest
+	(*SubmitJobResponse)(nil),     // 8: tandem.v1.SubmitJobResponse
+	(*GetJobRequest)(nil),         // 9: tandem.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 10: tandem.v1.GetJobResponse
+	(*ExplainJobRequest)(nil),     // 11: tandem.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),    // 12: tandem.v1.ExplainJobResponse
+	(*ListJobsRequest)(nil),       // 13: tandem.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 14: tandem.v1.ListJobsResponse
+	(*SetJobIntentRequest)(nil),   // 15: tandem.v1.SetJobIntentRequest
+	(*SetJobIntentResponse)(nil),  // 16: tandem.v1.SetJobIntentResponse
+	(*ScaleJobRequest)(nil),       // 17: tandem.v1.ScaleJobRequest
+	(*ScaleJobResponse)(nil),      // 18: tandem.v1.ScaleJobResponse
+	(*UpdateJobRequest)(nil),      // 19: tandem.v1.UpdateJobRequest
+	(*UpdateJobResponse)(nil),     // 20: tandem.v1.UpdateJobResponse
+	(*DeleteJobRequest)(nil),      // 21: tandem.v1.DeleteJobRequest
+	(*DeleteJobResponse)(nil),     // 22: tandem.v1.DeleteJobResponse
+	(*PruneJobsRequest)(nil),      // 23: tandem.v1.PruneJobsRequest
+	(*PruneJobsResponse)(nil),     // 24: tandem.v1.PruneJobsResponse
+	(*PrunedJob)(nil),             // 25: tandem.v1.PrunedJob
+	(*WatchJobRequest)(nil),       // 26: tandem.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 27: tandem.v1.WatchJobResponse
+	(*StreamLogsRequest)(nil),     // 28: tandem.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 29: tandem.v1.StreamLogsResponse
+	nil,                           // 30: tandem.v1.Job.LabelsEntry
+	nil,                           // 31: tandem.v1.UpdateJobRequest.LabelsEntry
+	(*JobSpec)(nil),               // 32: tandem.v1.JobSpec
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*Reason)(nil),                // 34: tandem.v1.Reason
+	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
+	(*Outlook)(nil),               // 36: tandem.v1.Outlook
+	(*Trial)(nil),                 // 37: tandem.v1.Trial
+	(*Progress)(nil),              // 38: tandem.v1.Progress
+	(*Evaluation)(nil),            // 39: tandem.v1.Evaluation
 }
 var file_tandem_v1_job_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Job.kind:type_name -> tandem.v1.JobKind
-	29, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
+	32, // 1: tandem.v1.Job.spec:type_name -> tandem.v1.JobSpec
 	1,  // 2: tandem.v1.Job.state:type_name -> tandem.v1.JobState
 	2,  // 3: tandem.v1.Job.intent:type_name -> tandem.v1.JobIntent
-	30, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	30, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	30, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	5,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
-	31, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
-	4,  // 9: tandem.v1.Job.aliases_kept:type_name -> tandem.v1.AliasKept
-	30, // 10: tandem.v1.Job.logs_deleted_at:type_name -> google.protobuf.Timestamp
-	32, // 11: tandem.v1.Job.logs_kept_for:type_name -> google.protobuf.Duration
-	31, // 12: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
-	29, // 13: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
-	3,  // 14: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
-	33, // 15: tandem.v1.SubmitJobResponse.outlook:type_name -> tandem.v1.Outlook
-	3,  // 16: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
-	34, // 17: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
-	35, // 18: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
-	36, // 19: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
-	33, // 20: tandem.v1.ExplainJobResponse.outlook:type_name -> tandem.v1.Outlook
-	1,  // 21: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
-	3,  // 22: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
-	2,  // 23: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
-	3,  // 24: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
-	3,  // 25: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 26: tandem.v1.UpdateJobResponse.job:type_name -> tandem.v1.Job
-	3,  // 27: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
-	32, // 28: tandem.v1.PruneJobsRequest.older_than:type_name -> google.protobuf.Duration
-	1,  // 29: tandem.v1.PruneJobsRequest.states:type_name -> tandem.v1.JobState
-	24, // 30: tandem.v1.PruneJobsResponse.jobs:type_name -> tandem.v1.PrunedJob
-	0,  // 31: tandem.v1.PrunedJob.kind:type_name -> tandem.v1.JobKind
-	1,  // 32: tandem.v1.PrunedJob.state:type_name -> tandem.v1.JobState
-	30, // 33: tandem.v1.PrunedJob.finished_at:type_name -> google.protobuf.Timestamp
-	31, // 34: tandem.v1.PrunedJob.why:type_name -> tandem.v1.Reason
-	3,  // 35: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
-	34, // 36: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
-	35, // 37: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
-	30, // 38: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
-	30, // 39: tandem.v1.StreamLogsResponse.deleted_at:type_name -> google.protobuf.Timestamp
-	32, // 40: tandem.v1.StreamLogsResponse.kept_for:type_name -> google.protobuf.Duration
-	6,  // 41: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
-	8,  // 42: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
-	10, // 43: tandem.v1.JobService.ExplainJob:input_type -> tandem.v1.ExplainJobRequest
-	12, // 44: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
-	14, // 45: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
-	16, // 46: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
-	18, // 47: tandem.v1.JobService.UpdateJob:input_type -> tandem.v1.UpdateJobRequest
-	20, // 48: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
-	22, // 49: tandem.v1.JobService.PruneJobs:input_type -> tandem.v1.PruneJobsRequest
-	25, // 50: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
-	27, // 51: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
-	7,  // 52: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
-	9,  // 53: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
-	11, // 54: tandem.v1.JobService.ExplainJob:output_type -> tandem.v1.ExplainJobResponse
-	13, // 55: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
-	15, // 56: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
-	17, // 57: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
-	19, // 58: tandem.v1.JobService.UpdateJob:output_type -> tandem.v1.UpdateJobResponse
-	21, // 59: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
-	23, // 60: tandem.v1.JobService.PruneJobs:output_type -> tandem.v1.PruneJobsResponse
-	26, // 61: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
-	28, // 62: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
-	52, // [52:63] is the sub-list for method output_type
-	41, // [41:52] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	33, // 4: tandem.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	33, // 5: tandem.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	33, // 6: tandem.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	6,  // 7: tandem.v1.Job.replay:type_name -> tandem.v1.ReplayOutcome
+	34, // 8: tandem.v1.Job.why:type_name -> tandem.v1.Reason
+	5,  // 9: tandem.v1.Job.aliases_kept:type_name -> tandem.v1.AliasKept
+	33, // 10: tandem.v1.Job.logs_deleted_at:type_name -> google.protobuf.Timestamp
+	35, // 11: tandem.v1.Job.logs_kept_for:type_name -> google.protobuf.Duration
+	4,  // 12: tandem.v1.Job.after:type_name -> tandem.v1.Predecessor
+	30, // 13: tandem.v1.Job.labels:type_name -> tandem.v1.Job.LabelsEntry
+	34, // 14: tandem.v1.AliasKept.why:type_name -> tandem.v1.Reason
+	32, // 15: tandem.v1.SubmitJobRequest.spec:type_name -> tandem.v1.JobSpec
+	3,  // 16: tandem.v1.SubmitJobResponse.job:type_name -> tandem.v1.Job
+	36, // 17: tandem.v1.SubmitJobResponse.outlook:type_name -> tandem.v1.Outlook
+	3,  // 18: tandem.v1.GetJobResponse.job:type_name -> tandem.v1.Job
+	37, // 19: tandem.v1.GetJobResponse.trials:type_name -> tandem.v1.Trial
+	38, // 20: tandem.v1.GetJobResponse.progress:type_name -> tandem.v1.Progress
+	39, // 21: tandem.v1.GetJobResponse.best:type_name -> tandem.v1.Evaluation
+	36, // 22: tandem.v1.ExplainJobResponse.outlook:type_name -> tandem.v1.Outlook
+	1,  // 23: tandem.v1.ListJobsRequest.states:type_name -> tandem.v1.JobState
+	33, // 24: tandem.v1.ListJobsRequest.since:type_name -> google.protobuf.Timestamp
+	3,  // 25: tandem.v1.ListJobsResponse.jobs:type_name -> tandem.v1.Job
+	2,  // 26: tandem.v1.SetJobIntentRequest.intent:type_name -> tandem.v1.JobIntent
+	3,  // 27: tandem.v1.SetJobIntentResponse.job:type_name -> tandem.v1.Job
+	3,  // 28: tandem.v1.ScaleJobResponse.job:type_name -> tandem.v1.Job
+	31, // 29: tandem.v1.UpdateJobRequest.labels:type_name -> tandem.v1.UpdateJobRequest.LabelsEntry
+	3,  // 30: tandem.v1.UpdateJobResponse.job:type_name -> tandem.v1.Job
+	3,  // 31: tandem.v1.DeleteJobResponse.job:type_name -> tandem.v1.Job
+	35, // 32: tandem.v1.PruneJobsRequest.older_than:type_name -> google.protobuf.Duration
+	1,  // 33: tandem.v1.PruneJobsRequest.states:type_name -> tandem.v1.JobState
+	25, // 34: tandem.v1.PruneJobsResponse.jobs:type_name -> tandem.v1.PrunedJob
+	0,  // 35: tandem.v1.PrunedJob.kind:type_name -> tandem.v1.JobKind
+	1,  // 36: tandem.v1.PrunedJob.state:type_name -> tandem.v1.JobState
+	33, // 37: tandem.v1.PrunedJob.finished_at:type_name -> google.protobuf.Timestamp
+	34, // 38: tandem.v1.PrunedJob.why:type_name -> tandem.v1.Reason
+	3,  // 39: tandem.v1.WatchJobResponse.job:type_name -> tandem.v1.Job
+	37, // 40: tandem.v1.WatchJobResponse.trials:type_name -> tandem.v1.Trial
+	38, // 41: tandem.v1.WatchJobResponse.progress:type_name -> tandem.v1.Progress
+	33, // 42: tandem.v1.StreamLogsResponse.time:type_name -> google.protobuf.Timestamp
+	33, // 43: tandem.v1.StreamLogsResponse.deleted_at:type_name -> google.protobuf.Timestamp
+	35, // 44: tandem.v1.StreamLogsResponse.kept_for:type_name -> google.protobuf.Duration
+	7,  // 45: tandem.v1.JobService.SubmitJob:input_type -> tandem.v1.SubmitJobRequest
+	9,  // 46: tandem.v1.JobService.GetJob:input_type -> tandem.v1.GetJobRequest
+	11, // 47: tandem.v1.JobService.ExplainJob:input_type -> tandem.v1.ExplainJobRequest
+	13, // 48: tandem.v1.JobService.ListJobs:input_type -> tandem.v1.ListJobsRequest
+	15, // 49: tandem.v1.JobService.SetJobIntent:input_type -> tandem.v1.SetJobIntentRequest
+	17, // 50: tandem.v1.JobService.ScaleJob:input_type -> tandem.v1.ScaleJobRequest
+	19, // 51: tandem.v1.JobService.UpdateJob:input_type -> tandem.v1.UpdateJobRequest
+	21, // 52: tandem.v1.JobService.DeleteJob:input_type -> tandem.v1.DeleteJobRequest
+	23, // 53: tandem.v1.JobService.PruneJobs:input_type -> tandem.v1.PruneJobsRequest
+	26, // 54: tandem.v1.JobService.WatchJob:input_type -> tandem.v1.WatchJobRequest
+	28, // 55: tandem.v1.JobService.StreamLogs:input_type -> tandem.v1.StreamLogsRequest
+	8,  // 56: tandem.v1.JobService.SubmitJob:output_type -> tandem.v1.SubmitJobResponse
+	10, // 57: tandem.v1.JobService.GetJob:output_type -> tandem.v1.GetJobResponse
+	12, // 58: tandem.v1.JobService.ExplainJob:output_type -> tandem.v1.ExplainJobResponse
+	14, // 59: tandem.v1.JobService.ListJobs:output_type -> tandem.v1.ListJobsResponse
+	16, // 60: tandem.v1.JobService.SetJobIntent:output_type -> tandem.v1.SetJobIntentResponse
+	18, // 61: tandem.v1.JobService.ScaleJob:output_type -> tandem.v1.ScaleJobResponse
+	20, // 62: tandem.v1.JobService.UpdateJob:output_type -> tandem.v1.UpdateJobResponse
+	22, // 63: tandem.v1.JobService.DeleteJob:output_type -> tandem.v1.DeleteJobResponse
+	24, // 64: tandem.v1.JobService.PruneJobs:output_type -> tandem.v1.PruneJobsResponse
+	27, // 65: tandem.v1.JobService.WatchJob:output_type -> tandem.v1.WatchJobResponse
+	29, // 66: tandem.v1.JobService.StreamLogs:output_type -> tandem.v1.StreamLogsResponse
+	56, // [56:67] is the sub-list for method output_type
+	45, // [45:56] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_job_proto_init() }
@@ -2398,14 +2560,14 @@ func file_tandem_v1_job_proto_init() {
 	file_tandem_v1_spec_proto_init()
 	file_tandem_v1_trial_proto_init()
 	file_tandem_v1_job_proto_msgTypes[0].OneofWrappers = []any{}
-	file_tandem_v1_job_proto_msgTypes[15].OneofWrappers = []any{}
+	file_tandem_v1_job_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_job_proto_rawDesc), len(file_tandem_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -308,6 +308,14 @@ const (
 	Reason_CODE_JOB_TOO_YOUNG Reason_Code = 617
 	// A job that holds slots stays in its pool.
 	Reason_CODE_JOB_HOLDS_SLOTS Reason_Code = 620
+	// A training has held slots for as long as its spec lets it.
+	Reason_CODE_WALL_TIME_USED Reason_Code = 640
+	// It waits until other jobs are completed.
+	Reason_CODE_WAITS_FOR_JOBS Reason_Code = 641
+	// A job that had to be completed before has ended otherwise; state: failed or cancelled.
+	Reason_CODE_PREDECESSOR_ENDED Reason_Code = 642
+	// A job has as many labels as it may.
+	Reason_CODE_TOO_MANY_LABELS Reason_Code = 643
 	// A model has no such version or alias.
 	Reason_CODE_VERSION_UNKNOWN Reason_Code = 700
 	// An alias that is served cannot be removed.
@@ -516,6 +524,10 @@ var (
 		616: "CODE_JOB_NEEDED",
 		617: "CODE_JOB_TOO_YOUNG",
 		620: "CODE_JOB_HOLDS_SLOTS",
+		640: "CODE_WALL_TIME_USED",
+		641: "CODE_WAITS_FOR_JOBS",
+		642: "CODE_PREDECESSOR_ENDED",
+		643: "CODE_TOO_MANY_LABELS",
 		700: "CODE_VERSION_UNKNOWN",
 		701: "CODE_ALIAS_SERVED",
 		702: "CODE_VERSION_DIFFERS",
@@ -690,6 +702,10 @@ var (
 		"CODE_JOB_NEEDED":                 616,
 		"CODE_JOB_TOO_YOUNG":              617,
 		"CODE_JOB_HOLDS_SLOTS":            620,
+		"CODE_WALL_TIME_USED":             640,
+		"CODE_WAITS_FOR_JOBS":             641,
+		"CODE_PREDECESSOR_ENDED":          642,
+		"CODE_TOO_MANY_LABELS":            643,
 		"CODE_VERSION_UNKNOWN":            700,
 		"CODE_ALIAS_SERVED":               701,
 		"CODE_VERSION_DIFFERS":            702,
@@ -820,14 +836,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"\xf7#\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"\xfb$\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xad\"\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb1#\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -971,7 +987,11 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x12CODE_JOB_NOT_ENDED\x10\xe7\x04\x12\x14\n" +
 	"\x0fCODE_JOB_NEEDED\x10\xe8\x04\x12\x17\n" +
 	"\x12CODE_JOB_TOO_YOUNG\x10\xe9\x04\x12\x1f\n" +
-	"\x14CODE_JOB_HOLDS_SLOTS\x10\xec\x04\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
+	"\x14CODE_JOB_HOLDS_SLOTS\x10\xec\x04\x1a\x04\xb8\xbb\x18\x02\x12\x1e\n" +
+	"\x13CODE_WALL_TIME_USED\x10\x80\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1e\n" +
+	"\x13CODE_WAITS_FOR_JOBS\x10\x81\x05\x1a\x04\xb8\xbb\x18\x02\x12!\n" +
+	"\x16CODE_PREDECESSOR_ENDED\x10\x82\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1f\n" +
+	"\x14CODE_TOO_MANY_LABELS\x10\x83\x05\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
 	"\x14CODE_VERSION_UNKNOWN\x10\xbc\x05\x12\x16\n" +
 	"\x11CODE_ALIAS_SERVED\x10\xbd\x05\x12\x19\n" +
 	"\x14CODE_VERSION_DIFFERS\x10\xbe\x05\x12\x15\n" +

@@ -62,7 +62,11 @@ type JobSpec struct {
 	TieBreaker string `protobuf:"bytes,18,opt,name=tie_breaker,json=tieBreaker,proto3" json:"tie_breaker,omitempty"`
 	// Project that the job is to belong to; by default the one that the caller works in. It is no part of what is trained: the spec of a job
 	// does not have it, and its hash neither.
-	Project       string `protobuf:"bytes,19,opt,name=project,proto3" json:"project,omitempty"`
+	Project string `protobuf:"bytes,19,opt,name=project,proto3" json:"project,omitempty"`
+	// Jobs that have to be completed before this one begins, each by its id or name, as of GetJob. They must exist when it is submitted.
+	After []string `protobuf:"bytes,40,rep,name=after,proto3" json:"after,omitempty"`
+	// Labels that the job has at first, for people and programs to find it by: keys of 1 to 63 and values of at most 63 characters.
+	Labels        map[string]string `protobuf:"bytes,41,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -228,6 +232,20 @@ func (x *JobSpec) GetProject() string {
 		return x.Project
 	}
 	return ""
+}
+
+func (x *JobSpec) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *JobSpec) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
 }
 
 // ModelSpec names an architecture. Exactly one is set.
@@ -1098,11 +1116,14 @@ func (x *ResourceSpec) GetMax() int32 {
 	return 0
 }
 
-// LimitsSpec bounds what a process of the job may do in one go.
+// LimitsSpec bounds what the job and its processes may take.
 type LimitsSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Longest time of one step, evaluation of a batch, or other call of the model, such as "30m" (the default), 1s to 168h.
-	Step          string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// Longest time that a training may hold slots, such as "12h", 1s to 8760h; no limit by default. While it waits, is paused or publishes it
+	// does not count. Of a sweep it is that of each training.
+	Wall          string `protobuf:"bytes,2,opt,name=wall,proto3" json:"wall,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1140,6 +1161,13 @@ func (*LimitsSpec) Descriptor() ([]byte, []int) {
 func (x *LimitsSpec) GetStep() string {
 	if x != nil {
 		return x.Step
+	}
+	return ""
+}
+
+func (x *LimitsSpec) GetWall() string {
+	if x != nil {
+		return x.Wall
 	}
 	return ""
 }
@@ -1442,7 +1470,7 @@ var File_tandem_v1_spec_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/search.proto\"\xf9\x05\n" +
+	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/search.proto\"\x92\a\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -1467,7 +1495,12 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\x06limits\x18\x11 \x01(\v2\x15.tandem.v1.LimitsSpecR\x06limits\x12\x1f\n" +
 	"\vtie_breaker\x18\x12 \x01(\tR\n" +
 	"tieBreaker\x12\x1e\n" +
-	"\aproject\x18\x13 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject:\x04л\x18\x01B\x0f\n" +
+	"\aproject\x18\x13 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\x12\x1e\n" +
+	"\x05after\x18( \x03(\tB\b\xb8\xbb\x18\x02\xf8\xbb\x18@R\x05after\x12<\n" +
+	"\x06labels\x18) \x03(\v2\x1e.tandem.v1.JobSpec.LabelsEntryB\x04\xb8\xbb\x18\x02R\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\x04л\x18\x01B\x0f\n" +
 	"\r_max_restarts\"\x84\x02\n" +
 	"\tModelSpec\x12&\n" +
 	"\x03mlp\x18\x01 \x01(\v2\x12.tandem.v1.MlpSpecH\x00R\x03mlp\x12&\n" +
@@ -1535,10 +1568,11 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\aworkers\x18\x01 \x01(\x05R\aworkers\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x10\n" +
 	"\x03min\x18\x03 \x01(\x05R\x03min\x12\x10\n" +
-	"\x03max\x18\x04 \x01(\x05R\x03max\" \n" +
+	"\x03max\x18\x04 \x01(\x05R\x03max\":\n" +
 	"\n" +
 	"LimitsSpec\x12\x12\n" +
-	"\x04step\x18\x01 \x01(\tR\x04step\"E\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x12\x18\n" +
+	"\x04wall\x18\x02 \x01(\tB\x04\xb8\xbb\x18\x02R\x04wall\"E\n" +
 	"\fEvaluateSpec\x12\x1f\n" +
 	"\vevery_steps\x18\x01 \x01(\x03R\n" +
 	"everySteps\x12\x14\n" +
@@ -1572,7 +1606,7 @@ func file_tandem_v1_spec_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_spec_proto_rawDescData
 }
 
-var file_tandem_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_tandem_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_tandem_v1_spec_proto_goTypes = []any{
 	(*JobSpec)(nil),         // 0: tandem.v1.JobSpec
 	(*ModelSpec)(nil),       // 1: tandem.v1.ModelSpec
@@ -1591,7 +1625,8 @@ var file_tandem_v1_spec_proto_goTypes = []any{
 	(*KeepSpec)(nil),        // 14: tandem.v1.KeepSpec
 	(*PublishSpec)(nil),     // 15: tandem.v1.PublishSpec
 	(*ReplaySpec)(nil),      // 16: tandem.v1.ReplaySpec
-	(*SearchSpec)(nil),      // 17: tandem.v1.SearchSpec
+	nil,                     // 17: tandem.v1.JobSpec.LabelsEntry
+	(*SearchSpec)(nil),      // 18: tandem.v1.SearchSpec
 }
 var file_tandem_v1_spec_proto_depIdxs = []int32{
 	1,  // 0: tandem.v1.JobSpec.model:type_name -> tandem.v1.ModelSpec
@@ -1601,21 +1636,22 @@ var file_tandem_v1_spec_proto_depIdxs = []int32{
 	13, // 4: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
 	15, // 5: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
 	16, // 6: tandem.v1.JobSpec.replay:type_name -> tandem.v1.ReplaySpec
-	17, // 7: tandem.v1.JobSpec.search:type_name -> tandem.v1.SearchSpec
+	18, // 7: tandem.v1.JobSpec.search:type_name -> tandem.v1.SearchSpec
 	11, // 8: tandem.v1.JobSpec.limits:type_name -> tandem.v1.LimitsSpec
-	2,  // 9: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
-	3,  // 10: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
-	6,  // 11: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
-	4,  // 12: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
-	5,  // 13: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
-	8,  // 14: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
-	9,  // 15: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
-	14, // 16: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	17, // 9: tandem.v1.JobSpec.labels:type_name -> tandem.v1.JobSpec.LabelsEntry
+	2,  // 10: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
+	3,  // 11: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
+	6,  // 12: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
+	4,  // 13: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
+	5,  // 14: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
+	8,  // 15: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
+	9,  // 16: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
+	14, // 17: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_spec_proto_init() }
@@ -1641,7 +1677,7 @@ func file_tandem_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_spec_proto_rawDesc), len(file_tandem_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -9,6 +9,7 @@ package tandemv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -207,7 +208,9 @@ type Trial struct {
 	// Why it is where it is.
 	Why *Reason `protobuf:"bytes,28,opt,name=why,proto3" json:"why,omitempty"`
 	// When the store was last searched for what its uploads left that were given up.
-	SearchedAt    *timestamppb.Timestamp `protobuf:"bytes,29,opt,name=searched_at,json=searchedAt,proto3" json:"searched_at,omitempty"`
+	SearchedAt *timestamppb.Timestamp `protobuf:"bytes,29,opt,name=searched_at,json=searchedAt,proto3" json:"searched_at,omitempty"`
+	// For how long it has held slots to train, without those of its present allocation; only where the spec limits that.
+	Held          *durationpb.Duration `protobuf:"bytes,40,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +437,13 @@ func (x *Trial) GetWhy() *Reason {
 func (x *Trial) GetSearchedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.SearchedAt
+	}
+	return nil
+}
+
+func (x *Trial) GetHeld() *durationpb.Duration {
+	if x != nil {
+		return x.Held
 	}
 	return nil
 }
@@ -787,7 +797,7 @@ var File_tandem_v1_trial_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\"\xe1\b\n" +
+	"\x15tandem/v1/trial.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\x1a\x14tandem/v1/spec.proto\"\x96\t\n" +
 	"\x05Trial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12+\n" +
@@ -826,7 +836,8 @@ const file_tandem_v1_trial_proto_rawDesc = "" +
 	"\bdiverged\x18\x1b \x01(\bR\bdiverged\x12#\n" +
 	"\x03why\x18\x1c \x01(\v2\x11.tandem.v1.ReasonR\x03why\x12;\n" +
 	"\vsearched_at\x18\x1d \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"searchedAtJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xf2\x01\n" +
+	"searchedAt\x123\n" +
+	"\x04held\x18( \x01(\v2\x19.google.protobuf.DurationB\x04\xb8\xbb\x18\x02R\x04heldJ\x04\b\x10\x10\x11R\x19unexplained_allocation_id\"\xf2\x01\n" +
 	"\n" +
 	"Evaluation\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x14\n" +
@@ -909,6 +920,7 @@ var file_tandem_v1_trial_proto_goTypes = []any{
 	(*JobSpec)(nil),               // 8: tandem.v1.JobSpec
 	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
 	(*Reason)(nil),                // 10: tandem.v1.Reason
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_tandem_v1_trial_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.Trial.state:type_name -> tandem.v1.TrialState
@@ -920,15 +932,16 @@ var file_tandem_v1_trial_proto_depIdxs = []int32{
 	9,  // 6: tandem.v1.Trial.parameters:type_name -> google.protobuf.Struct
 	10, // 7: tandem.v1.Trial.why:type_name -> tandem.v1.Reason
 	7,  // 8: tandem.v1.Trial.searched_at:type_name -> google.protobuf.Timestamp
-	6,  // 9: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
-	7,  // 10: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
-	7,  // 11: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
-	5,  // 12: tandem.v1.Progress.step_time:type_name -> tandem.v1.StepTime
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	11, // 9: tandem.v1.Trial.held:type_name -> google.protobuf.Duration
+	6,  // 10: tandem.v1.Evaluation.metrics:type_name -> tandem.v1.Evaluation.MetricsEntry
+	7,  // 11: tandem.v1.Evaluation.time:type_name -> google.protobuf.Timestamp
+	7,  // 12: tandem.v1.Progress.time:type_name -> google.protobuf.Timestamp
+	5,  // 13: tandem.v1.Progress.step_time:type_name -> tandem.v1.StepTime
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_trial_proto_init() }
@@ -936,6 +949,7 @@ func file_tandem_v1_trial_proto_init() {
 	if File_tandem_v1_trial_proto != nil {
 		return
 	}
+	file_tandem_v1_option_proto_init()
 	file_tandem_v1_reason_proto_init()
 	file_tandem_v1_spec_proto_init()
 	type x struct{}

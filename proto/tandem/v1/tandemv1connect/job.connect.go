@@ -72,7 +72,7 @@ type JobServiceClient interface {
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
 	// Changes how many workers a job should have, between the min and max of its spec. One that trains goes over at a step boundary.
 	ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error)
-	// Changes the priority of a job, or its pool while it holds no slots.
+	// Changes the priority of a job, its labels and its note, or its pool while it holds no slots. One that has ended keeps priority and pool.
 	UpdateJob(context.Context, *connect.Request[v1.UpdateJobRequest]) (*connect.Response[v1.UpdateJobResponse], error)
 	// Deletes a job or sweep that has ended, with its trials, checkpoints, events, logs and metrics. What it published stays.
 	// FAILED_PRECONDITION while it has not ended, or something needs one of its checkpoints.
@@ -251,7 +251,7 @@ type JobServiceHandler interface {
 	SetJobIntent(context.Context, *connect.Request[v1.SetJobIntentRequest]) (*connect.Response[v1.SetJobIntentResponse], error)
 	// Changes how many workers a job should have, between the min and max of its spec. One that trains goes over at a step boundary.
 	ScaleJob(context.Context, *connect.Request[v1.ScaleJobRequest]) (*connect.Response[v1.ScaleJobResponse], error)
-	// Changes the priority of a job, or its pool while it holds no slots.
+	// Changes the priority of a job, its labels and its note, or its pool while it holds no slots. One that has ended keeps priority and pool.
 	UpdateJob(context.Context, *connect.Request[v1.UpdateJobRequest]) (*connect.Response[v1.UpdateJobResponse], error)
 	// Deletes a job or sweep that has ended, with its trials, checkpoints, events, logs and metrics. What it published stays.
 	// FAILED_PRECONDITION while it has not ended, or something needs one of its checkpoints.

@@ -12,14 +12,31 @@ func BenchmarkSchedule(b *testing.B) {
 	for _, size := range []struct{ nodes, pending int }{{100, 1000}, {1000, 10_000}, {10_000, 100_000}} {
 		for _, free := range []int{0, 4, 8} {
 			b.Run(fmt.Sprintf("nodes=%d/pending=%d/free=%d", size.nodes, size.pending, free), func(b *testing.B) {
-				s := large(size.nodes, size.pending, free)
-				b.ReportAllocs()
-				for b.Loop() {
-					Schedule(s)
-				}
+				benchmark(b, large(size.nodes, size.pending, free))
+			})
+			b.Run(fmt.Sprintf("nodes=%d/pending=%d/free=%d/projects=100", size.nodes, size.pending, free), func(b *testing.B) {
+				benchmark(b, shared(large(size.nodes, size.pending, free), 100))
 			})
 		}
 	}
+}
+
+func benchmark(b *testing.B, s Snapshot) {
+	b.ReportAllocs()
+	for b.Loop() {
+		Schedule(s)
+	}
+}
+
+// shared has so many projects wait, and share the pool fairly.
+func shared(s Snapshot, projects int) Snapshot {
+	for i := range projects {
+		s.Queues = append(s.Queues, Queue{Project: fmt.Sprint(i), Pool: "default", Weight: float64(1 + i%3), Recent: float64(i % 7)})
+	}
+	for i := range s.Pending {
+		s.Pending[i].Project = s.Queues[i%projects].Project
+	}
+	return s
 }
 
 // large is a cluster of nodes of 8 slots, so many of them free, and gangs of 1 to 64 slots that wait: most small, some large.

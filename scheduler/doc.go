@@ -7,7 +7,8 @@
 // Invariants:
 //   - All or nothing: a request gets all its slots in one plan or none; one that can begin with fewer (Min) gets at least so
 //     many, and more only if they are free.
-//   - Order: higher priority first, then age, then id. Within a pool a request that could be satisfied once all jobs have
+//   - Order: higher priority first, then age, then id; in a pool that is shared fairly (Queue) the project comes before age that has the
+//     least: what it held lately and holds now, over its weight. Requests of one slot so get weighted max-min shares. Within a pool a request that could be satisfied once all jobs have
 //     ended keeps its place, so nothing starves: what is behind it gets only slots on loan. A request that could not be
 //     satisfied even then does not hold up the others, and neither does one that is spare, which comes last of its priority.
 //   - Loans do not delay who lends: what has slots on loan is parked once the first in line can begin with them, or is over before.
@@ -19,5 +20,5 @@
 //   - Stable: Schedule of the snapshot after its own plan grants nothing and has nothing given. The order of its input does not matter.
 //   - Near linear: 10,000 gangs that wait for 1,000 nodes take some 30 ms (BenchmarkSchedule).
 //
-// It is not: fair sharing or quota; those are phases to be added to Schedule.
+// It is not: quota, or fair sharing between the users of a project; those are to be added to Schedule.
 package scheduler

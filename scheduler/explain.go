@@ -16,7 +16,7 @@ const (
 	// Busy: it is the first in line, or spare, and too few slots are free. Arguments: slots, least, pool, free, available, serving, causes
 	// as of TooFew, near, with, next.
 	Busy Code = "busy"
-	// Behind: another comes first. Arguments: first, and of older, priority and begun what is the case.
+	// Behind: another comes first. Arguments: first, and of older, priority, begun and share what is the case.
 	Behind Code = "behind"
 )
 
@@ -38,7 +38,7 @@ func (e *entry) args() Args {
 	case NoNodes:
 		return Args{"pool": e.Pool}
 	case Behind:
-		return behind(e.Request, e.behind.Request)
+		return behind(e)
 	}
 	args := e.wanted()
 	args.count("available", e.pool.available)
@@ -86,13 +86,16 @@ func (r Request) wanted() Args {
 }
 
 // behind says why a request waits behind another.
-func behind(r, first Request) Args {
+func behind(e *entry) Args {
+	first := e.behind
 	args := Args{"first": first.Name}
 	switch {
-	case first.Priority > r.Priority:
+	case first.Priority > e.Priority:
 		args.count("priority", first.Priority)
-	case r.Spare:
+	case e.Spare:
 		args["begun"] = "false"
+	case e.share != first.share && e.had > first.had:
+		args["share"] = "true"
 	default:
 		args["older"] = "true"
 	}

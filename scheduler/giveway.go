@@ -21,9 +21,10 @@ func (p *pass) giveWay(running []Claim) {
 			continue
 		}
 		var able []Claim
+		sizes := p.turns.shares.sizes(claims[e.Pool], e)
 		for _, c := range claims[e.Pool] {
 			missing -= c.Leaving
-			if c.yields(e.Request) {
+			if c.yields(e, sizes) {
 				able = append(able, c)
 			}
 		}
@@ -88,9 +89,16 @@ func parked(able []Claim, missing int) []bool {
 	return parks
 }
 
-// yields says whether it sets slots free for a request.
-func (c Claim) yields(r Request) bool {
-	return c.Priority < r.Priority || c.OnLoan && c.Priority == r.Priority && inOrder(r, c.request()) < 0
+// yields says whether it sets slots free for the first in line. What is on loan stays where its project, with all that it has, still has
+// less than that of the first.
+func (c Claim) yields(e *entry, sizes map[string]float64) bool {
+	if c.Priority != e.Priority || !c.OnLoan {
+		return c.Priority < e.Priority
+	}
+	if e.share != nil && c.Project != e.Project && sizes[c.Project] != e.had {
+		return sizes[c.Project] > e.had
+	}
+	return inOrder(e.Request, c.request()) < 0
 }
 
 // request is the place of a claim in the order of requests.

@@ -58,6 +58,7 @@ func TestInvariants(t *testing.T) {
 			}
 		}
 		noneOvertaken(t, c, granted)
+		inTurns(t, c)
 		givesHelp(t, c, plan)
 		next := after(c, plan)
 		if again := Schedule(next); len(again.Grants)+len(again.Gives)+len(again.Parks) > 0 {
@@ -66,6 +67,7 @@ func TestInvariants(t *testing.T) {
 		slices.Reverse(c.Nodes)
 		slices.Reverse(c.Running)
 		slices.Reverse(c.Pending)
+		slices.Reverse(c.Queues)
 		if diff := cmp.Diff(plan, Schedule(c)); diff != "" {
 			t.Fatalf("another order of the input gives another plan: %s", diff)
 		}
@@ -82,6 +84,7 @@ func givesHelp(t *rapid.T, c Snapshot, plan Plan) {
 		if first >= 0 {
 			to = c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == plan.Waiting[first].ID })]
 		}
+		sizes := sizesBeside(c, plan, pool, to)
 		left, canGive, canFree := 0, 0, 0
 		var helps []int // slots of each that gives or is parked
 		parks, given := 0, 0
@@ -93,8 +96,12 @@ func givesHelp(t *rapid.T, c Snapshot, plan Plan) {
 			give := slices.IndexFunc(plan.Gives, func(g Give) bool { return g.ID == claim.ID })
 			park := slices.IndexFunc(plan.Parks, func(k Park) bool { return k.ID == claim.ID })
 			mayPark := claim.Parks && (claim.OnLoan || !claim.Protected)
-			yields := first >= 0 && (claim.Priority < to.Priority ||
-				claim.OnLoan && claim.Priority == to.Priority && stdcmp.Or(to.CreatedAt.Compare(claim.CreatedAt), strings.Compare(to.ID, claim.ID)) < 0)
+			has, had := sizes[claim.Project], sizes[to.Project]
+			before := stdcmp.Or(stdcmp.Compare(had.firm, has.all), to.CreatedAt.Compare(claim.CreatedAt), strings.Compare(to.ID, claim.ID)) < 0
+			if claim.Project == to.Project || len(sizes) == 0 {
+				before = stdcmp.Or(to.CreatedAt.Compare(claim.CreatedAt), strings.Compare(to.ID, claim.ID)) < 0
+			}
+			yields := first >= 0 && (claim.Priority < to.Priority || claim.OnLoan && claim.Priority == to.Priority && before)
 			switch {
 			case give >= 0 && park >= 0:
 				t.Fatalf("%s gives and is parked", claim.ID)
@@ -152,12 +159,57 @@ func givesHelp(t *rapid.T, c Snapshot, plan Plan) {
 	}
 }
 
+// sized is the share of a project: without what it has on loan, and with it.
+type sized struct{ firm, all float64 }
+
+// sizesBeside are the shares of projects that count beside a request; none where the pool is not shared fairly.
+func sizesBeside(c Snapshot, plan Plan, pool string, to Request) map[string]sized {
+	all := map[string]sized{}
+	if !slices.ContainsFunc(c.Queues, func(q Queue) bool { return q.Pool == pool }) {
+		return all
+	}
+	for _, project := range []string{"", "x", "y"} {
+		q := Queue{Weight: 1}
+		if i := slices.IndexFunc(c.Queues, func(q Queue) bool { return q.Pool == pool && q.Project == project }); i >= 0 {
+			q = c.Queues[i]
+		}
+		firm, lent := 0, 0
+		for _, claim := range c.Running {
+			if n := claim.Slots + claim.Leaving; claim.Pool == pool && claim.Project == project && claim.Priority >= to.Priority {
+				if claim.OnLoan {
+					lent += n
+				} else {
+					firm += n
+				}
+			}
+		}
+		for _, g := range plan.Grants {
+			if r := c.Pending[slices.IndexFunc(c.Pending, func(r Request) bool { return r.ID == g.ID })]; r.Pool == pool && r.Project == project && !g.OnLoan {
+				firm += len(g.Placements)
+			}
+		}
+		all[project] = sized{(q.Recent + float64(firm)) / q.Weight, (q.Recent + float64(firm+lent)) / q.Weight}
+	}
+	return all
+}
+
+// inTurns: of one project, and where nothing is shared fairly, requests come by priority, spare ones last, then by age.
+func inTurns(t *rapid.T, c Snapshot) {
+	queue := decide(c).queue
+	for i, after := range queue {
+		for _, before := range queue[:i] {
+			unfair := before.share == nil && after.share == nil
+			if (inLevels(after.Request, before.Request) < 0) || (unfair || before.Pool == after.Pool && before.Project == after.Project) && inOrder(after.Request, before.Request) < 0 {
+				t.Fatalf("%v comes before %v", before.Request, after.Request)
+			}
+		}
+	}
+}
+
 // noneOvertaken: who could be satisfied on an idle pool is not overtaken there but on loan, which is for what sets its slots free in time.
 func noneOvertaken(t *rapid.T, c Snapshot, granted map[string]Grant) {
 	blocked := map[string]string{}
-	queue := pass{}
-	queue.order(c.Pending)
-	for _, r := range queue.queue {
+	for _, r := range decide(c).queue {
 		g, ok := granted[r.ID]
 		if first := blocked[r.Pool]; ok && (first != "") != g.OnLoan {
 			t.Fatalf("%s overtook %q, on loan: %v", r.ID, first, g.OnLoan)
@@ -206,7 +258,7 @@ func reaches(c Snapshot, id string, others []string) bool {
 }
 
 func snapshots(t *rapid.T) Snapshot {
-	pool := rapid.SampledFrom([]string{"a", "b"})
+	pool, project := rapid.SampledFrom([]string{"a", "b"}), rapid.SampledFrom([]string{"", "x", "y"})
 	var c Snapshot
 	for i := range rapid.IntRange(0, 5).Draw(t, "nodes") {
 		n := Node{
@@ -229,7 +281,7 @@ func snapshots(t *rapid.T) Snapshot {
 	for i := range rapid.IntRange(0, 4).Draw(t, "claims") {
 		gives := rapid.IntRange(0, 3).Draw(t, "gives")
 		claim := Claim{
-			ID: fmt.Sprintf("c%d", i), Pool: pool.Draw(t, "pool"), Priority: rapid.IntRange(-1, 1).Draw(t, "priority"),
+			ID: fmt.Sprintf("c%d", i), Project: project.Draw(t, "project"), Pool: pool.Draw(t, "pool"), Priority: rapid.IntRange(-1, 1).Draw(t, "priority"),
 			CreatedAt: time.Unix(int64(rapid.IntRange(0, 3).Draw(t, "created")), 0),
 			Gives:     gives, Slots: gives + rapid.IntRange(0, 3).Draw(t, "slots"), Leaving: rapid.IntRange(0, 1).Draw(t, "leaving"),
 			Parks: rapid.Bool().Draw(t, "parks"), Protected: rapid.Bool().Draw(t, "protected"), OnLoan: rapid.Bool().Draw(t, "loan"),
@@ -245,13 +297,23 @@ func snapshots(t *rapid.T) Snapshot {
 		id := fmt.Sprintf("j%d", i)
 		wanted := rapid.IntRange(1, 7).Draw(t, "wanted")
 		c.Pending = append(c.Pending, Request{
-			ID: id, Name: id, Pool: pool.Draw(t, "pool"),
+			ID: id, Name: id, Project: project.Draw(t, "project"), Pool: pool.Draw(t, "pool"),
 			Slots: wanted, Min: rapid.IntRange(0, wanted).Draw(t, "min"), Spare: rapid.IntRange(0, 3).Draw(t, "spare") == 0,
 			Priority:  rapid.IntRange(-1, 1).Draw(t, "priority"),
 			CreatedAt: time.Unix(int64(rapid.IntRange(0, 3).Draw(t, "created")), 0),
 			With:      rapid.SampledFrom([][]string{nil, nil, {"n0"}, {"n1", "n2"}}).Draw(t, "with"),
 			Parks:     rapid.Bool().Draw(t, "parks"), Limit: minutes(t, "limit"),
 		})
+	}
+	for _, name := range []string{"", "x", "y"} {
+		for _, of := range []string{"a", "b"} {
+			if rapid.Bool().Draw(t, "queue") {
+				c.Queues = append(c.Queues, Queue{
+					Project: name, Pool: of,
+					Weight: float64(rapid.IntRange(1, 3).Draw(t, "weight")), Recent: float64(rapid.IntRange(0, 4).Draw(t, "recent")),
+				})
+			}
+		}
 	}
 	return c
 }
@@ -268,7 +330,7 @@ func isFree(c Snapshot, at Placement) bool {
 
 // after carries out the plan; what is given is about to be set free.
 func after(c Snapshot, plan Plan) Snapshot {
-	next := Snapshot{Running: slices.Clone(c.Running)}
+	next := Snapshot{Running: slices.Clone(c.Running), Queues: c.Queues}
 	for _, n := range c.Nodes {
 		n.Free = slices.DeleteFunc(slices.Clone(n.Free), func(slot string) bool {
 			return slices.ContainsFunc(plan.Grants, func(g Grant) bool { return slices.Contains(g.Placements, Placement{n.ID, slot}) })
@@ -287,10 +349,11 @@ func after(c Snapshot, plan Plan) Snapshot {
 		i := slices.IndexFunc(plan.Grants, func(g Grant) bool { return g.ID == r.ID })
 		if i < 0 {
 			next.Pending = append(next.Pending, r)
-		} else if !r.Spare {
-			n := len(plan.Grants[i].Placements)
+		} else if n := len(plan.Grants[i].Placements); r.Spare { // it goes to work that runs
+			next.Running = append(next.Running, Claim{ID: r.ID, Project: r.Project, Pool: r.Pool, Priority: r.Priority, Slots: n})
+		} else {
 			next.Running = append(next.Running, Claim{
-				ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt,
+				ID: r.ID, Project: r.Project, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt,
 				Slots: n, Gives: n - min(n, r.least()), Parks: r.Parks, Protected: true, OnLoan: plan.Grants[i].OnLoan,
 			})
 		}

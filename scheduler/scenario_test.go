@@ -29,9 +29,10 @@ func TestScenarios(t *testing.T) {
 // parse reads
 //
 //	node ID POOL SLOTS [free=a,b] [serving=N] [unreachable=b,c] [lost|cordoned]      all slots are free when free= is left out
-//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b] [parks=true] [limit=DURATION]
+//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b] [parks=true] [limit=DURATION] [project=NAME]
 //	claim ID POOL GIVES priority=N age=DURATION [slots=N] [leaving=N] [parks=true] [protected=true] [loan=true] [unsaved=DURATION]
-//	                                            [ends=DURATION..DURATION]
+//	                                            [ends=DURATION..DURATION] [project=NAME]
+//	queue PROJECT POOL RECENT [weight=N]
 func parse(t *testing.T, text string) Snapshot {
 	t.Helper()
 	var c Snapshot
@@ -72,6 +73,8 @@ func parse(t *testing.T, text string) Snapshot {
 			for _, option := range f[4:] {
 				key, value, _ := strings.Cut(option, "=")
 				switch key {
+				case "project":
+					r.Project = value
 				case "avoid":
 					r.Avoid = strings.Split(value, ",")
 				case "with":
@@ -103,6 +106,8 @@ func parse(t *testing.T, text string) Snapshot {
 				switch key {
 				case "priority":
 					claim.Priority, err = strconv.Atoi(value)
+				case "project":
+					claim.Project = value
 				case "slots":
 					claim.Slots, err = strconv.Atoi(value)
 				case "leaving":
@@ -130,8 +135,16 @@ func parse(t *testing.T, text string) Snapshot {
 				}
 			}
 			c.Running = append(c.Running, claim)
+		case "queue":
+			q := Queue{Project: f[1], Pool: f[2], Recent: float64(number)}
+			for _, option := range f[4:] {
+				if q.Weight, err = strconv.ParseFloat(strings.TrimPrefix(option, "weight="), 64); err != nil {
+					t.Fatalf("line %q: %v", lines.Text(), err)
+				}
+			}
+			c.Queues = append(c.Queues, q)
 		default:
-			t.Fatalf("line %q: not a node, job or claim", lines.Text())
+			t.Fatalf("line %q: not a node, job, claim or queue", lines.Text())
 		}
 	}
 	return c

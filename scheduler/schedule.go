@@ -2,28 +2,32 @@ package scheduler
 
 // Schedule decides which pending requests get which slots, and who gives some up for them. It does not change its argument.
 //
-//  1. Order: put the requests in order.
+//  1. Order: put the requests into levels by priority.
 //  2. Refuse what its pool could never hold.
 //  3. Fit: place the others one after the other, on all the slots they want or on those that are free when these are enough to begin;
-//     hold back what stands behind a request that waits.
+//     hold back what stands behind a request that waits. In a pool that is shared fairly it is each time the turn of the project that
+//     has the least.
 //  4. Give way: have running work of a lower priority, and what is on loan, set free what the first in line of a pool is short of.
 //  5. Lend what is free and the first in line cannot use yet to those behind it.
 //  6. Explain why each request that got nothing waits.
-func Schedule(s Snapshot) Plan {
-	p := pass{pools: newPools(s.Nodes)}
-	p.order(s.Pending)
+func Schedule(s Snapshot) Plan { return decide(s).plan }
+
+func decide(s Snapshot) *pass {
+	p := &pass{pools: newPools(s.Nodes)}
+	p.order(s)
 	p.refuse()
 	p.fit()
 	p.giveWay(s.Running)
 	p.lend()
 	p.explain()
-	return p.plan
+	return p
 }
 
 // pass is a decision in the making.
 type pass struct {
 	pools map[string]*pool
-	queue []*entry // in order
+	turns turns
+	queue []*entry // in the order of their turns
 	plan  Plan
 }
 
@@ -35,11 +39,13 @@ type entry struct {
 	near   int   // slots that it could have or have had, on nodes that reach each other: all for Unreachable, those that were free for Busy
 	free   int   // slots of its pool that were free when it was its turn
 	behind *entry
+	share  *share  // of its project; nil: its pool is not shared fairly
+	had    float64 // the size of that when it was its turn
 }
 
 // refuse finds the requests that could not be satisfied even if all jobs of their pool had ended.
 func (p *pass) refuse() {
-	for _, e := range p.queue {
+	for _, e := range p.turns.left {
 		switch {
 		case e.pool == nil:
 			e.code = NoNodes
@@ -55,23 +61,27 @@ func (p *pass) refuse() {
 
 // fit grants slots. Nothing goes before the first request of a pool that waits, but for what was refused.
 func (p *pass) fit() {
-	for _, e := range p.queue {
+	for e := p.turns.next(); e != nil; e = p.turns.next() {
+		p.queue = append(p.queue, e)
 		if e.code != "" {
 			continue
 		}
 		if first := e.pool.first; first != nil {
 			e.code, e.behind = Behind, first
+			e.count(0)
 			continue
 		}
 		e.free = e.pool.free
 		placements, near := e.pool.place(e.Request)
 		if placements != nil {
 			p.plan.Grants = append(p.plan.Grants, Grant{ID: e.ID, Placements: placements})
+			e.count(len(placements))
 			continue
 		}
 		e.code, e.near = Busy, near
 		if !e.Spare {
 			e.pool.first = e
 		}
+		e.count(0)
 	}
 }

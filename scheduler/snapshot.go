@@ -10,6 +10,8 @@ type Snapshot struct {
 	Running []Claim
 	// Pending requests, in any order; ids are unique.
 	Pending []Request
+	// Queues are the projects in pools that are shared fairly, in any order, each at most once.
+	Queues []Queue
 }
 
 // Node is a machine and the slots nobody holds there.
@@ -32,8 +34,9 @@ type Node struct {
 // Claim is work that holds slots.
 type Claim struct {
 	// ID of what holds them.
-	ID   string
-	Pool string
+	ID      string
+	Project string
+	Pool    string
 	// Priority and CreatedAt are those of a request.
 	Priority  int
 	CreatedAt time.Time
@@ -70,8 +73,9 @@ type Request struct {
 	// ID of what is granted slots, and the last tie-breaker of the order.
 	ID string
 	// Name is what reasons call it: the id of its job.
-	Name string
-	Pool string
+	Name    string
+	Project string
+	Pool    string
 	// Slots wanted, all at once; at least 1.
 	Slots int
 	// Min is how many of them are enough to begin with when no more are free; 0 stands for Slots.

@@ -144,7 +144,7 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 		},
 		tandemv1.Reason_CODE_WAITS_FOR_STORE: {text: `waits for the store{{with .cause}}: {{.}}{{end}}`},
 		tandemv1.Reason_CODE_BEHIND: {
-			text: `waits behind {{or .first_name .first}}, which {{if .priority}}has priority {{.priority}}{{else if .begun}}has not begun{{else}}is older{{end}}`,
+			text: `waits behind {{or .first_name .first}}, which {{if .priority}}has priority {{.priority}}{{else if .begun}}has not begun{{else if .share}}is next, for its project has had less of the pool{{else}}is older{{end}}`,
 		},
 		tandemv1.Reason_CODE_SEARCH_STARTING: {text: `the search begins`},
 		tandemv1.Reason_CODE_SEARCH_DECIDING: {text: `waits for the search to decide`},

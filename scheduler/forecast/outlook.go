@@ -108,6 +108,7 @@ func (o *Outlook) queue(s scheduler.Snapshot, plan scheduler.Plan, of scheduler.
 // matter is the part of a snapshot on which it depends when a request of a pool begins. Who waits behind it may get slots on loan that it
 // could have got on loan; those far behind it are left out.
 func matter(s scheduler.Snapshot, pool string, behind map[string]bool) (part scheduler.Snapshot) {
+	part.Queues = s.Queues
 	for _, n := range s.Nodes {
 		if n.Pool == pool {
 			part.Nodes = append(part.Nodes, n)

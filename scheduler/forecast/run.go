@@ -33,7 +33,7 @@ func begin(
 	r := &run{
 		ends: map[string]time.Duration{}, lasts: map[string]time.Duration{}, begins: map[string]time.Duration{},
 		at:       map[string]*scheduler.Node{},
-		snapshot: scheduler.Snapshot{Nodes: slices.Clone(s.Nodes), Running: slices.Clone(s.Running), Pending: slices.Clone(s.Pending)},
+		snapshot: scheduler.Snapshot{Nodes: slices.Clone(s.Nodes), Running: slices.Clone(s.Running), Pending: slices.Clone(s.Pending), Queues: s.Queues},
 	}
 	for i := range r.snapshot.Nodes {
 		n := &r.snapshot.Nodes[i]
@@ -93,7 +93,7 @@ func (r *run) grant(g scheduler.Grant) {
 		return
 	}
 	c := scheduler.Claim{
-		ID: q.ID, Pool: q.Pool, Priority: q.Priority, CreatedAt: q.CreatedAt, At: g.Placements, Slots: len(g.Placements), Parks: q.Parks,
+		ID: q.ID, Project: q.Project, Pool: q.Pool, Priority: q.Priority, CreatedAt: q.CreatedAt, At: g.Placements, Slots: len(g.Placements), Parks: q.Parks,
 		OnLoan: g.OnLoan, Gives: len(g.Placements) - cmp.Or(q.Min, q.Slots),
 	}
 	c.Gives = max(0, c.Gives)
@@ -108,7 +108,7 @@ func (r *run) park(k scheduler.Park) {
 	c := *r.claim(k.ID)
 	r.remove(c.ID)
 	r.snapshot.Pending = append(r.snapshot.Pending, scheduler.Request{
-		ID: c.ID, Name: c.ID, Pool: c.Pool, Slots: c.Slots, Min: c.Slots - c.Gives, Parks: true,
+		ID: c.ID, Name: c.ID, Project: c.Project, Pool: c.Pool, Slots: c.Slots, Min: c.Slots - c.Gives, Parks: true,
 		Priority: c.Priority, CreatedAt: c.CreatedAt,
 	})
 	if end, known := r.ends[c.ID]; known {

@@ -152,7 +152,7 @@ const (
 	Reason_CODE_SLOTS_PARTED Reason_Code = 224
 	// Too few slots of the pool are free; next: it is the first in line.
 	Reason_CODE_SLOTS_BUSY Reason_Code = 225
-	// It waits behind another job, which is older, has a higher priority or has not begun.
+	// It waits behind another job, which is older, has a higher priority, has not begun, or is of a project that had less.
 	Reason_CODE_BEHIND Reason_Code = 226
 	// It cannot begin, go on or end before the store serves; the cause, where it is known, is what is wrong with the store.
 	Reason_CODE_WAITS_FOR_STORE Reason_Code = 228

@@ -200,6 +200,7 @@ func calls(j *tandemv1.Job, trial *tandemv1.Trial, d *tandemv1.Dataset, v *tande
 		"NodeService/GetNode":    {lists: []string{`{"id": "w"}`}},
 		"NodeService/ListPools":  {lists: []string{`{}`}},
 		"NodeService/CordonNode": {none: keys}, "NodeService/RemoveNode": {none: keys},
+		"NodeService/LabelNode": {none: keys}, "NodeService/SetSlot": {none: keys},
 
 		"ProjectService/ListProjects":  {lists: []string{`{}`}},
 		"ProjectService/GetProject":    {names: []string{`{"name": "vision"}`}},

@@ -11,6 +11,8 @@ const (
 	// TooFew: it wants more than the pool could ever give. Arguments: slots, least, pool, available, serving, and by the cause for which
 	// no work may be placed on nodes how many nodes that are.
 	TooFew Code = "too-few"
+	// Labelled: it wants more than the nodes with its labels could ever give. Arguments: slots, least, pool, labels, available.
+	Labelled Code = "labelled"
 	// Unreachable: too many of the slots are on nodes that do not reach each other. Arguments: slots, least, pool, available, near, with.
 	Unreachable Code = "unreachable"
 	// Busy: it is the first in line, or spare, and too few slots are free. Arguments: slots, least, pool, free, available, serving, causes
@@ -41,8 +43,13 @@ func (e *entry) args() Args {
 		return behind(e)
 	}
 	args := e.wanted()
-	args.count("available", e.pool.available)
+	args.count("available", e.pool.availableTo(e.Request))
+	if len(e.Labels) > 0 {
+		args["labels"] = e.labelText()
+	}
 	switch e.code {
+	case Labelled:
+		return args
 	case Unreachable:
 		args.count("near", e.near)
 		args.with(e.Request)
@@ -69,6 +76,9 @@ func (p *pool) others(args Args) {
 		for cause, n := range p.unavailable {
 			args.count(cause, n)
 		}
+	}
+	if p.disabled > 0 {
+		args.count("disabled", p.disabled)
 	}
 	if p.serving > 0 {
 		args.count("serving", p.serving)

@@ -11,7 +11,7 @@ import (
 // parked, of the lowest priority first, of these what is on loan, then what would lose the least, then the youngest. Slots that somebody
 // is about to set free are waited for.
 func (p *pass) giveWay(running []Claim) {
-	claims := map[string][]Claim{}
+	claims, taken := map[string][]Claim{}, map[string]bool{}
 	for _, c := range running {
 		claims[c.Pool] = append(claims[c.Pool], c)
 	}
@@ -23,13 +23,25 @@ func (p *pass) giveWay(running []Claim) {
 		var able []Claim
 		sizes := p.turns.shares.sizes(claims[e.Pool], e)
 		for _, c := range claims[e.Pool] {
+			if !e.pool.helps(c, e.Request) {
+				continue
+			}
 			missing -= c.Leaving
-			if c.yields(e, sizes) {
+			if c.yields(e, sizes) && !taken[c.ID] {
 				able = append(able, c)
 			}
 		}
-		e.pool.soon = missing <= 0 || p.take(able, missing, e.Name)
-		if !e.pool.soon {
+		before := len(p.plan.Gives) + len(p.plan.Parks)
+		soon := missing <= 0 || p.take(able, missing, e.Name)
+		if len(p.plan.Gives)+len(p.plan.Parks) > before { // no other gets the same
+			for _, c := range able {
+				taken[c.ID] = true
+			}
+		}
+		if e != e.pool.first {
+			continue
+		}
+		if e.pool.soon = soon; !soon {
 			e.pool.begins = beginning(claims[e.Pool], missing)
 		}
 	}

@@ -27,7 +27,7 @@ func (p *pass) lend() {
 // lends says whether the slots may go to a request that is not the first in line.
 func (p *pool) lends(r Request) bool {
 	switch begins := p.begins.Low; {
-	case p.soon || p.free < r.least() || p.first.short() == 0:
+	case p.first == nil || p.soon || p.free < r.least() || p.first.short() == 0:
 		return false
 	case r.Limit > 0 && p.begins.known() && r.Limit <= begins:
 		return true

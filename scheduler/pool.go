@@ -7,13 +7,16 @@ import (
 
 // pool is the nodes of one pool while a plan is made.
 type pool struct {
-	nodes  []*node // by id
-	index          // of those that work may be placed on
-	first  *entry  // the request that all others wait behind
-	soon   bool    // what that is short of is on its way
-	begins Span    // in how much time it can begin, if not
+	nodes  []*node            // by id
+	index                     // of those that work may be placed on
+	first  *entry             // the request that all others wait behind
+	held   []*entry           // requests that wait for nodes with labels: who is behind them gets none of these
+	bySuit map[string][]*node // available nodes by the labels that requests ask for
+	soon   bool               // what that is short of is on its way
+	begins Span               // in how much time it can begin, if not
 
 	outOfReach  int            // slots on nodes that no work may be placed on
+	disabled    int            // slots that take no work, on other nodes
 	serving     int            // slots that replicas hold
 	available   int            // all others: what a request can wait for
 	free        int            // of these, those nobody holds
@@ -35,7 +38,7 @@ func newPools(nodes []Node) map[string]*pool {
 	for _, n := range bothWays(nodes) {
 		p := pools[n.Pool]
 		if p == nil {
-			p = &pool{reaches: -1, unavailable: map[string]int{}}
+			p = &pool{reaches: -1, unavailable: map[string]int{}, bySuit: map[string][]*node{}}
 			pools[n.Pool] = p
 		}
 		p.nodes = append(p.nodes, &node{Node: n})
@@ -57,6 +60,7 @@ func (p *pool) count(n *node) {
 		p.unavailable[n.Unavailable]++
 		return
 	}
+	p.disabled += n.Disabled
 	p.serving += n.Serving
 	p.available += n.available()
 	p.free += n.free()
@@ -65,12 +69,12 @@ func (p *pool) count(n *node) {
 }
 
 // reachable is how many slots work could ever have that is on some nodes already.
-func (p *pool) reachable(with []string) int {
+func (p *pool) reachable(r Request) int {
 	switch {
 	case !p.unreachable:
-		return p.available
-	case len(with) > 0:
-		return sum(connected(p.nodes, with, (*node).available), (*node).available)
+		return p.availableTo(r)
+	case len(r.With)+len(r.Labels) > 0:
+		return sum(connected(p.suited(r), r.With, (*node).available), (*node).available)
 	case p.reaches < 0:
 		p.reaches = sum(connected(p.nodes, nil, (*node).available), (*node).available)
 	}
@@ -80,14 +84,15 @@ func (p *pool) reachable(with []string) int {
 // place takes slots for a request; nil when too few are free on nodes that reach each other. near are those. Nodes that it should avoid
 // come last.
 func (p *pool) place(r Request) (placements []Placement, near int) {
-	if !p.unreachable && len(r.Avoid) == 0 {
+	if !p.unreachable && len(r.Avoid)+len(r.Labels)+len(p.held) == 0 {
 		if p.free < r.least() {
 			return nil, p.free
 		}
 		return p.take(&p.index, min(r.Slots, p.free)), p.free
 	}
-	others := slices.DeleteFunc(slices.Clone(p.nodes), func(n *node) bool { return slices.Contains(r.Avoid, n.ID) })
-	for _, nodes := range [][]*node{others, p.nodes} {
+	all := p.open(r)
+	others := slices.DeleteFunc(slices.Clone(all), func(n *node) bool { return slices.Contains(r.Avoid, n.ID) })
+	for _, nodes := range [][]*node{others, all} {
 		fits := connected(nodes, r.With, (*node).free)
 		if near = sum(fits, (*node).free); near < r.least() {
 			continue

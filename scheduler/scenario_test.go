@@ -28,10 +28,10 @@ func TestScenarios(t *testing.T) {
 
 // parse reads
 //
-//	node ID POOL SLOTS [free=a,b] [serving=N] [unreachable=b,c] [lost|cordoned]      all slots are free when free= is left out
-//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b] [parks=true] [limit=DURATION] [project=NAME]
+//	node ID POOL SLOTS [free=a,b] [serving=N] [unreachable=b,c] [labels=k:v,...] [lost|cordoned]      all slots are free when free= is left out
+//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b] [parks=true] [limit=DURATION] [project=NAME] [labels=k:v,...]
 //	claim ID POOL GIVES priority=N age=DURATION [slots=N] [leaving=N] [parks=true] [protected=true] [loan=true] [unsaved=DURATION]
-//	                                            [ends=DURATION..DURATION] [project=NAME]
+//	                                            [ends=DURATION..DURATION] [project=NAME] [at=a,b]
 //	queue PROJECT POOL RECENT [weight=N]
 func parse(t *testing.T, text string) Snapshot {
 	t.Helper()
@@ -61,6 +61,8 @@ func parse(t *testing.T, text string) Snapshot {
 					if n.Serving, err = strconv.Atoi(value); err != nil {
 						t.Fatalf("line %q: %v", lines.Text(), err)
 					}
+				case "labels":
+					n.Labels = labels(value)
 				case "unreachable":
 					n.Unreachable = strings.Split(value, ",")
 				default:
@@ -75,6 +77,8 @@ func parse(t *testing.T, text string) Snapshot {
 				switch key {
 				case "project":
 					r.Project = value
+				case "labels":
+					r.Labels = labels(value)
 				case "avoid":
 					r.Avoid = strings.Split(value, ",")
 				case "with":
@@ -104,6 +108,10 @@ func parse(t *testing.T, text string) Snapshot {
 			for _, option := range f[4:] {
 				key, value, _ := strings.Cut(option, "=")
 				switch key {
+				case "at":
+					for _, node := range strings.Split(value, ",") {
+						claim.At = append(claim.At, Placement{Node: node, Slot: "cpu0"})
+					}
 				case "priority":
 					claim.Priority, err = strconv.Atoi(value)
 				case "project":
@@ -148,6 +156,16 @@ func parse(t *testing.T, text string) Snapshot {
 		}
 	}
 	return c
+}
+
+// labels reads key:value,...
+func labels(text string) map[string]string {
+	all := map[string]string{}
+	for _, pair := range strings.Split(text, ",") {
+		key, value, _ := strings.Cut(pair, ":")
+		all[key] = value
+	}
+	return all
 }
 
 // ago is the time that was an age ago.

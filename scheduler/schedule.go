@@ -37,7 +37,7 @@ type entry struct {
 	pool   *pool // nil: it has no nodes
 	code   Code  // why it waits; empty: it does not
 	near   int   // slots that it could have or have had, on nodes that reach each other: all for Unreachable, those that were free for Busy
-	free   int   // slots of its pool that were free when it was its turn
+	free   int   // slots of its pool, on nodes that suit it, that were free when it was its turn
 	behind *entry
 	share  *share  // of its project; nil: its pool is not shared fairly
 	had    float64 // the size of that when it was its turn
@@ -51,8 +51,10 @@ func (p *pass) refuse() {
 			e.code = NoNodes
 		case e.least() > e.pool.available:
 			e.code = TooFew
+		case e.least() > e.pool.availableTo(e.Request):
+			e.code = Labelled
 		default:
-			if e.near = e.pool.reachable(e.With); e.near < e.least() {
+			if e.near = e.pool.reachable(e.Request); e.near < e.least() {
 				e.code = Unreachable
 			}
 		}
@@ -71,15 +73,23 @@ func (p *pass) fit() {
 			e.count(0)
 			continue
 		}
-		e.free = e.pool.free
+		e.free = e.pool.freeFor(e.Request)
 		placements, near := e.pool.place(e.Request)
 		if placements != nil {
 			p.plan.Grants = append(p.plan.Grants, Grant{ID: e.ID, Placements: placements})
 			e.count(len(placements))
 			continue
 		}
-		e.code, e.near = Busy, near
-		if !e.Spare {
+		if e.code, e.near, e.behind = Busy, near, e.pool.holder(e.Request); e.behind != nil {
+			e.code = Behind
+			e.count(0)
+			continue
+		}
+		switch {
+		case e.Spare:
+		case len(e.Labels) > 0:
+			e.pool.held = append(e.pool.held, e)
+		default:
 			e.pool.first = e
 		}
 		e.count(0)

@@ -22,9 +22,13 @@ type Node struct {
 	Slots int
 	// Free lists the ids of the slots nobody holds, in any order.
 	Free []string
+	// Disabled is the number of slots beside these that take no work.
+	Disabled int
 	// Serving is the number of its slots that replicas hold. They come free only when somebody serves less, so a request
 	// cannot wait for them.
 	Serving int
+	// Labels are those that an operator has given it.
+	Labels map[string]string
 	// Unavailable says why no work may be placed on the node ("lost", "cordoned"); empty: it may.
 	Unavailable string
 	// Unreachable lists the ids of nodes that it does not reach, or that do not reach it: no request gets slots on both.
@@ -86,6 +90,8 @@ type Request struct {
 	With []string
 	// Avoid lists nodes that it gets slots on only when too few are free elsewhere: they may be out of reach.
 	Avoid []string
+	// Labels are those that its nodes have, each with this value.
+	Labels map[string]string
 	// Parks: once it runs it can be parked, so that it can be lent slots.
 	Parks bool
 	// Limit is the time after which it is ended at the latest once it runs; 0: none.

@@ -579,6 +579,13 @@ func TestScaleAndDrain(t *testing.T) {
 	u.want(u.run("node", "cordon", "node-a"), exitOK, "is alive, cordoned")
 	u.want(u.run("node", "drain", "node-a"), exitOK, "is alive, draining")
 	u.want(u.run("node", "uncordon", "node-a"), exitOK, "is alive")
+	u.want(u.run("node", "drain", "node-a", "--deadline", "-1m"), exitUsage, "deadline")
+	u.want(u.run("node", "drain", "node-a", "--deadline", "30m", "--reason", "new disk"), exitOK, "is alive, draining")
+	if c := f.cordons[3]; c.GetDeadline().AsDuration() != 30*time.Minute || c.GetReason() != "new disk" {
+		t.Errorf("%v", c)
+	}
+	u.want(u.run("node", "label", "node-a"), exitUsage, "name a node and its labels")
+	u.want(u.run("node", "label", "node-a", "gpu"), exitUsage, "write labels as KEY=VALUE")
 	for i, want := range [][2]bool{{true, false}, {true, true}, {false, false}} {
 		if c := f.cordons[i]; [2]bool{c.GetCordoned(), c.GetDrain()} != want || c.GetRequestId() == "" {
 			t.Errorf("request %d is %v", i, c)

@@ -10,7 +10,7 @@ import (
 func (a *app) nodes() node.Shell {
 	return node.Shell{
 		Call: a.call, Want: want, Names: a.complete(nodeNames), Confirm: a.confirm, RequestID: a.newRequestID,
-		Age: age, Moment: moment, Date: date, Size: size, Sandbox: sandboxText,
+		Age: age, Moment: moment, Date: date, Size: size, Sandbox: sandboxText, Say: a.say,
 		Show: func(m proto.Message, said string, facts [][2]string, tables ...node.Table) error {
 			var parts []part
 			if said != "" {

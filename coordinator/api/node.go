@@ -3,11 +3,11 @@ package api
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/coordinator/spec"
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -55,43 +55,71 @@ func (a nodes) GetNode(ctx context.Context, req *connect.Request[tandemv1.GetNod
 	return connect.NewResponse(&tandemv1.GetNodeResponse{Node: nodeUse(v, n)}), nil
 }
 
-// CordonNode implements NodeService.
-func (a nodes) CordonNode(ctx context.Context, req *connect.Request[tandemv1.CordonNodeRequest]) (*connect.Response[tandemv1.CordonNodeResponse], error) {
+// steer proposes a change of a node, and returns the node as it is then.
+func (a nodes) steer(ctx context.Context, req request, ref string, change func(id string) *tandemv1.Command) (*tandemv1.Node, error) {
 	v, err := a.view(ctx)
 	if err != nil {
 		return nil, err
 	}
-	n, err := v.ResolveNode(req.Msg.GetId())
+	n, err := v.ResolveNode(ref)
 	if err != nil {
 		return nil, err
 	}
-	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
-		Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: n.GetId(), Cordoned: req.Msg.GetCordoned(), Drain: req.Msg.GetDrain()}},
-	})
+	_, after, err := a.write(ctx, req, change(n.GetId()))
 	if err != nil {
 		return nil, err
 	}
 	n, _ = after.Node(n.GetId())
-	return connect.NewResponse(&tandemv1.CordonNodeResponse{Node: n}), nil
+	return n, nil
+}
+
+// CordonNode implements NodeService.
+func (a nodes) CordonNode(ctx context.Context, req *connect.Request[tandemv1.CordonNodeRequest]) (*connect.Response[tandemv1.CordonNodeResponse], error) {
+	m := req.Msg
+	n, err := a.steer(ctx, m, m.GetId(), func(id string) *tandemv1.Command {
+		return &tandemv1.Command{Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{
+			NodeId: id, Cordoned: m.GetCordoned(), Drain: m.GetDrain(), Reason: m.GetReason(), Deadline: m.GetDeadline(),
+		}}}
+	})
+	return answer(&tandemv1.CordonNodeResponse{Node: n}, err)
+}
+
+// LabelNode implements NodeService.
+func (a nodes) LabelNode(ctx context.Context, req *connect.Request[tandemv1.LabelNodeRequest]) (*connect.Response[tandemv1.LabelNodeResponse], error) {
+	if err := spec.CheckLabels(req.Msg.GetLabels()); err != nil {
+		return nil, err
+	}
+	n, err := a.steer(ctx, req.Msg, req.Msg.GetId(), func(id string) *tandemv1.Command {
+		return &tandemv1.Command{Command: &tandemv1.Command_LabelNode{LabelNode: &tandemv1.LabelNode{NodeId: id, Labels: req.Msg.GetLabels()}}}
+	})
+	return answer(&tandemv1.LabelNodeResponse{Node: n}, err)
+}
+
+// SetSlot implements NodeService.
+func (a nodes) SetSlot(ctx context.Context, req *connect.Request[tandemv1.SetSlotRequest]) (*connect.Response[tandemv1.SetSlotResponse], error) {
+	m := req.Msg
+	n, err := a.steer(ctx, m, m.GetId(), func(id string) *tandemv1.Command {
+		return &tandemv1.Command{Command: &tandemv1.Command_SetSlot{SetSlot: &tandemv1.SetSlot{
+			NodeId: id, SlotId: m.GetSlot(), Disabled: m.GetDisabled(), Reason: m.GetReason(),
+		}}}
+	})
+	return answer(&tandemv1.SetSlotResponse{Node: n}, err)
 }
 
 // RemoveNode implements NodeService.
 func (a nodes) RemoveNode(ctx context.Context, req *connect.Request[tandemv1.RemoveNodeRequest]) (*connect.Response[tandemv1.RemoveNodeResponse], error) {
-	v, err := a.view(ctx)
-	if err != nil {
-		return nil, err
-	}
-	n, err := v.ResolveNode(req.Msg.GetId())
-	if err != nil {
-		return nil, err
-	}
-	_, _, err = a.write(ctx, req.Msg, &tandemv1.Command{
-		Command: &tandemv1.Command_RemoveNode{RemoveNode: &tandemv1.RemoveNode{NodeId: n.GetId(), Force: req.Msg.GetForce()}},
+	_, err := a.steer(ctx, req.Msg, req.Msg.GetId(), func(id string) *tandemv1.Command {
+		return &tandemv1.Command{Command: &tandemv1.Command_RemoveNode{RemoveNode: &tandemv1.RemoveNode{NodeId: id, Force: req.Msg.GetForce()}}}
 	})
+	return answer(&tandemv1.RemoveNodeResponse{}, err)
+}
+
+// answer is what a call returns.
+func answer[T any](m *T, err error) (*connect.Response[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&tandemv1.RemoveNodeResponse{}), nil
+	return connect.NewResponse(m), nil
 }
 
 // ListPools implements NodeService.
@@ -100,27 +128,5 @@ func (a nodes) ListPools(ctx context.Context, _ *connect.Request[tandemv1.ListPo
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&tandemv1.ListPoolsResponse{Pools: pools(v.Whole())}), nil
-}
-
-// pools counts slots by pool, of nodes that are alive.
-func pools(v *state.View) []*tandemv1.Pool {
-	byName := map[string]*tandemv1.Pool{}
-	for _, n := range v.Nodes() {
-		p := byName[n.GetPool()]
-		if p == nil {
-			p = &tandemv1.Pool{Name: n.GetPool()}
-			byName[p.GetName()] = p
-		}
-		p.Nodes++
-		if n.GetState() == tandemv1.NodeState_NODE_STATE_ALIVE {
-			p.Slots += int32(len(n.GetSlots()))                    //nolint:gosec // slots of one machine
-			p.SlotsUsed += int32(len(state.UsageOf(v, n.GetId()))) //nolint:gosec // slots of one machine
-		}
-	}
-	var all []*tandemv1.Pool
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		all = append(all, byName[name])
-	}
-	return all
+	return connect.NewResponse(&tandemv1.ListPoolsResponse{Pools: state.Pools(v.Whole())}), nil
 }

@@ -65,6 +65,10 @@ func (a sight) checkPlaces(members []*tandemv1.Member, j *tandemv1.Job) *refusal
 		if no := a.checkSlot(m.GetNodeId(), m.GetSlotId(), state.PoolOf(j)); no != nil {
 			return no
 		}
+		if n, _ := a.Node(m.GetNodeId()); !state.Suits(n, j.GetSpec().GetPlacement()) {
+			return refuse(codePrecondition, tandemv1.Reason_CODE_NODE_LACKS_LABELS, "node", nodeName(n),
+				"labels", state.LabelText(j.GetSpec().GetPlacement().GetLabels()))
+		}
 	}
 	return nil
 }
@@ -85,6 +89,8 @@ func (a sight) checkSlot(nodeID, slotID, pool string) *refusal {
 		return refuseFrom(given(n.GetFault().GetWhy(), n.GetFault().GetCause()), tandemv1.Reason_CODE_NODE_FAULTY, "node", nodeName(n))
 	case pool != "" && n.GetPool() != pool:
 		return refuse(codePrecondition, tandemv1.Reason_CODE_NODE_OF_OTHER_POOL, "node", nodeName(n), "pool", pool)
+	case state.SlotDisabled(n, slotID):
+		return refuse(codePrecondition, tandemv1.Reason_CODE_SLOT_DISABLED, "node", nodeName(n), "slot", slotID)
 	case !state.HasSlot(n, slotID):
 		return refuse(codeNotFound, tandemv1.Reason_CODE_SLOT_UNKNOWN, "node", nodeName(n), "slot", slotID)
 	}

@@ -128,6 +128,10 @@ func (a *applier) dispatchCluster(cmd *tandemv1.Command) (*tandemv1.Result, erro
 		return answered(a.loseNode(c.LoseNode)), nil
 	case *tandemv1.Command_CordonNode:
 		return answered(a.cordonNode(c.CordonNode)), nil
+	case *tandemv1.Command_LabelNode:
+		return answered(labelNode(a, c.LabelNode)), nil
+	case *tandemv1.Command_SetSlot:
+		return answered(setSlot(a, c.SetSlot)), nil
 	case *tandemv1.Command_RemoveNode:
 		return answered(a.removeNode(c.RemoveNode)), nil
 	case *tandemv1.Command_RemovePeer:

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -38,6 +39,8 @@ func (a *applier) registerNode(c *tandemv1.RegisterNode) (*tandemv1.Result, *ref
 	n := state.Clone(seen)
 	n.State = tandemv1.NodeState_NODE_STATE_ALIVE
 	n.Cordoned, n.Draining = old.GetCordoned(), old.GetDraining()
+	n.CordonReason, n.DrainDeadline = old.GetCordonReason(), old.GetDrainDeadline()
+	n.Labels, n.DisabledSlots = old.GetLabels(), old.GetDisabledSlots()
 	n.KeysVersion, n.Authority, n.CertificateExpiresAt = old.GetKeysVersion(), old.GetAuthority(), old.GetCertificateExpiresAt()
 	n.ClockOffset, n.ExpiryNoted = old.GetClockOffset(), old.GetExpiryNoted()
 	n.Unreachable = old.GetUnreachable() // what an agent says of itself is no news of the network
@@ -82,6 +85,9 @@ func (a *applier) replaceLost(n *tandemv1.Node) {
 	for _, old := range a.Nodes() {
 		if state.StandsFor(n, old) {
 			n.Cordoned, n.Draining = n.GetCordoned() || old.GetCordoned(), n.GetDraining() || old.GetDraining()
+			if n.Labels = state.Labelled(old.GetLabels(), n.GetLabels()); n.GetCordonReason() == "" {
+				n.CordonReason, n.DrainDeadline = old.GetCordonReason(), old.GetDrainDeadline()
+			}
 			a.Delete(old)
 			a.record(warningLevel, tandemv1.Event_TYPE_NODE_REPLACED, aboutNode(old), nil, "address", n.GetAddress(), "by", n.GetId())
 		}
@@ -155,11 +161,12 @@ func (a *applier) cordonNode(c *tandemv1.CordonNode) (*tandemv1.Result, *refusal
 	if !ok {
 		return nil, refuse(codeNotFound, tandemv1.Reason_CODE_NOT_FOUND, "noun", "node", "name", c.GetNodeId())
 	}
-	if c.GetDrain() && !c.GetCordoned() {
+	if c.GetDrain() && !c.GetCordoned() || c.GetDeadline() != nil && !c.GetDrain() {
 		return nil, refuse(codeInvalid, tandemv1.Reason_CODE_DRAIN_WITHOUT_CORDON)
 	}
 	tried := n.GetFault() != nil && !c.GetCordoned() // it is to take work, whatever is known against it
-	if n.GetCordoned() == c.GetCordoned() && n.GetDraining() == c.GetDrain() && !tried {
+	same := n.GetCordoned() == c.GetCordoned() && n.GetDraining() == c.GetDrain() && n.GetCordonReason() == c.GetReason()
+	if same && c.GetDeadline() == nil && n.GetDrainDeadline() == nil && !tried {
 		return done(n.GetId()), nil
 	}
 	n = edit(a, a.Node, n.GetId(), func(n *tandemv1.Node) {
@@ -167,6 +174,9 @@ func (a *applier) cordonNode(c *tandemv1.CordonNode) (*tandemv1.Result, *refusal
 			n.Fault = nil
 		}
 		n.Cordoned, n.Draining = c.GetCordoned(), c.GetDrain()
+		if n.CordonReason, n.DrainDeadline = c.GetReason(), nil; c.GetDeadline() != nil {
+			n.DrainDeadline = timestamppb.New(a.now.AsTime().Add(c.GetDeadline().AsDuration()))
+		}
 	})
 	what := tandemv1.Event_TYPE_NODE_UNCORDONED
 	switch {
@@ -175,7 +185,11 @@ func (a *applier) cordonNode(c *tandemv1.CordonNode) (*tandemv1.Result, *refusal
 	case n.GetCordoned():
 		what = tandemv1.Event_TYPE_NODE_CORDONED
 	}
-	a.record(infoLevel, what, aboutNode(n), nil, "by", a.actor)
+	args := []any{"by", a.actor}
+	if c.GetDeadline() != nil {
+		args = append(args, "deadline", c.GetDeadline().AsDuration())
+	}
+	a.record(infoLevel, what, aboutNode(n), words(n.GetCordonReason()), args...)
 	return done(n.GetId()), nil
 }
 

@@ -52,7 +52,7 @@ func (g *group) claim(v *state.View, heard Progress) scheduler.Claim {
 // usable are the slots of members that others may have.
 func (g *group) usable(v *state.View, members []*tandemv1.Member) (all []scheduler.Placement) {
 	for _, m := range members {
-		if n, _ := v.Node(m.GetNodeId()); unavailable(n, g.now) == "" {
+		if n, _ := v.Node(m.GetNodeId()); unavailable(n, g.now) == "" && !state.SlotDisabled(n, m.GetSlotId()) {
 			all = append(all, scheduler.Placement{Node: m.GetNodeId(), Slot: m.GetSlotId()})
 		}
 	}

@@ -28,7 +28,7 @@ type Decision struct {
 //
 //  1. Ask the scheduler who gets which slots, and who gives some up.
 //  2. Grant slots to trials that wait.
-//  3. End what has used its time up.
+//  3. End what has used its time up, and what is left where a drain has.
 //  4. Change the groups of the other allocations that train.
 //  5. Place and remove replicas, on slots that are free then.
 func Decide(v *state.View, heard Progress, now time.Time, newID func(prefix string) string) Decision {
@@ -36,7 +36,7 @@ func Decide(v *state.View, heard Progress, now time.Time, newID func(prefix stri
 	plan := scheduler.Schedule(snapshot)
 	d := Decision{Plan: grants(v, plan, newID)}
 	d.wakeAt(state.TriedAgain(v, now))
-	d.reform(v, d.limit(groups), plan)
+	d.reform(v, d.evict(v, d.limit(groups), now), plan)
 	d.wakeAt(unprotected(groups, snapshot.Pending, plan, now))
 	d.roll(v, now, snapshot.Nodes, plan, newID)
 	return d

@@ -22,12 +22,13 @@ type group struct {
 	survivors []*tandemv1.Member // of a broken group: they have said so and keep their state
 	silent    []*tandemv1.Member // of a broken group: they have not said anything yet
 	staying   []*tandemv1.Member // of a group that works
-	going     []*tandemv1.Member // of a group that works, on nodes that are drained
+	going     []*tandemv1.Member // of a group that works, on nodes that are drained, or slots that are disabled
 	ready     []*tandemv1.Member // prepared, for the next group
 	assigned  []*tandemv1.Member // not prepared yet
-	drained   []*tandemv1.Member // prepared or not, on nodes that are drained
+	drained   []*tandemv1.Member // prepared or not, on such nodes and slots
 	leaving   []*tandemv1.Member // on their way out
 	ended     []*tandemv1.Member // stopped or finished
+	drains    bool               // a node of it is drained
 
 	unreachable []unreachable // of those that could be in the next group: their nodes do not reach those of the others
 
@@ -52,7 +53,8 @@ func newGroup(v *state.View, a *tandemv1.Allocation, now time.Time) *group {
 	g.latest, _ = v.Checkpoint(g.trial.GetLatestCheckpointId())
 	for _, m := range a.GetMembers() {
 		n, _ := v.Node(m.GetNodeId())
-		to := g.list(m, n.GetDraining())
+		to := g.list(m, state.SlotLeft(n, m.GetSlotId()))
+		g.drains = g.drains || n.GetDraining()
 		*to = append(*to, m)
 	}
 	g.unreachable = g.findUnreachable(v)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tandem.dev/coordinator/state"
+	"tandem.dev/proto/kind"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 	"tandem.dev/scheduler"
 )
@@ -36,6 +37,46 @@ func (d *Decision) limit(groups []*group) []*group {
 		stop.Now = g.alloc.GetEnds() != nil
 		d.Stops = append(d.Stops, stop)
 		return true
+	})
+}
+
+// evict stops what is left on nodes when their drains have taken as long as they may: with a checkpoint, then without. Groups that stay as
+// they are are returned.
+func (d *Decision) evict(v *state.View, groups []*group, now time.Time) []*group {
+	gone := map[string]bool{}
+	for _, c := range d.Stops {
+		gone[c.GetAllocationId()] = true
+	}
+	for _, n := range v.Nodes() {
+		end := n.GetDrainDeadline().AsTime()
+		if n.GetDrainDeadline() == nil || !n.GetDraining() {
+			continue
+		}
+		for _, a := range v.AllocationsOf(n.GetId()) {
+			if gone[a.GetId()] || !stays(a, n) {
+				continue
+			}
+			why := state.NewReason(tandemv1.Reason_CODE_DRAIN_OVERDUE, "node", v.NodeName(n.GetId()))
+			stop := &tandemv1.StopAllocation{AllocationId: a.GetId(), Why: why}
+			stop.Now = !now.Before(end.Add(savingTime))
+			switch saves := kind.StageOf(a).Grouped && !a.GetStopping(); {
+			case now.Before(end):
+				d.wakeAt(end)
+			case stop.GetNow() || saves:
+				gone[a.GetId()] = true
+				d.Stops = append(d.Stops, stop)
+			default:
+				d.wakeAt(end.Add(savingTime))
+			}
+		}
+	}
+	return slices.DeleteFunc(groups, func(g *group) bool { return gone[g.alloc.GetId()] })
+}
+
+// stays says whether an allocation has a member on a node that is not on its way out.
+func stays(a *tandemv1.Allocation, n *tandemv1.Node) bool {
+	return slices.ContainsFunc(a.GetMembers(), func(m *tandemv1.Member) bool {
+		return m.GetNodeId() == n.GetId() && m.GetState() != tandemv1.MemberState_MEMBER_STATE_LEAVING && !state.MemberEnded(m.GetState())
 	})
 }
 

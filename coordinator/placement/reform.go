@@ -81,7 +81,7 @@ func (r *reform) decide() bool {
 // drop lets go of members that are not needed.
 func (r *reform) drop() bool {
 	for _, m := range r.drained {
-		r.lose(m, state.NewReason(tandemv1.Reason_CODE_ITS_NODE_DRAINED))
+		r.lose(m, state.NewReason(either(r.drains, tandemv1.Reason_CODE_ITS_NODE_DRAINED, tandemv1.Reason_CODE_ITS_SLOT_DISABLED)))
 	}
 	for _, a := range r.unreachable {
 		r.lose(a.member, a.why)
@@ -187,15 +187,24 @@ func (r *reform) adapt() bool {
 	return false
 }
 
-// drain takes the ranks off nodes that are drained.
+// either is the first code where that is the case, else the other.
+func either(is bool, code, other tandemv1.Reason_Code) tandemv1.Reason_Code {
+	if is {
+		return code
+	}
+	return other
+}
+
+// drain takes the ranks off nodes that are drained, and slots that are disabled.
 func (r *reform) drain(able, assigned int) bool {
+	why := state.NewReason(either(r.drains, tandemv1.Reason_CODE_A_NODE_DRAINED, tandemv1.Reason_CODE_A_SLOT_DISABLED))
 	form := func() bool {
 		if len(r.staying) > 0 {
-			return r.settled() && r.form(r.able(), r.workers.Wanted, state.NewReason(tandemv1.Reason_CODE_A_NODE_DRAINED))
+			return r.settled() && r.form(r.able(), r.workers.Wanted, why)
 		}
 		// One of those that go has to hand the state of the training on, and goes when that is done.
 		r.command.Relay = r.settled()
-		return r.settled() && r.form(slices.Concat(r.going[:1], r.ready), r.workers.Wanted+1, state.NewReason(tandemv1.Reason_CODE_A_NODE_DRAINED))
+		return r.settled() && r.form(slices.Concat(r.going[:1], r.ready), r.workers.Wanted+1, why)
 	}
 	switch {
 	case able >= r.workers.Wanted:
@@ -209,7 +218,7 @@ func (r *reform) drain(able, assigned int) bool {
 		return form()
 	}
 	r.command.Stop = true
-	r.command.Why = state.NewReason(tandemv1.Reason_CODE_NO_SLOT_ELSEWHERE)
+	r.command.Why = state.NewReason(tandemv1.Reason_CODE_NO_SLOT_ELSEWHERE, "slot", !r.drains)
 	return true
 }
 

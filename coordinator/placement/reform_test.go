@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"tandem.dev/coordinator/fsm/fsmtest"
 	"tandem.dev/coordinator/state"
@@ -191,6 +192,9 @@ func (p *play) jobOf(name string, d *datadriven.TestData) *tandemv1.Command {
 	if wall, ok := d.Arg("wall"); ok {
 		spec.Limits = &tandemv1.LimitsSpec{Wall: wall.SingleVal(p.T)}
 	}
+	if want := labels(d); len(want) > 0 {
+		spec.Placement = &tandemv1.PlacementSpec{Labels: want}
+	}
 	var after []*tandemv1.Predecessor
 	if jobs, ok := d.Arg("after"); ok {
 		for _, j := range strings.Split(jobs.SingleVal(p.T), ",") {
@@ -202,6 +206,27 @@ func (p *play) jobOf(name string, d *datadriven.TestData) *tandemv1.Command {
 		Job:   &tandemv1.Job{Id: name, Name: name, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec, After: after},
 		Trial: &tandemv1.Trial{Id: name + "-trial"},
 	}}}
+}
+
+func (p *play) duration(text string) time.Duration {
+	p.T.Helper()
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	return d
+}
+
+// labels are those of labels=(key:value,...).
+func labels(d *datadriven.TestData) map[string]string {
+	all := map[string]string{}
+	if given, ok := d.Arg("labels"); ok {
+		for _, pair := range given.Vals {
+			key, value, _ := strings.Cut(pair, ":")
+			all[key] = value
+		}
+	}
+	return all
 }
 
 // number is the value of "key=number", or 0.
@@ -238,7 +263,18 @@ func (p *play) run(d *datadriven.TestData) {
 		n, _ := p.S.View().Node(name)
 		p.propose(&tandemv1.Command{Command: &tandemv1.Command_LoseNode{LoseNode: &tandemv1.LoseNode{NodeId: name, Incarnation: n.GetIncarnation()}}})
 	case "cordon", "drain", "uncordon":
-		p.propose(&tandemv1.Command{Command: &tandemv1.Command_CordonNode{CordonNode: &tandemv1.CordonNode{NodeId: name, Cordoned: verb != "uncordon", Drain: verb == "drain"}}})
+		c := &tandemv1.CordonNode{NodeId: name, Cordoned: verb != "uncordon", Drain: verb == "drain"}
+		if within, ok := d.Arg("deadline"); ok {
+			c.Deadline = durationpb.New(p.duration(within.SingleVal(p.T)))
+		}
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_CordonNode{CordonNode: c}})
+	case "disable", "enable":
+		slot, _ := d.Arg("slot")
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_SetSlot{SetSlot: &tandemv1.SetSlot{
+			NodeId: name, SlotId: slot.SingleVal(p.T), Disabled: verb == "disable",
+		}}})
+	case "label":
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_LabelNode{LabelNode: &tandemv1.LabelNode{NodeId: name, Labels: labels(d)}}})
 	case "job":
 		p.propose(p.jobOf(name, d))
 	case "scale":
@@ -262,11 +298,7 @@ func (p *play) run(d *datadriven.TestData) {
 		}
 		p.propose(&tandemv1.Command{Command: &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{JobId: name, Intent: intent}}})
 	case "wait":
-		d, err := time.ParseDuration(name)
-		if err != nil {
-			p.T.Fatal(err)
-		}
-		p.Now = p.Now.Add(d)
+		p.Now = p.Now.Add(p.duration(name))
 	case "level":
 		p.Put(&tandemv1.Cluster{Id: "cluster", Level: p.number(d, "is")})
 	case "leader": // a new one decides again on the same state

@@ -24,10 +24,13 @@ const (
 func (d *Decision) roll(v *state.View, now time.Time, nodes []scheduler.Node, plan scheduler.Plan, newID func(prefix string) string) {
 	free := left(nodes, plan)
 	for _, of := range v.Deployments() {
-		r := &rollout{now: now, d: of, free: free, perNode: map[string]int{}, newID: newID, name: v.NodeName, change: &tandemv1.ApplyRollout{Name: of.GetName()}}
+		r := &rollout{now: now, d: of, free: free, perNode: map[string]int{}, left: map[string]*tandemv1.Node{}, newID: newID, name: v.NodeName, change: &tandemv1.ApplyRollout{Name: of.GetName()}}
 		for _, n := range nodes {
 			if n.Pool == of.GetPool() && n.Unavailable != lost {
 				r.nodes = append(r.nodes, n.ID)
+			}
+			if row, _ := v.Node(n.ID); row.GetDraining() || len(row.GetDisabledSlots()) > 0 {
+				r.left[n.ID] = row
 			}
 		}
 		if r.decide(v.ReplicasOf(of.GetName())) {
@@ -63,15 +66,16 @@ func left(nodes []scheduler.Node, plan scheduler.Plan) map[string][]string {
 type rollout struct {
 	now     time.Time
 	d       *tandemv1.Deployment
-	nodes   []string            // of its pool, but for those that are lost
-	free    map[string][]string // slots by node; what is placed is taken out
-	perNode map[string]int      // live replicas
+	nodes   []string                  // of its pool, but for those that are lost
+	free    map[string][]string       // slots by node; what is placed is taken out
+	perNode map[string]int            // live replicas
+	left    map[string]*tandemv1.Node // nodes that are drained, or have disabled slots
 	newID   func(prefix string) string
 	name    func(node string) string // what people call a node
 
 	starting, ready   []*tandemv1.Replica // of the wanted version, in the pool
 	failed            []*tandemv1.Replica // of the wanted version, oldest first
-	oldLive, oldReady []*tandemv1.Replica // of another version or pool
+	oldLive, oldReady []*tandemv1.Replica // of another version or pool, or to go elsewhere
 
 	change *tandemv1.ApplyRollout
 	next   time.Time
@@ -101,7 +105,7 @@ func (r *rollout) sort(replicas []*tandemv1.Replica) {
 	})
 	for _, p := range replicas {
 		inPool := slices.Contains(r.nodes, p.GetNodeId())
-		current := p.GetVersionId() == r.d.GetVersionId() && inPool
+		current := p.GetVersionId() == r.d.GetVersionId() && inPool && !r.leaves(p)
 		if state.ReplicaLive(p.GetState()) {
 			r.perNode[p.GetNodeId()]++
 		}
@@ -122,6 +126,21 @@ func (r *rollout) sort(replicas []*tandemv1.Replica) {
 	}
 }
 
+// leaves says whether a replica is to go elsewhere: its node is drained, or its slot is disabled. It serves until another is ready.
+func (r *rollout) leaves(p *tandemv1.Replica) bool {
+	n := r.left[p.GetNodeId()]
+	return n != nil && state.SlotLeft(n, p.GetSlotId())
+}
+
+// overdue says whether a replica has to go now, for the time of the drain is over.
+func (r *rollout) overdue(p *tandemv1.Replica) bool {
+	end := r.left[p.GetNodeId()].GetDrainDeadline()
+	if end != nil && end.AsTime().After(r.now) {
+		r.next = earlier(r.next, end.AsTime())
+	}
+	return end != nil && !end.AsTime().After(r.now)
+}
+
 func (r *rollout) remove(p *tandemv1.Replica) { r.change.Remove = append(r.change.Remove, p.GetId()) }
 
 // trim removes what is too much. The slots that this frees are used in the next pass.
@@ -139,6 +158,13 @@ func (r *rollout) trim() {
 	for _, p := range r.oldLive {
 		r.remove(p) // it never answered
 	}
+	r.oldReady = slices.DeleteFunc(r.oldReady, func(p *tandemv1.Replica) bool {
+		late := r.overdue(p)
+		if late {
+			r.remove(p)
+		}
+		return late
+	})
 	for len(r.oldReady) > 0 && len(r.ready)+len(r.oldReady) > wanted {
 		r.remove(r.oldReady[0])
 		r.oldReady = r.oldReady[1:]
@@ -155,7 +181,7 @@ func (r *rollout) place() {
 		return
 	}
 	if at := r.retryAt(); at.After(r.now) {
-		r.next = at
+		r.next = earlier(r.next, at)
 		if free := r.places(); missing > free && len(r.oldReady) == 0 {
 			r.waitForSlot(missing - free)
 		}
@@ -169,14 +195,13 @@ func (r *rollout) place() {
 		r.add(node, slot)
 	}
 	// No slot is free: one old replica makes room, and the next only when the new one is ready.
-	if missing > 0 && len(r.starting) == 0 && len(r.oldReady) > 0 {
-		old := r.oldReady[0]
-		if slices.Contains(r.nodes, old.GetNodeId()) {
-			r.remove(old)
-			r.oldReady = r.oldReady[1:]
-			r.add(old.GetNodeId(), old.GetSlotId())
-			missing--
-		}
+	inPlace := func(p *tandemv1.Replica) bool { return slices.Contains(r.nodes, p.GetNodeId()) && !r.leaves(p) }
+	if i := slices.IndexFunc(r.oldReady, inPlace); missing > 0 && len(r.starting) == 0 && i >= 0 {
+		old := r.oldReady[i]
+		r.remove(old)
+		r.oldReady = slices.Delete(r.oldReady, i, i+1)
+		r.add(old.GetNodeId(), old.GetSlotId())
+		missing--
 	}
 	if missing > 0 {
 		r.waitForSlot(missing)

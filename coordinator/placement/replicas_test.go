@@ -136,6 +136,48 @@ func TestRolloutWithoutFreeSlots(t *testing.T) {
 	}
 }
 
+// TestReplicasLeave: replicas on a node that is drained, or on a slot that is disabled, serve until others are ready elsewhere; where no slot
+// is free they serve on, until the time of the drain is over.
+func TestReplicasLeave(t *testing.T) {
+	w := newServed(t)
+	n1 := fsmtest.Node("n1", 2)
+	w.Put(n1, deploy(1, 2))
+	w.want("+v1@n1 +v1@n1")
+	w.become(1, starting, ready)
+	w.want("")
+	n1 = state.Clone(n1)
+	n1.DisabledSlots = []*tandemv1.DisabledSlot{{SlotId: "cpu0"}}
+	w.Put(n1)
+	w.want("") // there is no other
+	w.Put(fsmtest.Node("n2", 2))
+	w.want("+v1@n2")
+	w.want("")
+	w.become(1, starting, ready)
+	w.want("-v1")
+	w.want("")
+	n1 = state.Clone(n1)
+	n1.Cordoned, n1.Draining = true, true
+	w.Put(n1)
+	w.want("+v1@n2")
+	w.become(1, starting, ready)
+	w.want("-v1")
+	w.want("")
+	n2 := fsmtest.Node("n2", 2)
+	n2.Cordoned, n2.Draining, n2.DrainDeadline = true, true, timestamppb.New(w.Now.Add(time.Hour))
+	w.Put(n2)
+	w.want("")
+	w.Now = w.Now.Add(59 * time.Minute)
+	if _, next := w.step(); !next.Equal(n2.GetDrainDeadline().AsTime()) {
+		t.Errorf("looks again at %v", next)
+	}
+	w.Now = w.Now.Add(time.Minute)
+	w.want("-v1 -v1")
+	w.want("")
+	if !strings.Contains(w.reason(), "2 of 2 replicas wait for a free slot") {
+		t.Errorf("reason %q", w.reason())
+	}
+}
+
 func TestFailedReplicasAreTriedAgainEverMoreSlowly(t *testing.T) {
 	w := newServed(t)
 	w.Put(fsmtest.Node("n1", 2), deploy(1, 1))

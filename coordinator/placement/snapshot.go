@@ -57,9 +57,14 @@ func nodes(v *state.View, now time.Time) []scheduler.Node {
 	for _, n := range v.Nodes() {
 		held := state.UsageOf(v, n.GetId())
 		sn := scheduler.Node{
-			Unreachable: unreachable[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Slots: len(n.GetSlots()), Unavailable: unavailable(n, now),
+			Unreachable: unreachable[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Labels: n.GetLabels(), Unavailable: unavailable(n, now),
 		}
 		for _, s := range n.GetSlots() {
+			if state.SlotDisabled(n, s.GetId()) {
+				sn.Disabled++
+				continue
+			}
+			sn.Slots++
 			if held[s.GetId()] == "" {
 				sn.Free = append(sn.Free, s.GetId())
 			} else if _, ok := v.Replica(held[s.GetId()]); ok {
@@ -76,6 +81,7 @@ func request(j *tandemv1.Job, t *tandemv1.Trial, id string) scheduler.Request {
 	return scheduler.Request{
 		ID: id, Name: j.GetId(), Pool: state.PoolOf(j),
 		Priority: int(state.PriorityOf(j)), CreatedAt: t.GetCreatedAt().AsTime(),
+		Labels: j.GetSpec().GetPlacement().GetLabels(),
 	}
 }
 

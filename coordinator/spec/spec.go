@@ -47,6 +47,7 @@ func Complete(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, erro
 	between(c, "max_restarts", s.GetMaxRestarts(), 0, maxRestarts)
 	c.limits(s)
 	c.labels("labels", s.GetLabels())
+	c.labels("placement.labels", s.GetPlacement().GetLabels())
 	for _, key := range slices.Sorted(maps.Keys(s.GetLabels())) {
 		if s.GetLabels()[key] == "" {
 			c.add("labels."+key, "has no value: give it one, or leave it out")

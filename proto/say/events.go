@@ -6,6 +6,7 @@ import tandemv1 "tandem.dev/proto/tandem/v1"
 const (
 	job   = `job {{.name}}{{with .trial}}, trial {{.}}{{end}} `
 	asked = `, as {{or .by "a user"}} asked`
+	told  = `{{with .cause}}: {{.}}{{end}}`
 	by    = ` by {{or .by "a user"}}`
 )
 
@@ -47,8 +48,8 @@ func eventPhrases() map[tandemv1.Event_Type]phrase {
 		tandemv1.Event_TYPE_AGENT_RESTARTED: {text: `the agent of node {{.name}} was started again`},
 		tandemv1.Event_TYPE_NODE_LOST:       {text: `node {{.name}} was lost; its work is placed elsewhere`},
 		tandemv1.Event_TYPE_AGENT_STOPPED:   {text: `the agent of node {{.name}} was stopped; its work is placed elsewhere`},
-		tandemv1.Event_TYPE_NODE_CORDONED:   {text: `node {{.name}} takes no new work` + asked},
-		tandemv1.Event_TYPE_NODE_DRAINED:    {text: `node {{.name}} takes no new work, and what trains there goes elsewhere` + asked},
+		tandemv1.Event_TYPE_NODE_CORDONED:   {text: `node {{.name}} takes no new work` + asked + told},
+		tandemv1.Event_TYPE_NODE_DRAINED:    {text: `node {{.name}} takes no new work, and what trains there goes elsewhere{{with .deadline}} within {{seconds .}}{{end}}` + asked + told},
 		tandemv1.Event_TYPE_NODE_UNCORDONED: {text: `node {{.name}} takes new work again` + asked},
 		tandemv1.Event_TYPE_NODE_REMOVED:    {text: `node {{.name}} was removed` + by},
 		tandemv1.Event_TYPE_NODE_FAULTY: {

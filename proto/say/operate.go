@@ -9,5 +9,21 @@ func operatePhrases() map[tandemv1.Event_Type]phrase {
 			text: job + `has {{with .labels}}labels {{.}}{{else}}no labels{{end}}{{with .note}} and the note {{printf "%q" .}}{{end}} now` +
 				asked,
 		},
+		tandemv1.Event_TYPE_NODE_LABELLED: {text: `node {{.name}} has {{with .labels}}labels {{.}}{{else}}no labels{{end}} now` + asked},
+		tandemv1.Event_TYPE_SLOT_DISABLED: {
+			text: `slot {{.slot}} of node {{.name}} takes no new work, and what runs there goes elsewhere` + asked + told,
+		},
+		tandemv1.Event_TYPE_SLOT_ENABLED: {text: `slot {{.slot}} of node {{.name}} takes new work again` + asked},
+	}
+}
+
+// operateReasons are the texts of reasons that follow from it.
+func operateReasons() map[tandemv1.Reason_Code]phrase {
+	return map[tandemv1.Reason_Code]phrase{
+		tandemv1.Reason_CODE_SLOTS_LABELLED_TOO_FEW: {
+			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}} on nodes with labels {{.labels}}, ` +
+				`which have {{.available}} in pool {{printf "%q" .pool}}`,
+			cli: `give more nodes these labels with: tandem node label`,
+		},
 	}
 }

@@ -10,7 +10,7 @@ import (
 func reasonPhrases() map[tandemv1.Reason_Code]phrase {
 	all := map[tandemv1.Reason_Code]phrase{}
 	for _, some := range []map[tandemv1.Reason_Code]phrase{
-		generalPhrases(), nodePhrases(), placePhrases(), faultPhrases(), servingPhrases(), checkpointPhrases(), jobRefusals(), modelRefusals(), latePhrases(),
+		generalPhrases(), nodePhrases(), placePhrases(), faultPhrases(), servingPhrases(), checkpointPhrases(), jobRefusals(), modelRefusals(), latePhrases(), operateReasons(),
 	} {
 		maps.Copy(all, some)
 	}
@@ -85,9 +85,14 @@ func nodePhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_NODE_FAULTY:        {text: `node {{.node}} could not run an engine: {{.cause}}`},
 		tandemv1.Reason_CODE_NODE_DISK_FULL:     {text: `nothing can be written on node {{.node}}: {{.folders}}`},
 		tandemv1.Reason_CODE_NODE_OF_OTHER_POOL: {text: `node {{.node}} is not in pool {{.pool}}`},
-		tandemv1.Reason_CODE_SLOT_UNKNOWN:       {text: `node {{.node}} has no slot {{.slot}}`},
-		tandemv1.Reason_CODE_SLOT_HELD:          {text: `slot {{.slot}} of node {{.node}} is held by {{.holder}}`},
-		tandemv1.Reason_CODE_SLOT_TWICE:         {text: `slot {{.slot}} of node {{.node}} is used twice`},
+		tandemv1.Reason_CODE_SLOT_DISABLED: {
+			text: `slot {{.slot}} of node {{.node}} takes no new work`,
+			cli:  `let it take work again with: tandem node enable-slot {{.node}} {{.slot}}`,
+		},
+		tandemv1.Reason_CODE_NODE_LACKS_LABELS: {text: `node {{.node}} has not the labels {{.labels}}`},
+		tandemv1.Reason_CODE_SLOT_UNKNOWN:      {text: `node {{.node}} has no slot {{.slot}}`},
+		tandemv1.Reason_CODE_SLOT_HELD:         {text: `slot {{.slot}} of node {{.node}} is held by {{.holder}}`},
+		tandemv1.Reason_CODE_SLOT_TWICE:        {text: `slot {{.slot}} of node {{.node}} is used twice`},
 		tandemv1.Reason_CODE_NODES_PARTED: {
 			text: `{{if .filtered}}nodes {{.node}} and {{.other}} reach each other's agents, but not each other's engines: let TCP through between them, both ways, on the ports that sysctl net.ipv4.ip_local_port_range shows there (32768 to 60999 unless somebody changed it){{else}}nodes {{.node}} and {{.other}} do not reach each other, though both reach the coordinators: check the network between them{{end}}`,
 		},
@@ -132,7 +137,7 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 		},
 		tandemv1.Reason_CODE_POOL_WITHOUT_NODES: {text: `pool {{printf "%q" .pool}} has no nodes`, cli: `start a worker with --pool {{.pool}}`},
 		tandemv1.Reason_CODE_SLOTS_TOO_FEW: {
-			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}}, but pool {{printf "%q" .pool}} has {{.available}}{{if or .out_of_reach .serving}} (and {{with .out_of_reach}}{{.}} on {{nodes $}}{{end}}{{if and .out_of_reach .serving}} and {{end}}{{with .serving}}{{.}} that serve models{{end}}){{end}}: {{if .out_of_reach}}bring those back, {{end}}{{if .serving}}stop serving one, {{end}}add workers or ask for fewer`,
+			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}}, but pool {{printf "%q" .pool}} has {{.available}}{{with .disabled}}, not counting {{.}} disabled{{end}}{{if or .out_of_reach .serving}} (and {{with .out_of_reach}}{{.}} on {{nodes $}}{{end}}{{if and .out_of_reach .serving}} and {{end}}{{with .serving}}{{.}} that serve models{{end}}){{end}}: {{if .out_of_reach}}bring those back, {{end}}{{if .serving}}stop serving one, {{end}}add workers or ask for fewer`,
 			cli:  `{{if .out_of_reach}}see the nodes with: tandem node list{{end}}`,
 		},
 		tandemv1.Reason_CODE_SLOTS_PARTED: {
@@ -140,7 +145,7 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 			cli:  `see which with: tandem events`,
 		},
 		tandemv1.Reason_CODE_SLOTS_BUSY: {
-			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}}, {{.free}} of {{.available}} in pool {{printf "%q" .pool}} are free{{if or .out_of_reach .serving}} (not counting {{with .out_of_reach}}{{.}} on {{nodes $}}{{end}}{{if and .out_of_reach .serving}} and {{end}}{{with .serving}}{{.}} that {{plural . "serves" "serve"}} models{{end}}){{end}}{{with .near}}, but only {{.}} on nodes that reach {{if $.with}}those it is on{{else}}each other{{end}}{{end}}{{if .next}}: next in line{{end}}`,
+			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}}{{with .labels}} on nodes with labels {{.}}{{end}}, {{.free}} of {{.available}} in pool {{printf "%q" .pool}} are free{{if or .out_of_reach .serving}} (not counting {{with .out_of_reach}}{{.}} on {{nodes $}}{{end}}{{if and .out_of_reach .serving}} and {{end}}{{with .serving}}{{.}} that {{plural . "serves" "serve"}} models{{end}}){{end}}{{with .near}}, but only {{.}} on nodes that reach {{if $.with}}those it is on{{else}}each other{{end}}{{end}}{{if .next}}: next in line{{end}}`,
 		},
 		tandemv1.Reason_CODE_WAITS_FOR_STORE: {text: `waits for the store{{with .cause}}: {{.}}{{end}}`},
 		tandemv1.Reason_CODE_BEHIND: {
@@ -193,9 +198,12 @@ func faultPhrases() map[tandemv1.Reason_Code]phrase {
 		tandemv1.Reason_CODE_SURPLUS:                  {text: `it is no longer needed`},
 		tandemv1.Reason_CODE_DID_NOT_LEAVE:            {text: `it did not leave when the others went on without it`},
 		tandemv1.Reason_CODE_ITS_NODE_DRAINED:         {text: `its node is drained`},
+		tandemv1.Reason_CODE_ITS_SLOT_DISABLED:        {text: `its slot takes no new work`},
+		tandemv1.Reason_CODE_A_SLOT_DISABLED:          {text: `a slot takes no new work`},
+		tandemv1.Reason_CODE_DRAIN_OVERDUE:            {text: `the time is over that the drain of node {{.node}} may take`},
 		tandemv1.Reason_CODE_A_NODE_DRAINED:           {text: `a node is drained`},
 		tandemv1.Reason_CODE_ALL_NODES_DRAINED:        {text: `all its nodes are drained`},
-		tandemv1.Reason_CODE_NO_SLOT_ELSEWHERE:        {text: `a node is drained, and no slot is free elsewhere`},
+		tandemv1.Reason_CODE_NO_SLOT_ELSEWHERE:        {text: `a {{if .slot}}slot takes no new work{{else}}node is drained{{end}}, and no slot is free elsewhere`},
 		tandemv1.Reason_CODE_NOT_REPLACED:             {text: `no slot came free to replace what was lost`},
 		tandemv1.Reason_CODE_CHECKPOINT_AND_STOP:      {text: `they keep a checkpoint and stop`},
 		tandemv1.Reason_CODE_GROWS:                    {text: `it grows from {{.from}}`},

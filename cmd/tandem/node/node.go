@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"tandem.dev/cmd/tandem/client"
+	"tandem.dev/cmd/tandem/queue"
 	"tandem.dev/proto/plain"
 	tandemv1 "tandem.dev/proto/tandem/v1"
 )
@@ -35,6 +36,8 @@ type Shell struct {
 	Size              func(bytes int64) string
 	// Sandbox says what confines the engines of a node.
 	Sandbox func(*tandemv1.Node) string
+	// Say tells the person, not the pipe.
+	Say func(format string, args ...any)
 	// Show writes an answer: m for programs, the rest for people.
 	Show func(m proto.Message, text string, facts [][2]string, tables ...Table) error
 }
@@ -54,11 +57,7 @@ type Table struct {
 func (s Shell) Commands() []*cobra.Command {
 	return []*cobra.Command{
 		s.list(), s.describe(),
-		s.cordon("cordon", "Give a node no new work; what runs there goes on", &tandemv1.CordonNodeRequest{Cordoned: true}),
-		s.cordon("drain", "Give a node no new work; what trains there goes elsewhere at a step boundary, or stops with a checkpoint",
-			&tandemv1.CordonNodeRequest{Cordoned: true, Drain: true}),
-		s.cordon("uncordon", "Give a node work again", &tandemv1.CordonNodeRequest{}),
-		s.remove(),
+		s.cordon(), s.drain(), s.uncordon(), s.label(), s.slot("disable-slot", true), s.slot("enable-slot", false), s.remove(),
 	}
 }
 
@@ -76,15 +75,16 @@ func (s Shell) list() *cobra.Command {
 				return err
 			}
 			t := Table{
-				Header: []string{"ID", "NAME", "POOL", "STATE", "SLOTS", "USED", "AGE", "ADDRESS", "AGENT", "LIBTORCH"},
-				Wide:   3,
+				Header: []string{"ID", "NAME", "POOL", "STATE", "SLOTS", "USED", "AGE", "REASON", "LABELS", "ADDRESS", "AGENT", "LIBTORCH"},
+				Wide:   4,
 				Empty:  "No nodes. Add one: tandem token create --join --role worker, then tandem worker on the machine",
 			}
 			for _, u := range res.Msg.GetNodes() {
 				n := u.GetNode()
 				t.Rows = append(t.Rows, []string{
 					n.GetId(), n.GetName(), n.GetPool(), State(n), number(len(n.GetSlots())), number(u.GetSlotsUsed()),
-					s.Age(n.GetJoinedAt()), n.GetAddress(), n.GetAgentVersion(), n.GetLibtorchVersion(),
+					s.Age(n.GetJoinedAt()), n.GetCordonReason(), queue.Labels(n.GetLabels()),
+					n.GetAddress(), n.GetAgentVersion(), n.GetLibtorchVersion(),
 				})
 			}
 			return s.Show(res.Msg, "", nil, t)
@@ -121,6 +121,18 @@ func State(n *tandemv1.Node) string {
 	return plain.Word(n.GetState())
 }
 
+// slotState says that a slot takes no work, and why; empty: it does.
+func slotState(n *tandemv1.Node, slot string) string {
+	for _, d := range n.GetDisabledSlots() {
+		if d.GetSlotId() == slot && d.GetReason() != "" {
+			return "disabled: " + d.GetReason()
+		} else if d.GetSlotId() == slot {
+			return "disabled"
+		}
+	}
+	return ""
+}
+
 // disk says in which folders of a node nothing can be written; empty: there are none.
 func disk(n *tandemv1.Node) string {
 	var full []string
@@ -145,44 +157,29 @@ func (s Shell) describe() *cobra.Command {
 				return err
 			}
 			u, n := res.Msg.GetNode(), res.Msg.GetNode().GetNode()
-			slots := Table{Title: "Slots", Header: []string{"SLOT", "DEVICE", "NAME", "THREADS", "MEMORY"}}
+			slots := Table{Title: "Slots", Header: []string{"SLOT", "DEVICE", "NAME", "THREADS", "MEMORY", "STATE"}}
 			for _, slot := range n.GetSlots() {
 				memory := ""
 				if slot.GetMemoryBytes() > 0 {
 					memory = s.Size(slot.GetMemoryBytes())
 				}
-				slots.Rows = append(slots.Rows, []string{slot.GetId(), slot.GetDevice(), slot.GetName(), number(slot.GetThreads()), memory})
+				slots.Rows = append(slots.Rows, []string{
+					slot.GetId(), slot.GetDevice(), slot.GetName(), number(slot.GetThreads()), memory, slotState(n, slot.GetId()),
+				})
 			}
 			work := Table{Title: "Running here", Header: []string{"ID"}}
 			for _, id := range append(u.GetAllocationIds(), u.GetReplicaIds()...) {
 				work.Rows = append(work.Rows, []string{id})
 			}
 			return s.Show(res.Msg, "", [][2]string{
-				{"Node", n.GetId()}, {"Name", n.GetName()}, {"Pool", n.GetPool()}, {"State", State(n)},
+				{"Node", n.GetId()}, {"Name", n.GetName()}, {"Pool", n.GetPool()}, {"State", State(n)}, {"Reason", n.GetCordonReason()},
+				{"Drained by", s.Moment(n.GetDrainDeadline())}, {"Labels", queue.Labels(n.GetLabels())},
 				{"Since", s.Moment(n.GetStateChangedAt())}, {"Joined", s.Moment(n.GetJoinedAt())}, {"Address", n.GetAddress()},
 				{"Clock", Clock(n.GetClockOffset())}, {"Certificate ends", s.Date(n.GetCertificateExpiresAt())},
 				{"Agent", n.GetAgentVersion()}, {"libtorch", n.GetLibtorchVersion()}, {"Sandbox", s.Sandbox(n)},
 				{"Fault", n.GetFault().GetCause()}, {"Disk", disk(n)},
 				{"Slots used", fmt.Sprintf("%d of %d", u.GetSlotsUsed(), len(n.GetSlots()))},
 			}, slots, work)
-		}),
-	}
-}
-
-func (s Shell) cordon(verb, summary string, req *tandemv1.CordonNodeRequest) *cobra.Command {
-	return &cobra.Command{
-		Use:               verb + " NODE",
-		Short:             summary,
-		Args:              s.Want("NODE"),
-		ValidArgsFunction: s.Names,
-		RunE: s.Call(func(ctx context.Context, c *client.Client, args []string) error {
-			req.Id, req.RequestId = args[0], s.RequestID()
-			res, err := c.Nodes.CordonNode(ctx, connect.NewRequest(req))
-			if err != nil {
-				return err
-			}
-			n := res.Msg.GetNode()
-			return s.Show(res.Msg, fmt.Sprintf("%s (%s) is %s", n.GetId(), n.GetName(), State(n)), nil)
 		}),
 	}
 }

@@ -160,6 +160,8 @@ type Command struct {
 	//	*Command_SetProject
 	//	*Command_DeleteProject
 	//	*Command_StopAllocation
+	//	*Command_LabelNode
+	//	*Command_SetSlot
 	//	*Command_Quarantine
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
@@ -677,6 +679,24 @@ func (x *Command) GetStopAllocation() *StopAllocation {
 	return nil
 }
 
+func (x *Command) GetLabelNode() *LabelNode {
+	if x != nil {
+		if x, ok := x.Command.(*Command_LabelNode); ok {
+			return x.LabelNode
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetSlot() *SetSlot {
+	if x != nil {
+		if x, ok := x.Command.(*Command_SetSlot); ok {
+			return x.SetSlot
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetQuarantine() *Quarantine {
 	if x != nil {
 		if x, ok := x.Command.(*Command_Quarantine); ok {
@@ -930,6 +950,16 @@ type Command_StopAllocation struct {
 	StopAllocation *StopAllocation `protobuf:"bytes,100,opt,name=stop_allocation,json=stopAllocation,proto3,oneof"`
 }
 
+type Command_LabelNode struct {
+	// Changes the labels of a node.
+	LabelNode *LabelNode `protobuf:"bytes,101,opt,name=label_node,json=labelNode,proto3,oneof"`
+}
+
+type Command_SetSlot struct {
+	// Says whether one slot of a node takes work.
+	SetSlot *SetSlot `protobuf:"bytes,102,opt,name=set_slot,json=setSlot,proto3,oneof"`
+}
+
 type Command_Quarantine struct {
 	// Stands in the place of an entry that could not be applied.
 	Quarantine *Quarantine `protobuf:"bytes,62,opt,name=quarantine,proto3,oneof"`
@@ -1030,6 +1060,10 @@ func (*Command_SetProject) isCommand_Command() {}
 func (*Command_DeleteProject) isCommand_Command() {}
 
 func (*Command_StopAllocation) isCommand_Command() {}
+
+func (*Command_LabelNode) isCommand_Command() {}
+
+func (*Command_SetSlot) isCommand_Command() {}
 
 func (*Command_Quarantine) isCommand_Command() {}
 
@@ -1444,7 +1478,11 @@ type CordonNode struct {
 	// Takes no new work.
 	Cordoned bool `protobuf:"varint,2,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
 	// What trains there goes elsewhere at a step boundary, or stops with a checkpoint; only with cordoned.
-	Drain         bool `protobuf:"varint,3,opt,name=drain,proto3" json:"drain,omitempty"`
+	Drain bool `protobuf:"varint,3,opt,name=drain,proto3" json:"drain,omitempty"`
+	// Why, for people.
+	Reason string `protobuf:"bytes,40,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How long a drain may take; not set: as long as it takes.
+	Deadline      *durationpb.Duration `protobuf:"bytes,41,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1500,6 +1538,148 @@ func (x *CordonNode) GetDrain() bool {
 	return false
 }
 
+func (x *CordonNode) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CordonNode) GetDeadline() *durationpb.Duration {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+// LabelNode changes the labels of a node.
+type LabelNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Labels to set; an empty value takes a label away.
+	Labels        map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelNode) Reset() {
+	*x = LabelNode{}
+	mi := &file_tandem_v1_command_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelNode) ProtoMessage() {}
+
+func (x *LabelNode) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelNode.ProtoReflect.Descriptor instead.
+func (*LabelNode) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LabelNode) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *LabelNode) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// SetSlot says whether one slot of a node takes work.
+type SetSlot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// The slot.
+	SlotId string `protobuf:"bytes,2,opt,name=slot_id,json=slotId,proto3" json:"slot_id,omitempty"`
+	// It takes no work.
+	Disabled bool `protobuf:"varint,3,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	// Why, for people.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSlot) Reset() {
+	*x = SetSlot{}
+	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSlot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSlot) ProtoMessage() {}
+
+func (x *SetSlot) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSlot.ProtoReflect.Descriptor instead.
+func (*SetSlot) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SetSlot) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *SetSlot) GetSlotId() string {
+	if x != nil {
+		return x.SlotId
+	}
+	return ""
+}
+
+func (x *SetSlot) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *SetSlot) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // ReformAllocation changes the members of an allocation and commits its next generation. It is refused as a whole when the
 // allocation is no longer as it was decided on.
 type ReformAllocation struct {
@@ -1530,7 +1710,7 @@ type ReformAllocation struct {
 
 func (x *ReformAllocation) Reset() {
 	*x = ReformAllocation{}
-	mi := &file_tandem_v1_command_proto_msgTypes[9]
+	mi := &file_tandem_v1_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1722,7 @@ func (x *ReformAllocation) String() string {
 func (*ReformAllocation) ProtoMessage() {}
 
 func (x *ReformAllocation) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[9]
+	mi := &file_tandem_v1_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1735,7 @@ func (x *ReformAllocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReformAllocation.ProtoReflect.Descriptor instead.
 func (*ReformAllocation) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReformAllocation) GetAllocationId() string {
@@ -1636,7 +1816,7 @@ type LostMember struct {
 
 func (x *LostMember) Reset() {
 	*x = LostMember{}
-	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1828,7 @@ func (x *LostMember) String() string {
 func (*LostMember) ProtoMessage() {}
 
 func (x *LostMember) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1841,7 @@ func (x *LostMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LostMember.ProtoReflect.Descriptor instead.
 func (*LostMember) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LostMember) GetNumber() int32 {
@@ -1698,7 +1878,7 @@ type ScaleJob struct {
 
 func (x *ScaleJob) Reset() {
 	*x = ScaleJob{}
-	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1890,7 @@ func (x *ScaleJob) String() string {
 func (*ScaleJob) ProtoMessage() {}
 
 func (x *ScaleJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1903,7 @@ func (x *ScaleJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJob.ProtoReflect.Descriptor instead.
 func (*ScaleJob) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ScaleJob) GetJobId() string {
@@ -1759,7 +1939,7 @@ type UpdateJob struct {
 
 func (x *UpdateJob) Reset() {
 	*x = UpdateJob{}
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1951,7 @@ func (x *UpdateJob) String() string {
 func (*UpdateJob) ProtoMessage() {}
 
 func (x *UpdateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1964,7 @@ func (x *UpdateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateJob.ProtoReflect.Descriptor instead.
 func (*UpdateJob) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UpdateJob) GetJobId() string {
@@ -1839,7 +2019,7 @@ type StopAllocation struct {
 
 func (x *StopAllocation) Reset() {
 	*x = StopAllocation{}
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +2031,7 @@ func (x *StopAllocation) String() string {
 func (*StopAllocation) ProtoMessage() {}
 
 func (x *StopAllocation) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2044,7 @@ func (x *StopAllocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopAllocation.ProtoReflect.Descriptor instead.
 func (*StopAllocation) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StopAllocation) GetAllocationId() string {
@@ -1912,7 +2092,7 @@ type DecideSweep struct {
 
 func (x *DecideSweep) Reset() {
 	*x = DecideSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2104,7 @@ func (x *DecideSweep) String() string {
 func (*DecideSweep) ProtoMessage() {}
 
 func (x *DecideSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2117,7 @@ func (x *DecideSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideSweep.ProtoReflect.Descriptor instead.
 func (*DecideSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DecideSweep) GetSweepId() string {
@@ -1983,7 +2163,7 @@ type ExhaustSweep struct {
 
 func (x *ExhaustSweep) Reset() {
 	*x = ExhaustSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2175,7 @@ func (x *ExhaustSweep) String() string {
 func (*ExhaustSweep) ProtoMessage() {}
 
 func (x *ExhaustSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2188,7 @@ func (x *ExhaustSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExhaustSweep.ProtoReflect.Descriptor instead.
 func (*ExhaustSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExhaustSweep) GetSweepId() string {
@@ -2045,7 +2225,7 @@ type ExtendSweep struct {
 
 func (x *ExtendSweep) Reset() {
 	*x = ExtendSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +2237,7 @@ func (x *ExtendSweep) String() string {
 func (*ExtendSweep) ProtoMessage() {}
 
 func (x *ExtendSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +2250,7 @@ func (x *ExtendSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendSweep.ProtoReflect.Descriptor instead.
 func (*ExtendSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExtendSweep) GetSweepId() string {
@@ -2100,7 +2280,7 @@ type StopSweepTrial struct {
 
 func (x *StopSweepTrial) Reset() {
 	*x = StopSweepTrial{}
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2292,7 @@ func (x *StopSweepTrial) String() string {
 func (*StopSweepTrial) ProtoMessage() {}
 
 func (x *StopSweepTrial) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2305,7 @@ func (x *StopSweepTrial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopSweepTrial.ProtoReflect.Descriptor instead.
 func (*StopSweepTrial) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StopSweepTrial) GetSweepId() string {
@@ -2155,7 +2335,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2347,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2360,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RemoveNode) GetNodeId() string {
@@ -2208,7 +2388,7 @@ type RemovePeer struct {
 
 func (x *RemovePeer) Reset() {
 	*x = RemovePeer{}
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2220,7 +2400,7 @@ func (x *RemovePeer) String() string {
 func (*RemovePeer) ProtoMessage() {}
 
 func (x *RemovePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2233,7 +2413,7 @@ func (x *RemovePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeer.ProtoReflect.Descriptor instead.
 func (*RemovePeer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemovePeer) GetPeerId() string {
@@ -2254,7 +2434,7 @@ type CreateDataset struct {
 
 func (x *CreateDataset) Reset() {
 	*x = CreateDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2446,7 @@ func (x *CreateDataset) String() string {
 func (*CreateDataset) ProtoMessage() {}
 
 func (x *CreateDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2459,7 @@ func (x *CreateDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDataset.ProtoReflect.Descriptor instead.
 func (*CreateDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CreateDataset) GetDataset() *Dataset {
@@ -2300,7 +2480,7 @@ type MarkCheckpoints struct {
 
 func (x *MarkCheckpoints) Reset() {
 	*x = MarkCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2312,7 +2492,7 @@ func (x *MarkCheckpoints) String() string {
 func (*MarkCheckpoints) ProtoMessage() {}
 
 func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2325,7 +2505,7 @@ func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkCheckpoints.ProtoReflect.Descriptor instead.
 func (*MarkCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MarkCheckpoints) GetCheckpointIds() []string {
@@ -2346,7 +2526,7 @@ type ForgetCheckpoints struct {
 
 func (x *ForgetCheckpoints) Reset() {
 	*x = ForgetCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2358,7 +2538,7 @@ func (x *ForgetCheckpoints) String() string {
 func (*ForgetCheckpoints) ProtoMessage() {}
 
 func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2371,7 +2551,7 @@ func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetCheckpoints.ProtoReflect.Descriptor instead.
 func (*ForgetCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ForgetCheckpoints) GetCheckpointIds() []string {
@@ -2401,7 +2581,7 @@ type DeleteJobs struct {
 
 func (x *DeleteJobs) Reset() {
 	*x = DeleteJobs{}
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +2593,7 @@ func (x *DeleteJobs) String() string {
 func (*DeleteJobs) ProtoMessage() {}
 
 func (x *DeleteJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +2606,7 @@ func (x *DeleteJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobs.ProtoReflect.Descriptor instead.
 func (*DeleteJobs) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteJobs) GetJobIds() []string {
@@ -2475,7 +2655,7 @@ type EmptyGarbage struct {
 
 func (x *EmptyGarbage) Reset() {
 	*x = EmptyGarbage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +2667,7 @@ func (x *EmptyGarbage) String() string {
 func (*EmptyGarbage) ProtoMessage() {}
 
 func (x *EmptyGarbage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +2680,7 @@ func (x *EmptyGarbage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmptyGarbage.ProtoReflect.Descriptor instead.
 func (*EmptyGarbage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EmptyGarbage) GetPrefixes() []string {
@@ -2521,7 +2701,7 @@ type NoteSearched struct {
 
 func (x *NoteSearched) Reset() {
 	*x = NoteSearched{}
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2533,7 +2713,7 @@ func (x *NoteSearched) String() string {
 func (*NoteSearched) ProtoMessage() {}
 
 func (x *NoteSearched) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2546,7 +2726,7 @@ func (x *NoteSearched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteSearched.ProtoReflect.Descriptor instead.
 func (*NoteSearched) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *NoteSearched) GetTrialIds() []string {
@@ -2571,7 +2751,7 @@ type DeleteModel struct {
 
 func (x *DeleteModel) Reset() {
 	*x = DeleteModel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2763,7 @@ func (x *DeleteModel) String() string {
 func (*DeleteModel) ProtoMessage() {}
 
 func (x *DeleteModel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2776,7 @@ func (x *DeleteModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModel.ProtoReflect.Descriptor instead.
 func (*DeleteModel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteModel) GetModel() string {
@@ -2635,7 +2815,7 @@ type DeleteDataset struct {
 
 func (x *DeleteDataset) Reset() {
 	*x = DeleteDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2827,7 @@ func (x *DeleteDataset) String() string {
 func (*DeleteDataset) ProtoMessage() {}
 
 func (x *DeleteDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2840,7 @@ func (x *DeleteDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDataset.ProtoReflect.Descriptor instead.
 func (*DeleteDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteDataset) GetName() string {
@@ -2695,7 +2875,7 @@ type CreateProject struct {
 
 func (x *CreateProject) Reset() {
 	*x = CreateProject{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2887,7 @@ func (x *CreateProject) String() string {
 func (*CreateProject) ProtoMessage() {}
 
 func (x *CreateProject) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2900,7 @@ func (x *CreateProject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateProject.ProtoReflect.Descriptor instead.
 func (*CreateProject) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateProject) GetProject() *Project {
@@ -2745,7 +2925,7 @@ type SetProject struct {
 
 func (x *SetProject) Reset() {
 	*x = SetProject{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2757,7 +2937,7 @@ func (x *SetProject) String() string {
 func (*SetProject) ProtoMessage() {}
 
 func (x *SetProject) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2770,7 +2950,7 @@ func (x *SetProject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetProject.ProtoReflect.Descriptor instead.
 func (*SetProject) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetProject) GetName() string {
@@ -2805,7 +2985,7 @@ type DeleteProject struct {
 
 func (x *DeleteProject) Reset() {
 	*x = DeleteProject{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +2997,7 @@ func (x *DeleteProject) String() string {
 func (*DeleteProject) ProtoMessage() {}
 
 func (x *DeleteProject) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +3010,7 @@ func (x *DeleteProject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteProject.ProtoReflect.Descriptor instead.
 func (*DeleteProject) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteProject) GetName() string {
@@ -2851,7 +3031,7 @@ type SetRetention struct {
 
 func (x *SetRetention) Reset() {
 	*x = SetRetention{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +3043,7 @@ func (x *SetRetention) String() string {
 func (*SetRetention) ProtoMessage() {}
 
 func (x *SetRetention) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +3056,7 @@ func (x *SetRetention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetention.ProtoReflect.Descriptor instead.
 func (*SetRetention) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetRetention) GetRetention() *RetentionPolicy {
@@ -2903,7 +3083,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +3095,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +3108,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -2970,7 +3150,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3162,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3175,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -3018,7 +3198,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3030,7 +3210,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3043,7 +3223,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -3079,7 +3259,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3091,7 +3271,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3104,7 +3284,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -3153,7 +3333,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3345,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3358,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -3199,7 +3379,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3211,7 +3391,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3224,7 +3404,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -3247,7 +3427,7 @@ type AdmitNode struct {
 
 func (x *AdmitNode) Reset() {
 	*x = AdmitNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3259,7 +3439,7 @@ func (x *AdmitNode) String() string {
 func (*AdmitNode) ProtoMessage() {}
 
 func (x *AdmitNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3272,7 +3452,7 @@ func (x *AdmitNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
 func (*AdmitNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AdmitNode) GetTokenId() string {
@@ -3300,7 +3480,7 @@ type ObserveCoordinators struct {
 
 func (x *ObserveCoordinators) Reset() {
 	*x = ObserveCoordinators{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3312,7 +3492,7 @@ func (x *ObserveCoordinators) String() string {
 func (*ObserveCoordinators) ProtoMessage() {}
 
 func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3325,7 +3505,7 @@ func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveCoordinators.ProtoReflect.Descriptor instead.
 func (*ObserveCoordinators) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
@@ -3350,7 +3530,7 @@ type ChangeKeys struct {
 
 func (x *ChangeKeys) Reset() {
 	*x = ChangeKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3542,7 @@ func (x *ChangeKeys) String() string {
 func (*ChangeKeys) ProtoMessage() {}
 
 func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3555,7 @@ func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeKeys.ProtoReflect.Descriptor instead.
 func (*ChangeKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ChangeKeys) GetVersion() int64 {
@@ -3416,7 +3596,7 @@ type HoldKeys struct {
 
 func (x *HoldKeys) Reset() {
 	*x = HoldKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3428,7 +3608,7 @@ func (x *HoldKeys) String() string {
 func (*HoldKeys) ProtoMessage() {}
 
 func (x *HoldKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3441,7 +3621,7 @@ func (x *HoldKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldKeys.ProtoReflect.Descriptor instead.
 func (*HoldKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *HoldKeys) GetNodeId() string {
@@ -3487,7 +3667,7 @@ type ObserveClock struct {
 
 func (x *ObserveClock) Reset() {
 	*x = ObserveClock{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3499,7 +3679,7 @@ func (x *ObserveClock) String() string {
 func (*ObserveClock) ProtoMessage() {}
 
 func (x *ObserveClock) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3512,7 +3692,7 @@ func (x *ObserveClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveClock.ProtoReflect.Descriptor instead.
 func (*ObserveClock) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ObserveClock) GetNodeId() string {
@@ -3547,7 +3727,7 @@ type NoteExpiry struct {
 
 func (x *NoteExpiry) Reset() {
 	*x = NoteExpiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3559,7 +3739,7 @@ func (x *NoteExpiry) String() string {
 func (*NoteExpiry) ProtoMessage() {}
 
 func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3572,7 +3752,7 @@ func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteExpiry.ProtoReflect.Descriptor instead.
 func (*NoteExpiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NoteExpiry) GetExpiries() []*Expiry {
@@ -3597,7 +3777,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3609,7 +3789,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3622,7 +3802,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Expiry) GetNoun() string {
@@ -3657,7 +3837,7 @@ type ObserveStore struct {
 
 func (x *ObserveStore) Reset() {
 	*x = ObserveStore{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3669,7 +3849,7 @@ func (x *ObserveStore) String() string {
 func (*ObserveStore) ProtoMessage() {}
 
 func (x *ObserveStore) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3682,7 +3862,7 @@ func (x *ObserveStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveStore.ProtoReflect.Descriptor instead.
 func (*ObserveStore) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ObserveStore) GetFault() *Reason {
@@ -3703,7 +3883,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3715,7 +3895,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3728,7 +3908,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -3755,7 +3935,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3767,7 +3947,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3780,7 +3960,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -3826,7 +4006,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3838,7 +4018,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3851,7 +4031,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -3886,7 +4066,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3898,7 +4078,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3911,7 +4091,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -3932,7 +4112,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3944,7 +4124,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3957,7 +4137,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -3979,7 +4159,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3991,7 +4171,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4004,7 +4184,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -4039,7 +4219,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4051,7 +4231,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4064,7 +4244,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -4142,7 +4322,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4154,7 +4334,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4167,7 +4347,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -4216,7 +4396,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4228,7 +4408,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4241,7 +4421,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -4262,7 +4442,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4274,7 +4454,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4287,7 +4467,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -4306,7 +4486,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4318,7 +4498,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4331,7 +4511,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 // ReadIndexResponse carries an index.
@@ -4345,7 +4525,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[57]
+	mi := &file_tandem_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4357,7 +4537,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[57]
+	mi := &file_tandem_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4370,7 +4550,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -4393,7 +4573,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[58]
+	mi := &file_tandem_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4405,7 +4585,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[58]
+	mi := &file_tandem_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4418,7 +4598,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -4444,7 +4624,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[59]
+	mi := &file_tandem_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4456,7 +4636,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[59]
+	mi := &file_tandem_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4469,7 +4649,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 // ProbeStorageRequest names a store.
@@ -4483,7 +4663,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[60]
+	mi := &file_tandem_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4495,7 +4675,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[60]
+	mi := &file_tandem_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4508,7 +4688,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -4527,7 +4707,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[61]
+	mi := &file_tandem_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4539,7 +4719,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[61]
+	mi := &file_tandem_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4552,14 +4732,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x91\x1b\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x85\x1c\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -4631,7 +4811,10 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\vset_project\x18[ \x01(\v2\x15.tandem.v1.SetProjectB\x04\xb8\xbb\x18\x02H\x00R\n" +
 	"setProject\x12G\n" +
 	"\x0edelete_project\x18\\ \x01(\v2\x18.tandem.v1.DeleteProjectB\x04\xb8\xbb\x18\x02H\x00R\rdeleteProject\x12N\n" +
-	"\x0fstop_allocation\x18d \x01(\v2\x19.tandem.v1.StopAllocationB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\x0estopAllocation\x12A\n" +
+	"\x0fstop_allocation\x18d \x01(\v2\x19.tandem.v1.StopAllocationB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\x0estopAllocation\x12;\n" +
+	"\n" +
+	"label_node\x18e \x01(\v2\x14.tandem.v1.LabelNodeB\x04\xb8\xbb\x18\x02H\x00R\tlabelNode\x125\n" +
+	"\bset_slot\x18f \x01(\v2\x12.tandem.v1.SetSlotB\x04\xb8\xbb\x18\x02H\x00R\asetSlot\x12A\n" +
 	"\n" +
 	"quarantine\x18> \x01(\v2\x15.tandem.v1.QuarantineB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\n" +
 	"quarantineB\t\n" +
@@ -4661,12 +4844,25 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"E\n" +
 	"\bLoseNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
-	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\"W\n" +
+	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\"\xb2\x01\n" +
 	"\n" +
 	"CordonNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +
 	"\bcordoned\x18\x02 \x01(\bR\bcordoned\x12\x14\n" +
-	"\x05drain\x18\x03 \x01(\bR\x05drain\"\xa2\x02\n" +
+	"\x05drain\x18\x03 \x01(\bR\x05drain\x12\x1c\n" +
+	"\x06reason\x18( \x01(\tB\x04\xb8\xbb\x18\x02R\x06reason\x12;\n" +
+	"\bdeadline\x18) \x01(\v2\x19.google.protobuf.DurationB\x04\xb8\xbb\x18\x02R\bdeadline\"\x99\x01\n" +
+	"\tLabelNode\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x128\n" +
+	"\x06labels\x18\x02 \x03(\v2 .tandem.v1.LabelNode.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"o\n" +
+	"\aSetSlot\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
+	"\aslot_id\x18\x02 \x01(\tR\x06slotId\x12\x1a\n" +
+	"\bdisabled\x18\x03 \x01(\bR\bdisabled\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xa2\x02\n" +
 	"\x10ReformAllocation\x12#\n" +
 	"\rallocation_id\x18\x01 \x01(\tR\fallocationId\x12\x1e\n" +
 	"\n" +
@@ -4895,7 +5091,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -4907,89 +5103,92 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*RegisterNode)(nil),          // 7: tandem.v1.RegisterNode
 	(*LoseNode)(nil),              // 8: tandem.v1.LoseNode
 	(*CordonNode)(nil),            // 9: tandem.v1.CordonNode
-	(*ReformAllocation)(nil),      // 10: tandem.v1.ReformAllocation
-	(*LostMember)(nil),            // 11: tandem.v1.LostMember
-	(*ScaleJob)(nil),              // 12: tandem.v1.ScaleJob
-	(*UpdateJob)(nil),             // 13: tandem.v1.UpdateJob
-	(*StopAllocation)(nil),        // 14: tandem.v1.StopAllocation
-	(*DecideSweep)(nil),           // 15: tandem.v1.DecideSweep
-	(*ExhaustSweep)(nil),          // 16: tandem.v1.ExhaustSweep
-	(*ExtendSweep)(nil),           // 17: tandem.v1.ExtendSweep
-	(*StopSweepTrial)(nil),        // 18: tandem.v1.StopSweepTrial
-	(*RemoveNode)(nil),            // 19: tandem.v1.RemoveNode
-	(*RemovePeer)(nil),            // 20: tandem.v1.RemovePeer
-	(*CreateDataset)(nil),         // 21: tandem.v1.CreateDataset
-	(*MarkCheckpoints)(nil),       // 22: tandem.v1.MarkCheckpoints
-	(*ForgetCheckpoints)(nil),     // 23: tandem.v1.ForgetCheckpoints
-	(*DeleteJobs)(nil),            // 24: tandem.v1.DeleteJobs
-	(*EmptyGarbage)(nil),          // 25: tandem.v1.EmptyGarbage
-	(*NoteSearched)(nil),          // 26: tandem.v1.NoteSearched
-	(*DeleteModel)(nil),           // 27: tandem.v1.DeleteModel
-	(*DeleteDataset)(nil),         // 28: tandem.v1.DeleteDataset
-	(*CreateProject)(nil),         // 29: tandem.v1.CreateProject
-	(*SetProject)(nil),            // 30: tandem.v1.SetProject
-	(*DeleteProject)(nil),         // 31: tandem.v1.DeleteProject
-	(*SetRetention)(nil),          // 32: tandem.v1.SetRetention
-	(*MoveAlias)(nil),             // 33: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 34: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 35: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 36: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 37: tandem.v1.PutToken
-	(*DropToken)(nil),             // 38: tandem.v1.DropToken
-	(*AdmitNode)(nil),             // 39: tandem.v1.AdmitNode
-	(*ObserveCoordinators)(nil),   // 40: tandem.v1.ObserveCoordinators
-	(*ChangeKeys)(nil),            // 41: tandem.v1.ChangeKeys
-	(*HoldKeys)(nil),              // 42: tandem.v1.HoldKeys
-	(*ObserveClock)(nil),          // 43: tandem.v1.ObserveClock
-	(*NoteExpiry)(nil),            // 44: tandem.v1.NoteExpiry
-	(*Expiry)(nil),                // 45: tandem.v1.Expiry
-	(*ObserveStore)(nil),          // 46: tandem.v1.ObserveStore
-	(*PutStorage)(nil),            // 47: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 48: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 49: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 50: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 51: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 52: tandem.v1.Quarantine
-	(*Result)(nil),                // 53: tandem.v1.Result
-	(*RequestRecord)(nil),         // 54: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 55: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 56: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 57: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 58: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 59: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 60: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 61: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 62: tandem.v1.ProbeStorageResponse
-	nil,                           // 63: tandem.v1.ApplyPlan.PendingReasonsEntry
-	nil,                           // 64: tandem.v1.UpdateJob.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 65: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 66: tandem.v1.Cluster
-	(*Job)(nil),                   // 67: tandem.v1.Job
-	(*Trial)(nil),                 // 68: tandem.v1.Trial
-	(*Sweep)(nil),                 // 69: tandem.v1.Sweep
-	(JobIntent)(0),                // 70: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 71: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 72: tandem.v1.EngineReport
-	(*Node)(nil),                  // 73: tandem.v1.Node
-	(*Member)(nil),                // 74: tandem.v1.Member
-	(*Reason)(nil),                // 75: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 76: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 77: tandem.v1.Dataset
-	(*Project)(nil),               // 78: tandem.v1.Project
-	(*RetentionPolicy)(nil),       // 79: tandem.v1.RetentionPolicy
-	(*Deployment)(nil),            // 80: tandem.v1.Deployment
-	(*Replica)(nil),               // 81: tandem.v1.Replica
-	(*Token)(nil),                 // 82: tandem.v1.Token
-	(*Coordinator)(nil),           // 83: tandem.v1.Coordinator
-	(*Authority)(nil),             // 84: tandem.v1.Authority
-	(*GossipKey)(nil),             // 85: tandem.v1.GossipKey
-	(*durationpb.Duration)(nil),   // 86: google.protobuf.Duration
-	(*StorageConfig)(nil),         // 87: tandem.v1.StorageConfig
-	(*Program)(nil),               // 88: tandem.v1.Program
-	(*Progress)(nil),              // 89: tandem.v1.Progress
+	(*LabelNode)(nil),             // 10: tandem.v1.LabelNode
+	(*SetSlot)(nil),               // 11: tandem.v1.SetSlot
+	(*ReformAllocation)(nil),      // 12: tandem.v1.ReformAllocation
+	(*LostMember)(nil),            // 13: tandem.v1.LostMember
+	(*ScaleJob)(nil),              // 14: tandem.v1.ScaleJob
+	(*UpdateJob)(nil),             // 15: tandem.v1.UpdateJob
+	(*StopAllocation)(nil),        // 16: tandem.v1.StopAllocation
+	(*DecideSweep)(nil),           // 17: tandem.v1.DecideSweep
+	(*ExhaustSweep)(nil),          // 18: tandem.v1.ExhaustSweep
+	(*ExtendSweep)(nil),           // 19: tandem.v1.ExtendSweep
+	(*StopSweepTrial)(nil),        // 20: tandem.v1.StopSweepTrial
+	(*RemoveNode)(nil),            // 21: tandem.v1.RemoveNode
+	(*RemovePeer)(nil),            // 22: tandem.v1.RemovePeer
+	(*CreateDataset)(nil),         // 23: tandem.v1.CreateDataset
+	(*MarkCheckpoints)(nil),       // 24: tandem.v1.MarkCheckpoints
+	(*ForgetCheckpoints)(nil),     // 25: tandem.v1.ForgetCheckpoints
+	(*DeleteJobs)(nil),            // 26: tandem.v1.DeleteJobs
+	(*EmptyGarbage)(nil),          // 27: tandem.v1.EmptyGarbage
+	(*NoteSearched)(nil),          // 28: tandem.v1.NoteSearched
+	(*DeleteModel)(nil),           // 29: tandem.v1.DeleteModel
+	(*DeleteDataset)(nil),         // 30: tandem.v1.DeleteDataset
+	(*CreateProject)(nil),         // 31: tandem.v1.CreateProject
+	(*SetProject)(nil),            // 32: tandem.v1.SetProject
+	(*DeleteProject)(nil),         // 33: tandem.v1.DeleteProject
+	(*SetRetention)(nil),          // 34: tandem.v1.SetRetention
+	(*MoveAlias)(nil),             // 35: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 36: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 37: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 38: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 39: tandem.v1.PutToken
+	(*DropToken)(nil),             // 40: tandem.v1.DropToken
+	(*AdmitNode)(nil),             // 41: tandem.v1.AdmitNode
+	(*ObserveCoordinators)(nil),   // 42: tandem.v1.ObserveCoordinators
+	(*ChangeKeys)(nil),            // 43: tandem.v1.ChangeKeys
+	(*HoldKeys)(nil),              // 44: tandem.v1.HoldKeys
+	(*ObserveClock)(nil),          // 45: tandem.v1.ObserveClock
+	(*NoteExpiry)(nil),            // 46: tandem.v1.NoteExpiry
+	(*Expiry)(nil),                // 47: tandem.v1.Expiry
+	(*ObserveStore)(nil),          // 48: tandem.v1.ObserveStore
+	(*PutStorage)(nil),            // 49: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 50: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 51: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 52: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 53: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 54: tandem.v1.Quarantine
+	(*Result)(nil),                // 55: tandem.v1.Result
+	(*RequestRecord)(nil),         // 56: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 57: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 58: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 59: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 60: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 61: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 62: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 63: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 64: tandem.v1.ProbeStorageResponse
+	nil,                           // 65: tandem.v1.ApplyPlan.PendingReasonsEntry
+	nil,                           // 66: tandem.v1.LabelNode.LabelsEntry
+	nil,                           // 67: tandem.v1.UpdateJob.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 68: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 69: tandem.v1.Cluster
+	(*Job)(nil),                   // 70: tandem.v1.Job
+	(*Trial)(nil),                 // 71: tandem.v1.Trial
+	(*Sweep)(nil),                 // 72: tandem.v1.Sweep
+	(JobIntent)(0),                // 73: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 74: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 75: tandem.v1.EngineReport
+	(*Node)(nil),                  // 76: tandem.v1.Node
+	(*durationpb.Duration)(nil),   // 77: google.protobuf.Duration
+	(*Member)(nil),                // 78: tandem.v1.Member
+	(*Reason)(nil),                // 79: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 80: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 81: tandem.v1.Dataset
+	(*Project)(nil),               // 82: tandem.v1.Project
+	(*RetentionPolicy)(nil),       // 83: tandem.v1.RetentionPolicy
+	(*Deployment)(nil),            // 84: tandem.v1.Deployment
+	(*Replica)(nil),               // 85: tandem.v1.Replica
+	(*Token)(nil),                 // 86: tandem.v1.Token
+	(*Coordinator)(nil),           // 87: tandem.v1.Coordinator
+	(*Authority)(nil),             // 88: tandem.v1.Authority
+	(*GossipKey)(nil),             // 89: tandem.v1.GossipKey
+	(*StorageConfig)(nil),         // 90: tandem.v1.StorageConfig
+	(*Program)(nil),               // 91: tandem.v1.Program
+	(*Progress)(nil),              // 92: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	65,  // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	68,  // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,   // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,   // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,   // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -4998,107 +5197,111 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	7,   // 6: tandem.v1.Command.register_node:type_name -> tandem.v1.RegisterNode
 	8,   // 7: tandem.v1.Command.lose_node:type_name -> tandem.v1.LoseNode
 	9,   // 8: tandem.v1.Command.cordon_node:type_name -> tandem.v1.CordonNode
-	19,  // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
-	21,  // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
-	22,  // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
-	23,  // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	33,  // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	34,  // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	35,  // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	36,  // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	37,  // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	38,  // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	48,  // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	49,  // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
-	20,  // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
-	10,  // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
-	12,  // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
-	15,  // 24: tandem.v1.Command.decide_sweep:type_name -> tandem.v1.DecideSweep
-	16,  // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
-	17,  // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
-	18,  // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
-	39,  // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
-	40,  // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	41,  // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
-	42,  // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	47,  // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
-	43,  // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
-	44,  // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
-	46,  // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
-	50,  // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	51,  // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
-	24,  // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
-	25,  // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
-	26,  // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
-	27,  // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
-	28,  // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
-	32,  // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
-	13,  // 44: tandem.v1.Command.update_job:type_name -> tandem.v1.UpdateJob
-	29,  // 45: tandem.v1.Command.create_project:type_name -> tandem.v1.CreateProject
-	30,  // 46: tandem.v1.Command.set_project:type_name -> tandem.v1.SetProject
-	31,  // 47: tandem.v1.Command.delete_project:type_name -> tandem.v1.DeleteProject
-	14,  // 48: tandem.v1.Command.stop_allocation:type_name -> tandem.v1.StopAllocation
-	52,  // 49: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	66,  // 50: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	67,  // 51: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	68,  // 52: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	69,  // 53: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	70,  // 54: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	71,  // 55: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	63,  // 56: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	72,  // 57: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	73,  // 58: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	74,  // 59: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	11,  // 60: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	75,  // 61: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	75,  // 62: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	64,  // 63: tandem.v1.UpdateJob.labels:type_name -> tandem.v1.UpdateJob.LabelsEntry
-	75,  // 64: tandem.v1.StopAllocation.why:type_name -> tandem.v1.Reason
-	76,  // 65: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	75,  // 66: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	77,  // 67: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	65,  // 68: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
-	78,  // 69: tandem.v1.CreateProject.project:type_name -> tandem.v1.Project
-	79,  // 70: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
-	80,  // 71: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	81,  // 72: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	75,  // 73: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	82,  // 74: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	83,  // 75: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	84,  // 76: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	85,  // 77: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	65,  // 78: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	86,  // 79: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
-	45,  // 80: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
-	65,  // 81: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
-	75,  // 82: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
-	87,  // 83: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	65,  // 84: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	65,  // 85: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	65,  // 86: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
-	88,  // 87: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,   // 88: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	75,  // 89: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	75,  // 90: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	53,  // 91: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	65,  // 92: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,   // 93: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	53,  // 94: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	89,  // 95: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	87,  // 96: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	55,  // 97: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	57,  // 98: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	59,  // 99: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	61,  // 100: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	56,  // 101: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	58,  // 102: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	60,  // 103: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	62,  // 104: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	101, // [101:105] is the sub-list for method output_type
-	97,  // [97:101] is the sub-list for method input_type
-	97,  // [97:97] is the sub-list for extension type_name
-	97,  // [97:97] is the sub-list for extension extendee
-	0,   // [0:97] is the sub-list for field type_name
+	21,  // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
+	23,  // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
+	24,  // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
+	25,  // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
+	35,  // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	36,  // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	37,  // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	38,  // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	39,  // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	40,  // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	50,  // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	51,  // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	22,  // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
+	12,  // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
+	14,  // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
+	17,  // 24: tandem.v1.Command.decide_sweep:type_name -> tandem.v1.DecideSweep
+	18,  // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
+	19,  // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
+	20,  // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
+	41,  // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
+	42,  // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
+	43,  // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
+	44,  // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
+	49,  // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	45,  // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
+	46,  // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
+	48,  // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
+	52,  // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	53,  // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	26,  // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
+	27,  // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
+	28,  // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
+	29,  // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
+	30,  // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
+	34,  // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
+	15,  // 44: tandem.v1.Command.update_job:type_name -> tandem.v1.UpdateJob
+	31,  // 45: tandem.v1.Command.create_project:type_name -> tandem.v1.CreateProject
+	32,  // 46: tandem.v1.Command.set_project:type_name -> tandem.v1.SetProject
+	33,  // 47: tandem.v1.Command.delete_project:type_name -> tandem.v1.DeleteProject
+	16,  // 48: tandem.v1.Command.stop_allocation:type_name -> tandem.v1.StopAllocation
+	10,  // 49: tandem.v1.Command.label_node:type_name -> tandem.v1.LabelNode
+	11,  // 50: tandem.v1.Command.set_slot:type_name -> tandem.v1.SetSlot
+	54,  // 51: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	69,  // 52: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	70,  // 53: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	71,  // 54: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	72,  // 55: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	73,  // 56: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	74,  // 57: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	65,  // 58: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	75,  // 59: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	76,  // 60: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	77,  // 61: tandem.v1.CordonNode.deadline:type_name -> google.protobuf.Duration
+	66,  // 62: tandem.v1.LabelNode.labels:type_name -> tandem.v1.LabelNode.LabelsEntry
+	78,  // 63: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	13,  // 64: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	79,  // 65: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	79,  // 66: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	67,  // 67: tandem.v1.UpdateJob.labels:type_name -> tandem.v1.UpdateJob.LabelsEntry
+	79,  // 68: tandem.v1.StopAllocation.why:type_name -> tandem.v1.Reason
+	80,  // 69: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	79,  // 70: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	81,  // 71: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	68,  // 72: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
+	82,  // 73: tandem.v1.CreateProject.project:type_name -> tandem.v1.Project
+	83,  // 74: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
+	84,  // 75: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	85,  // 76: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	79,  // 77: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	86,  // 78: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	87,  // 79: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	88,  // 80: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	89,  // 81: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	68,  // 82: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	77,  // 83: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	47,  // 84: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	68,  // 85: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	79,  // 86: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
+	90,  // 87: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	68,  // 88: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	68,  // 89: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	68,  // 90: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
+	91,  // 91: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,   // 92: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	79,  // 93: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	79,  // 94: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	55,  // 95: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	68,  // 96: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,   // 97: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	55,  // 98: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	92,  // 99: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	90,  // 100: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	57,  // 101: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	59,  // 102: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	61,  // 103: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	63,  // 104: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	58,  // 105: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	60,  // 106: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	62,  // 107: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	64,  // 108: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	105, // [105:109] is the sub-list for method output_type
+	101, // [101:105] is the sub-list for method input_type
+	101, // [101:101] is the sub-list for extension type_name
+	101, // [101:101] is the sub-list for extension extendee
+	0,   // [0:101] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -5168,17 +5371,19 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_SetProject)(nil),
 		(*Command_DeleteProject)(nil),
 		(*Command_StopAllocation)(nil),
+		(*Command_LabelNode)(nil),
+		(*Command_SetSlot)(nil),
 		(*Command_Quarantine)(nil),
 	}
-	file_tandem_v1_command_proto_msgTypes[12].OneofWrappers = []any{}
-	file_tandem_v1_command_proto_msgTypes[29].OneofWrappers = []any{}
+	file_tandem_v1_command_proto_msgTypes[14].OneofWrappers = []any{}
+	file_tandem_v1_command_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   64,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -65,6 +65,12 @@ const (
 	Event_TYPE_LOGS_PRUNED Event_Type = 115
 	// A user has changed the labels or the note of a job.
 	Event_TYPE_JOB_LABELLED Event_Type = 140
+	// An operator has changed the labels of a node.
+	Event_TYPE_NODE_LABELLED Event_Type = 441
+	// A slot of a node takes no work any more.
+	Event_TYPE_SLOT_DISABLED Event_Type = 442
+	// A slot of a node takes work again.
+	Event_TYPE_SLOT_ENABLED Event_Type = 443
 	// A process group was committed: so many ranks train.
 	Event_TYPE_GROUP_COMMITTED Event_Type = 200
 	// A process group was committed that hands the state of the training on.
@@ -241,6 +247,9 @@ var (
 		114:  "TYPE_JOBS_PRUNED",
 		115:  "TYPE_LOGS_PRUNED",
 		140:  "TYPE_JOB_LABELLED",
+		441:  "TYPE_NODE_LABELLED",
+		442:  "TYPE_SLOT_DISABLED",
+		443:  "TYPE_SLOT_ENABLED",
 		200:  "TYPE_GROUP_COMMITTED",
 		201:  "TYPE_GROUP_RELAYING",
 		202:  "TYPE_GROUP_BROKEN",
@@ -338,6 +347,9 @@ var (
 		"TYPE_JOBS_PRUNED":             114,
 		"TYPE_LOGS_PRUNED":             115,
 		"TYPE_JOB_LABELLED":            140,
+		"TYPE_NODE_LABELLED":           441,
+		"TYPE_SLOT_DISABLED":           442,
+		"TYPE_SLOT_ENABLED":            443,
 		"TYPE_GROUP_COMMITTED":         200,
 		"TYPE_GROUP_RELAYING":          201,
 		"TYPE_GROUP_BROKEN":            202,
@@ -766,7 +778,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xcd\x16\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xa9\x17\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -783,7 +795,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\aproject\x18\f \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9d\x13\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf9\x13\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -803,7 +815,10 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x10TYPE_JOB_DELETED\x10q\x12\x14\n" +
 	"\x10TYPE_JOBS_PRUNED\x10r\x12\x14\n" +
 	"\x10TYPE_LOGS_PRUNED\x10s\x12\x1c\n" +
-	"\x11TYPE_JOB_LABELLED\x10\x8c\x01\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
+	"\x11TYPE_JOB_LABELLED\x10\x8c\x01\x1a\x04\xb8\xbb\x18\x02\x12\x1d\n" +
+	"\x12TYPE_NODE_LABELLED\x10\xb9\x03\x1a\x04\xb8\xbb\x18\x02\x12\x1d\n" +
+	"\x12TYPE_SLOT_DISABLED\x10\xba\x03\x1a\x04\xb8\xbb\x18\x02\x12\x1c\n" +
+	"\x11TYPE_SLOT_ENABLED\x10\xbb\x03\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
 	"\x14TYPE_GROUP_COMMITTED\x10\xc8\x01\x12\x18\n" +
 	"\x13TYPE_GROUP_RELAYING\x10\xc9\x01\x12\x16\n" +
 	"\x11TYPE_GROUP_BROKEN\x10\xca\x01\x12\x14\n" +

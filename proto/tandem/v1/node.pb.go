@@ -200,7 +200,15 @@ type Node struct {
 	// It was said that its certificate is about to end.
 	ExpiryNoted bool `protobuf:"varint,34,opt,name=expiry_noted,json=expiryNoted,proto3" json:"expiry_noted,omitempty"`
 	// Highest feature level that its agent knows; 0: it is of a release that knows no levels.
-	Level         int32 `protobuf:"varint,60,opt,name=level,proto3" json:"level,omitempty"`
+	Level int32 `protobuf:"varint,60,opt,name=level,proto3" json:"level,omitempty"`
+	// Why an operator lets it take no work, in his words.
+	CordonReason string `protobuf:"bytes,70,opt,name=cordon_reason,json=cordonReason,proto3" json:"cordon_reason,omitempty"`
+	// When what is left on it of a drain is stopped with a checkpoint, and then taken away; not set: never.
+	DrainDeadline *timestamppb.Timestamp `protobuf:"bytes,71,opt,name=drain_deadline,json=drainDeadline,proto3" json:"drain_deadline,omitempty"`
+	// Labels that an operator has given it; specs ask for them.
+	Labels map[string]string `protobuf:"bytes,72,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Slots that an operator lets take no work; what runs there leaves as in a drain.
+	DisabledSlots []*DisabledSlot `protobuf:"bytes,73,rep,name=disabled_slots,json=disabledSlots,proto3" json:"disabled_slots,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +418,89 @@ func (x *Node) GetLevel() int32 {
 	return 0
 }
 
+func (x *Node) GetCordonReason() string {
+	if x != nil {
+		return x.CordonReason
+	}
+	return ""
+}
+
+func (x *Node) GetDrainDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DrainDeadline
+	}
+	return nil
+}
+
+func (x *Node) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Node) GetDisabledSlots() []*DisabledSlot {
+	if x != nil {
+		return x.DisabledSlots
+	}
+	return nil
+}
+
+// DisabledSlot is a slot that takes no work.
+type DisabledSlot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The slot.
+	SlotId string `protobuf:"bytes,1,opt,name=slot_id,json=slotId,proto3" json:"slot_id,omitempty"`
+	// Why, in the words of an operator.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisabledSlot) Reset() {
+	*x = DisabledSlot{}
+	mi := &file_tandem_v1_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisabledSlot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisabledSlot) ProtoMessage() {}
+
+func (x *DisabledSlot) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisabledSlot.ProtoReflect.Descriptor instead.
+func (*DisabledSlot) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DisabledSlot) GetSlotId() string {
+	if x != nil {
+		return x.SlotId
+	}
+	return ""
+}
+
+func (x *DisabledSlot) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // NodeFault says that a node could not run an engine, whatever its task was: its disk is full, say, or the engine's program does not exist.
 type NodeFault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -427,7 +518,7 @@ type NodeFault struct {
 
 func (x *NodeFault) Reset() {
 	*x = NodeFault{}
-	mi := &file_tandem_v1_node_proto_msgTypes[1]
+	mi := &file_tandem_v1_node_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +530,7 @@ func (x *NodeFault) String() string {
 func (*NodeFault) ProtoMessage() {}
 
 func (x *NodeFault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[1]
+	mi := &file_tandem_v1_node_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +543,7 @@ func (x *NodeFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeFault.ProtoReflect.Descriptor instead.
 func (*NodeFault) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *NodeFault) GetCause() string {
@@ -496,7 +587,7 @@ type FullFolder struct {
 
 func (x *FullFolder) Reset() {
 	*x = FullFolder{}
-	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	mi := &file_tandem_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +599,7 @@ func (x *FullFolder) String() string {
 func (*FullFolder) ProtoMessage() {}
 
 func (x *FullFolder) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[2]
+	mi := &file_tandem_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +612,7 @@ func (x *FullFolder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FullFolder.ProtoReflect.Descriptor instead.
 func (*FullFolder) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *FullFolder) GetPath() string {
@@ -556,7 +647,7 @@ type Unreachable struct {
 
 func (x *Unreachable) Reset() {
 	*x = Unreachable{}
-	mi := &file_tandem_v1_node_proto_msgTypes[3]
+	mi := &file_tandem_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +659,7 @@ func (x *Unreachable) String() string {
 func (*Unreachable) ProtoMessage() {}
 
 func (x *Unreachable) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[3]
+	mi := &file_tandem_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +672,7 @@ func (x *Unreachable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unreachable.ProtoReflect.Descriptor instead.
 func (*Unreachable) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Unreachable) GetNodeId() string {
@@ -633,7 +724,7 @@ type Slot struct {
 
 func (x *Slot) Reset() {
 	*x = Slot{}
-	mi := &file_tandem_v1_node_proto_msgTypes[4]
+	mi := &file_tandem_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +736,7 @@ func (x *Slot) String() string {
 func (*Slot) ProtoMessage() {}
 
 func (x *Slot) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[4]
+	mi := &file_tandem_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +749,7 @@ func (x *Slot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Slot.ProtoReflect.Descriptor instead.
 func (*Slot) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Slot) GetId() string {
@@ -722,7 +813,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_tandem_v1_node_proto_msgTypes[5]
+	mi := &file_tandem_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +825,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[5]
+	mi := &file_tandem_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +838,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RemovedNode) GetId() string {
@@ -802,7 +893,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_tandem_v1_node_proto_msgTypes[6]
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +905,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[6]
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +918,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Pool) GetName() string {
@@ -875,7 +966,7 @@ type NodeUse struct {
 
 func (x *NodeUse) Reset() {
 	*x = NodeUse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +978,7 @@ func (x *NodeUse) String() string {
 func (*NodeUse) ProtoMessage() {}
 
 func (x *NodeUse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +991,7 @@ func (x *NodeUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUse.ProtoReflect.Descriptor instead.
 func (*NodeUse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NodeUse) GetNode() *Node {
@@ -942,7 +1033,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1045,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1058,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListNodesRequest) GetPool() string {
@@ -988,7 +1079,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1091,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1104,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListNodesResponse) GetNodes() []*NodeUse {
@@ -1034,7 +1125,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1137,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1150,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -1080,7 +1171,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1183,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1196,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetNodeResponse) GetNode() *NodeUse {
@@ -1124,15 +1215,20 @@ type CordonNodeRequest struct {
 	Cordoned bool `protobuf:"varint,2,opt,name=cordoned,proto3" json:"cordoned,omitempty"`
 	// Chosen by the client.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// With cordoned: what trains there goes elsewhere at a step boundary, or stops with a checkpoint and waits.
-	Drain         bool `protobuf:"varint,4,opt,name=drain,proto3" json:"drain,omitempty"`
+	// With cordoned: what trains there goes elsewhere at a step boundary, or stops with a checkpoint and waits; replicas are moved.
+	Drain bool `protobuf:"varint,4,opt,name=drain,proto3" json:"drain,omitempty"`
+	// Why, for people; with cordoned.
+	Reason string `protobuf:"bytes,40,opt,name=reason,proto3" json:"reason,omitempty"`
+	// With drain: how long it may take; then what is left there is stopped with a checkpoint, and a minute later taken away. Not set: as long as
+	// it takes.
+	Deadline      *durationpb.Duration `protobuf:"bytes,41,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CordonNodeRequest) Reset() {
 	*x = CordonNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1240,7 @@ func (x *CordonNodeRequest) String() string {
 func (*CordonNodeRequest) ProtoMessage() {}
 
 func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1253,7 @@ func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*CordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CordonNodeRequest) GetId() string {
@@ -1188,6 +1284,20 @@ func (x *CordonNodeRequest) GetDrain() bool {
 	return false
 }
 
+func (x *CordonNodeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CordonNodeRequest) GetDeadline() *durationpb.Duration {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
 // CordonNodeResponse returns the node after the change.
 type CordonNodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1199,7 +1309,7 @@ type CordonNodeResponse struct {
 
 func (x *CordonNodeResponse) Reset() {
 	*x = CordonNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1321,7 @@ func (x *CordonNodeResponse) String() string {
 func (*CordonNodeResponse) ProtoMessage() {}
 
 func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,10 +1334,248 @@ func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeResponse.ProtoReflect.Descriptor instead.
 func (*CordonNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CordonNodeResponse) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+// LabelNodeRequest changes labels of a node.
+type LabelNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or unique prefix of one, or a name.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Labels to set; an empty value takes a label away.
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelNodeRequest) Reset() {
+	*x = LabelNodeRequest{}
+	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelNodeRequest) ProtoMessage() {}
+
+func (x *LabelNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelNodeRequest.ProtoReflect.Descriptor instead.
+func (*LabelNodeRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LabelNodeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LabelNodeRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *LabelNodeRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// LabelNodeResponse returns the node after the change.
+type LabelNodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	Node          *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelNodeResponse) Reset() {
+	*x = LabelNodeResponse{}
+	mi := &file_tandem_v1_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelNodeResponse) ProtoMessage() {}
+
+func (x *LabelNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelNodeResponse.ProtoReflect.Descriptor instead.
+func (*LabelNodeResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LabelNodeResponse) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+// SetSlotRequest steers one slot of a node.
+type SetSlotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id or unique prefix of one, or a name.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The slot.
+	Slot string `protobuf:"bytes,2,opt,name=slot,proto3" json:"slot,omitempty"`
+	// It takes no work.
+	Disabled bool `protobuf:"varint,3,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	// Why, for people; with disabled.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSlotRequest) Reset() {
+	*x = SetSlotRequest{}
+	mi := &file_tandem_v1_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSlotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSlotRequest) ProtoMessage() {}
+
+func (x *SetSlotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSlotRequest.ProtoReflect.Descriptor instead.
+func (*SetSlotRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SetSlotRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SetSlotRequest) GetSlot() string {
+	if x != nil {
+		return x.Slot
+	}
+	return ""
+}
+
+func (x *SetSlotRequest) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *SetSlotRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SetSlotRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// SetSlotResponse returns the node after the change.
+type SetSlotResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	Node          *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSlotResponse) Reset() {
+	*x = SetSlotResponse{}
+	mi := &file_tandem_v1_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSlotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSlotResponse) ProtoMessage() {}
+
+func (x *SetSlotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSlotResponse.ProtoReflect.Descriptor instead.
+func (*SetSlotResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SetSlotResponse) GetNode() *Node {
 	if x != nil {
 		return x.Node
 	}
@@ -1249,7 +1597,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[14]
+	mi := &file_tandem_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1609,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[14]
+	mi := &file_tandem_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1622,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveNodeRequest) GetForce() bool {
@@ -1307,7 +1655,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	mi := &file_tandem_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1667,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	mi := &file_tandem_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1680,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 // ListPoolsRequest is empty.
@@ -1344,7 +1692,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[16]
+	mi := &file_tandem_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1704,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[16]
+	mi := &file_tandem_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1717,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 // ListPoolsResponse returns pools.
@@ -1383,7 +1731,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[17]
+	mi := &file_tandem_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1743,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[17]
+	mi := &file_tandem_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1756,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListPoolsResponse) GetPools() []*Pool {
@@ -1422,7 +1770,8 @@ var File_tandem_v1_node_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\x80\b\n" +
+	"\x14tandem/v1/node.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xb0\n" +
+	"\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1449,7 +1798,17 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x16certificate_expires_at\x18  \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\x12<\n" +
 	"\fclock_offset\x18! \x01(\v2\x19.google.protobuf.DurationR\vclockOffset\x12!\n" +
 	"\fexpiry_noted\x18\" \x01(\bR\vexpiryNoted\x12\x14\n" +
-	"\x05level\x18< \x01(\x05R\x05level\"\x8e\x01\n" +
+	"\x05level\x18< \x01(\x05R\x05level\x12)\n" +
+	"\rcordon_reason\x18F \x01(\tB\x04\xb8\xbb\x18\x02R\fcordonReason\x12G\n" +
+	"\x0edrain_deadline\x18G \x01(\v2\x1a.google.protobuf.TimestampB\x04\xb8\xbb\x18\x02R\rdrainDeadline\x129\n" +
+	"\x06labels\x18H \x03(\v2\x1b.tandem.v1.Node.LabelsEntryB\x04\xb8\xbb\x18\x02R\x06labels\x12D\n" +
+	"\x0edisabled_slots\x18I \x03(\v2\x17.tandem.v1.DisabledSlotB\x04\xb8\xbb\x18\x02R\rdisabledSlots\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"?\n" +
+	"\fDisabledSlot\x12\x17\n" +
+	"\aslot_id\x18\x01 \x01(\tR\x06slotId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x8e\x01\n" +
 	"\tNodeFault\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
@@ -1498,14 +1857,35 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x0eGetNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"9\n" +
 	"\x0fGetNodeResponse\x12&\n" +
-	"\x04node\x18\x01 \x01(\v2\x12.tandem.v1.NodeUseR\x04node\"{\n" +
+	"\x04node\x18\x01 \x01(\v2\x12.tandem.v1.NodeUseR\x04node\"\xd1\x01\n" +
 	"\x11CordonNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bcordoned\x18\x02 \x01(\bR\bcordoned\x12$\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\x12\x14\n" +
-	"\x05drain\x18\x04 \x01(\bR\x05drain\"9\n" +
+	"\x05drain\x18\x04 \x01(\bR\x05drain\x12\x1d\n" +
+	"\x06reason\x18( \x01(\tB\x05\xf0\xbb\x18\xc8\x01R\x06reason\x125\n" +
+	"\bdeadline\x18) \x01(\v2\x19.google.protobuf.DurationR\bdeadline\"9\n" +
 	"\x12CordonNodeResponse\x12#\n" +
+	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\xc4\x01\n" +
+	"\x10LabelNodeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12?\n" +
+	"\x06labels\x18\x02 \x03(\v2'.tandem.v1.LabelNodeRequest.LabelsEntryR\x06labels\x12$\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"8\n" +
+	"\x11LabelNodeResponse\x12#\n" +
+	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"\x95\x01\n" +
+	"\x0eSetSlotRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04slot\x18\x02 \x01(\tR\x04slot\x12\x1a\n" +
+	"\bdisabled\x18\x03 \x01(\bR\bdisabled\x12\x1d\n" +
+	"\x06reason\x18\x04 \x01(\tB\x05\xf0\xbb\x18\xc8\x01R\x06reason\x12$\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"6\n" +
+	"\x0fSetSlotResponse\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\"_\n" +
 	"\x11RemoveNodeRequest\x12\x14\n" +
 	"\x05force\x18\x03 \x01(\bR\x05force\x12\x0e\n" +
@@ -1527,12 +1907,14 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x12SANDBOX_PART_PORTS\x10\x03\x12\x18\n" +
 	"\x14SANDBOX_PART_SIGNALS\x10\x04\x12\x16\n" +
 	"\x12SANDBOX_PART_CALLS\x10\x05\x12\x17\n" +
-	"\x13SANDBOX_PART_MEMORY\x10\x062\x81\x04\n" +
+	"\x13SANDBOX_PART_MEMORY\x10\x062\xd6\x05\n" +
 	"\vNodeService\x12]\n" +
 	"\tListNodes\x12\x1b.tandem.v1.ListNodesRequest\x1a\x1c.tandem.v1.ListNodesResponse\"\x15\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/nodes\x12\\\n" +
 	"\aGetNode\x12\x19.tandem.v1.GetNodeRequest\x1a\x1a.tandem.v1.GetNodeResponse\"\x1a\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/nodes/{id}\x12o\n" +
 	"\n" +
-	"CordonNode\x12\x1c.tandem.v1.CordonNodeRequest\x1a\x1d.tandem.v1.CordonNodeResponse\"$\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/nodes/{id}/cordon\x12e\n" +
+	"CordonNode\x12\x1c.tandem.v1.CordonNodeRequest\x1a\x1d.tandem.v1.CordonNodeResponse\"$\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/nodes/{id}/cordon\x12l\n" +
+	"\tLabelNode\x12\x1b.tandem.v1.LabelNodeRequest\x1a\x1c.tandem.v1.LabelNodeResponse\"$\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/nodes/{id}/labels\x12e\n" +
+	"\aSetSlot\x12\x19.tandem.v1.SetSlotRequest\x1a\x1a.tandem.v1.SetSlotResponse\"#\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/nodes/{id}/slots\x12e\n" +
 	"\n" +
 	"RemoveNode\x12\x1c.tandem.v1.RemoveNodeRequest\x1a\x1d.tandem.v1.RemoveNodeResponse\"\x1a\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x10*\x0e/v1/nodes/{id}\x12]\n" +
 	"\tListPools\x12\x1b.tandem.v1.ListPoolsRequest\x1a\x1c.tandem.v1.ListPoolsResponse\"\x15\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/poolsB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
@@ -1550,67 +1932,85 @@ func file_tandem_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_tandem_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: tandem.v1.NodeState
 	(SandboxPart)(0),              // 1: tandem.v1.SandboxPart
 	(*Node)(nil),                  // 2: tandem.v1.Node
-	(*NodeFault)(nil),             // 3: tandem.v1.NodeFault
-	(*FullFolder)(nil),            // 4: tandem.v1.FullFolder
-	(*Unreachable)(nil),           // 5: tandem.v1.Unreachable
-	(*Slot)(nil),                  // 6: tandem.v1.Slot
-	(*RemovedNode)(nil),           // 7: tandem.v1.RemovedNode
-	(*Pool)(nil),                  // 8: tandem.v1.Pool
-	(*NodeUse)(nil),               // 9: tandem.v1.NodeUse
-	(*ListNodesRequest)(nil),      // 10: tandem.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 11: tandem.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 12: tandem.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),       // 13: tandem.v1.GetNodeResponse
-	(*CordonNodeRequest)(nil),     // 14: tandem.v1.CordonNodeRequest
-	(*CordonNodeResponse)(nil),    // 15: tandem.v1.CordonNodeResponse
-	(*RemoveNodeRequest)(nil),     // 16: tandem.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),    // 17: tandem.v1.RemoveNodeResponse
-	(*ListPoolsRequest)(nil),      // 18: tandem.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 19: tandem.v1.ListPoolsResponse
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
-	(*Reason)(nil),                // 22: tandem.v1.Reason
+	(*DisabledSlot)(nil),          // 3: tandem.v1.DisabledSlot
+	(*NodeFault)(nil),             // 4: tandem.v1.NodeFault
+	(*FullFolder)(nil),            // 5: tandem.v1.FullFolder
+	(*Unreachable)(nil),           // 6: tandem.v1.Unreachable
+	(*Slot)(nil),                  // 7: tandem.v1.Slot
+	(*RemovedNode)(nil),           // 8: tandem.v1.RemovedNode
+	(*Pool)(nil),                  // 9: tandem.v1.Pool
+	(*NodeUse)(nil),               // 10: tandem.v1.NodeUse
+	(*ListNodesRequest)(nil),      // 11: tandem.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 12: tandem.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 13: tandem.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),       // 14: tandem.v1.GetNodeResponse
+	(*CordonNodeRequest)(nil),     // 15: tandem.v1.CordonNodeRequest
+	(*CordonNodeResponse)(nil),    // 16: tandem.v1.CordonNodeResponse
+	(*LabelNodeRequest)(nil),      // 17: tandem.v1.LabelNodeRequest
+	(*LabelNodeResponse)(nil),     // 18: tandem.v1.LabelNodeResponse
+	(*SetSlotRequest)(nil),        // 19: tandem.v1.SetSlotRequest
+	(*SetSlotResponse)(nil),       // 20: tandem.v1.SetSlotResponse
+	(*RemoveNodeRequest)(nil),     // 21: tandem.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),    // 22: tandem.v1.RemoveNodeResponse
+	(*ListPoolsRequest)(nil),      // 23: tandem.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 24: tandem.v1.ListPoolsResponse
+	nil,                           // 25: tandem.v1.Node.LabelsEntry
+	nil,                           // 26: tandem.v1.LabelNodeRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*Reason)(nil),                // 29: tandem.v1.Reason
 }
 var file_tandem_v1_node_proto_depIdxs = []int32{
-	6,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
+	7,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
 	0,  // 1: tandem.v1.Node.state:type_name -> tandem.v1.NodeState
-	20, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
-	20, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
-	5,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
-	3,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
-	4,  // 6: tandem.v1.Node.full_folders:type_name -> tandem.v1.FullFolder
+	27, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
+	27, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
+	6,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
+	4,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
+	5,  // 6: tandem.v1.Node.full_folders:type_name -> tandem.v1.FullFolder
 	1,  // 7: tandem.v1.Node.sandbox:type_name -> tandem.v1.SandboxPart
-	20, // 8: tandem.v1.Node.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	21, // 9: tandem.v1.Node.clock_offset:type_name -> google.protobuf.Duration
-	20, // 10: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
-	22, // 11: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
-	20, // 12: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
-	20, // 13: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
-	2,  // 14: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
-	9,  // 15: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
-	9,  // 16: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
-	2,  // 17: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
-	8,  // 18: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
-	10, // 19: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
-	12, // 20: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
-	14, // 21: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
-	16, // 22: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
-	18, // 23: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
-	11, // 24: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
-	13, // 25: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
-	15, // 26: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
-	17, // 27: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
-	19, // 28: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
-	24, // [24:29] is the sub-list for method output_type
-	19, // [19:24] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	27, // 8: tandem.v1.Node.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	28, // 9: tandem.v1.Node.clock_offset:type_name -> google.protobuf.Duration
+	27, // 10: tandem.v1.Node.drain_deadline:type_name -> google.protobuf.Timestamp
+	25, // 11: tandem.v1.Node.labels:type_name -> tandem.v1.Node.LabelsEntry
+	3,  // 12: tandem.v1.Node.disabled_slots:type_name -> tandem.v1.DisabledSlot
+	27, // 13: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
+	29, // 14: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
+	27, // 15: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
+	27, // 16: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
+	2,  // 17: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
+	10, // 18: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
+	10, // 19: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
+	28, // 20: tandem.v1.CordonNodeRequest.deadline:type_name -> google.protobuf.Duration
+	2,  // 21: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
+	26, // 22: tandem.v1.LabelNodeRequest.labels:type_name -> tandem.v1.LabelNodeRequest.LabelsEntry
+	2,  // 23: tandem.v1.LabelNodeResponse.node:type_name -> tandem.v1.Node
+	2,  // 24: tandem.v1.SetSlotResponse.node:type_name -> tandem.v1.Node
+	9,  // 25: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
+	11, // 26: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
+	13, // 27: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
+	15, // 28: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
+	17, // 29: tandem.v1.NodeService.LabelNode:input_type -> tandem.v1.LabelNodeRequest
+	19, // 30: tandem.v1.NodeService.SetSlot:input_type -> tandem.v1.SetSlotRequest
+	21, // 31: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
+	23, // 32: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
+	12, // 33: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
+	14, // 34: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
+	16, // 35: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
+	18, // 36: tandem.v1.NodeService.LabelNode:output_type -> tandem.v1.LabelNodeResponse
+	20, // 37: tandem.v1.NodeService.SetSlot:output_type -> tandem.v1.SetSlotResponse
+	22, // 38: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
+	24, // 39: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
+	33, // [33:40] is the sub-list for method output_type
+	26, // [26:33] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_node_proto_init() }
@@ -1627,7 +2027,7 @@ func file_tandem_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_node_proto_rawDesc), len(file_tandem_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

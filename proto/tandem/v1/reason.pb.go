@@ -316,6 +316,18 @@ const (
 	Reason_CODE_PREDECESSOR_ENDED Reason_Code = 642
 	// A job has as many labels as it may.
 	Reason_CODE_TOO_MANY_LABELS Reason_Code = 643
+	// The slot takes no work.
+	Reason_CODE_SLOT_DISABLED Reason_Code = 644
+	// The node has not the labels that a job asks for.
+	Reason_CODE_NODE_LACKS_LABELS Reason_Code = 645
+	// The slot of the worker takes no work any more.
+	Reason_CODE_ITS_SLOT_DISABLED Reason_Code = 646
+	// A slot of the job takes no work any more.
+	Reason_CODE_A_SLOT_DISABLED Reason_Code = 647
+	// The time that the drain of a node may take is over.
+	Reason_CODE_DRAIN_OVERDUE Reason_Code = 648
+	// Too few slots of the pool are on nodes with the labels that are asked for, even when all jobs have ended.
+	Reason_CODE_SLOTS_LABELLED_TOO_FEW Reason_Code = 649
 	// A model has no such version or alias.
 	Reason_CODE_VERSION_UNKNOWN Reason_Code = 700
 	// An alias that is served cannot be removed.
@@ -528,6 +540,12 @@ var (
 		641: "CODE_WAITS_FOR_JOBS",
 		642: "CODE_PREDECESSOR_ENDED",
 		643: "CODE_TOO_MANY_LABELS",
+		644: "CODE_SLOT_DISABLED",
+		645: "CODE_NODE_LACKS_LABELS",
+		646: "CODE_ITS_SLOT_DISABLED",
+		647: "CODE_A_SLOT_DISABLED",
+		648: "CODE_DRAIN_OVERDUE",
+		649: "CODE_SLOTS_LABELLED_TOO_FEW",
 		700: "CODE_VERSION_UNKNOWN",
 		701: "CODE_ALIAS_SERVED",
 		702: "CODE_VERSION_DIFFERS",
@@ -706,6 +724,12 @@ var (
 		"CODE_WAITS_FOR_JOBS":             641,
 		"CODE_PREDECESSOR_ENDED":          642,
 		"CODE_TOO_MANY_LABELS":            643,
+		"CODE_SLOT_DISABLED":              644,
+		"CODE_NODE_LACKS_LABELS":          645,
+		"CODE_ITS_SLOT_DISABLED":          646,
+		"CODE_A_SLOT_DISABLED":            647,
+		"CODE_DRAIN_OVERDUE":              648,
+		"CODE_SLOTS_LABELLED_TOO_FEW":     649,
 		"CODE_VERSION_UNKNOWN":            700,
 		"CODE_ALIAS_SERVED":               701,
 		"CODE_VERSION_DIFFERS":            702,
@@ -836,14 +860,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"\xfb$\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"\xc8&\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb1#\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfe$\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -991,7 +1015,13 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x13CODE_WALL_TIME_USED\x10\x80\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1e\n" +
 	"\x13CODE_WAITS_FOR_JOBS\x10\x81\x05\x1a\x04\xb8\xbb\x18\x02\x12!\n" +
 	"\x16CODE_PREDECESSOR_ENDED\x10\x82\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1f\n" +
-	"\x14CODE_TOO_MANY_LABELS\x10\x83\x05\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
+	"\x14CODE_TOO_MANY_LABELS\x10\x83\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1d\n" +
+	"\x12CODE_SLOT_DISABLED\x10\x84\x05\x1a\x04\xb8\xbb\x18\x02\x12!\n" +
+	"\x16CODE_NODE_LACKS_LABELS\x10\x85\x05\x1a\x04\xb8\xbb\x18\x02\x12!\n" +
+	"\x16CODE_ITS_SLOT_DISABLED\x10\x86\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1f\n" +
+	"\x14CODE_A_SLOT_DISABLED\x10\x87\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1d\n" +
+	"\x12CODE_DRAIN_OVERDUE\x10\x88\x05\x1a\x04\xb8\xbb\x18\x02\x12&\n" +
+	"\x1bCODE_SLOTS_LABELLED_TOO_FEW\x10\x89\x05\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
 	"\x14CODE_VERSION_UNKNOWN\x10\xbc\x05\x12\x16\n" +
 	"\x11CODE_ALIAS_SERVED\x10\xbd\x05\x12\x19\n" +
 	"\x14CODE_VERSION_DIFFERS\x10\xbe\x05\x12\x15\n" +

@@ -66,7 +66,9 @@ type JobSpec struct {
 	// Jobs that have to be completed before this one begins, each by its id or name, as of GetJob. They must exist when it is submitted.
 	After []string `protobuf:"bytes,40,rep,name=after,proto3" json:"after,omitempty"`
 	// Labels that the job has at first, for people and programs to find it by: keys of 1 to 63 and values of at most 63 characters.
-	Labels        map[string]string `protobuf:"bytes,41,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,41,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// On which nodes of its pool.
+	Placement     *PlacementSpec `protobuf:"bytes,42,opt,name=placement,proto3" json:"placement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +250,59 @@ func (x *JobSpec) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *JobSpec) GetPlacement() *PlacementSpec {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
+}
+
+// PlacementSpec says on which nodes of its pool a job may run.
+type PlacementSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Labels that the nodes have, each with this value.
+	Labels        map[string]string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlacementSpec) Reset() {
+	*x = PlacementSpec{}
+	mi := &file_tandem_v1_spec_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlacementSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlacementSpec) ProtoMessage() {}
+
+func (x *PlacementSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_spec_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlacementSpec.ProtoReflect.Descriptor instead.
+func (*PlacementSpec) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PlacementSpec) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
 // ModelSpec names an architecture. Exactly one is set.
 type ModelSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -267,7 +322,7 @@ type ModelSpec struct {
 
 func (x *ModelSpec) Reset() {
 	*x = ModelSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[1]
+	mi := &file_tandem_v1_spec_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -279,7 +334,7 @@ func (x *ModelSpec) String() string {
 func (*ModelSpec) ProtoMessage() {}
 
 func (x *ModelSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[1]
+	mi := &file_tandem_v1_spec_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -292,7 +347,7 @@ func (x *ModelSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelSpec.ProtoReflect.Descriptor instead.
 func (*ModelSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{1}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ModelSpec) GetArchitecture() isModelSpec_Architecture {
@@ -401,7 +456,7 @@ type MlpSpec struct {
 
 func (x *MlpSpec) Reset() {
 	*x = MlpSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[2]
+	mi := &file_tandem_v1_spec_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +468,7 @@ func (x *MlpSpec) String() string {
 func (*MlpSpec) ProtoMessage() {}
 
 func (x *MlpSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[2]
+	mi := &file_tandem_v1_spec_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +481,7 @@ func (x *MlpSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MlpSpec.ProtoReflect.Descriptor instead.
 func (*MlpSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *MlpSpec) GetHidden() []int32 {
@@ -473,7 +528,7 @@ type CnnSpec struct {
 
 func (x *CnnSpec) Reset() {
 	*x = CnnSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[3]
+	mi := &file_tandem_v1_spec_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +540,7 @@ func (x *CnnSpec) String() string {
 func (*CnnSpec) ProtoMessage() {}
 
 func (x *CnnSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[3]
+	mi := &file_tandem_v1_spec_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +553,7 @@ func (x *CnnSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CnnSpec.ProtoReflect.Descriptor instead.
 func (*CnnSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CnnSpec) GetChannels() []int32 {
@@ -566,7 +621,7 @@ type ResnetSpec struct {
 
 func (x *ResnetSpec) Reset() {
 	*x = ResnetSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[4]
+	mi := &file_tandem_v1_spec_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -578,7 +633,7 @@ func (x *ResnetSpec) String() string {
 func (*ResnetSpec) ProtoMessage() {}
 
 func (x *ResnetSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[4]
+	mi := &file_tandem_v1_spec_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -591,7 +646,7 @@ func (x *ResnetSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResnetSpec.ProtoReflect.Descriptor instead.
 func (*ResnetSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ResnetSpec) GetDepth() int32 {
@@ -634,7 +689,7 @@ type GptSpec struct {
 
 func (x *GptSpec) Reset() {
 	*x = GptSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[5]
+	mi := &file_tandem_v1_spec_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +701,7 @@ func (x *GptSpec) String() string {
 func (*GptSpec) ProtoMessage() {}
 
 func (x *GptSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[5]
+	mi := &file_tandem_v1_spec_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +714,7 @@ func (x *GptSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GptSpec.ProtoReflect.Descriptor instead.
 func (*GptSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GptSpec) GetLayers() int32 {
@@ -710,7 +765,7 @@ type TorchScriptSpec struct {
 
 func (x *TorchScriptSpec) Reset() {
 	*x = TorchScriptSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[6]
+	mi := &file_tandem_v1_spec_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +777,7 @@ func (x *TorchScriptSpec) String() string {
 func (*TorchScriptSpec) ProtoMessage() {}
 
 func (x *TorchScriptSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[6]
+	mi := &file_tandem_v1_spec_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +790,7 @@ func (x *TorchScriptSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TorchScriptSpec.ProtoReflect.Descriptor instead.
 func (*TorchScriptSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TorchScriptSpec) GetArtifact() string {
@@ -779,7 +834,7 @@ type TrainingSpec struct {
 
 func (x *TrainingSpec) Reset() {
 	*x = TrainingSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[7]
+	mi := &file_tandem_v1_spec_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +846,7 @@ func (x *TrainingSpec) String() string {
 func (*TrainingSpec) ProtoMessage() {}
 
 func (x *TrainingSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[7]
+	mi := &file_tandem_v1_spec_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +859,7 @@ func (x *TrainingSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrainingSpec.ProtoReflect.Descriptor instead.
 func (*TrainingSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TrainingSpec) GetBatch() int32 {
@@ -895,7 +950,7 @@ type OptimizerSpec struct {
 
 func (x *OptimizerSpec) Reset() {
 	*x = OptimizerSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[8]
+	mi := &file_tandem_v1_spec_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +962,7 @@ func (x *OptimizerSpec) String() string {
 func (*OptimizerSpec) ProtoMessage() {}
 
 func (x *OptimizerSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[8]
+	mi := &file_tandem_v1_spec_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +975,7 @@ func (x *OptimizerSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptimizerSpec.ProtoReflect.Descriptor instead.
 func (*OptimizerSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OptimizerSpec) GetName() string {
@@ -994,7 +1049,7 @@ type ScheduleSpec struct {
 
 func (x *ScheduleSpec) Reset() {
 	*x = ScheduleSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[9]
+	mi := &file_tandem_v1_spec_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1061,7 @@ func (x *ScheduleSpec) String() string {
 func (*ScheduleSpec) ProtoMessage() {}
 
 func (x *ScheduleSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[9]
+	mi := &file_tandem_v1_spec_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +1074,7 @@ func (x *ScheduleSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleSpec.ProtoReflect.Descriptor instead.
 func (*ScheduleSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ScheduleSpec) GetName() string {
@@ -1060,7 +1115,7 @@ type ResourceSpec struct {
 
 func (x *ResourceSpec) Reset() {
 	*x = ResourceSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[10]
+	mi := &file_tandem_v1_spec_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1127,7 @@ func (x *ResourceSpec) String() string {
 func (*ResourceSpec) ProtoMessage() {}
 
 func (x *ResourceSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[10]
+	mi := &file_tandem_v1_spec_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1140,7 @@ func (x *ResourceSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceSpec.ProtoReflect.Descriptor instead.
 func (*ResourceSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResourceSpec) GetWorkers() int32 {
@@ -1130,7 +1185,7 @@ type LimitsSpec struct {
 
 func (x *LimitsSpec) Reset() {
 	*x = LimitsSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[11]
+	mi := &file_tandem_v1_spec_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1197,7 @@ func (x *LimitsSpec) String() string {
 func (*LimitsSpec) ProtoMessage() {}
 
 func (x *LimitsSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[11]
+	mi := &file_tandem_v1_spec_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1210,7 @@ func (x *LimitsSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitsSpec.ProtoReflect.Descriptor instead.
 func (*LimitsSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LimitsSpec) GetStep() string {
@@ -1185,7 +1240,7 @@ type EvaluateSpec struct {
 
 func (x *EvaluateSpec) Reset() {
 	*x = EvaluateSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[12]
+	mi := &file_tandem_v1_spec_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1252,7 @@ func (x *EvaluateSpec) String() string {
 func (*EvaluateSpec) ProtoMessage() {}
 
 func (x *EvaluateSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[12]
+	mi := &file_tandem_v1_spec_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1265,7 @@ func (x *EvaluateSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateSpec.ProtoReflect.Descriptor instead.
 func (*EvaluateSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EvaluateSpec) GetEverySteps() int64 {
@@ -1240,7 +1295,7 @@ type CheckpointSpec struct {
 
 func (x *CheckpointSpec) Reset() {
 	*x = CheckpointSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[13]
+	mi := &file_tandem_v1_spec_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1307,7 @@ func (x *CheckpointSpec) String() string {
 func (*CheckpointSpec) ProtoMessage() {}
 
 func (x *CheckpointSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[13]
+	mi := &file_tandem_v1_spec_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1320,7 @@ func (x *CheckpointSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSpec.ProtoReflect.Descriptor instead.
 func (*CheckpointSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckpointSpec) GetEverySteps() int64 {
@@ -1295,7 +1350,7 @@ type KeepSpec struct {
 
 func (x *KeepSpec) Reset() {
 	*x = KeepSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[14]
+	mi := &file_tandem_v1_spec_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1362,7 @@ func (x *KeepSpec) String() string {
 func (*KeepSpec) ProtoMessage() {}
 
 func (x *KeepSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[14]
+	mi := &file_tandem_v1_spec_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1375,7 @@ func (x *KeepSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepSpec.ProtoReflect.Descriptor instead.
 func (*KeepSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KeepSpec) GetBest() int32 {
@@ -1355,7 +1410,7 @@ type PublishSpec struct {
 
 func (x *PublishSpec) Reset() {
 	*x = PublishSpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[15]
+	mi := &file_tandem_v1_spec_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1422,7 @@ func (x *PublishSpec) String() string {
 func (*PublishSpec) ProtoMessage() {}
 
 func (x *PublishSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[15]
+	mi := &file_tandem_v1_spec_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1435,7 @@ func (x *PublishSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishSpec.ProtoReflect.Descriptor instead.
 func (*PublishSpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PublishSpec) GetModel() string {
@@ -1424,7 +1479,7 @@ type ReplaySpec struct {
 
 func (x *ReplaySpec) Reset() {
 	*x = ReplaySpec{}
-	mi := &file_tandem_v1_spec_proto_msgTypes[16]
+	mi := &file_tandem_v1_spec_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +1491,7 @@ func (x *ReplaySpec) String() string {
 func (*ReplaySpec) ProtoMessage() {}
 
 func (x *ReplaySpec) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_spec_proto_msgTypes[16]
+	mi := &file_tandem_v1_spec_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +1504,7 @@ func (x *ReplaySpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaySpec.ProtoReflect.Descriptor instead.
 func (*ReplaySpec) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_spec_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReplaySpec) GetCheckpointId() string {
@@ -1470,7 +1525,7 @@ var File_tandem_v1_spec_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/search.proto\"\x92\a\n" +
+	"\x14tandem/v1/spec.proto\x12\ttandem.v1\x1a\x15tandem/v1/limit.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/search.proto\"\xd0\a\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -1497,11 +1552,17 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"tieBreaker\x12\x1e\n" +
 	"\aproject\x18\x13 \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\x12\x1e\n" +
 	"\x05after\x18( \x03(\tB\b\xb8\xbb\x18\x02\xf8\xbb\x18@R\x05after\x12<\n" +
-	"\x06labels\x18) \x03(\v2\x1e.tandem.v1.JobSpec.LabelsEntryB\x04\xb8\xbb\x18\x02R\x06labels\x1a9\n" +
+	"\x06labels\x18) \x03(\v2\x1e.tandem.v1.JobSpec.LabelsEntryB\x04\xb8\xbb\x18\x02R\x06labels\x12<\n" +
+	"\tplacement\x18* \x01(\v2\x18.tandem.v1.PlacementSpecB\x04\xb8\xbb\x18\x02R\tplacement\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\x04л\x18\x01B\x0f\n" +
-	"\r_max_restarts\"\x84\x02\n" +
+	"\r_max_restarts\"\x8e\x01\n" +
+	"\rPlacementSpec\x12B\n" +
+	"\x06labels\x18\x01 \x03(\v2$.tandem.v1.PlacementSpec.LabelsEntryB\x04\xb8\xbb\x18\x02R\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x02\n" +
 	"\tModelSpec\x12&\n" +
 	"\x03mlp\x18\x01 \x01(\v2\x12.tandem.v1.MlpSpecH\x00R\x03mlp\x12&\n" +
 	"\x03cnn\x18\x02 \x01(\v2\x12.tandem.v1.CnnSpecH\x00R\x03cnn\x12>\n" +
@@ -1606,52 +1667,56 @@ func file_tandem_v1_spec_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_spec_proto_rawDescData
 }
 
-var file_tandem_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_tandem_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_tandem_v1_spec_proto_goTypes = []any{
 	(*JobSpec)(nil),         // 0: tandem.v1.JobSpec
-	(*ModelSpec)(nil),       // 1: tandem.v1.ModelSpec
-	(*MlpSpec)(nil),         // 2: tandem.v1.MlpSpec
-	(*CnnSpec)(nil),         // 3: tandem.v1.CnnSpec
-	(*ResnetSpec)(nil),      // 4: tandem.v1.ResnetSpec
-	(*GptSpec)(nil),         // 5: tandem.v1.GptSpec
-	(*TorchScriptSpec)(nil), // 6: tandem.v1.TorchScriptSpec
-	(*TrainingSpec)(nil),    // 7: tandem.v1.TrainingSpec
-	(*OptimizerSpec)(nil),   // 8: tandem.v1.OptimizerSpec
-	(*ScheduleSpec)(nil),    // 9: tandem.v1.ScheduleSpec
-	(*ResourceSpec)(nil),    // 10: tandem.v1.ResourceSpec
-	(*LimitsSpec)(nil),      // 11: tandem.v1.LimitsSpec
-	(*EvaluateSpec)(nil),    // 12: tandem.v1.EvaluateSpec
-	(*CheckpointSpec)(nil),  // 13: tandem.v1.CheckpointSpec
-	(*KeepSpec)(nil),        // 14: tandem.v1.KeepSpec
-	(*PublishSpec)(nil),     // 15: tandem.v1.PublishSpec
-	(*ReplaySpec)(nil),      // 16: tandem.v1.ReplaySpec
-	nil,                     // 17: tandem.v1.JobSpec.LabelsEntry
-	(*SearchSpec)(nil),      // 18: tandem.v1.SearchSpec
+	(*PlacementSpec)(nil),   // 1: tandem.v1.PlacementSpec
+	(*ModelSpec)(nil),       // 2: tandem.v1.ModelSpec
+	(*MlpSpec)(nil),         // 3: tandem.v1.MlpSpec
+	(*CnnSpec)(nil),         // 4: tandem.v1.CnnSpec
+	(*ResnetSpec)(nil),      // 5: tandem.v1.ResnetSpec
+	(*GptSpec)(nil),         // 6: tandem.v1.GptSpec
+	(*TorchScriptSpec)(nil), // 7: tandem.v1.TorchScriptSpec
+	(*TrainingSpec)(nil),    // 8: tandem.v1.TrainingSpec
+	(*OptimizerSpec)(nil),   // 9: tandem.v1.OptimizerSpec
+	(*ScheduleSpec)(nil),    // 10: tandem.v1.ScheduleSpec
+	(*ResourceSpec)(nil),    // 11: tandem.v1.ResourceSpec
+	(*LimitsSpec)(nil),      // 12: tandem.v1.LimitsSpec
+	(*EvaluateSpec)(nil),    // 13: tandem.v1.EvaluateSpec
+	(*CheckpointSpec)(nil),  // 14: tandem.v1.CheckpointSpec
+	(*KeepSpec)(nil),        // 15: tandem.v1.KeepSpec
+	(*PublishSpec)(nil),     // 16: tandem.v1.PublishSpec
+	(*ReplaySpec)(nil),      // 17: tandem.v1.ReplaySpec
+	nil,                     // 18: tandem.v1.JobSpec.LabelsEntry
+	nil,                     // 19: tandem.v1.PlacementSpec.LabelsEntry
+	(*SearchSpec)(nil),      // 20: tandem.v1.SearchSpec
 }
 var file_tandem_v1_spec_proto_depIdxs = []int32{
-	1,  // 0: tandem.v1.JobSpec.model:type_name -> tandem.v1.ModelSpec
-	7,  // 1: tandem.v1.JobSpec.training:type_name -> tandem.v1.TrainingSpec
-	10, // 2: tandem.v1.JobSpec.resources:type_name -> tandem.v1.ResourceSpec
-	12, // 3: tandem.v1.JobSpec.evaluate:type_name -> tandem.v1.EvaluateSpec
-	13, // 4: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
-	15, // 5: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
-	16, // 6: tandem.v1.JobSpec.replay:type_name -> tandem.v1.ReplaySpec
-	18, // 7: tandem.v1.JobSpec.search:type_name -> tandem.v1.SearchSpec
-	11, // 8: tandem.v1.JobSpec.limits:type_name -> tandem.v1.LimitsSpec
-	17, // 9: tandem.v1.JobSpec.labels:type_name -> tandem.v1.JobSpec.LabelsEntry
-	2,  // 10: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
-	3,  // 11: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
-	6,  // 12: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
-	4,  // 13: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
-	5,  // 14: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
-	8,  // 15: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
-	9,  // 16: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
-	14, // 17: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	2,  // 0: tandem.v1.JobSpec.model:type_name -> tandem.v1.ModelSpec
+	8,  // 1: tandem.v1.JobSpec.training:type_name -> tandem.v1.TrainingSpec
+	11, // 2: tandem.v1.JobSpec.resources:type_name -> tandem.v1.ResourceSpec
+	13, // 3: tandem.v1.JobSpec.evaluate:type_name -> tandem.v1.EvaluateSpec
+	14, // 4: tandem.v1.JobSpec.checkpoint:type_name -> tandem.v1.CheckpointSpec
+	16, // 5: tandem.v1.JobSpec.publish:type_name -> tandem.v1.PublishSpec
+	17, // 6: tandem.v1.JobSpec.replay:type_name -> tandem.v1.ReplaySpec
+	20, // 7: tandem.v1.JobSpec.search:type_name -> tandem.v1.SearchSpec
+	12, // 8: tandem.v1.JobSpec.limits:type_name -> tandem.v1.LimitsSpec
+	18, // 9: tandem.v1.JobSpec.labels:type_name -> tandem.v1.JobSpec.LabelsEntry
+	1,  // 10: tandem.v1.JobSpec.placement:type_name -> tandem.v1.PlacementSpec
+	19, // 11: tandem.v1.PlacementSpec.labels:type_name -> tandem.v1.PlacementSpec.LabelsEntry
+	3,  // 12: tandem.v1.ModelSpec.mlp:type_name -> tandem.v1.MlpSpec
+	4,  // 13: tandem.v1.ModelSpec.cnn:type_name -> tandem.v1.CnnSpec
+	7,  // 14: tandem.v1.ModelSpec.torchscript:type_name -> tandem.v1.TorchScriptSpec
+	5,  // 15: tandem.v1.ModelSpec.resnet:type_name -> tandem.v1.ResnetSpec
+	6,  // 16: tandem.v1.ModelSpec.gpt:type_name -> tandem.v1.GptSpec
+	9,  // 17: tandem.v1.TrainingSpec.optimizer:type_name -> tandem.v1.OptimizerSpec
+	10, // 18: tandem.v1.TrainingSpec.schedule:type_name -> tandem.v1.ScheduleSpec
+	15, // 19: tandem.v1.CheckpointSpec.keep:type_name -> tandem.v1.KeepSpec
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_spec_proto_init() }
@@ -1663,21 +1728,21 @@ func file_tandem_v1_spec_proto_init() {
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_search_proto_init()
 	file_tandem_v1_spec_proto_msgTypes[0].OneofWrappers = []any{}
-	file_tandem_v1_spec_proto_msgTypes[1].OneofWrappers = []any{
+	file_tandem_v1_spec_proto_msgTypes[2].OneofWrappers = []any{
 		(*ModelSpec_Mlp)(nil),
 		(*ModelSpec_Cnn)(nil),
 		(*ModelSpec_Torchscript)(nil),
 		(*ModelSpec_Resnet)(nil),
 		(*ModelSpec_Gpt)(nil),
 	}
-	file_tandem_v1_spec_proto_msgTypes[8].OneofWrappers = []any{}
+	file_tandem_v1_spec_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_spec_proto_rawDesc), len(file_tandem_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

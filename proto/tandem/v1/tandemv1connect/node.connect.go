@@ -39,6 +39,10 @@ const (
 	NodeServiceGetNodeProcedure = "/tandem.v1.NodeService/GetNode"
 	// NodeServiceCordonNodeProcedure is the fully-qualified name of the NodeService's CordonNode RPC.
 	NodeServiceCordonNodeProcedure = "/tandem.v1.NodeService/CordonNode"
+	// NodeServiceLabelNodeProcedure is the fully-qualified name of the NodeService's LabelNode RPC.
+	NodeServiceLabelNodeProcedure = "/tandem.v1.NodeService/LabelNode"
+	// NodeServiceSetSlotProcedure is the fully-qualified name of the NodeService's SetSlot RPC.
+	NodeServiceSetSlotProcedure = "/tandem.v1.NodeService/SetSlot"
 	// NodeServiceRemoveNodeProcedure is the fully-qualified name of the NodeService's RemoveNode RPC.
 	NodeServiceRemoveNodeProcedure = "/tandem.v1.NodeService/RemoveNode"
 	// NodeServiceListPoolsProcedure is the fully-qualified name of the NodeService's ListPools RPC.
@@ -53,6 +57,10 @@ type NodeServiceClient interface {
 	GetNode(context.Context, *connect.Request[v1.GetNodeRequest]) (*connect.Response[v1.GetNodeResponse], error)
 	// Says whether a node takes new work.
 	CordonNode(context.Context, *connect.Request[v1.CordonNodeRequest]) (*connect.Response[v1.CordonNodeResponse], error)
+	// Changes the labels of a node.
+	LabelNode(context.Context, *connect.Request[v1.LabelNodeRequest]) (*connect.Response[v1.LabelNodeResponse], error)
+	// Says whether one slot of a node takes work. What trains or serves there goes elsewhere as in a drain.
+	SetSlot(context.Context, *connect.Request[v1.SetSlotRequest]) (*connect.Response[v1.SetSlotResponse], error)
 	// Removes a node that is lost. Its certificate is refused from then on; the machine may join again as a new node.
 	RemoveNode(context.Context, *connect.Request[v1.RemoveNodeRequest]) (*connect.Response[v1.RemoveNodeResponse], error)
 	// Lists pools by name.
@@ -88,6 +96,18 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("CordonNode")),
 			connect.WithClientOptions(opts...),
 		),
+		labelNode: connect.NewClient[v1.LabelNodeRequest, v1.LabelNodeResponse](
+			httpClient,
+			baseURL+NodeServiceLabelNodeProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("LabelNode")),
+			connect.WithClientOptions(opts...),
+		),
+		setSlot: connect.NewClient[v1.SetSlotRequest, v1.SetSlotResponse](
+			httpClient,
+			baseURL+NodeServiceSetSlotProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("SetSlot")),
+			connect.WithClientOptions(opts...),
+		),
 		removeNode: connect.NewClient[v1.RemoveNodeRequest, v1.RemoveNodeResponse](
 			httpClient,
 			baseURL+NodeServiceRemoveNodeProcedure,
@@ -108,6 +128,8 @@ type nodeServiceClient struct {
 	listNodes  *connect.Client[v1.ListNodesRequest, v1.ListNodesResponse]
 	getNode    *connect.Client[v1.GetNodeRequest, v1.GetNodeResponse]
 	cordonNode *connect.Client[v1.CordonNodeRequest, v1.CordonNodeResponse]
+	labelNode  *connect.Client[v1.LabelNodeRequest, v1.LabelNodeResponse]
+	setSlot    *connect.Client[v1.SetSlotRequest, v1.SetSlotResponse]
 	removeNode *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
 	listPools  *connect.Client[v1.ListPoolsRequest, v1.ListPoolsResponse]
 }
@@ -125,6 +147,16 @@ func (c *nodeServiceClient) GetNode(ctx context.Context, req *connect.Request[v1
 // CordonNode calls tandem.v1.NodeService.CordonNode.
 func (c *nodeServiceClient) CordonNode(ctx context.Context, req *connect.Request[v1.CordonNodeRequest]) (*connect.Response[v1.CordonNodeResponse], error) {
 	return c.cordonNode.CallUnary(ctx, req)
+}
+
+// LabelNode calls tandem.v1.NodeService.LabelNode.
+func (c *nodeServiceClient) LabelNode(ctx context.Context, req *connect.Request[v1.LabelNodeRequest]) (*connect.Response[v1.LabelNodeResponse], error) {
+	return c.labelNode.CallUnary(ctx, req)
+}
+
+// SetSlot calls tandem.v1.NodeService.SetSlot.
+func (c *nodeServiceClient) SetSlot(ctx context.Context, req *connect.Request[v1.SetSlotRequest]) (*connect.Response[v1.SetSlotResponse], error) {
+	return c.setSlot.CallUnary(ctx, req)
 }
 
 // RemoveNode calls tandem.v1.NodeService.RemoveNode.
@@ -145,6 +177,10 @@ type NodeServiceHandler interface {
 	GetNode(context.Context, *connect.Request[v1.GetNodeRequest]) (*connect.Response[v1.GetNodeResponse], error)
 	// Says whether a node takes new work.
 	CordonNode(context.Context, *connect.Request[v1.CordonNodeRequest]) (*connect.Response[v1.CordonNodeResponse], error)
+	// Changes the labels of a node.
+	LabelNode(context.Context, *connect.Request[v1.LabelNodeRequest]) (*connect.Response[v1.LabelNodeResponse], error)
+	// Says whether one slot of a node takes work. What trains or serves there goes elsewhere as in a drain.
+	SetSlot(context.Context, *connect.Request[v1.SetSlotRequest]) (*connect.Response[v1.SetSlotResponse], error)
 	// Removes a node that is lost. Its certificate is refused from then on; the machine may join again as a new node.
 	RemoveNode(context.Context, *connect.Request[v1.RemoveNodeRequest]) (*connect.Response[v1.RemoveNodeResponse], error)
 	// Lists pools by name.
@@ -176,6 +212,18 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("CordonNode")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceLabelNodeHandler := connect.NewUnaryHandler(
+		NodeServiceLabelNodeProcedure,
+		svc.LabelNode,
+		connect.WithSchema(nodeServiceMethods.ByName("LabelNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceSetSlotHandler := connect.NewUnaryHandler(
+		NodeServiceSetSlotProcedure,
+		svc.SetSlot,
+		connect.WithSchema(nodeServiceMethods.ByName("SetSlot")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeServiceRemoveNodeHandler := connect.NewUnaryHandler(
 		NodeServiceRemoveNodeProcedure,
 		svc.RemoveNode,
@@ -196,6 +244,10 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceGetNodeHandler.ServeHTTP(w, r)
 		case NodeServiceCordonNodeProcedure:
 			nodeServiceCordonNodeHandler.ServeHTTP(w, r)
+		case NodeServiceLabelNodeProcedure:
+			nodeServiceLabelNodeHandler.ServeHTTP(w, r)
+		case NodeServiceSetSlotProcedure:
+			nodeServiceSetSlotHandler.ServeHTTP(w, r)
 		case NodeServiceRemoveNodeProcedure:
 			nodeServiceRemoveNodeHandler.ServeHTTP(w, r)
 		case NodeServiceListPoolsProcedure:
@@ -219,6 +271,14 @@ func (UnimplementedNodeServiceHandler) GetNode(context.Context, *connect.Request
 
 func (UnimplementedNodeServiceHandler) CordonNode(context.Context, *connect.Request[v1.CordonNodeRequest]) (*connect.Response[v1.CordonNodeResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.NodeService.CordonNode is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) LabelNode(context.Context, *connect.Request[v1.LabelNodeRequest]) (*connect.Response[v1.LabelNodeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.NodeService.LabelNode is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) SetSlot(context.Context, *connect.Request[v1.SetSlotRequest]) (*connect.Response[v1.SetSlotResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.NodeService.SetSlot is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) RemoveNode(context.Context, *connect.Request[v1.RemoveNodeRequest]) (*connect.Response[v1.RemoveNodeResponse], error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -62,7 +63,8 @@ type Gossip struct {
 	ring *memberlist.Keyring
 
 	mu      sync.Mutex
-	changed chan struct{} // closed and replaced at each change
+	members map[string]Member // by id; without a role: it speaks another language, of a version to come
+	changed chan struct{}     // closed and replaced at each change
 }
 
 // meta is what a member says of itself; memberlist allows 512 bytes.
@@ -91,7 +93,7 @@ func New(cfg Config, deps Deps) (*Gossip, error) {
 	if len(said) > memberlist.MetaMaxSize {
 		return nil, fmt.Errorf("gossip: address %q is too long", cfg.Address)
 	}
-	g := &Gossip{cfg: cfg, deps: deps, ring: ring, changed: make(chan struct{})}
+	g := &Gossip{cfg: cfg, deps: deps, ring: ring, members: map[string]Member{}, changed: make(chan struct{})}
 	mc := memberlist.DefaultLANConfig()
 	mc.Name = cfg.NodeID
 	mc.Keyring = ring
@@ -146,8 +148,8 @@ func (g *Gossip) Run(ctx context.Context) error {
 
 func (g *Gossip) join() {
 	known := map[string]bool{}
-	for _, n := range g.list.Members() {
-		known[n.Address()] = true
+	for _, m := range g.heard() {
+		known[m.Gossip] = true
 	}
 	var seeds []string
 	for _, s := range g.deps.Seeds() {
@@ -165,16 +167,35 @@ func (g *Gossip) join() {
 
 // Members are the nodes that are alive, this one among them, by id.
 func (g *Gossip) Members() []Member {
-	var all []Member
-	for _, n := range g.list.Members() {
-		m, ok := parseMeta(n.Meta)
-		if !ok {
-			continue // it has the key but speaks another language: a version to come
-		}
-		all = append(all, Member{ID: n.Name, Role: m.Role, Address: m.Address, Gossip: n.Address()})
-	}
+	all := slices.DeleteFunc(g.heard(), func(m Member) bool { return m.Role == "" })
 	slices.SortFunc(all, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 	return all
+}
+
+// heard are all that are alive.
+func (g *Gossip) heard() []Member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Values(g.members))
+}
+
+// learn takes what memberlist tells of a node that is alive.
+func (g *Gossip) learn(n *memberlist.Node) {
+	m := Member{ID: n.Name, Gossip: n.Address()}
+	if said, ok := parseMeta(n.Meta); ok {
+		m.Role, m.Address = said.Role, said.Address
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members[m.ID] = m
+	g.wake()
+}
+
+func (g *Gossip) forget(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.members, id)
+	g.wake()
 }
 
 // Changed is closed when a member comes, goes or changes after the call.
@@ -184,9 +205,8 @@ func (g *Gossip) Changed() <-chan struct{} {
 	return g.changed
 }
 
+// wake tells those who watch. It needs mu.
 func (g *Gossip) wake() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	close(g.changed)
 	g.changed = make(chan struct{})
 }

@@ -282,7 +282,7 @@ func TestLargeBody(t *testing.T) {
 	if w.Code != http.StatusOK || !cmp.Equal(arrived, []int64{size, size}) {
 		t.Errorf("%d %s, arrived: %d", w.Code, w.Body, arrived)
 	}
-	if took := after.TotalAlloc - before.TotalAlloc; took > size+size/4 {
+	if took := after.TotalAlloc - before.TotalAlloc; took > size+size/2 { // sync.Pool forgets more under the race detector
 		t.Errorf("a request of %d MiB takes %d MiB", size>>20, took>>20)
 	}
 	if code, _ := ask(g, "POST", "/v2/models/digits/infer", strings.Repeat("x", size+1)); code != http.StatusRequestEntityTooLarge {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -31,10 +32,18 @@ func TestRoom(t *testing.T) {
 		dir := t.TempDir()
 		shared := filepath.Join(dir, "cache")
 		must(t, os.Mkdir(shared, 0o700))
+		var mu sync.Mutex // of what follows
 		free, other := int64(100<<20), error(nil)
 		told := 0
-		r := &Watch{folders: []string{dir, shared, "/nowhere/else"}, changed: func() { told++ }, log: zerolog.Nop()}
+		now := func(f func()) {
+			mu.Lock()
+			defer mu.Unlock()
+			f()
+		}
+		r := &Watch{folders: []string{dir, shared, "/nowhere/else"}, changed: func() { now(func() { told++ }) }, log: zerolog.Nop()}
 		r.try = func(folder string, bytes int64) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if folder == "/nowhere/else" {
 				return other
 			}
@@ -50,22 +59,24 @@ func TestRoom(t *testing.T) {
 			t.Helper()
 			pause(t.Context())
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if diff := cmp.Diff(folders, r.Full(), protocmp.Transform()); diff != "" || told != times {
 				t.Errorf("%s: told %d times, want %d (-want +got):\n%s", when, told, times, diff)
 			}
 		}
 		full := &tandemv1.FullFolder{Path: dir, Cause: "no space left on device"}
 		want("all is well", 0)
-		free = least - 1
+		now(func() { free = least - 1 })
 		want("full", 1, full)
 		want("still full", 1, full)
-		free = least
+		now(func() { free = least })
 		want("at the edge", 1, full)
-		other = errors.New("it\nhangs")
+		now(func() { other = errors.New("it\nhangs") })
 		want("another disk", 2, full, &tandemv1.FullFolder{Path: "/nowhere/else", Cause: "it?hangs"})
-		other, free = nil, again
+		now(func() { other, free = nil, again })
 		want("room again", 3)
-		free = least
+		now(func() { free = least })
 		want("little room", 3)
 		cancel()
 		must(t, <-done)

@@ -77,6 +77,9 @@ func Complete(spec *tandemv1.JobSpec, find FindDataset) (*tandemv1.JobSpec, erro
 	if s.GetSearch() != nil && !is.Searches {
 		c.add("search", "belongs to kind \"sweep\" only: add kind: sweep, or leave it out")
 	}
+	if n := proto.Size(s); n > MaxBytes {
+		c.add("spec", "takes %d KiB, at most %d are allowed: make its lists shorter", n>>10, MaxBytes>>10)
+	}
 	return s, c.err()
 }
 

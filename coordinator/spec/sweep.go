@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"tandem.dev/coordinator/state"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -21,8 +22,11 @@ const (
 	maxSamples = 500
 	// More problems of points than these are not read by anybody.
 	maxPointProblems = 5
-	maxGPUHours      = 1e9
-	maxDeadline      = 10 * 365 * 24 * time.Hour
+	// More values than these in the lists of a space, those within values counted too, are not looked at: each takes some hundred bytes of
+	// every coordinator for as long as the sweep is kept.
+	maxValues   = 4096
+	maxGPUHours = 1e9
+	maxDeadline = 10 * 365 * 24 * time.Hour
 )
 
 // sweep checks what to search, and that every training it may come to can be right.
@@ -40,6 +44,10 @@ func (c *check) sweep(s *tandemv1.JobSpec, find FindDataset) {
 		c.add("search", "is missing: say what to search, with space, method and max_trials")
 		return
 	}
+	if n := spaceValues(s.GetSearch()); n > maxValues {
+		c.add("search.space", "has %d values in all, at most %d are allowed: give a range (int, double) where a list is long", n, maxValues)
+		return
+	}
 	c.number("search.gpu_hours", s.GetSearch().GetGpuHours(), 0, maxGPUHours)
 	if _, err := Deadline(s); err != nil {
 		c.add("search.deadline", "%v", err)
@@ -51,6 +59,31 @@ func (c *check) sweep(s *tandemv1.JobSpec, find FindDataset) {
 		return // the trainings cannot be told yet
 	}
 	c.trainings(s, find)
+}
+
+// spaceValues counts the values that the lists of a space hold.
+func spaceValues(s *tandemv1.SearchSpec) (n int) {
+	var count func(v *structpb.Value) int
+	list := func(l *structpb.ListValue) (n int) {
+		for _, v := range l.GetValues() {
+			n += count(v)
+		}
+		return n
+	}
+	count = func(v *structpb.Value) int {
+		n := 1 + list(v.GetListValue())
+		for _, field := range v.GetStructValue().GetFields() {
+			n += count(field)
+		}
+		return n
+	}
+	for _, d := range s.GetSpace() {
+		n += list(d.GetChoice()) + count(d.GetConst())
+		for _, values := range d.GetWhen() {
+			n += list(values)
+		}
+	}
+	return n
 }
 
 // trainings checks points of the space, and fills in the defaults that all of them agree on.

@@ -7,6 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	tandemv1 "tandem.dev/proto/tandem/v1"
 )
 
 // TestBudgets: a token that has used up what it may do is turned away with 429 and Retry-After, in one form, and others are not.
@@ -83,5 +87,31 @@ func TestBudgets(t *testing.T) {
 	}
 	for _, c := range []*http.Client{greedy, large, quiet, unpacks} {
 		c.CloseIdleConnections()
+	}
+}
+
+// TestAnswersAreInTheBudget: 400 answers of 1 MB that one viewer did not read took a coordinator from 181 to 626 MB.
+func TestAnswersAreInTheBudget(t *testing.T) {
+	cfg := testConfig(filepath.Join(t.TempDir(), "c"))
+	cfg.Limits.Held = 4 << 20
+	r := start(t, cfg, newStore())
+	admin := r.admin(t)
+	makeDataset(t, r, admin)
+	spec, err := protojson.Marshal(&tandemv1.SubmitJobRequest{Spec: toySpec()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 600 {
+		if status, body := do(t, admin, "POST", r.url()+"/v1/jobs", string(spec)); status != 200 {
+			t.Fatal(status, body)
+		}
+	}
+	for query, want := range map[string]int{"?limit=10": 200, "?limit=1000": 429} {
+		if status, body := do(t, admin, "GET", r.url()+"/v1/jobs"+query, ""); status != want {
+			t.Errorf("%s: %d %.200s of %d bytes, want %d", query, status, body, len(body), want)
+		}
+	}
+	if held := r.api.Held(); held != 0 {
+		t.Errorf("%d bytes are held by nobody", held)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"tandem.dev/coordinator/id"
 	"tandem.dev/proto/identity"
@@ -107,6 +109,62 @@ func TestRevocationEndsStreams(t *testing.T) {
 			t.Errorf("%s of another token ended: %v", kind, err)
 		default:
 		}
+	}
+}
+
+// TestRevokedBeforeItsBodyEnds: a request is carried out only if its token is good when all of it has come, not when its headers came.
+func TestRevokedBeforeItsBodyEnds(t *testing.T) {
+	r := startOne(t)
+	admin := r.admin(t)
+	tokens := tandemv1connect.NewTokenServiceClient(admin, r.url())
+	makeDataset(t, r, admin)
+	spec, err := protojson.Marshal(&tandemv1.SubmitJobRequest{Spec: toySpec()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/v1/jobs", tandemv1connect.JobServiceSubmitJobProcedure} {
+		name := "of" + strings.ToLower(strings.NewReplacer("/", "-", ".", "-").Replace(path))
+		made, err := tokens.CreateToken(t.Context(), connect.NewRequest(&tandemv1.CreateTokenRequest{Name: name, Role: "user"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := r.client(made.Msg.GetSecret())
+		t.Cleanup(c.CloseIdleConnections)
+		body, rest := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url()+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		answer := make(chan string, 1)
+		go func() {
+			res, err := c.Do(req)
+			if err != nil {
+				answer <- err.Error()
+				return
+			}
+			defer res.Body.Close()
+			said, _ := io.ReadAll(res.Body)
+			answer <- res.Status + " " + string(said)
+		}()
+		before := r.api.Held()
+		if _, err := rest.Write(spec[:len(spec)-1]); err != nil {
+			t.Fatal(err)
+		}
+		for r.api.Held() == before { // until it is being read
+			<-time.After(time.Millisecond)
+		}
+		if _, err := tokens.RevokeToken(t.Context(), connect.NewRequest(&tandemv1.RevokeTokenRequest{Id: name})); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = rest.Write(spec[len(spec)-1:]) // it may be refused already
+		_ = rest.Close()
+		if said := <-answer; !strings.HasPrefix(said, "401 ") || !strings.Contains(said, "token "+name+" was revoked") {
+			t.Errorf("%s: %s", path, said)
+		}
+	}
+	if jobs := r.state.View().Jobs(); len(jobs) > 0 {
+		t.Errorf("%d jobs were made", len(jobs))
 	}
 }
 

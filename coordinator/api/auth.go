@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/state"
@@ -163,11 +164,19 @@ type guard struct{ a *API }
 
 func (g *guard) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		if err := From(ctx).allowed(req.Spec().Procedure); err != nil {
+		err := From(ctx).allowed(req.Spec().Procedure)
+		if err == nil {
+			err = From(ctx).gone(g.a.deps.State.View(), time.Now()) // it may have waited for its turn, or for its body
+		}
+		if err != nil {
 			tallied(ctx).note(err)
 			return nil, connectError(err)
 		}
 		res, err := next(ctx, req)
+		if err == nil {
+			m, _ := res.Any().(proto.Message)
+			err = visiting(ctx).Answer(proto.Size(m)) // until its client has read it
+		}
 		tallied(ctx).note(err)
 		if err != nil {
 			return nil, g.answer(req.Spec().Procedure, err)

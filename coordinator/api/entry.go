@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -146,7 +146,10 @@ func (a *API) admit(next http.Handler, meaning func(*http.Request) call) http.Ha
 				writeError(w, r, err)
 				return
 			}
-			r.Body = door.NewBody(w, r, a.cfg.Limits.Pace, c.limit, func(n int64) error { return errors.Join(context.Cause(ctx), visit.Hold(n*c.weight)) })
+			r.Body = door.NewBody(w, r, a.cfg.Limits.Pace, c.limit, func(n int64) error {
+				gone := door.Gone(p.gone(a.deps.State.View(), time.Now())) // as of now, not of when the headers came
+				return errors.Join(context.Cause(ctx), gone, visit.Hold(n*c.weight))
+			})
 			packed := int64(0)
 			if c.unpack {
 				door.Unpack(r, func(n int64) error {
@@ -196,9 +199,15 @@ func (a *API) enter(ctx context.Context, p Principal, c call) (visit *door.Visit
 
 type visitKey struct{}
 
+// visiting is the visit that a call is; nil: nobody counts it.
+func visiting(ctx context.Context) *door.Visit {
+	visit, _ := ctx.Value(visitKey{}).(*door.Visit)
+	return visit
+}
+
 // spend counts a call at hand as n calls of its caller, for it takes as long.
 func spend(ctx context.Context, n int) error {
-	visit, _ := ctx.Value(visitKey{}).(*door.Visit)
+	visit := visiting(ctx)
 	return visit.Work(n)
 }
 
@@ -256,6 +265,8 @@ func refuseBody(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Accept-Encoding", door.Encodings)
 	case http.StatusRequestTimeout:
 		code = connect.CodeDeadlineExceeded
+	case http.StatusUnauthorized:
+		code = connect.CodeUnauthenticated
 	}
 	message := err.Error()
 	if ce := (*connect.Error)(nil); errors.As(err, &ce) {
@@ -266,29 +277,4 @@ func refuseBody(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	rest.WriteStatus(w, status, code, message)
-}
-
-func newGzip() connect.Compressor { return gzip.NewWriter(io.Discard) }
-
-func (a *API) newGunzip() connect.Decompressor { return &gunzip{limit: int64(a.cfg.MaxMessage)} }
-
-// gunzip unpacks a message up to a limit. The transcoder unpacks messages whole.
-type gunzip struct {
-	gzip.Reader
-	limit, left int64
-}
-
-// Reset implements connect.Decompressor.
-func (g *gunzip) Reset(src io.Reader) error {
-	g.left = g.limit
-	return g.Reader.Reset(src)
-}
-
-// Read implements connect.Decompressor.
-func (g *gunzip) Read(p []byte) (int, error) {
-	n, err := g.Reader.Read(p)
-	if g.left -= int64(n); g.left < 0 {
-		return 0, connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("the message is too large when it is unpacked: the limit is %d bytes", g.limit))
-	}
-	return n, err
 }

@@ -24,7 +24,7 @@ const (
 	maxOthers = 100  // ids of other jobs of a name
 )
 
-// sweepWork is how many other calls the check of a sweep is worth: hundreds of its trainings are completed.
+// sweepWork is how many other calls the check of a sweep is worth, whose trainings are completed by the hundred, or of a large spec.
 const sweepWork = 50
 
 // outlookWork is how many other calls an outlook is worth: hundreds of decisions are made for it.
@@ -40,7 +40,7 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 	if err != nil {
 		return nil, err
 	}
-	if asked, _ := kind.Named(req.Msg.GetSpec().GetKind()); asked.Searches {
+	if asked, _ := kind.Named(req.Msg.GetSpec().GetKind()); asked.Searches || spec.Large(req.Msg.GetSpec()) {
 		if err := spend(ctx, sweepWork); err != nil {
 			return nil, err
 		}
@@ -50,6 +50,9 @@ func (a jobs) SubmitJob(ctx context.Context, req *connect.Request[tandemv1.Submi
 		return nil, err
 	}
 	full.Project = "" // where the job is, not what it does
+	if err := spec.Room(v.Jobs(), full); err != nil {
+		return nil, precondition(err.Error())
+	}
 	is, _ := kind.Named(full.GetKind())
 	if is.Replays {
 		if err := a.fillReplay(ctx, v, full, req.Msg.GetSpec().GetResources().GetPool()); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tandem.dev/coordinator/door"
 	"tandem.dev/coordinator/state"
 	"tandem.dev/coordinator/tasklog"
 	tandemv1 "tandem.dev/proto/tandem/v1"
@@ -13,6 +14,9 @@ import (
 
 // logGrace: agents store the last lines a moment after an engine has ended.
 const logGrace = 3 * time.Second
+
+// linesAtOnce is how many lines of a log are counted at once.
+const linesAtOnce = 100
 
 // StreamLogs implements JobService.
 func (a jobs) StreamLogs(ctx context.Context, req *connect.Request[tandemv1.StreamLogsRequest], stream *connect.ServerStream[tandemv1.StreamLogsResponse]) error {
@@ -40,6 +44,19 @@ func (a jobs) StreamLogs(ctx context.Context, req *connect.Request[tandemv1.Stre
 	for _, trial := range trials {
 		readers = append(readers, tasklog.New(store, trial))
 	}
+	visit, lines := visiting(ctx), 0
+	sink := tasklog.Sink{
+		Open:  func() error { return visit.Hold(door.LogHold) },
+		Close: func() { _ = visit.Hold(-door.LogHold) }, // less is never too much
+		Send: func(line *tandemv1.StreamLogsResponse) error {
+			if lines++; lines%linesAtOnce == 0 {
+				if err := visit.Lines(ctx, linesAtOnce); err != nil {
+					return err
+				}
+			}
+			return stream.Send(line)
+		},
+	}
 	var ended, swept time.Time
 	for {
 		// Whether the job has ended is read before the objects, so that none is missed.
@@ -56,7 +73,7 @@ func (a jobs) StreamLogs(ctx context.Context, req *connect.Request[tandemv1.Stre
 			swept = now
 		}
 		for _, r := range readers {
-			if err := r.Send(ctx, now, sweep, stream.Send); err != nil {
+			if err := r.Send(ctx, now, sweep, sink); err != nil {
 				return err
 			}
 		}

@@ -79,10 +79,19 @@ func tallied(ctx context.Context) *tally {
 	return t
 }
 
+// readGrace and readRate are how long a client may take to read an answer, and followGrace to go on reading a stream: somebody may have
+// stopped their terminal.
+const (
+	readGrace   = 15 * time.Second
+	readRate    = 4 << 10 // bytes a second
+	followGrace = 5 * time.Minute
+)
+
 // close counts the request.
 func (t *tally) close() {
+	_ = http.NewResponseController(t.ResponseWriter).SetWriteDeadline(time.Time{}) // the connection goes on to the next request
 	if t.code == "" {
-		t.code = codeOf(t.status)
+		t.code = rest.CodeOf(t.status)
 	}
 	t.metrics.requests.WithLabelValues(t.procedure, t.code).Inc()
 	if t.stream {
@@ -100,33 +109,18 @@ func (t *tally) WriteHeader(status int) {
 	t.ResponseWriter.WriteHeader(status)
 }
 
+// Write implements http.ResponseWriter. Who does not read is not waited for without an end.
+func (t *tally) Write(p []byte) (int, error) {
+	patience := readGrace + time.Duration(len(p))*time.Second/readRate
+	if t.stream {
+		patience = followGrace
+	}
+	_ = http.NewResponseController(t.ResponseWriter).SetWriteDeadline(time.Now().Add(patience)) // a writer of a test has none
+	return t.ResponseWriter.Write(p)
+}
+
 // Flush implements http.Flusher, which streams need.
 func (t *tally) Flush() { _ = http.NewResponseController(t.ResponseWriter).Flush() } // the client is gone: the next write says so
 
 // Unwrap is for http.ResponseController.
 func (t *tally) Unwrap() http.ResponseWriter { return t.ResponseWriter }
-
-// codeOf is the code of Connect for an answer that no procedure made, such as that to a body that is not JSON.
-func codeOf(status int) string {
-	switch {
-	case status < http.StatusBadRequest: // 0: an answer without a header of its own
-		return "ok"
-	case status == http.StatusUnauthorized:
-		return connect.CodeUnauthenticated.String()
-	case status == http.StatusForbidden:
-		return connect.CodePermissionDenied.String()
-	case status == http.StatusNotFound:
-		return connect.CodeNotFound.String()
-	case status == http.StatusRequestTimeout, status == http.StatusGatewayTimeout:
-		return connect.CodeDeadlineExceeded.String()
-	case status == http.StatusTooManyRequests, status == http.StatusRequestEntityTooLarge:
-		return connect.CodeResourceExhausted.String()
-	case status == http.StatusMethodNotAllowed, status == http.StatusUnsupportedMediaType, status == http.StatusNotImplemented:
-		return connect.CodeUnimplemented.String()
-	case status < http.StatusInternalServerError:
-		return connect.CodeInvalidArgument.String()
-	case status == http.StatusBadGateway, status == http.StatusServiceUnavailable:
-		return connect.CodeUnavailable.String()
-	}
-	return connect.CodeInternal.String()
-}

@@ -25,6 +25,17 @@ var ErrTooLarge = errors.New("the body of the request is too large")
 // ErrTooSlow says that a body came slower than its pace.
 var ErrTooSlow = errors.New("the body of the request came too slowly")
 
+// ErrGone says that who sends a body may not be here any longer.
+var ErrGone = errors.New("the request is refused")
+
+// Gone is the Connect error of why who sends a body may not be here any longer; nil: nothing is in the way.
+func Gone(why error) error {
+	if why == nil {
+		return nil
+	}
+	return connect.NewError(connect.CodeUnauthenticated, fmt.Errorf("%w: %w", ErrGone, why))
+}
+
 // Body reads the body of a request within its limits. It fails with ErrTooLarge or ErrTooSlow, as Connect errors of the codes
 // RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED.
 type Body struct {

@@ -43,6 +43,7 @@ type Callers struct {
 // caller is a token, a node, or an address that nobody is known of.
 type caller struct {
 	limiter *rate.Limiter
+	lines   *rate.Limiter // of logs
 	calls   *semaphore.Weighted
 	streams int64
 	held    atomic.Int64
@@ -68,7 +69,7 @@ func (c *Callers) get(key string, perSecond float64, burst int) *caller {
 			}
 		}
 	}
-	who = &caller{limiter: rate.NewLimiter(rate.Limit(perSecond), burst), calls: semaphore.NewWeighted(int64(c.limits.Calls))}
+	who = &caller{limiter: rate.NewLimiter(rate.Limit(perSecond), burst), lines: rate.NewLimiter(LogLines, LogLines), calls: semaphore.NewWeighted(int64(c.limits.Calls))}
 	c.callers[key] = who
 	return who
 }
@@ -142,6 +143,22 @@ func (v *Visit) Hold(n int64) error {
 		return busy("requests of all callers of more than %d MiB are held at once", v.callers.limits.HeldAll>>20)
 	}
 	return nil
+}
+
+// Answer counts an answer of this size in bytes until the call leaves, or fails with ErrBusy.
+func (v *Visit) Answer(size int) error {
+	if size < AnswerFree {
+		return nil
+	}
+	return v.Hold(int64(size) * AnswerWeight)
+}
+
+// Lines counts lines of logs, which wait for their turn. It fails when ctx ends.
+func (v *Visit) Lines(ctx context.Context, n int) error {
+	if v == nil {
+		return nil
+	}
+	return v.who.lines.WaitN(ctx, n)
 }
 
 // unpackedCall is how many bytes that a call unpacks count as one more call: a packed body of a few KB is the work of many.

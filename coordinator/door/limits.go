@@ -43,6 +43,20 @@ const handshakeBurst = 2
 // bytes, and some seventy in memory.
 const MessageWeight = 32
 
+// AnswerWeight is how many bytes of memory a byte of an answer takes until its client has read it: the rows with their texts, and the
+// forms that it is encoded in on its way. Answers below AnswerFree are not counted.
+const (
+	AnswerWeight = 16
+	AnswerFree   = 64 << 10
+)
+
+// LogHold is how much memory a log takes that is being read, and LogLines how many of its lines a second a token gets on average; what is
+// more has to wait.
+const (
+	LogHold  = 1 << 20
+	LogLines = 20_000
+)
+
 // DefaultLimits are what a coordinator takes: far above what people, agents and pipelines of a cluster do.
 func DefaultLimits() Limits {
 	return Limits{

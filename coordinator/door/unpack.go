@@ -115,6 +115,8 @@ func Status(err error) (status int, ok bool) {
 		return http.StatusTooManyRequests, true
 	case errors.Is(err, ErrTooSlow):
 		return http.StatusRequestTimeout, true
+	case errors.Is(err, ErrGone):
+		return http.StatusUnauthorized, true
 	}
 	return 0, false
 }

@@ -60,3 +60,28 @@ func Status(c connect.Code) int {
 	}
 	return http.StatusInternalServerError
 }
+
+// CodeOf is the code of Connect for an answer that no procedure made, such as that to a body that is not JSON.
+func CodeOf(status int) string {
+	switch {
+	case status < http.StatusBadRequest: // 0: an answer without a header of its own
+		return "ok"
+	case status == http.StatusUnauthorized:
+		return connect.CodeUnauthenticated.String()
+	case status == http.StatusForbidden:
+		return connect.CodePermissionDenied.String()
+	case status == http.StatusNotFound:
+		return connect.CodeNotFound.String()
+	case status == http.StatusRequestTimeout, status == http.StatusGatewayTimeout:
+		return connect.CodeDeadlineExceeded.String()
+	case status == http.StatusTooManyRequests, status == http.StatusRequestEntityTooLarge:
+		return connect.CodeResourceExhausted.String()
+	case status == http.StatusMethodNotAllowed, status == http.StatusUnsupportedMediaType, status == http.StatusNotImplemented:
+		return connect.CodeUnimplemented.String()
+	case status < http.StatusInternalServerError:
+		return connect.CodeInvalidArgument.String()
+	case status == http.StatusBadGateway, status == http.StatusServiceUnavailable:
+		return connect.CodeUnavailable.String()
+	}
+	return connect.CodeInternal.String()
+}

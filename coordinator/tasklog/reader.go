@@ -40,15 +40,28 @@ type Reader struct {
 	seen  map[string]bool // keys that were sent
 }
 
-// Send sends the lines of objects that were not sent yet, in the order of their keys. Errors are those of the store and of send. Without
+// Sink is where lines go.
+type Sink struct {
+	// Open makes room for objects to be read, if there are any; Close gives it back.
+	Open  func() error
+	Close func()
+	// Send takes a line.
+	Send func(*tandemv1.StreamLogsResponse) error
+}
+
+// Send sends the lines of objects that were not sent yet, in the order of their keys. Errors are those of the store and of the sink. Without
 // sweep it looks only at what was stored in the last minutes, which is less work.
-func (l *Reader) Send(ctx context.Context, now time.Time, sweep bool, send func(*tandemv1.StreamLogsResponse) error) error {
+func (l *Reader) Send(ctx context.Context, now time.Time, sweep bool, to Sink) error {
 	keys, err := l.fresh(ctx, now, sweep)
-	if err != nil {
+	if err != nil || len(keys) == 0 {
 		return err
 	}
+	if err := to.Open(); err != nil {
+		return err
+	}
+	defer to.Close()
 	for _, key := range keys {
-		if err := l.sendObject(ctx, key, send); err != nil {
+		if err := l.sendObject(ctx, key, to.Send); err != nil {
 			return fmt.Errorf("read the log %s: %w", key, err)
 		}
 		l.seen[key] = true

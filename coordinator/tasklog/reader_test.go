@@ -49,11 +49,19 @@ func TestReader(t *testing.T) {
 	look := func(now time.Time, sweep bool, want ...string) {
 		t.Helper()
 		var got []string
-		if err := reader.Send(t.Context(), now, sweep, func(r *tandemv1.StreamLogsResponse) error {
-			got = append(got, r.GetLine())
-			return nil
+		opened, closed := 0, 0
+		if err := reader.Send(t.Context(), now, sweep, Sink{
+			Open:  func() error { opened++; return nil },
+			Close: func() { closed++ },
+			Send: func(r *tandemv1.StreamLogsResponse) error {
+				got = append(got, r.GetLine())
+				return nil
+			},
 		}); err != nil {
 			t.Fatal(err)
+		}
+		if needed := min(1, len(want)); opened != needed || closed != needed { // who only waits takes no room
+			t.Errorf("at %s: room was made %d times and given back %d times for %d lines", now.Sub(begin), opened, closed, len(want))
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("at %s: %s", now.Sub(begin), d)

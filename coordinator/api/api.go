@@ -215,7 +215,7 @@ func (a *API) transcoder(services []*vanguard.Service, json func(vanguard.TypeRe
 			vanguard.WithMaxMessageBufferBytes(uint32(a.cfg.MaxMessage)), //nolint:gosec // far below 4 GiB
 			vanguard.WithTargetCodecs(vanguard.CodecProto)),              // or JSON would pass by the strict codec
 		vanguard.WithCodec(json),
-		vanguard.WithCompression(vanguard.CompressionGzip, door.NewGzip, func() connect.Decompressor { return door.NewGunzip(int64(a.cfg.MaxMessage)) }))
+		vanguard.WithCompression(vanguard.CompressionGzip, door.NewGzip, door.Gunzips(int64(a.cfg.MaxMessage))))
 	if err != nil {
 		return nil, fmt.Errorf("serve the API: %w", err)
 	}

@@ -15,9 +15,6 @@ import (
 // logGrace: agents store the last lines a moment after an engine has ended.
 const logGrace = 3 * time.Second
 
-// linesAtOnce is how many lines of a log are counted at once.
-const linesAtOnce = 100
-
 // StreamLogs implements JobService.
 func (a jobs) StreamLogs(ctx context.Context, req *connect.Request[tandemv1.StreamLogsRequest], stream *connect.ServerStream[tandemv1.StreamLogsResponse]) error {
 	v, err := a.view(ctx)
@@ -44,15 +41,13 @@ func (a jobs) StreamLogs(ctx context.Context, req *connect.Request[tandemv1.Stre
 	for _, trial := range trials {
 		readers = append(readers, tasklog.New(store, trial))
 	}
-	visit, lines := visiting(ctx), 0
+	visit := visiting(ctx)
 	sink := tasklog.Sink{
 		Open:  func() error { return visit.Hold(door.LogHold) },
 		Close: func() { _ = visit.Hold(-door.LogHold) }, // less is never too much
 		Send: func(line *tandemv1.StreamLogsResponse) error {
-			if lines++; lines%linesAtOnce == 0 {
-				if err := visit.Lines(ctx, linesAtOnce); err != nil {
-					return err
-				}
+			if err := visit.Line(ctx); err != nil {
+				return err
 			}
 			return stream.Send(line)
 		},

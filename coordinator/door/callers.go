@@ -69,7 +69,8 @@ func (c *Callers) get(key string, perSecond float64, burst int) *caller {
 			}
 		}
 	}
-	who = &caller{limiter: rate.NewLimiter(rate.Limit(perSecond), burst), lines: rate.NewLimiter(LogLines, LogLines), calls: semaphore.NewWeighted(int64(c.limits.Calls))}
+	who = &caller{limiter: rate.NewLimiter(rate.Limit(perSecond), burst), lines: rate.NewLimiter(LogLines, LogLines),
+		calls: semaphore.NewWeighted(int64(c.limits.Calls))}
 	c.callers[key] = who
 	return who
 }
@@ -80,6 +81,7 @@ type Visit struct {
 	who     *caller
 	kind    Kind
 	held    atomic.Int64
+	lines   int   // of logs that were sent
 	packed  int64 // bytes that were unpacked and do not count as a call yet
 }
 
@@ -153,12 +155,18 @@ func (v *Visit) Answer(size int) error {
 	return v.Hold(int64(size) * AnswerWeight)
 }
 
-// Lines counts lines of logs, which wait for their turn. It fails when ctx ends.
-func (v *Visit) Lines(ctx context.Context, n int) error {
+// linesAtOnce is how many lines of a log are counted together.
+const linesAtOnce = 100
+
+// Line counts a line of a log, which waits for its turn. It fails when ctx ends.
+func (v *Visit) Line(ctx context.Context) error {
 	if v == nil {
 		return nil
 	}
-	return v.who.lines.WaitN(ctx, n)
+	if v.lines++; v.lines%linesAtOnce > 0 {
+		return nil
+	}
+	return v.who.lines.WaitN(ctx, linesAtOnce)
 }
 
 // unpackedCall is how many bytes that a call unpacks count as one more call: a packed body of a few KB is the work of many.

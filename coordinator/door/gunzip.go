@@ -11,8 +11,10 @@ import (
 // NewGzip makes what packs a message.
 func NewGzip() connect.Compressor { return gzip.NewWriter(io.Discard) }
 
-// NewGunzip makes what unpacks a message up to a limit in bytes: the transcoder unpacks messages whole.
-func NewGunzip(limit int64) connect.Decompressor { return &gunzip{limit: limit} }
+// Gunzips makes those that unpack a message up to a limit in bytes: the transcoder unpacks messages whole.
+func Gunzips(limit int64) func() connect.Decompressor {
+	return func() connect.Decompressor { return &gunzip{limit: limit} }
+}
 
 type gunzip struct {
 	gzip.Reader
@@ -29,7 +31,8 @@ func (g *gunzip) Reset(src io.Reader) error {
 func (g *gunzip) Read(p []byte) (int, error) {
 	n, err := g.Reader.Read(p)
 	if g.left -= int64(n); g.left < 0 {
-		return 0, connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("the message is too large when it is unpacked: the limit is %d bytes", g.limit))
+		err := fmt.Errorf("the message is too large when it is unpacked: the limit is %d bytes", g.limit)
+		return 0, connect.NewError(connect.CodeResourceExhausted, err)
 	}
 	return n, err
 }

@@ -13,8 +13,8 @@ const (
 	MaxBytes = 128 << 10
 	// largeBytes is from how many bytes on a spec is one of those that are counted together: searches over long lists.
 	largeBytes = 4 << 10
-	// maxLargeBytes is how many bytes those of a project may have. Every coordinator keeps them in memory, where they take some ten times as
-	// much.
+	// maxLargeBytes is how many bytes those of a project may have. Every coordinator keeps them in memory, where they take some ten times
+	// as much.
 	maxLargeBytes = 4 << 20
 )
 

@@ -49,8 +49,8 @@ type Sink struct {
 	Send func(*tandemv1.StreamLogsResponse) error
 }
 
-// Send sends the lines of objects that were not sent yet, in the order of their keys. Errors are those of the store and of the sink. Without
-// sweep it looks only at what was stored in the last minutes, which is less work.
+// Send sends the lines of objects that were not sent yet, in the order of their keys. Errors are those of the store and of the sink.
+// Without sweep it looks only at what was stored in the last minutes, which is less work.
 func (l *Reader) Send(ctx context.Context, now time.Time, sweep bool, to Sink) error {
 	keys, err := l.fresh(ctx, now, sweep)
 	if err != nil || len(keys) == 0 {

@@ -12,6 +12,8 @@
 //     ended keeps its place, so nothing starves: what is behind it gets only slots on loan. A request that could not be
 //     satisfied even then does not hold up the others, and neither does one that is spare, which comes last of its priority.
 //   - Loans do not delay who lends: what has slots on loan is parked once the first in line can begin with them, or is over before.
+//   - Near: one node is better than one rack, and that is better than two; of those that hold all the one that fits best, so that whole
+//     nodes are left whole. A pool may be spread instead.
 //   - Nodes that do not reach each other (Unreachable) never hold slots of one request, nor of what it belongs to (With).
 //   - Work of a lower priority sets slots free for the first in line alone, as many as it is short of, and only if that is enough. It
 //     gives what it can spare first; it is parked only when that is not enough, not before its guaranteed time is over, and what loses

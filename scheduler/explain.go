@@ -13,6 +13,8 @@ const (
 	TooFew Code = "too-few"
 	// Labelled: it wants more than the nodes with its labels could ever give. Arguments: slots, least, pool, labels, available.
 	Labelled Code = "labelled"
+	// NotWhole: no nodes together have as many slots as it wants, when it takes them as a whole. Arguments: slots, least, pool, labels, available.
+	NotWhole Code = "not-whole"
 	// Unreachable: too many of the slots are on nodes that do not reach each other. Arguments: slots, least, pool, available, near, with.
 	Unreachable Code = "unreachable"
 	// Busy: it is the first in line, or spare, and too few slots are free. Arguments: slots, least, pool, free, available, serving, causes
@@ -48,6 +50,9 @@ func (e *entry) args() Args {
 		args["labels"] = e.labelText()
 	}
 	switch e.code {
+	case NotWhole:
+		args.count("available", e.pool.wholeTo(e.Request))
+		return args
 	case Labelled:
 		return args
 	case Unreachable:
@@ -55,7 +60,10 @@ func (e *entry) args() Args {
 		args.with(e.Request)
 	case Busy:
 		args.count("free", e.free)
-		if e.near < e.free {
+		switch {
+		case e.Whole:
+			args.count("whole", e.near)
+		case e.near < e.free:
 			args.count("near", e.near)
 			args.with(e.Request)
 		}

@@ -141,7 +141,7 @@ func cheaper(a, b Claim) int {
 // short is how many more free slots would let the first in line of its pool begin; 0 for others, and when that depends on where they
 // come free.
 func (e *entry) short() int {
-	if e.code != Busy || e.Spare || e.near < e.free {
+	if e.code != Busy || e.Spare || e.Whole || e.near < e.free {
 		return 0
 	}
 	return e.least() - e.near

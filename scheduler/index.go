@@ -15,24 +15,46 @@ func (x *index) add(n *node) {
 	heap.Push(&x.byFree[n.free()], n)
 }
 
-// fewest takes nodes out with this many free slots, which there must be: as few nodes as it can, since ranks of one machine talk faster
-// than ranks of two. That is the node with the least free slots that holds all; else those with the most free slots first. Ties go by id.
-func (x *index) fewest(slots int) []*node {
-	for free := slots; free < len(x.byFree); free++ {
-		if n := x.pop(free); n != nil {
-			return []*node{n}
-		}
+// indexOf is an index of nodes.
+func indexOf(nodes []*node) *index {
+	x := &index{}
+	for _, n := range nodes {
+		x.add(n)
 	}
-	var chosen []*node
-	for free := min(slots, len(x.byFree)) - 1; free > 0 && slots > 0; free-- {
-		for n := x.pop(free); n != nil; n = x.pop(free) {
-			chosen = append(chosen, n)
-			if slots -= free; slots <= 0 {
-				break
-			}
+	return x
+}
+
+// fewest takes nodes out with this many free slots, which there must be: as few nodes as it can, since ranks of one machine talk faster
+// than ranks of two. Those with the most free slots come first; the last is the one with the least that holds the rest, so that no whole
+// node is broken for it. Ties go by id.
+func (x *index) fewest(slots int) (chosen []*node) {
+	for slots > 0 {
+		n := x.least(slots)
+		if n == nil {
+			n = x.most()
 		}
+		chosen, slots = append(chosen, n), slots-n.free()
 	}
 	return chosen
+}
+
+// least takes the node out with the least free slots that are so many; nil: there is none.
+func (x *index) least(slots int) *node {
+	for free := slots; free < len(x.byFree); free++ {
+		if n := x.pop(free); n != nil {
+			return n
+		}
+	}
+	return nil
+}
+
+// most takes the node out with the most free slots, which there must be.
+func (x *index) most() *node {
+	for free := len(x.byFree) - 1; ; free-- {
+		if n := x.pop(free); n != nil {
+			return n
+		}
+	}
 }
 
 // pop takes the first of the nodes out that have so many free slots; nil: there is none.

@@ -19,7 +19,7 @@ func (n *node) suits(r Request) bool {
 // labelText writes the labels of a request, by key.
 func (r Request) labelText() string {
 	var all []string
-	for _, key := range slices.Sorted(maps.Keys(r.Labels)) {
+	for _, key := range sortedKeys(r.Labels) {
 		all = append(all, key+"="+r.Labels[key])
 	}
 	return strings.Join(all, ", ")
@@ -83,3 +83,5 @@ func (p *pool) helps(c Claim, r Request) bool {
 		return !slices.ContainsFunc(p.suited(r), func(n *node) bool { return n.ID == at.Node })
 	})
 }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

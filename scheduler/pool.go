@@ -81,49 +81,6 @@ func (p *pool) reachable(r Request) int {
 	return p.reaches
 }
 
-// place takes slots for a request; nil when too few are free on nodes that reach each other. near are those. Nodes that it should avoid
-// come last.
-func (p *pool) place(r Request) (placements []Placement, near int) {
-	if !p.unreachable && len(r.Avoid)+len(r.Labels)+len(p.held) == 0 {
-		if p.free < r.least() {
-			return nil, p.free
-		}
-		return p.take(&p.index, min(r.Slots, p.free)), p.free
-	}
-	all := p.open(r)
-	others := slices.DeleteFunc(slices.Clone(all), func(n *node) bool { return slices.Contains(r.Avoid, n.ID) })
-	for _, nodes := range [][]*node{others, all} {
-		fits := connected(nodes, r.With, (*node).free)
-		if near = sum(fits, (*node).free); near < r.least() {
-			continue
-		}
-		var x index
-		for _, n := range fits {
-			x.add(n)
-		}
-		return p.take(&x, min(r.Slots, near)), near
-	}
-	return nil, near
-}
-
-// take takes slots of nodes of an index, one node after the other.
-func (p *pool) take(x *index, slots int) []Placement {
-	placements := make([]Placement, 0, slots)
-	for _, n := range x.fewest(slots) {
-		if !n.sorted {
-			n.Free, n.sorted = inSlotOrder(n.Free), true
-		}
-		some := min(slots-len(placements), n.free())
-		for _, slot := range n.Free[:some] {
-			placements = append(placements, Placement{n.ID, slot})
-		}
-		n.Free = n.Free[some:]
-		p.add(n)
-	}
-	p.free -= slots
-	return placements
-}
-
 func (n *node) free() int      { return len(n.Free) }
 func (n *node) available() int { return n.Slots - n.Serving }
 

@@ -28,8 +28,8 @@ func TestScenarios(t *testing.T) {
 
 // parse reads
 //
-//	node ID POOL SLOTS [free=a,b] [serving=N] [unreachable=b,c] [labels=k:v,...] [lost|cordoned]      all slots are free when free= is left out
-//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b] [parks=true] [limit=DURATION] [project=NAME] [labels=k:v,...]
+//	node ID POOL SLOTS [free=a,b] [serving=N] [unreachable=b,c] [labels=k:v,...] [rack=NAME] [spread] [lost|cordoned]      all slots are free when free= is left out
+//	job NAME POOL SLOTS priority=N age=DURATION [min=N] [spare=true] [with=a,b] [avoid=a,b] [parks=true] [limit=DURATION] [project=NAME] [labels=k:v,...] [whole=true]
 //	claim ID POOL GIVES priority=N age=DURATION [slots=N] [leaving=N] [parks=true] [protected=true] [loan=true] [unsaved=DURATION]
 //	                                            [ends=DURATION..DURATION] [project=NAME] [at=a,b]
 //	queue PROJECT POOL RECENT [weight=N]
@@ -61,6 +61,10 @@ func parse(t *testing.T, text string) Snapshot {
 					if n.Serving, err = strconv.Atoi(value); err != nil {
 						t.Fatalf("line %q: %v", lines.Text(), err)
 					}
+				case "rack":
+					n.Rack = value
+				case "spread":
+					n.Spread = true
 				case "labels":
 					n.Labels = labels(value)
 				case "unreachable":
@@ -77,6 +81,8 @@ func parse(t *testing.T, text string) Snapshot {
 				switch key {
 				case "project":
 					r.Project = value
+				case "whole":
+					r.Whole, err = strconv.ParseBool(value)
 				case "labels":
 					r.Labels = labels(value)
 				case "avoid":

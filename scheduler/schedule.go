@@ -51,6 +51,8 @@ func (p *pass) refuse() {
 			e.code = NoNodes
 		case e.least() > e.pool.available:
 			e.code = TooFew
+		case e.Whole && len(e.With) == 0 && e.least() > e.pool.wholeTo(e.Request):
+			e.code = NotWhole
 		case e.least() > e.pool.availableTo(e.Request):
 			e.code = Labelled
 		default:

@@ -27,6 +27,10 @@ type Node struct {
 	// Serving is the number of its slots that replicas hold. They come free only when somebody serves less, so a request
 	// cannot wait for them.
 	Serving int
+	// Rack names nodes that are near each other; empty: nobody has said so.
+	Rack string
+	// Spread: work of its pool is spread over the nodes, and not packed on as few as can be. It is so of all nodes of a pool, or of none.
+	Spread bool
 	// Labels are those that an operator has given it.
 	Labels map[string]string
 	// Unavailable says why no work may be placed on the node ("lost", "cordoned"); empty: it may.
@@ -90,6 +94,8 @@ type Request struct {
 	With []string
 	// Avoid lists nodes that it gets slots on only when too few are free elsewhere: they may be out of reach.
 	Avoid []string
+	// Whole: it takes nodes as a whole, so that its slots are all those of some nodes. Of a node that it is on already it takes what is free.
+	Whole bool
 	// Labels are those that its nodes have, each with this value.
 	Labels map[string]string
 	// Parks: once it runs it can be parked, so that it can be lent slots.

@@ -61,6 +61,7 @@ func nameOf(v *state.View, job string) string {
 var waitCodes = map[scheduler.Code]tandemv1.Reason_Code{
 	scheduler.NoNodes:     tandemv1.Reason_CODE_POOL_WITHOUT_NODES,
 	scheduler.TooFew:      tandemv1.Reason_CODE_SLOTS_TOO_FEW,
+	scheduler.NotWhole:    tandemv1.Reason_CODE_NODES_NOT_WHOLE,
 	scheduler.Labelled:    tandemv1.Reason_CODE_SLOTS_LABELLED_TOO_FEW,
 	scheduler.Unreachable: tandemv1.Reason_CODE_SLOTS_PARTED,
 	scheduler.Busy:        tandemv1.Reason_CODE_SLOTS_BUSY,

@@ -81,7 +81,7 @@ func request(j *tandemv1.Job, t *tandemv1.Trial, id string) scheduler.Request {
 	return scheduler.Request{
 		ID: id, Name: j.GetId(), Pool: state.PoolOf(j),
 		Priority: int(state.PriorityOf(j)), CreatedAt: t.GetCreatedAt().AsTime(),
-		Labels: j.GetSpec().GetPlacement().GetLabels(),
+		Labels: j.GetSpec().GetPlacement().GetLabels(), Whole: j.GetSpec().GetPlacement().GetWholeNodes(),
 	}
 }
 

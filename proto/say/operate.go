@@ -20,6 +20,12 @@ func operatePhrases() map[tandemv1.Event_Type]phrase {
 // operateReasons are the texts of reasons that follow from it.
 func operateReasons() map[tandemv1.Reason_Code]phrase {
 	return map[tandemv1.Reason_Code]phrase{
+		tandemv1.Reason_CODE_NODES_NOT_WHOLE: {
+			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}} on whole nodes` +
+				`{{with .labels}} with labels {{.}}{{end}}, and those of pool {{printf "%q" .pool}} give {{.available}} at most: ` +
+				`ask for as many workers as some of its nodes have slots`,
+			cli: `see how many that are with: tandem node list`,
+		},
 		tandemv1.Reason_CODE_SLOTS_LABELLED_TOO_FEW: {
 			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}} on nodes with labels {{.labels}}, ` +
 				`which have {{.available}} in pool {{printf "%q" .pool}}`,

@@ -145,7 +145,7 @@ func placePhrases() map[tandemv1.Reason_Code]phrase {
 			cli:  `see which with: tandem events`,
 		},
 		tandemv1.Reason_CODE_SLOTS_BUSY: {
-			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}}{{with .labels}} on nodes with labels {{.}}{{end}}, {{.free}} of {{.available}} in pool {{printf "%q" .pool}} are free{{if or .out_of_reach .serving}} (not counting {{with .out_of_reach}}{{.}} on {{nodes $}}{{end}}{{if and .out_of_reach .serving}} and {{end}}{{with .serving}}{{.}} that {{plural . "serves" "serve"}} models{{end}}){{end}}{{with .near}}, but only {{.}} on nodes that reach {{if $.with}}those it is on{{else}}each other{{end}}{{end}}{{if .next}}: next in line{{end}}`,
+			text: `wants {{count .slots "slot"}}{{with .least}} ({{.}} are enough to begin){{end}}{{with .labels}} on nodes with labels {{.}}{{end}}, {{.free}} of {{.available}} in pool {{printf "%q" .pool}} are free{{if or .out_of_reach .serving}} (not counting {{with .out_of_reach}}{{.}} on {{nodes $}}{{end}}{{if and .out_of_reach .serving}} and {{end}}{{with .serving}}{{.}} that {{plural . "serves" "serve"}} models{{end}}){{end}}{{with .near}}, but only {{.}} on nodes that reach {{if $.with}}those it is on{{else}}each other{{end}}{{end}}{{with .whole}}, and {{.}} on whole nodes{{end}}{{if .next}}: next in line{{end}}`,
 		},
 		tandemv1.Reason_CODE_WAITS_FOR_STORE: {text: `waits for the store{{with .cause}}: {{.}}{{end}}`},
 		tandemv1.Reason_CODE_BEHIND: {

@@ -328,6 +328,8 @@ const (
 	Reason_CODE_DRAIN_OVERDUE Reason_Code = 648
 	// Too few slots of the pool are on nodes with the labels that are asked for, even when all jobs have ended.
 	Reason_CODE_SLOTS_LABELLED_TOO_FEW Reason_Code = 649
+	// No nodes together have as many slots as are wanted, when they are taken as a whole.
+	Reason_CODE_NODES_NOT_WHOLE Reason_Code = 650
 	// A model has no such version or alias.
 	Reason_CODE_VERSION_UNKNOWN Reason_Code = 700
 	// An alias that is served cannot be removed.
@@ -546,6 +548,7 @@ var (
 		647: "CODE_A_SLOT_DISABLED",
 		648: "CODE_DRAIN_OVERDUE",
 		649: "CODE_SLOTS_LABELLED_TOO_FEW",
+		650: "CODE_NODES_NOT_WHOLE",
 		700: "CODE_VERSION_UNKNOWN",
 		701: "CODE_ALIAS_SERVED",
 		702: "CODE_VERSION_DIFFERS",
@@ -730,6 +733,7 @@ var (
 		"CODE_A_SLOT_DISABLED":            647,
 		"CODE_DRAIN_OVERDUE":              648,
 		"CODE_SLOTS_LABELLED_TOO_FEW":     649,
+		"CODE_NODES_NOT_WHOLE":            650,
 		"CODE_VERSION_UNKNOWN":            700,
 		"CODE_ALIAS_SERVED":               701,
 		"CODE_VERSION_DIFFERS":            702,
@@ -860,14 +864,14 @@ var File_tandem_v1_reason_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x16tandem/v1/reason.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"\xc8&\n" +
+	"\x16tandem/v1/reason.proto\x12\ttandem.v1\x1a\x16tandem/v1/option.proto\"\xe9&\n" +
 	"\x06Reason\x12*\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x16.tandem.v1.Reason.CodeR\x04code\x12/\n" +
 	"\x04args\x18\x02 \x03(\v2\x1b.tandem.v1.Reason.ArgsEntryR\x04args\x12'\n" +
 	"\x05cause\x18\x03 \x01(\v2\x11.tandem.v1.ReasonR\x05cause\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfe$\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9f%\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tCODE_TEXT\x10\x01\x12\x12\n" +
@@ -1021,7 +1025,8 @@ const file_tandem_v1_reason_proto_rawDesc = "" +
 	"\x16CODE_ITS_SLOT_DISABLED\x10\x86\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1f\n" +
 	"\x14CODE_A_SLOT_DISABLED\x10\x87\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1d\n" +
 	"\x12CODE_DRAIN_OVERDUE\x10\x88\x05\x1a\x04\xb8\xbb\x18\x02\x12&\n" +
-	"\x1bCODE_SLOTS_LABELLED_TOO_FEW\x10\x89\x05\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
+	"\x1bCODE_SLOTS_LABELLED_TOO_FEW\x10\x89\x05\x1a\x04\xb8\xbb\x18\x02\x12\x1f\n" +
+	"\x14CODE_NODES_NOT_WHOLE\x10\x8a\x05\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
 	"\x14CODE_VERSION_UNKNOWN\x10\xbc\x05\x12\x16\n" +
 	"\x11CODE_ALIAS_SERVED\x10\xbd\x05\x12\x19\n" +
 	"\x14CODE_VERSION_DIFFERS\x10\xbe\x05\x12\x15\n" +

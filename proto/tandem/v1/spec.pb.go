@@ -261,7 +261,9 @@ func (x *JobSpec) GetPlacement() *PlacementSpec {
 type PlacementSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Labels that the nodes have, each with this value.
-	Labels        map[string]string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// It shares no node: it takes nodes as a whole, on which nobody has a slot, so its workers are as many as the slots of some nodes.
+	WholeNodes    bool `protobuf:"varint,2,opt,name=whole_nodes,json=wholeNodes,proto3" json:"whole_nodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +303,13 @@ func (x *PlacementSpec) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *PlacementSpec) GetWholeNodes() bool {
+	if x != nil {
+		return x.WholeNodes
+	}
+	return false
 }
 
 // ModelSpec names an architecture. Exactly one is set.
@@ -1557,9 +1566,11 @@ const file_tandem_v1_spec_proto_rawDesc = "" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\x04л\x18\x01B\x0f\n" +
-	"\r_max_restarts\"\x8e\x01\n" +
+	"\r_max_restarts\"\xb5\x01\n" +
 	"\rPlacementSpec\x12B\n" +
-	"\x06labels\x18\x01 \x03(\v2$.tandem.v1.PlacementSpec.LabelsEntryB\x04\xb8\xbb\x18\x02R\x06labels\x1a9\n" +
+	"\x06labels\x18\x01 \x03(\v2$.tandem.v1.PlacementSpec.LabelsEntryB\x04\xb8\xbb\x18\x02R\x06labels\x12%\n" +
+	"\vwhole_nodes\x18\x02 \x01(\bB\x04\xb8\xbb\x18\x02R\n" +
+	"wholeNodes\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x02\n" +

@@ -17,6 +17,7 @@ import (
 // ended; and a job names those that it comes after.
 func TestLabelsAndPredecessors(t *testing.T) {
 	r := startOne(t)
+	r.awaitLevel(t, 2)
 	c := r.admin(t)
 	makeDataset(t, r, c)
 	api := tandemv1connect.NewJobServiceClient(c, r.url())
@@ -101,5 +102,35 @@ func TestLabelsAndPredecessors(t *testing.T) {
 	}
 	if _, err := submit(spec("four", nil, one.GetId()), false); err == nil || !strings.Contains(err.Error(), "was cancelled") {
 		t.Errorf("after a job that was cancelled: %v", err)
+	}
+}
+
+// TestPoolsOverTheAPI: pools are made, changed and listed, and what is wrong with a policy is said.
+func TestPoolsOverTheAPI(t *testing.T) {
+	r := startOne(t)
+	r.awaitLevel(t, 2)
+	nodes := tandemv1connect.NewNodeServiceClient(r.admin(t), r.url())
+	create := func(p *tandemv1.PoolPolicy) error {
+		_, err := nodes.CreatePool(t.Context(), connect.NewRequest(&tandemv1.CreatePoolRequest{Policy: p}))
+		return err
+	}
+	if err := create(&tandemv1.PoolPolicy{Name: "gpu", RackLabel: "rack"}); err != nil {
+		t.Fatal(err)
+	}
+	for want, p := range map[string]*tandemv1.PoolPolicy{
+		"already exists": {Name: "gpu"}, "name: ": {}, "placement: ": {Name: "x", Placement: "pile"}, "order: ": {Name: "x", Order: "lifo"},
+		"rack_label: ": {Name: "x", RackLabel: "a b"},
+	} {
+		if err := create(p); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", p, err, want)
+		}
+	}
+	set, err := nodes.SetPool(t.Context(), connect.NewRequest(&tandemv1.SetPoolRequest{Name: "gpu", Placement: proto.String("spread")}))
+	if err != nil || set.Msg.GetPolicy().GetPlacement() != "spread" || set.Msg.GetPolicy().GetRackLabel() != "rack" {
+		t.Errorf("%v, %v", set, err)
+	}
+	list, err := nodes.ListPools(t.Context(), connect.NewRequest(&tandemv1.ListPoolsRequest{}))
+	if err != nil || len(list.Msg.GetPools()) != 1 || list.Msg.GetPools()[0].GetPolicy().GetOrder() != "fifo" {
+		t.Errorf("%v, %v", list, err)
 	}
 }

@@ -201,6 +201,7 @@ func calls(j *tandemv1.Job, trial *tandemv1.Trial, d *tandemv1.Dataset, v *tande
 		"NodeService/ListPools":  {lists: []string{`{}`}},
 		"NodeService/CordonNode": {none: keys}, "NodeService/RemoveNode": {none: keys},
 		"NodeService/LabelNode": {none: keys}, "NodeService/SetSlot": {none: keys},
+		"NodeService/CreatePool": {none: keys}, "NodeService/SetPool": {none: keys},
 
 		"ProjectService/ListProjects":  {lists: []string{`{}`}},
 		"ProjectService/GetProject":    {names: []string{`{"name": "vision"}`}},

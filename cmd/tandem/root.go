@@ -150,7 +150,7 @@ Start here:
 		{"operate", "Operate:", []*cobra.Command{
 			a.clusterCommand(),
 			group("node", "Show and steer the machines that train and serve", a.nodes().Commands()...),
-			group("pool", "Show pools of nodes", a.nodes().PoolCommands()...),
+			group("pool", "Show and steer pools of nodes", a.nodes().PoolCommands()...),
 			a.eventsCommand(), a.auditCommand(), a.tokenCommand(),
 			group("project", "Make, show and choose projects", inProjects.Commands()...), a.storeCommand(), a.contextCommand(), a.apiCommand(), inVirtual.Command(),
 		}},

@@ -44,10 +44,7 @@ func (a checkpoints) GetCheckpoint(ctx context.Context, req *connect.Request[tan
 		return nil, err
 	}
 	c, err := v.ResolveCheckpoint(req.Msg.GetId())
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.GetCheckpointResponse{Checkpoint: c}), nil
+	return answer(&tandemv1.GetCheckpointResponse{Checkpoint: c}, err)
 }
 
 // VerifyCheckpoint implements CheckpointService.
@@ -64,10 +61,8 @@ func (a checkpoints) VerifyCheckpoint(ctx context.Context, req *connect.Request[
 	if err != nil {
 		return nil, err
 	}
-	if _, err := ckpt.Verify(ctx, store, c.GetPrefix()); err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.VerifyCheckpointResponse{}), nil
+	_, err = ckpt.Verify(ctx, store, c.GetPrefix())
+	return answer(&tandemv1.VerifyCheckpointResponse{}, err)
 }
 
 // DeleteCheckpoint implements CheckpointService. The objects are deleted by the leader's loop gc.

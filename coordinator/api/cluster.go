@@ -209,10 +209,8 @@ func (a cluster) AddPeer(ctx context.Context, req *connect.Request[tandemv1.AddP
 		passOn(ctx, on.Header())
 		return a.deps.Peer(address).AddPeer(ctx, on)
 	}
-	if err := a.admit(ctx, req.Msg); err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.AddPeerResponse{}), nil
+	err := a.admit(ctx, req.Msg)
+	return answer(&tandemv1.AddPeerResponse{}, err)
 }
 
 // admit takes a coordinator in as the leader, one at a time: only then does a learner that knows of itself know of all
@@ -273,10 +271,8 @@ func (a cluster) RemovePeer(ctx context.Context, req *connect.Request[tandemv1.R
 		passOn(ctx, on.Header())
 		return a.deps.Peer(address).RemovePeer(ctx, on)
 	}
-	if err := a.dismiss(ctx, req.Msg.GetId()); err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.RemovePeerResponse{}), nil
+	err := a.dismiss(ctx, req.Msg.GetId())
+	return answer(&tandemv1.RemovePeerResponse{}, err)
 }
 
 // dismiss takes a coordinator out as the leader. It is kept out first: should the rest fail, it cannot come back before the

@@ -176,10 +176,7 @@ func (a datasets) GetDataset(ctx context.Context, req *connect.Request[tandemv1.
 		return nil, err
 	}
 	manifest, err := a.manifest(ctx, d.GetPrefix())
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.GetDatasetResponse{Dataset: d, ManifestJson: manifest}), nil
+	return answer(&tandemv1.GetDatasetResponse{Dataset: d, ManifestJson: manifest}, err)
 }
 
 // DeleteDataset implements DatasetService. The objects are deleted by the leader's loop gc.
@@ -206,10 +203,8 @@ func (a datasets) DeleteDataset(ctx context.Context, req *connect.Request[tandem
 			cmd.Project = ""
 		}
 	}
-	if _, _, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_DeleteDataset{DeleteDataset: cmd}}); err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.DeleteDatasetResponse{Datasets: going}), nil
+	_, _, err = a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_DeleteDataset{DeleteDataset: cmd}})
+	return answer(&tandemv1.DeleteDatasetResponse{Datasets: going}, err)
 }
 
 // manifest reads the manifest of a dataset or version, as JSON.

@@ -212,71 +212,59 @@ func (a jobs) ListJobs(ctx context.Context, req *connect.Request[tandemv1.ListJo
 	return connect.NewResponse(res), nil
 }
 
-// SetJobIntent implements JobService.
-func (a jobs) SetJobIntent(ctx context.Context, req *connect.Request[tandemv1.SetJobIntentRequest]) (*connect.Response[tandemv1.SetJobIntentResponse], error) {
+// change proposes a change of a job, and returns the job as it is then.
+func (a jobs) change(ctx context.Context, req request, ref string, change func(id string) *tandemv1.Command) (*tandemv1.Job, error) {
 	v, err := a.view(ctx)
 	if err != nil {
 		return nil, err
 	}
-	job, err := v.ResolveJobToChange(req.Msg.GetId())
+	job, err := v.ResolveJobToChange(ref)
 	if err != nil {
 		return nil, err
 	}
-	if req.Msg.GetIntent() == tandemv1.JobIntent_JOB_INTENT_UNSPECIFIED {
-		return nil, invalid("intent: is missing: must be JOB_INTENT_RUN, JOB_INTENT_PAUSE or JOB_INTENT_CANCEL")
-	}
-	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
-		Command: &tandemv1.Command_SetJobIntent{SetJobIntent: &tandemv1.SetJobIntent{JobId: job.GetId(), Intent: req.Msg.GetIntent()}},
-	})
+	_, after, err := a.write(ctx, req, change(job.GetId()))
 	if err != nil {
 		return nil, err
 	}
 	job, _ = after.Job(job.GetId())
-	return connect.NewResponse(&tandemv1.SetJobIntentResponse{Job: job}), nil
+	return job, nil
+}
+
+// SetJobIntent implements JobService.
+func (a jobs) SetJobIntent(
+	ctx context.Context, req *connect.Request[tandemv1.SetJobIntentRequest],
+) (*connect.Response[tandemv1.SetJobIntentResponse], error) {
+	if req.Msg.GetIntent() == tandemv1.JobIntent_JOB_INTENT_UNSPECIFIED {
+		return nil, invalid("intent: is missing: must be JOB_INTENT_RUN, JOB_INTENT_PAUSE or JOB_INTENT_CANCEL")
+	}
+	job, err := a.change(ctx, req.Msg, req.Msg.GetId(), func(id string) *tandemv1.Command {
+		change := &tandemv1.SetJobIntent{JobId: id, Intent: req.Msg.GetIntent()}
+		return &tandemv1.Command{Command: &tandemv1.Command_SetJobIntent{SetJobIntent: change}}
+	})
+	return answer(&tandemv1.SetJobIntentResponse{Job: job}, err)
 }
 
 // UpdateJob implements JobService.
 func (a jobs) UpdateJob(ctx context.Context, req *connect.Request[tandemv1.UpdateJobRequest]) (*connect.Response[tandemv1.UpdateJobResponse], error) {
-	v, err := a.view(ctx)
-	if err != nil {
+	m := req.Msg
+	if err := spec.CheckUpdate(m); err != nil {
 		return nil, err
 	}
-	job, err := v.ResolveJobToChange(req.Msg.GetId())
-	if err != nil {
-		return nil, err
-	}
-	if err := spec.CheckUpdate(req.Msg); err != nil {
-		return nil, err
-	}
-	change := &tandemv1.UpdateJob{
-		JobId: job.GetId(), Priority: req.Msg.Priority, Pool: req.Msg.Pool, Labels: req.Msg.GetLabels(), Note: req.Msg.Note,
-	}
-	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_UpdateJob{UpdateJob: change}})
-	if err != nil {
-		return nil, err
-	}
-	job, _ = after.Job(job.GetId())
-	return connect.NewResponse(&tandemv1.UpdateJobResponse{Job: job}), nil
+	job, err := a.change(ctx, m, m.GetId(), func(id string) *tandemv1.Command {
+		return &tandemv1.Command{Command: &tandemv1.Command_UpdateJob{UpdateJob: &tandemv1.UpdateJob{
+			JobId: id, Priority: m.Priority, Pool: m.Pool, Labels: m.GetLabels(), Note: m.Note,
+		}}}
+	})
+	return answer(&tandemv1.UpdateJobResponse{Job: job}, err)
 }
 
 // ScaleJob implements JobService.
 func (a jobs) ScaleJob(ctx context.Context, req *connect.Request[tandemv1.ScaleJobRequest]) (*connect.Response[tandemv1.ScaleJobResponse], error) {
-	v, err := a.view(ctx)
-	if err != nil {
-		return nil, err
-	}
-	job, err := v.ResolveJobToChange(req.Msg.GetId())
-	if err != nil {
-		return nil, err
-	}
-	_, after, err := a.write(ctx, req.Msg, &tandemv1.Command{
-		Command: &tandemv1.Command_ScaleJob{ScaleJob: &tandemv1.ScaleJob{JobId: job.GetId(), Workers: req.Msg.GetWorkers()}},
+	job, err := a.change(ctx, req.Msg, req.Msg.GetId(), func(id string) *tandemv1.Command {
+		change := &tandemv1.ScaleJob{JobId: id, Workers: req.Msg.GetWorkers()}
+		return &tandemv1.Command{Command: &tandemv1.Command_ScaleJob{ScaleJob: change}}
 	})
-	if err != nil {
-		return nil, err
-	}
-	job, _ = after.Job(job.GetId())
-	return connect.NewResponse(&tandemv1.ScaleJobResponse{Job: job}), nil
+	return answer(&tandemv1.ScaleJobResponse{Job: job}, err)
 }
 
 // DeleteJob implements JobService. When a request comes again its job is gone, and the name may be another's. The objects are deleted by the leader's loop gc.

@@ -111,10 +111,8 @@ func (a cluster) RotateKeys(ctx context.Context, req *connect.Request[tandemv1.R
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := a.write(ctx, nil, &tandemv1.Command{Command: &tandemv1.Command_ChangeKeys{ChangeKeys: change}}); err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.RotateKeysResponse{}), nil
+	_, _, err = a.write(ctx, nil, &tandemv1.Command{Command: &tandemv1.Command_ChangeKeys{ChangeKeys: change}})
+	return answer(&tandemv1.RotateKeysResponse{}, err)
 }
 
 // nextKeys are the keys as an operator wants them.

@@ -106,8 +106,6 @@ func (a models) DeleteModel(ctx context.Context, req *connect.Request[tandemv1.D
 		}
 		going, cmd.Version = []*tandemv1.Version{ver}, ver.GetNumber()
 	}
-	if _, _, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_DeleteModel{DeleteModel: cmd}}); err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.DeleteModelResponse{Versions: going}), nil
+	_, _, err = a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_DeleteModel{DeleteModel: cmd}})
+	return answer(&tandemv1.DeleteModelResponse{Versions: going}, err)
 }

@@ -24,10 +24,7 @@ func (a peers) Propose(ctx context.Context, req *connect.Request[tandemv1.Propos
 		}
 	}
 	res, err := a.deps.Consensus.ProposeLocal(ctx, req.Msg.GetCommand())
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.ProposeResponse{Result: res}), nil
+	return answer(&tandemv1.ProposeResponse{Result: res}, err)
 }
 
 // maxLevel is the highest feature level that a coordinator may say it knows: there is one a release.
@@ -58,10 +55,7 @@ func printable(field, text string) error {
 // ReadIndex implements PeerService.
 func (a peers) ReadIndex(ctx context.Context, _ *connect.Request[tandemv1.ReadIndexRequest]) (*connect.Response[tandemv1.ReadIndexResponse], error) {
 	index, err := a.deps.Consensus.ReadIndexLocal(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.ReadIndexResponse{Index: index}), nil
+	return answer(&tandemv1.ReadIndexResponse{Index: index}, err)
 }
 
 // Share implements PeerService.

@@ -97,8 +97,5 @@ func (a projects) DeleteProject(
 	_, _, err := a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_DeleteProject{
 		DeleteProject: &tandemv1.DeleteProject{Name: req.Msg.GetName()},
 	}})
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.DeleteProjectResponse{}), nil
+	return answer(&tandemv1.DeleteProjectResponse{}, err)
 }

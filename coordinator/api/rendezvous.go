@@ -23,10 +23,7 @@ func (a agents) RendezvousSet(ctx context.Context, req *connect.Request[tandemv1
 	_, err := a.propose(ctx, &tandemv1.Command{Command: &tandemv1.Command_PutRendezvous{PutRendezvous: &tandemv1.PutRendezvous{
 		AllocationId: m.GetAllocationId(), Generation: m.GetGeneration(), Key: m.GetKey(), Value: m.GetValue(),
 	}}})
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.RendezvousSetResponse{}), nil
+	return answer(&tandemv1.RendezvousSetResponse{}, err)
 }
 
 // RendezvousGet implements AgentService.

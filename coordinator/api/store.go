@@ -43,10 +43,7 @@ func (a cluster) SetStorage(ctx context.Context, req *connect.Request[tandemv1.S
 	_, _, err = a.write(ctx, req.Msg, &tandemv1.Command{Command: &tandemv1.Command_PutStorage{
 		PutStorage: &tandemv1.PutStorage{Storage: pki.CloseStorage(next, a.deps.Seal)},
 	}})
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.SetStorageResponse{}), nil
+	return answer(&tandemv1.SetStorageResponse{}, err)
 }
 
 // changedStorage is the store with what a request changes.
@@ -118,10 +115,8 @@ func (a *API) tryStorage(ctx context.Context, c *tandemv1.StorageConfig) error {
 
 // ProbeStorage implements PeerService.
 func (a peers) ProbeStorage(ctx context.Context, req *connect.Request[tandemv1.ProbeStorageRequest]) (*connect.Response[tandemv1.ProbeStorageResponse], error) {
-	if err := a.tryStorage(ctx, req.Msg.GetStorage()); err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.ProbeStorageResponse{}), nil
+	err := a.tryStorage(ctx, req.Msg.GetStorage())
+	return answer(&tandemv1.ProbeStorageResponse{}, err)
 }
 
 // openStorage puts the store's keys into the tasks of a session.

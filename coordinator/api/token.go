@@ -153,8 +153,6 @@ func (a tokens) RevokeToken(ctx context.Context, req *connect.Request[tandemv1.R
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := a.write(ctx, nil, &tandemv1.Command{Command: &tandemv1.Command_DropToken{DropToken: &tandemv1.DropToken{TokenId: t.GetId()}}}); err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&tandemv1.RevokeTokenResponse{}), nil
+	_, _, err = a.write(ctx, nil, &tandemv1.Command{Command: &tandemv1.Command_DropToken{DropToken: &tandemv1.DropToken{TokenId: t.GetId()}}})
+	return answer(&tandemv1.RevokeTokenResponse{}, err)
 }

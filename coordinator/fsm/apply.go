@@ -130,6 +130,8 @@ func (a *applier) dispatchCluster(cmd *tandemv1.Command) (*tandemv1.Result, erro
 		return answered(a.cordonNode(c.CordonNode)), nil
 	case *tandemv1.Command_LabelNode:
 		return answered(labelNode(a, c.LabelNode)), nil
+	case *tandemv1.Command_PutPool:
+		return answered(putPool(a, c.PutPool)), nil
 	case *tandemv1.Command_SetSlot:
 		return answered(setSlot(a, c.SetSlot)), nil
 	case *tandemv1.Command_RemoveNode:

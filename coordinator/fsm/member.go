@@ -93,7 +93,7 @@ func (a *applier) groupBroken(alloc *tandemv1.Allocation, m *tandemv1.Member, ge
 	})
 	a.progressed(alloc.GetTrialId(), b.GetStep(), false)
 	if first {
-		a.reportBreak(alloc, tandemv1.Event_TYPE_GROUP_BROKEN, a.engineFailed(m, b.GetMessage()))
+		a.reportBreak(alloc, tandemv1.Event_TYPE_GROUP_BROKEN, state.EngineFailed(a.View, m, b.GetMessage()))
 	}
 }
 

@@ -23,8 +23,8 @@ func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) (*tandemv1.Resu
 			return nil, &refusal{codeStale, no.why}
 		}
 	}
-	for _, l := range byCause(c.GetLose()) {
-		a.loseMembers(alloc, l.numbers, l.cause, a.blame(alloc))
+	for _, l := range state.ByCause(c.GetLose()) {
+		a.loseMembers(alloc, l.Numbers, l.Cause, a.blame(alloc))
 		if alloc, ok = a.Allocation(c.GetAllocationId()); !ok {
 			return done(c.GetAllocationId()), nil
 		}
@@ -40,25 +40,6 @@ func (a *applier) reformAllocation(c *tandemv1.ReformAllocation) (*tandemv1.Resu
 		a.explain(alloc.GetTrialId(), whyOf(c))
 	}
 	return done(c.GetAllocationId()), nil
-}
-
-// losses are members that are lost for one cause.
-type losses struct {
-	cause   *tandemv1.Reason
-	numbers []int32
-}
-
-// byCause puts together what is lost for one cause, in the order in which the causes come first.
-func byCause(lost []*tandemv1.LostMember) (all []losses) {
-	for _, l := range lost {
-		cause := given(l.GetWhy(), l.GetReason())
-		i := slices.IndexFunc(all, func(o losses) bool { return sameReason(o.cause, cause) })
-		if i < 0 {
-			i, all = len(all), append(all, losses{cause: cause})
-		}
-		all[i].numbers = append(all[i].numbers, l.GetNumber())
-	}
-	return all
 }
 
 // whyOf is why the leader changes an allocation; nil: it has not said so.

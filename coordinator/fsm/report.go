@@ -136,7 +136,7 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, f 
 	if state.MemberEnded(m.GetState()) {
 		return // it had done its work
 	}
-	cause := a.engineFailed(m, f.GetMessage())
+	cause := state.EngineFailed(a.View, m, f.GetMessage())
 	t, _ := a.Trial(alloc.GetTrialId())
 	if f.GetNodeFault() {
 		a.nodeFails(m.GetNodeId(), words(f.GetMessage()))
@@ -156,14 +156,4 @@ func (a *applier) memberFails(alloc *tandemv1.Allocation, m *tandemv1.Member, f 
 		blame = ofMachine
 	}
 	a.loseMembers(alloc, []int32{m.GetNumber()}, cause, blame)
-}
-
-// engineFailed says which engine failed and how, in its own words.
-func (a sight) engineFailed(m *tandemv1.Member, text string) *tandemv1.Reason {
-	n, _ := a.Node(m.GetNodeId())
-	r := reason(tandemv1.Reason_CODE_ENGINE_FAILED, "node", nodeName(n), "node_id", n.GetId(), "text", text)
-	if state.InGroup(m) {
-		r.Args["rank"] = state.Arg(m.GetRank())
-	}
-	return r
 }

@@ -89,3 +89,41 @@ func TestWhatOperatorsSayOfNodes(t *testing.T) {
 		t.Errorf("the labels asked for: %v", got)
 	}
 }
+
+// TestPools: a pool is made before nodes are in it, or exists by its nodes; what is not set stays as it is.
+func TestPools(t *testing.T) {
+	w := fsmtest.New(t)
+	w.Put(fsmtest.Node("n", 1))
+	put := func(c *tandemv1.PutPool) tandemv1.RefusalCode {
+		t.Helper()
+		res, err := w.Propose(t.Context(), &tandemv1.Command{Command: &tandemv1.Command_PutPool{PutPool: c}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.GetRefusal()
+	}
+	spread, rack, none := "spread", "rack", ""
+	for _, tc := range []struct {
+		put  *tandemv1.PutPool
+		want tandemv1.RefusalCode
+		is   string
+	}{
+		{&tandemv1.PutPool{Name: "gpu"}, tandemv1.RefusalCode_REFUSAL_CODE_NOT_FOUND, "fifo pack "},
+		{&tandemv1.PutPool{Name: "gpu", Create: true, RackLabel: &rack}, 0, "fifo pack rack"},
+		{&tandemv1.PutPool{Name: "gpu", Create: true}, tandemv1.RefusalCode_REFUSAL_CODE_ALREADY_EXISTS, "fifo pack rack"},
+		{&tandemv1.PutPool{Name: "gpu", Placement: &spread}, 0, "fifo spread rack"},
+		{&tandemv1.PutPool{Name: "gpu", RackLabel: &none}, 0, "fifo spread "},
+		{&tandemv1.PutPool{Name: "default", Create: true}, tandemv1.RefusalCode_REFUSAL_CODE_ALREADY_EXISTS, "fifo pack "},
+		{&tandemv1.PutPool{Name: "default", Placement: &spread}, 0, "fifo spread "},
+	} {
+		got := put(tc.put)
+		p := state.PoolPolicy(w.View(), tc.put.GetName())
+		if is := p.GetOrder() + " " + p.GetPlacement() + " " + p.GetRackLabel(); got != tc.want || is != tc.is {
+			t.Errorf("%v: %v, %q, want %v, %q", tc.put, got, is, tc.want, tc.is)
+		}
+	}
+	pools := state.Pools(w.View())
+	if len(pools) != 2 || pools[0].GetName() != "default" || pools[0].GetSlots() != 1 || pools[1].GetNodes() != 0 || pools[1].GetPolicy().GetCreatedAt() == nil {
+		t.Errorf("%v", pools)
+	}
+}

@@ -24,10 +24,14 @@ const (
 func (d *Decision) roll(v *state.View, now time.Time, nodes []scheduler.Node, plan scheduler.Plan, newID func(prefix string) string) {
 	free := left(nodes, plan)
 	for _, of := range v.Deployments() {
-		r := &rollout{now: now, d: of, free: free, perNode: map[string]int{}, left: map[string]*tandemv1.Node{}, newID: newID, name: v.NodeName, change: &tandemv1.ApplyRollout{Name: of.GetName()}}
+		r := &rollout{
+			now: now, d: of, free: free, perNode: map[string]int{}, left: map[string]*tandemv1.Node{}, rack: map[string]string{},
+			newID: newID, name: v.NodeName, change: &tandemv1.ApplyRollout{Name: of.GetName()},
+		}
 		for _, n := range nodes {
 			if n.Pool == of.GetPool() && n.Unavailable != lost {
 				r.nodes = append(r.nodes, n.ID)
+				r.rack[n.ID], r.spread = n.Rack, n.Spread
 			}
 			if row, _ := v.Node(n.ID); row.GetDraining() || len(row.GetDisabledSlots()) > 0 {
 				r.left[n.ID] = row
@@ -70,6 +74,8 @@ type rollout struct {
 	free    map[string][]string       // slots by node; what is placed is taken out
 	perNode map[string]int            // live replicas
 	left    map[string]*tandemv1.Node // nodes that are drained, or have disabled slots
+	rack    map[string]string         // by node; empty: not known
+	spread  bool                      // its pool spreads work
 	newID   func(prefix string) string
 	name    func(node string) string // what people call a node
 
@@ -230,12 +236,18 @@ func (r *rollout) retryAt() time.Time {
 	return r.failed[len(r.failed)-1].GetCreatedAt().AsTime().Add(pause)
 }
 
-// takeSlot takes a free slot on the node with the fewest replicas of the deployment; of equals, the one with most free.
+// takeSlot takes a free slot apart from the other replicas of the deployment: on the node with the fewest; of equals, in the rack with the
+// fewest; of equals, on the node with the fewest free slots, so that whole nodes are left whole, or in a pool that spreads with the most.
 func (r *rollout) takeSlot() (node, slot string, ok bool) {
+	way := 1
+	if r.spread {
+		way = -1
+	}
 	for _, n := range r.nodes {
 		if len(r.free[n]) > 0 && (node == "" || cmp.Or(
 			cmp.Compare(r.perNode[n], r.perNode[node]),
-			cmp.Compare(len(r.free[node]), len(r.free[n])),
+			cmp.Compare(r.inRack(n), r.inRack(node)),
+			way*cmp.Compare(len(r.free[n]), len(r.free[node])),
 			cmp.Compare(n, node)) < 0) {
 			node = n
 		}
@@ -245,6 +257,19 @@ func (r *rollout) takeSlot() (node, slot string, ok bool) {
 	}
 	slot, r.free[node] = r.free[node][0], r.free[node][1:]
 	return node, slot, true
+}
+
+// inRack counts the live replicas of the deployment in the rack of a node; of a node of no rack it is those on it.
+func (r *rollout) inRack(node string) (n int) {
+	if r.rack[node] == "" {
+		return r.perNode[node]
+	}
+	for other, live := range r.perNode {
+		if r.rack[other] == r.rack[node] {
+			n += live
+		}
+	}
+	return n
 }
 
 func (r *rollout) add(node, slot string) {

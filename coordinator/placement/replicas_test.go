@@ -178,6 +178,25 @@ func TestReplicasLeave(t *testing.T) {
 	}
 }
 
+// TestReplicasApart: replicas are on different nodes, and of these in different racks, where they can be; else they leave whole nodes whole,
+// or in a pool that spreads take the emptiest.
+func TestReplicasApart(t *testing.T) {
+	node := func(id string, slots int, rack string) *tandemv1.Node {
+		n := fsmtest.Node(id, slots)
+		n.Labels = map[string]string{"rack": rack}
+		return n
+	}
+	for want, policy := range map[string]*tandemv1.PoolPolicy{
+		"+v1@c +v1@b +v1@a": {Name: "default", Placement: "pack", RackLabel: "rack"},
+		"+v1@c +v1@a +v1@b": {Name: "default", Placement: "pack"},
+		"+v1@b +v1@a +v1@c": {Name: "default", Placement: "spread"},
+	} {
+		w := newServed(t)
+		w.Put(node("a", 3, "r1"), node("b", 4, "r2"), node("c", 2, "r1"), policy, deploy(1, 3))
+		w.want(want)
+	}
+}
+
 func TestFailedReplicasAreTriedAgainEverMoreSlowly(t *testing.T) {
 	w := newServed(t)
 	w.Put(fsmtest.Node("n1", 2), deploy(1, 1))

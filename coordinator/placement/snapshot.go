@@ -54,10 +54,16 @@ func pending(v *state.View, job *tandemv1.Job, t *tandemv1.Trial) scheduler.Requ
 func nodes(v *state.View, now time.Time) []scheduler.Node {
 	var all []scheduler.Node
 	unreachable := state.Unreachable(v, now)
+	policies := map[string]*tandemv1.PoolPolicy{}
 	for _, n := range v.Nodes() {
-		held := state.UsageOf(v, n.GetId())
+		held, policy := state.UsageOf(v, n.GetId()), policies[n.GetPool()]
+		if policy == nil {
+			policy = state.PoolPolicy(v, n.GetPool())
+			policies[n.GetPool()] = policy
+		}
 		sn := scheduler.Node{
 			Unreachable: unreachable[n.GetId()], ID: n.GetId(), Pool: n.GetPool(), Labels: n.GetLabels(), Unavailable: unavailable(n, now),
+			Rack: state.RackOf(n, policy), Spread: policy.GetPlacement() == state.PlacementSpread,
 		}
 		for _, s := range n.GetSlots() {
 			if state.SlotDisabled(n, s.GetId()) {

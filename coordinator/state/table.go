@@ -41,6 +41,7 @@ const (
 	numberingTable   = "numbering"
 	quarantinedTable = "quarantined_entry"
 	projectTable     = "project"
+	poolPolicyTable  = "pool_policy"
 )
 
 // tables makes a table of each kind of row, with the identity (RowID) as index "id" and what else rows are found by.

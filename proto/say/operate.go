@@ -2,6 +2,9 @@ package say
 
 import tandemv1 "tandem.dev/proto/tandem/v1"
 
+// policy is that of a pool.
+const policy = `: order {{.order}}, placement {{.placement}}{{with .rack}}, racks by label {{.}}{{end}}`
+
 // operatePhrases are the texts of events about what people say of jobs, and of how operators divide up the machines.
 func operatePhrases() map[tandemv1.Event_Type]phrase {
 	return map[tandemv1.Event_Type]phrase{
@@ -10,6 +13,8 @@ func operatePhrases() map[tandemv1.Event_Type]phrase {
 				asked,
 		},
 		tandemv1.Event_TYPE_NODE_LABELLED: {text: `node {{.name}} has {{with .labels}}labels {{.}}{{else}}no labels{{end}} now` + asked},
+		tandemv1.Event_TYPE_POOL_CREATED:  {text: `pool {{.name}} was made` + by + policy},
+		tandemv1.Event_TYPE_POOL_CHANGED:  {text: `pool {{.name}} was changed` + by + policy},
 		tandemv1.Event_TYPE_SLOT_DISABLED: {
 			text: `slot {{.slot}} of node {{.name}} takes no new work, and what runs there goes elsewhere` + asked + told,
 		},

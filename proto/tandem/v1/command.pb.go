@@ -162,6 +162,7 @@ type Command struct {
 	//	*Command_StopAllocation
 	//	*Command_LabelNode
 	//	*Command_SetSlot
+	//	*Command_PutPool
 	//	*Command_Quarantine
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
@@ -697,6 +698,15 @@ func (x *Command) GetSetSlot() *SetSlot {
 	return nil
 }
 
+func (x *Command) GetPutPool() *PutPool {
+	if x != nil {
+		if x, ok := x.Command.(*Command_PutPool); ok {
+			return x.PutPool
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetQuarantine() *Quarantine {
 	if x != nil {
 		if x, ok := x.Command.(*Command_Quarantine); ok {
@@ -960,6 +970,11 @@ type Command_SetSlot struct {
 	SetSlot *SetSlot `protobuf:"bytes,102,opt,name=set_slot,json=setSlot,proto3,oneof"`
 }
 
+type Command_PutPool struct {
+	// Makes a pool, or changes one.
+	PutPool *PutPool `protobuf:"bytes,103,opt,name=put_pool,json=putPool,proto3,oneof"`
+}
+
 type Command_Quarantine struct {
 	// Stands in the place of an entry that could not be applied.
 	Quarantine *Quarantine `protobuf:"bytes,62,opt,name=quarantine,proto3,oneof"`
@@ -1064,6 +1079,8 @@ func (*Command_StopAllocation) isCommand_Command() {}
 func (*Command_LabelNode) isCommand_Command() {}
 
 func (*Command_SetSlot) isCommand_Command() {}
+
+func (*Command_PutPool) isCommand_Command() {}
 
 func (*Command_Quarantine) isCommand_Command() {}
 
@@ -1607,6 +1624,88 @@ func (x *LabelNode) GetLabels() map[string]string {
 	return nil
 }
 
+// PutPool makes a pool, or changes one; what is not set takes its default, or stays.
+type PutPool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the pool.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// It is to be made; else it has to exist.
+	Create bool `protobuf:"varint,2,opt,name=create,proto3" json:"create,omitempty"`
+	// As of PoolPolicy.
+	Order *string `protobuf:"bytes,3,opt,name=order,proto3,oneof" json:"order,omitempty"`
+	// As of PoolPolicy.
+	Placement *string `protobuf:"bytes,4,opt,name=placement,proto3,oneof" json:"placement,omitempty"`
+	// As of PoolPolicy.
+	RackLabel     *string `protobuf:"bytes,5,opt,name=rack_label,json=rackLabel,proto3,oneof" json:"rack_label,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutPool) Reset() {
+	*x = PutPool{}
+	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutPool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutPool) ProtoMessage() {}
+
+func (x *PutPool) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutPool.ProtoReflect.Descriptor instead.
+func (*PutPool) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PutPool) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutPool) GetCreate() bool {
+	if x != nil {
+		return x.Create
+	}
+	return false
+}
+
+func (x *PutPool) GetOrder() string {
+	if x != nil && x.Order != nil {
+		return *x.Order
+	}
+	return ""
+}
+
+func (x *PutPool) GetPlacement() string {
+	if x != nil && x.Placement != nil {
+		return *x.Placement
+	}
+	return ""
+}
+
+func (x *PutPool) GetRackLabel() string {
+	if x != nil && x.RackLabel != nil {
+		return *x.RackLabel
+	}
+	return ""
+}
+
 // SetSlot says whether one slot of a node takes work.
 type SetSlot struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1624,7 +1723,7 @@ type SetSlot struct {
 
 func (x *SetSlot) Reset() {
 	*x = SetSlot{}
-	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	mi := &file_tandem_v1_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1735,7 @@ func (x *SetSlot) String() string {
 func (*SetSlot) ProtoMessage() {}
 
 func (x *SetSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[10]
+	mi := &file_tandem_v1_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1748,7 @@ func (x *SetSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSlot.ProtoReflect.Descriptor instead.
 func (*SetSlot) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SetSlot) GetNodeId() string {
@@ -1710,7 +1809,7 @@ type ReformAllocation struct {
 
 func (x *ReformAllocation) Reset() {
 	*x = ReformAllocation{}
-	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +1821,7 @@ func (x *ReformAllocation) String() string {
 func (*ReformAllocation) ProtoMessage() {}
 
 func (x *ReformAllocation) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[11]
+	mi := &file_tandem_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +1834,7 @@ func (x *ReformAllocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReformAllocation.ProtoReflect.Descriptor instead.
 func (*ReformAllocation) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReformAllocation) GetAllocationId() string {
@@ -1816,7 +1915,7 @@ type LostMember struct {
 
 func (x *LostMember) Reset() {
 	*x = LostMember{}
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +1927,7 @@ func (x *LostMember) String() string {
 func (*LostMember) ProtoMessage() {}
 
 func (x *LostMember) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[12]
+	mi := &file_tandem_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +1940,7 @@ func (x *LostMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LostMember.ProtoReflect.Descriptor instead.
 func (*LostMember) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LostMember) GetNumber() int32 {
@@ -1878,7 +1977,7 @@ type ScaleJob struct {
 
 func (x *ScaleJob) Reset() {
 	*x = ScaleJob{}
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +1989,7 @@ func (x *ScaleJob) String() string {
 func (*ScaleJob) ProtoMessage() {}
 
 func (x *ScaleJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[13]
+	mi := &file_tandem_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +2002,7 @@ func (x *ScaleJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleJob.ProtoReflect.Descriptor instead.
 func (*ScaleJob) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ScaleJob) GetJobId() string {
@@ -1939,7 +2038,7 @@ type UpdateJob struct {
 
 func (x *UpdateJob) Reset() {
 	*x = UpdateJob{}
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2050,7 @@ func (x *UpdateJob) String() string {
 func (*UpdateJob) ProtoMessage() {}
 
 func (x *UpdateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[14]
+	mi := &file_tandem_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2063,7 @@ func (x *UpdateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateJob.ProtoReflect.Descriptor instead.
 func (*UpdateJob) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UpdateJob) GetJobId() string {
@@ -2019,7 +2118,7 @@ type StopAllocation struct {
 
 func (x *StopAllocation) Reset() {
 	*x = StopAllocation{}
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2130,7 @@ func (x *StopAllocation) String() string {
 func (*StopAllocation) ProtoMessage() {}
 
 func (x *StopAllocation) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[15]
+	mi := &file_tandem_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2143,7 @@ func (x *StopAllocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopAllocation.ProtoReflect.Descriptor instead.
 func (*StopAllocation) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopAllocation) GetAllocationId() string {
@@ -2092,7 +2191,7 @@ type DecideSweep struct {
 
 func (x *DecideSweep) Reset() {
 	*x = DecideSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2203,7 @@ func (x *DecideSweep) String() string {
 func (*DecideSweep) ProtoMessage() {}
 
 func (x *DecideSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[16]
+	mi := &file_tandem_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2216,7 @@ func (x *DecideSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideSweep.ProtoReflect.Descriptor instead.
 func (*DecideSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DecideSweep) GetSweepId() string {
@@ -2163,7 +2262,7 @@ type ExhaustSweep struct {
 
 func (x *ExhaustSweep) Reset() {
 	*x = ExhaustSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2274,7 @@ func (x *ExhaustSweep) String() string {
 func (*ExhaustSweep) ProtoMessage() {}
 
 func (x *ExhaustSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[17]
+	mi := &file_tandem_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2287,7 @@ func (x *ExhaustSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExhaustSweep.ProtoReflect.Descriptor instead.
 func (*ExhaustSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExhaustSweep) GetSweepId() string {
@@ -2225,7 +2324,7 @@ type ExtendSweep struct {
 
 func (x *ExtendSweep) Reset() {
 	*x = ExtendSweep{}
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2336,7 @@ func (x *ExtendSweep) String() string {
 func (*ExtendSweep) ProtoMessage() {}
 
 func (x *ExtendSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[18]
+	mi := &file_tandem_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +2349,7 @@ func (x *ExtendSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendSweep.ProtoReflect.Descriptor instead.
 func (*ExtendSweep) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExtendSweep) GetSweepId() string {
@@ -2280,7 +2379,7 @@ type StopSweepTrial struct {
 
 func (x *StopSweepTrial) Reset() {
 	*x = StopSweepTrial{}
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2391,7 @@ func (x *StopSweepTrial) String() string {
 func (*StopSweepTrial) ProtoMessage() {}
 
 func (x *StopSweepTrial) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[19]
+	mi := &file_tandem_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2404,7 @@ func (x *StopSweepTrial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopSweepTrial.ProtoReflect.Descriptor instead.
 func (*StopSweepTrial) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StopSweepTrial) GetSweepId() string {
@@ -2335,7 +2434,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2446,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[20]
+	mi := &file_tandem_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2459,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveNode) GetNodeId() string {
@@ -2388,7 +2487,7 @@ type RemovePeer struct {
 
 func (x *RemovePeer) Reset() {
 	*x = RemovePeer{}
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2499,7 @@ func (x *RemovePeer) String() string {
 func (*RemovePeer) ProtoMessage() {}
 
 func (x *RemovePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[21]
+	mi := &file_tandem_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2512,7 @@ func (x *RemovePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePeer.ProtoReflect.Descriptor instead.
 func (*RemovePeer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemovePeer) GetPeerId() string {
@@ -2434,7 +2533,7 @@ type CreateDataset struct {
 
 func (x *CreateDataset) Reset() {
 	*x = CreateDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +2545,7 @@ func (x *CreateDataset) String() string {
 func (*CreateDataset) ProtoMessage() {}
 
 func (x *CreateDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[22]
+	mi := &file_tandem_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +2558,7 @@ func (x *CreateDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDataset.ProtoReflect.Descriptor instead.
 func (*CreateDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CreateDataset) GetDataset() *Dataset {
@@ -2480,7 +2579,7 @@ type MarkCheckpoints struct {
 
 func (x *MarkCheckpoints) Reset() {
 	*x = MarkCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2591,7 @@ func (x *MarkCheckpoints) String() string {
 func (*MarkCheckpoints) ProtoMessage() {}
 
 func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[23]
+	mi := &file_tandem_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2604,7 @@ func (x *MarkCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkCheckpoints.ProtoReflect.Descriptor instead.
 func (*MarkCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MarkCheckpoints) GetCheckpointIds() []string {
@@ -2526,7 +2625,7 @@ type ForgetCheckpoints struct {
 
 func (x *ForgetCheckpoints) Reset() {
 	*x = ForgetCheckpoints{}
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2637,7 @@ func (x *ForgetCheckpoints) String() string {
 func (*ForgetCheckpoints) ProtoMessage() {}
 
 func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[24]
+	mi := &file_tandem_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2650,7 @@ func (x *ForgetCheckpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetCheckpoints.ProtoReflect.Descriptor instead.
 func (*ForgetCheckpoints) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ForgetCheckpoints) GetCheckpointIds() []string {
@@ -2581,7 +2680,7 @@ type DeleteJobs struct {
 
 func (x *DeleteJobs) Reset() {
 	*x = DeleteJobs{}
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +2692,7 @@ func (x *DeleteJobs) String() string {
 func (*DeleteJobs) ProtoMessage() {}
 
 func (x *DeleteJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[25]
+	mi := &file_tandem_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +2705,7 @@ func (x *DeleteJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobs.ProtoReflect.Descriptor instead.
 func (*DeleteJobs) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteJobs) GetJobIds() []string {
@@ -2655,7 +2754,7 @@ type EmptyGarbage struct {
 
 func (x *EmptyGarbage) Reset() {
 	*x = EmptyGarbage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2766,7 @@ func (x *EmptyGarbage) String() string {
 func (*EmptyGarbage) ProtoMessage() {}
 
 func (x *EmptyGarbage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[26]
+	mi := &file_tandem_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2779,7 @@ func (x *EmptyGarbage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmptyGarbage.ProtoReflect.Descriptor instead.
 func (*EmptyGarbage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EmptyGarbage) GetPrefixes() []string {
@@ -2701,7 +2800,7 @@ type NoteSearched struct {
 
 func (x *NoteSearched) Reset() {
 	*x = NoteSearched{}
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2713,7 +2812,7 @@ func (x *NoteSearched) String() string {
 func (*NoteSearched) ProtoMessage() {}
 
 func (x *NoteSearched) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[27]
+	mi := &file_tandem_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2726,7 +2825,7 @@ func (x *NoteSearched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteSearched.ProtoReflect.Descriptor instead.
 func (*NoteSearched) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *NoteSearched) GetTrialIds() []string {
@@ -2751,7 +2850,7 @@ type DeleteModel struct {
 
 func (x *DeleteModel) Reset() {
 	*x = DeleteModel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2763,7 +2862,7 @@ func (x *DeleteModel) String() string {
 func (*DeleteModel) ProtoMessage() {}
 
 func (x *DeleteModel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[28]
+	mi := &file_tandem_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2776,7 +2875,7 @@ func (x *DeleteModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteModel.ProtoReflect.Descriptor instead.
 func (*DeleteModel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteModel) GetModel() string {
@@ -2815,7 +2914,7 @@ type DeleteDataset struct {
 
 func (x *DeleteDataset) Reset() {
 	*x = DeleteDataset{}
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2827,7 +2926,7 @@ func (x *DeleteDataset) String() string {
 func (*DeleteDataset) ProtoMessage() {}
 
 func (x *DeleteDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[29]
+	mi := &file_tandem_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2840,7 +2939,7 @@ func (x *DeleteDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDataset.ProtoReflect.Descriptor instead.
 func (*DeleteDataset) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteDataset) GetName() string {
@@ -2875,7 +2974,7 @@ type CreateProject struct {
 
 func (x *CreateProject) Reset() {
 	*x = CreateProject{}
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2887,7 +2986,7 @@ func (x *CreateProject) String() string {
 func (*CreateProject) ProtoMessage() {}
 
 func (x *CreateProject) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[30]
+	mi := &file_tandem_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2900,7 +2999,7 @@ func (x *CreateProject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateProject.ProtoReflect.Descriptor instead.
 func (*CreateProject) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CreateProject) GetProject() *Project {
@@ -2925,7 +3024,7 @@ type SetProject struct {
 
 func (x *SetProject) Reset() {
 	*x = SetProject{}
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2937,7 +3036,7 @@ func (x *SetProject) String() string {
 func (*SetProject) ProtoMessage() {}
 
 func (x *SetProject) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[31]
+	mi := &file_tandem_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2950,7 +3049,7 @@ func (x *SetProject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetProject.ProtoReflect.Descriptor instead.
 func (*SetProject) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetProject) GetName() string {
@@ -2985,7 +3084,7 @@ type DeleteProject struct {
 
 func (x *DeleteProject) Reset() {
 	*x = DeleteProject{}
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3096,7 @@ func (x *DeleteProject) String() string {
 func (*DeleteProject) ProtoMessage() {}
 
 func (x *DeleteProject) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[32]
+	mi := &file_tandem_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3109,7 @@ func (x *DeleteProject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteProject.ProtoReflect.Descriptor instead.
 func (*DeleteProject) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeleteProject) GetName() string {
@@ -3031,7 +3130,7 @@ type SetRetention struct {
 
 func (x *SetRetention) Reset() {
 	*x = SetRetention{}
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3043,7 +3142,7 @@ func (x *SetRetention) String() string {
 func (*SetRetention) ProtoMessage() {}
 
 func (x *SetRetention) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[33]
+	mi := &file_tandem_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3056,7 +3155,7 @@ func (x *SetRetention) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetention.ProtoReflect.Descriptor instead.
 func (*SetRetention) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SetRetention) GetRetention() *RetentionPolicy {
@@ -3083,7 +3182,7 @@ type MoveAlias struct {
 
 func (x *MoveAlias) Reset() {
 	*x = MoveAlias{}
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3194,7 @@ func (x *MoveAlias) String() string {
 func (*MoveAlias) ProtoMessage() {}
 
 func (x *MoveAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[34]
+	mi := &file_tandem_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3207,7 @@ func (x *MoveAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveAlias.ProtoReflect.Descriptor instead.
 func (*MoveAlias) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *MoveAlias) GetModel() string {
@@ -3150,7 +3249,7 @@ type PutDeployment struct {
 
 func (x *PutDeployment) Reset() {
 	*x = PutDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3261,7 @@ func (x *PutDeployment) String() string {
 func (*PutDeployment) ProtoMessage() {}
 
 func (x *PutDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[35]
+	mi := &file_tandem_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3274,7 @@ func (x *PutDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDeployment.ProtoReflect.Descriptor instead.
 func (*PutDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PutDeployment) GetDeployment() *Deployment {
@@ -3198,7 +3297,7 @@ type DropDeployment struct {
 
 func (x *DropDeployment) Reset() {
 	*x = DropDeployment{}
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3210,7 +3309,7 @@ func (x *DropDeployment) String() string {
 func (*DropDeployment) ProtoMessage() {}
 
 func (x *DropDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[36]
+	mi := &file_tandem_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3223,7 +3322,7 @@ func (x *DropDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropDeployment.ProtoReflect.Descriptor instead.
 func (*DropDeployment) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DropDeployment) GetName() string {
@@ -3259,7 +3358,7 @@ type ApplyRollout struct {
 
 func (x *ApplyRollout) Reset() {
 	*x = ApplyRollout{}
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3271,7 +3370,7 @@ func (x *ApplyRollout) String() string {
 func (*ApplyRollout) ProtoMessage() {}
 
 func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[37]
+	mi := &file_tandem_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3284,7 +3383,7 @@ func (x *ApplyRollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRollout.ProtoReflect.Descriptor instead.
 func (*ApplyRollout) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ApplyRollout) GetName() string {
@@ -3333,7 +3432,7 @@ type PutToken struct {
 
 func (x *PutToken) Reset() {
 	*x = PutToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3444,7 @@ func (x *PutToken) String() string {
 func (*PutToken) ProtoMessage() {}
 
 func (x *PutToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[38]
+	mi := &file_tandem_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3457,7 @@ func (x *PutToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutToken.ProtoReflect.Descriptor instead.
 func (*PutToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PutToken) GetToken() *Token {
@@ -3379,7 +3478,7 @@ type DropToken struct {
 
 func (x *DropToken) Reset() {
 	*x = DropToken{}
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3391,7 +3490,7 @@ func (x *DropToken) String() string {
 func (*DropToken) ProtoMessage() {}
 
 func (x *DropToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[39]
+	mi := &file_tandem_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3404,7 +3503,7 @@ func (x *DropToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropToken.ProtoReflect.Descriptor instead.
 func (*DropToken) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DropToken) GetTokenId() string {
@@ -3427,7 +3526,7 @@ type AdmitNode struct {
 
 func (x *AdmitNode) Reset() {
 	*x = AdmitNode{}
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3439,7 +3538,7 @@ func (x *AdmitNode) String() string {
 func (*AdmitNode) ProtoMessage() {}
 
 func (x *AdmitNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[40]
+	mi := &file_tandem_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3452,7 +3551,7 @@ func (x *AdmitNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
 func (*AdmitNode) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AdmitNode) GetTokenId() string {
@@ -3480,7 +3579,7 @@ type ObserveCoordinators struct {
 
 func (x *ObserveCoordinators) Reset() {
 	*x = ObserveCoordinators{}
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3492,7 +3591,7 @@ func (x *ObserveCoordinators) String() string {
 func (*ObserveCoordinators) ProtoMessage() {}
 
 func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[41]
+	mi := &file_tandem_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3505,7 +3604,7 @@ func (x *ObserveCoordinators) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveCoordinators.ProtoReflect.Descriptor instead.
 func (*ObserveCoordinators) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ObserveCoordinators) GetCoordinators() []*Coordinator {
@@ -3530,7 +3629,7 @@ type ChangeKeys struct {
 
 func (x *ChangeKeys) Reset() {
 	*x = ChangeKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3542,7 +3641,7 @@ func (x *ChangeKeys) String() string {
 func (*ChangeKeys) ProtoMessage() {}
 
 func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[42]
+	mi := &file_tandem_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3555,7 +3654,7 @@ func (x *ChangeKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeKeys.ProtoReflect.Descriptor instead.
 func (*ChangeKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ChangeKeys) GetVersion() int64 {
@@ -3596,7 +3695,7 @@ type HoldKeys struct {
 
 func (x *HoldKeys) Reset() {
 	*x = HoldKeys{}
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3608,7 +3707,7 @@ func (x *HoldKeys) String() string {
 func (*HoldKeys) ProtoMessage() {}
 
 func (x *HoldKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[43]
+	mi := &file_tandem_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3621,7 +3720,7 @@ func (x *HoldKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldKeys.ProtoReflect.Descriptor instead.
 func (*HoldKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *HoldKeys) GetNodeId() string {
@@ -3667,7 +3766,7 @@ type ObserveClock struct {
 
 func (x *ObserveClock) Reset() {
 	*x = ObserveClock{}
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3679,7 +3778,7 @@ func (x *ObserveClock) String() string {
 func (*ObserveClock) ProtoMessage() {}
 
 func (x *ObserveClock) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[44]
+	mi := &file_tandem_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3692,7 +3791,7 @@ func (x *ObserveClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveClock.ProtoReflect.Descriptor instead.
 func (*ObserveClock) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ObserveClock) GetNodeId() string {
@@ -3727,7 +3826,7 @@ type NoteExpiry struct {
 
 func (x *NoteExpiry) Reset() {
 	*x = NoteExpiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3739,7 +3838,7 @@ func (x *NoteExpiry) String() string {
 func (*NoteExpiry) ProtoMessage() {}
 
 func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[45]
+	mi := &file_tandem_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3752,7 +3851,7 @@ func (x *NoteExpiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteExpiry.ProtoReflect.Descriptor instead.
 func (*NoteExpiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *NoteExpiry) GetExpiries() []*Expiry {
@@ -3777,7 +3876,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3789,7 +3888,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[46]
+	mi := &file_tandem_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3802,7 +3901,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Expiry) GetNoun() string {
@@ -3837,7 +3936,7 @@ type ObserveStore struct {
 
 func (x *ObserveStore) Reset() {
 	*x = ObserveStore{}
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3849,7 +3948,7 @@ func (x *ObserveStore) String() string {
 func (*ObserveStore) ProtoMessage() {}
 
 func (x *ObserveStore) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[47]
+	mi := &file_tandem_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3862,7 +3961,7 @@ func (x *ObserveStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveStore.ProtoReflect.Descriptor instead.
 func (*ObserveStore) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ObserveStore) GetFault() *Reason {
@@ -3883,7 +3982,7 @@ type PutStorage struct {
 
 func (x *PutStorage) Reset() {
 	*x = PutStorage{}
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3895,7 +3994,7 @@ func (x *PutStorage) String() string {
 func (*PutStorage) ProtoMessage() {}
 
 func (x *PutStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[48]
+	mi := &file_tandem_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3908,7 +4007,7 @@ func (x *PutStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutStorage.ProtoReflect.Descriptor instead.
 func (*PutStorage) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PutStorage) GetStorage() *StorageConfig {
@@ -3935,7 +4034,7 @@ type PutRendezvous struct {
 
 func (x *PutRendezvous) Reset() {
 	*x = PutRendezvous{}
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3947,7 +4046,7 @@ func (x *PutRendezvous) String() string {
 func (*PutRendezvous) ProtoMessage() {}
 
 func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[49]
+	mi := &file_tandem_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3960,7 +4059,7 @@ func (x *PutRendezvous) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRendezvous.ProtoReflect.Descriptor instead.
 func (*PutRendezvous) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *PutRendezvous) GetAllocationId() string {
@@ -4006,7 +4105,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4018,7 +4117,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[50]
+	mi := &file_tandem_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4031,7 +4130,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Expire) GetRequestsBefore() *timestamppb.Timestamp {
@@ -4066,7 +4165,7 @@ type AnnounceProgram struct {
 
 func (x *AnnounceProgram) Reset() {
 	*x = AnnounceProgram{}
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4078,7 +4177,7 @@ func (x *AnnounceProgram) String() string {
 func (*AnnounceProgram) ProtoMessage() {}
 
 func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[51]
+	mi := &file_tandem_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4091,7 +4190,7 @@ func (x *AnnounceProgram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceProgram.ProtoReflect.Descriptor instead.
 func (*AnnounceProgram) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AnnounceProgram) GetProgram() *Program {
@@ -4112,7 +4211,7 @@ type RaiseLevel struct {
 
 func (x *RaiseLevel) Reset() {
 	*x = RaiseLevel{}
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4124,7 +4223,7 @@ func (x *RaiseLevel) String() string {
 func (*RaiseLevel) ProtoMessage() {}
 
 func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[52]
+	mi := &file_tandem_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4137,7 +4236,7 @@ func (x *RaiseLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLevel.ProtoReflect.Descriptor instead.
 func (*RaiseLevel) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RaiseLevel) GetLevel() int32 {
@@ -4159,7 +4258,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4171,7 +4270,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[53]
+	mi := &file_tandem_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4184,7 +4283,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Quarantine) GetSha256() string {
@@ -4219,7 +4318,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4231,7 +4330,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[54]
+	mi := &file_tandem_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4244,7 +4343,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Result) GetIndex() uint64 {
@@ -4322,7 +4421,7 @@ type RequestRecord struct {
 
 func (x *RequestRecord) Reset() {
 	*x = RequestRecord{}
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4334,7 +4433,7 @@ func (x *RequestRecord) String() string {
 func (*RequestRecord) ProtoMessage() {}
 
 func (x *RequestRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[55]
+	mi := &file_tandem_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4347,7 +4446,7 @@ func (x *RequestRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRecord.ProtoReflect.Descriptor instead.
 func (*RequestRecord) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RequestRecord) GetRequestId() string {
@@ -4396,7 +4495,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4408,7 +4507,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[56]
+	mi := &file_tandem_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4421,7 +4520,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ProposeRequest) GetCommand() *Command {
@@ -4442,7 +4541,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[57]
+	mi := &file_tandem_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4454,7 +4553,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[57]
+	mi := &file_tandem_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4467,7 +4566,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ProposeResponse) GetResult() *Result {
@@ -4486,7 +4585,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[58]
+	mi := &file_tandem_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4498,7 +4597,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[58]
+	mi := &file_tandem_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4511,7 +4610,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 // ReadIndexResponse carries an index.
@@ -4525,7 +4624,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[59]
+	mi := &file_tandem_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4537,7 +4636,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[59]
+	mi := &file_tandem_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4550,7 +4649,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -4573,7 +4672,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[60]
+	mi := &file_tandem_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4585,7 +4684,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[60]
+	mi := &file_tandem_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4598,7 +4697,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ShareRequest) GetProgress() []*Progress {
@@ -4624,7 +4723,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[61]
+	mi := &file_tandem_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4636,7 +4735,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[61]
+	mi := &file_tandem_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4649,7 +4748,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 // ProbeStorageRequest names a store.
@@ -4663,7 +4762,7 @@ type ProbeStorageRequest struct {
 
 func (x *ProbeStorageRequest) Reset() {
 	*x = ProbeStorageRequest{}
-	mi := &file_tandem_v1_command_proto_msgTypes[62]
+	mi := &file_tandem_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4675,7 +4774,7 @@ func (x *ProbeStorageRequest) String() string {
 func (*ProbeStorageRequest) ProtoMessage() {}
 
 func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[62]
+	mi := &file_tandem_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4688,7 +4787,7 @@ func (x *ProbeStorageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageRequest.ProtoReflect.Descriptor instead.
 func (*ProbeStorageRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{62}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ProbeStorageRequest) GetStorage() *StorageConfig {
@@ -4707,7 +4806,7 @@ type ProbeStorageResponse struct {
 
 func (x *ProbeStorageResponse) Reset() {
 	*x = ProbeStorageResponse{}
-	mi := &file_tandem_v1_command_proto_msgTypes[63]
+	mi := &file_tandem_v1_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4719,7 +4818,7 @@ func (x *ProbeStorageResponse) String() string {
 func (*ProbeStorageResponse) ProtoMessage() {}
 
 func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_command_proto_msgTypes[63]
+	mi := &file_tandem_v1_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4732,14 +4831,14 @@ func (x *ProbeStorageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStorageResponse.ProtoReflect.Descriptor instead.
 func (*ProbeStorageResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_command_proto_rawDescGZIP(), []int{63}
+	return file_tandem_v1_command_proto_rawDescGZIP(), []int{64}
 }
 
 var File_tandem_v1_command_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\x85\x1c\n" +
+	"\x17tandem/v1/command.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atandem/v1/allocation.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x16tandem/v1/engine.proto\x1a\x13tandem/v1/job.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x16tandem/v1/reason.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"\xbc\x1c\n" +
 	"\aCommand\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
@@ -4814,7 +4913,8 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x0fstop_allocation\x18d \x01(\v2\x19.tandem.v1.StopAllocationB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\x0estopAllocation\x12;\n" +
 	"\n" +
 	"label_node\x18e \x01(\v2\x14.tandem.v1.LabelNodeB\x04\xb8\xbb\x18\x02H\x00R\tlabelNode\x125\n" +
-	"\bset_slot\x18f \x01(\v2\x12.tandem.v1.SetSlotB\x04\xb8\xbb\x18\x02H\x00R\asetSlot\x12A\n" +
+	"\bset_slot\x18f \x01(\v2\x12.tandem.v1.SetSlotB\x04\xb8\xbb\x18\x02H\x00R\asetSlot\x125\n" +
+	"\bput_pool\x18g \x01(\v2\x12.tandem.v1.PutPoolB\x04\xb8\xbb\x18\x02H\x00R\aputPool\x12A\n" +
 	"\n" +
 	"quarantine\x18> \x01(\v2\x15.tandem.v1.QuarantineB\b\xa8\xbb\x18\x01\xb8\xbb\x18\x02H\x00R\n" +
 	"quarantineB\t\n" +
@@ -4857,7 +4957,18 @@ const file_tandem_v1_command_proto_rawDesc = "" +
 	"\x06labels\x18\x02 \x03(\v2 .tandem.v1.LabelNode.LabelsEntryR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"o\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbe\x01\n" +
+	"\aPutPool\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06create\x18\x02 \x01(\bR\x06create\x12\x19\n" +
+	"\x05order\x18\x03 \x01(\tH\x00R\x05order\x88\x01\x01\x12!\n" +
+	"\tplacement\x18\x04 \x01(\tH\x01R\tplacement\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"rack_label\x18\x05 \x01(\tH\x02R\trackLabel\x88\x01\x01B\b\n" +
+	"\x06_orderB\f\n" +
+	"\n" +
+	"_placementB\r\n" +
+	"\v_rack_label\"o\n" +
 	"\aSetSlot\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
 	"\aslot_id\x18\x02 \x01(\tR\x06slotId\x12\x1a\n" +
@@ -5091,7 +5202,7 @@ func file_tandem_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_tandem_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_tandem_v1_command_proto_goTypes = []any{
 	(RefusalCode)(0),              // 0: tandem.v1.RefusalCode
 	(*Command)(nil),               // 1: tandem.v1.Command
@@ -5104,91 +5215,92 @@ var file_tandem_v1_command_proto_goTypes = []any{
 	(*LoseNode)(nil),              // 8: tandem.v1.LoseNode
 	(*CordonNode)(nil),            // 9: tandem.v1.CordonNode
 	(*LabelNode)(nil),             // 10: tandem.v1.LabelNode
-	(*SetSlot)(nil),               // 11: tandem.v1.SetSlot
-	(*ReformAllocation)(nil),      // 12: tandem.v1.ReformAllocation
-	(*LostMember)(nil),            // 13: tandem.v1.LostMember
-	(*ScaleJob)(nil),              // 14: tandem.v1.ScaleJob
-	(*UpdateJob)(nil),             // 15: tandem.v1.UpdateJob
-	(*StopAllocation)(nil),        // 16: tandem.v1.StopAllocation
-	(*DecideSweep)(nil),           // 17: tandem.v1.DecideSweep
-	(*ExhaustSweep)(nil),          // 18: tandem.v1.ExhaustSweep
-	(*ExtendSweep)(nil),           // 19: tandem.v1.ExtendSweep
-	(*StopSweepTrial)(nil),        // 20: tandem.v1.StopSweepTrial
-	(*RemoveNode)(nil),            // 21: tandem.v1.RemoveNode
-	(*RemovePeer)(nil),            // 22: tandem.v1.RemovePeer
-	(*CreateDataset)(nil),         // 23: tandem.v1.CreateDataset
-	(*MarkCheckpoints)(nil),       // 24: tandem.v1.MarkCheckpoints
-	(*ForgetCheckpoints)(nil),     // 25: tandem.v1.ForgetCheckpoints
-	(*DeleteJobs)(nil),            // 26: tandem.v1.DeleteJobs
-	(*EmptyGarbage)(nil),          // 27: tandem.v1.EmptyGarbage
-	(*NoteSearched)(nil),          // 28: tandem.v1.NoteSearched
-	(*DeleteModel)(nil),           // 29: tandem.v1.DeleteModel
-	(*DeleteDataset)(nil),         // 30: tandem.v1.DeleteDataset
-	(*CreateProject)(nil),         // 31: tandem.v1.CreateProject
-	(*SetProject)(nil),            // 32: tandem.v1.SetProject
-	(*DeleteProject)(nil),         // 33: tandem.v1.DeleteProject
-	(*SetRetention)(nil),          // 34: tandem.v1.SetRetention
-	(*MoveAlias)(nil),             // 35: tandem.v1.MoveAlias
-	(*PutDeployment)(nil),         // 36: tandem.v1.PutDeployment
-	(*DropDeployment)(nil),        // 37: tandem.v1.DropDeployment
-	(*ApplyRollout)(nil),          // 38: tandem.v1.ApplyRollout
-	(*PutToken)(nil),              // 39: tandem.v1.PutToken
-	(*DropToken)(nil),             // 40: tandem.v1.DropToken
-	(*AdmitNode)(nil),             // 41: tandem.v1.AdmitNode
-	(*ObserveCoordinators)(nil),   // 42: tandem.v1.ObserveCoordinators
-	(*ChangeKeys)(nil),            // 43: tandem.v1.ChangeKeys
-	(*HoldKeys)(nil),              // 44: tandem.v1.HoldKeys
-	(*ObserveClock)(nil),          // 45: tandem.v1.ObserveClock
-	(*NoteExpiry)(nil),            // 46: tandem.v1.NoteExpiry
-	(*Expiry)(nil),                // 47: tandem.v1.Expiry
-	(*ObserveStore)(nil),          // 48: tandem.v1.ObserveStore
-	(*PutStorage)(nil),            // 49: tandem.v1.PutStorage
-	(*PutRendezvous)(nil),         // 50: tandem.v1.PutRendezvous
-	(*Expire)(nil),                // 51: tandem.v1.Expire
-	(*AnnounceProgram)(nil),       // 52: tandem.v1.AnnounceProgram
-	(*RaiseLevel)(nil),            // 53: tandem.v1.RaiseLevel
-	(*Quarantine)(nil),            // 54: tandem.v1.Quarantine
-	(*Result)(nil),                // 55: tandem.v1.Result
-	(*RequestRecord)(nil),         // 56: tandem.v1.RequestRecord
-	(*ProposeRequest)(nil),        // 57: tandem.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 58: tandem.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),      // 59: tandem.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 60: tandem.v1.ReadIndexResponse
-	(*ShareRequest)(nil),          // 61: tandem.v1.ShareRequest
-	(*ShareResponse)(nil),         // 62: tandem.v1.ShareResponse
-	(*ProbeStorageRequest)(nil),   // 63: tandem.v1.ProbeStorageRequest
-	(*ProbeStorageResponse)(nil),  // 64: tandem.v1.ProbeStorageResponse
-	nil,                           // 65: tandem.v1.ApplyPlan.PendingReasonsEntry
-	nil,                           // 66: tandem.v1.LabelNode.LabelsEntry
-	nil,                           // 67: tandem.v1.UpdateJob.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 68: google.protobuf.Timestamp
-	(*Cluster)(nil),               // 69: tandem.v1.Cluster
-	(*Job)(nil),                   // 70: tandem.v1.Job
-	(*Trial)(nil),                 // 71: tandem.v1.Trial
-	(*Sweep)(nil),                 // 72: tandem.v1.Sweep
-	(JobIntent)(0),                // 73: tandem.v1.JobIntent
-	(*Allocation)(nil),            // 74: tandem.v1.Allocation
-	(*EngineReport)(nil),          // 75: tandem.v1.EngineReport
-	(*Node)(nil),                  // 76: tandem.v1.Node
-	(*durationpb.Duration)(nil),   // 77: google.protobuf.Duration
-	(*Member)(nil),                // 78: tandem.v1.Member
-	(*Reason)(nil),                // 79: tandem.v1.Reason
-	(*SweepDecision)(nil),         // 80: tandem.v1.SweepDecision
-	(*Dataset)(nil),               // 81: tandem.v1.Dataset
-	(*Project)(nil),               // 82: tandem.v1.Project
-	(*RetentionPolicy)(nil),       // 83: tandem.v1.RetentionPolicy
-	(*Deployment)(nil),            // 84: tandem.v1.Deployment
-	(*Replica)(nil),               // 85: tandem.v1.Replica
-	(*Token)(nil),                 // 86: tandem.v1.Token
-	(*Coordinator)(nil),           // 87: tandem.v1.Coordinator
-	(*Authority)(nil),             // 88: tandem.v1.Authority
-	(*GossipKey)(nil),             // 89: tandem.v1.GossipKey
-	(*StorageConfig)(nil),         // 90: tandem.v1.StorageConfig
-	(*Program)(nil),               // 91: tandem.v1.Program
-	(*Progress)(nil),              // 92: tandem.v1.Progress
+	(*PutPool)(nil),               // 11: tandem.v1.PutPool
+	(*SetSlot)(nil),               // 12: tandem.v1.SetSlot
+	(*ReformAllocation)(nil),      // 13: tandem.v1.ReformAllocation
+	(*LostMember)(nil),            // 14: tandem.v1.LostMember
+	(*ScaleJob)(nil),              // 15: tandem.v1.ScaleJob
+	(*UpdateJob)(nil),             // 16: tandem.v1.UpdateJob
+	(*StopAllocation)(nil),        // 17: tandem.v1.StopAllocation
+	(*DecideSweep)(nil),           // 18: tandem.v1.DecideSweep
+	(*ExhaustSweep)(nil),          // 19: tandem.v1.ExhaustSweep
+	(*ExtendSweep)(nil),           // 20: tandem.v1.ExtendSweep
+	(*StopSweepTrial)(nil),        // 21: tandem.v1.StopSweepTrial
+	(*RemoveNode)(nil),            // 22: tandem.v1.RemoveNode
+	(*RemovePeer)(nil),            // 23: tandem.v1.RemovePeer
+	(*CreateDataset)(nil),         // 24: tandem.v1.CreateDataset
+	(*MarkCheckpoints)(nil),       // 25: tandem.v1.MarkCheckpoints
+	(*ForgetCheckpoints)(nil),     // 26: tandem.v1.ForgetCheckpoints
+	(*DeleteJobs)(nil),            // 27: tandem.v1.DeleteJobs
+	(*EmptyGarbage)(nil),          // 28: tandem.v1.EmptyGarbage
+	(*NoteSearched)(nil),          // 29: tandem.v1.NoteSearched
+	(*DeleteModel)(nil),           // 30: tandem.v1.DeleteModel
+	(*DeleteDataset)(nil),         // 31: tandem.v1.DeleteDataset
+	(*CreateProject)(nil),         // 32: tandem.v1.CreateProject
+	(*SetProject)(nil),            // 33: tandem.v1.SetProject
+	(*DeleteProject)(nil),         // 34: tandem.v1.DeleteProject
+	(*SetRetention)(nil),          // 35: tandem.v1.SetRetention
+	(*MoveAlias)(nil),             // 36: tandem.v1.MoveAlias
+	(*PutDeployment)(nil),         // 37: tandem.v1.PutDeployment
+	(*DropDeployment)(nil),        // 38: tandem.v1.DropDeployment
+	(*ApplyRollout)(nil),          // 39: tandem.v1.ApplyRollout
+	(*PutToken)(nil),              // 40: tandem.v1.PutToken
+	(*DropToken)(nil),             // 41: tandem.v1.DropToken
+	(*AdmitNode)(nil),             // 42: tandem.v1.AdmitNode
+	(*ObserveCoordinators)(nil),   // 43: tandem.v1.ObserveCoordinators
+	(*ChangeKeys)(nil),            // 44: tandem.v1.ChangeKeys
+	(*HoldKeys)(nil),              // 45: tandem.v1.HoldKeys
+	(*ObserveClock)(nil),          // 46: tandem.v1.ObserveClock
+	(*NoteExpiry)(nil),            // 47: tandem.v1.NoteExpiry
+	(*Expiry)(nil),                // 48: tandem.v1.Expiry
+	(*ObserveStore)(nil),          // 49: tandem.v1.ObserveStore
+	(*PutStorage)(nil),            // 50: tandem.v1.PutStorage
+	(*PutRendezvous)(nil),         // 51: tandem.v1.PutRendezvous
+	(*Expire)(nil),                // 52: tandem.v1.Expire
+	(*AnnounceProgram)(nil),       // 53: tandem.v1.AnnounceProgram
+	(*RaiseLevel)(nil),            // 54: tandem.v1.RaiseLevel
+	(*Quarantine)(nil),            // 55: tandem.v1.Quarantine
+	(*Result)(nil),                // 56: tandem.v1.Result
+	(*RequestRecord)(nil),         // 57: tandem.v1.RequestRecord
+	(*ProposeRequest)(nil),        // 58: tandem.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 59: tandem.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),      // 60: tandem.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 61: tandem.v1.ReadIndexResponse
+	(*ShareRequest)(nil),          // 62: tandem.v1.ShareRequest
+	(*ShareResponse)(nil),         // 63: tandem.v1.ShareResponse
+	(*ProbeStorageRequest)(nil),   // 64: tandem.v1.ProbeStorageRequest
+	(*ProbeStorageResponse)(nil),  // 65: tandem.v1.ProbeStorageResponse
+	nil,                           // 66: tandem.v1.ApplyPlan.PendingReasonsEntry
+	nil,                           // 67: tandem.v1.LabelNode.LabelsEntry
+	nil,                           // 68: tandem.v1.UpdateJob.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 69: google.protobuf.Timestamp
+	(*Cluster)(nil),               // 70: tandem.v1.Cluster
+	(*Job)(nil),                   // 71: tandem.v1.Job
+	(*Trial)(nil),                 // 72: tandem.v1.Trial
+	(*Sweep)(nil),                 // 73: tandem.v1.Sweep
+	(JobIntent)(0),                // 74: tandem.v1.JobIntent
+	(*Allocation)(nil),            // 75: tandem.v1.Allocation
+	(*EngineReport)(nil),          // 76: tandem.v1.EngineReport
+	(*Node)(nil),                  // 77: tandem.v1.Node
+	(*durationpb.Duration)(nil),   // 78: google.protobuf.Duration
+	(*Member)(nil),                // 79: tandem.v1.Member
+	(*Reason)(nil),                // 80: tandem.v1.Reason
+	(*SweepDecision)(nil),         // 81: tandem.v1.SweepDecision
+	(*Dataset)(nil),               // 82: tandem.v1.Dataset
+	(*Project)(nil),               // 83: tandem.v1.Project
+	(*RetentionPolicy)(nil),       // 84: tandem.v1.RetentionPolicy
+	(*Deployment)(nil),            // 85: tandem.v1.Deployment
+	(*Replica)(nil),               // 86: tandem.v1.Replica
+	(*Token)(nil),                 // 87: tandem.v1.Token
+	(*Coordinator)(nil),           // 88: tandem.v1.Coordinator
+	(*Authority)(nil),             // 89: tandem.v1.Authority
+	(*GossipKey)(nil),             // 90: tandem.v1.GossipKey
+	(*StorageConfig)(nil),         // 91: tandem.v1.StorageConfig
+	(*Program)(nil),               // 92: tandem.v1.Program
+	(*Progress)(nil),              // 93: tandem.v1.Progress
 }
 var file_tandem_v1_command_proto_depIdxs = []int32{
-	68,  // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
+	69,  // 0: tandem.v1.Command.time:type_name -> google.protobuf.Timestamp
 	2,   // 1: tandem.v1.Command.create_cluster:type_name -> tandem.v1.CreateCluster
 	3,   // 2: tandem.v1.Command.create_job:type_name -> tandem.v1.CreateJob
 	4,   // 3: tandem.v1.Command.set_job_intent:type_name -> tandem.v1.SetJobIntent
@@ -5197,111 +5309,112 @@ var file_tandem_v1_command_proto_depIdxs = []int32{
 	7,   // 6: tandem.v1.Command.register_node:type_name -> tandem.v1.RegisterNode
 	8,   // 7: tandem.v1.Command.lose_node:type_name -> tandem.v1.LoseNode
 	9,   // 8: tandem.v1.Command.cordon_node:type_name -> tandem.v1.CordonNode
-	21,  // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
-	23,  // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
-	24,  // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
-	25,  // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
-	35,  // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
-	36,  // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
-	37,  // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
-	38,  // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
-	39,  // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
-	40,  // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
-	50,  // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
-	51,  // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
-	22,  // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
-	12,  // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
-	14,  // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
-	17,  // 24: tandem.v1.Command.decide_sweep:type_name -> tandem.v1.DecideSweep
-	18,  // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
-	19,  // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
-	20,  // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
-	41,  // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
-	42,  // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
-	43,  // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
-	44,  // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
-	49,  // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
-	45,  // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
-	46,  // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
-	48,  // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
-	52,  // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
-	53,  // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
-	26,  // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
-	27,  // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
-	28,  // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
-	29,  // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
-	30,  // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
-	34,  // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
-	15,  // 44: tandem.v1.Command.update_job:type_name -> tandem.v1.UpdateJob
-	31,  // 45: tandem.v1.Command.create_project:type_name -> tandem.v1.CreateProject
-	32,  // 46: tandem.v1.Command.set_project:type_name -> tandem.v1.SetProject
-	33,  // 47: tandem.v1.Command.delete_project:type_name -> tandem.v1.DeleteProject
-	16,  // 48: tandem.v1.Command.stop_allocation:type_name -> tandem.v1.StopAllocation
+	22,  // 9: tandem.v1.Command.remove_node:type_name -> tandem.v1.RemoveNode
+	24,  // 10: tandem.v1.Command.create_dataset:type_name -> tandem.v1.CreateDataset
+	25,  // 11: tandem.v1.Command.mark_checkpoints:type_name -> tandem.v1.MarkCheckpoints
+	26,  // 12: tandem.v1.Command.forget_checkpoints:type_name -> tandem.v1.ForgetCheckpoints
+	36,  // 13: tandem.v1.Command.move_alias:type_name -> tandem.v1.MoveAlias
+	37,  // 14: tandem.v1.Command.put_deployment:type_name -> tandem.v1.PutDeployment
+	38,  // 15: tandem.v1.Command.drop_deployment:type_name -> tandem.v1.DropDeployment
+	39,  // 16: tandem.v1.Command.apply_rollout:type_name -> tandem.v1.ApplyRollout
+	40,  // 17: tandem.v1.Command.put_token:type_name -> tandem.v1.PutToken
+	41,  // 18: tandem.v1.Command.drop_token:type_name -> tandem.v1.DropToken
+	51,  // 19: tandem.v1.Command.put_rendezvous:type_name -> tandem.v1.PutRendezvous
+	52,  // 20: tandem.v1.Command.expire:type_name -> tandem.v1.Expire
+	23,  // 21: tandem.v1.Command.remove_peer:type_name -> tandem.v1.RemovePeer
+	13,  // 22: tandem.v1.Command.reform_allocation:type_name -> tandem.v1.ReformAllocation
+	15,  // 23: tandem.v1.Command.scale_job:type_name -> tandem.v1.ScaleJob
+	18,  // 24: tandem.v1.Command.decide_sweep:type_name -> tandem.v1.DecideSweep
+	19,  // 25: tandem.v1.Command.exhaust_sweep:type_name -> tandem.v1.ExhaustSweep
+	20,  // 26: tandem.v1.Command.extend_sweep:type_name -> tandem.v1.ExtendSweep
+	21,  // 27: tandem.v1.Command.stop_sweep_trial:type_name -> tandem.v1.StopSweepTrial
+	42,  // 28: tandem.v1.Command.admit_node:type_name -> tandem.v1.AdmitNode
+	43,  // 29: tandem.v1.Command.observe_coordinators:type_name -> tandem.v1.ObserveCoordinators
+	44,  // 30: tandem.v1.Command.change_keys:type_name -> tandem.v1.ChangeKeys
+	45,  // 31: tandem.v1.Command.hold_keys:type_name -> tandem.v1.HoldKeys
+	50,  // 32: tandem.v1.Command.put_storage:type_name -> tandem.v1.PutStorage
+	46,  // 33: tandem.v1.Command.observe_clock:type_name -> tandem.v1.ObserveClock
+	47,  // 34: tandem.v1.Command.note_expiry:type_name -> tandem.v1.NoteExpiry
+	49,  // 35: tandem.v1.Command.observe_store:type_name -> tandem.v1.ObserveStore
+	53,  // 36: tandem.v1.Command.announce_program:type_name -> tandem.v1.AnnounceProgram
+	54,  // 37: tandem.v1.Command.raise_level:type_name -> tandem.v1.RaiseLevel
+	27,  // 38: tandem.v1.Command.delete_jobs:type_name -> tandem.v1.DeleteJobs
+	28,  // 39: tandem.v1.Command.empty_garbage:type_name -> tandem.v1.EmptyGarbage
+	29,  // 40: tandem.v1.Command.note_searched:type_name -> tandem.v1.NoteSearched
+	30,  // 41: tandem.v1.Command.delete_model:type_name -> tandem.v1.DeleteModel
+	31,  // 42: tandem.v1.Command.delete_dataset:type_name -> tandem.v1.DeleteDataset
+	35,  // 43: tandem.v1.Command.set_retention:type_name -> tandem.v1.SetRetention
+	16,  // 44: tandem.v1.Command.update_job:type_name -> tandem.v1.UpdateJob
+	32,  // 45: tandem.v1.Command.create_project:type_name -> tandem.v1.CreateProject
+	33,  // 46: tandem.v1.Command.set_project:type_name -> tandem.v1.SetProject
+	34,  // 47: tandem.v1.Command.delete_project:type_name -> tandem.v1.DeleteProject
+	17,  // 48: tandem.v1.Command.stop_allocation:type_name -> tandem.v1.StopAllocation
 	10,  // 49: tandem.v1.Command.label_node:type_name -> tandem.v1.LabelNode
-	11,  // 50: tandem.v1.Command.set_slot:type_name -> tandem.v1.SetSlot
-	54,  // 51: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
-	69,  // 52: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
-	70,  // 53: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
-	71,  // 54: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
-	72,  // 55: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
-	73,  // 56: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
-	74,  // 57: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
-	65,  // 58: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
-	75,  // 59: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
-	76,  // 60: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
-	77,  // 61: tandem.v1.CordonNode.deadline:type_name -> google.protobuf.Duration
-	66,  // 62: tandem.v1.LabelNode.labels:type_name -> tandem.v1.LabelNode.LabelsEntry
-	78,  // 63: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
-	13,  // 64: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
-	79,  // 65: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
-	79,  // 66: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
-	67,  // 67: tandem.v1.UpdateJob.labels:type_name -> tandem.v1.UpdateJob.LabelsEntry
-	79,  // 68: tandem.v1.StopAllocation.why:type_name -> tandem.v1.Reason
-	80,  // 69: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
-	79,  // 70: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
-	81,  // 71: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
-	68,  // 72: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
-	82,  // 73: tandem.v1.CreateProject.project:type_name -> tandem.v1.Project
-	83,  // 74: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
-	84,  // 75: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
-	85,  // 76: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
-	79,  // 77: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
-	86,  // 78: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
-	87,  // 79: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
-	88,  // 80: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
-	89,  // 81: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
-	68,  // 82: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	77,  // 83: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
-	47,  // 84: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
-	68,  // 85: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
-	79,  // 86: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
-	90,  // 87: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
-	68,  // 88: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
-	68,  // 89: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
-	68,  // 90: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
-	91,  // 91: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
-	0,   // 92: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
-	79,  // 93: tandem.v1.Result.why:type_name -> tandem.v1.Reason
-	79,  // 94: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
-	55,  // 95: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
-	68,  // 96: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
-	1,   // 97: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
-	55,  // 98: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
-	92,  // 99: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
-	90,  // 100: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
-	57,  // 101: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
-	59,  // 102: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
-	61,  // 103: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
-	63,  // 104: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
-	58,  // 105: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
-	60,  // 106: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
-	62,  // 107: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
-	64,  // 108: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
-	105, // [105:109] is the sub-list for method output_type
-	101, // [101:105] is the sub-list for method input_type
-	101, // [101:101] is the sub-list for extension type_name
-	101, // [101:101] is the sub-list for extension extendee
-	0,   // [0:101] is the sub-list for field type_name
+	12,  // 50: tandem.v1.Command.set_slot:type_name -> tandem.v1.SetSlot
+	11,  // 51: tandem.v1.Command.put_pool:type_name -> tandem.v1.PutPool
+	55,  // 52: tandem.v1.Command.quarantine:type_name -> tandem.v1.Quarantine
+	70,  // 53: tandem.v1.CreateCluster.cluster:type_name -> tandem.v1.Cluster
+	71,  // 54: tandem.v1.CreateJob.job:type_name -> tandem.v1.Job
+	72,  // 55: tandem.v1.CreateJob.trial:type_name -> tandem.v1.Trial
+	73,  // 56: tandem.v1.CreateJob.sweep:type_name -> tandem.v1.Sweep
+	74,  // 57: tandem.v1.SetJobIntent.intent:type_name -> tandem.v1.JobIntent
+	75,  // 58: tandem.v1.ApplyPlan.allocations:type_name -> tandem.v1.Allocation
+	66,  // 59: tandem.v1.ApplyPlan.pending_reasons:type_name -> tandem.v1.ApplyPlan.PendingReasonsEntry
+	76,  // 60: tandem.v1.ApplyReports.reports:type_name -> tandem.v1.EngineReport
+	77,  // 61: tandem.v1.RegisterNode.node:type_name -> tandem.v1.Node
+	78,  // 62: tandem.v1.CordonNode.deadline:type_name -> google.protobuf.Duration
+	67,  // 63: tandem.v1.LabelNode.labels:type_name -> tandem.v1.LabelNode.LabelsEntry
+	79,  // 64: tandem.v1.ReformAllocation.add:type_name -> tandem.v1.Member
+	14,  // 65: tandem.v1.ReformAllocation.lose:type_name -> tandem.v1.LostMember
+	80,  // 66: tandem.v1.ReformAllocation.why:type_name -> tandem.v1.Reason
+	80,  // 67: tandem.v1.LostMember.why:type_name -> tandem.v1.Reason
+	68,  // 68: tandem.v1.UpdateJob.labels:type_name -> tandem.v1.UpdateJob.LabelsEntry
+	80,  // 69: tandem.v1.StopAllocation.why:type_name -> tandem.v1.Reason
+	81,  // 70: tandem.v1.DecideSweep.decisions:type_name -> tandem.v1.SweepDecision
+	80,  // 71: tandem.v1.ExhaustSweep.why:type_name -> tandem.v1.Reason
+	82,  // 72: tandem.v1.CreateDataset.dataset:type_name -> tandem.v1.Dataset
+	69,  // 73: tandem.v1.DeleteJobs.finished_before:type_name -> google.protobuf.Timestamp
+	83,  // 74: tandem.v1.CreateProject.project:type_name -> tandem.v1.Project
+	84,  // 75: tandem.v1.SetRetention.retention:type_name -> tandem.v1.RetentionPolicy
+	85,  // 76: tandem.v1.PutDeployment.deployment:type_name -> tandem.v1.Deployment
+	86,  // 77: tandem.v1.ApplyRollout.place:type_name -> tandem.v1.Replica
+	80,  // 78: tandem.v1.ApplyRollout.why:type_name -> tandem.v1.Reason
+	87,  // 79: tandem.v1.PutToken.token:type_name -> tandem.v1.Token
+	88,  // 80: tandem.v1.ObserveCoordinators.coordinators:type_name -> tandem.v1.Coordinator
+	89,  // 81: tandem.v1.ChangeKeys.authorities:type_name -> tandem.v1.Authority
+	90,  // 82: tandem.v1.ChangeKeys.gossip_keys:type_name -> tandem.v1.GossipKey
+	69,  // 83: tandem.v1.HoldKeys.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	78,  // 84: tandem.v1.ObserveClock.offset:type_name -> google.protobuf.Duration
+	48,  // 85: tandem.v1.NoteExpiry.expiries:type_name -> tandem.v1.Expiry
+	69,  // 86: tandem.v1.Expiry.expires_at:type_name -> google.protobuf.Timestamp
+	80,  // 87: tandem.v1.ObserveStore.fault:type_name -> tandem.v1.Reason
+	91,  // 88: tandem.v1.PutStorage.storage:type_name -> tandem.v1.StorageConfig
+	69,  // 89: tandem.v1.Expire.requests_before:type_name -> google.protobuf.Timestamp
+	69,  // 90: tandem.v1.Expire.tokens_before:type_name -> google.protobuf.Timestamp
+	69,  // 91: tandem.v1.Expire.events_before:type_name -> google.protobuf.Timestamp
+	92,  // 92: tandem.v1.AnnounceProgram.program:type_name -> tandem.v1.Program
+	0,   // 93: tandem.v1.Result.refusal:type_name -> tandem.v1.RefusalCode
+	80,  // 94: tandem.v1.Result.why:type_name -> tandem.v1.Reason
+	80,  // 95: tandem.v1.Result.part_whys:type_name -> tandem.v1.Reason
+	56,  // 96: tandem.v1.RequestRecord.result:type_name -> tandem.v1.Result
+	69,  // 97: tandem.v1.RequestRecord.time:type_name -> google.protobuf.Timestamp
+	1,   // 98: tandem.v1.ProposeRequest.command:type_name -> tandem.v1.Command
+	56,  // 99: tandem.v1.ProposeResponse.result:type_name -> tandem.v1.Result
+	93,  // 100: tandem.v1.ShareRequest.progress:type_name -> tandem.v1.Progress
+	91,  // 101: tandem.v1.ProbeStorageRequest.storage:type_name -> tandem.v1.StorageConfig
+	58,  // 102: tandem.v1.PeerService.Propose:input_type -> tandem.v1.ProposeRequest
+	60,  // 103: tandem.v1.PeerService.ReadIndex:input_type -> tandem.v1.ReadIndexRequest
+	62,  // 104: tandem.v1.PeerService.Share:input_type -> tandem.v1.ShareRequest
+	64,  // 105: tandem.v1.PeerService.ProbeStorage:input_type -> tandem.v1.ProbeStorageRequest
+	59,  // 106: tandem.v1.PeerService.Propose:output_type -> tandem.v1.ProposeResponse
+	61,  // 107: tandem.v1.PeerService.ReadIndex:output_type -> tandem.v1.ReadIndexResponse
+	63,  // 108: tandem.v1.PeerService.Share:output_type -> tandem.v1.ShareResponse
+	65,  // 109: tandem.v1.PeerService.ProbeStorage:output_type -> tandem.v1.ProbeStorageResponse
+	106, // [106:110] is the sub-list for method output_type
+	102, // [102:106] is the sub-list for method input_type
+	102, // [102:102] is the sub-list for extension type_name
+	102, // [102:102] is the sub-list for extension extendee
+	0,   // [0:102] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_command_proto_init() }
@@ -5373,17 +5486,19 @@ func file_tandem_v1_command_proto_init() {
 		(*Command_StopAllocation)(nil),
 		(*Command_LabelNode)(nil),
 		(*Command_SetSlot)(nil),
+		(*Command_PutPool)(nil),
 		(*Command_Quarantine)(nil),
 	}
-	file_tandem_v1_command_proto_msgTypes[14].OneofWrappers = []any{}
-	file_tandem_v1_command_proto_msgTypes[31].OneofWrappers = []any{}
+	file_tandem_v1_command_proto_msgTypes[10].OneofWrappers = []any{}
+	file_tandem_v1_command_proto_msgTypes[15].OneofWrappers = []any{}
+	file_tandem_v1_command_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_command_proto_rawDesc), len(file_tandem_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   67,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -67,6 +67,10 @@ const (
 	Event_TYPE_JOB_LABELLED Event_Type = 140
 	// An operator has changed the labels of a node.
 	Event_TYPE_NODE_LABELLED Event_Type = 441
+	// A pool was made.
+	Event_TYPE_POOL_CREATED Event_Type = 444
+	// The policy of a pool was changed.
+	Event_TYPE_POOL_CHANGED Event_Type = 445
 	// A slot of a node takes no work any more.
 	Event_TYPE_SLOT_DISABLED Event_Type = 442
 	// A slot of a node takes work again.
@@ -248,6 +252,8 @@ var (
 		115:  "TYPE_LOGS_PRUNED",
 		140:  "TYPE_JOB_LABELLED",
 		441:  "TYPE_NODE_LABELLED",
+		444:  "TYPE_POOL_CREATED",
+		445:  "TYPE_POOL_CHANGED",
 		442:  "TYPE_SLOT_DISABLED",
 		443:  "TYPE_SLOT_ENABLED",
 		200:  "TYPE_GROUP_COMMITTED",
@@ -348,6 +354,8 @@ var (
 		"TYPE_LOGS_PRUNED":             115,
 		"TYPE_JOB_LABELLED":            140,
 		"TYPE_NODE_LABELLED":           441,
+		"TYPE_POOL_CREATED":            444,
+		"TYPE_POOL_CHANGED":            445,
 		"TYPE_SLOT_DISABLED":           442,
 		"TYPE_SLOT_ENABLED":            443,
 		"TYPE_GROUP_COMMITTED":         200,
@@ -778,7 +786,7 @@ var File_tandem_v1_event_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xa9\x17\n" +
+	"\x15tandem/v1/event.proto\x12\ttandem.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tandem/v1/option.proto\x1a\x16tandem/v1/reason.proto\"\xe5\x17\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -795,7 +803,7 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\aproject\x18\f \x01(\tB\x04\xb8\xbb\x18\x02R\aproject\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf9\x13\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb5\x14\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TYPE_JOB_SUBMITTED\x10d\x12\x14\n" +
@@ -816,7 +824,9 @@ const file_tandem_v1_event_proto_rawDesc = "" +
 	"\x10TYPE_JOBS_PRUNED\x10r\x12\x14\n" +
 	"\x10TYPE_LOGS_PRUNED\x10s\x12\x1c\n" +
 	"\x11TYPE_JOB_LABELLED\x10\x8c\x01\x1a\x04\xb8\xbb\x18\x02\x12\x1d\n" +
-	"\x12TYPE_NODE_LABELLED\x10\xb9\x03\x1a\x04\xb8\xbb\x18\x02\x12\x1d\n" +
+	"\x12TYPE_NODE_LABELLED\x10\xb9\x03\x1a\x04\xb8\xbb\x18\x02\x12\x1c\n" +
+	"\x11TYPE_POOL_CREATED\x10\xbc\x03\x1a\x04\xb8\xbb\x18\x02\x12\x1c\n" +
+	"\x11TYPE_POOL_CHANGED\x10\xbd\x03\x1a\x04\xb8\xbb\x18\x02\x12\x1d\n" +
 	"\x12TYPE_SLOT_DISABLED\x10\xba\x03\x1a\x04\xb8\xbb\x18\x02\x12\x1c\n" +
 	"\x11TYPE_SLOT_ENABLED\x10\xbb\x03\x1a\x04\xb8\xbb\x18\x02\x12\x19\n" +
 	"\x14TYPE_GROUP_COMMITTED\x10\xc8\x01\x12\x18\n" +

@@ -876,6 +876,97 @@ func (x *RemovedNode) GetCoordinator() bool {
 	return false
 }
 
+// PoolPolicy is how the work of a pool is ordered and placed.
+type PoolPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the pool, 1 to 63 of [a-z0-9-].
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Who goes first of those that wait with one priority. "fifo": the older.
+	Order string `protobuf:"bytes,2,opt,name=order,proto3" json:"order,omitempty"`
+	// "pack": on as few nodes as can be; "spread": over the nodes.
+	Placement string `protobuf:"bytes,3,opt,name=placement,proto3" json:"placement,omitempty"`
+	// Label of nodes that says in which rack, or below which switch, they are; empty: it is not known.
+	RackLabel string `protobuf:"bytes,4,opt,name=rack_label,json=rackLabel,proto3" json:"rack_label,omitempty"`
+	// When somebody made it.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Raft index of the last change.
+	ModifiedIndex uint64 `protobuf:"varint,6,opt,name=modified_index,json=modifiedIndex,proto3" json:"modified_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolPolicy) Reset() {
+	*x = PoolPolicy{}
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolPolicy) ProtoMessage() {}
+
+func (x *PoolPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolPolicy.ProtoReflect.Descriptor instead.
+func (*PoolPolicy) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PoolPolicy) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PoolPolicy) GetOrder() string {
+	if x != nil {
+		return x.Order
+	}
+	return ""
+}
+
+func (x *PoolPolicy) GetPlacement() string {
+	if x != nil {
+		return x.Placement
+	}
+	return ""
+}
+
+func (x *PoolPolicy) GetRackLabel() string {
+	if x != nil {
+		return x.RackLabel
+	}
+	return ""
+}
+
+func (x *PoolPolicy) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *PoolPolicy) GetModifiedIndex() uint64 {
+	if x != nil {
+		return x.ModifiedIndex
+	}
+	return 0
+}
+
 // Pool is a set of machines under one queue policy.
 type Pool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -886,14 +977,16 @@ type Pool struct {
 	// Slots of its nodes that are alive.
 	Slots int32 `protobuf:"varint,3,opt,name=slots,proto3" json:"slots,omitempty"`
 	// Slots in use.
-	SlotsUsed     int32 `protobuf:"varint,4,opt,name=slots_used,json=slotsUsed,proto3" json:"slots_used,omitempty"`
+	SlotsUsed int32 `protobuf:"varint,4,opt,name=slots_used,json=slotsUsed,proto3" json:"slots_used,omitempty"`
+	// How its work is ordered and placed.
+	Policy        *PoolPolicy `protobuf:"bytes,40,opt,name=policy,proto3" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +998,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[7]
+	mi := &file_tandem_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1011,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Pool) GetName() string {
@@ -949,6 +1042,13 @@ func (x *Pool) GetSlotsUsed() int32 {
 	return 0
 }
 
+func (x *Pool) GetPolicy() *PoolPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
 // NodeUse is a node and what runs on it.
 type NodeUse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -966,7 +1066,7 @@ type NodeUse struct {
 
 func (x *NodeUse) Reset() {
 	*x = NodeUse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1078,7 @@ func (x *NodeUse) String() string {
 func (*NodeUse) ProtoMessage() {}
 
 func (x *NodeUse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[8]
+	mi := &file_tandem_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1091,7 @@ func (x *NodeUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUse.ProtoReflect.Descriptor instead.
 func (*NodeUse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *NodeUse) GetNode() *Node {
@@ -1033,7 +1133,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1145,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[9]
+	mi := &file_tandem_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1158,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListNodesRequest) GetPool() string {
@@ -1079,7 +1179,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1191,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[10]
+	mi := &file_tandem_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1204,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListNodesResponse) GetNodes() []*NodeUse {
@@ -1125,7 +1225,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1237,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[11]
+	mi := &file_tandem_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1250,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -1171,7 +1271,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1283,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[12]
+	mi := &file_tandem_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1296,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetNodeResponse) GetNode() *NodeUse {
@@ -1228,7 +1328,7 @@ type CordonNodeRequest struct {
 
 func (x *CordonNodeRequest) Reset() {
 	*x = CordonNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1340,7 @@ func (x *CordonNodeRequest) String() string {
 func (*CordonNodeRequest) ProtoMessage() {}
 
 func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[13]
+	mi := &file_tandem_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1353,7 @@ func (x *CordonNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeRequest.ProtoReflect.Descriptor instead.
 func (*CordonNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CordonNodeRequest) GetId() string {
@@ -1309,7 +1409,7 @@ type CordonNodeResponse struct {
 
 func (x *CordonNodeResponse) Reset() {
 	*x = CordonNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[14]
+	mi := &file_tandem_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1421,7 @@ func (x *CordonNodeResponse) String() string {
 func (*CordonNodeResponse) ProtoMessage() {}
 
 func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[14]
+	mi := &file_tandem_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1434,7 @@ func (x *CordonNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CordonNodeResponse.ProtoReflect.Descriptor instead.
 func (*CordonNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CordonNodeResponse) GetNode() *Node {
@@ -1359,7 +1459,7 @@ type LabelNodeRequest struct {
 
 func (x *LabelNodeRequest) Reset() {
 	*x = LabelNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	mi := &file_tandem_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1471,7 @@ func (x *LabelNodeRequest) String() string {
 func (*LabelNodeRequest) ProtoMessage() {}
 
 func (x *LabelNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[15]
+	mi := &file_tandem_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1484,7 @@ func (x *LabelNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelNodeRequest.ProtoReflect.Descriptor instead.
 func (*LabelNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LabelNodeRequest) GetId() string {
@@ -1419,7 +1519,7 @@ type LabelNodeResponse struct {
 
 func (x *LabelNodeResponse) Reset() {
 	*x = LabelNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[16]
+	mi := &file_tandem_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1531,7 @@ func (x *LabelNodeResponse) String() string {
 func (*LabelNodeResponse) ProtoMessage() {}
 
 func (x *LabelNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[16]
+	mi := &file_tandem_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1544,7 @@ func (x *LabelNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelNodeResponse.ProtoReflect.Descriptor instead.
 func (*LabelNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LabelNodeResponse) GetNode() *Node {
@@ -1473,7 +1573,7 @@ type SetSlotRequest struct {
 
 func (x *SetSlotRequest) Reset() {
 	*x = SetSlotRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[17]
+	mi := &file_tandem_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1585,7 @@ func (x *SetSlotRequest) String() string {
 func (*SetSlotRequest) ProtoMessage() {}
 
 func (x *SetSlotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[17]
+	mi := &file_tandem_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1598,7 @@ func (x *SetSlotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSlotRequest.ProtoReflect.Descriptor instead.
 func (*SetSlotRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetSlotRequest) GetId() string {
@@ -1547,7 +1647,7 @@ type SetSlotResponse struct {
 
 func (x *SetSlotResponse) Reset() {
 	*x = SetSlotResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[18]
+	mi := &file_tandem_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1559,7 +1659,7 @@ func (x *SetSlotResponse) String() string {
 func (*SetSlotResponse) ProtoMessage() {}
 
 func (x *SetSlotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[18]
+	mi := &file_tandem_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1572,7 +1672,7 @@ func (x *SetSlotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSlotResponse.ProtoReflect.Descriptor instead.
 func (*SetSlotResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetSlotResponse) GetNode() *Node {
@@ -1597,7 +1697,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[19]
+	mi := &file_tandem_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1709,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[19]
+	mi := &file_tandem_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1722,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RemoveNodeRequest) GetForce() bool {
@@ -1655,7 +1755,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[20]
+	mi := &file_tandem_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1767,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[20]
+	mi := &file_tandem_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1780,236 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{21}
+}
+
+// CreatePoolRequest makes a pool.
+type CreatePoolRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its policy. What is empty takes its default.
+	Policy *PoolPolicy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreatePoolRequest) Reset() {
+	*x = CreatePoolRequest{}
+	mi := &file_tandem_v1_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreatePoolRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreatePoolRequest) ProtoMessage() {}
+
+func (x *CreatePoolRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreatePoolRequest.ProtoReflect.Descriptor instead.
+func (*CreatePoolRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CreatePoolRequest) GetPolicy() *PoolPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *CreatePoolRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// CreatePoolResponse returns the pool.
+type CreatePoolResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The pool.
+	Policy        *PoolPolicy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreatePoolResponse) Reset() {
+	*x = CreatePoolResponse{}
+	mi := &file_tandem_v1_node_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreatePoolResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreatePoolResponse) ProtoMessage() {}
+
+func (x *CreatePoolResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreatePoolResponse.ProtoReflect.Descriptor instead.
+func (*CreatePoolResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CreatePoolResponse) GetPolicy() *PoolPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// SetPoolRequest changes a pool; what is not set stays.
+type SetPoolRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// As of PoolPolicy.
+	Order *string `protobuf:"bytes,2,opt,name=order,proto3,oneof" json:"order,omitempty"`
+	// As of PoolPolicy.
+	Placement *string `protobuf:"bytes,3,opt,name=placement,proto3,oneof" json:"placement,omitempty"`
+	// As of PoolPolicy.
+	RackLabel *string `protobuf:"bytes,4,opt,name=rack_label,json=rackLabel,proto3,oneof" json:"rack_label,omitempty"`
+	// Chosen by the client.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPoolRequest) Reset() {
+	*x = SetPoolRequest{}
+	mi := &file_tandem_v1_node_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPoolRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPoolRequest) ProtoMessage() {}
+
+func (x *SetPoolRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPoolRequest.ProtoReflect.Descriptor instead.
+func (*SetPoolRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SetPoolRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetPoolRequest) GetOrder() string {
+	if x != nil && x.Order != nil {
+		return *x.Order
+	}
+	return ""
+}
+
+func (x *SetPoolRequest) GetPlacement() string {
+	if x != nil && x.Placement != nil {
+		return *x.Placement
+	}
+	return ""
+}
+
+func (x *SetPoolRequest) GetRackLabel() string {
+	if x != nil && x.RackLabel != nil {
+		return *x.RackLabel
+	}
+	return ""
+}
+
+func (x *SetPoolRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// SetPoolResponse returns the pool after the change.
+type SetPoolResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The pool.
+	Policy        *PoolPolicy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPoolResponse) Reset() {
+	*x = SetPoolResponse{}
+	mi := &file_tandem_v1_node_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPoolResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPoolResponse) ProtoMessage() {}
+
+func (x *SetPoolResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_node_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPoolResponse.ProtoReflect.Descriptor instead.
+func (*SetPoolResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *SetPoolResponse) GetPolicy() *PoolPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
 }
 
 // ListPoolsRequest is empty.
@@ -1692,7 +2021,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_tandem_v1_node_proto_msgTypes[21]
+	mi := &file_tandem_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +2033,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[21]
+	mi := &file_tandem_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +2046,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 // ListPoolsResponse returns pools.
@@ -1731,7 +2060,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_tandem_v1_node_proto_msgTypes[22]
+	mi := &file_tandem_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +2072,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_node_proto_msgTypes[22]
+	mi := &file_tandem_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +2085,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListPoolsResponse) GetPools() []*Pool {
@@ -1836,13 +2165,24 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"removed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tremovedAt\x12%\n" +
 	"\x0emodified_index\x18\x04 \x01(\x04R\rmodifiedIndex\x12 \n" +
-	"\vcoordinator\x18\x05 \x01(\bR\vcoordinator\"e\n" +
+	"\vcoordinator\x18\x05 \x01(\bR\vcoordinator\"\xd5\x01\n" +
+	"\n" +
+	"PoolPolicy\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05order\x18\x02 \x01(\tR\x05order\x12\x1c\n" +
+	"\tplacement\x18\x03 \x01(\tR\tplacement\x12\x1d\n" +
+	"\n" +
+	"rack_label\x18\x04 \x01(\tR\trackLabel\x129\n" +
+	"\n" +
+	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
+	"\x0emodified_index\x18\x06 \x01(\x04R\rmodifiedIndex\"\x94\x01\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05nodes\x18\x02 \x01(\x05R\x05nodes\x12\x14\n" +
 	"\x05slots\x18\x03 \x01(\x05R\x05slots\x12\x1d\n" +
 	"\n" +
-	"slots_used\x18\x04 \x01(\x05R\tslotsUsed\"\x95\x01\n" +
+	"slots_used\x18\x04 \x01(\x05R\tslotsUsed\x12-\n" +
+	"\x06policy\x18( \x01(\v2\x15.tandem.v1.PoolPolicyR\x06policy\"\x95\x01\n" +
 	"\aNodeUse\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.tandem.v1.NodeR\x04node\x12\x1d\n" +
 	"\n" +
@@ -1892,7 +2232,27 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"\x14\n" +
-	"\x12RemoveNodeResponse\"\x12\n" +
+	"\x12RemoveNodeResponse\"h\n" +
+	"\x11CreatePoolRequest\x12-\n" +
+	"\x06policy\x18\x01 \x01(\v2\x15.tandem.v1.PoolPolicyR\x06policy\x12$\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestId\"C\n" +
+	"\x12CreatePoolResponse\x12-\n" +
+	"\x06policy\x18\x01 \x01(\v2\x15.tandem.v1.PoolPolicyR\x06policy\"\xd9\x01\n" +
+	"\x0eSetPoolRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\x05order\x18\x02 \x01(\tH\x00R\x05order\x88\x01\x01\x12!\n" +
+	"\tplacement\x18\x03 \x01(\tH\x01R\tplacement\x88\x01\x01\x12(\n" +
+	"\n" +
+	"rack_label\x18\x04 \x01(\tB\x04\xf0\xbb\x18?H\x02R\trackLabel\x88\x01\x01\x12$\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x05\xf0\xbb\x18\x80\x01R\trequestIdB\b\n" +
+	"\x06_orderB\f\n" +
+	"\n" +
+	"_placementB\r\n" +
+	"\v_rack_label\"@\n" +
+	"\x0fSetPoolResponse\x12-\n" +
+	"\x06policy\x18\x01 \x01(\v2\x15.tandem.v1.PoolPolicyR\x06policy\"\x12\n" +
 	"\x10ListPoolsRequest\":\n" +
 	"\x11ListPoolsResponse\x12%\n" +
 	"\x05pools\x18\x01 \x03(\v2\x0f.tandem.v1.PoolR\x05pools*R\n" +
@@ -1907,7 +2267,7 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\x12SANDBOX_PART_PORTS\x10\x03\x12\x18\n" +
 	"\x14SANDBOX_PART_SIGNALS\x10\x04\x12\x16\n" +
 	"\x12SANDBOX_PART_CALLS\x10\x05\x12\x17\n" +
-	"\x13SANDBOX_PART_MEMORY\x10\x062\xd6\x05\n" +
+	"\x13SANDBOX_PART_MEMORY\x10\x062\x9e\a\n" +
 	"\vNodeService\x12]\n" +
 	"\tListNodes\x12\x1b.tandem.v1.ListNodesRequest\x1a\x1c.tandem.v1.ListNodesResponse\"\x15\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/nodes\x12\\\n" +
 	"\aGetNode\x12\x19.tandem.v1.GetNodeRequest\x1a\x1a.tandem.v1.GetNodeResponse\"\x1a\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/nodes/{id}\x12o\n" +
@@ -1916,7 +2276,10 @@ const file_tandem_v1_node_proto_rawDesc = "" +
 	"\tLabelNode\x12\x1b.tandem.v1.LabelNodeRequest\x1a\x1c.tandem.v1.LabelNodeResponse\"$\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/nodes/{id}/labels\x12e\n" +
 	"\aSetSlot\x12\x19.tandem.v1.SetSlotRequest\x1a\x1a.tandem.v1.SetSlotResponse\"#\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/nodes/{id}/slots\x12e\n" +
 	"\n" +
-	"RemoveNode\x12\x1c.tandem.v1.RemoveNodeRequest\x1a\x1d.tandem.v1.RemoveNodeResponse\"\x1a\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x10*\x0e/v1/nodes/{id}\x12]\n" +
+	"RemoveNode\x12\x1c.tandem.v1.RemoveNodeRequest\x1a\x1d.tandem.v1.RemoveNodeResponse\"\x1a\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x10*\x0e/v1/nodes/{id}\x12c\n" +
+	"\n" +
+	"CreatePool\x12\x1c.tandem.v1.CreatePoolRequest\x1a\x1d.tandem.v1.CreatePoolResponse\"\x18\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/pools\x12a\n" +
+	"\aSetPool\x12\x19.tandem.v1.SetPoolRequest\x1a\x1a.tandem.v1.SetPoolResponse\"\x1f\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/pools/{name}\x12]\n" +
 	"\tListPools\x12\x1b.tandem.v1.ListPoolsRequest\x1a\x1c.tandem.v1.ListPoolsResponse\"\x15\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\v\x12\t/v1/poolsB%Z#tandem.dev/proto/tandem/v1;tandemv1b\x06proto3"
 
 var (
@@ -1932,7 +2295,7 @@ func file_tandem_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_tandem_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_tandem_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                // 0: tandem.v1.NodeState
 	(SandboxPart)(0),              // 1: tandem.v1.SandboxPart
@@ -1943,74 +2306,88 @@ var file_tandem_v1_node_proto_goTypes = []any{
 	(*Unreachable)(nil),           // 6: tandem.v1.Unreachable
 	(*Slot)(nil),                  // 7: tandem.v1.Slot
 	(*RemovedNode)(nil),           // 8: tandem.v1.RemovedNode
-	(*Pool)(nil),                  // 9: tandem.v1.Pool
-	(*NodeUse)(nil),               // 10: tandem.v1.NodeUse
-	(*ListNodesRequest)(nil),      // 11: tandem.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 12: tandem.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),        // 13: tandem.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),       // 14: tandem.v1.GetNodeResponse
-	(*CordonNodeRequest)(nil),     // 15: tandem.v1.CordonNodeRequest
-	(*CordonNodeResponse)(nil),    // 16: tandem.v1.CordonNodeResponse
-	(*LabelNodeRequest)(nil),      // 17: tandem.v1.LabelNodeRequest
-	(*LabelNodeResponse)(nil),     // 18: tandem.v1.LabelNodeResponse
-	(*SetSlotRequest)(nil),        // 19: tandem.v1.SetSlotRequest
-	(*SetSlotResponse)(nil),       // 20: tandem.v1.SetSlotResponse
-	(*RemoveNodeRequest)(nil),     // 21: tandem.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),    // 22: tandem.v1.RemoveNodeResponse
-	(*ListPoolsRequest)(nil),      // 23: tandem.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 24: tandem.v1.ListPoolsResponse
-	nil,                           // 25: tandem.v1.Node.LabelsEntry
-	nil,                           // 26: tandem.v1.LabelNodeRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*Reason)(nil),                // 29: tandem.v1.Reason
+	(*PoolPolicy)(nil),            // 9: tandem.v1.PoolPolicy
+	(*Pool)(nil),                  // 10: tandem.v1.Pool
+	(*NodeUse)(nil),               // 11: tandem.v1.NodeUse
+	(*ListNodesRequest)(nil),      // 12: tandem.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 13: tandem.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),        // 14: tandem.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),       // 15: tandem.v1.GetNodeResponse
+	(*CordonNodeRequest)(nil),     // 16: tandem.v1.CordonNodeRequest
+	(*CordonNodeResponse)(nil),    // 17: tandem.v1.CordonNodeResponse
+	(*LabelNodeRequest)(nil),      // 18: tandem.v1.LabelNodeRequest
+	(*LabelNodeResponse)(nil),     // 19: tandem.v1.LabelNodeResponse
+	(*SetSlotRequest)(nil),        // 20: tandem.v1.SetSlotRequest
+	(*SetSlotResponse)(nil),       // 21: tandem.v1.SetSlotResponse
+	(*RemoveNodeRequest)(nil),     // 22: tandem.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),    // 23: tandem.v1.RemoveNodeResponse
+	(*CreatePoolRequest)(nil),     // 24: tandem.v1.CreatePoolRequest
+	(*CreatePoolResponse)(nil),    // 25: tandem.v1.CreatePoolResponse
+	(*SetPoolRequest)(nil),        // 26: tandem.v1.SetPoolRequest
+	(*SetPoolResponse)(nil),       // 27: tandem.v1.SetPoolResponse
+	(*ListPoolsRequest)(nil),      // 28: tandem.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 29: tandem.v1.ListPoolsResponse
+	nil,                           // 30: tandem.v1.Node.LabelsEntry
+	nil,                           // 31: tandem.v1.LabelNodeRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
+	(*Reason)(nil),                // 34: tandem.v1.Reason
 }
 var file_tandem_v1_node_proto_depIdxs = []int32{
 	7,  // 0: tandem.v1.Node.slots:type_name -> tandem.v1.Slot
 	0,  // 1: tandem.v1.Node.state:type_name -> tandem.v1.NodeState
-	27, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
-	27, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
+	32, // 2: tandem.v1.Node.joined_at:type_name -> google.protobuf.Timestamp
+	32, // 3: tandem.v1.Node.state_changed_at:type_name -> google.protobuf.Timestamp
 	6,  // 4: tandem.v1.Node.unreachable:type_name -> tandem.v1.Unreachable
 	4,  // 5: tandem.v1.Node.fault:type_name -> tandem.v1.NodeFault
 	5,  // 6: tandem.v1.Node.full_folders:type_name -> tandem.v1.FullFolder
 	1,  // 7: tandem.v1.Node.sandbox:type_name -> tandem.v1.SandboxPart
-	27, // 8: tandem.v1.Node.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	28, // 9: tandem.v1.Node.clock_offset:type_name -> google.protobuf.Duration
-	27, // 10: tandem.v1.Node.drain_deadline:type_name -> google.protobuf.Timestamp
-	25, // 11: tandem.v1.Node.labels:type_name -> tandem.v1.Node.LabelsEntry
+	32, // 8: tandem.v1.Node.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	33, // 9: tandem.v1.Node.clock_offset:type_name -> google.protobuf.Duration
+	32, // 10: tandem.v1.Node.drain_deadline:type_name -> google.protobuf.Timestamp
+	30, // 11: tandem.v1.Node.labels:type_name -> tandem.v1.Node.LabelsEntry
 	3,  // 12: tandem.v1.Node.disabled_slots:type_name -> tandem.v1.DisabledSlot
-	27, // 13: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
-	29, // 14: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
-	27, // 15: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
-	27, // 16: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
-	2,  // 17: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
-	10, // 18: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
-	10, // 19: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
-	28, // 20: tandem.v1.CordonNodeRequest.deadline:type_name -> google.protobuf.Duration
-	2,  // 21: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
-	26, // 22: tandem.v1.LabelNodeRequest.labels:type_name -> tandem.v1.LabelNodeRequest.LabelsEntry
-	2,  // 23: tandem.v1.LabelNodeResponse.node:type_name -> tandem.v1.Node
-	2,  // 24: tandem.v1.SetSlotResponse.node:type_name -> tandem.v1.Node
-	9,  // 25: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
-	11, // 26: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
-	13, // 27: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
-	15, // 28: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
-	17, // 29: tandem.v1.NodeService.LabelNode:input_type -> tandem.v1.LabelNodeRequest
-	19, // 30: tandem.v1.NodeService.SetSlot:input_type -> tandem.v1.SetSlotRequest
-	21, // 31: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
-	23, // 32: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
-	12, // 33: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
-	14, // 34: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
-	16, // 35: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
-	18, // 36: tandem.v1.NodeService.LabelNode:output_type -> tandem.v1.LabelNodeResponse
-	20, // 37: tandem.v1.NodeService.SetSlot:output_type -> tandem.v1.SetSlotResponse
-	22, // 38: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
-	24, // 39: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
-	33, // [33:40] is the sub-list for method output_type
-	26, // [26:33] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	32, // 13: tandem.v1.NodeFault.until:type_name -> google.protobuf.Timestamp
+	34, // 14: tandem.v1.NodeFault.why:type_name -> tandem.v1.Reason
+	32, // 15: tandem.v1.Unreachable.until:type_name -> google.protobuf.Timestamp
+	32, // 16: tandem.v1.RemovedNode.removed_at:type_name -> google.protobuf.Timestamp
+	32, // 17: tandem.v1.PoolPolicy.created_at:type_name -> google.protobuf.Timestamp
+	9,  // 18: tandem.v1.Pool.policy:type_name -> tandem.v1.PoolPolicy
+	2,  // 19: tandem.v1.NodeUse.node:type_name -> tandem.v1.Node
+	11, // 20: tandem.v1.ListNodesResponse.nodes:type_name -> tandem.v1.NodeUse
+	11, // 21: tandem.v1.GetNodeResponse.node:type_name -> tandem.v1.NodeUse
+	33, // 22: tandem.v1.CordonNodeRequest.deadline:type_name -> google.protobuf.Duration
+	2,  // 23: tandem.v1.CordonNodeResponse.node:type_name -> tandem.v1.Node
+	31, // 24: tandem.v1.LabelNodeRequest.labels:type_name -> tandem.v1.LabelNodeRequest.LabelsEntry
+	2,  // 25: tandem.v1.LabelNodeResponse.node:type_name -> tandem.v1.Node
+	2,  // 26: tandem.v1.SetSlotResponse.node:type_name -> tandem.v1.Node
+	9,  // 27: tandem.v1.CreatePoolRequest.policy:type_name -> tandem.v1.PoolPolicy
+	9,  // 28: tandem.v1.CreatePoolResponse.policy:type_name -> tandem.v1.PoolPolicy
+	9,  // 29: tandem.v1.SetPoolResponse.policy:type_name -> tandem.v1.PoolPolicy
+	10, // 30: tandem.v1.ListPoolsResponse.pools:type_name -> tandem.v1.Pool
+	12, // 31: tandem.v1.NodeService.ListNodes:input_type -> tandem.v1.ListNodesRequest
+	14, // 32: tandem.v1.NodeService.GetNode:input_type -> tandem.v1.GetNodeRequest
+	16, // 33: tandem.v1.NodeService.CordonNode:input_type -> tandem.v1.CordonNodeRequest
+	18, // 34: tandem.v1.NodeService.LabelNode:input_type -> tandem.v1.LabelNodeRequest
+	20, // 35: tandem.v1.NodeService.SetSlot:input_type -> tandem.v1.SetSlotRequest
+	22, // 36: tandem.v1.NodeService.RemoveNode:input_type -> tandem.v1.RemoveNodeRequest
+	24, // 37: tandem.v1.NodeService.CreatePool:input_type -> tandem.v1.CreatePoolRequest
+	26, // 38: tandem.v1.NodeService.SetPool:input_type -> tandem.v1.SetPoolRequest
+	28, // 39: tandem.v1.NodeService.ListPools:input_type -> tandem.v1.ListPoolsRequest
+	13, // 40: tandem.v1.NodeService.ListNodes:output_type -> tandem.v1.ListNodesResponse
+	15, // 41: tandem.v1.NodeService.GetNode:output_type -> tandem.v1.GetNodeResponse
+	17, // 42: tandem.v1.NodeService.CordonNode:output_type -> tandem.v1.CordonNodeResponse
+	19, // 43: tandem.v1.NodeService.LabelNode:output_type -> tandem.v1.LabelNodeResponse
+	21, // 44: tandem.v1.NodeService.SetSlot:output_type -> tandem.v1.SetSlotResponse
+	23, // 45: tandem.v1.NodeService.RemoveNode:output_type -> tandem.v1.RemoveNodeResponse
+	25, // 46: tandem.v1.NodeService.CreatePool:output_type -> tandem.v1.CreatePoolResponse
+	27, // 47: tandem.v1.NodeService.SetPool:output_type -> tandem.v1.SetPoolResponse
+	29, // 48: tandem.v1.NodeService.ListPools:output_type -> tandem.v1.ListPoolsResponse
+	40, // [40:49] is the sub-list for method output_type
+	31, // [31:40] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_node_proto_init() }
@@ -2021,13 +2398,14 @@ func file_tandem_v1_node_proto_init() {
 	file_tandem_v1_limit_proto_init()
 	file_tandem_v1_option_proto_init()
 	file_tandem_v1_reason_proto_init()
+	file_tandem_v1_node_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_node_proto_rawDesc), len(file_tandem_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   25,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -118,6 +118,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Garbage
 	//	*SnapshotRecord_Numbering
 	//	*SnapshotRecord_Project
+	//	*SnapshotRecord_PoolPolicy
 	//	*SnapshotRecord_QuarantinedEntry
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
@@ -386,6 +387,15 @@ func (x *SnapshotRecord) GetProject() *Project {
 	return nil
 }
 
+func (x *SnapshotRecord) GetPoolPolicy() *PoolPolicy {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_PoolPolicy); ok {
+			return x.PoolPolicy
+		}
+	}
+	return nil
+}
+
 func (x *SnapshotRecord) GetQuarantinedEntry() *QuarantinedEntry {
 	if x != nil {
 		if x, ok := x.Record.(*SnapshotRecord_QuarantinedEntry); ok {
@@ -524,6 +534,11 @@ type SnapshotRecord_Project struct {
 	Project *Project `protobuf:"bytes,90,opt,name=project,proto3,oneof"`
 }
 
+type SnapshotRecord_PoolPolicy struct {
+	// The policy of a pool that was made, or changed.
+	PoolPolicy *PoolPolicy `protobuf:"bytes,110,opt,name=pool_policy,json=poolPolicy,proto3,oneof"`
+}
+
 type SnapshotRecord_QuarantinedEntry struct {
 	// An entry of the log that is skipped.
 	QuarantinedEntry *QuarantinedEntry `protobuf:"bytes,61,opt,name=quarantined_entry,json=quarantinedEntry,proto3,oneof"`
@@ -578,6 +593,8 @@ func (*SnapshotRecord_Garbage) isSnapshotRecord_Record() {}
 func (*SnapshotRecord_Numbering) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_Project) isSnapshotRecord_Record() {}
+
+func (*SnapshotRecord_PoolPolicy) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_QuarantinedEntry) isSnapshotRecord_Record() {}
 
@@ -635,7 +652,7 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\x05R\x05level\"\x92\f\n" +
+	"\x05level\x18\x03 \x01(\x05R\x05level\"\xda\f\n" +
 	"\x0eSnapshotRecord\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
 	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterB\x06\xb2\xbb\x18\x02idH\x00R\acluster\x12-\n" +
@@ -672,7 +689,9 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\aprogram\x18< \x01(\v2\x12.tandem.v1.ProgramB\x06\xb2\xbb\x18\x02idH\x00R\aprogram\x126\n" +
 	"\agarbage\x18F \x01(\v2\x12.tandem.v1.GarbageB\x06\xb2\xbb\x18\x02idH\x00R\agarbage\x12<\n" +
 	"\tnumbering\x18G \x01(\v2\x14.tandem.v1.NumberingB\x06\xb2\xbb\x18\x02idH\x00R\tnumbering\x12<\n" +
-	"\aproject\x18Z \x01(\v2\x12.tandem.v1.ProjectB\f\xb2\xbb\x18\x04name\xb8\xbb\x18\x02H\x00R\aproject\x12V\n" +
+	"\aproject\x18Z \x01(\v2\x12.tandem.v1.ProjectB\f\xb2\xbb\x18\x04name\xb8\xbb\x18\x02H\x00R\aproject\x12F\n" +
+	"\vpool_policy\x18n \x01(\v2\x15.tandem.v1.PoolPolicyB\f\xb2\xbb\x18\x04name\xb8\xbb\x18\x02H\x00R\n" +
+	"poolPolicy\x12V\n" +
 	"\x11quarantined_entry\x18= \x01(\v2\x1b.tandem.v1.QuarantinedEntryB\n" +
 	"\xb2\xbb\x18\x02id\xb8\xbb\x18\x02H\x00R\x10quarantinedEntryB\b\n" +
 	"\x06record\"'\n" +
@@ -719,7 +738,8 @@ var file_tandem_v1_snapshot_proto_goTypes = []any{
 	(*Garbage)(nil),          // 23: tandem.v1.Garbage
 	(*Numbering)(nil),        // 24: tandem.v1.Numbering
 	(*Project)(nil),          // 25: tandem.v1.Project
-	(*QuarantinedEntry)(nil), // 26: tandem.v1.QuarantinedEntry
+	(*PoolPolicy)(nil),       // 26: tandem.v1.PoolPolicy
+	(*QuarantinedEntry)(nil), // 27: tandem.v1.QuarantinedEntry
 }
 var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.SnapshotRecord.header:type_name -> tandem.v1.SnapshotHeader
@@ -747,12 +767,13 @@ var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	23, // 22: tandem.v1.SnapshotRecord.garbage:type_name -> tandem.v1.Garbage
 	24, // 23: tandem.v1.SnapshotRecord.numbering:type_name -> tandem.v1.Numbering
 	25, // 24: tandem.v1.SnapshotRecord.project:type_name -> tandem.v1.Project
-	26, // 25: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	26, // 25: tandem.v1.SnapshotRecord.pool_policy:type_name -> tandem.v1.PoolPolicy
+	27, // 26: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_snapshot_proto_init() }
@@ -802,6 +823,7 @@ func file_tandem_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Garbage)(nil),
 		(*SnapshotRecord_Numbering)(nil),
 		(*SnapshotRecord_Project)(nil),
+		(*SnapshotRecord_PoolPolicy)(nil),
 		(*SnapshotRecord_QuarantinedEntry)(nil),
 	}
 	type x struct{}

@@ -45,6 +45,10 @@ const (
 	NodeServiceSetSlotProcedure = "/tandem.v1.NodeService/SetSlot"
 	// NodeServiceRemoveNodeProcedure is the fully-qualified name of the NodeService's RemoveNode RPC.
 	NodeServiceRemoveNodeProcedure = "/tandem.v1.NodeService/RemoveNode"
+	// NodeServiceCreatePoolProcedure is the fully-qualified name of the NodeService's CreatePool RPC.
+	NodeServiceCreatePoolProcedure = "/tandem.v1.NodeService/CreatePool"
+	// NodeServiceSetPoolProcedure is the fully-qualified name of the NodeService's SetPool RPC.
+	NodeServiceSetPoolProcedure = "/tandem.v1.NodeService/SetPool"
 	// NodeServiceListPoolsProcedure is the fully-qualified name of the NodeService's ListPools RPC.
 	NodeServiceListPoolsProcedure = "/tandem.v1.NodeService/ListPools"
 )
@@ -63,6 +67,10 @@ type NodeServiceClient interface {
 	SetSlot(context.Context, *connect.Request[v1.SetSlotRequest]) (*connect.Response[v1.SetSlotResponse], error)
 	// Removes a node that is lost. Its certificate is refused from then on; the machine may join again as a new node.
 	RemoveNode(context.Context, *connect.Request[v1.RemoveNodeRequest]) (*connect.Response[v1.RemoveNodeResponse], error)
+	// Makes a pool, which has no nodes yet. A pool that nodes are in exists without that.
+	CreatePool(context.Context, *connect.Request[v1.CreatePoolRequest]) (*connect.Response[v1.CreatePoolResponse], error)
+	// Changes how the work of a pool is ordered and placed. What runs stays where it is.
+	SetPool(context.Context, *connect.Request[v1.SetPoolRequest]) (*connect.Response[v1.SetPoolResponse], error)
 	// Lists pools by name.
 	ListPools(context.Context, *connect.Request[v1.ListPoolsRequest]) (*connect.Response[v1.ListPoolsResponse], error)
 }
@@ -114,6 +122,18 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("RemoveNode")),
 			connect.WithClientOptions(opts...),
 		),
+		createPool: connect.NewClient[v1.CreatePoolRequest, v1.CreatePoolResponse](
+			httpClient,
+			baseURL+NodeServiceCreatePoolProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("CreatePool")),
+			connect.WithClientOptions(opts...),
+		),
+		setPool: connect.NewClient[v1.SetPoolRequest, v1.SetPoolResponse](
+			httpClient,
+			baseURL+NodeServiceSetPoolProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("SetPool")),
+			connect.WithClientOptions(opts...),
+		),
 		listPools: connect.NewClient[v1.ListPoolsRequest, v1.ListPoolsResponse](
 			httpClient,
 			baseURL+NodeServiceListPoolsProcedure,
@@ -131,6 +151,8 @@ type nodeServiceClient struct {
 	labelNode  *connect.Client[v1.LabelNodeRequest, v1.LabelNodeResponse]
 	setSlot    *connect.Client[v1.SetSlotRequest, v1.SetSlotResponse]
 	removeNode *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
+	createPool *connect.Client[v1.CreatePoolRequest, v1.CreatePoolResponse]
+	setPool    *connect.Client[v1.SetPoolRequest, v1.SetPoolResponse]
 	listPools  *connect.Client[v1.ListPoolsRequest, v1.ListPoolsResponse]
 }
 
@@ -164,6 +186,16 @@ func (c *nodeServiceClient) RemoveNode(ctx context.Context, req *connect.Request
 	return c.removeNode.CallUnary(ctx, req)
 }
 
+// CreatePool calls tandem.v1.NodeService.CreatePool.
+func (c *nodeServiceClient) CreatePool(ctx context.Context, req *connect.Request[v1.CreatePoolRequest]) (*connect.Response[v1.CreatePoolResponse], error) {
+	return c.createPool.CallUnary(ctx, req)
+}
+
+// SetPool calls tandem.v1.NodeService.SetPool.
+func (c *nodeServiceClient) SetPool(ctx context.Context, req *connect.Request[v1.SetPoolRequest]) (*connect.Response[v1.SetPoolResponse], error) {
+	return c.setPool.CallUnary(ctx, req)
+}
+
 // ListPools calls tandem.v1.NodeService.ListPools.
 func (c *nodeServiceClient) ListPools(ctx context.Context, req *connect.Request[v1.ListPoolsRequest]) (*connect.Response[v1.ListPoolsResponse], error) {
 	return c.listPools.CallUnary(ctx, req)
@@ -183,6 +215,10 @@ type NodeServiceHandler interface {
 	SetSlot(context.Context, *connect.Request[v1.SetSlotRequest]) (*connect.Response[v1.SetSlotResponse], error)
 	// Removes a node that is lost. Its certificate is refused from then on; the machine may join again as a new node.
 	RemoveNode(context.Context, *connect.Request[v1.RemoveNodeRequest]) (*connect.Response[v1.RemoveNodeResponse], error)
+	// Makes a pool, which has no nodes yet. A pool that nodes are in exists without that.
+	CreatePool(context.Context, *connect.Request[v1.CreatePoolRequest]) (*connect.Response[v1.CreatePoolResponse], error)
+	// Changes how the work of a pool is ordered and placed. What runs stays where it is.
+	SetPool(context.Context, *connect.Request[v1.SetPoolRequest]) (*connect.Response[v1.SetPoolResponse], error)
 	// Lists pools by name.
 	ListPools(context.Context, *connect.Request[v1.ListPoolsRequest]) (*connect.Response[v1.ListPoolsResponse], error)
 }
@@ -230,6 +266,18 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("RemoveNode")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceCreatePoolHandler := connect.NewUnaryHandler(
+		NodeServiceCreatePoolProcedure,
+		svc.CreatePool,
+		connect.WithSchema(nodeServiceMethods.ByName("CreatePool")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceSetPoolHandler := connect.NewUnaryHandler(
+		NodeServiceSetPoolProcedure,
+		svc.SetPool,
+		connect.WithSchema(nodeServiceMethods.ByName("SetPool")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeServiceListPoolsHandler := connect.NewUnaryHandler(
 		NodeServiceListPoolsProcedure,
 		svc.ListPools,
@@ -250,6 +298,10 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceSetSlotHandler.ServeHTTP(w, r)
 		case NodeServiceRemoveNodeProcedure:
 			nodeServiceRemoveNodeHandler.ServeHTTP(w, r)
+		case NodeServiceCreatePoolProcedure:
+			nodeServiceCreatePoolHandler.ServeHTTP(w, r)
+		case NodeServiceSetPoolProcedure:
+			nodeServiceSetPoolHandler.ServeHTTP(w, r)
 		case NodeServiceListPoolsProcedure:
 			nodeServiceListPoolsHandler.ServeHTTP(w, r)
 		default:
@@ -283,6 +335,14 @@ func (UnimplementedNodeServiceHandler) SetSlot(context.Context, *connect.Request
 
 func (UnimplementedNodeServiceHandler) RemoveNode(context.Context, *connect.Request[v1.RemoveNodeRequest]) (*connect.Response[v1.RemoveNodeResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.NodeService.RemoveNode is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) CreatePool(context.Context, *connect.Request[v1.CreatePoolRequest]) (*connect.Response[v1.CreatePoolResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.NodeService.CreatePool is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) SetPool(context.Context, *connect.Request[v1.SetPoolRequest]) (*connect.Response[v1.SetPoolResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.NodeService.SetPool is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) ListPools(context.Context, *connect.Request[v1.ListPoolsRequest]) (*connect.Response[v1.ListPoolsResponse], error) {

@@ -132,20 +132,13 @@ func durations(v *state.View, s scheduler.Snapshot) map[string]scheduler.Span {
 		if like := named[r.Pool+"/"+j.GetName()]; state.OfSweep(t) {
 			// past trials are of other points, and stop where the search wants
 		} else if len(like) >= likeIt {
-			took = middle(like)
+			took = forecast.Middle(like)
 		} else if like := pooled[r.Pool]; len(like) >= ofPool {
-			took = middle(like)
+			took = forecast.Middle(like)
 		}
 		if took = within(took, r.Limit); took != (scheduler.Span{}) {
 			all[r.ID] = took
 		}
 	}
 	return all
-}
-
-// middle is where all but the shortest and the longest tenth lie.
-func middle(of []time.Duration) scheduler.Span {
-	sorted := slices.Sorted(slices.Values(of))
-	cut := len(sorted) / 10
-	return scheduler.Span{Low: sorted[cut], High: sorted[len(sorted)-1-cut]}
 }

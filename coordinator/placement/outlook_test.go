@@ -33,7 +33,7 @@ func TestOutlook(t *testing.T) {
 	got := Outlook(p.S.View(), heard, job, p.Now)
 	want := &tandemv1.Outlook{
 		JobId: "wide", TrialId: "wide-trial", Pool: "default", Position: 1,
-		BeginsAfter: timestamppb.New(p.Now.Add(48 * time.Second)), BeginsBefore: timestamppb.New(p.Now.Add(72 * time.Second)),
+		BeginsAfter: timestamppb.New(p.Now.Add(41 * time.Second)), BeginsBefore: timestamppb.New(p.Now.Add(79 * time.Second)),
 		Why: Explain(p.S.View(), heard, p.Now)["wide-trial"],
 		Changes: []*tandemv1.StartChange{
 			{Workers: 1}, {Priority: 1, Frees: []*tandemv1.Freed{{JobId: "runs", Job: "runs", Slots: 3, Parked: true}}},
@@ -59,20 +59,6 @@ func TestOutlook(t *testing.T) {
 	}
 }
 
-// TestDurations: jobs of its name say how long one takes, if there are some, else those of its pool; the odd ones do not count.
-func TestDurations(t *testing.T) {
-	var minutes []time.Duration
-	for i := range 20 {
-		minutes = append(minutes, time.Duration(20-i)*time.Minute)
-	}
-	if got := middle(minutes); got.Low != 3*time.Minute || got.High != 18*time.Minute {
-		t.Errorf("the middle of 1 to 20 minutes: %v", got)
-	}
-	if got := middle(minutes[:1]); got.Low != 20*time.Minute || got.High != 20*time.Minute {
-		t.Errorf("the middle of one: %v", got)
-	}
-}
-
 // TestWallTimePredicts: of work that is ended at a time it is known when it ends at the latest, while it waits and while it runs.
 func TestWallTimePredicts(t *testing.T) {
 	p := newPlay(t)
@@ -84,8 +70,8 @@ func TestWallTimePredicts(t *testing.T) {
 	}
 	in := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(p.Now.Add(d)) }
 	for name, want := range map[string][2]time.Duration{
-		"wide": {time.Minute, 5*time.Minute + 59*time.Second},
-		"next": {2 * time.Minute, 35*time.Minute + 59*time.Second},
+		"wide": {0, 7*time.Minute + 29*time.Second},
+		"next": {0, 46*time.Minute + 11*time.Second},
 	} {
 		job, _ := p.S.View().Job(name)
 		got := Outlook(p.S.View(), silence, job, p.Now)

@@ -85,7 +85,8 @@ func TestOutlook(t *testing.T) {
 	wide := Of(s, nil, "wide")
 	want := Outlook{
 		Wait:     scheduler.Schedule(s).Waiting[0],
-		Position: 1, Known: true, Begins: scheduler.Span{Low: 10 * time.Minute, High: 15 * time.Minute},
+		Position: 1, Known: true,
+		Begins:  scheduler.Span{Low: 510 * time.Second, High: 990 * time.Second}, // 10 to 15 minutes, and what could not be foreseen
 		Changes: []Change{{Slots: 1}, {Priority: 2, Parks: []scheduler.Park{{ID: "runs", To: "wide"}}}},
 	}
 	if diff := cmp.Diff(want, wide); diff != "" {
@@ -101,7 +102,7 @@ func TestOutlook(t *testing.T) {
 		t.Errorf("next: %s", diff)
 	}
 	next = Of(s, map[string]scheduler.Span{"wide": {Low: time.Hour, High: 2 * time.Hour}}, "next")
-	if want := (scheduler.Span{Low: 70 * time.Minute, High: 135 * time.Minute}); !next.Known || next.Begins != want {
+	if want := (scheduler.Span{Low: 3030 * time.Second, High: 9270 * time.Second}); !next.Known || next.Begins != want { // 70 to 135 minutes
 		t.Errorf("next begins in %v, want %v", next.Begins, want)
 	}
 	if gone := Of(s, nil, "gone"); gone.Position != 0 || gone.Known {
@@ -111,5 +112,37 @@ func TestOutlook(t *testing.T) {
 	fits.Pending = []scheduler.Request{{ID: "fits", Name: "fits", Pool: "b", Slots: 2}}
 	if o := Of(fits, nil, "fits"); len(o.Now) != 2 || !o.Known || o.Begins != (scheduler.Span{}) {
 		t.Errorf("what begins at once: %v", o)
+	}
+}
+
+// TestForecastResizes: work that gives slots away ends later by as much, so what waits for the rest of them begins later.
+func TestForecastResizes(t *testing.T) {
+	s := scheduler.Snapshot{
+		Nodes: []scheduler.Node{{ID: "n", Pool: "p", Slots: 4}},
+		Running: []scheduler.Claim{{
+			ID: "elastic", Pool: "p", Slots: 4, Gives: 2, CreatedAt: time.Unix(1, 0), Ends: exactly(time.Hour),
+			At: []scheduler.Placement{{Node: "n", Slot: "0"}, {Node: "n", Slot: "1"}, {Node: "n", Slot: "2"}, {Node: "n", Slot: "3"}},
+		}},
+		Pending: []scheduler.Request{
+			{ID: "first", Name: "first", Pool: "p", Slots: 2, Priority: 1, CreatedAt: time.Unix(2, 0)},
+			{ID: "second", Name: "second", Pool: "p", Slots: 2, CreatedAt: time.Unix(3, 0)},
+		},
+	}
+	if o := Of(s, nil, "second"); !o.Known || o.Begins != exactly(2*time.Hour) {
+		t.Errorf("it is said to begin after %v (known: %t), want 2 h, when the work that was halved is done", o.Begins, o.Known)
+	}
+}
+
+// TestMiddle: the odd ones do not count.
+func TestMiddle(t *testing.T) {
+	var minutes []time.Duration
+	for i := range 20 {
+		minutes = append(minutes, time.Duration(20-i)*time.Minute)
+	}
+	if got := Middle(minutes); got.Low != 3*time.Minute || got.High != 18*time.Minute {
+		t.Errorf("the middle of 1 to 20 minutes: %v", got)
+	}
+	if got := Middle(minutes[:1]); got.Low != 20*time.Minute || got.High != 20*time.Minute {
+		t.Errorf("the middle of one: %v", got)
 	}
 }

@@ -10,6 +10,9 @@ import (
 const (
 	// maxPosition is the place in the queue up to which it is tried to say when a request begins.
 	maxPosition = 400
+	// wider is by what part of its width a range is made wider at either end, for what comes, fails or is resized meanwhile; chosen so
+	// that it holds nine of ten beginnings (scheduler/DESIGN.md, 2026-12-01).
+	wider = 0.3
 	// maxBehind is how many of those behind it are looked at.
 	maxBehind = 100
 )
@@ -70,13 +73,19 @@ func Of(s scheduler.Snapshot, lasts map[string]scheduler.Span, id string) Outloo
 		first, knownFirst := begin(matters, lasts, id, func(s scheduler.Span) time.Duration { return s.Low })[id]
 		last, knownLast := begin(matters, lasts, id, func(s scheduler.Span) time.Duration { return s.High })[id]
 		if o.Known = knownFirst && knownLast; o.Known {
-			o.Begins = scheduler.Span{Low: min(first, last), High: max(first, last)}
+			o.Begins = widened(scheduler.Span{Low: min(first, last), High: max(first, last)})
 		}
 	}
 	if len(o.Gives)+len(o.Parks) == 0 {
 		o.Changes = changes(s, of)
 	}
 	return o
+}
+
+// widened is a range with what could not be foreseen; one that is exact stays so.
+func widened(s scheduler.Span) scheduler.Span {
+	by := time.Duration(wider * float64(s.High-s.Low)).Round(time.Second)
+	return scheduler.Span{Low: max(0, s.Low-by), High: s.High + by}
 }
 
 // queue finds its place, and who waits so far behind it that it does not matter, by id.
@@ -232,4 +241,11 @@ func freed(plan scheduler.Plan, name string) (gives []scheduler.Give, parks []sc
 		}
 	}
 	return gives, parks
+}
+
+// Middle is where all but the shortest and the longest tenth of past durations lie, of which there is at least one.
+func Middle(of []time.Duration) scheduler.Span {
+	sorted := slices.Sorted(slices.Values(of))
+	cut := len(sorted) / 10
+	return scheduler.Span{Low: sorted[cut], High: sorted[len(sorted)-1-cut]}
 }

@@ -71,6 +71,7 @@ func (r *run) apply(plan scheduler.Plan) bool {
 	for _, g := range plan.Gives {
 		c := r.claim(g.ID)
 		free := c.At[len(c.At)-g.Slots:]
+		r.resized(g.ID, c.Slots, c.Slots-g.Slots)
 		c.At, c.Slots, c.Gives = c.At[:len(c.At)-g.Slots], c.Slots-g.Slots, c.Gives-g.Slots
 		r.free(free)
 	}
@@ -89,6 +90,7 @@ func (r *run) grant(g scheduler.Grant) {
 		r.begins[q.ID] = r.now
 	}
 	if c := r.claim(q.ID); c != nil {
+		r.resized(c.ID, c.Slots, c.Slots+len(g.Placements))
 		c.At, c.Slots, c.Gives = slices.Concat(c.At, g.Placements), c.Slots+len(g.Placements), c.Gives+len(g.Placements)
 		return
 	}
@@ -99,8 +101,16 @@ func (r *run) grant(g scheduler.Grant) {
 	c.Gives = max(0, c.Gives)
 	if lasts, known := r.lasts[q.ID]; known {
 		r.ends[q.ID] = r.now + lasts
+		r.resized(q.ID, q.Slots, c.Slots)
 	}
 	r.snapshot.Running = append(r.snapshot.Running, c)
+}
+
+// resized has work end sooner with more slots, and later with fewer: what it has left to do stays the same.
+func (r *run) resized(id string, from, to int) {
+	if end, known := r.ends[id]; known && from > 0 && to > 0 {
+		r.ends[id] = r.now + time.Duration(float64(end-r.now)*float64(from)/float64(to))
+	}
 }
 
 // park has a claim wait again, with what it has left to do.

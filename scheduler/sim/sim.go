@@ -79,7 +79,11 @@ type simulation struct {
 }
 
 // Run runs a trace until nothing happens any more. The configuration has to be valid.
-func Run(t Trace, cfg Config) Result {
+func Run(t Trace, cfg Config) Result { return Watch(t, cfg, nil) }
+
+// Watch is Run, and shows each job that arrives with the cluster as the scheduler sees it before it decides on that job. How long running
+// work still takes is predicted there to within a tenth.
+func Watch(t Trace, cfg Config, arrived func(j Job, s scheduler.Snapshot)) Result {
 	s := &simulation{cfg: cfg, trace: t, now: -1, byID: map[string]*job{}, down: map[string]time.Duration{}, free: map[string][]string{}}
 	s.cfg.Rigid = cfg.Rigid || cfg.Policy != Tandem
 	for _, n := range t.Nodes {
@@ -101,7 +105,13 @@ func Run(t Trace, cfg Config) Result {
 	slices.Sort(s.returns)
 	s.failures = slices.SortedStableFunc(slices.Values(t.Failures), func(a, b Failure) int { return cmp.Compare(a.At, b.At) })
 	for next, some := s.next(); some && next <= horizon; next, some = s.next() {
+		before := s.arrived
 		s.until(next)
+		for _, j := range s.jobs[before:s.arrived] {
+			if arrived != nil {
+				arrived(j.Job, s.snapshot())
+			}
+		}
 		for s.decide() {
 		}
 		s.draw()
@@ -227,7 +237,8 @@ func (s *simulation) snapshot() scheduler.Snapshot {
 		}
 		if j.state == running {
 			snap.Running = append(snap.Running, scheduler.Claim{
-				ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt, Slots: len(j.slots), Gives: len(j.slots) - j.least,
+				ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt,
+				At: j.slots, Slots: len(j.slots), Gives: len(j.slots) - j.least,
 				Parks: j.onLoan || !s.cfg.NoPreemption, OnLoan: j.onLoan, Protected: s.now < j.began+s.cfg.Guaranteed,
 				Unsaved: j.unsaved(), Ends: around(j.ends() - s.now),
 			})

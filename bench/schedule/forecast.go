@@ -1,0 +1,25 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"tandem.dev/scheduler/forecast/coverage"
+	"tandem.dev/scheduler/sim"
+)
+
+// forecasts prints how often a job began within the range that was said when it arrived.
+func forecasts(w io.Writer, o options) {
+	fmt.Fprintln(w, "| trace | waited | range known | began inside | before | after | median range / wait |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|")
+	for _, kind := range sim.Kinds() {
+		var all coverage.Count
+		for seed := 1; seed <= o.seeds; seed++ {
+			all.Add(coverage.Of(trace(shape(kind, o.jobs), seed), sim.DefaultConfig(), uint64(seed))) //nolint:gosec // small
+		}
+		of := func(n int) float64 { return 100 * float64(n) / float64(max(1, all.Said)) }
+		fmt.Fprintf(w, "| %s | %d | %d | %.1f %% | %.1f %% | %.1f %% | %.2f |\n", kind, all.Waited, all.Said, of(all.Inside), of(all.Early),
+			of(all.Late), all.Width())
+	}
+	fmt.Fprintln(w)
+}

@@ -121,6 +121,14 @@ func State(n *tandemv1.Node) string {
 	return plain.Word(n.GetState())
 }
 
+// deadline is when the drain of a node has to be over; empty: it has the time it takes.
+func deadline(n *tandemv1.Node) string {
+	if n.GetDrainDeadline() == nil {
+		return ""
+	}
+	return n.GetDrainDeadline().AsTime().Local().Format(time.DateTime)
+}
+
 // slotState says that a slot takes no work, and why; empty: it does.
 func slotState(n *tandemv1.Node, slot string) string {
 	for _, d := range n.GetDisabledSlots() {
@@ -173,7 +181,7 @@ func (s Shell) describe() *cobra.Command {
 			}
 			return s.Show(res.Msg, "", [][2]string{
 				{"Node", n.GetId()}, {"Name", n.GetName()}, {"Pool", n.GetPool()}, {"State", State(n)}, {"Reason", n.GetCordonReason()},
-				{"Drained by", s.Moment(n.GetDrainDeadline())}, {"Labels", queue.Labels(n.GetLabels())},
+				{"Drained by", deadline(n)}, {"Labels", queue.Labels(n.GetLabels())},
 				{"Since", s.Moment(n.GetStateChangedAt())}, {"Joined", s.Moment(n.GetJoinedAt())}, {"Address", n.GetAddress()},
 				{"Clock", Clock(n.GetClockOffset())}, {"Certificate ends", s.Date(n.GetCertificateExpiresAt())},
 				{"Agent", n.GetAgentVersion()}, {"libtorch", n.GetLibtorchVersion()}, {"Sandbox", s.Sandbox(n)},

@@ -118,6 +118,10 @@ func (c *Callers) Enter(ctx context.Context, key string, node bool, kind Kind) (
 			c.leave(who, Call)
 			return nil, busy("more than %d calls are served at once", c.limits.Calls)
 		}
+		if who.limiter.Tokens() < 0 { // those before it have had large answers
+			v.Leave()
+			return nil, busy("answers of more than %g KiB a second", perSecond*AnswerCall/1024)
+		}
 	}
 	return v, nil
 }
@@ -147,11 +151,13 @@ func (v *Visit) Hold(n int64) error {
 	return nil
 }
 
-// Answer counts an answer of this size in bytes until the call leaves, or fails with ErrBusy.
+// Answer counts an answer of this size in bytes until the call leaves, or fails with ErrBusy. It was work too: the caller's next calls have
+// to wait for that.
 func (v *Visit) Answer(size int) error {
-	if size < AnswerFree {
+	if v == nil || size < AnswerFree {
 		return nil
 	}
+	v.who.limiter.ReserveN(time.Now(), min(size/AnswerCall, v.who.limiter.Burst()))
 	return v.Hold(int64(size) * AnswerWeight)
 }
 

@@ -115,6 +115,58 @@ func TestHeld(t *testing.T) {
 	}
 }
 
+// TestLargeAnswersAreWork: who gets many large answers has to wait for the next, also those that wait already; others do not.
+func TestLargeAnswersAreWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := DefaultLimits()
+		limits.Calls = 1
+		c := NewCallers(limits)
+		first := enter(t, c, "a", Call)
+		second := make(chan error, 1)
+		go func() {
+			_, err := c.Enter(t.Context(), "a", false, Call) // it waits for the first
+			second <- err
+		}()
+		synctest.Wait()
+		for range 3 * limits.Burst / 50 {
+			if err := first.Answer(AnswerFree - 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 51 * limits.Burst / 1000 { // 20 calls each
+			if err := first.Answer(160 << 10); err != nil && !errors.Is(err, ErrBusy) { // they are held too
+				t.Fatal(err)
+			}
+		}
+		first.Leave()
+		isBusy(t, "the second", <-second)
+		enter(t, c, "b", Call).Leave()
+		time.Sleep(time.Second)
+		enter(t, c, "a", Call).Leave()
+	})
+}
+
+// TestLines: lines of logs of a caller wait for their turn, those of another do not.
+func TestLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewCallers(DefaultLimits())
+		a, b := enter(t, c, "a", Stream), enter(t, c, "b", Stream)
+		begin := time.Now()
+		for range 3 * LogLines {
+			if err := a.Line(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begin); took < 1900*time.Millisecond || took > 2100*time.Millisecond {
+			t.Errorf("three seconds' lines took %v, want 2 s beside what is free", took)
+		}
+		begin = time.Now()
+		if err := b.Line(t.Context()); err != nil || time.Since(begin) > 0 {
+			t.Errorf("another waits for %v, %v", time.Since(begin), err)
+		}
+	})
+}
+
 // TestCallersAreForgotten: addresses that come and go leave nothing.
 func TestCallersAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

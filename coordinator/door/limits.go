@@ -44,10 +44,11 @@ const handshakeBurst = 2
 const MessageWeight = 32
 
 // AnswerWeight is how many bytes of memory a byte of an answer takes until its client has read it: the rows with their texts, and the
-// forms that it is encoded in on its way. Answers below AnswerFree are not counted.
+// forms that it is encoded in on its way. Answers below AnswerFree are not counted; of others each AnswerCall bytes count as a call.
 const (
 	AnswerWeight = 16
 	AnswerFree   = 64 << 10
+	AnswerCall   = 8 << 10
 )
 
 // LogHold is how much memory a log takes that is being read, and LogLines how many of its lines a second a token gets on average; what is

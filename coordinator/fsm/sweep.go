@@ -126,8 +126,9 @@ func (a *applier) awaitSearch(id string) {
 	})
 }
 
-// spend counts the time that members of an allocation have held slots of a sweep, which they give back now.
+// spend counts the time that members of an allocation have held slots, which they give back now.
 func (a *applier) spend(alloc *tandemv1.Allocation, members ...*tandemv1.Member) {
+	a.tx.AddUsage(alloc.GetJobId(), members, a.now.AsTime())
 	if _, ok := a.Sweep(alloc.GetJobId()); !ok || len(members) == 0 {
 		return
 	}

@@ -87,8 +87,7 @@ func (a *applier) endIdle(id string, cause *tandemv1.Reason) bool {
 	return true
 }
 
-// countRestart counts one more start of a trial that is not final; where max_restarts is used up it ends the trial and
-// returns false.
+// countRestart counts one more start of a trial that is not final; where max_restarts is used up it ends the trial and returns false.
 func (a *applier) countRestart(id string, cause *tandemv1.Reason) bool {
 	t, _ := a.Trial(id)
 	j, _ := a.Job(t.GetJobId())

@@ -28,7 +28,7 @@ type Progress func(trial string, generation int64) *tandemv1.Progress
 func (g *group) claim(v *state.View, heard Progress) scheduler.Claim {
 	r := request(g.job, g.trial, g.alloc.GetId())
 	c := scheduler.Claim{
-		ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt,
+		ID: r.ID, Project: r.Project, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt,
 		OnLoan: g.alloc.GetOnLoan(), Protected: g.now.Before(g.guaranteedUntil()),
 	}
 	took := remaining(g.trial, heard(g.trial.GetId(), g.alloc.GetGeneration()), g.now)
@@ -65,7 +65,7 @@ func single(v *state.View, a *tandemv1.Allocation) scheduler.Claim {
 	t, _ := v.Trial(a.GetTrialId())
 	r := request(job, t, a.GetId())
 	c := scheduler.Claim{
-		ID: r.ID, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt, Slots: len(a.GetMembers()),
+		ID: r.ID, Project: r.Project, Pool: r.Pool, Priority: r.Priority, CreatedAt: r.CreatedAt, Slots: len(a.GetMembers()),
 		Ends: scheduler.Span{Low: time.Second, High: publishTime},
 	}
 	for _, m := range a.GetMembers() {

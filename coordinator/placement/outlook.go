@@ -51,6 +51,7 @@ func OutlookIf(v *state.View, heard Progress, job *tandemv1.Job, trial *tandemv1
 	trial = state.Clone(trial)
 	trial.CreatedAt = timestamppb.New(now)
 	snapshot.Pending = append(snapshot.Pending, pending(v, job, trial))
+	snapshot.Queues = queues(v, snapshot, now)
 	return outlook(v, snapshot, job, trial, now)
 }
 

@@ -202,8 +202,10 @@ func (p *play) jobOf(name string, d *datadriven.TestData) *tandemv1.Command {
 		}
 	}
 	spec.Resources.Workers, spec.Resources.Min, spec.Resources.Max = p.number(d, "workers"), p.number(d, "min"), p.number(d, "max")
+	project := ""
+	d.MaybeScanArgs(p.T, "project", &project)
 	return &tandemv1.Command{Command: &tandemv1.Command_CreateJob{CreateJob: &tandemv1.CreateJob{
-		Job:   &tandemv1.Job{Id: name, Name: name, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec, After: after},
+		Job:   &tandemv1.Job{Id: name, Name: name, Project: project, Kind: tandemv1.JobKind_JOB_KIND_TRAIN, Spec: spec, After: after},
 		Trial: &tandemv1.Trial{Id: name + "-trial"},
 	}}}
 }
@@ -275,6 +277,10 @@ func (p *play) run(d *datadriven.TestData) {
 		}}})
 	case "label":
 		p.propose(&tandemv1.Command{Command: &tandemv1.Command_LabelNode{LabelNode: &tandemv1.LabelNode{NodeId: name, Labels: labels(d)}}})
+	case "project":
+		p.propose(&tandemv1.Command{Command: &tandemv1.Command_CreateProject{CreateProject: &tandemv1.CreateProject{
+			Project: &tandemv1.Project{Name: name, Weight: float64(p.number(d, "weight"))},
+		}}})
 	case "job":
 		p.propose(p.jobOf(name, d))
 	case "scale":

@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"time"
 
 	"tandem.dev/coordinator/state"
@@ -34,6 +35,7 @@ func picture(v *state.View, heard Progress, now time.Time) (scheduler.Snapshot, 
 			snapshot.Pending = append(snapshot.Pending, r)
 		}
 	}
+	snapshot.Queues = queues(v, snapshot, now)
 	return snapshot, groups
 }
 
@@ -85,7 +87,7 @@ func nodes(v *state.View, now time.Time) []scheduler.Node {
 // request is the request of a job without its slots.
 func request(j *tandemv1.Job, t *tandemv1.Trial, id string) scheduler.Request {
 	return scheduler.Request{
-		ID: id, Name: j.GetId(), Pool: state.PoolOf(j),
+		ID: id, Name: j.GetId(), Project: cmp.Or(j.GetProject(), state.DefaultProject), Pool: state.PoolOf(j),
 		Priority: int(state.PriorityOf(j)), CreatedAt: t.GetCreatedAt().AsTime(),
 		Labels: j.GetSpec().GetPlacement().GetLabels(), Whole: j.GetSpec().GetPlacement().GetWholeNodes(),
 	}

@@ -42,6 +42,7 @@ const (
 	quarantinedTable = "quarantined_entry"
 	projectTable     = "project"
 	poolPolicyTable  = "pool_policy"
+	usageTable       = "usage"
 )
 
 // tables makes a table of each kind of row, with the identity (RowID) as index "id" and what else rows are found by.

@@ -116,7 +116,7 @@ func (s Shell) create() *cobra.Command {
 const (
 	leastWeight = 1e-6
 	mostWeight  = 1e6
-	weightUse   = "its part of the slots beside other projects, where a pool is shared fairly: 2 is twice as much as 1"
+	weightUse   = "its part of the slots of a pool beside other projects: 2 is twice as much as 1"
 )
 
 func (s Shell) set() *cobra.Command {

@@ -31,7 +31,7 @@ type Project struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What it is for, for people.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	// Its part of the slots beside that of others, where a pool is shared fairly: 2 is twice as much as 1, the default.
+	// Its part of the slots of a pool beside that of others: 2 is twice as much as 1, the default.
 	Weight float64 `protobuf:"fixed64,3,opt,name=weight,proto3" json:"weight,omitempty"`
 	// When it was made; not set for "default", unless it was changed.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`

@@ -119,6 +119,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Numbering
 	//	*SnapshotRecord_Project
 	//	*SnapshotRecord_PoolPolicy
+	//	*SnapshotRecord_Usage
 	//	*SnapshotRecord_QuarantinedEntry
 	Record        isSnapshotRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
@@ -396,6 +397,15 @@ func (x *SnapshotRecord) GetPoolPolicy() *PoolPolicy {
 	return nil
 }
 
+func (x *SnapshotRecord) GetUsage() *Usage {
+	if x != nil {
+		if x, ok := x.Record.(*SnapshotRecord_Usage); ok {
+			return x.Usage
+		}
+	}
+	return nil
+}
+
 func (x *SnapshotRecord) GetQuarantinedEntry() *QuarantinedEntry {
 	if x != nil {
 		if x, ok := x.Record.(*SnapshotRecord_QuarantinedEntry); ok {
@@ -539,6 +549,11 @@ type SnapshotRecord_PoolPolicy struct {
 	PoolPolicy *PoolPolicy `protobuf:"bytes,110,opt,name=pool_policy,json=poolPolicy,proto3,oneof"`
 }
 
+type SnapshotRecord_Usage struct {
+	// For how long slots were held.
+	Usage *Usage `protobuf:"bytes,91,opt,name=usage,proto3,oneof"`
+}
+
 type SnapshotRecord_QuarantinedEntry struct {
 	// An entry of the log that is skipped.
 	QuarantinedEntry *QuarantinedEntry `protobuf:"bytes,61,opt,name=quarantined_entry,json=quarantinedEntry,proto3,oneof"`
@@ -596,6 +611,8 @@ func (*SnapshotRecord_Project) isSnapshotRecord_Record() {}
 
 func (*SnapshotRecord_PoolPolicy) isSnapshotRecord_Record() {}
 
+func (*SnapshotRecord_Usage) isSnapshotRecord_Record() {}
+
 func (*SnapshotRecord_QuarantinedEntry) isSnapshotRecord_Record() {}
 
 // SnapshotEnd closes a snapshot; one without it is torn.
@@ -648,11 +665,11 @@ var File_tandem_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x17tandem/v1/garbage.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\"T\n" +
+	"\x18tandem/v1/snapshot.proto\x12\ttandem.v1\x1a\x1atandem/v1/allocation.proto\x1a\x1atandem/v1/checkpoint.proto\x1a\x17tandem/v1/cluster.proto\x1a\x17tandem/v1/command.proto\x1a\x17tandem/v1/dataset.proto\x1a\x1atandem/v1/deployment.proto\x1a\x15tandem/v1/event.proto\x1a\x17tandem/v1/garbage.proto\x1a\x13tandem/v1/job.proto\x1a\x15tandem/v1/model.proto\x1a\x14tandem/v1/node.proto\x1a\x16tandem/v1/option.proto\x1a\x17tandem/v1/project.proto\x1a\x15tandem/v1/sweep.proto\x1a\x15tandem/v1/token.proto\x1a\x15tandem/v1/trial.proto\x1a\x15tandem/v1/usage.proto\"T\n" +
 	"\x0eSnapshotHeader\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\x05R\x06format\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\x05R\x05level\"\xda\f\n" +
+	"\x05level\x18\x03 \x01(\x05R\x05level\"\x90\r\n" +
 	"\x0eSnapshotRecord\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.tandem.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
 	"\acluster\x18\x02 \x01(\v2\x12.tandem.v1.ClusterB\x06\xb2\xbb\x18\x02idH\x00R\acluster\x12-\n" +
@@ -691,7 +708,9 @@ const file_tandem_v1_snapshot_proto_rawDesc = "" +
 	"\tnumbering\x18G \x01(\v2\x14.tandem.v1.NumberingB\x06\xb2\xbb\x18\x02idH\x00R\tnumbering\x12<\n" +
 	"\aproject\x18Z \x01(\v2\x12.tandem.v1.ProjectB\f\xb2\xbb\x18\x04name\xb8\xbb\x18\x02H\x00R\aproject\x12F\n" +
 	"\vpool_policy\x18n \x01(\v2\x15.tandem.v1.PoolPolicyB\f\xb2\xbb\x18\x04name\xb8\xbb\x18\x02H\x00R\n" +
-	"poolPolicy\x12V\n" +
+	"poolPolicy\x124\n" +
+	"\x05usage\x18[ \x01(\v2\x10.tandem.v1.UsageB\n" +
+	"\xb2\xbb\x18\x02id\xb8\xbb\x18\x02H\x00R\x05usage\x12V\n" +
 	"\x11quarantined_entry\x18= \x01(\v2\x1b.tandem.v1.QuarantinedEntryB\n" +
 	"\xb2\xbb\x18\x02id\xb8\xbb\x18\x02H\x00R\x10quarantinedEntryB\b\n" +
 	"\x06record\"'\n" +
@@ -739,7 +758,8 @@ var file_tandem_v1_snapshot_proto_goTypes = []any{
 	(*Numbering)(nil),        // 24: tandem.v1.Numbering
 	(*Project)(nil),          // 25: tandem.v1.Project
 	(*PoolPolicy)(nil),       // 26: tandem.v1.PoolPolicy
-	(*QuarantinedEntry)(nil), // 27: tandem.v1.QuarantinedEntry
+	(*Usage)(nil),            // 27: tandem.v1.Usage
+	(*QuarantinedEntry)(nil), // 28: tandem.v1.QuarantinedEntry
 }
 var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	0,  // 0: tandem.v1.SnapshotRecord.header:type_name -> tandem.v1.SnapshotHeader
@@ -768,12 +788,13 @@ var file_tandem_v1_snapshot_proto_depIdxs = []int32{
 	24, // 23: tandem.v1.SnapshotRecord.numbering:type_name -> tandem.v1.Numbering
 	25, // 24: tandem.v1.SnapshotRecord.project:type_name -> tandem.v1.Project
 	26, // 25: tandem.v1.SnapshotRecord.pool_policy:type_name -> tandem.v1.PoolPolicy
-	27, // 26: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	27, // 26: tandem.v1.SnapshotRecord.usage:type_name -> tandem.v1.Usage
+	28, // 27: tandem.v1.SnapshotRecord.quarantined_entry:type_name -> tandem.v1.QuarantinedEntry
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_snapshot_proto_init() }
@@ -797,6 +818,7 @@ func file_tandem_v1_snapshot_proto_init() {
 	file_tandem_v1_sweep_proto_init()
 	file_tandem_v1_token_proto_init()
 	file_tandem_v1_trial_proto_init()
+	file_tandem_v1_usage_proto_init()
 	file_tandem_v1_snapshot_proto_msgTypes[1].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
 		(*SnapshotRecord_Cluster)(nil),
@@ -824,6 +846,7 @@ func file_tandem_v1_snapshot_proto_init() {
 		(*SnapshotRecord_Numbering)(nil),
 		(*SnapshotRecord_Project)(nil),
 		(*SnapshotRecord_PoolPolicy)(nil),
+		(*SnapshotRecord_Usage)(nil),
 		(*SnapshotRecord_QuarantinedEntry)(nil),
 	}
 	type x struct{}

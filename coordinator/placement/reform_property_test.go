@@ -171,10 +171,10 @@ func (c *cluster) join(e *engine, g *tandemv1.ProcessGroup) bool {
 	}
 	for _, o := range ranks {
 		o.step = newest
-		if c.task(o).GetGroup().GetRank() == 0 {
-			c.happens(fmt.Sprintf("formed %s step=%d", o.id, newest))
-		}
 	}
+	// Once, of the group that was joined: what comes of it may be that another has the rank in the next one.
+	first := slices.IndexFunc(ranks, func(o *engine) bool { return c.task(o).GetGroup().GetRank() == 0 })
+	c.happens(fmt.Sprintf("formed %s step=%d", ranks[first].id, newest))
 	return true
 }
 

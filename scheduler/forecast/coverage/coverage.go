@@ -2,7 +2,6 @@ package coverage
 
 import (
 	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -49,9 +48,14 @@ func (c *Count) Add(o Count) {
 	c.Widths = append(c.Widths, o.Widths...)
 }
 
-// Of runs a trace and counts; with the same seed the forecast is told the same.
-func Of(t sim.Trace, cfg sim.Config, seed uint64) Count {
-	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the same each time
+// Random makes numbers: even ones from 0 to 1, and normally distributed ones around 0 with a standard deviation of 1.
+type Random interface {
+	Float64() float64
+	NormFloat64() float64
+}
+
+// Of runs a trace and counts; with the same numbers the forecast is told the same.
+func Of(t sim.Trace, cfg sim.Config, random Random) Count {
 	k := know(t.Jobs, random)
 	said := map[string]forecast.Outlook{}
 	result := sim.Watch(t, cfg, func(j sim.Job, s scheduler.Snapshot) {
@@ -84,10 +88,9 @@ func Of(t sim.Trace, cfg sim.Config, seed uint64) Count {
 
 // knowledge is what a coordinator could know of the jobs.
 type knowledge struct {
-	of    map[string]job
-	began map[string]bool
-	all   []sim.Job
-	now   time.Duration
+	of  map[string]job
+	all []sim.Job
+	now time.Duration
 }
 
 type job struct {
@@ -96,7 +99,7 @@ type job struct {
 	past    []time.Duration // how long others of its name took
 }
 
-func know(jobs []sim.Job, random *rand.Rand) *knowledge {
+func know(jobs []sim.Job, random Random) *knowledge {
 	k := &knowledge{of: map[string]job{}, all: jobs}
 	for _, j := range jobs {
 		o := job{speed: math.Exp(speedError * random.NormFloat64()), unknown: random.Float64() < unknown}

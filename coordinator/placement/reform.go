@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -254,11 +255,22 @@ func (r *reform) size() *tandemv1.Reason {
 
 // form makes the next group of members, at most this many.
 func (r *reform) form(of []*tandemv1.Member, most int, why *tandemv1.Reason) bool {
-	for _, m := range of[:min(len(of), most)] {
+	for _, m := range r.newest(of, most) {
 		r.command.Form = append(r.command.Form, m.GetNumber())
 	}
 	r.command.Why = why
 	return true
+}
+
+// newest are as many of some members, in their order. Of a broken group those stay that have done the most steps: who was to leave an
+// earlier one, and is asked once more, knows less than those who went on.
+func (r *reform) newest(of []*tandemv1.Member, most int) []*tandemv1.Member {
+	if len(of) <= most || !state.GroupBroken(r.alloc) {
+		return of[:min(len(of), most)]
+	}
+	steps := slices.Clone(of)
+	slices.SortStableFunc(steps, func(a, b *tandemv1.Member) int { return cmp.Compare(b.GetStep(), a.GetStep()) })
+	return slices.DeleteFunc(slices.Clone(of), func(m *tandemv1.Member) bool { return !slices.Contains(steps[:most], m) })
 }
 
 // giveBack lets go of all members: the trial waits for slots again.

@@ -54,9 +54,13 @@ func TestHouse(t *testing.T) {
 		"sleep in a test":            {map[string]string{"a/doc.go": doc, "a/a_test.go": "package a\n\nimport \"time\"\n\nfunc f() { time.Sleep(1) }"}, []string{"a/a_test.go:5: time.Sleep"}},
 		"sleep in a bubble":          {map[string]string{"a/doc.go": doc, "a/a_test.go": "package a\n\nimport (\n\t\"testing/synctest\"\n\t\"time\"\n)\n\nvar _ = synctest.Test\n\nfunc f() { time.Sleep(1) }"}, nil},
 		"mutants": {map[string]string{
-			"a/doc.go": doc, ".ci/mutants.yaml": "- promise: fits\n  file: a/doc.go\n  from: package\n" +
-				"- promise: does not\n  file: a/doc.go\n  from: gone\n- promise: nowhere\n  file: b.go\n  from: x\n",
-		}, []string{`.ci/mutants.yaml: "does not": its text stands 0 times in a/doc.go`, `.ci/mutants.yaml: "nowhere": its text stands 0 times in b.go`}},
+			"a/doc.go": doc, ".ci/mutants.yaml": "- promise: fits\n  file: a/doc.go\n  from: package\n  tests: [./a]\n" +
+				"- promise: does not\n  file: a/doc.go\n  from: gone\n  tests: [./a]\n- promise: nowhere\n  file: b.go\n  from: x\n  tests: [./a]\n" +
+				"- promise: unseen\n  file: a/doc.go\n  from: package\n",
+		}, []string{
+			`.ci/mutants.yaml: "does not": its text stands 0 times in a/doc.go`, `.ci/mutants.yaml: "nowhere": its text stands 0 times in b.go`,
+			`.ci/mutants.yaml: "unseen": it has no tests`,
+		}},
 		"not ours":                  {map[string]string{".build/a.go": "package a", "bin/x.md": "/home/ann/y", "proto/third_party/a.go": "package a"}, nil},
 		"testdata of any kind":      {map[string]string{"a/testdata/b/x.golden": "see /root/x"}, []string{"a/testdata/b/x.golden:1: a path of one machine"}},
 		"testdata may be wrong Go":  {map[string]string{"a/testdata/x.go": "pakage a"}, nil},

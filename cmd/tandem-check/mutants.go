@@ -76,6 +76,9 @@ func (p *problems) mutants(tree fs.FS) {
 		return
 	}
 	for _, m := range all {
+		if len(m.Tests) == 0 {
+			p.add("%s: %q: it has no tests", mutantsFile, m.Promise)
+		}
 		code, err := fs.ReadFile(tree, m.File)
 		if n := bytes.Count(code, []byte(m.From)); err != nil || n != 1 {
 			p.add("%s: %q: its text stands %d times in %s, and has to stand there once", mutantsFile, m.Promise, n, m.File)
